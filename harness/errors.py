@@ -1,0 +1,36 @@
+"""The one exception type that users meet: what is wrong, and what to do about it."""
+
+from __future__ import annotations
+
+
+class HarnessError(Exception):
+    """An error in the user's input or environment, worded for the user.
+
+    The message names the file, id or flag at fault; ``hint`` says what to do. The command line prints
+    both on one line and exits with ``exit_code``; a traceback would only bury them.
+    """
+
+    exit_code = 2
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message} ({self.hint})" if self.hint else self.message
+
+    def __reduce__(self) -> tuple[type[HarnessError], tuple[str, str]]:
+        return type(self), (self.message, self.hint)
+
+
+class UnknownNameError(HarnessError):
+    """A method, dataset, metric, variant or preset that is not registered."""
+
+
+class CorruptFileError(HarnessError):
+    """A file in the store or the cache that is not what was written there."""
+
+
+class UnavailableError(HarnessError):
+    """Something optional is absent: a package, weights, a Java runtime."""

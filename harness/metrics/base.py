@@ -1,0 +1,75 @@
+"""The statistics contract: a metric is per-study rows, a reduction of their weighted sums, and a signature.
+
+Because ``reduce`` sees only sums of rows, any subset, bootstrap resample or missing-rate mixture of the test
+set is a matrix product over rows that were computed once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.types import Prediction, Reference, Task
+
+Rows = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class MetricOutput:
+    """One number that a metric prints.
+
+    Attributes:
+        name: column name, e.g. ``bleu_4``.
+        higher_is_better: direction.
+        bounds: smallest and largest possible value.
+    """
+
+    name: str
+    higher_is_better: bool = True
+    bounds: tuple[float, float] = (0.0, 1.0)
+
+
+@runtime_checkable
+class Metric(Protocol):
+    """A metric family. Instances are cheap; heavy resources load on the first ``statistics`` call.
+
+    Attributes:
+        name: registry name of the family, e.g. ``bleu``.
+        task: the task whose predictions it scores.
+        outputs: the numbers that ``reduce`` returns, in order.
+        kind: ``text`` metrics take a tokenisation profile, others ignore it.
+    """
+
+    name: ClassVar[str]
+    task: ClassVar[Task]
+    outputs: ClassVar[tuple[MetricOutput, ...]]
+    kind: ClassVar[Literal["text", "label", "image"]]
+
+    @property
+    def signature(self) -> str:
+        """Identity of the numbers: ``bleu|order:4|tok:r2gen-iu|len:closest|impl:coco|v:1``."""
+        ...
+
+    def unavailable(self) -> str | None:
+        """One line that says what is absent and how to get it, or None where the metric can run."""
+        ...
+
+    def statistics(self, predictions: Sequence[Prediction], references: Sequence[Reference]) -> Rows:
+        """Per-study sufficient statistics, float64 (n_studies, k), in the order given. May be slow."""
+        ...
+
+    def reduce(self, totals: Rows) -> dict[str, NDArray[np.float64]]:
+        """Weighted sums of rows (..., k) to values (...) per output name. Pure NumPy, vectorised, fast."""
+        ...
+
+
+def mean_of(totals: Rows, value: int = 0, count: int = 1) -> NDArray[np.float64]:
+    """Ratio of two columns of ``totals`` (..., k), 0 where the count is 0."""
+    denominator: NDArray[Any] = totals[..., count]
+    return np.divide(
+        totals[..., value], denominator, out=np.zeros_like(totals[..., value]), where=denominator > 0
+    )

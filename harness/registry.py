@@ -1,0 +1,70 @@
+"""Names of methods, datasets and metrics, resolved lazily: listing them imports none of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import Any
+
+from harness.errors import HarnessError, UnknownNameError
+from harness.names import did_you_mean
+
+METHODS = {
+    "template": "methods.controls:Template",
+    "retrieval": "methods.controls:Retrieval",
+    "dia": "methods.dia:DiA",
+}
+DATASETS = {
+    "iu-phantom": "harness.datasets.iu_phantom:IUPhantom",
+}
+METRICS = {
+    "bleu": "harness.metrics.bleu:Bleu",
+    "rouge_l": "harness.metrics.rouge:RougeL",
+    "cider": "harness.metrics.cider:Cider",
+}
+
+
+@cache
+def _table(kind: str) -> dict[str, str]:
+    builtin: Mapping[str, str] = {"methods": METHODS, "datasets": DATASETS, "metrics": METRICS}[kind]
+    table = dict(builtin)
+    for point in entry_points(group=f"harness.{kind}"):
+        if table.get(point.name, point.value) != point.value:
+            raise HarnessError(
+                f"two packages register the {kind[:-1]} {point.name!r}: {table[point.name]} and {point.value}",
+                "uninstall one of them or rename its entry point",
+            )
+        table[point.name] = point.value
+    return table
+
+
+def names(kind: str) -> list[str]:
+    """Registered names of ``methods``, ``datasets`` or ``metrics``, in registration order."""
+    return list(_table(kind))
+
+
+def load(kind: str, name: str) -> Any:
+    """The class registered under ``name``.
+
+    Raises:
+        UnknownNameError: with the nearest registered names.
+        HarnessError: the class's module cannot be imported.
+    """
+    table = _table(kind)
+    if name not in table:
+        raise UnknownNameError(f"unknown {kind[:-1]} {name!r}", did_you_mean(name, table))
+    module, _, attribute = table[name].partition(":")
+    try:
+        return getattr(import_module(module), attribute)
+    except ImportError as error:
+        raise HarnessError(
+            f"{kind[:-1]} {name} cannot be loaded: {error}", f"install the package that {module} needs"
+        ) from error
+
+
+def split_variant(name: str) -> tuple[str, str | None]:
+    """``dia:no-alignment`` to ``("dia", "no-alignment")``; ``dia`` to ``("dia", None)``."""
+    base, _, variant = name.partition(":")
+    return base, variant or None

@@ -1,0 +1,163 @@
+"""The nouns that every part of the harness shares. NumPy only: tables rebuild where torch is absent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+CONTEXT = "context"
+"""The modality name of clinical text (demographics and indication); every other modality is an image."""
+
+
+class Task(StrEnum):
+    """What a method produces and a dataset can score."""
+
+    REPORT = "report"
+    DIAGNOSE = "diagnose"
+    SYNTHESIZE = "synthesize"
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetInfo:
+    """What a method may know about a dataset before it sees a study.
+
+    Attributes:
+        name: registry name, e.g. ``iu-phantom``.
+        tasks: tasks that the dataset's targets allow.
+        image_modalities: image modality names in reading order, e.g. ``("frontal", "lateral")``.
+        has_context: whether studies carry clinical text (modality ``context``).
+        image_size: height and width in pixels of every image.
+        channels: image channels.
+        label_names: names of the entries of ``Study.labels``.
+        multilabel: labels are independent findings (True) or exclusive classes (False).
+        tokenizer: tokenisation profile of the text metrics, e.g. ``r2gen-iu``.
+        licence: terms of the underlying data, shown by ``harness list datasets``.
+        fingerprint: changes whenever the data that methods see change.
+    """
+
+    name: str
+    tasks: frozenset[Task]
+    image_modalities: tuple[str, ...]
+    has_context: bool
+    image_size: int
+    channels: int = 1
+    label_names: tuple[str, ...] = ()
+    multilabel: bool = True
+    tokenizer: str = "r2gen-iu"
+    licence: str = ""
+    fingerprint: str = ""
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """All modality names, images first."""
+        return (*self.image_modalities, CONTEXT) if self.has_context else self.image_modalities
+
+
+@dataclass(frozen=True, slots=True)
+class Study:
+    """One imaging study of one patient.
+
+    Attributes:
+        images: view name -> uint8 array (H, W, C); a view the study lacks has no key.
+        context: demographics and indication as text, or None where the study has none.
+        report: the target text (findings), or None.
+        labels: float32 (n_labels,), multi-hot findings or a one-hot class, or None.
+        attributes: observed facts a missingness mechanism may depend on (age, sex, view position).
+    """
+
+    id: str
+    patient_id: str
+    split: str
+    images: Mapping[str, NDArray[np.uint8]]
+    context: str | None = None
+    report: str | None = None
+    labels: NDArray[np.float32] | None = None
+    attributes: Mapping[str, str | float | None] = field(default_factory=dict)
+
+    @property
+    def modalities(self) -> frozenset[str]:
+        """The modalities this study has by nature."""
+        return frozenset(self.images) | ({CONTEXT} if self.context is not None else frozenset())
+
+
+@dataclass(slots=True)
+class Inputs:
+    """A batch as ``predict`` gets it. What is absent has been blanked: a method cannot peek.
+
+    Attributes:
+        ids: study ids, B of them.
+        images: view name -> float32 tensor (B, C, H, W) in [0, 1]; zeros where the view is absent.
+        context: B texts; None where absent.
+        present: modality name -> bool tensor (B,).
+        seeds: B integers, each a function of run seed, study id and modality state: the only source of
+            randomness a sampled prediction may use.
+    """
+
+    ids: list[str]
+    images: dict[str, Tensor]
+    context: list[str | None]
+    present: dict[str, Tensor]
+    seeds: list[int]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def to(self, device: Any) -> Inputs:
+        """The same batch with its tensors on ``device``."""
+        return Inputs(
+            self.ids,
+            {name: tensor.to(device, non_blocking=True) for name, tensor in self.images.items()},
+            self.context,
+            {name: tensor.to(device, non_blocking=True) for name, tensor in self.present.items()},
+            self.seeds,
+        )
+
+
+@dataclass(slots=True)
+class Targets:
+    """What ``fit`` may learn from and ``predict`` never gets.
+
+    Attributes:
+        reports: B target texts ("" where a study has none).
+        labels: float32 tensor (B, n_labels), or None where the dataset has no labels.
+    """
+
+    reports: list[str]
+    labels: Tensor | None = None
+
+    def to(self, device: Any) -> Targets:
+        """The same targets with their tensor on ``device``."""
+        return Targets(self.reports, None if self.labels is None else self.labels.to(device))
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What a method says about one study; at least one field is set.
+
+    Attributes:
+        report: generated text.
+        probabilities: float array (n_labels,), class or finding probabilities.
+        images: view name -> uint8 array (H, W, C), generated images.
+    """
+
+    report: str | None = None
+    probabilities: NDArray[np.floating[Any]] | None = None
+    images: Mapping[str, NDArray[np.uint8]] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """The truth about one study as a metric gets it."""
+
+    id: str
+    patient_id: str
+    report: str | None = None
+    labels: NDArray[np.float32] | None = None
