@@ -30,7 +30,10 @@ def clear_disk_errors(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         reasons = {
-            errno.ENOSPC: ("no space left on the disk", "free space or choose another --store or HARNESS_CACHE"),
+            errno.ENOSPC: (
+                "no space left on the disk",
+                "free space or choose another --store or HARNESS_CACHE",
+            ),
             errno.EDQUOT: ("disk quota exceeded", "free space or choose another --store or HARNESS_CACHE"),
             errno.EACCES: ("permission denied", "choose another --store or HARNESS_CACHE"),
             errno.EROFS: ("read-only file system", "choose another --store or HARNESS_CACHE"),

@@ -33,7 +33,7 @@ def _table(kind: str) -> dict[str, str]:
     for point in entry_points(group=f"harness.{kind}"):
         if table.get(point.name, point.value) != point.value:
             raise HarnessError(
-                f"two packages register the {kind[:-1]} {point.name!r}: {table[point.name]} and {point.value}",
+                f"two packages register {kind[:-1]} {point.name!r}: {table[point.name]} and {point.value}",
                 "uninstall one of them or rename its entry point",
             )
         table[point.name] = point.value

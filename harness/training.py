@@ -1,0 +1,265 @@
+"""The only training loop: a Lightning Trainer behind one function.
+
+An interrupted run continues at the last finished epoch and ends with the same weights as one that was never
+interrupted: every epoch draws its order and its noise from (seed, epoch) alone.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from safetensors.torch import load_model, save_model
+from torch.utils.data import DataLoader, Sampler
+
+from harness.batching import collate, targets_of
+from harness.errors import HarnessError
+from harness.files import clear_disk_errors, read_json, write_json
+from harness.types import DatasetInfo, Inputs, Study, Targets
+
+if TYPE_CHECKING:
+    from harness.method import FitRun, TorchMethod, TrainingConfig
+
+Batch = tuple[Inputs, Targets]
+
+
+def train_network(
+    method: TorchMethod[Any], train: Sequence[Study], val: Sequence[Study], run: FitRun
+) -> None:
+    """Train ``method.network`` in place and leave the weights of the best validation epoch in it.
+
+    Args:
+        method: a prepared method; its config has a ``training`` section.
+        train: training studies.
+        val: validation studies; the best epoch is chosen on them. Without any, the last epoch stands.
+        run: directory with the resumable state, device, seed, progress.
+
+    Raises:
+        HarnessError: the loss is no longer finite (names epoch and step), the disk is full, no studies.
+    """
+    if not train:
+        raise HarnessError(f"{method.card.name}: no training studies", "raise --limit")
+    settings: TrainingConfig = method.config.training
+    order = _EpochOrder(len(train), run.seed)
+    loader = partial(_loader, info=method.info, batch_size=settings.batch_size)
+    train_loader = loader(train, sampler=order)
+    steps = settings.epochs * -(-len(train_loader) // settings.accumulate)
+    keeper = _Keeper(run, settings, has_val=bool(val))
+    with _quiet_lightning(), clear_disk_errors(run.directory):
+        trainer = Trainer(
+            accelerator="gpu" if run.device.startswith("cuda") else "cpu",
+            devices=[int(run.device.partition(":")[2] or 0)] if run.device.startswith("cuda") else 1,
+            precision=settings.precision if run.device.startswith("cuda") else "32-true",  # type: ignore[arg-type]
+            max_epochs=settings.epochs,
+            gradient_clip_val=settings.gradient_clip or None,
+            accumulate_grad_batches=settings.accumulate,
+            num_sanity_val_steps=0,
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            callbacks=[keeper],
+        )
+        trainer.fit(
+            _Loop(method, steps),
+            train_loader,
+            loader(val) if val else None,
+            ckpt_path=str(keeper.resume) if keeper.resume.exists() else None,
+            weights_only=True,
+        )
+    if trainer.interrupted:
+        raise KeyboardInterrupt
+    keeper.restore_best(method.network)
+    method.network.to(run.device)
+
+
+class _Loop(LightningModule):
+    """Adapter from the method's losses and optimiser to Lightning's hooks."""
+
+    def __init__(self, method: TorchMethod[Any], steps: int) -> None:
+        super().__init__()
+        self.method, self.steps = method, steps
+        self.network = method.network
+
+    def training_step(self, batch: Batch, index: int) -> torch.Tensor:
+        """Loss of one batch; a loss that is not finite ends the cell instead of ruining the weights."""
+        losses = self.method.losses(*batch)
+        if not torch.isfinite(losses["loss"]):
+            parts = ", ".join(f"{name} {float(value):.4g}" for name, value in losses.items())
+            raise HarnessError(
+                f"{self.method.card.name}: loss is not finite at epoch {self.current_epoch + 1}, "
+                f"step {index + 1} ({parts})",
+                "the last good checkpoint is kept; lower the learning rate",
+            )
+        self.shown = {name: value.detach() for name, value in losses.items()}
+        return losses["loss"]
+
+    def validation_step(self, batch: Batch, index: int) -> None:
+        """Accumulate the selection loss weighted by studies."""
+        losses = self.method.losses(*batch)
+        size = len(batch[0])
+        self.val_total += float(losses.get("select", losses["loss"])) * size
+        self.val_count += size
+
+    def on_validation_epoch_start(self) -> None:
+        """Start a new average."""
+        self.val_total, self.val_count = 0.0, 0
+
+    def configure_optimizers(self) -> Any:
+        """The method's optimiser, its schedule advanced once per step."""
+        optimizer, schedule = self.method.optimizer(self.steps)
+        if schedule is None:
+            return optimizer
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
+        """Move inputs and targets; their texts stay where they are."""
+        return batch[0].to(device), batch[1].to(device)
+
+
+class _Keeper(Callback):
+    """Seeds epochs, keeps the best weights and the resumable state, stops early, reports progress."""
+
+    def __init__(self, run: FitRun, settings: TrainingConfig, has_val: bool) -> None:
+        self.run, self.settings, self.has_val = run, settings, has_val
+        self.resume = run.directory / "last.ckpt"
+        self.best_file = run.directory / "best.safetensors"
+        self.best, self.best_epoch, self.stale = float("inf"), -1, 0
+        self.history: list[dict[str, float]] = []
+        self.seconds = 0.0
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a resumed run must know."""
+        return {
+            "best": self.best,
+            "best_epoch": self.best_epoch,
+            "stale": self.stale,
+            "history": self.history,
+            "seconds": self.seconds,
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Continue from a saved state."""
+        for name, value in state_dict.items():
+            setattr(self, name, value)
+
+    def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
+        """A run that was killed after it had decided to stop stays stopped."""
+        trainer.should_stop = self._exhausted()
+
+    def on_train_epoch_start(self, trainer: Trainer, module: LightningModule) -> None:
+        """All noise of an epoch follows from (seed, epoch): resuming replays it."""
+        self.started = time.monotonic()
+        torch.manual_seed(hash_seed(self.run.seed, trainer.current_epoch))
+        self.total, self.batches = 0.0, 0
+
+    def on_train_batch_end(
+        self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Report the running loss."""
+        assert isinstance(module, _Loop)
+        self.total += float(module.shown["loss"])
+        self.batches += 1
+        per_epoch = max(1, int(trainer.num_training_batches))
+        done = (trainer.current_epoch + (batch_idx + 1) / per_epoch) / self.settings.epochs
+        val = f" val {self.history[-1]['val']:.3f}" if self.has_val and self.history else ""
+        epoch = f"epoch {trainer.current_epoch + 1}/{self.settings.epochs}"
+        self.run.progress(done, f"{epoch} loss {self.total / self.batches:.3f}{val}")
+
+    def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
+        """Validation has run: keep the best weights, then the resumable state (in this order)."""
+        assert isinstance(module, _Loop)
+        val = module.val_total / max(1, module.val_count) if self.has_val else -float(trainer.current_epoch)
+        self.stale += 1
+        if val < self.best:
+            self.best, self.best_epoch, self.stale = val, trainer.current_epoch, 0
+            self._replace(self.best_file, lambda path: save_model(module.network, str(path)))
+        self.seconds += time.monotonic() - self.started
+        self.history.append({"train": self.total / max(1, self.batches), "val": val})
+        self._replace(self.resume, trainer.save_checkpoint)
+        write_json(self.run.directory / "history.json", self.state_dict())
+        trainer.should_stop = trainer.should_stop or self._exhausted()
+
+    def restore_best(self, network: torch.nn.Module) -> None:
+        """Load the weights of the best epoch."""
+        load_model(network, str(self.best_file))
+
+    def _exhausted(self) -> bool:
+        return bool(self.settings.patience) and self.stale >= self.settings.patience
+
+    @staticmethod
+    def _replace(path: Path, write: Callable[[Path], object]) -> None:
+        temporary = path.with_suffix(".tmp")
+        write(temporary)
+        os.replace(temporary, path)
+
+
+class _EpochOrder(Sampler[int]):
+    """A fresh permutation each epoch that depends on (seed, epoch) alone."""
+
+    def __init__(self, size: int, seed: int) -> None:
+        self.size, self.seed, self.epoch = size, seed, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by the Trainer before each epoch, also after a resume."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __iter__(self) -> Iterator[int]:
+        generator = torch.Generator().manual_seed(hash_seed(self.seed, self.epoch))
+        return iter(torch.randperm(self.size, generator=generator).tolist())
+
+
+def hash_seed(seed: int, epoch: int) -> int:
+    """A 32-bit seed for one epoch of one run (a multiplicative hash: neighbours share no stream)."""
+    return (seed * 0x9E3779B1 + (epoch + 1) * 0x85EBCA77) % 2**32
+
+
+def _batch(studies: Sequence[Study], info: DatasetInfo) -> Batch:
+    return collate(studies, info), targets_of(studies)
+
+
+def _loader(
+    studies: Sequence[Study], *, info: DatasetInfo, batch_size: int, sampler: Sampler[int] | None = None
+) -> DataLoader[Study]:
+    return DataLoader(
+        studies,  # type: ignore[arg-type]
+        batch_size=batch_size,
+        sampler=sampler,
+        collate_fn=partial(_batch, info=info),
+        # A last batch of one study would break batch normalisation.
+        drop_last=sampler is not None and len(studies) % batch_size == 1 and len(studies) > batch_size,
+    )
+
+
+@contextmanager
+def _quiet_lightning() -> Iterator[None]:
+    """Lightning's tips and tables off, for the duration of one fit: ours is the only progress bar."""
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = [logger.level for logger in loggers]
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"lightning\..*")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+def training_summary(directory: Path) -> Mapping[str, Any]:
+    """Seconds, best epoch and history of a finished or interrupted fit; empty where there is none."""
+    path = directory / "history.json"
+    return dict(read_json(path)) if path.exists() else {}
