@@ -1,0 +1,150 @@
+"""How a metric decays as modalities go missing, from rows that were computed once per modality state.
+
+A mask only says from which state each study's row comes. So a curve over any number of rates, mask seeds and
+bootstrap resamples is, per state, one product of masked weights with that state's rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.errors import HarnessError
+from harness.metrics.base import Metric, Rows
+from harness.missingness import MaskPlan
+from harness.statistics import FloatArray, interval
+
+_BLOCK_CELLS = 4_000_000
+"""Cells of one block of masked weights: 32 MB of float64."""
+
+
+@dataclass(frozen=True, slots=True)
+class CurvePoint:
+    """A metric at one missing rate.
+
+    Attributes:
+        rate: requested missing rate.
+        value: mean over mask seeds.
+        lo: lower end of the interval over patients and mask seeds together.
+        hi: upper end.
+        n: studies.
+        achieved: share of studies that really lost a modality.
+    """
+
+    rate: float
+    value: float
+    lo: float
+    hi: float
+    n: int
+    achieved: float
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """One metric output over missing rates.
+
+    Attributes:
+        output: name of the metric output, e.g. ``bleu_4``.
+        points: one per rate, in the order of the plan.
+        replicates: (R, B), for paired comparisons with curves made from the same plan and weights.
+    """
+
+    output: str
+    points: tuple[CurvePoint, ...]
+    replicates: FloatArray = field(repr=False, compare=False)
+
+    def at(self, rate: float) -> CurvePoint:
+        """The point at ``rate``.
+
+        Raises:
+            HarnessError: the curve has no such rate.
+        """
+        for point in self.points:
+            if np.isclose(point.rate, rate, rtol=0.0, atol=1e-9):
+                return point
+        rates = ", ".join(f"{point.rate:g}" for point in self.points)
+        raise HarnessError(f"{self.output} has no value at missing rate {rate:g}", f"rates: {rates}")
+
+
+def curves(
+    metric: Metric, rows: Mapping[str, Rows], plan: MaskPlan, weights: FloatArray, level: float = 0.95
+) -> dict[str, Curve]:
+    """A curve per output of ``metric``.
+
+    The value at a rate is the mean over the S mask seeds of the metric on the masked test set. Replicate b
+    resamples patients with row b of ``weights`` and masks with seed b mod S, so the interval covers both the
+    choice of patients and the choice of masks.
+
+    Args:
+        metric: reduces sums of rows.
+        rows: state -> (n, k), in the order of ``plan.ids``; a study's row is read only if the plan puts the
+            study in that state.
+        plan: masks for every seed and rate.
+        weights: (B, n) from ``statistics.bootstrap_weights``.
+        level: of the interval.
+
+    Raises:
+        HarnessError: a state that the plan uses has no rows, or the shapes do not fit.
+    """
+    _check(rows, plan, weights)
+    achieved = plan.achieved()
+    points: dict[str, list[CurvePoint]] = {output.name: [] for output in metric.outputs}
+    samples: dict[str, list[FloatArray]] = {output.name: [] for output in metric.outputs}
+    every_study_once = np.ones((len(plan.seeds), len(plan.ids)))
+    for column, rate in enumerate(plan.rates):
+        masks = plan.assignment[:, column]
+        values = metric.reduce(_masked_totals(rows, plan.states, masks, every_study_once))
+        replicated = metric.reduce(_masked_totals(rows, plan.states, masks, weights))
+        for name, found in points.items():
+            lo, hi = interval(replicated[name], level)
+            value = float(np.mean(values[name]))
+            found.append(CurvePoint(rate, value, lo, hi, len(plan.ids), float(achieved[column])))
+            samples[name].append(replicated[name])
+    return {name: Curve(name, tuple(found), np.stack(samples[name])) for name, found in points.items()}
+
+
+def _masked_totals(
+    rows: Mapping[str, Rows], states: tuple[str, ...], masks: NDArray[np.int8], weights: FloatArray
+) -> Rows:
+    """Weighted sums (B, k) where line b of ``weights`` (B, n) meets mask b mod S of ``masks`` (S, n)."""
+    width = next(iter(rows.values())).shape[1]
+    totals = np.zeros((len(weights), width))
+    step = max(1, _BLOCK_CELLS // weights.shape[1])
+    for start in range(0, len(weights), step):
+        block = slice(start, start + step)
+        chosen = masks[np.arange(len(weights))[block] % len(masks)]
+        for index in np.unique(chosen):
+            here = chosen == index
+            # A row that no study of this block is in may hold anything, NaN included: 0 x NaN is not 0.
+            own = np.where(here.any(axis=0)[:, None], rows[states[index]], 0.0)
+            totals[block] += np.where(here, weights[block], 0.0) @ own
+    return totals
+
+
+def _check(rows: Mapping[str, Rows], plan: MaskPlan, weights: FloatArray) -> None:
+    for state in plan.used_states():
+        if state not in rows:
+            raise HarnessError(f"no rows for the modality state {state!r}", f"have {', '.join(rows)}")
+    shapes = {array.shape for array in rows.values()}
+    if len(shapes) != 1 or next(iter(shapes))[0] != len(plan.ids) or weights.shape[1] != len(plan.ids):
+        raise HarnessError(
+            f"rows {sorted(shapes)} and weights {weights.shape} do not fit a plan for {len(plan.ids)} studies"
+        )
+
+
+def area_under_curve(curve: Curve) -> float:
+    """Mean height of the curve over its range of rates (trapezoids), in the metric's own unit."""
+    points = sorted(curve.points, key=lambda point: point.rate)
+    rates = np.array([point.rate for point in points])
+    values = np.array([point.value for point in points])
+    span = rates[-1] - rates[0]
+    return float(np.trapezoid(values, rates) / span) if span > 0 else float(values.mean())
+
+
+def retention(curve: Curve, rate: float) -> float:
+    """Share of the full-modality value that is left at ``rate``; NaN where that value is 0."""
+    full = curve.at(0.0).value
+    return curve.at(rate).value / full if full != 0 else float("nan")
