@@ -1,0 +1,102 @@
+"""CIDEr-D (Vedantam et al. 2015), with the conventions of the COCO captioning tools."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.metrics.base import MetricOutput, Rows, mean_of
+from harness.metrics.ngrams import Ngram, ngram_counts
+from harness.metrics.text import TextMetric
+from harness.types import Prediction, Reference
+
+ORDER = 4
+SIGMA = 6.0
+_SCALE = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Vector:
+    """tf-idf weights and their norm per n-gram length, and the length that the Gaussian penalty compares."""
+
+    weights: tuple[dict[Ngram, float], ...]
+    norms: tuple[float, ...]
+    bigrams: int
+
+
+class Cider(TextMetric):
+    """Mean over studies of 10 x the clipped tf-idf cosine, damped by a Gaussian of the length difference.
+
+    Document frequencies are those of the references given to ``statistics``, all of them: a resample or a
+    mask does not change them. Rows are ``[score, 1]``; the number of references is the printed n.
+
+    Args:
+        tokenizer: tokenisation profile.
+    """
+
+    name: ClassVar[str] = "cider"
+    outputs: ClassVar[tuple[MetricOutput, ...]] = (MetricOutput("cider", bounds=(0.0, _SCALE)),)
+
+    @property
+    def signature(self) -> str:
+        """Identity of the numbers; ``df:references`` are the n references of the printed n."""
+        return f"cider|d:1|n:{ORDER}|sigma:{SIGMA:g}|df:references|tok:{self.profile}|ref:full|impl:coco|v:1"
+
+    def statistics(self, predictions: Sequence[Prediction], references: Sequence[Reference]) -> Rows:
+        """Score and 1 per study, float64 (n_studies, 2)."""
+        said, true = self.tokens(predictions, references)
+        rows = np.ones((len(said), 2))
+        if not said:
+            return rows
+        reference_counts = [ngram_counts(tokens, ORDER) for tokens in true]
+        frequency = _document_frequency(reference_counts)
+        log_documents = math.log(len(true))
+        inverse = {ngram: log_documents - math.log(count) for ngram, count in frequency.items()}
+        for index, (tokens, counts) in enumerate(zip(said, reference_counts, strict=True)):
+            hypothesis = _vector(ngram_counts(tokens, ORDER), inverse, log_documents)
+            rows[index, 0] = _similarity(hypothesis, _vector(counts, inverse, log_documents))
+        return rows
+
+    def reduce(self, totals: Rows) -> dict[str, NDArray[np.float64]]:
+        """Summed rows (..., 2) to the mean score (...)."""
+        return {"cider": mean_of(totals)}
+
+
+def _document_frequency(documents: Iterable[Sequence[Counter[Ngram]]]) -> Counter[Ngram]:
+    """In how many documents each n-gram occurs."""
+    frequency: Counter[Ngram] = Counter()
+    for counts in documents:
+        for of_length in counts:
+            frequency.update(of_length.keys())
+    return frequency
+
+
+def _vector(counts: Sequence[Counter[Ngram]], inverse: Mapping[Ngram, float], unseen: float) -> _Vector:
+    """tf-idf of one text; an n-gram that no reference has weighs as if one reference had it."""
+    weights = tuple(
+        {ngram: count * inverse.get(ngram, unseen) for ngram, count in of_length.items()}
+        for of_length in counts
+    )
+    norms = tuple(math.sqrt(sum(weight * weight for weight in part.values())) for part in weights)
+    # The COCO tools take the number of bigrams for the length.
+    return _Vector(weights, norms, counts[1].total())
+
+
+def _similarity(hypothesis: _Vector, reference: _Vector) -> float:
+    """CIDEr-D of one pair: clipped cosine, averaged over n-gram lengths, times the length penalty."""
+    cosines = 0.0
+    for ours, theirs, norm, other in zip(
+        hypothesis.weights, reference.weights, hypothesis.norms, reference.norms, strict=True
+    ):
+        if norm == 0.0 or other == 0.0:
+            continue
+        shared = ours.keys() & theirs.keys()
+        cosines += sum(min(ours[ngram], theirs[ngram]) * theirs[ngram] for ngram in shared) / (norm * other)
+    penalty = math.exp(-((hypothesis.bigrams - reference.bigrams) ** 2) / (2.0 * SIGMA**2))
+    return _SCALE * penalty * cosines / ORDER

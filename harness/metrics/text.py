@@ -1,0 +1,63 @@
+"""What BLEU, ROUGE-L and CIDEr share: a tokenisation profile, and reports that are joined study by study."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import ClassVar, Literal
+
+from harness.errors import HarnessError
+from harness.metrics.tokenization import DEFAULT_PROFILE, Tokens, tokenizer
+from harness.types import Prediction, Reference, Task
+
+
+class TextMetric:
+    """Base of the metrics over report tokens.
+
+    Args:
+        tokenizer: tokenisation profile; an unknown one is an error here, not at the first prediction.
+    """
+
+    task: ClassVar[Task] = Task.REPORT
+    kind: ClassVar[Literal["text", "label", "image"]] = "text"
+
+    def __init__(self, tokenizer: str = DEFAULT_PROFILE) -> None:
+        self.profile = _known(tokenizer)
+
+    def unavailable(self) -> str | None:
+        """Why the profile cannot run here, or None."""
+        return tokenizer(self.profile).unavailable()
+
+    def tokens(
+        self, predictions: Sequence[Prediction], references: Sequence[Reference]
+    ) -> tuple[list[Tokens], list[Tokens]]:
+        """Tokens of predicted and of reference reports, in the order given.
+
+        An empty text is a valid report without tokens.
+
+        Raises:
+            HarnessError: a study has no report at all, or the lengths differ.
+        """
+        if len(predictions) != len(references):
+            raise HarnessError(
+                f"{len(predictions)} predictions for {len(references)} references", "join them by id first"
+            )
+        ids = [reference.id for reference in references]
+        said = _texts("prediction", ids, (prediction.report for prediction in predictions))
+        true = _texts("reference", ids, (reference.report for reference in references))
+        tokens = tokenizer(self.profile).batch(said + true)
+        return tokens[: len(said)], tokens[len(said) :]
+
+
+def _known(profile: str) -> str:
+    return tokenizer(profile).name
+
+
+def _texts(side: str, ids: Sequence[str], reports: Iterable[str | None]) -> list[str]:
+    texts = []
+    for study, report in zip(ids, reports, strict=True):
+        if report is None:
+            raise HarnessError(
+                f"study {study!r} has no {side} report", "write an empty text if that is meant"
+            )
+        texts.append(report)
+    return texts
