@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ def collate(
     studies: Sequence[Study],
     info: DatasetInfo,
     *,
+    reads: Container[str] | None = None,
     dropped: str | None = None,
     run_seed: int = 0,
     donors: Mapping[str, Study] | None = None,
@@ -30,12 +31,17 @@ def collate(
     Args:
         studies: B studies.
         info: names the modalities and the image shape.
+        reads: modalities that the method's card declares; all others are blanked for it. None: all.
         dropped: modality to blank for every study of the batch, or None.
         run_seed: goes into each study's seed.
         donors: study id -> study whose images are shown instead (the shuffled-image control); which
             views are present still follows the study itself.
     """
     size = (len(studies), info.image_size, info.image_size, info.channels)
+
+    def shown(modality: str) -> bool:
+        return modality != dropped and (reads is None or modality in reads)
+
     images: dict[str, torch.Tensor] = {}
     present: dict[str, torch.Tensor] = {}
     for view in info.image_modalities:
@@ -43,14 +49,14 @@ def collate(
         here = np.zeros(len(studies), dtype=bool)
         for row, study in enumerate(studies):
             source = donors[study.id] if donors is not None else study
-            if view != dropped and view in study.images and view in source.images:
+            if shown(view) and view in study.images and view in source.images:
                 pixels[row] = source.images[view]
                 here[row] = True
         images[view] = torch.from_numpy(pixels).permute(0, 3, 1, 2).to(torch.float32).div_(255.0)
         present[view] = torch.from_numpy(here)
     context: list[str | None] = [None] * len(studies)
     if info.has_context:
-        if dropped != CONTEXT:
+        if shown(CONTEXT):
             context = [study.context for study in studies]
         present[CONTEXT] = torch.tensor([text is not None for text in context])
     state = dropped or "full"

@@ -34,3 +34,7 @@ class CorruptFileError(HarnessError):
 
 class UnavailableError(HarnessError):
     """Something optional is absent: a package, weights, a Java runtime."""
+
+
+class DiskError(HarnessError):
+    """Nothing can be written: the whole run stops, since no cell could keep its result."""

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
-from harness.errors import CorruptFileError, HarnessError
+from harness.errors import CorruptFileError, DiskError
 
 
 def cache_root() -> Path:
@@ -41,7 +41,7 @@ def clear_disk_errors(path: Path) -> Iterator[None]:
         if error.errno not in reasons:
             raise
         what, hint = reasons[error.errno]
-        raise HarnessError(f"cannot write {path}: {what}", hint) from error
+        raise DiskError(f"cannot write {path}: {what}", hint) from error
 
 
 def write_atomic(path: Path, write: Callable[[IO[bytes]], object]) -> None:

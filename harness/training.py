@@ -50,7 +50,7 @@ def train_network(
         raise HarnessError(f"{method.card.name}: no training studies", "raise --limit")
     settings: TrainingConfig = method.config.training
     order = _EpochOrder(len(train), run.seed)
-    loader = partial(_loader, info=method.info, batch_size=settings.batch_size)
+    loader = partial(_loader, info=method.info, reads=method.card.reads, batch_size=settings.batch_size)
     train_loader = loader(train, sampler=order)
     steps = settings.epochs * -(-len(train_loader) // settings.accumulate)
     keeper = _Keeper(run, settings, has_val=bool(val))
@@ -226,18 +226,23 @@ def hash_seed(seed: int, epoch: int) -> int:
     return (seed * 0x9E3779B1 + (epoch + 1) * 0x85EBCA77) % 2**32
 
 
-def _batch(studies: Sequence[Study], info: DatasetInfo) -> Batch:
-    return collate(studies, info), targets_of(studies)
+def _batch(studies: Sequence[Study], info: DatasetInfo, reads: frozenset[str]) -> Batch:
+    return collate(studies, info, reads=reads), targets_of(studies)
 
 
 def _loader(
-    studies: Sequence[Study], *, info: DatasetInfo, batch_size: int, sampler: Sampler[int] | None = None
+    studies: Sequence[Study],
+    *,
+    info: DatasetInfo,
+    reads: frozenset[str],
+    batch_size: int,
+    sampler: Sampler[int] | None = None,
 ) -> DataLoader[Study]:
     return DataLoader(
         studies,  # type: ignore[arg-type]
         batch_size=batch_size,
         sampler=sampler,
-        collate_fn=partial(_batch, info=info),
+        collate_fn=partial(_batch, info=info, reads=reads),
         # A last batch of one study would break batch normalisation.
         drop_last=sampler is not None and len(studies) % batch_size == 1 and len(studies) > batch_size,
     )

@@ -1,0 +1,33 @@
+# Two commands: `make leaderboard` (the main job) and `make test`. Both set up .venv on first use.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+export OMP_WAIT_POLICY ?= passive
+
+.PHONY: leaderboard test lint clean help
+
+help:
+	@echo "make leaderboard  set up and run every method on the embedded benchmark"
+	@echo "make test         set up, lint, type-check, check imports, run the tests"
+
+leaderboard: $(STAMP)
+	$(BIN)/harness run --methods all --missing 0.2,0.4,0.6,0.8
+
+test: $(STAMP) lint
+	$(BIN)/pytest
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+$(STAMP): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable ".[dev]"
+	touch $@
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

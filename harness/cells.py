@@ -1,0 +1,132 @@
+"""What a run consists of: the crossing of methods, seeds and image sources with what a dataset offers."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from harness import registry
+from harness.batching import study_seed
+from harness.config import RunConfig
+from harness.errors import UnknownNameError
+from harness.method import Method
+from harness.names import did_you_mean
+from harness.types import Study
+
+PROTOCOL = 1
+"""Bumped whenever batching, masks or the training loop change what a method is fed."""
+
+SHUFFLED = "+shuffled-image"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One row of a leaderboard before it is computed.
+
+    Attributes:
+        label: what the row is called, e.g. ``dia:no-alignment+shuffled-image``.
+        name: registry name.
+        variant: ablation, or None.
+        method_class: the class behind the name.
+        overrides: ``--set`` values of this method.
+        shuffled: predict from another test study's images (the control that shows whether a method
+            looks at the picture).
+    """
+
+    label: str
+    name: str
+    variant: str | None
+    method_class: type[Method[Any]]
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    shuffled: bool = False
+
+    @property
+    def is_control(self) -> bool:
+        """Rows that a learned method has to beat."""
+        return self.shuffled or not self.method_class.card.learned
+
+    @property
+    def trained_label(self) -> str:
+        """The label of the row whose checkpoint this one uses."""
+        return self.label.removesuffix(SHUFFLED)
+
+
+def entries(config: RunConfig) -> list[Entry]:
+    """Rows that ``--methods`` asks for; every learned method that reads images brings its own control.
+
+    Raises:
+        UnknownNameError: a method or variant that does not exist, or ``--set`` for a method not in the run.
+    """
+    wanted: list[str] = []
+    for name in config.methods:
+        wanted += registry.names("methods") if name == "all" else [name]
+    rows: list[Entry] = []
+    for full_name in dict.fromkeys(wanted):
+        name, variant = registry.split_variant(full_name)
+        method_class = registry.load("methods", name)
+        if variant is not None and variant not in method_class.card.variants:
+            known = [f"{name}:{each}" for each in method_class.card.variants]
+            raise UnknownNameError(f"unknown method {full_name!r}", did_you_mean(full_name, known))
+        overrides = {**config.set.get(name, {}), **(config.set.get(full_name, {}) if variant else {})}
+        shown = ",".join(f"{key}={value}" for key, value in sorted(overrides.items()))
+        label = f"{full_name}[{shown}]" if shown else full_name
+        rows.append(Entry(label, name, variant, method_class, overrides))
+        if method_class.card.learned:
+            rows.append(Entry(label + SHUFFLED, name, variant, method_class, overrides, shuffled=True))
+    owners = {row.name for row in rows} | {f"{row.name}:{row.variant}" for row in rows} | {config.dataset}
+    for owner in config.set:
+        if owner not in owners:
+            raise UnknownNameError(
+                f"--set {owner}.…: {owner} is not part of this run", did_you_mean(owner, owners)
+            )
+    return rows
+
+
+def image_donors(studies: Sequence[Study], seed: int) -> dict[str, Study]:
+    """For every study another patient's study whose images it is shown, with the same views if possible.
+
+    The assignment is a rotation of a seeded order, so no study keeps its own images and each is used once.
+    """
+    groups: dict[frozenset[str], list[Study]] = {}
+    for study in sorted(studies, key=lambda s: study_seed(seed, s.id, "donor")):
+        groups.setdefault(frozenset(study.images), []).append(study)
+    donors: dict[str, Study] = {}
+    for group in groups.values():
+        shift = min(range(1, len(group)), key=lambda k: _same_patient(group, k), default=0)
+        for index, study in enumerate(group):
+            donors[study.id] = group[(index + shift) % len(group)]
+    return donors
+
+
+def _same_patient(group: Sequence[Study], shift: int) -> tuple[int, int]:
+    pairs = zip(group, [*group[shift:], *group[:shift]], strict=True)
+    return sum(a.patient_id == b.patient_id for a, b in pairs), shift
+
+
+@cache
+def code_fingerprint(method_class: type) -> str:
+    """Digest of the source of a method and of the sibling modules it imports."""
+    package = method_class.__module__.partition(".")[0]
+    seen: dict[str, str] = {}
+    pending = [method_class.__module__]
+    while pending:
+        name = pending.pop()
+        module = sys.modules.get(name)
+        if name in seen or module is None:
+            continue
+        source = inspect.getsourcefile(module)
+        seen[name] = hashlib.sha256(Path(source).read_bytes()).hexdigest() if source else ""
+        origins = {
+            getattr(value, "__module__", None) or getattr(value, "__name__", "")
+            for value in vars(module).values()
+        }
+        pending += [
+            origin for origin in origins if isinstance(origin, str) and origin.partition(".")[0] == package
+        ]
+    return hashlib.sha256(repr(sorted(seen.items())).encode()).hexdigest()[:12]

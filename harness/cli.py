@@ -1,0 +1,239 @@
+"""The command line: parsing and printing only. Heavy imports wait until a command needs them."""
+
+from __future__ import annotations
+
+import os
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from harness.errors import HarnessError
+
+if TYPE_CHECKING:
+    from harness.results import ResultRow
+
+app = typer.Typer(
+    name="harness",
+    help="Train, predict, score and compare medical multimodal models as modalities go missing.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+
+class Listing(StrEnum):
+    """What ``harness list`` can list."""
+
+    methods = "methods"
+    datasets = "datasets"
+    metrics = "metrics"
+
+
+class TableFormat(StrEnum):
+    """Formats of leaderboards."""
+
+    markdown = "markdown"
+    json = "json"
+    csv = "csv"
+
+
+class FactFormat(StrEnum):
+    """Formats of facts about one thing."""
+
+    table = "table"
+    json = "json"
+
+
+@app.command()
+def run(
+    methods: Annotated[str, typer.Option(help="Comma-separated names, name:variant, or all.")] = "all",
+    dataset: Annotated[str | None, typer.Option(help="Dataset name.")] = None,
+    root: Annotated[
+        Path | None, typer.Option(help="Folder of a dataset that ships with no package.")
+    ] = None,
+    missing: Annotated[str | None, typer.Option(help="Missing rates, e.g. 0.2,0.4.")] = None,
+    drop: Annotated[str | None, typer.Option(help="context, an image modality, alternate or any.")] = None,
+    mechanism: Annotated[
+        str | None, typer.Option(help="How studies that lose a modality are drawn.")
+    ] = None,
+    mask_seeds: Annotated[int | None, typer.Option(help="Masks that a curve averages over.")] = None,
+    preset: Annotated[str | None, typer.Option(help="tiny, base or paper.")] = None,
+    seeds: Annotated[str | None, typer.Option(help="One trained model per seed, e.g. 0,1,2.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Only the first N studies of each split.")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N.")] = None,
+    executor: Annotated[str | None, typer.Option(help="local.")] = None,
+    store: Annotated[
+        Path | None, typer.Option(help="Folder of checkpoints, predictions and results.")
+    ] = None,
+    metrics: Annotated[str | None, typer.Option(help="Metric families; default all that suit.")] = None,
+    tokenizer: Annotated[str | None, typer.Option(help="Tokenisation profile of text metrics.")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="method.key=value, repeatable.")] = None,
+    config: Annotated[Path | None, typer.Option("--config", "-c", help="YAML with the same keys.")] = None,
+) -> None:
+    """Train what is not trained, predict what is not predicted, score, print the leaderboard."""
+    from harness.config import RunConfig, parse_overrides, split_list
+
+    given: dict[str, Any] = {
+        "methods": split_list(methods, "--methods") if methods != "all" or config is None else None,
+        "dataset": dataset,
+        "root": root,
+        "missing": split_list(missing, "--missing", float),
+        "drop": drop,
+        "mechanism": mechanism,
+        "mask_seeds": mask_seeds,
+        "preset": preset,
+        "seeds": split_list(seeds, "--seeds", int),
+        "limit": limit,
+        "device": device,
+        "executor": executor,
+        "store": store,
+        "metrics": split_list(metrics, "--metrics"),
+        "tokenizer": tokenizer,
+        "set": parse_overrides(set_) if set_ else None,
+    }
+    settings = RunConfig.build(given, config)
+    from harness import evaluate
+    from harness.progress import ConsoleReporter
+
+    console = _stderr()
+    with ConsoleReporter(console) as reporter:
+        rows, succeeded = evaluate.run(settings, reporter)
+    _print_tables(rows)
+    for path in _write_tables(settings.store, settings.store / "tables"):
+        console.print(f"wrote {path}", highlight=False, soft_wrap=True)
+    if not succeeded:
+        raise typer.Exit(1)
+
+
+@app.command()
+def leaderboard(
+    store: Annotated[Path, typer.Option(help="Results store to read.")] = Path("runs"),
+    format_: Annotated[TableFormat, typer.Option("--format", help="Output format.")] = TableFormat.markdown,
+    out: Annotated[Path | None, typer.Option(help="Folder to write to instead of printing.")] = None,
+) -> None:
+    """Rebuild the tables from the store."""
+    from harness.export import data, markdown
+    from harness.leaderboard import tables
+    from harness.results import Store
+
+    if not (store / "store.json").exists():
+        raise HarnessError(f"--store {store}: no results store there", "harness run makes one")
+    if out is not None:
+        for path in _write_tables(store, out, [format_]):
+            typer.echo(f"wrote {path}")
+        return
+    rows = Store(store).results()
+    render = {
+        TableFormat.markdown: lambda: markdown.render(tables(rows)),
+        TableFormat.json: lambda: data.to_json(rows),
+        TableFormat.csv: lambda: data.to_csv(rows),
+    }
+    typer.echo(render[format_](), nl=False)
+
+
+@app.command("list")
+def list_(what: Annotated[Listing, typer.Argument(help="What to list.")]) -> None:
+    """List what is registered."""
+    from harness.listing import listing
+
+    _print_facts(listing(what.value))
+
+
+@app.command()
+def describe(
+    method: Annotated[str, typer.Argument(help="Method, or method:variant.")],
+    preset: Annotated[str, typer.Option(help="tiny, base or paper.")] = "paper",
+    format_: Annotated[FactFormat, typer.Option("--format", help="Output format.")] = FactFormat.table,
+) -> None:
+    """Parameters, FLOPs, memory and deviations of a method beside its paper's figures."""
+    import json
+
+    from harness.describe import describe as facts_of
+    from harness.describe import render
+
+    facts = facts_of(method, preset)
+    typer.echo(json.dumps(facts, indent=1) if format_ is FactFormat.json else render(facts))
+
+
+@app.command()
+def doctor() -> None:
+    """Check what this machine has: packages, device, Java, data, weights, free space."""
+    from harness.doctor import examine
+
+    findings = examine()
+    _print_facts([{"check": f.name, "state": f.state, "detail": f.detail} for f in findings])
+    if any(finding.state == "missing" for finding in findings):
+        raise typer.Exit(1)
+
+
+def _stderr() -> Any:
+    from rich.console import Console
+
+    return Console(stderr=True)
+
+
+def _print_facts(rows: list[dict[str, str]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for column in rows[0] if rows else []:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*(value.replace("[", r"\[") for value in row.values()))
+    Console().print(table)
+
+
+def _print_tables(rows: list[ResultRow]) -> None:
+    from rich.console import Console
+
+    from harness.export import terminal
+    from harness.leaderboard import tables
+
+    console = Console() if sys.stdout.isatty() else Console(width=200)
+    for table in tables(rows):
+        for part in terminal.render(table):
+            console.print(part)
+
+
+def _write_tables(store: Path, out: Path, formats: list[TableFormat] | None = None) -> list[Path]:
+    from harness.export import data, markdown
+    from harness.files import write_atomic
+    from harness.leaderboard import tables
+    from harness.results import Store
+
+    rows = Store(store).results()
+    paths = []
+    for each in formats or [TableFormat.markdown, TableFormat.json]:
+        if each is TableFormat.markdown:
+            files = {"leaderboard.md": markdown.render(tables(rows))}
+        elif each is TableFormat.json:
+            files = {"leaderboard.json": data.to_json(rows)}
+        else:
+            files = {"leaderboard.csv": data.to_csv(rows)}
+        for name, text in files.items():
+            path = out / name
+            write_atomic(path, lambda stream, text=text: stream.write(text.encode()))  # type: ignore[misc]
+            paths.append(path)
+    return paths
+
+
+def main() -> None:
+    """Entry point: a user's mistake is one line on stderr and a non-zero exit, never a traceback."""
+    # Spinning OpenMP threads starve each other when anything else runs on the machine.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    try:
+        app()
+    except HarnessError as error:
+        typer.echo(f"error: {' '.join(str(error).split())}", err=True)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        typer.echo("interrupted; the same command continues from here", err=True)
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

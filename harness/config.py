@@ -1,0 +1,133 @@
+"""One configuration behind flags and YAML; an error names the flag."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from harness.errors import HarnessError
+from harness.names import did_you_mean
+
+
+class RunConfig(BaseModel):
+    """What ``harness run`` does. Field names are the flags' names (``mask_seeds`` is ``--mask-seeds``).
+
+    Attributes:
+        methods: registered names, ``name:variant`` for an ablation, or ``all``.
+        dataset: registered dataset name.
+        root: folder of a dataset that does not ship with a package.
+        missing: fractions of test studies that lose one modality; 0 is always evaluated too.
+        drop: drop policy, ``context``, an image modality, ``alternate`` or ``any``.
+        mechanism: how the studies that lose a modality are drawn.
+        mask_seeds: number of independent masks that a curve averages over.
+        preset: size of the learned methods.
+        seeds: one trained model per seed.
+        limit: keep only the first N studies of every split (for trying things out).
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
+        store: folder of checkpoints, predictions, statistics and results.
+        metrics: metric families; default all that suit the dataset's tasks.
+        tokenizer: tokenisation profile of the text metrics; default the dataset's.
+        set: ``method.key=value`` overrides (``dataset.key=value`` reaches the dataset).
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    methods: tuple[str, ...] = ("all",)
+    dataset: str = "iu-phantom"
+    root: Path | None = None
+    missing: tuple[float, ...] = ()
+    drop: str = "context"
+    mechanism: str = "mcar"
+    mask_seeds: int = Field(default=20, ge=1, le=10_000)
+    preset: str = "tiny"
+    seeds: tuple[int, ...] = (0,)
+    limit: int | None = Field(default=None, ge=2)
+    device: str = "auto"
+    executor: Literal["local"] = "local"
+    store: Path = Path("runs")
+    metrics: tuple[str, ...] | None = None
+    tokenizer: str | None = None
+    set: dict[str, dict[str, Any]] = Field(default_factory=dict)
+
+    @field_validator("missing")
+    @classmethod
+    def _rates_are_fractions(cls, rates: tuple[float, ...]) -> tuple[float, ...]:
+        for rate in rates:
+            if not 0.0 <= rate <= 1.0:
+                raise ValueError(f"a missing rate is a fraction in [0, 1], but got {rate:g}")
+        return rates
+
+    @property
+    def rates(self) -> tuple[float, ...]:
+        """Sorted distinct rates with 0 in front."""
+        return tuple(sorted({0.0, *self.missing}))
+
+    @classmethod
+    def build(cls, flags: Mapping[str, Any], file: Path | None = None) -> RunConfig:
+        """Flags that were given, over the values of a YAML file, over the defaults.
+
+        Raises:
+            HarnessError: an unknown key or a bad value; the message names the flag.
+        """
+        values = {**_from_yaml(file), **{key: value for key, value in flags.items() if value is not None}}
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            raise _flag_error(error, file) from None
+
+
+def parse_overrides(assignments: list[str]) -> dict[str, dict[str, Any]]:
+    """``["dia.lr=1e-3"]`` to ``{"dia": {"lr": 0.001}}``; values are read as YAML scalars or lists."""
+    result: dict[str, dict[str, Any]] = {}
+    for assignment in assignments:
+        target, equals, text = assignment.partition("=")
+        owner, dot, key = target.partition(".")
+        if not (equals and dot and owner and key):
+            raise HarnessError(f"--set {assignment}: not of the form method.key=value")
+        value = yaml.safe_load(text)
+        if isinstance(value, str):
+            with suppress(ValueError):  # YAML 1.1 reads 1e-3 as text
+                value = float(value)
+        result.setdefault(owner, {})[key] = value
+    return result
+
+
+def split_list(text: str | None, flag: str, kind: type = str) -> tuple[Any, ...] | None:
+    """``"0.2,0.4"`` to ``(0.2, 0.4)``; an item that is no ``kind`` is an error that names the flag."""
+    if text is None:
+        return None
+    try:
+        return tuple(kind(item.strip()) for item in text.split(",") if item.strip())
+    except ValueError:
+        words = {float: "numbers", int: "whole numbers"}.get(kind, "items")
+        raise HarnessError(f"{flag} {text}: expected comma-separated {words}") from None
+
+
+def _from_yaml(file: Path | None) -> dict[str, Any]:
+    if file is None:
+        return {}
+    try:
+        values = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise HarnessError(f"--config {file}: {error.strerror}") from error
+    except yaml.YAMLError as error:
+        raise HarnessError(f"--config {file}: not valid YAML: {str(error).splitlines()[0]}") from error
+    if not isinstance(values, dict):
+        raise HarnessError(f"--config {file}: expected a mapping of flag names to values")
+    return {str(key).replace("-", "_"): value for key, value in values.items()}
+
+
+def _flag_error(error: ValidationError, file: Path | None) -> HarnessError:
+    first = error.errors()[0]
+    name = str(first["loc"][0])
+    flag = "--" + name.replace("_", "-")
+    if first["type"] == "extra_forbidden":
+        where = f"--config {file}: " if file else ""
+        return HarnessError(f"{where}unknown key {name!r}", did_you_mean(name, RunConfig.model_fields))
+    reason = first["msg"].removeprefix("Value error, ")
+    return HarnessError(f"{flag}: {reason[0].lower()}{reason[1:]}")

@@ -1,0 +1,367 @@
+"""The flow: dataset -> modality states -> fit / predict -> per-study statistics -> reduce and bootstrap."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Protocol
+
+import numpy as np
+
+from harness import __version__, inference, missingness, registry, robustness, statistics
+from harness.cells import PROTOCOL, Entry, code_fingerprint, entries, image_donors
+from harness.config import RunConfig
+from harness.datasets.base import SPLITS, Dataset
+from harness.errors import DiskError, HarnessError, UnavailableError
+from harness.files import write_atomic
+from harness.method import FitRun, Method
+from harness.metrics.base import Metric, Rows
+from harness.missingness import FULL, MaskPlan
+from harness.results import Cell, ResultRow, Store, load_array, save_array, slug
+from harness.types import Prediction, Reference, Study
+
+N_RESAMPLES = 1000
+
+Progress = Callable[[float, str], None]
+
+
+class Reporter(Protocol):
+    """Where a run says what it is doing."""
+
+    def phase(self, label: str, phase: str) -> Progress:
+        """Start a phase of a row; the result takes (fraction in [0, 1], status)."""
+        ...
+
+    def done(self, label: str, summary: str) -> None:
+        """A row is finished."""
+        ...
+
+    def failed(self, label: str, reason: str) -> None:
+        """A row could not be finished; the run goes on."""
+        ...
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Everything that all rows of a run share."""
+
+    config: RunConfig
+    device: str
+    dataset: Dataset
+    splits: Mapping[str, Sequence[Study]]
+    metrics: Sequence[Metric]
+    plan: MaskPlan
+    weights: np.ndarray[Any, np.dtype[np.float64]]
+    store: Store
+
+    @cached_property
+    def references(self) -> list[Reference]:
+        """Truth of the test studies, in the order of the plan."""
+        return [Reference(s.id, s.patient_id, s.report, s.labels) for s in self.splits["test"]]
+
+    @cached_property
+    def test_set(self) -> str:
+        """Identity of what is scored against."""
+        text = "\0".join([self.dataset.info.fingerprint, *(study.id for study in self.splits["test"])])
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def run(config: RunConfig, reporter: Reporter) -> tuple[list[ResultRow], bool]:
+    """Train what is not trained, predict what is not predicted, score, store.
+
+    Returns:
+        The rows of this run and whether every cell succeeded. One failing method never takes the run down.
+    """
+    bench = open_bench(config)
+    rows: list[ResultRow] = []
+    for entry in entries(config):
+        for seed in config.seeds:
+            rows += evaluate(bench, entry, seed, reporter)
+    return rows, all(row.status != "failed" for row in rows)
+
+
+def evaluate(bench: Bench, entry: Entry, seed: int, reporter: Reporter) -> list[ResultRow]:
+    """One row of the leaderboard: one call per arrow of the flow."""
+    cell = cell_of(bench, entry, seed)
+    try:
+        with cell.lock():
+            method = Fitted(bench, entry, seed, cell, reporter)
+            predictions = predict(bench, entry, seed, cell, method, reporter)
+            rows = score(bench, entry, cell, predictions, reporter)
+            curves = summarise(bench, rows)
+            result = store_result(bench, entry, seed, cell, curves)
+    except DiskError:
+        raise
+    except Exception as error:
+        return _failed(bench, entry, seed, cell, error, reporter)
+    reporter.done(entry.label, _headline(result))
+    return result
+
+
+def open_bench(config: RunConfig) -> Bench:
+    """Find everything a run needs, before any work: bad names and absent weights surface here."""
+    entries(config)
+    device = resolve_device(config.device)
+    dataset_class = registry.load("datasets", config.dataset)
+    dataset: Dataset = dataset_class.open(config.root, **config.set.get(config.dataset, {}))
+    splits = {split: list(dataset.studies(split))[: config.limit] for split in SPLITS}
+    metrics = choose_metrics(config, dataset)
+    plan = missingness.plan(
+        [study.modalities for study in splits["test"]],
+        [study.id for study in splits["test"]],
+        config.drop,
+        config.mechanism,
+        config.rates,
+        range(config.mask_seeds),
+        dataset.info.modalities,
+    )
+    weights = statistics.bootstrap_weights([study.patient_id for study in splits["test"]], N_RESAMPLES)
+    return Bench(config, device, dataset, splits, metrics, plan, weights, Store(config.store))
+
+
+def choose_metrics(config: RunConfig, dataset: Dataset) -> list[Metric]:
+    """Metric families that suit the dataset; one that was asked for by name must be able to run."""
+    tokenizer = config.tokenizer or dataset.info.tokenizer
+    chosen: list[Metric] = []
+    for name in config.metrics or registry.names("metrics"):
+        metric_class = registry.load("metrics", name)
+        metric: Metric = metric_class(tokenizer=tokenizer) if metric_class.kind == "text" else metric_class()
+        reason = metric.unavailable()
+        if reason and (config.metrics or (config.tokenizer and metric.kind == "text")):
+            raise UnavailableError(f"metric {name}: {reason}")
+        if metric.task in dataset.info.tasks:
+            chosen.append(metric)
+    return chosen
+
+
+def resolve_device(device: str) -> str:
+    """``auto`` to the first GPU or the CPU; a GPU that is not there is an error that names ``--device``."""
+    import torch
+
+    if device == "auto":
+        return "cuda:0" if torch.cuda.is_available() else "cpu"
+    kind, _, index = device.partition(":")
+    if kind == "cpu" or (kind == "cuda" and int(index or 0) < torch.cuda.device_count()):
+        return device
+    raise HarnessError(
+        f"--device {device}: {torch.cuda.device_count()} CUDA devices found", "use --device cpu"
+    )
+
+
+def cell_of(bench: Bench, entry: Entry, seed: int) -> Cell:
+    """The store's folder for the trained method behind an entry."""
+    method = create(bench, entry)
+    identity = {
+        "method": entry.name,
+        "variant": entry.variant,
+        "preset": bench.config.preset,
+        "seed": seed,
+        "config": method.config.model_dump(mode="json"),
+        "dataset": bench.dataset.info.name,
+        "data": bench.dataset.info.fingerprint,
+        "limit": bench.config.limit,
+        "code": code_fingerprint(entry.method_class),
+        "protocol": PROTOCOL,
+    }
+    return bench.store.cell(bench.dataset.info.name, entry.trained_label, bench.config.preset, seed, identity)
+
+
+def create(bench: Bench, entry: Entry) -> Method[Any]:
+    """An unfitted instance of an entry's method."""
+    return entry.method_class.create(
+        bench.dataset.info, variant=entry.variant, preset=bench.config.preset, overrides=entry.overrides
+    )
+
+
+class Fitted:
+    """A method that is trained, or loaded, at its first use: what is stored already needs neither."""
+
+    def __init__(self, bench: Bench, entry: Entry, seed: int, cell: Cell, reporter: Reporter) -> None:
+        self.bench, self.entry, self.seed, self.cell, self.reporter = bench, entry, seed, cell, reporter
+        if not cell.is_fitted():
+            self()  # a row stands for a trained method even where predictions of one survive
+
+    def __call__(self) -> Method[Any]:
+        """The fitted method on its device."""
+        return self._method
+
+    @cached_property
+    def _method(self) -> Method[Any]:
+        method = create(self.bench, self.entry)
+        if self.cell.is_fitted():
+            method.load(self.cell.checkpoint)
+            return method.to(self.bench.device)
+        progress = self.reporter.phase(self.entry.label, "train")
+        started = time.monotonic()
+        self.cell.training.mkdir(parents=True, exist_ok=True, mode=0o700)
+        run = FitRun(self.cell.training, self.bench.device, self.seed, progress)
+        method.fit(self.bench.splits["train"], self.bench.splits["val"], run)
+        method.save(self.cell.checkpoint)
+        self.cell.mark_fitted(
+            {"seconds_of_last_session": time.monotonic() - started, "device": self.bench.device}
+        )
+        return method
+
+
+def predict(
+    bench: Bench, entry: Entry, seed: int, cell: Cell, fitted: Fitted, reporter: Reporter
+) -> dict[str, dict[str, Prediction]]:
+    """Every test study once per modality state, whatever the number of rates and mask seeds."""
+    donors = image_donors(bench.splits["test"], seed) if entry.shuffled else None
+    predictions: dict[str, dict[str, Prediction]] = {FULL: {}}
+    for state in bench.plan.states:
+        # A study that lacks the modality by nature, or a method that never gets it, is in its full state.
+        reads = entry.method_class.card.reads
+        lost = frozenset() if state == FULL else frozenset({state}) & reads
+        lacking = {s.id for s in bench.splits["test"] if state != FULL and not lost & s.modalities}
+        studies = [study for study in bench.splits["test"] if study.id not in lacking]
+        done = inference.predict_state(
+            fitted,
+            studies,
+            bench.dataset.info,
+            cell.predictions(state_name(entry, state)),
+            dropped=None if state == FULL else state,
+            run_seed=seed,
+            donors=donors,
+            progress=reporter.phase(entry.label, f"predict {state}"),
+        )
+        predictions[state] = {**{study_id: predictions[FULL][study_id] for study_id in lacking}, **done}
+    return predictions
+
+
+def score(
+    bench: Bench,
+    entry: Entry,
+    cell: Cell,
+    predictions: Mapping[str, Mapping[str, Prediction]],
+    reporter: Reporter,
+) -> dict[str, dict[str, Rows]]:
+    """Per-study statistics (n, k) of every metric on every state."""
+    progress = reporter.phase(entry.label, "score")
+    rows: dict[str, dict[str, Rows]] = {}
+    metrics = [m for m in bench.metrics if m.task in entry.method_class.card.tasks and not m.unavailable()]
+    for index, metric in enumerate(metrics):
+        rows[metric.name] = {}
+        for state in bench.plan.states:
+            path = cell.statistics(state_name(entry, state), metric.name, metric.signature, bench.test_set)
+            found = load_array(path)
+            if found is None:
+                ordered = [predictions[state][reference.id] for reference in bench.references]
+                found = metric.statistics(ordered, bench.references)
+                save_array(path, found)
+            rows[metric.name][state] = found
+        progress((index + 1) / len(metrics), metric.name)
+    return rows
+
+
+def summarise(bench: Bench, rows: Mapping[str, Mapping[str, Rows]]) -> dict[str, robustness.Curve]:
+    """A curve over missing rates per metric output."""
+    by_name = {metric.name: metric for metric in bench.metrics}
+    return {
+        output: curve
+        for name, states in rows.items()
+        for output, curve in robustness.curves(by_name[name], states, bench.plan, bench.weights).items()
+    }
+
+
+def store_result(
+    bench: Bench, entry: Entry, seed: int, cell: Cell, curves: Mapping[str, robustness.Curve]
+) -> list[ResultRow]:
+    """Write the row's numbers, its bootstrap replicates (for paired ranks) and its manifest."""
+    rows: list[ResultRow] = []
+    for metric in bench.metrics:
+        for output in metric.outputs:
+            if output.name in curves:
+                points = curves[output.name].points
+                rows += [
+                    _row(bench, entry, seed, metric, output.name, p.rate, value=p.value, ci95=(p.lo, p.hi))
+                    for p in points
+                ]
+                continue
+            reason = metric.unavailable()
+            status = "unavailable" if reason and metric.task in entry.method_class.card.tasks else "n/a"
+            rows.append(
+                _row(bench, entry, seed, metric, output.name, 0.0, status=status, detail=reason or "")
+            )
+    key = _key(bench, entry, seed)
+    path = bench.store.root / "results" / f"{key}.npz"
+    replicates = {name: curve.replicates.astype(np.float32) for name, curve in curves.items()}
+    write_atomic(path, lambda stream: np.savez(stream, **replicates))  # type: ignore[arg-type]
+    bench.store.write_result(key, rows, _manifest(bench, entry, seed, cell))
+    return rows
+
+
+def state_name(entry: Entry, state: str) -> str:
+    """Name of a state's files; the shuffled-image control shares its method's cell."""
+    return f"shuffled-{state}" if entry.shuffled else state
+
+
+def _row(
+    bench: Bench, entry: Entry, seed: int, metric: Metric, output: str, rate: float, **rest: Any
+) -> ResultRow:
+    return ResultRow(
+        dataset=bench.dataset.info.name,
+        method=entry.label,
+        preset=bench.config.preset if entry.method_class.card.learned else "-",
+        seed=seed,
+        drop=bench.config.drop,
+        mechanism=bench.config.mechanism,
+        rate=rate,
+        metric=output,
+        value=rest.pop("value", None),
+        ci95=rest.pop("ci95", None),
+        n=len(bench.references),
+        signature=metric.signature,
+        control=entry.is_control,
+        **rest,
+    )
+
+
+def _failed(
+    bench: Bench, entry: Entry, seed: int, cell: Cell, error: Exception, reporter: Reporter
+) -> list[ResultRow]:
+    reason = str(error) if isinstance(error, HarnessError) else f"{type(error).__name__}: {error}"
+    log = cell.directory / "error.txt"
+    write_atomic(log, lambda stream: stream.write(traceback.format_exc().encode()))
+    rows = [
+        _row(bench, entry, seed, metric, output.name, 0.0, status="failed", detail=reason.splitlines()[0])
+        for metric in bench.metrics
+        for output in metric.outputs
+    ]
+    bench.store.write_result(_key(bench, entry, seed), rows, _manifest(bench, entry, seed, cell))
+    shown = reason.splitlines()[0] if reason else type(error).__name__
+    reporter.failed(entry.label, shown if isinstance(error, HarnessError) else f"{shown} (traceback: {log})")
+    return rows
+
+
+def _key(bench: Bench, entry: Entry, seed: int) -> str:
+    config = bench.config
+    parts = [config.preset, f"s{seed}", config.drop, config.mechanism, f"n{len(bench.references)}"]
+    return "/".join([slug(bench.dataset.info.name), slug(entry.label), slug("-".join(parts))])
+
+
+def _manifest(bench: Bench, entry: Entry, seed: int, cell: Cell) -> dict[str, Any]:
+    return {
+        "harness": __version__,
+        "protocol": PROTOCOL,
+        "config": bench.config.model_dump(mode="json"),
+        "seed": seed,
+        "cell": str(cell.directory.relative_to(bench.store.root)),
+        "test_set": bench.test_set,
+        "masks": hashlib.sha256(bench.plan.assignment.tobytes()).hexdigest()[:16],
+        "mask_seeds": len(bench.plan.seeds),
+        "achieved": dict(zip(map(str, bench.plan.rates), map(float, bench.plan.achieved()), strict=True)),
+        "bootstrap": {"resamples": N_RESAMPLES, "seed": 0, "unit": "patient"},
+        "machine": {"device": bench.device, "cpus": os.cpu_count()},
+        "unix_time": int(time.time()),
+    }
+
+
+def _headline(rows: Sequence[ResultRow]) -> str:
+    full = [f"{row.metric} {row.value:.3f}" for row in rows if row.rate == 0.0 and row.value is not None]
+    return ", ".join(full[-3:])

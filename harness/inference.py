@@ -1,0 +1,163 @@
+"""Batched prediction of one modality state, resumable by study."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from harness.batching import collate
+from harness.errors import CorruptFileError, HarnessError
+from harness.files import clear_disk_errors, is_sealed, seal, verify
+from harness.method import Method
+from harness.types import DatasetInfo, Prediction, Study
+
+
+def predict_state(
+    fitted: Callable[[], Method[Any]],
+    studies: Sequence[Study],
+    info: DatasetInfo,
+    path: Path,
+    *,
+    dropped: str | None,
+    run_seed: int,
+    batch_size: int = 32,
+    donors: Mapping[str, Study] | None = None,
+    progress: Callable[[float, str], None] = lambda fraction, status: None,
+) -> dict[str, Prediction]:
+    """Predict every study in one modality state, or read what an earlier run predicted.
+
+    Each batch is appended to ``path`` as soon as it is done, so a killed run loses one batch at most.
+
+    Args:
+        fitted: gives the fitted method on its device; called only if a study is left to predict.
+        studies: test studies.
+        info: their dataset.
+        path: JSONL file of this state; sealed when complete.
+        dropped: modality that every study loses, or None.
+        run_seed: goes into the studies' seeds.
+        batch_size: studies per call of ``predict``; halved for good when the device runs out of memory.
+        donors: whose images are shown instead (shuffled-image control).
+        progress: called with (fraction, status).
+
+    Returns:
+        Predictions by study id.
+    """
+    if is_sealed(path):
+        verify(path)
+        done = _read(path)
+        if set(done) >= {study.id for study in studies}:
+            return done
+    done = _read(path)
+    # Similar context lengths together: less padding. The order cannot change a prediction.
+    pending = sorted((s for s in studies if s.id not in done), key=lambda s: (len(s.context or ""), s.id))
+    method = fitted() if pending else None
+    with clear_disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with open(path, "a", encoding="utf-8") as stream:
+            for batch, predictions in _batches(method, pending, info, dropped, run_seed, batch_size, donors):
+                for study, prediction in zip(batch, predictions, strict=True):
+                    stream.write(json.dumps(encode(study.id, prediction), ensure_ascii=False) + "\n")
+                    done[study.id] = prediction
+                stream.flush()
+                os.fsync(stream.fileno())
+                progress(len(done) / len(studies), f"{len(done)}/{len(studies)} studies")
+    seal(path)
+    return done
+
+
+def _batches(
+    method: Method[Any] | None,
+    studies: list[Study],
+    info: DatasetInfo,
+    dropped: str | None,
+    run_seed: int,
+    batch_size: int,
+    donors: Mapping[str, Study] | None,
+) -> Iterator[tuple[list[Study], list[Prediction]]]:
+    start = 0
+    if method is None:
+        return
+    while start < len(studies):
+        batch = studies[start : start + batch_size]
+        inputs = collate(
+            batch, info, reads=method.card.reads, dropped=dropped, run_seed=run_seed, donors=donors
+        )
+        try:
+            predictions = method.predict(inputs)
+        except torch.OutOfMemoryError:
+            if batch_size == 1:
+                raise
+            batch_size = max(1, batch_size // 2)
+            torch.cuda.empty_cache()
+            continue
+        if len(predictions) != len(batch):
+            raise HarnessError(
+                f"{method.card.name}: {len(predictions)} predictions for a batch of {len(batch)} studies",
+                "predict must return one prediction per study, in order",
+            )
+        yield batch, predictions
+        start += len(batch)
+
+
+def encode(study_id: str, prediction: Prediction) -> dict[str, Any]:
+    """One JSONL line: exact floats, images as PNG."""
+    line: dict[str, Any] = {"id": study_id}
+    if prediction.report is not None:
+        line["report"] = prediction.report
+    if prediction.probabilities is not None:
+        line["probabilities"] = [float(p) for p in prediction.probabilities]
+    if prediction.images is not None:
+        line["images"] = {view: _to_png(pixels) for view, pixels in prediction.images.items()}
+    return line
+
+
+def decode(line: Mapping[str, Any]) -> tuple[str, Prediction]:
+    """The inverse of ``encode``."""
+    probabilities = line.get("probabilities")
+    images = line.get("images")
+    return str(line["id"]), Prediction(
+        report=line.get("report"),
+        probabilities=None if probabilities is None else np.asarray(probabilities, dtype=np.float64),
+        images=None if images is None else {view: _from_png(text) for view, text in images.items()},
+    )
+
+
+def _read(path: Path) -> dict[str, Prediction]:
+    """Complete lines of a predictions file; a last line cut short by a kill is removed from the file."""
+    if not path.exists():
+        return {}
+    content = path.read_bytes()
+    complete = content[: content.rfind(b"\n") + 1]
+    if len(complete) < len(content):
+        with open(path, "r+b") as stream:
+            stream.truncate(len(complete))
+    done: dict[str, Prediction] = {}
+    for number, line in enumerate(complete.splitlines(), 1):
+        try:
+            study_id, prediction = decode(json.loads(line))
+        except (ValueError, KeyError, TypeError) as error:
+            raise CorruptFileError(
+                f"{path}, line {number}: not a prediction: {error}", "delete the file and run again"
+            ) from error
+        done[study_id] = prediction
+    return done
+
+
+def _to_png(pixels: np.ndarray[Any, Any]) -> str:
+    stream = io.BytesIO()
+    Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(stream, format="PNG")
+    return base64.b64encode(stream.getvalue()).decode()
+
+
+def _from_png(text: str) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    pixels = np.asarray(Image.open(io.BytesIO(base64.b64decode(text))), dtype=np.uint8)
+    return pixels if pixels.ndim == 3 else pixels[..., None]

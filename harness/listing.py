@@ -1,0 +1,49 @@
+"""What ``harness list`` prints."""
+
+from __future__ import annotations
+
+from harness import registry
+
+
+def listing(what: str) -> list[dict[str, str]]:
+    """One mapping of column to text per registered name."""
+    if what == "methods":
+        return [_method(name) for name in registry.names("methods")]
+    if what == "datasets":
+        return [_dataset(name) for name in registry.names("datasets")]
+    return [row for name in registry.names("metrics") for row in _metric(name)]
+
+
+def _method(name: str) -> dict[str, str]:
+    card = registry.load("methods", name).card
+    return {
+        "method": name,
+        "tasks": ", ".join(sorted(card.tasks)),
+        "reads": ", ".join(sorted(card.reads)),
+        "presets": ", ".join(card.presets) if card.learned else "-",
+        "variants": ", ".join(card.variants) or "-",
+        "title": card.title,
+    }
+
+
+def _dataset(name: str) -> dict[str, str]:
+    dataset = registry.load("datasets", name)
+    return {"dataset": name, "what": (dataset.__doc__ or "").strip().splitlines()[0]}
+
+
+def _metric(name: str) -> list[dict[str, str]]:
+    metric_class = registry.load("metrics", name)
+    metric = metric_class()
+    state = metric.unavailable() or "available"
+    return [
+        {
+            "metric": output.name,
+            "family": name,
+            "task": metric.task.value,
+            "better": "higher" if output.higher_is_better else "lower",
+            "range": f"{output.bounds[0]:g} to {output.bounds[1]:g}",
+            "signature": metric.signature,
+            "state": state,
+        }
+        for output in metric.outputs
+    ]

@@ -1,0 +1,195 @@
+"""The store: one folder a cell, every finished file sealed with its checksum, one result file a row.
+
+Layout below ``--store``::
+
+    store.json                                      schema version
+    cells/DATASET/METHOD/PRESET-sSEED-FINGERPRINT/
+        cell.json                                   what was trained, on what, with which code
+        training/                                   resumable state of an unfinished fit
+        checkpoint/                                 the fitted method; sealed
+        predictions/[shuffled-]STATE.jsonl          a line a study; sealed when complete
+        statistics/[shuffled-]STATE/METRIC-HASH.npy per-study rows (n, k); sealed
+    results/DATASET/KEY.json                        the printed numbers of one leaderboard row
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from filelock import FileLock, Timeout
+from numpy.typing import NDArray
+
+from harness.errors import CorruptFileError, HarnessError
+from harness.files import clear_disk_errors, is_sealed, read_json, seal, verify, write_atomic, write_json
+
+SCHEMA = 1
+
+Status = Literal["ok", "failed", "unavailable", "n/a"]
+
+
+@dataclass(frozen=True, slots=True)
+class ResultRow:
+    """One printed number: the long form of every leaderboard."""
+
+    dataset: str
+    method: str
+    preset: str
+    seed: int
+    drop: str
+    mechanism: str
+    rate: float
+    metric: str
+    value: float | None
+    ci95: tuple[float, float] | None
+    n: int
+    signature: str
+    status: Status = "ok"
+    detail: str = ""
+    control: bool = False
+
+
+class Store:
+    """A results store on disk; opening one creates it or checks its schema."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        marker = root / "store.json"
+        if marker.exists():
+            found = read_json(marker).get("schema")
+            if found != SCHEMA:
+                raise HarnessError(
+                    f"{root}: a store of schema {found}, but this version reads schema {SCHEMA}",
+                    "use another --store",
+                )
+        else:
+            if root.exists() and (not root.is_dir() or any(root.iterdir())):
+                raise HarnessError(f"--store {root}: exists and is not a results store", "choose another")
+            with clear_disk_errors(root):
+                root.mkdir(parents=True, exist_ok=True, mode=0o700)
+            write_json(marker, {"schema": SCHEMA})
+
+    def cell(self, dataset: str, method: str, preset: str, seed: int, identity: Mapping[str, Any]) -> Cell:
+        """The cell of one trained method; ``identity`` is everything that its weights depend on."""
+        text = json.dumps(identity, sort_keys=True, default=str)
+        fingerprint = hashlib.sha256(text.encode()).hexdigest()[:12]
+        name = f"{preset}-s{seed}-{fingerprint}"
+        cell = Cell(self.root / "cells" / slug(dataset) / slug(method) / name)
+        description = cell.directory / "cell.json"
+        if not description.exists():
+            write_json(description, {"fingerprint": fingerprint, **identity})
+        return cell
+
+    def write_result(self, key: str, rows: list[ResultRow], manifest: Mapping[str, Any]) -> Path:
+        """Write one leaderboard row (its numbers over metrics and rates) with its manifest."""
+        path = self.root / "results" / f"{key}.json"
+        write_json(path, {"schema": SCHEMA, "manifest": manifest, "rows": [asdict(row) for row in rows]})
+        return path
+
+    def results(self) -> list[ResultRow]:
+        """Every stored number, in a stable order."""
+        rows: list[ResultRow] = []
+        for path in sorted((self.root / "results").rglob("*.json")):
+            content = read_json(path)
+            try:
+                for row in content["rows"]:
+                    ci95 = tuple(row["ci95"]) if row["ci95"] is not None else None
+                    rows.append(ResultRow(**{**row, "ci95": ci95}))
+            except (KeyError, TypeError) as error:
+                raise CorruptFileError(
+                    f"{path}: not a result file: {error}", "delete it and run again"
+                ) from error
+        return rows
+
+
+class Cell:
+    """The files of one trained method."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+
+    @property
+    def training(self) -> Path:
+        """Folder of the resumable state of an unfinished fit."""
+        return self.directory / "training"
+
+    @property
+    def checkpoint(self) -> Path:
+        """Folder of the fitted method."""
+        return self.directory / "checkpoint"
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the cell against other runs; the lock dies with its process."""
+        with clear_disk_errors(self.directory):
+            self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+            lock = FileLock(self.directory / ".lock")
+            try:
+                lock.acquire(timeout=0)
+            except Timeout:
+                raise HarnessError(
+                    f"{self.directory}: another run is working on this cell", "wait for it"
+                ) from None
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def is_fitted(self) -> bool:
+        """Whether a complete checkpoint exists; a damaged one raises."""
+        done = self.checkpoint / "done.json"
+        if not done.exists():
+            return False
+        for name in read_json(done)["files"]:
+            verify(self.checkpoint / name)
+        return True
+
+    def mark_fitted(self, facts: Mapping[str, Any]) -> None:
+        """Seal every file of the checkpoint; from here on it is not trained again."""
+        files = sorted(
+            path.name for path in self.checkpoint.iterdir() if not path.name.endswith(".sha256.json")
+        )
+        files = [name for name in files if name != "done.json"]
+        for name in files:
+            seal(self.checkpoint / name)
+        write_json(self.checkpoint / "done.json", {"files": files, **facts})
+
+    def facts(self) -> dict[str, Any]:
+        """What ``mark_fitted`` recorded (training seconds, parameters)."""
+        return dict(read_json(self.checkpoint / "done.json"))
+
+    def predictions(self, state: str) -> Path:
+        """JSONL file of one modality state."""
+        return self.directory / "predictions" / f"{slug(state)}.jsonl"
+
+    def statistics(self, state: str, metric: str, signature: str, references: str) -> Path:
+        """Array file of one metric on one state; ``references`` identifies the test set scored against."""
+        digest = hashlib.sha256(f"{signature}\0{references}".encode()).hexdigest()[:10]
+        return self.directory / "statistics" / slug(state) / f"{slug(metric)}-{digest}.npy"
+
+
+def save_array(path: Path, array: NDArray[Any]) -> None:
+    """Atomically write and seal an array."""
+    write_atomic(path, lambda stream: np.save(stream, array, allow_pickle=False))
+    seal(path)
+
+
+def load_array(path: Path) -> NDArray[Any] | None:
+    """A sealed array, or None where it was never finished; a damaged one raises ``CorruptFileError``."""
+    if not is_sealed(path):
+        return None
+    verify(path)
+    array: NDArray[Any] = np.load(path, allow_pickle=False)
+    return array
+
+
+def slug(name: str) -> str:
+    """A file name for a method or dataset name (``dia:no-alignment`` -> ``dia@no-alignment``)."""
+    return re.sub(r"[^A-Za-z0-9._+@=-]", "_", name.replace(":", "@"))

