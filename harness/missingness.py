@@ -83,14 +83,16 @@ class DropPolicy:
             HarnessError: the dataset lacks the modality, or has nothing to spare.
         """
         images = tuple(modality for modality in modalities if modality != CONTEXT)
-        if name not in (*modalities, ALTERNATE, ANY):
+        known = (*modalities, ALTERNATE, ANY)
+        if name not in known:
             if name == CONTEXT:
                 raise HarnessError(
                     "--drop context: the dataset has no clinical context", f"it has {', '.join(modalities)}"
                 )
+            near = did_you_mean(name, known)
             raise UnknownNameError(
-                f"--drop {name}: neither a drop policy nor a modality of the dataset",
-                did_you_mean(name, (*modalities, ALTERNATE, ANY)),
+                f"--drop {name}: no such policy on this dataset, which allows {', '.join(known)}",
+                near if near.startswith("did") else "",
             )
         if len(modalities) < 2:
             raise HarnessError(
