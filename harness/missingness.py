@@ -210,12 +210,13 @@ def plan(
         raise UnknownNameError(
             f"--mechanism {mechanism}: no such mechanism", f"available: {', '.join(MECHANISMS)}"
         )
-    drop = DropPolicy.of(policy, modalities)
+    # Where nothing is dropped, a dataset need not support the policy.
+    drop = DropPolicy.of(policy, modalities) if any(rates) else DropPolicy(policy, ())
     population = _population(ids, studies_modalities)
     counts = [round(rate * len(ids)) for rate in rates]
     assignment = np.zeros((len(seeds), len(rates), len(ids)), dtype=np.int8)
     eligible = _eligible(population, drop, modalities)
-    for row, seed in enumerate(seeds):
+    for row, seed in enumerate(seeds if drop.targets else ()):
         priority = MECHANISMS[mechanism](population, seed)
         # Ties fall to the smaller hash of the id, never to the position in the file.
         order = np.lexsort((population.keys, priority))

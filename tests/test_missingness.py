@@ -91,6 +91,12 @@ def test_rate_zero_is_all_full_and_states_start_with_full() -> None:
     assert made(complete(20), "alternate").states == ("full", "frontal", "lateral")
 
 
+def test_without_a_rate_above_zero_a_dataset_need_not_support_the_policy() -> None:
+    masks = plan([frozenset({"frontal"})] * 3, ["a", "b", "c"], "context", "mcar", (0.0,), (0,), ("frontal",))
+    assert masks.states == ("full",)
+    assert not masks.assignment.any()
+
+
 def test_alternate_takes_turns_and_any_is_uniform() -> None:
     studies = complete(300)
     turns = made(studies, "alternate").assignment[:, RATES.index(0.8)]
