@@ -1,0 +1,30 @@
+"""A toy world that exercises the real flow in milliseconds: 40 studies, three modalities, two methods."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from harness import registry
+from tests import toys
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Tests neither read nor fill the user's cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HARNESS_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture
+def toy_world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Registers the toys; returns a folder for the store and the log of work done."""
+    toys.register(monkeypatch.setitem)
+    monkeypatch.setenv("TOY_LOG", str(tmp_path / "work.log"))
+    registry._table.cache_clear()
+    yield tmp_path
+    monkeypatch.undo()
+    registry._table.cache_clear()
