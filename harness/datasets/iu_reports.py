@@ -133,8 +133,11 @@ def to_records(reports: Mapping[str, IUReport]) -> list[list[Any]]:
 
 def from_records(rows: Sequence[Sequence[Any]]) -> dict[str, IUReport]:
     """The inverse of ``to_records`` after a trip through JSON."""
-    parsed = (IUReport(*(tuple(cell) if isinstance(cell, list) else cell for cell in row)) for row in rows)
-    return {report.uid: report for report in parsed}
+    reports: dict[str, IUReport] = {}
+    for row in rows:
+        cells: list[Any] = [tuple(cell) if isinstance(cell, list) else cell for cell in row]
+        reports[cells[0]] = IUReport(*cells)
+    return reports
 
 
 @cache

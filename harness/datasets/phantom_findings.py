@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable
 
 from harness.datasets.mesh import MeshCode
 from harness.datasets.phantom_anatomy import SIDES, Anatomy, hilum_center, lung_point, sign_of
-from harness.datasets.phantom_scene import Plane, Profile, Scene, Site, Texture, sides_of, sites_of, strength
-
-Shaper = Callable[[Anatomy, MeshCode, random.Random], None]
-Painter = Callable[[Scene, MeshCode, random.Random], None]
+from harness.datasets.phantom_hardware import calcified_nodes
+from harness.datasets.phantom_raster import Plane, Profile, Texture
+from harness.datasets.phantom_scene import Painter, Scene, Shaper, Site, sides_of, sites_of, strength
 
 _CTR = {1: 0.515, 2: 0.555, 2.5: 0.59, 3: 0.63, 4: 0.70}
-_FLUID = {1: 0.05, 2: 0.09, 2.5: 0.14, 3: 0.21, 4: 0.36}
+_FLUID = {1: 0.09, 2: 0.13, 2.5: 0.17, 3: 0.23, 4: 0.38}
 _COLLAPSE = {1: 0.03, 2: 0.045, 2.5: 0.06, 3: 0.085, 4: 0.14}
 
 
@@ -42,7 +40,7 @@ def shape_heart(anatomy: Anatomy, code: MeshCode, rng: random.Random) -> None:
 def globular_heart(anatomy: Anatomy, code: MeshCode, rng: random.Random) -> None:
     """A pericardial effusion makes a large, upright flask."""
     enlarge_heart(anatomy, code, rng)
-    anatomy.heart_tilt = 0.15
+    anatomy.heart_tilt = 0.3
 
 
 def congest(anatomy: Anatomy, code: MeshCode, rng: random.Random) -> None:
@@ -151,7 +149,7 @@ def increase_markings(anatomy: Anatomy, code: MeshCode, rng: random.Random) -> N
 def degrade_image(anatomy: Anatomy, code: MeshCode, rng: random.Random) -> None:
     """A technically poor film: blurred, noisy, wrongly exposed."""
     anatomy.blur = 1.1
-    anatomy.noise = 0.06
+    anatomy.noise = 0.045
     anatomy.exposure *= rng.choice((0.75, 1.3))
 
 
@@ -201,9 +199,10 @@ def paint_consolidation(scene: Scene, code: MeshCode, rng: random.Random) -> Non
     for site in sites_of(code, rng):
         degree = strength(code)
         scene.both(Plane.FILL, 0.95, site, (0.095 * degree, 0.075 * degree), soft=0.05, texture=Texture.NONE)
-        for turn in (-0.7, 0.1, 0.9):
-            end = site.moved(0.22 * math.cos(turn), 0.16 * math.sin(turn), 0.15 * math.cos(turn))
-            scene.line(Plane.FILL, -0.55, [site, end], (0.0055, 0.004))
+        stem = site.moved(-0.20, 0.0, -0.10)
+        for turn in (-0.6, 0.0, 0.6):
+            end = site.moved(0.16 * math.cos(turn), 0.11 * math.sin(turn), 0.10 * math.cos(turn))
+            scene.line(Plane.FILL, -0.55, [stem, site.moved(-0.06), end], (0.0060, 0.004))
 
 
 def paint_density(scene: Scene, code: MeshCode, rng: random.Random) -> None:
@@ -322,21 +321,9 @@ def paint_granuloma(scene: Scene, code: MeshCode, rng: random.Random) -> None:
 def paint_granulomatous(scene: Scene, code: MeshCode, rng: random.Random) -> None:
     """Old granulomatous disease: a calcified lung spot and calcified nodes at the hilum of the same side."""
     side = sides_of(code, rng)[0]
-    _calcified_nodes(scene, side, rng)
+    calcified_nodes(scene, side, rng)
     spot = Site(side, rng.uniform(0.4, 0.75), rng.uniform(0.3, 0.8), rng.uniform(0.3, 0.7))
     scene.both(Plane.BONE, 0.65, spot, (0.010, 0.010), soft=0.006)
-
-
-def _calcified_nodes(scene: Scene, side: str, rng: random.Random) -> None:
-    x, y = hilum_center(scene.anatomy, side)
-    center = Site(side, 0.14, 0.44, 0.52).lateral(scene.anatomy)
-    for _ in range(4):
-        dx, dy = rng.uniform(-0.026, 0.026), rng.uniform(-0.04, 0.04)
-        radius = rng.uniform(0.009, 0.014)
-        scene.frontal.ellipse(Plane.BONE, 0.50, (x + dx, y + dy), (radius, radius), soft=0.006)
-        scene.lateral.ellipse(
-            Plane.BONE, 0.45, (center[0] + dx, center[1] + dy), (radius, radius), soft=0.006
-        )
 
 
 def paint_cicatrix(scene: Scene, code: MeshCode, rng: random.Random) -> None:
@@ -379,7 +366,7 @@ def paint_blunting(scene: Scene, code: MeshCode, rng: random.Random) -> None:
     """A blunted costophrenic angle: the least fluid that shows."""
     if code.has("blunted", "obscured"):
         for side in sides_of(code, rng):
-            scene.fluid[side] = max(scene.fluid[side], 0.045 if code.severity < 2.5 else 0.06)
+            scene.fluid[side] = max(scene.fluid[side], 0.085 if code.severity < 2.5 else 0.10)
 
 
 def paint_pneumothorax(scene: Scene, code: MeshCode, rng: random.Random) -> None:

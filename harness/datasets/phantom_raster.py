@@ -23,7 +23,7 @@ _TEXTURE_SIZE = 256
 
 
 class Plane(IntEnum):
-    """What a shape adds to: see ``phantom_anatomy`` for how the planes make one radiograph."""
+    """What a shape adds to: see ``phantom_film`` for how the planes make one radiograph."""
 
     FILL = 0  # fraction of the lung's air that something denser replaces
     LUNG = 1  # attenuation inside the lung only (vessels, fine lines; negative for lucencies)
@@ -71,15 +71,27 @@ class Canvas:
         radii: tuple[float, float],
         *,
         angle: float = 0.0,
-        power: float = 2.0,
+        box: bool = False,
         soft: float = 0.01,
         profile: Profile = Profile.FLAT,
         texture: Texture = Texture.NONE,
         offset: float = 0.0,
     ) -> None:
-        """A (super)ellipse; ``angle`` in radians turns it clockwise, ``power`` 4 makes it a rounded box."""
+        """An ellipse, or a rounded ``box``; ``angle`` in radians turns it clockwise."""
         self._shapes.extend(
-            (_ELLIPSE, plane, amount, soft, profile, texture, offset, *center, *radii, angle, power)
+            (
+                _ELLIPSE,
+                plane,
+                amount,
+                soft,
+                profile,
+                texture,
+                offset,
+                *center,
+                *radii,
+                angle,
+                4.0 if box else 2.0,
+            )
         )
 
     def stroke(
@@ -87,16 +99,24 @@ class Canvas:
         plane: Plane,
         amount: float,
         points: Sequence[tuple[float, float]],
-        radii: tuple[float, float],
+        radii: Sequence[float],
         *,
         soft: float = 0.006,
         profile: Profile = Profile.BALL,
     ) -> None:
-        """A line through ``points`` whose half-width runs from ``radii[0]`` to ``radii[1]``; overlaps do not add."""
+        """A line through ``points``; where it overlaps itself it does not add up.
+
+        ``radii`` are its half-widths: one for each point, or the first and the last. A ``BALL`` line is a tube: where it
+        is thinner it is fainter too.
+        """
         start = len(self._points) // 3
-        last = max(len(points) - 1, 1)
-        for index, (x, y) in enumerate(points):
-            self._points.extend((x, y, radii[0] + (radii[1] - radii[0]) * index / last))
+        if len(radii) == len(points):
+            for (x, y), radius in zip(points, radii, strict=True):
+                self._points.extend((x, y, radius))
+        else:
+            step = (radii[-1] - radii[0]) / (len(points) - 1)
+            for index, (x, y) in enumerate(points):
+                self._points.extend((x, y, radii[0] + step * index))
         self._shapes.extend(
             (_STROKE, plane, amount, soft, profile, -1.0, 0.0, start, len(points), 0.0, 0.0, 0.0, 0.0)
         )
@@ -123,7 +143,7 @@ def _textures() -> NDArray[np.float32]:
             np.clip(0.35 + 0.55 * patchy, 0, 1),
             np.clip(1.0 - 2.0 * np.abs(net), 0, 1),
             np.clip(0.1 + 0.8 * streaks, 0, 1),
-            np.clip(0.55 + 0.4 * fluffy, 0, 1),
+            np.clip(0.68 + 0.32 * fluffy, 0, 1),
         ]
     ).astype(np.float32)
 
@@ -150,7 +170,8 @@ def _thickness(q: float, reach: float, soft: float, profile: int) -> float:
     if profile == 2:
         return np.exp(-2.0 * q * q)
     if profile == 3:
-        return cover * (0.5 + 0.5 * min(q, 1.0) ** 4)
+        square = min(q * q, 1.0)
+        return cover * (0.5 + 0.5 * square * square)
     return max(0.0, 1.0 - abs(q - 1.0) * reach / soft)
 
 
@@ -164,8 +185,8 @@ def _draw_ellipse(plane, row, texture, size):  # type: ignore[no-untyped-def]
     margin = 1.45 if profile == 2 else 1.0
     wide = margin * np.sqrt((rx * cos) ** 2 + (ry * sin) ** 2) + soft
     high = margin * np.sqrt((rx * sin) ** 2 + (ry * cos) ** 2) + soft
-    if power > 2.0:  # the corners of a rounded box reach beyond its ellipse
-        wide, high = 1.4 * wide, 1.4 * high
+    if power == 4.0:  # the corners of a rounded box reach beyond its ellipse
+        wide, high = 1.2 * wide, 1.2 * high
     left, right = max(0, int((cx - wide) * size)), min(size, int((cx + wide) * size) + 2)
     top, bottom = max(0, int((cy - high) * size)), min(size, int((cy + high) * size) + 2)
     for i in range(top, bottom):
@@ -173,10 +194,10 @@ def _draw_ellipse(plane, row, texture, size):  # type: ignore[no-untyped-def]
         for j in range(left, right):
             dx = (j + 0.5) / size - cx
             a, b = abs(cos * dx + sin * dy) / rx, abs(cos * dy - sin * dx) / ry
-            if power == 2.0:
-                q = np.sqrt(a * a + b * b)
+            if power == 4.0:
+                q = np.sqrt(np.sqrt(a * a * a * a + b * b * b * b))
             else:
-                q = (a**power + b**power) ** (1.0 / power)
+                q = np.sqrt(a * a + b * b)
             value = row[2] * _thickness(q, reach, soft, profile)
             if row[5] >= 0.0:
                 v = int((i + 0.5) / size * 256.0) + offset
@@ -189,6 +210,9 @@ def _draw_ellipse(plane, row, texture, size):  # type: ignore[no-untyped-def]
 def _draw_stroke(plane, row, points, scratch, size):  # type: ignore[no-untyped-def]
     soft = max(row[3], 1.3 / size)
     profile, start, count = int(row[4]), int(row[7]), int(row[8])
+    widest = 1e-9
+    for k in range(start, start + count):
+        widest = max(widest, points[k, 2])
     box = np.array([size, 0, size, 0])
     for k in range(start, start + count - 1):
         x0, y0, r0 = points[k]
@@ -202,14 +226,27 @@ def _draw_stroke(plane, row, points, scratch, size):  # type: ignore[no-untyped-
         box[2], box[3] = min(box[2], left), max(box[3], right)
         ex, ey = x1 - x0, y1 - y0
         length = ex * ex + ey * ey + 1e-12
+        # A row meets a slanting line in a short span only: skip the rest of the bounding box.
+        slope = ex / ey if abs(ey) > 1e-9 else 0.0
+        reach = pad * np.sqrt(1.0 + slope * slope) if abs(ey) > 1e-9 else 2.0
         for i in range(top, bottom):
             py = (i + 0.5) / size - y0
-            for j in range(left, right):
+            middle = x0 + slope * py
+            first, last = (
+                max(left, int((middle - reach) * size)),
+                min(right, int((middle + reach) * size) + 2),
+            )
+            for j in range(first, last):
                 px = (j + 0.5) / size - x0
                 t = min(max((px * ex + py * ey) / length, 0.0), 1.0)
-                distance = np.sqrt((px - t * ex) ** 2 + (py - t * ey) ** 2)
                 radius = r0 + t * (r1 - r0)
-                value = _thickness(distance / radius, radius, soft, profile)
+                ux, uy = px - t * ex, py - t * ey
+                squared = ux * ux + uy * uy
+                if squared > (radius + soft) ** 2:
+                    continue
+                value = _thickness(np.sqrt(squared) / radius, radius, soft, profile)
+                if profile == 1:
+                    value *= radius / widest
                 scratch[i, j] = max(scratch[i, j], value)
     for i in range(box[0], box[1]):
         for j in range(box[2], box[3]):

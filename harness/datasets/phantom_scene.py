@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from harness.datasets.mesh import MeshCode
-from harness.datasets.phantom_anatomy import SIDES, Anatomy, lateral_point, lung_point
-from harness.datasets.phantom_raster import Canvas, Plane, Profile, Texture
-
-Point = tuple[float, float]
+from harness.datasets.phantom_anatomy import SIDES, Anatomy, Point, lateral_point, lung_point
+from harness.datasets.phantom_raster import Canvas, Plane
 
 
 def _per_side() -> dict[str, float]:
@@ -32,9 +31,9 @@ class Scene:
     collapse: dict[str, float] = field(default_factory=_per_side)
 
     def both(self, plane: Plane, amount: float, site: Site, radii: Point, **style: object) -> None:
-        """The same lesion on both views; on the lateral one the other lung's air dilutes what fills one lung."""
+        """The same lesion on both views; on the lateral one the other lung's air dilutes it."""
         self.frontal.ellipse(plane, amount, site.frontal(self.anatomy), radii, **style)  # type: ignore[arg-type]
-        weight = 0.75 if plane in (Plane.FILL, Plane.LUNG) else 1.0
+        weight = 0.85 if plane in (Plane.FILL, Plane.LUNG) else 1.0
         self.lateral.ellipse(plane, weight * amount, site.lateral(self.anatomy), radii, **style)  # type: ignore[arg-type]
 
     def line(self, plane: Plane, amount: float, sites: list[Site], radii: Point, **style: object) -> None:
@@ -47,7 +46,7 @@ class Scene:
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """A place in one lung: across 0 mediastinum to 1 wall, down 0 apex to 1 base, back 0 sternum to 1 rear."""
+    """A place in one lung, each from 0 to 1: mediastinum to wall, apex to base, sternum to rear."""
 
     side: str
     across: float
@@ -90,7 +89,7 @@ _ANYWHERE = ("upper lobe", "lower lobe", "hilum", "base")
 
 
 def sides_of(code: MeshCode, rng: random.Random, default: str = "one") -> tuple[str, ...]:
-    """Sides that a code names or implies; otherwise one side by the study's seed, or both for ``default="both"``."""
+    """Sides that a code names or implies; else one by the study's seed, or both for ``default="both"``."""
     if code.sides:
         return code.sides
     for place, side in _IMPLIED_SIDE.items():
@@ -126,16 +125,8 @@ def strength(code: MeshCode) -> float:
     return {1: 0.7, 2: 0.85, 2.5: 0.95, 3: 1.05, 4: 1.25}[code.severity]
 
 
-__all__ = [
-    "PLACES",
-    "Plane",
-    "Point",
-    "Profile",
-    "Scene",
-    "Site",
-    "Texture",
-    "place_of",
-    "sides_of",
-    "sites_of",
-    "strength",
-]
+Shaper = Callable[[Anatomy, MeshCode, random.Random], None]
+"""Changes a patient's shape before anything is drawn."""
+
+Painter = Callable[[Scene, MeshCode, random.Random], None]
+"""Adds to a drawn chest."""
