@@ -1,11 +1,12 @@
 """The only training loop: a Lightning Trainer behind one function.
 
 An interrupted run continues at the last finished epoch and ends with the same weights as one that was never
-interrupted: every epoch draws its order and its noise from (seed, epoch) alone.
+interrupted: an epoch's order and a step's noise depend on the seed, the epoch and the step alone.
 """
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import time
@@ -157,10 +158,15 @@ class _Keeper(Callback):
         trainer.should_stop = self._exhausted()
 
     def on_train_epoch_start(self, trainer: Trainer, module: LightningModule) -> None:
-        """All noise of an epoch follows from (seed, epoch): resuming replays it."""
+        """Start the epoch's clock and averages."""
         self.started = time.monotonic()
-        torch.manual_seed(hash_seed(self.run.seed, trainer.current_epoch))
         self.total, self.batches = 0.0, 0
+
+    def on_train_batch_start(
+        self, trainer: Trainer, module: LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """All noise of a step follows from (seed, epoch, step): a resumed run replays it."""
+        torch.manual_seed(hash_seed(self.run.seed, trainer.current_epoch, batch_idx))
 
     def on_train_batch_end(
         self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -221,9 +227,10 @@ class _EpochOrder(Sampler[int]):
         return iter(torch.randperm(self.size, generator=generator).tolist())
 
 
-def hash_seed(seed: int, epoch: int) -> int:
-    """A 32-bit seed for one epoch of one run (a multiplicative hash: neighbours share no stream)."""
-    return (seed * 0x9E3779B1 + (epoch + 1) * 0x85EBCA77) % 2**32
+def hash_seed(*parts: int) -> int:
+    """A 63-bit seed for (run seed, epoch, step): neighbours share no stream."""
+    digest = hashlib.blake2b(repr(parts).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") >> 1
 
 
 def _batch(studies: Sequence[Study], info: DatasetInfo, reads: frozenset[str]) -> Batch:

@@ -1,0 +1,91 @@
+"""The training loop: exact resume, early stopping, faults."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from harness.errors import HarnessError
+from harness.method import FitRun, TrainingConfig
+from harness.training import training_summary
+from tests.toys import Learner, LearnerConfig, ToyData
+
+
+def fit(folder: Path, *, stop_in_epoch: int | None = None, **training: object) -> Learner:
+    data = ToyData()
+    config = LearnerConfig(training=TrainingConfig(**{"epochs": 4, "batch_size": 8, **training}))
+    learner = Learner(config, data.info)
+
+    def progress(fraction: float, status: str) -> None:
+        if stop_in_epoch and status.startswith(f"epoch {stop_in_epoch}/"):
+            raise RuntimeError("pulled the plug")
+
+    folder.mkdir(exist_ok=True)
+    learner.fit(data.studies("train"), data.studies("val"), FitRun(folder, "cpu", 0, progress))
+    return learner
+
+
+def weights(learner: Learner) -> torch.Tensor:
+    return torch.cat([parameter.detach().flatten() for parameter in learner.network.parameters()])
+
+
+@pytest.mark.parametrize("epoch", [1, 2, 4])
+def test_interrupted_training_ends_with_the_same_weights(tmp_path: Path, epoch: int) -> None:
+    whole = fit(tmp_path / "whole")
+    with pytest.raises(RuntimeError, match="pulled the plug"):
+        fit(tmp_path / "parts", stop_in_epoch=epoch)
+    resumed = fit(tmp_path / "parts")
+    assert torch.equal(weights(whole), weights(resumed))
+    assert training_summary(tmp_path / "parts")["history"] == training_summary(tmp_path / "whole")["history"]
+
+
+def test_best_validation_epoch_is_kept(tmp_path: Path) -> None:
+    learner = fit(tmp_path, epochs=6)
+    summary = training_summary(tmp_path)
+    validation = [epoch["val"] for epoch in summary["history"]]
+    assert summary["best_epoch"] == validation.index(min(validation))
+    data = ToyData()
+    from harness.batching import collate, targets_of
+
+    learner.network.eval()
+    val = data.studies("val")
+    loss = learner.losses(collate(val, data.info), targets_of(val))["loss"]
+    assert loss.item() == pytest.approx(min(validation), rel=1e-5)
+
+
+def test_patience_stops_early_and_a_stopped_run_stays_stopped(tmp_path: Path) -> None:
+    fit(tmp_path, epochs=50, patience=1)
+    epochs = len(training_summary(tmp_path)["history"])
+    assert epochs < 50
+    fit(tmp_path, epochs=50, patience=1)
+    assert len(training_summary(tmp_path)["history"]) == epochs
+
+
+def test_loss_that_is_not_finite_names_epoch_and_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        Learner, "losses", lambda self, i, t: {"loss": self.network(i.images["frontal"]).sum() * float("nan")}
+    )
+    with pytest.raises(HarnessError, match="not finite at epoch 1, step 1"):
+        fit(tmp_path)
+
+
+def test_accumulated_batches_make_one_step(tmp_path: Path) -> None:
+    large = fit(tmp_path / "a", batch_size=8, accumulate=5, gradient_clip=0.0)
+    assert torch.isfinite(weights(large)).all()
+    assert len(training_summary(tmp_path / "a")["history"]) == 4
+
+
+def test_saved_learner_predicts_the_same(tmp_path: Path) -> None:
+    from harness.batching import collate
+
+    data = ToyData()
+    learner = fit(tmp_path / "fit")
+    learner.save(tmp_path / "saved")
+    copy = Learner(learner.config, data.info)
+    copy.load(tmp_path / "saved")
+    inputs = collate(data.studies("test"), data.info)
+    assert copy.predict(inputs) == learner.predict(inputs)
