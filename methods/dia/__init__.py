@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from harness.method import Deviation, MethodCard, TorchMethod
+from harness.method import Deviation, FitRun, MethodCard, TorchMethod
 from harness.types import CONTEXT, Inputs, Prediction, Study, Targets, Task
 from methods.dia.config import BASE, DEVIATIONS, TINY, VARIANTS, Config
 from methods.dia.decoder import DECODERS
@@ -81,9 +81,18 @@ class DiANetwork(nn.Module):
             self.latent_norm = nn.LayerNorm(config.width)
         self.decoder = DECODERS[config.decoder](vocabulary, config)
 
-    def encode(self, pixels: Tensor, views: Tensor, words: Tensor, has_context: Tensor) -> Encoded:
-        """Normalised views (B, N, C, H, W) with bool (B, N), context indices (B, S) with bool (B,)."""
-        vision, vision_mask = self.vision(pixels, views)
+    def encode(
+        self, pixels: Tensor, views: Tensor, words: Tensor, has_context: Tensor, trunk: Tensor | None = None
+    ) -> Encoded:
+        """Inputs to what the decoder reads.
+
+        Args:
+            pixels: normalised views (B, N, C, H, W); views: bool (B, N).
+            words: context indices (B, S); has_context: bool (B,).
+            trunk: output of the frozen stages, where it has been kept.
+        """
+        trunk = self.vision.trunk(pixels, views) if trunk is None else trunk
+        vision, vision_mask = self.vision(trunk, views)
         language, language_mask = self.language(words, has_context)
         memory, mask = self.abstractor(vision, language, (vision_mask, language_mask))
         present = torch.stack([views.any(1), has_context], dim=1)
@@ -123,6 +132,7 @@ class DiA(TorchMethod[Config]):
     card: ClassVar[MethodCard] = CARD
     Config = Config
     network: DiANetwork
+    _kept: dict[str, Tensor] | None = None
 
     def artifacts(self, train: Sequence[Study]) -> dict[str, Any]:
         """The vocabulary of training reports and contexts."""
@@ -149,15 +159,24 @@ class DiA(TorchMethod[Config]):
         views = len(self.info.image_modalities)
         return DiANetwork(len(self.vocabulary), self.config, views, self.info.channels)
 
+    def fit(self, train: Sequence[Study], val: Sequence[Study], run: FitRun) -> None:
+        """``TorchMethod.fit``; with ``keep_trunk`` each study passes the frozen stages only once."""
+        self._kept = {} if self.config.keep_trunk else None
+        try:
+            super().fit(train, val, run)
+        finally:
+            self._kept = None
+
     def losses(self, inputs: Inputs, targets: Targets) -> dict[str, Tensor]:
         """Total loss (Eq. 7) and its parts; ``select`` is the report's cross-entropy."""
         config, network = self.config, self.network
         pixels, views, words, has_context = self._read(inputs)
+        trunk = self._trunk(inputs.ids, pixels, views)
         if network.training:
             views = views & (torch.rand(views.shape, device=views.device) >= config.view_dropout)
             kept = torch.rand(has_context.shape, device=views.device) >= config.context_dropout
             has_context = has_context & kept
-        code = network.encode(pixels, views, words, has_context)
+        code = network.encode(pixels, views, words, has_context, trunk)
         report = self.vocabulary.batch(targets.reports, config.report_words, framed=True).to(pixels.device)
         logits = network.decoder(report[:, :-1], code.memory, code.mask).float()
         ce = F.cross_entropy(logits.flatten(0, 1), report[:, 1:].flatten(), ignore_index=PAD)
@@ -231,6 +250,16 @@ class DiA(TorchMethod[Config]):
         else:
             found = greedy_search(step, state, size, limit, code.memory.device)
         return [Prediction(report=self.vocabulary.decode(row)) for row in found.tolist()]
+
+    def _trunk(self, ids: list[str], pixels: Tensor, views: Tensor) -> Tensor | None:
+        """Kept output of the frozen stages (B, N, C, h, w), computed where new; None outside ``fit``."""
+        if self._kept is None:
+            return None
+        new = [row for row, name in enumerate(ids) if name not in self._kept]
+        if new:
+            trunk = self.network.vision.trunk(pixels[new], views[new]).half().cpu()
+            self._kept.update((ids[row], tensor.clone()) for row, tensor in zip(new, trunk, strict=True))
+        return torch.stack([self._kept[name] for name in ids]).to(pixels.device, pixels.dtype)
 
     def _read(self, inputs: Inputs) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Batch to (pixels, views present, context indices, context present) as ``encode`` takes them."""

@@ -15,6 +15,9 @@ from methods.dia.config import Config
 from methods.layers import embedding, sinusoids
 from methods.text import PAD
 
+STRIDES = (2, 4, 8, 16, 16, 32, 32)
+"""Pixels per feature after each EfficientNet stage."""
+
 
 def of_present(module: Callable[[Tensor], Tensor], pixels: Tensor, present: Tensor) -> Tensor:
     """``module`` on the views that are there; zeros for the others.
@@ -108,12 +111,14 @@ class Backbone(nn.Module):
                     module.eval()
         return self
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Normalised pixels to features."""
-        x = x.contiguous(memory_format=torch.channels_last)
+    def trunk(self, x: Tensor) -> Tensor:
+        """Normalised pixels (B, C, H, W) to the output of the frozen stages (the pixels where none is)."""
         with torch.no_grad():
-            x = self.frozen(x)
-        return self.trained(x)
+            return self.frozen(x.contiguous(memory_format=torch.channels_last))
+
+    def forward(self, trunk: Tensor) -> Tensor:
+        """Output of ``trunk`` to features (B, channels, h, w)."""
+        return self.trained(trunk)
 
 
 def load_ordered(net: nn.Module, weights: str) -> None:
@@ -143,14 +148,19 @@ class VisionExtractor(nn.Module):
         self.backbone = Backbone(config, channels)
         self.attention = GuidedContextAttention(self.backbone.channels)
         self.project = nn.Linear(self.backbone.channels, config.width)
-        stride = 32 if config.backbone_stages > 5 else 16
+        stride = STRIDES[config.backbone_stages - 1] * config.token_pool
+        self.pool = nn.AvgPool2d(config.token_pool, ceil_mode=True)
         positions = math.ceil(config.image_size / stride) ** 2
         self.positions = nn.Parameter(0.02 * torch.randn(views, positions, config.width))
         self.null = nn.Parameter(0.02 * torch.randn(config.width))
 
-    def forward(self, pixels: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, N, C, H, W) and bool (B, N) to F_V (B, 1 + N S, E) and its mask; token 0 is the null token."""
-        feature = of_present(lambda x: self.attention(self.backbone(x)), pixels, present)
+    def trunk(self, pixels: Tensor, present: Tensor) -> Tensor:
+        """What the frozen stages make of (B, N, C, H, W), zeros where bool (B, N) ``present`` is False."""
+        return of_present(self.backbone.trunk, pixels, present)
+
+    def forward(self, trunk: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
+        """Output of ``trunk``, bool (B, N), to F_V (B, 1 + N S, E) and its mask; token 0 is null."""
+        feature = of_present(lambda x: self.pool(self.attention(self.backbone(x))), trunk, present)
         tokens = self.project(feature.flatten(3).transpose(2, 3)) + self.positions
         null = self.null.expand(len(tokens), 1, -1)
         absent = ~present.any(1, keepdim=True)

