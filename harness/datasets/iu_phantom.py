@@ -28,7 +28,7 @@ DEFAULT_IMAGE_SIZE = 128
 SMALLEST_IMAGE, LARGEST_IMAGE = 32, 1024
 _REPORTS_SCHEMA = 1
 _LICENCE = (
-    "reports: IU X-Ray, CC BY-NC-ND 4.0, read from the installed torchxrayvision package, never redistributed; "
+    "reports: IU X-Ray, CC BY-NC-ND 4.0, read from the installed torchxrayvision, never redistributed; "
     "images: phantoms drawn by this program"
 )
 

@@ -1,7 +1,8 @@
 """The IU X-Ray reports, indications, demographics and MeSH codes that ship inside ``torchxrayvision``.
 
-The texts are CC BY-NC-ND 4.0 (Indiana University; Demner-Fushman et al. 2016). They are read from the copy that the
-user has installed and never leave the user's machine. The package is found without importing it, so torch stays out.
+The texts are CC BY-NC-ND 4.0 (Indiana University; Demner-Fushman et al. 2016). They are read from the copy
+that the user has installed and never leave the user's machine. The package is found without importing it,
+so torch stays out.
 """
 
 from __future__ import annotations
@@ -82,7 +83,7 @@ def find_data_folder(root: Path | None = None) -> Path:
         spec = importlib.util.find_spec("torchxrayvision")  # finds a top-level package without running it
         if spec is None or not spec.submodule_search_locations:
             raise UnavailableError(
-                "iu-phantom reads the IU X-Ray reports from the package torchxrayvision, which is not installed",
+                "iu-phantom reads its reports from the package torchxrayvision, which is not installed",
                 "pip install torchxrayvision",
             )
         folder = Path(spec.submodule_search_locations[0]) / "data"
@@ -166,9 +167,9 @@ def check_splits(reports: Mapping[str, IUReport], path: Path) -> None:
 def context_of(report: IUReport) -> str | None:
     """Demographics and indication as text, or None where no word of the indication survives.
 
-    E.g. ``age 54, sex female. indication: chest pain``; an unknown age or sex is left out. An indication that is
-    empty, or only anonymisation marks (``XXXX``) and punctuation, tells nothing of why the study was made: its context is
-    missing by nature, and the age alone (which the DICOM file has for every study) does not make it present.
+    E.g. ``age 54, sex female. indication: chest pain``; an unknown age or sex is left out. An indication that
+    is empty, or only anonymisation marks (``XXXX``) and punctuation, does not say why the study was made: its
+    context is missing by nature, and the age alone, which every DICOM file has, does not make it present.
     """
     indication = " ".join((report.indication or "").split())
     if not re.search(r"[^\W_]", _ANONYMISED.sub("", indication)):

@@ -96,8 +96,8 @@ def labels_of_code(code: str) -> frozenset[str]:
 def labels_of(codes: Iterable[str]) -> NDArray[np.float32]:
     """Multi-hot float32 (14,) in the order of ``CHEXPERT_LABELS``.
 
-    ``No Finding`` follows the CheXpert labeller: positive unless some label other than Support Devices is. What CheXpert
-    has no label for (a degenerative spine, a tortuous aorta) does not prevent it.
+    ``No Finding`` follows the CheXpert labeller: positive unless some label other than Support Devices is.
+    What CheXpert has no label for (a degenerative spine, a tortuous aorta) does not prevent it.
     """
     positive = frozenset[str]().union(*(labels_of_code(code) for code in codes))
     if not positive - {"Support Devices"}:

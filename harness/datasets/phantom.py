@@ -1,7 +1,7 @@
 """Chest phantoms: a frontal and a lateral picture drawn from a study's MeSH codes, the same ones every time.
 
-A picture is a function of (study id, codes, age, sex, image size, ``RENDERER_VERSION``). The patient's own anatomy
-depends on study id, age and sex alone, so the same patient with and without a code differs by that code.
+A picture is a function of (study id, codes, age, sex, image size, ``RENDERER_VERSION``). The patient's own
+anatomy depends on study id, age and sex alone, so with and without a code it differs by that code.
 
 This module is light; what draws (and its compiler) is imported when the first picture is drawn.
 """
@@ -21,7 +21,7 @@ from queue import Queue
 import numpy as np
 from numpy.typing import NDArray
 
-RENDERER_VERSION = 2
+RENDERER_VERSION = 3
 """Raise it whenever a pixel changes: caches and the dataset's fingerprint carry it."""
 
 _BATCH = 16
@@ -40,7 +40,7 @@ class Patient:
 
 
 def render(patient: Patient, size: int = 128) -> NDArray[np.uint8]:
-    """Frontal and lateral phantom, uint8 (2, size, size); bright is dense, the patient's right is image left."""
+    """Frontal and lateral phantom, uint8 (2, size, size); the patient's right is on the image's left."""
     from harness.datasets.phantom_render import render_patient
 
     return render_patient(patient, size)
@@ -49,9 +49,9 @@ def render(patient: Patient, size: int = 128) -> NDArray[np.uint8]:
 def render_many(
     patients: Sequence[Patient], size: int = 128, *, workers: int | None = None
 ) -> Iterator[NDArray[np.uint8]]:
-    """``render`` for each patient, in order, on ``workers`` processes (by default the usable cores, at most 8).
+    """``render`` for each patient, in order, on ``workers`` processes (by default usable cores, at most 8).
 
-    The workers are fresh interpreters rather than forks, so the caller's threads and main module do not matter.
+    Workers are fresh interpreters rather than forks: the caller's threads and main module do not matter.
     """
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     count = min(usable, _MAX_WORKERS) if workers is None else workers

@@ -1,7 +1,7 @@
 """A patient's chest as numbers: its parameters, and where things lie on the frontal and the lateral view.
 
-Positions are image fractions, x right and y down. Frontal views are PA: the patient's right is on the image's left.
-Lateral views face left. Border functions take one height or distance, or an array of them.
+Positions are image fractions, x right and y down. Frontal views are PA: the patient's right is on the
+image's left. Lateral views face left. Border functions take one height or distance, or an array of them.
 """
 
 from __future__ import annotations
@@ -151,7 +151,7 @@ def diaphragm_y(anatomy: Anatomy, side: str, across: Real) -> Real:
 
 
 def lung_point(anatomy: Anatomy, side: str, across: float, down: float) -> Point:
-    """Frontal position in a lung: ``across`` 0 at the mediastinum to 1 at the wall, ``down`` 0 apex to 1 base."""
+    """Frontal position in a lung: ``across`` 0 mediastinum to 1 wall, ``down`` 0 apex to 1 base."""
     floor = diaphragm_y(anatomy, side, across * anatomy.half_width)
     y = anatomy.apex + down * (floor - anatomy.apex)
     inner = anatomy.mediastinum
@@ -245,7 +245,7 @@ def lateral_diaphragm_y(anatomy: Anatomy, side: str, x: Real) -> Real:
 
 
 def lateral_point(anatomy: Anatomy, back: float, down: float) -> Point:
-    """Lateral position in the chest: ``back`` 0 at the sternum to 1 at the rear, ``down`` 0 apex to 1 base."""
+    """Lateral position in the chest: ``back`` 0 sternum to 1 rear, ``down`` 0 apex to 1 base."""
     floor = lateral_diaphragm_y(anatomy, "right", 0.5 + (0.62 * back - 0.30) * anatomy.depth)
     y = anatomy.apex + down * (floor - anatomy.apex)
     front, rear = lateral_front(anatomy, y), lateral_rear(anatomy, y)
@@ -274,7 +274,7 @@ def lateral_heart_frame(anatomy: Anatomy) -> tuple[Point, float]:
 
 
 def lateral_arch(anatomy: Anatomy) -> list[Point]:
-    """The thoracic aorta on the lateral view from the heart over the arch (points 1 to 7) to the diaphragm, 9 points."""
+    """The aorta on the lateral view: from the heart over the arch (points 1 to 7) down, 9 points."""
     (x, y), radius = lateral_heart_frame(anatomy)
     bow, top = anatomy.tortuosity, anatomy.apex + 0.13 - 0.02 * anatomy.tortuosity
     rear = lateral_spine_x(anatomy, 0.45) - 0.055 + 0.045 * bow

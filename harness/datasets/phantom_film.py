@@ -154,7 +154,7 @@ def _compose_lateral(planes: FloatImage, anatomy: Anatomy, lungs: FloatImage) ->
     rear = chest.lateral_rear(anatomy, column) + margin + 0.02
     # Shoulders and raised arms make the top of the body broad.
     front = np.minimum(front, np.interp(column, (0.0, 0.10, 0.22, 0.30), (0.10, 0.20, 0.30, 0.9)))
-    rear = np.maximum(rear, np.interp(column, (0.0, 0.10, 0.30, 0.40), (0.66, 0.80, 0.88, 0.0)))
+    rear = np.maximum(rear, np.interp(column, (0.0, 0.10, 0.25, 0.45), (0.66, 0.79, 0.83, 0.60)))
     edges = np.asarray([front, rear], dtype=np.float32)[:, :, None]
     body = _step(x - edges[0], 0.02) * _step(edges[1] - x, 0.02)
     below = _step(y - chest.lateral_diaphragm_y(anatomy, "right", x), 0.05)

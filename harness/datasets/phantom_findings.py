@@ -1,8 +1,4 @@
-"""Findings of heart, lungs and pleura: how each MeSH heading changes the anatomy or what it paints on it.
-
-``SHAPERS`` change a patient's shape before anything is drawn; ``PAINTERS`` add to the drawn chest. A heading may be in
-both; a heading in neither (``normal``, ``no indexing``, anything unknown) changes nothing.
-"""
+"""What findings of lungs, pleura and mediastinum paint on a drawn chest."""
 
 from __future__ import annotations
 
@@ -10,147 +6,13 @@ import math
 import random
 
 from harness.datasets.mesh import MeshCode
-from harness.datasets.phantom_anatomy import SIDES, Anatomy, hilum_center, lung_point, sign_of
-from harness.datasets.phantom_hardware import calcified_nodes
+from harness.datasets.phantom_anatomy import SIDES, hilum_center, lung_point, sign_of
+from harness.datasets.phantom_bones import calcified_nodes, paint_bone_hole
 from harness.datasets.phantom_raster import Plane, Profile, Texture
-from harness.datasets.phantom_scene import Painter, Scene, Shaper, Site, sides_of, sites_of, strength
+from harness.datasets.phantom_scene import Painter, Scene, Site, sides_of, sites_of, strength
 
-_CTR = {1: 0.515, 2: 0.555, 2.5: 0.59, 3: 0.63, 4: 0.70}
 _FLUID = {1: 0.09, 2: 0.13, 2.5: 0.17, 3: 0.23, 4: 0.38}
 _COLLAPSE = {1: 0.03, 2: 0.045, 2.5: 0.06, 3: 0.085, 4: 0.14}
-
-
-# ---------------------------------------------------------------- shape of heart, vessels and lungs
-def enlarge_heart(anatomy: Anatomy, code: MeshCode, rng: random.Random) -> None:
-    """Raise the cardiothoracic ratio to the degree's; the patient's own heart keeps a small say."""
-    if code.has("obscured", "irregular"):
-        return
-    own = 0.2 * (anatomy.cardiothoracic_ratio - 0.445)
-    anatomy.cardiothoracic_ratio = max(anatomy.cardiothoracic_ratio, _CTR[code.severity] + own)
-
-
-def shape_heart(anatomy: Anatomy, code: MeshCode, rng: random.Random) -> None:
-    """``Heart/small`` narrows it; enlarged chambers widen it a little."""
-    if code.has("small"):
-        anatomy.cardiothoracic_ratio = 0.36
-    elif code.has("enlarged", "prominent"):
-        anatomy.cardiothoracic_ratio = max(anatomy.cardiothoracic_ratio, 0.55)
-
-
-def globular_heart(anatomy: Anatomy, code: MeshCode, rng: random.Random) -> None:
-    """A pericardial effusion makes a large, upright flask."""
-    enlarge_heart(anatomy, code, rng)
-    anatomy.heart_tilt = 0.3
-
-
-def congest(anatomy: Anatomy, code: MeshCode, rng: random.Random) -> None:
-    """Congestion and edema: thick, redistributed vessels."""
-    anatomy.vessels = max(anatomy.vessels, 1.0 + 0.75 * strength(code))
-    anatomy.cephalisation = max(anatomy.cephalisation, strength(code))
-
-
-def shape_lung(anatomy: Anatomy, code: MeshCode, rng: random.Random) -> None:
-    """``Lung/hypoinflation`` and ``Lung/hyperdistention``."""
-    if code.has("hypoinflation"):
-        deflate(anatomy, code, rng)
-    elif code.has("hyperdistention"):
-        hyperinflate(anatomy, code, rng)
-
-
-def deflate(anatomy: Anatomy, code: MeshCode, rng: random.Random) -> None:
-    """High domes, crowded vessels, a heart that lies broad."""
-    lift = 0.115 * strength(code)
-    for side in SIDES:
-        anatomy.dome[side] -= lift
-    anatomy.vessels += 0.35
-    anatomy.lucency -= 0.10
-    anatomy.cardiothoracic_ratio += 0.02
-
-
-def hyperinflate(anatomy: Anatomy, code: MeshCode, rng: random.Random) -> None:
-    """Low flat domes, dark lungs, a narrow heart, deep retrosternal air."""
-    drop = 0.075 * strength(code)
-    for side in SIDES:
-        anatomy.dome[side] = min(anatomy.dome[side] + drop, 0.84)
-    anatomy.dome_height = min(anatomy.dome_height, 0.055)
-    anatomy.cardiothoracic_ratio = (
-        anatomy.cardiothoracic_ratio - 0.05 if anatomy.cardiothoracic_ratio < 0.5 else 0.5
-    )
-    anatomy.retrosternal = max(anatomy.retrosternal, strength(code))
-    anatomy.lucency = min(anatomy.lucency + 0.05, 1.08)
-    anatomy.vessels -= 0.15
-
-
-def destroy_lung(anatomy: Anatomy, code: MeshCode, rng: random.Random) -> None:
-    """Emphysema: hyperinflation with few vessels."""
-    hyperinflate(anatomy, code, rng)
-    anatomy.vessels = min(anatomy.vessels, 0.65)
-    anatomy.lucency = 1.1
-
-
-def shape_diaphragm(anatomy: Anatomy, code: MeshCode, rng: random.Random) -> None:
-    """Elevated (on its side) or flattened domes."""
-    if code.has("flattened"):
-        anatomy.dome_height = 0.035
-        for side in SIDES:
-            anatomy.dome[side] += 0.035
-    elif code.has("elevated"):
-        for side in sides_of(code, rng):
-            anatomy.dome[side] -= 0.10 * strength(code)
-
-
-def eventrate(anatomy: Anatomy, code: MeshCode, rng: random.Random) -> None:
-    """A hump on one dome."""
-    for side in code.sides or ("right",):
-        anatomy.eventration[side] = 0.085 * strength(code)
-
-
-def shape_aorta(anatomy: Anatomy, code: MeshCode, rng: random.Random) -> None:
-    """Tortuous: unfolded; prominent, enlarged or aneurysm: a big knob."""
-    degree = strength(code)
-    if code.has("tortuous"):
-        anatomy.tortuosity = max(anatomy.tortuosity, 0.9 * degree)
-        anatomy.aortic_knob += 0.010 * degree
-    if code.has("prominent", "enlarged") or "aneurysm" in code.heading:
-        anatomy.aortic_knob += 0.028 * degree
-
-
-def widen_mediastinum(anatomy: Anatomy, code: MeshCode, rng: random.Random) -> None:
-    """A prominent or enlarged mediastinum is a broad one."""
-    if code.has("prominent", "enlarged"):
-        anatomy.mediastinum += 0.035 * strength(code)
-
-
-def shift_mediastinum(anatomy: Anatomy, code: MeshCode, rng: random.Random) -> None:
-    """Heart and trachea move toward the named side."""
-    for side in sides_of(code, rng)[:1]:
-        anatomy.mediastinal_shift += 0.055 * sign_of(side)
-
-
-def lose_volume(anatomy: Anatomy, code: MeshCode, rng: random.Random) -> None:
-    """The side's dome rises and the mediastinum follows."""
-    for side in sides_of(code, rng)[:1]:
-        anatomy.dome[side] -= 0.07
-        anatomy.mediastinal_shift += 0.045 * sign_of(side)
-
-
-def collapse_base(anatomy: Anatomy, code: MeshCode, rng: random.Random) -> None:
-    """Atelectasis pulls its dome up a little."""
-    for side in code.sides:
-        anatomy.dome[side] -= 0.022 * strength(code)
-
-
-def increase_markings(anatomy: Anatomy, code: MeshCode, rng: random.Random) -> None:
-    """``Markings/bronchovascular``: thick vessels."""
-    if code.has("bronchovascular") or not code.has("interstitial"):
-        anatomy.vessels = max(anatomy.vessels, 1.0 + 0.65 * strength(code))
-
-
-def degrade_image(anatomy: Anatomy, code: MeshCode, rng: random.Random) -> None:
-    """A technically poor film: blurred, noisy, wrongly exposed."""
-    anatomy.blur = 1.1
-    anatomy.noise = 0.045
-    anatomy.exposure *= rng.choice((0.75, 1.3))
 
 
 # ---------------------------------------------------------------- parenchyma
@@ -195,14 +57,16 @@ def paint_infiltrate(scene: Scene, code: MeshCode, rng: random.Random) -> None:
 
 
 def paint_consolidation(scene: Scene, code: MeshCode, rng: random.Random) -> None:
-    """Dense, with air bronchograms branching through it."""
+    """Dense and lobar, with thin air bronchograms branching through it."""
     for site in sites_of(code, rng):
         degree = strength(code)
-        scene.both(Plane.FILL, 0.95, site, (0.095 * degree, 0.075 * degree), soft=0.05, texture=Texture.NONE)
-        stem = site.moved(-0.20, 0.0, -0.10)
-        for turn in (-0.6, 0.0, 0.6):
-            end = site.moved(0.16 * math.cos(turn), 0.11 * math.sin(turn), 0.10 * math.cos(turn))
-            scene.line(Plane.FILL, -0.55, [stem, site.moved(-0.06), end], (0.0060, 0.004))
+        for across, down in ((0.0, 0.0), (0.20, 0.02), (-0.14, 0.05)):
+            part = site.moved(across, down, 0.7 * across)
+            scene.both(Plane.FILL, 0.55, part, (0.085 * degree, 0.070 * degree), soft=0.03)
+        stem = site.moved(-0.25, -0.03, -0.16)
+        for turn in (-0.6, 0.1, 0.7):
+            end = site.moved(0.24 * math.cos(turn), 0.13 * math.sin(turn), 0.16 * math.cos(turn))
+            scene.line(Plane.FILL, -0.40, [stem, site.moved(-0.08), end], (0.0042, 0.0030))
 
 
 def paint_density(scene: Scene, code: MeshCode, rng: random.Random) -> None:
@@ -245,10 +109,9 @@ def paint_fibrosis(scene: Scene, code: MeshCode, rng: random.Random) -> None:
     for side in sides_of(code, rng, "both"):
         site = Site(side, 0.6, 0.85, 0.7)
         for offset in (rng.randrange(256), rng.randrange(256)):
-            scene.both(
-                Plane.LUNG, 0.40 * strength(code), site, (0.15, 0.14), profile=Profile.BLUR, texture=Texture.NET,
-                offset=offset,
-            )  # fmt: skip
+            amount = 0.40 * strength(code)
+            style = {"profile": Profile.BLUR, "texture": Texture.NET, "offset": offset}
+            scene.both(Plane.LUNG, amount, site, (0.15, 0.14), **style)
 
 
 def paint_markings(scene: Scene, code: MeshCode, rng: random.Random) -> None:
@@ -338,7 +201,8 @@ def paint_cicatrix(scene: Scene, code: MeshCode, rng: random.Random) -> None:
 
 def paint_lucency(scene: Scene, code: MeshCode, rng: random.Random) -> None:
     """A bulla, cyst or cavity: a dark round hole with a thin wall."""
-    if code.has("humerus", "ribs", "heart ventricles"):
+    if code.has("humerus", "ribs"):
+        paint_bone_hole(scene, code, rng)
         return
     radius = 0.035 if code.has("small") or code.heading == "cavitation" else 0.055
     for site in sites_of(code, rng, anywhere=("apex", "upper lobe")):
@@ -410,6 +274,14 @@ def paint_nodes(scene: Scene, code: MeshCode, rng: random.Random) -> None:
             scene.lateral.ellipse(Plane.FILL, 0.6, (back[0] + dx, back[1] + dy), (0.035, 0.03), soft=0.015)
 
 
+def paint_mediastinum(scene: Scene, code: MeshCode, rng: random.Random) -> None:
+    """What widens the mediastinum clouds the space behind the sternum; nodes bulge."""
+    if code.has("lymph nodes", "paratracheal"):
+        paint_nodes(scene, code, rng)
+    center = Site("left", 0.1, 0.28, 0.28).lateral(scene.anatomy)
+    scene.lateral.ellipse(Plane.FILL, 0.55 * strength(code), center, (0.075, 0.11), soft=0.05)
+
+
 def paint_lung(scene: Scene, code: MeshCode, rng: random.Random) -> None:
     """``Lung``: its hilum, interstitium or azygos lobe; inflation is a matter of shape."""
     if code.has("hilum", "lymph nodes"):
@@ -455,42 +327,6 @@ def paint_fat(scene: Scene, code: MeshCode, rng: random.Random) -> None:
         scene.both(Plane.FILL, 0.65, pad, (0.065, 0.05), soft=0.03)
 
 
-SHAPERS: dict[str, Shaper] = {
-    "cardiomegaly": enlarge_heart,
-    "cardiac shadow": enlarge_heart,
-    "heart": shape_heart,
-    "heart atria": shape_heart,
-    "heart ventricles": shape_heart,
-    "pericardial effusion": globular_heart,
-    "heart failure": congest,
-    "pulmonary congestion": congest,
-    "pulmonary edema": congest,
-    "hypertension, pulmonary": congest,
-    "blood vessels": congest,
-    "lung": shape_lung,
-    "emphysema": destroy_lung,
-    "pulmonary emphysema": destroy_lung,
-    "bullous emphysema": destroy_lung,
-    "lung, hyperlucent": hyperinflate,
-    "pulmonary disease, chronic obstructive": hyperinflate,
-    "cystic fibrosis": hyperinflate,
-    "diaphragm": shape_diaphragm,
-    "diaphragmatic eventration": eventrate,
-    "hernia, diaphragmatic": eventrate,
-    "aorta": shape_aorta,
-    "aorta, thoracic": shape_aorta,
-    "aortic aneurysm": shape_aorta,
-    "mediastinum": widen_mediastinum,
-    "shift": shift_mediastinum,
-    "volume loss": lose_volume,
-    "pneumonectomy": lose_volume,
-    "pulmonary atelectasis": collapse_base,
-    "markings": increase_markings,
-    "bronchitis": increase_markings,
-    "bronchiolitis": increase_markings,
-    "technical quality of image unsatisfactory": degrade_image,
-}
-
 PAINTERS: dict[str, Painter] = {
     "opacity": paint_opacity,
     "airspace disease": paint_airspace,
@@ -531,6 +367,7 @@ PAINTERS: dict[str, Painter] = {
     "thickening": paint_thickening,
     "lung": paint_lung,
     "lymph nodes": paint_nodes,
+    "mediastinum": paint_mediastinum,
     "trachea, carina": paint_nodes,
     "pulmonary artery": paint_pulmonary_artery,
     "hypertension, pulmonary": paint_pulmonary_artery,

@@ -126,7 +126,7 @@ def _frontal_vessels(canvas: Canvas, anatomy: Anatomy, side: str, rng: random.Ra
         radius = rng.uniform(0.0075, 0.0095) * calibre * (0.55 + 0.45 * gain)
         bend, start = rng.uniform(-0.4, 0.4), rng.uniform(0.02, 0.045)
         points = [
-            (x + sign * r * math.cos(angle + bend * t), y + 0.02 * math.sin(angle) + r * math.sin(angle + bend * t))
+            (x + sign * r * math.cos(angle + bend * t), y + r * math.sin(angle + bend * t))
             for t, r in ((t, start + length * t) for t in (0.0, 0.35, 0.7, 1.0))
         ]  # fmt: skip
         canvas.stroke(Plane.LUNG, 0.30 * gain, points, (radius, 0.0026))

@@ -1,7 +1,7 @@
 """Drawing soft shapes into attenuation planes: the pencil of the phantom renderer.
 
-Coordinates are fractions of the image: x to the right, y down, both 0 to 1. A shape is a row of numbers, so that one
-compiled loop draws a whole radiograph; each shape touches only the pixels of its bounding box.
+Coordinates are fractions of the image: x right, y down, both 0 to 1. A shape is a row of numbers, so that one
+compiled loop draws a whole radiograph, and each touches only the pixels of its bounding box.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Texture(IntEnum):
 class Canvas:
     """Shapes to draw, collected first and drawn at once.
 
-    Coordinates and sizes are image fractions; ``amount`` is what the shape's thickest point adds to its plane.
+    Coordinates and sizes are image fractions; ``amount`` is what a shape's thickest point adds to its plane.
     """
 
     def __init__(self, size: int) -> None:
@@ -106,17 +106,17 @@ class Canvas:
     ) -> None:
         """A line through ``points``; where it overlaps itself it does not add up.
 
-        ``radii`` are its half-widths: one for each point, or the first and the last. A ``BALL`` line is a tube: where it
-        is thinner it is fainter too.
+        ``radii`` are its half-widths: one for each point, or the first and the last. A ``BALL`` line is a
+        tube: where it is thinner it is fainter too.
         """
         start = len(self._points) // 3
         if len(radii) == len(points):
             for (x, y), radius in zip(points, radii, strict=True):
-                self._points.extend((x, y, radius))
+                self._points.fromlist([x, y, radius])
         else:
             step = (radii[-1] - radii[0]) / (len(points) - 1)
             for index, (x, y) in enumerate(points):
-                self._points.extend((x, y, radii[0] + step * index))
+                self._points.fromlist([x, y, radii[0] + step * index])
         self._shapes.extend(
             (_STROKE, plane, amount, soft, profile, -1.0, 0.0, start, len(points), 0.0, 0.0, 0.0, 0.0)
         )
@@ -160,7 +160,7 @@ def _smooth_noise(rng: np.random.Generator, sigma_y: float, sigma_x: float) -> N
 
 @njit(cache=True, nogil=True)
 def _thickness(q: float, reach: float, soft: float, profile: int) -> float:
-    """Thickness at ``q`` radii from the axis of a shape whose radius is ``reach``, antialiased over ``soft``."""
+    """Thickness at ``q`` radii from the axis of a shape of radius ``reach``, antialiased over ``soft``."""
     cover = min(max(0.5 + (1.0 - q) * reach / soft, 0.0), 1.0)
     if profile == 0:
         return cover
@@ -194,10 +194,8 @@ def _draw_ellipse(plane, row, texture, size):  # type: ignore[no-untyped-def]
         for j in range(left, right):
             dx = (j + 0.5) / size - cx
             a, b = abs(cos * dx + sin * dy) / rx, abs(cos * dy - sin * dx) / ry
-            if power == 4.0:
-                q = np.sqrt(np.sqrt(a * a * a * a + b * b * b * b))
-            else:
-                q = np.sqrt(a * a + b * b)
+            a, b = a * a, b * b
+            q = np.sqrt(np.sqrt(a * a + b * b)) if power == 4.0 else np.sqrt(a + b)
             value = row[2] * _thickness(q, reach, soft, profile)
             if row[5] >= 0.0:
                 v = int((i + 0.5) / size * 256.0) + offset

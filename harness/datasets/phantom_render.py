@@ -8,7 +8,13 @@ import random
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.datasets import phantom_findings, phantom_hardware, phantom_normal
+from harness.datasets import (
+    phantom_bones,
+    phantom_devices,
+    phantom_findings,
+    phantom_normal,
+    phantom_shapes,
+)
 from harness.datasets.mesh import MeshCode, parse
 from harness.datasets.phantom import Patient
 from harness.datasets.phantom_anatomy import normal_anatomy
@@ -16,8 +22,8 @@ from harness.datasets.phantom_film import expose, frontal_attenuation, lateral_a
 from harness.datasets.phantom_raster import Canvas
 from harness.datasets.phantom_scene import Scene
 
-SHAPERS = phantom_hardware.SHAPERS | phantom_findings.SHAPERS
-PAINTERS = phantom_hardware.PAINTERS | phantom_findings.PAINTERS
+SHAPERS = phantom_bones.SHAPERS | phantom_shapes.SHAPERS
+PAINTERS = phantom_bones.PAINTERS | phantom_devices.PAINTERS | phantom_findings.PAINTERS
 
 
 def render_patient(patient: Patient, size: int) -> NDArray[np.uint8]:
