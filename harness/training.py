@@ -95,7 +95,7 @@ class _Loop(LightningModule):
         """Loss of one batch; a loss that is not finite ends the cell instead of ruining the weights."""
         losses = self.method.losses(*batch)
         if not torch.isfinite(losses["loss"]):
-            parts = ", ".join(f"{name} {float(value):.4g}" for name, value in losses.items())
+            parts = ", ".join(f"{name} {value.item():.4g}" for name, value in losses.items())
             raise HarnessError(
                 f"{self.method.card.name}: loss is not finite at epoch {self.current_epoch + 1}, "
                 f"step {index + 1} ({parts})",

@@ -1,0 +1,249 @@
+"""What every registered method, dataset and metric keeps: a new plugin is tested by registering it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from harness import registry
+from harness.batching import collate
+from harness.describe import REFERENCE_INFO, describe
+from harness.errors import UnknownNameError
+from harness.method import FitRun, Method, TorchMethod
+from harness.metrics.base import Metric
+from harness.types import DatasetInfo, Prediction, Reference, Study, Task
+
+METHODS = registry.names("methods")
+METRICS = registry.names("metrics")
+DATASETS = registry.names("datasets")
+
+INFO = DatasetInfo(
+    name="contract",
+    tasks=frozenset({Task.REPORT, Task.DIAGNOSE}),
+    image_modalities=("frontal", "lateral"),
+    has_context=True,
+    image_size=64,
+    label_names=("a", "b", "c"),
+    fingerprint="contract-1",
+)
+SENTENCES = [
+    "the heart is normal.",
+    "the lungs are clear.",
+    "no pleural effusion.",
+    "mild cardiomegaly is seen.",
+]
+
+
+def studies(split: str, n: int) -> list[Study]:
+    """Bright images go with one report, dark ones with another; some studies lack a view or the context."""
+    rng = np.random.default_rng(len(split))
+    made = []
+    for number in range(n):
+        bright = number % 2
+        images = {
+            view: rng.integers(100 * bright, 100 + 100 * bright, (64, 64, 1), dtype=np.uint8)
+            for view in ("frontal", "lateral")
+        }
+        if number % 5 == 4:
+            del images["lateral"]
+        context = None if number % 4 == 3 else f"age {40 + number}. indication: chest pain"
+        report = " ".join(SENTENCES[bright::2])
+        labels = np.array([bright, 1 - bright, 0], dtype=np.float32)
+        made.append(Study(f"{split}{number}", f"{split}p{number}", split, images, context, report, labels))
+    return made
+
+
+@pytest.fixture(scope="module", params=METHODS)
+def fitted(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Method:
+    """Each method after one epoch on a dozen studies."""
+    folder = tmp_path_factory.mktemp(request.param)
+    method_class = registry.load("methods", request.param)
+    overrides = {"training.epochs": 1, "training.batch_size": 4} if method_class.card.learned else {}
+    method = method_class.create(INFO, overrides=overrides)
+    (folder / "training").mkdir()
+    method.fit(studies("train", 12), studies("val", 4), FitRun(folder / "training", "cpu", 0))
+    method.folder = folder
+    return method
+
+
+def predict(method: Method, batch: list[Study], **blank: str) -> dict[str, Prediction]:
+    inputs = collate(batch, INFO, reads=method.card.reads, **blank)
+    return dict(zip(inputs.ids, method.predict(inputs), strict=True))
+
+
+def test_predicts_what_its_card_declares(fitted: Method) -> None:
+    for prediction in predict(fitted, studies("test", 5)).values():
+        if Task.REPORT in fitted.card.tasks:
+            assert isinstance(prediction.report, str)
+        if Task.DIAGNOSE in fitted.card.tasks:
+            assert prediction.probabilities.shape == (3,)
+            assert ((prediction.probabilities >= 0) & (prediction.probabilities <= 1)).all()
+
+
+def test_prediction_does_not_depend_on_company_or_order(fitted: Method) -> None:
+    batch = studies("test", 9)
+    together = predict(fitted, batch)
+    reversed_ = predict(fitted, batch[::-1])
+    for study in batch:
+        alone = predict(fitted, [study])[study.id]
+        for other in (together[study.id], reversed_[study.id]):
+            assert other.report == alone.report
+            if alone.probabilities is not None:
+                assert np.allclose(other.probabilities, alone.probabilities, atol=1e-5)
+
+
+def test_prediction_is_repeatable(fitted: Method) -> None:
+    batch = studies("test", 4)
+    assert str(predict(fitted, batch)) == str(predict(fitted, batch))
+
+
+@pytest.mark.parametrize("dropped", ["frontal", "lateral", "context"])
+def test_predicts_in_every_modality_state(fitted: Method, dropped: str) -> None:
+    predictions = predict(fitted, studies("test", 6), dropped=dropped)
+    assert len(predictions) == 6
+
+
+def test_predicts_with_nothing_present(fitted: Method) -> None:
+    bare = Study("bare", "bare", "test", {}, None)
+    assert len(predict(fitted, [bare, *studies("test", 2)])) == 3
+
+
+def test_saved_method_predicts_the_same(fitted: Method) -> None:
+    fitted.save(fitted.folder / "checkpoint")
+    copy = type(fitted)(fitted.config, INFO)
+    copy.load(fitted.folder / "checkpoint")
+    batch = studies("test", 5)
+    assert str(predict(copy, batch)) == str(predict(fitted, batch))
+    assert not [
+        path for path in (fitted.folder / "checkpoint").iterdir() if path.suffix in {".pt", ".pkl", ".ckpt"}
+    ]
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_card_is_complete(name: str) -> None:
+    card = registry.load("methods", name).card
+    assert card.name == name
+    assert card.title
+    assert card.licence
+    assert card.tasks
+    assert card.reads <= {"frontal", "lateral", "context"}
+    if card.learned:
+        assert card.paper
+        assert {"tiny", "paper"} <= set(card.presets)
+        assert card.deviations
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_preset_and_variant_builds_without_memory(name: str) -> None:
+    import torch
+
+    method_class = registry.load("methods", name)
+    if not issubclass(method_class, TorchMethod):
+        pytest.skip("no network")
+    for preset in method_class.card.presets:
+        for variant in (None, *method_class.card.variants):
+            method = method_class.create(REFERENCE_INFO, variant=variant, preset=preset)
+            with torch.device("meta"):
+                method.prepare(method.reference_artifacts())
+            assert sum(parameter.numel() for parameter in method.network.parameters()) > 0
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_describe_prints_size_cost_and_deviations(name: str) -> None:
+    card = registry.load("methods", name).card
+    facts = describe(name, "paper" if card.learned else "tiny")
+    json.dumps(facts)
+    assert {"method", "preset", "parameters", "trainable_parameters", "flops", "paper", "deviations"} <= set(
+        facts
+    )
+    if card.learned:
+        assert facts["parameters"] > 0
+        assert facts["flops"] > 0
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_unknown_preset_and_variant_are_named(name: str) -> None:
+    method_class = registry.load("methods", name)
+    with pytest.raises(UnknownNameError, match="no-such-variant"):
+        method_class.create(INFO, variant="no-such-variant")
+    if method_class.card.learned:
+        with pytest.raises(UnknownNameError, match="no-such-preset"):
+            method_class.create(INFO, preset="no-such-preset")
+
+
+@pytest.fixture(scope="module", params=METRICS)
+def metric(request: pytest.FixtureRequest) -> Metric:
+    made = registry.load("metrics", request.param)()
+    if made.unavailable():
+        pytest.skip(made.unavailable())
+    return made
+
+
+def scored(metric: Metric, n: int = 12) -> np.ndarray:
+    references = [Reference(f"s{i}", f"p{i}", " ".join(SENTENCES[i % 3 :])) for i in range(n)]
+    predictions = [Prediction(report=SENTENCES[i % 4]) for i in range(n)]
+    return metric.statistics(predictions, references)
+
+
+def test_statistics_are_finite_rows(metric: Metric) -> None:
+    rows = scored(metric)
+    assert rows.dtype == np.float64
+    assert rows.ndim == 2
+    assert rows.shape[0] == 12
+    assert np.isfinite(rows).all()
+
+
+def test_reduce_is_vectorised_and_within_bounds(metric: Metric) -> None:
+    rows = scored(metric)
+    totals = np.random.default_rng(0).multinomial(12, [1 / 12] * 12, size=(3, 5)).astype(float) @ rows
+    values = metric.reduce(totals)
+    assert list(values) == [output.name for output in metric.outputs]
+    for output in metric.outputs:
+        assert values[output.name].shape == (3, 5)
+        low, high = output.bounds
+        assert ((values[output.name] >= low - 1e-9) & (values[output.name] <= high + 1e-9)).all()
+        one_by_one = [[metric.reduce(total)[output.name] for total in line] for line in totals]
+        assert np.allclose(values[output.name], one_by_one, atol=1e-12)
+
+
+def test_signature_names_the_family_and_a_version(metric: Metric) -> None:
+    family, *fields = metric.signature.split("|")
+    assert family
+    assert any(field.startswith("v:") for field in fields)
+    if metric.kind == "text":
+        assert any(field == "tok:r2gen-iu" for field in fields)
+        assert type(metric)(tokenizer="whitespace").signature != metric.signature
+
+
+@pytest.mark.parametrize("name", DATASETS)
+def test_dataset_fulfils_its_info(name: str) -> None:
+    dataset = registry.load("datasets", name).open()
+    info = dataset.info
+    assert info.name == name
+    assert info.fingerprint
+    assert info.licence
+    patients: dict[str, str] = {}
+    for split in ("train", "val", "test"):
+        studies_of = dataset.studies(split)
+        assert len({study.id for study in studies_of}) == len(studies_of) > 0
+        for study in studies_of:
+            assert patients.setdefault(study.patient_id, split) == split, "a patient in two splits"
+            assert study.modalities <= set(info.modalities)
+            assert study.split == split
+        first = studies_of[0]
+        for image in first.images.values():
+            assert image.dtype == np.uint8
+            assert image.shape == (info.image_size, info.image_size, info.channels)
+        if info.label_names:
+            assert first.labels.shape == (len(info.label_names),)
+
+
+def test_listing_names_imports_no_plugin(tmp_path: Path) -> None:
+    import subprocess
+    import sys
+
+    script = "import sys; from harness import registry as r; r.names('methods'); sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", script], check=True)
