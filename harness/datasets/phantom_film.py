@@ -80,7 +80,10 @@ def _pixel_axes(size: int) -> tuple[FloatImage, FloatImage]:
 
 def _step(distance: FloatImage, soft: float) -> FloatImage:
     """0 to 1 across an edge of width ``soft`` centred where ``distance`` is 0."""
-    return clip(distance * (1.0 / soft) + 0.5, 0.0, 1.0)
+    ramp = distance * (1.0 / soft)
+    ramp += 0.5
+    np.maximum(ramp, 0.0, out=ramp)
+    return np.minimum(ramp, 1.0, out=ramp)
 
 
 def _frontal_lung(anatomy: Anatomy, side: str, size: int, shrink: float = 0.0) -> FloatImage:
@@ -165,12 +168,17 @@ def _compose_lateral(planes: FloatImage, anatomy: Anatomy, lungs: FloatImage) ->
 
 def _attenuation(planes: FloatImage, body: FloatImage, air: FloatImage, lungs: FloatImage) -> FloatImage:
     fill = clip(planes[Plane.FILL], 0.0, 1.0)
-    total = body - air * (1 - fill)
-    total += planes[Plane.LUNG] * lungs * (1 - 0.6 * fill)
-    total += planes[Plane.SOFT]
-    total += planes[Plane.BONE]
-    total += planes[Plane.METAL]
-    return np.maximum(total, 0.0)
+    total = body - air
+    air *= fill
+    total += air
+    fill *= -0.6
+    fill += 1.0
+    fill *= lungs
+    fill *= planes[Plane.LUNG]
+    total += fill
+    for plane in (Plane.SOFT, Plane.BONE, Plane.METAL):
+        total += planes[plane]
+    return np.maximum(total, 0.0, out=total)
 
 
 def _smooth(image: FloatImage) -> FloatImage:
