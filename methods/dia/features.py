@@ -140,6 +140,31 @@ def load_ordered(net: nn.Module, weights: str) -> None:
     net.load_state_dict(loaded)
 
 
+class PositionNorm(nn.Module):
+    """Batch normalisation, without affine part, of each view's every position and channel.
+
+    Frozen ImageNet features of one kind of picture are nearly constant; what differs between studies is a
+    small part of them, and this brings it to unit size.
+    """
+
+    def __init__(self, views: int, size: int) -> None:
+        super().__init__()
+        self.norms = nn.ModuleList(nn.BatchNorm1d(size, affine=False) for _ in range(views))
+
+    def forward(self, x: Tensor, present: Tensor) -> Tensor:
+        """(B, N, ...) with bool (B, N) to the same shape; statistics are those of present views."""
+        flat = x.flatten(2).float()
+        result = []
+        for norm, view, rows in zip(self.norms, flat.unbind(1), present.unbind(1), strict=True):
+            if norm.training and not view.is_meta and int(rows.sum()) > 1:
+                norm(view[rows].detach())  # updates the running statistics
+                mean, variance = view[rows].mean(0), view[rows].var(0, unbiased=False)
+            else:
+                mean, variance = norm.running_mean, norm.running_var
+            result.append((view - mean) * torch.rsqrt(variance + norm.eps))
+        return torch.stack(result, dim=1).view(x.shape)
+
+
 class VisionExtractor(nn.Module):
     """Views to F_V: EfficientNet, guided context attention, projection to E (one token per position)."""
 
@@ -148,10 +173,12 @@ class VisionExtractor(nn.Module):
         self.backbone = Backbone(config, channels)
         self.attention = GuidedContextAttention(self.backbone.channels)
         self.project = nn.Linear(self.backbone.channels, config.width)
-        stride = STRIDES[config.backbone_stages - 1] * config.token_pool
+        side = math.ceil(config.image_size / STRIDES[config.backbone_stages - 1])
+        side = math.ceil(side / config.token_pool)
+        size = self.backbone.channels * side**2
+        self.norm = PositionNorm(views, size) if config.position_norm else None
         self.pool = nn.AvgPool2d(config.token_pool, ceil_mode=True)
-        positions = math.ceil(config.image_size / stride) ** 2
-        self.positions = nn.Parameter(0.02 * torch.randn(views, positions, config.width))
+        self.positions = nn.Parameter(0.02 * torch.randn(views, side**2, config.width))
         self.null = nn.Parameter(0.02 * torch.randn(config.width))
 
     def trunk(self, pixels: Tensor, present: Tensor) -> Tensor:
@@ -161,6 +188,8 @@ class VisionExtractor(nn.Module):
     def forward(self, trunk: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
         """Output of ``trunk``, bool (B, N), to F_V (B, 1 + N S, E) and its mask; token 0 is null."""
         feature = of_present(lambda x: self.pool(self.attention(self.backbone(x))), trunk, present)
+        if self.norm is not None:
+            feature = self.norm(feature, present)
         tokens = self.project(feature.flatten(3).transpose(2, 3)) + self.positions
         null = self.null.expand(len(tokens), 1, -1)
         absent = ~present.any(1, keepdim=True)

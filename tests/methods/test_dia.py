@@ -17,6 +17,7 @@ from harness.batching import collate, targets_of
 from harness.types import DatasetInfo, Study, Task
 from methods.dia import DiA, DiANetwork
 from methods.dia.config import VARIANTS, Config
+from methods.dia.features import PositionNorm
 from methods.dia.vae import Mixture, alignment, elbo, orthogonality, whitened
 
 INFO = DatasetInfo("toy", frozenset({Task.REPORT}), ("frontal", "lateral"), True, 32)
@@ -37,6 +38,8 @@ SMALL: dict[str, Any] = {
     "backbone_stages": 3,
     "freeze_stages": 0,
     "token_pool": 1,
+    "position_norm": False,
+    "lambda_words": 0.0,
     "keep_trunk": False,
     "width": 32,
     "latent": 8,
@@ -301,6 +304,15 @@ def test_losses_are_finite_and_add_up() -> None:
     assert idle == []
 
 
+def test_the_extra_word_loss_is_off_in_the_papers_preset_and_adds_when_on() -> None:
+    assert DiA.create(INFO, preset="paper").config.lambda_words == 0
+    assert DiA.create(INFO, preset="base").config.lambda_words == 0
+    made, batch = method(lambda_words=0.1), studies()
+    parts = made.losses(collate(batch, INFO), targets_of(batch))
+    paper = parts["ce"] + parts["nelbo"] + 0.3 * parts["orth"] + 0.3 * parts["align"]
+    assert parts["loss"] > paper + 0.1
+
+
 def test_losses_survive_a_batch_of_one_without_context() -> None:
     made = method()
     made.network.train()
@@ -344,7 +356,22 @@ def test_kept_trunk_gives_the_same_loss() -> None:
     assert first == second
 
 
-def test_frozen_stages_and_norms_stay(tmp_path: Path) -> None:
+def test_position_norm_standardises_present_views_and_is_fixed_in_eval_mode() -> None:
+    norm, x = PositionNorm(2, 12), 3 + 2 * torch.randn(64, 2, 3, 2, 2)
+    present = torch.ones(64, 2, dtype=torch.bool)
+    present[40:, 1] = False
+    for _ in range(60):
+        output = norm(x, present)
+    seen = output[:40, 1].flatten(1)
+    close(seen.mean(0), torch.zeros(12))
+    close(seen.square().mean(0), torch.ones(12))
+    norm.eval()
+    whole = norm(x, present)
+    close(whole[3:4], norm(x[3:4], present[3:4]))
+    torch.testing.assert_close(whole[:40], output[:40], atol=0.1, rtol=0.1)
+
+
+def test_frozen_stages_and_norms_stay() -> None:
     made = method(freeze_stages=1, freeze_norm=True)
     made.network.train()
     backbone = made.network.vision.backbone
@@ -415,7 +442,7 @@ def on_meta(preset: str, variant: str | None = None, vocabulary: int = 1000) -> 
         ("paper", "gpt2-decoder", 4000, 558_332_579),
         ("paper", "baseline", 4000, 235_673_502),
         ("base", None, 1000, 71_770_403),
-        ("tiny", None, 1000, 0),
+        ("tiny", None, 1000, 3_022_357),
     ],
 )
 def test_parameter_counts_are_the_recorded_ones(
