@@ -26,7 +26,7 @@ from harness.types import DatasetInfo, Study, Task
 VIEWS = ("frontal", "lateral")
 DEFAULT_IMAGE_SIZE = 128
 SMALLEST_IMAGE, LARGEST_IMAGE = 32, 1024
-_REPORTS_SCHEMA = 1
+_REPORTS_SCHEMA = 2
 _LICENCE = (
     "reports: IU X-Ray, CC BY-NC-ND 4.0, read from the installed torchxrayvision, never redistributed; "
     "images: phantoms drawn by this program"
@@ -154,7 +154,7 @@ def _jobs(reports: dict[str, IUReport]) -> list[phantom.Patient]:
     for split in SPLITS:
         for study_id in iu_reports.split_ids()[split]:
             report = reports[iu_reports.uid_of(study_id)]
-            jobs.append(phantom.Patient(study_id, report.mesh, report.age, report.sex))
+            jobs.append(phantom.Patient(study_id, report.mesh, report.age, report.sex, report.acquisition))
     return jobs
 
 

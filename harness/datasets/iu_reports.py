@@ -37,6 +37,17 @@ _SEXES = {
     "female": re.compile(r"\b(?:females?|wom[ae]n|lady|girl|she)\b", re.IGNORECASE),
     "male": re.compile(r"\b(?:males?|m[ae]n|gentleman|boy|he)\b", re.IGNORECASE),
 }
+ACQUISITION_FIELDS = (
+    "Acquisition Device Processing Code",
+    "LUT Explanation",
+    "KVP",
+    "Sensitivity",
+    "Pixel Spacing",
+    "Rows",
+    "Columns",
+)
+"""DICOM fields that decide how a device's pictures look; many cells are empty."""
+
 _ANONYMISED = re.compile(r"X{2,}", re.IGNORECASE)
 
 
@@ -52,6 +63,7 @@ class IUReport:
         view_positions: DICOM view position of each row of the metadata file, ``""`` where it is empty.
         age: years at the study date.
         sex: ``female`` or ``male`` where the indication states it; the DICOM field is empty in every row.
+        acquisition: the cells of ``ACQUISITION_FIELDS`` in the metadata's first row of the study.
     """
 
     uid: str
@@ -65,6 +77,7 @@ class IUReport:
     view_positions: tuple[str, ...]
     age: float | None
     sex: str | None
+    acquisition: tuple[str, ...] = ()
 
     @property
     def view_position(self) -> str | None:
@@ -187,7 +200,7 @@ def _parse_report(root: ElementTree.Element, demographics: Mapping[str, _Demogra
     uid_element = root.find("uId")
     uid = (uid_element.get("id") or "") if uid_element is not None else ""
     sections = {element.get("Label"): _text(element) for element in root.iter("AbstractText")}
-    person = demographics.get(uid.removeprefix("CXR"), _Demographics((), None))
+    person = demographics.get(uid.removeprefix("CXR"), _Demographics((), None, ()))
     return IUReport(
         uid=uid,
         findings=sections.get("FINDINGS"),
@@ -200,6 +213,7 @@ def _parse_report(root: ElementTree.Element, demographics: Mapping[str, _Demogra
         view_positions=person.view_positions,
         age=person.age,
         sex=sex_of(sections.get("INDICATION") or ""),
+        acquisition=person.acquisition,
     )
 
 
@@ -213,6 +227,7 @@ def sex_of(indication: str) -> str | None:
 class _Demographics:
     view_positions: tuple[str, ...]
     age: float | None
+    acquisition: tuple[str, ...]
 
 
 def _text(element: ElementTree.Element) -> str | None:
@@ -232,6 +247,7 @@ def _read_metadata(path: Path) -> dict[str, _Demographics]:
         patient: _Demographics(
             tuple(row["View Position"] for row in images),
             _age(images[0]["Patient's Birth Date"], images[0]["Study Date"]),
+            tuple(images[0][field] for field in ACQUISITION_FIELDS),
         )
         for patient, images in rows.items()
     }

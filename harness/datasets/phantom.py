@@ -1,7 +1,7 @@
 """Chest phantoms: a frontal and a lateral picture drawn from a study's MeSH codes, the same ones every time.
 
-A picture is a function of (study id, codes, age, sex, image size, ``RENDERER_VERSION``). The patient's own
-anatomy depends on study id, age and sex alone, so with and without a code it differs by that code.
+A picture is a function of (study id, codes, age, sex, acquisition, image size, ``RENDERER_VERSION``). The
+patient's own anatomy depends on study id, age and sex alone: with and without a code it differs by that code.
 
 This module is light; what draws (and its compiler) is imported when the first picture is drawn.
 """
@@ -21,7 +21,7 @@ from queue import Queue
 import numpy as np
 from numpy.typing import NDArray
 
-RENDERER_VERSION = 4
+RENDERER_VERSION = 5
 """Raise it whenever a pixel changes: caches and the dataset's fingerprint carry it."""
 
 _BATCH = 16
@@ -31,12 +31,18 @@ _MAX_WORKERS = 8
 
 @dataclass(frozen=True, slots=True)
 class Patient:
-    """What the renderer needs to know of a study; ``sex`` is ``female``, ``male`` or None."""
+    """What the renderer needs to know of a study.
+
+    Attributes:
+        sex: ``female``, ``male`` or None.
+        acquisition: DICOM cells as ``iu_reports.ACQUISITION_FIELDS`` orders them; empty for a neutral device.
+    """
 
     study_id: str
     codes: tuple[str, ...]
     age: float | None = None
     sex: str | None = None
+    acquisition: tuple[str, ...] = ()
 
 
 def render(patient: Patient, size: int = 128) -> NDArray[np.uint8]:

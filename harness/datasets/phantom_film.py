@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from harness.datasets import phantom_anatomy as chest
 from harness.datasets.phantom_anatomy import SIDES, Anatomy, clip, sign_of
+from harness.datasets.phantom_device import Device
 from harness.datasets.phantom_raster import FloatImage, Plane
 from harness.datasets.phantom_scene import Scene
 
@@ -57,18 +58,26 @@ def lateral_attenuation(scene: Scene) -> FloatImage:
     return _compose_lateral(planes, anatomy, 0.5 * (masks[0] + masks[1]))
 
 
-def expose(attenuation: FloatImage, anatomy: Anatomy, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Blur, quantum noise and the film's response: attenuation to brightness, uint8 (size, size)."""
+def expose(
+    attenuation: FloatImage, anatomy: Anatomy, rng: np.random.Generator, device: Device
+) -> NDArray[np.uint8]:
+    """Blur, quantum noise, the film's response and the device's look: brightness, uint8 (size, size)."""
     image = attenuation
     size = image.shape[0]
     for _ in range(round(3 * anatomy.blur * size / 128)):
         image = _smooth(image)
     noise = rng.standard_normal(image.shape, dtype=np.float32)
-    noise *= anatomy.noise * size / 128
+    noise *= anatomy.noise * device.noise * size / 128
     noise *= 0.4 + image
     image = np.maximum(image + noise, 0.0)
     film = 1 - np.exp(-_GAIN * anatomy.exposure * image * np.sqrt(np.sqrt(image)))  # image ** 1.25, cheaply
-    pixels: NDArray[np.uint8] = (film * 255 + 0.5).astype(np.uint8)
+    if device.sharpening:
+        film += device.sharpening * (film - _smooth(_smooth(film)))
+    film = device.black + (device.white - device.black) * clip(film, 0.0, 1.0) ** device.gamma
+    if device.shutter:
+        edge = max(1, round(device.shutter * size))
+        film[:, :edge] = film[:, -edge:] = 0.0
+    pixels: NDArray[np.uint8] = (clip(film, 0.0, 1.0) * 255 + 0.5).astype(np.uint8)
     return pixels
 
 

@@ -18,6 +18,7 @@ from harness.datasets import (
 from harness.datasets.mesh import MeshCode, parse
 from harness.datasets.phantom import Patient
 from harness.datasets.phantom_anatomy import normal_anatomy
+from harness.datasets.phantom_device import device_of
 from harness.datasets.phantom_film import expose, frontal_attenuation, lateral_attenuation
 from harness.datasets.phantom_raster import Canvas
 from harness.datasets.phantom_scene import Scene
@@ -30,9 +31,10 @@ def render_patient(patient: Patient, size: int) -> NDArray[np.uint8]:
     """Frontal and lateral phantom, uint8 (2, size, size)."""
     scene = build_scene(patient, size)
     noise = np.random.Generator(np.random.Philox(_seed(patient.study_id, "noise")))
+    device = device_of(patient.acquisition)
     out = np.empty((2, size, size), dtype=np.uint8)
     for index, attenuation in enumerate((frontal_attenuation(scene), lateral_attenuation(scene))):
-        out[index] = expose(attenuation, scene.anatomy, noise)
+        out[index] = expose(attenuation, scene.anatomy, noise, device)
     return out
 
 

@@ -11,8 +11,10 @@ from harness.datasets.phantom import Patient, render
 def main() -> None:
     """Draw every patient of the job, in order; each is ``2 * size * size`` bytes."""
     job = json.load(sys.stdin)
-    for study_id, codes, age, sex in job["patients"]:
-        sys.stdout.buffer.write(render(Patient(study_id, tuple(codes), age, sex), job["size"]).tobytes())
+    for study_id, codes, age, sex, acquisition in job["patients"]:
+        sys.stdout.buffer.write(
+            render(Patient(study_id, tuple(codes), age, sex, tuple(acquisition)), job["size"]).tobytes()
+        )
     sys.stdout.buffer.flush()
 
 
