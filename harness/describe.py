@@ -13,12 +13,13 @@ from harness.types import DatasetInfo, Task
 REFERENCE_INFO = DatasetInfo(
     name="reference",
     tasks=frozenset(Task),
-    image_modalities=("frontal", "lateral"),
+    image_modalities=("frontal",),
     has_context=True,
     image_size=224,
+    channels=3,
     label_names=tuple(f"label {index}" for index in range(14)),
 )
-"""Two views of 224 px and context: what costs are counted for."""
+"""One colour image of 224 px and context, as papers count: what costs are counted for."""
 
 
 def describe(name: str, preset: str) -> dict[str, Any]:
@@ -69,8 +70,7 @@ def _cost(method: TorchMethod[Any]) -> dict[str, Any]:
     return {
         "parameters": sum(parameter.numel() for parameter in network.parameters()),
         "trainable_parameters": sum(p.numel() for p in network.parameters() if p.requires_grad),
-        # The counter counts a multiply and an add as two; papers print multiply-accumulates.
-        "flops": counter.get_total_flops() // 2,
+        "flops": counter.get_total_flops(),
         "components": {part: count for part, count in parts.items() if count},
     }
 
@@ -80,13 +80,16 @@ def render(facts: dict[str, Any]) -> str:
     lines = [f"{facts['method']} ({facts['preset']}): {facts['title']}"]
     if facts["paper_reference"]:
         lines.append(facts["paper_reference"])
-    for key, unit, scale in (("parameters", "M", 1e6), ("flops", "G multiply-accumulates", 1e9)):
+    for key, unit, scale in (
+        ("parameters", "M", 1e6),
+        ("flops", "G, training forward pass of one study (a multiply-add is two)", 1e9),
+    ):
         ours, paper = facts[key], facts["paper"].get(key)
         if ours is None:
             continue
         line = f"{key}: {ours / scale:.1f} {unit}"
         if paper and facts["preset"] == "paper":
-            line += f"; paper {paper / scale:.1f} ({(ours - paper) / paper:+.1%})"
+            line += f"; the paper prints {paper / scale:.1f} (ours {(ours - paper) / paper:+.1%})"
         lines.append(line)
     if facts["trainable_parameters"] not in (None, facts["parameters"]):
         lines.append(f"trainable: {facts['trainable_parameters'] / 1e6:.1f} M")

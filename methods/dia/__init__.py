@@ -142,8 +142,8 @@ class DiA(TorchMethod[Config]):
         return {"words": Vocabulary.train(texts, self.config.min_count).entries}
 
     def reference_artifacts(self) -> dict[str, Any]:
-        """A stand-in vocabulary of the paper's size on IU X-Ray (1,000): builds the network without data."""
-        return {"words": [f"word{number}" for number in range(996)]}
+        """A stand-in vocabulary of the size that the paper's Table 3 counts: MIMIC-CXR's 4,000 words."""
+        return {"words": [f"word{number}" for number in range(3996)]}
 
     def example_batch(self, batch_size: int = 1) -> tuple[Inputs, Targets]:
         """All views, a full-length context and a full-length report: what FLOPs are counted on."""

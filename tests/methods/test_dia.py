@@ -427,7 +427,7 @@ def on_meta(preset: str, variant: str | None = None, vocabulary: int = 1000) -> 
     info = DatasetInfo("paper", frozenset({Task.REPORT}), ("frontal",), True, 224, channels=3)
     made = DiA.create(info, preset=preset, variant=variant)
     artifacts = made.reference_artifacts()
-    artifacts["words"] += [f"more{number}" for number in range(vocabulary - 1000)]
+    artifacts["words"] = artifacts["words"][: vocabulary - 4]
     with torch.device("meta"):
         made.prepare(artifacts)
     return made, sum(parameter.numel() for parameter in made.network.parameters())
