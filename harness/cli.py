@@ -51,14 +51,10 @@ class FactFormat(StrEnum):
 def run(
     methods: Annotated[str, typer.Option(help="Comma-separated names, name:variant, or all.")] = "all",
     dataset: Annotated[str | None, typer.Option(help="Dataset name.")] = None,
-    root: Annotated[
-        Path | None, typer.Option(help="Folder of a dataset that ships with no package.")
-    ] = None,
+    root: Annotated[Path | None, typer.Option(help="Folder of a dataset that ships with no package.")] = None,
     missing: Annotated[str | None, typer.Option(help="Missing rates, e.g. 0.2,0.4.")] = None,
     drop: Annotated[str | None, typer.Option(help="context, an image modality, alternate or any.")] = None,
-    mechanism: Annotated[
-        str | None, typer.Option(help="How studies that lose a modality are drawn.")
-    ] = None,
+    mechanism: Annotated[str | None, typer.Option(help="How studies that lose a modality are drawn.")] = None,
     mask_seeds: Annotated[int | None, typer.Option(help="Masks that a curve averages over.")] = None,
     preset: Annotated[str | None, typer.Option(help="tiny, base or paper.")] = None,
     seeds: Annotated[str | None, typer.Option(help="One trained model per seed, e.g. 0,1,2.")] = None,

@@ -1,7 +1,7 @@
 """Controls: what a method that has learned nothing about the picture scores.
 
-A fixed normal report does as well on IU X-Ray as many published systems, and so does copying the report of the
-study that looks most alike. Whoever reads a leaderboard has to see both.
+A fixed normal report does as well on IU X-Ray as many published systems, and copying the report of the study
+that looks most alike comes close. Whoever reads a leaderboard has to see both.
 """
 
 from __future__ import annotations

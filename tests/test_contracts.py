@@ -245,5 +245,7 @@ def test_listing_names_imports_no_plugin(tmp_path: Path) -> None:
     import subprocess
     import sys
 
-    script = "import sys; from harness import registry as r; r.names('methods'); sys.exit('torch' in sys.modules)"
+    script = (
+        "import sys; from harness import registry as r; r.names('methods'); sys.exit('torch' in sys.modules)"
+    )
     subprocess.run([sys.executable, "-c", script], check=True)

@@ -58,7 +58,6 @@ class Encoded:
     memory: Tensor
     mask: Tensor
     present: Tensor
-    vision: Tensor
     posteriors: tuple[Gaussian, Gaussian, Mixture] | None = None
     latents: tuple[Tensor, Tensor, Tensor] | None = None
 
@@ -81,7 +80,6 @@ class DiANetwork(nn.Module):
             self.latent_tokens = nn.ModuleList(nn.Linear(config.latent, config.width) for _ in range(3))
             self.latent_norm = nn.LayerNorm(config.width)
         self.decoder = DECODERS[config.decoder](vocabulary, config)
-        self.word_head = nn.Linear(config.width, vocabulary) if config.lambda_words else None
 
     def encode(
         self, pixels: Tensor, views: Tensor, words: Tensor, has_context: Tensor, trunk: Tensor | None = None
@@ -97,19 +95,19 @@ class DiANetwork(nn.Module):
         vision, vision_mask = self.vision(trunk, views)
         language, language_mask = self.language(words, has_context)
         memory, mask = self.abstractor(vision, language, (vision_mask, language_mask))
-        present, seen = torch.stack([views.any(1), has_context], dim=1), pooled(vision, vision_mask)
+        present = torch.stack([views.any(1), has_context], dim=1)
         if not self.config.vae:
-            return Encoded(memory, mask, present, seen)
+            return Encoded(memory, mask, present)
         posteriors = (
             self.vision_posterior(pixels, views),
             self.language_posterior(words, has_context),
-            self.shared_posterior(seen, pooled(language, language_mask), present),
+            self.shared_posterior(pooled(vision, vision_mask), pooled(language, language_mask), present),
         )
         z_v, z_l, z_s = (posterior.draw(self.training) for posterior in posteriors)
         tokens = [to_token(z) for to_token, z in zip(self.latent_tokens, (z_v, z_l, z_s), strict=True)]
         memory = torch.cat([memory, self.latent_norm(torch.stack(tokens, dim=1))], dim=1)
         mask = torch.cat([mask, torch.ones_like(mask[:, :3])], dim=1)
-        return Encoded(memory, mask, present, seen, posteriors, (z_v, z_l, z_s))
+        return Encoded(memory, mask, present, posteriors, (z_v, z_l, z_s))
 
     def bound(self, code: Encoded, pixels: Tensor, views: Tensor, words: Tensor) -> dict[str, Tensor]:
         """The terms of the ELBO per study (B,): with absent modalities, of the marginal ELBO (Eq. 8)."""
@@ -182,9 +180,8 @@ class DiA(TorchMethod[Config]):
         report = self.vocabulary.batch(targets.reports, config.report_words, framed=True).to(pixels.device)
         logits = network.decoder(report[:, :-1], code.memory, code.mask).float()
         ce = F.cross_entropy(logits.flatten(0, 1), report[:, 1:].flatten(), ignore_index=PAD)
-        named = self._words_named(code, report)
         if not config.vae:
-            return {"loss": ce + config.lambda_words * named, "ce": ce, "select": ce}
+            return {"loss": ce, "ce": ce, "select": ce}
         terms = network.bound(code, pixels, views, words)
         negative_elbo = -elbo(terms).mean()
         z_v, z_l, z_s = code.latents or ()
@@ -194,7 +191,6 @@ class DiA(TorchMethod[Config]):
         if config.lambda_align:
             align = alignment(z_s, z_v, z_l, code.present, config)
         loss = ce + negative_elbo + config.lambda_orth * orth + config.lambda_align * align  # Eq. (7)
-        loss = loss + config.lambda_words * named
         parts = {name: value.mean() for name, value in terms.items()}
         return {
             "loss": loss,
@@ -205,16 +201,6 @@ class DiA(TorchMethod[Config]):
             **parts,
             "select": ce,
         }
-
-    def _words_named(self, code: Encoded, report: Tensor) -> Tensor:
-        """Not in the paper: cross-entropy of the report's set of words, read off the mean of F_V."""
-        if self.network.word_head is None:
-            return code.memory.new_zeros(())
-        logits = self.network.word_head(code.vision).float()
-        said = torch.zeros_like(logits).scatter_(1, report, 1.0)
-        each = F.binary_cross_entropy_with_logits(logits, said, reduction="none")[:, UNK + 1 :].sum(1)
-        rows = code.present[:, 0].to(each.dtype)
-        return (each * rows).sum() / rows.sum().clamp(min=1)
 
     def optimizer(self, steps: int) -> tuple[torch.optim.Optimizer, Any]:
         """AdamW; no decay for biases, norms, embeddings' null vectors (1-d); linear warm-up."""
