@@ -113,7 +113,7 @@ def test_damaged_cache_is_refused_by_name(
 
 
 def test_damaged_report_cache_is_refused_by_name(dataset: IUPhantom, cache: Path) -> None:
-    (path,) = (cache / "iu-phantom").glob("reports-*-1.json")
+    (path,) = (cache / "iu-phantom").glob("reports-*-[0-9].json")
     whole = path.read_bytes()
     path.write_bytes(whole[:-100])
     try:
