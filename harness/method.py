@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -33,6 +33,7 @@ class TrainingConfig(BaseModel):
         gradient_clip: largest gradient norm; 0 switches clipping off.
         accumulate: batches whose gradients are summed before a step.
         patience: epochs without a better validation loss before training stops; 0 never stops early.
+        keep: weights of the epoch with the ``best`` validation loss, or of the ``last`` one.
         precision: Lightning's precision on a GPU; a CPU always trains in float32.
     """
 
@@ -43,6 +44,7 @@ class TrainingConfig(BaseModel):
     gradient_clip: float = 1.0
     accumulate: int = 1
     patience: int = 0
+    keep: Literal["best", "last"] = "best"
     precision: str = "bf16-mixed"
 
 
@@ -145,7 +147,7 @@ class Method(ABC, Generic[C]):
             raise UnknownNameError(
                 f"--preset {preset}: {card.name} has no such preset", did_you_mean(preset, card.presets)
             )
-        values = nested(card.presets[preset])
+        values = merged(_defaults(cls.Config), nested(card.presets[preset]))
         if variant is not None:
             if variant not in card.variants:
                 raise UnknownNameError(
@@ -284,6 +286,18 @@ def nested(values: Mapping[str, Any]) -> dict[str, Any]:
             branch = branch.setdefault(parent, {})
         branch[leaf] = nested(value) if isinstance(value, Mapping) else value
     return result
+
+
+def _defaults(config: type[BaseModel]) -> dict[str, Any]:
+    """Defaults as plain values, so that naming one field of a section leaves the section's others alone."""
+    fields = {
+        name: field.get_default(call_default_factory=True)
+        for name, field in config.model_fields.items()
+        if not field.is_required()
+    }
+    return {
+        name: value.model_dump() if isinstance(value, BaseModel) else value for name, value in fields.items()
+    }
 
 
 def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

@@ -41,7 +41,8 @@ def train_network(
     Args:
         method: a prepared method; its config has a ``training`` section.
         train: training studies.
-        val: validation studies; the best epoch is chosen on them. Without any, the last epoch stands.
+        val: validation studies; ``training.keep = "best"`` chooses the epoch on them. Without any, the last
+            epoch stands.
         run: directory with the resumable state, device, seed, progress.
 
     Raises:
@@ -79,7 +80,7 @@ def train_network(
         )
     if trainer.interrupted:
         raise KeyboardInterrupt
-    keeper.restore_best(method.network)
+    keeper.restore(method.network)
     method.network.to(run.device)
 
 
@@ -128,12 +129,12 @@ class _Loop(LightningModule):
 
 
 class _Keeper(Callback):
-    """Seeds epochs, keeps the best weights and the resumable state, stops early, reports progress."""
+    """Seeds epochs, keeps the chosen weights and the resumable state, stops early, reports progress."""
 
     def __init__(self, run: FitRun, settings: TrainingConfig, has_val: bool) -> None:
         self.run, self.settings, self.has_val = run, settings, has_val
         self.resume = run.directory / "last.ckpt"
-        self.best_file = run.directory / "best.safetensors"
+        self.kept_file = run.directory / "kept.safetensors"
         self.best, self.best_epoch, self.stale = float("inf"), -1, 0
         self.history: list[dict[str, float]] = []
         self.seconds = 0.0
@@ -182,22 +183,23 @@ class _Keeper(Callback):
         self.run.progress(done, f"{epoch} loss {self.total / self.batches:.3f}{val}")
 
     def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
-        """Validation has run: keep the best weights, then the resumable state (in this order)."""
+        """Validation has run: keep the weights, then the resumable state (in this order)."""
         assert isinstance(module, _Loop)
         val = module.val_total / max(1, module.val_count) if self.has_val else -float(trainer.current_epoch)
         self.stale += 1
         if val < self.best:
             self.best, self.best_epoch, self.stale = val, trainer.current_epoch, 0
-            self._replace(self.best_file, lambda path: save_model(module.network, str(path)))
+        if self.settings.keep == "last" or self.stale == 0:
+            self._replace(self.kept_file, lambda path: save_model(module.network, str(path)))
         self.seconds += time.monotonic() - self.started
         self.history.append({"train": self.total / max(1, self.batches), "val": val})
         self._replace(self.resume, trainer.save_checkpoint)
         write_json(self.run.directory / "history.json", self.state_dict())
         trainer.should_stop = trainer.should_stop or self._exhausted()
 
-    def restore_best(self, network: torch.nn.Module) -> None:
-        """Load the weights of the best epoch."""
-        load_model(network, str(self.best_file))
+    def restore(self, network: torch.nn.Module) -> None:
+        """Load the kept weights."""
+        load_model(network, str(self.kept_file))
 
     def _exhausted(self) -> bool:
         return bool(self.settings.patience) and self.stale >= self.settings.patience

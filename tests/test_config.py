@@ -9,6 +9,7 @@ import pytest
 from harness.config import RunConfig, parse_overrides, split_list
 from harness.errors import HarnessError
 from harness.names import did_you_mean
+from tests.toys import Learner, LearnerConfig, ToyData
 
 
 def test_zero_is_always_among_the_rates() -> None:
@@ -54,3 +55,9 @@ def test_list_items_have_the_right_kind() -> None:
 def test_suggestions() -> None:
     assert did_you_mean("retreival", ["template", "retrieval"]) == "did you mean retrieval?"
     assert did_you_mean("zzz", ["b", "a"]) == "known: a, b"
+
+
+def test_overriding_one_field_of_a_section_leaves_the_others() -> None:
+    method = Learner.create(ToyData().info, overrides={"training.epochs": 5})
+    default = LearnerConfig().training
+    assert method.config.training == default.model_copy(update={"epochs": 5})

@@ -21,7 +21,7 @@ from queue import Queue
 import numpy as np
 from numpy.typing import NDArray
 
-RENDERER_VERSION = 5
+RENDERER_VERSION = 6
 """Raise it whenever a pixel changes: caches and the dataset's fingerprint carry it."""
 
 _BATCH = 16

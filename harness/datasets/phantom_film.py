@@ -10,7 +10,11 @@ so a consolidation hides the vessels and borders it touches (the silhouette sign
 
 from __future__ import annotations
 
+import random
+from functools import cache
+
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from harness.datasets import phantom_anatomy as chest
@@ -21,6 +25,7 @@ from harness.datasets.phantom_scene import Scene
 
 _AIR = 0.84  # attenuation that a full depth of aerated lung takes away
 _GAIN = 1.35
+_FILL, _LUNG, _SOFT, _BONE, _METAL = map(int, Plane)  # compiled code wants plain numbers
 
 
 def frontal_attenuation(scene: Scene) -> FloatImage:
@@ -59,26 +64,90 @@ def lateral_attenuation(scene: Scene) -> FloatImage:
 
 
 def expose(
-    attenuation: FloatImage, anatomy: Anatomy, rng: np.random.Generator, device: Device
+    attenuation: FloatImage, anatomy: Anatomy, rng: random.Random, device: Device
 ) -> NDArray[np.uint8]:
     """Blur, quantum noise, the film's response and the device's look: brightness, uint8 (size, size)."""
-    image = attenuation
-    size = image.shape[0]
+    size = attenuation.shape[0]
+    bank = _noise_bank(2 * max(size * size, 2**19))
+    start = rng.randrange(len(bank) - size * size)
+    noise = bank[start : start + size * size].reshape(size, size)
     for _ in range(round(3 * anatomy.blur * size / 128)):
-        image = _smooth(image)
-    noise = rng.standard_normal(image.shape, dtype=np.float32)
-    noise *= anatomy.noise * device.noise * size / 128
-    noise *= 0.4 + image
-    image = np.maximum(image + noise, 0.0)
-    film = 1 - np.exp(-_GAIN * anatomy.exposure * image * np.sqrt(np.sqrt(image)))  # image ** 1.25, cheaply
+        attenuation = _smooth(attenuation)
+    grain = np.float32(anatomy.noise * device.noise * size / 128)
+    film = _grainy(attenuation, noise, grain, np.float32(-_GAIN * anatomy.exposure))
+    np.exp(film, out=film)  # numpy's transcendental functions are vectorised, a compiled loop's are not
+    np.subtract(1.0, film, out=film)
     if device.sharpening:
-        film += device.sharpening * (film - _smooth(_smooth(film)))
-    film = device.black + (device.white - device.black) * clip(film, 0.0, 1.0) ** device.gamma
-    if device.shutter:
-        edge = max(1, round(device.shutter * size))
-        film[:, :edge] = film[:, -edge:] = 0.0
-    pixels: NDArray[np.uint8] = (clip(film, 0.0, 1.0) * 255 + 0.5).astype(np.uint8)
+        film = _sharpened(film, np.float32(device.sharpening))
+    if device.gamma != 1.0:
+        np.log(np.maximum(film, 1e-6, out=film), out=film)
+        film *= np.float32(device.gamma)
+        np.exp(film, out=film)
+    border = max(1, round(device.shutter * size)) if device.shutter else 0
+    pixels: NDArray[np.uint8] = _quantised(film, np.float32(device.black), np.float32(device.white), border)
     return pixels
+
+
+@cache
+def _noise_bank(length: int) -> FloatImage:
+    """Standard normal numbers, the same in every process: each view cuts its noise out of them.
+
+    Drawing new ones for each view would take a tenth of all rendering time.
+    """
+    return np.random.Generator(np.random.Philox(20261122)).standard_normal(length, dtype=np.float32)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _grainy(image, noise, grain, factor):  # type: ignore[no-untyped-def]
+    """``factor`` times (attenuation with quantum noise) ** 1.25."""
+    result = np.empty_like(image)
+    for i in range(image.shape[0]):
+        for j in range(image.shape[1]):
+            value = image[i, j] + grain * noise[i, j] * (np.float32(0.4) + image[i, j])
+            value = max(value, np.float32(0.0))
+            result[i, j] = factor * value * np.sqrt(np.sqrt(value))
+    return result
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _sharpened(film, share):  # type: ignore[no-untyped-def]
+    """The unsharp mask, limited to [0, 1]."""
+    soft = _smooth(_smooth(film))
+    for i in range(film.shape[0]):
+        for j in range(film.shape[1]):
+            value = film[i, j] + share * (film[i, j] - soft[i, j])
+            soft[i, j] = min(max(value, np.float32(0.0)), np.float32(1.0))
+    return soft
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _quantised(film, black, white, border):  # type: ignore[no-untyped-def]
+    """Brightness between the device's black and white, uint8, with the shutter's borders at both sides."""
+    pixels = np.zeros(film.shape, dtype=np.uint8)
+    for i in range(film.shape[0]):
+        for j in range(border, film.shape[1] - border):
+            pixels[i, j] = np.uint8(
+                (black + (white - black) * film[i, j]) * np.float32(255.0) + np.float32(0.5)
+            )
+    return pixels
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _smooth(image):  # type: ignore[no-untyped-def]
+    """A 3 x 3 binomial filter; the border repeats."""
+    quarter, half = np.float32(0.25), np.float32(0.5)
+    high, wide = image.shape
+    rows, result = np.empty_like(image), np.empty_like(image)
+    for i in range(high):
+        above, below = max(i - 1, 0), min(i + 1, high - 1)
+        for j in range(wide):
+            rows[i, j] = quarter * (image[above, j] + image[below, j]) + half * image[i, j]
+    for i in range(high):
+        result[i, 0] = quarter * (rows[i, 0] + rows[i, 1]) + half * rows[i, 0]
+        for j in range(1, wide - 1):
+            result[i, j] = quarter * (rows[i, j - 1] + rows[i, j + 1]) + half * rows[i, j]
+        result[i, wide - 1] = quarter * (rows[i, wide - 2] + rows[i, wide - 1]) + half * rows[i, wide - 1]
+    return result
 
 
 def _pixel_axes(size: int) -> tuple[FloatImage, FloatImage]:
@@ -102,10 +171,8 @@ def _frontal_lung(anatomy: Anatomy, side: str, size: int, shrink: float = 0.0) -
     across = sign_of(side) * (x - (anatomy.midline + anatomy.mediastinal_shift * 0.3))
     inner = anatomy.mediastinum * 0.9 + 0.02 * clip((y - 0.3) / 0.3, 0.0, 1.0)
     outer = chest.wall_distance(anatomy, y - 0.6 * shrink) - 0.75 * shrink
-    mask = _step(across - inner, soft)
-    mask = mask * _step(outer - across, soft)
-    mask *= _step(chest.diaphragm_y(anatomy, side, across) - y, soft)
-    return mask
+    floor = chest.diaphragm_y(anatomy, side, across)
+    return _lung(across[0], y[:, 0], inner[:, 0], outer[:, 0], floor[0], np.ones_like(y[:, 0]), soft)
 
 
 def _lateral_lung(anatomy: Anatomy, side: str, size: int, shrink: float = 0.0) -> FloatImage:
@@ -113,10 +180,24 @@ def _lateral_lung(anatomy: Anatomy, side: str, size: int, shrink: float = 0.0) -
     x, y = _pixel_axes(size)
     soft = max(0.014, 1.5 / size)
     margin = 0.4 * shrink
-    mask = _step(x - chest.lateral_front(anatomy, y - margin) - margin, soft)
-    mask = mask * _step(chest.lateral_rear(anatomy, y - margin) - margin - x, soft)
-    mask *= _step(chest.lateral_diaphragm_y(anatomy, side, x) - y, soft)
-    mask *= _step(y - (anatomy.apex + 0.02 + shrink), 0.09)
+    front = chest.lateral_front(anatomy, y - margin) + margin
+    rear = chest.lateral_rear(anatomy, y - margin) - margin
+    floor = chest.lateral_diaphragm_y(anatomy, side, x)
+    top = _step(y - (anatomy.apex + 0.02 + shrink), 0.09)
+    return _lung(x[0], y[:, 0], front[:, 0], rear[:, 0], floor[0], top[:, 0], soft)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _lung(x, y, left, right, floor, top, soft):  # type: ignore[no-untyped-def]
+    """Share of lung in each pixel: between the rows' ``left`` and ``right``, above the columns' ``floor``."""
+    zero, half, one = np.float32(0.0), np.float32(0.5), np.float32(1.0)
+    sharp = np.float32(1.0 / soft)
+    mask = np.empty((y.size, x.size), dtype=np.float32)
+    for i in range(y.size):
+        for j in range(x.size):
+            value = min(max((x[j] - left[i]) * sharp + half, zero), one)
+            value *= min(max((right[i] - x[j]) * sharp + half, zero), one)
+            mask[i, j] = value * min(max((floor[j] - y[i]) * sharp + half, zero), one) * top[i]
     return mask
 
 
@@ -175,24 +256,16 @@ def _compose_lateral(planes: FloatImage, anatomy: Anatomy, lungs: FloatImage) ->
     return _attenuation(planes, body, air, lungs)
 
 
-def _attenuation(planes: FloatImage, body: FloatImage, air: FloatImage, lungs: FloatImage) -> FloatImage:
-    fill = clip(planes[Plane.FILL], 0.0, 1.0)
-    total = body - air
-    air *= fill
-    total += air
-    fill *= -0.6
-    fill += 1.0
-    fill *= lungs
-    fill *= planes[Plane.LUNG]
-    total += fill
-    for plane in (Plane.SOFT, Plane.BONE, Plane.METAL):
-        total += planes[plane]
-    return np.maximum(total, 0.0, out=total)
-
-
-def _smooth(image: FloatImage) -> FloatImage:
-    """A 3 x 3 binomial filter; the border repeats."""
-    for _ in range(2):
-        padded = np.pad(image, ((1, 1), (0, 0)), mode="edge")
-        image = (0.25 * (padded[:-2] + padded[2:]) + 0.5 * image).T
-    return image
+@njit(cache=True, nogil=True, error_model="numpy")
+def _attenuation(planes, body, air, lungs):  # type: ignore[no-untyped-def]
+    """body - air * (1 - fill) + lung structures + everything that is drawn anywhere, float32 (size, size)."""
+    one, zero = np.float32(1.0), np.float32(0.0)
+    total = np.empty_like(body)
+    for i in range(body.shape[0]):
+        for j in range(body.shape[1]):
+            fill = min(max(planes[_FILL, i, j], zero), one)
+            value = body[i, j] - air[i, j] * (one - fill)
+            value += (one - np.float32(0.6) * fill) * lungs[i, j] * planes[_LUNG, i, j]
+            value += planes[_SOFT, i, j] + planes[_BONE, i, j] + planes[_METAL, i, j]
+            total[i, j] = max(value, zero)
+    return total

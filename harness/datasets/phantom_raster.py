@@ -110,13 +110,11 @@ class Canvas:
         tube: where it is thinner it is fainter too.
         """
         start = len(self._points) // 3
-        if len(radii) == len(points):
-            for (x, y), radius in zip(points, radii, strict=True):
-                self._points.fromlist([x, y, radius])
-        else:
-            step = (radii[-1] - radii[0]) / (len(points) - 1)
-            for index, (x, y) in enumerate(points):
-                self._points.fromlist([x, y, radii[0] + step * index])
+        if len(radii) != len(points):
+            first, step = radii[0], (radii[-1] - radii[0]) / (len(points) - 1)
+            radii = [first + step * index for index in range(len(points))]
+        flat = [value for (x, y), radius in zip(points, radii, strict=True) for value in (x, y, radius)]
+        self._points.fromlist(flat)
         self._shapes.extend(
             (_STROKE, plane, amount, soft, profile, -1.0, 0.0, start, len(points), 0.0, 0.0, 0.0, 0.0)
         )
@@ -158,7 +156,7 @@ def _smooth_noise(rng: np.random.Generator, sigma_y: float, sigma_x: float) -> N
     return np.asarray(smooth / smooth.std())
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _thickness(q: float, reach: float, soft: float, profile: int) -> float:
     """Thickness at ``q`` radii from the axis of a shape of radius ``reach``, antialiased over ``soft``."""
     cover = min(max(0.5 + (1.0 - q) * reach / soft, 0.0), 1.0)
@@ -175,7 +173,7 @@ def _thickness(q: float, reach: float, soft: float, profile: int) -> float:
     return max(0.0, 1.0 - abs(q - 1.0) * reach / soft)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _draw_ellipse(plane, row, texture, size):  # type: ignore[no-untyped-def]
     soft = max(row[3], 1.3 / size)
     profile, offset = int(row[4]), int(row[6])
@@ -183,6 +181,7 @@ def _draw_ellipse(plane, row, texture, size):  # type: ignore[no-untyped-def]
     cos, sin = np.cos(row[11]), np.sin(row[11])
     reach = min(rx, ry)
     margin = 1.45 if profile == 2 else 1.0
+    beyond = np.inf if profile == 2 else (1.0 + soft / reach) ** 2
     wide = margin * np.sqrt((rx * cos) ** 2 + (ry * sin) ** 2) + soft
     high = margin * np.sqrt((rx * sin) ** 2 + (ry * cos) ** 2) + soft
     if power == 4.0:  # the corners of a rounded box reach beyond its ellipse
@@ -195,7 +194,10 @@ def _draw_ellipse(plane, row, texture, size):  # type: ignore[no-untyped-def]
             dx = (j + 0.5) / size - cx
             a, b = abs(cos * dx + sin * dy) / rx, abs(cos * dy - sin * dx) / ry
             a, b = a * a, b * b
-            q = np.sqrt(np.sqrt(a * a + b * b)) if power == 4.0 else np.sqrt(a + b)
+            squared = np.sqrt(a * a + b * b) if power == 4.0 else a + b
+            if squared > beyond:
+                continue
+            q = np.sqrt(squared)
             value = row[2] * _thickness(q, reach, soft, profile)
             if row[5] >= 0.0:
                 v = int((i + 0.5) / size * 256.0) + offset
@@ -204,7 +206,7 @@ def _draw_ellipse(plane, row, texture, size):  # type: ignore[no-untyped-def]
             plane[i, j] += value
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _draw_stroke(plane, row, points, scratch, size):  # type: ignore[no-untyped-def]
     soft = max(row[3], 1.3 / size)
     profile, start, count = int(row[4]), int(row[7]), int(row[8])
@@ -223,7 +225,8 @@ def _draw_stroke(plane, row, points, scratch, size):  # type: ignore[no-untyped-
         box[0], box[1] = min(box[0], top), max(box[1], bottom)
         box[2], box[3] = min(box[2], left), max(box[3], right)
         ex, ey = x1 - x0, y1 - y0
-        length = ex * ex + ey * ey + 1e-12
+        along_x, along_y = ex / (ex * ex + ey * ey + 1e-12), ey / (ex * ex + ey * ey + 1e-12)
+        limit = (max(r0, r1) + soft) ** 2
         # A row meets a slanting line in a short span only: skip the rest of the bounding box.
         slope = ex / ey if abs(ey) > 1e-9 else 0.0
         reach = pad * np.sqrt(1.0 + slope * slope) if abs(ey) > 1e-9 else 2.0
@@ -236,12 +239,12 @@ def _draw_stroke(plane, row, points, scratch, size):  # type: ignore[no-untyped-
             )
             for j in range(first, last):
                 px = (j + 0.5) / size - x0
-                t = min(max((px * ex + py * ey) / length, 0.0), 1.0)
-                radius = r0 + t * (r1 - r0)
+                t = min(max(px * along_x + py * along_y, 0.0), 1.0)
                 ux, uy = px - t * ex, py - t * ey
                 squared = ux * ux + uy * uy
-                if squared > (radius + soft) ** 2:
+                if squared > limit:
                     continue
+                radius = r0 + t * (r1 - r0)
                 value = _thickness(np.sqrt(squared) / radius, radius, soft, profile)
                 if profile == 1:
                     value *= radius / widest
@@ -252,7 +255,7 @@ def _draw_stroke(plane, row, points, scratch, size):  # type: ignore[no-untyped-
             scratch[i, j] = 0.0
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _draw_all(planes, shapes, points, textures):  # type: ignore[no-untyped-def]
     size = planes.shape[1]
     scratch = np.zeros((size, size), dtype=np.float32)

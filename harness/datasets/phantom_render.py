@@ -30,7 +30,7 @@ PAINTERS = phantom_bones.PAINTERS | phantom_devices.PAINTERS | phantom_findings.
 def render_patient(patient: Patient, size: int) -> NDArray[np.uint8]:
     """Frontal and lateral phantom, uint8 (2, size, size)."""
     scene = build_scene(patient, size)
-    noise = np.random.Generator(np.random.Philox(_seed(patient.study_id, "noise")))
+    noise = _random(patient.study_id, "noise")
     device = device_of(patient.acquisition)
     out = np.empty((2, size, size), dtype=np.uint8)
     for index, attenuation in enumerate((frontal_attenuation(scene), lateral_attenuation(scene))):

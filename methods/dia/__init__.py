@@ -110,15 +110,15 @@ class DiANetwork(nn.Module):
         return Encoded(memory, mask, present, posteriors, (z_v, z_l, z_s))
 
     def bound(self, code: Encoded, pixels: Tensor, views: Tensor, words: Tensor) -> dict[str, Tensor]:
-        """The terms of the ELBO per study (B,): with absent modalities, of the marginal ELBO (Eq. 8)."""
+        """The ELBO's terms in nats per study (B,): with absent modalities, the marginal ELBO's (Eq. 8)."""
         assert code.posteriors is not None
         assert code.latents is not None
         posterior_v, posterior_l, posterior_s = code.posteriors
         has_v, has_l = code.present.to(torch.float32).unbind(1)
         target = resized(pixels, self.config.vgg_size).float()
-        error = 0.5 * (self.vision_decoder(code.latents[0]).float() - target).square().flatten(2).mean(-1)
+        error = 0.5 * (self.vision_decoder(code.latents[0]).float() - target).square().flatten(2).sum(-1)
         return {
-            "recon_v": -(error * views).sum(1) / views.sum(1).clamp(min=1),
+            "recon_v": -(error * views).sum(1),
             "recon_l": self.language_decoder(code.latents[1], words) * has_l,
             "kl_v": posterior_v.kl() * has_v,
             "kl_l": posterior_l.kl() * has_l,
@@ -190,7 +190,9 @@ class DiA(TorchMethod[Config]):
             orth = orthogonality(z_s, z_v, z_l, code.present)
         if config.lambda_align:
             align = alignment(z_s, z_v, z_l, code.present, config)
-        loss = ce + negative_elbo + config.lambda_orth * orth + config.lambda_align * align  # Eq. (7)
+        # Eq. (7) per report word: nats per study, like L_CE there, divided by the batch's mean report length.
+        length = (report[:, 1:] != PAD).sum() / len(report)
+        loss = ce + (negative_elbo + config.lambda_orth * orth + config.lambda_align * align) / length
         parts = {name: value.mean() for name, value in terms.items()}
         return {
             "loss": loss,

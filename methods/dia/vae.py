@@ -34,8 +34,8 @@ class Gaussian:
         return reparameterise(self.mean, self.log_variance) if training else self.mean
 
     def kl(self) -> Tensor:
-        """KL to N(0, I) per latent dimension, (B,)."""
-        return gaussian_kl(self.mean, self.log_variance).mean(-1)
+        """KL to N(0, I) in nats, (B,)."""
+        return gaussian_kl(self.mean, self.log_variance).sum(-1)
 
 
 @dataclass(slots=True)
@@ -208,18 +208,18 @@ class LanguageDecoder(nn.Module):
         )
 
     def forward(self, z: Tensor, words: Tensor) -> Tensor:
-        """(B, D) and indices (B, S) to the mean log-likelihood of each context per word, (B,)."""
+        """(B, D) and indices (B, S) to each context's log-likelihood in nats, (B,)."""
         begin = torch.full_like(words[:, :1], BOS)
         memory = self.expand(z)[:, None]
         logits = self.decoder(torch.cat([begin, words[:, :-1]], dim=1), memory, None)
         likelihood = -F.cross_entropy(
             logits.float().transpose(1, 2), words, ignore_index=PAD, reduction="none"
         )
-        return likelihood.sum(1) / (words != PAD).sum(1).clamp(min=1)
+        return likelihood.sum(1)
 
 
 def elbo(terms: dict[str, Tensor]) -> Tensor:
-    """ELBO per study (B,) from the terms of ``DiANetwork.bound``."""
+    """ELBO in nats per study (B,) from the terms of ``DiANetwork.bound``."""
     reconstruction = terms["recon_v"] + terms["recon_l"]
     return reconstruction - (terms["kl_v"] + terms["kl_l"]) - terms["jsd"]  # Eq. (4), Eq. (8)
 
