@@ -40,6 +40,14 @@ class TableFormat(StrEnum):
     csv = "csv"
 
 
+class ScoreFormat(StrEnum):
+    """Formats of scores and comparisons."""
+
+    table = "table"
+    json = "json"
+    csv = "csv"
+
+
 class FactFormat(StrEnum):
     """Formats of facts about one thing."""
 
@@ -102,6 +110,65 @@ def run(
         console.print(f"wrote {path}", highlight=False, soft_wrap=True)
     if not succeeded:
         raise typer.Exit(1)
+
+
+@app.command()
+def score(
+    references: Annotated[Path, typer.Option(help="Reference reports: JSON, JSONL, CSV or text.")],
+    predictions: Annotated[Path, typer.Option(help="Predicted reports, in any of these formats.")],
+    metrics: Annotated[
+        str | None, typer.Option(help="Metrics or families; default all that can run.")
+    ] = None,
+    tokenizer: Annotated[str | None, typer.Option(help="Tokenisation profile; default r2gen-iu.")] = None,
+    per_study: Annotated[Path | None, typer.Option(help="CSV with one row a study.")] = None,
+    format_: Annotated[ScoreFormat, typer.Option("--format", help="Output format.")] = ScoreFormat.table,
+) -> None:
+    """Score any system's output file; no model is needed."""
+    from harness import scoring
+    from harness.config import split_list
+    from harness.export import scores as export
+    from harness.files import write_atomic
+
+    found = scoring.score(references, predictions, split_list(metrics, "--metrics"), tokenizer)
+    if per_study is not None:
+        text = export.per_study_csv(found)
+        write_atomic(per_study, lambda stream: stream.write(text.encode()))
+    if format_ is ScoreFormat.table:
+        _console().print(export.score_table(found))
+    else:
+        typer.echo(
+            export.score_json(found) if format_ is ScoreFormat.json else export.score_csv(found), nl=False
+        )
+
+
+@app.command()
+def compare(
+    references: Annotated[Path, typer.Option(help="Reference reports: JSON, JSONL, CSV or text.")],
+    system: Annotated[list[str], typer.Option(help="NAME=FILE, at least twice.")],
+    metrics: Annotated[
+        str | None, typer.Option(help="Metrics or families; default all that can run.")
+    ] = None,
+    tokenizer: Annotated[str | None, typer.Option(help="Tokenisation profile; default r2gen-iu.")] = None,
+    trials: Annotated[int, typer.Option(help="Random swaps of the paired test.")] = 10_000,
+    format_: Annotated[ScoreFormat, typer.Option("--format", help="Output format.")] = ScoreFormat.table,
+) -> None:
+    """Paired tests between systems on the same studies."""
+    from harness import scoring
+    from harness.config import split_list
+    from harness.export import scores as export
+
+    systems: dict[str, Path] = {}
+    for given in system:
+        name, equals, file = given.partition("=")
+        if not (name and equals and file) or name in systems:
+            raise HarnessError(f"--system {given}: expected NAME=FILE, each name once")
+        systems[name] = Path(file)
+    rows = scoring.compare(references, systems, split_list(metrics, "--metrics"), tokenizer, trials)
+    if format_ is ScoreFormat.table:
+        _console().print(export.comparison_table(rows))
+    else:
+        text = export.comparison_json(rows) if format_ is ScoreFormat.json else export.comparison_csv(rows)
+        typer.echo(text, nl=False)
 
 
 @app.command()
@@ -171,6 +238,13 @@ def _stderr() -> Any:
     return Console(stderr=True)
 
 
+def _console() -> Any:
+    """Standard output; wide where it is no terminal, so that a log keeps whole lines."""
+    from rich.console import Console
+
+    return Console() if sys.stdout.isatty() else Console(width=200)
+
+
 def _print_facts(rows: list[dict[str, str]]) -> None:
     from rich.console import Console
     from rich.table import Table
@@ -184,12 +258,10 @@ def _print_facts(rows: list[dict[str, str]]) -> None:
 
 
 def _print_tables(rows: list[ResultRow]) -> None:
-    from rich.console import Console
-
     from harness.export import terminal
     from harness.leaderboard import tables
 
-    console = Console() if sys.stdout.isatty() else Console(width=200)
+    console = _console()
     for table in tables(rows):
         for part in terminal.render(table):
             console.print(part)

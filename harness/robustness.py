@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import HarnessError
-from harness.metrics.base import Metric, Rows
+from harness.metrics.base import JointMetric, Metric, Rows
 from harness.missingness import MaskPlan
 from harness.statistics import FloatArray, interval
 
@@ -96,14 +96,38 @@ def curves(
     every_study_once = np.ones((len(plan.seeds), len(plan.ids)))
     for column, rate in enumerate(plan.rates):
         masks = plan.assignment[:, column]
-        values = metric.reduce(_masked_totals(rows, plan.states, masks, every_study_once))
-        replicated = metric.reduce(_masked_totals(rows, plan.states, masks, weights))
+        values = _masked_values(metric, rows, plan.states, masks, every_study_once)
+        replicated = _masked_values(metric, rows, plan.states, masks, weights)
         for name, found in points.items():
             lo, hi = interval(replicated[name], level)
             value = float(np.mean(values[name]))
             found.append(CurvePoint(rate, value, lo, hi, len(plan.ids), float(achieved[column])))
             samples[name].append(replicated[name])
     return {name: Curve(name, tuple(found), np.stack(samples[name])) for name, found in points.items()}
+
+
+def _masked_values(
+    metric: Metric,
+    rows: Mapping[str, Rows],
+    states: tuple[str, ...],
+    masks: NDArray[np.int8],
+    weights: FloatArray,
+) -> dict[str, FloatArray]:
+    """Outputs (B,) where line b of ``weights`` (B, n) meets mask b mod S of ``masks`` (S, n)."""
+    if not isinstance(metric, JointMetric):
+        return metric.reduce(_masked_totals(rows, states, masks, weights))
+    used = np.unique(masks)
+    # A study is there once per state that any mask puts it in; all but one of them weigh nothing.
+    stacked = np.concatenate([rows[states[index]] for index in used])
+    found: dict[str, list[FloatArray]] = {output.name: [] for output in metric.outputs}
+    step = max(1, _BLOCK_CELLS // len(stacked))
+    for start in range(0, len(weights), step):
+        block = slice(start, start + step)
+        chosen = masks[np.arange(len(weights))[block] % len(masks)]
+        each = np.concatenate([np.where(chosen == index, weights[block], 0.0) for index in used], axis=1)
+        for name, part in metric.joint(stacked, each).items():
+            found[name].append(part)
+    return {name: np.concatenate(parts) for name, parts in found.items()}
 
 
 def _masked_totals(

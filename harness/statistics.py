@@ -6,14 +6,15 @@ because every method meets the same weight matrix, every comparison is paired.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import HarnessError
-from harness.metrics.base import Metric, Rows
+from harness.metrics.base import JointMetric, Metric, Rows
+from harness.metrics.base import values as values_of
 
 FloatArray = NDArray[np.float64]
 
@@ -103,14 +104,14 @@ def interval(values: FloatArray, level: float = 0.95) -> tuple[float, float]:
 
 def replicates(metric: Metric, rows: Rows, weights: FloatArray) -> dict[str, FloatArray]:
     """Every output of ``metric`` under every resample: rows (n, k) and weights (B, n) to (B,) per name."""
-    return metric.reduce(weights @ rows)
+    return values_of(metric, rows, weights)
 
 
 def estimate(metric: Metric, rows: Rows, weights: FloatArray, level: float = 0.95) -> dict[str, Estimate]:
     """Every output of ``metric`` on all rows (n, k), with its interval under ``weights`` (B, n)."""
-    values = metric.reduce(rows.sum(axis=0))
+    values = replicates(metric, rows, np.ones((1, len(rows))))
     return {
-        name: Estimate(float(values[name]), *interval(samples, level), len(rows))
+        name: Estimate(float(values[name][0]), *interval(samples, level), len(rows))
         for name, samples in replicates(metric, rows, weights).items()
     }
 
@@ -154,14 +155,15 @@ def paired_randomisation(
         raise HarnessError(f"--trials must be at least 1, got {trials}")
     if weights is None:
         weights = bootstrap_weights(patient_ids, n_resamples, seed)
-    value_a, value_b = metric.reduce(rows_a.sum(axis=0)), metric.reduce(rows_b.sum(axis=0))
+    once = np.ones((1, len(rows_a)))
+    value_a, value_b = replicates(metric, rows_a, once), replicates(metric, rows_b, once)
     sampled_a, sampled_b = replicates(metric, rows_a, weights), replicates(metric, rows_b, weights)
     counts = _extreme_swaps(metric, rows_a, rows_b, patient_ids, trials, seed)
     return {
         name: PairedTest(
-            value_a=float(value_a[name]),
-            value_b=float(value_b[name]),
-            difference=float(value_a[name] - value_b[name]),
+            value_a=float(value_a[name][0]),
+            value_b=float(value_b[name][0]),
+            difference=float(value_a[name][0] - value_b[name][0]),
             ci95=interval(sampled_a[name] - sampled_b[name]),
             p_value=(counts[name] + 1) / (trials + 1),
             trials=trials,
@@ -175,22 +177,53 @@ def _extreme_swaps(
 ) -> dict[str, int]:
     """In how many trials each output differs at least as much as it does unswapped."""
     n_patients, index = clusters(patient_ids)
-    moved = np.zeros((n_patients, rows_a.shape[1]))
-    np.add.at(moved, index, rows_b - rows_a)
-    total_a, total_b = rows_a.sum(axis=0), rows_b.sum(axis=0)
-    value_a, value_b = metric.reduce(total_a), metric.reduce(total_b)
+    difference = _swapped_difference(metric, rows_a, rows_b, n_patients, index)
     # The all-swapped trial equals the observed one up to rounding and has to count.
-    threshold = {name: abs(value_a[name] - value_b[name]) - 1e-12 for name in value_a}
-    counts = dict.fromkeys(value_a, 0)
+    observed = difference(np.zeros((1, n_patients)))
+    threshold = {name: np.abs(value[0]) - 1e-12 for name, value in observed.items()}
+    counts = dict.fromkeys(threshold, 0)
     rng = np.random.default_rng(np.random.SeedSequence([seed, 1]))  # not the stream of the bootstrap
     for block in _blocks(trials, n_patients):
         swapped = rng.random((block.stop - block.start, n_patients)) < 0.5
-        shift = swapped.astype(np.float64) @ moved
-        trial_a, trial_b = metric.reduce(total_a + shift), metric.reduce(total_b - shift)
-        for name, limit in threshold.items():
+        for name, trial in difference(swapped.astype(np.float64)).items():
             # "not less" rather than "at least": an undefined trial is evidence for the null.
-            counts[name] += int(np.sum(~(np.abs(trial_a[name] - trial_b[name]) < limit)))
+            counts[name] += int(np.sum(~(np.abs(trial) < threshold[name])))
     return counts
+
+
+def _swapped_difference(
+    metric: Metric, rows_a: Rows, rows_b: Rows, n_patients: int, index: NDArray[np.intp]
+) -> Callable[[FloatArray], dict[str, FloatArray]]:
+    """A function of swaps (T, n_patients), 1 where a patient is swapped: a minus b per output, (T,)."""
+    if isinstance(metric, JointMetric):
+        both = np.concatenate([rows_a, rows_b])
+
+        def joint(swapped: FloatArray) -> dict[str, FloatArray]:
+            other = swapped[:, index]
+            a = metric.joint(both, np.concatenate([1 - other, other], axis=1))
+            b = metric.joint(both, np.concatenate([other, 1 - other], axis=1))
+            return {name: a[name] - b[name] for name in a}
+
+        return joint
+    moved = np.zeros((n_patients, rows_a.shape[1]))
+    np.add.at(moved, index, rows_b - rows_a)
+    total_a, total_b = rows_a.sum(axis=0), rows_b.sum(axis=0)
+
+    def summed(swapped: FloatArray) -> dict[str, FloatArray]:
+        shift = swapped @ moved
+        a, b = metric.reduce(total_a + shift), metric.reduce(total_b - shift)
+        return {name: a[name] - b[name] for name in a}
+
+    return summed
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's step-down adjustment of a family of p-values, in the order given (Holm 1979)."""
+    order = np.argsort(p_values, kind="stable")
+    steps = np.asarray(p_values, dtype=np.float64)[order] * np.arange(len(order), 0, -1)
+    adjusted = np.empty(len(order))
+    adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1.0)
+    return [float(value) for value in adjusted]
 
 
 def rank_groups(

@@ -67,6 +67,33 @@ class Metric(Protocol):
         ...
 
 
+@runtime_checkable
+class JointMetric(Metric, Protocol):
+    """A metric that no sum of its rows determines: AUROC ranks all studies, FID needs their covariance."""
+
+    def joint(self, rows: Rows, weights: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+        """Rows (n, k) under each line of ``weights`` (B, n) to values (B,) per output name.
+
+        A study of weight w counts as w copies; one of weight 0 is not there, whatever its row holds.
+        """
+        ...
+
+
+class NoSums:
+    """The ``reduce`` of a ``JointMetric``: a mistake of the caller."""
+
+    def reduce(self, totals: Rows) -> dict[str, NDArray[np.float64]]:
+        """Always an error."""
+        raise TypeError(f"{type(self).__name__} is no function of summed rows; call metrics.base.values")
+
+
+def values(metric: Metric, rows: Rows, weights: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+    """Every output of any metric: rows (n, k) under each line of ``weights`` (B, n) to (B,) per name."""
+    if isinstance(metric, JointMetric):
+        return metric.joint(rows, weights)
+    return metric.reduce(weights @ rows)
+
+
 def mean_of(totals: Rows, value: int = 0, count: int = 1) -> NDArray[np.float64]:
     """Ratio of two columns of ``totals`` (..., k), 0 where the count is 0."""
     denominator: NDArray[Any] = totals[..., count]
