@@ -53,11 +53,12 @@ CARD = MethodCard(
 
 @dataclass(slots=True)
 class Encoded:
-    """What the decoder reads, and the latents' distributions and draws (None without the VAE)."""
+    """What the decoder reads; with the VAE also the views as it draws them, posteriors and latents."""
 
     memory: Tensor
     mask: Tensor
     present: Tensor
+    views: Tensor | None = None
     posteriors: tuple[Gaussian, Gaussian, Mixture] | None = None
     latents: tuple[Tensor, Tensor, Tensor] | None = None
 
@@ -98,8 +99,9 @@ class DiANetwork(nn.Module):
         present = torch.stack([views.any(1), has_context], dim=1)
         if not self.config.vae:
             return Encoded(memory, mask, present)
+        small = resized(pixels, self.config.vgg_size)
         posteriors = (
-            self.vision_posterior(pixels, views),
+            self.vision_posterior(small, views),
             self.language_posterior(words, has_context),
             self.shared_posterior(pooled(vision, vision_mask), pooled(language, language_mask), present),
         )
@@ -107,16 +109,18 @@ class DiANetwork(nn.Module):
         tokens = [to_token(z) for to_token, z in zip(self.latent_tokens, (z_v, z_l, z_s), strict=True)]
         memory = torch.cat([memory, self.latent_norm(torch.stack(tokens, dim=1))], dim=1)
         mask = torch.cat([mask, torch.ones_like(mask[:, :3])], dim=1)
-        return Encoded(memory, mask, present, posteriors, (z_v, z_l, z_s))
+        return Encoded(memory, mask, present, small, posteriors, (z_v, z_l, z_s))
 
-    def bound(self, code: Encoded, pixels: Tensor, views: Tensor, words: Tensor) -> dict[str, Tensor]:
+    def bound(self, code: Encoded, views: Tensor, words: Tensor) -> dict[str, Tensor]:
         """The ELBO's terms in nats per study (B,): with absent modalities, the marginal ELBO's (Eq. 8)."""
         assert code.posteriors is not None
         assert code.latents is not None
+        assert code.views is not None
         posterior_v, posterior_l, posterior_s = code.posteriors
         has_v, has_l = code.present.to(torch.float32).unbind(1)
-        target = resized(pixels, self.config.vgg_size).float()
-        error = 0.5 * (self.vision_decoder(code.latents[0]).float() - target).square().flatten(2).sum(-1)
+        error = 0.5 * (self.vision_decoder(code.latents[0]).float() - code.views.float()).square().flatten(
+            2
+        ).sum(-1)
         return {
             "recon_v": -(error * views).sum(1),
             "recon_l": self.language_decoder(code.latents[1], words) * has_l,
@@ -182,7 +186,7 @@ class DiA(TorchMethod[Config]):
         ce = F.cross_entropy(logits.flatten(0, 1), report[:, 1:].flatten(), ignore_index=PAD)
         if not config.vae:
             return {"loss": ce, "ce": ce, "select": ce}
-        terms = network.bound(code, pixels, views, words)
+        terms = network.bound(code, views, words)
         negative_elbo = -elbo(terms).mean()
         z_v, z_l, z_s = code.latents or ()
         orth = align = ce.new_zeros(())

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from methods.backbones import lite0_weights
+from methods.backbones import fold_norms, lite0_weights
 from methods.dia.config import Config
 from methods.layers import embedding, sinusoids
 from methods.text import PAD
@@ -96,7 +96,7 @@ class Backbone(nn.Module):
         if config.backbone_stages >= len(net.blocks):
             parts.append(nn.Sequential(net.conv_head, net.bn2))
         frozen = config.freeze_stages + 1 if config.freeze_stages else 0
-        self.frozen = nn.Sequential(*parts[:frozen]).requires_grad_(False)
+        self.frozen = fold_norms(nn.Sequential(*parts[:frozen])).requires_grad_(False)
         self.trained = nn.Sequential(*parts[frozen:])
         self.freeze_norm = config.freeze_norm
         self.channels = [m for m in self.modules() if isinstance(m, nn.Conv2d)][-1].out_channels

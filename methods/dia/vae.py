@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from methods.dia.config import Config
-from methods.dia.features import ContextEncoder, of_present, pooled, resized
+from methods.dia.features import ContextEncoder, of_present, pooled
 from methods.layers import gaussian_kl, gaussian_log_prob, info_nce, reparameterise
 from methods.text import BOS, PAD, TransformerDecoder
 
@@ -96,7 +96,6 @@ class VisionPosterior(nn.Module):
                 last = width
             layers.append(nn.MaxPool2d(2))
         self.features = nn.Sequential(*layers)
-        self.size = config.vgg_size
         flat = last * (config.vgg_size // 32) ** 2
         for module in self.features:
             if isinstance(module, nn.Conv2d):  # sixteen layers without normalisation need He's scale
@@ -120,8 +119,7 @@ class VisionPosterior(nn.Module):
 
     def forward(self, pixels: Tensor, present: Tensor) -> Gaussian:
         """(B, N, C, H, W) and bool (B, N) to q(Z_v | V)."""
-        small = resized(pixels, self.size)
-        feature = of_present(lambda x: self.features(x).flatten(1), small, present)
+        feature = of_present(lambda x: self.features(x).flatten(1), pixels, present)
         count = present.sum(1, keepdim=True)
         feature = torch.where(count > 0, feature.sum(1) / count.clamp(min=1), self.null)
         return Gaussian.of(self.mlp(feature))

@@ -7,8 +7,9 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
+from methods.backbones import fold_norms
 from methods.layers import (
     GroupedQueryAttention,
     KeyValue,
@@ -193,3 +194,15 @@ def test_one_beam_is_greedy() -> None:
     greedy = greedy_search(_chain, _Nothing(), 1, 4, device)
     beam = beam_search(_chain, _Nothing(), 1, 4, device, 1)
     assert beam[0, : greedy.shape[1]].tolist() == greedy[0].tolist()
+
+
+def test_folded_norms_give_the_same_features() -> None:
+    net = nn.Sequential(nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 3, 1, bias=False))
+    net.append(nn.Sequential(nn.BatchNorm2d(3)))  # follows no convolution in its own container: stays
+    net(torch.randn(8, 2, 9, 9))
+    net.eval()
+    x = torch.randn(3, 2, 9, 9)
+    with torch.no_grad():
+        before = net(x)
+        assert isinstance(fold_norms(net)[1], nn.Identity)
+        torch.testing.assert_close(net(x), before)
