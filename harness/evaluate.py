@@ -20,12 +20,19 @@ from harness.datasets.base import SPLITS, Dataset
 from harness.errors import DiskError, HarnessError, UnavailableError
 from harness.files import write_atomic
 from harness.method import FitRun, Method
-from harness.metrics.base import Metric, Rows
+from harness.metrics.base import Metric, MetricOutput, Rows, by_default
 from harness.missingness import FULL, MaskPlan
 from harness.results import Cell, ResultRow, Store, load_array, save_array, slug
-from harness.types import Prediction, Reference, Study
+from harness.types import Prediction, Reference, Study, Task
 
 N_RESAMPLES = 1000
+
+_GROUPS = {
+    (Task.REPORT, "text"): "report text",
+    (Task.REPORT, "label"): "report findings",
+    (Task.DIAGNOSE, "label"): "diagnosis",
+    (Task.SYNTHESIZE, "image"): "images",
+}
 
 Progress = Callable[[float, str], None]
 
@@ -129,8 +136,9 @@ def choose_metrics(config: RunConfig, dataset: Dataset) -> list[Metric]:
     tokenizer = config.tokenizer or dataset.info.tokenizer
     chosen: list[Metric] = []
     for name in config.metrics or registry.names("metrics"):
-        metric_class = registry.load("metrics", name)
-        metric: Metric = metric_class(tokenizer=tokenizer) if metric_class.kind == "text" else metric_class()
+        metric: Metric = registry.make_metric(name, tokenizer=tokenizer, multilabel=dataset.info.multilabel)
+        if not config.metrics and not by_default(metric):
+            continue
         reason = metric.unavailable()
         if reason and (config.metrics or (config.tokenizer and metric.kind == "text")):
             raise UnavailableError(f"metric {name}: {reason}")
@@ -279,15 +287,13 @@ def store_result(
             if output.name in curves:
                 points = curves[output.name].points
                 rows += [
-                    _row(bench, entry, seed, metric, output.name, p.rate, value=p.value, ci95=(p.lo, p.hi))
+                    _row(bench, entry, seed, metric, output, p.rate, value=p.value, ci95=(p.lo, p.hi))
                     for p in points
                 ]
                 continue
             reason = metric.unavailable()
             status = "unavailable" if reason and metric.task in entry.method_class.card.tasks else "n/a"
-            rows.append(
-                _row(bench, entry, seed, metric, output.name, 0.0, status=status, detail=reason or "")
-            )
+            rows.append(_row(bench, entry, seed, metric, output, 0.0, status=status, detail=reason or ""))
     key = _key(bench, entry, seed)
     path = bench.store.root / "results" / f"{key}.npz"
     replicates = {name: curve.replicates.astype(np.float32) for name, curve in curves.items()}
@@ -302,7 +308,7 @@ def state_name(entry: Entry, state: str) -> str:
 
 
 def _row(
-    bench: Bench, entry: Entry, seed: int, metric: Metric, output: str, rate: float, **rest: Any
+    bench: Bench, entry: Entry, seed: int, metric: Metric, output: MetricOutput, rate: float, **rest: Any
 ) -> ResultRow:
     return ResultRow(
         dataset=bench.dataset.info.name,
@@ -312,12 +318,14 @@ def _row(
         drop=bench.config.drop,
         mechanism=bench.config.mechanism,
         rate=rate,
-        metric=output,
+        metric=output.name,
         value=rest.pop("value", None),
         ci95=rest.pop("ci95", None),
         n=len(bench.references),
         signature=metric.signature,
         control=entry.is_control,
+        group=_GROUPS[metric.task, metric.kind],
+        higher_is_better=output.higher_is_better,
         **rest,
     )
 
@@ -329,7 +337,7 @@ def _failed(
     log = cell.directory / "error.txt"
     write_atomic(log, lambda stream: stream.write(traceback.format_exc().encode()))
     rows = [
-        _row(bench, entry, seed, metric, output.name, 0.0, status="failed", detail=reason.splitlines()[0])
+        _row(bench, entry, seed, metric, output, 0.0, status="failed", detail=reason.splitlines()[0])
         for metric in bench.metrics
         for output in metric.outputs
     ]

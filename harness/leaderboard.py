@@ -7,7 +7,14 @@ from dataclasses import dataclass
 
 from harness.results import ResultRow
 
-CURVE_METRICS = ("cider", "bleu_4", "f1_macro")
+CURVE_METRICS = (
+    "cider",
+    "bleu_4",
+    "chexbert_f1_micro_14",
+    "chexpert_rules_f1_micro_14",
+    "f1_macro",
+    "auroc_macro",
+)
 """The metric whose decay over missing rates a table shows: the first of these that it has."""
 
 
@@ -30,9 +37,10 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Methods on one dataset under one missingness protocol.
+    """Methods on one dataset under one missingness protocol, by one group of metrics.
 
     Attributes:
+        group: what the metrics look at, e.g. ``report text``.
         metrics: columns at missing rate 0.
         curve_metric: the metric shown over ``rates``.
         signatures: metric name -> signature; one signature a column.
@@ -43,6 +51,7 @@ class Table:
     n: int
     drop: str
     mechanism: str
+    group: str
     metrics: tuple[str, ...]
     curve_metric: str
     rates: tuple[float, ...]
@@ -51,26 +60,40 @@ class Table:
 
     @property
     def title(self) -> str:
-        """Dataset, number of test studies and missingness protocol."""
-        return f"{self.dataset}, {self.n} test studies, {self.drop} missing ({self.mechanism})"
+        """Dataset, number of test studies, missingness protocol and group of metrics."""
+        title = f"{self.dataset}, {self.n} test studies, {self.drop} missing ({self.mechanism})"
+        return f"{title}: {self.group}" if self.group else title
 
 
 def tables(rows: Iterable[ResultRow]) -> list[Table]:
-    """A table per (dataset, test set size, drop policy, mechanism) and set of signatures.
+    """A table per (dataset, test set size, drop policy, mechanism), group of metrics and set of signatures.
 
     Two numbers with different signatures never share a column: results that differ in one get a table each.
+    A method that does not do a group's task has no row in its table.
     """
     groups: dict[tuple[object, ...], list[ResultRow]] = {}
     for row in rows:
-        groups.setdefault((row.dataset, row.n, row.drop, row.mechanism), []).append(row)
-    return [_table(part) for key in sorted(groups, key=str) for part in _by_signatures(groups[key])]
+        groups.setdefault((row.dataset, row.n, row.drop, row.mechanism, row.group), []).append(row)
+    # Groups stay in the order of the metrics; the rest is sorted.
+    order = sorted(groups, key=lambda key: str(key[:-1]))
+    return [_table(part) for key in order for part in _by_signatures(_declared(groups[key]))]
+
+
+def _declared(rows: Sequence[ResultRow]) -> list[ResultRow]:
+    """Rows of methods for which at least one cell is not ``n/a``."""
+    declared = {_identity(row) for row in rows if row.status != "n/a"}
+    return [row for row in rows if _identity(row) in declared]
+
+
+def _identity(row: ResultRow) -> tuple[str, str, int]:
+    return row.method, row.preset, row.seed
 
 
 def _by_signatures(rows: Sequence[ResultRow]) -> list[list[ResultRow]]:
     """Split rows so that within a part every metric has one signature."""
     identities: dict[tuple[str, str, int], dict[str, str]] = {}
     for row in rows:
-        identities.setdefault((row.method, row.preset, row.seed), {})[row.metric] = row.signature
+        identities.setdefault(_identity(row), {})[row.metric] = row.signature
     parts: list[tuple[dict[str, str], set[tuple[str, str, int]]]] = []
     for identity, signatures in identities.items():
         for known, members in parts:
@@ -80,7 +103,7 @@ def _by_signatures(rows: Sequence[ResultRow]) -> list[list[ResultRow]]:
                 break
         else:
             parts.append((dict(signatures), {identity}))
-    return [[r for r in rows if (r.method, r.preset, r.seed) in members] for _, members in parts]
+    return [[row for row in rows if _identity(row) in members] for _, members in parts]
 
 
 def _table(rows: Sequence[ResultRow]) -> Table:
@@ -90,7 +113,7 @@ def _table(rows: Sequence[ResultRow]) -> Table:
     seeds = {row.seed for row in rows}
     grouped: dict[tuple[str, str, int], list[ResultRow]] = {}
     for row in rows:
-        grouped.setdefault((row.method, row.preset, row.seed), []).append(row)
+        grouped.setdefault(_identity(row), []).append(row)
     table_rows = []
     for (method, preset, seed), own in grouped.items():
         label = method + (f" ({preset})" if len(presets) > 1 and preset != "-" else "")
@@ -105,6 +128,7 @@ def _table(rows: Sequence[ResultRow]) -> Table:
         n=first.n,
         drop=first.drop,
         mechanism=first.mechanism,
+        group=first.group,
         metrics=metrics,
         curve_metric=curve_metric,
         rates=tuple(sorted({row.rate for row in rows} - {0.0})),
@@ -115,4 +139,6 @@ def _table(rows: Sequence[ResultRow]) -> Table:
 
 def _height(row: Row, metric: str) -> float:
     number = row.full.get(metric)
-    return number.value if number is not None and number.value is not None else float("-inf")
+    if number is None or number.value is None:
+        return float("-inf")
+    return number.value if number.higher_is_better else -number.value

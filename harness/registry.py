@@ -64,6 +64,21 @@ def load(kind: str, name: str) -> Any:
         ) from error
 
 
+def make_metric(name: str, *, tokenizer: str | None = None, multilabel: bool | None = None) -> Any:
+    """An instance of a metric family; what is None, or does not concern its kind, stays at its default.
+
+    Args:
+        tokenizer: tokenisation profile, for ``text`` metrics.
+        multilabel: labels are independent findings, for metrics of the task ``diagnose``.
+    """
+    family = load("metrics", name)
+    if family.kind == "text" and tokenizer is not None:
+        return family(tokenizer=tokenizer)
+    if family.task == "diagnose" and multilabel is not None:
+        return family(multilabel=multilabel)
+    return family()
+
+
 def split_variant(name: str) -> tuple[str, str | None]:
     """``dia:no-alignment`` to ``("dia", "no-alignment")``; ``dia`` to ``("dia", None)``."""
     base, _, variant = name.partition(":")

@@ -37,7 +37,12 @@ Status = Literal["ok", "failed", "unavailable", "n/a"]
 
 @dataclass(frozen=True, slots=True)
 class ResultRow:
-    """One printed number: the long form of every leaderboard."""
+    """One printed number: the long form of every leaderboard.
+
+    Attributes:
+        group: what the metric looks at, e.g. ``report text`` or ``diagnosis``; each group has its own table.
+        higher_is_better: direction of the metric.
+    """
 
     dataset: str
     method: str
@@ -54,6 +59,8 @@ class ResultRow:
     status: Status = "ok"
     detail: str = ""
     control: bool = False
+    group: str = ""
+    higher_is_better: bool = True
 
 
 class Store:

@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 
 from harness import registry, statistics
 from harness.errors import HarnessError, UnavailableError, UnknownNameError
-from harness.metrics.base import Metric, MetricOutput, Rows, values
-from harness.metrics.tokenization import DEFAULT_PROFILE
+from harness.metrics.base import Metric, MetricOutput, Rows, by_default, values
 from harness.names import did_you_mean
 from harness.statistics import Estimate, PairedTest
 from harness.textfiles import TextFile, joined_ids, read_texts
@@ -149,8 +148,10 @@ def _rows(metric: Metric, file: TextFile, targets: Sequence[Reference]) -> Rows:
 
 def _choose(wanted: Sequence[str] | None, tokenizer: str | None) -> tuple[list[_Chosen], dict[str, str]]:
     """Metrics and their outputs that were asked for, and why the others of a default table cannot run."""
-    made = [_made(name, tokenizer) for name in registry.names("metrics")]
-    made = [metric for metric in made if metric.task is Task.REPORT]
+    made: list[Metric] = [
+        registry.make_metric(name, tokenizer=tokenizer) for name in registry.names("metrics")
+    ]
+    made = [metric for metric in made if metric.task is Task.REPORT and (wanted or by_default(metric))]
     known = {name for metric in made for name in (metric.name, *(output.name for output in metric.outputs))}
     for name in wanted or ():
         if name not in known:
@@ -167,13 +168,3 @@ def _choose(wanted: Sequence[str] | None, tokenizer: str | None) -> tuple[list[_
         elif outputs:
             chosen.append(_Chosen(metric, outputs))
     return chosen, unavailable
-
-
-def _made(name: str, tokenizer: str | None) -> Metric:
-    metric_class = registry.load("metrics", name)
-    metric: Metric = (
-        metric_class(tokenizer=tokenizer or DEFAULT_PROFILE)
-        if metric_class.kind == "text"
-        else metric_class()
-    )
-    return metric

@@ -64,9 +64,24 @@ def test_failed_unavailable_and_not_applicable_look_different() -> None:
         replace(BASE, method=status, value=None, ci95=None, status=status)
         for status in ("failed", "unavailable", "n/a")
     ]
+    rows.append(replace(BASE, method="n/a", metric="meteor"))
     text = markdown.render(tables(rows))
-    for status in ("failed", "unavailable", "n/a"):
-        assert f"| {status} | {status} |" in text
+    assert "| failed | failed |  |" in text
+    assert "| unavailable | unavailable |  |" in text
+    assert "| n/a | n/a | 0.500 [0.400, 0.600] |" in text
+
+
+def test_each_group_of_metrics_has_a_table_of_the_methods_that_do_it() -> None:
+    rows = [
+        replace(BASE, group="report text"),
+        replace(BASE, metric="ece", value=0.2, group="diagnosis", method="good", higher_is_better=False),
+        replace(BASE, metric="ece", value=0.3, group="diagnosis", method="bad", higher_is_better=False),
+        replace(BASE, metric="ece", value=None, ci95=None, status="n/a", group="diagnosis"),
+    ]
+    text, diagnosis = tables(rows)
+    assert [row.method for row in text.rows] == ["dia"]
+    assert [row.method for row in diagnosis.rows] == ["good", "bad"]
+    assert diagnosis.title.endswith(": diagnosis")
 
 
 def test_csv_has_a_line_per_number() -> None:

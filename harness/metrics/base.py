@@ -94,6 +94,11 @@ def values(metric: Metric, rows: Rows, weights: NDArray[np.float64]) -> dict[str
     return metric.reduce(weights @ rows)
 
 
+def by_default(metric: Metric) -> bool:
+    """Whether a run that names no metrics computes this one; slow families say ``default = False``."""
+    return bool(getattr(metric, "default", True))
+
+
 def mean_of(totals: Rows, value: int = 0, count: int = 1) -> NDArray[np.float64]:
     """Ratio of two columns of ``totals`` (..., k), 0 where the count is 0."""
     denominator: NDArray[Any] = totals[..., count]
