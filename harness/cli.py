@@ -32,6 +32,13 @@ class Listing(StrEnum):
     metrics = "metrics"
 
 
+class Benchmark(StrEnum):
+    """What ``harness bench`` can measure."""
+
+    metrics = "metrics"
+    labeler = "labeler"
+
+
 class TableFormat(StrEnum):
     """Formats of leaderboards."""
 
@@ -222,6 +229,21 @@ def describe(
 
 
 @app.command()
+def bench(what: Annotated[Benchmark, typer.Argument(help="What to measure.")]) -> None:
+    """Measure speed as ratios against peers in the same run, and the rule labeler against human codes."""
+    if what is Benchmark.labeler:
+        from harness.bench_labeler import agreement
+
+        rows = [{key: _written(key, value) for key, value in row.items()} for row in agreement()]
+    else:
+        from harness import bench_text
+
+        parts = (bench_text.compare_benchmark, bench_text.rates_benchmark, bench_text.memory_benchmark)
+        rows = [row for part in parts for row in part()]
+    _print_facts(rows)
+
+
+@app.command()
 def doctor() -> None:
     """Check what this machine has: packages, device, Java, data, weights, free space."""
     from harness.doctor import examine
@@ -245,8 +267,14 @@ def _console() -> Any:
     return Console() if sys.stdout.isatty() else Console(width=200)
 
 
+def _written(key: str, value: str | float) -> str:
+    """A share with three decimals, a count as a whole number."""
+    if isinstance(value, str):
+        return value
+    return f"{value:.3f}" if key in ("precision", "recall", "f1") else f"{value:,.0f}"
+
+
 def _print_facts(rows: list[dict[str, str]]) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
@@ -254,7 +282,7 @@ def _print_facts(rows: list[dict[str, str]]) -> None:
         table.add_column(column, overflow="fold")
     for row in rows:
         table.add_row(*(value.replace("[", r"\[") for value in row.values()))
-    Console().print(table)
+    _console().print(table)
 
 
 def _print_tables(rows: list[ResultRow]) -> None:

@@ -1,0 +1,148 @@
+"""How fast report scoring is, each time as a ratio against a peer in the same run."""
+
+from __future__ import annotations
+
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from harness import missingness, registry, robustness, statistics
+from harness.datasets import iu_reports
+from harness.metrics.base import Metric
+from harness.metrics.tokenization import DEFAULT_PROFILE, tokenizer
+from harness.types import Prediction, Reference
+
+_TRIALS = 10_000
+_PEER_TRIALS = 5
+_RATES = (0.0, 0.2, 0.4, 0.6, 0.8)
+_BIG = 3_858
+"""Studies of the larger public test split of chest radiographs."""
+
+
+def compare_benchmark() -> list[dict[str, str]]:
+    """Paired randomisation of BLEU-4 on 590 pairs against rescoring the corpus in every trial."""
+    first, second, references = _systems(590)
+    metric = registry.make_metric("bleu")
+    rows_a, rows_b = metric.statistics(first, references), metric.statistics(second, references)
+    patients = [reference.patient_id for reference in references]
+
+    def ours() -> None:
+        statistics.paired_randomisation(metric, rows_a, rows_b, patients, _TRIALS)
+
+    said, true = [_tokens(system) for system in (first, second)], _tokens(references)
+    rng = np.random.default_rng(0)
+
+    def peer() -> None:
+        for _ in range(_PEER_TRIALS):
+            swap = rng.random(len(true)) < 0.5
+            for one, other in (said, said[::-1]):
+                _coco(["bleu"], [b if s else a for a, b, s in zip(one, other, swap, strict=True)], true)
+
+    seconds, naive = _best(ours), _best(peer, 1) * _TRIALS / _PEER_TRIALS
+    return [_line(f"compare, BLEU-4, {_TRIALS} trials, 590 pairs", seconds, naive, "pycocoevalcap per trial")]
+
+
+def rates_benchmark() -> list[dict[str, str]]:
+    """The overlap metrics of one method at five missing rates against scoring each masked test set anew."""
+    full, dropped, references = _systems(590)
+    names = [reference.id for reference in references]
+    have = [frozenset({"frontal", "context"})] * len(names)
+    plan = missingness.plan(have, names, "context", "mcar", _RATES, range(1), ("frontal", "context"))
+    weights = statistics.bootstrap_weights(names)
+    families = ["bleu", "rouge_l", "cider"]
+    metrics: list[Metric] = [registry.make_metric(name) for name in families]
+
+    def ours() -> None:
+        for metric in metrics:
+            rows = {
+                state: metric.statistics(said, references)
+                for state, said in zip(plan.states, (full, dropped), strict=True)
+            }
+            robustness.curves(metric, rows, plan, weights)
+
+    said, true = [_tokens(system) for system in (full, dropped)], _tokens(references)
+
+    def peer() -> None:
+        for masks in plan.assignment[0]:
+            _coco(families, [said[state][study] for study, state in enumerate(masks)], true)
+
+    return [
+        _line(
+            f"{', '.join(families)} at {len(_RATES)} rates with intervals, 590 pairs",
+            _best(ours),
+            _best(peer, 1),
+            "pycocoevalcap per rate, without intervals",
+        )
+    ]
+
+
+def memory_benchmark() -> list[dict[str, str]]:
+    """Peak memory of a fresh process that scores the larger test split with intervals."""
+    code = "from harness.bench_text import _score_big; _score_big()"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    return [
+        {"benchmark": f"peak memory, {_BIG} pairs, overlap metrics", "ours": f"{float(done.stdout):.2f} GiB"}
+    ]
+
+
+def _score_big() -> None:
+    said, _, references = _systems(_BIG)
+    weights = statistics.bootstrap_weights([reference.patient_id for reference in references])
+    for family in ("bleu", "rouge_l", "cider"):
+        metric = registry.make_metric(family)
+        statistics.estimate(metric, metric.statistics(said, references), weights)
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
+
+
+def _systems(count: int) -> tuple[list[Prediction], list[Prediction], list[Reference]]:
+    """Two systems that copy other studies' findings, and the truth; texts repeat where there are too few."""
+    reports = iu_reports.read_reports(iu_reports.find_data_folder())
+    found = [report.findings for report in reports.values() if report.findings]
+    texts = [found[index % len(found)] for index in range(count + 2)]
+    references = [Reference(str(index), str(index), text) for index, text in enumerate(texts[:count])]
+    first, second = ([Prediction(report=text) for text in texts[shift : count + shift]] for shift in (1, 2))
+    return first, second, references
+
+
+def _tokens(texts: Sequence[Prediction | Reference]) -> list[str]:
+    """Tokenised texts, joined by spaces, as the COCO tools take them."""
+    batch = tokenizer(DEFAULT_PROFILE).batch([text.report or "" for text in texts])
+    return [" ".join(tokens) for tokens in batch]
+
+
+def _coco(families: Sequence[str], said: Sequence[str], true: Sequence[str]) -> None:
+    from pycocoevalcap.bleu.bleu import Bleu
+    from pycocoevalcap.cider.cider import Cider
+    from pycocoevalcap.rouge.rouge import Rouge
+
+    hypotheses = {index: [text] for index, text in enumerate(said)}
+    references = {index: [text] for index, text in enumerate(true)}
+    scorers: dict[str, Callable[[], Any]] = {"bleu": lambda: Bleu(4), "rouge_l": Rouge, "cider": Cider}
+    for family in families:
+        extra = {"verbose": 0} if family == "bleu" else {}
+        scorers[family]().compute_score(references, hypotheses, **extra)
+
+
+def _best(work: Callable[[], None], repeats: int = 3) -> float:
+    """Shortest of some wall times, in seconds."""
+    times = []
+    for _ in range(repeats):
+        started = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - started)
+    return min(times)
+
+
+def _line(name: str, ours: float, peer: float, of: str) -> dict[str, str]:
+    return {
+        "benchmark": name,
+        "ours": f"{ours:.3g} s",
+        "peer": f"{peer:.3g} s",
+        "ratio": f"{peer / ours:,.0f}" if peer > 10 * ours else f"{peer / ours:.1f}",
+        "the peer is": of,
+    }
