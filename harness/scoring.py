@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from harness import registry, statistics
 from harness.errors import HarnessError, UnavailableError, UnknownNameError
-from harness.metrics.base import Metric, MetricOutput, Rows, by_default, values
+from harness.metrics.base import Metric, MetricOutput, Rows, values
 from harness.names import did_you_mean
 from harness.statistics import Estimate, PairedTest
 from harness.textfiles import TextFile, joined_ids, read_texts
@@ -151,7 +151,7 @@ def _choose(wanted: Sequence[str] | None, tokenizer: str | None) -> tuple[list[_
     made: list[Metric] = [
         registry.make_metric(name, tokenizer=tokenizer) for name in registry.names("metrics")
     ]
-    made = [metric for metric in made if metric.task is Task.REPORT and (wanted or by_default(metric))]
+    made = [metric for metric in made if metric.task is Task.REPORT]
     known = {name for metric in made for name in (metric.name, *(output.name for output in metric.outputs))}
     for name in wanted or ():
         if name not in known:
