@@ -23,6 +23,7 @@ METRICS = {
     "bleu": "harness.metrics.bleu:Bleu",
     "rouge_l": "harness.metrics.rouge:RougeL",
     "cider": "harness.metrics.cider:Cider",
+    "chexpert_rules_f1": "harness.metrics.chexpert_rules:ChexpertRulesF1",
 }
 
 

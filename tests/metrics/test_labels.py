@@ -1,0 +1,101 @@
+"""F1 of CheXpert labels against scikit-learn, and what the policies for uncertain labels do."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.metrics import classification_report, f1_score
+
+from harness.errors import HarnessError
+from harness.metrics.labels import (
+    BLANK,
+    FIVE,
+    LABELS,
+    NEGATIVE,
+    POLICIES,
+    POSITIVE,
+    UNCERTAIN,
+    Classes,
+    LabelF1,
+    Policy,
+    averaged_f1,
+    confusion,
+    label_outputs,
+    label_rows,
+)
+from tests.metrics.reports import pairs
+
+
+def random_classes(n: int, seed: int) -> Classes:
+    """Classes (n, 14) of which the first labels never occur and the last occurs often."""
+    rng = np.random.default_rng(seed)
+    rare = rng.random((n, len(LABELS))) < np.linspace(-0.1, 0.8, len(LABELS))
+    return np.where(rare, rng.integers(1, 4, (n, len(LABELS))), BLANK).astype(np.int8)
+
+
+@pytest.mark.parametrize("policy", ["positive", "negative"])
+@pytest.mark.parametrize(("n", "seed"), [(1, 0), (3, 1), (40, 2), (400, 3)])
+def test_averages_equal_scikit_learn(policy: Policy, n: int, seed: int) -> None:
+    said, true = random_classes(n, seed), random_classes(n, seed + 100)
+    ours = averaged_f1(label_rows(said, true, policy).sum(axis=0))
+    positive = [POSITIVE, UNCERTAIN] if policy == "positive" else [POSITIVE]
+    five = [LABELS.index(name) for name in FIVE]
+    for size, chosen in (("14", list(range(14))), ("5", five)):
+        a, b = (np.isin(side[:, chosen], positive) for side in (said, true))
+        report = classification_report(b, a, output_dict=True, zero_division=0)
+        for average in ("micro", "macro", "weighted"):
+            assert ours[f"{average}_{size}"] == pytest.approx(report[f"{average} avg"]["f1-score"], abs=1e-12)
+        expected = f1_score(b, a, average="samples", zero_division=0)
+        assert ours[f"example_{size}"] == pytest.approx(expected, abs=1e-12)
+
+
+def test_ignored_labels_count_on_neither_side() -> None:
+    said, true = random_classes(200, 4), random_classes(200, 5)
+    kept = (said != UNCERTAIN) & (true != UNCERTAIN)
+    tp, fp, fn = confusion(said, true, "ignored")
+    for label in range(len(LABELS)):
+        a, b = said[kept[:, label], label] == POSITIVE, true[kept[:, label], label] == POSITIVE
+        counts = tp[:, label].sum(), fp[:, label].sum(), fn[:, label].sum()
+        assert counts == ((a & b).sum(), (a & ~b).sum(), (~a & b).sum())
+
+
+def test_empty_classes_score_zero_without_a_warning() -> None:
+    blank = np.zeros((5, 14), dtype=np.int8)
+    values = averaged_f1(label_rows(blank, blank, "positive").sum(axis=0))
+    assert set(map(float, values.values())) == {0.0}
+    nothing = averaged_f1(np.zeros((2, 3, 45)))
+    assert all((value == 0).all() and value.shape == (2, 3) for value in nothing.values())
+
+
+class FirstWord(LabelF1):
+    """Labels a text by its first word, and remembers what it was asked."""
+
+    name = "first_word"
+    outputs = label_outputs("first_word")
+
+    def __init__(self, uncertain: str = "positive") -> None:
+        super().__init__(uncertain)
+        self.asked: list[str] = []
+
+    def classes(self, texts):  # type: ignore[no-untyped-def]
+        self.asked += texts
+        known = {"yes": POSITIVE, "no": NEGATIVE, "maybe": UNCERTAIN, "": BLANK}
+        return np.array([[known[text]] * 14 for text in texts], dtype=np.int8)
+
+
+@pytest.mark.parametrize(("policy", "micro"), [("positive", 2 / 3), ("negative", 1.0), ("ignored", 1.0)])
+def test_policies(policy: str, micro: float) -> None:
+    metric = FirstWord(policy)
+    rows = metric.statistics(*pairs(["yes", "maybe", "no", ""], ["yes", "no", "no", ""]))
+    assert metric.reduce(rows.sum(axis=0))["first_word_micro_14"] == pytest.approx(micro)
+    assert sorted(metric.asked) == ["", "maybe", "no", "yes"], "a text that repeats is labelled once"
+
+
+def test_unknown_policy_names_the_near_ones() -> None:
+    with pytest.raises(HarnessError, match="did you mean ignored"):
+        FirstWord("ignore")
+    assert len({FirstWord(policy).policy for policy in POLICIES}) == 3
+
+
+def test_no_studies_have_no_rows() -> None:
+    assert FirstWord().statistics([], []).shape == (0, 45)
