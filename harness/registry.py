@@ -23,6 +23,12 @@ METRICS = {
     "bleu": "harness.metrics.bleu:Bleu",
     "rouge_l": "harness.metrics.rouge:RougeL",
     "cider": "harness.metrics.cider:Cider",
+    "cider_plain": "harness.metrics.cider:CiderPlain",
+    "rouge_score_l": "harness.metrics.rouge:RougeScoreL",
+    "meteor": "harness.metrics.meteor:Meteor",
+    "meteor_nltk": "harness.metrics.meteor:MeteorNltk",
+    "bertscore": "harness.metrics.bertscore:BertScore",
+    "bertscore_minilm": "harness.metrics.bertscore:BertScoreMiniLM",
     "chexpert_rules_f1": "harness.metrics.chexpert_rules:ChexpertRulesF1",
 }
 
