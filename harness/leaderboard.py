@@ -44,6 +44,7 @@ class Table:
         metrics: columns at missing rate 0.
         curve_metric: the metric shown over ``rates``.
         signatures: metric name -> signature; one signature a column.
+        unavailable: metric name -> advice, for metrics that could run for no method and so have no column.
         rows: methods by the curve metric at rate 0, best first; then the controls likewise.
     """
 
@@ -56,6 +57,7 @@ class Table:
     curve_metric: str
     rates: tuple[float, ...]
     signatures: dict[str, str]
+    unavailable: dict[str, str]
     rows: tuple[Row, ...]
 
     @property
@@ -107,7 +109,9 @@ def _by_signatures(rows: Sequence[ResultRow]) -> list[list[ResultRow]]:
 
 
 def _table(rows: Sequence[ResultRow]) -> Table:
-    metrics = tuple(dict.fromkeys(row.metric for row in rows))
+    able = {row.metric for row in rows if row.status not in ("unavailable", "n/a")}
+    unable = {row.metric: row.detail for row in rows if row.metric not in able and row.detail}
+    metrics = tuple(dict.fromkeys(row.metric for row in rows if row.metric in able or not able))
     curve_metric = next((name for name in CURVE_METRICS if name in metrics), metrics[0])
     presets = {row.preset for row in rows if row.preset != "-"}
     seeds = {row.seed for row in rows}
@@ -133,6 +137,7 @@ def _table(rows: Sequence[ResultRow]) -> Table:
         curve_metric=curve_metric,
         rates=tuple(sorted({row.rate for row in rows} - {0.0})),
         signatures={row.metric: row.signature for row in rows},
+        unavailable=unable if able else {},
         rows=tuple(table_rows),
     )
 

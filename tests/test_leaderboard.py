@@ -84,6 +84,14 @@ def test_each_group_of_metrics_has_a_table_of_the_methods_that_do_it() -> None:
     assert diagnosis.title.endswith(": diagnosis")
 
 
+def test_metric_that_no_method_could_have_is_a_line_and_no_column() -> None:
+    advice = {"value": None, "ci95": None, "status": "unavailable", "detail": "put the weights there"}
+    rows = [BASE, replace(BASE, metric="bertscore_f1", **advice)]
+    (table,) = tables(rows)
+    assert table.metrics == ("cider",)
+    assert "- bertscore_f1 unavailable: put the weights there" in markdown.render([table])
+
+
 def test_csv_has_a_line_per_number() -> None:
     lines = data.to_csv([BASE, replace(BASE, value=None, ci95=None)]).splitlines()
     assert lines[0].endswith("ci95_lo,ci95_hi")

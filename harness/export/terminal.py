@@ -10,16 +10,26 @@ from harness.export.text import number
 from harness.leaderboard import Row, Table
 
 
+_COLUMNS = 6
+"""Columns with intervals that fit 160 characters."""
+
+
 def render(table: Table) -> list[RichTable]:
-    """Two tables that fit a terminal: metrics at missing rate 0, and the curve over rates."""
-    full = _grid(table, f"{table.title}: nothing dropped", table.metrics)
-    _fill(full, table, lambda row: [number(row.full.get(metric)) for metric in table.metrics])
+    """Tables that fit a terminal: metrics at missing rate 0, some at a time, and the curve over rates."""
+    parts = []
+    for start in range(0, len(table.metrics), _COLUMNS):
+        metrics = table.metrics[start : start + _COLUMNS]
+        full = _grid(table, f"{table.title}: nothing dropped", metrics)
+        _fill(full, table, lambda row, shown=metrics: [number(row.full.get(name)) for name in shown])  # type: ignore[misc]
+        parts.append(full)
+    if table.unavailable:
+        parts[-1].caption = "unavailable: " + ", ".join(table.unavailable)
     if not table.rates:
-        return [full]
+        return parts
     rates = (0.0, *table.rates)
     curve = _grid(table, f"{table.curve_metric} over missing rates", [f"{rate:g}" for rate in rates])
     _fill(curve, table, lambda row: [number(row.curve.get(rate)) for rate in rates])
-    return [full, curve]
+    return [*parts, curve]
 
 
 def _grid(table: Table, title: str, columns: Sequence[str]) -> RichTable:
