@@ -9,7 +9,6 @@ from rich.table import Table as RichTable
 from harness.export.text import number
 from harness.leaderboard import Row, Table
 
-
 _COLUMNS = 6
 """Columns with intervals that fit 160 characters."""
 
