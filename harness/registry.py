@@ -30,6 +30,19 @@ METRICS = {
     "bertscore": "harness.metrics.bertscore:BertScore",
     "bertscore_minilm": "harness.metrics.bertscore:BertScoreMiniLM",
     "chexpert_rules_f1": "harness.metrics.chexpert_rules:ChexpertRulesF1",
+    "chexbert_f1": "harness.metrics.chexbert:ChexbertF1",
+    "radgraph_f1": "harness.metrics.radgraph:RadGraphF1",
+    "diagnosis": "harness.metrics.diagnosis:Diagnosis",
+    "auroc": "harness.metrics.diagnosis:Auroc",
+    "ece": "harness.metrics.calibration:Ece",
+    "ece_classwise": "harness.metrics.calibration:ClasswiseEce",
+    "ece_mass": "harness.metrics.calibration:EqualMassEce",
+    "brier": "harness.metrics.calibration:Brier",
+    "nll": "harness.metrics.calibration:NegativeLogLikelihood",
+    "images_inception": "harness.metrics.images:InceptionDistance",
+    "images_xrv": "harness.metrics.images:XrayDistance",
+    "images_raddino": "harness.metrics.images:RadDinoDistance",
+    "images_lite0": "harness.metrics.images:Lite0Distance",
 }
 
 

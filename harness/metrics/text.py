@@ -1,4 +1,4 @@
-"""What BLEU, ROUGE-L and CIDEr share: a tokenisation profile, and reports that are joined study by study."""
+"""What the metrics over report texts share: a tokenisation profile, and reports joined study by study."""
 
 from __future__ import annotations
 
@@ -37,15 +37,26 @@ class TextMetric:
         Raises:
             HarnessError: a study has no report at all, or the lengths differ.
         """
-        if len(predictions) != len(references):
-            raise HarnessError(
-                f"{len(predictions)} predictions for {len(references)} references", "join them by id first"
-            )
-        ids = [reference.id for reference in references]
-        said = _texts("prediction", ids, (prediction.report for prediction in predictions))
-        true = _texts("reference", ids, (reference.report for reference in references))
+        said, true = report_texts(predictions, references)
         tokens = tokenizer(self.profile).batch(said + true)
         return tokens[: len(said)], tokens[len(said) :]
+
+
+def report_texts(
+    predictions: Sequence[Prediction], references: Sequence[Reference]
+) -> tuple[list[str], list[str]]:
+    """Predicted and reference reports as written, in the order given.
+
+    Raises:
+        HarnessError: a study has no report at all, or the lengths differ.
+    """
+    if len(predictions) != len(references):
+        raise HarnessError(
+            f"{len(predictions)} predictions for {len(references)} references", "join them by id first"
+        )
+    ids = [reference.id for reference in references]
+    said = _texts("prediction", ids, (prediction.report for prediction in predictions))
+    return said, _texts("reference", ids, (reference.report for reference in references))
 
 
 def _known(profile: str) -> str:
