@@ -32,6 +32,8 @@ METRICS = {
     "chexpert_rules_f1": "harness.metrics.chexpert_rules:ChexpertRulesF1",
     "chexbert_f1": "harness.metrics.chexbert:ChexbertF1",
     "radgraph_f1": "harness.metrics.radgraph:RadGraphF1",
+    "ratescore": "harness.metrics.ratescore:RateScore",
+    "ratescore_lite": "harness.metrics.ratescore_lite:RateScoreLite",
     "diagnosis": "harness.metrics.diagnosis:Diagnosis",
     "auroc": "harness.metrics.diagnosis:Auroc",
     "ece": "harness.metrics.calibration:Ece",

@@ -1,7 +1,7 @@
 """F1 of the labels that CheXbert gives to both texts (Smit et al. 2020).
 
-The forward pass is our own, batched, on the checkpoint that the package ``f1chexbert`` uses; the tests hold its
-labels against that package's. The checkpoint's licence forbids shipping it.
+The forward pass is our own, batched, on the checkpoint that the package ``f1chexbert`` uses; the tests hold
+its labels against that package's. The checkpoint's licence forbids shipping it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import numpy as np
 
@@ -70,6 +70,8 @@ class ChexbertF1(LabelF1):
         Raises:
             UnavailableError: the weights are absent.
         """
+        if self._digest == "absent":
+            _ = self._labeler  # fetches the weights, or says what to do: the cache is keyed by their digest
         found = annotated(f"chexbert|weights:{self._digest}|v:1", texts, self._label)
         return np.array(found, dtype=np.int8).reshape(len(texts), len(LABELS))
 
@@ -139,7 +141,8 @@ class Labeler:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._tokenizer = BertTokenizer.from_pretrained(files.bert)
         weights = _tensors(files.checkpoint)
-        self._bert = BertModel(AutoConfig.from_pretrained(files.bert), add_pooling_layer=False)
+        config = AutoConfig.from_pretrained(files.bert)
+        self._bert = cast("Any", BertModel(config, add_pooling_layer=False))
         bert = {
             name.removeprefix("bert."): value for name, value in weights.items() if name.startswith("bert.")
         }

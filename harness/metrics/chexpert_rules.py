@@ -82,7 +82,7 @@ class RuleLabeler:
         self._nlp.add_pipe("sentencizer", config={"punct_chars": [".", "!", "?"]})
         self._matcher = _matcher(self._nlp, table)
         for name in PASSES:
-            self._nlp.add_pipe("negex", name=name, config=_negex_config(name, table[name]))
+            self._nlp.add_pipe("negex", name=name, config=negex_config(table[name], _extension(name)))
 
     def classes(self, texts: Iterable[str]) -> Classes:
         """Classes int8 (n, 14) in the order of ``LABELS``.
@@ -185,14 +185,15 @@ def _matcher(nlp: Language, table: Mapping[str, Any]) -> Callable[[Doc], list[Sp
     return lambda doc: filter_spans(matcher(doc, as_spans=True))
 
 
-def _negex_config(name: str, terms: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+def negex_config(terms: Mapping[str, Sequence[str]], extension: str) -> dict[str, Any]:
+    """Options of a Negex component that writes to ``extension``, from lists of our table."""
     termset = {
         "pseudo_negations": terms["pseudo"],
         "preceding_negations": terms["preceding"],
         "following_negations": terms["following"],
         "termination": terms["termination"],
     }
-    return {"neg_termset": termset, "extension_name": _extension(name)}
+    return {"neg_termset": termset, "extension_name": extension}
 
 
 def _extension(name: str) -> str:

@@ -1,0 +1,167 @@
+"""Our RadGraph F1 against the class of the package radgraph, on a tiny checkpoint in its layout."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from harness.errors import HarnessError, UnavailableError
+from harness.metrics.compat import old_tokenizer_methods
+from harness.metrics.radgraph import LEVELS, RadGraphF1, facts_of, rewards
+from tests.metrics.reports import findings, pairs
+
+SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+MODEL = "radgraph-xl"
+RELATIONS = ["modify", "located_at", "suggestive_of"]
+ENTITIES = ["Anatomy::definitely present", "Observation::definitely present", "Observation::uncertain"]
+
+
+def config(bert: Path) -> dict[str, Any]:
+    embedder = {"model_name": str(bert), "max_length": 512}
+    return {
+        "dataset_reader": {"token_indexers": {"bert": embedder}, "max_span_width": 3},
+        "model": {
+            "type": "dygie",
+            "embedder": {"token_embedders": {"bert": embedder}},
+            "initializer": {},
+            "module_initializer": {},
+            "feature_size": 4,
+            "max_span_width": 3,
+            "target_task": "relation",
+            "feedforward_params": {"num_layers": 1, "hidden_dims": 16, "dropout": 0.0},
+            "loss_weights": {"ner": 1.0, "relation": 1.0, "coref": 0.0, "events": 0.0},
+            "modules": {
+                "ner": {},
+                "coref": {"spans_per_word": 0.3, "max_antecedents": 5, "coref_prop": 0},
+                "relation": {"spans_per_word": 0.5},
+                "events": {
+                    "trigger_spans_per_word": 0.3,
+                    "argument_spans_per_word": 0.5,
+                    "loss_weights": {"trigger": 0.0, "arguments": 0.0},
+                },
+            },
+        },
+    }
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in the package's layout with a random model over a one-layer BERT."""
+    from transformers import BertConfig, BertTokenizer
+
+    root = tmp_path_factory.mktemp("radgraph")
+    bert, model = root / "bert", root / MODEL
+    (model / "vocabulary").mkdir(parents=True)
+    words = sorted({word for text in findings(100) for word in re.findall(r"[a-z]+|\S", text.lower())})
+    bert.mkdir()
+    (bert / "vocab.txt").write_text("\n".join([*SPECIAL, *words]))
+    BertTokenizer(str(bert / "vocab.txt")).save_pretrained(bert)
+    BertConfig(
+        vocab_size=len(SPECIAL) + len(words),
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=16,
+        initializer_range=0.5,
+    ).save_pretrained(bert)
+    (model / "config.json").write_text(json.dumps(config(bert)))
+    (model / "vocabulary" / "non_padded_namespaces.txt").write_text("*labels\n*tags\n")
+    for kind, labels in (("ner", ENTITIES), ("relation", RELATIONS)):
+        path = model / "vocabulary" / f"{MODEL}__{kind}_labels.txt"
+        path.write_text("\n".join(["", *labels]) + "\n")
+    _save_random_weights(root)
+    return root
+
+
+def _save_random_weights(root: Path) -> None:
+    import torch
+    from radgraph import RadGraph
+
+    torch.manual_seed(1)
+    with pytest.MonkeyPatch.context() as patch, old_tokenizer_methods():
+        patch.setattr(torch, "load", lambda *args, **options: {})
+        patch.setattr(torch.nn.Module, "load_state_dict", lambda *args, **options: None)
+        made = RadGraph(model_type=MODEL, model_cache_dir=str(root), cuda=-1)
+    torch.save(made.model.state_dict(), root / MODEL / "weights.th")
+
+
+@pytest.fixture
+def metric(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RadGraphF1:
+    monkeypatch.setenv("HARNESS_RADGRAPH", str(folder))
+    monkeypatch.setenv("HARNESS_CACHE", str(tmp_path))
+    return RadGraphF1()
+
+
+@pytest.fixture
+def package(folder: Path) -> Iterator[Any]:
+    from radgraph import F1RadGraph
+
+    with old_tokenizer_methods():
+        yield F1RadGraph(reward_level="all", model_type=MODEL, model_cache_dir=str(folder), cuda=-1)
+
+
+def test_rewards_equal_the_package_s(metric: RadGraphF1, package: Any) -> None:
+    texts = list(findings(40))
+    said, true = [*texts[:20], "", "Normal.", "Same text."], [*texts[20:], "Clear.", "", "Same text."]
+    rows = metric.statistics(*pairs(said, true))
+    mean, each, _, _ = package(hyps=said, refs=true)
+    assert rows[:, :3] == pytest.approx(np.array(each).T, abs=1e-12)
+    assert len(np.unique(np.array(each))) > 5, "the checkpoint should find something"
+    values = metric.reduce(rows.sum(axis=0))
+    assert [float(values[f"radgraph_f1_{level}"]) for level in LEVELS] == pytest.approx(list(mean))
+
+
+def test_a_second_run_does_no_model_work(metric: RadGraphF1, folder: Path, tmp_path: Path) -> None:
+    texts = [*findings(4), findings(4)[0]]
+    asked: list[str] = []
+
+    class Counting(RadGraphF1):
+        def _annotate(self, texts: list[str]) -> list[dict[str, list[str]]]:
+            asked.extend(texts)
+            return super()._annotate(texts)
+
+    first = Counting().statistics(*pairs(texts, texts[::-1]))
+    assert len(asked) == 4, "a text that repeats is annotated once"
+    assert np.array_equal(Counting().statistics(*pairs(texts, texts[::-1])), first)
+    assert len(asked) == 4
+    written = " ".join(path.read_text() for path in tmp_path.rglob("*.json"))
+    assert "lung" not in written.lower()
+
+
+def entity(words: str, *relations: tuple[str, str]) -> dict[str, Any]:
+    return {"tokens": words, "label": "OBS-DP", "relations": [list(relation) for relation in relations]}
+
+
+def test_levels_compare_more_and_more() -> None:
+    said = facts_of({"entities": {"1": entity("Effusion", ("modify", "2")), "2": entity("left")}})
+    other = facts_of({"entities": {"1": entity("Effusion", ("located_at", "2")), "2": entity("left")}})
+    alone = facts_of({"entities": {"1": entity("Effusion"), "2": entity("left")}})
+    nothing = facts_of({"entities": {}})
+    assert rewards(said, said) == [1.0, 1.0, 1.0]
+    assert rewards(said, other) == [1.0, 1.0, 0.5]
+    assert rewards(said, alone) == [1.0, 0.5, 0.5]
+    assert rewards(nothing, nothing) == [0.0, 0.0, 0.0]
+
+
+def test_absent_weights_are_one_line_of_advice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HARNESS_ALLOW_DOWNLOADS", raising=False)
+    monkeypatch.setenv("HARNESS_RADGRAPH", str(tmp_path))
+    monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / "cache"))
+    reason = RadGraphF1().unavailable()
+    assert reason is not None
+    assert "HARNESS_RADGRAPH" in reason
+    with pytest.raises(UnavailableError, match="HARNESS_RADGRAPH"):
+        RadGraphF1().statistics(*pairs(["a"], ["b"]))
+    assert not (tmp_path / MODEL).exists()
+
+
+def test_unknown_model_names_the_known_ones() -> None:
+    with pytest.raises(HarnessError, match="radgraph-xl"):
+        RadGraphF1("radgraph-xxl")
+    assert RadGraphF1("radgraph").signature != RadGraphF1().signature
