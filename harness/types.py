@@ -155,9 +155,10 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """The truth about one study as a metric gets it."""
+    """The truth about one study as a metric gets it; ``images`` are the real ones, view name -> (H, W, C)."""
 
     id: str
     patient_id: str
     report: str | None = None
     labels: NDArray[np.float32] | None = None
+    images: Mapping[str, NDArray[np.uint8]] | None = None

@@ -13,7 +13,7 @@ from harness.batching import collate
 from harness.describe import REFERENCE_INFO, describe
 from harness.errors import UnknownNameError
 from harness.method import FitRun, Method, TorchMethod
-from harness.metrics.base import Metric
+from harness.metrics.base import JointMetric, Metric, values
 from harness.types import DatasetInfo, Prediction, Reference, Study, Task
 
 METHODS = registry.names("methods")
@@ -183,8 +183,15 @@ def metric(request: pytest.FixtureRequest) -> Metric:
 
 
 def scored(metric: Metric, n: int = 12) -> np.ndarray:
-    references = [Reference(f"s{i}", f"p{i}", " ".join(SENTENCES[i % 3 :])) for i in range(n)]
-    predictions = [Prediction(report=SENTENCES[i % 4]) for i in range(n)]
+    """Rows of predictions of the metric's own task, some right and some wrong."""
+    rng = np.random.default_rng(3)
+    references, predictions = [], []
+    for i in range(n):
+        labels = np.array([i % 2, i % 3 == 0, i % 5 == 0], dtype=np.float32)
+        image = {"frontal": rng.integers(0, 255, (40, 40, 1), dtype=np.uint8)}
+        references.append(Reference(f"s{i}", f"p{i}", " ".join(SENTENCES[i % 3 :]), labels, image))
+        generated = {"frontal": rng.integers(0, 255, (40, 40, 1), dtype=np.uint8)}
+        predictions.append(Prediction(SENTENCES[i % 4], rng.random(3).astype(np.float32), generated))
     return metric.statistics(predictions, references)
 
 
@@ -196,17 +203,30 @@ def test_statistics_are_finite_rows(metric: Metric) -> None:
     assert np.isfinite(rows).all()
 
 
-def test_reduce_is_vectorised_and_within_bounds(metric: Metric) -> None:
+def test_values_are_vectorised_and_within_bounds(metric: Metric) -> None:
     rows = scored(metric)
-    totals = np.random.default_rng(0).multinomial(12, [1 / 12] * 12, size=(3, 5)).astype(float) @ rows
-    values = metric.reduce(totals)
-    assert list(values) == [output.name for output in metric.outputs]
+    weights = np.random.default_rng(0).multinomial(12, [1 / 12] * 12, size=15).astype(float)
+    found = values(metric, rows, weights)
+    assert list(found) == [output.name for output in metric.outputs]
+    order = np.random.default_rng(1).permutation(12)
+    shuffled = values(metric, rows[order], weights[:, order])
     for output in metric.outputs:
-        assert values[output.name].shape == (3, 5)
+        assert found[output.name].shape == (15,)
         low, high = output.bounds
-        assert ((values[output.name] >= low - 1e-9) & (values[output.name] <= high + 1e-9)).all()
-        one_by_one = [[metric.reduce(total)[output.name] for total in line] for line in totals]
-        assert np.allclose(values[output.name], one_by_one, atol=1e-12)
+        defined = found[output.name][~np.isnan(found[output.name])]
+        assert len(defined) > 0
+        assert ((defined >= low - 1e-9) & (defined <= high + 1e-9)).all()
+        one_by_one = [values(metric, rows, line[None])[output.name][0] for line in weights]
+        assert np.allclose(found[output.name], one_by_one, rtol=1e-9, atol=1e-9, equal_nan=True)
+        assert np.allclose(found[output.name], shuffled[output.name], rtol=1e-9, atol=1e-9, equal_nan=True)
+    if isinstance(metric, JointMetric):
+        with pytest.raises(TypeError, match="no function of summed rows"):
+            metric.reduce(rows)
+    else:
+        grid = metric.reduce((weights @ rows).reshape(3, 5, -1))
+        for output in metric.outputs:
+            assert grid[output.name].shape == (3, 5)
+            assert np.allclose(grid[output.name].ravel(), found[output.name], equal_nan=True)
 
 
 def test_signature_names_the_family_and_a_version(metric: Metric) -> None:

@@ -1,0 +1,141 @@
+"""Calibration against netcal and scikit-learn, edges of bins included."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from netcal.metrics import ECE
+from sklearn.metrics import brier_score_loss, log_loss
+
+from harness.export.figures import reliability_diagram
+from harness.metrics.base import values
+from harness.metrics.calibration import (
+    Brier,
+    ClasswiseEce,
+    Ece,
+    EqualMassEce,
+    NegativeLogLikelihood,
+    judgements,
+    reliability,
+)
+from harness.metrics.probabilities import LabelMetric
+from tests.metrics.test_diagnosis import classes, findings, score, studies
+
+FAMILIES: list[type[LabelMetric]] = [Brier, ClasswiseEce, Ece, EqualMassEce, NegativeLogLikelihood]
+
+
+def netcal(confidence: np.ndarray, correct: np.ndarray, bins: int = 15, mass: bool = False) -> float:
+    """netcal's ECE of judgements: one column, binary outcomes."""
+    return ECE(bins, equal_intervals=not mass).measure(confidence.ravel().copy(), correct.ravel().astype(int))
+
+
+@pytest.mark.parametrize("bins", [1, 5, 10, 15, 20])
+@pytest.mark.parametrize("seed", range(3))
+def test_findings_equal_netcal_column_by_column(bins: int, seed: int) -> None:
+    said, labels = findings(200, seed)  # rounded to tenths: many lie on an edge of 5, 10 or 20 bins
+    each = [netcal(said[:, k], labels[:, k], bins) for k in range(14)]
+    assert score(Ece(bins=bins), said, labels)["ece"] == pytest.approx(netcal(said, labels, bins), abs=1e-12)
+    assert score(ClasswiseEce(bins=bins), said, labels)["ece_classwise"] == pytest.approx(np.mean(each))
+
+
+def test_every_edge_belongs_to_the_bin_that_netcal_puts_it_in() -> None:
+    rng = np.random.default_rng(0)
+    for bins in range(1, 41):
+        edges = np.linspace(0, 1, bins + 1)
+        near = np.concatenate([edges, np.nextafter(edges, 0), np.nextafter(edges, 1), np.arange(101) / 100])
+        confidence = np.clip(near, 0, 1)
+        correct = rng.integers(0, 2, len(confidence)).astype(float)
+        assert reliability(confidence, correct, bins).ece == pytest.approx(
+            netcal(confidence, correct, bins), abs=1e-12
+        )
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_classes_equal_netcal(seed: int) -> None:
+    said, labels = classes(300, seed)
+    theirs = ECE(15).measure(said.copy(), labels.argmax(1))
+    assert score(Ece(False), said, labels)["ece"] == pytest.approx(theirs, abs=1e-12)
+
+
+def test_top_label_error_where_netcal_raises() -> None:
+    said = np.array(
+        [[0.8, 0.1, 0.05, 0.03, 0.02], [0.3, 0.6, 0.05, 0.03, 0.02], [0.7, 0.2, 0.05, 0.03, 0.02]]
+    )
+    labels = np.eye(5)[[0, 1, 1]]
+    with pytest.raises(RuntimeError):
+        ECE(15).measure(said.copy(), labels.argmax(1))
+    # Three bins of one study each: |.8 - 1|, |.6 - 1|, |.7 - 0|.
+    assert score(Ece(False), said, labels)["ece"] == pytest.approx((0.2 + 0.4 + 0.7) / 3)
+
+
+@pytest.mark.parametrize("n", [40, 301])
+@pytest.mark.parametrize("bins", [4, 10, 15])
+def test_equal_mass_bins_equal_netcal(n: int, bins: int) -> None:
+    rng = np.random.default_rng(n)
+    said = rng.random((n, 1))
+    labels = (rng.random((n, 1)) < said**2).astype(float)
+    assert score(EqualMassEce(bins=bins), said, labels)["ece_mass"] == pytest.approx(
+        netcal(said, labels, bins, mass=True), abs=1e-12
+    )
+    weights = rng.integers(0, 3, n)
+    copies = np.repeat(np.arange(n), weights)
+    found = score(EqualMassEce(bins=bins), said, labels, weights)["ece_mass"]
+    assert found == pytest.approx(score(EqualMassEce(bins=bins), said[copies], labels[copies])["ece_mass"])
+    assert found == pytest.approx(reliability(said[copies, 0], labels[copies, 0], bins, "mass").ece)
+
+
+def test_equal_mass_bins_of_tied_confidences() -> None:
+    said, labels = findings(50, 3)
+    assert 0 < score(EqualMassEce(), said, labels)["ece_mass"] < 1
+    constant, half = np.full((10, 1), 0.5), np.arange(10)[:, None] % 2
+    assert score(EqualMassEce(), constant, half)["ece_mass"] == 0
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_proper_scores_equal_scikit_learn(seed: int) -> None:
+    said, labels = findings(120, seed)
+    said[:, 13] = labels[:, 13]
+    brier = np.mean([brier_score_loss(labels[:, k], said[:, k]) for k in range(14)])
+    loss = np.mean([log_loss(labels[:, k], said[:, k], labels=[0, 1]) for k in range(14)])
+    assert score(Brier(), said, labels)["brier"] == pytest.approx(brier, abs=1e-12)
+    assert score(NegativeLogLikelihood(), said, labels)["nll"] == pytest.approx(loss, abs=1e-9)
+    said, labels = classes(120, seed)
+    true = labels.argmax(1)
+    theirs = brier_score_loss(true, said, labels=range(5), scale_by_half=False)
+    assert score(Brier(False), said, labels)["brier"] == pytest.approx(theirs, abs=1e-12)
+    assert score(NegativeLogLikelihood(False), said, labels)["nll"] == pytest.approx(
+        log_loss(true, said, labels=range(5)), abs=1e-12
+    )
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("multilabel", [True, False])
+def test_perfect_and_repeated_predictions(family: type[LabelMetric], multilabel: bool) -> None:
+    said, labels = findings(60, 1) if multilabel else classes(60, 1)
+    metric = family(multilabel)
+    (perfect,) = score(metric, labels, labels).values()
+    assert perfect == pytest.approx(0, abs=1e-12)
+    order = np.random.default_rng(0).permutation(60)
+    once = score(metric, said, labels)
+    assert score(metric, said[order], labels[order]) == pytest.approx(once)
+    if family is not EqualMassEce:  # its quantiles interpolate, as netcal's do
+        assert score(metric, said, labels, np.full(60, 2)) == pytest.approx(once)
+    rows = metric.statistics(*studies(said, labels))
+    assert np.isnan(next(iter(values(metric, rows, np.zeros((1, 60))).values()))).all()
+
+
+def test_bins_are_part_of_the_signature() -> None:
+    signatures = {Ece().signature, Ece(False).signature, Ece(bins=10).signature, EqualMassEce().signature}
+    assert len(signatures) == 4
+    assert "bins:15" in Ece().signature
+
+
+@pytest.mark.parametrize("binning", ["width", "mass"])
+def test_reliability_diagram_is_written(tmp_path: Path, binning: str) -> None:
+    confidence, correct = (part.ravel() for part in judgements(*classes(200, 0), multilabel=False))
+    curve = reliability(confidence, correct, binning=binning)
+    assert curve.count.sum() == 200
+    reliability_diagram(curve, tmp_path / "curve.png", title="toy", interval=(0.01, 0.2))
+    assert (tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")

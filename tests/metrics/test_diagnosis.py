@@ -1,0 +1,129 @@
+"""Diagnosis metrics against scikit-learn, on random and on degenerate sets."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+from sklearn import metrics as sk
+
+from harness.errors import HarnessError
+from harness.metrics.base import Metric, values
+from harness.metrics.diagnosis import Auroc, Diagnosis
+from harness.types import Prediction, Reference
+
+
+def studies(said: np.ndarray, labels: np.ndarray) -> tuple[list[Prediction], list[Reference]]:
+    references = [Reference(f"s{i}", f"p{i}", labels=row.astype(np.float32)) for i, row in enumerate(labels)]
+    return [Prediction(probabilities=row) for row in said], references
+
+
+def score(metric: Metric, said: np.ndarray, labels: np.ndarray, weights: np.ndarray | None = None) -> dict:
+    rows = metric.statistics(*studies(said, labels))
+    once = np.ones((1, len(rows))) if weights is None else weights[None].astype(float)
+    return {name: float(value[0]) for name, value in values(metric, rows, once).items()}
+
+
+def findings(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """14 findings from rare to common, rounded probabilities so that ties are many."""
+    rng = np.random.default_rng(seed)
+    labels = (rng.random((n, 14)) < np.linspace(0.02, 0.6, 14)).astype(float)
+    return np.round(np.clip(0.3 * labels + 0.7 * rng.random((n, 14)), 0, 1), 1), labels
+
+
+def classes(n: int, seed: int, count: int = 5) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    true = rng.choice(count, n, p=np.arange(count, 0, -1) / (count * (count + 1) / 2))
+    said = rng.dirichlet(np.ones(count), n) + 0.3 * np.eye(count)[true]
+    return said / said.sum(1, keepdims=True), np.eye(count)[true]
+
+
+@pytest.mark.parametrize("n", [1, 2, 7, 60, 590])
+@pytest.mark.parametrize("seed", range(3))
+def test_findings_equal_scikit_learn(n: int, seed: int) -> None:
+    said, labels = findings(n, seed)
+    called = (said >= 0.5).astype(int)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        kappas = [sk.cohen_kappa_score(labels[:, k], called[:, k]) for k in range(14)]
+        both = [k for k in range(14) if len(np.unique(labels[:, k])) == 2]
+        areas = [sk.roc_auc_score(labels[:, k], said[:, k]) for k in both]
+        f1 = sk.f1_score(labels, called, average="macro", zero_division=0)
+    found = score(Diagnosis(), said, labels) | score(Auroc(), said, labels)
+    assert found["accuracy"] == pytest.approx(sk.accuracy_score(labels, called), abs=1e-12)
+    assert found["f1_macro"] == pytest.approx(f1, abs=1e-12)
+    mean_kappa = np.nan if np.isnan(kappas).all() else np.nanmean(kappas)
+    assert found["kappa"] == pytest.approx(mean_kappa, abs=1e-12, nan_ok=True)
+    assert found["auroc_macro"] == pytest.approx(np.mean(areas) if areas else np.nan, abs=1e-12, nan_ok=True)
+
+
+@pytest.mark.parametrize("n", [1, 2, 7, 60, 590])
+@pytest.mark.parametrize("seed", range(3))
+def test_classes_equal_scikit_learn(n: int, seed: int) -> None:
+    said, labels = classes(n, seed)
+    true, chosen = labels.argmax(1), said.argmax(1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        kappa = sk.cohen_kappa_score(true, chosen)
+        f1 = sk.f1_score(true, chosen, average="macro", zero_division=0)
+        both = [k for k in range(5) if len(np.unique(labels[:, k])) == 2]
+        area = np.mean([sk.roc_auc_score(labels[:, k], said[:, k]) for k in both]) if both else np.nan
+        if len(both) == 5:
+            assert area == pytest.approx(sk.roc_auc_score(true, said, multi_class="ovr"))
+    found = score(Diagnosis(False), said, labels) | score(Auroc(False), said, labels)
+    assert found["accuracy"] == pytest.approx(sk.accuracy_score(true, chosen), abs=1e-12)
+    assert found["f1_macro"] == pytest.approx(f1, abs=1e-12)
+    assert found["kappa"] == pytest.approx(kappa, abs=1e-12, nan_ok=True)
+    assert found["auroc_macro"] == pytest.approx(area, abs=1e-12, nan_ok=True)
+
+
+@pytest.mark.parametrize("multilabel", [True, False])
+def test_weights_are_copies(multilabel: bool) -> None:
+    said, labels = findings(80, 5) if multilabel else classes(80, 5)
+    weights = np.random.default_rng(0).integers(0, 4, 80)
+    for metric in (Diagnosis(multilabel), Auroc(multilabel)):
+        copies = np.repeat(np.arange(80), weights)
+        assert score(metric, said, labels, weights) == pytest.approx(
+            score(metric, said[copies], labels[copies])
+        )
+        doubled = score(metric, said, labels, np.full(80, 2))
+        order = np.random.default_rng(1).permutation(80)
+        assert doubled == pytest.approx(score(metric, said[order], labels[order]))
+
+
+@pytest.mark.parametrize("multilabel", [True, False])
+def test_perfect_prediction_scores_one(multilabel: bool) -> None:
+    labels = findings(200, 1)[1] if multilabel else classes(200, 1)[1]
+    for metric in (Diagnosis(multilabel), Auroc(multilabel)):
+        assert set(score(metric, labels, labels).values()) == {1.0}
+
+
+def test_study_without_weight_may_hold_anything() -> None:
+    rows = Auroc().statistics(*studies(*findings(30, 2)))
+    weights = np.ones((1, 30))
+    weights[0, 4] = 0
+    spoiled = rows.copy()
+    spoiled[4] = np.nan
+    assert Auroc().joint(spoiled, weights) == Auroc().joint(rows, weights)
+
+
+@pytest.mark.parametrize(
+    ("said", "labels", "multilabel", "says"),
+    [
+        ([[0.5, 0.5], [0.2, 1.4]], [[1, 0], [0, 1]], True, "'s1' has probabilities outside"),
+        ([[0.5, np.nan]], [[1, 0]], True, "'s0' has probabilities outside"),
+        ([[0.5, 0.5]], [[1, 0.5]], True, "'s0' has labels other than 0 and 1"),
+        ([[0.5, 0.5]], [[1, 1]], False, "'s0' has labels that are not one-hot"),
+        ([[0.9, 0.9]], [[1, 0]], False, "do not add up to 1"),
+        ([[0.5, 0.5]], [[1, 0, 0]], True, "2 probabilities a study for 3 labels"),
+    ],
+)
+def test_impossible_input_is_named(said: list, labels: list, multilabel: bool, says: str) -> None:
+    with pytest.raises(HarnessError, match=says):
+        Diagnosis(multilabel).statistics(*studies(np.array(said, float), np.array(labels, float)))
+
+
+def test_absent_probabilities_are_named() -> None:
+    with pytest.raises(HarnessError, match="'s0' has no predicted probabilities"):
+        Diagnosis().statistics([Prediction()], [Reference("s0", "p", labels=np.ones(2, np.float32))])
