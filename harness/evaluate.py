@@ -20,19 +20,12 @@ from harness.datasets.base import SPLITS, Dataset
 from harness.errors import DiskError, HarnessError, UnavailableError
 from harness.files import write_atomic
 from harness.method import FitRun, Method
-from harness.metrics.base import Metric, MetricOutput, Rows, by_default
+from harness.metrics.base import Metric, MetricOutput, Rows, by_default, group_of
 from harness.missingness import FULL, MaskPlan
 from harness.results import Cell, ResultRow, Store, load_array, save_array, slug
-from harness.types import Prediction, Reference, Study, Task
+from harness.types import Prediction, Reference, Study
 
 N_RESAMPLES = 1000
-
-_GROUPS = {
-    (Task.REPORT, "text"): "report text",
-    (Task.REPORT, "label"): "report findings",
-    (Task.DIAGNOSE, "label"): "diagnosis",
-    (Task.SYNTHESIZE, "image"): "images",
-}
 
 Progress = Callable[[float, str], None]
 
@@ -69,7 +62,7 @@ class Bench:
     @cached_property
     def references(self) -> list[Reference]:
         """Truth of the test studies, in the order of the plan."""
-        return [Reference(s.id, s.patient_id, s.report, s.labels) for s in self.splits["test"]]
+        return [Reference(s.id, s.patient_id, s.report, s.labels, s.images) for s in self.splits["test"]]
 
     @cached_property
     def test_set(self) -> str:
@@ -324,7 +317,7 @@ def _row(
         n=len(bench.references),
         signature=metric.signature,
         control=entry.is_control,
-        group=_GROUPS[metric.task, metric.kind],
+        group=group_of(metric),
         higher_is_better=output.higher_is_better,
         **rest,
     )

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from harness.errors import CorruptFileError, HarnessError, UnknownNameError
 from harness.names import did_you_mean
@@ -33,6 +33,7 @@ class TrainingConfig(BaseModel):
         gradient_clip: largest gradient norm; 0 switches clipping off.
         accumulate: batches whose gradients are summed before a step.
         patience: epochs without a better validation loss before training stops; 0 never stops early.
+        val_every: epochs from one validation to the next.
         keep: weights of the epoch with the ``best`` validation loss, or of the ``last`` one.
         precision: Lightning's precision on a GPU; a CPU always trains in float32.
     """
@@ -44,6 +45,7 @@ class TrainingConfig(BaseModel):
     gradient_clip: float = 1.0
     accumulate: int = 1
     patience: int = 0
+    val_every: int = Field(default=1, ge=1)
     keep: Literal["best", "last"] = "best"
     precision: str = "bf16-mixed"
 

@@ -62,6 +62,7 @@ def train_network(
             devices=[int(run.device.partition(":")[2] or 0)] if run.device.startswith("cuda") else 1,
             precision=settings.precision if run.device.startswith("cuda") else "32-true",  # type: ignore[arg-type]
             max_epochs=settings.epochs,
+            check_val_every_n_epoch=settings.val_every,
             gradient_clip_val=settings.gradient_clip or None,
             accumulate_grad_batches=settings.accumulate,
             num_sanity_val_steps=0,
@@ -178,21 +179,26 @@ class _Keeper(Callback):
         self.batches += 1
         per_epoch = max(1, int(trainer.num_training_batches))
         done = (trainer.current_epoch + (batch_idx + 1) / per_epoch) / self.settings.epochs
-        val = f" val {self.history[-1]['val']:.3f}" if self.has_val and self.history else ""
+        seen = [past["val"] for past in self.history if "val" in past]
+        val = f" val {seen[-1]:.3f}" if self.has_val and seen else ""
         epoch = f"epoch {trainer.current_epoch + 1}/{self.settings.epochs}"
         self.run.progress(done, f"{epoch} loss {self.total / self.batches:.3f}{val}")
 
     def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
         """Validation has run: keep the weights, then the resumable state (in this order)."""
         assert isinstance(module, _Loop)
-        val = module.val_total / max(1, module.val_count) if self.has_val else -float(trainer.current_epoch)
-        self.stale += 1
-        if val < self.best:
-            self.best, self.best_epoch, self.stale = val, trainer.current_epoch, 0
-        if self.settings.keep == "last" or self.stale == 0:
+        epoch = {"train": self.total / max(1, self.batches)}
+        keep = self.settings.keep == "last" or not self.kept_file.exists()
+        if not self.has_val or (trainer.current_epoch + 1) % self.settings.val_every == 0:
+            val = module.val_total / module.val_count if self.has_val else -float(trainer.current_epoch)
+            epoch["val"] = val
+            self.stale += 1
+            if val < self.best:
+                self.best, self.best_epoch, self.stale, keep = val, trainer.current_epoch, 0, True
+        if keep:
             self._replace(self.kept_file, lambda path: save_model(module.network, str(path)))
         self.seconds += time.monotonic() - self.started
-        self.history.append({"train": self.total / max(1, self.batches), "val": val})
+        self.history.append(epoch)
         self._replace(self.resume, trainer.save_checkpoint)
         write_json(self.run.directory / "history.json", self.state_dict())
         trainer.should_stop = trainer.should_stop or self._exhausted()

@@ -55,6 +55,13 @@ def test_epoch_that_was_asked_for_is_kept(tmp_path: Path, keep: str) -> None:
     assert loss.item() == pytest.approx(validation[best if keep == "best" else -1], rel=1e-5)
 
 
+def test_validation_can_be_rarer_than_epochs(tmp_path: Path) -> None:
+    fit(tmp_path, epochs=5, val_every=2)
+    summary = training_summary(tmp_path)
+    assert [number for number, epoch in enumerate(summary["history"]) if "val" in epoch] == [1, 3]
+    assert summary["best_epoch"] in (1, 3)
+
+
 def test_patience_stops_early_and_a_stopped_run_stays_stopped(tmp_path: Path) -> None:
     fit(tmp_path, epochs=50, patience=1)
     epochs = len(training_summary(tmp_path)["history"])

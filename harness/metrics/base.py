@@ -99,6 +99,17 @@ def by_default(metric: Metric) -> bool:
     return bool(getattr(metric, "default", True))
 
 
+def group_of(metric: Metric) -> str:
+    """The table that a metric's numbers stand in: its own ``group``, or what its task and kind imply."""
+    implied = {
+        (Task.REPORT, "text"): "report text",
+        (Task.REPORT, "label"): "report findings",
+        (Task.DIAGNOSE, "label"): "diagnosis",
+        (Task.SYNTHESIZE, "image"): "images",
+    }
+    return str(getattr(metric, "group", implied.get((metric.task, metric.kind), metric.task.value)))
+
+
 def mean_of(totals: Rows, value: int = 0, count: int = 1) -> NDArray[np.float64]:
     """Ratio of two columns of ``totals`` (..., k), 0 where the count is 0."""
     denominator: NDArray[Any] = totals[..., count]

@@ -54,6 +54,8 @@ class _GreedyMatching:
     task: ClassVar[Task] = Task.REPORT
     outputs: ClassVar[tuple[MetricOutput, ...]]
     kind: ClassVar[Literal["text", "label", "image"]] = "label"  # it takes no tokenisation profile
+    group: ClassVar[str] = "report text"
+    default: ClassVar[bool] = False  # a forward pass per text: minutes in a run over states and methods
 
     model: str
     layer: int

@@ -55,6 +55,7 @@ class RateScoreLite:
     name: ClassVar[str] = "ratescore_lite"
     task: ClassVar[Task] = Task.REPORT
     outputs: ClassVar[tuple[MetricOutput, ...]] = (MetricOutput("ratescore_lite"),)
+    default: ClassVar[bool] = False  # a forward pass per entity
     kind: ClassVar[Literal["text", "label", "image"]] = "label"
 
     @property

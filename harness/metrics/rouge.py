@@ -64,6 +64,7 @@ class RougeScoreL:
     task: ClassVar[Task] = Task.REPORT
     outputs: ClassVar[tuple[MetricOutput, ...]] = (MetricOutput("rouge_score_l"),)
     kind: ClassVar[Literal["text", "label", "image"]] = "label"  # it takes no tokenisation profile
+    group: ClassVar[str] = "report text"
 
     def __init__(self, stemmer: bool = False) -> None:
         self.stemmer = stemmer
