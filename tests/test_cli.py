@@ -12,6 +12,7 @@ import pytest
 
 from harness import cli
 from harness.results import Store
+from tests.toys import FAST_METRICS
 
 HARNESS = Path(sys.executable).with_name("harness")
 
@@ -31,6 +32,7 @@ def invoke(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, st
 
 def toy_run(capsys: pytest.CaptureFixture[str], folder: Path, *more: str) -> tuple[int, str, str]:
     common = ["--dataset", "toy", "--methods", "echo", "--store", str(folder / "store")]
+    common += ["--metrics", ",".join(FAST_METRICS)]
     return invoke(capsys, "run", *common, *more)
 
 
@@ -74,7 +76,7 @@ def test_leaderboard_rebuilds_what_run_wrote(toy_world: Path, capsys: pytest.Cap
 
 def test_flags_win_over_yaml(toy_world: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = toy_world / "run.yaml"
-    file.write_text("methods: [echo]\ndataset: toy\nmissing: [0.3]\nmask-seeds: 2\n")
+    file.write_text("methods: [echo]\nmetrics: [bleu]\ndataset: toy\nmissing: [0.3]\nmask-seeds: 2\n")
     store = str(toy_world / "store")
     assert invoke(capsys, "run", "-c", str(file), "--missing", "0.5", "--store", store)[0] == 0
     assert {row.rate for row in Store(Path(store)).results()} == {0.0, 0.5}
@@ -141,7 +143,7 @@ def tiny_disk(tmp_path: Path) -> Path:
 
 def test_full_disk_is_one_line(toy_world: Path, tiny_disk: Path, capsys: pytest.CaptureFixture[str]) -> None:
     store = tiny_disk / "store"
-    code, _, err = invoke(capsys, "run", "--dataset", "toy", "--methods", "echo", "--store", str(store))
+    code, _, err = toy_run(capsys, tiny_disk)
     assert code != 0
     assert "no space left" in err.splitlines()[-1]
     assert not list(store.rglob("*.tmp"))
