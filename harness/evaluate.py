@@ -19,6 +19,7 @@ from harness.config import RunConfig
 from harness.datasets.base import SPLITS, Dataset
 from harness.errors import DiskError, HarnessError, UnavailableError
 from harness.files import write_atomic
+from harness.leaderboard import CURVE_METRICS
 from harness.method import FitRun, Method
 from harness.metrics.base import Metric, MetricOutput, Rows, by_default, group_of
 from harness.missingness import FULL, MaskPlan
@@ -364,5 +365,6 @@ def _manifest(bench: Bench, entry: Entry, seed: int, cell: Cell) -> dict[str, An
 
 
 def _headline(rows: Sequence[ResultRow]) -> str:
-    full = [f"{row.metric} {row.value:.3f}" for row in rows if row.rate == 0.0 and row.value is not None]
-    return ", ".join(full[-3:])
+    full = {row.metric: row.value for row in rows if row.rate == 0.0 and row.value is not None}
+    shown = [name for name in CURVE_METRICS if name in full] or list(full)
+    return ", ".join(f"{name} {full[name]:.3f}" for name in shown[:3])
