@@ -165,7 +165,7 @@ class XrayDenseNet:
         path = Path(folder).expanduser() / self.file
         if not path.is_file():
             raise UnavailableError(
-                f"torchxrayvision's weights are not in {path.parent}",
+                f"torchxrayvision's weights are not in {folder}",
                 f"torchxrayvision.models.DenseNet(weights='{self.weights}') downloads them; "
                 "$HARNESS_XRV_WEIGHTS names another folder",
             )
