@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.datasets.iu_reports import IUReport, find_data_folder, read_reports
-from harness.datasets.mesh import CHEXPERT_LABELS, labels_of
+from harness.datasets.mesh import labels_of
 from harness.metrics.chexpert_rules import labeler
 from harness.metrics.labels import LABELS, POSITIVE, UNCERTAIN, f1
+from harness.types import CHEXPERT_LABELS
 
 
 def agreement(chosen: Callable[[IUReport], bool] = lambda report: True) -> list[dict[str, str | float]]:

@@ -35,6 +35,18 @@ class CorruptFileError(HarnessError):
 class UnavailableError(HarnessError):
     """Something optional is absent: a package, weights, a Java runtime."""
 
+    @classmethod
+    def of(cls, reason: str) -> UnavailableError:
+        """The error of a line ``what is absent: what to do``, as ``unavailable()`` gives it."""
+        what, _, advice = reason.partition(": ")
+        return cls(what, advice)
+
+
+def require(reason: str | None) -> None:
+    """Raise ``UnavailableError`` where ``unavailable()`` gave a reason."""
+    if reason is not None:
+        raise UnavailableError.of(reason)
+
 
 class DiskError(HarnessError):
     """Nothing can be written: the whole run stops, since no cell could keep its result."""

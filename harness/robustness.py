@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import HarnessError
-from harness.metrics.base import JointMetric, Metric, Rows
+from harness.metrics.base import JointMetric, Metric, Rows, affordable
 from harness.missingness import MaskPlan
 from harness.statistics import FloatArray, interval
 
@@ -97,7 +97,7 @@ def curves(
     for column, rate in enumerate(plan.rates):
         masks = plan.assignment[:, column]
         values = _masked_values(metric, rows, plan.states, masks, every_study_once)
-        replicated = _masked_values(metric, rows, plan.states, masks, weights)
+        replicated = _masked_values(metric, rows, plan.states, masks, affordable(metric, weights))
         for name, found in points.items():
             lo, hi = interval(replicated[name], level)
             value = float(np.mean(values[name]))

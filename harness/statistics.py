@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import HarnessError
-from harness.metrics.base import JointMetric, Metric, Rows
+from harness.metrics.base import JointMetric, Metric, Rows, affordable
 from harness.metrics.base import values as values_of
 
 FloatArray = NDArray[np.float64]
@@ -104,7 +104,7 @@ def interval(values: FloatArray, level: float = 0.95) -> tuple[float, float]:
 
 def replicates(metric: Metric, rows: Rows, weights: FloatArray) -> dict[str, FloatArray]:
     """Every output of ``metric`` under every resample: rows (n, k) and weights (B, n) to (B,) per name."""
-    return values_of(metric, rows, weights)
+    return values_of(metric, rows, affordable(metric, weights))
 
 
 def estimate(metric: Metric, rows: Rows, weights: FloatArray, level: float = 0.95) -> dict[str, Estimate]:

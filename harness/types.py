@@ -17,6 +17,25 @@ CONTEXT = "context"
 """The modality name of clinical text (demographics and indication); every other modality is an image."""
 
 
+CHEXPERT_LABELS = (
+    "No Finding",
+    "Enlarged Cardiomediastinum",
+    "Cardiomegaly",
+    "Lung Opacity",
+    "Lung Lesion",
+    "Edema",
+    "Consolidation",
+    "Pneumonia",
+    "Atelectasis",
+    "Pneumothorax",
+    "Pleural Effusion",
+    "Pleural Other",
+    "Fracture",
+    "Support Devices",
+)
+"""The 14 observations of CheXpert, in the order of chest X-ray datasets' labels (Irvin et al. 2019)."""
+
+
 class Task(StrEnum):
     """What a method produces and a dataset can score."""
 

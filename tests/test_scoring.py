@@ -15,7 +15,7 @@ from harness import bench_text, scoring
 from harness.cli import app
 from harness.errors import HarnessError, UnknownNameError
 from harness.metrics.base import JointMetric, MetricOutput, NoSums, values
-from harness.statistics import holm, paired_randomisation
+from harness.statistics import bootstrap_weights, holm, paired_randomisation, replicates
 from harness.textfiles import joined_ids, read_texts
 from harness.types import Task
 from tests.metrics.reports import corpus
@@ -228,6 +228,7 @@ def test_holm_is_its_definition() -> None:
 class Spread(NoSums):
     """Weighted variance of the rows: no function of one sum."""
 
+    resamples: int | None = None
     name, task, kind, outputs = "spread", Task.REPORT, "label", (MetricOutput("spread", bounds=(0.0, 9.0)),)
     signature = "spread|v:1"
 
@@ -253,6 +254,9 @@ def test_joint_metric_is_tested_by_swapping_whole_studies() -> None:
     assert found.difference == pytest.approx(wide.var() - narrow.var())
     assert found.p_value == pytest.approx(1 / 501)
     assert found.ci95[0] > 0
+    metric.resamples = 50
+    weights = bootstrap_weights(patients, 1000)
+    assert replicates(metric, wide, weights)["spread"].shape == (50,)
     same = paired_randomisation(metric, narrow, narrow, patients, 500)["spread"]
     assert same.p_value == 1.0
     twice = values(metric, narrow, 2 * np.ones((1, 80)))["spread"]

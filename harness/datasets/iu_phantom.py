@@ -18,10 +18,10 @@ from harness import files
 from harness.datasets import iu_reports, phantom
 from harness.datasets.base import SPLITS
 from harness.datasets.iu_reports import IUReport
-from harness.datasets.mesh import CHEXPERT_LABELS, labels_of
+from harness.datasets.mesh import labels_of
 from harness.errors import CorruptFileError, HarnessError
 from harness.names import did_you_mean
-from harness.types import DatasetInfo, Study, Task
+from harness.types import CHEXPERT_LABELS, DatasetInfo, Study, Task
 
 VIEWS = ("frontal", "lateral")
 DEFAULT_IMAGE_SIZE = 128

@@ -11,23 +11,7 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-CHEXPERT_LABELS = (
-    "No Finding",
-    "Enlarged Cardiomediastinum",
-    "Cardiomegaly",
-    "Lung Opacity",
-    "Lung Lesion",
-    "Edema",
-    "Consolidation",
-    "Pneumonia",
-    "Atelectasis",
-    "Pneumothorax",
-    "Pleural Effusion",
-    "Pleural Other",
-    "Fracture",
-    "Support Devices",
-)
-"""The order of ``Study.labels`` (Irvin et al. 2019)."""
+from harness.types import CHEXPERT_LABELS
 
 SEVERITIES = {"borderline": 1, "mild": 2, "small": 2, "moderate": 3, "large": 4, "severe": 4}
 """Words of degree, weakest first; a code without one stands between mild and moderate."""

@@ -42,6 +42,9 @@ class Metric(Protocol):
         task: the task whose predictions it scores.
         outputs: the numbers that ``reduce`` returns, in order.
         kind: ``text`` metrics take a tokenisation profile, others ignore it.
+
+    Three more attributes may be there: ``default = False`` (runs only when asked for by name), ``group`` (the
+    table its numbers stand in) and ``resamples`` (its interval uses only so many bootstrap resamples).
     """
 
     name: ClassVar[str]
@@ -92,6 +95,11 @@ def values(metric: Metric, rows: Rows, weights: NDArray[np.float64]) -> dict[str
     if isinstance(metric, JointMetric):
         return metric.joint(rows, weights)
     return metric.reduce(weights @ rows)
+
+
+def affordable(metric: Metric, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The first lines of bootstrap ``weights`` (B, n): as many as the metric's interval uses."""
+    return weights[: getattr(metric, "resamples", None)]
 
 
 def by_default(metric: Metric) -> bool:

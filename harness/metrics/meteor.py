@@ -18,7 +18,7 @@ from typing import IO, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.errors import HarnessError, UnavailableError
+from harness.errors import HarnessError, UnavailableError, require
 from harness.metrics.base import MetricOutput, Rows, mean_of
 from harness.metrics.text import TextMetric
 from harness.metrics.tokenization import Tokens
@@ -74,9 +74,7 @@ class Meteor(TextMetric):
         said, true = self.tokens(predictions, references)
         if not said:
             return np.zeros((0, _STATISTICS))
-        reason = self.unavailable()
-        if reason is not None:
-            raise UnavailableError(*reason.split(": ", 1))
+        require(self.unavailable())
         rows = aligner().statistics([_line(h, r) for h, r in zip(said, true, strict=True)])
         lengths, matches = rows[:, :2], rows[:, _STAGES].reshape(-1, 8, 2).sum(axis=1)
         repeats = (lengths == matches).all(axis=1) & (rows[:, _CHUNKS] == 1)
@@ -137,9 +135,7 @@ class MeteorNltk(TextMetric):
         rows = np.ones((len(said), 2))
         if not said:
             return rows
-        reason = self.unavailable()
-        if reason is not None:
-            raise UnavailableError(*reason.split(": ", 1))
+        require(self.unavailable())
         from nltk.translate.meteor_score import single_meteor_score
 
         rows[:, 0] = list(map(single_meteor_score, true, said))

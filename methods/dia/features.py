@@ -10,7 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from methods.backbones import fold_norms, lite0_weights
+from harness.weights import lite0_weights
+from methods.backbones import fold_norms
 from methods.dia.config import Config
 from methods.layers import embedding, sinusoids
 from methods.text import PAD

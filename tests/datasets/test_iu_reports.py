@@ -11,6 +11,7 @@ import pytest
 from harness.datasets import iu_reports, mesh
 from harness.datasets.iu_reports import IUReport
 from harness.errors import CorruptFileError, HarnessError, UnavailableError
+from harness.types import CHEXPERT_LABELS
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +30,7 @@ def _report(indication: str | None, age: float | None = 54.0) -> IUReport:
 
 
 def _positive(*codes: str) -> set[str]:
-    return {name for name, on in zip(mesh.CHEXPERT_LABELS, mesh.labels_of(codes), strict=True) if on}
+    return {name for name, on in zip(CHEXPERT_LABELS, mesh.labels_of(codes), strict=True) if on}
 
 
 def test_all_reports_and_the_r2gen_split_are_there(reports: dict[str, IUReport]) -> None:
@@ -109,7 +110,7 @@ def test_label_table(codes: tuple[str, ...], labels: set[str]) -> None:
 
 def test_label_table_names_only_chexpert_labels_and_codes_that_occur(reports: dict[str, IUReport]) -> None:
     table = mesh.label_table()
-    assert set(table) == set(mesh.CHEXPERT_LABELS) - {"No Finding"}
+    assert set(table) == set(CHEXPERT_LABELS) - {"No Finding"}
     seen = {mesh.parse(code).heading for report in reports.values() for code in report.mesh}
     assert {pattern.heading for patterns in table.values() for pattern in patterns} <= seen
 

