@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
 import timm
 import torch
 from torch import Tensor, nn
@@ -58,3 +61,124 @@ class PooledLite0(nn.Module):
         colour = images.expand(-1, 3, -1, -1) if images.shape[1] == 1 else images
         features: Tensor = self.network((colour - self.mean) / self.std)
         return features
+
+
+class Lite0Stages(nn.Module):
+    """Frozen EfficientNet-Lite0 with ImageNet weights: images to the maps after chosen stages.
+
+    The stem and the stages up to the last chosen one are built; their convolutions are part of the state dict
+    (0.4 M values for five stages, 3.4 M for seven). Always in eval mode, never under gradients.
+
+    Attributes:
+        channels: of the maps, in the order of ``stages``.
+        strides: pixels per feature of the maps.
+    """
+
+    CHANNELS = (16, 24, 40, 80, 112, 192, 320)
+    STRIDES = (2, 4, 8, 16, 16, 32, 32)
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, stages: Sequence[int] = (2, 3, 5, 7)) -> None:
+        """``stages`` counts from 1 to 7, ascending.
+
+        Raises:
+            ValueError: a stage that the network lacks, or stages out of order.
+            UnavailableError: the package with the weights is absent.
+        """
+        super().__init__()
+        if list(stages) != sorted(set(stages)) or not set(stages) <= set(range(1, 8)):
+            raise ValueError(f"stages {tuple(stages)}: expected ascending numbers from 1 to 7")
+        network = timm.create_model("efficientnet_lite0", pretrained=False)
+        if not network.conv_stem.weight.is_meta:
+            network.load_state_dict(lite0_weights())
+        self.stages = tuple(stages)
+        self.channels = [self.CHANNELS[stage - 1] for stage in stages]
+        self.strides = [self.STRIDES[stage - 1] for stage in stages]
+        parts = [nn.Sequential(network.conv_stem, network.bn1), *network.blocks[: max(stages)]]
+        network.eval()
+        self.parts = fold_norms(nn.ModuleList(parts)).to(memory_format=torch.channels_last)
+        self.requires_grad_(False)
+        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1), persistent=False)
+        self.eval()
+
+    def train(self, mode: bool = True) -> Lite0Stages:
+        """Stays in eval mode."""
+        return super().train(False)
+
+    @torch.no_grad()
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Images (B, C, H, W) in [0, 1], grey or colour, to one map (B, c, h, w) per chosen stage."""
+        colour = images.expand(-1, 3, -1, -1) if images.shape[1] == 1 else images
+        x = ((colour - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
+        maps = []
+        for number, part in enumerate(self.parts):
+            x = part(x)
+            if number in self.stages:
+                maps.append(x)
+        return maps
+
+
+def of_present(module: Callable[[Tensor], Sequence[Tensor]], images: Tensor, present: Tensor) -> list[Tensor]:
+    """The maps of the views that are there; zeros for the others, which cost no time.
+
+    Args:
+        module: (M, C, H, W) to tensors (M, ...).
+        images: (B, N, C, H, W).
+        present: bool (B, N).
+
+    Returns:
+        Tensors (B, N, ...).
+    """
+    flat, keep = images.flatten(0, 1), present.flatten()
+    if flat.is_meta or bool(keep.all()):
+        return [output.unflatten(0, present.shape) for output in module(flat)]
+    some = bool(keep.any())
+    outputs = module(flat[keep] if some else torch.zeros_like(flat[:1]))
+    results = []
+    for output in outputs:
+        result = output.new_zeros(len(flat), *output.shape[1:])
+        if some:
+            result[keep] = output
+        results.append(result.unflatten(0, present.shape))
+    return results
+
+
+class KeptFeatures:
+    """What frozen layers make of each study, held in half precision on the CPU while a method is fitted.
+
+    Inside ``keeping()`` a study passes the frozen layers once; outside, every call computes. For inputs that
+    do not change between epochs only.
+    """
+
+    def __init__(self) -> None:
+        self._kept: dict[str, list[Tensor]] | None = None
+
+    @contextmanager
+    def keeping(self, active: bool = True) -> Iterator[None]:
+        """Keep features until the block ends; ``active=False`` keeps none."""
+        self._kept = {} if active else None
+        try:
+            yield
+        finally:
+            self._kept = None
+
+    def __call__(
+        self, ids: Sequence[str], compute: Callable[[list[int]], Sequence[Tensor]], like: Tensor
+    ) -> list[Tensor]:
+        """Features of the studies ``ids``, stacked: tensors (B, ...) of the device and type of ``like``.
+
+        Args:
+            compute: row numbers of this batch to tensors (len(rows), ...).
+        """
+        if self._kept is None:
+            return list(compute(list(range(len(ids)))))
+        new = [row for row, name in enumerate(ids) if name not in self._kept]
+        if new:
+            outputs = [output.detach().half().cpu() for output in compute(new)]
+            for position, row in enumerate(new):
+                self._kept[ids[row]] = [output[position].clone() for output in outputs]
+        columns = zip(*(self._kept[name] for name in ids), strict=True)
+        return [torch.stack(column).to(like.device, like.dtype) for column in columns]
