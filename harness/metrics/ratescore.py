@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 from harness.errors import UnavailableError, require
 from harness.metrics.annotations import annotated, pair
 from harness.metrics.base import MetricOutput, Rows, mean_of
-from harness.metrics.compat import ALLOW_DOWNLOADS, downloads_allowed, missing, weights_digest
+from harness.metrics.compat import ALLOW_DOWNLOADS, downloads_allowed, missing, quiet_loading, weights_digest
 from harness.metrics.text import report_texts
 from harness.types import Prediction, Reference, Task
 
 FOLDER = "HARNESS_RATESCORE"
+HOW_TO_INSTALL = 'uv pip install --override overrides.txt ".[ratescore]"'
 PARTS = ("ner", "eval")
 """Subfolders with the entity recogniser and the encoder, each in the Hugging Face layout."""
 
@@ -46,7 +47,7 @@ class RateScore:
         """One line if a package or the weights are absent."""
         absent = missing("RaTEScore", "medspacy")
         if absent:
-            return f"needs {' and '.join(absent)} (ratescore): pip install {' '.join(absent)}"
+            return f"needs {' and '.join(absent)} (ratescore): {HOW_TO_INSTALL}"
         if downloads_allowed() or _folder() is not None:
             return None
         return (
@@ -72,10 +73,19 @@ class RateScore:
         return {"ratescore": mean_of(totals)}
 
     def _score(self, said: str, true: str) -> float:
-        if not said.strip() or not true.strip():
+        package = self._package
+        if not (self._sentences(said) and self._sentences(true)):
             return 0.0
-        scores = self._package.compute_score([said], [true])
-        return float(scores[0]) if len(scores) == 1 else 0.0
+        (score,) = package.compute_score([said], [true])
+        return float(score)
+
+    @staticmethod
+    def _sentences(text: str) -> list[str]:
+        """What the package reads of a text: without any it fails, or shortens its list of scores."""
+        from RaTEScore.utils import sentence_split
+
+        sentences: list[str] = sentence_split([text])[0]
+        return sentences
 
     @cached_property
     def _package(self) -> Any:
@@ -83,14 +93,16 @@ class RateScore:
         import torch
 
         try:
+            from loguru import logger
+
+            logger.disable("PyRuSH")  # else it prints every report, word by word
             from RaTEScore import RaTEScore
         except ImportError as error:
-            raise UnavailableError(
-                f"ratescore cannot be imported: {error}", "pip install medspacy"
-            ) from error
+            raise UnavailableError(f"ratescore cannot be imported: {error}", HOW_TO_INSTALL) from error
         folder = _folder()
         models = {"bert_model": str(folder / "ner"), "eval_model": str(folder / "eval")} if folder else {}
-        return RaTEScore(use_gpu=torch.cuda.is_available(), **models)
+        with quiet_loading():
+            return RaTEScore(use_gpu=torch.cuda.is_available(), **models)
 
     @property
     def _digest(self) -> str:

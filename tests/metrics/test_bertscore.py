@@ -14,6 +14,7 @@ from harness.metrics import bertscore
 from harness.metrics.base import Metric
 from harness.metrics.bertscore import BertScore, BertScoreMiniLM, Encoder
 from harness.types import Prediction
+from tests.metrics.checkpoints import PIECES, write_bert
 from tests.metrics.reports import corpus, findings, pairs
 
 LAYER = 2
@@ -23,33 +24,12 @@ LAYER = 2
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three random layers and a vocabulary of the reports' first words; no stated length limit."""
     import torch
-    from transformers import BertConfig, BertModel, BertTokenizer
+    from transformers import BertModel
 
     folder = tmp_path_factory.mktemp("weights") / "tiny-bert"
-    folder.mkdir()
-    letters = "abcdefghijklmnopqrstuvwxyz0123456789.,-:;()'/"
-    pieces = [*letters, *(f"##{letter}" for letter in letters)]
-    frequent = sorted({word.strip(".,:;()").lower() for text in findings(20) for word in text.split()})
-    vocabulary = [
-        "[PAD]",
-        "[UNK]",
-        "[CLS]",
-        "[SEP]",
-        "[MASK]",
-        *dict.fromkeys([*pieces, *filter(None, frequent)]),
-    ]
-    (folder / "vocab.txt").write_text("\n".join(vocabulary))
+    config = write_bert(folder, reports=20, pieces=PIECES, num_hidden_layers=3, num_attention_heads=4)
     torch.manual_seed(0)
-    config = BertConfig(
-        vocab_size=len(vocabulary),
-        hidden_size=32,
-        num_hidden_layers=3,
-        num_attention_heads=4,
-        intermediate_size=64,
-        initializer_range=0.5,
-    )
     BertModel(config).save_pretrained(folder)
-    BertTokenizer(str(folder / "vocab.txt")).save_pretrained(folder)
     return folder
 
 

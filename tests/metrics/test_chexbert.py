@@ -15,9 +15,8 @@ from harness.metrics import chexbert
 from harness.metrics.chexbert import ChexbertF1, find_files
 from harness.metrics.compat import old_tokenizer_methods
 from harness.metrics.labels import LABELS, SUBSETS
+from tests.metrics.checkpoints import write_bert
 from tests.metrics.reports import findings, pairs
-
-SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 
 
 @pytest.fixture(scope="module")
@@ -25,21 +24,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a random two-layer CheXbert, trained by nobody, and a vocabulary of report words."""
     import torch
     from f1chexbert.f1chexbert import bert_labeler
-    from transformers import BertConfig
 
     root = tmp_path_factory.mktemp("chexbert")
-    bert = root / "bert-base-uncased"
-    bert.mkdir()
-    words = sorted({word for text in findings(150) for word in re.findall(r"[a-z]+|\S", text.lower())})
-    (bert / "vocab.txt").write_text("\n".join([*SPECIAL, *words]))
-    BertConfig(
-        vocab_size=len(SPECIAL) + len(words),
-        hidden_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=64,
-        initializer_range=0.4,
-    ).save_pretrained(bert)
+    write_bert(root / "bert-base-uncased", reports=150, initializer_range=0.4)
     torch.manual_seed(0)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)  # where the package's name of the backbone is our folder

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,9 +13,9 @@ import pytest
 from harness.errors import HarnessError, UnavailableError
 from harness.metrics.compat import old_tokenizer_methods
 from harness.metrics.radgraph import LEVELS, RadGraphF1, facts_of, rewards
+from tests.metrics.checkpoints import write_bert
 from tests.metrics.reports import findings, pairs
 
-SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 MODEL = "radgraph-xl"
 RELATIONS = ["modify", "located_at", "suggestive_of"]
 ENTITIES = ["Anatomy::definitely present", "Observation::definitely present", "Observation::uncertain"]
@@ -53,23 +52,10 @@ def config(bert: Path) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in the package's layout with a random model over a one-layer BERT."""
-    from transformers import BertConfig, BertTokenizer
-
     root = tmp_path_factory.mktemp("radgraph")
     bert, model = root / "bert", root / MODEL
     (model / "vocabulary").mkdir(parents=True)
-    words = sorted({word for text in findings(100) for word in re.findall(r"[a-z]+|\S", text.lower())})
-    bert.mkdir()
-    (bert / "vocab.txt").write_text("\n".join([*SPECIAL, *words]))
-    BertTokenizer(str(bert / "vocab.txt")).save_pretrained(bert)
-    BertConfig(
-        vocab_size=len(SPECIAL) + len(words),
-        hidden_size=16,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        intermediate_size=16,
-        initializer_range=0.5,
-    ).save_pretrained(bert)
+    write_bert(bert, hidden_size=16, num_hidden_layers=1, intermediate_size=16)
     (model / "config.json").write_text(json.dumps(config(bert)))
     (model / "vocabulary" / "non_padded_namespaces.txt").write_text("*labels\n*tags\n")
     for kind, labels in (("ner", ENTITIES), ("relation", RELATIONS)):
@@ -106,9 +92,17 @@ def package(folder: Path) -> Iterator[Any]:
         yield F1RadGraph(reward_level="all", model_type=MODEL, model_cache_dir=str(folder), cuda=-1)
 
 
-def test_rewards_equal_the_package_s(metric: RadGraphF1, package: Any) -> None:
-    texts = list(findings(40))
-    said, true = [*texts[:20], "", "Normal.", "Same text."], [*texts[20:], "Clear.", "", "Same text."]
+LONG = " ".join(["Mild cardiomegaly without effusion."] * 150)
+
+
+@pytest.mark.parametrize(
+    ("reports", "long"),
+    [(40, "Mild edema."), pytest.param(200, LONG, marks=pytest.mark.slow)],  # the package takes two minutes
+)
+def test_rewards_equal_the_package_s(metric: RadGraphF1, package: Any, reports: int, long: str) -> None:
+    texts = list(findings(reports))
+    said = [*texts[: reports // 2], "", "Normal.", "Same text.", long]
+    true = [*texts[reports // 2 :], "Clear.", "", "Same text.", texts[0]]
     rows = metric.statistics(*pairs(said, true))
     mean, each, _, _ = package(hyps=said, refs=true)
     assert rows[:, :3] == pytest.approx(np.array(each).T, abs=1e-12)

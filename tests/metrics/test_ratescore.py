@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from harness.errors import UnavailableError
 from harness.metrics import ratescore_lite
 from harness.metrics.ratescore import RateScore
 from harness.metrics.ratescore_lite import OPPOSITE, RateScoreLite, entities, similarity
+from tests.metrics.checkpoints import PIECES, write_bert
 from tests.metrics.reports import findings, pairs
 
 
@@ -68,24 +70,60 @@ def test_lite_does_no_model_work_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     assert np.array_equal(RateScoreLite().statistics(*pairs(texts, texts[::-1])), first)
 
 
-class Shifting:
-    """Like the package: a report without a sentence of three letters is left out, and the list is shorter."""
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random recogniser with the published one's tags, and a random encoder."""
+    import torch
+    from transformers import BertForTokenClassification, BertModel
 
-    def compute_score(self, said: list[str], true: list[str]) -> list[float]:
-        kept = zip(
-            [text for text in said if len(text.strip()) >= 3],
-            [text for text in true if len(text.strip()) >= 3],
-            strict=False,
-        )
-        return [len(a) / (len(a) + len(b)) for a, b in kept]
+    root = tmp_path_factory.mktemp("ratescore")
+    names = ["Abnormality", "Non-Abnormality", "Disease", "Non-Disease", "Anatomy"]
+    tags = ["O", *(f"{place}-{name.upper()}" for name in names for place in "BI")]
+    torch.manual_seed(0)
+    config = write_bert(root / "ner", pieces=PIECES)
+    config.id2label, config.label2id = dict(enumerate(tags)), {tag: n for n, tag in enumerate(tags)}
+    BertForTokenClassification(config).save_pretrained(root / "ner")
+    BertModel(write_bert(root / "eval", pieces=PIECES)).save_pretrained(root / "eval")
+    return root
 
 
-def test_every_pair_keeps_its_own_score(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def package(weights: Path) -> Any:
+    module = pytest.importorskip("RaTEScore", reason="ratescore and medspacy are not installed")
+    return module.RaTEScore(bert_model=str(weights / "ner"), eval_model=str(weights / "eval"), use_gpu=False)
+
+
+def test_scores_equal_the_package_s_on_200_reports(
+    weights: Path, package: Any, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HARNESS_RATESCORE", str(weights))
+    texts = list(findings(200))
+    said, true = texts[:100], texts[100:]
+    said[3], true[4] = "Normal.", " ".join(["Mild cardiomegaly without effusion."] * 150)
+    expected = package.compute_score(said, true)
+    capfd.readouterr()
+    assert len(expected) == 100
+    assert len({round(value, 6) for value in expected}) > 50
     metric = RateScore()
-    monkeypatch.setitem(metric.__dict__, "_package", Shifting())
-    rows = metric.statistics(*pairs(["abc", "", "no", "abcdef"], ["abc", "abc", "abc", "abc"]))
-    assert rows[:, 0].tolist() == pytest.approx([0.5, 0.0, 0.0, 2 / 3])
-    assert float(metric.reduce(rows.sum(axis=0))["ratescore"]) == pytest.approx(7 / 24)
+    rows = metric.statistics(*pairs(said, true))
+    assert np.allclose(rows[:, 0], expected, rtol=0, atol=1e-6)
+    assert float(metric.reduce(rows.sum(axis=0))["ratescore"]) == pytest.approx(np.mean(expected))
+    captured = capfd.readouterr()
+    assert not captured.out + captured.err  # the sentence splitter would print every report
+
+
+def test_a_report_that_the_package_leaves_out_moves_no_other_score(
+    weights: Path, package: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HARNESS_RATESCORE", str(weights))
+    texts = list(findings(12))
+    said, true = texts[:6], texts[6:]
+    whole = package.compute_score(said, true)
+    said[1], said[2], true[3] = "", "X", " \n"
+    assert len(package.compute_score(said, true)) < 6
+    found = RateScore().statistics(*pairs(said, true))[:, 0]
+    assert found[[1, 2, 3]].tolist() == [0.0, 0.0, 0.0]
+    assert np.allclose(found[[0, 4, 5]], np.array(whole)[[0, 4, 5]], rtol=0, atol=1e-6)
 
 
 def test_absent_package_or_weights_are_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
