@@ -1,0 +1,289 @@
+"""VDGen: visual and diagnostic representations calibrated for radiology report generation (anonymous ACL
+submission).
+
+The paper links no code. Its recipe (Swin-B, Llama-2-7B-chat, image vectors inside a prompt) is R2GenGPT's
+(Wang et al. 2023, https://github.com/wang-zhanyu/R2GenGPT); new are VSE and DID.
+Symbols: I^e encoded image, h its mean, z^v, z^img, z^text what VSE and DID compare, T report tokens.
+Shapes: batch B, views N, vectors a view S, their width D, report tokens T, language model's width D_t.
+
+Deviations from the paper, or choices where it is silent, are ``VDGen.card.deviations``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from contextlib import nullcontext
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from harness.errors import HarnessError
+from harness.method import Deviation, FitRun, MethodCard, TorchMethod
+from harness.types import DatasetInfo, Inputs, Prediction, Study, Targets, Task
+from methods.backbones import KeptFeatures
+from methods.vdgen.config import BASE, DEVIATIONS, TINY, VARIANTS, Config
+from methods.vdgen.language import ReportTokenizer, adapted, random_llama, train_tokenizer
+from methods.vdgen.pretrained import fingerprint, load_llm, load_tokenizer, model_folder
+from methods.vdgen.vision import (
+    ENCODERS,
+    DiseaseInformationDistillation,
+    VisionSelfEquilibration,
+    resized,
+)
+
+CARD = MethodCard(
+    name="vdgen",
+    title="VDGen",
+    paper="VDGen, anonymous ACL submission",
+    licence="Apache-2.0",
+    tasks=frozenset({Task.REPORT}),
+    reads=frozenset({"frontal", "lateral"}),
+    presets={"tiny": TINY, "base": BASE, "paper": {}},
+    variants=VARIANTS,
+    deviations=tuple(Deviation(where, chosen) for where, chosen in DEVIATIONS),
+)
+
+
+class VDGenNetwork(nn.Module):
+    """Visual encoder, VSE, DID, and the language model that reads the prompt (Fig. 2).
+
+    Its state dict leaves out the weights of a pretrained language model that do not train.
+    """
+
+    before: Tensor
+    after: Tensor
+
+    def __init__(
+        self, config: Config, views: int, llm: nn.Module, prompt: tuple[list[int], list[int]], borrowed: bool
+    ) -> None:
+        super().__init__()
+        self.config = config
+        self.vision = ENCODERS[config.vision](config, views)
+        width = self.vision.width
+        self.norm = nn.LayerNorm(width)
+        self.llm = llm
+        self.text_width: int = llm.config.hidden_size
+        if config.vse:
+            self.vse = VisionSelfEquilibration(width, config.vse_width, config.temperature)
+        if config.did:
+            self.did = DiseaseInformationDistillation(self.text_width, width, config.temperature)
+        self.project = nn.Linear(width, self.text_width)
+        self.views = nn.Parameter(torch.zeros(views, width), requires_grad=views > 1)
+        self.null = nn.Parameter(0.02 * torch.randn(width))
+        self.register_buffer("before", torch.tensor(prompt[0]), persistent=False)
+        self.register_buffer("after", torch.tensor(prompt[1]), persistent=False)
+        frozen = {f"llm.{name}" for name, p in llm.named_parameters() if not p.requires_grad}
+        self.borrowed = frozen if borrowed else set()
+        self.register_state_dict_post_hook(_leave_out)
+        self.register_load_state_dict_post_hook(_do_not_miss)
+
+    def encode(self, features: Tensor, present: Tensor) -> Tensor:
+        """What ``vision.frozen`` gives, and bool (B, N), to I^e (B, N, S, D)."""
+        return self.norm(self.vision(features, present))
+
+    def prompt(self, encoded: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
+        """The prompt with image vectors: (B, P, D_t), and bool (B, P), False on the padding at its left."""
+        size, tokens = len(encoded), encoded.shape[2]
+        seen = torch.cat(
+            [self.null.expand(size, 1, -1), (encoded + self.views[:, None]).flatten(1, 2)], dim=1
+        )
+        embed, image = self.llm.get_input_embeddings(), self.project(seen)
+        parts = [embed(ids).expand(size, -1, -1).to(image.dtype) for ids in (self.before, self.after)]
+        whole = torch.cat([parts[0], image, parts[1]], dim=1)
+        fixed = torch.ones(size, 1, dtype=torch.bool, device=whole.device)
+        mask = torch.cat(
+            [
+                fixed.expand(-1, len(self.before)),
+                ~present.any(1, keepdim=True),
+                present.repeat_interleave(tokens, dim=1),
+                fixed.expand(-1, len(self.after)),
+            ],
+            dim=1,
+        )
+        order = mask.to(torch.uint8).argsort(dim=1, stable=True)
+        if not mask.is_meta:
+            order = order[:, -int(mask.sum(1).max()) :]
+        return whole.gather(1, order[..., None].expand(-1, -1, whole.shape[-1])), mask.gather(1, order)
+
+    def logits(self, encoded: Tensor, present: Tensor, report: Tensor) -> Tensor:
+        """I^e (B, N, S, D), bool (B, N), tokens (B, T) to logits (B, T, V), each given the tokens before."""
+        start, mask = self.prompt(encoded, present)
+        said = self.llm.get_input_embeddings()(report[:, :-1]).to(start.dtype)
+        mask = torch.cat([mask, torch.ones_like(report[:, :-1], dtype=torch.bool)], dim=1)
+        length = mask.shape[1]
+        causal = torch.ones(length, length, dtype=torch.bool, device=mask.device).tril()
+        alone = torch.eye(length, dtype=torch.bool, device=mask.device)  # padding attends to itself: no NaN
+        return self.llm(
+            inputs_embeds=torch.cat([start, said], dim=1).to(self.llm.dtype),
+            attention_mask=((causal & mask[:, None]) | alone)[:, None],
+            position_ids=(mask.cumsum(1) - 1).clamp(min=0),
+            use_cache=False,
+            logits_to_keep=report.shape[1],
+        ).logits
+
+    @torch.no_grad()
+    def teacher(self, report: Tensor, mask: Tensor) -> Tensor:
+        """Tokens (B, T) and bool (B, T) to report vectors (B, D_t) that no gradient leaves."""
+        if self.config.teacher == "embeddings":
+            vectors = self.llm.get_input_embeddings()(report)
+        else:
+            adapters_off = getattr(self.llm, "disable_adapter", nullcontext)
+            with adapters_off():
+                attend = torch.ones(*report.shape, report.shape[1], dtype=torch.bool, device=report.device)
+                vectors = self.llm.get_decoder()(
+                    input_ids=report, attention_mask=attend.tril()[:, None], use_cache=False
+                ).last_hidden_state
+        return mean_of(vectors.float(), mask)
+
+
+def mean_of(vectors: Tensor, mask: Tensor) -> Tensor:
+    """Mean of (B, S, D) over the positions where bool (B, S) holds; zeros where it never does."""
+    weights = mask[..., None].to(vectors.dtype)
+    return (vectors * weights).sum(1) / weights.sum(1).clamp(min=1)
+
+
+def _leave_out(network: VDGenNetwork, state: dict[str, Any], prefix: str, metadata: Any) -> None:
+    for name in network.borrowed:
+        state.pop(prefix + name, None)
+
+
+def _do_not_miss(network: VDGenNetwork, keys: Any) -> None:
+    keys.missing_keys[:] = [
+        key for key in keys.missing_keys if "llm." + key.partition("llm.")[2] not in network.borrowed
+    ]
+
+
+class VDGen(TorchMethod[Config]):
+    """VDGen behind the harness' interface."""
+
+    card: ClassVar[MethodCard] = CARD
+    Config = Config
+    network: VDGenNetwork
+
+    def __init__(self, config: Config, info: DatasetInfo) -> None:
+        super().__init__(config, info)
+        self._kept = KeptFeatures()
+
+    def artifacts(self, train: Sequence[Study]) -> dict[str, Any]:
+        """The pretrained language model's name and fingerprint, or a tokenizer of the training reports."""
+        if self.config.llm:
+            return {
+                "llm": self.config.llm,
+                "fingerprint": fingerprint(model_folder(self.config.llm, "llm")),
+            }
+        reports = [study.report for study in train if study.report]
+        serialised = train_tokenizer(reports, self.config.llm_vocabulary)
+        return {"tokenizer": serialised, "vocabulary": len(ReportTokenizer.of(serialised))}
+
+    def reference_artifacts(self) -> dict[str, Any]:
+        """Sizes without weights: the configured vocabulary; the prompt's words are one token each."""
+        return {"tokenizer": train_tokenizer([], 1000), "vocabulary": self.config.llm_vocabulary}
+
+    def example_batch(self, batch_size: int = 1) -> tuple[Inputs, Targets]:
+        """All views and a report of the longest length: what FLOPs are counted on."""
+        info, size = self.info, self.config.image_size
+        views = info.image_modalities
+        images = {view: torch.zeros(batch_size, info.channels, size, size) for view in views}
+        present = {name: torch.ones(batch_size, dtype=torch.bool) for name in info.modalities}
+        inputs = Inputs(["example"] * batch_size, images, [None] * batch_size, present, [0] * batch_size)
+        return inputs, Targets([" ".join(["report"] * self.config.report_tokens)] * batch_size)
+
+    def build(self, artifacts: dict[str, Any]) -> VDGenNetwork:
+        """The network around the pretrained language model, or around a small one from scratch.
+
+        Raises:
+            UnavailableError: a pretrained model is absent.
+            HarnessError: it is broken, or not the one that the artifacts name.
+        """
+        config = self.config
+        if "llm" in artifacts:
+            folder = model_folder(config.llm or artifacts["llm"], "llm")
+            if fingerprint(folder) != artifacts["fingerprint"]:
+                raise HarnessError(
+                    f"{folder}: not the language model of this checkpoint", f"it was {artifacts['llm']}"
+                )
+            self.tokenizer = ReportTokenizer(load_tokenizer(folder))
+            llm = load_llm(folder, config.llm_dtype)
+        else:
+            self.tokenizer = ReportTokenizer.of(artifacts["tokenizer"])
+            llm = random_llama(config, artifacts["vocabulary"], self.tokenizer)
+        llm.generation_config = self.tokenizer.search(config)
+        views = len(self.info.image_modalities)
+        return VDGenNetwork(config, views, adapted(llm, config), self.tokenizer.prompt(), "llm" in artifacts)
+
+    def fit(self, train: Sequence[Study], val: Sequence[Study], run: FitRun) -> None:
+        """``TorchMethod.fit``; with ``keep_features`` each study passes the frozen layers only once."""
+        with self._kept.keeping(self.config.keep_features):
+            super().fit(train, val, run)
+
+    def losses(self, inputs: Inputs, targets: Targets) -> dict[str, Tensor]:
+        """Total loss and its parts; ``select`` is the report's cross-entropy."""
+        network, config = self.network, self.config
+        features, present = self._read(inputs)
+        if network.training:
+            present = present & (torch.rand(present.shape, device=present.device) >= config.view_dropout)
+        report, said = (
+            x.to(features.device) for x in self.tokenizer.batch(targets.reports, config.report_tokens)
+        )
+        encoded = network.encode(features, present)
+        logits = network.logits(encoded, present, report).float()
+        each = F.cross_entropy(logits.transpose(1, 2), report, reduction="none")
+        parts = {"report": (each * said).sum() / said.sum()}  # Eq. (2)
+        rows, tokens = present.any(1), present.repeat_interleave(encoded.shape[2], dim=1)
+        h = mean_of(encoded.flatten(1, 2), tokens)
+        if config.vse:
+            other = (
+                network.norm(network.vision.second_view(features, present)) if network.training else encoded
+            )
+            parts["vse"] = network.vse(h, mean_of(other.flatten(1, 2), tokens), rows)
+        if config.did:
+            told = said.sum(1) > 1
+            parts["did"] = network.did(h, network.teacher(report, said), rows & told)
+        return {"loss": sum(parts.values()), **parts, "select": parts["report"]}  # Eq. (8)
+
+    def optimizer(self, steps: int) -> tuple[torch.optim.Optimizer, Any]:
+        """AdamW without decay of vectors; linear warm-up, then cosine or linear to 0."""
+        config = self.config
+        trained = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
+        groups = [
+            {"params": [p for p in trained if p.dim() > 1], "weight_decay": config.weight_decay},
+            {"params": [p for p in trained if p.dim() <= 1], "weight_decay": 0.0},
+        ]
+        optimizer = torch.optim.AdamW(groups, lr=config.learning_rate, fused=True)
+        warm = round(config.warmup * steps)
+
+        def factor(step: int) -> float:
+            if step < warm:
+                return (step + 1) / warm
+            left = max(0.0, (steps - step) / max(1, steps - warm))
+            return left if config.schedule == "linear" else 0.5 * (1 - math.cos(math.pi * left))
+
+        return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+
+    def generate(self, inputs: Inputs) -> list[Prediction]:
+        """Greedy or beam search from the prompt, with a key-value cache."""
+        network = self.network
+        features, present = self._read(inputs)
+        start, mask = network.prompt(network.encode(features, present), present)
+        found = network.llm.generate(
+            inputs_embeds=start.to(network.llm.dtype),
+            attention_mask=mask.long(),
+            generation_config=self.tokenizer.search(self.config),
+        )
+        return [Prediction(report=self.tokenizer.decode(row)) for row in found.tolist()]
+
+    def _read(self, inputs: Inputs) -> tuple[Tensor, Tensor]:
+        """Batch to (what ``vision.frozen`` gives, bool (B, N) views present)."""
+        names = self.info.image_modalities
+        images = torch.stack([inputs.images[name] for name in names], dim=1)
+        present = torch.stack([inputs.present[name] for name in names], dim=1)
+
+        def compute(rows: list[int]) -> list[Tensor]:
+            chosen = images if len(rows) == len(images) else images[rows]
+            views = present if len(rows) == len(images) else present[rows]
+            return [self.network.vision.frozen(resized(chosen, self.config.image_size), views)]
+
+        return self._kept(inputs.ids, compute, images)[0], present

@@ -1,0 +1,168 @@
+"""The image's side: visual encoders, Vision Self-Equilibration, Disease Information Distillation."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import SwinConfig, SwinModel
+
+from methods.backbones import IMAGENET_MEAN, IMAGENET_STD, Lite0Stages, of_present
+from methods.layers import info_nce
+from methods.vdgen.config import Config
+from methods.vdgen.pretrained import load_swin, model_folder
+
+
+def resized(images: Tensor, size: int) -> Tensor:
+    """(B, N, C, H, W) to (B, N, C, size, size)."""
+    if images.shape[-1] == size:
+        return images
+    flat = F.interpolate(images.flatten(0, 1), (size, size), mode="bilinear", antialias=not images.is_meta)
+    return flat.unflatten(0, images.shape[:2])
+
+
+def augmented(images: Tensor) -> Tensor:
+    """Another picture of the same chests: (M, C, H, W) in [0, 1] to the same.
+
+    Turned by up to 10 degrees, scaled by up to 10 %, shifted by up to 5 %, contrast and brightness changed by
+    up to 20 % and 10 %; never mirrored.
+    """
+
+    def uniform(reach: float) -> Tensor:
+        return reach * (2 * torch.rand(len(images), device=images.device) - 1)
+
+    angle, scale = uniform(math.pi / 18), 1 + uniform(0.1)
+    cos, sin = scale * angle.cos(), scale * angle.sin()
+    rows = torch.stack([cos, -sin, uniform(0.1), sin, cos, uniform(0.1)], dim=1)  # the image's side is 2
+    grid = F.affine_grid(rows.view(-1, 2, 3), list(images.shape), align_corners=False)
+    moved = F.grid_sample(images, grid, padding_mode="border", align_corners=False)
+    gain, lift = 1 + uniform(0.2), uniform(0.1)
+    return (moved * gain[:, None, None, None] + lift[:, None, None, None]).clamp(0, 1)
+
+
+class SwinEncoder(nn.Module):
+    """Swin Transformer (Liu et al. 2021c), trained; S is 49 at 224 pixels."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, config: Config, views: int) -> None:
+        super().__init__()
+        if config.swin and torch.get_default_device().type != "meta":
+            self.model = load_swin(model_folder(config.swin, "swin"))
+        else:
+            sizes = SwinConfig(
+                image_size=config.image_size,
+                embed_dim=config.swin_width,
+                depths=list(config.swin_depths),
+                num_heads=list(config.swin_heads),
+            )
+            self.model = SwinModel(sizes, add_pooling_layer=False)
+        self.width: int = self.model.num_features
+        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1), persistent=False)
+
+    def frozen(self, images: Tensor, present: Tensor) -> Tensor:
+        """Nothing is frozen: the images themselves."""
+        return images
+
+    def forward(self, images: Tensor, present: Tensor) -> Tensor:
+        """Images (B, N, C, H, W) in [0, 1] and bool (B, N) to features (B, N, S, D)."""
+        return of_present(lambda flat: [self._features(flat)], images, present)[0]
+
+    def second_view(self, images: Tensor, present: Tensor) -> Tensor:
+        """Features of augmented images, drawn anew at each call."""
+        return of_present(lambda flat: [self._features(augmented(flat))], images, present)[0]
+
+    def _features(self, flat: Tensor) -> Tensor:
+        colour = flat.expand(-1, 3, -1, -1)
+        return self.model((colour - self.mean) / self.std).last_hidden_state
+
+
+class Lite0Encoder(nn.Module):
+    """Frozen EfficientNet-Lite0 features, standardised, then a trained linear map."""
+
+    def __init__(self, config: Config, views: int) -> None:
+        super().__init__()
+        self.stages = Lite0Stages((config.lite0_stage,))
+        side = math.ceil(math.ceil(config.image_size / self.stages.strides[0]) / config.token_pool)
+        self.pool = nn.AvgPool2d(config.token_pool, ceil_mode=True)
+        self.norms = nn.ModuleList(
+            nn.BatchNorm1d(side**2 * self.stages.channels[0], affine=False) for _ in range(views)
+        )
+        self.project = nn.Linear(self.stages.channels[0], config.visual_width)
+        self.dropout = config.vse_dropout
+        self.width = config.visual_width
+
+    def frozen(self, images: Tensor, present: Tensor) -> Tensor:
+        """Images (B, N, C, H, W) in [0, 1] and bool (B, N) to pooled features (B, N, S, c)."""
+        return of_present(
+            lambda flat: [self.pool(self.stages(flat)[0]).flatten(2).transpose(1, 2)], images, present
+        )[0]
+
+    def forward(self, features: Tensor, present: Tensor) -> Tensor:
+        """What ``frozen`` gives, and bool (B, N), to features (B, N, S, D)."""
+        return self.project(self._standardised(features, present))
+
+    def second_view(self, features: Tensor, present: Tensor) -> Tensor:
+        """As ``forward``, with a random part of the standardised features set to zero."""
+        return self.project(F.dropout(self._standardised(features, present), self.dropout, self.training))
+
+    def _standardised(self, features: Tensor, present: Tensor) -> Tensor:
+        """Zero mean and unit variance per view, token and channel.
+
+        Frozen features of one kind of picture are nearly constant: what differs between studies is a small
+        part of them. In evaluation the running statistics of the training studies are used.
+        """
+        result = torch.zeros_like(features, dtype=torch.float32)
+        for number, norm in enumerate(self.norms):
+            view = features[:, number].flatten(1).float()
+            rows = present[:, number]
+            if not norm.training:
+                result[:, number] = norm(view).view_as(result[:, number])
+            elif int(rows.sum()) > 1:
+                result[rows, number] = norm(view[rows]).view_as(result[rows, number])
+            else:
+                still = F.batch_norm(view, norm.running_mean, norm.running_var, eps=norm.eps)
+                result[:, number] = still.view_as(result[:, number])
+        return result
+
+
+ENCODERS: dict[str, type[SwinEncoder | Lite0Encoder]] = {"swin": SwinEncoder, "lite0": Lite0Encoder}
+
+
+class VisionSelfEquilibration(nn.Module):
+    """VSE: pulls the views of one image together and pushes the images of a batch apart (Sec. 3.2)."""
+
+    def __init__(self, width: int, mapped: int, temperature: float) -> None:
+        super().__init__()
+        self.map = nn.Linear(width, mapped)  # W_1^v, B
+        self.temperature = temperature
+
+    def forward(self, first: Tensor, second: Tensor, rows: Tensor) -> Tensor:
+        """L_VSE of h (B, D) and of the second views' h (B, D) over the studies bool (B,): a scalar."""
+        return info_nce(self.map(first), self.map(second), self.temperature, rows)  # Eq. (3)
+
+
+class DiseaseInformationDistillation(nn.Module):
+    """DID: image and report of a study find each other in the batch (Sec. 3.3)."""
+
+    def __init__(self, text_width: int, width: int, temperature: float) -> None:
+        super().__init__()
+        self.map = nn.Linear(text_width, width)  # W_2, B_2
+        self.temperature = temperature
+
+    def aligned(self, image: Tensor, text: Tensor) -> tuple[Tensor, Tensor]:
+        """h (B, D) and report vectors (B, D_t) to z^img and z^text (B, D) of unit length."""
+        z_image = F.normalize(image.float(), dim=-1)  # Eq. (4)
+        z_text = F.normalize(self.map(text).float(), dim=-1)  # Eq. (5)
+        return z_image, z_text
+
+    def forward(self, image: Tensor, text: Tensor, rows: Tensor) -> Tensor:
+        """L_DID of h (B, D) and report vectors (B, D_t) over the studies bool (B,): a scalar."""
+        z_image, z_text = self.aligned(image, text)
+        v2t = info_nce(z_image, z_text, self.temperature, rows)  # Eq. (6)
+        t2v = info_nce(z_text, z_image, self.temperature, rows)  # Eq. (6)
+        return 0.5 * (v2t + t2v)
