@@ -1,11 +1,11 @@
-"""Words in, words out: vocabulary, plain decoders and search, shared by the report generators."""
+"""Words in, words out: the vocabulary and plain decoders that report generators share."""
 
 from __future__ import annotations
 
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -88,72 +88,6 @@ class DecodingState(Protocol):
 
     def select(self, rows: Tensor) -> None:
         """Keep (or repeat, or reorder) sequences."""
-
-
-Step = Callable[[Tensor], Tensor]
-"""Prefixes (N, t) to log-probabilities of the next word (N, V)."""
-
-
-def greedy_search(step: Step, state: DecodingState, batch: int, limit: int, device: torch.device) -> Tensor:
-    """The most probable word at each step.
-
-    A finished sequence leaves the batch: ``state.select`` then drops its row.
-
-    Returns:
-        Indices (batch, <= limit) padded with PAD after the end mark.
-    """
-    result = torch.full((batch, limit), PAD, device=device)
-    running = torch.arange(batch, device=device)
-    prefix = torch.full((batch, 1), BOS, device=device)
-    for position in range(limit):
-        chosen = step(prefix).argmax(-1)
-        result[running, position] = chosen
-        alive = (chosen != EOS).nonzero().flatten()
-        prefix = torch.cat([prefix, chosen[:, None]], dim=1)
-        if len(alive) < len(running):
-            running, prefix = running[alive], prefix[alive]
-            if not len(running):
-                return result[:, : position + 1]
-            state.select(alive)
-    return result
-
-
-def beam_search(
-    step: Step, state: DecodingState, batch: int, limit: int, device: torch.device, beams: int
-) -> Tensor:
-    """The hypothesis of the highest mean log-probability among ``beams`` per sequence.
-
-    A finished hypothesis is frozen: it competes with an unchanged score and is never extended.
-
-    Returns:
-        Indices (batch, limit) padded with PAD after the end mark.
-    """
-    state.select(torch.arange(batch, device=device).repeat_interleave(beams))
-    prefix = torch.full((batch * beams, 1), BOS, device=device)
-    scores = torch.full((batch, beams), float("-inf"), device=device)
-    scores[:, 0] = 0.0  # all beams start equal: let one of them branch
-    lengths = torch.zeros(batch, beams, device=device)
-    done = torch.zeros(batch, beams, dtype=torch.bool, device=device)
-    first = torch.arange(batch, device=device)[:, None] * beams
-    for _ in range(limit):
-        following = step(prefix).unflatten(0, (batch, beams))
-        frozen = torch.full_like(following, float("-inf"))
-        frozen[..., PAD] = 0.0
-        following = torch.where(done[..., None], frozen, following)
-        totals = scores[..., None] + following
-        grown = (lengths + (~done)).clamp(min=1)[..., None]
-        _, best = (totals / grown).flatten(1).topk(beams, dim=1)
-        parent, word = best // following.shape[-1], best % following.shape[-1]
-        scores = totals.flatten(1).gather(1, best)
-        lengths = grown.squeeze(-1).gather(1, parent)
-        rows = (first + parent).flatten()
-        done = done.gather(1, parent) | (word == EOS)
-        prefix = torch.cat([prefix[rows], word.flatten()[:, None]], dim=1)
-        state.select(rows)
-        if bool(done.all()):
-            break
-    best_beam = (scores / lengths).argmax(1)
-    return prefix.unflatten(0, (batch, beams))[torch.arange(batch, device=device), best_beam, 1:]
 
 
 @dataclass(slots=True)

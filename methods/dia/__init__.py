@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -35,7 +36,8 @@ from methods.dia.vae import (
     elbo,
     orthogonality,
 )
-from methods.text import BOS, PAD, UNK, Vocabulary, beam_search, greedy_search
+from methods.generation import generate
+from methods.text import PAD, Vocabulary
 
 CARD = MethodCard(
     name="dia",
@@ -242,20 +244,17 @@ class DiA(TorchMethod[Config]):
 
     def generate(self, inputs: Inputs) -> list[Prediction]:
         """Greedy or beam search with cached decoding; latents are posterior means."""
-        network, config = self.network, self.config
-        code = network.encode(*self._read(inputs))
-        state = network.decoder.start(code.memory, code.mask)
-
-        def step(prefix: Tensor) -> Tensor:
-            logits = network.decoder.step(prefix, state).float()
-            logits[:, [PAD, BOS, UNK]] = float("-inf")
-            return logits.log_softmax(-1)
-
-        size, limit = len(inputs), config.report_words + 1
-        if config.num_beams > 1:
-            found = beam_search(step, state, size, limit, code.memory.device, config.num_beams)
-        else:
-            found = greedy_search(step, state, size, limit, code.memory.device)
+        decoder, config = self.network.decoder, self.config
+        code = self.network.encode(*self._read(inputs))
+        state = decoder.start(code.memory, code.mask)
+        found = generate(
+            partial(decoder.step, state=state),
+            state,
+            len(inputs),
+            config.report_words + 1,
+            code.memory.device,
+            beams=config.num_beams,
+        )
         return [Prediction(report=self.vocabulary.decode(row)) for row in found.tolist()]
 
     def _trunk(self, ids: list[str], pixels: Tensor, views: Tensor) -> Tensor | None:
