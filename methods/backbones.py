@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import timm
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
@@ -121,29 +122,66 @@ class Lite0Stages(nn.Module):
         return maps
 
 
-def of_present(module: Callable[[Tensor], Sequence[Tensor]], images: Tensor, present: Tensor) -> list[Tensor]:
-    """The maps of the views that are there; zeros for the others, which cost no time.
+def of_present(
+    module: Callable[..., Sequence[Tensor]], inputs: Tensor | Sequence[Tensor], present: Tensor
+) -> list[Tensor]:
+    """What ``module`` makes of the views that are there; zeros for the others, which cost no time.
 
     Args:
-        module: (M, C, H, W) to tensors (M, ...).
-        images: (B, N, C, H, W).
+        module: tensors (M, ...), one argument for each of ``inputs``, to tensors (M, ...).
+        inputs: one tensor or several (B, N, ...).
         present: bool (B, N).
 
     Returns:
         Tensors (B, N, ...).
     """
-    flat, keep = images.flatten(0, 1), present.flatten()
-    if flat.is_meta or bool(keep.all()):
-        return [output.unflatten(0, present.shape) for output in module(flat)]
+    flat = [x.flatten(0, 1) for x in ([inputs] if isinstance(inputs, Tensor) else inputs)]
+    keep = present.flatten()
+    if keep.is_meta or bool(keep.all()):
+        return [output.unflatten(0, present.shape) for output in module(*flat)]
     some = bool(keep.any())
-    outputs = module(flat[keep] if some else torch.zeros_like(flat[:1]))
     results = []
-    for output in outputs:
-        result = output.new_zeros(len(flat), *output.shape[1:])
+    for output in module(*(x[keep] if some else torch.zeros_like(x[:1]) for x in flat)):
+        result = output.new_zeros(len(keep), *output.shape[1:])
         if some:
             result[keep] = output
         results.append(result.unflatten(0, present.shape))
     return results
+
+
+class PositionNorm(nn.Module):
+    """Standardises each view's every channel and position with statistics of the training studies.
+
+    Frozen ImageNet features of one kind of picture hardly vary between studies; this brings what does vary to
+    unit size. No learned scale or shift. ``size``: values of one view, the product of the last dimensions.
+    """
+
+    def __init__(self, views: int, size: int) -> None:
+        super().__init__()
+        self.views = nn.ModuleList(nn.BatchNorm1d(size, affine=False) for _ in range(views))
+
+    def forward(self, x: Tensor, present: Tensor) -> Tensor:
+        """(B, N, ...) and bool (B, N) to the same shape, in which views that are not there are zeros.
+
+        In training mode the statistics are those of the batch's present views, where there are two or more.
+        """
+        columns = []
+        for norm, view, here in zip(self.views, x.flatten(2).unbind(1), present.unbind(1), strict=True):
+            if view.is_meta or not bool(here.any()):
+                columns.append(view * 0)
+                continue
+            use_batch = norm.training and int(here.sum()) > 1
+            result = torch.zeros_like(view, dtype=torch.float32)
+            result[here] = F.batch_norm(
+                view[here].float(),
+                norm.running_mean,
+                norm.running_var,
+                training=use_batch,
+                momentum=norm.momentum,
+                eps=norm.eps,
+            )
+            columns.append(result)
+        return torch.stack(columns, dim=1).view(x.shape)
 
 
 class KeptFeatures:

@@ -1,0 +1,229 @@
+"""MicarVLMoE: A Modern Gated Cross-Aligned Vision-Language Mixture of Experts Model for Medical Image
+Captioning and Report Generation (Izhar, Japar, Idris, Dang).
+
+Official code: https://github.com/AI-14/micar-vl-moe (no licence; this is written from the paper).
+Shapes: batch B, views N, patches of a view s, image tokens T, words S, width E (d_model).
+
+Deviations from the paper, or choices where it is silent, are ``MicarVLMoE.card.deviations``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from harness.errors import HarnessError
+from harness.method import Deviation, FitRun, MethodCard, TorchMethod
+from harness.types import DatasetInfo, Inputs, Prediction, Study, Targets, Task
+from methods.backbones import KeptFeatures
+from methods.generation import generate
+from methods.micar_vlmoe.config import BASE, DEVIATIONS, TINY, VARIANTS, Config
+from methods.micar_vlmoe.decoder import Decoder, EncoderBlock, balancing
+from methods.micar_vlmoe.vision import ImageTokens, VisionEncoder
+from methods.text import BOS, PAD, Vocabulary
+
+CARD = MethodCard(
+    name="micar_vlmoe",
+    title="MicarVLMoE",
+    paper="Izhar et al., MicarVLMoE",
+    licence="Apache-2.0",
+    tasks=frozenset({Task.REPORT}),
+    reads=frozenset({"frontal", "lateral"}),
+    presets={"tiny": TINY, "base": BASE, "paper": {}},
+    variants=VARIANTS,
+    deviations=tuple(Deviation(where, chosen) for where, chosen in DEVIATIONS),
+    published={"parameters": 156.8e6},
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Routing:
+    """Where the experts of each decoder block worked on one report (Fig. 8).
+
+    Attributes:
+        id: the study's.
+        words: the report's n words, as the decoder read them.
+        experts: int (blocks, n, k), the experts that a word passed, the strongest first.
+        weights: float (blocks, n, k), S_top of Eq. 6.
+        scores: float (blocks, n, experts), S of Eq. 6; a row sums to 1.
+    """
+
+    id: str
+    words: list[str]
+    experts: NDArray[np.int64]
+    weights: NDArray[np.float32]
+    scores: NDArray[np.float32]
+
+    def utilisation(self) -> NDArray[np.float64]:
+        """Share of each block's assignments that an expert got: (blocks, experts), rows sum to 1."""
+        count = self.scores.shape[2]
+        return np.stack(
+            [np.bincount(row.ravel(), minlength=count) / max(1, row.size) for row in self.experts]
+        )
+
+
+class MicarNetwork(nn.Module):
+    """Vision encoder, latent encoder, latent mixture-of-experts decoder (Fig. 1)."""
+
+    def __init__(self, vocabulary: int, config: Config, views: int) -> None:
+        super().__init__()
+        self.vision = VisionEncoder(config, views)
+        self.tokens = ImageTokens(config, self.vision.width, views)
+        blocks = config.layers if config.latent_encoder else 0
+        self.encoder = nn.ModuleList(EncoderBlock(config) for _ in range(blocks))
+        self.decoder = Decoder(vocabulary, config)
+        for part in (self.tokens, self.encoder, self.decoder):
+            for module in part.modules():
+                if isinstance(module, nn.Linear):
+                    nn.init.xavier_uniform_(module.weight)
+
+    def encode(self, trunk: Sequence[Tensor], present: Tensor) -> tuple[Tensor, Tensor]:
+        """Output of ``vision.trunk`` and bool (B, N) to image tokens (B, T, E) and their mask (B, T)."""
+        x, mask = self.tokens(self.vision(trunk, present), present)
+        for block in self.encoder:
+            x = block(x, mask)
+        return x, mask
+
+
+class MicarVLMoE(TorchMethod[Config]):
+    """MicarVLMoE behind the harness' interface."""
+
+    card: ClassVar[MethodCard] = CARD
+    Config = Config
+    network: MicarNetwork
+
+    def __init__(self, config: Config, info: DatasetInfo) -> None:
+        super().__init__(config, info)
+        self._kept = KeptFeatures()
+
+    def artifacts(self, train: Sequence[Study]) -> dict[str, Any]:
+        """The vocabulary of the training reports."""
+        reports = [study.report for study in train if study.report]
+        return {"words": Vocabulary.train(reports, self.config.min_count).entries}
+
+    def reference_artifacts(self) -> dict[str, Any]:
+        """A stand-in vocabulary of 1,000 words, at which the published size was counted."""
+        return {"words": [f"word{number}" for number in range(996)]}
+
+    def example_batch(self, batch_size: int = 1) -> tuple[Inputs, Targets]:
+        """One view, as the paper has it, and a full-length report: what FLOPs are counted on."""
+        info, config = self.info, self.config
+        shape = (batch_size, info.channels, config.image_size, config.image_size)
+        images = {view: torch.zeros(shape) for view in info.image_modalities}
+        present = {name: torch.ones(batch_size, dtype=torch.bool) for name in info.modalities}
+        inputs = Inputs(["example"] * batch_size, images, [None] * batch_size, present, [0] * batch_size)
+        return inputs, Targets([" ".join(["word1"] * (config.report_words - 1))] * batch_size)
+
+    def build(self, artifacts: dict[str, Any]) -> MicarNetwork:
+        """The network for a vocabulary."""
+        self.vocabulary = Vocabulary(artifacts["words"])
+        return MicarNetwork(len(self.vocabulary), self.config, len(self.info.image_modalities))
+
+    def fit(self, train: Sequence[Study], val: Sequence[Study], run: FitRun) -> None:
+        """``TorchMethod.fit``; with ``keep_maps`` each study passes the frozen backbone only once."""
+        with self._kept.keeping(self.config.keep_maps):
+            super().fit(train, val, run)
+
+    def losses(self, inputs: Inputs, targets: Targets) -> dict[str, Tensor]:
+        """Total loss (Eq. 7) and its parts; ``select`` is the report's cross-entropy."""
+        network, config = self.network, self.config
+        image, mask = self._encoded(inputs)
+        report = self.vocabulary.batch(targets.reports, config.report_words, framed=True).to(image.device)
+        read = report[:, :-1]
+        logits, routes = network.decoder(read, image, mask, read != PAD)
+        ce = F.cross_entropy(logits.float().flatten(0, 1), report[:, 1:].flatten(), ignore_index=PAD)
+        if not routes:
+            return {"loss": ce, "ce": ce, "select": ce}
+        balance = torch.stack([balancing(route.scores) for route in routes]).mean()
+        return {"loss": ce + config.balance * balance, "ce": ce, "balance": balance, "select": ce}  # Eq. (7)
+
+    def optimizer(self, steps: int) -> tuple[torch.optim.Optimizer, Any]:
+        """AdamW with AMSGrad; the vision encoder has a rate of its own."""
+        config = self.config
+        groups: dict[bool, list[nn.Parameter]] = {True: [], False: []}
+        for name, parameter in self.network.named_parameters():
+            if parameter.requires_grad:
+                groups[name.startswith("vision.")].append(parameter)
+        optimizer = torch.optim.AdamW(
+            [
+                {"params": parameters, "lr": config.learning_rate * (config.vision_rate if vision else 1.0)}
+                for vision, parameters in groups.items()
+                if parameters
+            ],
+            lr=config.learning_rate,
+            weight_decay=config.weight_decay,
+            amsgrad=True,
+            fused=True,
+        )
+
+        def factor(step: int) -> float:
+            if config.schedule == "step":
+                return 1.0 if 2 * step < steps else 0.1
+            return max(0.0, (steps - step) / steps)
+
+        return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+
+    def generate(self, inputs: Inputs) -> list[Prediction]:
+        """Greedy or beam search; attention is cached in latent width."""
+        return [Prediction(report=self.vocabulary.decode(row)) for row in self._search(inputs).tolist()]
+
+    def routing(self, inputs: Inputs) -> list[Routing]:
+        """Generate each study's report and say which experts its words passed.
+
+        Raises:
+            HarnessError: the variant without experts.
+        """
+        if not self.config.moe:
+            raise HarnessError(f"{self.card.name}: a network without experts has no routing")
+        self.network.eval()
+        inputs = inputs.to(next(self.network.parameters()).device)
+        with torch.inference_mode():
+            found = self._search(inputs)
+            image, mask = self._encoded(inputs)
+            start = torch.full_like(found[:, :1], BOS)
+            _, routes = self.network.decoder(torch.cat([start, found], dim=1), image, mask)
+        stacked = [
+            torch.stack(
+                [getattr(route, name).unflatten(0, (len(found), -1))[:, 1:] for route in routes], dim=1
+            )
+            for name in ("experts", "weights", "scores")
+        ]
+        result = []
+        for row, name in enumerate(inputs.ids):
+            words = self.vocabulary.decode(found[row].tolist()).split()
+            arrays = [values[row, :, : len(words)].cpu().numpy() for values in stacked]
+            result.append(Routing(name, words, *arrays))
+        return result
+
+    def _search(self, inputs: Inputs) -> Tensor:
+        """Word indices (B, <= report_words), padded after the end mark."""
+        decoder, config = self.network.decoder, self.config
+        image, mask = self._encoded(inputs)
+        state = decoder.start(image, mask)
+        return generate(
+            lambda prefix: decoder.step(prefix, state),
+            state,
+            len(inputs),
+            config.report_words + 1,
+            image.device,
+            beams=config.num_beams,
+        )
+
+    def _encoded(self, inputs: Inputs) -> tuple[Tensor, Tensor]:
+        """Image tokens (B, T, E) and bool (B, T) of a batch."""
+        names = self.info.image_modalities
+        images = torch.stack([inputs.images[name] for name in names], dim=1)
+        present = torch.stack([inputs.present[name] for name in names], dim=1)
+        vision = self.network.vision
+
+        def trunk(rows: list[int]) -> list[Tensor]:
+            return vision.trunk(images[rows], present[rows])
+
+        return self.network.encode(self._kept(inputs.ids, trunk, images), present)

@@ -1,0 +1,113 @@
+"""MicarVLMoE's configuration (the paper's symbols and values), presets and ablations."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from harness.method import MethodConfig, TrainingConfig
+
+
+class Config(MethodConfig):
+    """The paper's values (section IV-C, for COVCTR where they differ); presets and variants override them.
+
+    Attributes:
+        image_size: pixels of the side to which views are resized.
+        backbone: ResNet-101, trained, or EfficientNet-Lite0 with a package's ImageNet weights, frozen.
+        backbone_weights: a ResNet-101 state-dict file; random initialisation where empty.
+        stages: stages of EfficientNet-Lite0 that make the pyramid's C maps.
+        map_side: side to which Lite0's maps are averaged; 0 leaves them as they are.
+        keep_maps: hold Lite0's maps of each study in memory during ``fit``.
+        msve: the pyramid; without it the patches come from the last C map (Table III).
+        vision_width: d_v.
+        grid: side of the grid of patches that a view is pooled to; s_i = grid squared.
+        width, latent: d_model, d_latent; a head has latent / heads dimensions.
+        rope_width: dimensions of a head that are rotated, d_qr = d_kr; the others are d_qn = d_kn.
+        layers: encoder blocks and decoder blocks, N each (Fig. 6b).
+        latent_encoder: without it the decoder reads the projected patches (Table III).
+        feed_forward: d_ff of the encoder's feed-forward networks and of each expert.
+        moe: without it the decoder has a feed-forward network in the experts' place (Table III).
+        experts, top_k: E and k (Fig. 6a).
+        balance: alpha.
+        vision_rate: learning-rate factor of the vision encoder.
+        schedule: ``step``: a tenth of the rate in the second half; ``linear``: falls to 0.
+    """
+
+    training: TrainingConfig = TrainingConfig(epochs=100, batch_size=16, gradient_clip=0.0)
+    image_size: int = 224
+    backbone: Literal["resnet101", "lite0"] = "resnet101"
+    backbone_weights: str = ""
+    stages: tuple[int, ...] = (2, 3, 5, 7)
+    map_side: int = 0
+    keep_maps: bool = False
+    msve: bool = True
+    vision_width: int = 2048
+    grid: int = 7
+    width: int = 512
+    latent: int = 768
+    heads: int = 8
+    rope_width: int = 48
+    layers: int = 2
+    latent_encoder: bool = True
+    feed_forward: int = 2048
+    moe: bool = True
+    experts: int = 8
+    top_k: int = 2
+    balance: float = 0.01
+    attention_dropout: float = 0.12
+    dropout: float = 0.1
+    report_words: int = 60
+    min_count: int = 3
+    num_beams: int = 3
+    learning_rate: float = 1e-4
+    vision_rate: float = 0.5
+    weight_decay: float = 5e-5
+    schedule: Literal["step", "linear"] = "step"
+
+
+TINY: dict[str, Any] = {
+    "training": {"epochs": 16, "batch_size": 16, "gradient_clip": 1.0, "val_every": 4, "keep": "last"},
+    "image_size": 128,
+    "backbone": "lite0",
+    "map_side": 4,
+    "keep_maps": True,
+    "vision_width": 128,
+    "grid": 1,
+    "width": 128,
+    "latent": 128,
+    "heads": 4,
+    "rope_width": 16,
+    "feed_forward": 256,
+    "attention_dropout": 0.0,
+    "dropout": 0.0,
+    "report_words": 50,
+    "num_beams": 1,
+    "learning_rate": 2e-3,
+    "vision_rate": 1.0,
+    "weight_decay": 0.05,
+    "schedule": "linear",
+}
+
+BASE: dict[str, Any] = {
+    "training": {"epochs": 20, "batch_size": 16, "gradient_clip": 1.0, "keep": "last"},
+    "backbone": "lite0",
+    "vision_width": 256,
+    "grid": 4,
+    "map_side": 14,
+    "keep_maps": True,
+    "learning_rate": 5e-4,
+    "vision_rate": 1.0,
+    "weight_decay": 0.01,
+    "schedule": "linear",
+}
+
+VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
+    "no-balance": ("no load-balancing loss (Table III, w/o lb loss)", {"balance": 0.0}),
+    "no-moe": ("one feed-forward network in the experts' place (Table III, w/o moe)", {"moe": False}),
+    "no-latent-encoder": (
+        "the decoder reads projected patches (Table III, w/o lenc)",
+        {"latent_encoder": False},
+    ),
+    "no-msve": ("patches of the backbone's last map (Table III, w/o msve)", {"msve": False}),
+}
+
+DEVIATIONS: tuple[tuple[str, str], ...] = ()

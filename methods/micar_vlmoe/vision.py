@@ -1,0 +1,163 @@
+"""The multiscale vision encoder (MSVE): backbone stages C2 to C5, pyramid P2 to P5, fusion, pooling."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import timm
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from methods.backbones import IMAGENET_MEAN, IMAGENET_STD, Lite0Stages, PositionNorm, of_present
+from methods.layers import RMSNorm
+from methods.micar_vlmoe.config import Config
+
+
+def resized(images: Tensor, size: int) -> Tensor:
+    """(B, N, C, H, W) to (B, N, C, size, size)."""
+    if images.shape[-1] == size:
+        return images
+    flat = F.interpolate(images.flatten(0, 1), (size, size), mode="bilinear", antialias=not images.is_meta)
+    return flat.unflatten(0, images.shape[:2])
+
+
+def scaled_to(x: Tensor, like: Tensor) -> Tensor:
+    """lambda(x, like): ``x`` at the height and width of ``like``."""
+    if x.shape[-2:] == like.shape[-2:]:
+        return x
+    return F.interpolate(x, like.shape[-2:], mode="bilinear")
+
+
+class ResNetStages(nn.Module):
+    """ResNet-101: images (B, C, H, W) in [0, 1] to C2 to C5 (B, 256 to 2048, H/4 to H/32, W/4 to W/32)."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, weights: str) -> None:
+        """``weights``: a state-dict file of timm's or torchvision's ResNet-101; random where empty.
+
+        Raises:
+            FileNotFoundError: no such file.
+            ValueError: the file holds another network.
+        """
+        super().__init__()
+        self.network = timm.create_model(
+            "resnet101", pretrained=False, features_only=True, out_indices=(1, 2, 3, 4)
+        )
+        self.channels = self.network.feature_info.channels()
+        if weights and not self.network.conv1.weight.is_meta:
+            loaded = torch.load(Path(weights), map_location="cpu", weights_only=True)
+            missing, extra = self.network.load_state_dict(loaded, strict=False)
+            if missing or any(not name.startswith("fc.") for name in extra):
+                raise ValueError(f"{weights}: not the weights of a ResNet-101")
+        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1), persistent=False)
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Grey images are shown in all three channels."""
+        colour = images.expand(-1, 3, -1, -1) if images.shape[1] == 1 else images
+        return self.network(((colour - self.mean) / self.std).contiguous(memory_format=torch.channels_last))
+
+
+def refined(inputs: int, outputs: int, kernel: int) -> nn.Sequential:
+    """phi (1x1) and Psi (3x3): convolution, batch normalisation, ReLU."""
+    convolution = nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2)
+    return nn.Sequential(convolution, nn.BatchNorm2d(outputs), nn.ReLU())
+
+
+class FeaturePyramid(nn.Module):
+    """C2 to C5 (any number of maps, finest first) to F, which has the first map's height and width."""
+
+    def __init__(self, channels: Sequence[int], width: int) -> None:
+        super().__init__()
+        self.lateral = nn.ModuleList(refined(size, width, 1) for size in channels)
+        self.fusion = refined(width, width, 3)
+
+    def levels(self, maps: Sequence[Tensor]) -> list[Tensor]:
+        """P2 to P5."""
+        found: list[Tensor] = []
+        for phi, feature in zip(reversed(self.lateral), reversed(maps), strict=True):
+            level = phi(feature)
+            found.insert(0, level + scaled_to(found[0], level) if found else level)  # P_i = phi(C_i) + lambda
+        return found
+
+    def forward(self, maps: Sequence[Tensor]) -> Tensor:
+        """Maps (M, c_i, h_i, w_i) to F (M, d_v, h_1, w_1)."""
+        finest, *coarser = self.levels(maps)
+        total = finest
+        for level in coarser:
+            total = total + scaled_to(level, finest)
+        return self.fusion(total)
+
+
+class VisionEncoder(nn.Module):
+    """Views to the patch features Z (B, N, s, d_v), s = grid squared."""
+
+    def __init__(self, config: Config, views: int) -> None:
+        super().__init__()
+        self.config = config
+        self.frozen = Lite0Stages(config.stages) if config.backbone == "lite0" else None
+        self.backbone = None if self.frozen is not None else ResNetStages(config.backbone_weights)
+        channels = self.frozen.channels if self.frozen is not None else self.backbone.channels
+        self.norms = nn.ModuleList()
+        if self.frozen is not None:
+            sides = [self._side(stride) for stride in self.frozen.strides]
+            self.norms.extend(
+                PositionNorm(views, size * side**2) for size, side in zip(channels, sides, strict=True)
+            )
+        self.pyramid = FeaturePyramid(channels, config.vision_width) if config.msve else None
+        self.width = config.vision_width if config.msve else channels[-1]
+        self.pool = nn.AdaptiveAvgPool2d(config.grid)
+        self.to(memory_format=torch.channels_last)
+
+    def trunk(self, images: Tensor, present: Tensor) -> list[Tensor]:
+        """What frozen layers make of images (B, N, C, H, W) in [0, 1]; where none is, the images."""
+        images = resized(images, self.config.image_size)
+        if self.frozen is None:
+            return [images]
+        frozen, side = self.frozen, self.config.map_side
+
+        def maps(flat: Tensor) -> list[Tensor]:
+            found = frozen(flat)
+            return [F.adaptive_avg_pool2d(x, min(side, x.shape[-1])) if side else x for x in found]
+
+        return of_present(maps, images, present)
+
+    def forward(self, trunk: Sequence[Tensor], present: Tensor) -> Tensor:
+        """Output of ``trunk`` and bool (B, N) to (B, N, s, d_v); zeros for views that are not there."""
+        if self.norms:
+            trunk = [norm(x, present) for norm, x in zip(self.norms, trunk, strict=True)]
+        return of_present(self._patches, trunk, present)[0]
+
+    def _patches(self, *flat: Tensor) -> list[Tensor]:
+        maps = list(flat) if self.backbone is None else self.backbone(*flat)
+        feature = maps[-1] if self.pyramid is None else self.pyramid(maps)
+        return [self.pool(feature).flatten(2).mT]
+
+    def _side(self, stride: int) -> int:
+        side = -(-self.config.image_size // stride)
+        return min(side, self.config.map_side) if self.config.map_side else side
+
+
+class ImageTokens(nn.Module):
+    """Patch features to image tokens: RMSNorm, projection, and which view they come from.
+
+    Token N s is a learned null vector, there only where no view is.
+    """
+
+    def __init__(self, config: Config, inputs: int, views: int) -> None:
+        super().__init__()
+        self.project = nn.Sequential(RMSNorm(inputs), nn.Linear(inputs, config.width))
+        self.view = nn.Parameter(0.02 * torch.randn(views, 1, config.width))
+        self.null = nn.Parameter(0.02 * torch.randn(config.width))
+
+    def forward(self, patches: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, N, s, d_v) and bool (B, N) to tokens (B, N s + 1, E) and their mask."""
+        tokens = self.project(patches) + self.view
+        mask = present.repeat_interleave(patches.shape[2], dim=1)
+        null = self.null.to(tokens.dtype).expand(len(tokens), 1, -1)
+        absent = ~present.any(1, keepdim=True)
+        return torch.cat([tokens.flatten(1, 2), null], dim=1), torch.cat([mask, absent], dim=1)
