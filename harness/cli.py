@@ -62,6 +62,14 @@ class FactFormat(StrEnum):
     json = "json"
 
 
+ReferenceWords = Annotated[
+    int | None, typer.Option(help="Cut references after so many tokens; default never.")
+]
+UncertainPolicy = Annotated[
+    str | None, typer.Option(help="Uncertain findings count as positive (default), negative or ignored.")
+]
+
+
 @app.command()
 def run(
     methods: Annotated[str, typer.Option(help="Comma-separated names, name:variant, or all.")] = "all",
@@ -81,6 +89,8 @@ def run(
     ] = None,
     metrics: Annotated[str | None, typer.Option(help="Metric families; default all that suit.")] = None,
     tokenizer: Annotated[str | None, typer.Option(help="Tokenisation profile of text metrics.")] = None,
+    reference_words: ReferenceWords = None,
+    uncertain: UncertainPolicy = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="method.key=value, repeatable.")] = None,
     config: Annotated[Path | None, typer.Option("--config", "-c", help="YAML with the same keys.")] = None,
 ) -> None:
@@ -103,6 +113,8 @@ def run(
         "store": store,
         "metrics": split_list(metrics, "--metrics"),
         "tokenizer": tokenizer,
+        "reference_words": reference_words,
+        "uncertain": uncertain,
         "set": parse_overrides(set_) if set_ else None,
     }
     settings = RunConfig.build(given, config)
@@ -127,6 +139,8 @@ def score(
         str | None, typer.Option(help="Metrics or families; default all that can run.")
     ] = None,
     tokenizer: Annotated[str | None, typer.Option(help="Tokenisation profile; default r2gen-iu.")] = None,
+    reference_words: ReferenceWords = None,
+    uncertain: UncertainPolicy = None,
     per_study: Annotated[Path | None, typer.Option(help="CSV with one row a study.")] = None,
     format_: Annotated[ScoreFormat, typer.Option("--format", help="Output format.")] = ScoreFormat.table,
 ) -> None:
@@ -135,8 +149,10 @@ def score(
     from harness.config import split_list
     from harness.export import scores as export
     from harness.files import write_atomic
+    from harness.registry import MetricOptions
 
-    found = scoring.score(references, predictions, split_list(metrics, "--metrics"), tokenizer)
+    options = MetricOptions(tokenizer, reference_words, uncertain)
+    found = scoring.score(references, predictions, split_list(metrics, "--metrics"), options)
     if per_study is not None:
         text = export.per_study_csv(found)
         write_atomic(per_study, lambda stream: stream.write(text.encode()))
@@ -156,6 +172,8 @@ def compare(
         str | None, typer.Option(help="Metrics or families; default all that can run.")
     ] = None,
     tokenizer: Annotated[str | None, typer.Option(help="Tokenisation profile; default r2gen-iu.")] = None,
+    reference_words: ReferenceWords = None,
+    uncertain: UncertainPolicy = None,
     trials: Annotated[int, typer.Option(help="Random swaps of the paired test.")] = 10_000,
     format_: Annotated[ScoreFormat, typer.Option("--format", help="Output format.")] = ScoreFormat.table,
 ) -> None:
@@ -163,6 +181,7 @@ def compare(
     from harness import scoring
     from harness.config import split_list
     from harness.export import scores as export
+    from harness.registry import MetricOptions
 
     systems: dict[str, Path] = {}
     for given in system:
@@ -170,7 +189,8 @@ def compare(
         if not (name and equals and file) or name in systems:
             raise HarnessError(f"--system {given}: expected NAME=FILE, each name once")
         systems[name] = Path(file)
-    rows = scoring.compare(references, systems, split_list(metrics, "--metrics"), tokenizer, trials)
+    options = MetricOptions(tokenizer, reference_words, uncertain)
+    rows = scoring.compare(references, systems, split_list(metrics, "--metrics"), options, trials)
     if format_ is ScoreFormat.table:
         _console().print(export.comparison_table(rows))
     else:

@@ -32,6 +32,8 @@ class RunConfig(BaseModel):
         store: folder of checkpoints, predictions, statistics and results.
         metrics: metric families; default all that suit the dataset's tasks.
         tokenizer: tokenisation profile of the text metrics; default the dataset's.
+        reference_words: text metrics cut references after so many tokens; default never.
+        uncertain: what the label metrics take an uncertain finding for; default positive.
         set: ``method.key=value`` overrides (``dataset.key=value`` reaches the dataset).
     """
 
@@ -52,6 +54,8 @@ class RunConfig(BaseModel):
     store: Path = Path("runs")
     metrics: tuple[str, ...] | None = None
     tokenizer: str | None = None
+    reference_words: int | None = Field(default=None, ge=1)
+    uncertain: Literal["positive", "negative", "ignored"] | None = None
     set: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
     @field_validator("missing")

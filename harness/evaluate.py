@@ -95,7 +95,7 @@ def evaluate(bench: Bench, entry: Entry, seed: int, reporter: Reporter) -> list[
             predictions = predict(bench, entry, seed, cell, method, reporter)
             rows = score(bench, entry, cell, predictions, reporter)
             curves = summarise(bench, rows)
-            result = store_result(bench, entry, seed, cell, curves)
+            result = store_result(bench, entry, seed, cell, curves, remarks(bench, rows))
     except DiskError:
         raise
     except Exception as error:
@@ -127,10 +127,15 @@ def open_bench(config: RunConfig) -> Bench:
 
 def choose_metrics(config: RunConfig, dataset: Dataset) -> list[Metric]:
     """Metric families that suit the dataset; one that was asked for by name must be able to run."""
-    tokenizer = config.tokenizer or dataset.info.tokenizer
+    options = registry.MetricOptions(
+        tokenizer=config.tokenizer or dataset.info.tokenizer,
+        reference_words=config.reference_words,
+        uncertain=config.uncertain,
+        multilabel=dataset.info.multilabel,
+    )
     chosen: list[Metric] = []
     for name in config.metrics or registry.names("metrics"):
-        metric: Metric = registry.make_metric(name, tokenizer=tokenizer, multilabel=dataset.info.multilabel)
+        metric: Metric = registry.make_metric(name, options)
         if not config.metrics and not by_default(metric):
             continue
         reason = metric.unavailable()
@@ -271,18 +276,43 @@ def summarise(bench: Bench, rows: Mapping[str, Mapping[str, Rows]]) -> dict[str,
     }
 
 
+def remarks(bench: Bench, rows: Mapping[str, Mapping[str, Rows]]) -> dict[str, str]:
+    """What metrics say about their numbers, by output: FID's floor, for one."""
+    found: dict[str, str] = {}
+    for metric in bench.metrics:
+        say = getattr(metric, "remarks", None)
+        if say is not None and metric.name in rows:
+            found |= say(rows[metric.name][FULL])
+    return found
+
+
 def store_result(
-    bench: Bench, entry: Entry, seed: int, cell: Cell, curves: Mapping[str, robustness.Curve]
+    bench: Bench,
+    entry: Entry,
+    seed: int,
+    cell: Cell,
+    curves: Mapping[str, robustness.Curve],
+    said: Mapping[str, str],
 ) -> list[ResultRow]:
     """Write the row's numbers, its bootstrap replicates (for paired ranks) and its manifest."""
     rows: list[ResultRow] = []
     for metric in bench.metrics:
         for output in metric.outputs:
             if output.name in curves:
-                points = curves[output.name].points
+                detail = said.get(output.name, "")
                 rows += [
-                    _row(bench, entry, seed, metric, output, p.rate, value=p.value, ci95=(p.lo, p.hi))
-                    for p in points
+                    _row(
+                        bench,
+                        entry,
+                        seed,
+                        metric,
+                        output,
+                        p.rate,
+                        value=p.value,
+                        ci95=(p.lo, p.hi),
+                        detail=detail,
+                    )
+                    for p in curves[output.name].points
                 ]
                 continue
             reason = metric.unavailable()

@@ -44,6 +44,7 @@ class Table:
         metrics: columns at missing rate 0.
         curve_metric: the metric shown over ``rates``.
         signatures: metric name -> signature; one signature a column.
+        remarks: metric name -> a line on its numbers.
         unavailable: metric name -> advice, for metrics that could run for no method and so have no column.
         rows: methods by the curve metric at rate 0, best first; then the controls likewise.
     """
@@ -57,6 +58,7 @@ class Table:
     curve_metric: str
     rates: tuple[float, ...]
     signatures: dict[str, str]
+    remarks: dict[str, str]
     unavailable: dict[str, str]
     rows: tuple[Row, ...]
 
@@ -137,6 +139,7 @@ def _table(rows: Sequence[ResultRow]) -> Table:
         curve_metric=curve_metric,
         rates=tuple(sorted({row.rate for row in rows} - {0.0})),
         signatures={row.metric: row.signature for row in rows},
+        remarks={row.metric: row.detail for row in rows if row.status == "ok" and row.detail},
         unavailable=unable if able else {},
         rows=tuple(table_rows),
     )

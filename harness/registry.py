@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
+from inspect import signature
 from typing import Any
 
 from harness.errors import HarnessError, UnknownNameError
@@ -15,6 +17,7 @@ METHODS = {
     "template": "methods.controls:Template",
     "retrieval": "methods.controls:Retrieval",
     "dia": "methods.dia:DiA",
+    "vdgen": "methods.vdgen:VDGen",
 }
 DATASETS = {
     "iu-phantom": "harness.datasets.iu_phantom:IUPhantom",
@@ -86,19 +89,36 @@ def load(kind: str, name: str) -> Any:
         ) from error
 
 
-def make_metric(name: str, *, tokenizer: str | None = None, multilabel: bool | None = None) -> Any:
-    """An instance of a metric family; what is None, or does not concern its kind, stays at its default.
+@dataclass(frozen=True, slots=True)
+class MetricOptions:
+    """How metrics are to be computed; None leaves a family at its default.
 
-    Args:
-        tokenizer: tokenisation profile, for ``text`` metrics.
-        multilabel: labels are independent findings, for metrics of the task ``diagnose``.
+    Attributes:
+        tokenizer: tokenisation profile.
+        reference_words: references are cut after so many tokens.
+        uncertain: what an uncertain finding counts as: ``positive``, ``negative`` or ``ignored``.
+        multilabel: labels are independent findings.
     """
+
+    tokenizer: str | None = None
+    reference_words: int | None = None
+    uncertain: str | None = None
+    multilabel: bool | None = None
+
+
+DEFAULTS = MetricOptions()
+
+
+def make_metric(name: str, options: MetricOptions = DEFAULTS) -> Any:
+    """An instance of a metric family, with those of the options that its constructor takes by name."""
     family = load("metrics", name)
-    if family.kind == "text" and tokenizer is not None:
-        return family(tokenizer=tokenizer)
-    if family.task == "diagnose" and multilabel is not None:
-        return family(multilabel=multilabel)
-    return family()
+    takes = signature(family).parameters
+    given = {
+        option.name: value
+        for option in fields(options)
+        if (value := getattr(options, option.name)) is not None and option.name in takes
+    }
+    return family(**given)
 
 
 def split_variant(name: str) -> tuple[str, str | None]:

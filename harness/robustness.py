@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import HarnessError
-from harness.metrics.base import JointMetric, Metric, Rows, affordable
+from harness.metrics.base import JointMetric, Metric, Rows, affordable, centred
 from harness.missingness import MaskPlan
 from harness.statistics import FloatArray, interval
 
@@ -99,10 +99,10 @@ def curves(
         values = _masked_values(metric, rows, plan.states, masks, every_study_once)
         replicated = _masked_values(metric, rows, plan.states, masks, affordable(metric, weights))
         for name, found in points.items():
-            lo, hi = interval(replicated[name], level)
             value = float(np.mean(values[name]))
+            samples[name].append(centred(metric, name, replicated[name], value))
+            lo, hi = interval(samples[name][-1], level)
             found.append(CurvePoint(rate, value, lo, hi, len(plan.ids), float(achieved[column])))
-            samples[name].append(replicated[name])
     return {name: Curve(name, tuple(found), np.stack(samples[name])) for name, found in points.items()}
 
 

@@ -14,6 +14,7 @@ from harness import registry, statistics
 from harness.errors import HarnessError, UnavailableError, UnknownNameError
 from harness.metrics.base import Metric, MetricOutput, Rows, values
 from harness.names import did_you_mean
+from harness.registry import DEFAULTS, MetricOptions
 from harness.statistics import Estimate, PairedTest
 from harness.textfiles import TextFile, joined_ids, read_texts
 from harness.types import Prediction, Reference, Task
@@ -69,14 +70,14 @@ def score(
     references: Path,
     predictions: Path,
     metrics: Sequence[str] | None = None,
-    tokenizer: str | None = None,
+    options: MetricOptions = DEFAULTS,
 ) -> Scores:
     """Score one file against another.
 
     Args:
         references, predictions: files that ``textfiles.read_texts`` reads, joined by id.
         metrics: families or single outputs (``bleu`` or ``bleu_4``); default all report metrics that can run.
-        tokenizer: tokenisation profile of the overlap metrics.
+        options: how metrics are computed.
 
     Raises:
         HarnessError: an unreadable file, an id on one side only, an unknown metric, or one that was asked for
@@ -84,7 +85,7 @@ def score(
     """
     true, said = read_texts(references), read_texts(predictions)
     targets = _references(true, joined_ids(true, said))
-    chosen, unavailable = _choose(metrics, tokenizer)
+    chosen, unavailable = _choose(metrics, options)
     weights = statistics.bootstrap_weights([target.patient_id for target in targets], N_RESAMPLES)
     scores: list[Score] = []
     per_study: dict[str, NDArray[np.float64]] = {}
@@ -102,7 +103,7 @@ def compare(
     references: Path,
     systems: Mapping[str, Path],
     metrics: Sequence[str] | None = None,
-    tokenizer: str | None = None,
+    options: MetricOptions = DEFAULTS,
     trials: int = 10_000,
 ) -> list[Comparison]:
     """Paired tests of every pair of systems on every metric; arguments as ``score`` takes them.
@@ -119,7 +120,7 @@ def compare(
     targets = _references(true, list(true.texts))
     patients = [target.patient_id for target in targets]
     weights = statistics.bootstrap_weights(patients, N_RESAMPLES)
-    chosen, _ = _choose(metrics, tokenizer)
+    chosen, _ = _choose(metrics, options)
     found: list[tuple[str, str, str, PairedTest, str]] = []
     for choice in chosen:
         rows = {name: _rows(choice.metric, file, targets) for name, file in said.items()}
@@ -146,11 +147,9 @@ def _rows(metric: Metric, file: TextFile, targets: Sequence[Reference]) -> Rows:
     return metric.statistics([Prediction(report=file.texts[target.id]) for target in targets], targets)
 
 
-def _choose(wanted: Sequence[str] | None, tokenizer: str | None) -> tuple[list[_Chosen], dict[str, str]]:
+def _choose(wanted: Sequence[str] | None, options: MetricOptions) -> tuple[list[_Chosen], dict[str, str]]:
     """Metrics and their outputs that were asked for, and why the others of a default table cannot run."""
-    made: list[Metric] = [
-        registry.make_metric(name, tokenizer=tokenizer) for name in registry.names("metrics")
-    ]
+    made: list[Metric] = [registry.make_metric(name, options) for name in registry.names("metrics")]
     made = [metric for metric in made if metric.task is Task.REPORT]
     known = {name for metric in made for name in (metric.name, *(output.name for output in metric.outputs))}
     for name in wanted or ():
@@ -161,7 +160,7 @@ def _choose(wanted: Sequence[str] | None, tokenizer: str | None) -> tuple[list[_
     for metric in made:
         outputs = tuple(o for o in metric.outputs if not wanted or {metric.name, o.name} & set(wanted))
         reason = metric.unavailable() if outputs else None
-        if reason and (wanted or (tokenizer and metric.kind == "text")):
+        if reason and (wanted or (options.tokenizer and metric.kind == "text")):
             raise UnavailableError(f"--metrics {metric.name}: {reason}")
         if reason:
             unavailable |= dict.fromkeys((output.name for output in outputs), reason)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import HarnessError
-from harness.metrics.base import JointMetric, Metric, Rows, affordable
+from harness.metrics.base import JointMetric, Metric, Rows, affordable, centred
 from harness.metrics.base import values as values_of
 
 FloatArray = NDArray[np.float64]
@@ -109,11 +109,20 @@ def replicates(metric: Metric, rows: Rows, weights: FloatArray) -> dict[str, Flo
 
 def estimate(metric: Metric, rows: Rows, weights: FloatArray, level: float = 0.95) -> dict[str, Estimate]:
     """Every output of ``metric`` on all rows (n, k), with its interval under ``weights`` (B, n)."""
-    values = replicates(metric, rows, np.ones((1, len(rows))))
+    values, samples = _sampled(metric, rows, weights)
     return {
-        name: Estimate(float(values[name][0]), *interval(samples, level), len(rows))
-        for name, samples in replicates(metric, rows, weights).items()
+        name: Estimate(value, *interval(samples[name], level), len(rows)) for name, value in values.items()
     }
+
+
+def _sampled(
+    metric: Metric, rows: Rows, weights: FloatArray
+) -> tuple[dict[str, float], dict[str, FloatArray]]:
+    """Each output on all rows, and the replicates (B,) that its interval is read from."""
+    once = replicates(metric, rows, np.ones((1, len(rows))))
+    values = {name: float(value[0]) for name, value in once.items()}
+    samples = replicates(metric, rows, weights)
+    return values, {name: centred(metric, name, samples[name], values[name]) for name in values}
 
 
 def paired_randomisation(
@@ -155,15 +164,15 @@ def paired_randomisation(
         raise HarnessError(f"--trials must be at least 1, got {trials}")
     if weights is None:
         weights = bootstrap_weights(patient_ids, n_resamples, seed)
-    once = np.ones((1, len(rows_a)))
-    value_a, value_b = replicates(metric, rows_a, once), replicates(metric, rows_b, once)
-    sampled_a, sampled_b = replicates(metric, rows_a, weights), replicates(metric, rows_b, weights)
+    (value_a, sampled_a), (value_b, sampled_b) = (
+        _sampled(metric, rows, weights) for rows in (rows_a, rows_b)
+    )
     counts = _extreme_swaps(metric, rows_a, rows_b, patient_ids, trials, seed)
     return {
         name: PairedTest(
-            value_a=float(value_a[name][0]),
-            value_b=float(value_b[name][0]),
-            difference=float(value_a[name][0] - value_b[name][0]),
+            value_a=value_a[name],
+            value_b=value_b[name],
+            difference=value_a[name] - value_b[name],
             ci95=interval(sampled_a[name] - sampled_b[name]),
             p_value=(counts[name] + 1) / (trials + 1),
             trials=trials,

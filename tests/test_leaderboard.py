@@ -92,6 +92,14 @@ def test_metric_that_no_method_could_have_is_a_line_and_no_column() -> None:
     assert "- bertscore_f1 unavailable: put the weights there" in markdown.render([table])
 
 
+def test_a_metric_s_remark_stands_below_the_table() -> None:
+    rows = [
+        replace(BASE, detail="n 10; halves score 3"),
+        replace(BASE, rate=0.2, detail="n 10; halves score 3"),
+    ]
+    assert markdown.render(tables(rows)).count("- cider: n 10; halves score 3\n") == 1
+
+
 def test_csv_has_a_line_per_number() -> None:
     lines = data.to_csv([BASE, replace(BASE, value=None, ci95=None)]).splitlines()
     assert lines[0].endswith("ci95_lo,ci95_hi")

@@ -15,6 +15,8 @@ from harness import bench_text, scoring
 from harness.cli import app
 from harness.errors import HarnessError, UnknownNameError
 from harness.metrics.base import JointMetric, MetricOutput, NoSums, values
+from harness.metrics.tokenization import tokenizer
+from harness.registry import MetricOptions
 from harness.statistics import bootstrap_weights, holm, paired_randomisation, replicates
 from harness.textfiles import joined_ids, read_texts
 from harness.types import Task
@@ -151,6 +153,44 @@ def test_single_outputs_can_be_asked_for(files: Callable[[str], Path]) -> None:
     assert [score.metric for score in found.scores] == ["bleu_4", "cider"]
     with pytest.raises(UnknownNameError, match="bleu_4"):
         scoring.score(files("truth"), files("worse"), ["bleu_5"])
+
+
+def test_references_can_be_cut_and_the_signature_says_so(
+    tmp_path: Path, files: Callable[[str], Path]
+) -> None:
+    def tokenised(name: str, limit: int | None) -> Path:
+        texts = {
+            key: tokenizer("r2gen-iu")(text) for key, text in json.loads(files(name).read_text()).items()
+        }
+        cut = {key: " ".join(tokens[:limit]) for key, tokens in texts.items()}
+        return write(tmp_path / f"{name}.json", json.dumps(cut))
+
+    truth, said = tokenised("truth", 9), tokenised("worse", None)
+    asked = ["bleu", "cider", "rouge_l", "rouge_score_l"]
+    found = scoring.score(files("truth"), files("worse"), asked, MetricOptions(reference_words=9))
+    assert all("|ref:9|" in one.signature for one in found.scores)
+    by_hand = scoring.score(truth, said, asked[:3], MetricOptions(tokenizer="whitespace"))
+    for one, other in zip(found.scores, by_hand.scores, strict=False):
+        assert one.metric == other.metric
+        assert one.estimate.value == pytest.approx(other.estimate.value, abs=1e-12)
+    with pytest.raises(HarnessError, match="--reference-words 0"):
+        scoring.score(files("truth"), files("worse"), asked, MetricOptions(reference_words=0))
+
+
+def test_uncertain_findings_follow_the_policy(tmp_path: Path) -> None:
+    truth = write(tmp_path / "truth.json", '{"a": "Pneumonia is present.", "b": "Heart size is normal."}')
+    said = write(tmp_path / "said.json", '{"a": "Possible pneumonia.", "b": "Heart size is normal."}')
+    asked = ["chexpert_rules_f1_micro_14"]
+    values = {}
+    for policy in (None, "positive", "negative", "ignored"):
+        (one,) = scoring.score(truth, said, asked, MetricOptions(uncertain=policy)).scores
+        assert f"|uncertain:{policy or 'positive'}|" in one.signature
+        values[policy] = one.estimate.value
+    assert values[None] == values["positive"] == 1.0
+    assert values["negative"] < values["ignored"] == 1.0
+    with pytest.raises(HarnessError, match="--uncertain positiv:") as caught:
+        scoring.score(truth, said, asked, MetricOptions(uncertain="positiv"))
+    assert "positive" in str(caught.value)
 
 
 def test_command_prints_json_and_writes_studies(tmp_path: Path, files: Callable[[str], Path]) -> None:

@@ -37,6 +37,7 @@ def _table(table: Table) -> str:
     for metric in table.metrics:
         shared.setdefault(table.signatures[metric], []).append(metric)
     lines += [f"- {', '.join(names)}: `{signature}`" for signature, names in shared.items()]
+    lines += [f"- {name}: {remark}" for name, remark in table.remarks.items()]
     lines += [f"- {name} unavailable: {reason}" for name, reason in table.unavailable.items()]
     failures = {row.method: r.detail for row in table.rows for r in row.full.values() if r.status == "failed"}
     lines += [f"- {method} failed: {detail}" for method, detail in failures.items()]

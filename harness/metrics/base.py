@@ -43,8 +43,10 @@ class Metric(Protocol):
         outputs: the numbers that ``reduce`` returns, in order.
         kind: ``text`` metrics take a tokenisation profile, others ignore it.
 
-    Three more attributes may be there: ``default = False`` (runs only when asked for by name), ``group`` (the
-    table its numbers stand in) and ``resamples`` (its interval uses only so many bootstrap resamples).
+    More attributes may be there: ``default = False`` (runs only when asked for by name), ``group`` (the table
+    its numbers stand in), ``resamples`` (its interval uses only so many bootstrap resamples),
+    ``recentred = True`` (its replicates are biased, and only their spread is used) and a method
+    ``remarks(rows) -> {output: line}``, whose lines stand below a table.
     """
 
     name: ClassVar[str]
@@ -100,6 +102,19 @@ def values(metric: Metric, rows: Rows, weights: NDArray[np.float64]) -> dict[str
 def affordable(metric: Metric, weights: NDArray[np.float64]) -> NDArray[np.float64]:
     """The first lines of bootstrap ``weights`` (B, n): as many as the metric's interval uses."""
     return weights[: getattr(metric, "resamples", None)]
+
+
+def centred(metric: Metric, output: str, samples: NDArray[np.float64], value: float) -> NDArray[np.float64]:
+    """Bootstrap replicates (B,) of one output, moved onto its value where the metric asks for it.
+
+    A resample of n images has about 0.63 n distinct ones, and FID rises as images get fewer: every replicate
+    lies above the value, and only their spread tells something. Moved ones stay within the output's bounds.
+    """
+    defined = samples[~np.isnan(samples)]
+    if not getattr(metric, "recentred", False) or not len(defined):
+        return samples
+    lo, hi = next(one.bounds for one in metric.outputs if one.name == output)
+    return np.clip(samples - defined.mean() + value, lo, hi)
 
 
 def by_default(metric: Metric) -> bool:

@@ -17,8 +17,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import HarnessError, require
+from harness.metrics.annotations import annotated, pair
 from harness.metrics.base import MetricOutput, Rows, mean_of
-from harness.metrics.compat import downloads_allowed, minilm_folder, quiet_loading, token_batches
+from harness.metrics.compat import (
+    downloads_allowed,
+    hub_file,
+    minilm_folder,
+    quiet_loading,
+    token_batches,
+    weights_digest,
+)
 from harness.metrics.text import report_texts
 from harness.types import Prediction, Reference, Task
 
@@ -41,7 +49,8 @@ LAYERS = {
 MAX_TOKENS = 512
 """Longer texts are cut here, as the package cuts them at the length its tokenisers state."""
 
-_BLOCK = 512  # pairs whose vectors are held at once
+WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+
 _CACHE_BYTES = 2**29
 
 
@@ -62,8 +71,8 @@ class _GreedyMatching:
     def signature(self) -> str:
         """Identity of the numbers."""
         return (
-            f"{self.name}|model:{self.model}|layer:{self.layer}|idf:0|rescale:0|max:{MAX_TOKENS}"
-            "|impl:bert-score|v:1"
+            f"{self.name}|model:{self.model}|weights:{self._digest}|layer:{self.layer}|idf:0|rescale:0"
+            f"|max:{MAX_TOKENS}|impl:bert-score|v:1"
         )
 
     def unavailable(self) -> str | None:
@@ -81,12 +90,18 @@ class _GreedyMatching:
         if not said:
             return rows
         require(self.unavailable())
-        for start in range(0, len(said), _BLOCK):
-            block = slice(start, start + _BLOCK)
-            vectors = self._encoder.vectors([*said[block], *true[block]])
-            pairs = zip(said[block], true[block], strict=True)
-            rows[block, 0] = [greedy_f1(vectors[ours], vectors[theirs]) for ours, theirs in pairs]
+        if self._file() is None:
+            _ = self._encoder  # fetches the weights: the cache is keyed by their digest
+        pairs = {pair(*both): both for both in zip(said, true, strict=True)}
+        keys = [pair(*both) for both in zip(said, true, strict=True)]
+        rows[:, 0] = annotated(
+            self.signature, keys, lambda absent: self._scores([pairs[key] for key in absent])
+        )
         return rows
+
+    def _scores(self, pairs: Sequence[tuple[str, str]]) -> list[float]:
+        vectors = self._encoder.vectors([text for both in pairs for text in both])
+        return [greedy_f1(vectors[ours], vectors[theirs]) for ours, theirs in pairs]
 
     def reduce(self, totals: Rows) -> dict[str, NDArray[np.float64]]:
         """Summed rows (..., 2) to the mean F1 (...)."""
@@ -95,6 +110,16 @@ class _GreedyMatching:
     @cached_property
     def _encoder(self) -> Encoder:
         return Encoder(self._weights(), self.layer)
+
+    @property
+    def _digest(self) -> str:
+        file = self._file()
+        return weights_digest(file) if file else "absent"
+
+    def _file(self) -> Path | None:
+        """The weights, or None where they are not on disk."""
+        found = (Path(self._weights(), name) for name in WEIGHTS)
+        return next((path for path in found if path.is_file()), None)
 
     def _weights(self) -> str:
         """Folder or name that the model is loaded from."""
@@ -126,12 +151,15 @@ class BertScore(_GreedyMatching):
             return f"no model in HARNESS_BERTSCORE_MODEL (bertscore): {self.folder} has no config.json"
         if not self.layer:
             return f"layer of {self.model} unknown (bertscore): set HARNESS_BERTSCORE_LAYER"
-        if self.folder or downloads_allowed() or _cached(DEFAULT_MODEL):
+        if self.folder or downloads_allowed() or _cached_weights(DEFAULT_MODEL):
             return None
         return (
             f"{DEFAULT_MODEL} not found (bertscore): set HARNESS_BERTSCORE_MODEL to its folder, "
             "or HARNESS_ALLOW_DOWNLOADS=1"
         )
+
+    def _file(self) -> Path | None:
+        return super()._file() if self.folder else _cached_weights(DEFAULT_MODEL)
 
     def _weights(self) -> str:
         return self.folder or DEFAULT_MODEL
@@ -273,10 +301,8 @@ def _tokenizer(weights: str, local: bool) -> Any:
     return tokenizer
 
 
-def _cached(model: str) -> bool:
-    """Whether the Hugging Face cache has the model's configuration and weights."""
-    from huggingface_hub import try_to_load_from_cache
-
-    weights = ("model.safetensors", "pytorch_model.bin")
-    found = {name: try_to_load_from_cache(model, name) for name in ("config.json", *weights)}
-    return isinstance(found["config.json"], str) and any(isinstance(found[name], str) for name in weights)
+def _cached_weights(model: str) -> Path | None:
+    """Weights of a model whose configuration, too, is in the Hugging Face cache."""
+    if hub_file(model, "config.json") is None:
+        return None
+    return next((path for name in WEIGHTS if (path := hub_file(model, name))), None)

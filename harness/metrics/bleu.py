@@ -36,7 +36,7 @@ class Bleu(TextMetric):
     @property
     def signature(self) -> str:
         """Identity of the numbers."""
-        return f"bleu|order:{ORDER}|tok:{self.profile}|ref:full|len:closest|impl:coco|v:1"
+        return f"bleu|order:{ORDER}|{self.text_fields}|len:closest|impl:coco|v:1"
 
     def statistics(self, predictions: Sequence[Prediction], references: Sequence[Reference]) -> Rows:
         """Lengths, clipped matches and totals per study, float64 (n_studies, 10)."""

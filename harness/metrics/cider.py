@@ -49,7 +49,7 @@ class Cider(TextMetric):
     @property
     def signature(self) -> str:
         """Identity of the numbers; ``df:references`` are the n references of the printed n."""
-        return f"cider|d:1|n:{ORDER}|sigma:{SIGMA:g}|df:references|tok:{self.profile}|ref:full|impl:coco|v:1"
+        return f"cider|d:1|n:{ORDER}|sigma:{SIGMA:g}|df:references|{self.text_fields}|impl:coco|v:1"
 
     def statistics(self, predictions: Sequence[Prediction], references: Sequence[Reference]) -> Rows:
         """Score and 1 per study, float64 (n_studies, 2)."""
@@ -77,7 +77,7 @@ class CiderPlain(TextMetric):
     @property
     def signature(self) -> str:
         """Identity of the numbers; ``df:references`` are the n references of the printed n."""
-        return f"cider_plain|d:0|n:{ORDER}|df:references|tok:{self.profile}|ref:full|impl:coco|v:1"
+        return f"cider_plain|d:0|n:{ORDER}|df:references|{self.text_fields}|impl:coco|v:1"
 
     def statistics(self, predictions: Sequence[Prediction], references: Sequence[Reference]) -> Rows:
         """Score and 1 per study, float64 (n_studies, 2)."""

@@ -49,12 +49,14 @@ class ImageMetric(NoSums):
         view: the view that is compared; one number over several views would mix two distributions.
 
     Attributes:
-        resamples: at most so many bootstrap resamples should be asked of ``joint``.
+        resamples: the interval uses so many bootstrap resamples.
+        recentred: replicates are moved onto the value (see ``metrics.base.centred``).
     """
 
     task: ClassVar[Task] = Task.SYNTHESIZE
     kind: ClassVar[Literal["text", "label", "image"]] = "image"
     resamples: ClassVar[int] = RESAMPLES
+    recentred: ClassVar[bool] = True
     name: ClassVar[str]
     outputs: ClassVar[tuple[MetricOutput, ...]]
     extractor: ClassVar[Extractor]
@@ -76,7 +78,7 @@ class ImageMetric(NoSums):
             f"input:{self.extractor.preparation}",
             f"weights:{weights}",
             "kid:poly3-all",
-            f"resamples:{self.resamples}",
+            f"resamples:{self.resamples},recentred",
             "v:1",
         ]
         return "|".join(fields)
@@ -132,6 +134,18 @@ class ImageMetric(NoSums):
         return dict(
             zip((output.name for output in self.outputs), (fid, kid(real, made, weights)), strict=True)
         )
+
+    def remarks(self, rows: Rows) -> dict[str, str]:
+        """Beside each number: how many images it compares, and what two halves of the real ones score."""
+        n = int((rows[:, 0] == 1).sum())
+        if n < 4:
+            return {}
+        floor = real_floor(self, rows)
+        half = int(floor.pop("n"))
+        return {
+            name: f"n {n} real and {n} generated; two halves of the real ones (n {half}) score {value:.3g}"
+            for name, value in floor.items()
+        }
 
 
 def _view(images: Mapping[str, Image] | None, view: str) -> Image:

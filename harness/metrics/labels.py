@@ -82,7 +82,7 @@ def known_policy(name: str) -> Policy:
     for policy in POLICIES:
         if policy == name:
             return policy
-    raise HarnessError(f"unknown policy for uncertain labels {name!r}", did_you_mean(name, POLICIES))
+    raise HarnessError(f"--uncertain {name}: no policy for uncertain findings", did_you_mean(name, POLICIES))
 
 
 def label_outputs(family: str) -> tuple[MetricOutput, ...]:

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import HarnessError, UnavailableError, require
+from harness.metrics.annotations import annotated
 from harness.metrics.base import MetricOutput, Rows, mean_of
 from harness.metrics.text import TextMetric
 from harness.metrics.tokenization import Tokens
@@ -28,6 +29,9 @@ from harness.types import Prediction, Reference
 ALPHA, BETA, GAMMA, DELTA = 0.85, 0.2, 0.6, 0.75
 STAGE_WEIGHTS = (1.0, 0.6, 0.8, 0.6)
 """Weights of exact, stem, synonym and paraphrase matches."""
+
+ALIGNMENT = "meteor-segments|ver:1.5|lang:en|norm:1|impl:jar|v:1"
+"""Identity of the jar's answers, which do not depend on the profile that made the tokens."""
 
 # Columns of the jar's segment statistics. From the fifth on, each stage has four counts: content words
 # matched in the prediction and in the reference, then function words likewise.
@@ -54,7 +58,7 @@ class Meteor(TextMetric):
     @property
     def signature(self) -> str:
         """Identity of the numbers."""
-        return f"meteor|ver:1.5|lang:en|norm:1|tok:{self.profile}|ref:full|impl:jar|v:1"
+        return f"meteor|ver:1.5|lang:en|norm:1|{self.text_fields}|impl:jar|v:1"
 
     def unavailable(self) -> str | None:
         """Why the jar or the profile cannot run here, or None."""
@@ -75,7 +79,8 @@ class Meteor(TextMetric):
         if not said:
             return np.zeros((0, _STATISTICS))
         require(self.unavailable())
-        rows = aligner().statistics([_line(h, r) for h, r in zip(said, true, strict=True)])
+        lines = [_line(h, r) for h, r in zip(said, true, strict=True)]
+        rows = np.array(annotated(ALIGNMENT, lines, lambda absent: aligner().statistics(absent).tolist()))
         lengths, matches = rows[:, :2], rows[:, _STAGES].reshape(-1, 8, 2).sum(axis=1)
         repeats = (lengths == matches).all(axis=1) & (rows[:, _CHUNKS] == 1)
         rows[repeats, _CHUNKS] = 0.0
@@ -112,7 +117,7 @@ class MeteorNltk(TextMetric):
         """Identity of the numbers."""
         return (
             "meteor_nltk|alpha:0.9|beta:3|gamma:0.5|stem:porter|syn:wordnet-3.0"
-            f"|tok:{self.profile}|ref:full|impl:nltk|v:1"
+            f"|{self.text_fields}|impl:nltk|v:1"
         )
 
     def unavailable(self) -> str | None:

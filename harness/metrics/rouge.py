@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from harness.metrics.base import MetricOutput, Rows, mean_of
 from harness.metrics.ngrams import lcs_length
-from harness.metrics.text import TextMetric, report_texts
+from harness.metrics.text import TextMetric, at_least_one, references_field, report_texts
 from harness.metrics.tokenization import Tokens
 from harness.types import Prediction, Reference, Task
 
@@ -36,7 +36,7 @@ class RougeL(TextMetric):
     @property
     def signature(self) -> str:
         """Identity of the numbers."""
-        return f"rouge_l|beta:{BETA:g}|tok:{self.profile}|ref:full|impl:coco|v:1"
+        return f"rouge_l|beta:{BETA:g}|{self.text_fields}|impl:coco|v:1"
 
     def statistics(self, predictions: Sequence[Prediction], references: Sequence[Reference]) -> Rows:
         """Score and 1 per study, float64 (n_studies, 2)."""
@@ -58,6 +58,7 @@ class RougeScoreL:
 
     Args:
         stemmer: compare the Porter stems of words longer than three characters; needs nltk.
+        reference_words: references are cut after so many tokens; None: never.
     """
 
     name: ClassVar[str] = "rouge_score_l"
@@ -66,14 +67,16 @@ class RougeScoreL:
     kind: ClassVar[Literal["text", "label", "image"]] = "label"  # it takes no tokenisation profile
     group: ClassVar[str] = "report text"
 
-    def __init__(self, stemmer: bool = False) -> None:
+    def __init__(self, stemmer: bool = False, reference_words: int | None = None) -> None:
         self.stemmer = stemmer
+        self.reference_words = at_least_one(reference_words)
 
     @property
     def signature(self) -> str:
         """Identity of the numbers."""
         stem = "porter" if self.stemmer else "none"
-        return f"rouge_score_l|beta:1|stem:{stem}|tok:rouge-score|ref:full|impl:rouge-score|v:1"
+        cut = references_field(self.reference_words)
+        return f"rouge_score_l|beta:1|stem:{stem}|tok:rouge-score|{cut}|impl:rouge-score|v:1"
 
     def unavailable(self) -> str | None:
         """Why the stemmer cannot run here, or None."""
@@ -86,7 +89,7 @@ class RougeScoreL:
         said, true = report_texts(predictions, references)
         rows = np.ones((len(said), 2))
         rows[:, 0] = [
-            _f1(self._tokens(hypothesis), self._tokens(reference))
+            _f1(self._tokens(hypothesis), self._tokens(reference)[: self.reference_words])
             for hypothesis, reference in zip(said, true, strict=True)
         ]
         return rows

@@ -15,13 +15,15 @@ class TextMetric:
 
     Args:
         tokenizer: tokenisation profile; an unknown one is an error here, not at the first prediction.
+        reference_words: references are cut after so many tokens, as some published scores were; None: never.
     """
 
     task: ClassVar[Task] = Task.REPORT
     kind: ClassVar[Literal["text", "label", "image"]] = "text"
 
-    def __init__(self, tokenizer: str = DEFAULT_PROFILE) -> None:
+    def __init__(self, tokenizer: str = DEFAULT_PROFILE, reference_words: int | None = None) -> None:
         self.profile = _known(tokenizer)
+        self.reference_words = at_least_one(reference_words)
 
     def unavailable(self) -> str | None:
         """Why the profile cannot run here, or None."""
@@ -39,7 +41,13 @@ class TextMetric:
         """
         said, true = report_texts(predictions, references)
         tokens = tokenizer(self.profile).batch(said + true)
-        return tokens[: len(said)], tokens[len(said) :]
+        references_tokens = [line[: self.reference_words] for line in tokens[len(said) :]]
+        return tokens[: len(said)], references_tokens
+
+    @property
+    def text_fields(self) -> str:
+        """Fields of the signature: what a token is, and how much of a reference counts."""
+        return f"tok:{self.profile}|{references_field(self.reference_words)}"
 
 
 def report_texts(
@@ -57,6 +65,22 @@ def report_texts(
     ids = [reference.id for reference in references]
     said = _texts("prediction", ids, (prediction.report for prediction in predictions))
     return said, _texts("reference", ids, (reference.report for reference in references))
+
+
+def at_least_one(words: int | None) -> int | None:
+    """``words`` as it is.
+
+    Raises:
+        HarnessError: it is 0 or less.
+    """
+    if words is not None and words < 1:
+        raise HarnessError(f"--reference-words {words}: at least 1", "leave it out to keep references whole")
+    return words
+
+
+def references_field(words: int | None) -> str:
+    """``ref:full``, or ``ref:60`` where references are cut after 60 tokens."""
+    return f"ref:{words or 'full'}"
 
 
 def _known(profile: str) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from harness.errors import HarnessError, UnavailableError
-from harness.metrics import bertscore
+from harness.metrics import annotations, bertscore
 from harness.metrics.base import Metric
 from harness.metrics.bertscore import BertScore, BertScoreMiniLM, Encoder
 from harness.types import Prediction
@@ -31,6 +31,11 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     BertModel(config).save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(autouse=True)
+def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / "cache"))
 
 
 @pytest.fixture
@@ -93,8 +98,18 @@ def test_each_distinct_text_is_embedded_once(official: BertScore, monkeypatch: p
     assert sum(embedded) == len(texts)
     assert (official.statistics(*pairs([texts[0]] * len(texts), texts)) == first).all()
     assert sum(embedded) == len(texts), "a second call embeds nothing"
+    monkeypatch.setattr(Encoder, "__init__", lambda *_: pytest.fail("model loaded"))
+    assert (BertScore().statistics(*pairs([texts[0]] * len(texts), texts)) == first).all(), "nor another run"
+
+
+def test_small_chunks_and_a_full_memory_change_nothing(
+    official: BertScore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = list(dict.fromkeys(findings(30)))
+    first = official.statistics(*pairs([texts[0]] * len(texts), texts))
+    monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / "other"))
     monkeypatch.setattr(bertscore, "_CACHE_BYTES", 0)
-    monkeypatch.setattr(bertscore, "_BLOCK", 7)
+    monkeypatch.setattr(annotations, "CHUNK", 7)
     assert official.statistics(*pairs([texts[0]] * len(texts), texts)) == pytest.approx(first, abs=1e-6)
 
 
@@ -143,7 +158,7 @@ def test_what_is_absent_is_said_in_one_line(
 ) -> None:
     for name in ("HARNESS_BERTSCORE_MODEL", "HARNESS_BERTSCORE_LAYER", "HARNESS_ALLOW_DOWNLOADS"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(bertscore, "_cached", lambda model: False)
+    monkeypatch.setattr(bertscore, "_cached_weights", lambda model: None)
     assert "HARNESS_BERTSCORE_MODEL" in str(BertScore().unavailable())
     with pytest.raises(UnavailableError, match="roberta-large not found"):
         BertScore().statistics(*pairs(["a"], ["a"]))
@@ -163,14 +178,16 @@ def test_what_is_absent_is_said_in_one_line(
 
 def test_contract_and_signatures(official: BertScore, monkeypatch: pytest.MonkeyPatch) -> None:
     assert official.signature == (
-        "bertscore|model:tiny-bert|layer:2|idf:0|rescale:0|max:512|impl:bert-score|v:1"
+        f"bertscore|model:tiny-bert|weights:{official._digest}|layer:2|idf:0|rescale:0|max:512"
+        "|impl:bert-score|v:1"
     )
     assert BertScoreMiniLM().signature == (
-        "bertscore_minilm|model:all-MiniLM-L6-v2|layer:5|idf:0|rescale:0|max:512|impl:bert-score|v:1"
+        "bertscore_minilm|model:all-MiniLM-L6-v2|weights:53aa5117|layer:5|idf:0|rescale:0|max:512"
+        "|impl:bert-score|v:1"
     )
     monkeypatch.delenv("HARNESS_BERTSCORE_MODEL")
     monkeypatch.delenv("HARNESS_BERTSCORE_LAYER")
-    assert "model:roberta-large|layer:17" in BertScore().signature
+    assert "model:roberta-large|weights:absent|layer:17" in BertScore().signature
     for metric in (official, BertScoreMiniLM()):
         assert isinstance(metric, Metric)
         assert metric.kind != "text", "it takes no tokenisation profile"

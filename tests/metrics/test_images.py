@@ -18,6 +18,7 @@ from harness.metrics.images import (
     kid,
     real_floor,
 )
+from harness.statistics import bootstrap_weights, estimate, replicates
 from harness.types import Prediction, Reference
 
 
@@ -100,6 +101,31 @@ def test_floor_says_what_halves_of_one_source_score() -> None:
     assert abs(floor["kid_lite0"]) < 1e-2
     with pytest.raises(HarnessError, match="cannot be halved"):
         real_floor(metric, rows_of(same[:3], other[:3]))
+
+
+def test_interval_of_fid_holds_its_value_and_the_spread_of_repeated_samples() -> None:
+    """A plain percentile interval lies above the value: a resample has fewer distinct images."""
+    n, d, metric = 150, 24, Lite0Distance()
+    many, others = features(60 * n, d, 0)
+    sets = [rows_of(many[start : start + n], others[start : start + n]) for start in range(0, 60 * n, n)]
+    values = [metric.joint(rows, np.ones((1, n)))["fid_lite0"][0] for rows in sets]
+    weights = bootstrap_weights([str(index) for index in range(n)], 500)
+    found = [estimate(metric, rows, weights)["fid_lite0"] for rows in sets[:8]]
+    assert all(one.lo < one.value < one.hi for one in found)
+    width = np.mean([one.hi - one.lo for one in found])
+    assert width == pytest.approx(np.quantile(values, 0.975) - np.quantile(values, 0.025), rel=0.5)
+    plain = replicates(metric, sets[0], weights)["fid_lite0"]
+    assert len(plain) == metric.resamples
+    assert np.quantile(plain, 0.025) > found[0].value
+
+
+def test_numbers_come_with_n_and_the_floor() -> None:
+    rows = rows_of(*features(60, 8, 0))
+    rows[0] = 0.0
+    line = Lite0Distance().remarks(rows)["fid_lite0"]
+    assert "n 59 real and 59 generated" in line
+    assert f"(n 29) score {real_floor(Lite0Distance(), rows)['fid_lite0']:.3g}" in line
+    assert Lite0Distance().remarks(rows[:4]) == {}
 
 
 # ---------------------------------------------------------------- extractors
