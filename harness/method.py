@@ -32,6 +32,7 @@ class TrainingConfig(BaseModel):
         batch_size: studies per optimiser step on one device.
         gradient_clip: largest gradient norm; 0 switches clipping off.
         accumulate: batches whose gradients are summed before a step.
+        bucket: batches that are sorted by report length together, which leaves less padding; 0 does not sort.
         patience: epochs without a better validation loss before training stops; 0 never stops early.
         val_every: epochs from one validation to the next.
         keep: weights of the epoch with the ``best`` validation loss, or of the ``last`` one.
@@ -44,6 +45,7 @@ class TrainingConfig(BaseModel):
     batch_size: int = 16
     gradient_clip: float = 1.0
     accumulate: int = 1
+    bucket: int = Field(default=0, ge=0)
     patience: int = 0
     val_every: int = Field(default=1, ge=1)
     keep: Literal["best", "last"] = "best"

@@ -51,7 +51,8 @@ def train_network(
     if not train:
         raise HarnessError(f"{method.card.name}: no training studies", "raise --limit")
     settings: TrainingConfig = method.config.training
-    order = _EpochOrder(len(train), run.seed)
+    lengths = [len((study.report or "").split()) for study in train]
+    order = _EpochOrder(lengths, run.seed, settings.batch_size, settings.bucket)
     loader = partial(_loader, info=method.info, reads=method.card.reads, batch_size=settings.batch_size)
     train_loader = loader(train, sampler=order)
     steps = settings.epochs * -(-len(train_loader) // settings.accumulate)
@@ -218,21 +219,38 @@ class _Keeper(Callback):
 
 
 class _EpochOrder(Sampler[int]):
-    """A fresh permutation each epoch that depends on (seed, epoch) alone."""
+    """A fresh order each epoch that depends on (seed, epoch) alone; every study comes once.
 
-    def __init__(self, size: int, seed: int) -> None:
-        self.size, self.seed, self.epoch = size, seed, 0
+    With ``bucket``, pools of that many batches are sorted by report length, cut into batches, and the batches
+    shuffled: studies of a batch are then similarly long, and little of it is padding.
+    """
+
+    def __init__(self, lengths: Sequence[int], seed: int, batch_size: int, bucket: int) -> None:
+        self.lengths, self.seed, self.batch_size, self.bucket = lengths, seed, batch_size, bucket
+        self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
         """Called by the Trainer before each epoch, also after a resume."""
         self.epoch = epoch
 
     def __len__(self) -> int:
-        return self.size
+        return len(self.lengths)
 
     def __iter__(self) -> Iterator[int]:
         generator = torch.Generator().manual_seed(hash_seed(self.seed, self.epoch))
-        return iter(torch.randperm(self.size, generator=generator).tolist())
+        order = torch.randperm(len(self.lengths), generator=generator).tolist()
+        if not self.bucket:
+            return iter(order)
+        full = len(order) // self.batch_size * self.batch_size
+        pool = self.bucket * self.batch_size
+        pooled = [
+            number
+            for start in range(0, full, pool)
+            for number in sorted(order[start : min(start + pool, full)], key=self.lengths.__getitem__)
+        ]
+        batches = torch.tensor(pooled, dtype=torch.long).view(-1, self.batch_size)
+        shuffled = batches[torch.randperm(len(batches), generator=generator)]
+        return iter([*shuffled.flatten().tolist(), *order[full:]])
 
 
 def hash_seed(*parts: int) -> int:

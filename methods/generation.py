@@ -1,7 +1,7 @@
 """Words one after another: greedy, beam and sampled decoding for every report decoder.
 
-The search is transformers' ``generate``. A decoder brings a step function and a ``DecodingState``; added here is
-that finished sequences leave the state, that words which must not be written have probability 0 before
+The search is transformers' ``generate``. A decoder brings a step function and a ``DecodingState``; added here
+is that finished sequences leave the state, that words which must not be written have probability 0 before
 normalisation, and that a drawn report depends on its own seed and on nothing else.
 """
 

@@ -11,6 +11,7 @@ from harness.batching import collate, targets_of
 from harness.errors import HarnessError
 from harness.method import FitRun, TrainingConfig
 from harness.training import training_summary
+from harness.types import Inputs, Targets
 from tests.toys import Learner, LearnerConfig, ToyData
 
 
@@ -40,6 +41,57 @@ def test_interrupted_training_ends_with_the_same_weights(tmp_path: Path, epoch: 
     resumed = fit(tmp_path / "parts")
     assert torch.equal(weights(whole), weights(resumed))
     assert training_summary(tmp_path / "parts")["history"] == training_summary(tmp_path / "whole")["history"]
+
+
+def seen(folder: Path, monkeypatch: pytest.MonkeyPatch, **options: object) -> list[list[str]]:
+    """Ids of every training batch, in order."""
+    batches: list[list[str]] = []
+    original = Learner.losses
+
+    def losses(self: Learner, inputs: Inputs, targets: Targets) -> dict[str, torch.Tensor]:
+        if self.network.training:
+            batches.append(list(inputs.ids))
+        return original(self, inputs, targets)
+
+    monkeypatch.setattr(Learner, "losses", losses)
+    fit(folder, **options)
+    return batches
+
+
+@pytest.mark.parametrize("bucket", [0, 2, 100])
+@pytest.mark.parametrize("batch_size", [8, 12])
+def test_every_study_comes_once_an_epoch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bucket: int, batch_size: int
+) -> None:
+    batches = seen(tmp_path, monkeypatch, epochs=2, batch_size=batch_size, bucket=bucket)
+    per_epoch = -(-40 // batch_size)
+    epochs = [batches[:per_epoch], batches[per_epoch:]]
+    expected = sorted(study.id for study in ToyData().studies("train"))
+    for epoch in epochs:
+        assert sorted(study_id for batch in epoch for study_id in batch) == expected
+        assert {len(batch) for batch in epoch[:-1]} == {batch_size}
+    assert epochs[0] != epochs[1]
+
+
+def test_buckets_hold_reports_of_similar_length(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lengths = {study.id: len(study.report.split()) for study in ToyData().studies("train")}
+
+    def padding(batches: list[list[str]]) -> int:
+        return sum(max(lengths[i] for i in batch) * len(batch) for batch in batches)
+
+    plain = seen(tmp_path / "plain", monkeypatch, epochs=3)
+    bucketed = seen(tmp_path / "bucketed", monkeypatch, epochs=3, bucket=5)
+    assert padding(bucketed) < 0.85 * padding(plain)
+    means = [sum(lengths[i] for i in batch) for batch in bucketed[:5]]
+    assert means not in (sorted(means), sorted(means, reverse=True)), "batches are shuffled, not sorted"
+
+
+@pytest.mark.parametrize("epoch", [1, 3])
+def test_interrupted_bucketed_training_ends_with_the_same_weights(tmp_path: Path, epoch: int) -> None:
+    whole = fit(tmp_path / "whole", bucket=2)
+    with pytest.raises(RuntimeError, match="pulled the plug"):
+        fit(tmp_path / "parts", stop_in_epoch=epoch, bucket=2)
+    assert torch.equal(weights(whole), weights(fit(tmp_path / "parts", bucket=2)))
 
 
 @pytest.mark.parametrize("keep", ["best", "last"])

@@ -18,6 +18,8 @@ from methods.text import PAD
 
 STRIDES = (2, 4, 8, 16, 16, 32, 32)
 """Pixels per feature after each EfficientNet stage."""
+CACHED_VIEWS = 16
+"""Views that pass the frozen stages together on a CPU."""
 
 
 def of_present(module: Callable[[Tensor], Tensor], pixels: Tensor, present: Tensor) -> Tensor:
@@ -101,6 +103,7 @@ class Backbone(nn.Module):
         self.trained = nn.Sequential(*parts[frozen:])
         self.freeze_norm = config.freeze_norm
         self.channels = [m for m in self.modules() if isinstance(m, nn.Conv2d)][-1].out_channels
+        self.to(memory_format=torch.channels_last)
 
     def train(self, mode: bool = True) -> Backbone:
         """Frozen stages, and with ``freeze_norm`` every normalisation, stay in eval mode."""
@@ -114,8 +117,13 @@ class Backbone(nn.Module):
 
     def trunk(self, x: Tensor) -> Tensor:
         """Normalised pixels (B, C, H, W) to the output of the frozen stages (the pixels where none is)."""
+        x = x.contiguous(memory_format=torch.channels_last)
+        if not len(self.frozen):
+            return x
+        # On a CPU the activations of a whole batch fall out of the cache.
+        size = CACHED_VIEWS if x.device.type == "cpu" else len(x)
         with torch.no_grad():
-            return self.frozen(x.contiguous(memory_format=torch.channels_last))
+            return torch.cat([self.frozen(part) for part in x.split(size)])
 
     def forward(self, trunk: Tensor) -> Tensor:
         """Output of ``trunk`` to features (B, channels, h, w)."""
