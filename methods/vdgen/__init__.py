@@ -108,21 +108,29 @@ class VDGenNetwork(nn.Module):
             order = order[:, -int(mask.sum(1).max()) :]
         return whole.gather(1, order[..., None].expand(-1, -1, whole.shape[-1])), mask.gather(1, order)
 
-    def logits(self, encoded: Tensor, present: Tensor, report: Tensor) -> Tensor:
-        """I^e (B, N, S, D), bool (B, N), tokens (B, T) to logits (B, T, V), each given the tokens before."""
+    def logits(self, encoded: Tensor, present: Tensor, report: Tensor, said: Tensor) -> Tensor:
+        """Logits of a report's tokens, each given the prompt and the tokens before it.
+
+        Args:
+            encoded: I^e (B, N, S, D); present: bool (B, N).
+            report: tokens (B, T); said: bool (B, T), M of them True, where they are no padding.
+
+        Returns:
+            (M, V).
+        """
         start, mask = self.prompt(encoded, present)
-        said = self.llm.get_input_embeddings()(report[:, :-1]).to(start.dtype)
-        mask = torch.cat([mask, torch.ones_like(report[:, :-1], dtype=torch.bool)], dim=1)
+        words = self.llm.get_input_embeddings()(report[:, :-1]).to(start.dtype)
+        mask = torch.cat([mask, torch.ones_like(said[:, 1:])], dim=1)
         length = mask.shape[1]
         causal = torch.ones(length, length, dtype=torch.bool, device=mask.device).tril()
         alone = torch.eye(length, dtype=torch.bool, device=mask.device)  # padding attends to itself: no NaN
-        return self.llm(
-            inputs_embeds=torch.cat([start, said], dim=1).to(self.llm.dtype),
+        hidden = self.llm.get_decoder()(
+            inputs_embeds=torch.cat([start, words], dim=1).to(self.llm.dtype),
             attention_mask=((causal & mask[:, None]) | alone)[:, None],
             position_ids=(mask.cumsum(1) - 1).clamp(min=0),
             use_cache=False,
-            logits_to_keep=report.shape[1],
-        ).logits
+        ).last_hidden_state[:, -report.shape[1] :]
+        return self.llm.get_output_embeddings()(hidden.flatten(0, 1) if said.is_meta else hidden[said])
 
     @torch.no_grad()
     def teacher(self, report: Tensor, mask: Tensor) -> Tensor:
@@ -179,8 +187,8 @@ class VDGen(TorchMethod[Config]):
         return {"tokenizer": serialised, "vocabulary": len(ReportTokenizer.of(serialised))}
 
     def reference_artifacts(self) -> dict[str, Any]:
-        """Sizes without weights: the configured vocabulary; the prompt's words are one token each."""
-        return {"tokenizer": train_tokenizer([], 1000), "vocabulary": self.config.llm_vocabulary}
+        """Sizes without weights: the configured vocabulary; each half of the prompt is one token."""
+        return {"tokenizer": train_tokenizer(["report"] * 2, 1000), "vocabulary": self.config.llm_vocabulary}
 
     def example_batch(self, batch_size: int = 1) -> tuple[Inputs, Targets]:
         """All views and a report of the longest length: what FLOPs are counted on."""
@@ -229,9 +237,9 @@ class VDGen(TorchMethod[Config]):
             x.to(features.device) for x in self.tokenizer.batch(targets.reports, config.report_tokens)
         )
         encoded = network.encode(features, present)
-        logits = network.logits(encoded, present, report).float()
-        each = F.cross_entropy(logits.transpose(1, 2), report, reduction="none")
-        parts = {"report": (each * said).sum() / said.sum()}  # Eq. (2)
+        truth = report.flatten() if said.is_meta else report[said]
+        logits = network.logits(encoded, present, report, said).float()
+        parts = {"report": F.cross_entropy(logits, truth)}  # Eq. (2)
         rows, tokens = present.any(1), present.repeat_interleave(encoded.shape[2], dim=1)
         h = mean_of(encoded.flatten(1, 2), tokens)
         if config.vse:

@@ -13,7 +13,7 @@ class Config(MethodConfig):
     Attributes:
         vision: visual encoder M_v, Swin or frozen EfficientNet-Lite0 features.
         swin: folder or hub name of a pretrained Swin Transformer; empty for random initialisation.
-        swin_width, swin_depths, swin_heads: its sizes where it is not loaded.
+        swin_width, swin_depths, swin_heads, swin_window: its sizes where it is not loaded.
         lite0_stage: stage of EfficientNet-Lite0 whose map is used, 1 to 7.
         token_pool: side of the windows of that map that are averaged into one token.
         visual_width: D behind Lite0; Swin has its own.
@@ -45,6 +45,7 @@ class Config(MethodConfig):
     swin_width: int = 128
     swin_depths: tuple[int, ...] = (2, 2, 18, 2)
     swin_heads: tuple[int, ...] = (4, 8, 16, 32)
+    swin_window: int = 7
     lite0_stage: int = 5
     token_pool: int = 8
     visual_width: int = 256

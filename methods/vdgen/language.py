@@ -28,17 +28,17 @@ def cleaned(report: str) -> str:
 
 
 def train_tokenizer(reports: Iterable[str], size: int) -> str:
-    """A byte-pair tokenizer of at most ``size`` entries as JSON, trained on reports and the prompt."""
+    """A byte-pair tokenizer of at most ``size`` entries as JSON; each half of the prompt is one token."""
     tokenizer = Tokenizer(models.BPE(unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
     tokenizer.decoder = decoders.Metaspace()
     trainer = trainers.BpeTrainer(
         vocab_size=size,
         min_frequency=2,
-        special_tokens=["<pad>", "<s>", "</s>", "<unk>"],
+        special_tokens=["<pad>", "<s>", "</s>", "<unk>", *PROMPT],
         show_progress=False,
     )
-    tokenizer.train_from_iterator([*PROMPT, *PROMPT, *map(cleaned, reports)], trainer)
+    tokenizer.train_from_iterator(map(cleaned, reports), trainer)
     return tokenizer.to_str()
 
 
@@ -51,6 +51,7 @@ class ReportTokenizer:
         self.end: int = tokenizer.eos_token_id
         spare = tokenizer.unk_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
         self.pad: int = self.end if spare is None else spare
+        self.marks = {self.begin, self.pad, tokenizer.unk_token_id, *tokenizer.added_tokens_decoder}
 
     @classmethod
     def of(cls, serialised: str) -> ReportTokenizer:
@@ -93,12 +94,11 @@ class ReportTokenizer:
 
     def search(self, config: Config) -> GenerationConfig:
         """How reports are generated: beam search, or greedy, without sampling."""
-        never = {self.begin, self.pad, self.tokenizer.unk_token_id} - {self.end, None}
         return GenerationConfig(
             max_new_tokens=config.report_tokens + 1,
             num_beams=config.num_beams,
             do_sample=False,
-            suppress_tokens=sorted(never),
+            suppress_tokens=sorted(self.marks - {self.end, None}),
             bos_token_id=self.begin,
             eos_token_id=self.end,
             pad_token_id=self.pad,

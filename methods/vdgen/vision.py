@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import SwinConfig, SwinModel
 
-from methods.backbones import IMAGENET_MEAN, IMAGENET_STD, Lite0Stages, of_present
+from methods.backbones import IMAGENET_MEAN, IMAGENET_STD, Lite0Stages, PositionNorm, of_present
 from methods.layers import info_nce
 from methods.vdgen.config import Config
 from methods.vdgen.pretrained import load_swin, model_folder
@@ -58,6 +58,7 @@ class SwinEncoder(nn.Module):
                 embed_dim=config.swin_width,
                 depths=list(config.swin_depths),
                 num_heads=list(config.swin_heads),
+                window_size=config.swin_window,
             )
             self.model = SwinModel(sizes, add_pooling_layer=False)
         self.width: int = self.model.num_features
@@ -89,9 +90,7 @@ class Lite0Encoder(nn.Module):
         self.stages = Lite0Stages((config.lite0_stage,))
         side = math.ceil(math.ceil(config.image_size / self.stages.strides[0]) / config.token_pool)
         self.pool = nn.AvgPool2d(config.token_pool, ceil_mode=True)
-        self.norms = nn.ModuleList(
-            nn.BatchNorm1d(side**2 * self.stages.channels[0], affine=False) for _ in range(views)
-        )
+        self.norm = PositionNorm(views, side**2 * self.stages.channels[0])
         self.project = nn.Linear(self.stages.channels[0], config.visual_width)
         self.dropout = config.vse_dropout
         self.width = config.visual_width
@@ -104,30 +103,11 @@ class Lite0Encoder(nn.Module):
 
     def forward(self, features: Tensor, present: Tensor) -> Tensor:
         """What ``frozen`` gives, and bool (B, N), to features (B, N, S, D)."""
-        return self.project(self._standardised(features, present))
+        return self.project(self.norm(features, present))
 
     def second_view(self, features: Tensor, present: Tensor) -> Tensor:
         """As ``forward``, with a random part of the standardised features set to zero."""
-        return self.project(F.dropout(self._standardised(features, present), self.dropout, self.training))
-
-    def _standardised(self, features: Tensor, present: Tensor) -> Tensor:
-        """Zero mean and unit variance per view, token and channel.
-
-        Frozen features of one kind of picture are nearly constant: what differs between studies is a small
-        part of them. In evaluation the running statistics of the training studies are used.
-        """
-        result = torch.zeros_like(features, dtype=torch.float32)
-        for number, norm in enumerate(self.norms):
-            view = features[:, number].flatten(1).float()
-            rows = present[:, number]
-            if not norm.training:
-                result[:, number] = norm(view).view_as(result[:, number])
-            elif int(rows.sum()) > 1:
-                result[rows, number] = norm(view[rows]).view_as(result[rows, number])
-            else:
-                still = F.batch_norm(view, norm.running_mean, norm.running_var, eps=norm.eps)
-                result[:, number] = still.view_as(result[:, number])
-        return result
+        return self.project(F.dropout(self.norm(features, present), self.dropout, self.training))
 
 
 ENCODERS: dict[str, type[SwinEncoder | Lite0Encoder]] = {"swin": SwinEncoder, "lite0": Lite0Encoder}
