@@ -256,10 +256,9 @@ def bench(what: Annotated[Benchmark, typer.Argument(help="What to measure.")]) -
 
         rows = [{key: _written(key, value) for key, value in row.items()} for row in agreement()]
     else:
-        from harness import bench_text
+        from harness import bench_metrics
 
-        parts = (bench_text.compare_benchmark, bench_text.rates_benchmark, bench_text.memory_benchmark)
-        rows = [row for part in parts for row in part()]
+        rows = [row for part in bench_metrics.BENCHMARKS for row in part()]
     _print_facts(rows)
 
 

@@ -138,7 +138,7 @@ class Inception:
     def network(self) -> Network:
         """torch-fidelity resizes and scales by itself, from whole numbers."""
         import torch
-        from torch_fidelity.feature_extractor_inceptionv3 import (  # type: ignore[import-untyped]
+        from torch_fidelity.feature_extractor_inceptionv3 import (
             FeatureExtractorInceptionV3,
         )
 

@@ -1,4 +1,4 @@
-"""How fast report scoring is, each time as a ratio against a peer in the same run."""
+"""How fast scoring is, each time as a ratio against a peer in the same run."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from harness import missingness, registry, robustness, statistics
 from harness.datasets import iu_reports
@@ -19,6 +22,8 @@ from harness.types import Prediction, Reference
 
 _TRIALS = 10_000
 _PEER_TRIALS = 5
+_RADEVAL_TRIALS = 100
+_IMAGES, _FEATURES = 5_000, 2_048
 _RATES = (0.0, 0.2, 0.4, 0.6, 0.8)
 _BIG = 3_858
 """Studies of the larger public test split of chest radiographs."""
@@ -35,16 +40,39 @@ def compare_benchmark() -> list[dict[str, str]]:
         statistics.paired_randomisation(metric, rows_a, rows_b, patients, _TRIALS)
 
     said, true = [_tokens(system) for system in (first, second)], _tokens(references)
+    name, trials, peer = _peer_of_compare(said, true)
+    seconds, naive = _best(ours), _best(peer, 1) * _TRIALS / trials
+    of = f"{name}, {trials} trials extrapolated"
+    return [_line(f"compare, BLEU-4, {_TRIALS} trials, 590 pairs", seconds, naive, of)]
+
+
+def _peer_of_compare(
+    said: Sequence[Sequence[str]], true: Sequence[str]
+) -> tuple[str, int, Callable[[], None]]:
+    """Name, number of trials and work of radeval's test, or of pycocoevalcap where radeval is absent."""
+    if find_spec("radeval") is not None:
+        from radeval import compare_systems
+        from radeval.metrics.bleu.bleu import Bleu
+
+        def radeval() -> None:
+            compare_systems(
+                {"a": list(said[0]), "b": list(said[1])},
+                {"bleu": lambda hypotheses, references: Bleu(n=4)(references, hypotheses)[0]},
+                list(true),
+                n_samples=_RADEVAL_TRIALS,
+                print_results=False,
+            )
+
+        return "radeval.compare_systems", _RADEVAL_TRIALS, radeval
     rng = np.random.default_rng(0)
 
-    def peer() -> None:
+    def coco() -> None:
         for _ in range(_PEER_TRIALS):
             swap = rng.random(len(true)) < 0.5
             for one, other in (said, said[::-1]):
                 _coco(["bleu"], [b if s else a for a, b, s in zip(one, other, swap, strict=True)], true)
 
-    seconds, naive = _best(ours), _best(peer, 1) * _TRIALS / _PEER_TRIALS
-    return [_line(f"compare, BLEU-4, {_TRIALS} trials, 590 pairs", seconds, naive, "pycocoevalcap per trial")]
+    return "pycocoevalcap per trial", _PEER_TRIALS, coco
 
 
 def rates_benchmark() -> list[dict[str, str]]:
@@ -81,9 +109,54 @@ def rates_benchmark() -> list[dict[str, str]]:
     ]
 
 
+def fid_benchmark() -> list[dict[str, str]]:
+    """FID from features, on one thread: ours against the two packages that most papers use."""
+    from threadpoolctl import threadpool_limits
+
+    from harness.metrics.images import frechet_distance
+
+    rng = np.random.default_rng(0)
+    mix = rng.normal(size=(_FEATURES, _FEATURES)) / np.sqrt(_FEATURES)
+    real, made = (
+        np.maximum(rng.normal(size=(_IMAGES, _FEATURES)) @ mix + shift, 0.0) for shift in (0.0, 0.1)
+    )
+    name = f"FID from {_IMAGES} x {_FEATURES} features, one thread"
+
+    def ours() -> None:
+        frechet_distance(real, made)
+
+    with threadpool_limits(1):  # several wait for one another wherever a core has other work
+        seconds = _best(ours, 2)
+        peers = _fid_peers(real, made)
+        lines = [_line(name, seconds, _best(peer, 1), package) for package, peer in peers.items()]
+    return lines or [{"benchmark": name, "ours": f"{seconds:.3g} s"}]
+
+
+def _fid_peers(real: NDArray[np.float64], made: NDArray[np.float64]) -> dict[str, Callable[[], None]]:
+    """Those of the reference implementations that are installed."""
+    peers: dict[str, Callable[[], None]] = {}
+    if find_spec("cleanfid") is not None:
+        from cleanfid.fid import fid_from_feats
+
+        def clean_fid() -> None:
+            fid_from_feats(real, made)
+
+        peers["clean-fid"] = clean_fid
+    if find_spec("torch_fidelity") is not None:
+        import torch
+        from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
+
+        def torch_fidelity() -> None:
+            sides = [fid_features_to_statistics(torch.from_numpy(side)) for side in (real, made)]
+            fid_statistics_to_metric(*sides, verbose=False)
+
+        peers["torch-fidelity"] = torch_fidelity
+    return peers
+
+
 def memory_benchmark() -> list[dict[str, str]]:
     """Peak memory of a fresh process that scores the larger test split with intervals."""
-    code = "from harness.bench_text import _score_big; _score_big()"
+    code = "from harness.bench_metrics import _score_big; _score_big()"
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     return [
         {"benchmark": f"peak memory, {_BIG} pairs, overlap metrics", "ours": f"{float(done.stdout):.2f} GiB"}
@@ -96,7 +169,16 @@ def _score_big() -> None:
     for family in ("bleu", "rouge_l", "cider"):
         metric = registry.make_metric(family)
         statistics.estimate(metric, metric.statistics(said, references), weights)
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
+    print(_peak_gib())
+
+
+def _peak_gib() -> float:
+    """Peak memory of this process; getrusage would count what its parent held when it was forked."""
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    (line,) = (line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
+    return int(line.split()[1]) / 2**20
 
 
 def _systems(count: int) -> tuple[list[Prediction], list[Prediction], list[Reference]]:
@@ -146,3 +228,7 @@ def _line(name: str, ours: float, peer: float, of: str) -> dict[str, str]:
         "ratio": f"{peer / ours:,.0f}" if peer > 10 * ours else f"{peer / ours:.1f}",
         "the peer is": of,
     }
+
+
+BENCHMARKS = (compare_benchmark, rates_benchmark, fid_benchmark, memory_benchmark)
+"""What ``harness bench metrics`` measures, in this order."""
