@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import resource
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +14,7 @@ from numpy.typing import NDArray
 
 from harness import missingness, registry, robustness, statistics
 from harness.datasets import iu_reports
+from harness.files import peak_gib
 from harness.metrics.base import Metric
 from harness.metrics.tokenization import DEFAULT_PROFILE, tokenizer
 from harness.types import Prediction, Reference
@@ -169,16 +168,7 @@ def _score_big() -> None:
     for family in ("bleu", "rouge_l", "cider"):
         metric = registry.make_metric(family)
         statistics.estimate(metric, metric.statistics(said, references), weights)
-    print(_peak_gib())
-
-
-def _peak_gib() -> float:
-    """Peak memory of this process; getrusage would count what its parent held when it was forked."""
-    status = Path("/proc/self/status")
-    if not status.exists():
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    (line,) = (line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
-    return int(line.split()[1]) / 2**20
+    print(peak_gib())
 
 
 def _systems(count: int) -> tuple[list[Prediction], list[Prediction], list[Reference]]:

@@ -36,6 +36,7 @@ class Benchmark(StrEnum):
     """What ``harness bench`` can measure."""
 
     metrics = "metrics"
+    methods = "methods"
     labeler = "labeler"
 
 
@@ -249,12 +250,26 @@ def describe(
 
 
 @app.command()
-def bench(what: Annotated[Benchmark, typer.Argument(help="What to measure.")]) -> None:
+def bench(
+    what: Annotated[Benchmark, typer.Argument(help="What to measure.")],
+    methods: Annotated[str, typer.Option(help="For methods: which of them, or all.")] = "all",
+    preset: Annotated[str, typer.Option(help="For methods: their size.")] = "tiny",
+    peers: Annotated[
+        Path | None, typer.Option(help="For methods: folder with clones of the official repositories.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="For methods: cpu, cuda or cuda:N.")] = "cpu",
+) -> None:
     """Measure speed as ratios against peers in the same run, and the rule labeler against human codes."""
     if what is Benchmark.labeler:
         from harness.bench_labeler import agreement
 
         rows = [{key: _written(key, value) for key, value in row.items()} for row in agreement()]
+    elif what is Benchmark.methods:
+        from harness.bench_methods import learned_methods, methods_benchmark
+        from harness.config import split_list
+
+        chosen = learned_methods() if methods == "all" else split_list(methods, "--methods") or ()
+        rows = methods_benchmark(chosen, preset, peers, device)
     else:
         from harness import bench_metrics
 
@@ -297,10 +312,11 @@ def _print_facts(rows: list[dict[str, str]]) -> None:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
-    for column in rows[0] if rows else []:
+    columns = list(dict.fromkeys(column for row in rows for column in row))
+    for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:
-        table.add_row(*(value.replace("[", r"\[") for value in row.values()))
+        table.add_row(*(row.get(column, "").replace("[", r"\[") for column in columns))
     _console().print(table)
 
 

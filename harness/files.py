@@ -6,6 +6,7 @@ import errno
 import hashlib
 import json
 import os
+import resource
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -96,3 +97,12 @@ def verify(path: Path) -> None:
     expected = read_json(path.with_name(path.name + ".sha256.json")).get("sha256")
     if digest_of(path) != expected:
         raise CorruptFileError(f"{path}: checksum mismatch, the file was damaged", "delete it and run again")
+
+
+def peak_gib() -> float:
+    """Peak memory of this process in GiB; getrusage would count what its parent held when it was forked."""
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    (line,) = (line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
+    return int(line.split()[1]) / 2**20

@@ -97,6 +97,7 @@ class MicarVLMoE(TorchMethod[Config]):
 
     card: ClassVar[MethodCard] = CARD
     Config = Config
+    peer: ClassVar[str] = "methods.micar_vlmoe.peer"
     network: MicarNetwork
 
     def __init__(self, config: Config, info: DatasetInfo) -> None:
@@ -202,19 +203,16 @@ class MicarVLMoE(TorchMethod[Config]):
             result.append(Routing(name, words, *arrays))
         return result
 
-    def _search(self, inputs: Inputs) -> Tensor:
-        """Word indices (B, <= report_words), padded after the end mark."""
-        decoder, config = self.network.decoder, self.config
-        image, mask = self._encoded(inputs)
+    def search(self, image: Tensor, mask: Tensor, limit: int, beams: int) -> Tensor:
+        """Image tokens (B, T, E) and bool (B, T) to word indices (B, <= limit), padded after the end mark."""
+        decoder = self.network.decoder
         state = decoder.start(image, mask)
         return generate(
-            lambda prefix: decoder.step(prefix, state),
-            state,
-            len(inputs),
-            config.report_words + 1,
-            image.device,
-            beams=config.num_beams,
+            lambda prefix: decoder.step(prefix, state), state, len(image), limit, image.device, beams=beams
         )
+
+    def _search(self, inputs: Inputs) -> Tensor:
+        return self.search(*self._encoded(inputs), self.config.report_words + 1, self.config.num_beams)
 
     def _encoded(self, inputs: Inputs) -> tuple[Tensor, Tensor]:
         """Image tokens (B, T, E) and bool (B, T) of a batch."""

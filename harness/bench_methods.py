@@ -1,0 +1,136 @@
+"""Speed and memory of methods on random weights, beside official code where it is at hand.
+
+Every line is a process of its own, so that peak memory is that of one job. Official repositories are not
+shipped: a method names its peer's adapter (``peer``), and the user gives the folder that holds the clones.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from harness import registry
+from harness.describe import REFERENCE_INFO
+from harness.errors import HarnessError
+from harness.files import peak_gib
+from harness.method import TorchMethod
+from harness.names import did_you_mean
+
+Works = Mapping[str, Callable[[], Any]]
+"""Name of a piece of work -> what does it once. A piece is the same on both sides of a comparison."""
+
+BATCH = 8
+
+
+def methods_benchmark(
+    methods: Sequence[str], preset: str, peers: Path | None, device: str = "cpu"
+) -> list[dict[str, str]]:
+    """Seconds and peak memory of each piece of work of learned methods, beside their peers'.
+
+    Args:
+        methods: registered names.
+        preset: size of the methods.
+        peers: folder with clones of the official repositories, or None.
+        device: torch device of both sides.
+
+    Raises:
+        HarnessError: an unknown or a control method.
+    """
+    return [line for name in methods for line in _lines(name, preset, peers, device)]
+
+
+def learned_methods() -> list[str]:
+    """Registered methods with a network."""
+    return [
+        name for name in registry.names("methods") if issubclass(registry.load("methods", name), TorchMethod)
+    ]
+
+
+def _lines(name: str, preset: str, peers: Path | None, device: str) -> list[dict[str, str]]:
+    known = learned_methods()
+    if name not in known:
+        raise HarnessError(f"--methods {name}: no method with a network", did_you_mean(name, known))
+    peer = _peer_of(name)
+    folder = peers / peer.FOLDER if peer is not None and peers is not None else None
+    if folder is not None and not folder.is_dir():
+        raise HarnessError(f"--peers {peers}: no folder {peer.FOLDER}", f"clone {peer.SOURCE} into it")
+    # The official code has one size: the paper's.
+    compared = folder is not None and preset == "paper"
+    lines = []
+    for work in peer.WORKS if peer is not None else ("predict", "training step"):
+        ours = _measured(name, preset, work, device, None)
+        line = {
+            "benchmark": f"{name} ({preset}), {work}, batch {BATCH}",
+            "ours": f"{ours['seconds']:.3g} s",
+            "memory": f"{ours['gib']:.2f} GiB",
+        }
+        if compared:
+            theirs = _measured(name, preset, work, device, folder)
+            line["peer"] = f"{theirs['seconds']:.3g} s"
+            line["peer's memory"] = f"{theirs['gib']:.2f} GiB"
+            line["ratio"] = f"{theirs['seconds'] / ours['seconds']:.1f}"
+            line["the peer is"] = peer.SOURCE
+        lines.append(line)
+    return lines
+
+
+def _measured(name: str, preset: str, work: str, device: str, folder: Path | None) -> dict[str, float]:
+    arguments = [name, preset, work, device, *([str(folder)] if folder else [])]
+    code = "import sys; from harness.bench_methods import _work; _work(*sys.argv[1:])"
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise HarnessError(f"{name} ({preset}), {work}: {last}", f"in {folder}" if folder else "")
+    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def _work(name: str, preset: str, work: str, device: str, folder: str | None = None) -> None:
+    """Do one piece of work in this process and print seconds and peak memory as JSON."""
+    import torch
+
+    torch.manual_seed(0)
+    peer = _peer_of(name)
+    method = registry.load("methods", name).create(REFERENCE_INFO, preset=preset)
+    if folder is not None:
+        do = peer.official(method, Path(folder), BATCH, device)[work]
+    else:
+        method.prepare(method.reference_artifacts())
+        method.to(device)
+        do = (peer.ours(method, BATCH) if peer is not None else works(method, BATCH))[work]
+    started = time.perf_counter()
+    do()
+    if device.startswith("cuda"):
+        torch.cuda.synchronize()
+    seconds = time.perf_counter() - started
+    gib = torch.cuda.max_memory_allocated() / 2**30 if device.startswith("cuda") else peak_gib()
+    print(json.dumps({"seconds": seconds, "gib": gib}))
+
+
+def works(method: TorchMethod[Any], batch: int) -> Works:
+    """What every learned method can be measured on."""
+    inputs, targets = method.example_batch(batch)  # type: ignore[attr-defined]
+    device = next(method.network.parameters()).device
+    inputs, targets = inputs.to(device), targets.to(device)
+    method.network.train()
+    optimizer, _ = method.optimizer(1)
+
+    def training_step() -> None:
+        method.network.train()
+        optimizer.zero_grad(set_to_none=True)
+        method.losses(inputs, targets)["loss"].backward()
+        optimizer.step()
+
+    return {"predict": lambda: method.predict(inputs), "training step": training_step}
+
+
+def _peer_of(name: str) -> Any:
+    """The adapter of a method's official code, or None where it has none."""
+    module = getattr(registry.load("methods", name), "peer", None)
+    return import_module(module) if module else None
