@@ -227,7 +227,7 @@ class Decoder(nn.Module):
     def __init__(self, vocabulary: int, config: Config) -> None:
         super().__init__()
         self.embed, self.scale = embedding(vocabulary, config.width), math.sqrt(config.width)
-        positions = sinusoids(config.report_words + 1, config.width)
+        positions = sinusoids(config.report_words + 2, config.width)  # begin, words, a word past the limit
         self.register_buffer("positions", positions, persistent=False)
         self.drop = nn.Dropout(config.dropout)
         self.blocks = nn.ModuleList(DecoderBlock(config) for _ in range(config.layers))
