@@ -17,6 +17,7 @@ METHODS = {
     "template": "methods.controls:Template",
     "retrieval": "methods.controls:Retrieval",
     "dia": "methods.dia:DiA",
+    "micar_vlmoe": "methods.micar_vlmoe:MicarVLMoE",
     "vdgen": "methods.vdgen:VDGen",
 }
 DATASETS = {

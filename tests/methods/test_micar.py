@@ -256,7 +256,7 @@ def test_a_few_steps_overfit_four_studies() -> None:
     for group in optimizer.param_groups:
         group["lr"] = 5e-3
     made.network.train()
-    for _ in range(50):
+    for _ in range(40):
         loss = made.losses(inputs_of(batch), targets_of(batch))["loss"]
         optimizer.zero_grad()
         loss.backward()
@@ -301,6 +301,15 @@ def test_linear_schedule_ends_at_zero() -> None:
     made = method(learning_rate=1.0, schedule="linear")
     _, schedule = made.optimizer(4)
     assert [schedule.lr_lambdas[0](step) for step in range(5)] == [1, 0.75, 0.5, 0.25, 0]
+
+
+def test_bfloat16_autocast_gives_nearly_the_same_loss() -> None:
+    made, batch = method(), studies()
+    plain = made.losses(inputs_of(batch), targets_of(batch))["loss"]
+    with torch.autocast("cpu", torch.bfloat16):
+        rounded = made.losses(inputs_of(batch), targets_of(batch))["loss"]
+    torch.testing.assert_close(rounded, plain, atol=0.05, rtol=0.05)
+    rounded.backward()
 
 
 def test_save_and_load_give_the_same_reports(tmp_path: Path) -> None:
