@@ -1,0 +1,50 @@
+"""``harness bench methods``: pieces of work in processes of their own, beside official code."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from harness import bench_methods
+from harness.bench_methods import learned_methods, methods_benchmark
+from harness.errors import HarnessError
+
+
+def test_work_is_done_and_measured(capsys: pytest.CaptureFixture[str]) -> None:
+    for work in ("predict", "training step"):
+        bench_methods._work("dia", "tiny", work, "cpu")
+        found = json.loads(capsys.readouterr().out.splitlines()[-1])
+        assert found["seconds"] > 0
+        assert found["gib"] > 0.1
+
+
+def test_controls_and_unknown_names_are_refused() -> None:
+    assert "dia" in learned_methods()
+    assert "template" not in learned_methods()
+    for name in ("template", "dai"):
+        with pytest.raises(HarnessError, match=f"--methods {name}: no method with a network"):
+            methods_benchmark([name], "tiny", None)
+
+
+def test_official_code_stands_beside_ours_at_the_paper_s_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    peer = SimpleNamespace(FOLDER="clone", SOURCE="https://example.org/clone", WORKS=("decode",))
+    monkeypatch.setattr(bench_methods, "_peer_of", lambda name: peer)
+    measured = lambda *_: {"seconds": 8.0 if _[-1] else 2.0, "gib": 1.0}  # noqa: E731
+    monkeypatch.setattr(bench_methods, "_measured", measured)
+    with pytest.raises(HarnessError, match="no folder clone"):
+        methods_benchmark(["dia"], "paper", tmp_path)
+    (tmp_path / "clone").mkdir()
+    (line,) = methods_benchmark(["dia"], "paper", tmp_path)
+    assert (line["ours"], line["peer"], line["ratio"]) == ("2 s", "8 s", "4.0")
+    (line,) = methods_benchmark(["dia"], "tiny", tmp_path)
+    assert "peer" not in line
+
+
+def test_a_failing_process_says_why() -> None:
+    with pytest.raises(HarnessError, match=r"dia \(tiny\), nothing: KeyError"):
+        bench_methods._measured("dia", "tiny", "nothing", "cpu", None)
