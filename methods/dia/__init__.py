@@ -83,6 +83,7 @@ class DiANetwork(nn.Module):
             self.latent_tokens = nn.ModuleList(nn.Linear(config.latent, config.width) for _ in range(3))
             self.latent_norm = nn.LayerNorm(config.width)
         self.decoder = DECODERS[config.decoder](vocabulary, config)
+        self.to(memory_format=torch.channels_last)  # convolutions are faster so on CPU and GPU
 
     def encode(
         self, pixels: Tensor, views: Tensor, words: Tensor, has_context: Tensor, trunk: Tensor | None = None
