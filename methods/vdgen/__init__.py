@@ -130,7 +130,8 @@ class VDGenNetwork(nn.Module):
             position_ids=(mask.cumsum(1) - 1).clamp(min=0),
             use_cache=False,
         ).last_hidden_state[:, -report.shape[1] :]
-        return self.llm.get_output_embeddings()(hidden.flatten(0, 1) if said.is_meta else hidden[said])
+        last = hidden.flatten(0, 1) if said.is_meta else hidden[said]
+        return self.llm.get_output_embeddings()(last)  # Eq. (1), Eq. (7)
 
     @torch.no_grad()
     def teacher(self, report: Tensor, mask: Tensor) -> Tensor:
@@ -178,10 +179,8 @@ class VDGen(TorchMethod[Config]):
     def artifacts(self, train: Sequence[Study]) -> dict[str, Any]:
         """The pretrained language model's name and fingerprint, or a tokenizer of the training reports."""
         if self.config.llm:
-            return {
-                "llm": self.config.llm,
-                "fingerprint": fingerprint(model_folder(self.config.llm, "llm")),
-            }
+            folder = model_folder(self.config.llm, "llm")
+            return {"llm": self.config.llm, "fingerprint": fingerprint(folder)}
         reports = [study.report for study in train if study.report]
         serialised = train_tokenizer(reports, self.config.llm_vocabulary)
         return {"tokenizer": serialised, "vocabulary": len(ReportTokenizer.of(serialised))}

@@ -79,7 +79,7 @@ class Config(MethodConfig):
 
 
 TINY: dict[str, Any] = {
-    "training": {"epochs": 16, "batch_size": 16, "val_every": 4},
+    "training": {"epochs": 10, "batch_size": 16, "val_every": 5, "bucket": 8},
     "image_size": 128,
     "vision": "lite0",
     "visual_width": 256,
@@ -87,12 +87,12 @@ TINY: dict[str, Any] = {
     "vse_width": 512,
     "teacher": "embeddings",
     "llm": "",
-    "llm_vocabulary": 2000,
+    "llm_vocabulary": 1200,
     "llm_width": 128,
     "llm_layers": 2,
     "llm_heads": 4,
     "llm_kv_heads": 4,
-    "llm_hidden": 384,
+    "llm_hidden": 256,
     "adapt": "full",
     "checkpoint_gradients": False,
     "report_tokens": 60,
@@ -105,8 +105,9 @@ TINY: dict[str, Any] = {
 
 BASE: dict[str, Any] = {
     **TINY,
-    "training": {"epochs": 20, "batch_size": 16, "val_every": 4},
+    "training": {"epochs": 20, "batch_size": 16, "val_every": 4, "bucket": 8},
     "visual_width": 512,
+    "llm_vocabulary": 2000,
     "vse_width": 1024,
     "llm_width": 384,
     "llm_layers": 6,
@@ -198,8 +199,9 @@ DEVIATIONS: tuple[tuple[str, str], ...] = (
     (
         "tiny and base: no pretrained language model, no pretrained Swin",
         "a small Llama of which all weights train, for adapters on random weights would adapt nothing, with "
-        "a BPE tokenizer trained on the reports; frozen Lite0 features of 128 pixels at stride 16, averaged "
-        "to one token per view, standardised per view and channel, and mapped linearly before I^e. no-lora "
+        "a BPE tokenizer trained on the reports in which each half of the prompt is one token; frozen Lite0 "
+        "features of 128 pixels at stride 16, averaged to one token per view, standardised per view and "
+        "channel, and mapped linearly before I^e. no-lora "
         "freezes that Llama at its random initialisation: what it says can then come from the prompt alone",
     ),
 )

@@ -676,3 +676,16 @@ def test_the_paper_preset_has_the_sizes_of_its_parts(
     assert adapters == (0 if variant else 32 * 2 * 2 * 16 * 4096)
     assert sum(p.numel() for p in network.parameters()) == total
     assert sum(p.numel() for p in network.parameters() if p.requires_grad) == trained
+
+
+def test_a_language_model_in_bfloat16_trains_its_adapters_in_float32(llama: Path) -> None:
+    made, batch = chat(llama, llm_dtype="bfloat16"), studies()
+    kinds = {(p.dtype, p.requires_grad) for p in made.network.llm.parameters()}
+    assert kinds == {(torch.bfloat16, False), (torch.float32, True)}
+    first = losses(made, batch)["loss"].item()
+    train_a_little(made, batch, 4)
+    assert losses(made, batch)["loss"].item() < first
+    assert reports(made, batch) == reports(made, batch)
+    with torch.autocast("cpu", torch.bfloat16):
+        parts = losses(made, batch)
+    assert all(torch.isfinite(value) for value in parts.values())
