@@ -22,6 +22,9 @@ METHODS = {
 }
 DATASETS = {
     "iu-phantom": "harness.datasets.iu_phantom:IUPhantom",
+    "derm7pt": "harness.datasets.derm7pt:Derm7pt",
+    "mmc-amd": "harness.datasets.mmc_amd:MMCAMD",
+    "fairvision": "harness.datasets.fairvision:FairVision",
 }
 METRICS = {
     "bleu": "harness.metrics.bleu:Bleu",

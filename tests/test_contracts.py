@@ -15,10 +15,12 @@ from harness.errors import UnknownNameError
 from harness.method import FitRun, Method, TorchMethod
 from harness.metrics.base import JointMetric, Metric, values
 from harness.types import DatasetInfo, Prediction, Reference, Study, Task
+from tests.datasets.trees import TREES
 
 METHODS = registry.names("methods")
 METRICS = registry.names("metrics")
 DATASETS = registry.names("datasets")
+MODALITIES = {"frontal", "lateral", "context", "clinical", "dermoscopic", "fundus", "oct", "slo"}
 
 INFO = DatasetInfo(
     name="contract",
@@ -129,7 +131,7 @@ def test_card_is_complete(name: str) -> None:
     assert card.title
     assert card.licence
     assert card.tasks
-    assert card.reads <= {"frontal", "lateral", "context"}
+    assert card.reads <= MODALITIES
     if card.learned:
         assert card.paper
         assert {"tiny", "paper"} <= set(card.presets)
@@ -239,8 +241,9 @@ def test_signature_names_the_family_and_a_version(metric: Metric) -> None:
 
 
 @pytest.mark.parametrize("name", DATASETS)
-def test_dataset_fulfils_its_info(name: str) -> None:
-    dataset = registry.load("datasets", name).open()
+def test_dataset_fulfils_its_info(name: str, tmp_path: Path) -> None:
+    root = TREES[name](tmp_path) if name in TREES else None
+    dataset = registry.load("datasets", name).open(root)
     info = dataset.info
     assert info.name == name
     assert info.fingerprint

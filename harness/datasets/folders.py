@@ -1,0 +1,333 @@
+"""Datasets that are folders of images: rows checked when they open, pixels decoded once and kept on disk."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from harness import files
+from harness.datasets.base import SPLITS
+from harness.errors import CorruptFileError, HarnessError
+from harness.names import did_you_mean
+from harness.types import DatasetInfo, Study, Task
+
+DEFAULT_IMAGE_SIZE = 224
+SMALLEST_IMAGE, LARGEST_IMAGE = 32, 1024
+
+DECODER_VERSION = 1
+"""Bumped whenever decoding or resizing gives other pixels; part of cache paths and fingerprints."""
+
+Decoder = Callable[[Path], Image.Image]
+
+
+def open_image(path: Path) -> Image.Image:
+    """The picture in an image file, as it is stored."""
+    image = Image.open(path)
+    image.load()
+    return image
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFile:
+    """Where the pixels of one view come from.
+
+    Attributes:
+        path: the file.
+        where: the row that names it, for messages, e.g. ``meta/meta.csv, line 17``.
+        digest: hex name of the content; equal pixels have equal digests.
+        decode: the file to a picture.
+    """
+
+    path: Path
+    where: str
+    digest: str
+    decode: Decoder = open_image
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One study before it is a ``Study``: ``label`` is a class index, ``where`` the row it was read from."""
+
+    id: str
+    patient_id: str
+    split: str
+    label: int
+    images: Mapping[str, ImageFile]
+    where: str
+    attributes: Mapping[str, str | float | None] = field(default_factory=dict)
+
+
+class FolderDataset:
+    """Studies with one class each, whose images are read from files of the user's.
+
+    Attributes:
+        info: what methods may know.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        records: Sequence[Record],
+        *,
+        modalities: tuple[str, ...],
+        classes: tuple[str, ...],
+        channels: int,
+        licence: str,
+        image_size: int | None,
+    ) -> None:
+        """Check the records against each other.
+
+        Raises:
+            HarnessError: an image size out of range, a split without studies, an id that occurs twice, a
+                patient in two splits.
+        """
+        size = DEFAULT_IMAGE_SIZE if image_size is None else image_size
+        if not SMALLEST_IMAGE <= size <= LARGEST_IMAGE:
+            raise HarnessError(
+                f"image_size {size} of {name} is out of range", f"choose {SMALLEST_IMAGE}-{LARGEST_IMAGE}"
+            )
+        _check(name, records)
+        self.info = DatasetInfo(
+            name=name,
+            tasks=frozenset({Task.DIAGNOSE}),
+            image_modalities=modalities,
+            has_context=False,
+            image_size=size,
+            channels=channels,
+            label_names=classes,
+            multilabel=False,
+            licence=licence,
+            fingerprint=_fingerprint(records, size, channels),
+        )
+        cache = PixelCache(name, size, channels)
+        one_hot = np.eye(len(classes), dtype=np.float32)
+        self._studies: dict[str, list[Study]] = {split: [] for split in SPLITS}
+        for record in records:
+            study = Study(
+                record.id,
+                record.patient_id,
+                record.split,
+                LazyImages(record.images, cache),
+                labels=one_hot[record.label],
+                attributes=record.attributes,
+            )
+            self._studies[record.split].append(study)
+
+    def studies(self, split: str) -> Sequence[Study]:
+        """Studies of one split in the order of the dataset's files; an image is decoded when it is read."""
+        if split not in self._studies:
+            raise HarnessError(f"unknown split {split!r} of {self.info.name}", did_you_mean(split, SPLITS))
+        return self._studies[split]
+
+
+class PixelCache:
+    """Decoded and resized images on disk, one file each, readable by the user alone.
+
+    A file is named by the digest of what it was decoded from and is checked by its CRC-32 when it is read.
+    """
+
+    def __init__(self, dataset: str, size: int, channels: int) -> None:
+        self.dataset, self.size, self.channels = dataset, size, channels
+
+    def read(self, source: ImageFile) -> NDArray[np.uint8]:
+        """Pixels (size, size, channels); the aspect ratio is not kept.
+
+        Raises:
+            HarnessError: the file is no readable image; names it and its row.
+            CorruptFileError: the cached file is not what was written.
+        """
+        folder = (self.dataset, f"pixels-{DECODER_VERSION}-{self.size}px-{self.channels}", source.digest[:2])
+        path = files.cache_root().joinpath(*folder) / f"{source.digest}.npz"
+        if path.exists():
+            return self._stored(path)
+        pixels = self._decode(source)
+        private_folder(*folder)
+        files.write_atomic(path, lambda stream: np.savez(stream, pixels=pixels))
+        return pixels
+
+    def _stored(self, path: Path) -> NDArray[np.uint8]:
+        try:
+            with np.load(path) as content:
+                pixels: NDArray[np.uint8] = content["pixels"]
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            raise CorruptFileError(f"{path}: damaged: {error}", "delete it and run again") from error
+        return pixels
+
+    def _decode(self, source: ImageFile) -> NDArray[np.uint8]:
+        try:
+            colour = source.decode(source.path).convert("RGB" if self.channels == 3 else "L")
+        except (OSError, ValueError, SyntaxError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            raise _unreadable(source, error) from error
+        except Image.DecompressionBombError as error:
+            raise _unreadable(source, error) from error
+        resized = colour.resize((self.size, self.size), Image.Resampling.BICUBIC)
+        return np.asarray(resized, dtype=np.uint8).reshape(self.size, self.size, self.channels)
+
+
+class LazyImages(Mapping[str, NDArray[np.uint8]]):
+    """View name -> pixels (H, W, C), read at access; which views there are is known without reading."""
+
+    def __init__(self, sources: Mapping[str, ImageFile], cache: PixelCache) -> None:
+        self._sources, self._cache = sources, cache
+
+    def __getitem__(self, view: str) -> NDArray[np.uint8]:
+        return self._cache.read(self._sources[view])
+
+    def __contains__(self, view: object) -> bool:
+        return view in self._sources
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._sources)
+
+    def __len__(self) -> int:
+        return len(self._sources)
+
+
+class Digests:
+    """SHA-256 of files' contents, computed again only where size or modification time have changed."""
+
+    def __init__(self, dataset: str) -> None:
+        self._path = private_folder(dataset) / "digests.json"
+        self._known: dict[str, list[Any]] = files.read_json(self._path) if self._path.exists() else {}
+        self._changed = False
+
+    def of(self, path: Path) -> str:
+        """Hex digest of a file."""
+        stat = path.stat()
+        key, state = str(path.absolute()), [stat.st_size, stat.st_mtime_ns]
+        if self._known.get(key, [])[:2] != state:
+            self._known[key] = [*state, files.digest_of(path)]
+            self._changed = True
+        return str(self._known[key][2])
+
+    def keep(self) -> None:
+        """Write what was computed."""
+        if self._changed:
+            files.write_json(self._path, self._known)
+
+
+def private_folder(*parts: str) -> Path:
+    """A folder below the cache that the user alone can read."""
+    folder = files.cache_root()
+    with files.clear_disk_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for part in parts:
+            folder = folder / part
+            if not folder.exists():
+                folder.mkdir(exist_ok=True, mode=0o700)
+    return folder
+
+
+def root_of(root: Path | None, name: str, expected: str) -> Path:
+    """The folder that ``--root`` names.
+
+    Args:
+        expected: what the folder must hold, for the message.
+    """
+    if root is None:
+        raise HarnessError(f"{name} does not ship with a package", f"--root DIR, the folder with {expected}")
+    if not root.is_dir():
+        raise HarnessError(f"--root {root}: no such folder", f"{name} needs the folder with {expected}")
+    return root
+
+
+def inside(root: Path, relative: str, where: str) -> Path:
+    """The existing file ``relative`` to ``root``; ``where`` is the row that names it.
+
+    Raises:
+        HarnessError: an absolute path, one that climbs out of ``root``, or no such file.
+    """
+    pure = PurePosixPath(relative)
+    if not relative or pure.is_absolute() or ".." in pure.parts or "\\" in relative or "\0" in relative:
+        raise HarnessError(f"{where}: {relative!r} is not a path inside {root}")
+    path = root / pure
+    if not path.is_file():
+        raise HarnessError(f"{where}: no file {path}", "the download is incomplete")
+    return path
+
+
+def read_lines(root: Path, relative: str) -> list[tuple[str, str]]:
+    """Lines of a text file that are not empty: (``FILE, line N``, text)."""
+    try:
+        text = (root / relative).read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise HarnessError(f"{root / relative}: {error.strerror}", "is --root the right folder?") from error
+    except UnicodeDecodeError as error:
+        raise HarnessError(f"{root / relative}: not UTF-8 text: {error.reason}") from error
+    lines = enumerate(text.splitlines(), 1)
+    return [(f"{root / relative}, line {number}", line.strip()) for number, line in lines if line.strip()]
+
+
+def read_table(root: Path, relative: str, columns: Iterable[str]) -> list[tuple[str, dict[str, str]]]:
+    """Rows of a CSV file: (``FILE, line N``, column -> text).
+
+    Raises:
+        HarnessError: the file is absent or not CSV, a column is absent, a row is short.
+    """
+    lines = read_lines(root, relative)
+    path = root / relative
+    try:
+        reader = csv.DictReader((line for _, line in lines), strict=True)
+        absent = sorted(set(columns) - set(reader.fieldnames or ()))
+        rows = list(reader)
+    except csv.Error as error:
+        raise HarnessError(f"{path}: not CSV: {error}") from error
+    if absent:
+        raise HarnessError(f"{path}: no column {', '.join(absent)}")
+    if len(rows) != len(lines) - 1:
+        raise HarnessError(f"{path}: {len(lines) - 1} lines make {len(rows)} rows")
+    for (where, _), row in zip(lines[1:], rows, strict=True):
+        short = [column for column in columns if row[column] is None]
+        if short:
+            raise HarnessError(f"{where}: no value for {short[0]}")
+    return [(where, row) for (where, _), row in zip(lines[1:], rows, strict=True)]
+
+
+def _check(name: str, records: Sequence[Record]) -> None:
+    ids: dict[str, Record] = {}
+    patients: dict[str, Record] = {}
+    for record in records:
+        first = ids.setdefault(record.id, record)
+        if first is not record:
+            raise HarnessError(f"{record.where}: {record.id} is a second time in {name}, after {first.where}")
+        first = patients.setdefault(record.patient_id, record)
+        if first.split != record.split:
+            raise HarnessError(
+                f"{record.where}: patient {record.patient_id} of {record.split} is also in {first.split} "
+                f"({first.where})",
+                "a patient may be in one split only",
+            )
+    for split in SPLITS:
+        if not any(record.split == split for record in records):
+            raise HarnessError(f"{name}: the {split} split has no studies")
+
+
+def _fingerprint(records: Sequence[Record], size: int, channels: int) -> str:
+    """Digest of everything that methods see: ids, splits, classes, attributes and contents of images."""
+    seen = [
+        (
+            record.id,
+            record.split,
+            record.label,
+            {view: source.digest for view, source in record.images.items()},
+            dict(record.attributes),
+        )
+        for record in records
+    ]
+    text = json.dumps([DECODER_VERSION, channels, seen], sort_keys=True)
+    return f"{hashlib.sha256(text.encode()).hexdigest()[:16]}-{size}px"
+
+
+def _unreadable(source: ImageFile, error: Exception) -> HarnessError:
+    return HarnessError(f"{source.where}: {source.path} is not a readable image: {error}")
