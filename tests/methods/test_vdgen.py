@@ -408,8 +408,7 @@ def test_views_are_told_apart() -> None:
 # ---------------------------------------------------------------- decoding and absent views
 
 
-@pytest.mark.parametrize("beams", [1, 3])
-@pytest.mark.parametrize("encoder", [{}, SWIN])
+@pytest.mark.parametrize(("beams", "encoder"), [(1, {}), (3, {}), (1, SWIN)])
 def test_reports_do_not_depend_on_the_batch(beams: int, encoder: dict[str, Any]) -> None:
     made, batch = method(num_beams=beams, **encoder), studies(8)
     train_a_little(made, batch, 20, 5e-3)
