@@ -77,6 +77,8 @@ class Lite0Stages(nn.Module):
 
     CHANNELS = (16, 24, 40, 80, 112, 192, 320)
     STRIDES = (2, 4, 8, 16, 16, 32, 32)
+    TOGETHER = 16
+    """Images that pass together on a CPU: the activations of more fall out of its cache."""
 
     mean: Tensor
     std: Tensor
@@ -114,6 +116,12 @@ class Lite0Stages(nn.Module):
         """Images (B, C, H, W) in [0, 1], grey or colour, to one map (B, c, h, w) per chosen stage."""
         colour = images.expand(-1, 3, -1, -1) if images.shape[1] == 1 else images
         x = ((colour - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
+        if x.device.type != "cpu" or len(x) <= self.TOGETHER:
+            return self._maps(x)
+        parts = [self._maps(part) for part in x.split(self.TOGETHER)]
+        return [torch.cat(column) for column in zip(*parts, strict=True)]
+
+    def _maps(self, x: Tensor) -> list[Tensor]:
         maps = []
         for number, part in enumerate(self.parts):
             x = part(x)

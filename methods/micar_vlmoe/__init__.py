@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -23,7 +24,7 @@ from harness.errors import HarnessError
 from harness.method import Deviation, FitRun, MethodCard, TorchMethod
 from harness.types import DatasetInfo, Inputs, Prediction, Study, Targets, Task
 from methods.backbones import KeptFeatures
-from methods.generation import generate
+from methods.generation import draw_seeds, generate
 from methods.micar_vlmoe.config import BASE, DEVIATIONS, TINY, VARIANTS, Config
 from methods.micar_vlmoe.decoder import Decoder, EncoderBlock, balancing
 from methods.micar_vlmoe.vision import ImageTokens, VisionEncoder
@@ -175,6 +176,21 @@ class MicarVLMoE(TorchMethod[Config]):
         """Greedy or beam search; attention is cached in latent width."""
         return [Prediction(report=self.vocabulary.decode(row)) for row in self._search(inputs).tolist()]
 
+    def draw_reports(self, inputs: Inputs, draws: int) -> list[list[str]]:
+        """Reports drawn word by word; studies are encoded once."""
+        decoder, config = self.network.decoder, self.config
+        image, mask = self._encoded(inputs)
+        rows = torch.arange(len(inputs), device=image.device).repeat_interleave(draws)
+        state = decoder.start(image, mask)
+        state.select(rows)
+        step, limit = partial(decoder.step, state=state), config.report_words + 1
+        seeds = draw_seeds(inputs.seeds, draws)
+        found = generate(
+            step, state, len(rows), limit, image.device, seeds=seeds, temperature=config.draw_temperature
+        )
+        texts = [self.vocabulary.decode(row) for row in found.tolist()]
+        return [texts[start : start + draws] for start in range(0, len(texts), draws)]
+
     def routing(self, inputs: Inputs) -> list[Routing]:
         """Generate each study's report and say which experts its words passed.
 
@@ -212,7 +228,12 @@ class MicarVLMoE(TorchMethod[Config]):
         )
 
     def _search(self, inputs: Inputs) -> Tensor:
-        return self.search(*self._encoded(inputs), self.config.report_words + 1, self.config.num_beams)
+        """Word indices (B, <= report_words + 1), padded after the end mark."""
+        decoder, config = self.network.decoder, self.config
+        image, mask = self._encoded(inputs)
+        state = decoder.start(image, mask)
+        step, limit = partial(decoder.step, state=state), config.report_words + 1
+        return generate(step, state, len(inputs), limit, image.device, beams=config.num_beams)
 
     def _encoded(self, inputs: Inputs) -> tuple[Tensor, Tensor]:
         """Image tokens (B, T, E) and bool (B, T) of a batch."""

@@ -28,6 +28,7 @@ class Config(MethodConfig):
         moe: without it the decoder has a feed-forward network in the experts' place (Table III).
         experts, top_k: E and k (Fig. 6a).
         balance: alpha.
+        draw_temperature: divides the logits where reports are drawn at random (``--report-samples``).
         vision_rate: learning-rate factor of the vision encoder.
         schedule: ``step``: a tenth of the rate in the second half; ``linear``: falls to 0.
     """
@@ -58,6 +59,7 @@ class Config(MethodConfig):
     report_words: int = 60
     min_count: int = 3
     num_beams: int = 3
+    draw_temperature: float = 1.0
     learning_rate: float = 1e-4
     vision_rate: float = 0.5
     weight_decay: float = 5e-5
