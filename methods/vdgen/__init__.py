@@ -24,8 +24,9 @@ from harness.errors import HarnessError
 from harness.method import Deviation, FitRun, MethodCard, TorchMethod
 from harness.types import DatasetInfo, Inputs, Prediction, Study, Targets, Task
 from methods.backbones import KeptFeatures
+from methods.generation import draw_seeds
 from methods.vdgen.config import BASE, DEVIATIONS, TINY, VARIANTS, Config
-from methods.vdgen.language import ReportTokenizer, adapted, random_llama, train_tokenizer
+from methods.vdgen.language import ReportTokenizer, SeededNoise, adapted, random_llama, train_tokenizer
 from methods.vdgen.pretrained import fingerprint, load_llm, load_tokenizer, model_folder
 from methods.vdgen.vision import (
     ENCODERS,
@@ -217,7 +218,7 @@ class VDGen(TorchMethod[Config]):
         else:
             self.tokenizer = ReportTokenizer.of(artifacts["tokenizer"])
             llm = random_llama(config, artifacts["vocabulary"], self.tokenizer)
-        llm.generation_config = self.tokenizer.search(config)
+        llm.generation_config = self.tokenizer.search(config, config.num_beams)
         views = len(self.info.image_modalities)
         return VDGenNetwork(config, views, adapted(llm, config), self.tokenizer.prompt(), "llm" in artifacts)
 
@@ -272,15 +273,29 @@ class VDGen(TorchMethod[Config]):
 
     def generate(self, inputs: Inputs) -> list[Prediction]:
         """Greedy or beam search from the prompt, with a key-value cache."""
-        network = self.network
+        start, mask = self._prompted(inputs)
+        return [Prediction(report=text) for text in self._written(start, mask, self.config.num_beams)]
+
+    def draw_reports(self, inputs: Inputs, draws: int) -> list[list[str]]:
+        """Reports drawn token by token, each from its own seed; images are encoded once."""
+        start, mask = (x.repeat_interleave(draws, dim=0) for x in self._prompted(inputs))
+        noise = SeededNoise(draw_seeds(inputs.seeds, draws), self.config.draw_temperature)
+        texts = self._written(start, mask, 1, noise)
+        return [texts[first : first + draws] for first in range(0, len(texts), draws)]
+
+    def _prompted(self, inputs: Inputs) -> tuple[Tensor, Tensor]:
         features, present = self._read(inputs)
-        start, mask = network.prompt(network.encode(features, present), present)
-        found = network.llm.generate(
-            inputs_embeds=start.to(network.llm.dtype),
+        return self.network.prompt(self.network.encode(features, present), present)
+
+    def _written(self, start: Tensor, mask: Tensor, beams: int, *processors: SeededNoise) -> list[str]:
+        """Reports that follow the prompts (B, P, D_t) with bool (B, P)."""
+        found = self.network.llm.generate(
+            inputs_embeds=start.to(self.network.llm.dtype),
             attention_mask=mask.long(),
-            generation_config=self.tokenizer.search(self.config),
+            generation_config=self.tokenizer.search(self.config, beams),
+            logits_processor=list(processors),
         )
-        return [Prediction(report=self.tokenizer.decode(row)) for row in found.tolist()]
+        return [self.tokenizer.decode(row) for row in found.tolist()]
 
     def _read(self, inputs: Inputs) -> tuple[Tensor, Tensor]:
         """Batch to (what ``vision.frozen`` gives, bool (B, N) views present)."""

@@ -35,6 +35,7 @@ class Config(MethodConfig):
         view_dropout: training probability that a view is taken for absent.
         report_tokens: longest report, in tokens without the end mark.
         num_beams: beams of the search; 1 is greedy.
+        draw_temperature: divides the logits where reports are drawn at random.
         warmup: part of the steps in which the learning rate rises.
     """
 
@@ -72,6 +73,7 @@ class Config(MethodConfig):
     view_dropout: float = 0.1
     report_tokens: int = 100
     num_beams: int = 3
+    draw_temperature: float = 1.0
     learning_rate: float = 1e-4
     weight_decay: float = 0.01
     warmup: float = 0.0

@@ -10,7 +10,13 @@ from typing import Any
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch import Tensor, nn
-from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import (
+    GenerationConfig,
+    LlamaConfig,
+    LlamaForCausalLM,
+    LogitsProcessor,
+    PreTrainedTokenizerFast,
+)
 
 from methods.text import words
 from methods.vdgen.config import Config
@@ -92,17 +98,32 @@ class ReportTokenizer:
             kept = kept[: kept.index(self.end)]
         return str(self.tokenizer.decode(kept, skip_special_tokens=True)).strip()
 
-    def search(self, config: Config) -> GenerationConfig:
-        """How reports are generated: beam search, or greedy, without sampling."""
+    def search(self, config: Config, beams: int) -> GenerationConfig:
+        """How reports are generated: beam search, or greedy where ``beams`` is 1."""
         return GenerationConfig(
             max_new_tokens=config.report_tokens + 1,
-            num_beams=config.num_beams,
+            num_beams=beams,
             do_sample=False,
             suppress_tokens=sorted(self.marks - {self.end, None}),
             bos_token_id=self.begin,
             eos_token_id=self.end,
             pad_token_id=self.pad,
         )
+
+
+class SeededNoise(LogitsProcessor):
+    """Adds Gumbel noise from each sequence's own seed: the argmax is then a draw from the softmax."""
+
+    def __init__(self, seeds: Sequence[int], temperature: float) -> None:
+        self.generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+        self.temperature = temperature
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        """Logits (M, V) to perturbed logits of the same shape."""
+        noise = torch.empty(scores.shape)
+        for row, generator in enumerate(self.generators):
+            noise[row].exponential_(generator=generator)
+        return scores / self.temperature - noise.clamp_(min=1e-30).log_().to(scores.device)
 
 
 def random_llama(config: Config, vocabulary: int, tokenizer: ReportTokenizer) -> LlamaForCausalLM:

@@ -20,7 +20,7 @@ from harness.method import FitRun
 from harness.types import DatasetInfo, Study, Targets, Task
 from methods.vdgen import VDGen, mean_of
 from methods.vdgen.config import VARIANTS
-from methods.vdgen.language import PROMPT, ReportTokenizer, train_tokenizer
+from methods.vdgen.language import PROMPT, ReportTokenizer, SeededNoise, train_tokenizer
 from methods.vdgen.pretrained import fingerprint
 from methods.vdgen.vision import DiseaseInformationDistillation, VisionSelfEquilibration, augmented
 
@@ -424,11 +424,33 @@ def test_cached_decoding_equals_uncached(beams: int) -> None:
     train_a_little(made, batch, 15)
     start, mask = prompted(made, batch)
     options = {"inputs_embeds": start, "attention_mask": mask.long()}
-    search = made.tokenizer.search(made.config)
+    search = made.tokenizer.search(made.config, beams)
     with torch.no_grad():
         cached = made.network.llm.generate(**options, generation_config=search, use_cache=True)
         whole = made.network.llm.generate(**options, generation_config=search, use_cache=False)
     assert cached.tolist() == whole.tolist()
+
+
+def test_drawn_reports_follow_their_seeds_alone() -> None:
+    made, batch = method(), studies(5)
+
+    def draw(which: list[Study], draws: int) -> dict[str, list[str]]:
+        inputs = collate(which, INFO, reads=made.card.reads)
+        with torch.inference_mode():
+            return dict(zip(inputs.ids, made.draw_reports(inputs, draws), strict=True))
+
+    together = draw(batch, 4)
+    assert together == draw(batch[::-1], 4)
+    assert {s.id: draw([s], 4)[s.id] for s in batch} == together
+    assert {name: drawn[:2] for name, drawn in together.items()} == draw(batch, 2)
+    assert len({text for drawn in together.values() for text in drawn}) == 20
+
+
+def test_drawn_tokens_have_the_softmax_frequencies() -> None:
+    logits = torch.tensor([0.0, 1.0, -1.0, float("-inf")])
+    noise = SeededNoise(range(4000), 2.0)
+    drawn = noise(torch.zeros(4000, 1), logits.expand(4000, -1)).argmax(-1)
+    close(drawn.bincount(minlength=4) / 4000, (logits / 2).softmax(-1), 0.03)
 
 
 def test_marks_are_never_generated_and_reports_are_limited() -> None:
