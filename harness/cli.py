@@ -92,6 +92,9 @@ def run(
     tokenizer: Annotated[str | None, typer.Option(help="Tokenisation profile of text metrics.")] = None,
     reference_words: ReferenceWords = None,
     uncertain: UncertainPolicy = None,
+    report_samples: Annotated[
+        int | None, typer.Option(help="Reports drawn per study for probabilities of methods that only write.")
+    ] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="method.key=value, repeatable.")] = None,
     config: Annotated[Path | None, typer.Option("--config", "-c", help="YAML with the same keys.")] = None,
 ) -> None:
@@ -116,6 +119,7 @@ def run(
         "tokenizer": tokenizer,
         "reference_words": reference_words,
         "uncertain": uncertain,
+        "report_samples": report_samples,
         "set": parse_overrides(set_) if set_ else None,
     }
     settings = RunConfig.build(given, config)

@@ -34,6 +34,8 @@ class RunConfig(BaseModel):
         tokenizer: tokenisation profile of the text metrics; default the dataset's.
         reference_words: text metrics cut references after so many tokens; default never.
         uncertain: what the label metrics take an uncertain finding for; default positive.
+        report_samples: reports drawn per study and modality state, whose label frequencies are the
+            probabilities of methods that only write; 0 draws none.
         set: ``method.key=value`` overrides (``dataset.key=value`` reaches the dataset).
     """
 
@@ -56,6 +58,7 @@ class RunConfig(BaseModel):
     tokenizer: str | None = None
     reference_words: int | None = Field(default=None, ge=1)
     uncertain: Literal["positive", "negative", "ignored"] | None = None
+    report_samples: int = Field(default=0, ge=0, le=1000)
     set: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
     @field_validator("missing")

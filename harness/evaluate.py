@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -24,9 +24,12 @@ from harness.method import FitRun, Method
 from harness.metrics.base import Metric, MetricOutput, Rows, by_default, group_of
 from harness.missingness import FULL, MaskPlan
 from harness.results import Cell, ResultRow, Store, load_array, save_array, slug
-from harness.types import Prediction, Reference, Study
+from harness.sampling import ReportSamples
+from harness.types import Prediction, Reference, Study, Task
 
 N_RESAMPLES = 1000
+
+T = TypeVar("T")
 
 Progress = Callable[[float, str], None]
 
@@ -56,6 +59,7 @@ class Bench:
     dataset: Dataset
     splits: Mapping[str, Sequence[Study]]
     metrics: Sequence[Metric]
+    samples: ReportSamples | None
     plan: MaskPlan
     weights: np.ndarray[Any, np.dtype[np.float64]]
     store: Store
@@ -93,6 +97,7 @@ def evaluate(bench: Bench, entry: Entry, seed: int, reporter: Reporter) -> list[
         with cell.lock():
             method = Fitted(bench, entry, seed, cell, reporter)
             predictions = predict(bench, entry, seed, cell, method, reporter)
+            predictions = draw(bench, entry, seed, cell, method, predictions, reporter)
             rows = score(bench, entry, cell, predictions, reporter)
             curves = summarise(bench, rows)
             result = store_result(bench, entry, seed, cell, curves, remarks(bench, rows))
@@ -122,7 +127,8 @@ def open_bench(config: RunConfig) -> Bench:
         dataset.info.modalities,
     )
     weights = statistics.bootstrap_weights([study.patient_id for study in splits["test"]], N_RESAMPLES)
-    return Bench(config, device, dataset, splits, metrics, plan, weights, Store(config.store))
+    samples = ReportSamples.of(config.report_samples, config.uncertain, dataset.info)
+    return Bench(config, device, dataset, splits, metrics, samples, plan, weights, Store(config.store))
 
 
 def choose_metrics(config: RunConfig, dataset: Dataset) -> list[Metric]:
@@ -219,26 +225,80 @@ def predict(
     bench: Bench, entry: Entry, seed: int, cell: Cell, fitted: Fitted, reporter: Reporter
 ) -> dict[str, dict[str, Prediction]]:
     """Every test study once per modality state, whatever the number of rates and mask seeds."""
+
+    def ask(state: str, studies: Sequence[Study], **options: Any) -> dict[str, Prediction]:
+        return inference.predict_state(
+            fitted,
+            studies,
+            bench.dataset.info,
+            cell.predictions(state_name(entry, state)),
+            progress=reporter.phase(entry.label, f"predict {state}"),
+            **options,
+        )
+
+    return _per_state(bench, entry, seed, ask)
+
+
+def draw(
+    bench: Bench,
+    entry: Entry,
+    seed: int,
+    cell: Cell,
+    fitted: Fitted,
+    predictions: dict[str, dict[str, Prediction]],
+    reporter: Reporter,
+) -> dict[str, dict[str, Prediction]]:
+    """With ``--report-samples``, probabilities for a method that only writes: its drawn reports' labels."""
+    samples = bench.samples
+    if samples is None or not samples.serve(entry):
+        return predictions
+    draws = samples.draws
+
+    def ask(state: str, studies: Sequence[Study], **options: Any) -> dict[str, list[str]]:
+        return inference.sample_state(
+            fitted,
+            studies,
+            bench.dataset.info,
+            cell.predictions(f"samples-{draws}-{state_name(entry, state)}"),
+            draws=draws,
+            progress=reporter.phase(entry.label, f"draw {state}"),
+            **options,
+        )
+
+    drawn = _per_state(bench, entry, seed, ask)
+    return {state: samples.add(predictions[state], reports) for state, reports in drawn.items()}
+
+
+def _per_state(
+    bench: Bench, entry: Entry, seed: int, ask: Callable[..., dict[str, T]]
+) -> dict[str, dict[str, T]]:
+    """``ask(state, studies, **options)`` once per study and modality state that differ for this method."""
     donors = image_donors(bench.splits["test"], seed) if entry.shuffled else None
-    predictions: dict[str, dict[str, Prediction]] = {FULL: {}}
+    answers: dict[str, dict[str, T]] = {FULL: {}}
     for state in bench.plan.states:
         # A study that lacks the modality by nature, or a method that never gets it, is in its full state.
         reads = entry.method_class.card.reads
         lost = frozenset() if state == FULL else frozenset({state}) & reads
         lacking = {s.id for s in bench.splits["test"] if state != FULL and not lost & s.modalities}
         studies = [study for study in bench.splits["test"] if study.id not in lacking]
-        done = inference.predict_state(
-            fitted,
-            studies,
-            bench.dataset.info,
-            cell.predictions(state_name(entry, state)),
-            dropped=None if state == FULL else state,
-            run_seed=seed,
-            donors=donors,
-            progress=reporter.phase(entry.label, f"predict {state}"),
-        )
-        predictions[state] = {**{study_id: predictions[FULL][study_id] for study_id in lacking}, **done}
-    return predictions
+        dropped = None if state == FULL else state
+        done = ask(state, studies, dropped=dropped, run_seed=seed, donors=donors)
+        answers[state] = {**{study_id: answers[FULL][study_id] for study_id in lacking}, **done}
+    return answers
+
+
+def metrics_of(bench: Bench, entry: Entry) -> list[Metric]:
+    """The run's metrics as they apply to a method: those of probabilities from draws say so."""
+    samples = bench.samples
+    if samples is None or not samples.serve(entry):
+        return list(bench.metrics)
+    return [samples.metric(m) if m.task is Task.DIAGNOSE else m for m in bench.metrics]
+
+
+def _does(bench: Bench, entry: Entry, metric: Metric) -> bool:
+    """Whether a method's predictions are something for this metric."""
+    drawn = bench.samples is not None and bench.samples.serve(entry) and metric.task is Task.DIAGNOSE
+    return drawn or metric.task in entry.method_class.card.tasks
 
 
 def score(
@@ -251,7 +311,7 @@ def score(
     """Per-study statistics (n, k) of every metric on every state."""
     progress = reporter.phase(entry.label, "score")
     rows: dict[str, dict[str, Rows]] = {}
-    metrics = [m for m in bench.metrics if m.task in entry.method_class.card.tasks and not m.unavailable()]
+    metrics = [m for m in metrics_of(bench, entry) if _does(bench, entry, m) and not m.unavailable()]
     for index, metric in enumerate(metrics):
         rows[metric.name] = {}
         for state in bench.plan.states:
@@ -296,7 +356,7 @@ def store_result(
 ) -> list[ResultRow]:
     """Write the row's numbers, its bootstrap replicates (for paired ranks) and its manifest."""
     rows: list[ResultRow] = []
-    for metric in bench.metrics:
+    for metric in metrics_of(bench, entry):
         for output in metric.outputs:
             if output.name in curves:
                 detail = said.get(output.name, "")
@@ -316,7 +376,7 @@ def store_result(
                 ]
                 continue
             reason = metric.unavailable()
-            status = "unavailable" if reason and metric.task in entry.method_class.card.tasks else "n/a"
+            status = "unavailable" if reason and _does(bench, entry, metric) else "n/a"
             rows.append(_row(bench, entry, seed, metric, output, 0.0, status=status, detail=reason or ""))
     key = _key(bench, entry, seed)
     path = bench.store.root / "results" / f"{key}.npz"
@@ -362,7 +422,7 @@ def _failed(
     write_atomic(log, lambda stream: stream.write(traceback.format_exc().encode()))
     rows = [
         _row(bench, entry, seed, metric, output, 0.0, status="failed", detail=reason.splitlines()[0])
-        for metric in bench.metrics
+        for metric in metrics_of(bench, entry)
         for output in metric.outputs
     ]
     bench.store.write_result(_key(bench, entry, seed), rows, _manifest(bench, entry, seed, cell))

@@ -7,8 +7,9 @@ import io
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import torch
@@ -18,7 +19,7 @@ from harness.batching import collate
 from harness.errors import CorruptFileError, HarnessError
 from harness.files import clear_disk_errors, is_sealed, seal, verify
 from harness.method import Method
-from harness.types import DatasetInfo, Prediction, Study
+from harness.types import DatasetInfo, Inputs, Prediction, Study
 
 
 def predict_state(
@@ -51,22 +52,74 @@ def predict_state(
     Returns:
         Predictions by study id.
     """
+    job = _Job(path, encode, decode, lambda method, inputs: method.predict(inputs))
+    return _complete(job, fitted, studies, info, dropped, run_seed, batch_size, donors, progress)
+
+
+def sample_state(
+    fitted: Callable[[], Method[Any]],
+    studies: Sequence[Study],
+    info: DatasetInfo,
+    path: Path,
+    *,
+    draws: int,
+    dropped: str | None,
+    run_seed: int,
+    batch_size: int = 32,
+    donors: Mapping[str, Study] | None = None,
+    progress: Callable[[float, str], None] = lambda fraction, status: None,
+) -> dict[str, list[str]]:
+    """``draws`` random reports of every study in one modality state; otherwise like ``predict_state``.
+
+    Returns:
+        Reports by study id.
+    """
+    job = _Job(path, _encode_reports, _decode_reports, lambda method, inputs: method.sample(inputs, draws))
+    return _complete(job, fitted, studies, info, dropped, run_seed, batch_size, donors, progress)
+
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class _Job(Generic[T]):
+    """What is asked of a method about each study, and how an answer is written to a file of lines."""
+
+    path: Path
+    encode: Callable[[str, T], dict[str, Any]]
+    decode: Callable[[Mapping[str, Any]], tuple[str, T]]
+    ask: Callable[[Method[Any], Inputs], Sequence[T]]
+
+
+def _complete(
+    job: _Job[T],
+    fitted: Callable[[], Method[Any]],
+    studies: Sequence[Study],
+    info: DatasetInfo,
+    dropped: str | None,
+    run_seed: int,
+    batch_size: int,
+    donors: Mapping[str, Study] | None,
+    progress: Callable[[float, str], None],
+) -> dict[str, T]:
+    """Ask about the studies that the job's file lacks, appending to it batch by batch; seal it."""
+    path = job.path
     if is_sealed(path):
         verify(path)
-        done = _read(path)
+        done = _read(job)
         if set(done) >= {study.id for study in studies}:
             return done
-    done = _read(path)
+    done = _read(job)
     # Similar context lengths together: less padding. The order cannot change a prediction.
     pending = sorted((s for s in studies if s.id not in done), key=lambda s: (len(s.context or ""), s.id))
     method = fitted() if pending else None
     with clear_disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         with open(path, "a", encoding="utf-8") as stream:
-            for batch, predictions in _batches(method, pending, info, dropped, run_seed, batch_size, donors):
-                for study, prediction in zip(batch, predictions, strict=True):
-                    stream.write(json.dumps(encode(study.id, prediction), ensure_ascii=False) + "\n")
-                    done[study.id] = prediction
+            for batch, answers in _batches(job, method, pending, info, dropped, run_seed, batch_size, donors):
+                for study, answer in zip(batch, answers, strict=True):
+                    stream.write(json.dumps(job.encode(study.id, answer), ensure_ascii=False) + "\n")
+                    done[study.id] = answer
                 stream.flush()
                 os.fsync(stream.fileno())
                 progress(len(done) / len(studies), f"{len(done)}/{len(studies)} studies")
@@ -75,6 +128,7 @@ def predict_state(
 
 
 def _batches(
+    job: _Job[T],
     method: Method[Any] | None,
     studies: list[Study],
     info: DatasetInfo,
@@ -82,7 +136,7 @@ def _batches(
     run_seed: int,
     batch_size: int,
     donors: Mapping[str, Study] | None,
-) -> Iterator[tuple[list[Study], list[Prediction]]]:
+) -> Iterator[tuple[list[Study], Sequence[T]]]:
     start = 0
     if method is None:
         return
@@ -92,19 +146,19 @@ def _batches(
             batch, info, reads=method.card.reads, dropped=dropped, run_seed=run_seed, donors=donors
         )
         try:
-            predictions = method.predict(inputs)
+            answers = job.ask(method, inputs)
         except torch.OutOfMemoryError:
             if batch_size == 1:
                 raise
             batch_size = max(1, batch_size // 2)
             torch.cuda.empty_cache()
             continue
-        if len(predictions) != len(batch):
+        if len(answers) != len(batch):
             raise HarnessError(
-                f"{method.card.name}: {len(predictions)} predictions for a batch of {len(batch)} studies",
+                f"{method.card.name}: {len(answers)} predictions for a batch of {len(batch)} studies",
                 "predict must return one prediction per study, in order",
             )
-        yield batch, predictions
+        yield batch, answers
         start += len(batch)
 
 
@@ -131,8 +185,17 @@ def decode(line: Mapping[str, Any]) -> tuple[str, Prediction]:
     )
 
 
-def _read(path: Path) -> dict[str, Prediction]:
+def _encode_reports(study_id: str, reports: list[str]) -> dict[str, Any]:
+    return {"id": study_id, "reports": reports}
+
+
+def _decode_reports(line: Mapping[str, Any]) -> tuple[str, list[str]]:
+    return str(line["id"]), list(line["reports"])
+
+
+def _read(job: _Job[T]) -> dict[str, T]:
     """Complete lines of a predictions file; a last line cut short by a kill is removed from the file."""
+    path = job.path
     if not path.exists():
         return {}
     content = path.read_bytes()
@@ -140,15 +203,15 @@ def _read(path: Path) -> dict[str, Prediction]:
     if len(complete) < len(content):
         with open(path, "r+b") as stream:
             stream.truncate(len(complete))
-    done: dict[str, Prediction] = {}
+    done: dict[str, T] = {}
     for number, line in enumerate(complete.splitlines(), 1):
         try:
-            study_id, prediction = decode(json.loads(line))
+            study_id, answer = job.decode(json.loads(line))
         except (ValueError, KeyError, TypeError) as error:
             raise CorruptFileError(
                 f"{path}, line {number}: not a prediction: {error}", "delete the file and run again"
             ) from error
-        done[study_id] = prediction
+        done[study_id] = answer
     return done
 
 

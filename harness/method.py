@@ -82,6 +82,7 @@ class MethodCard:
         deviations: where the paper left a choice.
         published: figures that the paper prints, e.g. ``{"parameters": 589.7e6}``.
         learned: False for controls that fit without gradient steps.
+        samples: it can draw random reports (``Method.sample``).
     """
 
     name: str
@@ -95,6 +96,7 @@ class MethodCard:
     deviations: tuple[Deviation, ...] = ()
     published: Mapping[str, Any] = field(default_factory=dict)
     learned: bool = True
+    samples: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +117,7 @@ class FitRun:
 
 
 C = TypeVar("C", bound=MethodConfig)
+R = TypeVar("R")
 
 
 class Method(ABC, Generic[C]):
@@ -178,6 +181,14 @@ class Method(ABC, Generic[C]):
     def predict(self, inputs: Inputs) -> list[Prediction]:
         """One prediction per study of the batch: a function of that study's inputs and seed alone."""
 
+    def sample(self, inputs: Inputs, draws: int) -> list[list[str]]:
+        """``draws`` random reports for each study, asked for where the card says ``samples``.
+
+        A report is a function of its study's inputs and seed and of its number among the draws alone, so that
+        more draws leave the first ones as they were.
+        """
+        raise NotImplementedError(f"{self.card.name} draws no reports")
+
     @abstractmethod
     def save(self, directory: Path) -> None:
         """Write what ``load`` needs into ``directory`` (safetensors and JSON; no pickles)."""
@@ -240,12 +251,23 @@ class TorchMethod(Method[C]):
 
     def predict(self, inputs: Inputs) -> list[Prediction]:
         """Generate in eval mode on the network's device."""
+        return self._frozen(self.generate, inputs)
+
+    def draw_reports(self, inputs: Inputs, draws: int) -> list[list[str]]:
+        """``sample`` in eval mode, without gradients, on the network's device."""
+        raise NotImplementedError(f"{self.card.name} draws no reports")
+
+    def sample(self, inputs: Inputs, draws: int) -> list[list[str]]:
+        """Draw reports in eval mode on the network's device."""
+        return self._frozen(self.draw_reports, inputs, draws)
+
+    def _frozen(self, call: Callable[..., R], inputs: Inputs, *rest: Any) -> R:
         import torch
 
         self.network.eval()
         device = next(self.network.parameters()).device
         with torch.inference_mode():
-            return self.generate(inputs.to(device))
+            return call(inputs.to(device), *rest)
 
     def to(self, device: str) -> Self:
         """Move the network to ``device``."""

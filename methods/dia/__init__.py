@@ -36,7 +36,7 @@ from methods.dia.vae import (
     elbo,
     orthogonality,
 )
-from methods.generation import generate
+from methods.generation import draw_seeds, generate
 from methods.text import PAD, Vocabulary
 
 CARD = MethodCard(
@@ -50,6 +50,7 @@ CARD = MethodCard(
     variants=VARIANTS,
     deviations=tuple(Deviation(where, chosen) for where, chosen in DEVIATIONS),
     published={"parameters": 589.7e6, "flops": 51.14e9},
+    samples=True,
 )
 
 
@@ -248,15 +249,22 @@ class DiA(TorchMethod[Config]):
         decoder, config = self.network.decoder, self.config
         code = self.network.encode(*self._read(inputs))
         state = decoder.start(code.memory, code.mask)
-        found = generate(
-            partial(decoder.step, state=state),
-            state,
-            len(inputs),
-            config.report_words + 1,
-            code.memory.device,
-            beams=config.num_beams,
-        )
+        step, limit = partial(decoder.step, state=state), config.report_words + 1
+        found = generate(step, state, len(inputs), limit, code.memory.device, beams=config.num_beams)
         return [Prediction(report=self.vocabulary.decode(row)) for row in found.tolist()]
+
+    def draw_reports(self, inputs: Inputs, draws: int) -> list[list[str]]:
+        """Reports drawn word by word; latents are posterior means, and studies are encoded once."""
+        decoder, config = self.network.decoder, self.config
+        code = self.network.encode(*self._read(inputs))
+        state = decoder.start(code.memory, code.mask)
+        device, size = code.memory.device, len(inputs) * draws
+        state.select(torch.arange(len(inputs), device=device).repeat_interleave(draws))
+        step, limit = partial(decoder.step, state=state), config.report_words + 1
+        seeds = draw_seeds(inputs.seeds, draws)
+        found = generate(step, state, size, limit, device, seeds=seeds, temperature=config.draw_temperature)
+        texts = [self.vocabulary.decode(row) for row in found.tolist()]
+        return [texts[start : start + draws] for start in range(0, size, draws)]
 
     def _trunk(self, ids: list[str], pixels: Tensor, views: Tensor) -> Tensor | None:
         """Kept output of the frozen stages (B, N, C, h, w), computed where new; None outside ``fit``."""

@@ -23,6 +23,7 @@ class Config(MethodConfig):
         heads, kv_heads, layers, feed_forward: of the report decoder; ``heads`` everywhere.
         negatives: ``batch`` (supplement, Prop. 2) or ``pair`` (Eq. 6 as printed).
         context_dropout, view_dropout: training probability that the context, a view, is replaced by null.
+        draw_temperature: divides the logits where reports are drawn at random (``--report-samples``).
         backbone_rate: learning-rate factor of the pre-trained backbone.
     """
 
@@ -69,6 +70,7 @@ class Config(MethodConfig):
     report_words: int = 50
     min_count: int = 3
     num_beams: int = 1
+    draw_temperature: float = 1.0
     learning_rate: float = 1e-4
     backbone_rate: float = 1.0
     betas: tuple[float, float] = (0.9, 0.999)
