@@ -41,6 +41,7 @@ CARD = MethodCard(
     variants=VARIANTS,
     deviations=tuple(Deviation(where, chosen) for where, chosen in DEVIATIONS),
     published={"parameters": 156.8e6},
+    samples=True,
 )
 
 

@@ -29,6 +29,7 @@ SMALL: dict[str, Any] = {
     "width": 32,
     "latent": 48,
     "rope_width": 6,
+    "layers": 2,
     "feed_forward": 24,
     "experts": 4,
     "report_words": 12,
@@ -140,10 +141,10 @@ def test_context_is_not_read() -> None:
 
 @pytest.mark.parametrize("beams", [1, 3])
 def test_reports_do_not_depend_on_the_batch(beams: int) -> None:
-    made, batch = method(num_beams=beams), studies(8)
+    made, batch = method(num_beams=beams), studies(5)
     together = reports(made, batch)
     alone = {study.id: reports(made, [study])[study.id] for study in batch}
-    permuted = reports(made, [batch[row] for row in (5, 0, 7, 2, 1, 6, 3, 4)])
+    permuted = reports(made, [batch[row] for row in (4, 0, 2, 1, 3)])
     assert together == alone == permuted == reports(made, batch)
 
 
@@ -170,6 +171,20 @@ def test_cached_search_equals_uncached_search_word_for_word(beams: int) -> None:
         expected = generate(state.step, state, 8, limit, torch.device("cpu"), beams=beams)
         found = made._search(inputs)
     assert torch.equal(found, expected)
+
+
+def test_drawn_reports_follow_from_the_study_its_seed_and_their_number() -> None:
+    made, batch = method(draw_temperature=3.0), studies(3)
+
+    def drawn(chosen: list[Study], draws: int) -> dict[str, list[str]]:
+        with torch.inference_mode():
+            found = made.draw_reports(inputs_of(chosen), draws)
+        return {study.id: reports for study, reports in zip(chosen, found, strict=True)}
+
+    many = drawn(batch, 4)
+    assert len(set(many["s0"])) > 1
+    assert many == drawn(batch[::-1], 4)
+    assert {name: reports[:2] for name, reports in many.items()} == drawn(batch, 2)
 
 
 def test_unknown_words_are_never_generated() -> None:
