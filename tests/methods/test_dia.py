@@ -145,6 +145,26 @@ def test_unknown_words_are_never_generated() -> None:
         assert "<" not in (prediction.report or "")
 
 
+def test_drawn_reports_depend_on_study_seed_and_number_alone() -> None:
+    made, batch = method(), studies(6)
+    inputs = collate(batch, INFO)
+    drawn = dict(zip(inputs.ids, made.sample(inputs, 4), strict=True))
+    assert {len(reports) for reports in drawn.values()} == {4}
+    assert len({report for reports in drawn.values() for report in reports}) > 12
+    reverse = collate(batch[::-1], INFO)
+    assert dict(zip(reverse.ids, made.sample(reverse, 4), strict=True)) == drawn
+    alone = collate(batch[2:3], INFO)
+    assert made.sample(alone, 2) == [drawn["s2"][:2]], "more draws leave the first ones as they were"
+    other = collate(batch, INFO, run_seed=1)
+    assert dict(zip(other.ids, made.sample(other, 4), strict=True)) != drawn
+
+
+def test_a_low_temperature_draws_what_greedy_search_finds() -> None:
+    made, inputs = method(draw_temperature=1e-4), collate(studies(), INFO)
+    greedy = [prediction.report for prediction in made.predict(inputs)]
+    assert [reports[0] for reports in made.sample(inputs, 1)] == greedy
+
+
 # ---------------------------------------------------------------- missing modalities
 
 
@@ -311,6 +331,20 @@ def test_losses_are_finite_and_add_up() -> None:
     parts["loss"].backward()
     idle = [name for name, p in made.network.named_parameters() if p.requires_grad and p.grad is None]
     assert idle == []
+
+
+def test_losses_in_bfloat16_autocast_stay_near_float32() -> None:
+    made, batch = method(), studies()
+    inputs, targets = collate(batch, INFO), targets_of(batch)
+    with torch.no_grad():
+        exact = made.losses(inputs, targets)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        rough = made.losses(inputs, targets)
+    assert rough["loss"].dtype == torch.float32
+    assert rough["ce"].item() == pytest.approx(exact["ce"].item(), rel=0.02)
+    rough["loss"].backward()
+    gradients = [p.grad for p in made.network.parameters() if p.grad is not None]
+    assert all(torch.isfinite(gradient).all() for gradient in gradients)
 
 
 def test_losses_survive_a_batch_of_one_without_context() -> None:
