@@ -44,6 +44,7 @@ CARD = MethodCard(
     reads=frozenset({"frontal", "lateral"}),
     presets={"tiny": TINY, "base": BASE, "paper": {}},
     variants=VARIANTS,
+    samples=True,
     deviations=tuple(Deviation(where, chosen) for where, chosen in DEVIATIONS),
 )
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,8 +12,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, S
 from transformers.utils import logging
 
 from harness.errors import HarnessError, UnavailableError
+from harness.weights import ALLOW_DOWNLOADS, downloads_allowed
 
-ALLOW_DOWNLOADS = "HARNESS_ALLOW_DOWNLOADS"
 FILES = ["*.json", "*.safetensors", "tokenizer.model"]
 EDGE = 1 << 20
 
@@ -36,7 +35,7 @@ def model_folder(name: str, setting: str) -> Path:
         raise UnavailableError(f"vdgen.{setting}: no folder {name}", advice)
     from huggingface_hub import snapshot_download
 
-    allowed = os.environ.get(ALLOW_DOWNLOADS) == "1"
+    allowed = downloads_allowed()
     try:
         return Path(snapshot_download(name, allow_patterns=FILES, local_files_only=not allowed))
     except (OSError, ValueError) as error:
