@@ -16,6 +16,8 @@ from harness.names import did_you_mean
 METHODS = {
     "template": "methods.controls:Template",
     "retrieval": "methods.controls:Retrieval",
+    "late_fusion": "methods.baselines:LateFusion",
+    "early_fusion": "methods.baselines:EarlyFusion",
     "dia": "methods.dia:DiA",
     "micar_vlmoe": "methods.micar_vlmoe:MicarVLMoE",
     "vdgen": "methods.vdgen:VDGen",
