@@ -71,9 +71,9 @@ class EarlyConfig(Config):
 
 
 TINY: dict[str, Any] = {
-    "training": {"epochs": 8, "batch_size": 32},
+    "training": {"epochs": 6, "batch_size": 32},
     "frozen": True,
-    "image_size": 128,
+    "image_size": 96,
 }
 PRESETS: dict[str, dict[str, Any]] = {"tiny": TINY, "base": {}, "paper": {}}
 IMAGE_MODALITIES = frozenset({"frontal", "lateral", "clinical", "dermoscopic", "fundus", "oct", "slo"})
@@ -299,10 +299,8 @@ class Fusion(TorchMethod[Config]):
         """Cross-entropy of the classes, or the mean of the findings' binary cross-entropies."""
         if targets.labels is None:
             raise HarnessError(f"{self.card.name}: studies without labels", "choose another dataset")
-        pixels, present = self._read(inputs)
-        if self.network.training:
-            pixels = self._flipped(pixels)
-        trunk = self._trunk(inputs.ids, pixels, present)
+        present = self._present(inputs)
+        trunk = self._trunk(inputs, present)
         if self.network.training:
             present = kept_modalities(present, self.config.modality_dropout)
         logits = self.network(trunk, present).float()
@@ -337,36 +335,45 @@ class Fusion(TorchMethod[Config]):
 
     def generate(self, inputs: Inputs) -> list[Prediction]:
         """Probabilities of the classes, which sum to 1, or of each finding."""
-        pixels, present = self._read(inputs)
-        logits = self.network(self.network.features.trunk(pixels, present), present).double()
+        present = self._present(inputs)
+        logits = self.network(self._trunk(inputs, present), present).double()
         said = logits.sigmoid() if self.info.multilabel else logits.softmax(1)
         return [Prediction(probabilities=row) for row in said.cpu().numpy()]
 
-    def _read(self, inputs: Inputs) -> tuple[Tensor, Tensor]:
-        """Batch to images (B, N, C, H, W) of the configured size, and which are present (B, N)."""
-        names = self.info.image_modalities
-        images = torch.stack([inputs.images[name] for name in names], dim=1)
-        size = self.config.image_size
-        if images.shape[-1] != size:
-            flat = F.interpolate(
-                images.flatten(0, 1), (size, size), mode="bilinear", antialias=not images.is_meta
-            )
-            images = flat.unflatten(0, images.shape[:2])
-        return images, torch.stack([inputs.present[name] for name in names], dim=1)
+    def _present(self, inputs: Inputs) -> Tensor:
+        """Which image modalities are there, bool (B, N)."""
+        return torch.stack([inputs.present[name] for name in self.info.image_modalities], dim=1)
 
-    def _trunk(self, ids: Sequence[str], pixels: Tensor, present: Tensor) -> Tensor:
-        """Output of the frozen part (B, N, ...), computed once a study while fitting where there is one.
+    def _pixels(self, inputs: Inputs, rows: Sequence[int]) -> Tensor:
+        """Images (len(rows), N, C, H, W) of the configured size."""
+        images = torch.stack([inputs.images[name][rows] for name in self.info.image_modalities], dim=1)
+        size = self.config.image_size
+        if images.shape[-1] == size:
+            return images
+        flat = F.interpolate(
+            images.flatten(0, 1), (size, size), mode="bilinear", antialias=not images.is_meta
+        )
+        return flat.unflatten(0, images.shape[:2])
+
+    def _trunk(self, inputs: Inputs, present: Tensor) -> Tensor:
+        """What ``network.features`` goes on from (B, N, ...); a frozen part runs once a study while fitting.
 
         ``present`` is what the studies have, before any modality is dropped.
         """
         trunk = self.network.features.trunk
-        if not self.config.frozen:
-            return trunk(pixels, present)
-        return self._kept(ids, lambda rows: [trunk(pixels[rows], present[rows])], pixels)[0]
+        if self.config.frozen:
+            computed = self._kept(
+                inputs.ids,
+                lambda rows: [trunk(self._pixels(inputs, rows), present[rows])],
+                self.network.prior,
+            )
+            return computed[0]
+        pixels = self._pixels(inputs, range(len(inputs)))
+        return trunk(self._flipped(pixels) if self.network.training else pixels, present)
 
     def _flipped(self, pixels: Tensor) -> Tensor:
         """Half of the studies mirrored left to right, half top to bottom."""
-        if not self.config.flips or self.config.frozen:
+        if not self.config.flips:
             return pixels
         for axis in (-1, -2):
             chosen = torch.rand(len(pixels), 1, 1, 1, 1, device=pixels.device) < 0.5

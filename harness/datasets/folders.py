@@ -18,7 +18,7 @@ from PIL import Image
 
 from harness import files
 from harness.datasets.base import SPLITS
-from harness.errors import CorruptFileError, HarnessError
+from harness.errors import CorruptFileError, HarnessError, UnavailableError
 from harness.names import did_you_mean
 from harness.types import DatasetInfo, Study, Task
 
@@ -234,9 +234,13 @@ def root_of(root: Path | None, name: str, expected: str) -> Path:
 
     Args:
         expected: what the folder must hold, for the message.
+
+    Raises:
+        UnavailableError: none is named.
+        HarnessError: it is no folder.
     """
     if root is None:
-        raise HarnessError(f"{name} does not ship with a package", f"--root DIR, the folder with {expected}")
+        raise UnavailableError(f"{name} does not ship with a package", f"--root DIR, with {expected}")
     if not root.is_dir():
         raise HarnessError(f"--root {root}: no such folder", f"{name} needs the folder with {expected}")
     return root

@@ -135,9 +135,14 @@ def confidence_density(methods: Mapping[str, Mapping[str, Judged]], path: Path, 
         axes.set_title(method, fontsize=9, loc="left")
         axes.spines[["top", "right"]].set_visible(False)
     rows[-1].set_xlabel("confidence (tick: median)")
-    handles, labels = rows[0].get_legend_handles_labels()
+    drawn = {line.get_label(): line for axes in rows for line in axes.get_legend_handles_labels()[0]}
     figure.legend(
-        handles, labels, loc="outside lower center", ncols=min(3, len(labels)), frameon=False, fontsize=8
+        [drawn[name] for name in names],
+        names,
+        loc="outside lower center",
+        ncols=min(3, len(names)),
+        frameon=False,
+        fontsize=8,
     )
     if title:
         figure.suptitle(title, fontsize=10)
@@ -201,7 +206,7 @@ def _reliability(curve: Reliability, top: Axes, bottom: Axes) -> None:
     top.bar(left[filled], accuracy, width[filled], align="edge", color=_BLUE, alpha=0.3, lw=0)
     top.plot([0, 1], [0, 1], color=_GREY, lw=1, ls="--", label="perfectly calibrated")
     top.vlines(confidence, accuracy, confidence, color=_RED, lw=2, label="gap")
-    top.plot(confidence, accuracy, "o", color=_BLUE, ms=4.5, label="observed in bin")
+    top.plot(confidence, accuracy, "o", color=_BLUE, ms=4.5, label="observed in bin", clip_on=False)
     top.set(xlim=(0, 1), ylim=(0, 1.02))
     bottom.bar(left, curve.count, width, align="edge", color=_BLUE, edgecolor="white", lw=0.5)
     bottom.set(xlabel="confidence")

@@ -110,8 +110,8 @@ def test_late_fusion_averages_the_logits_of_what_is_present() -> None:
 def test_early_fusion_writes_zeros() -> None:
     method, batch = prepared(EarlyFusion), studies("test", 3)
     inputs = collate(batch, INFO, dropped="dermoscopic")
-    pixels, present = method._read(inputs)
-    features = method.network.features(method.network.features.trunk(pixels, present), present)
+    present = torch.tensor([[True, False]] * 3)
+    features = method.network.features(method._trunk(inputs, present), present)
     assert features[:, 0].abs().sum() > 0
     assert features[:, 1].abs().sum() == 0
     with torch.no_grad():
@@ -249,11 +249,12 @@ def test_resnet50_takes_a_state_dict_file(tmp_path: Path) -> None:
     weights = timm.create_model("resnet50", pretrained=False).state_dict()
     torch.save(weights, tmp_path / "resnet50.pth")
     set_ = {"backbone": "resnet50", "backbone_weights": str(tmp_path / "resnet50.pth")}
-    networks = prepared(LateFusion, "base", **set_).network.features.networks
+    one = replace(INFO, image_modalities=("clinical",))
+    networks = prepared(LateFusion, "base", one, **set_).network.features.networks
     assert all(torch.equal(network.conv1.weight, weights["conv1.weight"]) for network in networks)
     torch.save({"conv1.weight": weights["conv1.weight"]}, tmp_path / "resnet50.pth")
     with pytest.raises(HarnessError, match="the weights of another network"):
-        prepared(LateFusion, "base", **set_)
+        prepared(LateFusion, "base", one, **set_)
 
 
 def test_parameters_of_the_paper_preset() -> None:
