@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,10 @@ def prepared(
     return method
 
 
+shared = cache(prepared)
+"""For tests that leave the network as it is."""
+
+
 def said(method: Fusion, batch: list[Study], **options: Any) -> np.ndarray:
     inputs = collate(batch, method.info, reads=method.card.reads, **options)
     return np.stack([prediction.probabilities for prediction in method.predict(inputs)])
@@ -71,8 +76,8 @@ def said(method: Fusion, batch: list[Study], **options: Any) -> np.ndarray:
 @pytest.mark.parametrize("kind", BOTH)
 def test_classes_sum_to_one_and_findings_do_not_have_to(kind: type[Fusion]) -> None:
     batch = studies("test", 5)
-    assert np.allclose(said(prepared(kind), batch).sum(1), 1, atol=1e-6)
-    findings = said(prepared(kind, info=FINDINGS), batch)
+    assert np.allclose(said(shared(kind), batch).sum(1), 1, atol=1e-6)
+    findings = said(shared(kind, info=FINDINGS), batch)
     assert ((findings > 0) & (findings < 1)).all()
     assert not np.allclose(findings.sum(1), 1, atol=1e-3)
 
@@ -80,7 +85,7 @@ def test_classes_sum_to_one_and_findings_do_not_have_to(kind: type[Fusion]) -> N
 @pytest.mark.parametrize("preset", ["tiny", "base"])
 @pytest.mark.parametrize("kind", BOTH)
 def test_content_of_an_absent_modality_has_no_influence(kind: type[Fusion], preset: str) -> None:
-    method = prepared(kind, preset)
+    method = shared(kind, preset)
     inputs = collate(studies("test", 3), INFO, dropped="clinical")
     before = np.stack([each.probabilities for each in method.predict(inputs)])
     inputs.images["clinical"] = torch.rand_like(inputs.images["clinical"])
@@ -91,14 +96,14 @@ def test_content_of_an_absent_modality_has_no_influence(kind: type[Fusion], pres
 @pytest.mark.parametrize("preset", ["tiny", "base"])
 @pytest.mark.parametrize("kind", BOTH)
 def test_a_study_alone_is_as_in_a_batch(kind: type[Fusion], preset: str) -> None:
-    method, batch = prepared(kind, preset), studies("test", 6)
+    method, batch = shared(kind, preset), studies("test", 6)
     together = said(method, batch)
     for row, study in enumerate(batch):
         assert np.allclose(said(method, [study])[0], together[row], atol=1e-5)
 
 
 def test_late_fusion_averages_the_logits_of_what_is_present() -> None:
-    method, batch = prepared(LateFusion), studies("test", 3)
+    method, batch = shared(LateFusion), studies("test", 3)
     logits = {
         state: np.log(said(method, batch, dropped=state)) for state in ("clinical", "dermoscopic", None)
     }
@@ -108,7 +113,7 @@ def test_late_fusion_averages_the_logits_of_what_is_present() -> None:
 
 
 def test_early_fusion_writes_zeros() -> None:
-    method, batch = prepared(EarlyFusion), studies("test", 3)
+    method, batch = shared(EarlyFusion), studies("test", 3)
     inputs = collate(batch, INFO, dropped="dermoscopic")
     present = torch.tensor([[True, False]] * 3)
     features = method.network.features(method._trunk(inputs, present), present)
@@ -122,10 +127,10 @@ def test_early_fusion_writes_zeros() -> None:
 @pytest.mark.parametrize("kind", BOTH)
 def test_without_any_modality_the_frequencies_are_the_answer(kind: type[Fusion]) -> None:
     bare = Study("bare", "bare", "test", {}, labels=np.zeros(3, dtype=np.float32))
-    method = prepared(kind)
+    method = shared(kind)
     found = said(method, [bare, *studies("test", 2)])
     assert np.allclose(found[0], [1 / 3] * 3, atol=1e-5)
-    assert np.allclose(said(prepared(kind, info=FINDINGS), [bare]), [1 / 3] * 3, atol=1e-5)
+    assert np.allclose(said(shared(kind, info=FINDINGS), [bare]), [1 / 3] * 3, atol=1e-5)
 
 
 def test_dropout_never_takes_the_last_modality() -> None:
@@ -141,7 +146,7 @@ def test_dropout_never_takes_the_last_modality() -> None:
 
 
 def test_presets_differ_in_dropout_only_where_the_card_says() -> None:
-    late, early = prepared(LateFusion).config, prepared(EarlyFusion).config
+    late, early = LateFusion.create(INFO).config, EarlyFusion.create(INFO).config
     assert (late.modality_dropout, early.modality_dropout) == (0.3, 0.0)
     assert late.model_dump(exclude={"modality_dropout"}) == early.model_dump(exclude={"modality_dropout"})
     assert EarlyFusion.create(INFO, variant="dropout").config.modality_dropout == 0.3
@@ -172,8 +177,8 @@ def fit(method: Fusion, tmp_path: Path, train: list[Study], val: list[Study]) ->
 
 @pytest.mark.parametrize("kind", BOTH)
 def test_tiny_learns_what_either_modality_shows(kind: type[Fusion], tmp_path: Path) -> None:
-    set_ = {**SMALL["tiny"], "training.epochs": 8, "training.batch_size": 8}
-    method = fit(kind.create(INFO, overrides=set_), tmp_path, studies("train", 48), studies("val", 12))
+    set_ = {**SMALL["tiny"], "training.epochs": 6, "training.batch_size": 8}
+    method = fit(kind.create(INFO, overrides=set_), tmp_path, studies("train", 48), studies("val", 6))
     test = studies("test", 30)
     truth = np.stack([study.labels for study in test]).argmax(1)
     assert (said(method, test).argmax(1) == truth).mean() > 0.9
@@ -266,7 +271,7 @@ def test_parameters_of_the_paper_preset() -> None:
 
 
 def test_inputs_stay_as_they_are() -> None:
-    method = prepared(LateFusion)
+    method = shared(LateFusion)
     inputs: Inputs = collate(studies("test", 2), INFO)
     copies = {view: images.clone() for view, images in inputs.images.items()}
     method.predict(inputs)
