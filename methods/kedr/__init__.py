@@ -115,8 +115,9 @@ class KEDRNetwork(nn.Module):
         self.confidence = nn.ModuleList(Head(config, outputs) for _ in range(branches * config.confidence))
         self.fusion: EquilibriumFusion | WeightedSum = WeightedSum(branches)
         if config.deq:
+            tolerances = (config.tolerance, config.inference_tolerance)
             self.fusion = EquilibriumFusion(
-                config.width, branches, config.bound, config.solver_iterations, config.tolerance
+                config.width, branches, config.bound, config.solver_iterations, tolerances
             )
         self.classifier = Head(config, classes)
         self.knowledge: Knowledge | None = None
@@ -183,7 +184,7 @@ class KEDR(TorchMethod[Config]):
         return {"embeddings": embedded(texts, config.text_encoder)}
 
     def reference_artifacts(self) -> dict[str, Any]:
-        """Stand-in priors: descriptions of 240 tokens, at which text adds about what the paper's FLOPs say."""
+        """Stand-in priors of 240 tokens, at which text costs about what the paper's FLOPs leave for it."""
         classes = len(self.info.label_names)
         if self.config.train_text:
             return {"tokens": [list(range(1, 241))] * classes, "encoder": ""}

@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 def class_mass(labels: Tensor, multilabel: bool) -> Tensor:
-    """Each study's unit mass over its classes, (B, K): in equal parts over several; zeros where it has none."""
+    """Each study's unit mass over its classes (B, K): equal parts over several, zeros where it has none."""
     positive = (labels == 1).to(torch.float32)
     if not multilabel:
         return F.one_hot(labels.argmax(1), labels.shape[1]).to(torch.float32)
@@ -98,7 +98,7 @@ def true_class_probability(logits: Tensor, labels: Tensor, multilabel: bool) -> 
 def confidence_error(
     estimate: Tensor, logits: Tensor, labels: Tensor, present: Tensor, multilabel: bool
 ) -> Tensor:
-    """Squared error of a branch's estimate against its classifier's TCP, plus that classifier's cross-entropy.
+    """Squared error of a branch's estimate against its classifier's TCP, plus the latter's cross-entropy.
 
     Args:
         estimate: (B, 1) or (B, K) in [0, 1]; logits: of the branch's own classifier (B, K).

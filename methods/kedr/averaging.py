@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 class AveragedAdam(torch.optim.AdamW):
-    """Adam (decoupled weight decay) that replaces parameters by their mean over the last steps (Izmailov 2018).
+    """Adam with decoupled decay that ends at the mean of its last steps' parameters (Izmailov et al. 2018).
 
     The mean is part of the optimiser's state, so that an interrupted training continues with it.
     """

@@ -34,7 +34,8 @@ class Config(MethodConfig):
         confidence: branches are weighted by estimated true-class probability (Eq. 10-12).
         deq: branches are fused at a fixed point (Eq. 13-15); else added up once.
         bound: of the singular values in the fixed-point operator's outer maps.
-        solver_iterations, tolerance: Broyden's limit and relative residual.
+        solver_iterations, tolerance: Broyden's limit and relative residual in training.
+        inference_tolerance: the residual at inference, so small that where a study stops does not show.
         weight_prior: factor of -(omega_1 + omega_2) beside Eq. 17, which keeps the weights from vanishing.
         vision_rate: learning-rate factor of the backbones.
         averaged: last share of the steps over which weights are averaged (SWA); 0 averages none.
@@ -68,6 +69,7 @@ class Config(MethodConfig):
     bound: float = Field(default=0.9, gt=0.0)
     solver_iterations: int = Field(default=30, ge=1)
     tolerance: float = 1e-4
+    inference_tolerance: float = 1e-6
     weight_prior: float = 0.0
     learning_rate: float = 1e-5
     vision_rate: float = 1.0

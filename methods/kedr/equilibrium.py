@@ -1,4 +1,4 @@
-"""Fixed points by Broyden's method, with implicit gradients (Bai, Kolter & Koltun 2019, Deep Equilibrium Models).
+"""Fixed points by Broyden's method, with implicit gradients (Bai, Kolter & Koltun 2019).
 
 Shapes: batch B, state N. Every study stops for itself, so that its solution does not depend on the batch.
 """

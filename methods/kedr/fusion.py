@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from methods.kedr.equilibrium import Solution, equilibrium
+from methods.kedr.equilibrium import Map, Solution, equilibrium
 
 
 class BoundedLinear(nn.Module):
@@ -41,7 +41,7 @@ class BoundedLinear(nn.Module):
 
 
 class Branch(nn.Module):
-    """z <- ReLU(h + W2 ReLU(W1 z)), the residual block of one branch: a contraction where the bound is below 1."""
+    """z <- ReLU(h + W2 ReLU(W1 z)), one branch's residual block: a contraction where the bound is below 1."""
 
     def __init__(self, width: int, bound: float) -> None:
         super().__init__()
@@ -92,13 +92,16 @@ class WeightedSum(nn.Module):
 class EquilibriumFusion(nn.Module):
     """Weighted features to the fused state at the fixed point of all branches and their combination."""
 
-    def __init__(self, width: int, branches: int, bound: float, limit: int, tolerance: float) -> None:
+    def __init__(
+        self, width: int, branches: int, bound: float, limit: int, tolerances: tuple[float, float]
+    ) -> None:
+        """``tolerances`` are those of training and of inference."""
         super().__init__()
         self.branches = nn.ModuleList(Branch(width, bound) for _ in range(branches))
         self.combination = Combination(width, bound)
         self.weights = nn.Parameter(torch.ones(branches))
         self.bias = nn.Parameter(torch.zeros(1))
-        self.limit, self.tolerance = limit, tolerance
+        self.limit, self.tolerances = limit, tolerances
 
     def forward(self, features: Sequence[Tensor]) -> tuple[Tensor, Solution]:
         """M features (B, d) to the fused feature (B, d) and how the solver found it.
@@ -109,12 +112,13 @@ class EquilibriumFusion(nn.Module):
         with nullcontext() if device == "meta" else torch.autocast(device, enabled=False):
             return self._solve([feature.float() for feature in features])
 
-    def _solve(self, features: list[Tensor]) -> tuple[Tensor, Solution]:
+    def operator(self, features: Sequence[Tensor]) -> Map:
+        """F of Eq. (15) for M weighted features (B, d): states (B, (M + 1) d) to the next ones."""
         combination = self.combination
         inner, outer = [branch.scaled() for branch in self.branches], combination.scaled()
-        summed = torch.stack(features, dim=-1) @ self.weights + self.bias
+        summed = torch.stack(list(features), dim=-1) @ self.weights + self.bias
 
-        def operator(state: Tensor) -> Tensor:
+        def step(state: Tensor) -> Tensor:
             *states, fused = state.unflatten(1, (len(features) + 1, -1)).unbind(1)
             states = [
                 branch(z, h, weights)
@@ -123,6 +127,12 @@ class EquilibriumFusion(nn.Module):
             fused = combination(fused, states, summed, outer)  # Eq. (15)
             return torch.cat([*states, fused], dim=1)
 
-        start = torch.zeros(len(summed), summed.shape[1] * (len(features) + 1), device=summed.device)
-        state, solution = equilibrium(operator, start, self.limit, self.tolerance)  # Eq. (13)-(14)
-        return state[:, -summed.shape[1] :], solution
+        return step
+
+    def _solve(self, features: list[Tensor]) -> tuple[Tensor, Solution]:
+        width = features[0].shape[1]
+        start = features[0].new_zeros(len(features[0]), width * (len(features) + 1))
+        step = self.operator(features)
+        tolerance = self.tolerances[0] if self.training else self.tolerances[1]
+        state, solution = equilibrium(step, start, self.limit, tolerance)  # Eq. (13)-(14)
+        return state[:, -width:], solution

@@ -129,14 +129,14 @@ class TextEncoder(nn.Module):
 
 
 def embedded(texts: Sequence[str], encoder: str) -> list[list[float]]:
-    """Embeddings of texts by a text encoder that does not learn: MiniLM's mean, another BERT's first token."""
+    """Embeddings of texts by an encoder that does not learn: MiniLM's mean, another BERT's first token."""
     made = TextEncoder(tokenised(texts, encoder), str(encoder_folder(encoder)), mean=encoder == MINILM).eval()
     with torch.inference_mode():
         return made(torch.arange(len(texts))).tolist()
 
 
 class Knowledge(nn.Module):
-    """The classes' semantic priors in the space of image features (Eq. 5-6); training has it, inference not."""
+    """The classes' semantic priors in the space of image features (Eq. 5-6); inference lacks it."""
 
     def __init__(self, artifacts: dict[str, Any], width: int) -> None:
         """``artifacts``: ``embeddings`` (K, E), or ``tokens`` and the ``encoder`` folder that learns, too."""
