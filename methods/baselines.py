@@ -84,7 +84,7 @@ COMMON = (
         "backbone: comparisons use ResNet-50 with ImageNet weights",
         "EfficientNet-Lite0, whose weights ship with a package; backbone=resnet50 takes a state-dict file",
     ),
-    Deviation("class imbalance", "no class weights: they raise macro-F1 and spoil calibration"),
+    Deviation("class imbalance", "no class weights: probabilities keep to how frequent the classes are"),
     Deviation(
         "augmentation", "none by default, since a mirrored chest is another chest; flips=true for others"
     ),

@@ -89,10 +89,11 @@ def reliability_by_state(
     figure = _figure(1.0 + 3.1 * len(states), 4.8)
     grid = figure.subplots(2, len(states), sharex=True, sharey="row", height_ratios=(3.4, 1), squeeze=False)
     for column, (name, judged) in enumerate(states.items()):
-        curve = reliability(judged.confidence, judged.correct, bins)
+        confidence = np.asarray(judged.confidence, dtype=np.float64)
+        curve = reliability(confidence, np.asarray(judged.correct, dtype=np.float64), bins)
         top, bottom = grid[:, column]
         _reliability(curve, top, bottom)
-        top.set_title(f"{name}\nECE {curve.ece:.3f}, n = {len(judged.confidence):,}", fontsize=9)
+        top.set_title(f"{name}\nECE {curve.ece:.3f}, n = {len(confidence):,}", fontsize=9)
     grid[0, 0].legend(loc="upper left", frameon=False, fontsize=8)
     grid[0, 0].set_ylabel("share that came true")
     grid[1, 0].set_ylabel("judgements")
