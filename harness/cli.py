@@ -85,6 +85,7 @@ def run(
     limit: Annotated[int | None, typer.Option(help="Only the first N studies of each split.")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N.")] = None,
     executor: Annotated[str | None, typer.Option(help="local.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Cells at a time; default what suits.")] = None,
     store: Annotated[
         Path | None, typer.Option(help="Folder of checkpoints, predictions and results.")
     ] = None,
@@ -114,6 +115,7 @@ def run(
         "limit": limit,
         "device": device,
         "executor": executor,
+        "workers": workers,
         "store": store,
         "metrics": split_list(metrics, "--metrics"),
         "tokenizer": tokenizer,
@@ -123,12 +125,12 @@ def run(
         "set": parse_overrides(set_) if set_ else None,
     }
     settings = RunConfig.build(given, config)
-    from harness import evaluate
+    from harness import executors
     from harness.progress import ConsoleReporter
 
     console = _stderr()
     with ConsoleReporter(console) as reporter:
-        rows, succeeded = evaluate.run(settings, reporter)
+        rows, succeeded = executors.run(settings, reporter)
     _print_tables(rows)
     for path in _write_tables(settings.store, settings.store / "tables"):
         console.print(f"wrote {path}", highlight=False, soft_wrap=True)

@@ -29,6 +29,7 @@ class RunConfig(BaseModel):
         seeds: one trained model per seed.
         limit: keep only the first N studies of every split (for trying things out).
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
+        workers: cells that run at a time; default what suits the machine. Results do not depend on it.
         store: folder of checkpoints, predictions, statistics and results.
         metrics: metric families; default all that suit the dataset's tasks.
         tokenizer: tokenisation profile of the text metrics; default the dataset's.
@@ -53,6 +54,7 @@ class RunConfig(BaseModel):
     limit: int | None = Field(default=None, ge=2)
     device: str = "auto"
     executor: Literal["local"] = "local"
+    workers: int | None = Field(default=None, ge=1)
     store: Path = Path("runs")
     metrics: tuple[str, ...] | None = None
     tokenizer: str | None = None

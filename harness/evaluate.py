@@ -104,7 +104,7 @@ def evaluate(bench: Bench, entry: Entry, seed: int, reporter: Reporter) -> list[
     except DiskError:
         raise
     except Exception as error:
-        return _failed(bench, entry, seed, cell, error, reporter)
+        return fail(bench, entry, seed, error, reporter)
     reporter.done(entry.label, _headline(result))
     return result
 
@@ -414,12 +414,12 @@ def _row(
     )
 
 
-def _failed(
-    bench: Bench, entry: Entry, seed: int, cell: Cell, error: Exception, reporter: Reporter
-) -> list[ResultRow]:
+def fail(bench: Bench, entry: Entry, seed: int, error: Exception, reporter: Reporter) -> list[ResultRow]:
+    """Store and report rows that say why a cell has no numbers."""
+    cell = cell_of(bench, entry, seed)
     reason = str(error) if isinstance(error, HarnessError) else f"{type(error).__name__}: {error}"
     log = cell.directory / "error.txt"
-    write_atomic(log, lambda stream: stream.write(traceback.format_exc().encode()))
+    write_atomic(log, lambda stream: stream.write("".join(traceback.format_exception(error)).encode()))
     rows = [
         _row(bench, entry, seed, metric, output, 0.0, status="failed", detail=reason.splitlines()[0])
         for metric in metrics_of(bench, entry)

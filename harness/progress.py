@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import (
     BarColumn,
     Progress,
+    TaskID,
     TaskProgressColumn,
     TextColumn,
     TimeElapsedColumn,
@@ -19,7 +20,7 @@ from rich.progress import (
 
 
 class ConsoleReporter:
-    """A live bar on a terminal; a line per phase and finished row elsewhere (logs, CI)."""
+    """A live bar per row in work on a terminal; a line per phase and finished row elsewhere (logs, CI)."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
@@ -36,7 +37,7 @@ class ConsoleReporter:
             transient=True,
             disable=not self.live,
         )
-        self.task = self.progress.add_task("", label="", status="", total=1.0, start=False)
+        self.bars: dict[str, TaskID] = {}
         self.started = time.monotonic()
 
     def __enter__(self) -> Self:
@@ -49,13 +50,14 @@ class ConsoleReporter:
         self.progress.stop()
 
     def phase(self, label: str, phase: str) -> Callable[[float, str], None]:
-        """Restart the bar for a phase; elsewhere print a status line every half minute."""
-        self.progress.reset(self.task, description=phase, label=label, status="", total=1.0)
+        """Restart the row's bar for a phase; elsewhere print a status line every half minute."""
+        self._clear(label)
+        bar = self.bars[label] = self.progress.add_task(phase, label=label, status="", total=1.0)
         last = time.monotonic()
 
         def update(fraction: float, status: str) -> None:
             nonlocal last
-            self.progress.update(self.task, completed=fraction, status=status)
+            self.progress.update(bar, completed=fraction, status=status)
             if not self.live and time.monotonic() - last > 30:
                 last = time.monotonic()
                 self._say(f"{label}: {phase} {fraction:.0%} {status}")
@@ -64,11 +66,17 @@ class ConsoleReporter:
 
     def done(self, label: str, summary: str) -> None:
         """Print a finished row."""
+        self._clear(label)
         self._say(f"{label}: {summary}")
 
     def failed(self, label: str, reason: str) -> None:
         """Print a failed row; the run goes on."""
+        self._clear(label)
         self._say(f"{label}: FAILED: {reason}")
+
+    def _clear(self, label: str) -> None:
+        if label in self.bars:
+            self.progress.remove_task(self.bars.pop(label))
 
     def _say(self, text: str) -> None:
         elapsed = int(time.monotonic() - self.started)

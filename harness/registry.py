@@ -71,6 +71,19 @@ def _table(kind: str) -> dict[str, str]:
     return table
 
 
+def snapshot() -> dict[str, dict[str, str]]:
+    """What is registered by the package itself and at run time, for another process."""
+    return {"methods": dict(METHODS), "datasets": dict(DATASETS), "metrics": dict(METRICS)}
+
+
+def restore(tables: Mapping[str, Mapping[str, str]]) -> None:
+    """Register what ``snapshot`` gave."""
+    METHODS.update(tables["methods"])
+    DATASETS.update(tables["datasets"])
+    METRICS.update(tables["metrics"])
+    _table.cache_clear()
+
+
 def names(kind: str) -> list[str]:
     """Registered names of ``methods``, ``datasets`` or ``metrics``, in registration order."""
     return list(_table(kind))

@@ -15,6 +15,7 @@ from tests import toys
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Tests neither read nor fill the user's cache."""
     with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HARNESS_WORKERS", "1")  # tests of more name their number
         patch.setenv("HARNESS_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
 

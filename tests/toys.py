@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -90,6 +91,9 @@ class Echo(Method[EchoConfig]):
 
     def fit(self, train: Sequence[Study], val: Sequence[Study], run: FitRun) -> None:
         log("fit echo")
+        if os.environ.get("TOY_SLOW"):
+            log("slow", os.getpid())
+            time.sleep(60)
         if self.config.fail == "fit":
             raise ValueError("no luck")
 
@@ -198,7 +202,7 @@ class Quiet:
 if __name__ == "__main__":  # a run in a process of its own, so that it can be killed
     import sys
 
-    from harness import evaluate
+    from harness import executors
     from harness.config import RunConfig
 
     register(dict.__setitem__)
@@ -210,7 +214,8 @@ if __name__ == "__main__":  # a run in a process of its own, so that it can be k
         mask_seeds=3,
         metrics=FAST_METRICS,
         store=Path(sys.argv[1]),
+        workers=int(sys.argv[3]) if len(sys.argv) > 3 else 1,
     )
-    rows, succeeded = evaluate.run(config, Quiet())
+    rows, succeeded = executors.run(config, Quiet())
     print(json.dumps([(row.method, row.rate, row.metric, row.value, row.ci95) for row in rows]))
     sys.exit(not succeeded)
