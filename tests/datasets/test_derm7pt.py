@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from harness import files
+from harness import evaluate, files
+from harness.config import RunConfig
 from harness.datasets.derm7pt import CLASSES, GROUPS, Derm7pt
 from harness.errors import CorruptFileError, HarnessError
 from harness.types import Task
 from tests.datasets import trees
+from tests.toys import Quiet
 
 
 @pytest.fixture
@@ -157,3 +159,22 @@ def test_a_full_table_must_have_the_split_of_the_release(root: Path, monkeypatch
     monkeypatch.setattr("harness.datasets.derm7pt._RELEASE_ROWS", 12)
     with pytest.raises(HarnessError, match="6/3/3 studies, expected 413/203/395"):
         Derm7pt.open(root)
+
+
+def test_a_run_drops_either_view_and_scores_diagnosis(root: Path, tmp_path: Path) -> None:
+    config = RunConfig(
+        methods=("template",),
+        dataset="derm7pt",
+        root=root,
+        missing=(0.5,),
+        drop="alternate",
+        mask_seeds=2,
+        metrics=("diagnosis", "ece"),
+        store=tmp_path / "store",
+        set={"derm7pt": {"image_size": 32}},
+    )
+    rows, succeeded = evaluate.run(config, Quiet())
+    assert succeeded
+    found = {(row.metric, row.rate) for row in rows if row.status == "ok"}
+    assert found == {(m, r) for m in ("accuracy", "f1_macro", "kappa", "ece") for r in (0.0, 0.5)}
+    assert all(row.n == 3 for row in rows)
