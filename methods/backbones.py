@@ -68,7 +68,7 @@ class Lite0Stages(nn.Module):
     """Frozen EfficientNet-Lite0 with ImageNet weights: images to the maps after chosen stages.
 
     The stem and the stages up to the last chosen one are built; their convolutions are part of the state dict
-    (0.4 M values for five stages, 3.4 M for seven). Always in eval mode, never under gradients.
+    (0.7 M values for five stages, 2.9 M for seven). Always in eval mode, never under gradients.
 
     Attributes:
         channels: of the maps, in the order of ``stages``.
