@@ -247,7 +247,7 @@ class KEDR(TorchMethod[Config]):
         groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
         for name, parameter in self.network.named_parameters():
             if parameter.requires_grad:
-                key = (name.startswith("vision.towers"), parameter.dim() > 1)
+                key = (name.startswith("vision.") and ".network." in name, parameter.dim() > 1)
                 groups.setdefault(key, []).append(parameter)
         optimizer = AveragedAdam(
             [

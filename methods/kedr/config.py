@@ -78,7 +78,7 @@ class Config(MethodConfig):
 
 
 TINY: dict[str, Any] = {
-    "training": {"epochs": 12, "batch_size": 32, "gradient_clip": 1.0, "val_every": 3, "keep": "best"},
+    "training": {"epochs": 10, "batch_size": 64, "gradient_clip": 1.0, "val_every": 2, "keep": "best"},
     "image_size": 128,
     "vision": "frozen-lite0",
     "keep_features": True,
@@ -91,7 +91,7 @@ TINY: dict[str, Any] = {
     "transport_iterations": 20,
     "tolerance": 1e-3,
     "weight_prior": 1.0,
-    "learning_rate": 1e-3,
+    "learning_rate": 4e-3,
     "weight_decay": 0.05,
     "averaged": 0.0,
 }
