@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from harness import registry
-from harness.errors import HarnessError
+from harness.errors import HarnessError, UnavailableError
 from harness.files import cache_root
 
 REQUIRED = ("torch", "torchvision", "transformers", "lightning", "timm", "torchxrayvision", "pycocoevalcap")
@@ -78,6 +78,8 @@ def _datasets() -> list[Finding]:
             dataset = registry.load("datasets", name).open()
             counts = "/".join(str(len(dataset.studies(split))) for split in ("train", "val", "test"))
             findings.append(Finding(name, "ok", f"{counts} studies (train/val/test)"))
+        except UnavailableError as error:  # it is nowhere until the user says where
+            findings.append(Finding(name, "optional", str(error)))
         except HarnessError as error:
             findings.append(Finding(name, "missing", str(error)))
     return findings

@@ -1,4 +1,4 @@
-"""Cells side by side on one machine: a process per trained method, as many at a time as the machine bears.
+"""Cells side by side on one machine: a few processes, each with a trained method at a time.
 
 Small networks gain little from a second thread, so two at a time are nearly twice as fast as one after the
 other. What a cell computes does not depend on its neighbours.
@@ -77,6 +77,7 @@ class _Team:
     def __init__(self, bench: Bench, size: int, reporter: Reporter) -> None:
         self.bench, self.size, self.reporter = bench, size, reporter
         self.running: dict[Connection, tuple[Any, Job]] = {}
+        self.waiting: list[Job] = []
         self.found: dict[tuple[str, int], list[ResultRow]] = {}
         self.updates: dict[str, Callable[[float, str], None]] = {}
         # A fork of this process would inherit thread pools that do not survive it.
@@ -90,16 +91,16 @@ class _Team:
         Raises:
             HarnessError: what ends one process and the run with it: a full disk.
         """
-        waiting = list(jobs)
+        self.waiting = list(jobs)
         try:
-            while waiting or self.running:
-                while waiting and len(self.running) < self.size:
-                    self._start(waiting.pop(0))
+            while self.waiting or self.running:
+                while self.waiting and len(self.running) < self.size:
+                    self._start()
                 for pipe in wait(list(self.running)):
                     assert isinstance(pipe, Connection)
                     try:
-                        self._hear(pipe.recv(), self.running[pipe][1][1])
-                    except EOFError:
+                        self._hear(pipe, pipe.recv())
+                    except (EOFError, ConnectionResetError):
                         self._end(pipe)
         finally:
             for process, _ in self.running.values():
@@ -107,26 +108,36 @@ class _Team:
                 process.join()
         return self.found
 
-    def _start(self, job: Job) -> None:
-        ours, theirs = self.context.Pipe(duplex=False)
+    def _start(self) -> None:
+        """One more process, with the next job."""
+        ours, theirs = self.context.Pipe()
         threads = max(1, _cores() // self.size)
         process = self.context.Process(
-            target=_work, args=(self.bench.config, job, threads, registry.snapshot(), theirs)
+            target=_work, args=(self.bench.config, threads, registry.snapshot(), theirs)
         )
         process.start()
         theirs.close()
-        self.running[ours] = process, job
+        self.running[ours] = process, self.waiting[0]
+        ours.send(self.waiting.pop(0))
 
-    def _hear(self, message: tuple[Any, ...], seed: int) -> None:
+    def _hear(self, pipe: Connection, message: tuple[Any, ...]) -> None:
+        process, job = self.running[pipe]
         kind, *rest = message
         if kind == "error":
             raise rest[0]
-        if kind == "phase":
+        if kind == "idle" and self.waiting:
+            self.running[pipe] = process, self.waiting[0]
+            pipe.send(self.waiting.pop(0))
+        elif kind == "idle":
+            del self.running[pipe]
+            pipe.close()  # the process ends when it asks for its next job
+            process.join()
+        elif kind == "phase":
             self.updates[rest[0]] = self.reporter.phase(*rest)
         elif kind == "update":
             self.updates[rest[0]](*rest[1:])
         elif kind == "rows":
-            self.found[rest[0], seed] = rest[1]
+            self.found[rest[0], job[1]] = rest[1]
         else:
             getattr(self.reporter, kind)(*rest)
 
@@ -167,23 +178,25 @@ class _Messenger:
         self.pipe.send(("failed", label, reason))
 
 
-def _work(
-    config: RunConfig, job: Job, threads: int, tables: dict[str, dict[str, str]], pipe: Connection
-) -> None:
-    """One job in a process of its own."""
+def _work(config: RunConfig, threads: int, tables: dict[str, dict[str, str]], pipe: Connection) -> None:
+    """Jobs in a process of its own, until there is none left."""
     import torch
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears it too, and ends its processes
     threading.Thread(target=_die_with_parent, daemon=True).start()
     torch.set_num_threads(threads)
     registry.restore(tables)
-    label, seed = job
     try:
         bench = evaluate.open_bench(config)
-        for entry in entries(config):
-            if entry.trained_label == label:
-                rows = evaluate.evaluate(bench, entry, seed, _Messenger(pipe))
-                pipe.send(("rows", entry.label, rows))
+        while True:
+            label, seed = pipe.recv()
+            for entry in entries(config):
+                if entry.trained_label == label:
+                    rows = evaluate.evaluate(bench, entry, seed, _Messenger(pipe))
+                    pipe.send(("rows", entry.label, rows))
+            pipe.send(("idle",))
+    except EOFError:
+        return
     except HarnessError as error:
         pipe.send(("error", error))
 

@@ -90,7 +90,7 @@ class Retrieval(Method[RetrievalConfig]):
         paper="",
         licence="Apache-2.0",
         tasks=BOTH_TASKS,
-        reads=frozenset({"frontal", "lateral"}),
+        reads=frozenset({"frontal", "lateral", "clinical", "dermoscopic", "fundus", "oct", "slo"}),
         learned=False,
     )
     device = "cpu"

@@ -23,6 +23,15 @@ def start(folder: Path, store: str, workers: int, **environment: str) -> subproc
     return subprocess.Popen(command, env=given, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
+def running(process: int) -> bool:
+    """Whether a process still does anything; nobody may have collected one that ended."""
+    status = Path(f"/proc/{process}/status")
+    try:
+        return "State:\tZ" not in status.read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
 def table(process: subprocess.Popen[str], code: int = 0) -> list[list[object]]:
     out, err = process.communicate(timeout=300)
     assert process.returncode == code, err
@@ -51,7 +60,7 @@ def test_processes_end_with_a_killed_run(tmp_path: Path) -> None:
     workers = {int(line.split()[1]) for line in log.read_text().splitlines() if line.startswith("slow")}
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    while any(Path(f"/proc/{worker}").exists() for worker in workers):
+    while any(map(running, workers)):
         assert time.monotonic() < deadline
         time.sleep(0.1)
 
