@@ -21,7 +21,7 @@ from methods.layers import (
     rope,
     sinusoids,
 )
-from methods.text import BOS, EOS, PAD, UNK, Vocabulary, beam_search, greedy_search, words
+from methods.text import BOS, EOS, PAD, UNK, Vocabulary, words
 
 
 @pytest.fixture(autouse=True)
@@ -163,37 +163,6 @@ def test_vocabulary_batches_pad_cut_and_frame() -> None:
     assert vocabulary.batch(["a b a", None], 2).tolist() == [[4, 5], [PAD, PAD]]
     assert vocabulary.batch(["a", ""], 5, framed=True).tolist() == [[BOS, 4, UNK, EOS], [BOS, EOS, PAD, PAD]]
     assert vocabulary.batch([None], 5).shape == (1, 1)
-
-
-class _Nothing:
-    """Decoding state of a toy model that keeps none."""
-
-    def select(self, rows: Tensor) -> None:
-        """Nothing to reorder."""
-
-
-def _chain(prefix: Tensor) -> Tensor:
-    """A garden path: 4 looks best at once, but only 5 leads to a probable end."""
-    table = torch.full((7, 7), -20.0)
-    table[BOS, 4], table[BOS, 5] = math.log(0.6), math.log(0.4)
-    table[4, 6], table[4, EOS] = math.log(0.3), math.log(0.31)
-    table[6, EOS] = math.log(0.3)
-    table[5, EOS] = math.log(0.99)
-    return table[prefix[:, -1]]
-
-
-def test_beam_search_finds_what_greedy_misses() -> None:
-    device = torch.device("cpu")
-    assert greedy_search(_chain, _Nothing(), 2, 4, device)[0, 0] == 4
-    found = beam_search(_chain, _Nothing(), 2, 4, device, 3)
-    assert [row[: row.index(EOS) + 1] for row in found.tolist()] == [[5, EOS], [5, EOS]]
-
-
-def test_one_beam_is_greedy() -> None:
-    device = torch.device("cpu")
-    greedy = greedy_search(_chain, _Nothing(), 1, 4, device)
-    beam = beam_search(_chain, _Nothing(), 1, 4, device, 1)
-    assert beam[0, : greedy.shape[1]].tolist() == greedy[0].tolist()
 
 
 def test_folded_norms_give_the_same_features() -> None:
