@@ -1,4 +1,4 @@
-"""Shared blocks against their formulas, and the vocabulary and search of report generators."""
+"""Shared blocks against their formulas, and the vocabulary of report generators."""
 
 from __future__ import annotations
 
