@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -13,18 +12,20 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
-from harness import __version__, inference, missingness, registry, robustness, statistics
+from harness import __version__, inference, missingness, provenance, registry, robustness, statistics
 from harness.cells import PROTOCOL, Entry, code_fingerprint, entries, image_donors
 from harness.config import RunConfig
+from harness.costs import PeakMemory, sizes
 from harness.datasets.base import SPLITS, Dataset
 from harness.errors import DiskError, HarnessError, UnavailableError
-from harness.files import write_atomic
+from harness.files import read_json, write_atomic
 from harness.leaderboard import CURVE_METRICS
 from harness.method import FitRun, Method
 from harness.metrics.base import Metric, MetricOutput, Rows, by_default, group_of
 from harness.missingness import FULL, MaskPlan
 from harness.results import Cell, ResultRow, Store, load_array, save_array, slug
 from harness.sampling import ReportSamples
+from harness.training import training_summary
 from harness.types import Prediction, Reference, Study, Task
 
 N_RESAMPLES = 1000
@@ -100,7 +101,8 @@ def evaluate(bench: Bench, entry: Entry, seed: int, reporter: Reporter) -> list[
             predictions = draw(bench, entry, seed, cell, method, predictions, reporter)
             rows = score(bench, entry, cell, predictions, reporter)
             curves = summarise(bench, rows)
-            result = store_result(bench, entry, seed, cell, curves, remarks(bench, rows))
+            said = remarks(bench, rows)
+            result = store_result(bench, entry, seed, cell, curves, said, reliability_bins(rows))
     except DiskError:
         raise
     except Exception as error:
@@ -213,11 +215,17 @@ class Fitted:
         started = time.monotonic()
         self.cell.training.mkdir(parents=True, exist_ok=True, mode=0o700)
         run = FitRun(self.cell.training, self.bench.device, self.seed, progress)
-        method.fit(self.bench.splits["train"], self.bench.splits["val"], run)
+        with PeakMemory(self.bench.device) as memory:
+            method.fit(self.bench.splits["train"], self.bench.splits["val"], run)
+        seconds = time.monotonic() - started
         method.save(self.cell.checkpoint)
-        self.cell.mark_fitted(
-            {"seconds_of_last_session": time.monotonic() - started, "device": self.bench.device}
-        )
+        cost = {
+            **sizes(method, self.bench.splits["train"][0]),
+            # Epochs of interrupted sessions count; the last session's clock has not seen them.
+            "training_seconds": max(seconds, training_summary(self.cell.training).get("seconds", 0.0)),
+            "peak_memory_gib": memory.gib,
+        }
+        self.cell.mark_fitted({"seconds_of_last_session": seconds, "device": self.bench.device, "cost": cost})
         return method
 
 
@@ -353,6 +361,7 @@ def store_result(
     cell: Cell,
     curves: Mapping[str, robustness.Curve],
     said: Mapping[str, str],
+    reliability: Mapping[str, Any],
 ) -> list[ResultRow]:
     """Write the row's numbers, its bootstrap replicates (for paired ranks) and its manifest."""
     rows: list[ResultRow] = []
@@ -382,8 +391,22 @@ def store_result(
     path = bench.store.root / "results" / f"{key}.npz"
     replicates = {name: curve.replicates.astype(np.float32) for name, curve in curves.items()}
     write_atomic(path, lambda stream: np.savez(stream, **replicates))  # type: ignore[arg-type]
-    bench.store.write_result(key, rows, _manifest(bench, entry, seed, cell))
+    bench.store.write_result(key, rows, _manifest(bench, entry, seed, cell), reliability)
     return rows
+
+
+def reliability_bins(rows: Mapping[str, Mapping[str, Rows]]) -> dict[str, dict[str, list[float]]]:
+    """Per modality state, what a reliability diagram shows: the bins behind ECE, summed over studies.
+
+    Returns:
+        State -> ``count``, ``confidence`` and ``correct`` per bin of equal width, the latter two as sums;
+        empty for methods without probabilities.
+    """
+    found = {}
+    for state, each in rows.get("ece", {}).items():
+        count, confidence, correct = each.sum(axis=0).reshape(3, -1).tolist()
+        found[state] = {"count": count, "confidence": confidence, "correct": correct}
+    return found
 
 
 def state_name(entry: Entry, state: str) -> str:
@@ -410,6 +433,8 @@ def _row(
         control=entry.is_control,
         group=group_of(metric),
         higher_is_better=output.higher_is_better,
+        key=_key(bench, entry, seed),
+        test_set=bench.test_set,
         **rest,
     )
 
@@ -443,15 +468,33 @@ def _manifest(bench: Bench, entry: Entry, seed: int, cell: Cell) -> dict[str, An
         "protocol": PROTOCOL,
         "config": bench.config.model_dump(mode="json"),
         "seed": seed,
+        "method": entry.label,
+        "card": provenance.card_facts(
+            entry.method_class.card, entry.variant, create(bench, entry).config.model_dump(mode="json")
+        ),
+        "code": code_fingerprint(entry.method_class),
+        "cost": _cost(bench, entry, cell),
         "cell": str(cell.directory.relative_to(bench.store.root)),
         "test_set": bench.test_set,
         "masks": hashlib.sha256(bench.plan.assignment.tobytes()).hexdigest()[:16],
         "mask_seeds": len(bench.plan.seeds),
         "achieved": dict(zip(map(str, bench.plan.rates), map(float, bench.plan.achieved()), strict=True)),
         "bootstrap": {"resamples": N_RESAMPLES, "seed": 0, "unit": "patient"},
-        "machine": {"device": bench.device, "cpus": os.cpu_count()},
+        "machine": provenance.machine(bench.device),
+        "environment": provenance.environment(),
         "unix_time": int(time.time()),
     }
+
+
+def _cost(bench: Bench, entry: Entry, cell: Cell) -> dict[str, Any]:
+    """What was measured when the cell was fitted and its test studies were predicted."""
+    facts = cell.facts() if (cell.checkpoint / "done.json").exists() else {}
+    cost: dict[str, Any] = {"device": facts.get("device", bench.device), **facts.get("cost", {})}
+    timing = inference.timing_path(cell.predictions(state_name(entry, FULL)))
+    if timing.exists():
+        taken = read_json(timing)
+        cost["seconds_per_study"] = taken["seconds"] / taken["studies"]
+    return cost
 
 
 def _headline(rows: Sequence[ResultRow]) -> str:

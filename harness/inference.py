@@ -6,6 +6,7 @@ import base64
 import io
 import json
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from PIL import Image
 
 from harness.batching import collate
 from harness.errors import CorruptFileError, HarnessError
-from harness.files import clear_disk_errors, is_sealed, seal, verify
+from harness.files import clear_disk_errors, is_sealed, seal, verify, write_json
 from harness.method import Method
 from harness.types import DatasetInfo, Inputs, Prediction, Study
 
@@ -116,7 +117,11 @@ def _complete(
     with clear_disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         with open(path, "a", encoding="utf-8") as stream:
-            for batch, answers in _batches(job, method, pending, info, dropped, run_seed, batch_size, donors):
+            seconds = 0.0
+            for batch, answers, took in _batches(
+                job, method, pending, info, dropped, run_seed, batch_size, donors
+            ):
+                seconds += took
                 for study, answer in zip(batch, answers, strict=True):
                     stream.write(json.dumps(job.encode(study.id, answer), ensure_ascii=False) + "\n")
                     done[study.id] = answer
@@ -124,7 +129,14 @@ def _complete(
                 os.fsync(stream.fileno())
                 progress(len(done) / len(studies), f"{len(done)}/{len(studies)} studies")
     seal(path)
+    if pending:
+        write_json(timing_path(path), {"seconds": seconds, "studies": len(pending)})
     return done
+
+
+def timing_path(path: Path) -> Path:
+    """Where the time that answers took is kept: seconds in the method, and the studies of that session."""
+    return path.with_name(path.stem + ".seconds.json")
 
 
 def _batches(
@@ -136,7 +148,8 @@ def _batches(
     run_seed: int,
     batch_size: int,
     donors: Mapping[str, Study] | None,
-) -> Iterator[tuple[list[Study], Sequence[T]]]:
+) -> Iterator[tuple[list[Study], Sequence[T], float]]:
+    """Batches of studies, the answers about them, and the seconds that the method took for them."""
     start = 0
     if method is None:
         return
@@ -145,6 +158,7 @@ def _batches(
         inputs = collate(
             batch, info, reads=method.card.reads, dropped=dropped, run_seed=run_seed, donors=donors
         )
+        started = time.perf_counter()
         try:
             answers = job.ask(method, inputs)
         except torch.OutOfMemoryError:
@@ -158,7 +172,7 @@ def _batches(
                 f"{method.card.name}: {len(answers)} predictions for a batch of {len(batch)} studies",
                 "predict must return one prediction per study, in order",
             )
-        yield batch, answers
+        yield batch, answers, time.perf_counter() - started
         start += len(batch)
 
 

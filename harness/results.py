@@ -9,7 +9,9 @@ Layout below ``--store``::
         checkpoint/                                 the fitted method; sealed
         predictions/[shuffled-]STATE.jsonl          a line a study; sealed when complete
         statistics/[shuffled-]STATE/METRIC-HASH.npy per-study rows (n, k); sealed
-    results/DATASET/KEY.json                        the printed numbers of one leaderboard row
+    results/DATASET/METHOD/RUN.json                 the printed numbers of one leaderboard row, its manifest
+    results/DATASET/METHOD/RUN.npz                  their bootstrap replicates, for paired ranks
+    audits/DATASET/METHOD.json                      the verdict of harness audit
 """
 
 from __future__ import annotations
@@ -19,9 +21,10 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
+from zipfile import BadZipFile
 
 import numpy as np
 from filelock import FileLock, Timeout
@@ -42,6 +45,8 @@ class ResultRow:
     Attributes:
         group: what the metric looks at, e.g. ``report text`` or ``diagnosis``; each group has its own table.
         higher_is_better: direction of the metric.
+        key: result file of the row below ``results``, without its suffix: what ``harness reproduce`` takes.
+        test_set: digest of what was scored against; numbers with different ones are not compared.
     """
 
     dataset: str
@@ -61,6 +66,40 @@ class ResultRow:
     control: bool = False
     group: str = ""
     higher_is_better: bool = True
+    key: str = ""
+    test_set: str = ""
+
+
+_ROW_FIELDS = tuple(field.name for field in fields(ResultRow))
+
+
+@dataclass(frozen=True, slots=True)
+class StoredResult:
+    """One leaderboard row as its result file holds it."""
+
+    path: Path
+    key: str
+    rows: list[ResultRow]
+    manifest: Mapping[str, Any]
+    reliability: Mapping[str, Any]
+
+    def replicates(self) -> dict[str, NDArray[np.float32]]:
+        """Metric -> bootstrap replicates (R, B), a line per missing rate; empty where there are none."""
+        path = self.path.with_suffix(".npz")
+        if not path.exists():
+            return {}
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                return {name: arrays[name] for name in arrays.files}
+        except (OSError, ValueError, KeyError, BadZipFile) as error:
+            raise CorruptFileError(f"{path}: not bootstrap replicates", "delete it and run again") from error
+
+
+def row_of(values: Mapping[str, Any]) -> ResultRow:
+    """A number from JSON; keys that this version does not know are left out."""
+    known = {name: values[name] for name in _ROW_FIELDS if name in values}
+    ci95 = values["ci95"]
+    return ResultRow(**known | {"ci95": None if ci95 is None else (ci95[0], ci95[1])})
 
 
 class Store:
@@ -94,26 +133,47 @@ class Store:
             write_json(description, {"fingerprint": fingerprint, **identity})
         return cell
 
-    def write_result(self, key: str, rows: list[ResultRow], manifest: Mapping[str, Any]) -> Path:
-        """Write one leaderboard row (its numbers over metrics and rates) with its manifest."""
+    def write_result(
+        self,
+        key: str,
+        rows: list[ResultRow],
+        manifest: Mapping[str, Any],
+        reliability: Mapping[str, Any] | None = None,
+    ) -> Path:
+        """Write one leaderboard row (its numbers over metrics and rates) with its manifest.
+
+        Args:
+            key: ``DATASET/METHOD/RUN``.
+            rows: the numbers.
+            manifest: how they came about.
+            reliability: modality state -> bins of a reliability diagram.
+        """
         path = self.root / "results" / f"{key}.json"
-        write_json(path, {"schema": SCHEMA, "manifest": manifest, "rows": [asdict(row) for row in rows]})
+        content = {"schema": SCHEMA, "manifest": manifest, "rows": [asdict(row) for row in rows]}
+        write_json(path, content | {"reliability": dict(reliability or {})})
         return path
 
     def results(self) -> list[ResultRow]:
         """Every stored number, in a stable order."""
-        rows: list[ResultRow] = []
-        for path in sorted((self.root / "results").rglob("*.json")):
+        return [row for result in self.stored() for row in result.rows]
+
+    def stored(self) -> list[StoredResult]:
+        """Every stored leaderboard row, in a stable order."""
+        folder = self.root / "results"
+        found = []
+        for path in sorted(folder.rglob("*.json")):
             content = read_json(path)
+            key = path.relative_to(folder).with_suffix("").as_posix()
             try:
-                for row in content["rows"]:
-                    ci95 = tuple(row["ci95"]) if row["ci95"] is not None else None
-                    rows.append(ResultRow(**{**row, "ci95": ci95}))
-            except (KeyError, TypeError) as error:
+                manifest = content["manifest"]
+                own = {"key": key, "test_set": manifest.get("test_set", "")}
+                rows = [row_of(row | own) for row in content["rows"]]
+            except (KeyError, TypeError, AttributeError) as error:
                 raise CorruptFileError(
                     f"{path}: not a result file: {error}", "delete it and run again"
                 ) from error
-        return rows
+            found.append(StoredResult(path, key, rows, manifest, content.get("reliability", {})))
+        return found
 
 
 class Cell:

@@ -1,0 +1,79 @@
+"""What a method costs, measured while it is fitted: size, arithmetic, memory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import torch
+
+from harness.batching import collate, targets_of
+from harness.files import peak_gib
+from harness.method import Method, TorchMethod
+from harness.types import Study
+
+_RESET_PEAK = Path("/proc/self/clear_refs")
+
+
+class PeakMemory:
+    """The most memory in use while the block runs: of the GPU's allocations, else of the whole process.
+
+    Attributes:
+        gib: GiB; set when the block ends.
+    """
+
+    def __init__(self, device: str) -> None:
+        self.device = device
+        self.gib = 0.0
+
+    def __enter__(self) -> Self:
+        if self.device.startswith("cuda"):
+            torch.cuda.reset_peak_memory_stats(self.device)
+        elif _RESET_PEAK.exists():
+            # A worker process fits one method after another, and only its own peak is a method's cost.
+            _RESET_PEAK.write_text("5")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.device.startswith("cuda"):
+            self.gib = torch.cuda.max_memory_allocated(self.device) / 2**30
+        else:
+            self.gib = peak_gib()
+
+
+def sizes(method: Method[Any], study: Study) -> dict[str, int | None]:
+    """Parameters and FLOPs of a fitted method; None for a method without a network.
+
+    Args:
+        method: fitted, on its device.
+        study: a training study; FLOPs are those of a training forward pass on it alone, a multiply-add
+            counting as two.
+    """
+    if not isinstance(method, TorchMethod):
+        return {"parameters": None, "trainable_parameters": None, "flops": None}
+    parameters = list(method.network.parameters())
+    return {
+        "parameters": sum(each.numel() for each in parameters),
+        "trainable_parameters": sum(each.numel() for each in parameters if each.requires_grad),
+        "flops": _flops(method, study),
+    }
+
+
+def _flops(method: TorchMethod[Any], study: Study) -> int | None:
+    """None where the losses are not defined on a single study."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    device = next(method.network.parameters()).device
+    inputs = collate([study], method.info, reads=method.card.reads).to(device)
+    targets = targets_of([study]).to(device)
+    method.network.eval()
+    forked = [device] if device.type == "cuda" else []
+    try:
+        with torch.random.fork_rng(forked), FlopCounterMode(display=False) as counter, torch.no_grad():
+            method.losses(inputs, targets)
+    except (RuntimeError, ValueError, IndexError, AssertionError):
+        return None
+    return int(counter.get_total_flops())

@@ -1,0 +1,73 @@
+"""Where a number came from, as its manifest says it: the method's card and the software around it."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Mapping
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from harness.method import MethodCard
+
+PACKAGES = (
+    "torch",
+    "torchvision",
+    "transformers",
+    "tokenizers",
+    "lightning",
+    "timm",
+    "peft",
+    "numpy",
+    "scipy",
+    "scikit-learn",
+    "spacy",
+    "negspacy",
+    "nltk",
+    "pycocoevalcap",
+    "torchxrayvision",
+    "netcal",
+)
+"""Packages whose version a score may depend on."""
+
+
+@cache
+def environment() -> dict[str, Any]:
+    """Python, system and package versions; a package that is not installed is left out."""
+    packages = {}
+    for name in PACKAGES:
+        try:
+            packages[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    system = f"{platform.system()} {platform.machine()}"
+    return {"python": platform.python_version(), "system": system, "packages": packages}
+
+
+def machine(device: str) -> dict[str, Any]:
+    """Device, cores and threads of this process; sums of floats depend on all three."""
+    import torch
+
+    facts: dict[str, Any] = {"device": device, "cpus": os.cpu_count(), "threads": torch.get_num_threads()}
+    if device.startswith("cuda"):
+        facts["gpu"] = torch.cuda.get_device_name(device)
+    return facts
+
+
+def card_facts(card: MethodCard, variant: str | None, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """A method's card as JSON, with the settings that it ran with."""
+    return {
+        "name": card.name,
+        "variant": variant,
+        "variant_text": card.variants[variant][0] if variant else "",
+        "title": card.title,
+        "paper": card.paper,
+        "licence": card.licence,
+        "tasks": sorted(card.tasks),
+        "reads": sorted(card.reads),
+        "learned": card.learned,
+        "presets": sorted(card.presets),
+        "deviations": [{"where": each.where, "chosen": each.chosen} for each in card.deviations],
+        "settings": dict(settings),
+    }
