@@ -1,0 +1,373 @@
+"""Published tables as data: what a file below ``reports/papers/`` may say, and how a cell is addressed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from harness.errors import HarnessError
+
+BLANK = "-"
+"""In a file: the paper prints no number there."""
+
+UNREADABLE = "?"
+"""In a file: the paper prints a number that the available text does not give; a note says why."""
+
+CellState = Literal["number", "blank", "unreadable"]
+
+
+class Strict(BaseModel):
+    """Base of everything in a paper's file: immutable, and an unknown key is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Ours(Strict):
+    """Which measured numbers stand beside a cell; set on table, row or column, the finer one wins.
+
+    Attributes:
+        method: registered name or ``name:variant``.
+        dataset: key of ``Paper.datasets``.
+        metrics: metric names, the paper's own first, then the nearest that may stand in, flagged.
+        rate: missing rate.
+        drop: drop policy of that rate.
+        scale: the harness's number times this is the paper's unit (100 for percent).
+        command: what measures it, where ``harness run`` does not.
+    """
+
+    method: str | None = None
+    dataset: str | None = None
+    metrics: tuple[str, ...] | None = None
+    rate: float | None = Field(default=None, ge=0.0, le=1.0)
+    drop: str | None = None
+    scale: float | None = None
+    command: str | None = None
+
+    def over(self, coarser: Ours) -> Ours:
+        """These settings where given, else those of ``coarser``."""
+        return coarser.model_copy(update=self.model_dump(exclude_none=True))
+
+
+class PaperDataset(Strict):
+    """A dataset as a paper uses it.
+
+    Attributes:
+        label: the paper's name for it.
+        reader: registered name under which the harness reads it.
+        n_test: test studies or samples that the paper states.
+        split: how the paper splits it.
+        substitutes: registered datasets that may stand beside it, flagged, and never compared.
+    """
+
+    label: str
+    reader: str
+    n_test: int | None = None
+    split: str = ""
+    substitutes: tuple[str, ...] = ()
+
+
+class Column(Strict):
+    """A column of numbers.
+
+    Attributes:
+        group: heading that neighbouring columns share.
+        decimals: digits after the point, as printed; half a unit of the last one is the rounding error.
+        better: which end is good; None where neither is.
+        backend: what the paper says about how the metric is computed, or that it does not say.
+        signature: parts that the signature of a comparable measured number has.
+    """
+
+    id: str
+    label: str
+    group: str = ""
+    decimals: int = Field(default=3, ge=0, le=6)
+    better: Literal["higher", "lower"] | None = "higher"
+    backend: str = ""
+    signature: tuple[str, ...] = ()
+    ours: Ours = Ours()
+
+
+class Cell(Strict):
+    """What a paper prints in one place.
+
+    Attributes:
+        value: the number, or None.
+        spread: what stands behind a plus-minus sign.
+        note: what a reader has to know about this cell.
+    """
+
+    state: CellState
+    value: float | None = None
+    spread: float | None = None
+    note: str = ""
+
+
+class PaperRow(Strict):
+    """A row: its headings, its cells in the order of the columns, and notes.
+
+    Attributes:
+        head: a text per heading of the table.
+        values: a number, ``-`` (nothing printed), ``?`` (printed, not readable) or ``[value, spread]``.
+        note: a remark on the whole row.
+        notes: column id -> remark on that cell.
+    """
+
+    id: str
+    head: tuple[str, ...]
+    values: tuple[Any, ...]
+    note: str = ""
+    notes: dict[str, str] = Field(default_factory=dict)
+    ours: Ours = Ours()
+
+    @field_validator("values")
+    @classmethod
+    def _known_forms(cls, values: tuple[Any, ...]) -> tuple[Any, ...]:
+        for value in values:
+            pair = value if isinstance(value, list) and len(value) == 2 else [value]
+            if value in (BLANK, UNREADABLE) or all(type(part) in (int, float) for part in pair):
+                continue
+            raise ValueError(
+                f"{value!r} is no number, no [value, spread], no {BLANK!r} and no {UNREADABLE!r}"
+            )
+        return values
+
+
+class PaperTable(Strict):
+    """A table (or the figures of a section) in the paper's own shape and order.
+
+    Attributes:
+        where: where the paper prints it; with row and column it is the source of each cell.
+        headers: titles of the columns that head the rows.
+        notes: remarks on the whole table.
+    """
+
+    id: str
+    title: str
+    where: str
+    headers: tuple[str, ...]
+    columns: tuple[Column, ...]
+    rows: tuple[PaperRow, ...]
+    notes: tuple[str, ...] = ()
+    ours: Ours = Ours()
+
+    @model_validator(mode="after")
+    def _rectangular(self) -> Self:
+        _distinct([column.id for column in self.columns], f"table {self.id}: column")
+        _distinct([row.id for row in self.rows], f"table {self.id}: row")
+        known = {column.id for column in self.columns}
+        for row in self.rows:
+            place = f"table {self.id}, row {row.id}"
+            if len(row.values) != len(self.columns):
+                raise ValueError(f"{place}: {len(row.values)} values for {len(self.columns)} columns")
+            if len(row.head) != len(self.headers):
+                raise ValueError(f"{place}: {len(row.head)} headings for {len(self.headers)} headers")
+            if unknown := row.notes.keys() - known:
+                raise ValueError(f"{place}: a note on column {sorted(unknown)[0]!r}, which does not exist")
+            for column, value in zip(self.columns, row.values, strict=True):
+                explained = row.note or row.notes.get(column.id) or self.notes
+                if value == UNREADABLE and not explained:
+                    raise ValueError(f"{place}, column {column.id}: unreadable, and no note says why")
+        return self
+
+    def row(self, key: str) -> PaperRow:
+        """The row with id ``key``."""
+        return _by_id(self.rows, key, f"table {self.id}: no row")
+
+    def column(self, key: str) -> Column:
+        """The column with id ``key``."""
+        return _by_id(self.columns, key, f"table {self.id}: no column")
+
+    def cell(self, row: PaperRow, column: Column) -> Cell:
+        """What the paper prints where ``row`` meets ``column``."""
+        value = row.values[self.columns.index(column)]
+        note = row.notes.get(column.id, "")
+        if value in (BLANK, UNREADABLE):
+            return Cell(state="blank" if value == BLANK else "unreadable", note=note)
+        number, spread = value if isinstance(value, list) else (value, None)
+        return Cell(state="number", value=float(number), spread=spread, note=note)
+
+    def source(self, row: PaperRow, column: Column) -> str:
+        """Where the cell stands: table, row and column."""
+        heading = f"{column.group} {column.label}".strip()
+        return f"{self.where}; row {' / '.join(text for text in row.head if text)}; column {heading}"
+
+    def ours_at(self, row: PaperRow, column: Column) -> Ours:
+        """Settings for the cell: the column's over the row's over the table's."""
+        return column.ours.over(row.ours.over(self.ours))
+
+
+Place = tuple[str, str, str]
+"""Table id, row id, column id."""
+
+
+class CheckBase(Strict):
+    """What all checks have: a name, and what the text says that the numbers should bear out."""
+
+    id: str
+    says: str
+    known: str = ""
+    """Why a check that fails is expected to: it is printed, and no error."""
+
+
+class LinearCheck(CheckBase):
+    """A weighted sum of cells gives a printed number (differences, sums, equal cells, mean drops).
+
+    Attributes:
+        terms: (weight, table, row, column).
+        expect: the printed number.
+        decimals: its digits after the point.
+        scale: the sum is multiplied by this first (100 for percent).
+    """
+
+    kind: Literal["linear"]
+    terms: tuple[tuple[float, str, str, str], ...]
+    expect: float = 0.0
+    decimals: int | None = None
+    scale: float = 1.0
+
+
+class MeanCheck(CheckBase):
+    """In every row of a table, one column is the mean of others."""
+
+    kind: Literal["mean"]
+    table: str
+    columns: tuple[str, ...]
+    target: str
+
+
+class GainCheck(CheckBase):
+    """A column prints by how many percent a column's value in one row is above each other row's.
+
+    Rows are compared with the row that has the same first heading.
+    """
+
+    kind: Literal["gain"]
+    table: str
+    column: str
+    target: str
+    rows: tuple[str, ...]
+    """The rows whose value is above: one per first heading."""
+
+
+class MixtureCheck(CheckBase):
+    """The headline row is a mixture of the rows with and without a modality.
+
+    Attributes:
+        share: part of the test set that lacks the modality.
+        share_error: how far ``share`` may be off.
+        columns: (column of the headline, column of the parts).
+    """
+
+    kind: Literal["mixture"]
+    headline: tuple[str, str]
+    present: tuple[str, str]
+    absent: tuple[str, str]
+    columns: tuple[tuple[str, str], ...]
+    share: float = Field(ge=0.0, le=1.0)
+    share_error: float = 0.0
+
+
+class BestCheck(CheckBase):
+    """A row is the best (or the second best) of a table in some columns.
+
+    Attributes:
+        among: first heading of the rows compared; empty for all rows.
+        rank: 1 for the best, 2 for the second best.
+        strict: a tie breaks the claim.
+    """
+
+    kind: Literal["best"]
+    table: str
+    row: str
+    columns: tuple[str, ...]
+    among: str = ""
+    rank: int = 1
+    strict: bool = False
+
+
+class OrderCheck(CheckBase):
+    """In every row (or those named), values do not rise from one column to the next."""
+
+    kind: Literal["order"]
+    table: str
+    columns: tuple[str, ...]
+    rows: tuple[str, ...] = ()
+
+
+class CountCheck(CheckBase):
+    """A percentage is a whole number of n cases (the GRIM test)."""
+
+    kind: Literal["count"]
+    table: str
+    columns: tuple[str, ...]
+    n: int
+    scale: float = 100.0
+
+
+Check = Annotated[
+    LinearCheck | MeanCheck | GainCheck | MixtureCheck | BestCheck | OrderCheck | CountCheck,
+    Field(discriminator="kind"),
+]
+
+
+class Paper(Strict):
+    """One paper's published numbers.
+
+    Attributes:
+        id: the name that ``harness report`` takes.
+        method: registered name of the paper's model.
+        source: what the numbers were read from.
+        notes: remarks on the whole paper.
+    """
+
+    id: str
+    method: str
+    title: str
+    reference: str
+    source: str
+    datasets: dict[str, PaperDataset]
+    tables: tuple[PaperTable, ...]
+    checks: tuple[Check, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _names_resolve(self) -> Self:
+        _distinct([table.id for table in self.tables], "table")
+        _distinct([check.id for check in self.checks], "check")
+        for table, row, column in self.cells():
+            dataset = table.ours_at(row, column).dataset
+            if dataset is not None and dataset not in self.datasets:
+                raise ValueError(f"table {table.id}: dataset {dataset!r} is not among datasets")
+        return self
+
+    def cells(self) -> Iterator[tuple[PaperTable, PaperRow, Column]]:
+        """Every cell's table, row and column, in the paper's order."""
+        for table in self.tables:
+            for row in table.rows:
+                for column in table.columns:
+                    yield table, row, column
+
+    def table(self, key: str) -> PaperTable:
+        """The table with id ``key``."""
+        return _by_id(self.tables, key, f"{self.id}: no table")
+
+    def at(self, place: Place) -> tuple[Cell, Column]:
+        """The cell at a place, with its column."""
+        table = self.table(place[0])
+        column = table.column(place[2])
+        return table.cell(table.row(place[1]), column), column
+
+
+def _distinct(keys: list[str], what: str) -> None:
+    for key in keys:
+        if keys.count(key) > 1:
+            raise ValueError(f"{what} {key!r} stands there twice")
+
+
+def _by_id(items: tuple[Any, ...], key: str, what: str) -> Any:
+    for item in items:
+        if item.id == key:
+            return item
+    raise HarnessError(f"{what} {key!r}", f"there are {', '.join(item.id for item in items)}")
