@@ -284,6 +284,48 @@ def bench(
 
 
 @app.command()
+def audit(
+    methods: Annotated[str, typer.Option(help="Comma-separated names, name:variant, or all.")] = "all",
+    dataset: Annotated[str | None, typer.Option(help="Dataset name.")] = None,
+    root: Annotated[Path | None, typer.Option(help="Folder of a dataset that ships with no package.")] = None,
+    preset: Annotated[str | None, typer.Option(help="tiny, base or paper.")] = None,
+    limit: Annotated[int, typer.Option(help="Studies of each split that are used.")] = 64,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N.")] = None,
+    store: Annotated[Path | None, typer.Option(help="Store that keeps the verdicts.")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="method.key=value, repeatable.")] = None,
+    format_: Annotated[FactFormat, typer.Option("--format", help="Output format.")] = FactFormat.table,
+) -> None:
+    """Does a method look at targets, at its batch, behind masks, at the test split? Exit 1 if one does."""
+    from harness.config import RunConfig, parse_overrides, split_list
+
+    given: dict[str, Any] = {
+        "methods": split_list(methods, "--methods"),
+        "dataset": dataset,
+        "root": root,
+        "preset": preset,
+        "limit": limit,
+        "device": device,
+        "store": store,
+        "set": parse_overrides(set_) if set_ else None,
+    }
+    settings = RunConfig.build(given)
+    import json
+
+    from harness import audits
+    from harness.progress import ConsoleReporter
+
+    with ConsoleReporter(_stderr()) as reporter:
+        found = list(audits.audit(settings, reporter))
+    rows = audits.to_rows(found)
+    if format_ is FactFormat.json:
+        typer.echo(json.dumps({"rows": rows}, indent=1))
+    else:
+        _print_facts([{**row, "passed": "yes" if row["passed"] else "NO"} for row in rows])
+    if not all(verdict.passed for verdict in found):
+        raise typer.Exit(1)
+
+
+@app.command()
 def doctor() -> None:
     """Check what this machine has: packages, device, Java, data, weights, free space."""
     from harness.doctor import examine

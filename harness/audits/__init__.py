@@ -1,0 +1,140 @@
+"""Black-box audits over the Method protocol: does a method cheat, knowingly or not?
+
+A method is trained on a few real studies and asked about real test studies, again and again with one thing
+changed that must not matter. A verdict names the study and the change that gave a method away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from harness import __version__, registry, verdicts
+from harness.audits.checks import STEPS, Breach
+from harness.audits.subject import Answers, Case, Subject
+from harness.audits.watch import Touches, data_files
+from harness.cells import Entry, code_fingerprint, entries
+from harness.config import RunConfig
+from harness.datasets.base import Dataset
+from harness.errors import HarnessError
+from harness.evaluate import Reporter, resolve_device
+from harness.results import Store
+from harness.verdicts import Check, Verdict
+
+LIMIT = 64
+"""Studies of each split that an audit uses unless ``--limit`` says otherwise."""
+
+SPLIT = "split-honest"
+
+
+def audit(config: RunConfig, reporter: Reporter) -> Iterator[Verdict]:
+    """Audit every method of a run and keep the verdicts in its store; one after the other.
+
+    Raises:
+        HarnessError: a name that is not registered, a dataset that is not there.
+    """
+    rows = [entry for entry in entries(config) if not entry.shuffled]
+    store = Store(config.store)
+    limit = config.limit or LIMIT
+    dataset_class: Any = registry.load("datasets", config.dataset)
+
+    def opened() -> Dataset:
+        found: Dataset = dataset_class.open(config.root, **config.set.get(config.dataset, {}))
+        return found
+
+    dataset, files = data_files(opened, limit)
+    train, val, test = (list(dataset.studies(split)[:limit]) for split in ("train", "val", "test"))
+    device = resolve_device(config.device)
+    with TemporaryDirectory(prefix="harness-audit-") as folder:
+        case = Case(
+            dataset, files, train, val, test, config.preset, device, Path(folder), seed=config.seeds[0]
+        )
+        for entry in rows:
+            verdict = examine(case, entry, reporter)
+            facts = {"harness": __version__, "limit": limit, "device": device, "seed": case.seed}
+            verdicts.save(store.root, verdict, facts)
+            yield verdict
+
+
+def examine(case: Case, entry: Entry, reporter: Reporter) -> Verdict:
+    """Every check of one method. A check that cannot be made has failed."""
+    progress = reporter.phase(entry.label, "audit")
+    subject = Subject(case, entry)
+    checks = list(_checks(subject, progress))
+    failed = [check.check for check in checks if not check.passed]
+    if failed:
+        reporter.failed(entry.label, f"audit: {', '.join(failed)}")
+    else:
+        reporter.done(entry.label, "audit passed")
+    return Verdict(
+        method=entry.label,
+        dataset=case.info.name,
+        preset=case.preset if entry.method_class.card.learned else "-",
+        studies=len(case.test),
+        code=code_fingerprint(entry.method_class),
+        checks=tuple(checks),
+    )
+
+
+def _checks(subject: Subject, progress: Callable[[float, str], None]) -> Iterator[Check]:
+    total = len(STEPS) + 1
+    try:
+        found = _trained(subject, lambda share, status: progress(share / total, f"{SPLIT}: {status}"))
+        base = subject.predict()
+    except Exception as error:
+        reason = _reason(error)
+        yield Check(SPLIT, False, f"not tried: {reason}")
+        yield from (Check(name, False, f"not tried: {reason}") for name in STEPS)
+        return
+    yield found
+    for number, name in enumerate(STEPS, 1):
+        progress(number / total, name)
+        yield _one(name, subject, base)
+    progress(1.0, "done")
+
+
+def _one(name: str, subject: Subject, base: Answers) -> Check:
+    try:
+        return Check(name, True, STEPS[name](subject, base))
+    except Breach as breach:
+        return Check(name, False, str(breach))
+    except Exception as error:
+        return Check(name, False, f"could not be tried: {_reason(error)}")
+
+
+def _trained(subject: Subject, progress: Callable[[float, str], None]) -> Check:
+    """Fit with poisoned test studies; who reads one is fitted again without, for the other checks."""
+    case = subject.case
+    method, touches = subject.fit(case.seed, progress, poisoned=True)
+    breach = _breach(touches)
+    if touches.fields:
+        method, _ = subject.fit(case.seed, progress, poisoned=False)
+    subject.method = method
+    if breach:
+        return Check(SPLIT, False, breach)
+    return Check(
+        SPLIT, True, f"fit on {len(case.train)} and {len(case.val)} studies with poisoned test studies"
+    )
+
+
+def _breach(touches: Touches) -> str:
+    if touches.fields:
+        study, name = touches.fields[0]
+        return f"study {study}: its {name} was read during fit"
+    return f"fit opened {touches.files[0]}, which holds the data" if touches.files else ""
+
+
+def _reason(error: Exception) -> str:
+    text = str(error) if isinstance(error, HarnessError) else f"{type(error).__name__}: {error}"
+    return text.splitlines()[0]
+
+
+def to_rows(found: Sequence[Verdict]) -> list[dict[str, Any]]:
+    """One row per method and check: method, check, passed, detail."""
+    return [
+        {"method": verdict.method, "check": check.check, "passed": check.passed, "detail": check.detail}
+        for verdict in found
+        for check in verdict.checks
+    ]
