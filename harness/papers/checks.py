@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from harness.papers.schema import (
@@ -170,7 +171,7 @@ def _order(paper: Paper, check: OrderCheck) -> Iterator[str]:
     for row in table.rows:
         if check.rows and row.id not in check.rows:
             continue
-        for first, second in zip(columns, columns[1:], strict=False):
+        for first, second in pairwise(columns):
             before, after = table.cell(row, first).value, table.cell(row, second).value
             if before is None or after is None:
                 continue

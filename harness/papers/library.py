@@ -1,19 +1,16 @@
-"""Finding and reading the papers' files, and rows of results that were exported earlier."""
+"""Finding and reading the papers' files."""
 
 from __future__ import annotations
 
 import sys
-from dataclasses import fields
 from pathlib import Path
 
 import yaml
 from pydantic import ValidationError
 
-from harness.errors import CorruptFileError, HarnessError, UnknownNameError
-from harness.files import read_json
+from harness.errors import HarnessError, UnknownNameError
 from harness.names import did_you_mean
 from harness.papers.schema import Paper
-from harness.results import SCHEMA, ResultRow
 
 _FOLDERS = (
     Path(__file__).parents[2] / "reports" / "papers",
@@ -78,33 +75,3 @@ def read(path: Path) -> Paper:
 def _loader() -> type:
     """libyaml's loader where it was built, which is ten times faster."""
     return getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-
-
-def read_rows(path: Path) -> list[ResultRow]:
-    """Rows of a file that ``harness leaderboard --format json`` wrote.
-
-    Raises:
-        HarnessError: no such file, or one of another schema.
-        CorruptFileError: not such a file.
-    """
-    if not path.is_file():
-        raise HarnessError(f"--results {path}: no such file", "harness leaderboard --format json writes one")
-    content = read_json(path)
-    if not isinstance(content, dict) or not isinstance(content.get("rows"), list):
-        raise CorruptFileError(
-            f"--results {path}: no rows in it", "harness leaderboard --format json writes such"
-        )
-    if content.get("schema") != SCHEMA:
-        raise HarnessError(
-            f"--results {path}: of schema {content.get('schema')}, but this version reads schema {SCHEMA}",
-            "export it again",
-        )
-    known = {field.name for field in fields(ResultRow)}
-    rows = []
-    for number, row in enumerate(content["rows"], start=1):
-        try:
-            ci95 = None if row["ci95"] is None else (float(row["ci95"][0]), float(row["ci95"][1]))
-            rows.append(ResultRow(**{key: row[key] for key in row if key in known} | {"ci95": ci95}))
-        except (KeyError, TypeError, ValueError, IndexError) as error:
-            raise CorruptFileError(f"--results {path}: row {number}: {error!r}", "export it again") from error
-    return rows

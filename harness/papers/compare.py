@@ -1,0 +1,293 @@
+"""A paper's tables with measured numbers beside: which results belong to which cell, and what differs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from harness.papers.checks import Finding, examine
+from harness.papers.commands import COSTS, Filler, filler
+from harness.papers.schema import Cell, Column, Ours, Paper, PaperDataset, PaperRow, PaperTable
+from harness.results import ResultRow
+
+FlagKind = Literal["D", "S", "M", "R", "P", "A", "U"]
+
+FLAGS: Mapping[FlagKind, str] = {
+    "D": "other dataset; no difference is given",
+    "S": "other test split",
+    "M": "other metric or metric backend; no difference is given where the metric is another one",
+    "R": "other missingness protocol",
+    "P": "not the paper's size of the model",
+    "A": "the method failed the audit",
+    "U": "the paper does not say enough to tell whether the numbers are comparable",
+}
+
+_PRESETS = ("paper", "base", "tiny")
+_BLEU = tuple(f"bleu_{order}" for order in (1, 2, 3, 4))
+
+
+@dataclass(frozen=True, slots=True)
+class Flag:
+    """One way in which a measured number is not the paper's; ``about`` is the column that it concerns."""
+
+    kind: FlagKind
+    text: str
+    about: str = ""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Run:
+    """Whose numbers a line of ours holds: one trained model."""
+
+    rank: int
+    preset: str
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Our number in a cell, in the paper's unit.
+
+    Attributes:
+        row: the result it comes from, in the harness's unit.
+        value: None where there is none; ``row.status`` says why.
+        difference: ours minus published; None where the two are not of the same dataset and metric.
+        outside: whether the published number lies outside our interval.
+    """
+
+    row: ResultRow
+    value: float | None
+    ci95: tuple[float, float] | None
+    difference: float | None
+    outside: bool
+    flags: tuple[Flag, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ReportCell:
+    """A cell: what is published, what was measured by each run, and what fills it where nothing was."""
+
+    published: Cell
+    column: Column
+    source: str
+    ours: Ours
+    measured: Mapping[Run, Measured]
+    fill: Filler | None
+
+
+@dataclass(frozen=True, slots=True)
+class ReportRow:
+    """A row of the paper with its cells and the runs that have numbers in it."""
+
+    row: PaperRow
+    method: str
+    runs: tuple[Run, ...]
+    cells: tuple[ReportCell, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ReportTable:
+    """A table of the paper, its rows in the paper's order."""
+
+    table: PaperTable
+    rows: tuple[ReportRow, ...]
+
+    def flags(self) -> list[Flag]:
+        """Every flag that occurs, in the order of ``FLAGS``."""
+        found = dict.fromkeys(
+            flag
+            for row in self.rows
+            for cell in row.cells
+            for measured in cell.measured.values()
+            for flag in measured.flags
+        )
+        return sorted(found, key=lambda flag: list(FLAGS).index(flag.kind))
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A paper beside our results."""
+
+    paper: Paper
+    tables: tuple[ReportTable, ...]
+    findings: tuple[Finding, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    """Measured numbers, findable by method and metric.
+
+    Attributes:
+        failed: result keys whose method failed the audit.
+    """
+
+    rows: Mapping[tuple[str, str], Sequence[ResultRow]] = field(default_factory=dict)
+    failed: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(cls, rows: Iterable[ResultRow], facts: Mapping[str, Mapping[str, Any]] | None = None) -> Results:
+        """Index rows; ``facts`` (result key -> cost and audit of a board's rows) adds costs as metrics."""
+        facts = facts or {}
+        own = [row for row in rows if not row.control]
+        found: dict[tuple[str, str], list[ResultRow]] = {}
+        for row in [*own, *_averages(own), *_costs(facts)]:
+            found.setdefault((row.method, row.metric), []).append(row)
+        failed = {key for key, each in facts.items() if each.get("audit", {}).get("state") == "failed"}
+        return cls(found, frozenset(failed))
+
+
+def compare(paper: Paper, results: Results) -> Report:
+    """The paper's tables with what ``results`` holds for each cell."""
+    tables = tuple(
+        ReportTable(table, tuple(_row(paper, table, row, results) for row in table.rows))
+        for table in paper.tables
+    )
+    return Report(paper, tables, tuple(examine(paper)))
+
+
+def _row(paper: Paper, table: PaperTable, row: PaperRow, results: Results) -> ReportRow:
+    cells = []
+    for column in table.columns:
+        published, ours = table.cell(row, column), table.ours_at(row, column)
+        measured = _measured(paper, column, published, ours, results)
+        empty = ours.method and ours.metrics and not any(m.value is not None for m in measured.values())
+        fill = filler(paper, ours, measured_detail(measured)) if empty else None
+        cells.append(ReportCell(published, column, table.source(row, column), ours, measured, fill))
+    # A run that lacks only this cell needs the same command.
+    runs = tuple(sorted({run for cell in cells for run in cell.measured}))
+    cells = [_with_gaps(paper, cell, runs) for cell in cells]
+    methods = [cell.ours.method for cell in cells if cell.ours.method and cell.ours.metrics]
+    return ReportRow(row, methods[0] if methods else "", runs, tuple(cells))
+
+
+def _with_gaps(paper: Paper, cell: ReportCell, runs: Sequence[Run]) -> ReportCell:
+    if cell.fill or not (cell.ours.method and cell.ours.metrics):
+        return cell
+    if all(run in cell.measured and cell.measured[run].value is not None for run in runs):
+        return cell
+    return replace(cell, fill=filler(paper, cell.ours, measured_detail(cell.measured)))
+
+
+def measured_detail(measured: Mapping[Run, Measured]) -> str:
+    """Why there is no value, in the words of the first result that says so."""
+    return next((m.row.detail for m in measured.values() if m.value is None and m.row.detail), "")
+
+
+def _measured(
+    paper: Paper, column: Column, published: Cell, ours: Ours, results: Results
+) -> dict[Run, Measured]:
+    """Each run's number for a cell: the paper's dataset before substitutes, its metric before stand-ins."""
+    if not (ours.method and ours.metrics and ours.dataset):
+        return {}
+    dataset = paper.datasets[ours.dataset]
+    for name in (dataset.reader, *dataset.substitutes):
+        found: dict[Run, Measured] = {}
+        for metric in ours.metrics:
+            for row in _candidates(results.rows.get((ours.method, metric), ()), name, ours):
+                run = Run(_rank(row.preset), row.preset, row.seed)
+                if run not in found or (found[run].value is None and row.value is not None):
+                    flags = _flags(dataset, column, ours, row, results.failed)
+                    found[run] = _in_paper_unit(row, published, column, ours, flags)
+        if found:
+            return found
+    return {}
+
+
+def _candidates(rows: Iterable[ResultRow], dataset: str, ours: Ours) -> list[ResultRow]:
+    """Rows at the cell's rate, those of its drop policy, of mcar and of the largest test set first."""
+    rate = ours.rate or 0.0
+    fitting = [row for row in rows if row.dataset == dataset and (abs(row.rate - rate) < 1e-9)]
+    return sorted(
+        fitting, key=lambda row: (row.drop != (ours.drop or row.drop), row.mechanism != "mcar", -row.n)
+    )
+
+
+def _rank(preset: str) -> int:
+    return _PRESETS.index(preset) if preset in _PRESETS else len(_PRESETS)
+
+
+def _flags(
+    dataset: PaperDataset, column: Column, ours: Ours, row: ResultRow, failed: frozenset[str]
+) -> tuple[Flag, ...]:
+    flags = []
+    if row.dataset != dataset.reader:
+        flags.append(Flag("D", f"{row.dataset} in place of {dataset.label}"))
+    elif dataset.n_test and row.n and row.n != dataset.n_test:
+        flags.append(Flag("S", f"{row.n} test studies, the paper has {dataset.n_test}"))
+    elif not dataset.n_test and row.metric not in COSTS:
+        flags.append(Flag("U", f"size of {dataset.label}'s test set not stated; ours is {row.n}"))
+    wanted = (ours.metrics or ("",))[0]
+    if row.metric != wanted:
+        flags.append(Flag("M", f"{row.metric} in place of {wanted}"))
+    if missing := [part for part in column.signature if part not in row.signature]:
+        flags.append(Flag("M", f"{row.metric}: ours is not {', '.join(missing)}, but {row.signature}"))
+    if column.backend:
+        flags.append(Flag("U", column.backend, column.label))
+    if (ours.rate or 0.0) > 0.0 and ours.drop and row.drop != ours.drop:
+        flags.append(Flag("R", f"{row.drop} is dropped, not {ours.drop}"))
+    if (ours.rate or 0.0) > 0.0 and row.mechanism not in ("", "mcar"):
+        flags.append(Flag("R", f"missing by {row.mechanism}, not at random"))
+    if row.preset != "paper":
+        flags.append(Flag("P", f"preset {row.preset}"))
+    if row.key in failed:
+        flags.append(Flag("A", f"{row.method} failed the audit"))
+    return tuple(flags)
+
+
+def _in_paper_unit(
+    row: ResultRow, published: Cell, column: Column, ours: Ours, flags: tuple[Flag, ...]
+) -> Measured:
+    scale = 1.0 if ours.scale is None else ours.scale
+    value = None if row.value is None else row.value * scale
+    ci95 = None if row.ci95 is None or value is None else (row.ci95[0] * scale, row.ci95[1] * scale)
+    comparable = row.metric == (ours.metrics or ("",))[0] and all(flag.kind != "D" for flag in flags)
+    difference, outside = None, False
+    if value is not None and published.value is not None and comparable:
+        difference = round(value, column.decimals) - published.value
+        outside = ci95 is not None and not ci95[0] <= published.value <= ci95[1]
+    return Measured(row, value, ci95, difference, outside, flags)
+
+
+def _averages(rows: Iterable[ResultRow]) -> list[ResultRow]:
+    """``bleu_avg``, the mean of BLEU-1 to BLEU-4 of a result; it has no interval of its own."""
+    found: dict[tuple[Any, ...], dict[str, ResultRow]] = {}
+    for row in rows:
+        if row.metric in _BLEU and row.value is not None:
+            key = (row.dataset, row.method, row.preset, row.seed, row.drop, row.mechanism, row.rate, row.n)
+            found.setdefault(key, {})[row.metric] = row
+    return [
+        replace(
+            parts["bleu_1"],
+            metric="bleu_avg",
+            value=sum(row.value or 0.0 for row in parts.values()) / len(_BLEU),
+            ci95=None,
+        )
+        for parts in found.values()
+        if len(parts) == len(_BLEU)
+    ]
+
+
+def _costs(facts: Mapping[str, Mapping[str, Any]]) -> list[ResultRow]:
+    """What a board says that methods cost, as rows at missing rate 0."""
+    return [
+        ResultRow(
+            dataset=each["dataset"],
+            method=each["method"],
+            preset=each["preset"],
+            seed=each["seed"],
+            drop="",
+            mechanism="",
+            rate=0.0,
+            metric=name,
+            value=float(value),
+            ci95=None,
+            n=0,
+            signature=str(each["cost"].get("device", "")),
+            key=key,
+        )
+        for key, each in facts.items()
+        if not each.get("control")
+        for name, value in each.get("cost", {}).items()
+        if name in COSTS and value is not None
+    ]
