@@ -5,14 +5,25 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 export OMP_WAIT_POLICY ?= passive
 
-.PHONY: leaderboard test lint clean help
+.PHONY: leaderboard tables test lint clean help
 
 help:
 	@echo "make leaderboard  set up and run every method on the embedded benchmark"
+	@echo "make tables       write the committed tables anew from their data; STORE=runs: from a store"
 	@echo "make test         set up, lint, type-check, check imports, run the tests"
 
 leaderboard: $(STAMP)
 	$(BIN)/harness run --methods all --missing 0.2,0.4,0.6,0.8
+
+BOARD := leaderboards/iu-phantom
+
+tables: $(STAMP)
+ifdef STORE
+	$(BIN)/harness leaderboard --store $(STORE) --format json > $(BOARD).json.new
+	mv $(BOARD).json.new $(BOARD).json
+endif
+	$(BIN)/harness leaderboard --results $(BOARD).json --format markdown > $(BOARD).md.new
+	mv $(BOARD).md.new $(BOARD).md
 
 test: $(STAMP) lint
 	$(BIN)/pytest

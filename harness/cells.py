@@ -16,13 +16,11 @@ from harness.batching import study_seed
 from harness.config import RunConfig
 from harness.errors import UnknownNameError
 from harness.method import Method
-from harness.names import did_you_mean
+from harness.names import SHUFFLED, did_you_mean
 from harness.types import Study
 
 PROTOCOL = 1
 """Bumped whenever batching, masks or the training loop change what a method is fed."""
-
-SHUFFLED = "+shuffled-image"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +72,8 @@ def entries(config: RunConfig) -> list[Entry]:
             known = [f"{name}:{each}" for each in method_class.card.variants]
             raise UnknownNameError(f"unknown method {full_name!r}", did_you_mean(full_name, known))
         overrides = {**config.set.get(name, {}), **(config.set.get(full_name, {}) if variant else {})}
-        shown = ",".join(f"{key}={value}" for key, value in sorted(overrides.items()))
+        settings = dict(overrides) | ({"train-missing": config.train_missing} if config.train_missing else {})
+        shown = ",".join(f"{key}={value}" for key, value in sorted(settings.items()))
         label = f"{full_name}[{shown}]" if shown else full_name
         rows.append(Entry(label, name, variant, method_class, overrides))
         if method_class.card.learned:

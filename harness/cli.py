@@ -13,6 +13,7 @@ import typer
 from harness.errors import HarnessError
 
 if TYPE_CHECKING:
+    from harness.board import Board
     from harness.results import ResultRow
 
 app = typer.Typer(
@@ -46,6 +47,8 @@ class TableFormat(StrEnum):
     markdown = "markdown"
     json = "json"
     csv = "csv"
+    parquet = "parquet"
+    html = "html"
 
 
 class ScoreFormat(StrEnum):
@@ -78,8 +81,14 @@ def run(
     root: Annotated[Path | None, typer.Option(help="Folder of a dataset that ships with no package.")] = None,
     missing: Annotated[str | None, typer.Option(help="Missing rates, e.g. 0.2,0.4.")] = None,
     drop: Annotated[str | None, typer.Option(help="context, an image modality, alternate or any.")] = None,
-    mechanism: Annotated[str | None, typer.Option(help="How studies that lose a modality are drawn.")] = None,
+    mechanism: Annotated[
+        str | None, typer.Option(help="mcar, mar:ATTRIBUTE, mnar, mnar:LABEL or prefix.")
+    ] = None,
     mask_seeds: Annotated[int | None, typer.Option(help="Masks that a curve averages over.")] = None,
+    masks: Annotated[Path | None, typer.Option(help="Masks of another run: a file below masks/.")] = None,
+    train_missing: Annotated[
+        float | None, typer.Option(help="Share of training studies that lose a modality, too.")
+    ] = None,
     preset: Annotated[str | None, typer.Option(help="tiny, base or paper.")] = None,
     seeds: Annotated[str | None, typer.Option(help="One trained model per seed, e.g. 0,1,2.")] = None,
     limit: Annotated[int | None, typer.Option(help="Only the first N studies of each split.")] = None,
@@ -110,6 +119,8 @@ def run(
         "drop": drop,
         "mechanism": mechanism,
         "mask_seeds": mask_seeds,
+        "masks": masks,
+        "train_missing": train_missing,
         "preset": preset,
         "seeds": split_list(seeds, "--seeds", int),
         "limit": limit,
@@ -131,8 +142,8 @@ def run(
     console = _stderr()
     with ConsoleReporter(console) as reporter:
         rows, succeeded = executors.run(settings, reporter)
-    _print_tables(rows)
-    for path in _write_tables(settings.store, settings.store / "tables"):
+    _print_tables(settings.store, rows)
+    for path in _write_tables(_board(settings.store), settings.store / "tables"):
         console.print(f"wrote {path}", highlight=False, soft_wrap=True)
     if not succeeded:
         raise typer.Exit(1)
@@ -208,27 +219,26 @@ def compare(
 @app.command()
 def leaderboard(
     store: Annotated[Path, typer.Option(help="Results store to read.")] = Path("runs"),
+    results: Annotated[
+        Path | None, typer.Option(help="A leaderboard's JSON to read instead of a store.")
+    ] = None,
+    spec: Annotated[
+        list[Path] | None, typer.Option(help="YAML with columns, rates and order; repeatable.")
+    ] = None,
     format_: Annotated[TableFormat, typer.Option("--format", help="Output format.")] = TableFormat.markdown,
     out: Annotated[Path | None, typer.Option(help="Folder to write to instead of printing.")] = None,
 ) -> None:
     """Rebuild the tables from the store."""
-    from harness.export import data, markdown
-    from harness.leaderboard import tables
-    from harness.results import Store
+    from harness.export import formats
 
-    if not (store / "store.json").exists():
-        raise HarnessError(f"--store {store}: no results store there", "harness run makes one")
+    board = _board(store, results, spec or [])
     if out is not None:
-        for path in _write_tables(store, out, [format_]):
+        for path in _write_tables(board, out, [format_]):
             typer.echo(f"wrote {path}")
-        return
-    rows = Store(store).results()
-    render = {
-        TableFormat.markdown: lambda: markdown.render(tables(rows)),
-        TableFormat.json: lambda: data.to_json(rows),
-        TableFormat.csv: lambda: data.to_csv(rows),
-    }
-    typer.echo(render[format_](), nl=False)
+    elif format_ is TableFormat.parquet:
+        raise HarnessError("--format parquet cannot be printed", "name a folder with --out")
+    else:
+        typer.echo(formats.render(board, format_.value).decode(), nl=False)
 
 
 @app.command("list")
@@ -368,35 +378,45 @@ def _print_facts(rows: list[dict[str, str]]) -> None:
     _console().print(table)
 
 
-def _print_tables(rows: list[ResultRow]) -> None:
-    from harness.export import terminal
-    from harness.leaderboard import tables
+def _board(store: Path, results: Path | None = None, specs: list[Path] | None = None) -> Board:
+    """The board of a JSON file, else of a store."""
+    from harness import board
+    from harness.results import Store
+    from harness.specs import load_all
 
+    if results is not None:
+        return board.from_json(results, load_all(specs or ()))
+    if not (store / "store.json").exists():
+        raise HarnessError(f"--store {store}: no results store there", "harness run makes one")
+    return board.read(Store(store), load_all(specs or ()))
+
+
+def _print_tables(store: Path, rows: list[ResultRow]) -> None:
+    """The tables of one run's rows."""
+    from harness import board
+    from harness.export import terminal
+    from harness.results import Store
+    from harness.specs import load_all
+
+    tables = board.read(Store(store), load_all(), only={row.key for row in rows}).tables
     console = _console()
-    for table in tables(rows):
+    for table in tables:
         for part in terminal.render(table):
             console.print(part)
+    if tables:
+        console.print(terminal.render_costs(tables))
 
 
-def _write_tables(store: Path, out: Path, formats: list[TableFormat] | None = None) -> list[Path]:
-    from harness.export import data, markdown
+def _write_tables(board: Board, out: Path, formats: list[TableFormat] | None = None) -> list[Path]:
+    from harness.export.formats import SUFFIXES, render
     from harness.files import write_atomic
-    from harness.leaderboard import tables
-    from harness.results import Store
 
-    rows = Store(store).results()
     paths = []
-    for each in formats or [TableFormat.markdown, TableFormat.json]:
-        if each is TableFormat.markdown:
-            files = {"leaderboard.md": markdown.render(tables(rows))}
-        elif each is TableFormat.json:
-            files = {"leaderboard.json": data.to_json(rows)}
-        else:
-            files = {"leaderboard.csv": data.to_csv(rows)}
-        for name, text in files.items():
-            path = out / name
-            write_atomic(path, lambda stream, text=text: stream.write(text.encode()))  # type: ignore[misc]
-            paths.append(path)
+    for each in formats or [TableFormat.markdown, TableFormat.json, TableFormat.html]:
+        path = out / f"leaderboard.{SUFFIXES[each.value]}"
+        content = render(board, each.value)
+        write_atomic(path, lambda stream, content=content: stream.write(content))  # type: ignore[misc]
+        paths.append(path)
     return paths
 
 

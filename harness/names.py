@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+SHUFFLED = "+shuffled-image"
+"""What the label of a learned method's control ends in."""
+
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """``did you mean dia?`` for a near miss, else the list of what exists."""

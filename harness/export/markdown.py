@@ -2,51 +2,108 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import groupby
 
-from harness.export.text import number
-from harness.leaderboard import Row, Table
+from harness.export.text import COST_COLUMNS, COST_NOTE, code, costs, markdown, number, rank
+from harness.leaderboard import Number, Row, Table
 
 
 def render(tables: Sequence[Table]) -> str:
-    """Every table with its title, one row a method, controls in their own band, signatures below."""
-    return "\n".join(_table(table) for table in tables)
+    """Every table with its title, one row a method, controls in their own band, signatures below.
+
+    What the methods of a protocol cost stands once, below the last of its tables.
+    """
+    parts = []
+    for _, group in groupby(tables, lambda t: (t.dataset, t.n, t.drop, t.mechanism, t.test_set)):
+        own = list(group)
+        parts += [_table(table) for table in own]
+        parts.append(_cost_table(own))
+    return "\n".join(parts)
 
 
 def _table(table: Table) -> str:
     curve = [f"{table.curve_metric} @ {rate:g}" for rate in table.rates]
-    header = ["method", *table.metrics, *curve]
+    header = ["rank", "method", *table.metrics, *curve]
     lines = [
-        f"### {table.title}",
+        f"### {markdown(table.title)}",
         "",
         _line(header),
-        "|" + "|".join([":--"] + ["--:"] * (len(header) - 1)) + "|",
+        "|" + "|".join(["--:", ":--"] + ["--:"] * (len(header) - 2)) + "|",
     ]
     lines += [_line(_cells(table, row)) for row in table.rows if not row.control]
     controls = [row for row in table.rows if row.control]
     if controls:
-        lines.append(_line(["*controls*"] + [""] * (len(header) - 1)))
+        lines.append(_line(["", "*controls*"] + [""] * (len(header) - 2)))
         lines += [_line(_cells(table, row)) for row in controls]
-    lines += [
-        "",
-        "Metrics at missing rate 0, then the curve over missing rates (mean over mask seeds). Brackets: 95 %",
-        "intervals, patients and masks resampled together.",
-        "",
-    ]
-    shared: dict[str, list[str]] = {}
-    for metric in table.metrics:
-        shared.setdefault(table.signatures[metric], []).append(metric)
-    lines += [f"- {', '.join(names)}: `{signature}`" for signature, names in shared.items()]
-    lines += [f"- {name}: {remark}" for name, remark in table.remarks.items()]
-    lines += [f"- {name} unavailable: {reason}" for name, reason in table.unavailable.items()]
-    failures = {row.method: r.detail for row in table.rows for r in row.full.values() if r.status == "failed"}
-    lines += [f"- {method} failed: {detail}" for method, detail in failures.items()]
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, "", *_notes(table)]) + "\n"
 
 
 def _cells(table: Table, row: Row) -> list[str]:
-    full = [number(row.full.get(metric)) for metric in table.metrics]
-    return [row.method, *full, *(number(row.curve.get(rate)) for rate in table.rates)]
+    full = [_marked(table, row, metric, 0.0) for metric in table.metrics]
+    curve = [_marked(table, row, table.curve_metric, rate) for rate in table.rates]
+    return [rank(table, row), markdown(row.method), *full, *curve]
+
+
+def _marked(table: Table, row: Row, metric: str, rate: float) -> str:
+    """A cell; the best of its column in bold, the second best in italics."""
+    text = number(row.at(metric, rate))
+    mark = table.marks(metric, rate).get(row.method)
+    if mark is None:
+        return text
+    value, space, interval = text.partition(" ")
+    quotes = "**" if mark == 1 else "*"
+    return f"{quotes}{value}{quotes}{space}{interval}"
+
+
+def _notes(table: Table) -> Iterator[str]:
+    """Footnotes: how to read the table, signatures, remarks, and why numbers are not there."""
+    at = f" at missing rate {table.sort_rate:g}" if table.sort_rate else ""
+    yield (
+        f"Ranked by {table.sort}{at}; methods that the paired bootstrap cannot tell from the first of their "
+        "rank share it. **Best** and *second best* of a column are among the ranked methods. Metrics at "
+        "missing rate 0, then the curve over missing rates (mean over mask seeds). Brackets: 95 % intervals, "
+        "patients and masks resampled together."
+    )
+    if table.seeds > 1:
+        yield f"Means over up to {table.seeds} seeds; intervals are of that mean, not over other seeds."
+    yield ""
+    shared: dict[str, list[str]] = {}
+    for metric in table.metrics:
+        shared.setdefault(table.signatures[metric], []).append(metric)
+    for signature, names in shared.items():
+        yield f"- {', '.join(names)}: {code(signature)}"
+    for name, remark in table.remarks.items():
+        yield f"- {name}: {markdown(remark)}"
+    for name, reason in table.unavailable.items():
+        yield f"- {name} unavailable: {markdown(reason)}"
+    if table.absent:
+        yield f"- not measured: {', '.join(table.absent)}"
+    for row in table.rows:
+        lost = {cell.detail: cell for cell in _all(row) if cell.status == "failed"}
+        for detail in lost:
+            yield f"- {markdown(row.method)} failed: {markdown(detail)}"
+
+
+def _all(row: Row) -> list[Number]:
+    return [cell for rates in row.numbers.values() for cell in rates.values()]
+
+
+def _cost_table(tables: Sequence[Table]) -> str:
+    """Cost and audit of every method that stands in one of the tables."""
+    rows = {
+        row.method: row
+        for control in (False, True)
+        for t in tables
+        for row in t.rows
+        if row.control is control
+    }
+    title = tables[0].title.partition(":")[0]
+    header = ["method", *COST_COLUMNS, "audit"]
+    lines = [f"### {markdown(title)}: cost and audit", "", _line(header)]
+    lines.append("|" + "|".join([":--"] + ["--:"] * (len(header) - 3) + [":--", ":--"]) + "|")
+    lines += [_line([markdown(row.method), *costs(row.cost), row.audit]) for row in rows.values()]
+    return "\n".join([*lines, "", COST_NOTE]) + "\n"
 
 
 def _line(cells: Sequence[str]) -> str:
