@@ -189,6 +189,14 @@ class Method(ABC, Generic[C]):
         """
         raise NotImplementedError(f"{self.card.name} draws no reports")
 
+    def synthesize(self, inputs: Inputs, targets: Sequence[str]) -> list[Prediction]:
+        """Generate image modalities or ``report``, asked for where the card declares ``Task.SYNTHESIZE``.
+
+        Conditions are the modalities present in ``inputs`` and ``inputs.reports``; a target is never among
+        them. Noise follows from ``inputs.seeds``. A prediction has ``images`` of the image targets.
+        """
+        raise NotImplementedError(f"{self.card.name} synthesizes nothing")
+
     @abstractmethod
     def save(self, directory: Path) -> None:
         """Write what ``load`` needs into ``directory`` (safetensors and JSON; no pickles)."""

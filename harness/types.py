@@ -118,6 +118,8 @@ class Inputs:
         present: modality name -> bool tensor (B,).
         seeds: B integers, each a function of run seed, study id and modality state: the only source of
             randomness a sampled prediction may use.
+        reports: B texts that are conditions of ``Method.synthesize``; None in every other task, and for each
+            study without one.
     """
 
     ids: list[str]
@@ -125,6 +127,7 @@ class Inputs:
     context: list[str | None]
     present: dict[str, Tensor]
     seeds: list[int]
+    reports: list[str | None] | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -137,6 +140,7 @@ class Inputs:
             self.context,
             {name: tensor.to(device, non_blocking=True) for name, tensor in self.present.items()},
             self.seeds,
+            self.reports,
         )
 
 

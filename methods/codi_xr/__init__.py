@@ -1,0 +1,220 @@
+"""CoDi XR: Any-to-Any Vision-Language Model for Multimodal X-ray Imaging and Radiological Report Generation
+(Molino, Di Feola, Shen, Soda, Guarrasi), arXiv 2505.01091.
+
+It adapts CoDi (Tang et al. 2023, arXiv 2305.11846) to frontal view, lateral view and report. Stage 1 aligns them in
+one space, stage 2 trains a latent diffusion model for each, stage 3 lets the models hear each other. Shapes:
+batch B, embedding D, image latent c x h x w, report latent Z, environment E, conditions or branches M.
+
+Deviations from the paper, or choices where it is silent, are ``CoDiXR.card.deviations``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from harness.errors import HarnessError
+from harness.method import Deviation, FitRun, MethodCard, TorchMethod, TrainingConfig
+from harness.training import train_network
+from harness.types import Inputs, Prediction, Study, Targets, Task
+from methods.codi_xr.config import BASE, MODALITIES, REPORT, TINY, VARIANTS, VIEWS, Config
+from methods.codi_xr.deviations import DEVIATIONS
+from methods.codi_xr.network import CoDiNetwork
+from methods.codi_xr.pretrained import load_pretrained
+from methods.codi_xr.stages import Loss, Losses, Stage, Studies, adamw, resized
+from methods.generation import generate
+from methods.text import Vocabulary
+
+CARD = MethodCard(
+    name="codi_xr",
+    title="CoDi XR: any-to-any generation of chest X-ray views and reports",
+    paper="Molino et al., Any-to-Any Vision-Language Model for Multimodal X-ray Imaging and Radiological Report "
+    "Generation, arXiv 2505.01091",
+    licence="Apache-2.0",
+    tasks=frozenset({Task.REPORT, Task.SYNTHESIZE}),
+    reads=frozenset(VIEWS),
+    presets={"tiny": TINY, "base": BASE, "paper": {}},
+    variants=VARIANTS,
+    deviations=tuple(Deviation(where, chosen) for where, chosen in DEVIATIONS),
+    published={"parameters": 6.77e9},
+)
+
+
+class CoDiXR(TorchMethod[Config]):
+    """CoDi XR behind the harness' interface."""
+
+    card: ClassVar[MethodCard] = CARD
+    Config = Config
+    network: CoDiNetwork
+
+    def artifacts(self, train: Sequence[Study]) -> dict[str, Any]:
+        """The vocabulary of training reports."""
+        texts = [study.report for study in train if study.report]
+        return {"words": Vocabulary.train(texts, self.config.min_count).entries}
+
+    def reference_artifacts(self) -> dict[str, Any]:
+        """A stand-in vocabulary."""
+        return {"words": [f"word{number}" for number in range(3996)]}
+
+    def example_batch(self, batch_size: int = 1) -> tuple[Inputs, Targets]:
+        """Both views and a full-length report: what FLOPs are counted on."""
+        shape = (batch_size, self.info.channels, self.config.image_size, self.config.image_size)
+        images = {view: torch.zeros(shape) for view in VIEWS}
+        present = {view: torch.ones(batch_size, dtype=torch.bool) for view in VIEWS}
+        inputs = Inputs(["example"] * batch_size, images, [None] * batch_size, present, [0] * batch_size)
+        return inputs, Targets([" ".join(["word1"] * (self.config.report_words - 2))] * batch_size)
+
+    def build(self, artifacts: dict[str, Any]) -> CoDiNetwork:
+        """The network for a vocabulary."""
+        self.vocabulary = Vocabulary(artifacts["words"])
+        return CoDiNetwork(self.config, len(self.vocabulary), self.info.channels)
+
+    def fit(self, train: Sequence[Study], val: Sequence[Study], run: FitRun) -> None:
+        """Autoencoders, then the three stages; each resumes in its own folder of ``run.directory``."""
+        if not train:
+            raise HarnessError("codi_xr: no training studies", "raise --limit")
+        torch.manual_seed(run.seed)
+        self.prepare(self.artifacts(train))
+        load_pretrained(self.network, self.config)
+        self.network.to(run.device)
+        studies = Studies([*train, *val], self.network, self.vocabulary, self.info)
+        settings, parts = self.config.report_autoencoder, self.network
+        losses = Losses(studies, settings.epochs * -(-len(train) // settings.batch_size))
+        rates, config = self.config.rates, self.config
+        self._fit_basis(studies, len(train))
+
+        def stage(
+            number: int, name: str, network: nn.Module, training: TrainingConfig, loss: Loss, rate: float
+        ) -> None:
+            made = Stage(name, network, training, loss, rate, config, self.card, self.info)
+            self._train(made, train, val, run, number)
+
+        stage(0, "0-images", parts.image_autoencoder, config.image_autoencoder, losses.image_autoencoder, rates[0])
+        stage(1, "0-reports", parts.report_autoencoder, settings, losses.report_autoencoder, rates[0])
+        for name in MODALITIES:
+            studies.encode(name)
+            if name == REPORT or not config.latent_scale:
+                studies.calibrate(name, len(train))
+        stage(2, "1-contrastive", parts.contrastive, config.contrastive, losses.contrastive, rates[1])
+        studies.embed()
+        denoisers = nn.ModuleDict({f"{name}_denoiser": parts.denoiser(name) for name in MODALITIES})
+        stage(3, "2-diffusion", denoisers, config.training, losses.diffusion, rates[2])
+        if config.joint:
+            hearing = nn.ModuleList([*parts.environments.values(), *parts.connectors()])
+            stage(4, "3-alignment", hearing, config.alignment, losses.alignment, rates[3])
+        self.network.requires_grad_(True).eval()
+
+    def _train(
+        self, stage: Stage, train: Sequence[Study], val: Sequence[Study], run: FitRun, number: int
+    ) -> None:
+        """One stage; everything outside of it stands still."""
+        if not stage.training.epochs:
+            return
+        self.network.requires_grad_(False).eval()
+        stage.network.requires_grad_(True).train()
+        if stage.name == "2-diffusion":
+            for connector in self.network.connectors():
+                connector.requires_grad_(False)
+        directory = run.directory / stage.name
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+        def progress(fraction: float, status: str) -> None:
+            run.progress((number + fraction) / 5, f"{stage.name[2:]}: {status}")
+
+        train_network(stage, train, val, FitRun(directory, run.device, run.seed, progress))  # type: ignore[arg-type]
+        stage.network.eval()
+
+    def _fit_basis(self, studies: Studies, count: int) -> None:
+        """Principal components of the training images' patches, where the autoencoder reads those."""
+        basis = self.network.image_autoencoder.basis
+        if basis is None:
+            return
+        for number, view in enumerate(VIEWS):
+            rows = [row for row in studies.having(view) if row < count]
+            if rows:
+                parts = [studies.pixels(rows[start : start + 64], view) for start in range(0, len(rows), 64)]
+                basis.fit(number, torch.cat(parts) * 2.0 - 1.0)
+
+    def losses(self, inputs: Inputs, targets: Targets) -> dict[str, Tensor]:
+        """Stage 2's loss of a batch from its images and reports: what costs are counted on."""
+        embeddings, present, latents = self._encode(inputs, targets.reports)
+        words = self.vocabulary.batch(targets.reports, self.config.report_words, framed=True)
+        latents[REPORT] = self.network.report_autoencoder.encode(words.to(embeddings.device))
+        return self.network.diffusion_loss(latents, present, embeddings)
+
+    def optimizer(self, steps: int) -> tuple[torch.optim.Optimizer, Any]:
+        """Stage 2's optimiser over the whole network."""
+        return adamw(self.network, self.config.rates[2], self.config, steps)
+
+    def generate(self, inputs: Inputs) -> list[Prediction]:
+        """Reports from the views that are present."""
+        return self._synthesize(inputs, [REPORT])
+
+    def synthesize(self, inputs: Inputs, targets: Sequence[str]) -> list[Prediction]:
+        """The targets, jointly where there are several, from every other modality that is present.
+
+        Args:
+            inputs: views, and reports where ``inputs.reports`` has them; the targets' own are not read.
+            targets: some of ``frontal``, ``lateral`` and ``report``.
+
+        Raises:
+            HarnessError: no target, or one that the method or the dataset does not know.
+        """
+        known = [*(view for view in VIEWS if view in self.info.image_modalities), REPORT]
+        strange = [name for name in targets if name not in known]
+        if strange or not targets:
+            raise HarnessError(
+                f"codi_xr cannot generate {', '.join(strange) or 'nothing'}", f"choose from {', '.join(known)}"
+            )
+        return self._frozen(self._synthesize, inputs, [name for name in MODALITIES if name in targets])
+
+    def _synthesize(self, inputs: Inputs, targets: Sequence[str]) -> list[Prediction]:
+        reports = inputs.reports or [None] * len(inputs)
+        embeddings, present, _ = self._encode(inputs, reports)
+        latents = self.network.generate(targets, embeddings, present, inputs.seeds)
+        texts: list[str | None] = [None] * len(inputs)
+        if REPORT in latents:
+            texts = self._write(latents[REPORT])
+        images = {view: self._draw(latents[view], view) for view in VIEWS if view in latents}
+        return [
+            Prediction(report=text, images={view: made[row] for view, made in images.items()} or None)
+            for row, text in enumerate(texts)
+        ]
+
+    def _encode(
+        self, inputs: Inputs, reports: Sequence[str | None]
+    ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        """Embeddings (B, 3, D), present (B, 3) and image latents of a batch."""
+        network, config, device = self.network, self.config, self.network.signal.device
+        here = [inputs.present.get(view, torch.zeros(len(inputs), dtype=torch.bool)) for view in VIEWS]
+        written = torch.tensor([bool(text) for text in reports])
+        present = torch.stack([each.to(device) for each in (*here, written)], dim=1)
+        shape = (len(inputs), self.info.channels, config.image_size, config.image_size)
+        images, latents = {}, {}
+        for number, view in enumerate(VIEWS):
+            seen = inputs.images.get(view)
+            images[view] = torch.zeros(shape, device=device) if seen is None else resized(seen, config.image_size)
+            latents[view] = network.image_autoencoder.encode(images[view], number)
+        words = self.vocabulary.batch(reports, config.text_words - 2, framed=True).to(device)
+        features = network.embed(latents if config.encoders == "latent" else images, latents, words)
+        stacked = torch.stack([features[name] for name in MODALITIES], dim=1).float()
+        return nn.functional.normalize(stacked, dim=-1), present, latents
+
+    def _write(self, latents: Tensor) -> list[str]:
+        """Standardised report latents (B, Z) to texts, the most probable word at each place."""
+        model = self.network.report_autoencoder
+        state = model.start(model.raw(latents))
+        step: Callable[[Tensor], Tensor] = partial(model.step, state=state)
+        found = generate(step, state, len(latents), self.config.report_words, latents.device)
+        return [self.vocabulary.decode(row) for row in found.tolist()]
+
+    def _draw(self, latents: Tensor, view: str) -> np.ndarray[Any, np.dtype[np.uint8]]:
+        """Standardised image latents (B, c, h, w) to uint8 images (B, H, W, C) of the dataset's size."""
+        images = self.network.image_autoencoder.decode(latents, VIEWS.index(view))
+        whole = resized(images, self.info.image_size).mul(255.0).round().clamp(0, 255).to(torch.uint8)
+        return whole.permute(0, 2, 3, 1).cpu().numpy()

@@ -1,0 +1,257 @@
+"""The two autoencoders whose latents are diffused: AutoencoderKL for images, Optimus for reports."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from diffusers import AutoencoderKL
+from torch import Tensor, nn
+from transformers import BertConfig, BertModel, DynamicCache, GPT2Config, GPT2LMHeadModel
+
+from methods.codi_xr.config import VIEWS, Config
+from methods.layers import gaussian_kl, reparameterise
+from methods.text import BOS, EOS, PAD
+
+
+class PatchBasis(nn.Module):
+    """Principal components of patches at their place in the image: what aligned pictures have in common.
+
+    Grid positions P = (side / patch)^2, pixels of a patch D = channels x patch^2, K components.
+    """
+
+    mean: Tensor
+    axes: Tensor
+
+    def __init__(self, side: int, patch: int, channels: int, values: int) -> None:
+        super().__init__()
+        self.patch, self.grid = patch, side // patch
+        pixels = channels * patch * patch
+        self.register_buffer("mean", torch.zeros(len(VIEWS), self.grid**2, pixels))
+        self.register_buffer("axes", torch.zeros(len(VIEWS), self.grid**2, pixels, values))
+        self.register_buffer("scale", torch.ones(()))
+
+    def fit(self, view: int, images: Tensor) -> None:
+        """Learn one view's components from training images (N, C, H, W)."""
+        patches = self._cut(images)
+        self.mean[view] = patches.mean(0)
+        size = self.axes.shape[-1]
+        for place in range(self.grid**2):
+            centred = patches[:, place] - self.mean[view, place]
+            rank = min(size, *centred.shape)
+            self.axes[view, place, :, :rank] = torch.pca_lowrank(centred, rank, center=False, niter=2)[2]
+        self.scale.fill_(float(self.coefficients(images, view).std()))
+
+    def coefficients(self, images: Tensor, view: int) -> Tensor:
+        """Images (B, C, H, W) to components (B, K, g, g), not scaled."""
+        found = torch.einsum("bpd,pdk->bkp", self._cut(images) - self.mean[view], self.axes[view])
+        return found.unflatten(2, (self.grid, self.grid))
+
+    def forward(self, images: Tensor, view: int) -> Tensor:
+        """Images (B, C, H, W) to components (B, K, g, g)."""
+        return self.coefficients(images, view) / self.scale
+
+    def images(self, found: Tensor, view: int) -> Tensor:
+        """The inverse of ``forward``, as far as K components go."""
+        patches = torch.einsum("bkp,pdk->bpd", found.flatten(2) * self.scale, self.axes[view])
+        columns = (patches + self.mean[view]).transpose(1, 2)
+        side = self.grid * self.patch
+        return F.fold(columns, (side, side), self.patch, stride=self.patch)
+
+    def _cut(self, images: Tensor) -> Tensor:
+        return F.unfold(images, self.patch, stride=self.patch).transpose(1, 2)
+
+
+class ImageAutoencoder(nn.Module):
+    """AutoencoderKL, shared by the views; latents leave it with about unit variance."""
+
+    shift: Tensor
+    scale: Tensor
+
+    def __init__(self, config: Config, channels: int) -> None:
+        super().__init__()
+        self.config, self.channels = config, channels
+        self.basis = None
+        width = config.image_channels
+        if config.patch > 1:
+            self.basis = PatchBasis(config.image_size, config.patch, channels, config.patch_values)
+            width = config.patch_values
+        blocks = len(config.vae_channels)
+        self.vae = AutoencoderKL(
+            in_channels=width,
+            out_channels=width,
+            down_block_types=("DownEncoderBlock2D",) * blocks,
+            up_block_types=("UpDecoderBlock2D",) * blocks,
+            block_out_channels=config.vae_channels,
+            layers_per_block=config.vae_blocks,
+            latent_channels=config.latent_channels,
+            norm_num_groups=min(32, config.vae_channels[0] // 8),
+            sample_size=config.image_size,
+            mid_block_add_attention=config.patch == 1,
+        )
+        self.side = config.image_size // config.patch // 2 ** (blocks - 1)
+        shape = (len(VIEWS), config.latent_channels)
+        self.register_buffer("shift", torch.zeros(*shape, self.side, self.side))
+        self.register_buffer("scale", torch.full((*shape, 1, 1), config.latent_scale or 1.0))
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Of one image's latent."""
+        return (self.config.latent_channels, self.side, self.side)
+
+    def read(self, images: Tensor, view: int) -> Tensor:
+        """Images (B, C, H, W) in [0, 1] as the network takes them."""
+        x = images * 2.0 - 1.0
+        if self.basis is not None:
+            return self.basis(x, view)
+        return x if x.shape[1] == self.config.image_channels else self._channels(x, self.config.image_channels)
+
+    def loss(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean squared error of what ``read`` gives (B, k, h, w), and KL per latent value."""
+        posterior = self.vae.encode(x).latent_dist
+        error = F.mse_loss(self.vae.decode(posterior.sample()).sample, x)
+        return error, posterior.kl().mean() / posterior.mean[0].numel()
+
+    def encode(self, images: Tensor, view: int) -> Tensor:
+        """Images (B, C, H, W) in [0, 1] to standardised posterior means (B, c, h, w)."""
+        mean = self.vae.encode(self.read(images, view)).latent_dist.mode()
+        return (mean.float() - self.shift[view]) * self.scale[view]
+
+    def decode(self, latents: Tensor, view: int) -> Tensor:
+        """Standardised latents (B, c, h, w) to images (B, C, H, W) in [0, 1]."""
+        x = self.vae.decode(latents / self.scale[view] + self.shift[view]).sample.float()
+        x = x if self.basis is None else self.basis.images(x, view)
+        if x.shape[1] != self.channels:
+            x = self._channels(x, self.channels)
+        return (x / 2.0 + 0.5).clamp(0.0, 1.0)
+
+    def calibrate(self, view: int, latents: Tensor) -> None:
+        """Standardise with the moments of one view's ``encode``d training latents (N, c, h, w)."""
+        raw = latents / self.scale[view] + self.shift[view]
+        self.shift[view] = raw.mean(0)
+        deviation = (raw - raw.mean(0)).square().mean((0, 2, 3)).sqrt()
+        self.scale[view] = 1.0 / deviation.clamp(min=1e-4)[:, None, None]
+
+    @staticmethod
+    def _channels(x: Tensor, count: int) -> Tensor:
+        return x.mean(1, keepdim=True).expand(-1, count, -1, -1)
+
+
+@dataclass(slots=True)
+class Memory:
+    """State of a decoding: latents (N, D) and what GPT-2 keeps of the prefixes."""
+
+    latents: Tensor
+    cache: DynamicCache
+
+    def select(self, rows: Tensor) -> None:
+        """Keep (or repeat, or reorder) sequences."""
+        if rows.dtype == torch.bool:
+            rows = rows.nonzero().flatten()
+        self.latents = self.latents[rows]
+        self.cache.batch_select_indices(rows)
+
+
+class ReportAutoencoder(nn.Module):
+    """Optimus (Li et al. 2020): BERT's pooled first token to a Gaussian; GPT-2 starts from z in its past."""
+
+    shift: Tensor
+    scale: Tensor
+
+    def __init__(self, config: Config, words: int) -> None:
+        super().__init__()
+        self.config = config
+        length = config.report_words + 2
+        bert = BertConfig(
+            vocab_size=max(words, config.bert_vocabulary) if config.encoders == "clip" else words,
+            hidden_size=config.bert_width,
+            num_hidden_layers=config.bert_layers,
+            num_attention_heads=config.bert_heads,
+            intermediate_size=4 * config.bert_width,
+            max_position_embeddings=max(length, 512) if config.encoders == "clip" else length,
+            pad_token_id=PAD,
+            attn_implementation="eager",
+        )
+        gpt2 = GPT2Config(
+            vocab_size=max(words, config.gpt2_vocabulary) if config.encoders == "clip" else words,
+            n_embd=config.gpt2_width,
+            n_layer=config.gpt2_layers,
+            n_head=config.gpt2_heads,
+            n_positions=max(length, 1024) if config.encoders == "clip" else length,
+            bos_token_id=BOS,
+            eos_token_id=EOS,
+            attn_implementation="eager",
+        )
+        self.encoder = BertModel(bert)
+        self.moments = nn.Linear(config.bert_width, 2 * config.report_latent, bias=False)
+        self.past = nn.Linear(config.report_latent, 2 * config.gpt2_layers * config.gpt2_width, bias=False)
+        self.embed = nn.Linear(config.report_latent, config.gpt2_width, bias=False)
+        self.decoder = GPT2LMHeadModel(gpt2)
+        self.register_buffer("shift", torch.zeros(config.report_latent))
+        self.register_buffer("scale", torch.ones(config.report_latent))
+        self.register_buffer("trained", torch.zeros((), dtype=torch.long))
+
+    def posterior(self, words: Tensor) -> tuple[Tensor, Tensor]:
+        """Framed indices (B, S) to mean and log-variance (B, D)."""
+        # Four-dimensional: passed on as it is, also for tensors without data.
+        mask = (words == PAD)[:, None, None].to(self.moments.weight.dtype) * -1e4
+        pooled = self.encoder(input_ids=words, attention_mask=mask).pooler_output
+        mean, log_variance = self.moments(pooled).float().chunk(2, dim=-1)
+        return mean, log_variance.clamp(-10.0, 5.0)
+
+    def loss(self, words: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Nats per word of the reports' indices (B, S), and KL above what is free, over bool ``rows`` (B,)."""
+        mean, log_variance = self.posterior(words)
+        z = reparameterise(mean, log_variance) if self.training else mean
+        targets = words.masked_fill(~rows[:, None], PAD)[:, 1:]
+        logits = self.logits(words[:, :-1], z).float()
+        total = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=PAD, reduction="sum")
+        count = (targets != PAD).sum().clamp(min=1)
+        kl = gaussian_kl(mean, log_variance)
+        # A dimension costs nothing until it holds report_target nats ("free bits").
+        paid = torch.where(kl > self.config.report_target, kl, torch.zeros_like(kl)).sum(1)
+        return total / count, (paid * rows).sum() / count
+
+    def logits(self, words: Tensor, z: Tensor) -> Tensor:
+        """Prefixes (B, S) and latents (B, D) to logits of each next word (B, S, V)."""
+        return self._run(words, Memory(z, self._cache(z)), 0)
+
+    def start(self, z: Tensor) -> Memory:
+        """State before the first word, for latents (B, D) as ``posterior`` gives them."""
+        return Memory(z, self._cache(z))
+
+    def step(self, prefix: Tensor, state: Memory) -> Tensor:
+        """Logits (B, V) of the word after ``prefix`` (B, t)."""
+        return self._run(prefix[:, -1:], state, prefix.shape[1] - 1)[:, -1]
+
+    def _run(self, words: Tensor, state: Memory, offset: int) -> Tensor:
+        embedded = self.decoder.transformer.wte(words) + self.embed(state.latents)[:, None]
+        places = torch.arange(offset, offset + words.shape[1], device=words.device).expand(words.shape)
+        return self.decoder(
+            inputs_embeds=embedded, position_ids=places, past_key_values=state.cache, use_cache=True
+        ).logits
+
+    def _cache(self, z: Tensor) -> DynamicCache:
+        """One past position per layer, its key and value linear in z."""
+        config = self.config
+        heads, size = config.gpt2_heads, config.gpt2_width // config.gpt2_heads
+        parts = self.past(z).view(len(z), config.gpt2_layers, 2, heads, 1, size)
+        cache = DynamicCache()
+        for layer in range(config.gpt2_layers):
+            cache.update(parts[:, layer, 0], parts[:, layer, 1], layer)
+        return cache
+
+    def encode(self, words: Tensor) -> Tensor:
+        """Framed indices (B, S) to standardised posterior means (B, D)."""
+        return (self.posterior(words)[0] - self.shift) * self.scale
+
+    def raw(self, latents: Tensor) -> Tensor:
+        """Standardised latents (B, D) as the decoder takes them."""
+        return latents / self.scale + self.shift
+
+    def calibrate(self, latents: Tensor) -> None:
+        """Standardise with the moments of ``encode``d training latents (N, D)."""
+        raw = self.raw(latents)
+        self.shift.copy_(raw.mean(0))
+        self.scale.copy_(1.0 / raw.std(0).clamp(min=1e-4))

@@ -1,0 +1,222 @@
+"""CoDi XR's configuration (the paper's values and those of the code that it builds on), presets, ablations."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from harness.method import MethodConfig, TrainingConfig
+
+VIEWS = ("frontal", "lateral")
+REPORT = "report"
+MODALITIES = (*VIEWS, REPORT)
+
+
+class Config(MethodConfig):
+    """The paper's values where it prints them, else those of CoDi; presets and variants override them.
+
+    Attributes:
+        image_autoencoder, report_autoencoder: training of the two autoencoders; no epochs where a pretrained
+            one is used as it is.
+        contrastive: training of stage 1; ``training``: of stage 2, the three diffusion models;
+            ``alignment``: of stage 3.
+        image_size: pixels of the side to which images are resized.
+        patch, patch_values: side of the patches that are projected onto their first principal components at
+            their place in the image, and how many; 1 hands pixels to the autoencoder.
+        image_channels: colour channels of the autoencoder where pixels reach it.
+        vae_channels, vae_blocks, latent_channels: of the AutoencoderKL; its blocks halve the side once less
+            than there are of them.
+        image_kl: weight of the KL term per latent value.
+        latent_scale: factor on image latents; 0 standardises them with the training images' moments.
+        encoders: ``clip`` (a ViT and a Transformer), or ``latent``, small encoders of image latents and words.
+        clip_*: image side, patch, width, layers and heads of the ViT; text_*: of the text Transformer.
+        embedding: width of the contrastive space and of the condition token.
+        embedding_dropout: inside the small encoders.
+        unet_channels, unet_attention, unet_blocks, unet_heads: per level of the image UNet, its channels,
+            whether it has attention, residual blocks, and heads (a size per head in SD 1.5's own naming).
+        unet_middle: the image UNet has a middle block.
+        report_latent: size of a report's latent.
+        bert_*, gpt2_*: vocabulary, width, layers and heads of the report autoencoder.
+        report_beta, report_target: final weight of its KL term and the KL per dimension that costs nothing.
+        report_channels, report_multipliers, report_blocks: of the report's fully connected UNet.
+        report_words: longest report.
+        environment: width of the environment encoders' tokens.
+        align: weight of the contrastive term of stage 3; ``joint`` switches the stage off.
+        weights: of frontal view, lateral view and report where several are conditions.
+        drop_condition: training probability that a study's condition is left out.
+        sampler, steps: DPM-Solver++ (order 2) or DDIM, and network evaluations per image.
+        guidance: w of classifier-free guidance; 1 is none, 0 ignores the condition.
+        clip, image_vae, unet: folders or hub names of pretrained parts; random initialisation where empty.
+        rates: learning rates of the autoencoders, of stage 1, of stage 2 and of stage 3.
+    """
+
+    image_autoencoder: TrainingConfig = TrainingConfig(epochs=0, batch_size=32, keep="last")
+    report_autoencoder: TrainingConfig = TrainingConfig(epochs=100, batch_size=64, keep="last")
+    contrastive: TrainingConfig = TrainingConfig(epochs=30, batch_size=64, keep="last")
+    training: TrainingConfig = TrainingConfig(epochs=100, batch_size=64, keep="last")
+    alignment: TrainingConfig = TrainingConfig(epochs=50, batch_size=64, keep="last")
+    image_size: int = 256
+    patch: int = Field(default=1, ge=1)
+    patch_values: int = 0
+    image_channels: int = 3
+    vae_channels: tuple[int, ...] = (128, 256, 512, 512)
+    vae_blocks: int = 2
+    latent_channels: int = 4
+    image_kl: float = 1e-6
+    latent_scale: float = 0.18215
+    encoders: Literal["clip", "latent"] = "clip"
+    clip_size: int = 224
+    clip_patch: int = 14
+    clip_width: int = 1024
+    clip_layers: int = 24
+    clip_heads: int = 16
+    text_vocabulary: int = 49408
+    text_width: int = 768
+    text_layers: int = 12
+    text_heads: int = 12
+    text_words: int = 77
+    embedding: int = 768
+    embedding_dropout: float = 0.0
+    unet_channels: tuple[int, ...] = (320, 640, 1280, 1280)
+    unet_attention: tuple[bool, ...] = (True, True, True, False)
+    unet_blocks: int = 2
+    unet_heads: int = 8
+    unet_middle: bool = True
+    report_latent: int = 768
+    bert_vocabulary: int = 28996
+    bert_width: int = 768
+    bert_layers: int = 12
+    bert_heads: int = 12
+    gpt2_vocabulary: int = 50260
+    gpt2_width: int = 768
+    gpt2_layers: int = 12
+    gpt2_heads: int = 12
+    report_beta: float = 1.0
+    report_target: float = 3.0
+    report_channels: int = 320
+    report_multipliers: tuple[int, ...] = (1, 2, 4, 4)
+    report_blocks: int = 2
+    report_words: int = 77
+    min_count: int = 3
+    environment: int = 1280
+    joint: bool = True
+    align: float = 1.0
+    weights: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    drop_condition: float = 0.1
+    sampler: Literal["dpm-solver++", "ddim"] = "ddim"
+    steps: int = Field(default=50, ge=1)
+    guidance: float = Field(default=7.5, ge=0.0)
+    clip: str = "openai/clip-vit-large-patch14"
+    image_vae: str = "stable-diffusion-v1-5/stable-diffusion-v1-5"
+    unet: str = "stable-diffusion-v1-5/stable-diffusion-v1-5"
+    rates: tuple[float, float, float, float] = (5e-5, 5e-5, 5e-5, 5e-5)
+    weight_decay: float = 1e-4
+    warmup: float = 0.2
+
+
+SCRATCH = {"clip": "", "image_vae": "", "unet": ""}
+"""Nothing pretrained."""
+
+TINY: dict[str, Any] = {
+    **SCRATCH,
+    "image_autoencoder": {"epochs": 4, "batch_size": 16},
+    "report_autoencoder": {"epochs": 8, "batch_size": 32, "bucket": 8},
+    "contrastive": {"epochs": 12, "batch_size": 128},
+    "training": {"epochs": 12, "batch_size": 32},
+    "alignment": {"epochs": 2, "batch_size": 64},
+    "image_size": 128,
+    "patch": 32,
+    "patch_values": 48,
+    "vae_channels": (64,),
+    "vae_blocks": 1,
+    "latent_channels": 16,
+    "image_kl": 1e-4,
+    "latent_scale": 0.0,
+    "encoders": "latent",
+    "text_width": 96,
+    "text_layers": 1,
+    "text_heads": 4,
+    "text_words": 56,
+    "embedding": 64,
+    "embedding_dropout": 0.2,
+    "unet_channels": (64,),
+    "unet_attention": (True,),
+    "unet_blocks": 1,
+    "unet_heads": 4,
+    "unet_middle": False,
+    "report_latent": 64,
+    "bert_width": 96,
+    "bert_layers": 1,
+    "bert_heads": 4,
+    "gpt2_width": 96,
+    "gpt2_layers": 2,
+    "gpt2_heads": 4,
+    "report_beta": 0.1,
+    "report_target": 0.1,
+    "report_channels": 32,
+    "report_multipliers": (1, 2),
+    "report_blocks": 1,
+    "report_words": 56,
+    "environment": 64,
+    "sampler": "dpm-solver++",
+    "steps": 10,
+    "guidance": 2.5,
+    "rates": (3e-3, 1e-3, 2e-3, 1e-3),
+    "weight_decay": 1e-2,
+    "warmup": 0.1,
+}
+
+BASE: dict[str, Any] = {
+    **SCRATCH,
+    "image_autoencoder": {"epochs": 15, "batch_size": 32},
+    "report_autoencoder": {"epochs": 25, "batch_size": 32},
+    "contrastive": {"epochs": 25, "batch_size": 128},
+    "training": {"epochs": 80, "batch_size": 64},
+    "alignment": {"epochs": 10, "batch_size": 64},
+    "image_size": 128,
+    "image_channels": 1,
+    "vae_channels": (64, 128, 128, 128),
+    "vae_blocks": 1,
+    "latent_scale": 0.0,
+    "clip_size": 128,
+    "clip_patch": 16,
+    "clip_width": 384,
+    "clip_layers": 6,
+    "clip_heads": 6,
+    "text_width": 256,
+    "text_layers": 4,
+    "text_heads": 4,
+    "embedding": 256,
+    "embedding_dropout": 0.1,
+    "unet_channels": (128, 256, 256),
+    "unet_attention": (True, True, False),
+    "unet_blocks": 1,
+    "report_latent": 128,
+    "bert_width": 256,
+    "bert_layers": 2,
+    "bert_heads": 4,
+    "gpt2_width": 256,
+    "gpt2_layers": 4,
+    "gpt2_heads": 4,
+    "report_beta": 0.1,
+    "report_target": 0.1,
+    "report_channels": 64,
+    "report_multipliers": (1, 2, 4),
+    "report_blocks": 2,
+    "environment": 256,
+    "sampler": "dpm-solver++",
+    "steps": 20,
+    "guidance": 3.0,
+    "rates": (5e-4, 3e-4, 3e-4, 3e-4),
+}
+
+VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
+    "unconditional": ("conditions are ignored: what guidance adds is left out", {"guidance": 0.0}),
+    "no-guidance": ("conditions without classifier-free guidance", {"guidance": 1.0}),
+    "no-alignment": (
+        "stages 1 and 2 alone: branches of a joint generation do not see each other",
+        {"joint": False},
+    ),
+    "ddim": ("DDIM with 50 steps", {"sampler": "ddim", "steps": 50}),
+}

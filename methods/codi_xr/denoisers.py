@@ -1,0 +1,235 @@
+"""Stages 2 and 3: a denoiser per modality, environment encoders, and the connectors between branches."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from diffusers import UNet2DConditionModel
+from diffusers.models.attention import BasicTransformerBlock
+from diffusers.models.attention_processor import Attention, AttnProcessor2_0
+from diffusers.models.embeddings import TimestepEmbedding, Timesteps
+from torch import Tensor, nn
+
+from methods.codi_xr.config import Config
+from methods.codi_xr.diffusion import token
+
+POSITIONS = 4
+"""Of the report UNet's hidden vector, between which its attention looks."""
+
+
+class SelfAttention(AttnProcessor2_0):
+    """The library's attention; environments are none of its business."""
+
+    def __call__(
+        self,
+        attn: Attention,
+        hidden_states: Tensor,
+        encoder_hidden_states: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        temb: Tensor | None = None,
+        environment: Tensor | None = None,
+    ) -> Tensor:
+        """Hidden states (B, S, C) to (B, S, C)."""
+        return super().__call__(attn, hidden_states, encoder_hidden_states, attention_mask, temb)
+
+
+class Connector(nn.Module):
+    """A second cross-attention beside the one to the condition: to the other branches' environments.
+
+    Starts as nothing (zero output), so that stage 3 begins at what stage 2 learned.
+    """
+
+    def __init__(self, width: int, environment: int) -> None:
+        super().__init__()
+        self.key = nn.Linear(environment, width, bias=False)
+        self.value = nn.Linear(environment, width, bias=False)
+        self.out = nn.Linear(width, width)
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)
+        self.plain = AttnProcessor2_0()
+
+    def __call__(
+        self,
+        attn: Attention,
+        hidden_states: Tensor,
+        encoder_hidden_states: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        temb: Tensor | None = None,
+        environment: Tensor | None = None,
+    ) -> Tensor:
+        """Hidden states (B, S, C), condition (B, 1, D), environments (B, M, E) or None, to (B, S, C)."""
+        found = self.plain(attn, hidden_states, encoder_hidden_states, attention_mask, temb)
+        if environment is None:
+            return found
+        query, key, value = (
+            x.unflatten(-1, (attn.heads, -1)).transpose(1, 2)
+            for x in (attn.to_q(hidden_states), self.key(environment), self.value(environment))
+        )
+        heard = F.scaled_dot_product_attention(query, key, value)
+        return found + self.out(heard.transpose(1, 2).flatten(2))
+
+
+def connect(denoiser: nn.Module, environment: int) -> list[Connector]:
+    """Put a connector on every attention to the condition."""
+    connectors = []
+    for module in list(denoiser.modules()):
+        if not isinstance(module, Attention):
+            continue
+        if module.is_cross_attention:
+            connectors.append(Connector(module.to_q.out_features, environment))
+            module.set_processor(connectors[-1])
+        else:
+            module.set_processor(SelfAttention())
+    return connectors
+
+
+class ImageDenoiser(nn.Module):
+    """UNet2DConditionModel of Stable Diffusion, with the condition as its only context token."""
+
+    def __init__(self, config: Config, side: int) -> None:
+        super().__init__()
+        down = ["CrossAttnDownBlock2D" if attends else "DownBlock2D" for attends in config.unet_attention]
+        up = ["CrossAttnUpBlock2D" if attends else "UpBlock2D" for attends in reversed(config.unet_attention)]
+        self.unet = UNet2DConditionModel(
+            sample_size=side,
+            in_channels=config.latent_channels,
+            out_channels=config.latent_channels,
+            cross_attention_dim=config.embedding,
+            block_out_channels=config.unet_channels,
+            down_block_types=tuple(down),
+            up_block_types=tuple(up),
+            mid_block_type="UNetMidBlock2DCrossAttn" if config.unet_middle else None,
+            layers_per_block=config.unet_blocks,
+            attention_head_dim=config.unet_heads,
+            norm_num_groups=min(32, config.unet_channels[0] // 8),
+        )
+        self.to(memory_format=torch.channels_last)
+
+    def forward(self, noisy: Tensor, time: Tensor, context: Tensor, environment: Tensor | None) -> Tensor:
+        """Noisy latents (B, c, h, w), steps (B,), condition (B, D), environments (B, M, E), to noise."""
+        heard: dict[str, Any] | None = None if environment is None else {"environment": environment}
+        return self.unet(noisy, time, context[:, None], cross_attention_kwargs=heard).sample
+
+
+class FullyConnected(nn.Module):
+    """GroupNorm, SiLU, linear, + time, GroupNorm, SiLU, linear from zero, + input."""
+
+    def __init__(self, inner: int, width: int, time: int) -> None:
+        super().__init__()
+        self.first = nn.Sequential(nn.GroupNorm(32, inner), nn.SiLU(), nn.Linear(inner, width))
+        self.time = nn.Sequential(nn.SiLU(), nn.Linear(time, width))
+        self.second = nn.Sequential(nn.GroupNorm(32, width), nn.SiLU(), nn.Linear(width, width))
+        nn.init.zeros_(self.second[-1].weight)
+        nn.init.zeros_(self.second[-1].bias)
+        self.skip = nn.Identity() if inner == width else nn.Linear(inner, width)
+
+    def forward(self, x: Tensor, time: Tensor) -> Tensor:
+        """(B, inner) and time embedding to (B, width)."""
+        return self.skip(x) + self.second(self.first(x) + self.time(time))
+
+
+class PositionAttention(nn.Module):
+    """A Transformer block over the four positions of a hidden vector, with the condition as context."""
+
+    def __init__(self, channels: int, heads: int, context: int) -> None:
+        super().__init__()
+        self.norm = nn.GroupNorm(32, channels)
+        self.inward = nn.Linear(channels, channels)
+        self.block = BasicTransformerBlock(channels, heads, channels // heads, cross_attention_dim=context)
+        self.outward = nn.Linear(channels, channels)
+        nn.init.zeros_(self.outward.weight)
+        nn.init.zeros_(self.outward.bias)
+
+    def forward(self, x: Tensor, context: Tensor, heard: dict[str, Any] | None) -> Tensor:
+        """(B, 4 C), context (B, 1, D), to (B, 4 C)."""
+        places = x.unflatten(1, (-1, POSITIONS))
+        y = self.inward(self.norm(places).transpose(1, 2))
+        y = self.block(y, encoder_hidden_states=context, cross_attention_kwargs=heard)
+        return x + self.outward(y).transpose(1, 2).flatten(1)
+
+
+class ReportDenoiser(nn.Module):
+    """A UNet whose convolutions are linear layers, on the latent of a report."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        base, blocks = config.report_channels, config.report_blocks
+        widths = [base * multiplier for multiplier in config.report_multipliers]
+        time = 4 * base
+        self.clock = Timesteps(base, flip_sin_to_cos=True, downscale_freq_shift=0)
+        self.time = TimestepEmbedding(base, time)
+        self.inward = nn.Linear(config.report_latent, POSITIONS * base)
+
+        def unit(inner: int, width: int) -> nn.ModuleList:
+            attention = PositionAttention(width, config.unet_heads, config.embedding)
+            return nn.ModuleList([FullyConnected(inner, POSITIONS * width, time), attention])
+
+        self.down, self.up = nn.ModuleList(), nn.ModuleList()
+        skips, width = [POSITIONS * base], POSITIONS * base
+        for level, channels in enumerate(widths):
+            for _ in range(blocks):
+                self.down.append(unit(width, channels))
+                width = POSITIONS * channels
+                skips.append(width)
+            if level < len(widths) - 1:
+                self.down.append(nn.ModuleList([nn.Linear(width, width)]))
+                skips.append(width)
+        self.middle = unit(width, widths[-1])
+        self.last = FullyConnected(width, width, time)
+        for level, channels in reversed(list(enumerate(widths))):
+            for _ in range(blocks + 1):
+                self.up.append(unit(width + skips.pop(), channels))
+                width = POSITIONS * channels
+            if level:
+                self.up.append(nn.ModuleList([nn.Linear(width, width)]))
+        self.out = nn.Sequential(nn.GroupNorm(32, width), nn.SiLU(), nn.Linear(width, config.report_latent))
+        nn.init.zeros_(self.out[-1].weight)
+        nn.init.zeros_(self.out[-1].bias)
+
+    def forward(self, noisy: Tensor, time: Tensor, context: Tensor, environment: Tensor | None) -> Tensor:
+        """Noisy latents (B, Z), steps (B,), condition (B, D), environments (B, M, E), to noise (B, Z)."""
+        heard = None if environment is None else {"environment": environment}
+        context, clock = context[:, None], self.time(self.clock(time).to(noisy.dtype))
+        x = self.inward(noisy)
+        skips = [x]
+        for unit in self.down:
+            x = self._through(unit, x, clock, context, heard)
+            skips.append(x)
+        x = self.last(self._through(self.middle, x, clock, context, heard), clock)
+        for unit in self.up:
+            x = x if len(unit) == 1 else torch.cat([x, skips.pop()], dim=1)
+            x = self._through(unit, x, clock, context, heard)
+        return self.out(x)
+
+    @staticmethod
+    def _through(
+        unit: nn.ModuleList, x: Tensor, clock: Tensor, context: Tensor, heard: dict[str, Any] | None
+    ) -> Tensor:
+        if len(unit) == 1:
+            return unit[0](x)
+        return unit[1](unit[0](x, clock), context, heard)
+
+
+class EnvironmentEncoder(nn.Module):
+    """What a branch tells the others about its noisy latent: one token (Tang et al. 2023, Sec. 3.3)."""
+
+    def __init__(self, shape: tuple[int, ...], width: int) -> None:
+        super().__init__()
+        if len(shape) == 1:
+            self.body = nn.Sequential(nn.Linear(shape[0], width), nn.SiLU(), nn.Linear(width, width))
+        else:
+            self.body = nn.Sequential(
+                nn.Conv2d(shape[0], width // 2, 3, padding=1),
+                nn.SiLU(),
+                nn.Conv2d(width // 2, width, 3, stride=2, padding=1),
+                nn.SiLU(),
+                nn.AdaptiveAvgPool2d(2),
+                nn.Flatten(),
+                nn.Linear(4 * width, width),
+            )
+
+    def forward(self, noisy: Tensor) -> Tensor:
+        """Noisy latents to tokens (B, E)."""
+        return token(self.body(noisy))

@@ -1,0 +1,178 @@
+"""All parts of CoDi XR, the losses of its stages, and generation of any modality from any other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from methods.codi_xr.autoencoders import ImageAutoencoder, ReportAutoencoder
+from methods.codi_xr.config import MODALITIES, REPORT, VIEWS, Config
+from methods.codi_xr.contrastive import Contrastive, paired
+from methods.codi_xr.denoisers import Connector, EnvironmentEncoder, ImageDenoiser, ReportDenoiser, connect
+from methods.codi_xr.diffusion import (
+    TRAINING_STEPS,
+    alphas,
+    guided,
+    mixed,
+    noised,
+    sample,
+    seeded_noise,
+)
+
+ENVIRONMENT_TEMPERATURE = 0.1
+
+
+class CoDiNetwork(nn.Module):
+    """Autoencoders, contrastive space, a denoiser per modality, environment encoders and connectors."""
+
+    signal: Tensor
+
+    def __init__(self, config: Config, words: int, channels: int) -> None:
+        super().__init__()
+        self.config = config
+        self.image_autoencoder = ImageAutoencoder(config, channels)
+        self.report_autoencoder = ReportAutoencoder(config, words)
+        self.contrastive = Contrastive(config, words, self.image_autoencoder.shape)
+        shapes: dict[str, tuple[int, ...]] = dict.fromkeys(VIEWS, self.image_autoencoder.shape)
+        self.shapes = shapes | {REPORT: (config.report_latent,)}
+        for view in VIEWS:
+            self.add_module(view, ImageDenoiser(config, self.image_autoencoder.side))
+        self.add_module(REPORT, ReportDenoiser(config))
+        self.environments = nn.ModuleDict()
+        if config.joint:
+            for name, shape in self.shapes.items():
+                connect(self.denoiser(name), config.environment)
+                self.environments[name] = EnvironmentEncoder(shape, config.environment)
+        # Made where data are, also while the network is built without any.
+        with torch.device("cpu"):
+            signal = alphas()
+        self.register_buffer("signal", signal.to(self.contrastive.log_scale.device), persistent=False)
+
+    def denoiser(self, name: str) -> nn.Module:
+        """The denoiser of one modality."""
+        found = self.get_submodule(name)
+        assert isinstance(found, nn.Module)
+        return found
+
+    def connectors(self) -> list[Connector]:
+        """What stage 3 trains beside the environment encoders."""
+        return [module for module in self.modules() if isinstance(module, Connector)]
+
+    def embed(
+        self, images: Mapping[str, Tensor], latents: Mapping[str, Tensor], words: Tensor
+    ) -> dict[str, Tensor]:
+        """Images (B, C, H, W), their latents and report indices (B, S) to features (B, D) of each."""
+        encoders = self.contrastive.encoders
+        found = {view: encoders.image(images[view], latents[view], VIEWS.index(view)) for view in images}
+        return found | {REPORT: encoders.report(words)}
+
+    def diffusion_loss(
+        self, latents: Mapping[str, Tensor], present: Tensor, embeddings: Tensor
+    ) -> dict[str, Tensor]:
+        """Stage 2: mean squared error of the noise of every modality, on conditions drawn from the others.
+
+        Args:
+            latents: of each modality (B, ...); present: bool (B, 3); embeddings: (B, 3, D).
+        """
+        losses = {}
+        for number, name in enumerate(MODALITIES):
+            clean = latents[name]
+            time = torch.randint(TRAINING_STEPS, (len(clean),), device=clean.device)
+            noise = torch.randn_like(clean)
+            noisy = noised(clean, noise, self.signal[time])
+            context = mixed(embeddings, self._drawn_weights(present, number))
+            found = self.denoiser(name)(noisy, time, context, None)
+            losses[name] = _mean_over(F.mse_loss(found.float(), noise, reduction="none"), present[:, number])
+        return {"loss": torch.stack(list(losses.values())).sum(), **losses}
+
+    def _drawn_weights(self, present: Tensor, target: int) -> Tensor:
+        """Which of the other modalities are conditions, (B, 3): one, both, or (dropped) none."""
+        others = present.clone()
+        others[:, target] = False
+        some = others & (torch.rand(others.shape, device=others.device) < 0.5)
+        chosen = torch.where(some.any(1, keepdim=True), some, others)
+        kept = torch.rand(len(others), 1, device=others.device) >= self.config.drop_condition
+        return (chosen & kept) * torch.tensor(self.config.weights, device=others.device)
+
+    def alignment_loss(
+        self, latents: Mapping[str, Tensor], present: Tensor, embeddings: Tensor
+    ) -> dict[str, Tensor]:
+        """Stage 3: the noise of every modality given the others' noisy latents, and their tokens' agreement."""
+        first = latents[REPORT]
+        time = torch.randint(TRAINING_STEPS, (len(first),), device=first.device)
+        noise = {name: torch.randn_like(clean) for name, clean in latents.items()}
+        noisy = {name: noised(latents[name], noise[name], self.signal[time]) for name in latents}
+        here = dict(zip(MODALITIES, present.unbind(1), strict=True))
+        tokens = self.tokens(noisy, here)
+        losses = {}
+        for number, name in enumerate(MODALITIES):
+            context = mixed(embeddings, self._drawn_weights(present, number))
+            found = self.denoiser(name)(noisy[name], time, context, others(tokens, name))
+            error = F.mse_loss(found.float(), noise[name], reduction="none")
+            losses[name] = _mean_over(error, here[name])
+        agreement = paired(tokens, here, ENVIRONMENT_TEMPERATURE)
+        total = torch.stack(list(losses.values())).sum() + self.config.align * agreement
+        return {"loss": total, **losses, "agreement": agreement}
+
+    def tokens(self, noisy: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Environment tokens (B, E) of noisy latents; zeros where a modality is absent."""
+        return {name: self.environments[name](x) * present[name][:, None] for name, x in noisy.items()}
+
+    def generate(
+        self, targets: Sequence[str], embeddings: Tensor, present: Tensor, seeds: Sequence[int]
+    ) -> dict[str, Tensor]:
+        """Latents of the targets from conditions that none of them is among.
+
+        Args:
+            embeddings: (B, 3, D); present: bool (B, 3), the conditions; seeds: of the B studies' noise.
+        """
+        config, device = self.config, embeddings.device
+        weights = present.clone()
+        weights[:, [MODALITIES.index(name) for name in targets]] = False
+        context = mixed(embeddings, weights * torch.tensor(config.weights, device=device))
+        every = dict.fromkeys(targets, torch.ones(len(context), dtype=torch.bool, device=device))
+
+        def denoise(latents: Mapping[str, Tensor], time: int) -> dict[str, Tensor]:
+            tokens = self.tokens(latents, every) if config.joint and len(targets) > 1 else {}
+            return {
+                name: self.guided_noise(name, x, time, context, others(tokens, name))
+                for name, x in latents.items()
+            }
+
+        start = {name: seeded_noise(seeds, name, self.shapes[name]).to(device) for name in targets}
+        with torch.autocast("cuda", torch.bfloat16, enabled=device.type == "cuda"):
+            return sample(start, denoise, config.sampler, config.steps)
+
+    def guided_noise(
+        self, name: str, noisy: Tensor, time: int, context: Tensor, environment: Tensor | None
+    ) -> Tensor:
+        """Classifier-free guidance with one forward pass for both halves."""
+        weight = self.config.guidance
+        contexts = {0.0: [torch.zeros_like(context)], 1.0: [context]}.get(
+            weight, [context, torch.zeros_like(context)]
+        )
+        times = len(contexts)
+        found = self.denoiser(name)(
+            torch.cat([noisy] * times),
+            torch.full((times * len(noisy),), time, device=noisy.device),
+            torch.cat(contexts),
+            None if environment is None else torch.cat([environment] * times),
+        ).float()
+        return found if times == 1 else guided(*found.chunk(2), weight)
+
+
+def others(tokens: Mapping[str, Tensor], name: str) -> Tensor | None:
+    """The tokens (B, M, E) of all branches but one; None where there are none."""
+    rest = [x for other, x in tokens.items() if other != name]
+    return torch.stack(rest, dim=1) if rest else None
+
+
+
+
+def _mean_over(error: Tensor, rows: Tensor) -> Tensor:
+    """Mean of (B, ...) over the values of the bool ``rows`` (B,)."""
+    each = error.flatten(1).mean(1)
+    return (each * rows).sum() / rows.sum().clamp(min=1)
