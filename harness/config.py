@@ -23,8 +23,12 @@ class RunConfig(BaseModel):
         root: folder of a dataset that does not ship with a package.
         missing: fractions of test studies that lose one modality; 0 is always evaluated too.
         drop: drop policy, ``context``, an image modality, ``alternate`` or ``any``.
-        mechanism: how the studies that lose a modality are drawn.
+        mechanism: how the studies that lose a modality are drawn: ``mcar``, ``mar:ATTRIBUTE``, ``mnar``,
+            ``mnar:LABEL`` or ``prefix``.
         mask_seeds: number of independent masks that a curve averages over.
+        masks: file with the plan of another run, used instead of drawing one.
+        train_missing: fraction of training and validation studies that lose a modality for good, under the
+            same drop policy and mechanism.
         preset: size of the learned methods.
         seeds: one trained model per seed.
         limit: keep only the first N studies of every split (for trying things out).
@@ -49,6 +53,8 @@ class RunConfig(BaseModel):
     drop: str = "context"
     mechanism: str = "mcar"
     mask_seeds: int = Field(default=20, ge=1, le=10_000)
+    masks: Path | None = None
+    train_missing: float = Field(default=0.0, ge=0.0, le=1.0)
     preset: str = "tiny"
     seeds: tuple[int, ...] = (0,)
     limit: int | None = Field(default=None, ge=2)

@@ -12,7 +12,7 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
-from harness import __version__, inference, missingness, provenance, registry, robustness, statistics
+from harness import __version__, inference, masks, provenance, registry, robustness, statistics
 from harness.cells import PROTOCOL, Entry, code_fingerprint, entries, image_donors
 from harness.config import RunConfig
 from harness.costs import PeakMemory, sizes
@@ -26,7 +26,7 @@ from harness.missingness import FULL, MaskPlan
 from harness.results import Cell, ResultRow, Store, load_array, save_array, slug
 from harness.sampling import ReportSamples
 from harness.training import training_summary
-from harness.types import Prediction, Reference, Study, Task
+from harness.types import DatasetInfo, Prediction, Reference, Study, Task
 
 N_RESAMPLES = 1000
 
@@ -69,6 +69,11 @@ class Bench:
     def references(self) -> list[Reference]:
         """Truth of the test studies, in the order of the plan."""
         return [Reference(s.id, s.patient_id, s.report, s.labels, s.images) for s in self.splits["test"]]
+
+    @cached_property
+    def saved_plan(self) -> str:
+        """Path of the masks in the store, which keeps them from here on."""
+        return masks.save_plan(self.store.root, slug(self.dataset.info.name), self.plan)
 
     @cached_property
     def test_set(self) -> str:
@@ -119,18 +124,34 @@ def open_bench(config: RunConfig) -> Bench:
     dataset: Dataset = dataset_class.open(config.root, **config.set.get(config.dataset, {}))
     splits = {split: list(dataset.studies(split))[: config.limit] for split in SPLITS}
     metrics = choose_metrics(config, dataset)
-    plan = missingness.plan(
-        [study.modalities for study in splits["test"]],
-        [study.id for study in splits["test"]],
-        config.drop,
-        config.mechanism,
-        config.rates,
-        range(config.mask_seeds),
-        dataset.info.modalities,
+    plan = mask_plan(config, dataset.info, splits["test"])
+    config = config.model_copy(
+        update={
+            "drop": plan.policy,
+            "mechanism": plan.mechanism,
+            "missing": plan.rates,
+            "mask_seeds": len(plan.seeds),
+        }
     )
     weights = statistics.bootstrap_weights([study.patient_id for study in splits["test"]], N_RESAMPLES)
     samples = ReportSamples.of(config.report_samples, config.uncertain, dataset.info)
     return Bench(config, device, dataset, splits, metrics, samples, plan, weights, Store(config.store))
+
+
+def mask_plan(config: RunConfig, info: DatasetInfo, studies: Sequence[Study]) -> MaskPlan:
+    """The run's masks: drawn, or as ``--masks`` has them where flags do not narrow it."""
+    if config.masks is None:
+        seeds = range(config.mask_seeds)
+        return masks.plan_of(studies, info, config.drop, config.mechanism, config.rates, seeds)
+    given = config.model_fields_set
+    return masks.narrowed(
+        masks.read_plan(config.masks, studies, info),
+        config.masks,
+        drop=config.drop if "drop" in given else None,
+        mechanism=config.mechanism if "mechanism" in given else None,
+        rates=config.missing if "missing" in given else None,
+        seeds=config.mask_seeds if "mask_seeds" in given else None,
+    )
 
 
 def choose_metrics(config: RunConfig, dataset: Dataset) -> list[Metric]:
@@ -182,8 +203,18 @@ def cell_of(bench: Bench, entry: Entry, seed: int) -> Cell:
         "limit": bench.config.limit,
         "code": code_fingerprint(entry.method_class),
         "protocol": PROTOCOL,
+        **_train_missing(bench.config),
     }
     return bench.store.cell(bench.dataset.info.name, entry.trained_label, bench.config.preset, seed, identity)
+
+
+def _train_missing(config: RunConfig) -> dict[str, Any]:
+    """What a cell's weights owe to ``--train-missing``; nothing where all training studies are whole."""
+    if not config.train_missing:
+        return {}
+    return {
+        "train_missing": {"rate": config.train_missing, "drop": config.drop, "mechanism": config.mechanism}
+    }
 
 
 def create(bench: Bench, entry: Entry) -> Method[Any]:
@@ -205,6 +236,12 @@ class Fitted:
         """The fitted method on its device."""
         return self._method
 
+    def _studies(self, split: str) -> list[Study]:
+        """Training or validation studies, some of them without a modality if the run asks for it."""
+        config, info = self.bench.config, self.bench.dataset.info
+        whole = self.bench.splits[split]
+        return masks.thinned(whole, info, config.drop, config.mechanism, config.train_missing, self.seed)
+
     @cached_property
     def _method(self) -> Method[Any]:
         method = create(self.bench, self.entry)
@@ -216,7 +253,7 @@ class Fitted:
         self.cell.training.mkdir(parents=True, exist_ok=True, mode=0o700)
         run = FitRun(self.cell.training, self.bench.device, self.seed, progress)
         with PeakMemory(self.bench.device) as memory:
-            method.fit(self.bench.splits["train"], self.bench.splits["val"], run)
+            method.fit(self._studies("train"), self._studies("val"), run)
         seconds = time.monotonic() - started
         method.save(self.cell.checkpoint)
         cost = {
@@ -477,6 +514,8 @@ def _manifest(bench: Bench, entry: Entry, seed: int, cell: Cell) -> dict[str, An
         "cell": str(cell.directory.relative_to(bench.store.root)),
         "test_set": bench.test_set,
         "masks": hashlib.sha256(bench.plan.assignment.tobytes()).hexdigest()[:16],
+        "mask_plan": bench.saved_plan,
+        "natural": masks.natural(bench.splits["test"], bench.dataset.info),
         "mask_seeds": len(bench.plan.seeds),
         "achieved": dict(zip(map(str, bench.plan.rates), map(float, bench.plan.achieved()), strict=True)),
         "bootstrap": {"resamples": N_RESAMPLES, "seed": 0, "unit": "patient"},

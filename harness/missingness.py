@@ -1,15 +1,15 @@
 """Which study loses which modality at which rate: drop policies, mechanisms, nested seeded masks.
 
-A mask is a function of study ids, seed, policy and mechanism alone: not of the method that is scored, nor of
-the order of studies. Masks are nested: what is missing at rate 0.2 is missing, the same way, at 0.4.
+A mask is a function of study ids, seed, policy and mechanism (and of what the mechanism depends on) alone:
+not of the method that is scored, nor, but for ``prefix``, of the order of studies. Masks are nested: what is
+missing at rate 0.2 is missing, the same way, at 0.4.
 """
 
 from __future__ import annotations
 
-import hashlib
 import math
 import string
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import CorruptFileError, HarnessError, UnknownNameError
+from harness.mechanisms import Observed, Population, keys_of, mechanism_of, mix
 from harness.names import did_you_mean
 from harness.types import CONTEXT
 
@@ -26,35 +27,6 @@ FULL = "full"
 ALTERNATE = "alternate"
 ANY = "any"
 _DIGITS = string.digits + string.ascii_lowercase
-_GOLDEN = 0x9E3779B97F4A7C15
-
-
-@dataclass(frozen=True, slots=True)
-class Population:
-    """What a mechanism may look at.
-
-    Attributes:
-        ids: n unique study ids.
-        modalities: per study, the modalities it has by nature.
-        keys: uint64 (n,), a hash of each id: the only source of per-study randomness.
-    """
-
-    ids: tuple[str, ...]
-    modalities: tuple[frozenset[str], ...]
-    keys: NDArray[np.uint64]
-
-
-Mechanism = Callable[[Population, int], NDArray[Any]]
-"""(population, mask seed) -> (n,) priorities; the study with the lowest priority is the first to lose."""
-
-
-def mcar(population: Population, seed: int) -> NDArray[np.uint64]:
-    """Missing completely at random: priorities depend on nothing but study id and seed."""
-    return _mix(population.keys, seed, 0)
-
-
-MECHANISMS: dict[str, Mechanism] = {"mcar": mcar}
-"""Mechanism name -> function; further mechanisms only have to order the studies."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +158,7 @@ def plan(
     rates: Sequence[float] = (0.0, 0.2, 0.4, 0.6, 0.8),
     seeds: Sequence[int] = (0,),
     modalities: Sequence[str] = (),
+    observed: Observed | None = None,
 ) -> MaskPlan:
     """Masks for every seed and rate.
 
@@ -197,36 +170,41 @@ def plan(
         ids: study ids in the same order.
         policy: ``context``, an image modality, ``alternate`` (image modalities take turns among the studies
             that lose one) or ``any`` (uniformly one of the study's modalities).
-        mechanism: a key of ``MECHANISMS``.
+        mechanism: as ``mechanisms.mechanism_of`` takes it.
         rates: missing rates in [0, 1].
         seeds: mask seeds.
         modalities: the dataset's modalities, images first (``DatasetInfo.modalities``).
+        observed: attributes and labels of the studies, for mechanisms that depend on them.
 
     Raises:
         HarnessError: a rate, policy or mechanism that makes no sense; the message names the flag.
     """
     rates = check_rates(rates)
-    if mechanism not in MECHANISMS:
-        raise UnknownNameError(
-            f"--mechanism {mechanism}: no such mechanism", f"available: {', '.join(MECHANISMS)}"
-        )
     # Where nothing is dropped, a dataset need not support the policy.
     drop = DropPolicy.of(policy, modalities) if any(rates) else DropPolicy(policy, ())
-    population = _population(ids, studies_modalities)
-    counts = [round(rate * len(ids)) for rate in rates]
+    population = _population(ids, studies_modalities, observed or Observed())
+    drawn = mechanism_of(mechanism, population)
+    if drawn.by_share and drop.targets and drop.targets != tuple(modalities[:1]):
+        raise HarnessError(
+            f"--mechanism {drawn.name} with --drop {policy}: prefix takes the first modality away, no other",
+            f"use --drop {modalities[0]}",
+        )
     assignment = np.zeros((len(seeds), len(rates), len(ids)), dtype=np.int8)
     eligible = _eligible(population, drop, modalities)
     for row, seed in enumerate(seeds if drop.targets else ()):
-        priority = MECHANISMS[mechanism](population, seed)
+        priority = drawn.priorities(seed)
         # Ties fall to the smaller hash of the id, never to the position in the file.
         order = np.lexsort((population.keys, priority))
         order = order[eligible[order].any(axis=1)]
-        losses = _losses(drop, eligible, order, _mix(population.keys, seed, 1))
-        for column, count in enumerate(counts):
+        losses = _losses(drop, eligible, order, mix(population.keys, seed, 1))
+        for column, rate in enumerate(rates):
+            count = round(rate * len(ids))
+            if drawn.by_share:
+                count = int(np.searchsorted(priority[order], rate + 1e-9, side="right"))
             assignment[row, column, order[:count]] = losses[:count]
     return MaskPlan(
         policy,
-        mechanism,
+        drawn.name,
         drop.states,
         tuple(rates),
         tuple(int(seed) for seed in seeds),
@@ -245,7 +223,7 @@ def check_rates(rates: Sequence[float]) -> tuple[float, ...]:
     return tuple(float(rate) for rate in rates)
 
 
-def _population(ids: Sequence[str], modalities: Sequence[frozenset[str]]) -> Population:
+def _population(ids: Sequence[str], modalities: Sequence[frozenset[str]], observed: Observed) -> Population:
     if len(ids) != len(modalities):
         raise HarnessError(f"{len(ids)} study ids for {len(modalities)} studies")
     if len(set(ids)) != len(ids):
@@ -253,9 +231,7 @@ def _population(ids: Sequence[str], modalities: Sequence[frozenset[str]]) -> Pop
         raise HarnessError(
             f"study id {twice!r} occurs more than once", "ids have to be unique within a split"
         )
-    digests = (hashlib.blake2b(study.encode(), digest_size=8).digest() for study in ids)
-    keys = np.array([int.from_bytes(digest, "big") for digest in digests], dtype=np.uint64)
-    return Population(tuple(ids), tuple(modalities), keys)
+    return Population(tuple(ids), tuple(modalities), keys_of(ids), observed)
 
 
 def _eligible(population: Population, drop: DropPolicy, modalities: Sequence[str]) -> NDArray[np.bool_]:
@@ -285,13 +261,3 @@ def _losses(
     pick = np.floor(uniform * allowed.sum(axis=1)).astype(np.int64)
     nth = allowed.cumsum(axis=1) == (pick + 1)[:, None]
     return ((nth & allowed).argmax(axis=1) + 1).astype(np.int8)
-
-
-def _mix(keys: NDArray[np.uint64], seed: int, stream: int) -> NDArray[np.uint64]:
-    """Hash of (key, seed, stream) with the splitmix64 finaliser (Steele, Lea & Flood 2014), vectorised."""
-    start = hashlib.blake2b(f"{seed}\0{stream}".encode(), digest_size=8).digest()
-    mixed = keys ^ np.uint64(int.from_bytes(start, "big"))
-    mixed = mixed + np.uint64(_GOLDEN)
-    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return mixed ^ (mixed >> np.uint64(31))

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.errors import CorruptFileError, HarnessError, UnknownNameError
-from harness.missingness import FULL, MECHANISMS, DropPolicy, MaskPlan, plan
+from harness.mechanisms import Observed
+from harness.missingness import FULL, DropPolicy, MaskPlan, plan
 
 MODALITIES = ("frontal", "lateral", "context")
 POLICIES = ("context", "frontal", "lateral", "alternate", "any")
@@ -155,8 +156,8 @@ def test_errors_name_the_flag() -> None:
         build("alternate", having=("frontal", "context"))
     with pytest.raises(HarnessError, match=r"--drop any: the dataset has one modality"):
         build("any", having=("frontal",))
-    with pytest.raises(UnknownNameError, match=r"--mechanism mnar.*available: mcar"):
-        build(mechanism="mnar")
+    with pytest.raises(UnknownNameError, match=r"--mechanism mcra.*available: mcar, mar:ATTRIBUTE"):
+        build(mechanism="mcra")
     for rate in (-0.1, 1.1, float("nan"), float("inf")):
         with pytest.raises(HarnessError, match=r"--missing .*between 0 and 1"):
             build(rate=rate)
@@ -164,7 +165,124 @@ def test_errors_name_the_flag() -> None:
         plan(complete(2), ["a", "a"], "any", "mcar", (0.2,), (0,), MODALITIES)
 
 
-def test_a_further_mechanism_only_orders_the_studies(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(MECHANISMS, "first", lambda population, seed: np.arange(len(population.ids)))
-    masks = plan(complete(10), ids_of(complete(10)), "context", "first", (0.3,), (0,), MODALITIES)
-    assert masks.assignment[0, 0].tolist() == [1, 1, 1] + [0] * 7
+AGES = [20.0 + index for index in range(200)]
+LABELS = np.array([[index % 3 == 0, index % 2, index % 5 == 0] for index in range(200)], dtype=np.float64)
+
+
+def observed(order: list[int] | None = None, multilabel: bool = True) -> Observed:
+    order = list(range(200)) if order is None else order
+    attributes = tuple(
+        {
+            "age": AGES[index] if index % 10 else None,
+            "sex": "female" if index % 2 else "male",
+            "view_position": "AP",
+        }
+        for index in order
+    )
+    return Observed(attributes, LABELS[order], ("No Finding", "Edema", "Fracture"), multilabel)
+
+
+def drawn(mechanism: str, rates: tuple[float, ...] = (0.3,), seeds: int = 40, **rest: object) -> MaskPlan:
+    known = rest.pop("known", observed())
+    ids = rest.pop("ids", ids_of(complete(200)))
+    policy = str(rest.pop("policy", "frontal"))
+    return plan(complete(200), ids, policy, mechanism, rates, range(seeds), MODALITIES, known)
+
+
+def share(masks: MaskPlan, group: np.ndarray) -> float:
+    """Mean share of a group of studies that loses something at the first rate."""
+    return float((masks.assignment[:, 0] != 0)[:, group].mean())
+
+
+def test_mar_drops_more_where_the_attribute_is_high_and_the_rate_is_kept() -> None:
+    old = np.array([age > 150 for age in AGES])
+    young = np.array([age < 90 for age in AGES])
+    masks = drawn("mar:age")
+    assert share(masks, old) > 2 * share(masks, young)
+    assert masks.achieved() == pytest.approx([0.3])
+    reverse = drawn("mar:-age")
+    assert share(reverse, young) > 2 * share(reverse, old)
+    assert (masks.mechanism, reverse.mechanism) == ("mar:age", "mar:-age")
+    assert share(drawn("mcar"), old) == pytest.approx(0.3, abs=0.03)
+
+
+def test_mar_ranks_categories_by_name_and_leaves_the_unknown_in_the_middle() -> None:
+    male = np.arange(200) % 2 == 0
+    masks = drawn("mar:sex")
+    assert share(masks, male) > 2.5 * share(masks, ~male)
+    unknown = np.arange(200) % 10 == 0
+    assert share(drawn("mar:age", seeds=200), unknown) == pytest.approx(0.3, abs=0.06)
+
+
+def test_mnar_depends_on_number_presence_or_one_finding() -> None:
+    load = LABELS[:, 1:].sum(1)
+    by_number = drawn("mnar")
+    assert share(by_number, load == 2) > share(by_number, load == 1) > share(by_number, load == 0)
+    assert share(drawn("mnar:any"), load > 0) > 1.8 * share(drawn("mnar:any"), load == 0)
+    edema = drawn("mnar:edema")
+    assert edema.mechanism == "mnar:Edema"
+    assert share(edema, LABELS[:, 1] > 0) > 2.5 * share(edema, LABELS[:, 1] == 0)
+
+
+@pytest.mark.parametrize("mechanism", ["mcar", "mar:age", "mar:sex", "mnar", "mnar:Fracture"])
+def test_every_drawn_mechanism_is_nested_seeded_and_free_of_the_order(mechanism: str) -> None:
+    masks = drawn(mechanism, (0.1, 0.4, 0.9), seeds=3, policy="any")
+    for low, high in ((0, 1), (1, 2)):
+        before, after = masks.assignment[:, low], masks.assignment[:, high]
+        assert (after[before != 0] == before[before != 0]).all()
+    assert (masks.assignment[0] != masks.assignment[1]).any()
+    order = np.random.default_rng(0).permutation(200).tolist()
+    ids = ids_of(complete(200))
+    other = drawn(
+        mechanism,
+        (0.1, 0.4, 0.9),
+        seeds=3,
+        policy="any",
+        ids=[ids[index] for index in order],
+        known=observed(order),
+    )
+    assert (other.assignment == masks.assignment[:, :, order]).all()
+
+
+def test_prefix_takes_the_first_of_each_batch_in_file_order() -> None:
+    masks = drawn("prefix", (0.0, 0.25, 0.8, 1.0), seeds=2)
+    losers = masks.assignment[0] != 0
+    assert losers[1].nonzero()[0].tolist()[:10] == [0, 1, 2, 3, 4, 5, 6, 7, 32, 33]
+    assert losers[1][192:].tolist() == [True, True] + [False] * 6  # the last batch has 8 studies
+    assert losers[2][:32].sum() == int(0.8 * 32)
+    assert losers[3].all()
+    assert not losers[0].any()
+    assert (masks.assignment[0] == masks.assignment[1]).all()
+    assert drawn("prefix:10", (0.5,)).assignment[0, 0, :20].tolist() == ([1] * 5 + [0] * 5) * 2
+
+
+def test_prefix_takes_the_first_modality_only() -> None:
+    with pytest.raises(HarnessError, match=r"prefix with --drop context: .*use --drop frontal"):
+        drawn("prefix", policy="context")
+
+
+@pytest.mark.parametrize(
+    ("mechanism", "message"),
+    [
+        ("mar:agee", r"mar:agee: name one attribute.*did you mean age"),
+        ("mar", r"name one attribute, e.g. mar:age.*attributes: age, sex, view_position"),
+        ("mar:view", r"mar:view_position: it is the same for all 200 studies"),
+        ("mnar:Oedema", r"no such label \(did you mean Edema"),
+        ("mcar:age", "mcar depends on nothing"),
+        ("prefix:0", "prefix:0: not a number of studies"),
+        ("prefix:x", "prefix:x: not a number of studies"),
+    ],
+)
+def test_what_a_mechanism_cannot_depend_on_is_an_error(mechanism: str, message: str) -> None:
+    with pytest.raises(HarnessError, match=message):
+        drawn(mechanism)
+
+
+def test_exclusive_classes_have_no_number_of_findings() -> None:
+    with pytest.raises(HarnessError, match=r"one class, name it, e\.g\. mnar:No Finding"):
+        drawn("mnar", known=observed(multilabel=False))
+    assert drawn("mnar:Edema", known=observed(multilabel=False)).mechanism == "mnar:Edema"
+    with pytest.raises(HarnessError, match="no labels"):
+        drawn("mnar", known=Observed())
+    with pytest.raises(HarnessError, match="no attributes"):
+        drawn("mar:age", known=Observed())
