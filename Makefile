@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 export OMP_WAIT_POLICY ?= passive
+# Without cached bytecode every process would compile torch and its friends again.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: leaderboard tables test lint clean help
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +21,50 @@ ALLOW_DOWNLOADS = "HARNESS_ALLOW_DOWNLOADS"
 def downloads_allowed() -> bool:
     """Whether the user lets weights be fetched."""
     return os.environ.get(ALLOW_DOWNLOADS) == "1"
+
+
+def model_folder(name: str, setting: str, files: Sequence[str], advice: str = "") -> Path:
+    """The folder ``name``, or that of the hub's model ``name``.
+
+    Args:
+        name: a folder, or ``owner/model``.
+        setting: the configuration's field, ``method.field``.
+        files: patterns of the model's files on the hub.
+        advice: what else the user can do, besides naming a folder.
+
+    Raises:
+        UnavailableError: there is no such folder, and no such model in the cache or, if allowed, on the hub.
+    """
+    if Path(name).is_dir():
+        return Path(name)
+    advice = f"--set {setting}=FOLDER with the model's files{advice}"
+    if Path(name).is_absolute() or name.startswith(".") or name.count("/") != 1:
+        raise UnavailableError(f"{setting}: no folder {name}", advice)
+    from huggingface_hub import snapshot_download
+
+    allowed = downloads_allowed()
+    try:
+        return Path(snapshot_download(name, allow_patterns=list(files), local_files_only=not allowed))
+    except (OSError, ValueError) as error:
+        where = "cannot be fetched" if allowed else "is neither a folder nor in the local cache"
+        more = "accept the model's licence and log in" if allowed else f"{ALLOW_DOWNLOADS}=1"
+        raise UnavailableError(f"{setting}: {name} {where}", f"{advice}, or {more}") from error
+
+
+@contextmanager
+def quiet_loading() -> Iterator[None]:
+    """Without transformers' progress bar and its list of the layers that are left out on purpose."""
+    from transformers.utils import logging
+
+    level, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bar:
+            logging.enable_progress_bar()
 
 
 def minilm_folder() -> Path | None:

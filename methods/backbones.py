@@ -130,6 +130,14 @@ class Lite0Stages(nn.Module):
         return maps
 
 
+def resized(images: Tensor, size: int) -> Tensor:
+    """(B, N, C, H, W) to (B, N, C, size, size)."""
+    if images.shape[-1] == size == images.shape[-2]:
+        return images
+    flat = F.interpolate(images.flatten(0, 1), (size, size), mode="bilinear", antialias=not images.is_meta)
+    return flat.unflatten(0, images.shape[:2])
+
+
 def of_present(
     module: Callable[..., Sequence[Tensor]], inputs: Tensor | Sequence[Tensor], present: Tensor
 ) -> list[Tensor]:

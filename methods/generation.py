@@ -74,7 +74,7 @@ def generate(
     found = search.generate(
         torch.full((batch, 1), BOS, device=device),
         generation_config=config,
-        logits_processor=[] if seeds is None else [_GumbelNoise(search, seeds, temperature)],
+        logits_processor=[] if seeds is None else [GumbelNoise(seeds, temperature, lambda: search.rows)],
         past_key_values=_Cache(search),
     )[:, 1:]
     ended = (found == EOS).cumsum(1)
@@ -180,16 +180,19 @@ class _Cache:
         self.search.parents = beam_idx.long()
 
 
-class _GumbelNoise(LogitsProcessor):
+class GumbelNoise(LogitsProcessor):
     """Adds Gumbel noise, after which the argmax is an exact draw from the softmax (Gumbel 1954)."""
 
-    def __init__(self, search: _Search, seeds: Sequence[int], temperature: float) -> None:
-        self.search, self.temperature = search, temperature
+    def __init__(
+        self, seeds: Sequence[int], temperature: float, rows: Callable[[], Tensor] | None = None
+    ) -> None:
+        """A sequence's noise comes from its own seed; ``rows`` tells which sequences go on, else all."""
+        self.temperature, self.rows = temperature, rows
         self.generators = [torch.Generator().manual_seed(seed) for seed in seeds]
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-        """Logits (N, V) to perturbed logits; a sequence's noise comes from its own generator."""
+        """Logits (N, V) to perturbed logits of the same shape."""
         noise = torch.ones(scores.shape)
-        for row in self.search.rows.tolist():
+        for row in range(len(noise)) if self.rows is None else self.rows().tolist():
             noise[row].exponential_(generator=self.generators[row])
         return scores / self.temperature - noise.clamp_(min=1e-30).log_().to(scores.device)

@@ -19,16 +19,10 @@ from numpy.typing import NDArray
 from harness.errors import HarnessError, require
 from harness.metrics.annotations import annotated, pair
 from harness.metrics.base import MetricOutput, Rows, mean_of
-from harness.metrics.compat import (
-    downloads_allowed,
-    hub_file,
-    minilm_folder,
-    quiet_loading,
-    token_batches,
-    weights_digest,
-)
+from harness.metrics.compat import hub_file, token_batches, weights_digest
 from harness.metrics.text import report_texts
 from harness.types import Prediction, Reference, Task
+from harness.weights import downloads_allowed, minilm_folder, quiet_loading
 
 if TYPE_CHECKING:
     from torch import Tensor

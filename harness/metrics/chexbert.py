@@ -18,15 +18,9 @@ import numpy as np
 from harness.errors import CorruptFileError, UnavailableError
 from harness.metrics.annotations import annotated
 from harness.metrics.base import MetricOutput
-from harness.metrics.compat import (
-    ALLOW_DOWNLOADS,
-    downloads_allowed,
-    hub_file,
-    missing,
-    token_batches,
-    weights_digest,
-)
+from harness.metrics.compat import hub_file, missing, token_batches, weights_digest
 from harness.metrics.labels import LABELS, Classes, LabelF1, label_outputs
+from harness.weights import ALLOW_DOWNLOADS, downloads_allowed
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -10,9 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from harness.files import digest_of
-from harness.weights import ALLOW_DOWNLOADS as ALLOW_DOWNLOADS
-from harness.weights import downloads_allowed as downloads_allowed
-from harness.weights import minilm_folder as minilm_folder
 
 
 def missing(*packages: str) -> list[str]:
@@ -54,23 +51,6 @@ def token_batches(lengths: Sequence[int], limit: int = 4096) -> Iterator[list[in
         batch.append(index)
     if batch:
         yield batch
-
-
-@contextmanager
-def quiet_loading() -> Iterator[None]:
-    """Without transformers' progress bar and its list of the layers that are left out on purpose."""
-    from transformers.utils import logging
-
-    level = logging.get_verbosity()
-    bar = logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)
-        if bar:
-            logging.enable_progress_bar()
 
 
 @contextmanager

@@ -22,15 +22,10 @@ from numpy.typing import NDArray
 from harness.errors import HarnessError, UnavailableError
 from harness.metrics.annotations import annotated
 from harness.metrics.base import MetricOutput, Rows
-from harness.metrics.compat import (
-    ALLOW_DOWNLOADS,
-    downloads_allowed,
-    missing,
-    old_tokenizer_methods,
-    weights_digest,
-)
+from harness.metrics.compat import missing, old_tokenizer_methods, weights_digest
 from harness.metrics.text import report_texts
 from harness.types import Prediction, Reference, Task
+from harness.weights import ALLOW_DOWNLOADS, downloads_allowed
 
 FOLDER = "HARNESS_RADGRAPH"
 LEVELS = ("simple", "partial", "complete")

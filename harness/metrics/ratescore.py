@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from harness.errors import UnavailableError, require
 from harness.metrics.annotations import annotated, pair
 from harness.metrics.base import MetricOutput, Rows, mean_of
-from harness.metrics.compat import ALLOW_DOWNLOADS, downloads_allowed, missing, quiet_loading, weights_digest
+from harness.metrics.compat import missing, weights_digest
 from harness.metrics.text import report_texts
 from harness.types import Prediction, Reference, Task
+from harness.weights import ALLOW_DOWNLOADS, downloads_allowed, quiet_loading
 
 FOLDER = "HARNESS_RATESCORE"
 HOW_TO_INSTALL = 'uv pip install --override overrides.txt ".[ratescore]"'

@@ -20,9 +20,10 @@ from harness.metrics.annotations import annotated, pair
 from harness.metrics.base import MetricOutput, Rows, mean_of
 from harness.metrics.chexpert_rules import TABLE as RULES
 from harness.metrics.chexpert_rules import negex_config, plain
-from harness.metrics.compat import minilm_folder, missing, quiet_loading
+from harness.metrics.compat import missing
 from harness.metrics.text import report_texts
 from harness.types import Prediction, Reference, Task
+from harness.weights import minilm_folder, quiet_loading
 
 if TYPE_CHECKING:
     from spacy.tokens import Doc, Span

@@ -21,9 +21,10 @@ from torch import Tensor, nn
 
 from harness.method import Deviation, FitRun, MethodCard, TorchMethod
 from harness.types import CONTEXT, Inputs, Prediction, Study, Targets, Task
+from methods.backbones import resized
 from methods.dia.config import BASE, DEVIATIONS, TINY, VARIANTS, Config
 from methods.dia.decoder import DECODERS
-from methods.dia.features import ContextEncoder, ModalityAbstractor, VisionExtractor, pooled, resized
+from methods.dia.features import ContextEncoder, ModalityAbstractor, VisionExtractor, pooled
 from methods.dia.vae import (
     Gaussian,
     LanguageDecoder,
@@ -38,6 +39,7 @@ from methods.dia.vae import (
 )
 from methods.generation import draw_seeds, generate
 from methods.text import PAD, Vocabulary
+from methods.text import words as split_words
 
 CARD = MethodCard(
     name="dia",
@@ -143,13 +145,17 @@ class DiA(TorchMethod[Config]):
     _kept: dict[str, Tensor] | None = None
 
     def artifacts(self, train: Sequence[Study]) -> dict[str, Any]:
-        """The vocabulary of training reports and contexts."""
+        """The vocabulary of training reports and contexts, and the reports' mean length in words."""
         texts = [text for study in train for text in (study.report, study.context) if text]
-        return {"words": Vocabulary.train(texts, self.config.min_count).entries}
+        lengths = [min(len(split_words(study.report)), self.config.report_words) + 1 for study in train]
+        return {
+            "words": Vocabulary.train(texts, self.config.min_count).entries,
+            "report_length": sum(lengths) / len(lengths),
+        }
 
     def reference_artifacts(self) -> dict[str, Any]:
         """A stand-in vocabulary of the size that the paper's Table 3 counts: MIMIC-CXR's 4,000 words."""
-        return {"words": [f"word{number}" for number in range(3996)]}
+        return {"words": [f"word{number}" for number in range(3996)], "report_length": 50.0}
 
     def example_batch(self, batch_size: int = 1) -> tuple[Inputs, Targets]:
         """All views, a full-length context and a full-length report: what FLOPs are counted on."""
@@ -164,6 +170,7 @@ class DiA(TorchMethod[Config]):
     def build(self, artifacts: dict[str, Any]) -> DiANetwork:
         """The network for a vocabulary."""
         self.vocabulary = Vocabulary(artifacts["words"])
+        self._report_length = float(artifacts["report_length"])
         views = len(self.info.image_modalities)
         return DiANetwork(len(self.vocabulary), self.config, views, self.info.channels)
 
@@ -187,9 +194,13 @@ class DiA(TorchMethod[Config]):
         code = network.encode(pixels, views, words, has_context, trunk)
         report = self.vocabulary.batch(targets.reports, config.report_words, framed=True).to(pixels.device)
         logits = network.decoder(report[:, :-1], code.memory, code.mask).float()
-        ce = F.cross_entropy(logits.flatten(0, 1), report[:, 1:].flatten(), ignore_index=PAD)
+        following = report[:, 1:].flatten()
+        nats = F.cross_entropy(logits.flatten(0, 1), following, ignore_index=PAD, reduction="sum")
+        per_word = nats / (following != PAD).sum()
+        # Eq. (7) in nats per study, over the mean report length: a batch of short reports weighs less.
+        ce = nats / len(report) / self._report_length
         if not config.vae:
-            return {"loss": ce, "ce": ce, "select": ce}
+            return {"loss": ce, "ce": ce, "select": per_word}
         terms = network.bound(code, views, words)
         negative_elbo = -elbo(terms).mean()
         z_v, z_l, z_s = code.latents or ()
@@ -198,9 +209,8 @@ class DiA(TorchMethod[Config]):
             orth = orthogonality(z_s, z_v, z_l, code.present)
         if config.lambda_align:
             align = alignment(z_s, z_v, z_l, code.present, config)
-        # Eq. (7) per report word: nats per study, like L_CE there, divided by the batch's mean report length.
-        length = (report[:, 1:] != PAD).sum() / len(report)
-        loss = ce + (negative_elbo + config.lambda_orth * orth + config.lambda_align * align) / length
+        others = negative_elbo + config.lambda_orth * orth + config.lambda_align * align
+        loss = ce + others / self._report_length
         parts = {name: value.mean() for name, value in terms.items()}
         return {
             "loss": loss,
@@ -209,7 +219,7 @@ class DiA(TorchMethod[Config]):
             "orth": orth,
             "align": align,
             **parts,
-            "select": ce,
+            "select": per_word,
         }
 
     def optimizer(self, steps: int) -> tuple[torch.optim.Optimizer, Any]:

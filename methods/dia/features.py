@@ -50,14 +50,6 @@ def pooled(tokens: Tensor, mask: Tensor) -> Tensor:
     return (tokens * weights).sum(1) / weights.sum(1).clamp(min=1)
 
 
-def resized(pixels: Tensor, size: int) -> Tensor:
-    """(B, N, C, H, W) to (B, N, C, size, size)."""
-    if pixels.shape[-1] == size:
-        return pixels
-    flat = F.interpolate(pixels.flatten(0, 1), (size, size), mode="bilinear", antialias=not pixels.is_meta)
-    return flat.unflatten(0, pixels.shape[:2])
-
-
 class GuidedContextAttention(nn.Module):
     """Spatial gate guided by a global context vector (arXiv 2406.13126): (B, C, H, W) to the same shape."""
 

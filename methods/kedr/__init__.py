@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from harness.errors import HarnessError
 from harness.method import Deviation, FitRun, MethodCard, TorchMethod
 from harness.types import DatasetInfo, Inputs, Prediction, Study, Targets, Task
-from methods.backbones import KeptFeatures
+from methods.backbones import KeptFeatures, resized
 from methods.kedr.alignment import (
     class_mass,
     classification,
@@ -327,14 +327,6 @@ class KEDR(TorchMethod[Config]):
             return vision.trunk(resized(images[rows], size), present[rows])
 
         return self._kept(inputs.ids, trunk, images), present
-
-
-def resized(images: Tensor, size: int) -> Tensor:
-    """(B, 2, C, H, W) to (B, 2, C, size, size)."""
-    if images.shape[-1] == size == images.shape[-2]:
-        return images
-    flat = F.interpolate(images.flatten(0, 1), (size, size), mode="bilinear", antialias=not images.is_meta)
-    return flat.unflatten(0, images.shape[:2])
 
 
 def thinned(present: Tensor, rate: float) -> Tensor:

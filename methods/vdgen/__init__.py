@@ -23,16 +23,16 @@ from torch import Tensor, nn
 from harness.errors import HarnessError
 from harness.method import Deviation, FitRun, MethodCard, TorchMethod
 from harness.types import DatasetInfo, Inputs, Prediction, Study, Targets, Task
-from methods.backbones import KeptFeatures
-from methods.generation import draw_seeds
+from harness.weights import model_folder
+from methods.backbones import KeptFeatures, resized
+from methods.generation import GumbelNoise, draw_seeds
 from methods.vdgen.config import BASE, DEVIATIONS, TINY, VARIANTS, Config
-from methods.vdgen.language import ReportTokenizer, SeededNoise, adapted, random_llama, train_tokenizer
-from methods.vdgen.pretrained import fingerprint, load_llm, load_tokenizer, model_folder
+from methods.vdgen.language import ReportTokenizer, adapted, random_llama, train_tokenizer
+from methods.vdgen.pretrained import FILES, fingerprint, load_llm, load_tokenizer
 from methods.vdgen.vision import (
     ENCODERS,
     DiseaseInformationDistillation,
     VisionSelfEquilibration,
-    resized,
 )
 
 CARD = MethodCard(
@@ -181,7 +181,7 @@ class VDGen(TorchMethod[Config]):
     def artifacts(self, train: Sequence[Study]) -> dict[str, Any]:
         """The pretrained language model's name and fingerprint, or a tokenizer of the training reports."""
         if self.config.llm:
-            folder = model_folder(self.config.llm, "llm")
+            folder = model_folder(self.config.llm, "vdgen.llm", FILES)
             return {"llm": self.config.llm, "fingerprint": fingerprint(folder)}
         reports = [study.report for study in train if study.report]
         serialised = train_tokenizer(reports, self.config.llm_vocabulary)
@@ -209,7 +209,7 @@ class VDGen(TorchMethod[Config]):
         """
         config = self.config
         if "llm" in artifacts:
-            folder = model_folder(config.llm or artifacts["llm"], "llm")
+            folder = model_folder(config.llm or artifacts["llm"], "vdgen.llm", FILES)
             if fingerprint(folder) != artifacts["fingerprint"]:
                 raise HarnessError(
                     f"{folder}: not the language model of this checkpoint", f"it was {artifacts['llm']}"
@@ -280,7 +280,7 @@ class VDGen(TorchMethod[Config]):
     def draw_reports(self, inputs: Inputs, draws: int) -> list[list[str]]:
         """Reports drawn token by token, each from its own seed; images are encoded once."""
         start, mask = (x.repeat_interleave(draws, dim=0) for x in self._prompted(inputs))
-        noise = SeededNoise(draw_seeds(inputs.seeds, draws), self.config.draw_temperature)
+        noise = GumbelNoise(draw_seeds(inputs.seeds, draws), self.config.draw_temperature)
         texts = self._written(start, mask, 1, noise)
         return [texts[first : first + draws] for first in range(0, len(texts), draws)]
 
@@ -288,7 +288,7 @@ class VDGen(TorchMethod[Config]):
         features, present = self._read(inputs)
         return self.network.prompt(self.network.encode(features, present), present)
 
-    def _written(self, start: Tensor, mask: Tensor, beams: int, *processors: SeededNoise) -> list[str]:
+    def _written(self, start: Tensor, mask: Tensor, beams: int, *processors: GumbelNoise) -> list[str]:
         """Reports that follow the prompts (B, P, D_t) with bool (B, P)."""
         found = self.network.llm.generate(
             inputs_embeds=start.to(self.network.llm.dtype),

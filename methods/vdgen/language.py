@@ -14,7 +14,6 @@ from transformers import (
     GenerationConfig,
     LlamaConfig,
     LlamaForCausalLM,
-    LogitsProcessor,
     PreTrainedTokenizerFast,
 )
 
@@ -109,21 +108,6 @@ class ReportTokenizer:
             eos_token_id=self.end,
             pad_token_id=self.pad,
         )
-
-
-class SeededNoise(LogitsProcessor):
-    """Adds Gumbel noise from each sequence's own seed: the argmax is then a draw from the softmax."""
-
-    def __init__(self, seeds: Sequence[int], temperature: float) -> None:
-        self.generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-        self.temperature = temperature
-
-    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-        """Logits (M, V) to perturbed logits of the same shape."""
-        noise = torch.empty(scores.shape)
-        for row, generator in enumerate(self.generators):
-            noise[row].exponential_(generator=generator)
-        return scores / self.temperature - noise.clamp_(min=1e-30).log_().to(scores.device)
 
 
 def random_llama(config: Config, vocabulary: int, tokenizer: ReportTokenizer) -> LlamaForCausalLM:

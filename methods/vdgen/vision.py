@@ -9,18 +9,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import SwinConfig, SwinModel
 
+from harness.weights import model_folder
 from methods.backbones import IMAGENET_MEAN, IMAGENET_STD, Lite0Stages, PositionNorm, of_present
 from methods.layers import info_nce
 from methods.vdgen.config import Config
-from methods.vdgen.pretrained import load_swin, model_folder
-
-
-def resized(images: Tensor, size: int) -> Tensor:
-    """(B, N, C, H, W) to (B, N, C, size, size)."""
-    if images.shape[-1] == size:
-        return images
-    flat = F.interpolate(images.flatten(0, 1), (size, size), mode="bilinear", antialias=not images.is_meta)
-    return flat.unflatten(0, images.shape[:2])
+from methods.vdgen.pretrained import FILES, load_swin
 
 
 def augmented(images: Tensor) -> Tensor:
@@ -51,7 +44,7 @@ class SwinEncoder(nn.Module):
     def __init__(self, config: Config, views: int) -> None:
         super().__init__()
         if config.swin and torch.get_default_device().type != "meta":
-            self.model = load_swin(model_folder(config.swin, "swin"))
+            self.model = load_swin(model_folder(config.swin, "vdgen.swin", FILES))
         else:
             sizes = SwinConfig(
                 image_size=config.image_size,

@@ -449,7 +449,9 @@ def test_every_variant_trains_and_predicts(variant: str | None) -> None:
     made.network.train()
     parts = made.losses(collate(batch, INFO), targets_of(batch))
     parts["loss"].backward()
-    assert parts["select"] is parts["ce"]
+    close(
+        parts["select"], parts["ce"]
+    )  # one batch: the mean over its words is that over the training reports'
     if variant == "baseline":
         close(parts["loss"], parts["ce"])
     if variant == "no-alignment":
@@ -506,7 +508,7 @@ def test_the_packaged_backbone_weights_load() -> None:
     made = DiA.create(
         INFO, overrides=SMALL | {"backbone": "efficientnet_lite0", "backbone_weights": "package"}
     )
-    made.prepare({"words": ["a"]})
+    made.prepare({"words": ["a"], "report_length": 5.0})
     assert isinstance(made.network, DiANetwork)
     stem = made.network.vision.backbone.trained[0][0]
     assert stem.weight.shape[1] == 1

@@ -18,6 +18,7 @@ from methods.generation import generate
 from methods.micar_vlmoe import MicarVLMoE
 from methods.micar_vlmoe.config import VARIANTS
 from methods.micar_vlmoe.vision import FeaturePyramid, ResNetStages, VisionEncoder
+from methods.text import EOS
 
 INFO = DatasetInfo("toy", frozenset({Task.REPORT}), ("frontal", "lateral"), True, 32)
 SMALL: dict[str, Any] = {
@@ -151,9 +152,8 @@ def test_reports_do_not_depend_on_the_batch(beams: int) -> None:
 class Uncached:
     """The decoder read from the start at every step."""
 
-    def __init__(self, made: MicarVLMoE, inputs: Inputs) -> None:
-        self.decoder = made.network.decoder
-        self.image, self.mask = encoded(made, inputs)
+    def __init__(self, decoder: Any, image: Tensor, mask: Tensor) -> None:
+        self.decoder, self.image, self.mask = decoder, image, mask
 
     def select(self, rows: Tensor) -> None:
         self.image, self.mask = self.image[rows], self.mask[rows]
@@ -163,14 +163,21 @@ class Uncached:
 
 
 @pytest.mark.parametrize("beams", [1, 3])
-def test_cached_search_equals_uncached_search_word_for_word(beams: int) -> None:
-    made, inputs = method(num_beams=beams), inputs_of(studies(8))
+def test_cached_search_equals_uncached_search_word_for_word_on_100_studies(beams: int) -> None:
+    made = method()
+    image, mask = 4 * torch.randn(100, 9, 32), torch.rand(100, 9) > 0.3
+    mask[:, 0] = True
     with torch.inference_mode():
-        state = Uncached(made, inputs)
-        limit = made.config.report_words + 1
-        expected = generate(state.step, state, 8, limit, torch.device("cpu"), beams=beams)
-        found = made._search(inputs)
+        for parameter in made.network.decoder.parameters():
+            if parameter.dim() > 1:
+                parameter.mul_(2.0)  # decisive logits: reports differ, and end at different lengths
+        made.network.decoder.head.weight[EOS] *= 2
+        state = Uncached(made.network.decoder, image, mask)
+        expected = generate(state.step, state, 100, 13, torch.device("cpu"), beams=beams)
+        found = made.search(image, mask, 13, beams)
     assert torch.equal(found, expected)
+    assert len({tuple(row) for row in found.tolist()}) > 20
+    assert len({int((row == EOS).nonzero()[0]) for row in found if (row == EOS).any()}) >= 3
 
 
 def test_drawn_reports_follow_from_the_study_its_seed_and_their_number() -> None:

@@ -18,9 +18,10 @@ from harness.batching import collate, targets_of
 from harness.errors import CorruptFileError, HarnessError, UnavailableError
 from harness.method import FitRun
 from harness.types import DatasetInfo, Study, Targets, Task
+from methods.generation import GumbelNoise
 from methods.vdgen import VDGen, mean_of
 from methods.vdgen.config import VARIANTS
-from methods.vdgen.language import PROMPT, ReportTokenizer, SeededNoise, train_tokenizer
+from methods.vdgen.language import PROMPT, ReportTokenizer, train_tokenizer
 from methods.vdgen.pretrained import fingerprint
 from methods.vdgen.vision import DiseaseInformationDistillation, VisionSelfEquilibration, augmented
 
@@ -448,7 +449,7 @@ def test_drawn_reports_follow_their_seeds_alone() -> None:
 
 def test_drawn_tokens_have_the_softmax_frequencies() -> None:
     logits = torch.tensor([0.0, 1.0, -1.0, float("-inf")])
-    noise = SeededNoise(range(4000), 2.0)
+    noise = GumbelNoise(range(4000), 2.0)
     drawn = noise(torch.zeros(4000, 1), logits.expand(4000, -1)).argmax(-1)
     close(drawn.bincount(minlength=4) / 4000, (logits / 2).softmax(-1), 0.03)
 
