@@ -51,6 +51,16 @@ class TableFormat(StrEnum):
     html = "html"
 
 
+class ReportFormat(StrEnum):
+    """Formats of papers' reports."""
+
+    markdown = "markdown"
+    latex = "latex"
+    html = "html"
+    csv = "csv"
+    json = "json"
+
+
 class ScoreFormat(StrEnum):
     """Formats of scores and comparisons."""
 
@@ -241,6 +251,40 @@ def leaderboard(
         typer.echo(formats.render(board, format_.value).decode(), nl=False)
 
 
+@app.command()
+def report(
+    paper: Annotated[str, typer.Argument(help="A paper, all, or a YAML file of published numbers.")],
+    store: Annotated[Path | None, typer.Option(help="Results store; default runs, where it exists.")] = None,
+    results: Annotated[
+        Path | None, typer.Option(help="A leaderboard's JSON to read instead of a store.")
+    ] = None,
+    format_: Annotated[ReportFormat, typer.Option("--format", help="Output format.")] = ReportFormat.markdown,
+    out: Annotated[Path | None, typer.Option(help="Folder to write to instead of printing.")] = None,
+    check: Annotated[bool, typer.Option(help="Only check whether the published numbers agree.")] = False,
+) -> None:
+    """A paper's tables with ours beside, what differs, and which command fills a gap."""
+    from harness.export import reports as export
+    from harness.papers import checks, library
+    from harness.papers.compare import Results, compare
+
+    papers = [library.load(name) for name in (library.names() if paper == "all" else [paper])]
+    if check:
+        findings = [finding for each in papers for finding in checks.examine(each)]
+        typer.echo(export.checks(findings), nl=False)
+        raise typer.Exit(1 if any(each.state in ("new", "mended") for each in findings) else 0)
+    measured = Results()
+    if results is not None or store is not None or Path("runs/store.json").exists():
+        board = _board(store or Path("runs"), results)
+        measured = Results.of(board.rows, board.results)
+    reports = [compare(each, measured) for each in papers]
+    if out is None:
+        typer.echo(export.text(reports, format_.value), nl=False)
+        return
+    for name, content in (item for each in reports for item in export.files(each, format_.value).items()):
+        _write(out / name, content)
+        typer.echo(f"wrote {out / name}")
+
+
 @app.command("list")
 def list_(what: Annotated[Listing, typer.Argument(help="What to list.")]) -> None:
     """List what is registered."""
@@ -405,6 +449,12 @@ def _print_tables(store: Path, rows: list[ResultRow]) -> None:
             console.print(part)
     if tables:
         console.print(terminal.render_costs(tables))
+
+
+def _write(path: Path, content: str) -> None:
+    from harness.files import write_atomic
+
+    write_atomic(path, lambda stream: stream.write(content.encode()))
 
 
 def _write_tables(board: Board, out: Path, formats: list[TableFormat] | None = None) -> list[Path]:
