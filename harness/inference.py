@@ -20,6 +20,7 @@ from harness.batching import collate
 from harness.errors import CorruptFileError, HarnessError
 from harness.files import clear_disk_errors, is_sealed, seal, verify, write_json
 from harness.method import Method
+from harness.synthesis import conditioned, generated
 from harness.types import DatasetInfo, Inputs, Prediction, Study
 
 
@@ -76,6 +77,35 @@ def sample_state(
         Reports by study id.
     """
     job = _Job(path, _encode_reports, _decode_reports, lambda method, inputs: method.sample(inputs, draws))
+    return _complete(job, fitted, studies, info, dropped, run_seed, batch_size, donors, progress)
+
+
+def synthesize_state(
+    fitted: Callable[[], Method[Any]],
+    studies: Sequence[Study],
+    info: DatasetInfo,
+    path: Path,
+    *,
+    targets: Sequence[str],
+    reports: Mapping[str, str | None],
+    dropped: str | None,
+    run_seed: int,
+    batch_size: int = 32,
+    donors: Mapping[str, Study] | None = None,
+    progress: Callable[[float, str], None] = lambda fraction, status: None,
+) -> dict[str, Prediction]:
+    """Generate ``targets`` for every study from all else that it has in one state; like ``predict_state``.
+
+    Args:
+        targets: image modalities or ``report``; blanked in what the method gets.
+        reports: study id to the report that is a condition.
+    """
+
+    def ask(method: Method[Any], inputs: Inputs) -> Sequence[Prediction]:
+        given = conditioned(inputs, targets, reports, run_seed, dropped or "full")
+        return generated(method, given, targets)
+
+    job = _Job(path, encode, decode, ask)
     return _complete(job, fitted, studies, info, dropped, run_seed, batch_size, donors, progress)
 
 
