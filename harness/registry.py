@@ -21,6 +21,7 @@ METHODS = {
     "dia": "methods.dia:DiA",
     "micar_vlmoe": "methods.micar_vlmoe:MicarVLMoE",
     "vdgen": "methods.vdgen:VDGen",
+    "kedr": "methods.kedr:KEDR",
 }
 DATASETS = {
     "iu-phantom": "harness.datasets.iu_phantom:IUPhantom",

@@ -28,7 +28,7 @@ INFO = DatasetInfo(
     image_modalities=("frontal", "lateral"),
     has_context=True,
     image_size=64,
-    label_names=("a", "b", "c"),
+    label_names=("Cardiomegaly", "Edema", "No Finding"),
     fingerprint="contract-1",
 )
 SENTENCES = [
