@@ -97,7 +97,7 @@ TINY: dict[str, Any] = {
 }
 
 BASE: dict[str, Any] = {
-    "training": {"epochs": 40, "batch_size": 32, "gradient_clip": 1.0, "val_every": 2, "keep": "best"},
+    "training": {"epochs": 16, "batch_size": 32, "gradient_clip": 1.0, "val_every": 2, "keep": "best"},
     "vision": "lite0",
     "width": 512,
     "specific": "block",
