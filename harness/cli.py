@@ -45,6 +45,7 @@ class TableFormat(StrEnum):
     """Formats of leaderboards."""
 
     markdown = "markdown"
+    latex = "latex"
     json = "json"
     csv = "csv"
     parquet = "parquet"
@@ -467,6 +468,11 @@ def _write_tables(board: Board, out: Path, formats: list[TableFormat] | None = N
         content = render(board, each.value)
         write_atomic(path, lambda stream, content=content: stream.write(content))  # type: ignore[misc]
         paths.append(path)
+        if each is TableFormat.latex:
+            from harness.export.board_latex import standalone
+
+            paths.append(out / "leaderboard-document.tex")
+            _write(paths[-1], standalone(path.stem))
     return paths
 
 

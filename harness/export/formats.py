@@ -6,7 +6,14 @@ from collections.abc import Callable
 
 from harness.board import Board, to_json
 
-SUFFIXES = {"markdown": "md", "json": "json", "csv": "csv", "parquet": "parquet", "html": "html"}
+SUFFIXES = {
+    "markdown": "md",
+    "latex": "tex",
+    "json": "json",
+    "csv": "csv",
+    "parquet": "parquet",
+    "html": "html",
+}
 """Format -> how its files end."""
 
 
@@ -14,6 +21,7 @@ def render(board: Board, kind: str) -> bytes:
     """The board as the content of a file; ``kind`` is a key of ``SUFFIXES``."""
     text: dict[str, Callable[[Board], str]] = {
         "markdown": _markdown,
+        "latex": _latex,
         "json": to_json,
         "csv": _csv,
         "html": _html,
@@ -25,6 +33,12 @@ def _markdown(board: Board) -> str:
     from harness.export import markdown
 
     return markdown.render(board.tables)
+
+
+def _latex(board: Board) -> str:
+    from harness.export import board_latex
+
+    return board_latex.fragment(board.tables)
 
 
 def _csv(board: Board) -> str:
