@@ -26,6 +26,7 @@ ifdef STORE
 endif
 	$(BIN)/harness leaderboard --results $(BOARD).json --format markdown > $(BOARD).md.new
 	mv $(BOARD).md.new $(BOARD).md
+	$(BIN)/harness report all --results $(BOARD).json --out reports
 
 test: $(STAMP) lint
 	$(BIN)/pytest
