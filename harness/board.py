@@ -67,15 +67,17 @@ def read(store: Store, specs: Sequence[Spec] = (), only: Container[str] | None =
     return Board(tuple(rows), tuple(tables(rows, specs, evidence)), results)
 
 
+def payload(board: Board) -> dict[str, Any]:
+    """Tables and what stands behind their rows as JSON values; what is not finite becomes null."""
+    ranked = _TABLES.dump_python(board.tables, mode="json", exclude_defaults=True)
+    found: dict[str, Any] = _finite({"results": board.results, "tables": ranked})
+    return found
+
+
 def to_json(board: Board) -> str:
-    """``{"schema", "rows", "results", "tables"}``; what is not finite becomes null."""
-    content = {
-        "schema": SCHEMA,
-        "rows": [asdict(row) for row in board.rows],
-        "results": board.results,
-        "tables": _TABLES.dump_python(board.tables, mode="json", exclude_defaults=True),
-    }
-    return json.dumps(_finite(content), indent=1, ensure_ascii=False) + "\n"
+    """``{"schema", "rows", "results", "tables"}``."""
+    content = {"schema": SCHEMA, "rows": _finite([asdict(row) for row in board.rows]), **payload(board)}
+    return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
 
 
 def from_json(path: Path, specs: Sequence[Spec] = ()) -> Board:
