@@ -25,6 +25,10 @@ app = typer.Typer(
 )
 
 
+new = typer.Typer(help="Write the files of something new.", no_args_is_help=True)
+app.add_typer(new, name="new")
+
+
 class Listing(StrEnum):
     """What ``harness list`` can list."""
 
@@ -378,6 +382,22 @@ def audit(
         _print_facts([{**row, "passed": "yes" if row["passed"] else "NO"} for row in rows])
     if not all(verdict.passed for verdict in found):
         raise typer.Exit(1)
+
+
+@new.command("method")
+def new_method(
+    name: Annotated[str, typer.Argument(help="Name of the method, e.g. my-method.")],
+    task: Annotated[str, typer.Option(help="report or diagnose.")] = "report",
+    out: Annotated[Path, typer.Option(help="Where its folder is made.")] = Path(),
+) -> None:
+    """A runnable method in one file, with its test and the metadata that registers it."""
+    from harness.newmethod import new_method as write
+
+    paths = write(name, out, task)
+    for path in paths:
+        typer.echo(f"wrote {path}")
+    folder = paths[0].parent
+    typer.echo(f"next: pip install --editable {folder}, then harness audit --methods {name}")
 
 
 @app.command()

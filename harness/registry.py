@@ -28,6 +28,7 @@ DATASETS = {
     "derm7pt": "harness.datasets.derm7pt:Derm7pt",
     "mmc-amd": "harness.datasets.mmc_amd:MMCAMD",
     "fairvision": "harness.datasets.fairvision:FairVision",
+    "example": "harness.datasets.example:ExampleData",
 }
 METRICS = {
     "bleu": "harness.metrics.bleu:Bleu",

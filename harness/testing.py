@@ -1,0 +1,50 @@
+"""For the tests of plugins: an audit of a method that need not be registered."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from harness.audits import examine
+from harness.audits.subject import Case
+from harness.cells import Entry
+from harness.datasets.example import ExampleData
+from harness.method import Method
+from harness.verdicts import Verdict
+
+__all__ = ["ExampleData", "audited"]
+
+
+class _Silent:
+    """A reporter that says nothing."""
+
+    def phase(self, label: str, phase: str) -> Any:
+        return lambda fraction, status: None
+
+    def done(self, label: str, summary: str) -> None:
+        return
+
+    def failed(self, label: str, reason: str) -> None:
+        return
+
+
+def audited(
+    method_class: type[Method[Any]],
+    folder: Path,
+    *,
+    preset: str = "tiny",
+    overrides: Mapping[str, Any] | None = None,
+) -> Verdict:
+    """The audit of a method on the example studies.
+
+    Args:
+        method_class: need not be registered.
+        folder: scratch space.
+        overrides: as ``--set`` gives them, without the method's name, e.g. ``{"training.epochs": 1}``.
+    """
+    data = ExampleData()
+    train, val, test = (data.studies(split) for split in ("train", "val", "test"))
+    case = Case(data, frozenset(), train, val, test, preset, "cpu", folder)
+    name = method_class.card.name
+    return examine(case, Entry(name, name, None, method_class, dict(overrides or {})), _Silent())
