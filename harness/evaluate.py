@@ -12,7 +12,7 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
-from harness import __version__, inference, masks, provenance, registry, robustness, statistics
+from harness import __version__, inference, masks, provenance, registry, robustness, statistics, synthesis
 from harness.cells import PROTOCOL, Entry, code_fingerprint, entries, image_donors
 from harness.config import RunConfig
 from harness.costs import PeakMemory, sizes
@@ -104,6 +104,7 @@ def evaluate(bench: Bench, entry: Entry, seed: int, reporter: Reporter) -> list[
             method = Fitted(bench, entry, seed, cell, reporter)
             predictions = predict(bench, entry, seed, cell, method, reporter)
             predictions = draw(bench, entry, seed, cell, method, predictions, reporter)
+            predictions = synthesize(bench, entry, seed, cell, method, predictions, reporter)
             rows = score(bench, entry, cell, predictions, reporter)
             curves = summarise(bench, rows)
             said = remarks(bench, rows)
@@ -312,6 +313,36 @@ def draw(
 
     drawn = _per_state(bench, entry, seed, ask)
     return {state: samples.add(predictions[state], reports) for state, reports in drawn.items()}
+
+
+def synthesize(
+    bench: Bench,
+    entry: Entry,
+    seed: int,
+    cell: Cell,
+    fitted: Fitted,
+    predictions: dict[str, dict[str, Prediction]],
+    reporter: Reporter,
+) -> dict[str, dict[str, Prediction]]:
+    """With pictures where the method generates them: each view from all else that a study has."""
+    info, studies = bench.dataset.info, bench.splits["test"]
+    reports = synthesis.reports_of(studies, image_donors(studies, seed) if entry.shuffled else None)
+    for view in synthesis.views(entry.method_class.card, info):
+
+        def ask(state: str, some: Sequence[Study], view: str = view, **options: Any) -> dict[str, Prediction]:
+            return inference.synthesize_state(
+                fitted,
+                some,
+                info,
+                cell.predictions(f"synthesis-{view}-{state_name(entry, state)}"),
+                targets=[view],
+                reports=reports,
+                progress=reporter.phase(entry.label, f"generate {view}, {state}"),
+                **options,
+            )
+
+        predictions = synthesis.joined(predictions, _per_state(bench, entry, seed, ask))
+    return predictions
 
 
 def _per_state(
