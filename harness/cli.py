@@ -14,7 +14,7 @@ from harness.errors import HarnessError
 
 if TYPE_CHECKING:
     from harness.board import Board
-    from harness.results import ResultRow
+    from harness.results import ResultRow, Store
 
 app = typer.Typer(
     name="harness",
@@ -242,12 +242,17 @@ def leaderboard(
     ] = None,
     format_: Annotated[TableFormat, typer.Option("--format", help="Output format.")] = TableFormat.markdown,
     out: Annotated[Path | None, typer.Option(help="Folder to write to instead of printing.")] = None,
+    share: Annotated[
+        Path | None, typer.Option(help="Write the aggregates that may leave the house to this file.")
+    ] = None,
 ) -> None:
     """Rebuild the tables from the store."""
     from harness.export import formats
 
     board = _board(store, results, spec or [])
-    if out is not None:
+    if share is not None:
+        _share(board, share, None if results else store)
+    elif out is not None:
         for path in _write_tables(board, out, [format_]):
             typer.echo(f"wrote {path}")
     elif format_ is TableFormat.parquet:
@@ -288,6 +293,52 @@ def report(
     for name, content in (item for each in reports for item in export.files(each, format_.value).items()):
         _write(out / name, content)
         typer.echo(f"wrote {out / name}")
+
+
+@app.command("share")
+def check_share(
+    bundle: Annotated[Path, typer.Argument(help="File that harness leaderboard --share wrote.")],
+) -> None:
+    """Check that a file holds aggregates, hashes and versions and nothing else; exit 2 if it does."""
+    from harness import share
+
+    found = share.read(bundle)
+    typer.echo(f"{bundle}: {len(found.rows)} numbers of {len(found.runs)} results, and nothing else")
+
+
+@app.command()
+def reproduce(
+    row: Annotated[str, typer.Argument(help="DATASET/METHOD/RUN as tables and manifests name it.")],
+    store: Annotated[Path, typer.Option(help="Results store that has the row.")] = Path("runs"),
+    into: Annotated[
+        Path | None, typer.Option(help="Folder of the fresh store, kept; default a temporary one.")
+    ] = None,
+    root: Annotated[Path | None, typer.Option(help="Folder of the dataset, where it moved.")] = None,
+    device: Annotated[str | None, typer.Option(help="Another device than the row's.")] = None,
+    format_: Annotated[FactFormat, typer.Option("--format", help="Output format.")] = FactFormat.table,
+) -> None:
+    """Make a row again from its manifest in a fresh store and compare to the digit; exit 1 if it differs."""
+    import json
+    from contextlib import nullcontext
+    from dataclasses import asdict
+    from tempfile import TemporaryDirectory
+
+    opened = _opened(store)
+    from harness import reproduce as again
+    from harness.progress import ConsoleReporter
+
+    stored = again.find(opened, row)
+    with (
+        nullcontext(into) if into else TemporaryDirectory() as folder,
+        ConsoleReporter(_stderr()) as reporter,
+    ):
+        found = again.reproduce(stored, Path(folder), reporter, root=root, device=device)
+    if format_ is FactFormat.json:
+        typer.echo(json.dumps(asdict(found) | {"exact": found.exact}, indent=1))
+    else:
+        typer.echo(again.render(found), nl=False)
+    if not found.exact:
+        raise typer.Exit(1)
 
 
 @app.command("list")
@@ -446,24 +497,36 @@ def _print_facts(rows: list[dict[str, str]]) -> None:
 def _board(store: Path, results: Path | None = None, specs: list[Path] | None = None) -> Board:
     """The board of a JSON file, else of a store."""
     from harness import board
-    from harness.results import Store
     from harness.specs import load_all
 
     if results is not None:
         return board.from_json(results, load_all(specs or ()))
+    return board.read(_opened(store), load_all(specs or ()))
+
+
+def _opened(store: Path) -> Store:
+    """A store that exists; reading never makes one."""
+    from harness.results import Store
+
     if not (store / "store.json").exists():
         raise HarnessError(f"--store {store}: no results store there", "harness run makes one")
-    return board.read(Store(store), load_all(specs or ()))
+    return Store(store)
+
+
+def _share(board: Board, path: Path, store: Path | None) -> None:
+    from harness import share
+
+    share.write(board, path, _opened(store) if store else None)
+    typer.echo(f"wrote {path}: {len(board.rows)} numbers, no text, no image, no row of a study")
 
 
 def _print_tables(store: Path, rows: list[ResultRow]) -> None:
     """The tables of one run's rows."""
     from harness import board
     from harness.export import terminal
-    from harness.results import Store
     from harness.specs import load_all
 
-    tables = board.read(Store(store), load_all(), only={row.key for row in rows}).tables
+    tables = board.read(_opened(store), load_all(), only={row.key for row in rows}).tables
     console = _console()
     for table in tables:
         for part in terminal.render(table):
