@@ -435,6 +435,13 @@ def test_every_size_and_seed_has_its_own_line() -> None:
     assert labels == [f"ours: dia ({preset}, seed {seed})" for preset in ("paper", "tiny") for seed in (0, 1)]
 
 
+def test_a_number_that_is_not_finite_is_undefined_and_nothing_fills_it() -> None:
+    report = compare(paper(), Results.of([replace(ROW, value=float("nan"), ci95=(float("nan"), 1.0))]))
+    assert cell(report).fill is None
+    assert "undefined" in reports.text([report], "markdown")
+    assert "NaN" not in reports.text([report], "json")
+
+
 def test_mean_bleu_and_costs_are_at_hand() -> None:
     bleu = [replace(ROW, metric=f"bleu_{n}", value=n / 10, rate=0.0) for n in (1, 2, 3, 4)]
     facts = {

@@ -79,7 +79,7 @@ def sheet(table: ReportTable) -> Sheet:
     cells = [cell for line in lines for ours in line.ours for cell in ours.cells]
     return Sheet(
         title=table.table.title,
-        where=table.table.where,
+        where=table.table.where[:1].upper() + table.table.where[1:],
         headers=table.table.headers,
         groups=_runs_of([column.group for column in columns]),
         columns=tuple(column.label for column in columns),
@@ -125,7 +125,7 @@ def _label(row: ReportRow, run: Run | None) -> str:
 def _ours(cell: ReportCell, run: Run | None, advice: Sequence[Advice]) -> OurCell:
     measured = cell.measured.get(run) if run is not None else None
     if measured is None or measured.value is None:
-        status = "" if measured is None else measured.row.status
+        status = "" if measured is None else measured.status
         number = next((n for n, each in enumerate(advice, 1) if cell.fill in each.fills), None)
         return OurCell(value=status if status not in ("", "ok") else "", advice=number)
     return _number(measured, cell.column.decimals)

@@ -93,7 +93,7 @@ def _number(measured: Measured) -> dict[str, Any]:
         "rate": row.rate,
         "metric": row.metric,
         "n": row.n,
-        "status": row.status,
+        "status": measured.status,
         "signature": row.signature,
         "flags": [{"kind": flag.kind, "text": flag.text} for flag in measured.flags],
     }

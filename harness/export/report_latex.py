@@ -39,7 +39,7 @@ def standalone(report: Report, *, inputs: bool = False) -> str:
     body += itemize([escape(note) for note in paper.notes])
     for table in report.tables:
         name, content = f"{paper.id}-{table.table.id}", sheet(table)
-        body += [rf"\subsection*{{{escape(content.title)}}}", f"{escape(content.where)}."]
+        body.append(rf"\subsection*{{{escape(content.title)}}}")
         body.append(rf"\input{{{name}}}" if inputs else _float(paper.id, table).tex())
         body += itemize([escape(note) for note in content.notes])
         body.append(r"\FloatBarrier")

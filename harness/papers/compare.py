@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -51,7 +52,7 @@ class Measured:
 
     Attributes:
         row: the result it comes from, in the harness's unit.
-        value: None where there is none; ``row.status`` says why.
+        value: None where there is none; ``status`` says why.
         difference: ours minus published; None where the two are not of the same dataset and metric.
         outside: whether the published number lies outside our interval.
     """
@@ -62,6 +63,11 @@ class Measured:
     difference: float | None
     outside: bool
     flags: tuple[Flag, ...]
+
+    @property
+    def status(self) -> str:
+        """``ok``, ``failed``, ``unavailable``, ``n/a``, or ``undefined`` for what is not finite."""
+        return "undefined" if self.value is None and self.row.value is not None else self.row.status
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +157,7 @@ def _row(paper: Paper, table: PaperTable, row: PaperRow, results: Results) -> Re
     for column in table.columns:
         published, ours = table.cell(row, column), table.ours_at(row, column)
         measured = _measured(paper, column, published, ours, results)
-        empty = ours.method and ours.metrics and not any(m.value is not None for m in measured.values())
+        empty = ours.method and ours.metrics and not any(m.row.value is not None for m in measured.values())
         fill = filler(paper, ours, measured_detail(measured)) if empty else None
         cells.append(ReportCell(published, column, table.source(row, column), ours, measured, fill))
     # A run that lacks only this cell needs the same command.
@@ -164,7 +170,7 @@ def _row(paper: Paper, table: PaperTable, row: PaperRow, results: Results) -> Re
 def _with_gaps(paper: Paper, cell: ReportCell, runs: Sequence[Run]) -> ReportCell:
     if cell.fill or not (cell.ours.method and cell.ours.metrics):
         return cell
-    if all(run in cell.measured and cell.measured[run].value is not None for run in runs):
+    if all(run in cell.measured and cell.measured[run].row.value is not None for run in runs):
         return cell
     return replace(cell, fill=filler(paper, cell.ours, measured_detail(cell.measured)))
 
@@ -239,8 +245,10 @@ def _in_paper_unit(
     row: ResultRow, published: Cell, column: Column, ours: Ours, flags: tuple[Flag, ...]
 ) -> Measured:
     scale = 1.0 if ours.scale is None else ours.scale
-    value = None if row.value is None else row.value * scale
-    ci95 = None if row.ci95 is None or value is None else (row.ci95[0] * scale, row.ci95[1] * scale)
+    value = None if row.value is None or not math.isfinite(row.value) else row.value * scale
+    ci95 = None
+    if value is not None and row.ci95 is not None and all(map(math.isfinite, row.ci95)):
+        ci95 = (row.ci95[0] * scale, row.ci95[1] * scale)
     comparable = row.metric == (ours.metrics or ("",))[0] and all(flag.kind != "D" for flag in flags)
     difference, outside = None, False
     if value is not None and published.value is not None and comparable:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import site
 import sys
 from pathlib import Path
 
@@ -12,11 +13,13 @@ from harness.errors import HarnessError, UnknownNameError
 from harness.names import did_you_mean
 from harness.papers.schema import Paper
 
+_SHARE = Path("share/missing-modality-harness/papers")
 _FOLDERS = (
     Path(__file__).parents[2] / "reports" / "papers",
-    Path(sys.prefix) / "share" / "missing-modality-harness" / "papers",
+    Path(sys.prefix) / _SHARE,
+    Path(site.getuserbase()) / _SHARE,
 )
-"""In a checkout, and where an installed package puts its data."""
+"""In a checkout, and where a package puts its data, installed for all or for one user."""
 
 ORDER = ("dia", "micar_vlmoe", "codi_xr", "vdgen", "kedr")
 """The papers that come with the harness, in the order of reports."""
