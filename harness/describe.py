@@ -38,6 +38,8 @@ def describe(name: str, preset: str) -> dict[str, Any]:
         "parameters": None,
         "trainable_parameters": None,
         "flops": None,
+        "inference_parameters": None,
+        "inference_flops": None,
         "components": {},
         "paper": dict(card.published),
         "deviations": [f"{each.where}: {each.chosen}" for each in card.deviations],
@@ -67,12 +69,49 @@ def _cost(method: TorchMethod[Any]) -> dict[str, Any]:
         part: sum(parameter.numel() for parameter in module.parameters())
         for part, module in network.named_children()
     }
-    return {
-        "parameters": sum(parameter.numel() for parameter in network.parameters()),
+    facts = {
+        "parameters": _size(network),
         "trainable_parameters": sum(p.numel() for p in network.parameters() if p.requires_grad),
         "flops": counter.get_total_flops(),
         "components": {part: count for part, count in parts.items() if count},
     }
+    as_fitted = getattr(method, "as_fitted", None)  # of methods that leave parts behind when training ends
+    if as_fitted is not None:
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            as_fitted(inputs.to("meta"))
+        facts |= {"inference_parameters": _size(network), "inference_flops": counter.get_total_flops()}
+    return facts
+
+
+def _size(network: Any) -> int:
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def _sizes(facts: dict[str, Any], stage: str, prefix: str) -> list[str]:
+    """Parameters and FLOPs of a stage beside the paper's, which may count a multiply-add as one operation."""
+    name = f"{stage} " if prefix else ""
+    multiply_adds = f"{prefix}multiply_adds" in facts["paper"]
+    shown = (
+        (f"{name}parameters", f"{prefix}parameters", f"{prefix}parameters", 1e6, "M", 1),
+        (
+            f"{name}multiply-adds" if multiply_adds else f"{name}flops",
+            f"{prefix}flops",
+            f"{prefix}multiply_adds" if multiply_adds else f"{prefix}flops",
+            1e9,
+            f"G, {stage} forward pass of one study" + ("" if multiply_adds else " (a multiply-add is two)"),
+            2 if multiply_adds else 1,
+        ),
+    )
+    lines = []
+    for label, own, published, scale, unit, share in shown:
+        if facts[own] is None:
+            continue
+        ours, paper = facts[own] / share, facts["paper"].get(published)
+        line = f"{label}: {ours / scale:.1f} {unit}"
+        if paper and facts["preset"] == "paper":
+            line += f"; the paper prints {paper / scale:.1f} (ours {(ours - paper) / paper:+.1%})"
+        lines.append(line)
+    return lines
 
 
 def render(facts: dict[str, Any]) -> str:
@@ -80,17 +119,11 @@ def render(facts: dict[str, Any]) -> str:
     lines = [f"{facts['method']} ({facts['preset']}): {facts['title']}"]
     if facts["paper_reference"]:
         lines.append(facts["paper_reference"])
-    for key, unit, scale in (
-        ("parameters", "M", 1e6),
-        ("flops", "G, training forward pass of one study (a multiply-add is two)", 1e9),
-    ):
-        ours, paper = facts[key], facts["paper"].get(key)
-        if ours is None:
-            continue
-        line = f"{key}: {ours / scale:.1f} {unit}"
-        if paper and facts["preset"] == "paper":
-            line += f"; the paper prints {paper / scale:.1f} (ours {(ours - paper) / paper:+.1%})"
-        lines.append(line)
+    lines += [
+        line
+        for stage, prefix in (("training", ""), ("inference", "inference_"))
+        for line in _sizes(facts, stage, prefix)
+    ]
     if facts["trainable_parameters"] not in (None, facts["parameters"]):
         lines.append(f"trainable: {facts['trainable_parameters'] / 1e6:.1f} M")
     lines += [f"  {part}: {count / 1e6:.2f} M" for part, count in facts["components"].items()]

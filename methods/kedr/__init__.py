@@ -60,8 +60,8 @@ CARD = MethodCard(
     published={
         "parameters": 230e6,
         "inference_parameters": 93.2e6,
-        "flops": 30.4e9,
-        "inference_flops": 9.5e9,
+        "multiply_adds": 30.4e9,
+        "inference_multiply_adds": 9.5e9,
     },
 )
 
@@ -268,6 +268,11 @@ class KEDR(TorchMethod[Config]):
             return 0.5 * (1.0 + math.cos(math.pi * min(1.0, step / max(1, steps))))
 
         return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+
+    def as_fitted(self, inputs: Inputs) -> Tensor:
+        """Logits (B, K) of a network without what training alone has: what inference costs are counted on."""
+        self.network.without_training_parts()
+        return self.network(*self._read(inputs)).logits
 
     def generate(self, inputs: Inputs) -> list[Prediction]:
         """Class probabilities: softmax over exclusive classes, a sigmoid for each independent finding."""

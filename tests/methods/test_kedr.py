@@ -366,10 +366,20 @@ def test_padding_does_not_change_a_description_embedding() -> None:
 # ---------------------------------------------------------------- size
 
 
-def test_paper_preset_has_the_published_size() -> None:
-    facts = costs._cost(KEDR.create(costs.REFERENCE_INFO, preset="paper"))
+def test_paper_preset_has_the_published_size_and_describe_says_so() -> None:
+    facts = costs.describe("kedr", "paper")
     assert facts["parameters"] == pytest.approx(230e6, rel=0.01)
-    parts = facts["components"]
-    inference = sum(parts[name] for name in ("vision", "shared", "fusion", "classifier"))
-    assert inference == pytest.approx(93.2e6, rel=0.001)
     assert facts["flops"] / 2 == pytest.approx(30.4e9, rel=0.03)
+    assert facts["inference_flops"] / 2 == pytest.approx(9.5e9, rel=0.01)
+    parts = facts["components"]
+    without_confidence = sum(parts[name] for name in ("vision", "shared", "fusion", "classifier"))
+    assert without_confidence == pytest.approx(93.2e6, rel=0.001)
+    assert facts["inference_parameters"] == without_confidence + parts["confidence"]
+    text = costs.render(facts)
+    for line in (
+        "parameters: 227.9 M; the paper prints 230.0",
+        "multiply-adds: 31.0 G, training forward pass of one study; the paper prints 30.4",
+        "inference parameters: 105.9 M; the paper prints 93.2",
+        "inference multiply-adds: 9.5 G, inference forward pass of one study; the paper prints 9.5",
+    ):
+        assert line in text
