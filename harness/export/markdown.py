@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
-from harness.export.text import COST_COLUMNS, COST_NOTE, code, costs, markdown, number, rank
+from harness.export.text import (
+    COST_COLUMNS,
+    COST_NOTE,
+    RESULT_NOTE,
+    UNRANKED,
+    code,
+    costs,
+    label,
+    markdown,
+    number,
+    rank,
+)
 from harness.leaderboard import Number, Row, Table
 
 
@@ -42,7 +53,7 @@ def _table(table: Table) -> str:
 def _cells(table: Table, row: Row) -> list[str]:
     full = [_marked(table, row, metric, 0.0) for metric in table.metrics]
     curve = [_marked(table, row, table.curve_metric, rate) for rate in table.rates]
-    return [rank(table, row), markdown(row.method), *full, *curve]
+    return [rank(table, row), markdown(label(row)), *full, *curve]
 
 
 def _marked(table: Table, row: Row, metric: str, rate: float) -> str:
@@ -99,11 +110,15 @@ def _cost_table(tables: Sequence[Table]) -> str:
         if row.control is control
     }
     title = tables[0].title.partition(":")[0]
-    header = ["method", *COST_COLUMNS, "audit"]
+    header = ["method", *COST_COLUMNS, "audit", "result"]
     lines = [f"### {markdown(title)}: cost and audit", "", _line(header)]
-    lines.append("|" + "|".join([":--"] + ["--:"] * (len(header) - 3) + [":--", ":--"]) + "|")
-    lines += [_line([markdown(row.method), *costs(row.cost), row.audit]) for row in rows.values()]
-    return "\n".join([*lines, "", COST_NOTE]) + "\n"
+    lines.append("|" + "|".join([":--"] + ["--:"] * (len(header) - 4) + [":--"] * 3) + "|")
+    lines += [_line([markdown(row.method), *costs(row.cost), row.audit, _keys(row)]) for row in rows.values()]
+    return "\n".join([*lines, "", COST_NOTE, RESULT_NOTE]) + "\n"
+
+
+def _keys(row: Row) -> str:
+    return ", ".join(code(key) for key in row.keys if key) or UNRANKED
 
 
 def _line(cells: Sequence[str]) -> str:

@@ -12,7 +12,7 @@
     ["peak_memory_gib", "peak memory", (value) => value.toFixed(2) + " GiB"],
     ["device", "device", String],
   ];
-  const view = { table: 0, rate: null, shown: new Set(), sort: null, down: true, curve: null, off: new Set() };
+  const view = { table: 0, rate: null, shown: new Set(), rankBy: null, sort: null, down: true, curve: null, off: new Set() };
 
   // ---- building blocks -------------------------------------------------------------------------------------
   function node(space, tag, attributes, children) {
@@ -81,7 +81,7 @@
   // ---- the table -------------------------------------------------------------------------------------------
   function columns(t) {
     const metrics = measured(t).filter((name) => view.shown.has(name));
-    const found = [{ key: "rank", head: "rank", text: (row) => rankText(t, row), value: (row) => cell(row, t.sort, view.rate)?.rank ?? null, up: true }];
+    const found = [{ key: "rank", head: "rank", text: (row) => rankText(t, row), value: (row) => cell(row, view.rankBy, view.rate)?.rank ?? null, up: true }];
     found.push({ key: "method", head: "method", value: (row) => row.method, up: true });
     for (const metric of metrics)
       found.push({ key: metric, head: metric, metric, value: (row) => worth(cell(row, metric, view.rate)), up: lower(t, metric) });
@@ -93,7 +93,7 @@
   }
   function rankText(t, row) {
     if (row.audit === "failed") return "–";
-    return String(cell(row, t.sort, view.rate)?.rank ?? "–");
+    return String(cell(row, view.rankBy, view.rate)?.rank ?? "–");
   }
   function ordered(rows, column) {
     const sign = view.down ? -1 : 1;
@@ -149,6 +149,7 @@
   function sortBy(column) {
     view.down = view.sort === column.key ? !view.down : !column.up;
     view.sort = column.key;
+    if (column.metric) view.rankBy = column.metric;
     drawTable();
     const buttons = [...document.querySelectorAll("#grid thead button")];
     buttons[columns(table()).findIndex((each) => each.key === column.key)].focus();
@@ -166,7 +167,7 @@
     const seeds = t.seeds > 1 ? ` Means over up to ${t.seeds} seeds; sd is over seeds.` : "";
     const costs = $("costs").checked ? " FLOPs: a training forward pass on one study, a multiply-add counting as two. Peak memory: while training; on a CPU, of the whole process." : "";
     replace("notes",
-      h("p", {}, `Rank: by ${t.sort} at the chosen missing rate; methods that the paired bootstrap cannot tell from the first of their rank share it. `, h("strong", {}, "Best"), " and ", h("u", {}, "second best"), ` among the ranked methods. Brackets: 95 % intervals.${seeds}${costs}`),
+      h("p", {}, `Rank: by ${view.rankBy} at missing rate ${view.rate}; methods that the paired bootstrap cannot tell from the first of their rank share it. `, h("strong", {}, "Best"), " and ", h("u", {}, "second best"), ` among the ranked methods. Brackets: 95 % intervals.${seeds}${costs}`),
       h("ol", {}, notes.map((signature, index) => h("li", { id: `note-${index + 1}` }, h("code", {}, signature)))),
       lines.length ? h("ul", {}, lines.map((text) => h("li", {}, text))) : []);
   }
@@ -322,7 +323,7 @@
   // ---- controls of the page --------------------------------------------------------------------------------
   function choose(index) {
     const t = data.tables[index];
-    Object.assign(view, { table: index, rate: t.sort_rate || 0, shown: new Set(t.metrics), sort: "rank", down: false, curve: t.curve_metric });
+    Object.assign(view, { table: index, rate: t.sort_rate || 0, shown: new Set(t.metrics), rankBy: t.sort, sort: "rank", down: false, curve: t.curve_metric });
     view.off = new Set(t.rows.filter((row) => row.control && row.method.includes("+shuffled-image")).map((row) => row.method));
     replace("rate", rates(t).map((rate) => option(rate, String(rate), rate === view.rate)));
     replace("metrics", measured(t).map((name) => h("label", {}, h("input", { type: "checkbox", value: name, checked: view.shown.has(name), on: { change: pick } }), name)));

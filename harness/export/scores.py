@@ -11,6 +11,7 @@ from typing import Any
 
 from rich.table import Table as RichTable
 
+from harness.export.text import spreadsheet
 from harness.scoring import Comparison, Scores
 
 
@@ -126,5 +127,5 @@ def _csv(header: Sequence[str], lines: Sequence[Sequence[Any]]) -> str:
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(header)
-    writer.writerows(lines)
+    writer.writerows([spreadsheet(value) for value in line] for line in lines)
     return stream.getvalue()

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from rich.markup import escape
 from rich.table import Table as RichTable
 
-from harness.export.text import COST_COLUMNS, costs, number, rank
+from harness.export.text import COST_COLUMNS, costs, label, number, rank
 from harness.leaderboard import Row, Table
 
 _COLUMNS = 6
@@ -69,5 +69,5 @@ def _cell(table: Table, row: Row, metric: str, rate: float) -> str:
 def _fill(grid: RichTable, table: Table, cells: Callable[[Row], list[str]]) -> None:
     for index, row in enumerate(table.rows):
         last = index + 1 == len(table.rows) or table.rows[index + 1].control != row.control
-        labels = [escape(rank(table, row)), escape(row.method)]
+        labels = [escape(rank(table, row)), escape(label(row))]
         grid.add_row(*labels, *cells(row), end_section=last, style="dim" if row.control else None)

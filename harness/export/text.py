@@ -26,11 +26,14 @@ def number(cell: Number | ResultRow | None, *, interval: bool = True) -> str:
 
 
 def rank(table: Table, row: Row) -> str:
-    """The rank group; a row that is not ranked has a dash, one that failed the audit says so."""
-    if row.audit == "failed":
-        return "audit failed"
+    """The rank group; a row that is not ranked has a dash."""
     found = table.rank(row)
     return UNRANKED if found is None else str(found)
+
+
+def label(row: Row) -> str:
+    """The row's label; one that failed the audit says so, since it is shown and not ranked."""
+    return f"{row.method} (audit failed)" if row.audit == "failed" else row.method
 
 
 COST_COLUMNS = (
@@ -45,6 +48,11 @@ COST_COLUMNS = (
 COST_NOTE = (
     "FLOPs: a training forward pass on one study, a multiply-add counting as two. Training time: wall clock. "
     "Peak memory: while training; on a CPU, of the whole process with its data."
+)
+
+RESULT_NOTE = (
+    "Result: its manifest is `results/RESULT.json` in the store; `harness reproduce RESULT` makes it "
+    "again and compares."
 )
 
 
