@@ -1,9 +1,9 @@
 """CoDi XR: Any-to-Any Vision-Language Model for Multimodal X-ray Imaging and Radiological Report Generation
 (Molino, Di Feola, Shen, Soda, Guarrasi), arXiv 2505.01091.
 
-It adapts CoDi (Tang et al. 2023, arXiv 2305.11846) to frontal view, lateral view and report. Stage 1 aligns them in
-one space, stage 2 trains a latent diffusion model for each, stage 3 lets the models hear each other. Shapes:
-batch B, embedding D, image latent c x h x w, report latent Z, environment E, conditions or branches M.
+It adapts CoDi (Tang et al. 2023, arXiv 2305.11846) to frontal view, lateral view and report. Stage 1 aligns
+them in one space, stage 2 trains a latent diffusion model for each, stage 3 lets these hear each other.
+Shapes: batch B, embedding D, image latent c x h x w, report latent Z, environment E, conditions or branches M.
 
 Deviations from the paper, or choices where it is silent, are ``CoDiXR.card.deviations``.
 """
@@ -33,8 +33,8 @@ from methods.text import Vocabulary
 CARD = MethodCard(
     name="codi_xr",
     title="CoDi XR: any-to-any generation of chest X-ray views and reports",
-    paper="Molino et al., Any-to-Any Vision-Language Model for Multimodal X-ray Imaging and Radiological Report "
-    "Generation, arXiv 2505.01091",
+    paper="Molino et al., Any-to-Any Vision-Language Model for Multimodal X-ray Imaging and Radiological "
+    "Report Generation, arXiv 2505.01091",
     licence="Apache-2.0",
     tasks=frozenset({Task.REPORT, Task.SYNTHESIZE}),
     reads=frozenset(VIEWS),
@@ -94,7 +94,14 @@ class CoDiXR(TorchMethod[Config]):
             made = Stage(name, network, training, loss, rate, config, self.card, self.info)
             self._train(made, train, val, run, number)
 
-        stage(0, "0-images", parts.image_autoencoder, config.image_autoencoder, losses.image_autoencoder, rates[0])
+        stage(
+            0,
+            "0-images",
+            parts.image_autoencoder,
+            config.image_autoencoder,
+            losses.image_autoencoder,
+            rates[0],
+        )
         stage(1, "0-reports", parts.report_autoencoder, settings, losses.report_autoencoder, rates[0])
         for name in MODALITIES:
             studies.encode(name)
@@ -169,7 +176,8 @@ class CoDiXR(TorchMethod[Config]):
         strange = [name for name in targets if name not in known]
         if strange or not targets:
             raise HarnessError(
-                f"codi_xr cannot generate {', '.join(strange) or 'nothing'}", f"choose from {', '.join(known)}"
+                f"codi_xr cannot generate {', '.join(strange) or 'nothing'}",
+                f"choose from {', '.join(known)}",
             )
         return self._frozen(self._synthesize, inputs, [name for name in MODALITIES if name in targets])
 
@@ -198,7 +206,9 @@ class CoDiXR(TorchMethod[Config]):
         images, latents = {}, {}
         for number, view in enumerate(VIEWS):
             seen = inputs.images.get(view)
-            images[view] = torch.zeros(shape, device=device) if seen is None else resized(seen, config.image_size)
+            images[view] = (
+                torch.zeros(shape, device=device) if seen is None else resized(seen, config.image_size)
+            )
             latents[view] = network.image_autoencoder.encode(images[view], number)
         words = self.vocabulary.batch(reports, config.text_words - 2, framed=True).to(device)
         features = network.embed(latents if config.encoders == "latent" else images, latents, words)

@@ -12,7 +12,7 @@ from transformers import BertConfig, BertModel, DynamicCache, GPT2Config, GPT2LM
 
 from methods.codi_xr.config import VIEWS, Config
 from methods.layers import gaussian_kl, reparameterise
-from methods.text import BOS, EOS, PAD
+from methods.text import BOS, EOS, PAD, UNK
 
 
 class PatchBasis(nn.Module):
@@ -105,7 +105,9 @@ class ImageAutoencoder(nn.Module):
         x = images * 2.0 - 1.0
         if self.basis is not None:
             return self.basis(x, view)
-        return x if x.shape[1] == self.config.image_channels else self._channels(x, self.config.image_channels)
+        return (
+            x if x.shape[1] == self.config.image_channels else self._channels(x, self.config.image_channels)
+        )
 
     def loss(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean squared error of what ``read`` gives (B, k, h, w), and KL per latent value."""
@@ -131,7 +133,7 @@ class ImageAutoencoder(nn.Module):
         raw = latents / self.scale[view] + self.shift[view]
         self.shift[view] = raw.mean(0)
         deviation = (raw - raw.mean(0)).square().mean((0, 2, 3)).sqrt()
-        self.scale[view] = 1.0 / deviation.clamp(min=1e-4)[:, None, None]
+        self.scale[view] = 1.0 / deviation.clamp(min=1e-6)[:, None, None]
 
     @staticmethod
     def _channels(x: Tensor, count: int) -> Tensor:
@@ -140,16 +142,14 @@ class ImageAutoencoder(nn.Module):
 
 @dataclass(slots=True)
 class Memory:
-    """State of a decoding: latents (N, D) and what GPT-2 keeps of the prefixes."""
+    """State of a decoding: what GPT-2 keeps of the latents and the prefixes."""
 
-    latents: Tensor
     cache: DynamicCache
 
     def select(self, rows: Tensor) -> None:
         """Keep (or repeat, or reorder) sequences."""
         if rows.dtype == torch.bool:
             rows = rows.nonzero().flatten()
-        self.latents = self.latents[rows]
         self.cache.batch_select_indices(rows)
 
 
@@ -169,6 +169,8 @@ class ReportAutoencoder(nn.Module):
             num_hidden_layers=config.bert_layers,
             num_attention_heads=config.bert_heads,
             intermediate_size=4 * config.bert_width,
+            hidden_dropout_prob=config.report_dropout,
+            attention_probs_dropout_prob=config.report_dropout,
             max_position_embeddings=max(length, 512) if config.encoders == "clip" else length,
             pad_token_id=PAD,
             attn_implementation="eager",
@@ -178,6 +180,10 @@ class ReportAutoencoder(nn.Module):
             n_embd=config.gpt2_width,
             n_layer=config.gpt2_layers,
             n_head=config.gpt2_heads,
+            resid_pdrop=config.report_dropout,
+            embd_pdrop=config.report_dropout,
+            attn_pdrop=config.report_dropout,
+            activation_function="gelu" if config.encoders == "latent" else "gelu_new",
             n_positions=max(length, 1024) if config.encoders == "clip" else length,
             bos_token_id=BOS,
             eos_token_id=EOS,
@@ -186,7 +192,6 @@ class ReportAutoencoder(nn.Module):
         self.encoder = BertModel(bert)
         self.moments = nn.Linear(config.bert_width, 2 * config.report_latent, bias=False)
         self.past = nn.Linear(config.report_latent, 2 * config.gpt2_layers * config.gpt2_width, bias=False)
-        self.embed = nn.Linear(config.report_latent, config.gpt2_width, bias=False)
         self.decoder = GPT2LMHeadModel(gpt2)
         self.register_buffer("shift", torch.zeros(config.report_latent))
         self.register_buffer("scale", torch.ones(config.report_latent))
@@ -201,11 +206,15 @@ class ReportAutoencoder(nn.Module):
         return mean, log_variance.clamp(-10.0, 5.0)
 
     def loss(self, words: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Nats per word of the reports' indices (B, S), and KL above what is free, over bool ``rows`` (B,)."""
+        """Nats per word of the reports (B, S) among bool ``rows`` (B,), and the KL that is not free."""
         mean, log_variance = self.posterior(words)
         z = reparameterise(mean, log_variance) if self.training else mean
         targets = words.masked_fill(~rows[:, None], PAD)[:, 1:]
-        logits = self.logits(words[:, :-1], z).float()
+        seen = words[:, :-1]
+        if self.training and self.config.word_dropout:
+            gone = torch.rand(seen.shape, device=seen.device) < self.config.word_dropout
+            seen = seen.masked_fill(gone & (seen > UNK), UNK)
+        logits = self.logits(seen, z).float()
         total = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=PAD, reduction="sum")
         count = (targets != PAD).sum().clamp(min=1)
         kl = gaussian_kl(mean, log_variance)
@@ -215,21 +224,20 @@ class ReportAutoencoder(nn.Module):
 
     def logits(self, words: Tensor, z: Tensor) -> Tensor:
         """Prefixes (B, S) and latents (B, D) to logits of each next word (B, S, V)."""
-        return self._run(words, Memory(z, self._cache(z)), 0)
+        return self._run(words, Memory(self._cache(z)), 0)
 
     def start(self, z: Tensor) -> Memory:
         """State before the first word, for latents (B, D) as ``posterior`` gives them."""
-        return Memory(z, self._cache(z))
+        return Memory(self._cache(z))
 
     def step(self, prefix: Tensor, state: Memory) -> Tensor:
         """Logits (B, V) of the word after ``prefix`` (B, t)."""
         return self._run(prefix[:, -1:], state, prefix.shape[1] - 1)[:, -1]
 
     def _run(self, words: Tensor, state: Memory, offset: int) -> Tensor:
-        embedded = self.decoder.transformer.wte(words) + self.embed(state.latents)[:, None]
         places = torch.arange(offset, offset + words.shape[1], device=words.device).expand(words.shape)
         return self.decoder(
-            inputs_embeds=embedded, position_ids=places, past_key_values=state.cache, use_cache=True
+            input_ids=words, position_ids=places, past_key_values=state.cache, use_cache=True
         ).logits
 
     def _cache(self, z: Tensor) -> DynamicCache:
@@ -254,4 +262,4 @@ class ReportAutoencoder(nn.Module):
         """Standardise with the moments of ``encode``d training latents (N, D)."""
         raw = self.raw(latents)
         self.shift.copy_(raw.mean(0))
-        self.scale.copy_(1.0 / raw.std(0).clamp(min=1e-4))
+        self.scale.copy_(1.0 / raw.std(0).clamp(min=1e-6))

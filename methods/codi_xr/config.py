@@ -1,4 +1,4 @@
-"""CoDi XR's configuration (the paper's values and those of the code that it builds on), presets, ablations."""
+"""CoDi XR's configuration (the paper's values, and those of CoDi), presets and ablations."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Config(MethodConfig):
             than there are of them.
         image_kl: weight of the KL term per latent value.
         latent_scale: factor on image latents; 0 standardises them with the training images' moments.
-        encoders: ``clip`` (a ViT and a Transformer), or ``latent``, small encoders of image latents and words.
+        encoders: ``clip``, a ViT and a Transformer, or ``latent``, small ones of image latents and words.
         clip_*: image side, patch, width, layers and heads of the ViT; text_*: of the text Transformer.
         embedding: width of the contrastive space and of the condition token.
         embedding_dropout: inside the small encoders.
@@ -38,6 +38,7 @@ class Config(MethodConfig):
         unet_middle: the image UNet has a middle block.
         report_latent: size of a report's latent.
         bert_*, gpt2_*: vocabulary, width, layers and heads of the report autoencoder.
+        report_dropout: inside both of its parts; word_dropout: of words that GPT-2 reads in training.
         report_beta, report_target: final weight of its KL term and the KL per dimension that costs nothing.
         report_channels, report_multipliers, report_blocks: of the report's fully connected UNet.
         report_words: longest report.
@@ -92,6 +93,8 @@ class Config(MethodConfig):
     gpt2_width: int = 768
     gpt2_layers: int = 12
     gpt2_heads: int = 12
+    report_dropout: float = 0.1
+    word_dropout: float = 0.0
     report_beta: float = 1.0
     report_target: float = 3.0
     report_channels: int = 320
@@ -121,13 +124,13 @@ SCRATCH = {"clip": "", "image_vae": "", "unet": ""}
 TINY: dict[str, Any] = {
     **SCRATCH,
     "image_autoencoder": {"epochs": 4, "batch_size": 16},
-    "report_autoencoder": {"epochs": 8, "batch_size": 32, "bucket": 8},
+    "report_autoencoder": {"epochs": 5, "batch_size": 32, "bucket": 8},
     "contrastive": {"epochs": 12, "batch_size": 128},
-    "training": {"epochs": 12, "batch_size": 32},
-    "alignment": {"epochs": 2, "batch_size": 64},
+    "training": {"epochs": 10, "batch_size": 32},
+    "alignment": {"epochs": 1, "batch_size": 64},
     "image_size": 128,
     "patch": 32,
-    "patch_values": 48,
+    "patch_values": 32,
     "vae_channels": (64,),
     "vae_blocks": 1,
     "latent_channels": 16,
@@ -152,8 +155,10 @@ TINY: dict[str, Any] = {
     "gpt2_width": 96,
     "gpt2_layers": 2,
     "gpt2_heads": 4,
-    "report_beta": 0.1,
-    "report_target": 0.1,
+    "report_dropout": 0.0,
+    "word_dropout": 0.2,
+    "report_beta": 0.02,
+    "report_target": 0.5,
     "report_channels": 32,
     "report_multipliers": (1, 2),
     "report_blocks": 1,

@@ -62,7 +62,7 @@ class ClipEncoders(nn.Module):
         return self.vision(pixel_values=(colour - self.mean) / self.std).image_embeds
 
     def report(self, words: Tensor) -> Tensor:
-        """Framed indices (B, S) to features (B, D), pooled at the end mark, which no padding behind it reaches."""
+        """Framed indices (B, S) to features (B, D), pooled at the end mark, before any padding."""
         return self.text(input_ids=words.masked_fill(words == EOS, self.top - 1)).text_embeds
 
 

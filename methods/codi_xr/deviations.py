@@ -2,6 +2,4 @@
 
 from __future__ import annotations
 
-DEVIATIONS: tuple[tuple[str, str], ...] = (
-    ("placeholder", "placeholder"),
-)
+DEVIATIONS: tuple[tuple[str, str], ...] = (("placeholder", "placeholder"),)

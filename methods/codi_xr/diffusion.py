@@ -81,7 +81,7 @@ def token(features: Tensor) -> Tensor:
 
 
 def mixed(embeddings: Tensor, weights: Tensor) -> Tensor:
-    """Several conditions as one: weighted mean of unit embeddings (B, M, D), weights (B, M), to tokens (B, D).
+    """Several conditions as one: the weighted mean (B, M) of unit embeddings (B, M, D), as tokens (B, D).
 
     A row without any weight gives zeros.
     """

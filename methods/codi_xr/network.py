@@ -100,7 +100,7 @@ class CoDiNetwork(nn.Module):
     def alignment_loss(
         self, latents: Mapping[str, Tensor], present: Tensor, embeddings: Tensor
     ) -> dict[str, Tensor]:
-        """Stage 3: the noise of every modality given the others' noisy latents, and their tokens' agreement."""
+        """Stage 3: the noise of every modality given the others' latents, and their tokens' agreement."""
         first = latents[REPORT]
         time = torch.randint(TRAINING_STEPS, (len(first),), device=first.device)
         noise = {name: torch.randn_like(clean) for name, clean in latents.items()}
@@ -168,8 +168,6 @@ def others(tokens: Mapping[str, Tensor], name: str) -> Tensor | None:
     """The tokens (B, M, E) of all branches but one; None where there are none."""
     rest = [x for other, x in tokens.items() if other != name]
     return torch.stack(rest, dim=1) if rest else None
-
-
 
 
 def _mean_over(error: Tensor, rows: Tensor) -> Tensor:

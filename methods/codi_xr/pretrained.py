@@ -1,4 +1,4 @@
-"""Pretrained image parts from a folder or the hub's local cache; nothing is fetched unless the user allows it."""
+"""Pretrained image parts from a folder or the hub's cache; nothing is fetched unless the user allows it."""
 
 from __future__ import annotations
 
@@ -42,7 +42,9 @@ def _copy(source: nn.Module, target: nn.Module, folder: Path, more: bool = False
     try:
         report = target.load_state_dict(source.state_dict(), strict=not more)
     except RuntimeError as error:
-        raise HarnessError(f"{folder}: {str(error).splitlines()[0]}", "its sizes are not the preset's") from error
+        raise HarnessError(
+            f"{folder}: {str(error).splitlines()[0]}", "its sizes are not the preset's"
+        ) from error
     if report.unexpected_keys:
         raise HarnessError(f"{folder}: unknown weights, first {report.unexpected_keys[0]}")
 

@@ -1,7 +1,7 @@
 """The stages of training: each is one run of the harness' loop over a part of the network.
 
-What earlier stages made of a study (latents, embeddings) does not change any more, so that it is computed once
-and looked up by the study's id.
+What earlier stages made of a study (latents, embeddings) does not change any more: it is computed once and
+looked up by the study's id.
 """
 
 from __future__ import annotations
@@ -151,7 +151,7 @@ class Studies:
         self.latents[name] = found
 
     def calibrate(self, name: str, count: int) -> None:
-        """Standardise a modality's latents by the moments of the first ``count`` studies, and encode again."""
+        """Standardise a modality's latents by moments of the first ``count`` studies; encode again."""
         rows = [row for row in self.having(name) if row < count]
         if not rows:
             return
