@@ -16,12 +16,12 @@ from harness.names import did_you_mean
 METHODS = {
     "template": "methods.controls:Template",
     "retrieval": "methods.controls:Retrieval",
-    "late_fusion": "methods.baselines:LateFusion",
-    "early_fusion": "methods.baselines:EarlyFusion",
     "dia": "methods.dia:DiA",
     "micar_vlmoe": "methods.micar_vlmoe:MicarVLMoE",
     "vdgen": "methods.vdgen:VDGen",
     "kedr": "methods.kedr:KEDR",
+    "late_fusion": "methods.baselines:LateFusion",
+    "early_fusion": "methods.baselines:EarlyFusion",
 }
 DATASETS = {
     "iu-phantom": "harness.datasets.iu_phantom:IUPhantom",
