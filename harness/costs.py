@@ -49,8 +49,8 @@ def sizes(method: Method[Any], study: Study) -> dict[str, int | None]:
 
     Args:
         method: fitted, on its device.
-        study: a training study; FLOPs are those of a training forward pass on it alone, a multiply-add
-            counting as two.
+        study: a training study; FLOPs are those of a training forward pass on it alone, or, of a method
+            that leaves parts behind when training ends, of inference. A multiply-add counts as two.
     """
     if not isinstance(method, TorchMethod):
         return {"parameters": None, "trainable_parameters": None, "flops": None}
@@ -63,7 +63,7 @@ def sizes(method: Method[Any], study: Study) -> dict[str, int | None]:
 
 
 def _flops(method: TorchMethod[Any], study: Study) -> int | None:
-    """None where the losses are not defined on a single study."""
+    """None where they cannot be counted: that must not cost the row its numbers."""
     from torch.utils.flop_counter import FlopCounterMode
 
     device = next(method.network.parameters()).device
@@ -73,7 +73,11 @@ def _flops(method: TorchMethod[Any], study: Study) -> int | None:
     forked = [device] if device.type == "cuda" else []
     try:
         with torch.random.fork_rng(forked), FlopCounterMode(display=False) as counter, torch.no_grad():
-            method.losses(inputs, targets)
-    except (RuntimeError, ValueError, IndexError, AssertionError):
+            as_fitted = getattr(method, "as_fitted", None)
+            if as_fitted is None:
+                method.losses(inputs, targets)
+            else:
+                as_fitted(inputs)
+    except Exception:
         return None
     return int(counter.get_total_flops())

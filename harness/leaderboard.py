@@ -50,7 +50,8 @@ class Cost:
 
     Attributes:
         parameters: numbers that training may have changed, and frozen ones.
-        flops: of a training forward pass on one study; a multiply-add counts as two.
+        flops: of a training forward pass on one study, or of inference where training has parts of its own; a
+            multiply-add counts as two.
         training_seconds: wall clock.
         seconds_per_study: prediction alone, in the batches of the run.
         peak_memory_gib: while training; of the GPU's allocations, else of the process.

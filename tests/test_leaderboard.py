@@ -14,13 +14,14 @@ import pytest
 from harness import evaluate, specs
 from harness.board import Board, from_json, read, run_command, to_json
 from harness.config import RunConfig
+from harness.costs import sizes
 from harness.errors import HarnessError
 from harness.export import data, formats, markdown
 from harness.leaderboard import Table, tables
 from harness.results import ResultRow, Store
 from harness.specs import Spec
 from tests.boards import add, small_store
-from tests.toys import Quiet
+from tests.toys import Learner, Quiet, ToyData
 
 BASE = ResultRow(
     dataset="toy",
@@ -321,6 +322,22 @@ def test_a_run_measures_what_a_row_costs(toy_world: Path) -> None:
     (table,) = read(Store(config.store)).tables
     assert table.rows[0].cost.flops == cost["flops"]
     assert "1.17 k" in markdown.render([table])
+
+
+def test_a_cost_that_cannot_be_counted_costs_no_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = ToyData()
+    learner = Learner.create(data.info)
+    learner.prepare(learner.artifacts([]))
+    study = data.studies("train")[0]
+    assert sizes(learner, study)["flops"] == 2 * (144 * 8 + 8)
+
+    def gone(self: Learner, inputs: object, targets: object) -> None:
+        raise AttributeError("the text encoder is left behind")
+
+    monkeypatch.setattr(Learner, "losses", gone)
+    assert sizes(learner, study)["flops"] is None
+    monkeypatch.setattr(Learner, "as_fitted", lambda self, inputs: self.generate(inputs), raising=False)
+    assert sizes(learner, study)["flops"] == 2 * (144 * 8 + 8)
 
 
 def test_command_of_a_row_makes_it_again() -> None:

@@ -46,7 +46,8 @@ COST_COLUMNS = (
     "device",
 )
 COST_NOTE = (
-    "FLOPs: a training forward pass on one study, a multiply-add counting as two. Training time: wall clock. "
+    "FLOPs: a training forward pass on one study (of methods that leave parts behind when training ends, of "
+    "inference), a multiply-add counting as two. Training time: wall clock. "
     "Peak memory: while training; on a CPU, of the whole process with its data."
 )
 
