@@ -435,6 +435,13 @@ def test_every_size_and_seed_has_its_own_line() -> None:
     assert labels == [f"ours: dia ({preset}, seed {seed})" for preset in ("paper", "tiny") for seed in (0, 1)]
 
 
+def test_where_the_paper_prints_nothing_ours_is_not_asked_for() -> None:
+    rows = [{**PAPER["tables"][0]["rows"][1], "values": ["-", 60.0, 70.0]}]
+    empty = cell(compare(paper(tables=[table(rows=rows)]), Results.of([ROW])))
+    assert not empty.measured
+    assert empty.fill is None
+
+
 def test_a_number_that_is_not_finite_is_undefined_and_nothing_fills_it() -> None:
     report = compare(paper(), Results.of([replace(ROW, value=float("nan"), ci95=(float("nan"), 1.0))]))
     assert cell(report).fill is None
@@ -497,7 +504,7 @@ def test_commands_have_flags_that_exist_and_sensible_values(name: str) -> None:
         assert words[0] == "harness"
         if words[1] == "run":
             assert {word[2:] for word in words if word.startswith("--")} <= known
-    wanted = [cell for cell in cells if cell.ours.method and cell.ours.metrics]
+    wanted = [cell for cell in cells if cell.ours.asks]
     assert all(cell.fill for cell in wanted)
 
 

@@ -155,20 +155,22 @@ def compare(paper: Paper, results: Results) -> Report:
 def _row(paper: Paper, table: PaperTable, row: PaperRow, results: Results) -> ReportRow:
     cells = []
     for column in table.columns:
-        published, ours = table.cell(row, column), table.ours_at(row, column)
+        published = table.cell(row, column)
+        # Where the paper prints nothing, the metric is not one of that row.
+        ours = table.ours_at(row, column) if published.state != "blank" else Ours()
         measured = _measured(paper, column, published, ours, results)
-        empty = ours.method and ours.metrics and not any(m.row.value is not None for m in measured.values())
+        empty = ours.asks and not any(m.row.value is not None for m in measured.values())
         fill = filler(paper, ours, measured_detail(measured)) if empty else None
         cells.append(ReportCell(published, column, table.source(row, column), ours, measured, fill))
     # A run that lacks only this cell needs the same command.
     runs = tuple(sorted({run for cell in cells for run in cell.measured}))
     cells = [_with_gaps(paper, cell, runs) for cell in cells]
-    methods = [cell.ours.method for cell in cells if cell.ours.method and cell.ours.metrics]
+    methods = [cell.ours.method for cell in cells if cell.ours.method and cell.ours.asks]
     return ReportRow(row, methods[0] if methods else "", runs, tuple(cells))
 
 
 def _with_gaps(paper: Paper, cell: ReportCell, runs: Sequence[Run]) -> ReportCell:
-    if cell.fill or not (cell.ours.method and cell.ours.metrics):
+    if cell.fill or not cell.ours.asks:
         return cell
     if all(run in cell.measured and cell.measured[run].row.value is not None for run in runs):
         return cell

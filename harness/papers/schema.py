@@ -45,6 +45,11 @@ class Ours(Strict):
     scale: float | None = None
     command: str | None = None
 
+    @property
+    def asks(self) -> bool:
+        """Whether a number of ours belongs beside the cell."""
+        return bool(self.method and self.metrics)
+
     def over(self, coarser: Ours) -> Ours:
         """These settings where given, else those of ``coarser``."""
         return coarser.model_copy(update=self.model_dump(exclude_none=True))
