@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from harness.config import RunConfig
 from harness.errors import CorruptFileError, HarnessError
 from harness.leaderboard import NOT_AUDITED, Cost, Evidence, Table, arranged, tables
 from harness.names import SHUFFLED
@@ -19,8 +20,11 @@ from harness.results import SCHEMA, ResultRow, Store, StoredResult, row_of
 from harness.specs import Spec, spec_of
 from harness.verdicts import Verdict, verdicts
 
-_PRIVATE = ("root", "store", "workers", "executor")
+_PRIVATE = ("store", "workers", "executor")
 """Settings of a run that say where it ran, not what it computed."""
+_LOCAL = {"root": "DIR", "masks": "FILE"}
+"""Paths of the machine that it ran on, and what stands for them."""
+_DEFAULTS = RunConfig().model_dump(mode="json")
 _COPIED = (
     *("harness", "protocol", "cell", "code", "cost", "test_set", "masks", "mask_seeds", "achieved"),
     *("bootstrap", "machine", "environment", "unix_time"),
@@ -113,15 +117,10 @@ def from_json(path: Path, specs: Sequence[Spec] = ()) -> Board:
 
 def run_command(facts: Mapping[str, Any]) -> str:
     """The ``harness run`` that makes a result: flags for all settings that are not defaults."""
-    config = dict(facts.get("config", {}))
+    config = {**facts.get("config", {}), "seeds": [facts["seed"]]}
     flags = [f"--methods {quote(facts['trained'])}"]
-    defaults = {"dataset": "iu-phantom", "drop": "context", "mechanism": "mcar", "mask_seeds": 20}
-    defaults |= {"preset": "tiny", "device": "auto", "report_samples": 0}
-    config["seeds"] = [facts["seed"]]
     for name, value in config.items():
-        if name in ("methods", "set") or value in (None, [], ()) or defaults.get(name) == value:
-            continue
-        if name == "seeds" and value == [0]:
+        if name in ("methods", "set") or value == _DEFAULTS.get(name):
             continue
         shown = ",".join(map(str, value)) if isinstance(value, list) else str(value)
         flags.append(f"--{name.replace('_', '-')} {quote(shown)}")
@@ -135,6 +134,7 @@ def _facts(stored: StoredResult, verdict: Verdict | None) -> dict[str, Any]:
     """What the exports show of a manifest."""
     manifest, row = stored.manifest, stored.rows[0]
     config = {key: value for key, value in manifest.get("config", {}).items() if key not in _PRIVATE}
+    config |= {name: stand_in for name, stand_in in _LOCAL.items() if config.get(name)}
     card = manifest.get("card", {})
     label = row.method.removesuffix(SHUFFLED).partition("[")[0]
     facts = {

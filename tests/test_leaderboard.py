@@ -346,7 +346,8 @@ def test_command_of_a_row_makes_it_again() -> None:
         "seed": 2,
         "config": {"dataset": "iu-phantom", "missing": [0.2, 0.4]},
     }
+    facts["config"] |= RunConfig(drop="any").model_dump(mode="json", exclude={"missing", "store"})
     facts["config"]["set"] = {"dia": {"lr": 0.1}, "vdgen": {"lr": 0.2}}
     assert run_command(facts) == (
-        "harness run --methods dia:no-alignment --missing 0.2,0.4 --seeds 2 --set dia.lr=0.1"
+        "harness run --methods dia:no-alignment --missing 0.2,0.4 --drop any --seeds 2 --set dia.lr=0.1"
     )
