@@ -56,6 +56,12 @@ METRICS = {
     "images_xrv": "harness.metrics.images:XrayDistance",
     "images_raddino": "harness.metrics.images:RadDinoDistance",
     "images_lite0": "harness.metrics.images:Lite0Distance",
+    "images_lite0_lateral": "harness.metrics.images:Lite0LateralDistance",
+    "images_completed": "harness.metrics.images:CompletedDistance",
+    "images_completed_lateral": "harness.metrics.images:CompletedLateralDistance",
+    "ms_ssim": "harness.metrics.ms_ssim:MsSsim",
+    "ms_ssim_lateral": "harness.metrics.ms_ssim:MsSsimLateral",
+    "alignment_lite0": "harness.metrics.alignment:Alignment",
 }
 
 

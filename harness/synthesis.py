@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 
 from harness.batching import study_seed
 from harness.method import Method, MethodCard
-from harness.types import DatasetInfo, Inputs, Prediction, Study, Task
+from harness.types import DatasetInfo, Inputs, Prediction, Reference, Study, Task
 
 REPORT = "report"
 
@@ -47,7 +48,7 @@ def conditioned(
     )
 
 
-def generated(method: Method, inputs: Inputs, targets: Sequence[str]) -> list[Prediction]:  # type: ignore[type-arg]
+def generated(method: Method[Any], inputs: Inputs, targets: Sequence[str]) -> list[Prediction]:
     """``method.synthesize``, held to what it was asked for."""
     answers = method.synthesize(inputs, targets)
     pictured = {name for name in targets if name != REPORT}
@@ -68,3 +69,16 @@ def joined(
         }
         for state, studies in predictions.items()
     }
+
+
+def completed(
+    predictions: Sequence[Prediction], references: Sequence[Reference], state: str
+) -> list[Prediction]:
+    """A test set made whole: real images, and the generated one of the modality that ``state`` lacks."""
+    return [
+        replace(
+            one,
+            images={**(truth.images or {}), **{v: x for v, x in (one.images or {}).items() if v == state}},
+        )
+        for one, truth in zip(predictions, references, strict=True)
+    ]

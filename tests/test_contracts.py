@@ -190,9 +190,11 @@ def scored(metric: Metric, n: int = 12) -> np.ndarray:
     references, predictions = [], []
     for i in range(n):
         labels = np.array([i % 2, i % 3 == 0, i % 5 == 0], dtype=np.float32)
-        image = {"frontal": rng.integers(0, 255, (40, 40, 1), dtype=np.uint8)}
+        image, generated = (
+            {view: rng.integers(0, 255, (40, 40, 1), dtype=np.uint8) for view in ("frontal", "lateral")}
+            for _ in range(2)
+        )
         references.append(Reference(f"s{i}", f"p{i}", " ".join(SENTENCES[i % 3 :]), labels, image))
-        generated = {"frontal": rng.integers(0, 255, (40, 40, 1), dtype=np.uint8)}
         predictions.append(Prediction(SENTENCES[i % 4], rng.random(3).astype(np.float32), generated))
     return metric.statistics(predictions, references)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -16,12 +15,11 @@ from harness.metrics.extractors import (
     Image,
     Inception,
     Lite0,
-    Network,
     RadDino,
     XrayDenseNet,
     digest,
-    extract,
 )
+from harness.metrics.image_features import features
 from harness.types import Prediction, Reference, Task
 
 Floats = NDArray[np.float64]
@@ -91,10 +89,6 @@ class ImageMetric(NoSums):
             return str(error)
         return None
 
-    @cached_property
-    def _network(self) -> Network:
-        return self.extractor.network()
-
     def statistics(self, predictions: Sequence[Prediction], references: Sequence[Reference]) -> Rows:
         """Features per study, float64 (n_studies, 1 + 2 * d).
 
@@ -121,8 +115,8 @@ class ImageMetric(NoSums):
         width = self.extractor.width
         rows = np.zeros((len(references), 1 + 2 * width))
         rows[kept, 0] = 1.0
-        rows[kept, 1 : 1 + width] = extract(self._network, real, width)
-        rows[kept, 1 + width :] = extract(self._network, made, width)
+        rows[kept, 1 : 1 + width] = features(self.extractor, real)
+        rows[kept, 1 + width :] = features(self.extractor, made)
         return rows
 
     def joint(self, rows: Rows, weights: Floats) -> dict[str, Floats]:
@@ -293,3 +287,32 @@ class Lite0Distance(ImageMetric):
     """FID and KID in ImageNet features that need no download."""
 
     name, outputs, extractor = "images_lite0", _outputs("lite0"), Lite0()
+
+
+class Lite0LateralDistance(ImageMetric):
+    """The same of lateral views."""
+
+    name, outputs, extractor = "images_lite0_lateral", _outputs("lite0_lateral"), Lite0()
+
+    def __init__(self, view: str = "lateral") -> None:
+        super().__init__(view)
+
+
+class CompletedDistance(Lite0Distance):
+    """FID and KID of a test set whose missing frontal views are replaced by generated ones.
+
+    In the state that lacks the view a study counts with its generated image, in every other with its real
+    one: over missing rates, how far completion takes the set from the real one. 0 where nothing is missing.
+    """
+
+    name, outputs = "images_completed", _outputs("lite0_completed")
+    default: ClassVar[bool] = False
+    completes: ClassVar[bool] = True
+
+
+class CompletedLateralDistance(Lite0LateralDistance):
+    """The same of lateral views."""
+
+    name, outputs = "images_completed_lateral", _outputs("lite0_completed_lateral")
+    default: ClassVar[bool] = False
+    completes: ClassVar[bool] = True

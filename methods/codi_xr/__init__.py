@@ -3,7 +3,7 @@
 
 It adapts CoDi (Tang et al. 2023, arXiv 2305.11846) to frontal view, lateral view and report. Stage 1 aligns
 them in one space, stage 2 trains a latent diffusion model for each, stage 3 lets these hear each other.
-Shapes: batch B, embedding D, image latent c x h x w, report latent Z, environment E, conditions or branches M.
+Shapes: batch B, embedding D, image latent c x h x w, report latent Z, environment E, branches M.
 
 Deviations from the paper, or choices where it is silent, are ``CoDiXR.card.deviations``.
 """

@@ -2,4 +2,77 @@
 
 from __future__ import annotations
 
-DEVIATIONS: tuple[tuple[str, str], ...] = (("placeholder", "placeholder"),)
+DEVIATIONS: tuple[tuple[str, str], ...] = (
+    (
+        "which CLIP: ViT-base in the summary of the method; the code that it builds on has ViT-L/14",
+        "ViT-L/14, 224 px, 768-d embeddings, 77 tokens",
+    ),
+    (
+        "parameters: 6.77 B without a breakdown",
+        "4.55 B: CLIP 0.43, AutoencoderKL 0.08, Optimus 0.25, two image UNets with connectors 0.90 each, "
+        "report UNet with connectors 1.95, environment encoders 0.03. A second report branch (UNet and "
+        "Optimus) would give 6.75 B; whether the paper counts one is not known",
+    ),
+    (
+        "the context of the denoisers",
+        "one token, the mean of the conditions' unit embeddings, made a unit vector again and scaled by the "
+        "root of its width; no condition is a token of zeros",
+    ),
+    (
+        "several conditions: a weighted mean with weights that are not given",
+        "equal weights (weights=...); in training one of the other modalities or both, 10 % of the time none",
+    ),
+    (
+        "stage 2 trains a model per modality",
+        "the three share no parameters and train side by side in one loop on kept latents and embeddings; "
+        "gradients are clipped together",
+    ),
+    (
+        "environment encoders and the cross-attention between branches are not sized; hyper-parameters of "
+        "stage 3 are not given",
+        "three layers per modality, one token of 1280; connectors are a second cross-attention beside every "
+        "one to the condition, zero at the start; a contrastive term between the tokens of a study at "
+        "temperature 0.1, weight 1; the three modalities at the same time step",
+    ),
+    (
+        "latents that are diffused: drawn from the posterior in Stable Diffusion",
+        "posterior means, computed once per study",
+    ),
+    (
+        "scale of the latents (0.18215 for images, 4.3108 for reports in CoDi)",
+        "paper: 0.18215 for images; report latents, and image latents of tiny and base, whose autoencoder is "
+        "trained here, are standardised with the training studies' moments",
+    ),
+    (
+        "Optimus adds z to GPT-2's word embeddings as well",
+        "z is in the past alone: one position per layer",
+    ),
+    (
+        "free bits of 3.0 and a weight of 0 for half of the training: units and slope",
+        "KL of a dimension counts from 3 nats on; the weight rises over a quarter of the steps after half of "
+        "them; tiny and base: 0.5 and 0.1 nats, and tiny hides 20 % of GPT-2's words from it in training",
+    ),
+    (
+        "reports: impressions of MIMIC-CXR",
+        "the dataset's reports (findings on IU X-Ray), lower case, one word-level vocabulary for CLIP's text "
+        "side, BERT and GPT-2, whose tokenizers ship with no package; these start from nothing everywhere",
+    ),
+    (
+        "decoding of reports is not described",
+        "the most probable word at each step",
+    ),
+    (
+        "reports on the leaderboard",
+        "from the views that are present and nothing else, with noise that follows from the study",
+    ),
+    (
+        "tiny: minutes on a CPU",
+        "128 px; patches of 32 px become their 32 first principal components at their place, an "
+        "AutoencoderKL of one level makes 16 x 4 x 4 latents of them, standardised per position; contrastive "
+        "encoders are perceptrons on these latents and one Transformer layer on words; one level of UNet",
+    ),
+    (
+        "tiny and base: sampler",
+        "DPM-Solver++ of order 2 with 10 (tiny) and 20 (base) steps; paper: DDIM with 50, guidance 7.5",
+    ),
+)

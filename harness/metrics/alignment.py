@@ -1,0 +1,170 @@
+"""Do generated images say what the true report says? Cosines in a space that images and reports share.
+
+The space comes from the real test pairs alone, by canonical correlation analysis, the linear relative of
+contrastive learning: image features of EfficientNet-Lite0 on one side, TF-IDF of reports on the other. It is
+fitted on one half of the patients and used on the other, both ways round: no pair is judged by a space that
+has seen it, and no method by its own contrastive space.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.errors import UnavailableError
+from harness.metrics.base import MetricOutput, Rows, mean_of
+from harness.metrics.extractors import Floats, Lite0, digest
+from harness.metrics.image_features import features
+from harness.metrics.ms_ssim import pairs_of
+from harness.types import Prediction, Reference, Task
+
+IMAGE_RANK, TEXT_RANK, WIDTH = 48, 48, 8
+"""Principal components of either side, and canonical directions that are compared."""
+
+_RIDGE = 0.1
+
+
+class Alignment:
+    """Cosine of generated image and true report, and by how much it beats other patients' reports.
+
+    * ``alignment_lite0``: mean cosine of a study's generated image with its own report;
+    * ``alignment_gap_lite0``: that minus the mean cosine with the reports of all other studies of the half;
+      0 for images that have nothing to do with their condition;
+    * ``alignment_real_lite0``: the gap of the real images, which is the ceiling.
+    """
+
+    name: ClassVar[str] = "alignment_lite0"
+    task: ClassVar[Task] = Task.SYNTHESIZE
+    kind: ClassVar[Literal["text", "label", "image"]] = "image"
+    view: ClassVar[str] = "frontal"
+    outputs: ClassVar[tuple[MetricOutput, ...]] = (
+        MetricOutput("alignment_lite0", bounds=(-1.0, 1.0)),
+        MetricOutput("alignment_gap_lite0", bounds=(-2.0, 2.0)),
+        MetricOutput("alignment_real_lite0", bounds=(-2.0, 2.0)),
+    )
+
+    @property
+    def signature(self) -> str:
+        """Identity of the numbers, down to the weights."""
+        try:
+            weights = digest(Lite0().source())
+        except UnavailableError:
+            weights = "absent"
+        return (
+            f"{self.name}|view:{self.view}|space:cca{WIDTH}(lite0-pca{IMAGE_RANK},tfidf-svd{TEXT_RANK})"
+            f"|fit:real test pairs,two halves of patients|weights:{weights}|v:1"
+        )
+
+    def unavailable(self) -> str | None:
+        """What is absent and how to get it, or None."""
+        try:
+            Lite0().source()
+        except UnavailableError as error:
+            return str(error)
+        return None
+
+    def statistics(self, predictions: Sequence[Prediction], references: Sequence[Reference]) -> Rows:
+        """``[own, own - others, the same of the real image, 1]`` per study (n, 4).
+
+        Zeros where a study has no real image of the view or no report.
+
+        Raises:
+            HarnessError: a prediction lacks the view, or no reference has it.
+        """
+        kept, real, made = pairs_of(self.view, predictions, references)
+        rows = np.zeros((len(references), 4))
+        told = [place for place, row in enumerate(kept) if (references[row].report or "").strip()]
+        if len(told) < 4:
+            return rows
+        texts = _tfidf([references[kept[place]].report or "" for place in told])
+        seen = features(Lite0(), [real[place] for place in told])
+        drawn = features(Lite0(), [made[place] for place in told])
+        half = np.array([_half(references[kept[place]].patient_id) for place in told])
+        if len(set(half.tolist())) < 2 or min(half.sum(), (~half).sum()) < 2:
+            half = np.arange(len(told)) % 2 == 0
+        target = np.array([kept[place] for place in told])
+        for judged in (half, ~half):
+            own, gap, ceiling = _judge(seen, texts, drawn, judged)
+            rows[target[judged]] = np.stack([own, gap, ceiling, np.ones_like(own)], axis=1)
+        return rows
+
+    def reduce(self, totals: Rows) -> dict[str, NDArray[np.float64]]:
+        """Means over studies."""
+        return {output.name: mean_of(totals, column, 3) for column, output in enumerate(self.outputs)}
+
+
+def _judge(
+    seen: Floats, texts: Floats, drawn: Floats, judged: NDArray[np.bool_]
+) -> tuple[Floats, Floats, Floats]:
+    """Own cosine, its gap and the real images' gap (m,) of the studies ``judged``, in the others' space."""
+    fitted = ~judged
+    image_map, text_map = _space(seen[fitted], texts[fitted])
+    words = text_map(texts[judged])
+    own, gap = _gap(image_map(drawn[judged]), words)
+    return own, gap, _gap(image_map(seen[judged]), words)[1]
+
+
+def _gap(images: Floats, words: Floats) -> tuple[Floats, Floats]:
+    cosines = _unit(images) @ _unit(words).T
+    own = np.diagonal(cosines)
+    rest = (cosines.sum(1) - own) / max(1, len(own) - 1)
+    return own, own - rest
+
+
+def _unit(x: Floats) -> Floats:
+    length: Floats = np.linalg.norm(x, axis=1, keepdims=True)
+    return np.divide(x, length, out=np.zeros_like(x), where=length > 0)
+
+
+class _Whitened:
+    """Centred, projected on principal components, scaled to unit variance."""
+
+    def __init__(self, x: Floats, rank: int) -> None:
+        self.mean = x.mean(0)
+        _, values, axes = np.linalg.svd(x - self.mean, full_matrices=False)
+        deviation = values / np.sqrt(max(1, len(x) - 1))
+        kept = min(rank, int((deviation > 1e-9).sum()), max(1, len(x) // 4))
+        floor = _RIDGE * deviation[:1]
+        self.axes = axes[:kept].T / np.sqrt(deviation[:kept] ** 2 + floor**2 + 1e-12)
+
+    def __call__(self, x: Floats) -> Floats:
+        found: Floats = (x - self.mean) @ self.axes
+        return found
+
+
+def _space(images: Floats, texts: Floats) -> tuple[_Projected, _Projected]:
+    """Canonical directions of paired rows: the singular vectors of their whitened cross-covariance."""
+    first, second = _Whitened(images, IMAGE_RANK), _Whitened(texts, TEXT_RANK)
+    left, strength, right = np.linalg.svd(first(images).T @ second(texts) / len(images))
+    width = min(WIDTH, len(strength))
+    weight = np.sqrt(strength[:width])
+    return _Projected(first, left[:, :width] * weight), _Projected(second, right[:width].T * weight)
+
+
+class _Projected:
+    """Whitening followed by canonical directions."""
+
+    def __init__(self, whitened: _Whitened, directions: Floats) -> None:
+        self.whitened, self.directions = whitened, directions
+
+    def __call__(self, x: Floats) -> Floats:
+        found: Floats = self.whitened(x) @ self.directions
+        return found
+
+
+def _tfidf(texts: Sequence[str]) -> Floats:
+    from sklearn.feature_extraction.text import TfidfVectorizer  # type: ignore[import-untyped]
+
+    vectors = TfidfVectorizer(ngram_range=(1, 2), min_df=2, sublinear_tf=True, max_features=2000)
+    try:
+        return np.asarray(vectors.fit_transform(texts).toarray(), dtype=np.float64)
+    except ValueError:  # no word occurs twice
+        return np.zeros((len(texts), 1))
+
+
+def _half(patient: str) -> bool:
+    return bool(hashlib.blake2b(patient.encode(), digest_size=1).digest()[0] & 1)

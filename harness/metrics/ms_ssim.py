@@ -1,0 +1,114 @@
+"""Multi-scale structural similarity of generated and true images, by torchmetrics."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.metadata import version
+from typing import ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.errors import HarnessError
+from harness.metrics.base import MetricOutput, Rows, mean_of
+from harness.metrics.extractors import Image
+from harness.types import Prediction, Reference, Task
+
+SMALLEST = 176
+"""Pixels of a side that five scales under an 11 x 11 window need."""
+
+_BATCH = 32
+
+
+class MsSsim:
+    """``ms_ssim``: mean MS-SSIM (Wang et al. 2003) of each study's generated image of a view with its own.
+
+    High for a picture of the same chest. It says nothing about variety: between images of one method it would
+    be a measure of sameness, which this is not. Images are grey; smaller ones than 176 px are enlarged.
+    """
+
+    name: ClassVar[str] = "ms_ssim"
+    task: ClassVar[Task] = Task.SYNTHESIZE
+    kind: ClassVar[Literal["text", "label", "image"]] = "image"
+    outputs: ClassVar[tuple[MetricOutput, ...]] = (MetricOutput("ms_ssim"),)
+    view: ClassVar[str] = "frontal"
+
+    @property
+    def signature(self) -> str:
+        """Identity of the numbers."""
+        return (
+            f"{self.name}|view:{self.view}|input:grey,{SMALLEST}-bilinear-if-smaller|window:gauss11,1.5|scales:5"
+            f"|impl:torchmetrics-{version('torchmetrics')}|v:1"
+        )
+
+    def unavailable(self) -> str | None:
+        """It needs nothing but its package."""
+        return None
+
+    def statistics(self, predictions: Sequence[Prediction], references: Sequence[Reference]) -> Rows:
+        """``[similarity, 1]`` per study (n, 2); zeros where a study has no real image of the view.
+
+        Raises:
+            HarnessError: a prediction lacks the view, or no reference has it.
+        """
+        kept, real, made = pairs_of(self.view, predictions, references)
+        rows = np.zeros((len(references), 2))
+        rows[kept, 0] = similarity(real, made)
+        rows[kept, 1] = 1.0
+        return rows
+
+    def reduce(self, totals: Rows) -> dict[str, NDArray[np.float64]]:
+        """Mean over studies."""
+        return {self.outputs[0].name: mean_of(totals)}
+
+
+class MsSsimLateral(MsSsim):
+    """``ms_ssim_lateral``: the same of lateral views."""
+
+    name: ClassVar[str] = "ms_ssim_lateral"
+    outputs: ClassVar[tuple[MetricOutput, ...]] = (MetricOutput("ms_ssim_lateral"),)
+    view: ClassVar[str] = "lateral"
+
+
+def pairs_of(
+    view: str, predictions: Sequence[Prediction], references: Sequence[Reference]
+) -> tuple[list[int], list[Image], list[Image]]:
+    """Rows that have a real image of the view, these images, and the generated ones.
+
+    Raises:
+        HarnessError: counts differ, a prediction lacks the view, or no reference has it.
+    """
+    if len(predictions) != len(references):
+        raise HarnessError(
+            f"{len(predictions)} predictions for {len(references)} references", "join them by id first"
+        )
+    kept = [row for row, one in enumerate(references) if view in (one.images or {})]
+    if not kept:
+        raise HarnessError(f"no study has a real {view} image", "choose another view")
+    for row in kept:
+        if view not in (predictions[row].images or {}):
+            raise HarnessError(f"study {references[row].id!r} has no generated {view} image")
+    real = [(references[row].images or {})[view] for row in kept]
+    return kept, real, [(predictions[row].images or {})[view] for row in kept]
+
+
+def similarity(first: Sequence[Image], second: Sequence[Image]) -> NDArray[np.float64]:
+    """MS-SSIM (n,) of pairs of uint8 images (H, W, C) of one size, in [0, 1]."""
+    import torch
+    from torch.nn.functional import interpolate
+    from torchmetrics.functional.image import multiscale_structural_similarity_index_measure
+
+    found = []
+    for start in range(0, len(first), _BATCH):
+        pair = []
+        for side in (first, second):
+            pixels = np.stack([image.reshape(*image.shape[:2], -1) for image in side[start : start + _BATCH]])
+            grey = torch.from_numpy(pixels).float().mean(-1)[:, None]
+            if min(grey.shape[-2:]) < SMALLEST:
+                grey = interpolate(grey, (SMALLEST, SMALLEST), mode="bilinear", align_corners=False)
+            pair.append(grey)
+        each = multiscale_structural_similarity_index_measure(
+            pair[0], pair[1], data_range=255.0, reduction="none", normalize="relu"
+        )
+        found.append(torch.atleast_1d(each).double().clamp(0, 1).numpy())
+    return np.concatenate(found)

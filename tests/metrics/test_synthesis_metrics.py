@@ -1,0 +1,133 @@
+"""MS-SSIM, alignment and completed sets: what they reward, and where they are refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from harness.errors import HarnessError
+from harness.metrics import image_features
+from harness.metrics.alignment import Alignment
+from harness.metrics.extractors import Lite0
+from harness.metrics.images import Lite0LateralDistance
+from harness.metrics.ms_ssim import MsSsim, MsSsimLateral
+from harness.types import Prediction, Reference
+
+Image = np.ndarray
+
+
+def scene(bright: float, seed: int, size: int = 64) -> Image:
+    """A bright disc, its size by ``bright``, on noise."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:size, :size] / size - 0.5
+    disc = (x**2 + y**2 < (0.1 + 0.3 * bright) ** 2) * 150
+    return np.clip(60 + disc + rng.normal(0, 8, (size, size)), 0, 255).astype(np.uint8)[..., None]
+
+
+def cases(count: int, view: str = "frontal") -> list[Reference]:
+    """Half of the studies have a large disc and a report that says so."""
+    texts = ("the heart is normal", "the heart is enlarged")
+    return [
+        Reference(f"s{i}", f"p{i}", texts[i % 2] + " today" * (i % 3), None, {view: scene(i % 2, i)})
+        for i in range(count)
+    ]
+
+
+def drawn(
+    references: list[Reference], draw: Callable[[int], Image], view: str = "frontal"
+) -> list[Prediction]:
+    return [Prediction(images={view: draw(i)}) for i in range(len(references))]
+
+
+def value(metric: MsSsim | Alignment, references: list[Reference], predictions: list[Prediction]) -> dict:
+    return metric.reduce(metric.statistics(predictions, references).sum(0))
+
+
+def test_ms_ssim_falls_as_the_picture_departs() -> None:
+    references = cases(6)
+    found = [
+        float(value(MsSsim(), references, drawn(references, draw))["ms_ssim"])
+        for draw in (
+            lambda i: references[i].images["frontal"],
+            lambda i: scene(i % 2, 100 + i),
+            lambda i: scene(1 - i % 2, i),
+            lambda i: np.random.default_rng(i).integers(0, 256, (64, 64, 1), dtype=np.uint8),
+        )
+    ]
+    assert found[0] == pytest.approx(1.0, abs=1e-6)
+    assert found == sorted(found, reverse=True)
+
+
+def test_ms_ssim_is_torchmetrics_own() -> None:
+    import torch
+    from torchmetrics.image import MultiScaleStructuralSimilarityIndexMeasure
+
+    references = [Reference("s", "p", None, None, {"frontal": scene(0.3, 1, 192)})]
+    other = scene(0.6, 2, 192)
+    theirs = MultiScaleStructuralSimilarityIndexMeasure(data_range=255.0)
+    pair = [
+        torch.from_numpy(each[..., 0]).float()[None, None]
+        for each in (references[0].images["frontal"], other)
+    ]
+    found = value(MsSsim(), references, drawn(references, lambda _: other))["ms_ssim"]
+    assert float(found) == pytest.approx(float(theirs(*pair)), abs=1e-5)
+
+
+def test_alignment_gap_is_nothing_without_a_condition() -> None:
+    references = cases(40)
+    said = value(Alignment(), references, drawn(references, lambda i: scene(i % 2, 100 + i)))
+    other = value(Alignment(), references, drawn(references, lambda i: scene((i // 2) % 2, 100 + i)))
+    wrong = value(Alignment(), references, drawn(references, lambda i: scene(1 - i % 2, 100 + i)))
+    assert said["alignment_gap_lite0"] > 0.5
+    assert abs(other["alignment_gap_lite0"]) < 0.25
+    assert wrong["alignment_gap_lite0"] < -0.5
+    assert said["alignment_real_lite0"] == other["alignment_real_lite0"] > 0.5
+
+
+def test_alignment_skips_studies_without_report() -> None:
+    references = cases(12)
+    references[3] = Reference("s3", "p3", None, None, references[3].images)
+    rows = Alignment().statistics(drawn(references, lambda i: scene(i % 2, i)), references)
+    assert not rows[3].any()
+    assert rows[:, 3].sum() == 11
+
+
+@pytest.mark.parametrize("metric", [MsSsim(), Alignment()])
+def test_what_cannot_be_compared_is_named(metric: MsSsim | Alignment) -> None:
+    references = cases(5)
+    predictions = drawn(references, lambda i: scene(0.5, i))
+    with pytest.raises(HarnessError, match="4 predictions for 5 references"):
+        metric.statistics(predictions[:4], references)
+    with pytest.raises(HarnessError, match="'s2' has no generated frontal"):
+        metric.statistics([*predictions[:2], Prediction(report="x"), *predictions[3:]], references)
+    with pytest.raises(HarnessError, match="no study has a real frontal"):
+        metric.statistics(predictions, cases(5, "lateral"))
+
+
+def test_lateral_metrics_read_lateral_views() -> None:
+    references = cases(6, "lateral")
+    same = [Prediction(images=one.images) for one in references]
+    assert float(value(MsSsimLateral(), references, same)["ms_ssim_lateral"]) == pytest.approx(1.0, abs=1e-6)
+    metric = Lite0LateralDistance()
+    found = metric.joint(metric.statistics(same, references), np.ones((1, 6)))
+    assert found["fid_lite0_lateral"][0] == pytest.approx(0.0, abs=1e-6)
+    assert "view:lateral" in metric.signature
+
+
+def test_features_are_computed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    def counted(network: object, images: list[Image], width: int) -> Image:
+        asked.append(len(images))
+        return np.array([[float(image.mean())] * width for image in images])
+
+    monkeypatch.setattr(image_features, "extract", counted)
+    monkeypatch.setattr(image_features, "_kept", {})
+    images = [scene(0.2, seed) for seed in range(4)]
+    first = image_features.features(Lite0(), [*images, images[0]])
+    again = image_features.features(Lite0(), images[::-1])
+    assert asked == [4]
+    assert np.array_equal(first[:4][::-1], again)
+    assert np.array_equal(first[0], first[4])
