@@ -202,6 +202,8 @@ def test_names_of_methods_variants_and_metrics_exist(name: str) -> None:
         ({"tables": [table(colour="red")]}, "tables.0.colour"),
         ({"checks": [{"id": "x", "kind": "magic", "says": ""}]}, "checks.0"),
         ({"title": None}, "title"),
+        ({"id": "../up"}, "id: String should match pattern"),
+        ({"tables": [table(id="a b")]}, "tables.0.id"),
     ],
 )
 def test_a_malformed_file_is_refused_with_its_name_and_place(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
 from harness.errors import HarnessError
 
@@ -14,6 +14,9 @@ BLANK = "-"
 
 UNREADABLE = "?"
 """In a file: the paper prints a number that the available text does not give; a note says why."""
+
+Key = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
+"""A name that is safe in a file's name and in a LaTeX label."""
 
 CellState = Literal["number", "blank", "unreadable"]
 
@@ -148,7 +151,7 @@ class PaperTable(Strict):
         notes: remarks on the whole table.
     """
 
-    id: str
+    id: Key
     title: str
     where: str
     headers: tuple[str, ...]
@@ -327,7 +330,7 @@ class Paper(Strict):
         notes: remarks on the whole paper.
     """
 
-    id: str
+    id: Key
     method: str
     title: str
     reference: str
