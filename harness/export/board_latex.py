@@ -16,7 +16,7 @@ from harness.export.latex import (
     small,
     table_format,
 )
-from harness.export.text import COST_COLUMNS, COST_NOTE, costs, number, rank
+from harness.export.text import COST_COLUMNS, COST_NOTE, costs, label, number, rank
 from harness.leaderboard import Row, Table
 
 _COLUMNS = 8
@@ -115,7 +115,7 @@ def _lines(table: Table, part: Sequence[Place]) -> Iterator[tuple[str, ...] | st
             if place:
                 yield r"\midrule"
             yield ("", r"\textit{controls}", *[""] * len(part))
-        yield (escape(rank(table, row)), escape(row.method), *(_value(table, row, place) for place in part))
+        yield (escape(rank(table, row)), escape(label(row)), *(_value(table, row, place) for place in part))
         intervals = [_interval(row, place) for place in part]
         if any(intervals):
             yield ("", "", *intervals)

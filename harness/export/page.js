@@ -295,7 +295,7 @@
   function pair(name, value) { return value === undefined || value === null || value === "" ? [] : [h("dt", {}, name), h("dd", {}, value)]; }
   function command(text) {
     const say = h("button", { type: "button", class: "copy" }, "Copy");
-    say.addEventListener("click", () => navigator.clipboard.writeText(text).then(() => { say.textContent = "Copied"; }, () => { say.textContent = "Select the text to copy it"; }));
+    say.addEventListener("click", () => (navigator.clipboard ? navigator.clipboard.writeText(text) : Promise.reject()).then(() => { say.textContent = "Copied"; }, () => { say.textContent = "Select the text to copy it"; }));
     return h("div", {}, h("pre", {}, h("code", {}, text)), say);
   }
   function linked(text) {
