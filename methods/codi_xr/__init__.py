@@ -109,6 +109,7 @@ class CoDiXR(TorchMethod[Config]):
                 studies.calibrate(name, len(train))
         stage(2, "1-contrastive", parts.contrastive, config.contrastive, losses.contrastive, rates[1])
         studies.embed()
+        studies.diffuse(len(train))
         denoisers = nn.ModuleDict({f"{name}_denoiser": parts.denoiser(name) for name in MODALITIES})
         stage(3, "2-diffusion", denoisers, config.training, losses.diffusion, rates[2])
         if config.joint:
@@ -152,7 +153,8 @@ class CoDiXR(TorchMethod[Config]):
         embeddings, present, latents = self._encode(inputs, targets.reports)
         words = self.vocabulary.batch(targets.reports, self.config.report_words, framed=True)
         latents[REPORT] = self.network.report_autoencoder.encode(words.to(embeddings.device))
-        return self.network.diffusion_loss(latents, present, embeddings)
+        diffused = {name: self.network.diffused(name, latents[name]) for name in MODALITIES}
+        return self.network.diffusion_loss(diffused, present, embeddings)
 
     def optimizer(self, steps: int) -> tuple[torch.optim.Optimizer, Any]:
         """Stage 2's optimiser over the whole network."""

@@ -29,6 +29,8 @@ class Config(MethodConfig):
             than there are of them.
         image_kl: weight of the KL term per latent value.
         latent_scale: factor on image latents; 0 standardises them with the training images' moments.
+        whiten: share of the mean variance below which directions of the latents are not brought to unit
+            variance; where it is not 0, what is diffused is whitened, so that a Gaussian is already coherent.
         encoders: ``clip``, a ViT and a Transformer, or ``latent``, small ones of image latents and words.
         clip_*: image side, patch, width, layers and heads of the ViT; text_*: of the text Transformer.
         embedding: width of the contrastive space and of the condition token.
@@ -66,6 +68,7 @@ class Config(MethodConfig):
     latent_channels: int = 4
     image_kl: float = 1e-6
     latent_scale: float = 0.18215
+    whiten: float = Field(default=0.0, ge=0.0)
     encoders: Literal["clip", "latent"] = "clip"
     clip_size: int = 224
     clip_patch: int = 14
@@ -136,6 +139,7 @@ TINY: dict[str, Any] = {
     "latent_channels": 16,
     "image_kl": 1e-4,
     "latent_scale": 0.0,
+    "whiten": 0.02,
     "encoders": "latent",
     "text_width": 96,
     "text_layers": 1,

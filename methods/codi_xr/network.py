@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from methods.codi_xr.autoencoders import ImageAutoencoder, ReportAutoencoder
+from methods.codi_xr.autoencoders import ImageAutoencoder, ReportAutoencoder, Whitening
 from methods.codi_xr.config import MODALITIES, REPORT, VIEWS, Config
 from methods.codi_xr.contrastive import Contrastive, paired
 from methods.codi_xr.denoisers import Connector, EnvironmentEncoder, ImageDenoiser, ReportDenoiser, connect
@@ -41,6 +42,10 @@ class CoDiNetwork(nn.Module):
         for view in VIEWS:
             self.add_module(view, ImageDenoiser(config, self.image_autoencoder.side))
         self.add_module(REPORT, ReportDenoiser(config))
+        self.spaces = nn.ModuleDict()
+        if config.whiten:
+            for name, shape in self.shapes.items():
+                self.spaces[f"{name}_space"] = Whitening(math.prod(shape), config.whiten)
         self.environments = nn.ModuleDict()
         if config.joint:
             for name, shape in self.shapes.items():
@@ -56,6 +61,10 @@ class CoDiNetwork(nn.Module):
         found = self.get_submodule(name)
         assert isinstance(found, nn.Module)
         return found
+
+    def diffused(self, name: str, latents: Tensor) -> Tensor:
+        """Standardised latents (B, ...) of a modality as they are diffused."""
+        return self.spaces[f"{name}_space"](latents) if self.config.whiten else latents
 
     def connectors(self) -> list[Connector]:
         """What stage 3 trains beside the environment encoders."""
@@ -124,7 +133,7 @@ class CoDiNetwork(nn.Module):
     def generate(
         self, targets: Sequence[str], embeddings: Tensor, present: Tensor, seeds: Sequence[int]
     ) -> dict[str, Tensor]:
-        """Latents of the targets from conditions that none of them is among.
+        """Standardised latents of the targets from conditions that none of them is among.
 
         Args:
             embeddings: (B, 3, D); present: bool (B, 3), the conditions; seeds: of the B studies' noise.
@@ -144,7 +153,10 @@ class CoDiNetwork(nn.Module):
 
         start = {name: seeded_noise(seeds, name, self.shapes[name]).to(device) for name in targets}
         with torch.autocast("cuda", torch.bfloat16, enabled=device.type == "cuda"):
-            return sample(start, denoise, config.sampler, config.steps)
+            found = sample(start, denoise, config.sampler, config.steps)
+        if not config.whiten:
+            return found
+        return {name: self.spaces[f"{name}_space"].back(x) for name, x in found.items()}
 
     def guided_noise(
         self, name: str, noisy: Tensor, time: int, context: Tensor, environment: Tensor | None

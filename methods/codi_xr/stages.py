@@ -181,6 +181,17 @@ class Studies:
             parts.append(nn.functional.normalize(stacked, dim=-1).cpu())
         self.embeddings = torch.cat(parts)
 
+    @torch.no_grad()
+    def diffuse(self, count: int) -> None:
+        """Bring all latents to the space of diffusion, which the first ``count`` studies define."""
+        for name in MODALITIES:
+            rows = self.having(name)
+            if self.network.config.whiten and rows:
+                space = self.network.spaces[f"{name}_space"]
+                space.fit(self.latents[name][[row for row in rows if row < count]].to(self.device))
+            latents = self.latents[name].to(self.device)
+            self.latents[name] = self.network.diffused(name, latents).cpu()
+
     def batch(self, ids: Sequence[str]) -> tuple[dict[str, Tensor], Tensor, Tensor]:
         """Latents of each modality, present (B, 3) and embeddings (B, 3, D) of studies."""
         rows = [self.rows[name] for name in ids]

@@ -1,0 +1,202 @@
+"""Synthesis: what a method is told, what a run keeps of it, and rulers that see findings on phantoms."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from harness import evaluate, registry, synthesis
+from harness.batching import collate
+from harness.config import RunConfig
+from harness.datasets.phantom import Patient, render
+from harness.method import FitRun, Method, MethodCard, MethodConfig
+from harness.types import DatasetInfo, Inputs, Prediction, Reference, Study, Task
+from tests.phantom_measures import costophrenic_depth, heart_width
+from tests.toys import Quiet, ToyData
+
+INFO = DatasetInfo("toy", frozenset({Task.REPORT, Task.SYNTHESIZE}), ("frontal", "lateral"), True, 8)
+
+
+class PainterConfig(MethodConfig):
+    """Nothing to set."""
+
+
+class Painter(Method[PainterConfig]):
+    """Paints what it was told: the brightness of the other view, or the length of the report."""
+
+    Config = PainterConfig
+    card = MethodCard(
+        name="painter",
+        title="painter",
+        paper="",
+        licence="",
+        tasks=frozenset({Task.REPORT, Task.SYNTHESIZE}),
+        reads=frozenset({"frontal", "lateral"}),
+        learned=False,
+    )
+
+    def fit(self, train: Sequence[Study], val: Sequence[Study], run: FitRun) -> None:
+        pass
+
+    def predict(self, inputs: Inputs) -> list[Prediction]:
+        assert inputs.reports is None
+        return [Prediction(report="clear.") for _ in inputs.ids]
+
+    def synthesize(self, inputs: Inputs, targets: Sequence[str]) -> list[Prediction]:
+        (target,) = targets
+        assert not inputs.present[target].any()
+        assert not inputs.images[target].any()
+        side = self.info.image_size
+        made = []
+        for row, report in enumerate(inputs.reports):
+            level = sum(int(255 * image[row].mean()) for image in inputs.images.values()) + len(report or "")
+            level = (level + inputs.seeds[row]) % 256
+            made.append(Prediction(images={target: np.full((side, side, 1), level, dtype=np.uint8)}))
+        return made
+
+    def save(self, directory: Path) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        (directory / "painter.json").write_text("{}")
+
+    def load(self, directory: Path) -> None:
+        pass
+
+
+class PictureData(ToyData):
+    """The toy dataset, whose pictures are targets too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.info = DatasetInfo(
+            "pictures",
+            frozenset({Task.REPORT, Task.SYNTHESIZE}),
+            ("frontal", "lateral"),
+            True,
+            12,
+            fingerprint="p1",
+        )
+
+    @classmethod
+    def open(cls, root: Path | None = None, *, image_size: int | None = None) -> PictureData:
+        return cls()
+
+
+def batch(count: int = 3) -> list[Study]:
+    noise = np.random.default_rng(0)
+    return [
+        Study(
+            f"s{row}",
+            f"p{row}",
+            "test",
+            {view: noise.integers(1, 256, (8, 8, 1), dtype=np.uint8) for view in ("frontal", "lateral")},
+            "cough",
+            f"report {row}",
+        )
+        for row in range(count)
+    ]
+
+
+def given(targets: Sequence[str], seed: int = 0, state: str = "full") -> Inputs:
+    studies = batch()
+    return synthesis.conditioned(collate(studies, INFO), targets, synthesis.reports_of(studies), seed, state)
+
+
+@pytest.mark.parametrize("target", ["frontal", "lateral", "report"])
+def test_a_target_is_blanked_and_the_rest_is_told(target: str) -> None:
+    inputs = given([target])
+    for view in ("frontal", "lateral"):
+        assert bool(inputs.present[view].any()) == bool(inputs.images[view].any()) == (view != target)
+    assert inputs.reports == ([None] * 3 if target == "report" else [f"report {row}" for row in range(3)])
+    assert inputs.present["context"].all()
+
+
+def test_noise_follows_from_run_study_state_and_target() -> None:
+    assert given(["frontal"]).seeds == given(["frontal"]).seeds
+    others = [given(["lateral"]), given(["frontal"], seed=1), given(["frontal"], state="lateral")]
+    assert len({tuple(each.seeds) for each in (*others, given(["frontal"]))}) == 4
+    assert len(set(given(["frontal"]).seeds)) == 3
+
+
+def test_the_batch_itself_is_left_alone() -> None:
+    inputs = collate(batch(), INFO)
+    synthesis.conditioned(inputs, ["frontal"], dict.fromkeys(inputs.ids), 0, "full")
+    assert inputs.images["frontal"].any()
+    assert inputs.reports is None
+
+
+def test_completed_sets_have_real_images_but_for_the_missing_one() -> None:
+    real = {view: np.zeros((2, 2, 1), dtype=np.uint8) for view in ("frontal", "lateral")}
+    made = {view: np.ones((2, 2, 1), dtype=np.uint8) for view in ("frontal", "lateral")}
+    answer, truth = [Prediction(images=made)], [Reference("s", "p", images=real)]
+    found = {
+        state: synthesis.completed(answer, truth, state)[0].images for state in ("full", "lateral", "context")
+    }
+    assert {state: [int(images[v].max()) for v in real] for state, images in found.items()} == {
+        "full": [0, 0],
+        "lateral": [0, 1],
+        "context": [0, 0],
+    }
+
+
+def test_less_than_was_asked_for_is_an_error() -> None:
+    class Idle(Painter):
+        def synthesize(self, inputs: Inputs, targets: Sequence[str]) -> list[Prediction]:
+            return [Prediction(report="clear.") for _ in inputs.ids]
+
+    with pytest.raises(ValueError, match="asked for lateral of s0"):
+        synthesis.generated(Idle(PainterConfig(), INFO), given(["lateral"]), ["lateral"])
+
+
+def test_a_run_scores_pictures_and_reads_them_back(toy_world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(registry.DATASETS, "pictures", "tests.test_synthesis:PictureData")
+    monkeypatch.setitem(registry.METHODS, "painter", "tests.test_synthesis:Painter")
+    registry._table.cache_clear()
+    config = RunConfig(
+        methods=("painter",),
+        dataset="pictures",
+        drop="alternate",
+        missing=(0.5,),
+        mask_seeds=2,
+        metrics=("bleu", "ms_ssim"),
+        store=toy_world / "store",
+    )
+    rows, succeeded = evaluate.run(config, Quiet())
+    assert succeeded
+    found = {(row.metric, row.rate): row.value for row in rows if row.status == "ok"}
+    assert {("ms_ssim", 0.0), ("ms_ssim", 0.5), ("bleu_1", 0.0)} <= set(found)
+    files = {path.name for path in (toy_world / "store").rglob("synthesis-*.jsonl")}
+    assert {"synthesis-frontal-full.jsonl", "synthesis-lateral-frontal.jsonl"} <= files
+    monkeypatch.setattr(Painter, "synthesize", None)
+    again, _ = evaluate.run(config, Quiet())
+    assert [(r.metric, r.rate, r.value, r.ci95) for r in again] == [
+        (r.metric, r.rate, r.value, r.ci95) for r in rows
+    ]
+
+
+# ---------------------------------------------------------------- rulers
+
+
+def frontal(number: int, *codes: str) -> Any:
+    return render(Patient(f"ruler-{number}", codes, 60.0, "male"), 128)[0]
+
+
+@pytest.mark.parametrize("number", range(4))
+def test_the_ruler_sees_a_larger_heart(number: int) -> None:
+    widths = [
+        heart_width(frontal(number, *codes))
+        for codes in ((), ("Cardiomegaly/mild",), ("Cardiomegaly/severe",))
+    ]
+    assert widths == sorted(widths)
+    assert widths[2] > widths[0] + 0.1
+
+
+@pytest.mark.parametrize("number", range(4))
+@pytest.mark.parametrize(("side", "other"), [("left", "right"), ("right", "left")])
+def test_the_ruler_sees_fluid_on_its_side(number: int, side: str, other: str) -> None:
+    clear, wet = frontal(number), frontal(number, f"Pleural Effusion/{side}/large")
+    assert costophrenic_depth(wet, side) < costophrenic_depth(clear, side) - 0.08
+    assert costophrenic_depth(wet, other) == pytest.approx(costophrenic_depth(clear, other), abs=0.02)
