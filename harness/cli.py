@@ -89,6 +89,11 @@ UncertainPolicy = Annotated[
 ]
 
 
+Figures = Annotated[
+    bool, typer.Option(help="Draw curves, reliance, reliability and densities into a folder figures/.")
+]
+
+
 @app.command()
 def run(
     methods: Annotated[str, typer.Option(help="Comma-separated names, name:variant, or all.")] = "all",
@@ -121,6 +126,7 @@ def run(
         int | None, typer.Option(help="Reports drawn per study for probabilities of methods that only write.")
     ] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="method.key=value, repeatable.")] = None,
+    figures: Figures = True,
     config: Annotated[Path | None, typer.Option("--config", "-c", help="YAML with the same keys.")] = None,
 ) -> None:
     """Train what is not trained, predict what is not predicted, score, print the leaderboard."""
@@ -158,7 +164,9 @@ def run(
     with ConsoleReporter(console) as reporter:
         rows, succeeded = executors.run(settings, reporter)
     _print_tables(settings.store, rows)
-    for path in _write_tables(_board(settings.store), settings.store / "tables"):
+    written = _write_tables(_board(settings.store), settings.store / "tables")
+    written += _write_robustness(settings.store, settings.store / "tables", figures)
+    for path in written:
         console.print(f"wrote {path}", highlight=False, soft_wrap=True)
     if not succeeded:
         raise typer.Exit(1)
@@ -242,6 +250,7 @@ def leaderboard(
     ] = None,
     format_: Annotated[TableFormat, typer.Option("--format", help="Output format.")] = TableFormat.markdown,
     out: Annotated[Path | None, typer.Option(help="Folder to write to instead of printing.")] = None,
+    figures: Figures = True,
     share: Annotated[
         Path | None, typer.Option(help="Write the aggregates that may leave the house to this file.")
     ] = None,
@@ -253,7 +262,10 @@ def leaderboard(
     if share is not None:
         _share(board, share, None if results else store)
     elif out is not None:
-        for path in _write_tables(board, out, [format_]):
+        written = _write_tables(board, out, [format_])
+        if results is None:
+            written += _write_robustness(store, out, figures)
+        for path in written:
             typer.echo(f"wrote {path}")
     elif format_ is TableFormat.parquet:
         raise HarnessError("--format parquet cannot be printed", "name a folder with --out")
@@ -299,7 +311,7 @@ def report(
 def check_share(
     bundle: Annotated[Path, typer.Argument(help="File that harness leaderboard --share wrote.")],
 ) -> None:
-    """Check that a file holds aggregates, hashes and versions and nothing else; exit 2 if it does."""
+    """Check that a file holds aggregates, hashes and versions and nothing else; exit 2 if not."""
     from harness import share
 
     found = share.read(bundle)
@@ -533,6 +545,30 @@ def _print_tables(store: Path, rows: list[ResultRow]) -> None:
             console.print(part)
     if tables:
         console.print(terminal.render_costs(tables))
+    from harness import decay
+    from harness.export import robustness
+
+    keys = {row.key for row in rows}
+    for grid in robustness.rich(decay.decay([each for each in _opened(store).stored() if each.key in keys])):
+        console.print(grid)
+
+
+def _write_robustness(store: Path, out: Path, figures: bool) -> list[Path]:
+    """``robustness.md`` and ``.json``, and the figures; one line for those, there are many."""
+    from harness import decay
+    from harness.export import robustness
+
+    stored = _opened(store).stored()
+    found = decay.decay(stored)
+    paths = [out / "robustness.md", out / "robustness.json"]
+    for path, content in zip(paths, (robustness.markdown(found), decay.to_json(found)), strict=True):
+        _write(path, content)
+    if figures:
+        from harness.export.gallery import write_figures
+
+        drawn = write_figures(stored, found, out / "figures")
+        paths += sorted({path.parent for path in drawn})
+    return paths
 
 
 def _write(path: Path, content: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -20,19 +21,20 @@ class PeakMemory:
     """The most memory in use while the block runs: of the GPU's allocations, else of the whole process.
 
     Attributes:
-        gib: GiB; set when the block ends.
+        gib: GiB; set when the block ends, None where the system does not say.
     """
 
     def __init__(self, device: str) -> None:
         self.device = device
-        self.gib = 0.0
+        self.gib: float | None = None
 
     def __enter__(self) -> Self:
         if self.device.startswith("cuda"):
             torch.cuda.reset_peak_memory_stats(self.device)
-        elif _RESET_PEAK.exists():
+        else:
             # A worker process fits one method after another, and only its own peak is a method's cost.
-            _RESET_PEAK.write_text("5")
+            with suppress(OSError):  # some kernels and containers do not let a process do this
+                _RESET_PEAK.write_text("5")
         return self
 
     def __exit__(
@@ -41,7 +43,8 @@ class PeakMemory:
         if self.device.startswith("cuda"):
             self.gib = torch.cuda.max_memory_allocated(self.device) / 2**30
         else:
-            self.gib = peak_gib()
+            with suppress(OSError, ValueError):
+                self.gib = peak_gib()
 
 
 def sizes(method: Method[Any], study: Study) -> dict[str, int | None]:
