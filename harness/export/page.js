@@ -248,11 +248,22 @@
     drawCurves();
     $("legend").children[index].focus();
   }
+  function area(points) {
+    // Mean height over the range of rates, by trapezoids.
+    const span = points[points.length - 1].rate - points[0].rate;
+    const sum = points.slice(1).reduce((total, { rate, number }, index) => total + ((number.value + points[index].number.value) / 2) * (rate - points[index].rate), 0);
+    return span > 0 ? sum / span : points[0].number.value;
+  }
+  function kept(t, points, top) {
+    const [first, last] = [points[0], points[points.length - 1]];
+    return lower(t, view.curve) || first.rate !== 0 || last.rate !== top || first.number.value <= 0 ? "–" : `${((100 * last.number.value) / first.number.value).toFixed(0)} %`;
+  }
   function drawCurveGrid(t, curves) {
     const xs = rates(t);
+    const ends = [["mean over rates", ({ points }) => area(points).toFixed(3)], [`kept at ${xs[xs.length - 1]}`, ({ points }) => kept(t, points, xs[xs.length - 1])]];
     replace("curve-grid", h("caption", { class: "hidden" }, `${view.curve} over missing rates`),
-      h("thead", {}, h("tr", {}, h("th", { scope: "col", class: "name" }, "method"), xs.map((rate) => h("th", { scope: "col" }, String(rate))))),
-      h("tbody", {}, curves.map(({ row }) => h("tr", {}, h("th", { scope: "row" }, breakable(row.method)), xs.map((rate) => h("td", {}, written(cell(row, view.curve, rate))))))));
+      h("thead", {}, h("tr", {}, h("th", { scope: "col", class: "name" }, "method"), xs.map((rate) => h("th", { scope: "col" }, String(rate))), ends.map(([head]) => h("th", { scope: "col" }, head)))),
+      h("tbody", {}, curves.map((curve) => h("tr", {}, h("th", { scope: "row" }, breakable(curve.row.method)), xs.map((rate) => h("td", {}, written(cell(curve.row, view.curve, rate)))), ends.map(([, say]) => h("td", {}, say(curve)))))));
   }
 
   // ---- reliability -----------------------------------------------------------------------------------------

@@ -119,6 +119,9 @@ def test_curves_answer_to_pointer_and_keyboard(visit: Visit) -> None:
     tip = visit.page.locator("#tip")
     assert "at missing rate 0" in tip.inner_text()
     assert "0.499 [" in tip.inner_text()
+    visit.page.get_by_text("Numbers behind the curves").click()
+    numbers = visit.page.locator("#curve-grid tbody tr").first.inner_text()
+    assert numbers.split("\t")[-2:] == ["0.460", "84 %"]  # from 0.50 to 0.42 in a straight line
     visit.page.get_by_label("first, missing rate 0.4: cider 0.460").focus()
     assert "first, missing rate 0.4" in tip.inner_text()
     visit.page.keyboard.press("Escape")
