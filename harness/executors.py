@@ -12,6 +12,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
@@ -40,8 +41,9 @@ def run(config: RunConfig, reporter: Reporter) -> tuple[list[ResultRow], bool]:
     workers = worker_count(config, evaluate.resolve_device(config.device), len(jobs))
     if workers == 1:
         return evaluate.run(config, reporter)
+    context = _processes()
     bench = evaluate.open_bench(config)  # what is wrong with the run as a whole surfaces here
-    found = _Team(bench, workers, reporter).work(jobs)
+    found = _Team(bench, workers, reporter, context).work(jobs)
     rows = [row for entry in entries(config) for seed in config.seeds for row in found[entry.label, seed]]
     return rows, all(row.status != "failed" for row in rows)
 
@@ -67,6 +69,19 @@ def jobs_of(config: RunConfig) -> list[Job]:
     return list(dict.fromkeys((row.trained_label, seed) for row in rows for seed in config.seeds))
 
 
+def _processes() -> Any:
+    """Where processes come from. Their common parent imports what they need while this process reads data.
+
+    A fork of this process would inherit thread pools that do not survive it.
+    """
+    if os.name != "posix":
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["harness.evaluate", "lightning.pytorch"])
+    forkserver.ensure_running()
+    return context
+
+
 def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
@@ -74,16 +89,12 @@ def _cores() -> int:
 class _Team:
     """Processes, their messages and their rows."""
 
-    def __init__(self, bench: Bench, size: int, reporter: Reporter) -> None:
-        self.bench, self.size, self.reporter = bench, size, reporter
+    def __init__(self, bench: Bench, size: int, reporter: Reporter, context: Any) -> None:
+        self.bench, self.size, self.reporter, self.context = bench, size, reporter, context
         self.running: dict[Connection, tuple[Any, Job]] = {}
         self.waiting: list[Job] = []
         self.found: dict[tuple[str, int], list[ResultRow]] = {}
         self.updates: dict[str, Callable[[float, str], None]] = {}
-        # A fork of this process would inherit thread pools that do not survive it.
-        self.context: Any = multiprocessing.get_context("forkserver" if os.name == "posix" else "spawn")
-        if os.name == "posix":
-            self.context.set_forkserver_preload(["harness.evaluate", "lightning.pytorch"])
 
     def work(self, jobs: list[Job]) -> dict[tuple[str, int], list[ResultRow]]:
         """Rows by label and seed.
