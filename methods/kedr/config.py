@@ -97,7 +97,7 @@ TINY: dict[str, Any] = {
 }
 
 BASE: dict[str, Any] = {
-    "training": {"epochs": 16, "batch_size": 32, "gradient_clip": 1.0, "val_every": 2, "keep": "best"},
+    "training": {"epochs": 16, "batch_size": 32, "gradient_clip": 1.0, "val_every": 1, "keep": "best"},
     "vision": "lite0",
     "width": 512,
     "specific": "block",
@@ -105,8 +105,8 @@ BASE: dict[str, Any] = {
     "text_encoder": "minilm",
     "train_text": False,
     "weight_prior": 1.0,
-    "learning_rate": 1e-3,
-    "vision_rate": 0.1,
+    "learning_rate": 3e-4,
+    "vision_rate": 0.3,
     "weight_decay": 0.05,
     "averaged": 0.0,
 }
