@@ -113,8 +113,8 @@ DEVIATIONS: tuple[tuple[str, str], ...] = (
     (
         "ImageNet weights of ResNet-50 ship with no package",
         "read from vision_weights where given, else random; tiny and base use EfficientNet-Lite0, whose "
-        "weights a package ships: frozen and standardised per position (tiny), fine-tuned at a tenth of "
-        "the rate (base)",
+        "weights a package ships: frozen and standardised per position (tiny), fine-tuned at 0.3 "
+        "of the rate (base)",
     ),
     (
         "parameters: 230 M in training",
