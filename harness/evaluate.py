@@ -6,7 +6,7 @@ import hashlib
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any, Protocol, TypeVar
 
@@ -14,10 +14,12 @@ import numpy as np
 
 from harness import __version__, inference, masks, provenance, registry, robustness, statistics, synthesis
 from harness.cells import PROTOCOL, Entry, code_fingerprint, entries, image_donors
+from harness.confidences import confidence_counts
 from harness.config import RunConfig
 from harness.costs import PeakMemory, sizes
 from harness.datasets.base import SPLITS, Dataset
 from harness.errors import DiskError, HarnessError, UnavailableError
+from harness.export import sheets
 from harness.files import read_json, write_atomic
 from harness.leaderboard import CURVE_METRICS
 from harness.method import FitRun, Method
@@ -105,10 +107,12 @@ def evaluate(bench: Bench, entry: Entry, seed: int, reporter: Reporter) -> list[
             predictions = predict(bench, entry, seed, cell, method, reporter)
             predictions = draw(bench, entry, seed, cell, method, predictions, reporter)
             predictions = synthesize(bench, entry, seed, cell, method, predictions, reporter)
+            show(bench, entry, seed, predictions[FULL])
             rows = score(bench, entry, cell, predictions, reporter)
             curves = summarise(bench, rows)
             said = remarks(bench, rows)
-            result = store_result(bench, entry, seed, cell, curves, said, reliability_bins(rows))
+            facts = findings(bench, rows, predictions)
+            result = store_result(bench, entry, seed, cell, curves, said, reliability_bins(rows), facts)
     except DiskError:
         raise
     except Exception as error:
@@ -345,6 +349,16 @@ def synthesize(
     return predictions
 
 
+def show(bench: Bench, entry: Entry, seed: int, predictions: Mapping[str, Prediction]) -> None:
+    """A sheet of generated pictures beside the real ones in the store's ``samples``, of phantoms only."""
+    info, studies = bench.dataset.info, bench.splits["test"]
+    if not synthesis.views(entry.method_class.card, info) or not sheets.is_phantom(info):
+        return
+    name = slug(f"{entry.label}-{bench.config.preset}-s{seed}")
+    path = bench.store.root / "samples" / slug(info.name) / f"{name}.png"
+    sheets.write_sheet(path, f"{entry.label} on {info.name}", sheets.chosen(studies, info), predictions, info)
+
+
 def _per_state(
     bench: Bench, entry: Entry, seed: int, ask: Callable[..., dict[str, T]]
 ) -> dict[str, dict[str, T]]:
@@ -395,6 +409,8 @@ def score(
             found = load_array(path)
             if found is None:
                 ordered = [predictions[state][reference.id] for reference in bench.references]
+                if getattr(metric, "completes", False):
+                    ordered = synthesis.completed(ordered, bench.references, state)
                 found = metric.statistics(ordered, bench.references)
                 save_array(path, found)
             rows[metric.name][state] = found
@@ -430,8 +446,9 @@ def store_result(
     curves: Mapping[str, robustness.Curve],
     said: Mapping[str, str],
     reliability: Mapping[str, Any],
+    facts: Mapping[str, Any],
 ) -> list[ResultRow]:
-    """Write the row's numbers, its bootstrap replicates (for paired ranks) and its manifest."""
+    """Write the row's numbers, its bootstrap replicates (for paired ranks), its manifest with ``facts``."""
     rows: list[ResultRow] = []
     for metric in metrics_of(bench, entry):
         for output in metric.outputs:
@@ -459,8 +476,25 @@ def store_result(
     path = bench.store.root / "results" / f"{key}.npz"
     replicates = {name: curve.replicates.astype(np.float32) for name, curve in curves.items()}
     write_atomic(path, lambda stream: np.savez(stream, **replicates))  # type: ignore[arg-type]
-    bench.store.write_result(key, rows, _manifest(bench, entry, seed, cell), reliability)
+    manifest = {**_manifest(bench, entry, seed, cell), **facts}
+    bench.store.write_result(key, rows, manifest, reliability)
     return rows
+
+
+def findings(
+    bench: Bench,
+    rows: Mapping[str, Mapping[str, Rows]],
+    predictions: Mapping[str, Mapping[str, Prediction]],
+) -> dict[str, Any]:
+    """What a manifest says beside the numbers: the cost of each modality's absence, counts of confidences."""
+    by_name = {metric.name: metric for metric in bench.metrics}
+    costs = {
+        output: {state: asdict(cost) for state, cost in states.items()}
+        for name, each in rows.items()
+        for output, states in robustness.reliance(by_name[name], each, bench.weights).items()
+    }
+    confidences = confidence_counts(predictions, bench.references, bench.dataset.info.multilabel)
+    return {"reliance": {name: states for name, states in costs.items() if states}, "confidence": confidences}
 
 
 def reliability_bins(rows: Mapping[str, Mapping[str, Rows]]) -> dict[str, dict[str, list[float]]]:

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from harness.errors import HarnessError
 from harness.metrics.base import JointMetric, Metric, Rows, affordable, centred
-from harness.missingness import MaskPlan
+from harness.metrics.base import values as values_of
+from harness.missingness import FULL, MaskPlan
 from harness.statistics import FloatArray, interval
 
 _BLOCK_CELLS = 4_000_000
@@ -93,17 +94,39 @@ def curves(
     achieved = plan.achieved()
     points: dict[str, list[CurvePoint]] = {output.name: [] for output in metric.outputs}
     samples: dict[str, list[FloatArray]] = {output.name: [] for output in metric.outputs}
-    every_study_once = np.ones((len(plan.seeds), len(plan.ids)))
+    assignment = _distinct(rows, plan)
+    seen: NDArray[np.int8] | None = None
     for column, rate in enumerate(plan.rates):
-        masks = plan.assignment[:, column]
-        values = _masked_values(metric, rows, plan.states, masks, every_study_once)
-        replicated = _masked_values(metric, rows, plan.states, masks, affordable(metric, weights))
+        masks = assignment[:, column]
+        if seen is None or not np.array_equal(masks, seen):
+            seen = masks
+            # Masks that are all alike need one line: replicate b meets mask b mod S either way.
+            own = masks[:1] if (masks == masks[0]).all() else masks
+            values = _masked_values(metric, rows, plan.states, own, np.ones(own.shape))
+            replicated = _masked_values(metric, rows, plan.states, own, affordable(metric, weights))
         for name, found in points.items():
             value = float(np.mean(values[name]))
             samples[name].append(centred(metric, name, replicated[name], value))
             lo, hi = interval(samples[name][-1], level)
             found.append(CurvePoint(rate, value, lo, hi, len(plan.ids), float(achieved[column])))
     return {name: Curve(name, tuple(found), np.stack(samples[name])) for name, found in points.items()}
+
+
+def _distinct(rows: Mapping[str, Rows], plan: MaskPlan) -> NDArray[np.int8]:
+    """The plan's assignment (S, R, n) with states that make no difference to these rows taken for one.
+
+    A method that does not read the dropped modality then has the same curve at every rate, computed once.
+    """
+    first: list[int] = []
+    for index, state in enumerate(plan.states):
+        same = (other for other in first if state in rows and _equal(rows, plan.states[other], state))
+        first.append(next(same, index))
+    assignment: NDArray[np.int8] = np.array(first, dtype=np.int8)[plan.assignment]
+    return assignment
+
+
+def _equal(rows: Mapping[str, Rows], one: str, other: str) -> bool:
+    return one in rows and np.array_equal(rows[one], rows[other])
 
 
 def _masked_values(
@@ -146,6 +169,47 @@ def _masked_totals(
             own = np.where(here.any(axis=0)[:, None], rows[states[index]], 0.0)
             totals[block] += np.where(here, weights[block], 0.0) @ own
     return totals
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What the absence of one modality costs.
+
+    Attributes:
+        value: the metric where every study that has the modality has lost it.
+        cost: how much worse that is than with nothing missing, in the metric's own unit; positive is worse.
+        lo: lower end of the cost's interval, patients resampled, paired.
+        hi: upper end.
+    """
+
+    value: float
+    cost: float
+    lo: float
+    hi: float
+
+
+def reliance(metric: Metric, rows: Mapping[str, Rows], weights: FloatArray) -> dict[str, dict[str, Cost]]:
+    """Output -> modality -> what its absence from every study costs.
+
+    Args:
+        metric: any metric.
+        rows: state -> (n, k); every state but ``full`` names the modality that is gone.
+        weights: (B, n) from ``statistics.bootstrap_weights``.
+    """
+    once = np.ones((1, len(rows[FULL])))
+    whole, drawn = (values_of(metric, rows[FULL], each) for each in (once, affordable(metric, weights)))
+    found: dict[str, dict[str, Cost]] = {output.name: {} for output in metric.outputs}
+    for state in rows:
+        if state == FULL:
+            continue
+        value, lines = (values_of(metric, rows[state], each) for each in (once, affordable(metric, weights)))
+        for output in metric.outputs:
+            sign = 1.0 if output.higher_is_better else -1.0
+            cost = sign * float(whole[output.name][0] - value[output.name][0])
+            spread = sign * (drawn[output.name] - lines[output.name])
+            lo, hi = interval(spread)
+            found[output.name][state] = Cost(float(value[output.name][0]), cost, lo, hi)
+    return found
 
 
 def _check(rows: Mapping[str, Rows], plan: MaskPlan, weights: FloatArray) -> None:

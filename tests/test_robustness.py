@@ -12,7 +12,7 @@ from harness.metrics.bleu import Bleu
 from harness.metrics.cider import Cider
 from harness.metrics.rouge import RougeL
 from harness.missingness import MaskPlan, plan
-from harness.robustness import Curve, CurvePoint, area_under_curve, curves, retention
+from harness.robustness import Curve, CurvePoint, area_under_curve, curves, reliance, retention
 from harness.statistics import bootstrap_weights
 from harness.types import Prediction, Reference
 from tests.metrics.reports import findings, pairs
@@ -124,3 +124,33 @@ def test_area_is_the_mean_height_and_retention_the_share_that_is_left() -> None:
     assert np.isnan(retention(made((0.0, 0.0), (0.5, 0.0)), 0.5))
     with pytest.raises(HarnessError, match=r"no value at missing rate 0.5 \(rates: 0, 0.2, 0.8\)"):
         retention(curve, 0.5)
+
+
+def test_states_that_make_no_difference_cost_nothing(
+    masks: MaskPlan, references: list[Reference], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    metric = RougeL()
+    rows = metric.statistics([Prediction(report=text) for text in findings(COUNT + 3)[3:]], references)
+    weights = bootstrap_weights([one.patient_id for one in references], 20, 0)
+    calls = []
+    original = robustness._masked_values
+    monkeypatch.setattr(robustness, "_masked_values", lambda *all: calls.append(1) or original(*all))
+    curve = curves(metric, {state: rows.copy() for state in masks.states}, masks, weights)["rouge_l"]
+    assert len(calls) == 2  # once for the value and once for the replicates, whatever the number of rates
+    assert len({(point.value, point.lo, point.hi) for point in curve.points}) == 1
+    assert [point.achieved for point in curve.points] == pytest.approx([0.0, 0.3, 0.7])
+
+
+def test_reliance_is_the_paired_loss_and_positive_where_absence_hurts(
+    masks: MaskPlan, references: list[Reference]
+) -> None:
+    metric = RougeL()
+    right = metric.statistics([Prediction(report=one.report) for one in references], references)
+    wrong = metric.statistics([Prediction(report="nothing") for _ in references], references)
+    weights = bootstrap_weights([one.patient_id for one in references], 50, 0)
+    rows = {"full": right, "frontal": wrong, "lateral": right}
+    costs = reliance(metric, rows, weights)["rouge_l"]
+    assert set(costs) == {"frontal", "lateral"}
+    assert costs["frontal"].cost == pytest.approx(1.0 - costs["frontal"].value)
+    assert 0.9 < costs["frontal"].lo <= costs["frontal"].cost <= costs["frontal"].hi + 1e-12
+    assert (costs["lateral"].cost, costs["lateral"].lo, costs["lateral"].hi) == (0.0, 0.0, 0.0)

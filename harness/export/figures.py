@@ -60,46 +60,45 @@ def reliability_diagram(
         title: first line, e.g. the method and the dataset.
         interval: 95 % interval of the calibration error, printed beside it.
     """
-    figure = _figure(4.8, 6.2)
+    figure = empty_figure(4.8, 6.2)
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(3.4, 1))
     _reliability(curve, top, bottom)
     top.legend(loc="upper left", frameon=False, fontsize=8)
     top.set_ylabel("share that came true")
     bottom.set_ylabel("judgements")
     figure.suptitle(_caption(curve, title, interval), fontsize=10)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def reliability_by_state(
-    states: Mapping[str, Judged], path: Path, *, title: str = "", bins: int = BINS
+    states: Mapping[str, Judged | Reliability], path: Path, *, title: str = "", bins: int = BINS
 ) -> None:
     """One reliability diagram per modality state, side by side, on the same axes.
 
     Args:
-        states: what is shown -> judgements, in drawing order, e.g. ``{"nothing missing": ..., "clinical
-            missing": ...}``.
+        states: what is shown -> judgements or their bins, in drawing order, e.g. ``{"nothing missing": ...,
+            "clinical missing": ...}``.
         path: PNG, SVG or PDF file to write.
         title: first line, e.g. the method and the dataset.
-        bins: of equal width.
+        bins: of equal width, for judgements.
 
     Raises:
         HarnessError: no states, or another file type.
     """
     _needs_states(states)
-    figure = _figure(1.0 + 3.1 * len(states), 4.8)
+    figure = empty_figure(1.0 + 3.1 * len(states), 4.8)
     grid = figure.subplots(2, len(states), sharex=True, sharey="row", height_ratios=(3.4, 1), squeeze=False)
-    for column, (name, judged) in enumerate(states.items()):
-        confidence = np.asarray(judged.confidence, dtype=np.float64)
-        curve = reliability(confidence, np.asarray(judged.correct, dtype=np.float64), bins)
+    for column, (name, given) in enumerate(states.items()):
+        curve = given if isinstance(given, Reliability) else _binned(given, bins)
         top, bottom = grid[:, column]
         _reliability(curve, top, bottom)
-        top.set_title(f"{name}\nECE {curve.ece:.3f}, n = {len(confidence):,}", fontsize=9)
+        top.set_title(f"{name}\nECE {curve.ece:.3f}, n = {curve.count.sum():,.0f}", fontsize=9)
     grid[0, 0].legend(loc="upper left", frameon=False, fontsize=8)
     grid[0, 0].set_ylabel("share that came true")
     grid[1, 0].set_ylabel("judgements")
     if title:
         figure.suptitle(title, fontsize=10)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def confidence_density(methods: Mapping[str, Mapping[str, Judged]], path: Path, *, title: str = "") -> None:
@@ -120,7 +119,7 @@ def confidence_density(methods: Mapping[str, Mapping[str, Judged]], path: Path, 
     _needs_states(names)
     if len(names) > len(_STYLES):
         raise HarnessError(f"{len(names)} modality states, at most {len(_STYLES)} can be told apart")
-    figure = _figure(5.6, 0.9 + 1.7 * len(methods))
+    figure = empty_figure(5.6, 0.9 + 1.7 * len(methods))
     rows = figure.subplots(len(methods), 1, sharex=True, squeeze=False)[:, 0]
     at = np.linspace(0, 1, 501)
     for axes, (method, states) in zip(rows, methods.items(), strict=True):
@@ -147,7 +146,7 @@ def confidence_density(methods: Mapping[str, Mapping[str, Judged]], path: Path, 
     )
     if title:
         figure.suptitle(title, fontsize=10)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def reflected_density(
@@ -175,7 +174,7 @@ def _needs_states(states: Any) -> None:
         raise HarnessError("no modality states to draw")
 
 
-def _figure(width: float, height: float) -> Figure:
+def empty_figure(width: float, height: float) -> Figure:
     """An empty figure, inches, that no window system is needed for."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -185,7 +184,7 @@ def _figure(width: float, height: float) -> Figure:
     return figure
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save_figure(figure: Figure, path: Path) -> None:
     """Write the figure in the format that the file's name ends with, the same bytes every time."""
     from matplotlib import rc_context
 
@@ -197,6 +196,11 @@ def _save(figure: Figure, path: Path) -> None:
     with rc_context({"svg.fonttype": "none", "svg.hashsalt": "harness"}):
         figure.savefig(stream, format=kind, dpi=160, metadata=undated.get(kind))
     write_atomic(path, lambda target: target.write(stream.getvalue()))
+
+
+def _binned(judged: Judged, bins: int) -> Reliability:
+    confidence, correct = (np.asarray(each, dtype=np.float64) for each in (judged.confidence, judged.correct))
+    return reliability(confidence, correct, bins)
 
 
 def _reliability(curve: Reliability, top: Axes, bottom: Axes) -> None:
