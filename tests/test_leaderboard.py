@@ -120,6 +120,23 @@ def test_a_metric_s_remark_stands_below_the_table() -> None:
     assert markdown.render(tables(rows)).count("- cider: n 10; halves score 3\n") == 1
 
 
+def test_diagnosis_over_missing_rates_in_the_form_of_papers() -> None:
+    heights = {("f1_macro", 0.0): 0.4126, ("kappa", 0.0): -0.01, ("accuracy", 0.0): 0.5}
+    heights |= {("f1_macro", 0.2): 0.3, ("kappa", 0.2): 0.2, ("accuracy", 0.2): 0.25}
+    rows = [
+        replace(BASE, method="kedr", metric=metric, rate=rate, value=value, group="diagnosis")
+        for (metric, rate), value in heights.items()
+    ]
+    rows += [
+        replace(row, method="broken", value=None, ci95=None, status="failed") for row in rows if not row.rate
+    ]
+    text = markdown.render(tables(rows))
+    assert "F1/Kappa/ACC in percent over missing rates" in text
+    assert "| method | 0% | 20% |" in text
+    assert "| kedr | 41.3/-1.0/50.0 | 30.0/20.0/25.0 |" in text
+    assert "| broken | failed/failed/failed |" in text
+
+
 def test_csv_has_a_line_per_number() -> None:
     lines = data.to_csv([BASE, replace(BASE, value=None, ci95=None)]).splitlines()
     assert lines[0].endswith("ci95_lo,ci95_hi")

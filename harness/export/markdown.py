@@ -28,7 +28,8 @@ def render(tables: Sequence[Table]) -> str:
     parts = []
     for _, group in groupby(tables, lambda t: (t.dataset, t.n, t.drop, t.mechanism, t.test_set)):
         own = list(group)
-        parts += [_table(table) for table in own]
+        for table in own:
+            parts += [_table(table), *_missing_rates(table)]
         parts.append(_cost_table(own))
     return "\n".join(parts)
 
@@ -48,6 +49,33 @@ def _table(table: Table) -> str:
         lines.append(_line(["", "*controls*"] + [""] * (len(header) - 2)))
         lines += [_line(_cells(table, row)) for row in controls]
     return "\n".join([*lines, "", *_notes(table)]) + "\n"
+
+
+TOGETHER = {"f1_macro": "F1", "kappa": "Kappa", "accuracy": "ACC"}
+"""What papers on missing modalities print together in each cell, in percent."""
+
+
+def _missing_rates(table: Table) -> Iterator[str]:
+    """The form of papers on missing modalities: a column a rate, F1/Kappa/ACC in a cell."""
+    if not table.rates or not set(TOGETHER) <= set(table.metrics):
+        return
+    rates = [0.0, *(rate for rate in table.rates if rate)]
+    header = ["method", *(f"{rate:.0%}" for rate in rates)]
+    lines = [
+        f"### {markdown(table.title)}: {'/'.join(TOGETHER.values())} in percent over missing rates",
+        "",
+        _line(header),
+        "|" + "|".join([":--"] + ["--:"] * len(rates)) + "|",
+    ]
+    for row in table.rows:
+        cells = ["/".join(_percent(row.at(metric, rate)) for metric in TOGETHER) for rate in rates]
+        lines.append(_line([markdown(label(row)), *cells]))
+    yield "\n".join(lines) + "\n"
+
+
+def _percent(cell: Number | None) -> str:
+    """``41.3``; what has no value says why in one word."""
+    return f"{100 * cell.value:.1f}" if cell and cell.value is not None else number(cell) or UNRANKED
 
 
 def _cells(table: Table, row: Row) -> list[str]:
