@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from harness import evaluate, registry, synthesis
 from harness.batching import collate
 from harness.config import RunConfig
 from harness.datasets.phantom import Patient, render
+from harness.errors import HarnessError
+from harness.export import sheets
 from harness.method import FitRun, Method, MethodCard, MethodConfig
 from harness.types import DatasetInfo, Inputs, Prediction, Reference, Study, Task
 from tests.phantom_measures import costophrenic_depth, heart_width
@@ -175,6 +179,22 @@ def test_a_run_scores_pictures_and_reads_them_back(toy_world: Path, monkeypatch:
     assert [(r.metric, r.rate, r.value, r.ci95) for r in again] == [
         (r.metric, r.rate, r.value, r.ci95) for r in rows
     ]
+
+
+# ---------------------------------------------------------------- sheets
+
+
+def test_a_sheet_shows_findings_and_phantoms_only(tmp_path: Path) -> None:
+    info = replace(INFO, name="toy-phantom", label_names=("Cardiomegaly", "No Finding"))
+    studies = [replace(s, labels=np.eye(2, dtype=np.float32)[n % 2]) for n, s in enumerate(batch(6))]
+    shown = sheets.chosen(studies, info)
+    assert [study.id for study in shown] == ["s1", "s3", "s0", "s2"]
+    predictions = {study.id: Prediction(images=study.images) for study in studies}
+    sheets.write_sheet(tmp_path / "sheet.png", "toy", shown, predictions, info)
+    assert Image.open(tmp_path / "sheet.png").size[0] > 300
+    with pytest.raises(HarnessError, match="no sample sheet of toy"):
+        sheets.write_sheet(tmp_path / "other.png", "toy", shown, predictions, INFO)
+    assert [path.name for path in tmp_path.iterdir()] == ["sheet.png"]
 
 
 # ---------------------------------------------------------------- rulers
