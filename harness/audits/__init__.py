@@ -19,7 +19,7 @@ from harness.cells import Entry, code_fingerprint, entries
 from harness.config import RunConfig
 from harness.datasets.base import Dataset
 from harness.errors import HarnessError
-from harness.evaluate import Reporter, resolve_device
+from harness.preparation import Reporter, resolve_device
 from harness.results import Store
 from harness.verdicts import Check, Verdict
 

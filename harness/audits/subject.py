@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from harness import synthesis
 from harness.audits.watch import Touches, watching
 from harness.batching import collate
 from harness.cells import Entry
@@ -26,7 +28,7 @@ LEVELS = 1
 """Largest difference of a pixel, of 255."""
 
 Answers = dict[str, Prediction]
-"""What a method said, by study id; drawn reports stand under ``ID, drawn reports``."""
+"""What a method said, by study id; more of a study stands under ``ID, drawn reports`` and the like."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,11 @@ class Case:
     folder: Path
     seed: int = 0
 
+    @cached_property
+    def reports(self) -> dict[str, str | None]:
+        """The reports that views are generated from, as they were before a check changed any target."""
+        return synthesis.reports_of(self.test)
+
     @property
     def info(self) -> DatasetInfo:
         """What a method may know about the dataset."""
@@ -62,6 +69,7 @@ class Subject:
         self.case, self.entry = case, entry
         self.card = entry.method_class.card
         self.method: Method[Any] = self._new()
+        _ = case.reports  # read before anything is changed
         self.touches = Touches()
 
     def _new(self) -> Method[Any]:
@@ -97,13 +105,18 @@ class Subject:
         return collate(studies, self.case.info, reads=self.card.reads, dropped=dropped, run_seed=run_seed)
 
     def ask(self, inputs: Inputs, method: Method[Any] | None = None) -> Answers:
-        """Predictions for one batch, and drawn reports where the card says that there are some."""
+        """Predictions for one batch, drawn reports and generated views where the card says that there are."""
         asked = method or self.method
         answers = dict(zip(inputs.ids, asked.predict(inputs), strict=True))
         if self.card.samples:
             drawn = asked.sample(inputs, DRAWS)
             texts = zip(inputs.ids, drawn, strict=True)
             answers |= {f"{name}, drawn reports": Prediction(report="\n".join(own)) for name, own in texts}
+        for view in synthesis.views(self.card, self.case.info):
+            reports = {name: self.case.reports.get(name) for name in inputs.ids}
+            conditions = synthesis.conditioned(inputs, [view], reports, self.case.seed, "audit")
+            made = zip(inputs.ids, synthesis.generated(asked, conditions, [view]), strict=True)
+            answers |= {f"{name}, generated {view}": answer for name, answer in made}
         return answers
 
     def predict(
