@@ -19,6 +19,7 @@ from harness.errors import HarnessError
 from harness.export import sheets
 from harness.method import FitRun, Method, MethodCard, MethodConfig
 from harness.types import DatasetInfo, Inputs, Prediction, Reference, Study, Task
+from methods.noise import Noise, NoiseConfig
 from tests.phantom_measures import costophrenic_depth, heart_width
 from tests.toys import Quiet, ToyData
 
@@ -220,3 +221,20 @@ def test_the_ruler_sees_fluid_on_its_side(number: int, side: str, other: str) ->
     clear, wet = frontal(number), frontal(number, f"Pleural Effusion/{side}/large")
     assert costophrenic_depth(wet, side) < costophrenic_depth(clear, side) - 0.08
     assert costophrenic_depth(wet, other) == pytest.approx(costophrenic_depth(clear, other), abs=0.02)
+
+
+# ---------------------------------------------------------------- the control
+
+
+def test_noise_has_the_pixels_moments_and_no_condition(tmp_path: Path) -> None:
+    control = Noise(NoiseConfig(), INFO)
+    control.fit(batch(3), [], FitRun(tmp_path, "cpu", 0))
+    inputs = given(["frontal"])
+    (first, *_), (again, *_) = (control.synthesize(inputs, ["frontal"]) for _ in range(2))
+    assert np.array_equal(first.images["frontal"], again.images["frontal"])
+    told = control.synthesize(replace(inputs, reports=["something else"] * 3), ["frontal"])
+    assert np.array_equal(first.images["frontal"], told[0].images["frontal"])
+    control.save(tmp_path / "checkpoint")
+    copy = Noise(NoiseConfig(), INFO)
+    copy.load(tmp_path / "checkpoint")
+    assert np.array_equal(copy.synthesize(inputs, ["frontal"])[0].images["frontal"], first.images["frontal"])

@@ -29,8 +29,9 @@ class Config(MethodConfig):
             than there are of them.
         image_kl: weight of the KL term per latent value.
         latent_scale: factor on image latents; 0 standardises them with the training images' moments.
-        whiten: share of the mean variance below which directions of the latents are not brought to unit
+        whiten: share of the mean variance below which directions of image latents are not brought to unit
             variance; where it is not 0, what is diffused is whitened, so that a Gaussian is already coherent.
+        timed_condition: the condition is added to the time embedding, too.
         encoders: ``clip``, a ViT and a Transformer, or ``latent``, small ones of image latents and words.
         clip_*: image side, patch, width, layers and heads of the ViT; text_*: of the text Transformer.
         embedding: width of the contrastive space and of the condition token.
@@ -87,6 +88,7 @@ class Config(MethodConfig):
     unet_blocks: int = 2
     unet_heads: int = 8
     unet_middle: bool = True
+    timed_condition: bool = False
     report_latent: int = 768
     bert_vocabulary: int = 28996
     bert_width: int = 768
@@ -126,10 +128,10 @@ SCRATCH = {"clip": "", "image_vae": "", "unet": ""}
 
 TINY: dict[str, Any] = {
     **SCRATCH,
-    "image_autoencoder": {"epochs": 4, "batch_size": 16},
+    "image_autoencoder": {"epochs": 3, "batch_size": 16},
     "report_autoencoder": {"epochs": 5, "batch_size": 32, "bucket": 8},
-    "contrastive": {"epochs": 12, "batch_size": 128},
-    "training": {"epochs": 10, "batch_size": 32},
+    "contrastive": {"epochs": 8, "batch_size": 128},
+    "training": {"epochs": 8, "batch_size": 32},
     "alignment": {"epochs": 1, "batch_size": 64},
     "image_size": 128,
     "patch": 32,
@@ -141,7 +143,7 @@ TINY: dict[str, Any] = {
     "latent_scale": 0.0,
     "whiten": 0.02,
     "encoders": "latent",
-    "text_width": 96,
+    "text_width": 64,
     "text_layers": 1,
     "text_heads": 4,
     "text_words": 56,
@@ -152,6 +154,7 @@ TINY: dict[str, Any] = {
     "unet_blocks": 1,
     "unet_heads": 4,
     "unet_middle": False,
+    "timed_condition": True,
     "report_latent": 64,
     "bert_width": 96,
     "bert_layers": 1,
@@ -201,6 +204,7 @@ BASE: dict[str, Any] = {
     "unet_channels": (128, 256, 256),
     "unet_attention": (True, True, False),
     "unet_blocks": 1,
+    "timed_condition": True,
     "report_latent": 128,
     "bert_width": 256,
     "bert_layers": 2,

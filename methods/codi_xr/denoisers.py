@@ -104,13 +104,19 @@ class ImageDenoiser(nn.Module):
             layers_per_block=config.unet_blocks,
             attention_head_dim=config.unet_heads,
             norm_num_groups=min(32, config.unet_channels[0] // 8),
+            class_embed_type="simple_projection" if config.timed_condition else None,
+            projection_class_embeddings_input_dim=config.embedding if config.timed_condition else None,
         )
+        self.timed = config.timed_condition
         self.to(memory_format=torch.channels_last)
 
     def forward(self, noisy: Tensor, time: Tensor, context: Tensor, environment: Tensor | None) -> Tensor:
         """Noisy latents (B, c, h, w), steps (B,), condition (B, D), environments (B, M, E), to noise."""
         heard: dict[str, Any] | None = None if environment is None else {"environment": environment}
-        return self.unet(noisy, time, context[:, None], cross_attention_kwargs=heard).sample
+        label = context if self.timed else None
+        return self.unet(
+            noisy, time, context[:, None], class_labels=label, cross_attention_kwargs=heard
+        ).sample
 
 
 class FullyConnected(nn.Module):
@@ -161,6 +167,7 @@ class ReportDenoiser(nn.Module):
         self.clock = Timesteps(base, flip_sin_to_cos=True, downscale_freq_shift=0)
         self.time = TimestepEmbedding(base, time)
         self.inward = nn.Linear(config.report_latent, POSITIONS * base)
+        self.told = nn.Linear(config.embedding, time) if config.timed_condition else None
 
         def unit(inner: int, width: int) -> nn.ModuleList:
             attention = PositionAttention(width, config.unet_heads, config.embedding)
@@ -191,7 +198,10 @@ class ReportDenoiser(nn.Module):
     def forward(self, noisy: Tensor, time: Tensor, context: Tensor, environment: Tensor | None) -> Tensor:
         """Noisy latents (B, Z), steps (B,), condition (B, D), environments (B, M, E), to noise (B, Z)."""
         heard = None if environment is None else {"environment": environment}
-        context, clock = context[:, None], self.time(self.clock(time).to(noisy.dtype))
+        clock = self.time(self.clock(time).to(noisy.dtype))
+        if self.told is not None:
+            clock = clock + self.told(context)
+        context = context[:, None]
         x = self.inward(noisy)
         skips = [x]
         for unit in self.down:

@@ -16,7 +16,8 @@ DEVIATIONS: tuple[tuple[str, str], ...] = (
     (
         "the context of the denoisers",
         "one token, the mean of the conditions' unit embeddings, made a unit vector again and scaled by the "
-        "root of its width; no condition is a token of zeros",
+        "root of its width; no condition is a token of zeros. tiny and base also add it to the time "
+        "embedding, because attention to a single token does little in so few steps",
     ),
     (
         "several conditions: a weighted mean with weights that are not given",
@@ -41,7 +42,7 @@ DEVIATIONS: tuple[tuple[str, str], ...] = (
     (
         "scale of the latents (0.18215 for images, 4.3108 for reports in CoDi)",
         "paper: 0.18215 for images; report latents, and image latents of tiny and base, whose autoencoder is "
-        "trained here, are standardised with the training studies' moments",
+        "trained here, are standardised with the training studies' moments; tiny's are whitened",
     ),
     (
         "Optimus adds z to GPT-2's word embeddings as well",

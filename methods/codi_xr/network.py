@@ -44,8 +44,8 @@ class CoDiNetwork(nn.Module):
         self.add_module(REPORT, ReportDenoiser(config))
         self.spaces = nn.ModuleDict()
         if config.whiten:
-            for name, shape in self.shapes.items():
-                self.spaces[f"{name}_space"] = Whitening(math.prod(shape), config.whiten)
+            for view in VIEWS:
+                self.spaces[f"{view}_space"] = Whitening(math.prod(self.shapes[view]), config.whiten)
         self.environments = nn.ModuleDict()
         if config.joint:
             for name, shape in self.shapes.items():
@@ -64,7 +64,11 @@ class CoDiNetwork(nn.Module):
 
     def diffused(self, name: str, latents: Tensor) -> Tensor:
         """Standardised latents (B, ...) of a modality as they are diffused."""
-        return self.spaces[f"{name}_space"](latents) if self.config.whiten else latents
+        return self.spaces[f"{name}_space"](latents) if f"{name}_space" in self.spaces else latents
+
+    def restored(self, name: str, found: Tensor) -> Tensor:
+        """The inverse of ``diffused``."""
+        return self.spaces[f"{name}_space"].back(found) if f"{name}_space" in self.spaces else found
 
     def connectors(self) -> list[Connector]:
         """What stage 3 trains beside the environment encoders."""
@@ -154,9 +158,7 @@ class CoDiNetwork(nn.Module):
         start = {name: seeded_noise(seeds, name, self.shapes[name]).to(device) for name in targets}
         with torch.autocast("cuda", torch.bfloat16, enabled=device.type == "cuda"):
             found = sample(start, denoise, config.sampler, config.steps)
-        if not config.whiten:
-            return found
-        return {name: self.spaces[f"{name}_space"].back(x) for name, x in found.items()}
+        return {name: self.restored(name, x) for name, x in found.items()}
 
     def guided_noise(
         self, name: str, noisy: Tensor, time: int, context: Tensor, environment: Tensor | None

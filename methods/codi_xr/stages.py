@@ -186,9 +186,9 @@ class Studies:
         """Bring all latents to the space of diffusion, which the first ``count`` studies define."""
         for name in MODALITIES:
             rows = self.having(name)
-            if self.network.config.whiten and rows:
-                space = self.network.spaces[f"{name}_space"]
-                space.fit(self.latents[name][[row for row in rows if row < count]].to(self.device))
+            if f"{name}_space" in self.network.spaces and rows:
+                known = self.latents[name][[row for row in rows if row < count]]
+                self.network.spaces[f"{name}_space"].fit(known.to(self.device))
             latents = self.latents[name].to(self.device)
             self.latents[name] = self.network.diffused(name, latents).cpu()
 
