@@ -20,7 +20,8 @@ from harness import evaluate, registry
 from harness.cells import entries
 from harness.config import RunConfig
 from harness.errors import HarnessError
-from harness.evaluate import Bench, Reporter
+from harness.outcome import fail
+from harness.preparation import Bench, Reporter, open_bench, resolve_device
 from harness.results import ResultRow
 
 WORKERS = "HARNESS_WORKERS"
@@ -38,11 +39,11 @@ def run(config: RunConfig, reporter: Reporter) -> tuple[list[ResultRow], bool]:
         The rows of this run in the order of its methods, and whether every cell succeeded.
     """
     jobs = jobs_of(config)
-    workers = worker_count(config, evaluate.resolve_device(config.device), len(jobs))
+    workers = worker_count(config, resolve_device(config.device), len(jobs))
     if workers == 1:
         return evaluate.run(config, reporter)
     context = _processes()
-    bench = evaluate.open_bench(config)  # what is wrong with the run as a whole surfaces here
+    bench = open_bench(config)  # what is wrong with the run as a whole surfaces here
     found = _Team(bench, workers, reporter, context).work(jobs)
     rows = [row for entry in entries(config) for seed in config.seeds for row in found[entry.label, seed]]
     return rows, all(row.status != "failed" for row in rows)
@@ -161,7 +162,7 @@ class _Team:
                 error = HarnessError(
                     f"its process ended with code {process.exitcode}", "out of memory? try --workers 1"
                 )
-                self.found[entry.label, seed] = evaluate.fail(self.bench, entry, seed, error, self.reporter)
+                self.found[entry.label, seed] = fail(self.bench, entry, seed, error, self.reporter)
 
 
 class _Messenger:
@@ -198,7 +199,7 @@ def _work(config: RunConfig, threads: int, tables: dict[str, dict[str, str]], pi
     torch.set_num_threads(threads)
     registry.restore(tables)
     try:
-        bench = evaluate.open_bench(config)
+        bench = open_bench(config)
         while True:
             label, seed = pipe.recv()
             for entry in entries(config):

@@ -14,8 +14,8 @@ from harness import evaluate
 from harness.cells import Entry, entries
 from harness.config import RunConfig
 from harness.errors import HarnessError
-from harness.evaluate import Reporter
 from harness.names import SHUFFLED, did_you_mean
+from harness.preparation import Reporter, open_bench
 from harness.results import ResultRow, Store, StoredResult
 
 _COMPARED = ("value", "ci95", "n", "signature", "status")
@@ -101,7 +101,7 @@ def reproduce(
         raise HarnessError(f"--into {into}: a store is there already", "reproduce into a fresh folder")
     config = _config(stored, into, root, device)
     _set_threads(stored.manifest)
-    bench = evaluate.open_bench(config)
+    bench = open_bench(config)
     entry = _entry(config, stored)
     rows = evaluate.evaluate(bench, entry, config.seeds[0], reporter)
     made = next(each for each in bench.store.stored() if each.key == rows[0].key)

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness import evaluate
+from harness import evaluate, preparation
 from harness.cells import entries, image_donors
 from harness.config import RunConfig
 from harness.errors import CorruptFileError, HarnessError, UnavailableError, UnknownNameError
@@ -59,10 +59,10 @@ def test_cost_is_states_times_studies_where_no_study_lacks_anything(
 
 def test_curve_equals_the_naive_computation_per_rate_and_mask(toy_world: Path) -> None:
     config = toy_config(toy_world, drop="any", mask_seeds=20, metrics=None)
-    bench = evaluate.open_bench(config)
+    bench = preparation.open_bench(config)
     rows = {(row.metric, row.rate): row.value for row in evaluate.run(config, Quiet())[0]}
     entry = entries(config)[0]
-    cell = evaluate.cell_of(bench, entry, 0)
+    cell = preparation.cell_of(bench, entry, 0)
     fitted = evaluate.Fitted(bench, entry, 0, cell, Quiet())
     stored = evaluate.predict(bench, entry, 0, cell, fitted, Quiet())
     able = [metric for metric in bench.metrics if metric.task is Task.REPORT and not metric.unavailable()]
@@ -76,7 +76,7 @@ def test_curve_equals_the_naive_computation_per_rate_and_mask(toy_world: Path) -
 
 
 def naive(
-    bench: evaluate.Bench, metric: Metric, stored: dict[str, dict[str, Prediction]], states: np.ndarray
+    bench: preparation.Bench, metric: Metric, stored: dict[str, dict[str, Prediction]], states: np.ndarray
 ) -> dict[str, float]:
     """Score one masked test set from scratch, as if it had been predicted for this rate and seed."""
     mixed = [
@@ -171,9 +171,9 @@ def test_truncated_last_prediction_is_predicted_again(toy_world: Path) -> None:
 
 def test_two_runs_on_one_cell_are_told_apart(toy_world: Path) -> None:
     config = toy_config(toy_world)
-    bench = evaluate.open_bench(config)
+    bench = preparation.open_bench(config)
     reporter = Quiet()
-    with evaluate.cell_of(bench, entries(config)[0], 0).lock():
+    with preparation.cell_of(bench, entries(config)[0], 0).lock():
         _, succeeded = evaluate.run(config, reporter)
     assert not succeeded
     assert "another run" in reporter.failures["echo"]

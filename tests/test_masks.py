@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness import evaluate, masks
+from harness import evaluate, masks, preparation
 from harness.cells import entries
 from harness.config import RunConfig
 from harness.errors import CorruptFileError, HarnessError
@@ -54,7 +54,7 @@ def test_flags_narrow_a_saved_plan_or_are_refused(toy_world: Path) -> None:
 
     def opened(**rest: Any) -> MaskPlan:
         rest = {"missing": None, "mask_seeds": None, **rest}
-        return evaluate.open_bench(config(toy_world, masks=plan, **rest)).plan
+        return preparation.open_bench(config(toy_world, masks=plan, **rest)).plan
 
     assert opened(missing=(0.6,)).rates == (0.0, 0.6)
     assert opened(mask_seeds=2).seeds == (0, 1)
@@ -174,8 +174,8 @@ def test_training_without_modalities_is_a_cell_and_a_row_of_its_own(
     rows, _ = evaluate.run(thin, Quiet())
     assert seen == {"train": 12, "val": 12}
     assert {row.method for row in rows} == {"echo[train-missing=0.5]"}
-    benches = [evaluate.open_bench(each) for each in (whole, thin)]
-    cells = [evaluate.cell_of(bench, entries(bench.config)[0], 0) for bench in benches]
+    benches = [preparation.open_bench(each) for each in (whole, thin)]
+    cells = [preparation.cell_of(bench, entries(bench.config)[0], 0) for bench in benches]
     assert cells[0].directory != cells[1].directory
     evaluate.run(thin, Quiet())
     assert (toy_world / "work.log").read_text().count("fit echo") == 2
