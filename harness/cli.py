@@ -43,6 +43,7 @@ class Benchmark(StrEnum):
     metrics = "metrics"
     methods = "methods"
     labeler = "labeler"
+    robustness = "robustness"
 
 
 class TableFormat(StrEnum):
@@ -398,6 +399,10 @@ def bench(
 
         chosen = learned_methods() if methods == "all" else split_list(methods, "--methods") or ()
         rows = methods_benchmark(chosen, preset, peers, device)
+    elif what is Benchmark.robustness:
+        from harness import bench_robustness
+
+        rows = [row for part in bench_robustness.BENCHMARKS for row in part()]
     else:
         from harness import bench_metrics
 

@@ -1,0 +1,177 @@
+"""What robustness curves cost: against predicting every masked test set anew, and from stored statistics."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+from harness import masks, registry, robustness, statistics
+from harness.batching import collate
+from harness.files import peak_gib
+from harness.method import FitRun, Method
+from harness.metrics.base import Metric, values
+from harness.missingness import FULL, MaskPlan
+from harness.types import DatasetInfo, Prediction, Reference, Study, Task
+
+_RATES = (0.2, 0.4, 0.6, 0.8)
+_MASK_SEEDS = 20
+_NAIVE_SEEDS = 2
+"""Mask seeds that the naive evaluation is timed on; the rest would take as long each."""
+_STUDIES = 64
+_METHOD = "retrieval"
+_TEXT = ("bleu", "rouge_l", "cider")
+_DIAGNOSIS = ("diagnosis", "auroc", "ece", "ece_classwise", "ece_mass", "brier", "nll")
+_MANY_SEEDS, _METHODS = 100, 8
+
+
+def peer_benchmark() -> list[dict[str, str]]:
+    """One method at 4 rates x 20 mask seeds: once per modality state, against once per rate and seed."""
+    dataset: Any = registry.load("datasets", "iu-phantom").open()
+    train, test = (list(dataset.studies(split)[:_STUDIES]) for split in ("train", "test"))
+    with TemporaryDirectory() as folder:
+        method = registry.load("methods", _METHOD).create(dataset.info)
+        method.fit(train, [], FitRun(Path(folder), "cpu", 0))
+    references = [Reference(one.id, one.patient_id, one.report) for one in test]
+    plan = masks.plan_of(test, dataset.info, "frontal", "mcar", (0.0, *_RATES), range(_MASK_SEEDS))
+    families: list[Metric] = [registry.make_metric(name) for name in _TEXT]
+    weights = statistics.bootstrap_weights([one.patient_id for one in test])
+    _predicted(method, test[:8], dataset.info, [FULL] * 8)  # what loads at the first call
+
+    started = time.perf_counter()
+    said = {state: _predicted(method, test, dataset.info, [state] * len(test)) for state in plan.states}
+    ours = {}
+    for metric in families:
+        rows = {state: metric.statistics(each, references) for state, each in said.items()}
+        ours |= robustness.curves(metric, rows, plan, weights)
+    quick = time.perf_counter() - started
+
+    started = time.perf_counter()
+    naive = _naive(method, test, dataset.info, references, families, plan)
+    slow = (time.perf_counter() - started) * _MASK_SEEDS / _NAIVE_SEEDS
+    _check(ours, naive, families, plan)
+    return [
+        {
+            "benchmark": f"{', '.join(_TEXT)} of {_METHOD}, {_STUDIES} studies, {len(_RATES)} rates x "
+            f"{_MASK_SEEDS} mask seeds, 1,000 resamples",
+            "ours": f"{quick:.3g} s",
+            "peer": f"{slow:.3g} s",
+            "ratio": f"{slow / quick:.1f}",
+            "the peer is": f"predicting and scoring per rate and seed, no intervals; extrapolated from "
+            f"{_NAIVE_SEEDS} seeds",
+        }
+    ]
+
+
+def _predicted(
+    method: Method[Any], studies: Sequence[Study], info: DatasetInfo, states: Sequence[str]
+) -> list[Prediction]:
+    """Predictions of studies, each in its state, in batches of up to 32."""
+    found: dict[str, Prediction] = {}
+    for state in dict.fromkeys(states):
+        own = [study for study, each in zip(studies, states, strict=True) if each == state]
+        for start in range(0, len(own), 32):
+            dropped = None if state == FULL else state
+            inputs = collate(own[start : start + 32], info, reads=method.card.reads, dropped=dropped)
+            found.update(zip(inputs.ids, method.predict(inputs), strict=True))
+    return [found[study.id] for study in studies]
+
+
+def _naive(
+    method: Method[Any],
+    test: Sequence[Study],
+    info: DatasetInfo,
+    references: Sequence[Reference],
+    families: Sequence[Metric],
+    plan: MaskPlan,
+) -> dict[tuple[str, int, int], float]:
+    """(output, seed, rate's column) -> value, each masked test set predicted and scored anew."""
+    found = {}
+    for seed in range(_NAIVE_SEEDS):
+        for column in range(1, len(plan.rates)):
+            said = _predicted(method, test, info, plan.state_names(seed, column))
+            for metric in families:
+                rows = metric.statistics(said, references)
+                for name, value in values(metric, rows, np.ones((1, len(rows)))).items():
+                    found[name, seed, column] = float(value[0])
+    return found
+
+
+def _check(
+    ours: dict[str, robustness.Curve],
+    naive: dict[tuple[str, int, int], float],
+    families: Sequence[Metric],
+    plan: MaskPlan,
+) -> None:
+    """A ratio between two things that differ means nothing: naive values lie within the curve's band."""
+    for (name, _, column), value in naive.items():
+        point = ours[name].points[column]
+        if not point.lo - 1e-9 <= value <= point.hi + 1e-9:
+            raise AssertionError(
+                f"{name} at {plan.rates[column]:g}: {value} is outside [{point.lo}, {point.hi}]"
+            )
+
+
+def stored_benchmark() -> list[dict[str, str]]:
+    """Curves of several methods at 4 rates x 100 mask seeds x 1,000 resamples, in a process of its own."""
+    code = "from harness.bench_robustness import _from_statistics; _from_statistics()"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    found = json.loads(done.stdout.splitlines()[-1])
+    name = (
+        f"curves of {_METHODS} methods, {found['studies']} studies, {found['outputs']} outputs each, "
+        f"{len(_RATES)} rates x {_MANY_SEEDS} mask seeds x 1,000 resamples, from statistics"
+    )
+    return [{"benchmark": name, "ours": f"{found['seconds']:.3g} s, {found['gib']:.2f} GiB"}]
+
+
+def _from_statistics() -> None:
+    """Half of the methods write reports, half diagnose; all depend on the modality that is dropped."""
+    dataset: Any = registry.load("datasets", "iu-phantom").open()
+    test = list(dataset.studies("test"))
+    references = [Reference(one.id, one.patient_id, one.report, one.labels) for one in test]
+    plan = masks.plan_of(test, dataset.info, "context", "mcar", (0.0, *_RATES), range(_MANY_SEEDS))
+    weights = statistics.bootstrap_weights([one.patient_id for one in test])
+    rng = np.random.default_rng(0)
+    stored = []
+    for number in range(_METHODS):
+        kind, names = (Task.REPORT, _TEXT) if number % 2 else (Task.DIAGNOSE, _DIAGNOSIS)
+        said = {state: _made_up(rng, references, kind) for state in plan.states}
+        for metric in map(registry.make_metric, names):
+            rows = {state: metric.statistics(each, references) for state, each in said.items()}
+            stored.append((metric, rows))
+    started = time.perf_counter()
+    outputs = 0
+    for metric, rows in stored:
+        outputs += len(robustness.curves(metric, rows, plan, weights))
+    seconds = time.perf_counter() - started
+    print(
+        json.dumps(
+            {
+                "seconds": seconds,
+                "gib": peak_gib(),
+                "studies": len(test),
+                "outputs": f"{outputs / _METHODS:.0f}",
+            }
+        )
+    )
+
+
+def _made_up(rng: np.random.Generator, references: Sequence[Reference], kind: Task) -> list[Prediction]:
+    """Another study's report, or the labels with noise."""
+    if kind is Task.REPORT:
+        order = rng.permutation(len(references))
+        return [Prediction(report=references[index].report) for index in order]
+    truth = np.array([one.labels for one in references])
+    noisy = np.clip(0.6 * truth + 0.4 * rng.random(truth.shape), 0.0, 1.0)
+    return [Prediction(probabilities=row) for row in noisy]
+
+
+BENCHMARKS = (peer_benchmark, stored_benchmark)
+"""What ``harness bench robustness`` measures, in this order."""
