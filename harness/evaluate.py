@@ -20,6 +20,7 @@ from harness.missingness import FULL
 from harness.outcome import fail, findings, reliability_bins, remarks, store_result, summarise
 from harness.preparation import Bench, Reporter, cell_of, create, does, metrics_of, open_bench, state_name
 from harness.results import Cell, ResultRow, load_array, save_array, slug
+from harness.routing import routing
 from harness.training import training_summary
 from harness.types import Prediction, Study
 
@@ -53,7 +54,7 @@ def evaluate(bench: Bench, entry: Entry, seed: int, reporter: Reporter) -> list[
             rows = score(bench, entry, cell, predictions, reporter)
             curves = summarise(bench, rows)
             said = remarks(bench, rows)
-            facts = findings(bench, rows, predictions)
+            facts = findings(bench, rows, predictions) | routing(bench, entry, seed, cell, method)
             result = store_result(bench, entry, seed, cell, curves, said, reliability_bins(rows), facts)
     except DiskError:
         raise

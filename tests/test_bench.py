@@ -48,3 +48,26 @@ def test_official_code_stands_beside_ours_at_the_paper_s_size(
 def test_a_failing_process_says_why() -> None:
     with pytest.raises(HarnessError, match=r"dia \(tiny\), nothing: KeyError"):
         bench_methods._measured("dia", "tiny", "nothing", "cpu", None)
+
+
+def test_robustness_from_statistics_and_against_predicting_anew(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from harness import bench_robustness, registry
+    from harness.datasets.example import ExampleData
+
+    monkeypatch.setattr(
+        registry,
+        "load",
+        lambda kind, name, load=registry.load: ExampleData if kind == "datasets" else load(kind, name),
+    )
+    monkeypatch.setattr(bench_robustness, "_METHOD", "template")
+    monkeypatch.setattr(bench_robustness, "_STUDIES", 24)
+    (line,) = bench_robustness.peer_benchmark()
+    assert float(line["ratio"]) > 0
+    assert "4 rates x 20 mask seeds" in line["benchmark"]
+    monkeypatch.setattr(bench_robustness, "_METHODS", 2)
+    bench_robustness._from_statistics()
+    found = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert found["studies"] == 24
+    assert found["seconds"] > 0
