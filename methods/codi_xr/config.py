@@ -31,6 +31,7 @@ class Config(MethodConfig):
         latent_scale: factor on image latents; 0 standardises them with the training images' moments.
         whiten: share of the mean variance below which directions of image latents are not brought to unit
             variance; where it is not 0, what is diffused is whitened, so that a Gaussian is already coherent.
+        prior_mean: diffusion starts and ends around what a linear map expects of the condition.
         timed_condition: the condition is added to the time embedding, too.
         encoders: ``clip``, a ViT and a Transformer, or ``latent``, small ones of image latents and words.
         clip_*: image side, patch, width, layers and heads of the ViT; text_*: of the text Transformer.
@@ -89,6 +90,7 @@ class Config(MethodConfig):
     unet_heads: int = 8
     unet_middle: bool = True
     timed_condition: bool = False
+    prior_mean: bool = False
     report_latent: int = 768
     bert_vocabulary: int = 28996
     bert_width: int = 768
@@ -155,6 +157,7 @@ TINY: dict[str, Any] = {
     "unet_heads": 4,
     "unet_middle": False,
     "timed_condition": True,
+    "prior_mean": True,
     "report_latent": 64,
     "bert_width": 96,
     "bert_layers": 1,

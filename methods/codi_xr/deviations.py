@@ -73,6 +73,12 @@ DEVIATIONS: tuple[tuple[str, str], ...] = (
         "encoders are perceptrons on these latents and one Transformer layer on words; one level of UNet",
     ),
     (
+        "how strongly a condition acts after minutes of training",
+        "tiny: latents are diffused around what ridge regression expects of the condition's token, a "
+        "data-dependent prior (Lee et al. 2022), fitted on one and on two conditions before stage 2; "
+        "prior_mean=false leaves it out",
+    ),
+    (
         "tiny and base: sampler",
         "DPM-Solver++ of order 2 with 10 (tiny) and 20 (base) steps; paper: DDIM with 50, guidance 7.5",
     ),

@@ -12,7 +12,14 @@ from torch import Tensor, nn
 from methods.codi_xr.autoencoders import ImageAutoencoder, ReportAutoencoder, Whitening
 from methods.codi_xr.config import MODALITIES, REPORT, VIEWS, Config
 from methods.codi_xr.contrastive import Contrastive, paired
-from methods.codi_xr.denoisers import Connector, EnvironmentEncoder, ImageDenoiser, ReportDenoiser, connect
+from methods.codi_xr.denoisers import (
+    ConditionMean,
+    Connector,
+    EnvironmentEncoder,
+    ImageDenoiser,
+    ReportDenoiser,
+    connect,
+)
 from methods.codi_xr.diffusion import (
     TRAINING_STEPS,
     alphas,
@@ -46,6 +53,10 @@ class CoDiNetwork(nn.Module):
         if config.whiten:
             for view in VIEWS:
                 self.spaces[f"{view}_space"] = Whitening(math.prod(self.shapes[view]), config.whiten)
+        self.means = nn.ModuleDict()
+        if config.prior_mean:
+            for name, shape in self.shapes.items():
+                self.means[f"{name}_mean"] = ConditionMean(config.embedding, shape)
         self.environments = nn.ModuleDict()
         if config.joint:
             for name, shape in self.shapes.items():
@@ -70,6 +81,10 @@ class CoDiNetwork(nn.Module):
         """The inverse of ``diffused``."""
         return self.spaces[f"{name}_space"].back(found) if f"{name}_space" in self.spaces else found
 
+    def around(self, name: str, latents: Tensor, context: Tensor, sign: float) -> Tensor:
+        """Latents (B, ...) plus or minus what their condition (B, D) lets expect."""
+        return latents + sign * self.means[f"{name}_mean"](context) if self.config.prior_mean else latents
+
     def connectors(self) -> list[Connector]:
         """What stage 3 trains beside the environment encoders."""
         return [module for module in self.modules() if isinstance(module, Connector)]
@@ -92,23 +107,25 @@ class CoDiNetwork(nn.Module):
         """
         losses = {}
         for number, name in enumerate(MODALITIES):
-            clean = latents[name]
+            context, told = self._drawn_contexts(embeddings, present, number)
+            clean = self.around(name, latents[name], context, -1.0)
             time = torch.randint(TRAINING_STEPS, (len(clean),), device=clean.device)
             noise = torch.randn_like(clean)
             noisy = noised(clean, noise, self.signal[time])
-            context = mixed(embeddings, self._drawn_weights(present, number))
-            found = self.denoiser(name)(noisy, time, context, None)
+            found = self.denoiser(name)(noisy, time, told, None)
             losses[name] = _mean_over(F.mse_loss(found.float(), noise, reduction="none"), present[:, number])
         return {"loss": torch.stack(list(losses.values())).sum(), **losses}
 
-    def _drawn_weights(self, present: Tensor, target: int) -> Tensor:
-        """Which of the other modalities are conditions, (B, 3): one, both, or (dropped) none."""
+    def _drawn_contexts(self, embeddings: Tensor, present: Tensor, target: int) -> tuple[Tensor, Tensor]:
+        """Conditions (B, D) on one or both of the other modalities; and the same with some left out."""
         others = present.clone()
         others[:, target] = False
         some = others & (torch.rand(others.shape, device=others.device) < 0.5)
         chosen = torch.where(some.any(1, keepdim=True), some, others)
-        kept = torch.rand(len(others), 1, device=others.device) >= self.config.drop_condition
-        return (chosen & kept) * torch.tensor(self.config.weights, device=others.device)
+        context = mixed(embeddings, chosen * torch.tensor(self.config.weights, device=others.device))
+        return context, context * (
+            torch.rand(len(others), 1, device=others.device) >= self.config.drop_condition
+        )
 
     def alignment_loss(
         self, latents: Mapping[str, Tensor], present: Tensor, embeddings: Tensor
@@ -116,14 +133,19 @@ class CoDiNetwork(nn.Module):
         """Stage 3: the noise of every modality given the others' latents, and their tokens' agreement."""
         first = latents[REPORT]
         time = torch.randint(TRAINING_STEPS, (len(first),), device=first.device)
+        contexts = {
+            name: self._drawn_contexts(embeddings, present, number) for number, name in enumerate(MODALITIES)
+        }
         noise = {name: torch.randn_like(clean) for name, clean in latents.items()}
-        noisy = {name: noised(latents[name], noise[name], self.signal[time]) for name in latents}
+        noisy = {
+            name: noised(self.around(name, latents[name], whole, -1.0), noise[name], self.signal[time])
+            for name, (whole, _) in contexts.items()
+        }
         here = dict(zip(MODALITIES, present.unbind(1), strict=True))
         tokens = self.tokens(noisy, here)
         losses = {}
-        for number, name in enumerate(MODALITIES):
-            context = mixed(embeddings, self._drawn_weights(present, number))
-            found = self.denoiser(name)(noisy[name], time, context, others(tokens, name))
+        for name, (_, told) in contexts.items():
+            found = self.denoiser(name)(noisy[name], time, told, others(tokens, name))
             error = F.mse_loss(found.float(), noise[name], reduction="none")
             losses[name] = _mean_over(error, here[name])
         agreement = paired(tokens, here, ENVIRONMENT_TEMPERATURE)
@@ -158,7 +180,8 @@ class CoDiNetwork(nn.Module):
         start = {name: seeded_noise(seeds, name, self.shapes[name]).to(device) for name in targets}
         with torch.autocast("cuda", torch.bfloat16, enabled=device.type == "cuda"):
             found = sample(start, denoise, config.sampler, config.steps)
-        return {name: self.restored(name, x) for name, x in found.items()}
+        heard = context * float(config.guidance > 0)
+        return {name: self.restored(name, self.around(name, x, heard, 1.0)) for name, x in found.items()}
 
     def guided_noise(
         self, name: str, noisy: Tensor, time: int, context: Tensor, environment: Tensor | None

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from harness.method import MethodCard, TrainingConfig
 from harness.types import DatasetInfo, Inputs, Study, Targets
 from methods.codi_xr.config import MODALITIES, REPORT, VIEWS, Config
+from methods.codi_xr.diffusion import mixed
 from methods.codi_xr.network import CoDiNetwork
 from methods.text import Vocabulary
 
@@ -191,6 +192,24 @@ class Studies:
                 self.network.spaces[f"{name}_space"].fit(known.to(self.device))
             latents = self.latents[name].to(self.device)
             self.latents[name] = self.network.diffused(name, latents).cpu()
+            if self.network.config.prior_mean:
+                self._fit_mean(name, count)
+
+    def _fit_mean(self, name: str, count: int) -> None:
+        """Regress one modality's latents on each other modality alone, and on both."""
+        number = MODALITIES.index(name)
+        contexts, latents = [], []
+        for chosen in ([1, 1, 1], [1, 0, 0], [0, 1, 0], [0, 0, 1]):
+            weights = torch.tensor(chosen) * torch.tensor(self.network.config.weights)
+            weights[number] = 0.0
+            here = self.present[:count, number] & self.present[:count][:, weights > 0].all(1)
+            if weights.any() and here.any():
+                rows = here.nonzero().flatten()
+                contexts.append(mixed(self.embeddings[rows], weights.expand(len(rows), -1)))
+                latents.append(self.latents[name][rows])
+        if contexts:
+            mean = self.network.means[f"{name}_mean"]
+            mean.fit(torch.cat(contexts).to(self.device), torch.cat(latents).to(self.device))
 
     def batch(self, ids: Sequence[str]) -> tuple[dict[str, Tensor], Tensor, Tensor]:
         """Latents of each modality, present (B, 3) and embeddings (B, 3, D) of studies."""
