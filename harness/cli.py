@@ -101,7 +101,12 @@ def run(
     dataset: Annotated[str | None, typer.Option(help="Dataset name.")] = None,
     root: Annotated[Path | None, typer.Option(help="Folder of a dataset that ships with no package.")] = None,
     missing: Annotated[str | None, typer.Option(help="Missing rates, e.g. 0.2,0.4.")] = None,
-    drop: Annotated[str | None, typer.Option(help="context, an image modality, alternate or any.")] = None,
+    drop: Annotated[
+        str | None,
+        typer.Option(
+            help="context, an image modality, alternate or any; default context, or alternate without one."
+        ),
+    ] = None,
     mechanism: Annotated[
         str | None, typer.Option(help="mcar, mar:ATTRIBUTE, mnar, mnar:LABEL or prefix.")
     ] = None,

@@ -22,7 +22,8 @@ class RunConfig(BaseModel):
         dataset: registered dataset name.
         root: folder of a dataset that does not ship with a package.
         missing: fractions of test studies that lose one modality; 0 is always evaluated too.
-        drop: drop policy, ``context``, an image modality, ``alternate`` or ``any``.
+        drop: drop policy, ``context``, an image modality, ``alternate`` or ``any``; by default ``context``
+            where the dataset has one, else ``alternate``.
         mechanism: how the studies that lose a modality are drawn: ``mcar``, ``mar:ATTRIBUTE``, ``mnar``,
             ``mnar:LABEL`` or ``prefix``.
         mask_seeds: number of independent masks that a curve averages over.
@@ -50,7 +51,7 @@ class RunConfig(BaseModel):
     dataset: str = "iu-phantom"
     root: Path | None = None
     missing: tuple[float, ...] = ()
-    drop: str = "context"
+    drop: str | None = None
     mechanism: str = "mcar"
     mask_seeds: int = Field(default=20, ge=1, le=10_000)
     masks: Path | None = None

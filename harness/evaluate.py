@@ -78,9 +78,10 @@ class Fitted:
 
     def _studies(self, split: str) -> list[Study]:
         """Training or validation studies, some of them without a modality if the run asks for it."""
-        config, info = self.bench.config, self.bench.dataset.info
-        whole = self.bench.splits[split]
-        return masks.thinned(whole, info, config.drop, config.mechanism, config.train_missing, self.seed)
+        bench, plan = self.bench, self.bench.plan
+        rate = bench.config.train_missing
+        whole, info = bench.splits[split], bench.dataset.info
+        return masks.thinned(whole, info, plan.policy, plan.mechanism, rate, self.seed)
 
     @cached_property
     def _method(self) -> Method[Any]:

@@ -80,6 +80,13 @@ class DropPolicy:
         return cls(name, targets)
 
 
+def default_policy(modalities: Sequence[str]) -> str:
+    """What is dropped unless ``--drop`` says otherwise: the clinical context, else the images in turn."""
+    if CONTEXT in modalities:
+        return CONTEXT
+    return ALTERNATE if len(modalities) > 1 else ANY
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class MaskPlan:
     """Which state every study is in, for every mask seed and rate.

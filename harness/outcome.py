@@ -141,8 +141,8 @@ def _row(
         method=entry.label,
         preset=bench.config.preset if entry.method_class.card.learned else "-",
         seed=seed,
-        drop=bench.config.drop,
-        mechanism=bench.config.mechanism,
+        drop=bench.plan.policy,
+        mechanism=bench.plan.mechanism,
         rate=rate,
         metric=output.name,
         value=rest.pop("value", None),
@@ -159,8 +159,8 @@ def _row(
 
 
 def _key(bench: Bench, entry: Entry, seed: int) -> str:
-    config = bench.config
-    parts = [config.preset, f"s{seed}", config.drop, config.mechanism, f"n{len(bench.references)}"]
+    plan = bench.plan
+    parts = [bench.config.preset, f"s{seed}", plan.policy, plan.mechanism, f"n{len(bench.references)}"]
     return "/".join([slug(bench.dataset.info.name), slug(entry.label), slug("-".join(parts))])
 
 

@@ -17,7 +17,7 @@ from harness.datasets.base import SPLITS, Dataset
 from harness.errors import HarnessError, UnavailableError
 from harness.method import Method
 from harness.metrics.base import Metric, by_default
-from harness.missingness import MaskPlan
+from harness.missingness import MaskPlan, default_policy
 from harness.results import Cell, Store, slug
 from harness.sampling import ReportSamples
 from harness.types import DatasetInfo, Reference, Study, Task
@@ -100,12 +100,13 @@ def mask_plan(config: RunConfig, info: DatasetInfo, studies: Sequence[Study]) ->
     """The run's masks: drawn, or as ``--masks`` has them where flags do not narrow it."""
     if config.masks is None:
         seeds = range(config.mask_seeds)
-        return masks.plan_of(studies, info, config.drop, config.mechanism, config.rates, seeds)
+        drop = config.drop or default_policy(info.modalities)
+        return masks.plan_of(studies, info, drop, config.mechanism, config.rates, seeds)
     given = config.model_fields_set
     return masks.narrowed(
         masks.read_plan(config.masks, studies, info),
         config.masks,
-        drop=config.drop if "drop" in given else None,
+        drop=config.drop,
         mechanism=config.mechanism if "mechanism" in given else None,
         rates=config.missing if "missing" in given else None,
         seeds=config.mask_seeds if "mask_seeds" in given else None,
@@ -168,18 +169,15 @@ def cell_of(bench: Bench, entry: Entry, seed: int) -> Cell:
         "limit": bench.config.limit,
         "code": code_fingerprint(entry.method_class),
         "protocol": PROTOCOL,
-        **_train_missing(bench.config),
+        **_train_missing(bench),
     }
     return bench.store.cell(bench.dataset.info.name, entry.trained_label, bench.config.preset, seed, identity)
 
 
-def _train_missing(config: RunConfig) -> dict[str, Any]:
+def _train_missing(bench: Bench) -> dict[str, Any]:
     """What a cell's weights owe to ``--train-missing``; nothing where all training studies are whole."""
-    if not config.train_missing:
-        return {}
-    return {
-        "train_missing": {"rate": config.train_missing, "drop": config.drop, "mechanism": config.mechanism}
-    }
+    rate, plan = bench.config.train_missing, bench.plan
+    return {"train_missing": {"rate": rate, "drop": plan.policy, "mechanism": plan.mechanism}} if rate else {}
 
 
 def metrics_of(bench: Bench, entry: Entry) -> list[Metric]:

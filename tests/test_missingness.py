@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from harness import missingness
 from harness.errors import CorruptFileError, HarnessError, UnknownNameError
 from harness.mechanisms import Observed
 from harness.missingness import FULL, DropPolicy, MaskPlan, plan
@@ -286,3 +287,15 @@ def test_exclusive_classes_have_no_number_of_findings() -> None:
         drawn("mnar", known=Observed())
     with pytest.raises(HarnessError, match="no attributes"):
         drawn("mar:age", known=Observed())
+
+
+@pytest.mark.parametrize(
+    ("modalities", "policy"),
+    [
+        (("frontal", "lateral", "context"), "context"),
+        (("clinical", "dermoscopic"), "alternate"),
+        (("frontal",), "any"),
+    ],
+)
+def test_what_goes_missing_unless_the_run_says_otherwise(modalities: tuple[str, ...], policy: str) -> None:
+    assert missingness.default_policy(modalities) == policy
