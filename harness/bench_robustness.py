@@ -47,7 +47,7 @@ def peer_benchmark() -> list[dict[str, str]]:
 
     started = time.perf_counter()
     said = {state: _predicted(method, test, dataset.info, [state] * len(test)) for state in plan.states}
-    ours = {}
+    ours: dict[str, robustness.Curve] = {}
     for metric in families:
         rows = {state: metric.statistics(each, references) for state, each in said.items()}
         ours |= robustness.curves(metric, rows, plan, weights)

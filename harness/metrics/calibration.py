@@ -248,11 +248,10 @@ class EqualMassEce(NoSums, _Binned):
         return {"ece_mass": np.array([self._line(confidence, excess, line[study]) for line in weights])}
 
     def _line(self, confidence: Floats, excess: Floats, weight: Floats) -> float:
-        kept = weight > 0
-        if not kept.any():
-            return float("nan")
-        confidence, excess, weight = confidence[kept], excess[kept], weight[kept]
         cumulated = np.cumsum(weight)
+        if cumulated[-1] <= 0:
+            return float("nan")
+        # Judgements of weight 0 stay in: no search below can end on one, and sums do not see them.
         edges = _sorted_mass_edges(confidence, cumulated, self.bins)
         ends = np.searchsorted(confidence, edges[1:-1], side="left")
         sums = np.concatenate([[0.0], np.cumsum(weight * excess)])

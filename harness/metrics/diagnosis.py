@@ -18,6 +18,9 @@ THRESHOLD = 0.5
 _BLOCK_CELLS = 2_000_000
 """Cells of one block of weights: 16 MB of float64, of which AUROC holds about six at a time."""
 
+_PAIR_CELLS = 2_000_000
+"""Largest table of positive and negative studies, 16 MB of float64; longer lists are sorted instead."""
+
 
 class Diagnosis(LabelMetric):
     """Decisions against labels, with scikit-learn's definitions.
@@ -139,22 +142,32 @@ class Auroc(NoSums, LabelMetric):
     def joint(self, rows: Rows, weights: Floats) -> dict[str, Floats]:
         """Rows (n, 2 * L) under each line of ``weights`` (B, n) to values (B,)."""
         width = rows.shape[1] // 2
-        step = max(1, _BLOCK_CELLS // max(1, len(rows)))
-        ranked = [_ranked(rows[:, label], rows[:, width + label]) for label in range(width)]
-        blocks = [
-            np.stack([_areas(*label, weights[start : start + step]) for label in ranked], axis=-1)
-            for start in range(0, len(weights), step)
-        ]
-        each = np.concatenate(blocks) if blocks else np.empty((0, width))
-        return {"auroc_macro": _mean_of_defined(each)}
+        each = [_area(rows[:, label], rows[:, width + label] == 1, weights) for label in range(width)]
+        return {"auroc_macro": _mean_of_defined(np.stack(each, axis=-1))}
 
 
-def _ranked(scores: Floats, labels: Floats) -> tuple[NDArray[np.intp], NDArray[np.bool_], NDArray[np.intp]]:
+def _area(scores: Floats, positive: NDArray[np.bool_], weights: Floats) -> Floats:
+    """AUROC (B,) of one label under each line of ``weights`` (B, n)."""
+    up, down = scores[positive], scores[~positive]
+    if up.size * down.size <= _PAIR_CELLS:
+        # A table of all pairs: what B resamples ask of it is one matrix product.
+        wins = (up[:, None] > down) + 0.5 * (up[:, None] == down)
+        above, below = weights[:, positive], weights[:, ~positive]
+        return _ratio(((above @ wins) * below).sum(1), above.sum(1) * below.sum(1))
+    ranked = _ranked(scores, positive)
+    step = max(1, _BLOCK_CELLS // max(1, len(scores)))
+    blocks = [_areas(*ranked, weights[start : start + step]) for start in range(0, len(weights), step)]
+    return np.concatenate(blocks) if blocks else np.empty(0)
+
+
+def _ranked(
+    scores: Floats, positive: NDArray[np.bool_]
+) -> tuple[NDArray[np.intp], NDArray[np.bool_], NDArray[np.intp]]:
     """Order of rising scores (n,), who is positive in that order (n,), and where each run of ties starts."""
     order = np.argsort(scores, kind="stable")
     ordered = scores[order]
     starts = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
-    return order, labels[order] == 1, starts
+    return order, positive[order], starts
 
 
 def _areas(
