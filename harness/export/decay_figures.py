@@ -133,7 +133,7 @@ def routing_figure(states: Mapping[str, NDArray[np.float64]], path: Path, *, tit
         axes.set_yticks(range(blocks), [str(number + 1) for number in range(blocks)])
         axes.set_xlabel("expert")
     panels[0].set_ylabel("decoder block")
-    figure.colorbar(picture, ax=list(panels), label="share of routed words (%: numbers)", shrink=0.9)
+    figure.colorbar(picture, ax=list(panels), label="share (cells: %)", shrink=0.9)
     if title:
         figure.suptitle(title, fontsize=10)
     save_figure(figure, path)
