@@ -16,7 +16,6 @@ from harness.names import did_you_mean
 METHODS = {
     "template": "methods.controls:Template",
     "retrieval": "methods.controls:Retrieval",
-    "noise": "methods.noise:Noise",
     "dia": "methods.dia:DiA",
     "micar_vlmoe": "methods.micar_vlmoe:MicarVLMoE",
     "vdgen": "methods.vdgen:VDGen",

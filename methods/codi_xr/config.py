@@ -32,6 +32,7 @@ class Config(MethodConfig):
         whiten: share of the mean variance below which directions of image latents are not brought to unit
             variance; where it is not 0, what is diffused is whitened, so that a Gaussian is already coherent.
         prior_mean: diffusion starts and ends around what a linear map expects of the condition.
+        mean_guidance: factor on that expectation of views; above 1 it exaggerates, as w does.
         timed_condition: the condition is added to the time embedding, too.
         encoders: ``clip``, a ViT and a Transformer, or ``latent``, small ones of image latents and words.
         clip_*: image side, patch, width, layers and heads of the ViT; text_*: of the text Transformer.
@@ -91,6 +92,7 @@ class Config(MethodConfig):
     unet_middle: bool = True
     timed_condition: bool = False
     prior_mean: bool = False
+    mean_guidance: float = Field(default=1.0, ge=0.0)
     report_latent: int = 768
     bert_vocabulary: int = 28996
     bert_width: int = 768
@@ -158,6 +160,7 @@ TINY: dict[str, Any] = {
     "unet_middle": False,
     "timed_condition": True,
     "prior_mean": True,
+    "mean_guidance": 2.0,
     "report_latent": 64,
     "bert_width": 96,
     "bert_layers": 1,

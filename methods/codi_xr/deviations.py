@@ -76,7 +76,7 @@ DEVIATIONS: tuple[tuple[str, str], ...] = (
         "how strongly a condition acts after minutes of training",
         "tiny: latents are diffused around what ridge regression expects of the condition's token, a "
         "data-dependent prior (Lee et al. 2022), fitted on one and on two conditions before stage 2; "
-        "prior_mean=false leaves it out",
+        "views exaggerate the expectation twofold; prior_mean=false leaves it out",
     ),
     (
         "tiny and base: sampler",

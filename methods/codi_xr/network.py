@@ -180,8 +180,11 @@ class CoDiNetwork(nn.Module):
         start = {name: seeded_noise(seeds, name, self.shapes[name]).to(device) for name in targets}
         with torch.autocast("cuda", torch.bfloat16, enabled=device.type == "cuda"):
             found = sample(start, denoise, config.sampler, config.steps)
-        heard = context * float(config.guidance > 0)
-        return {name: self.restored(name, self.around(name, x, heard, 1.0)) for name, x in found.items()}
+        whole = {}
+        for name, x in found.items():
+            factor = (config.mean_guidance if name in VIEWS else 1.0) * (config.guidance > 0)
+            whole[name] = self.restored(name, self.around(name, x, context, factor))
+        return whole
 
     def guided_noise(
         self, name: str, noisy: Tensor, time: int, context: Tensor, environment: Tensor | None
