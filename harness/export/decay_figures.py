@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,7 +10,7 @@ from numpy.typing import NDArray
 
 from harness.decay import Line
 from harness.errors import HarnessError
-from harness.export.figures import empty_figure, save_figure
+from harness.export.figures import Paths, empty_figure, save_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,12 +22,12 @@ _MARKERS = "osD^vPX"
 _GREY = "#8a8a8a"
 
 
-def curves_figure(lines: Sequence[Line], path: Path) -> None:
+def curves_figure(lines: Sequence[Line], paths: Paths) -> None:
     """One metric over missing rates: a line and a 95 % band per method, controls in grey.
 
     Args:
         lines: of one metric under one protocol.
-        path: PNG, SVG or PDF file to write.
+        paths: PNG, SVG or PDF files to write.
 
     Raises:
         HarnessError: no lines, lines of several metrics or protocols, or another file type.
@@ -49,7 +48,7 @@ def curves_figure(lines: Sequence[Line], path: Path) -> None:
     axes.set_axisbelow(True)
     axes.set_title(_caption(first), fontsize=9, loc="left")
     figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=8)
-    save_figure(figure, path)
+    save_figure(figure, paths)
 
 
 def _curve(axes: Axes, line: Line, colour: str, style: str, marker: str, alpha: float) -> None:
@@ -62,12 +61,12 @@ def _curve(axes: Axes, line: Line, colour: str, style: str, marker: str, alpha: 
     )  # fmt: skip
 
 
-def reliance_figure(lines: Sequence[Line], path: Path) -> None:
+def reliance_figure(lines: Sequence[Line], paths: Paths) -> None:
     """What the absence of each modality costs each method: bars with 95 % intervals.
 
     Args:
         lines: of one metric under one protocol; those without a known cost are left out.
-        path: PNG, SVG or PDF file to write.
+        paths: PNG, SVG or PDF files to write.
 
     Raises:
         HarnessError: no line has a cost, lines of several metrics, or another file type.
@@ -100,15 +99,15 @@ def reliance_figure(lines: Sequence[Line], path: Path) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.set_title(f"{first.dataset}, {first.n} test studies", fontsize=9, loc="left")
     figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=8)
-    save_figure(figure, path)
+    save_figure(figure, paths)
 
 
-def routing_figure(states: Mapping[str, NDArray[np.float64]], path: Path, *, title: str = "") -> None:
+def routing_figure(states: Mapping[str, NDArray[np.float64]], paths: Paths, *, title: str = "") -> None:
     """How much of a mixture's work each expert got, per decoder block, one panel per modality state.
 
     Args:
         states: what is missing -> shares (blocks, experts); a row sums to 1.
-        path: PNG, SVG or PDF file to write.
+        paths: PNG, SVG or PDF files to write.
         title: e.g. the method and the dataset.
 
     Raises:
@@ -136,7 +135,7 @@ def routing_figure(states: Mapping[str, NDArray[np.float64]], path: Path, *, tit
     figure.colorbar(picture, ax=list(panels), label="share (cells: %)", shrink=0.9)
     if title:
         figure.suptitle(title, fontsize=10)
-    save_figure(figure, path)
+    save_figure(figure, paths)
 
 
 def _one_metric(lines: Sequence[Line]) -> Line:

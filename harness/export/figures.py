@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 _BLUE, _RED, _GREY = "#3b6ea5", "#c8553d", "#8a8a8a"
 _FORMATS = ("png", "svg", "pdf")
+Paths = Path | Sequence[Path]
+"""Files that a figure is written to, each in the format that its name ends with."""
 _STYLES = (("#0072b2", "-"), ("#d55e00", "--"), ("#009e73", "-."), ("#cc79a7", ":"), ("#56b4e9", "-"))
 """Colours of Okabe and Ito (2008), which the colour-blind tell apart, each with a line style of its own."""
 
@@ -47,7 +49,7 @@ class Judged:
 
 def reliability_diagram(
     curve: Reliability,
-    path: Path,
+    paths: Paths,
     *,
     title: str = "",
     interval: tuple[float, float] | None = None,
@@ -56,7 +58,7 @@ def reliability_diagram(
 
     Args:
         curve: points from ``metrics.calibration.reliability``.
-        path: PNG, SVG or PDF file to write.
+        paths: PNG, SVG or PDF files to write.
         title: first line, e.g. the method and the dataset.
         interval: 95 % interval of the calibration error, printed beside it.
     """
@@ -67,18 +69,18 @@ def reliability_diagram(
     top.set_ylabel("share that came true")
     bottom.set_ylabel("judgements")
     figure.suptitle(_caption(curve, title, interval), fontsize=10)
-    save_figure(figure, path)
+    save_figure(figure, paths)
 
 
 def reliability_by_state(
-    states: Mapping[str, Judged | Reliability], path: Path, *, title: str = "", bins: int = BINS
+    states: Mapping[str, Judged | Reliability], paths: Paths, *, title: str = "", bins: int = BINS
 ) -> None:
     """One reliability diagram per modality state, side by side, on the same axes.
 
     Args:
         states: what is shown -> judgements or their bins, in drawing order, e.g. ``{"nothing missing": ...,
             "clinical missing": ...}``.
-        path: PNG, SVG or PDF file to write.
+        paths: PNG, SVG or PDF files to write.
         title: first line, e.g. the method and the dataset.
         bins: of equal width, for judgements.
 
@@ -98,10 +100,10 @@ def reliability_by_state(
     grid[1, 0].set_ylabel("judgements")
     if title:
         figure.suptitle(title, fontsize=10)
-    save_figure(figure, path)
+    save_figure(figure, paths)
 
 
-def confidence_density(methods: Mapping[str, Mapping[str, Judged]], path: Path, *, title: str = "") -> None:
+def confidence_density(methods: Mapping[str, Mapping[str, Judged]], paths: Paths, *, title: str = "") -> None:
     """Densities of the confidence, a row per method and a curve per modality state; medians as ticks.
 
     A density is a Gaussian kernel estimate that is reflected at 0 and 1, so no mass is drawn where no
@@ -109,7 +111,7 @@ def confidence_density(methods: Mapping[str, Mapping[str, Judged]], path: Path, 
 
     Args:
         methods: method -> what is shown -> judgements. States have one colour and line style in all rows.
-        path: PNG, SVG or PDF file to write.
+        paths: PNG, SVG or PDF files to write.
         title: first line, e.g. the dataset and the drop policy.
 
     Raises:
@@ -146,7 +148,7 @@ def confidence_density(methods: Mapping[str, Mapping[str, Judged]], path: Path, 
     )
     if title:
         figure.suptitle(title, fontsize=10)
-    save_figure(figure, path)
+    save_figure(figure, paths)
 
 
 def reflected_density(
@@ -184,18 +186,22 @@ def empty_figure(width: float, height: float) -> Figure:
     return figure
 
 
-def save_figure(figure: Figure, path: Path) -> None:
-    """Write the figure in the format that the file's name ends with, the same bytes every time."""
+def save_figure(figure: Figure, paths: Paths) -> None:
+    """Write the figure in the format that each file's name ends with, the same bytes every time."""
     from matplotlib import rc_context
 
-    kind = path.suffix.removeprefix(".").lower()
-    if kind not in _FORMATS:
-        raise HarnessError(f"{path}: unknown type of figure", f"end the name with .{', .'.join(_FORMATS)}")
     undated: dict[str, dict[str, Any]] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
-    stream = BytesIO()
-    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "harness"}):
-        figure.savefig(stream, format=kind, dpi=160, metadata=undated.get(kind))
-    write_atomic(path, lambda target: target.write(stream.getvalue()))
+    for path in [paths] if isinstance(paths, Path) else paths:
+        kind = path.suffix.removeprefix(".").lower()
+        if kind not in _FORMATS:
+            raise HarnessError(
+                f"{path}: unknown type of figure", f"end the name with .{', .'.join(_FORMATS)}"
+            )
+        stream = BytesIO()
+        with rc_context({"svg.fonttype": "none", "svg.hashsalt": "harness"}):
+            figure.savefig(stream, format=kind, dpi=160, metadata=undated.get(kind))
+        figure.set_layout_engine("none")  # laid out once, for every format alike
+        write_atomic(path, lambda target, stream=stream: target.write(stream.getvalue()))  # type: ignore[misc]
 
 
 def _binned(judged: Judged, bins: int) -> Reliability:

@@ -12,12 +12,14 @@ import numpy as np
 from harness.confidences import from_counts
 from harness.decay import Decay, Line, main_metrics
 from harness.export.decay_figures import curves_figure, reliance_figure, routing_figure
-from harness.export.figures import Judged, confidence_density, reliability_by_state
+from harness.export.figures import Judged, Paths, confidence_density, reliability_by_state
 from harness.metrics.calibration import Reliability, width_edges
 from harness.missingness import FULL
 from harness.results import StoredResult, slug
 
 KINDS = ("png", "svg", "pdf")
+Draw = Callable[[Paths], None]
+"""Draws one figure into files."""
 _DENSITIES = 6
 """Methods that one figure of densities holds."""
 
@@ -35,11 +37,10 @@ def write_figures(stored: Sequence[StoredResult], found: Decay, out: Path) -> li
     """
     written: list[Path] = []
 
-    def draw(folder: Path, name: str, figure: Callable[[Path], None]) -> None:
-        for kind in KINDS:
-            path = folder / f"{name}.{kind}"
-            figure(path)
-            written.append(path)
+    def draw(folder: Path, name: str, figure: Draw) -> None:
+        paths = [folder / f"{name}.{kind}" for kind in KINDS]
+        figure(paths)
+        written.extend(paths)
 
     for lines in _by_metric(main_metrics(found.lines)):
         folder = out / _folder(lines[0].dataset, lines[0].drop, lines[0].mechanism, lines[0].n)
@@ -64,9 +65,7 @@ def write_figures(stored: Sequence[StoredResult], found: Decay, out: Path) -> li
     return written
 
 
-def _confidence(
-    results: Mapping[str, StoredResult], dataset: str, draw: Callable[[str, Callable[[Path], None]], None]
-) -> None:
+def _confidence(results: Mapping[str, StoredResult], dataset: str, draw: Callable[[str, Draw], None]) -> None:
     """Reliability diagrams of each method, and the densities of all."""
     densities: dict[str, dict[str, Judged]] = {}
     for label, result in results.items():
