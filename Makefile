@@ -29,7 +29,7 @@ endif
 	$(BIN)/harness report all --results $(BOARD).json --out reports
 
 test: $(STAMP) lint
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses=logical --maxprocesses=4 --dist=loadfile
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -14,6 +14,7 @@ from harness.board import read
 from harness.export import html
 from harness.results import Store
 from tests.boards import add, small_store
+from tests.system import require
 
 HOSTILE = '</script><img src=x onerror="document.title=1"><b>&amp; {{ 7*7 }} \u2028 </SCRIPT>'
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
@@ -40,9 +41,7 @@ class Visit:
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    program = next((found for name in BROWSERS if (found := shutil.which(name))), None)
-    if program is None:
-        pytest.skip("no Chromium: apt-get install chromium")
+    program = next((found for name in BROWSERS if (found := shutil.which(name))), None) or require("chromium")
     with sync_api.sync_playwright() as driver:
         running = driver.chromium.launch(executable_path=program, args=["--no-sandbox"])
         yield running

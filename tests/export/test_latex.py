@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -19,14 +18,17 @@ from harness.papers import library
 from harness.papers.compare import Results, compare
 from harness.results import ResultRow
 from harness.specs import load_all
+from tests.system import require
 from tests.test_papers import ROW, nasty, paper, table
 
 COMMITTED = Path(__file__).parents[2] / "leaderboards/iu-phantom.json"
 
-needs_latex = pytest.mark.skipif(
-    shutil.which("pdflatex") is None,
-    reason="pdflatex is not installed: apt-get install texlive-latex-extra texlive-science lmodern",
-)
+needs_latex = pytest.mark.usefixtures("pdflatex")
+
+
+@pytest.fixture(scope="module")
+def pdflatex() -> str:
+    return require("pdflatex")
 
 
 def compiled(folder: Path, name: str) -> str:
