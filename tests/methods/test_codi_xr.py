@@ -282,7 +282,7 @@ def test_latents_are_standardised(tmp_path: Path) -> None:
         cases.encode(name)
         cases.calibrate(name, 8)
         found = cases.latents[name][cases.having(name)]
-        torch.testing.assert_close(found.mean(0), torch.zeros_like(found[0]), atol=1e-4, rtol=0)
+        torch.testing.assert_close(found.mean(0), torch.zeros_like(found[0]), atol=1e-3, rtol=0)
         assert 0.8 < float(found.std()) < 1.1
     again = made.network.image_autoencoder.encode(cases.pixels([0], "frontal"), 0)
     torch.testing.assert_close(again, cases.latents["frontal"][:1], atol=1e-4, rtol=1e-4)
