@@ -256,7 +256,7 @@ def leaderboard(
     ] = None,
     format_: Annotated[TableFormat, typer.Option("--format", help="Output format.")] = TableFormat.markdown,
     out: Annotated[Path | None, typer.Option(help="Folder to write to instead of printing.")] = None,
-    figures: Figures = True,
+    figures: Figures = False,
     share: Annotated[
         Path | None, typer.Option(help="Write the aggregates that may leave the house to this file.")
     ] = None,

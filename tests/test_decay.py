@@ -178,7 +178,7 @@ def test_a_run_writes_robustness_beside_its_leaderboard(toy_world: Path) -> None
     )
     evaluate.run(config, Quiet())
     out = toy_world / "out"
-    result = CliRunner().invoke(app, ["leaderboard", "--store", str(store), "--out", str(out)])
+    result = CliRunner().invoke(app, ["leaderboard", "--store", str(store), "--out", str(out), "--figures"])
     assert result.exit_code == 0, result.output
     lines = json.loads((out / "robustness.json").read_text())["lines"]
     assert {(line["method"], line["metric"]) for line in lines} >= {("echo", "cider"), ("learner", "bleu_4")}
@@ -190,8 +190,6 @@ def test_a_run_writes_robustness_beside_its_leaderboard(toy_world: Path) -> None
     assert list((out / "figures").rglob("curves-cider.png"))
     found = decay(Store(store).stored())
     assert {line.metric for line in main_metrics(found.lines)} == {"cider"}
-    bare = CliRunner().invoke(
-        app, ["leaderboard", "--store", str(store), "--out", str(toy_world / "bare"), "--no-figures"]
-    )
+    bare = CliRunner().invoke(app, ["leaderboard", "--store", str(store), "--out", str(toy_world / "bare")])
     assert bare.exit_code == 0
     assert not (toy_world / "bare" / "figures").exists()
