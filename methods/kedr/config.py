@@ -78,7 +78,7 @@ class Config(MethodConfig):
 
 
 TINY: dict[str, Any] = {
-    "training": {"epochs": 8, "batch_size": 64, "gradient_clip": 1.0, "val_every": 2, "keep": "best"},
+    "training": {"epochs": 10, "batch_size": 64, "gradient_clip": 1.0, "val_every": 2, "keep": "best"},
     "image_size": 128,
     "vision": "frozen-lite0",
     "keep_features": True,

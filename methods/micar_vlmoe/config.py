@@ -68,7 +68,7 @@ class Config(MethodConfig):
 
 TINY: dict[str, Any] = {
     "training": {
-        "epochs": 13,
+        "epochs": 16,
         "batch_size": 16,
         "bucket": 8,
         "gradient_clip": 1.0,
