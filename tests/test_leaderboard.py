@@ -123,6 +123,7 @@ def test_a_metric_s_remark_stands_below_the_table() -> None:
 def test_diagnosis_over_missing_rates_in_the_form_of_papers() -> None:
     heights = {("f1_macro", 0.0): 0.4126, ("kappa", 0.0): -0.01, ("accuracy", 0.0): 0.5}
     heights |= {("f1_macro", 0.2): 0.3, ("kappa", 0.2): 0.2, ("accuracy", 0.2): 0.25}
+    heights |= {("ece", 0.0): 0.0625, ("ece", 0.2): 0.125}
     rows = [
         replace(BASE, method="kedr", metric=metric, rate=rate, value=value, group="diagnosis")
         for (metric, rate), value in heights.items()
@@ -135,6 +136,8 @@ def test_diagnosis_over_missing_rates_in_the_form_of_papers() -> None:
     assert "| method | 0% | 20% |" in text
     assert "| kedr | 41.3/-1.0/50.0 | 30.0/20.0/25.0 |" in text
     assert "| broken | failed/failed/failed |" in text
+    assert "ECE over missing rates" in text
+    assert "| kedr | 0.062 [0.400, 0.600] | 0.125 [0.400, 0.600] |" in text
 
 
 def test_csv_has_a_line_per_number() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 
 from harness.export.text import (
@@ -56,21 +56,28 @@ TOGETHER = {"f1_macro": "F1", "kappa": "Kappa", "accuracy": "ACC"}
 
 
 def _missing_rates(table: Table) -> Iterator[str]:
-    """The form of papers on missing modalities: a column a rate, F1/Kappa/ACC in a cell."""
+    """The form of papers on missing modalities, a column a rate: F1/Kappa/ACC in a cell; then ECE."""
     if not table.rates or not set(TOGETHER) <= set(table.metrics):
         return
+
+    def together(row: Row, rate: float) -> str:
+        return "/".join(_percent(row.at(metric, rate)) for metric in TOGETHER)
+
+    yield _over_rates(table, f"{'/'.join(TOGETHER.values())} in percent", together)
+    if "ece" in table.metrics:
+        yield _over_rates(table, "ECE", lambda row, rate: number(row.at("ece", rate)))
+
+
+def _over_rates(table: Table, what: str, cell: Callable[[Row, float], str]) -> str:
     rates = [0.0, *(rate for rate in table.rates if rate)]
-    header = ["method", *(f"{rate:.0%}" for rate in rates)]
     lines = [
-        f"### {markdown(table.title)}: {'/'.join(TOGETHER.values())} in percent over missing rates",
+        f"### {markdown(table.title)}: {what} over missing rates",
         "",
-        _line(header),
+        _line(["method", *(f"{rate:.0%}" for rate in rates)]),
         "|" + "|".join([":--"] + ["--:"] * len(rates)) + "|",
     ]
-    for row in table.rows:
-        cells = ["/".join(_percent(row.at(metric, rate)) for metric in TOGETHER) for rate in rates]
-        lines.append(_line([markdown(label(row)), *cells]))
-    yield "\n".join(lines) + "\n"
+    lines += [_line([markdown(label(row)), *(cell(row, rate) for rate in rates)]) for row in table.rows]
+    return "\n".join(lines) + "\n"
 
 
 def _percent(cell: Number | None) -> str:
