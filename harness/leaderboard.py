@@ -204,8 +204,7 @@ def tables(
     for row in rows:
         key = (row.dataset, row.n, row.drop, row.mechanism, row.test_set, row.group)
         groups.setdefault(key, []).append(row)
-    # Groups stay in the order of the metrics; the rest is sorted.
-    order = sorted(groups, key=lambda key: str(key[:-1]))
+    order = sorted(groups, key=lambda key: _order(key, groups))
     return [
         _table(part, spec, evidence or {})
         for key in order
@@ -213,6 +212,22 @@ def tables(
         if spec.shows(str(key[-1]))
         for part in _by_signatures(_declared(groups[key]))
     ]
+
+
+def _order(
+    key: tuple[object, ...], groups: Mapping[tuple[object, ...], Sequence[ResultRow]]
+) -> tuple[str, int, str, bool]:
+    """Of a dataset's protocols the one with most methods first; within it, tables of controls alone last.
+
+    Else groups stay in the order of the metrics.
+    """
+
+    def methods(rows: Iterable[ResultRow]) -> set[str]:
+        return {row.method for row in rows if not row.control and row.status != "n/a"}
+
+    protocol = key[:-1]
+    there = methods(row for other, rows in groups.items() if other[:-1] == protocol for row in rows)
+    return str(key[0]), -len(there), str(protocol), not methods(groups[key])
 
 
 def _declared(rows: Sequence[ResultRow]) -> list[ResultRow]:
