@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -10,7 +11,7 @@ from typing import Any, Self
 import torch
 
 from harness.batching import collate, targets_of
-from harness.files import peak_gib
+from harness.files import peak_gib, read_json
 from harness.method import Method, TorchMethod
 from harness.types import Study
 
@@ -84,3 +85,9 @@ def _flops(method: TorchMethod[Any], study: Study) -> int | None:
     except Exception:
         return None
     return int(counter.get_total_flops())
+
+
+def training_summary(directory: Path) -> Mapping[str, Any]:
+    """Seconds, best epoch and history of a finished or interrupted fit; empty where there is none."""
+    path = directory / "history.json"
+    return dict(read_json(path)) if path.exists() else {}

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from harness import inference, masks, synthesis
 from harness.cells import Entry, entries, image_donors
 from harness.config import RunConfig
-from harness.costs import PeakMemory, sizes
+from harness.costs import PeakMemory, sizes, training_summary
 from harness.errors import DiskError
 from harness.export import sheets
 from harness.leaderboard import CURVE_METRICS
@@ -21,7 +21,6 @@ from harness.outcome import fail, findings, reliability_bins, remarks, store_res
 from harness.preparation import Bench, Reporter, cell_of, create, does, metrics_of, open_bench, state_name
 from harness.results import Cell, ResultRow, load_array, save_array, slug
 from harness.routing import routing
-from harness.training import training_summary
 from harness.types import Prediction, Study
 
 T = TypeVar("T")

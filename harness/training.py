@@ -11,7 +11,7 @@ import logging
 import os
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -24,7 +24,7 @@ from torch.utils.data import DataLoader, Sampler
 
 from harness.batching import collate, targets_of
 from harness.errors import HarnessError
-from harness.files import clear_disk_errors, read_json, write_json
+from harness.files import clear_disk_errors, write_json
 from harness.types import DatasetInfo, Inputs, Study, Targets
 
 if TYPE_CHECKING:
@@ -295,9 +295,3 @@ def _quiet_lightning() -> Iterator[None]:
     finally:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
-
-
-def training_summary(directory: Path) -> Mapping[str, Any]:
-    """Seconds, best epoch and history of a finished or interrupted fit; empty where there is none."""
-    path = directory / "history.json"
-    return dict(read_json(path)) if path.exists() else {}

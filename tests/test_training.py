@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from harness.batching import collate, targets_of
+from harness.costs import training_summary
 from harness.errors import HarnessError
 from harness.method import FitRun, TrainingConfig
-from harness.training import training_summary
 from harness.types import Inputs, Targets
 from tests.toys import Learner, LearnerConfig, ToyData
 
