@@ -25,7 +25,7 @@ class Problem:
         where: file and row or study id.
         message: what is wrong.
         hint: what to do about it.
-        fatal: the dataset must not be used as it is; otherwise the study stands, or is left out as ``message`` says.
+        fatal: the dataset must not be used as it is; otherwise ``message`` says whether the study stands.
     """
 
     kind: str
@@ -66,7 +66,7 @@ class Listing:
         records: studies in the order of the dataset's files, unreadable ones left out.
         problems: in the order they were met.
         published: what the release or its paper says of the whole, e.g. ``{"train": 2069, "test": 590,
-            "test without context": 0.02}``: shown beside what was found; a fraction is a float, a count an int.
+            "test without context": 0.02}``, shown beside what was found: counts are int, shares float.
     """
 
     records: list[ReportRecord]
