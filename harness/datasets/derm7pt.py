@@ -16,7 +16,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
-from harness.datasets.folders import Digests, FolderDataset, ImageFile, Record, inside, read_table, root_of
+from harness.datasets.folders import FolderDataset, Record, inside, read_table, root_of
+from harness.datasets.pixels import Digests, ImageFile
 from harness.errors import HarnessError
 from harness.names import did_you_mean
 

@@ -26,7 +26,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from harness.datasets.folders import FolderDataset, ImageFile, Record, root_of
+from harness.datasets.folders import FolderDataset, Record, root_of
+from harness.datasets.pixels import ImageFile
 from harness.errors import HarnessError
 
 CLASSES = ("no glaucoma", "glaucoma")

@@ -24,15 +24,8 @@ from pathlib import Path
 from typing import Self
 
 from harness.datasets.base import SPLITS
-from harness.datasets.folders import (
-    Digests,
-    FolderDataset,
-    ImageFile,
-    Record,
-    inside,
-    read_lines,
-    root_of,
-)
+from harness.datasets.folders import FolderDataset, Record, inside, read_lines, root_of
+from harness.datasets.pixels import Digests, ImageFile
 from harness.errors import HarnessError
 
 CLASSES = ("normal", "dry AMD", "PCV", "wet AMD")

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.datasets.folders import ImageFile
+from harness.datasets.pixels import ImageFile
 
 
 @dataclass(frozen=True, slots=True)
