@@ -38,7 +38,8 @@ class RunConfig(BaseModel):
         store: folder of checkpoints, predictions, statistics and results.
         metrics: metric families; default all that suit the dataset's tasks.
         tokenizer: tokenisation profile of the text metrics; default the dataset's.
-        reference_words: text metrics cut references after so many tokens; default never.
+        reference_words: text metrics cut references after so many tokens; default what the dataset's profile
+            says, else never.
         uncertain: what the label metrics take an uncertain finding for; default positive.
         report_samples: reports drawn per study and modality state, whose label frequencies are the
             probabilities of methods that only write; 0 draws none.

@@ -117,7 +117,7 @@ def choose_metrics(config: RunConfig, dataset: Dataset) -> list[Metric]:
     """Metric families that suit the dataset; one that was asked for by name must be able to run."""
     options = registry.MetricOptions(
         tokenizer=config.tokenizer or dataset.info.tokenizer,
-        reference_words=config.reference_words,
+        reference_words=config.reference_words or dataset.info.reference_words,
         uncertain=config.uncertain,
         multilabel=dataset.info.multilabel,
     )

@@ -58,6 +58,7 @@ class DatasetInfo:
         label_names: names of the entries of ``Study.labels``.
         multilabel: labels are independent findings (True) or exclusive classes (False).
         tokenizer: tokenisation profile of the text metrics, e.g. ``r2gen-iu``.
+        reference_words: text metrics cut references after so many tokens; None keeps them whole.
         licence: terms of the underlying data, shown by ``harness list datasets``.
         fingerprint: changes whenever the data that methods see change.
     """
@@ -71,6 +72,7 @@ class DatasetInfo:
     label_names: tuple[str, ...] = ()
     multilabel: bool = True
     tokenizer: str = "r2gen-iu"
+    reference_words: int | None = None
     licence: str = ""
     fingerprint: str = ""
 

@@ -1,0 +1,96 @@
+"""Named profiles: which text of a report counts, how it is cleaned, where references end, whose split."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from harness.datasets.pixels import ImageFile
+from harness.errors import UnknownNameError
+from harness.names import did_you_mean
+
+DEFAULT = "default"
+
+_DEIDENTIFIED = re.compile(r"X{2,}|_{2,}")
+_SENTENCE_END = ".!?"
+
+
+def as_it_stands(text: str) -> str:
+    """The text without white space at its ends."""
+    return text.strip()
+
+
+def one_line(text: str) -> str:
+    """Every run of white space, line breaks included, is one space."""
+    return " ".join(text.split())
+
+
+def alphabetic(text: str) -> str:
+    """Lower-cased words of letters alone; a full stop still ends a sentence, all else goes."""
+    kept: list[str] = []
+    for token in text.lower().split():
+        word = token.strip("\"'()[]{},;:.!?")
+        if word.isalpha():
+            kept.append(word)
+        if token[-1] in _SENTENCE_END and kept and kept[-1] != ".":
+            kept.append(".")
+    return " ".join(kept)
+
+
+def without_codes(text: str) -> str:
+    """One line without tokens of de-identification (``XXXX``, ``___``) and tokens that hold a digit."""
+    kept = (t for t in text.split() if not _DEIDENTIFIED.search(t) and not any(c.isdigit() for c in t))
+    return " ".join(kept)
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """How a dataset's files become references.
+
+    Attributes:
+        name: what ``--set DATASET.profile=NAME`` takes.
+        about: one line for tables: whose convention, and where it departs from the source.
+        sections: sections of a report that make the target, joined by a space in this order.
+        clean: the joined text to the target text.
+        tokenizer: tokenisation profile of the text metrics.
+        reference_words: text metrics cut references after so many tokens; None keeps them whole.
+        split: whose split: ``release`` or a name that the adapter knows.
+        views: views that are kept; empty keeps all.
+    """
+
+    name: str
+    about: str
+    sections: tuple[str, ...] = ("findings",)
+    clean: Callable[[str], str] = as_it_stands
+    tokenizer: str = "r2gen-iu"
+    reference_words: int | None = None
+    split: str = "release"
+    views: tuple[str, ...] = ()
+
+    def seen(self, images: Mapping[str, ImageFile]) -> dict[str, ImageFile]:
+        """The views that the profile keeps."""
+        return {view: file for view, file in images.items() if not self.views or view in self.views}
+
+    def target(self, sections: Mapping[str, str | None]) -> str:
+        """The target text out of a report's sections by name; ``""`` where none of those wanted is there."""
+        parts = (sections.get(name) for name in self.sections)
+        return self.clean(" ".join(part for part in parts if part))
+
+
+def table(*profiles: Profile) -> dict[str, Profile]:
+    """Profiles by name, in order."""
+    return {profile.name: profile for profile in profiles}
+
+
+def profile_of(dataset: str, profiles: Mapping[str, Profile], name: str) -> Profile:
+    """The profile called ``name``.
+
+    Raises:
+        UnknownNameError: with the nearest names.
+    """
+    if name not in profiles:
+        raise UnknownNameError(
+            f"{dataset}.profile: unknown profile {name!r}", did_you_mean(str(name), profiles)
+        )
+    return profiles[name]
