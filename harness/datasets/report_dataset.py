@@ -16,8 +16,16 @@ from pathlib import Path, PurePosixPath
 from typing import ClassVar, Self
 
 from harness.datasets.base import SPLITS
-from harness.datasets.folders import DEFAULT_IMAGE_SIZE, LARGEST_IMAGE, SMALLEST_IMAGE, root_of
-from harness.datasets.pixels import Digests, ImageFile, LazyImages, PixelCache
+from harness.datasets.folders import root_of
+from harness.datasets.pixels import (
+    DEFAULT_IMAGE_SIZE,
+    LARGEST_IMAGE,
+    SMALLEST_IMAGE,
+    Digests,
+    ImageFile,
+    LazyImages,
+    PixelCache,
+)
 from harness.datasets.profiles import DEFAULT, Profile, profile_of
 from harness.datasets.records import Listing, Problem, ReportRecord
 from harness.errors import HarnessError
