@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from harness.errors import CorruptFileError, HarnessError, UnknownNameError
 from harness.names import did_you_mean
-from harness.types import DatasetInfo, Inputs, Prediction, Study, Targets, Task
+from harness.types import IMAGE, DatasetInfo, Inputs, Prediction, Study, Targets, Task
 
 if TYPE_CHECKING:
     import torch
@@ -97,6 +97,11 @@ class MethodCard:
     published: Mapping[str, Any] = field(default_factory=dict)
     learned: bool = True
     samples: bool = False
+
+    def __post_init__(self) -> None:
+        """Who reads radiographs by view also reads a study's only picture."""
+        if "frontal" in self.reads:
+            object.__setattr__(self, "reads", self.reads | {IMAGE})
 
 
 @dataclass(frozen=True, slots=True)

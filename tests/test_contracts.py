@@ -20,7 +20,7 @@ from tests.datasets.trees import TREES
 METHODS = registry.names("methods")
 METRICS = registry.names("metrics")
 DATASETS = registry.names("datasets")
-MODALITIES = {"frontal", "lateral", "context", "clinical", "dermoscopic", "fundus", "oct", "slo"}
+MODALITIES = {"frontal", "lateral", "image", "context", "clinical", "dermoscopic", "fundus", "oct", "slo"}
 
 INFO = DatasetInfo(
     name="contract",
