@@ -123,7 +123,7 @@ def read_reports(folder: Path) -> dict[str, IUReport]:
     Raises:
         CorruptFileError: the archive or the metadata are damaged, or reports are missing.
     """
-    demographics = _read_metadata(folder / METADATA)
+    people = read_people(folder)
     path = folder / ARCHIVE
     reports: dict[str, IUReport] = {}
     try:
@@ -131,7 +131,7 @@ def read_reports(folder: Path) -> dict[str, IUReport]:
             for member in archive:
                 stream = archive.extractfile(member) if member.name.endswith(".xml") else None
                 if stream is not None:
-                    report = _parse_report(ElementTree.fromstring(stream.read()), demographics)
+                    report = parse_report(ElementTree.fromstring(stream.read()), people)
                     reports[report.uid] = report
     except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, ElementTree.ParseError) as error:
         raise CorruptFileError(f"{path}: damaged archive: {error}", _REINSTALL) from error
@@ -196,11 +196,12 @@ def context_of(report: IUReport) -> str | None:
     return f"{prefix}indication: {indication}"
 
 
-def _parse_report(root: ElementTree.Element, demographics: Mapping[str, _Demographics]) -> IUReport:
+def parse_report(root: ElementTree.Element, people: Mapping[str, Person]) -> IUReport:
+    """One report file; age and view positions come from ``people``, as ``read_people`` gives them."""
     uid_element = root.find("uId")
     uid = (uid_element.get("id") or "") if uid_element is not None else ""
     sections = {element.get("Label"): _text(element) for element in root.iter("AbstractText")}
-    person = demographics.get(uid.removeprefix("CXR"), _Demographics((), None, ()))
+    person = people.get(uid.removeprefix("CXR"), Person((), None, ()))
     return IUReport(
         uid=uid,
         findings=sections.get("FINDINGS"),
@@ -224,7 +225,9 @@ def sex_of(indication: str) -> str | None:
 
 
 @dataclass(frozen=True, slots=True)
-class _Demographics:
+class Person:
+    """What the metadata say of one patient (see the fields of ``IUReport``)."""
+
     view_positions: tuple[str, ...]
     age: float | None
     acquisition: tuple[str, ...]
@@ -234,17 +237,43 @@ def _text(element: ElementTree.Element) -> str | None:
     return (element.text or "").strip() or None
 
 
-def _read_metadata(path: Path) -> dict[str, _Demographics]:
-    """Patient number -> view positions and age at the first image's study date."""
-    rows: dict[str, list[dict[str, str]]] = defaultdict(list)
+@dataclass(frozen=True, slots=True)
+class ImageFacts:
+    """What the metadata say of one image: DICOM view position (``""`` where empty), height and width."""
+
+    position: str
+    rows: int
+    columns: int
+
+
+def read_image_facts(folder: Path) -> dict[str, ImageFacts]:
+    """Image id as in the report files, e.g. ``CXR1002_IM-0004-1001`` -> what the metadata say of it."""
+    facts = {}
+    for row in _read_rows(folder / METADATA):
+        # The report files number the first patient's images CXR1_1_IM-..., the metadata CXR1_IM-...
+        name = row["imageid"].replace("CXR1_IM", "CXR1_1_IM")
+        facts[name] = ImageFacts(row["View Position"].strip(), int(row["Rows"]), int(row["Columns"]))
+    return facts
+
+
+def _read_rows(path: Path) -> list[dict[str, str]]:
     try:
         with gzip.open(path, "rt", encoding="utf-8", newline="") as stream:
-            for row in csv.DictReader(stream):
-                rows[row["Patient ID"]].append(row)
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError, csv.Error, KeyError) as error:
+            rows = list(csv.DictReader(stream))
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError, csv.Error) as error:
         raise CorruptFileError(f"{path}: damaged metadata: {error}", _REINSTALL) from error
+    if not rows or "Patient ID" not in rows[0]:
+        raise CorruptFileError(f"{path}: damaged metadata: no column Patient ID", _REINSTALL)
+    return rows
+
+
+def read_people(folder: Path) -> dict[str, Person]:
+    """Patient number -> view positions and age at the first image's study date."""
+    rows: dict[str, list[dict[str, str]]] = defaultdict(list)
+    for row in _read_rows(folder / METADATA):
+        rows[row["Patient ID"]].append(row)
     return {
-        patient: _Demographics(
+        patient: Person(
             tuple(row["View Position"] for row in images),
             _age(images[0]["Patient's Birth Date"], images[0]["Study Date"]),
             tuple(images[0][field] for field in ACQUISITION_FIELDS),
