@@ -1,0 +1,147 @@
+"""``iu-xray``: the Indiana University chest X-rays as R2Gen distributes them (Chen et al. 2020).
+
+The layout below ``--root``::
+
+    annotation.json                  {"train": [{"id", "report", "image_path", "split"}, ...], "val", "test"}
+    images/CXR2384_IM-0942/0.png     one folder a study, images numbered from 0
+
+The annotation's text is the FINDINGS section, and nothing else is in it. Context (INDICATION, age, sex) and
+labels (MeSH codes) come from the report files of the same studies in the installed ``torchxrayvision``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from PIL import Image, UnidentifiedImageError
+
+from harness.datasets import iu_reports, views
+from harness.datasets.annotations import FILE, IMAGES, Item, image_folder, read_items
+from harness.datasets.iu_reports import SPLIT_SIZES, ImageFacts, IUReport
+from harness.datasets.mesh import labels_of
+from harness.datasets.pixels import ImageFile
+from harness.datasets.profiles import IU_PROFILES, Profile
+from harness.datasets.records import Listing, Problem, ReportRecord
+from harness.datasets.report_dataset import ImageTree, ReportDataset
+from harness.datasets.views import Shot
+from harness.errors import HarnessError, UnavailableError
+from harness.types import CHEXPERT_LABELS
+
+LICENCE = "IU X-Ray (Indiana University), CC BY-NC-ND 4.0; read from --root, never redistributed"
+PUBLISHED: dict[str, int | float] = {**SPLIT_SIZES, "images": 5910, "test without context": 0.02}
+"""R2Gen's split, two images a study; the share is DiA's (Table 6), of a split of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """What the installed report files say, by uid and by image id; empty where they are not installed."""
+
+    reports: Mapping[str, IUReport]
+    images: Mapping[str, ImageFacts]
+
+
+@cache
+def installed_sources() -> Sources:
+    """Reports and image facts of ``torchxrayvision``, read once a process."""
+    try:
+        folder = iu_reports.find_data_folder()
+    except UnavailableError:
+        return Sources({}, {})
+    return Sources(iu_reports.read_reports(folder), iu_reports.read_image_facts(folder))
+
+
+class IUXRay(ReportDataset):
+    """IU X-Ray: 2,069 / 296 / 590 studies of R2Gen's split, frontal and lateral view, context, 14 labels."""
+
+    name = "iu-xray"
+    expected = f"R2Gen's {FILE} and {IMAGES}/"
+    views = views.VIEWS
+    label_names = CHEXPERT_LABELS
+    licence = LICENCE
+    profiles = IU_PROFILES
+
+    @classmethod
+    def list_root(cls, root: Path, profile: Profile) -> Listing:
+        """All entries of the annotation; see ``views.by_shape`` for which image is which view."""
+        if not (root / FILE).is_file():
+            raise HarnessError(f"{root}: no {FILE}", f"{cls.name} needs {cls.expected}; Open-i files: open-i")
+        tree = ImageTree(image_folder(root), cls.name)
+        sources = installed_sources()
+        records: list[ReportRecord] = []
+        problems: list[Problem] = []
+        for item in read_items(root):
+            if isinstance(item, Problem):
+                problems.append(item)
+                continue
+            shots, wrong = _shots(item, tree, sources)
+            problems += wrong
+            if not wrong:
+                records.append(_record(item, shots, profile, sources))
+        tree.keep()
+        problems += _without_context(records, sources)
+        return Listing(records, problems, PUBLISHED)
+
+
+def _shots(item: Item, tree: ImageTree, sources: Sources) -> tuple[list[Shot], list[Problem]]:
+    """The images of an entry; R2Gen numbers them in the order in which the report file lists them."""
+    report = sources.reports.get(iu_reports.uid_of(item.id))
+    shots, problems = [], []
+    for relative in item.paths:
+        found = tree.find(relative, item.where)
+        if isinstance(found, Problem):
+            problems.append(found)
+            continue
+        number = Path(relative).stem
+        known = report.images if report else ()
+        name = known[int(number)] if number.isdecimal() and int(number) < len(known) else relative
+        facts = sources.images.get(name)
+        rows, columns = picture_size(found)
+        shots.append(Shot(relative, found, facts.position if facts else "", rows, columns))
+    return shots, problems
+
+
+def picture_size(file: ImageFile) -> tuple[int, int]:
+    """Height and width out of a picture's header, zeros where it has none: reading pixels will say why."""
+    try:
+        with Image.open(file.path) as picture:
+            return picture.height, picture.width
+    except (OSError, UnidentifiedImageError, Image.DecompressionBombError, ValueError, SyntaxError):
+        return 0, 0
+
+
+def _record(item: Item, shots: list[Shot], profile: Profile, sources: Sources) -> ReportRecord:
+    uid = iu_reports.uid_of(item.id)
+    report = sources.reports.get(uid)
+    impression = report.impression if report else None
+    return ReportRecord(
+        id=item.id,
+        patient_id=uid,
+        split=item.split,
+        images=profile.seen(views.by_shape(shots)),
+        report=profile.target({"findings": item.report, "impression": impression}),
+        where=item.where,
+        context=iu_reports.context_of(report) if report else None,
+        labels=labels_of(report.mesh) if report else None,
+        attributes=attributes_of(report),
+    )
+
+
+def attributes_of(report: IUReport | None) -> dict[str, str | float | None]:
+    """Age, sex and view position where the report file of the study is known."""
+    if report is None:
+        return {}
+    return {"age": report.age, "sex": report.sex, "view_position": report.view_position}
+
+
+def _without_context(records: list[ReportRecord], sources: Sources) -> list[Problem]:
+    unknown = [r for r in records if iu_reports.uid_of(r.id) not in sources.reports]
+    if not unknown:
+        return []
+    message = (
+        f"{len(unknown)} studies are not among the report files of torchxrayvision, e.g. {unknown[0].id}: "
+        "they have no context and no labels"
+    )
+    return [Problem("no-context", FILE, message, "pip install torchxrayvision", fatal=False)]
