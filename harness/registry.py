@@ -28,6 +28,11 @@ DATASETS = {
     "derm7pt": "harness.datasets.derm7pt:Derm7pt",
     "mmc-amd": "harness.datasets.mmc_amd:MMCAMD",
     "fairvision": "harness.datasets.fairvision:FairVision",
+    "cov-ctr": "harness.datasets.cov_ctr:COVCTR",
+    "mm-retinal": "harness.datasets.mm_retinal:MMRetinal",
+    "peir-gross": "harness.datasets.peir_gross:PEIRGross",
+    "roco": "harness.datasets.roco:ROCO",
+    "csv": "harness.datasets.csv_table:CSVTable",
     "example": "harness.datasets.example:ExampleData",
 }
 METRICS = {

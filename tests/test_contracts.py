@@ -15,8 +15,9 @@ from harness.errors import UnknownNameError
 from harness.method import FitRun, Method, TorchMethod
 from harness.metrics.base import JointMetric, Metric, values
 from harness.types import DatasetInfo, Prediction, Reference, Study, Task
-from tests.datasets.trees import TREES
+from tests.datasets import caption_trees, trees
 
+TREES = trees.TREES | caption_trees.TREES
 METHODS = registry.names("methods")
 METRICS = registry.names("metrics")
 DATASETS = registry.names("datasets")

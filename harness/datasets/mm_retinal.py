@@ -1,0 +1,107 @@
+"""``mm-retinal``: fundus photographs, angiographies and OCT with captions from textbooks (Wu et al. 2024).
+
+MM-Retinal v1 as its folder is handed out::
+
+    CFP_translated_v1.csv  FFA_translated_v1.csv  OCT_translated_v1.csv
+    CFP/ID.png ...         FFA/ID.png ...         OCT/ID.png ...
+
+Columns: ``Image_ID`` (file name without its ending), ``en_caption``, ``cn_caption`` (and ``is_multipic`` for
+OCT). Checked against public code that reads these files, not against the files themselves. The README gives
+2,169 CFP, 1,947 FFA and 233 OCT cases, each with one picture: so the view is ``image``, and the kind of
+picture is an attribute, ``modality``.
+
+The release has no split and names no patients: a case is one picture. Captions that refer to one patient
+("same eye as Fig. 3-2a") show that patients have several, which nothing but those words tells apart.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import ClassVar
+
+from harness.datasets.profiles import Profile, one_line, table
+from harness.datasets.records import Listing, Problem, ReportRecord
+from harness.datasets.report_dataset import ImageTree, ReportDataset
+from harness.datasets.rows import Row, read_csv
+from harness.datasets.splits import drawn
+from harness.types import IMAGE
+
+KINDS = ("CFP", "FFA", "OCT")
+_SEED = 9876
+_PUBLISHED = {"studies": 4349, "modality CFP": 2169, "modality FFA": 1947, "modality OCT": 233}
+_FIGURE = r"\bfig(?:ures?|s)?\b\.?\s*\d+-\d+[a-z]?\b"
+_SAME = rf"\bsame (?:person|patient|eye) as {_FIGURE}(?: and [a-z]\b)?"
+_PANEL = r"\b[a-z] (?:for|is|shows)\b"
+_REFERENCES = re.compile(rf"(?:{_SAME}|{_FIGURE}|{_PANEL})[.,]?", re.IGNORECASE)
+
+
+def without_figures(text: str) -> str:
+    """One line without references to a book's figures (``Fig. 3-2a``, ``a shows``)."""
+    return one_line(_REFERENCES.sub(" ", text))
+
+
+class MMRetinal(ReportDataset):
+    """MM-Retinal: 4,349 pictures of the retina (CFP, FFA, OCT) with captions from textbooks."""
+
+    name: ClassVar[str] = "mm-retinal"
+    expected: ClassVar[str] = "CFP_translated_v1.csv, CFP/ and the like for FFA and OCT"
+    views: ClassVar[tuple[str, ...]] = (IMAGE,)
+    channels: ClassVar[int] = 3
+    licence: ClassVar[str] = (
+        "MM-Retinal: the terms of its authors; pictures and captions of textbooks; read from --root"
+    )
+    profiles: ClassVar[Mapping[str, Profile]] = table(
+        Profile(
+            "default",
+            "English caption as it stands; the split of MicarVLMoE's released code",
+            sections=("en_caption",),
+            clean=one_line,
+            split="micar-vlmoe",
+        ),
+        Profile(
+            "micar-vlmoe",
+            "MicarVLMoE: its released code's split (8:1:1 by image, seed 9876), no figure numbers, 60 tokens",
+            sections=("en_caption",),
+            clean=without_figures,
+            reference_words=60,
+            split="micar-vlmoe",
+        ),
+    )
+
+    @classmethod
+    def list_root(cls, root: Path, profile: Profile) -> Listing:
+        """Every row of the three tables; see ``ReportDataset.list_root``."""
+        tree = ImageTree(root, cls.name)
+        records: list[ReportRecord] = []
+        problems: list[Problem] = []
+        for kind in KINDS:
+            rows, met = read_csv(root / f"{kind}_translated_v1.csv", ("Image_ID", "en_caption"))
+            problems += met
+            files = _by_stem(root / kind)
+            for row, split in zip(rows, drawn(len(rows), _SEED, 0.2, 0.5), strict=True):
+                case = row.cells["Image_ID"]
+                found = tree.find(f"{kind}/{files.get(case, case)}", row.where) if case else _unnamed(row)
+                if isinstance(found, Problem):
+                    problems.append(found)
+                    continue
+                text = profile.clean(" ".join(row.cells[section] for section in profile.sections))
+                study = f"{kind}-{case}"
+                attributes = {"modality": kind}
+                records.append(
+                    ReportRecord(study, study, split, {IMAGE: found}, text, row.where, attributes=attributes)
+                )
+        tree.keep()
+        return Listing(records, problems, _PUBLISHED)
+
+
+def _by_stem(folder: Path) -> dict[str, str]:
+    """File name without its ending -> file name."""
+    names = sorted(os.listdir(folder)) if folder.is_dir() else []
+    return {Path(name).stem: name for name in names if not name.startswith(".")}
+
+
+def _unnamed(row: Row) -> Problem:
+    return Problem("no-id", row.where, "Image_ID is empty")
