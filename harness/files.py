@@ -45,6 +45,18 @@ def clear_disk_errors(path: Path) -> Iterator[None]:
         raise DiskError(f"cannot write {path}: {what}", hint) from error
 
 
+def private_folder(folder: Path) -> Path:
+    """``folder``, made with whatever is missing above it, for the user alone (mode 0700)."""
+    with clear_disk_errors(folder):
+        for each in [*reversed(folder.parents), folder]:
+            if not each.exists():
+                each.mkdir(mode=0o700, exist_ok=True)
+        state = folder.stat()
+        if state.st_mode & 0o077 and state.st_uid == os.getuid():
+            folder.chmod(0o700)
+    return folder
+
+
 def write_atomic(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     """Call ``write`` on a temporary neighbour of ``path``, flush it to disk, then rename it into place."""
     with clear_disk_errors(path):

@@ -12,8 +12,8 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from harness.datasets.base import SPLITS
+from harness.datasets.decode import ORDINARY_VERSION
 from harness.datasets.pixels import (
-    DECODER_VERSION,
     DEFAULT_IMAGE_SIZE,
     LARGEST_IMAGE,
     SMALLEST_IMAGE,
@@ -202,5 +202,5 @@ def _fingerprint(records: Sequence[Record], size: int, channels: int) -> str:
         )
         for record in records
     ]
-    text = json.dumps([DECODER_VERSION, channels, seen], sort_keys=True)
+    text = json.dumps([ORDINARY_VERSION, channels, seen], sort_keys=True)
     return f"{hashlib.sha256(text.encode()).hexdigest()[:16]}-{size}px"

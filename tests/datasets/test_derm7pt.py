@@ -74,9 +74,9 @@ def test_a_repeated_dermoscopic_image_is_no_clinical_view(root: Path) -> None:
 
 
 def test_images_are_decoded_at_access_and_once(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    opened: list[Path] = []
+    opened: list[object] = []
     original = Image.open
-    monkeypatch.setattr(Image, "open", lambda path, *rest: opened.append(path) or original(path, *rest))
+    monkeypatch.setattr(Image, "open", lambda path, **rest: opened.append(path) or original(path, **rest))
     study = Derm7pt.open(root, image_size=40).studies("train")[1]
     assert study.modalities == {"clinical", "dermoscopic"}
     assert not opened
@@ -95,12 +95,14 @@ def test_the_cache_is_private_and_refuses_damage(
     folders = [path for path in files.cache_root().rglob("*") if path.is_dir()]
     assert folders
     assert all(stat.S_IMODE(path.stat().st_mode) == 0o700 for path in folders)
-    (stored,) = files.cache_root().rglob("*.npz")
+    (stored,) = files.cache_root().rglob("pixels.bin")
+    assert stat.S_IMODE(stored.stat().st_mode) == 0o600
     content = bytearray(stored.read_bytes())
     content[len(content) // 2] ^= 0xFF
     stored.write_bytes(content)
-    with pytest.raises(CorruptFileError, match=stored.name):
-        study.images["clinical"]
+    again = Derm7pt.open(root).studies("train")[0]
+    with pytest.raises(CorruptFileError, match=r"pixels\.bin: damaged: row 0 .*delete the folder"):
+        again.images["clinical"]
 
 
 def test_fingerprint_follows_content_and_size(root: Path) -> None:

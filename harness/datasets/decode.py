@@ -1,0 +1,185 @@
+"""From the bytes of an image file to an 8-bit picture, by rules that are the same for every dataset.
+
+The rules, which ``docs/datasets.md`` lists for users:
+
+- 8-bit grey and RGB pictures are taken as they are; palettes and CMYK become RGB, transparent parts black.
+- Deeper grey pictures (16-bit PNG, 32-bit TIFF) go linearly from their lowest and highest value to 0 and 255.
+- EXIF orientation is applied; of a file with several pages the first is read.
+- DICOM: see ``harness.datasets.dicom``.
+- Refused: above ``MAX_PIXELS`` or ``MAX_BYTES``, a side below ``SMALLEST_SIDE``, truncated, other formats.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from harness.errors import HarnessError
+
+DECODER_VERSION = 2
+"""Goes up whenever decoding or resizing gives other pixels; part of the names of image stores."""
+
+ORDINARY_VERSION = 1
+"""Goes up when an 8-bit grey or RGB picture without orientation gives other pixels; part of fingerprints.
+
+Version 2 of the decoder reads these as version 1 did, so what was trained on them stands.
+"""
+
+MAX_PIXELS = 2**26
+"""8192 x 8192: above the detectors of mammography and chest radiography, below what fills a memory."""
+
+MAX_BYTES = 2**30
+SMALLEST_SIDE = 8
+
+FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP", "JPEG2000", "PPM")
+_DICOM_SUFFIXES = (".dcm", ".dicom")
+_ALPHA = ("LA", "RGBA", "PA", "La", "RGBa")
+_ORIENTATION = 0x0112
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""Value of the EXIF tag -> what turns the stored picture upright."""
+
+Decoder = Callable[[Path], Image.Image]
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFacts:
+    """What a file turned out to hold.
+
+    Attributes:
+        width: pixels of the upright picture.
+        height: pixels of the upright picture.
+        mode: as stored: Pillow's name (``L``, ``RGB``, ``I;16``, ``CMYK``), or e.g. ``MONOCHROME1, 12 bits``.
+        digest: SHA-256 of the file as hex.
+    """
+
+    width: int
+    height: int
+    mode: str
+    digest: str
+
+
+def inspect(path: Path) -> ImageFacts:
+    """Decode a file to the last pixel, as a run would, and say what it holds.
+
+    Raises:
+        HarnessError: the file is no readable picture; names it.
+    """
+    try:
+        data = read_bytes(path)
+        image, mode = picture(data, path.suffix)
+    except Exception as error:
+        raise unreadable(path, error) from error
+    return ImageFacts(image.width, image.height, mode, hashlib.sha256(data).hexdigest())
+
+
+def read_bytes(path: Path) -> bytes:
+    """Content of a file of up to ``MAX_BYTES``; larger ones are a ``ValueError``."""
+    size = path.stat().st_size
+    if size > MAX_BYTES:
+        raise ValueError(f"{size:,} bytes, more than the limit of {MAX_BYTES:,}")
+    return path.read_bytes()
+
+
+def picture(data: bytes, suffix: str = "") -> tuple[Image.Image, str]:
+    """The upright picture, 8-bit ``L`` or ``RGB``, and its stored mode.
+
+    Args:
+        data: content of an image file.
+        suffix: of the file's name; ``.dcm`` says that it must be DICOM.
+
+    Raises:
+        Exception: the content is no readable picture; whoever knows the file's name says so.
+    """
+    if not data:
+        raise ValueError("the file is empty")
+    if data[128:132] == b"DICM" or suffix.lower() in _DICOM_SUFFIXES:
+        from harness.datasets.dicom import dicom_picture
+
+        return dicom_picture(data)
+    with warnings.catch_warnings():
+        # The limit below is under the size that Pillow warns of, and broken EXIF data cost no pixel.
+        warnings.simplefilter("ignore")
+        try:
+            image: Image.Image = Image.open(BytesIO(data), formats=FORMATS)
+        except UnidentifiedImageError:
+            raise ValueError(f"none of {', '.join(FORMATS)}, DICOM") from None
+        mode = image.mode
+        check_shape(*image.size)
+        image.load()
+        return eight_bits(_upright(image)), mode
+
+
+def check_shape(width: int, height: int) -> None:
+    """``ValueError`` for a picture too large to be decoded safely or too small to show anything."""
+    if width * height > MAX_PIXELS:
+        raise ValueError(f"{width} x {height} pixels, more than the limit of {MAX_PIXELS:,}")
+    if min(width, height) < SMALLEST_SIDE:
+        raise ValueError(f"{width} x {height} pixels, less than {SMALLEST_SIDE} on a side")
+
+
+def eight_bits(image: Image.Image) -> Image.Image:
+    """Any picture as ``L`` or ``RGB``, by the rules at the top of this module."""
+    if image.mode in _ALPHA or image.has_transparency_data:
+        over = image.convert("RGBA")
+        flat = Image.alpha_composite(Image.new("RGBA", over.size, (0, 0, 0, 255)), over)
+        return flat.convert("L" if image.mode in ("L", "LA", "La") else "RGB")
+    if image.mode in ("L", "RGB"):
+        return image
+    if image.mode.startswith("I") or image.mode == "F":
+        return Image.fromarray(stretched(np.asarray(image)))
+    return image.convert("L" if image.mode == "1" else "RGB")
+
+
+def stretched(values: NDArray[Any]) -> NDArray[np.uint8]:
+    """Grey values (H, W) of any range, their lowest as 0 and their highest as 255; a constant becomes 0.
+
+    Raises:
+        ValueError: a value is not finite.
+    """
+    low, high = float(values.min()), float(values.max())
+    if not np.isfinite([low, high]).all():
+        raise ValueError("grey values that are not finite")
+    scale = 255.0 / (high - low) if high > low else 0.0
+    return np.rint((values.astype(np.float64) - low) * scale).astype(np.uint8)
+
+
+def resized(image: Image.Image, size: int, channels: int) -> NDArray[np.uint8]:
+    """Pixels (size, size, channels) by bicubic interpolation; the aspect ratio is not kept."""
+    mode = "RGB" if channels == 3 else "L"
+    if image.mode != "L":
+        image = image.convert(mode)
+    # Grey pictures get their three equal channels after the resize: the same pixels for a third of the work.
+    small = image.resize((size, size), Image.Resampling.BICUBIC).convert(mode)
+    return np.asarray(small, dtype=np.uint8).reshape(size, size, channels)
+
+
+def unreadable(path: Path, error: Exception, where: str = "") -> HarnessError:
+    """The error of a file that could not be decoded; ``where`` is the row that names it."""
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    prefix = f"{where}: " if where else ""
+    return HarnessError(f"{prefix}{path} is not a readable image: {reason or type(error).__name__}")
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    try:
+        orientation = image.getexif().get(_ORIENTATION)
+    except Exception:  # EXIF data that cannot be read say nothing of the pixels
+        return image
+    return image.transpose(_TURNS[orientation]) if orientation in _TURNS else image
