@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from harness.data_commands import data
 from harness.errors import HarnessError
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ app = typer.Typer(
 
 new = typer.Typer(help="Write the files of something new.", no_args_is_help=True)
 app.add_typer(new, name="new")
+app.add_typer(data, name="data")
 
 
 class Listing(StrEnum):

@@ -72,7 +72,7 @@ class ROCO(ReportDataset):
     @classmethod
     def list_root(cls, root: Path, profile: Profile) -> Listing:
         """Every caption; see ``ReportDataset.list_root``."""
-        tree = ImageTree(root, cls.name, by_content=False)
+        tree = ImageTree(root, cls.name)
         for folder in ("", "data/", "all_data/"):
             if (root / folder / "train" / "radiology" / "captions.txt").exists():
                 return _list_first(root, folder, tree, profile)
