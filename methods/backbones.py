@@ -1,133 +1,13 @@
-"""Image backbones whose pretrained weights ship inside a package, so that they work offline."""
+"""What image encoders share: views that are there, standardised features, features kept while fitting."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-import timm
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_weights
-
-from harness.weights import lite0_weights
-
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-
-
-def fold_norms(module: nn.Module) -> nn.Module:
-    """Fold each batch normalisation that follows a convolution into it, in place; for frozen networks only.
-
-    Outputs are equal up to rounding and a third of EfficientNet's time on a CPU is saved.
-    """
-    before: nn.Module | None = None
-    for name, child in list(module.named_children()):
-        if isinstance(child, nn.BatchNorm2d) and isinstance(before, nn.Conv2d):
-            before.weight, before.bias = fuse_conv_bn_weights(
-                before.weight,
-                before.bias,
-                child.running_mean,
-                child.running_var,
-                child.eps,
-                child.weight,
-                child.bias,
-            )
-            # timm's normalisation layers hold the activation that follows.
-            setattr(module, name, getattr(child, "act", nn.Identity()))
-        else:
-            fold_norms(child)
-        before = child
-    return module
-
-
-class PooledLite0(nn.Module):
-    """Frozen EfficientNet-Lite0: images (B, C, H, W) in [0, 1] to pooled features (B, 1280)."""
-
-    mean: Tensor
-    std: Tensor
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.network = timm.create_model("efficientnet_lite0", pretrained=False)
-        self.network.load_state_dict(lite0_weights())
-        self.network.reset_classifier(0)
-        fold_norms(self.network).to(memory_format=torch.channels_last)
-        self.requires_grad_(False)
-        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1), persistent=False)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Grey images are shown in all three channels."""
-        colour = images.expand(-1, 3, -1, -1) if images.shape[1] == 1 else images
-        features: Tensor = self.network((colour - self.mean) / self.std)
-        return features
-
-
-class Lite0Stages(nn.Module):
-    """Frozen EfficientNet-Lite0 with ImageNet weights: images to the maps after chosen stages.
-
-    The stem and the stages up to the last chosen one are built; their convolutions are part of the state dict
-    (0.7 M values for five stages, 2.9 M for seven). Always in eval mode, never under gradients.
-
-    Attributes:
-        channels: of the maps, in the order of ``stages``.
-        strides: pixels per feature of the maps.
-    """
-
-    CHANNELS = (16, 24, 40, 80, 112, 192, 320)
-    STRIDES = (2, 4, 8, 16, 16, 32, 32)
-    TOGETHER = 16
-    """Images that pass together on a CPU: the activations of more fall out of its cache."""
-
-    mean: Tensor
-    std: Tensor
-
-    def __init__(self, stages: Sequence[int] = (2, 3, 5, 7)) -> None:
-        """``stages`` counts from 1 to 7, ascending.
-
-        Raises:
-            ValueError: a stage that the network lacks, or stages out of order.
-            UnavailableError: the package with the weights is absent.
-        """
-        super().__init__()
-        if list(stages) != sorted(set(stages)) or not set(stages) <= set(range(1, 8)):
-            raise ValueError(f"stages {tuple(stages)}: expected ascending numbers from 1 to 7")
-        network = timm.create_model("efficientnet_lite0", pretrained=False)
-        if not network.conv_stem.weight.is_meta:
-            network.load_state_dict(lite0_weights())
-        self.stages = tuple(stages)
-        self.channels = [self.CHANNELS[stage - 1] for stage in stages]
-        self.strides = [self.STRIDES[stage - 1] for stage in stages]
-        parts = [nn.Sequential(network.conv_stem, network.bn1), *network.blocks[: max(stages)]]
-        network.eval()
-        self.parts = fold_norms(nn.ModuleList(parts)).to(memory_format=torch.channels_last)
-        self.requires_grad_(False)
-        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1), persistent=False)
-        self.eval()
-
-    def train(self, mode: bool = True) -> Lite0Stages:
-        """Stays in eval mode."""
-        return super().train(False)
-
-    @torch.no_grad()
-    def forward(self, images: Tensor) -> list[Tensor]:
-        """Images (B, C, H, W) in [0, 1], grey or colour, to one map (B, c, h, w) per chosen stage."""
-        colour = images.expand(-1, 3, -1, -1) if images.shape[1] == 1 else images
-        x = ((colour - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
-        if x.device.type != "cpu" or len(x) <= self.TOGETHER:
-            return self._maps(x)
-        parts = [self._maps(part) for part in x.split(self.TOGETHER)]
-        return [torch.cat(column) for column in zip(*parts, strict=True)]
-
-    def _maps(self, x: Tensor) -> list[Tensor]:
-        maps = []
-        for number, part in enumerate(self.parts):
-            x = part(x)
-            if number in self.stages:
-                maps.append(x)
-        return maps
 
 
 def resized(images: Tensor, size: int) -> Tensor:

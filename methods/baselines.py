@@ -27,7 +27,8 @@ from harness.errors import HarnessError
 from harness.method import Deviation, FitRun, MethodCard, MethodConfig, TorchMethod, TrainingConfig
 from harness.types import Inputs, Prediction, Study, Targets, Task
 from harness.weights import lite0_weights
-from methods.backbones import IMAGENET_MEAN, IMAGENET_STD, KeptFeatures, Lite0Stages, PositionNorm, of_present
+from methods.backbones import KeptFeatures, PositionNorm, of_present
+from methods.lite0 import IMAGENET_MEAN, IMAGENET_STD, Lite0Stages
 
 
 class Config(MethodConfig):
@@ -109,7 +110,7 @@ class FrozenFeatures(nn.Module):
 
     def __init__(self, config: Config, views: int) -> None:
         super().__init__()
-        self.lite0 = Lite0Stages((config.stage,))
+        self.lite0 = Lite0Stages((config.stage,), config.grid)
         self.grid = config.grid
         self.width = self.lite0.channels[0] * config.grid**2
         self.norm = PositionNorm(views, self.width)

@@ -20,7 +20,7 @@ from torch import Tensor
 from harness.errors import CorruptFileError
 from harness.method import FitRun, Method, MethodCard, MethodConfig
 from harness.types import Inputs, Prediction, Study, Task
-from methods.backbones import PooledLite0
+from methods.lite0 import PooledLite0
 from methods.text import words
 
 BOTH_TASKS = frozenset({Task.REPORT, Task.DIAGNOSE})

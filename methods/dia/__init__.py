@@ -20,11 +20,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from harness.method import Deviation, FitRun, MethodCard, TorchMethod
-from harness.types import CONTEXT, Inputs, Prediction, Study, Targets, Task
-from methods.backbones import resized
+from harness.types import CONTEXT, DatasetInfo, Inputs, Prediction, Study, Targets, Task
+from methods.backbones import KeptFeatures, resized
 from methods.dia.config import BASE, DEVIATIONS, TINY, VARIANTS, Config
 from methods.dia.decoder import DECODERS
-from methods.dia.features import ContextEncoder, ModalityAbstractor, VisionExtractor, pooled
+from methods.dia.features import ContextEncoder, ModalityAbstractor, VisionExtractor, pooled, standardised
 from methods.dia.vae import (
     Gaussian,
     LanguageDecoder,
@@ -88,24 +88,30 @@ class DiANetwork(nn.Module):
         self.decoder = DECODERS[config.decoder](vocabulary, config)
         self.to(memory_format=torch.channels_last)  # convolutions are faster so on CPU and GPU
 
-    def encode(
-        self, pixels: Tensor, views: Tensor, words: Tensor, has_context: Tensor, trunk: Tensor | None = None
-    ) -> Encoded:
+    def frozen(self, pixels: Tensor, views: Tensor) -> list[Tensor]:
+        """What no step changes of (B, N, C, H, W) in [0, 1]: F_V's frozen stages, the VAE's pixels."""
+        pixels = resized(pixels, self.config.image_size)
+        trunk = self.vision.trunk(pixels, views)
+        if not self.config.vae:
+            return [trunk]
+        small = standardised(resized(pixels, self.config.vgg_size))
+        return [trunk, small * views[:, :, None, None, None]]
+
+    def encode(self, frozen: Sequence[Tensor], views: Tensor, words: Tensor, has_context: Tensor) -> Encoded:
         """Inputs to what the decoder reads.
 
         Args:
-            pixels: normalised views (B, N, C, H, W); views: bool (B, N).
+            frozen: output of ``frozen``; views: bool (B, N).
             words: context indices (B, S); has_context: bool (B,).
-            trunk: output of the frozen stages, where it has been kept.
         """
-        trunk = self.vision.trunk(pixels, views) if trunk is None else trunk
+        trunk, *rest = frozen
         vision, vision_mask = self.vision(trunk, views)
         language, language_mask = self.language(words, has_context)
         memory, mask = self.abstractor(vision, language, (vision_mask, language_mask))
         present = torch.stack([views.any(1), has_context], dim=1)
         if not self.config.vae:
             return Encoded(memory, mask, present)
-        small = resized(pixels, self.config.vgg_size)
+        (small,) = rest
         posteriors = (
             self.vision_posterior(small, views),
             self.language_posterior(words, has_context),
@@ -142,7 +148,10 @@ class DiA(TorchMethod[Config]):
     card: ClassVar[MethodCard] = CARD
     Config = Config
     network: DiANetwork
-    _kept: dict[str, Tensor] | None = None
+
+    def __init__(self, config: Config, info: DatasetInfo) -> None:
+        super().__init__(config, info)
+        self._kept = KeptFeatures()
 
     def artifacts(self, train: Sequence[Study]) -> dict[str, Any]:
         """The vocabulary of training reports and contexts, and the reports' mean length in words."""
@@ -176,23 +185,19 @@ class DiA(TorchMethod[Config]):
 
     def fit(self, train: Sequence[Study], val: Sequence[Study], run: FitRun) -> None:
         """``TorchMethod.fit``; with ``keep_trunk`` each study passes the frozen stages only once."""
-        self._kept = {} if self.config.keep_trunk else None
-        try:
+        with self._kept.keeping(self.config.keep_trunk):
             super().fit(train, val, run)
-        finally:
-            self._kept = None
 
     def losses(self, inputs: Inputs, targets: Targets) -> dict[str, Tensor]:
         """Total loss (Eq. 7) and its parts; ``select`` is the report's cross-entropy."""
         config, network = self.config, self.network
-        pixels, views, words, has_context = self._read(inputs)
-        trunk = self._trunk(inputs.ids, pixels, views)
+        frozen, views, words, has_context = self._read(inputs)
         if network.training:
             views = views & (torch.rand(views.shape, device=views.device) >= config.view_dropout)
             kept = torch.rand(has_context.shape, device=views.device) >= config.context_dropout
             has_context = has_context & kept
-        code = network.encode(pixels, views, words, has_context, trunk)
-        report = self.vocabulary.batch(targets.reports, config.report_words, framed=True).to(pixels.device)
+        code = network.encode(frozen, views, words, has_context)
+        report = self.vocabulary.batch(targets.reports, config.report_words, framed=True).to(views.device)
         logits = network.decoder(report[:, :-1], code.memory, code.mask).float()
         following = report[:, 1:].flatten()
         nats = F.cross_entropy(logits.flatten(0, 1), following, ignore_index=PAD, reduction="sum")
@@ -276,23 +281,13 @@ class DiA(TorchMethod[Config]):
         texts = [self.vocabulary.decode(row) for row in found.tolist()]
         return [texts[start : start + draws] for start in range(0, size, draws)]
 
-    def _trunk(self, ids: list[str], pixels: Tensor, views: Tensor) -> Tensor | None:
-        """Kept output of the frozen stages (B, N, C, h, w), computed where new; None outside ``fit``."""
-        if self._kept is None:
-            return None
-        new = [row for row, name in enumerate(ids) if name not in self._kept]
-        if new:
-            trunk = self.network.vision.trunk(pixels[new], views[new]).half().cpu()
-            self._kept.update((ids[row], tensor.clone()) for row, tensor in zip(new, trunk, strict=True))
-        return torch.stack([self._kept[name] for name in ids]).to(pixels.device, pixels.dtype)
-
-    def _read(self, inputs: Inputs) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Batch to (pixels, views present, context indices, context present) as ``encode`` takes them."""
+    def _read(self, inputs: Inputs) -> tuple[list[Tensor], Tensor, Tensor, Tensor]:
+        """Batch to (output of ``frozen``, views present, context indices, context present)."""
         names = self.info.image_modalities
-        pixels = resized(torch.stack([inputs.images[name] for name in names], dim=1), self.config.image_size)
+        pixels = torch.stack([inputs.images[name] for name in names], dim=1)
         views = torch.stack([inputs.present[name] for name in names], dim=1)
         has_context = inputs.present.get(CONTEXT, torch.zeros_like(views[:, 0]))
         texts = inputs.context if CONTEXT in inputs.present else [None] * len(inputs)
         words = self.vocabulary.batch(texts, self.config.context_words).to(pixels.device)
-        pixels = (pixels - 0.449) / 0.226  # ImageNet's mean and deviation over channels
-        return pixels * views[:, :, None, None, None], views, words, has_context
+        frozen = self._kept(inputs.ids, lambda rows: self.network.frozen(pixels[rows], views[rows]), pixels)
+        return frozen, views, words, has_context

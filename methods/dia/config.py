@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, Self
+
+from pydantic import model_validator
 
 from harness.method import MethodConfig, TrainingConfig
 
@@ -14,7 +16,7 @@ class Config(MethodConfig):
         backbone_weights: a timm state-dict file, ``package`` (the Lite0 weights that ship with a package) or
             empty for random initialisation.
         backbone_stages: EfficientNet stages in use; all seven are followed by the 1x1 head convolution.
-        freeze_stages: stem and so many stages that are not trained.
+        freeze_stages: stem and so many stages that are not trained; for the packaged Lite0 only.
         freeze_norm: batch normalisation of the backbone keeps its loaded statistics.
         token_pool: side of the windows of F_V's map that are averaged into one token.
         position_norm: standardise F_V's map per view, position and channel (for frozen backbones).
@@ -77,6 +79,13 @@ class Config(MethodConfig):
     weight_decay: float = 1e-5
     warmup: float = 0.1
     schedule: Literal["constant", "linear"] = "constant"
+
+    @model_validator(mode="after")
+    def _frozen_is_packaged(self) -> Self:
+        packaged = self.backbone == "efficientnet_lite0" and self.backbone_weights == "package"
+        if self.freeze_stages and not packaged:
+            raise ValueError("freeze_stages needs backbone=efficientnet_lite0 and backbone_weights=package")
+        return self
 
 
 TINY: dict[str, Any] = {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -11,37 +10,19 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from harness.weights import lite0_weights
-from methods.backbones import fold_norms
+from methods.backbones import PositionNorm, of_present
 from methods.dia.config import Config
 from methods.layers import embedding, sinusoids
+from methods.lite0 import Lite0Stages
 from methods.text import PAD
 
 STRIDES = (2, 4, 8, 16, 16, 32, 32)
 """Pixels per feature after each EfficientNet stage."""
-CACHED_VIEWS = 16
-"""Views that pass the frozen stages together on a CPU."""
 
 
-def of_present(module: Callable[[Tensor], Tensor], pixels: Tensor, present: Tensor) -> Tensor:
-    """``module`` on the views that are there; zeros for the others.
-
-    Args:
-        pixels: (B, N, C, H, W); present: bool (B, N).
-
-    Returns:
-        (B, N, ...). Absent views neither cost time nor reach batch statistics.
-    """
-    flat, keep = pixels.flatten(0, 1), present.flatten()
-    if flat.is_meta or bool(keep.all()):
-        return module(flat).unflatten(0, present.shape)
-    rows = (
-        keep.nonzero().flatten() if bool(keep.any()) else torch.zeros(1, dtype=torch.long, device=flat.device)
-    )
-    output = module(flat[rows])
-    result = output.new_zeros(len(flat), *output.shape[1:])
-    if bool(keep.any()):
-        result[rows] = output
-    return result.unflatten(0, present.shape)
+def standardised(pixels: Tensor) -> Tensor:
+    """Pixels in [0, 1] less ImageNet's mean over channels, in units of its deviation."""
+    return (pixels - 0.449) / 0.226
 
 
 def pooled(tokens: Tensor, mask: Tensor) -> Tensor:
@@ -83,24 +64,24 @@ class Backbone(nn.Module):
         net = timm.create_model(config.backbone, pretrained=False)
         if config.backbone_weights and not net.conv_stem.weight.is_meta:
             load_ordered(net, config.backbone_weights)
-        if channels == 1:  # a grey image is three equal channels: the stem's kernels add up
+        frozen = config.freeze_stages
+        if channels == 1 and not frozen:  # a grey image is three equal channels: the stem's kernels add up
             net.conv_stem.weight = nn.Parameter(net.conv_stem.weight.detach().sum(1, keepdim=True))
             net.conv_stem.in_channels = 1
-        stages = list(net.blocks)[: config.backbone_stages]
-        parts = [nn.Sequential(net.conv_stem, net.bn1), *stages]
+        parts = [nn.Sequential(net.conv_stem, net.bn1), *list(net.blocks)[: config.backbone_stages]]
         if config.backbone_stages >= len(net.blocks):
             parts.append(nn.Sequential(net.conv_head, net.bn2))
-        frozen = config.freeze_stages + 1 if config.freeze_stages else 0
-        self.frozen = fold_norms(nn.Sequential(*parts[:frozen])).requires_grad_(False)
-        self.trained = nn.Sequential(*parts[frozen:])
+        self.channels = [m for m in nn.Sequential(*parts).modules() if isinstance(m, nn.Conv2d)][
+            -1
+        ].out_channels
+        self.frozen = Lite0Stages((frozen,)) if frozen else None
+        self.trained = nn.Sequential(*parts[frozen + 1 if frozen else 0 :])
         self.freeze_norm = config.freeze_norm
-        self.channels = [m for m in self.modules() if isinstance(m, nn.Conv2d)][-1].out_channels
         self.to(memory_format=torch.channels_last)
 
     def train(self, mode: bool = True) -> Backbone:
         """Frozen stages, and with ``freeze_norm`` every normalisation, stay in eval mode."""
         super().train(mode)
-        self.frozen.eval()
         if self.freeze_norm:
             for module in self.trained.modules():
                 if isinstance(module, nn.BatchNorm2d):
@@ -108,18 +89,12 @@ class Backbone(nn.Module):
         return self
 
     def trunk(self, x: Tensor) -> Tensor:
-        """Normalised pixels (B, C, H, W) to the output of the frozen stages (the pixels where none is)."""
-        x = x.contiguous(memory_format=torch.channels_last)
-        if not len(self.frozen):
-            return x
-        # On a CPU the activations of a whole batch fall out of the cache.
-        size = CACHED_VIEWS if x.device.type == "cpu" else len(x)
-        with torch.no_grad():
-            return torch.cat([self.frozen(part) for part in x.split(size)])
+        """Pixels (B, C, H, W) in [0, 1] to the output of the frozen stages; where none is, standardised."""
+        return standardised(x) if self.frozen is None else self.frozen(x)[0]
 
     def forward(self, trunk: Tensor) -> Tensor:
         """Output of ``trunk`` to features (B, channels, h, w)."""
-        return self.trained(trunk)
+        return self.trained(trunk.contiguous(memory_format=torch.channels_last))
 
 
 def load_ordered(net: nn.Module, weights: str) -> None:
@@ -137,31 +112,6 @@ def load_ordered(net: nn.Module, weights: str) -> None:
     if set(own) != set(loaded):
         loaded = dict(zip(own, loaded.values(), strict=True))
     net.load_state_dict(loaded)
-
-
-class PositionNorm(nn.Module):
-    """Batch normalisation, without affine part, of each view's every position and channel.
-
-    Frozen ImageNet features of one kind of picture are nearly constant; what differs between studies is a
-    small part of them, and this brings it to unit size.
-    """
-
-    def __init__(self, views: int, size: int) -> None:
-        super().__init__()
-        self.norms = nn.ModuleList(nn.BatchNorm1d(size, affine=False) for _ in range(views))
-
-    def forward(self, x: Tensor, present: Tensor) -> Tensor:
-        """(B, N, ...) with bool (B, N) to the same shape; statistics are those of present views."""
-        flat = x.flatten(2).float()
-        result = []
-        for norm, view, rows in zip(self.norms, flat.unbind(1), present.unbind(1), strict=True):
-            if norm.training and not view.is_meta and int(rows.sum()) > 1:
-                norm(view[rows].detach())  # updates the running statistics
-                mean, variance = view[rows].mean(0), view[rows].var(0, unbiased=False)
-            else:
-                mean, variance = norm.running_mean, norm.running_var
-            result.append((view - mean) * torch.rsqrt(variance + norm.eps))
-        return torch.stack(result, dim=1).view(x.shape)
 
 
 class VisionExtractor(nn.Module):
@@ -182,11 +132,11 @@ class VisionExtractor(nn.Module):
 
     def trunk(self, pixels: Tensor, present: Tensor) -> Tensor:
         """What the frozen stages make of (B, N, C, H, W), zeros where bool (B, N) ``present`` is False."""
-        return of_present(self.backbone.trunk, pixels, present)
+        return of_present(lambda x: [self.backbone.trunk(x)], pixels, present)[0]
 
     def forward(self, trunk: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
         """Output of ``trunk``, bool (B, N), to F_V (B, 1 + N S, E) and its mask; token 0 is null."""
-        feature = of_present(lambda x: self.pool(self.attention(self.backbone(x))), trunk, present)
+        feature = of_present(lambda x: [self.pool(self.attention(self.backbone(x)))], trunk, present)[0]
         if self.norm is not None:
             feature = self.norm(feature, present)
         tokens = self.project(feature.flatten(3).transpose(2, 3)) + self.positions

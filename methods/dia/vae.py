@@ -10,8 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from methods.backbones import of_present
 from methods.dia.config import Config
-from methods.dia.features import ContextEncoder, of_present, pooled
+from methods.dia.features import ContextEncoder, pooled
 from methods.layers import gaussian_kl, gaussian_log_prob, info_nce, reparameterise
 from methods.text import BOS, PAD, TransformerDecoder
 
@@ -119,7 +120,7 @@ class VisionPosterior(nn.Module):
 
     def forward(self, pixels: Tensor, present: Tensor) -> Gaussian:
         """(B, N, C, H, W) and bool (B, N) to q(Z_v | V)."""
-        feature = of_present(lambda x: self.features(x).flatten(1), pixels, present)
+        (feature,) = of_present(lambda x: [self.features(x).flatten(1)], pixels, present)
         count = present.sum(1, keepdim=True)
         feature = torch.where(count > 0, feature.sum(1) / count.clamp(min=1), self.null)
         return Gaussian.of(self.mlp(feature))

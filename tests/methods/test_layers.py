@@ -9,7 +9,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from methods.backbones import fold_norms
 from methods.layers import (
     GroupedQueryAttention,
     KeyValue,
@@ -21,6 +20,7 @@ from methods.layers import (
     rope,
     sinusoids,
 )
+from methods.lite0 import fold_norms
 from methods.text import BOS, EOS, PAD, UNK, Vocabulary, words
 
 
