@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from harness.datasets.pixels import ImageFile
 from harness.errors import UnknownNameError
@@ -50,6 +50,7 @@ class Profile:
         reference_words: text metrics cut references after so many tokens; None keeps them whole.
         split: whose split: ``release`` or a name that the adapter knows.
         views: views that are kept; empty keeps all.
+        per_image: each image with its report is a record, where the source allows either.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Profile:
     reference_words: int | None = None
     split: str = "release"
     views: tuple[str, ...] = ()
+    per_image: bool = False
 
     def seen(self, images: Mapping[str, ImageFile]) -> dict[str, ImageFile]:
         """The views that the profile keeps."""
@@ -110,3 +112,24 @@ IU_PROFILES = table(
     _BOTH,
 )
 """Profiles of ``iu-xray`` and ``open-i``."""
+
+MIMIC_PROFILES = table(
+    replace(_WHOLE, tokenizer="r2gen-mimic"),
+    Profile(
+        "r2gen",
+        "R2Gen: a record an image, references cut at 100 tokens",
+        tokenizer="r2gen-mimic",
+        reference_words=100,
+        per_image=True,
+    ),
+    Profile(
+        "vdgen",
+        "VDGen: a record an image, references whole; its 100 tokens cap what it writes",
+        tokenizer="r2gen-mimic",
+        per_image=True,
+    ),
+    replace(_DIA, per_image=True),
+    replace(_BOTH, tokenizer="r2gen-mimic"),
+    Profile("impression", "IMPRESSION alone, references whole", ("impression",), tokenizer="r2gen-mimic"),
+)
+"""Profiles of ``mimic-cxr``."""

@@ -15,6 +15,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import ClassVar, Self
 
+from PIL import Image
+
+from harness.datasets import decode
 from harness.datasets.base import SPLITS
 from harness.datasets.folders import root_of
 from harness.datasets.pixels import (
@@ -237,23 +240,39 @@ class ImageTree:
         self._digests = Digests(dataset) if by_content else None
 
     def find(self, relative: str, where: str) -> ImageFile | Problem:
-        """The file ``relative`` to the root; ``where`` is the row that names it."""
+        """The image ``relative`` to the root; ``where`` is the row that names it."""
+        found = self.locate(relative, where)
+        if isinstance(found, Problem):
+            return found
+        path, state = found
+        if self._digests is not None:
+            return ImageFile(path, where, self._digests.of(path))
+        text = f"{relative}\0{state.st_size}\0{state.st_mtime_ns}"
+        identity = hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()
+        return ImageFile(path, where, identity, stored_picture)
+
+    def locate(
+        self, relative: str, where: str, kind: str = "absent-image"
+    ) -> tuple[Path, os.stat_result] | Problem:
+        """Any file ``relative`` to the root with its state; ``kind`` names the problem of its absence."""
         pure = PurePosixPath(relative)
         if not relative or pure.is_absolute() or ".." in pure.parts or "\\" in relative or "\0" in relative:
             return Problem("path-outside-root", where, f"{relative!r} is not a path inside the root")
         path = self.root / pure
         try:
             state = os.lstat(path)
-            if not self._stays(path, linked=stat.S_ISLNK(state.st_mode)):
+            linked = stat.S_ISLNK(state.st_mode)
+            if not self._stays(path, linked=linked):
                 message = f"{relative} is a link that leads out of the root"
                 return Problem("link-outside-root", where, message, "put the file itself there")
-            state = os.stat(path)
+            if linked:
+                state = os.stat(path)
         except OSError as error:
             message = f"no file {path}: {error.strerror}"
-            return Problem("absent-image", where, message, "the download is incomplete")
+            return Problem(kind, where, message, "the download is incomplete")
         if not stat.S_ISREG(state.st_mode):
-            return Problem("absent-image", where, f"{path} is no file", "the download is incomplete")
-        return ImageFile(path, where, self._identity(relative, path, state))
+            return Problem(kind, where, f"{path} is no file", "the download is incomplete")
+        return path, state
 
     def keep(self) -> None:
         """Write down the digests of contents."""
@@ -268,11 +287,10 @@ class ImageTree:
             self._inside[folder] = folder.resolve().is_relative_to(self._real_root)
         return self._inside[folder]
 
-    def _identity(self, relative: str, path: Path, state: os.stat_result) -> str:
-        if self._digests is not None:
-            return self._digests.of(path)
-        text = f"{relative}\0{state.st_size}\0{state.st_mtime_ns}"
-        return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()
+
+def stored_picture(path: Path) -> Image.Image:
+    """The picture in a file whose identity is not its content's."""
+    return decode.picture(decode.read_bytes(path), path.suffix)[0]
 
 
 def _has_words(text: str) -> bool:
