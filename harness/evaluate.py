@@ -18,7 +18,17 @@ from harness.method import FitRun, Method
 from harness.metrics.base import Rows
 from harness.missingness import FULL
 from harness.outcome import fail, findings, reliability_bins, remarks, store_result, summarise
-from harness.preparation import Bench, Reporter, cell_of, create, does, metrics_of, open_bench, state_name
+from harness.preparation import (
+    Bench,
+    Reporter,
+    cell_of,
+    create,
+    does,
+    metrics_of,
+    open_bench,
+    prepare_images,
+    state_name,
+)
 from harness.results import Cell, ResultRow, load_array, save_array, slug
 from harness.routing import routing
 from harness.types import Prediction, Study
@@ -33,6 +43,7 @@ def run(config: RunConfig, reporter: Reporter) -> tuple[list[ResultRow], bool]:
         The rows of this run and whether every cell succeeded. One failing method never takes the run down.
     """
     bench = open_bench(config)
+    prepare_images(bench, reporter)
     rows: list[ResultRow] = []
     for entry in entries(config):
         for seed in config.seeds:

@@ -21,7 +21,7 @@ from harness.cells import entries
 from harness.config import RunConfig
 from harness.errors import HarnessError
 from harness.outcome import fail
-from harness.preparation import Bench, Reporter, open_bench, resolve_device
+from harness.preparation import Bench, Reporter, open_bench, prepare_images, resolve_device
 from harness.results import ResultRow
 
 WORKERS = "HARNESS_WORKERS"
@@ -44,6 +44,7 @@ def run(config: RunConfig, reporter: Reporter) -> tuple[list[ResultRow], bool]:
         return evaluate.run(config, reporter)
     context = _processes()
     bench = open_bench(config)  # what is wrong with the run as a whole surfaces here
+    prepare_images(bench, reporter)
     found = _Team(bench, workers, reporter, context).work(jobs)
     rows = [row for entry in entries(config) for seed in config.seeds for row in found[entry.label, seed]]
     return rows, all(row.status != "failed" for row in rows)

@@ -13,6 +13,7 @@ import numpy as np
 from harness import masks, registry, statistics
 from harness.cells import PROTOCOL, Entry, code_fingerprint, entries
 from harness.config import RunConfig
+from harness.datasets import filling, pixels
 from harness.datasets.base import SPLITS, Dataset
 from harness.errors import HarnessError, UnavailableError
 from harness.method import Method
@@ -94,6 +95,23 @@ def open_bench(config: RunConfig) -> Bench:
     weights = statistics.bootstrap_weights([study.patient_id for study in splits["test"]], N_RESAMPLES)
     samples = ReportSamples.of(config.report_samples, config.uncertain, dataset.info)
     return Bench(config, device, dataset, splits, metrics, samples, plan, weights, Store(config.store))
+
+
+def prepare_images(bench: Bench, reporter: Reporter) -> None:
+    """Decode the pictures that this run's methods read and no earlier run has kept, on all processors.
+
+    Raises:
+        HarnessError: a file that is no readable image, or a full disk.
+    """
+    views = {view for entry in entries(bench.config) for view in entry.method_class.card.reads}
+    studies = [study for split in SPLITS for study in bench.splits[split]]
+    for cache, sources in pixels.absent(studies, views):
+        progress = reporter.phase("images", "decode once")
+        done = 0
+        for count in filling.fill(cache.store, sources):
+            done += count
+            progress(done / len(sources), f"{done:,} of {len(sources):,}")
+        reporter.done("images", f"{done:,} decoded and kept in {cache.store.folder}")
 
 
 def mask_plan(config: RunConfig, info: DatasetInfo, studies: Sequence[Study]) -> MaskPlan:
