@@ -111,7 +111,17 @@ IU_PROFILES = table(
     _DIA,
     _BOTH,
 )
-"""Profiles of ``iu-xray`` and ``open-i``."""
+"""Profiles of ``iu-xray``."""
+
+ALL_STUDIES = "all"
+OPEN_I_PROFILES = IU_PROFILES | table(
+    Profile(
+        ALL_STUDIES,
+        "every study with findings and an image: R2Gen's keep their split, others are drawn 70/10/20",
+        split=ALL_STUDIES,
+    )
+)
+"""Profiles of ``open-i``."""
 
 MIMIC_PROFILES = table(
     replace(_WHOLE, tokenizer="r2gen-mimic"),

@@ -133,7 +133,7 @@ class ReportDataset(ABC):
         tasks = {Task.REPORT}
         if labelled:
             tasks.add(Task.DIAGNOSE)
-        if {"frontal", "lateral"} <= seen:
+        if any({"frontal", "lateral"} <= set(record.images) for record in records):
             tasks.add(Task.SYNTHESIZE)
         return DatasetInfo(
             name=self.name,
@@ -231,11 +231,14 @@ class ImageTree:
         dataset: whose digests these are.
         by_content: identify a file by its content; otherwise by name, size and modification time, where
             reading the whole release would take hours.
+        links: folders of the layout that may be links out of the root themselves.
     """
 
-    def __init__(self, root: Path, dataset: str, *, by_content: bool = True) -> None:
+    def __init__(
+        self, root: Path, dataset: str, *, by_content: bool = True, links: Iterable[Path] = ()
+    ) -> None:
         self.root = root
-        self._real_root = root.resolve()
+        self._real_roots = {root.resolve(), *(link.resolve() for link in links if link.is_symlink())}
         self._inside: dict[Path, bool] = {}
         self._digests = Digests(dataset) if by_content else None
 
@@ -280,12 +283,11 @@ class ImageTree:
             self._digests.keep()
 
     def _stays(self, path: Path, *, linked: bool) -> bool:
-        if linked:
-            return path.resolve().is_relative_to(self._real_root)
-        folder = path.parent
-        if folder not in self._inside:
-            self._inside[folder] = folder.resolve().is_relative_to(self._real_root)
-        return self._inside[folder]
+        place = path if linked else path.parent
+        if place not in self._inside:
+            real = place.resolve()
+            self._inside[place] = any(real.is_relative_to(root) for root in self._real_roots)
+        return self._inside[place]
 
 
 def stored_picture(path: Path) -> Image.Image:

@@ -97,7 +97,7 @@ def report_sections(text: str) -> dict[str, str]:
     return sections
 
 
-def context_text(sections: dict[str, str], age: float | None = None, sex: str | None = None) -> str | None:
+def context_text(sections: Mapping[str, str], age: float | None = None, sex: str | None = None) -> str | None:
     """Demographics, indication and history as text, or None where no word of the last two is left.
 
     E.g. ``age 54, sex female. indication: chest pain. history: smoker``. Words of de-identification (``___``)
