@@ -1,0 +1,75 @@
+"""MM-Retinal: three tables, one view; file endings, figure references, what is said about damage."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from harness.datasets.mm_retinal import MMRetinal, without_figures
+from harness.datasets.splits import drawn
+from harness.errors import HarnessError
+from harness.types import Task
+from tests.datasets import caption_trees
+from tests.datasets.flow import checked_trained_scored
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return caption_trees.mm_retinal(tmp_path / "v1")
+
+
+def test_three_kinds_one_view(root: Path) -> None:
+    dataset = MMRetinal.open(root, image_size=32)
+    info = dataset.info
+    assert (info.tasks, info.image_modalities, info.channels) == ({Task.REPORT}, ("image",), 3)
+    studies = [study for split in ("train", "val", "test") for study in dataset.studies(split)]
+    assert Counter(study.attributes["modality"] for study in studies) == {"CFP": 10, "FFA": 10, "OCT": 10}
+    splits = {study.id: study.split for study in studies}
+    for first, kind in enumerate(("CFP", "FFA", "OCT")):
+        assert [splits[f"{kind}-{first}-{n}a"] for n in range(10)] == drawn(10, 9876, 0.2, 0.5)
+    assert studies[0].images["image"].shape == (32, 32, 3)
+
+
+def test_the_papers_profile_drops_figure_numbers(root: Path) -> None:
+    whole = MMRetinal.open(root).studies("train")[0].report
+    profile = MMRetinal.open(root, profile="micar-vlmoe")
+    assert whole.startswith("Same eye as Fig. 3-")
+    assert "ig. 3" not in profile.studies("train")[0].report
+    assert profile.info.reference_words == 60
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        ("Same patient as figure 12-3a and b, drusen.", "drusen."),
+        ("Drusen, see Fig. 1-2.", "Drusen, see"),
+        ("a shows a scar; 3-4 spots.", "a scar; 3-4 spots."),
+    ],
+)
+def test_figure_references(text: str, left: str) -> None:
+    assert without_figures(text) == left
+
+
+def test_ids_that_carry_an_ending_are_found(root: Path) -> None:
+    caption_trees.rewrite(
+        root / "CFP_translated_v1.csv", lambda rows: rows[0].update(Image_ID=f"{rows[0]['Image_ID']}.png")
+    )
+    assert len(MMRetinal.open(root).studies("train")) == 24
+
+
+def test_what_is_wrong_is_named(root: Path) -> None:
+    (root / "OCT" / "2-4a.png").unlink()
+    with pytest.raises(HarnessError, match=r"OCT_translated_v1\.csv, line 6: no file .*2-4a"):
+        MMRetinal.open(root)
+    caption_trees.rewrite(root / "FFA_translated_v1.csv", lambda rows: rows[2].update(Image_ID=""))
+    with pytest.raises(HarnessError, match=r"FFA_translated_v1\.csv, line 4: Image_ID is empty"):
+        MMRetinal.open(root)
+    (root / "CFP_translated_v1.csv").unlink()
+    with pytest.raises(HarnessError, match=r"CFP_translated_v1\.csv: No such file"):
+        MMRetinal.open(root)
+
+
+def test_check_train_score(root: Path, tmp_path: Path) -> None:
+    assert checked_trained_scored("mm-retinal", root, tmp_path / "store", profile="micar-vlmoe")
