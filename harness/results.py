@@ -31,7 +31,16 @@ from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from harness.errors import CorruptFileError, HarnessError
-from harness.files import clear_disk_errors, is_sealed, read_json, seal, verify, write_atomic, write_json
+from harness.files import (
+    clear_disk_errors,
+    is_sealed,
+    private_folder,
+    read_json,
+    seal,
+    verify,
+    write_atomic,
+    write_json,
+)
 
 SCHEMA = 1
 
@@ -118,8 +127,7 @@ class Store:
         else:
             if root.exists() and (not root.is_dir() or any(root.iterdir())):
                 raise HarnessError(f"--store {root}: exists and is not a results store", "choose another")
-            with clear_disk_errors(root):
-                root.mkdir(parents=True, exist_ok=True, mode=0o700)
+            private_folder(root)
             write_json(marker, {"schema": SCHEMA})
 
     def cell(self, dataset: str, method: str, preset: str, seed: int, identity: Mapping[str, Any]) -> Cell:

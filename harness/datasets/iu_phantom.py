@@ -5,7 +5,6 @@ Its scores are never compared with a paper's: the pictures are rendered from the
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Self
@@ -106,12 +105,7 @@ def _study(study_id: str, split: str, report: IUReport, views: NDArray[np.uint8]
 
 def _cache_folder() -> Path:
     """The dataset's own cache folder, readable by the user alone because it holds IU text."""
-    folder = files.cache_root() / "iu-phantom"
-    with files.clear_disk_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if folder.stat().st_uid == os.getuid():
-            folder.chmod(0o700)
-    return folder
+    return files.private_folder(files.cache_root() / "iu-phantom")
 
 
 def _cached_reports(folder: Path, digest: str) -> dict[str, IUReport]:

@@ -14,7 +14,7 @@ from typing import Any
 from filelock import FileLock
 
 from harness.errors import CorruptFileError
-from harness.files import cache_root, clear_disk_errors, read_json, write_json
+from harness.files import cache_root, private_folder, read_json, write_json
 
 CHUNK = 512
 """Texts after which results are saved: what a killed run loses at most."""
@@ -71,7 +71,6 @@ def _read(path: Path, signature: str) -> dict[str, Any]:
 
 
 def _add(path: Path, signature: str, found: dict[str, Any]) -> None:
-    with clear_disk_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    private_folder(path.parent)
     with FileLock(f"{path}.lock"):
         write_json(path, {"signature": signature, "values": _read(path, signature) | found})
