@@ -1,4 +1,4 @@
-"""ROCO and ROCOv2: both layouts, older names, pictures that were not downloaded, shared articles, cleaning."""
+"""ROCO and ROCOv2: layouts, older names, pictures that were not downloaded, shared articles, cleaning."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_what_is_wrong_is_named(root: Path) -> None:
     with pytest.raises(HarnessError, match="not UTF-8"):
         ROCO.open(root)
     path.write_text("../../x\tcaption\n")
-    with pytest.raises(HarnessError, match="line 1: .* is not a path inside the root"):
+    with pytest.raises(HarnessError, match=r"line 1: .* is not a path inside the root"):
         ROCO.open(root)
     with pytest.raises(HarnessError, match="no captions"):
         ROCO.open(root / "data" / "train")
