@@ -32,6 +32,9 @@ class CheckFormat(StrEnum):
 def check(
     dataset: Annotated[str, typer.Argument(help="Dataset name.")],
     root: Annotated[Path | None, typer.Option(help="Folder of the data; for csv the file.")] = None,
+    sample: Annotated[
+        int | None, typer.Option(min=1, help="Decode only N pictures, spread evenly; default all.")
+    ] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="DATASET.key=value, repeatable.")] = None,
     format_: Annotated[CheckFormat, typer.Option("--format", help="Output format.")] = CheckFormat.table,
 ) -> None:
@@ -51,7 +54,7 @@ def check(
                 f"--set {owner}.…: the dataset is {dataset}", f"write --set {dataset}.key=value"
             )
     with _Bar(Console(stderr=True)) as update:
-        found = examine(dataset, root, overrides.get(dataset, {}), update)
+        found = examine(dataset, root, overrides.get(dataset, {}), update, sample=sample)
     if format_ is CheckFormat.json:
         typer.echo(json.dumps(to_json(found), indent=1, ensure_ascii=False))
     else:

@@ -71,7 +71,12 @@ class _Picture:
 
 
 def examine(
-    name: str, root: Path | None, options: Mapping[str, Any] | None = None, progress: Progress | None = None
+    name: str,
+    root: Path | None,
+    options: Mapping[str, Any] | None = None,
+    progress: Progress | None = None,
+    *,
+    sample: int | None = None,
 ) -> Examination:
     """Everything that is wrong with the data below ``root``.
 
@@ -79,6 +84,7 @@ def examine(
         name: registered dataset.
         options: what ``--set NAME.key=value`` gives: ``profile``, ``allow_leaks``, ``image_size`` ...
         progress: told how many pictures are decoded.
+        sample: decode so many pictures, evenly spread over the data, instead of all.
 
     Raises:
         HarnessError: unknown dataset or option, or ``root`` is not there: nothing could be examined.
@@ -88,6 +94,8 @@ def examine(
     report_dataset = isinstance(dataset_class, type) and issubclass(dataset_class, ReportDataset)
     examined = _of_listing if report_dataset else _of_opened
     counts, published, problems, pictures = examined(dataset_class, root, given)
+    if sample is not None:
+        pictures = pictures[:: max(1, -(-len(pictures) // max(1, sample)))]
     counts |= _decode_all(pictures, problems, progress or (lambda done, total: None))
     problems += _differences(counts, published)
     problems.sort(key=lambda problem: not problem.fatal)
@@ -203,6 +211,7 @@ def _decode_all(
     modes = Counter(each.mode for each in facts.values())
     sides = [side for each in facts.values() for side in (each.width, each.height)]
     return {
+        "files decoded": len(facts) + len(wrong),
         "smallest side (pixels)": min(sides),
         "largest side (pixels)": max(sides),
         **{f"files stored as {mode}": number for mode, number in modes.most_common()},

@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 
 from harness import files, registry
 from harness.cli import app
+from harness.datasets.report_dataset import ReportDataset
 from harness.errors import HarnessError
 from tests.datasets import caption_trees, trees
 
@@ -121,6 +122,62 @@ def test_pictures_of_every_layout(dataset: str, variant: str, tmp_path: Path) ->
     assert not list(files.cache_root().rglob("*.tmp"))
 
 
+LISTED = [name for name in TREES if issubclass(registry.load("datasets", name), ReportDataset)]
+"""Datasets whose problems are all named, not the first alone."""
+
+
+def some_table(root: Path) -> Path:
+    if root.is_file():
+        return root
+    names = ("annotation.json", "*.csv", "*captions.json", "captions.txt", "*.xml", "cfp.txt")
+    return next(path for name in names for path in sorted(root.rglob(name)))
+
+
+@pytest.mark.parametrize("dataset", TREES)
+def test_text_that_is_not_utf_8_in_every_layout(dataset: str, tmp_path: Path) -> None:
+    root = TREES[dataset](tmp_path / "data")
+    path = some_table(root)
+    text = path.read_bytes()
+    path.write_bytes(text[:-1] + b"\xff\xfe" + text[-1:])
+    code, found = check(dataset, root)
+    fatal = [problem for problem in found["problems"] if problem["fatal"]]
+    assert code == 1
+    assert path.name in f"{fatal[0]['where']} {fatal[0]['message']}"
+
+
+@pytest.mark.parametrize("dataset", LISTED)
+def test_a_link_that_leads_out_in_every_layout(dataset: str, tmp_path: Path) -> None:
+    root = TREES[dataset](tmp_path / "data")
+    path = some_picture(root)
+    path.rename(tmp_path / "secret.jpg")
+    path.symlink_to(tmp_path / "secret.jpg")
+    code, found = check(dataset, root)
+    assert code == 1
+    assert problems(found, "link-outside-root")
+
+
+@pytest.mark.parametrize("dataset", LISTED)
+def test_an_absent_picture_in_every_layout(dataset: str, tmp_path: Path) -> None:
+    root = TREES[dataset](tmp_path / "data")
+    path = some_picture(root)
+    path.unlink()
+    code, found = check(dataset, root)
+    (named,) = problems(found, "absent-image")
+    assert path.stem in named["message"]
+    assert code == named["fatal"]
+    assert "left out" in named["message"] or named["fatal"]
+
+
+@pytest.mark.parametrize("dataset", ["iu-xray", "peir-gross"])
+def test_bad_json(dataset: str, tmp_path: Path) -> None:
+    root = TREES[dataset](tmp_path / "data")
+    path = some_table(root)
+    path.write_text(path.read_text()[:-20])
+    code, found = check(dataset, root)
+    assert code == 1
+    assert path.name in found["problems"][0]["message"]
+
+
 def rewritten(change: Callable[[list[dict[str, str]]], object]) -> Change:
     return lambda root: caption_trees.rewrite(root, change)
 
@@ -223,6 +280,13 @@ def test_leaks_are_allowed_where_they_are_asked_for(tmp_path: Path) -> None:
     code, found = check("csv", root, "--set", "csv.allow_leaks=true")
     assert code == 0
     assert [problem["fatal"] for problem in problems(found, "patient-in-two-splits")] == [False]
+
+
+def test_a_sample_of_the_pictures_is_decoded(tmp_path: Path) -> None:
+    root = caption_trees.own(tmp_path)
+    assert check("csv", root)[1]["counts"]["files decoded"] == 21
+    assert check("csv", root, "--sample", "7")[1]["counts"]["files decoded"] == 7
+    assert check("csv", root, "--sample", "500")[1]["counts"]["files decoded"] == 21
 
 
 def test_the_same_picture_in_two_splits_is_noted_once(tmp_path: Path) -> None:
