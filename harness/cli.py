@@ -46,6 +46,7 @@ class Benchmark(StrEnum):
     methods = "methods"
     labeler = "labeler"
     robustness = "robustness"
+    data = "data"
 
 
 class TableFormat(StrEnum):
@@ -394,6 +395,9 @@ def bench(
         Path | None, typer.Option(help="For methods: folder with clones of the official repositories.")
     ] = None,
     device: Annotated[str, typer.Option(help="For methods: cpu, cuda or cuda:N.")] = "cpu",
+    images: Annotated[int, typer.Option(help="For data: files of each format.")] = 128,
+    size: Annotated[int, typer.Option(help="For data: their height and width in pixels.")] = 1024,
+    format_: Annotated[FactFormat, typer.Option("--format", help="Output format.")] = FactFormat.table,
 ) -> None:
     """Measure speed as ratios against peers in the same run, and the rule labeler against human codes."""
     if what is Benchmark.labeler:
@@ -410,11 +414,20 @@ def bench(
         from harness import bench_robustness
 
         rows = [row for part in bench_robustness.BENCHMARKS for row in part()]
+    elif what is Benchmark.data:
+        from harness.bench_data import data_benchmark
+
+        rows = data_benchmark(images, size)
     else:
         from harness import bench_metrics
 
         rows = [row for part in bench_metrics.BENCHMARKS for row in part()]
-    _print_facts(rows)
+    if format_ is FactFormat.json:
+        import json
+
+        typer.echo(json.dumps(rows, indent=1))
+    else:
+        _print_facts(rows)
 
 
 @app.command()
@@ -425,6 +438,7 @@ def audit(
     preset: Annotated[str | None, typer.Option(help="tiny, base or paper.")] = None,
     limit: Annotated[int, typer.Option(help="Studies of each split that are used.")] = 64,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Methods at a time.")] = None,
     store: Annotated[Path | None, typer.Option(help="Store that keeps the verdicts.")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="method.key=value, repeatable.")] = None,
     format_: Annotated[FactFormat, typer.Option("--format", help="Output format.")] = FactFormat.table,
@@ -439,6 +453,7 @@ def audit(
         "preset": preset,
         "limit": limit,
         "device": device,
+        "workers": workers,
         "store": store,
         "set": parse_overrides(set_) if set_ else None,
     }
@@ -449,7 +464,7 @@ def audit(
     from harness.progress import ConsoleReporter
 
     with ConsoleReporter(_stderr()) as reporter:
-        found = list(audits.audit(settings, reporter))
+        found = audits.audit(settings, reporter)
     rows = audits.to_rows(found)
     if format_ is FactFormat.json:
         typer.echo(json.dumps({"rows": rows}, indent=1))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -211,6 +212,13 @@ class Broken(Honest):
         raise ValueError("no luck")
 
 
+class Fatal(Honest):
+    """Takes its process down."""
+
+    def fit(self, train: Sequence[Study], val: Sequence[Study], run: FitRun) -> None:
+        os._exit(7)
+
+
 SINS: dict[str, tuple[type[Honest], str, str]] = {
     "label-guided": (
         LabelGuided,
@@ -248,7 +256,7 @@ SINS: dict[str, tuple[type[Honest], str, str]] = {
 def register(setitem: Any) -> None:
     """Put data and methods into the registry."""
     setitem(registry.DATASETS, "sin-data", "tests.sinners:SinData")
-    for name, family in {"honest": Honest, "dice": Dice, "broken": Broken}.items():
+    for name, family in {"honest": Honest, "dice": Dice, "broken": Broken, "fatal": Fatal}.items():
         setitem(registry.METHODS, name, f"tests.sinners:{family.__name__}")
     for name, (family, _, _) in SINS.items():
         setitem(registry.METHODS, name, f"tests.sinners:{family.__name__}")

@@ -109,6 +109,18 @@ def test_the_command_prints_who_was_caught_and_exits_with_1(sin_world: Path) -> 
     assert "target-blind" in good.stdout
 
 
+def test_methods_side_by_side_get_the_verdicts_they_get_alone(sin_world: Path) -> None:
+    names = ("honest", "parrot", "fatal")
+    chosen = {"dataset": "sin-data", "limit": 12, "store": sin_world / "store"}
+    found = audits.audit(RunConfig(methods=names, workers=2, **chosen), Quiet())
+    assert [verdict.method for verdict in found] == list(names)
+    for verdict in found[:2]:
+        (alone,) = audits.audit(RunConfig(methods=(verdict.method,), **chosen), Quiet())
+        assert verdict == alone
+    assert {check.detail for check in found[2].checks} == {"not tried: its process ended with code 7"}
+    assert [check.check for check in found[2].checks] == CHECKS
+
+
 def test_an_unknown_method_is_an_error_before_any_work(sin_world: Path) -> None:
     with pytest.raises(UnknownNameError, match="did you mean honest"):
         verdict_on("honset", sin_world)

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from harness import executors
+from harness import processes
 from harness.config import RunConfig
 from harness.errors import HarnessError
 
@@ -74,14 +74,14 @@ def test_number_of_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("HARNESS_WORKERS", raising=False)
     chosen, free = RunConfig(workers=3), RunConfig()
     for cores, suits in ((1, 1), (2, 2), (8, 2), (16, 4)):
-        monkeypatch.setattr(executors, "_cores", lambda cores=cores: cores)
-        assert executors.worker_count(free, "cpu", 9) == suits
-    assert executors.worker_count(free, "cpu", 1) == 1
-    assert executors.worker_count(free, "cuda:0", 9) == 1
-    assert executors.worker_count(chosen, "cuda:0", 9) == 3
+        monkeypatch.setattr(processes, "_cores", lambda cores=cores: cores)
+        assert processes.worker_count(free, "cpu", 9) == suits
+    assert processes.worker_count(free, "cpu", 1) == 1
+    assert processes.worker_count(free, "cuda:0", 9) == 1
+    assert processes.worker_count(chosen, "cuda:0", 9) == 3
     monkeypatch.setenv("HARNESS_WORKERS", "5")
-    assert executors.worker_count(free, "cpu", 9) == 5
-    assert executors.worker_count(chosen, "cpu", 9) == 3
+    assert processes.worker_count(free, "cpu", 9) == 5
+    assert processes.worker_count(chosen, "cpu", 9) == 3
     monkeypatch.setenv("HARNESS_WORKERS", "many")
     with pytest.raises(HarnessError, match="HARNESS_WORKERS is 'many'"):
-        executors.worker_count(free, "cpu", 9)
+        processes.worker_count(free, "cpu", 9)

@@ -7,11 +7,12 @@ changed that must not matter. A verdict names the study and the change that gave
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from harness import __version__, registry, verdicts
+from harness import __version__, processes, registry, verdicts
 from harness.audits.checks import STEPS, Breach
 from harness.audits.subject import Answers, Case, Subject
 from harness.audits.watch import Touches, data_files
@@ -20,6 +21,7 @@ from harness.config import RunConfig
 from harness.datasets.base import Dataset
 from harness.errors import HarnessError
 from harness.preparation import Reporter, resolve_device
+from harness.processes import Job, Opened, Results, worker_count
 from harness.results import Store
 from harness.verdicts import Check, Verdict
 
@@ -27,35 +29,82 @@ LIMIT = 64
 """Studies of each split that an audit uses unless ``--limit`` says otherwise."""
 
 SPLIT = "split-honest"
+CHECKS = (SPLIT, *STEPS)
 
 
-def audit(config: RunConfig, reporter: Reporter) -> Iterator[Verdict]:
-    """Audit every method of a run and keep the verdicts in its store; one after the other.
+def audit(config: RunConfig, reporter: Reporter) -> list[Verdict]:
+    """Audit every method of a run, several at a time where the machine bears it; verdicts go to the store.
 
     Raises:
         HarnessError: a name that is not registered, a dataset that is not there.
     """
-    rows = [entry for entry in entries(config) if not entry.shuffled]
-    store = Store(config.store)
+    jobs = [(entry.label, config.seeds[0]) for entry in _audited(config)]
+    workers = worker_count(config, resolve_device(config.device), len(jobs))
+    if workers == 1:
+        with TemporaryDirectory(prefix="harness-audit-") as folder:
+            case = open_case(config, Path(folder))
+            return [_kept(config, case, entry, reporter) for entry in _audited(config)]
+    modules = {entry.method_class.__module__ for entry in _audited(config)}
+    context = processes.ready(["harness.audits", "lightning.pytorch", *sorted(modules)])
+    # Whatever is wrong with the audit as a whole surfaces here.
+    name = registry.load("datasets", config.dataset).open(config.root, **_settings(config)).info.name
+
+    def lost(job: Job, code: int | None, found: dict[str, Verdict]) -> Results:
+        checks = tuple(
+            Check(check, False, f"not tried: its process ended with code {code}") for check in CHECKS
+        )
+        for entry in _audited(config):
+            if entry.label == job[0]:
+                reporter.failed(entry.label, f"audit: its process ended with code {code}")
+                yield entry.label, _verdict(entry, name, config.preset, 0, checks)
+
+    found = processes.Team(config, workers, reporter, context, _open, lost).work(jobs)
+    return [found[label] for label, _ in jobs]
+
+
+def open_case(config: RunConfig, folder: Path) -> Case:
+    """What all methods of an audit share; ``folder`` is for scratch files."""
     limit = config.limit or LIMIT
     dataset_class: Any = registry.load("datasets", config.dataset)
 
     def opened() -> Dataset:
-        found: Dataset = dataset_class.open(config.root, **config.set.get(config.dataset, {}))
+        found: Dataset = dataset_class.open(config.root, **_settings(config))
         return found
 
     dataset, files = data_files(opened, limit)
     train, val, test = (list(dataset.studies(split)[:limit]) for split in ("train", "val", "test"))
     device = resolve_device(config.device)
-    with TemporaryDirectory(prefix="harness-audit-") as folder:
-        case = Case(
-            dataset, files, train, val, test, config.preset, device, Path(folder), seed=config.seeds[0]
-        )
-        for entry in rows:
-            verdict = examine(case, entry, reporter)
-            facts = {"harness": __version__, "limit": limit, "device": device, "seed": case.seed}
-            verdicts.save(store.root, verdict, facts)
-            yield verdict
+    return Case(dataset, files, train, val, test, config.preset, device, folder, seed=config.seeds[0])
+
+
+def _open(config: RunConfig) -> Opened:
+    """In a process of its own: the case, and the audit of one method after the other."""
+    case = open_case(config, Path())
+
+    def work(job: Job, reporter: Reporter) -> Results:
+        for entry in _audited(config):
+            if entry.label == job[0]:
+                with TemporaryDirectory(prefix="harness-audit-") as folder:
+                    verdict = _kept(config, replace(case, folder=Path(folder)), entry, reporter)
+                yield entry.label, verdict
+
+    return work
+
+
+def _audited(config: RunConfig) -> list[Entry]:
+    return [entry for entry in entries(config) if not entry.shuffled]
+
+
+def _settings(config: RunConfig) -> dict[str, Any]:
+    return config.set.get(config.dataset, {})
+
+
+def _kept(config: RunConfig, case: Case, entry: Entry, reporter: Reporter) -> Verdict:
+    """A verdict, which the store keeps as soon as it is there."""
+    verdict = examine(case, entry, reporter)
+    facts = {"harness": __version__, "limit": config.limit or LIMIT, "device": case.device, "seed": case.seed}
+    verdicts.save(Store(config.store).root, verdict, facts)
+    return verdict
 
 
 def examine(case: Case, entry: Entry, reporter: Reporter) -> Verdict:
@@ -68,13 +117,17 @@ def examine(case: Case, entry: Entry, reporter: Reporter) -> Verdict:
         reporter.failed(entry.label, f"audit: {', '.join(failed)}")
     else:
         reporter.done(entry.label, "audit passed")
+    return _verdict(entry, case.info.name, case.preset, len(case.test), tuple(checks))
+
+
+def _verdict(entry: Entry, dataset: str, preset: str, studies: int, checks: tuple[Check, ...]) -> Verdict:
     return Verdict(
         method=entry.label,
-        dataset=case.info.name,
-        preset=case.preset if entry.method_class.card.learned else "-",
-        studies=len(case.test),
+        dataset=dataset,
+        preset=preset if entry.method_class.card.learned else "-",
+        studies=studies,
         code=code_fingerprint(entry.method_class),
-        checks=tuple(checks),
+        checks=checks,
     )
 
 
