@@ -127,9 +127,9 @@ class _Release:
 
     def _study(self, rows: list[ImageRow]) -> list[ReportRecord]:
         first = rows[0]
+        shots = [shot for row in rows if (shot := self._shot(row))]
         split = self._split_of(rows)
         text = self.texts.read(first.folder)
-        shots = [shot for row in rows if (shot := self._shot(row))]
         if isinstance(text, Problem):
             self.problems.append(text)
         if split is None or isinstance(text, Problem) or len(shots) < len(rows):
@@ -169,12 +169,15 @@ class _Release:
         return Shot(row.dicom, found, row.position)
 
     def _split_of(self, rows: list[ImageRow]) -> str | None:
-        named = {self.split.get(row.dicom) for row in rows}
-        if named <= set(tables.SPLIT_NAMES.values()) and len(named) == 1:
-            return named.pop()
-        message = f"images of s{rows[0].study} are in {' and '.join(sorted(map(str, named)))}"
-        hint = f"restore {tables.SPLIT}"
-        self.problems.append(Problem("wrong-split", rows[0].where, message, hint))
+        """The one split of a study's images; a problem is noted where there is none."""
+        unlisted = [row for row in rows if row.dicom not in self.split]
+        named = sorted({self.split[row.dicom] for row in rows if row not in unlisted})
+        if not unlisted and len(named) == 1:
+            return named[0]
+        where, message = rows[0].where, f"images of s{rows[0].study} are in {' and '.join(named)}"
+        if unlisted:
+            where, message = unlisted[0].where, f"image {unlisted[0].dicom} has no row in {tables.SPLIT}"
+        self.problems.append(Problem("wrong-split", where, message, f"restore {tables.SPLIT}"))
         return None
 
 

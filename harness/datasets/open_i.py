@@ -17,6 +17,7 @@ import hashlib
 import os
 import re
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -160,6 +161,7 @@ class _Reader:
         )
 
 
+@cache
 def _people() -> Mapping[str, Person]:
     try:
         return iu_reports.read_people(iu_reports.find_data_folder())
