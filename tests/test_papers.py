@@ -492,7 +492,11 @@ def test_a_number_that_a_metric_could_not_give_says_why() -> None:
 
 def test_methods_and_rates_share_a_command() -> None:
     text = reports.text([compare(library.load("dia"), Results())], "markdown")
-    assert "`harness run --methods dia:baseline,dia:no-alignment,dia --missing 1`" in text
+    command = (
+        "harness run --dataset iu-xray --root DIR --methods dia:baseline,dia:no-alignment,dia "
+        "--set iu-xray.profile=dia --preset paper --missing 1"
+    )
+    assert f"`{command}`" in text
 
 
 @pytest.mark.parametrize("name", PAPERS)

@@ -21,11 +21,13 @@ class Filler:
 
     Attributes:
         dataset: registered name, or empty where ``text`` is all there is.
+        profile: of the dataset, for its split and texts.
         text: a command that is no ``harness run``, or why nothing fills the cell.
         runs: whether ``text`` is a command.
     """
 
     dataset: str = ""
+    profile: str = ""
     method: str = ""
     preset: str = ""
     drop: str = ""
@@ -69,8 +71,16 @@ def filler(paper: Paper, ours: Ours, detail: str) -> Filler:
         return Filler(text=f"no command: this version does not read {dataset.label}", runs=False)
     if ours.command and readable[0] == dataset.reader:
         return Filler(text=ours.command, advice=detail)
-    preset = "paper" if readable[0] == dataset.reader else ""
-    return Filler(readable[0], method, preset, ours.drop or "", ours.rate or 0.0, advice=detail)
+    own = readable[0] == dataset.reader
+    return Filler(
+        readable[0],
+        dataset.profile if own else "",
+        method,
+        "paper" if own else "",
+        ours.drop or "",
+        ours.rate or 0.0,
+        advice=detail,
+    )
 
 
 def merged(fillers: Iterable[Filler]) -> list[Advice]:
@@ -91,6 +101,8 @@ def _advice(group: list[Filler]) -> Advice:
         if first.dataset != EMBEDDED:
             parts.append(f"--dataset {first.dataset} --root DIR")
         parts.append(f"--methods {','.join(dict.fromkeys(each.method for each in group))}")
+        if first.profile:
+            parts.append(f"--set {first.dataset}.profile={first.profile}")
         if first.preset:
             parts.append(f"--preset {first.preset}")
         if rates:

@@ -64,6 +64,7 @@ class PaperDataset(Strict):
     Attributes:
         label: the paper's name for it.
         reader: registered name under which the harness reads it.
+        profile: of the reader, whose split and texts are the paper's; empty for its default.
         n_test: test studies or samples that the paper states.
         split: how the paper splits it.
         substitutes: registered datasets that may stand beside it, flagged, and never compared.
@@ -71,6 +72,7 @@ class PaperDataset(Strict):
 
     label: str
     reader: str
+    profile: str = ""
     n_test: int | None = None
     split: str = ""
     substitutes: tuple[str, ...] = ()
