@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -26,7 +27,7 @@ class SinData:
     def __init__(self) -> None:
         self.info = DatasetInfo(
             "sin-data",
-            frozenset({Task.REPORT, Task.DIAGNOSE}),
+            frozenset(Task),
             ("frontal", "lateral"),
             True,
             SIZE,
@@ -219,6 +220,38 @@ class Fatal(Honest):
         os._exit(7)
 
 
+class Painter(Honest):
+    """Also paints a missing view: as bright as the other one, and as its report is long."""
+
+    card: ClassVar[MethodCard] = replace(Honest.card, name="painter", tasks=frozenset(Task))
+
+    def synthesize(self, inputs: Inputs, targets: Sequence[str]) -> list[Prediction]:
+        lengths = torch.tensor([len(report or "") for report in inputs.reports or []])
+        grey = (self.brightness(inputs, targets) * 200 + lengths).clamp(0, 255).to(torch.uint8).tolist()
+        shape = (SIZE, SIZE, 1)
+        return [
+            Prediction(images={view: np.full(shape, level, np.uint8) for view in targets}) for level in grey
+        ]
+
+    def brightness(self, inputs: Inputs, targets: Sequence[str]) -> torch.Tensor:
+        return self.features(inputs)[:, :2].sum(1) / 2
+
+
+class CompanyPainter(Painter):
+    """Paints as bright as the batch."""
+
+    def brightness(self, inputs: Inputs, targets: Sequence[str]) -> torch.Tensor:
+        own = super().brightness(inputs, targets)
+        return own.mean().expand_as(own)
+
+
+class MaskPainter(Painter):
+    """Paints what stands behind the mask."""
+
+    def brightness(self, inputs: Inputs, targets: Sequence[str]) -> torch.Tensor:
+        return sum(image.mean((1, 2, 3)) for image in inputs.images.values()) / 2
+
+
 SINS: dict[str, tuple[type[Honest], str, str]] = {
     "label-guided": (
         LabelGuided,
@@ -241,6 +274,16 @@ SINS: dict[str, tuple[type[Honest], str, str]] = {
         "mask-honest",
         r"study test0: the report changed from word 4 on, when the missing frontal held its own image behind",
     ),
+    "company-painter": (
+        CompanyPainter,
+        "batch-independent",
+        r"study test\d+, generated \w+: the generated \w+ image changed by up to \d+ of .*, when the order",
+    ),
+    "mask-painter": (
+        MaskPainter,
+        "mask-honest",
+        r"study test\d+, generated \w+: the generated \w+ image changed .* behind the mask",
+    ),
     "image-thief": (ImageThief, "mask-honest", r"study test\d+: its images was read .*past the mask"),
     "test-selector": (TestSelector, "split-honest", r"study test0: its labels was read during fit"),
     "quiet-selector": (QuietSelector, "split-honest", r"study test0: its labels was read during fit"),
@@ -253,10 +296,19 @@ SINS: dict[str, tuple[type[Honest], str, str]] = {
 """Name -> method, what has to fail (the stated reason first), what its detail says."""
 
 
+HONEST: dict[str, type[Honest]] = {
+    "honest": Honest,
+    "painter": Painter,
+    "dice": Dice,
+    "broken": Broken,
+    "fatal": Fatal,
+}
+
+
 def register(setitem: Any) -> None:
     """Put data and methods into the registry."""
     setitem(registry.DATASETS, "sin-data", "tests.sinners:SinData")
-    for name, family in {"honest": Honest, "dice": Dice, "broken": Broken, "fatal": Fatal}.items():
+    for name, family in HONEST.items():
         setitem(registry.METHODS, name, f"tests.sinners:{family.__name__}")
     for name, (family, _, _) in SINS.items():
         setitem(registry.METHODS, name, f"tests.sinners:{family.__name__}")

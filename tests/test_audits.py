@@ -59,6 +59,11 @@ def test_the_honest_pass_and_the_spread_of_seeds_is_reported(sin_world: Path) ->
     )
 
 
+def test_an_honest_painter_passes(sin_world: Path) -> None:
+    found = verdict_on("painter", sin_world)
+    assert found.passed, [check for check in found.checks if not check.passed]
+
+
 def test_noise_from_the_process_is_not_deterministic(sin_world: Path) -> None:
     failed = {one.check for one in verdict_on("dice", sin_world).checks if not one.passed}
     assert "deterministic" in failed
