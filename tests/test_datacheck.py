@@ -225,6 +225,11 @@ TABLES: dict[str, tuple[Change, str, str]] = {
     "one cell more": (one_cell_more, "bad-row", "line 4"),
     "open quote": (lambda root: root.write_text(root.read_text() + '"s99,p'), "unreadable", "not CSV"),
     "empty file": (lambda root: root.write_bytes(b""), "unreadable", "line 1: no header"),
+    "no header": (
+        lambda root: root.write_text(root.read_text().partition("\n")[2]),
+        "unreadable",
+        "line 1: no column id",
+    ),
     "no rows": (rewritten(lambda rows: rows.__delitem__(slice(1, None))), "empty-split", "test"),
 }
 """Variant -> what is done to the table, the fatal problem, and what it says of the place."""

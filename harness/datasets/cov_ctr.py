@@ -123,7 +123,7 @@ def _table(root: Path) -> tuple[Path, list[Row], list[Problem]]:
 def _label(row: Row) -> np.ndarray[tuple[int], np.dtype[np.float32]] | Problem:
     value = row.cells["COVID"]
     if value not in ("0", "1"):
-        return Problem("bad-label", row.where, f"COVID is {value!r}", "0 and 1 are expected")
+        return Problem("bad-label", row.where, "COVID is neither 0 nor 1")
     return np.eye(2, dtype=np.float32)[int(value)]
 
 

@@ -160,13 +160,15 @@ def _decoded(header: Dataset) -> NDArray[Any]:
 def _shown(values: NDArray[Any], header: Dataset) -> NDArray[np.float64]:
     """Grey values (H, W) in [0, 1], before MONOCHROME1 is inverted."""
     from pydicom.pixels.processing import apply_modality_lut
+    from pydicom.uid import UID
 
     if values.ndim != 2:
         raise ValueError("grey values with several samples a pixel")
     values = apply_modality_lut(values, header)
     tables = header.get("VOILUTSequence")
     if tables:
-        return _through_table(values, tables[0])
+        syntax = UID(str(header.file_meta.TransferSyntaxUID))
+        return _through_table(values, tables[0], syntax.is_little_endian)
     center, width = (_first(header.get(name)) for name in ("WindowCenter", "WindowWidth"))
     function = str(header.get("VOILUTFunction") or "LINEAR").upper()
     if center is None or width is None or width < (1.0 if function == "LINEAR" else 1e-9):
@@ -191,12 +193,16 @@ def window(values: NDArray[Any], center: float, width: float, function: str) -> 
     return np.clip((given - center) / width + 0.5, 0.0, 1.0) if width else (given > center).astype(np.float64)
 
 
-def _through_table(values: NDArray[Any], item: Any) -> NDArray[np.float64]:
+def _through_table(values: NDArray[Any], item: Any, little_endian: bool) -> NDArray[np.float64]:
     """Values through a VOI LUT, to [0, 1]: PS3.3 C.11.2.1.1; beyond its ends the table goes on as it ends."""
     entries, first, bits = (int(number) for number in item.LUTDescriptor)
     data = item.LUTData
-    table = np.frombuffer(data, dtype="<u2") if isinstance(data, bytes) else np.asarray(data, dtype=np.int64)
     entries = entries or 2**16
+    if isinstance(data, bytes):  # words, but for writers that pack tables of 8 bits
+        wide = "<u2" if little_endian else ">u2"
+        table: NDArray[Any] = np.frombuffer(data, dtype=wide if len(data) >= 2 * entries else np.uint8)
+    else:
+        table = np.asarray(data, dtype=np.int64)
     if len(table) < entries or not 1 <= bits <= 16:
         raise ValueError("a short table")
     # The descriptor's second number is signed where the values are, and read as unsigned by some writers.

@@ -56,11 +56,13 @@ def read_csv(path: Path, required: Iterable[str], shown: str = "") -> tuple[list
 def _check_header(path: Path, header: list[str], required: Iterable[str]) -> None:
     if not any(header):
         raise HarnessError(f"{path}, line 1: no header", "the first line names the columns")
-    absent = [column for column in required if column not in header]
+    wanted = list(required)
+    absent = [column for column in wanted if column not in header]
     if absent:
-        raise HarnessError(
-            f"{path}, line 1: no column {', '.join(absent)}", f"it has {', '.join(filter(None, header))}"
-        )
+        # A first line with none of the columns may be a study's row, whose text no message repeats.
+        has = f"it has {', '.join(filter(None, header))}" if len(absent) < len(wanted) else ""
+        hint = has or "the first line names the columns"
+        raise HarnessError(f"{path}, line 1: no column {', '.join(absent)}", hint)
     twice = sorted({column for column in header if header.count(column) > 1})
     if twice:
         raise HarnessError(f"{path}, line 1: column {', '.join(map(repr, twice))} is there twice")
