@@ -120,6 +120,8 @@ def picture(data: bytes, suffix: str = "") -> tuple[Image.Image, str]:
             image: Image.Image = Image.open(BytesIO(data), formats=FORMATS)
         except UnidentifiedImageError:
             raise ValueError(f"none of {', '.join(FORMATS)}, DICOM") from None
+        except Image.DecompressionBombError:
+            raise ValueError(f"more pixels than the limit of {MAX_PIXELS:,}") from None
         mode = image.mode
         check_shape(*image.size)
         image.load()

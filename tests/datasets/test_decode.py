@@ -1,0 +1,272 @@
+"""Decoding: every kind of file gives the picture that a viewer shows, or one line that names the file."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from harness.datasets import decode
+from harness.datasets.decode import ImageFacts, inspect, picture, resized
+from harness.datasets.dicom import window
+from harness.errors import HarnessError
+from tests.datasets import pictures
+from tests.datasets.pictures import PATIENT, dicom, jpeg, ramp, truncated
+
+
+def shown(path: Path) -> np.ndarray:
+    """Pixels as decoded, not resized."""
+    return np.asarray(picture(path.read_bytes(), path.suffix)[0])
+
+
+def png(path: Path, values: np.ndarray, mode: str | None = None) -> Path:
+    image = Image.fromarray(values)
+    (image if mode is None else image.convert(mode)).save(path)
+    return path
+
+
+def test_ordinary_pictures_are_resized_as_pillow_does(tmp_path: Path) -> None:
+    for mode in ("RGB", "L"):
+        path = jpeg(tmp_path / f"{mode}.jpg", mode=mode)
+        for channels, wanted in ((3, "RGB"), (1, "L")):
+            plain = Image.open(path).convert(wanted).resize((32, 32), Image.Resampling.BICUBIC)
+            found = resized(picture(path.read_bytes())[0], 32, channels)
+            assert found.shape == (32, 32, channels)
+            assert np.array_equal(found.squeeze(), np.asarray(plain))
+
+
+def test_facts_of_a_file(tmp_path: Path) -> None:
+    path = jpeg(tmp_path / "a.jpg", mode="L")
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    assert inspect(path) == ImageFacts(60, 40, "L", digest)
+
+
+@pytest.mark.parametrize("top", [255, 1000, 4095, 65535])
+def test_sixteen_bits_use_the_whole_range(tmp_path: Path, top: int) -> None:
+    path = png(tmp_path / "deep.png", ramp(top=top).astype(np.uint16))
+    found = shown(path)
+    assert inspect(path).mode == "I;16"
+    assert (found.min(), found.max()) == (0, 255)
+    assert np.abs(found.astype(float) - ramp(top=top) * 255.0 / top).max() <= 0.5
+
+
+def test_deep_tiff_and_constant_pictures(tmp_path: Path) -> None:
+    floats = tmp_path / "f.tiff"
+    Image.fromarray((ramp() / 100.0 - 1.0).astype(np.float32)).save(floats)
+    assert (shown(floats).min(), shown(floats).max()) == (0, 255)
+    assert not shown(png(tmp_path / "flat.png", np.full((20, 20), 900, np.uint16))).any()
+    broken = tmp_path / "nan.tiff"
+    Image.fromarray(np.full((20, 20), np.nan, np.float32)).save(broken)
+    with pytest.raises(HarnessError, match=r"nan\.tiff is not a readable image: grey values"):
+        inspect(broken)
+
+
+def test_cmyk_palette_and_bilevel(tmp_path: Path) -> None:
+    cmyk = jpeg(tmp_path / "c.jpg", mode="CMYK", quality=95)
+    plain = shown(jpeg(tmp_path / "p.jpg", quality=95)).astype(float)
+    assert inspect(cmyk).mode == "CMYK"
+    assert np.abs(shown(cmyk) - plain).mean() < 3
+    palette = png(tmp_path / "p.png", np.stack([ramp().astype(np.uint8)] * 3, -1), "P")
+    assert shown(palette).shape == (40, 60, 3)
+    bilevel = png(tmp_path / "b.png", (ramp() > 100), "1")
+    assert set(np.unique(shown(bilevel))) == {0, 255}
+
+
+def test_transparent_parts_are_black(tmp_path: Path) -> None:
+    values = np.full((20, 20, 4), 200, np.uint8)
+    values[:, :10, 3] = 0
+    values[:, 10:, 3] = 255
+    found = shown(png(tmp_path / "a.png", values))
+    assert found.shape == (20, 20, 3)
+    assert not found[:, :10].any()
+    assert (found[:, 10:] == 200).all()
+    grey = shown(png(tmp_path / "la.png", values, "LA"))
+    assert grey.shape == (20, 20)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_orientation_is_applied(tmp_path: Path, orientation: int) -> None:
+    from PIL import ImageOps
+
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = jpeg(tmp_path / "turned.jpg", exif=exif)
+    upright = ImageOps.exif_transpose(Image.open(path))
+    assert np.array_equal(shown(path), np.asarray(upright))
+    assert (inspect(path).width, inspect(path).height) == upright.size
+
+
+def test_broken_exif_costs_no_picture(tmp_path: Path) -> None:
+    path = jpeg(tmp_path / "x.jpg", exif=b"Exif\0\0MM\0*\xff\xff\xff\xff garbage")
+    assert np.array_equal(shown(path), shown(jpeg(tmp_path / "y.jpg")))
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "said"),
+    [
+        ("empty.jpg", b"", "the file is empty"),
+        ("text.png", b"no picture at all", "none of PNG, JPEG"),
+        ("script.eps", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "none of PNG, JPEG"),
+        ("text.dcm", b"no picture at all", "not DICOM: it lacks the DICM prefix"),
+    ],
+)
+def test_no_picture(tmp_path: Path, name: str, data: bytes, said: str) -> None:
+    path = tmp_path / name
+    path.write_bytes(data)
+    with pytest.raises(HarnessError, match=f"{name} is not a readable image: {said}"):
+        inspect(path)
+
+
+def test_truncated_files_are_named(tmp_path: Path) -> None:
+    paths = [jpeg(tmp_path / "t.jpg"), png(tmp_path / "t.png", ramp().astype(np.uint8))]
+    paths.append(dicom(tmp_path / "t.dcm", ramp().astype(np.uint16)))
+    for path in paths:
+        inspect(path)
+        with pytest.raises(HarnessError, match=rf"{path.name} is not a readable image: "):
+            inspect(truncated(path))
+
+
+def test_sizes_out_of_range_are_refused_before_decoding(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(HarnessError, match=r"one\.png .* 1 x 1 pixels, less than 8 on a side"):
+        inspect(png(tmp_path / "one.png", np.zeros((1, 1), np.uint8)))
+    # A bomb: kilobytes that would become hundreds of megabytes.
+    bombs = {"bomb.png": (10_000, 10_000), "larger.png": (20_000, 10_000)}
+    for name, size in bombs.items():
+        Image.new("1", size).save(tmp_path / name)
+        assert (tmp_path / name).stat().st_size < 100_000
+    monkeypatch.setattr(Image.Image, "load", lambda self: pytest.fail("decoded"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for name in bombs:
+            with pytest.raises(HarnessError, match=rf"{name} .* more .*than the limit of 67,108,864"):
+                inspect(tmp_path / name)
+
+
+def test_a_mammogram_is_no_bomb_and_a_giant_file_is_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decode.check_shape(4915, 5355)
+    path = jpeg(tmp_path / "a.jpg")
+    monkeypatch.setattr(decode, "MAX_BYTES", 100)
+    with pytest.raises(HarnessError, match="bytes, more than the limit of 100"):
+        inspect(path)
+
+
+def test_an_absent_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(HarnessError, match=r"gone\.jpg is not a readable image: No such file"):
+        inspect(tmp_path / "gone.jpg")
+
+
+def test_dicom_without_a_window_uses_the_whole_range(tmp_path: Path) -> None:
+    path = dicom(tmp_path / "a.dcm", ramp(top=4095).astype(np.uint16), BitsStored=12)
+    assert inspect(path).mode == "MONOCHROME2, 12 bits"
+    assert np.abs(shown(path).astype(float) - ramp(top=4095) * 255 / 4095).max() <= 0.5
+    assert np.array_equal(shown(path), shown(path.rename(tmp_path / "without-suffix")))
+
+
+def test_dicom_monochrome1_of_twelve_bits_through_its_window(tmp_path: Path) -> None:
+    values = ramp(top=4095).astype(np.uint16)
+    options = {"BitsStored": 12, "WindowCenter": [2000, 900], "WindowWidth": [1000, 90]}
+    plain = shown(dicom(tmp_path / "m2.dcm", values, **options))
+    inverted = shown(dicom(tmp_path / "m1.dcm", values, PhotometricInterpretation="MONOCHROME1", **options))
+    assert np.abs(plain.astype(int) + inverted - 255).max() <= 1
+    assert (plain[values <= 1499] == 0).all()
+    assert (plain[values >= 2500] == 255).all()
+    assert plain[values == 2000].mean() == pytest.approx(127.6, abs=1)
+
+
+@pytest.mark.parametrize("function", ["LINEAR", "LINEAR_EXACT", "SIGMOID"])
+def test_windows_are_those_of_the_standard(function: str) -> None:
+    from pydicom.dataset import Dataset
+    from pydicom.pixels.processing import apply_windowing
+
+    facts = Dataset()
+    facts.PhotometricInterpretation, facts.PixelRepresentation, facts.BitsStored = "MONOCHROME2", 0, 12
+    facts.WindowCenter, facts.WindowWidth, facts.VOILUTFunction = 1800, 701, function
+    values = ramp(top=4095)
+    expected = apply_windowing(values, facts) / 4095.0
+    assert np.abs(window(values, 1800.0, 701.0, function) - expected).max() < 1e-9
+
+
+def test_a_window_without_width_is_none_and_width_one_a_threshold(tmp_path: Path) -> None:
+    values = ramp(top=999).astype(np.uint16)
+    found = shown(dicom(tmp_path / "a.dcm", values, WindowCenter=500, WindowWidth=0))
+    assert np.array_equal(found, shown(dicom(tmp_path / "b.dcm", values)))
+    threshold = shown(dicom(tmp_path / "c.dcm", values, WindowCenter=500, WindowWidth=1))
+    assert np.array_equal(threshold == 255, values >= 500)
+
+
+def test_rescale_comes_before_the_window(tmp_path: Path) -> None:
+    values = ramp(top=3000).astype(np.int16) - 1000
+    options = {"RescaleSlope": 2, "RescaleIntercept": -100, "WindowCenter": 1000, "WindowWidth": 2000}
+    found = shown(dicom(tmp_path / "a.dcm", values, **options))
+    assert np.abs(found - 255.0 * window(values * 2 - 100, 1000, 2000, "LINEAR")).max() <= 0.5
+
+
+@pytest.mark.parametrize("bits", [8, 12])
+def test_the_table_comes_before_the_window(tmp_path: Path, bits: int) -> None:
+    values = ramp(top=4095).astype(np.uint16)
+    table = np.round(np.linspace(0, 1, 3000) ** 2 * (2**bits - 1)).astype(np.uint16)
+    sequence = pictures.lookup_table(500, table, bits)
+    options = {"WindowCenter": 100, "WindowWidth": 10, "BitsStored": 12}
+    found = shown(dicom(tmp_path / "a.dcm", values, VOILUTSequence=sequence, **options))
+    expected = table[np.clip(values.astype(int) - 500, 0, 2999)] / (2**bits - 1) * 255
+    assert np.abs(found - expected).max() <= 0.5
+
+
+def test_dicom_in_colour_and_in_rle(tmp_path: Path) -> None:
+    from pydicom import dcmread
+    from pydicom.uid import RLELossless
+
+    colour = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
+    path = dicom(tmp_path / "rgb.dcm", colour)
+    assert np.array_equal(shown(path), colour)
+    dataset = dcmread(path)
+    dataset.compress(RLELossless)
+    dataset.save_as(tmp_path / "rle.dcm")
+    assert np.array_equal(shown(tmp_path / "rle.dcm"), colour)
+
+
+@pytest.mark.parametrize(
+    ("elements", "said"),
+    [
+        ({"PixelData": None}, "DICOM without pixels: no PixelData"),
+        ({"Rows": None, "PixelData": None}, "no Rows, PixelData"),
+        ({"NumberOfFrames": 3}, "3 frames, not one picture"),
+        ({"PhotometricInterpretation": "PALETTE COLOR"}, "photometric interpretation is none of MONOCHROME1"),
+        ({"Rows": 60_000, "Columns": 60_000}, "60000 x 60000 pixels, more than the limit"),
+        ({"Rows": 50}, "cannot be decoded .*may be truncated"),
+        ({"syntax": "1.2.840.10008.1.2.4.80"}, "compressed as JPEG-LS Lossless .*pip install pylibjpeg"),
+        ({"syntax": "1.2.3.4.5"}, "unknown or missing transfer syntax"),
+        ({"VOILUTFunction": "CUBIC", "WindowCenter": 5, "WindowWidth": 5}, "tables cannot be applied"),
+    ],
+)
+def test_dicom_that_cannot_be_shown_says_why_and_no_name(
+    tmp_path: Path, elements: dict[str, object], said: str, recwarn: pytest.WarningsRecorder
+) -> None:
+    if elements.get("syntax") == "1.2.840.10008.1.2.4.80":
+        from pydicom.encaps import encapsulate
+
+        elements = {**elements, "PixelData": encapsulate([b"\xff\xd8 no codestream \xff\xd9"])}
+    path = dicom(tmp_path / "a.dcm", ramp(top=4095).astype(np.uint16), **elements)
+    with pytest.raises(HarnessError, match=said) as caught:
+        inspect(path)
+    assert PATIENT.encode() in path.read_bytes()
+    assert not {"Doe", "Jane", "12345678"} & set(str(caught.value).replace("^", " ").split())
+    assert not recwarn.list
+
+
+def test_garbage_behind_the_prefix_and_deflated_files(tmp_path: Path) -> None:
+    path = tmp_path / "garbage.dcm"
+    path.write_bytes(b"\0" * 128 + b"DICM" + bytes(range(256)) * 4)
+    with pytest.raises(HarnessError, match=r"garbage\.dcm is not a readable image: "):
+        inspect(path)
+    deflated = dicom(tmp_path / "d.dcm", ramp().astype(np.uint16), syntax="1.2.840.10008.1.2.1.99")
+    with pytest.raises(HarnessError, match="deflated DICOM, which is not read"):
+        inspect(deflated)
