@@ -145,7 +145,7 @@ def test_text_that_is_not_utf_8_in_every_layout(dataset: str, tmp_path: Path) ->
     assert path.name in f"{fatal[0]['where']} {fatal[0]['message']}"
 
 
-@pytest.mark.parametrize("dataset", LISTED)
+@pytest.mark.parametrize("dataset", TREES)
 def test_a_link_that_leads_out_in_every_layout(dataset: str, tmp_path: Path) -> None:
     root = TREES[dataset](tmp_path / "data")
     path = some_picture(root)
@@ -153,7 +153,7 @@ def test_a_link_that_leads_out_in_every_layout(dataset: str, tmp_path: Path) -> 
     path.symlink_to(tmp_path / "secret.jpg")
     code, found = check(dataset, root)
     assert code == 1
-    assert problems(found, "link-outside-root")
+    assert "is a link that leads out" in found["problems"][0]["message"]
 
 
 @pytest.mark.parametrize("dataset", LISTED)

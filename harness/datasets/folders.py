@@ -123,7 +123,7 @@ def inside(root: Path, relative: str, where: str) -> Path:
     """The existing file ``relative`` to ``root``; ``where`` is the row that names it.
 
     Raises:
-        HarnessError: an absolute path, one that climbs out of ``root``, or no such file.
+        HarnessError: an absolute path, one that leads out of ``root``, links included, or no such file.
     """
     pure = PurePosixPath(relative)
     if not relative or pure.is_absolute() or ".." in pure.parts or "\\" in relative or "\0" in relative:
@@ -131,6 +131,10 @@ def inside(root: Path, relative: str, where: str) -> Path:
     path = root / pure
     if not path.is_file():
         raise HarnessError(f"{where}: no file {path}", "the download is incomplete")
+    if not path.resolve().is_relative_to(root.resolve()):
+        raise HarnessError(
+            f"{where}: {relative} is a link that leads out of {root}", "put the file itself there"
+        )
     return path
 
 
