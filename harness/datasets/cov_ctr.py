@@ -82,9 +82,7 @@ class COVCTR(ReportDataset):
         figures = [figure_of(row.cells["image_id"]) for row in rows]
         by_figure = profile.split == BY_FIGURE
         splits = by_group(figures, _SEED, 0.1, 0.1) if by_figure else drawn(len(rows), _MICAR_SEED, 0.2, 0.5)
-        tree = ImageTree(root, cls.name)
-        pictures = folder / "images" if (folder / "images").is_dir() else folder
-        prefix = pictures.relative_to(root).as_posix()
+        tree = ImageTree(folder / "images" if (folder / "images").is_dir() else folder, cls.name)
         records: list[ReportRecord] = []
         seen: dict[str, Row] = {}
         for row, figure, split in zip(rows, figures, splits, strict=True):
@@ -92,7 +90,7 @@ class COVCTR(ReportDataset):
             if seen.setdefault(name, row) is not row:
                 problems.append(_repeated(row, seen[name]))
                 continue
-            found = tree.find(f"{prefix}/{name}", row.where) if name else _unnamed(row)
+            found = tree.find(name, row.where) if name else _unnamed(row)
             label = _label(row)
             met = [each for each in (found, label) if isinstance(each, Problem)]
             problems += met

@@ -74,16 +74,21 @@ class MMRetinal(ReportDataset):
     @classmethod
     def list_root(cls, root: Path, profile: Profile) -> Listing:
         """Every row of the three tables; see ``ReportDataset.list_root``."""
-        tree = ImageTree(root, cls.name)
         records: list[ReportRecord] = []
         problems: list[Problem] = []
         for kind in KINDS:
             rows, met = read_csv(root / f"{kind}_translated_v1.csv", ("Image_ID", "en_caption"))
             problems += met
             files = _by_stem(root / kind)
+            tree = ImageTree(root / kind, cls.name)
+            seen: dict[str, Row] = {}
             for row, split in zip(rows, drawn(len(rows), _SEED, 0.2, 0.5), strict=True):
                 case = row.cells["Image_ID"]
-                found = tree.find(f"{kind}/{files.get(case, case)}", row.where) if case else _unnamed(row)
+                if seen.setdefault(case, row) is not row:
+                    message = f"{case} has a second row, after {seen[case].where}; the first one counts"
+                    problems.append(Problem("repeated-image", row.where, message, fatal=False))
+                    continue
+                found = tree.find(files.get(case, case), row.where) if case else _unnamed(row)
                 if isinstance(found, Problem):
                     problems.append(found)
                     continue
@@ -93,7 +98,7 @@ class MMRetinal(ReportDataset):
                 records.append(
                     ReportRecord(study, study, split, {IMAGE: found}, text, row.where, attributes=attributes)
                 )
-        tree.keep()
+            tree.keep()
         return Listing(records, problems, _PUBLISHED)
 
 

@@ -72,10 +72,10 @@ class PEIRGross(ReportDataset):
             absent = CAPTIONS[0] if path is None else f"{FOLDERS[0]}/"
             raise HarnessError(f"{root}: no {absent}", f"--root is the folder with {cls.expected}")
         pairs, problems = _read_tsv(path) if path.suffix == ".tsv" else _read_json(path)
-        tree = ImageTree(root, cls.name)
+        tree = ImageTree(root / folder, cls.name)
         records: list[ReportRecord] = []
         for (where, name, text), split in zip(pairs, drawn(len(pairs), _SEED, 0.3, 0.66), strict=True):
-            found = tree.find(f"{folder}/{name}", where)
+            found = tree.find(name, where)
             if isinstance(found, Problem):
                 problems.append(found)
             else:

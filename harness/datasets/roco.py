@@ -72,30 +72,30 @@ class ROCO(ReportDataset):
     @classmethod
     def list_root(cls, root: Path, profile: Profile) -> Listing:
         """Every caption; see ``ReportDataset.list_root``."""
-        tree = ImageTree(root, cls.name)
         for folder in ("", "data/", "all_data/"):
             if (root / folder / "train" / "radiology" / "captions.txt").exists():
-                return _list_first(root, folder, tree, profile)
+                return _list_first(root, folder, profile)
         if (root / "train_captions.csv").exists():
-            return _list_second(root, tree, profile)
+            return _list_second(root, profile)
         raise HarnessError(f"{root}: no captions", f"--root is the folder with {cls.expected}")
 
 
-def _list_first(root: Path, folder: str, tree: ImageTree, profile: Profile) -> Listing:
+def _list_first(root: Path, folder: str, profile: Profile) -> Listing:
     records: list[ReportRecord] = []
     problems: list[Problem] = []
     for split, name in FOLDERS.items():
         part = f"{folder}{name}/radiology"
         older = _older_names(root, part, problems)
+        tree = ImageTree(root / part / "images", ROCO.name)
         for line in _captions(root / part / "captions.txt", f"{part}/captions.txt"):
             if isinstance(line, Problem):
                 problems.append(line)
                 continue
             where, study, text = line
             known = older.get(study, "")
-            found = tree.find(f"{part}/images/{study}.jpg", where)
+            found = tree.find(f"{study}.jpg", where)
             if isinstance(found, Problem) and found.kind == "absent-image" and known:
-                found = tree.find(f"{part}/images/{known}", where)
+                found = tree.find(known, where)
             if isinstance(found, Problem):
                 problems.append(_left_out(found, study))
                 continue
@@ -104,23 +104,26 @@ def _list_first(root: Path, folder: str, tree: ImageTree, profile: Profile) -> L
             records.append(
                 ReportRecord(study, study, split, {IMAGE: found}, clean, where, attributes=attributes)
             )
+        tree.keep()
     return Listing(records, problems + _shared_articles(records), _PUBLISHED)
 
 
-def _list_second(root: Path, tree: ImageTree, profile: Profile) -> Listing:
+def _list_second(root: Path, profile: Profile) -> Listing:
     records: list[ReportRecord] = []
     problems: list[Problem] = []
     for split, name in TABLES.items():
         rows, met = read_csv(root / f"{name}_captions.csv", ("ID", "Caption"))
         problems += met
+        tree = ImageTree(root / name, ROCO.name)
         for row in rows:
             study = row.cells["ID"]
-            found = tree.find(f"{name}/{study}.jpg", row.where)
+            found = tree.find(f"{study}.jpg", row.where)
             if isinstance(found, Problem):
                 problems.append(_left_out(found, study))
             else:
                 text = profile.clean(row.cells["Caption"])
                 records.append(ReportRecord(study, study, split, {IMAGE: found}, text, row.where))
+        tree.keep()
     return Listing(records, problems, _PUBLISHED_2)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.datacheck import examine
 from harness.datasets.mm_retinal import MMRetinal, without_figures
 from harness.datasets.splits import drawn
 from harness.errors import HarnessError
@@ -57,6 +58,25 @@ def test_ids_that_carry_an_ending_are_found(root: Path) -> None:
         root / "CFP_translated_v1.csv", lambda rows: rows[0].update(Image_ID=f"{rows[0]['Image_ID']}.png")
     )
     assert len(MMRetinal.open(root).studies("train")) == 24
+
+
+def test_the_first_of_two_rows_counts(root: Path) -> None:
+    caption_trees.rewrite(
+        root / "FFA_translated_v1.csv", lambda rows: rows.append({**rows[0], "en_caption": "B."})
+    )
+    studies = [study for split in ("train", "val", "test") for study in MMRetinal.open(root).studies(split)]
+    assert len(studies) == 30
+    assert not any(study.report == "B." for study in studies)
+    (noted,) = [
+        problem for problem in examine("mm-retinal", root).problems if problem.kind == "repeated-image"
+    ]
+    assert noted.where == "FFA_translated_v1.csv, line 12"
+
+
+def test_folders_of_pictures_may_be_links(root: Path, tmp_path: Path) -> None:
+    (root / "OCT").rename(tmp_path / "elsewhere")
+    (root / "OCT").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+    assert examine("mm-retinal", root).fatal == 0
 
 
 def test_what_is_wrong_is_named(root: Path) -> None:
