@@ -12,7 +12,7 @@ import os
 import stat
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import ClassVar, Self
 
 from PIL import Image
@@ -239,7 +239,7 @@ class ImageTree:
     ) -> None:
         self.root = root
         self._real_roots = {root.resolve(), *(link.resolve() for link in links if link.is_symlink())}
-        self._inside: dict[Path, bool] = {}
+        self._inside = {str(root): True}
         self._digests = Digests(dataset) if by_content else None
 
     def find(self, relative: str, where: str) -> ImageFile | Problem:
@@ -258,14 +258,14 @@ class ImageTree:
         self, relative: str, where: str, kind: str = "absent-image"
     ) -> tuple[Path, os.stat_result] | Problem:
         """Any file ``relative`` to the root with its state; ``kind`` names the problem of its absence."""
-        pure = PurePosixPath(relative)
-        if not relative or pure.is_absolute() or ".." in pure.parts or "\\" in relative or "\0" in relative:
+        parts = relative.split("/")
+        if not relative or not parts[0] or ".." in parts or "\\" in relative or "\0" in relative:
             return Problem("path-outside-root", where, f"{relative!r} is not a path inside the root")
-        path = self.root / pure
+        path = os.path.join(self.root, relative)
         try:
             state = os.lstat(path)
             linked = stat.S_ISLNK(state.st_mode)
-            if not self._stays(path, linked=linked):
+            if not (self._leads_inside(path) if linked else self._holds(os.path.dirname(path))):
                 message = f"{relative} is a link that leads out of the root"
                 return Problem("link-outside-root", where, message, "put the file itself there")
             if linked:
@@ -275,19 +275,24 @@ class ImageTree:
             return Problem(kind, where, message, "the download is incomplete")
         if not stat.S_ISREG(state.st_mode):
             return Problem(kind, where, f"{path} is no file", "the download is incomplete")
-        return path, state
+        return Path(path), state
 
     def keep(self) -> None:
         """Write down the digests of contents."""
         if self._digests is not None:
             self._digests.keep()
 
-    def _stays(self, path: Path, *, linked: bool) -> bool:
-        place = path if linked else path.parent
-        if place not in self._inside:
-            real = place.resolve()
-            self._inside[place] = any(real.is_relative_to(root) for root in self._real_roots)
-        return self._inside[place]
+    def _holds(self, folder: str) -> bool:
+        """Whether a folder below the root is inside; links to folders are followed, each folder once."""
+        if folder not in self._inside:
+            linked = os.path.islink(folder)
+            above = os.path.dirname(folder)
+            self._inside[folder] = self._leads_inside(folder) if linked else self._holds(above)
+        return self._inside[folder]
+
+    def _leads_inside(self, link: str) -> bool:
+        real = Path(link).resolve()
+        return any(real.is_relative_to(root) for root in self._real_roots)
 
 
 def stored_picture(path: Path) -> Image.Image:
