@@ -33,6 +33,8 @@ Progress = Callable[[int, int], None]
 """Called with pictures done and pictures in all."""
 
 _SMALL = 32
+_MOST_THREADS = 16
+"""Each may hold the largest picture that a decoder takes; Pillow decodes beside Python's lock."""
 _TOLERANCE = 0.005
 """A share differs from a published one, given in whole per cents, where it rounds to another per cent."""
 
@@ -194,7 +196,7 @@ def _decode_all(
     sources = {(each.source.path, each.source.digest): each.source for each in pictures}
     facts: dict[tuple[Path, str], decode.ImageFacts] = {}
     wrong: dict[tuple[Path, str], Problem] = {}
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+    with ThreadPoolExecutor(min(_MOST_THREADS, os.cpu_count() or 1)) as pool:
         jobs = {pool.submit(_facts, source): key for key, source in sources.items()}
         for done, job in enumerate(as_completed(jobs), 1):
             result = job.result()
