@@ -14,7 +14,8 @@ from functools import cache
 
 import lmdb
 
-from harness.files import cache_root
+from harness.errors import DiskError
+from harness.files import cache_root, private_folder
 
 SWITCH = "HARNESS_FEATURES"
 """Environment variable; ``0`` turns the store off."""
@@ -34,10 +35,10 @@ class FeatureStore:
         self._environment: lmdb.Environment | None = None
         self._full = False
         try:
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            private_folder(folder)
             # A killed process loses its last writes and harms none; only the machine's crash could.
             self._environment = lmdb.open(str(folder), map_size=limit, mode=0o600, metasync=False)
-        except (OSError, lmdb.Error):
+        except (OSError, DiskError, lmdb.Error):
             self._full = True
 
     def read(self, keys: Sequence[bytes]) -> list[bytes | None]:

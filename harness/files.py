@@ -48,19 +48,24 @@ def clear_disk_errors(path: Path) -> Iterator[None]:
 def private_folder(folder: Path) -> Path:
     """``folder``, made with whatever is missing above it, for the user alone (mode 0700)."""
     with clear_disk_errors(folder):
-        for each in [*reversed(folder.parents), folder]:
-            if not each.exists():
-                each.mkdir(mode=0o700, exist_ok=True)
+        _make_missing(folder)
         state = folder.stat()
         if state.st_mode & 0o077 and state.st_uid == os.getuid():
             folder.chmod(0o700)
     return folder
 
 
+def _make_missing(folder: Path) -> None:
+    """Make a folder and those above it, each for the user alone; ``mkdir`` would open up all but the last."""
+    for each in [*reversed(folder.parents), folder]:
+        if not each.exists():
+            each.mkdir(mode=0o700, exist_ok=True)
+
+
 def write_atomic(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     """Call ``write`` on a temporary neighbour of ``path``, flush it to disk, then rename it into place."""
     with clear_disk_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        _make_missing(path.parent)
         temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         try:
             with open(temporary, "wb") as stream:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,12 @@ def jpeg(path: Path, seed: int = 0, size: tuple[int, int] = (60, 40), mode: str 
     path.parent.mkdir(parents=True, exist_ok=True)
     image.save(path, **more)
     return path
+
+
+def slowly(path: Path) -> Image.Image:
+    """A picture that takes its time, so that a process can be killed between two."""
+    time.sleep(0.02)
+    return Image.open(path)
 
 
 def truncated(path: Path, keep: float = 0.6) -> Path:

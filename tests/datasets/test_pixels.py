@@ -1,0 +1,150 @@
+"""Pixels of a dataset of files: changes are noticed, sizes kept apart, a run decodes what it needs first."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from harness import evaluate, files, preparation
+from harness.config import RunConfig
+from harness.datasets import pixels
+from harness.datasets.derm7pt import Derm7pt
+from harness.datasets.pixels import Digests, LazyImages, PixelCache
+from harness.errors import HarnessError
+from harness.results import Store
+from tests.datasets import trees
+from tests.datasets.pictures import jpeg, source_of
+from tests.toys import Quiet
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+class Loud(Quiet):
+    """Remembers what a run said of itself."""
+
+    def __init__(self) -> None:
+        self.said: list[tuple[str, str]] = []
+
+    def phase(self, label: str, phase: str) -> Callable[[float, str], None]:
+        self.said.append((label, phase))
+        return lambda fraction, status: self.said.append((label, status))
+
+    def done(self, label: str, summary: str) -> None:
+        self.said.append((label, summary))
+
+
+def config(root: Path, store: Path, *methods: str) -> RunConfig:
+    return RunConfig(
+        methods=methods,
+        dataset="derm7pt",
+        root=root,
+        metrics=("diagnosis",),
+        store=store,
+        set={"derm7pt": {"image_size": 32}},
+    )
+
+
+def test_sizes_and_channels_do_not_mix(tmp_path: Path) -> None:
+    source = source_of(jpeg(tmp_path / "a.jpg"))
+    caches = [PixelCache("mine", size, channels) for size in (32, 48) for channels in (1, 3)]
+    for each in caches:
+        shape = (each.size, each.size, each.channels)
+        assert each.read(source).shape == each.read(source).shape == shape
+        assert np.array_equal(each.read(source), pixels.decoded(source, each.size, each.channels))
+    assert len({each.store.folder for each in caches}) == 4
+
+
+def test_a_changed_file_is_decoded_anew(tmp_path: Path) -> None:
+    path = jpeg(tmp_path / "a.jpg", 1)
+    cache = PixelCache("mine", 32, 3)
+    before = cache.read(source_of(path))
+    jpeg(path, 2)
+    after = cache.read(source_of(path))
+    assert not np.array_equal(before, after)
+    assert np.array_equal(after, pixels.decoded(source_of(path), 32, 3))
+
+
+def test_a_file_that_changes_under_an_open_dataset_is_not_kept(tmp_path: Path) -> None:
+    path = jpeg(tmp_path / "a.jpg", 1)
+    source, cache = source_of(path), PixelCache("mine", 32, 3)
+    jpeg(path, 2)
+    with pytest.raises(HarnessError, match=r"line 2: .*a\.jpg has changed since the dataset was opened"):
+        cache.read(source)
+    assert source.digest not in cache.store
+
+
+def test_digests_are_computed_again_only_of_what_has_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = [jpeg(tmp_path / f"{n}.jpg", n) for n in range(3)]
+    first = Digests("mine")
+    known = [first.of(path) for path in paths]
+    first.keep()
+    jpeg(paths[1], 99)
+    os.utime(paths[1], ns=(1, 1))
+    computed: list[Path] = []
+    original = files.digest_of
+    monkeypatch.setattr(files, "digest_of", lambda path: computed.append(path) or original(path))
+    again = Digests("mine")
+    same = [again.of(path) == digest for path, digest in zip(paths, known, strict=True)]
+    assert same == [True, False, True]
+    assert computed == [paths[1]]
+
+
+def test_digests_survive_a_run_that_is_killed_midway(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pixels, "_KEEP_EVERY", -1.0)
+    path = jpeg(tmp_path / "a.jpg")
+    Digests("mine").of(path)
+    monkeypatch.setattr(files, "digest_of", lambda path: pytest.fail("computed again"))
+    Digests("mine").of(path)
+
+
+def test_a_run_decodes_what_its_methods_read_before_it_starts(tmp_path: Path) -> None:
+    root = trees.derm7pt(tmp_path / "release_v0")
+    blind, seeing, again = Loud(), Loud(), Loud()
+    evaluate.run(config(root, tmp_path / "store", "template"), blind)
+    assert "images" not in dict(blind.said)
+    bench = preparation.open_bench(config(root, tmp_path / "store", "retrieval"))
+    preparation.prepare_images(bench, seeing)
+    assert seeing.said[:2] == [("images", "decode once"), ("images", "23 of 23")]
+    assert "23 decoded and kept in" in seeing.said[-1][1]
+    preparation.prepare_images(bench, again)
+    assert again.said == []
+
+
+def test_only_views_that_are_read_are_decoded(tmp_path: Path) -> None:
+    studies = Derm7pt.open(trees.derm7pt(tmp_path / "release_v0")).studies("test")
+    ((_, sources),) = pixels.absent(studies, {"clinical"})
+    assert [source.path.name for source in sources] == ["NEL010.JPG", "NEL011.JPG"]
+    assert isinstance(studies[0].images, LazyImages)
+
+
+def test_an_unreadable_picture_stops_a_run_before_it_trains(tmp_path: Path) -> None:
+    root = trees.derm7pt(tmp_path / "release_v0")
+    (root / "images" / "NEL" / "NEL003.JPG").write_bytes(b"no picture")
+    with pytest.raises(HarnessError, match=r"line 4: .*NEL003\.JPG is not a readable image"):
+        evaluate.run(config(root, tmp_path / "store", "retrieval"), Quiet())
+
+
+def test_cache_and_store_are_the_user_s_alone(tmp_path: Path, cache: Path) -> None:
+    root = trees.derm7pt(tmp_path / "release_v0")
+    (tmp_path / "store").mkdir(mode=0o755)
+    mask = os.umask(0)
+    try:
+        evaluate.run(config(root, tmp_path / "store", "retrieval"), Quiet())
+        Store(tmp_path / "new" / "store")
+    finally:
+        os.umask(mask)
+    kept = [cache, *(path for path in cache.rglob("*") if path.is_dir()), tmp_path / "store"]
+    assert len(kept) > 3
+    for folder in [*kept, tmp_path / "new" / "store"]:
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
