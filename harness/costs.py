@@ -11,6 +11,7 @@ from typing import Any, Self
 import torch
 
 from harness.batching import collate, targets_of
+from harness.feature_store import computed
 from harness.files import peak_gib, read_json
 from harness.method import Method, TorchMethod
 from harness.types import Study
@@ -76,7 +77,12 @@ def _flops(method: TorchMethod[Any], study: Study) -> int | None:
     method.network.eval()
     forked = [device] if device.type == "cuda" else []
     try:
-        with torch.random.fork_rng(forked), FlopCounterMode(display=False) as counter, torch.no_grad():
+        with (
+            computed(),
+            torch.random.fork_rng(forked),
+            FlopCounterMode(display=False) as counter,
+            torch.no_grad(),
+        ):
             as_fitted = getattr(method, "as_fitted", None)
             if as_fitted is None:
                 method.losses(inputs, targets)

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import os
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 
 import lmdb
@@ -64,9 +66,22 @@ class FeatureStore:
             self._full = True
 
 
+_OFF: ContextVar[bool] = ContextVar("features are computed", default=False)
+
+
+@contextmanager
+def computed() -> Iterator[None]:
+    """Without the store: where it matters what computing takes."""
+    token = _OFF.set(True)
+    try:
+        yield
+    finally:
+        _OFF.reset(token)
+
+
 def store_of(name: str) -> FeatureStore | None:
     """This process's store ``name``; None where the user has turned it off."""
-    if os.environ.get(SWITCH) == "0":
+    if os.environ.get(SWITCH) == "0" or _OFF.get():
         return None
     # An open LMDB environment must neither be opened twice nor cross a fork.
     return _open(name, str(cache_root()), os.getpid())

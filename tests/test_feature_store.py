@@ -10,8 +10,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from harness.batching import collate
+from harness.costs import sizes
+from harness.datasets.example import ExampleData
 from harness.feature_store import FeatureStore, store_of
 from methods import lite0
+from methods.baselines import EarlyFusion
 from methods.lite0 import Lite0Stages, PooledLite0, Records
 
 
@@ -142,6 +146,19 @@ def test_the_first_use_draws_no_random_numbers() -> None:
     torch.manual_seed(3)
     stages(images)
     assert torch.equal(torch.rand(4), expected)
+
+
+def test_arithmetic_is_counted_as_if_nothing_were_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    fitted = EarlyFusion.create(ExampleData.open().info, preset="tiny")
+    train = ExampleData.open().studies("train")
+    fitted.prepare(fitted.artifacts(train))
+    first = sizes(fitted, train[0])["flops"]
+    fitted.predict(collate([train[0]], fitted.info))
+    assert first == sizes(fitted, train[0])["flops"]
+    monkeypatch.setenv("HARNESS_FEATURES", "0")
+    assert first == sizes(fitted, train[0])["flops"]
+    assert first is not None
+    assert first > 1e6
 
 
 def test_the_switch_turns_it_off(monkeypatch: pytest.MonkeyPatch) -> None:
