@@ -12,6 +12,7 @@ The rules, which ``docs/datasets.md`` lists for users:
 from __future__ import annotations
 
 import hashlib
+import threading
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -109,23 +110,53 @@ def picture(data: bytes, suffix: str = "") -> tuple[Image.Image, str]:
     """
     if not data:
         raise ValueError("the file is empty")
-    if data[128:132] == b"DICM" or suffix.lower() in _DICOM_SUFFIXES:
-        from harness.datasets.dicom import dicom_picture
+    with _SILENCE:
+        if data[128:132] == b"DICM" or suffix.lower() in _DICOM_SUFFIXES:
+            from harness.datasets.dicom import dicom_picture
 
-        return dicom_picture(data)
-    with warnings.catch_warnings():
-        # The limit below is under the size that Pillow warns of, and broken EXIF data cost no pixel.
-        warnings.simplefilter("ignore")
-        try:
-            image: Image.Image = Image.open(BytesIO(data), formats=FORMATS)
-        except UnidentifiedImageError:
-            raise ValueError(f"none of {', '.join(FORMATS)}, DICOM") from None
-        except Image.DecompressionBombError:
-            raise ValueError(f"more pixels than the limit of {MAX_PIXELS:,}") from None
-        mode = image.mode
-        check_shape(*image.size)
-        image.load()
-        return eight_bits(_upright(image)), mode
+            return dicom_picture(data)
+        return _pillow_picture(data)
+
+
+def _pillow_picture(data: bytes) -> tuple[Image.Image, str]:
+    try:
+        image: Image.Image = Image.open(BytesIO(data), formats=FORMATS)
+    except UnidentifiedImageError:
+        raise ValueError(f"none of {', '.join(FORMATS)}, DICOM") from None
+    except Image.DecompressionBombError:
+        raise ValueError(f"more pixels than the limit of {MAX_PIXELS:,}") from None
+    mode = image.mode
+    check_shape(*image.size)
+    image.load()
+    return eight_bits(_upright(image)), mode
+
+
+class _Silence:
+    """No warnings while any thread decodes; ``catch_warnings`` alone mixes up threads that overlap.
+
+    They tell of sizes that are refused here anyway, of broken EXIF data and of DICOM elements.
+    """
+
+    def __init__(self) -> None:
+        self._lock, self._inside = threading.Lock(), 0
+        self._saved = warnings.catch_warnings()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._inside:
+                self._saved = warnings.catch_warnings()
+                self._saved.__enter__()
+                warnings.simplefilter("ignore")
+            self._inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                self._saved.__exit__(None, None, None)
+
+
+_SILENCE = _Silence()
 
 
 def check_shape(width: int, height: int) -> None:

@@ -9,7 +9,6 @@ Errors are worded here: those of the parser may repeat what stands in the header
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
@@ -71,25 +70,21 @@ def dicom_picture(data: bytes) -> tuple[Image.Image, str]:
         ValueError: not DICOM, no pixels, several frames, a colour model or compression that cannot be read, a
             picture too large or too small.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # they would repeat what stands in the header
-        header = _header(data)
-        form = _form(header)
-        if form.kind not in _GREY + _COLOUR:
-            raise ValueError(
-                "DICOM whose photometric interpretation is none of " + ", ".join(_GREY + _COLOUR)
-            )
-        if form.frames != 1:
-            raise ValueError(f"DICOM with {form.frames} frames, not one picture")
-        check_shape(form.columns, form.rows)
-        values = _decoded(header)
-        stored = f"{form.kind}, {form.bits} bits"
-        if form.kind in _COLOUR:
-            return Image.fromarray(_eight_bit_colour(values, form.bits)), stored
-        try:
-            shown = _shown(values, header)
-        except Exception as error:
-            raise ValueError(f"DICOM whose tables cannot be applied ({type(error).__name__})") from None
+    header = _header(data)
+    form = _form(header)
+    if form.kind not in _GREY + _COLOUR:
+        raise ValueError("DICOM whose photometric interpretation is none of " + ", ".join(_GREY + _COLOUR))
+    if form.frames != 1:
+        raise ValueError(f"DICOM with {form.frames} frames, not one picture")
+    check_shape(form.columns, form.rows)
+    values = _decoded(header)
+    stored = f"{form.kind}, {form.bits} bits"
+    if form.kind in _COLOUR:
+        return Image.fromarray(_eight_bit_colour(values, form.bits)), stored
+    try:
+        shown = _shown(values, header)
+    except Exception as error:
+        raise ValueError(f"DICOM whose tables cannot be applied ({type(error).__name__})") from None
     if form.kind == "MONOCHROME1":
         shown = 1.0 - shown
     return Image.fromarray(np.rint(shown * 255.0).astype(np.uint8)), stored
@@ -101,15 +96,14 @@ def _header(data: bytes) -> Dataset:
     Raises:
         ValueError: the content is not DICOM, or has no pixels.
     """
-    from pydicom import config, dcmread
+    from pydicom import dcmread
     from pydicom.errors import InvalidDicomError
 
     if _DEFLATED in data[:_META]:  # it would be inflated whole before its size can be read
         raise ValueError("deflated DICOM, which is not read")
     try:
-        with config.disable_value_validation():
-            header = dcmread(BytesIO(data), specific_tags=list(_TAGS))
-            absent = [tag for tag in _NEEDED if tag not in header]
+        header = dcmread(BytesIO(data), specific_tags=list(_TAGS))
+        absent = [tag for tag in _NEEDED if tag not in header]
     except InvalidDicomError:
         raise ValueError("not DICOM: it lacks the DICM prefix") from None
     except Exception as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -156,6 +157,16 @@ def test_a_mammogram_is_no_bomb_and_a_giant_file_is_not_read(
     monkeypatch.setattr(decode, "MAX_BYTES", 100)
     with pytest.raises(HarnessError, match="bytes, more than the limit of 100"):
         inspect(path)
+
+
+def test_threads_decode_side_by_side_and_leave_warnings_as_they_were(tmp_path: Path) -> None:
+    paths = [jpeg(tmp_path / f"{n}.jpg", n, (200, 150)) for n in range(24)]
+    paths += [dicom(tmp_path / f"{n}.dcm", ramp().astype(np.uint16)) for n in range(24)]
+    before = list(warnings.filters)
+    with ThreadPoolExecutor(8) as threads:
+        facts = list(threads.map(inspect, paths))
+    assert {(each.width, each.height) for each in facts} == {(200, 150), (60, 40)}
+    assert warnings.filters == before
 
 
 def test_an_absent_file_is_named(tmp_path: Path) -> None:
