@@ -17,7 +17,7 @@ from harness.datasets.mimic_cxr import MIMICCXR
 from harness.datasets.records import Listing
 from harness.errors import HarnessError
 from harness.types import CHEXPERT_LABELS, Task
-from tests.datasets import trees
+from tests.datasets import pictures, trees
 from tests.toys import Quiet
 
 METADATA, SPLIT = "mimic-cxr-2.0.0-metadata.csv", "mimic-cxr-2.0.0-split.csv"
@@ -130,11 +130,24 @@ def test_images_and_reports_in_their_own_releases(root: Path, tmp_path: Path) ->
 
 
 def test_dicom_files_stand_in_for_jpg(root: Path) -> None:
-    for path in (root / "files").rglob("*.jpg"):
-        path.rename(path.with_suffix(".dcm"))
-    listing = listed(root)
-    assert {file.path.suffix for record in listing.records for file in record.images.values()} == {".dcm"}
-    assert "PhysioNet's layout, .dcm images" in listing.problems[0].message
+    values = pictures.ramp(top=4095).astype(np.uint16)
+    for path in list((root / "files").rglob("*.jpg")):
+        path.unlink()
+        pictures.dicom(path.with_suffix(".dcm"), values, BitsStored=12, HighBit=11)
+    assert "PhysioNet's layout, .dcm images" in listed(root).problems[0].message
+    study = MIMICCXR.open(root, image_size=32).studies("train")[0]
+    shown = study.images["frontal"][:, :, 0].astype(int)
+    assert shown.shape == (32, 32)
+    assert shown[:, 0].mean() < 20
+    assert shown[:, -1].mean() > 230
+
+
+def test_a_truncated_image_is_named_when_it_is_read(root: Path) -> None:
+    pictures.truncated(root / "files" / FOLDER / f"{FIRST['dicom_id']}.jpg")
+    study = MIMICCXR.open(root, image_size=32).studies("train")[0]
+    assert study.images["frontal"].shape == (32, 32, 1)
+    with pytest.raises(HarnessError, match=rf"metadata\.csv, line 2: .*{FIRST['dicom_id']}\.jpg"):
+        study.images["lateral"]
 
 
 def test_groups_that_were_not_downloaded_are_left_out(root: Path) -> None:

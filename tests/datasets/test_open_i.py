@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from harness import evaluate
@@ -12,7 +13,7 @@ from harness.datasets.open_i import OpenI
 from harness.datasets.records import Listing
 from harness.errors import HarnessError
 from harness.types import Task
-from tests.datasets import trees
+from tests.datasets import pictures, trees
 from tests.toys import Quiet
 
 FIRST = "CXR2384"
@@ -76,9 +77,15 @@ def test_dicom_files_are_found_by_patient(root: Path) -> None:
         number = path.stem.removeprefix("CXR").partition("_")[0]
         folder = root / "NLMCXR_dcm" / number
         folder.mkdir(parents=True, exist_ok=True)
-        path.rename(folder / f"{path.stem.removeprefix('CXR')}.dcm")
+        path.unlink()
+        wide = path.stem.endswith("1001")
+        shape = (40, 60) if wide else (60, 40)
+        values = pictures.ramp(*shape, top=4095).astype(np.uint16)
+        pictures.dicom(folder / f"{path.stem.removeprefix('CXR')}.dcm", values, BitsStored=12, HighBit=11)
     images = listed(root).records[0].images
     assert {file.path.suffix for file in images.values()} == {".dcm"}
+    study = OpenI.open(root, image_size=32).studies("test")[0]
+    assert study.images["lateral"].shape == (32, 32, 1)
 
 
 def test_the_first_patients_images_have_its_number_twice(tmp_path: Path) -> None:
