@@ -86,7 +86,7 @@ class FactFormat(StrEnum):
 
 
 ReferenceWords = Annotated[
-    int | None, typer.Option(help="Cut references after so many tokens; default: as the dataset's profile says.")
+    int | None, typer.Option(help="Cut references after so many tokens; default: the dataset's profile.")
 ]
 UncertainPolicy = Annotated[
     str | None, typer.Option(help="Uncertain findings count as positive (default), negative or ignored.")
