@@ -97,8 +97,8 @@ _BOTH = Profile(
 )
 _DIA = Profile(
     "dia",
-    "DiA: lower-cased words of letters alone, references cut at its 50 words; its split is unpublished, "
-    "so the release's stands in",
+    "DiA: lower-cased words of letters alone; references cut at its 50 words, though the paper does not say "
+    "whether they are; its IU split is unpublished, so R2Gen's stands in",
     clean=alphabetic,
     tokenizer="whitespace",
     reference_words=50,
