@@ -71,3 +71,33 @@ def test_robustness_from_statistics_and_against_predicting_anew(
     found = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert found["studies"] == 24
     assert found["seconds"] > 0
+
+
+def test_data_is_filled_and_loaded_faster_than_it_is_decoded(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from harness import bench_data, cli
+
+    monkeypatch.setattr(bench_data, "_SECONDS", 0.05)
+    arguments = ["bench", "data", "--images", "6", "--size", "300", "--format", "json"]
+    monkeypatch.setattr("sys.argv", ["harness", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert not ended.value.code
+    rows = json.loads(capsys.readouterr().out)
+    kinds = [row["benchmark"].split(":")[0].split(" as ")[0] for row in rows]
+    assert kinds == ["filling the store", "epoch 2"] * 2
+    assert all(float(row["ratio"]) > 1 for row in rows[1::2])
+
+
+def test_pixels_that_differ_end_the_data_benchmark_and_so_do_sizes_out_of_range(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from harness import bench_data
+
+    for images, size in ((1, 300), (4, 8), (4, 10_000)):
+        with pytest.raises(HarnessError, match=f"--images {images} --size {size}: out of range"):
+            bench_data.data_benchmark(images, size)
+    monkeypatch.setattr(bench_data._Decoded, "__getitem__", lambda self, view: 0)
+    with pytest.raises(AssertionError, match="file 0: the two loaders give other pixels"):
+        bench_data.data_benchmark(2, 64)
