@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from inspect import signature
 from pathlib import Path
@@ -35,6 +35,9 @@ Progress = Callable[[int, int], None]
 _SMALL = 32
 _MOST_THREADS = 16
 """Each may hold the largest picture that a decoder takes; Pillow decodes beside Python's lock."""
+_CHUNK = 1024
+"""Pictures that are waited for together: a release has hundreds of thousands."""
+
 _TOLERANCE = 0.005
 """A share differs from a published one, given in whole per cents, where it rounds to another per cent."""
 
@@ -197,15 +200,17 @@ def _decode_all(
     facts: dict[tuple[Path, str], decode.ImageFacts] = {}
     wrong: dict[tuple[Path, str], Problem] = {}
     with ThreadPoolExecutor(min(_MOST_THREADS, os.cpu_count() or 1)) as pool:
-        jobs = {pool.submit(_facts, source): key for key, source in sources.items()}
-        for done, job in enumerate(as_completed(jobs), 1):
-            result = job.result()
-            if isinstance(result, Problem):
-                wrong[jobs[job]] = result
-            else:
-                facts[jobs[job]] = result
-            progress(done, len(jobs))
-    problems += [wrong[key] for key in sources if key in wrong]
+        keys = list(sources)
+        for start in range(0, len(keys), _CHUNK):
+            chunk = keys[start : start + _CHUNK]
+            results = pool.map(_facts, [sources[key] for key in chunk])
+            for done, (key, result) in enumerate(zip(chunk, results, strict=True), start + 1):
+                if isinstance(result, Problem):
+                    wrong[key] = result
+                else:
+                    facts[key] = result
+                progress(done, len(keys))
+    problems += wrong.values()
     problems += _small(sources, facts)
     problems += _shared(pictures, facts)
     if not facts:
