@@ -36,6 +36,7 @@ class Listing(StrEnum):
 
     methods = "methods"
     datasets = "datasets"
+    profiles = "profiles"
     metrics = "metrics"
 
 

@@ -11,6 +11,8 @@ def listing(what: str) -> list[dict[str, str]]:
         return [_method(name) for name in registry.names("methods")]
     if what == "datasets":
         return [_dataset(name) for name in registry.names("datasets")]
+    if what == "profiles":
+        return [row for name in registry.names("datasets") for row in _profiles(name)]
     return [row for name in registry.names("metrics") for row in _metric(name)]
 
 
@@ -29,6 +31,20 @@ def _method(name: str) -> dict[str, str]:
 def _dataset(name: str) -> dict[str, str]:
     dataset = registry.load("datasets", name)
     return {"dataset": name, "what": (dataset.__doc__ or "").strip().splitlines()[0]}
+
+
+def _profiles(name: str) -> list[dict[str, str]]:
+    """Conventions about texts that a dataset of reports offers; none for other datasets."""
+    return [
+        {
+            "dataset": name,
+            "profile": profile.name,
+            "references": f"cut at {profile.reference_words} tokens" if profile.reference_words else "whole",
+            "tokenizer": profile.tokenizer,
+            "what": profile.about,
+        }
+        for profile in getattr(registry.load("datasets", name), "profiles", {}).values()
+    ]
 
 
 def _metric(name: str) -> list[dict[str, str]]:

@@ -175,6 +175,9 @@ def test_lists_name_everything_registered(capsys: pytest.CaptureFixture[str]) ->
     assert "retrieval" in invoke(capsys, "list", "methods")[1]
     assert "iu-phantom" in invoke(capsys, "list", "datasets")[1]
     assert "bleu_4" in invoke(capsys, "list", "metrics")[1]
+    profiles = invoke(capsys, "list", "profiles")[1]
+    assert "cut at 100 tokens" in profiles
+    assert "micar-vlmoe" in profiles
 
 
 def test_doctor_reports_absent_java(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -97,8 +97,7 @@ _BOTH = Profile(
 )
 _DIA = Profile(
     "dia",
-    "DiA: lower-cased words of letters alone; references cut at its 50 words, though the paper does not say "
-    "whether they are; its IU split is unpublished, so R2Gen's stands in",
+    "DiA: lower-cased words of letters alone; R2Gen's split, since its own is unpublished",
     clean=alphabetic,
     tokenizer="whitespace",
     reference_words=50,
@@ -138,7 +137,7 @@ MIMIC_PROFILES = table(
         tokenizer="r2gen-mimic",
         per_image=True,
     ),
-    replace(_DIA, per_image=True),
+    replace(_DIA, about="DiA: a record an image, lower-cased words of letters alone", per_image=True),
     replace(_BOTH, tokenizer="r2gen-mimic"),
     Profile("impression", "IMPRESSION alone, references whole", ("impression",), tokenizer="r2gen-mimic"),
 )
