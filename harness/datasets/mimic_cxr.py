@@ -11,6 +11,7 @@ one record with a frontal and a lateral view, unless the profile wants a record 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -279,7 +280,8 @@ def _image_files(root: Path, rows: list[ImageRow]) -> tuple[Path, str]:
     for place in tables.places(root):
         for suffix in (".jpg", ".dcm"):
             files = place / "files"
-            if any((files / row.folder / f"{row.dicom}{suffix}").is_file() for row in rows[: tables.PROBED]):
+            probed = rows[: tables.PROBED]
+            if any(os.path.isfile(files / row.folder / f"{row.dicom}{suffix}") for row in probed):
                 return files, suffix
     named = rows[0].folder if rows else "pNN/..."
     raise HarnessError(f"{root}: no images of the first studies, e.g. files/{named}", "expected .jpg or .dcm")

@@ -12,6 +12,7 @@ Names and columns are those of MIMIC-CXR-JPG 2.0.0 and 2.1.0, plain or gzipped::
 
 from __future__ import annotations
 
+import os
 import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -183,7 +184,7 @@ class Texts:
         for place in places(root):
             if (place / TEXTS_ZIP).is_file():
                 return cls(place / TEXTS_ZIP)
-            if any((place / "files" / f"{study}.txt").is_file() for study in probed):
+            if any(os.path.isfile(place / "files" / f"{study}.txt") for study in probed):
                 return cls(place / "files")
         return None
 

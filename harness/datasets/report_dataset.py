@@ -185,6 +185,11 @@ def _check_one(record: ReportRecord) -> list[Problem]:
     if not _has_words(record.report):
         message = f"{record.id} has no text under this profile; the study is left out"
         problems.append(Problem("empty-report", record.where, message, fatal=False))
+    if not all(map(_encodable, (record.report, record.context or ""))):
+        hint = "write its text again as UTF-8"
+        problems.append(
+            Problem("not-utf8", record.where, f"{record.id} has half a character in its text", hint)
+        )
     if not record.images:
         message = f"{record.id} has no image; the study is left out"
         problems.append(Problem("no-image", record.where, message, fatal=False))
@@ -298,6 +303,11 @@ class ImageTree:
 def stored_picture(path: Path) -> Image.Image:
     """The picture in a file whose identity is not its content's."""
     return decode.picture(decode.read_bytes(path), path.suffix)[0]
+
+
+def _encodable(text: str) -> bool:
+    """Whether the text holds no lone surrogate, which JSON can and no file of ours does."""
+    return text.isascii() or not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _has_words(text: str) -> bool:

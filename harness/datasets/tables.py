@@ -51,6 +51,10 @@ def read_json(path: Path) -> Any:
             f"{path}, line {error.lineno}, column {error.colno}: not valid JSON: {error.msg}",
             "download it again",
         ) from error
+    except (ValueError, RecursionError) as error:
+        raise HarnessError(
+            f"{path}: not readable JSON: {type(error).__name__}", "download it again"
+        ) from error
 
 
 def read_rows(path: Path, columns: Sequence[str], optional: Sequence[str] = ()) -> Iterator[tuple[str, ...]]:

@@ -140,6 +140,8 @@ def test_one_image_is_a_missing_view(root: Path) -> None:
         ),
         (lambda a: a["train"][0].update(id="../x"), r"id '../x' cannot name a file"),
         (lambda a: a.pop("val"), r"the val split has no studies"),
+        (lambda a: a["val"][0].update(report="a \ud800 b"), r"val entry 1: .* has half a character"),
+        (lambda a: a["val"][0].update(image_path=["x" * 300 + "/0.png"]), r"no file .*File name too long"),
     ],
 )
 def test_what_is_wrong_is_named(root: Path, change: Callable[[dict[str, Any]], object], said: str) -> None:
@@ -152,6 +154,7 @@ def test_what_is_wrong_is_named(root: Path, change: Callable[[dict[str, Any]], o
     ("content", "said"),
     [
         (b'{"train": [', r"annotation\.json, line 1, column 12: not valid JSON"),
+        (b"[" * 100_000, r"annotation\.json: not readable JSON: RecursionError"),
         (b"[]", r"annotation\.json: holds no object"),
         (b'{"train": "\xff"}', r"annotation\.json: not UTF-8 text at byte 11"),
     ],
@@ -182,6 +185,14 @@ def test_a_link_out_of_the_images_is_refused(root: Path, tmp_path: Path) -> None
     image.symlink_to(tmp_path / "outside.png")
     with pytest.raises(HarnessError, match="is a link that leads out of the root"):
         IUXRay.open(root)
+
+
+def test_a_picture_with_a_broken_header_is_listed_and_named_when_read(root: Path) -> None:
+    (root / "images" / "CXR2384_IM-0942" / "1.png").write_bytes(b"\x89PNG\r\n\x1a\nnothing")
+    study = IUXRay.open(root, image_size=32).studies("train")[0]
+    assert study.images["frontal"].shape == (32, 32, 1)
+    with pytest.raises(HarnessError, match=r"train entry 1: .*CXR2384_IM-0942/1\.png"):
+        study.images["lateral"]
 
 
 def test_a_wrong_root_is_told_what_was_expected(root: Path, tmp_path: Path) -> None:
