@@ -81,7 +81,7 @@ class IUXRay(ReportDataset):
             if not wrong:
                 records.append(_record(item, shots, profile, sources))
         tree.keep()
-        problems += _without_context(records, sources)
+        problems += _without_context(records, sources, profile)
         return Listing(records, problems, PUBLISHED)
 
 
@@ -136,12 +136,16 @@ def attributes_of(report: IUReport | None) -> dict[str, str | float | None]:
     return {"age": report.age, "sex": report.sex, "view_position": report.view_position}
 
 
-def _without_context(records: list[ReportRecord], sources: Sources) -> list[Problem]:
+def _without_context(records: list[ReportRecord], sources: Sources, profile: Profile) -> list[Problem]:
+    """The studies that the report files lack: fatal where the profile wants sections that only those have."""
     unknown = [r for r in records if iu_reports.uid_of(r.id) not in sources.reports]
     if not unknown:
         return []
+    fatal = set(profile.sections) != {"findings"}
     message = (
         f"{len(unknown)} studies are not among the report files of torchxrayvision, e.g. {unknown[0].id}: "
         "they have no context and no labels"
     )
-    return [Problem("no-context", FILE, message, "pip install torchxrayvision", fatal=False)]
+    if fatal:
+        message += f", and no {' and '.join(profile.sections)} as profile {profile.name} wants"
+    return [Problem("no-context", FILE, message, "pip install torchxrayvision", fatal)]

@@ -196,6 +196,11 @@ class _Annotated:
         self.items = list(read_items(root))
         studies = [_folder(item) for item in self.items[: tables.PROBED] if isinstance(item, Item)]
         self.facts = _facts(root, studies, self.problems)
+        if self.facts.texts is None and set(profile.sections) != {"findings"}:
+            message = f"{FILE} has no {' and '.join(profile.sections)}, which profile {profile.name} wants"
+            raise HarnessError(
+                f"{root}: {message}", f"put files/ of report texts or {tables.TEXTS_ZIP} there"
+            )
 
     def listing(self) -> Listing:
         """An entry is a record; without ``per_image``, entries of one study are one where views are known."""

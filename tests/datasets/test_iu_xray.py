@@ -85,6 +85,8 @@ def test_studies_that_the_report_files_lack_have_no_context(root: Path) -> None:
     (problem,) = listing.problems
     assert (problem.kind, problem.fatal) == ("no-context", False)
     assert Task.DIAGNOSE not in IUXRay.open(root).info.tasks
+    with pytest.raises(HarnessError, match="no findings and impression as profile findings-impression wants"):
+        IUXRay.open(root, profile="findings-impression")
 
 
 def shot(name: str, position: str = "", rows: int = 0, columns: int = 0) -> Shot:

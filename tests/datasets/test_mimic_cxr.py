@@ -260,6 +260,8 @@ def test_r2gens_layout_without_tables(annotated: Path) -> None:
     assert [len(dataset.studies(split)) for split in ("train", "val", "test")] == [12, 4, 5]
     assert dataset.studies("train")[0].patient_id == "p10000000"
     assert [problem.kind for problem in listed(annotated).problems] == ["layout", "views-unknown"]
+    with pytest.raises(HarnessError, match="has no impression, which profile impression wants"):
+        MIMICCXR.open(annotated, profile="impression")
 
 
 def test_r2gens_layout_with_the_releases_tables(annotated: Path) -> None:
