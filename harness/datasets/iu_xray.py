@@ -31,8 +31,8 @@ from harness.errors import HarnessError, UnavailableError
 from harness.types import CHEXPERT_LABELS
 
 LICENCE = "IU X-Ray (Indiana University), CC BY-NC-ND 4.0; read from --root, never redistributed"
-PUBLISHED: dict[str, int | float] = {**SPLIT_SIZES, "images": 5910, "test without context": 0.02}
-"""R2Gen's split, two images a study; the share is DiA's (Table 6), of a split of its own."""
+PUBLISHED: dict[str, int | float] = {**SPLIT_SIZES, "test without context": 0.02}
+"""R2Gen's split; the share is DiA's (Table 6), of a split of its own."""
 
 
 @dataclass(frozen=True, slots=True)

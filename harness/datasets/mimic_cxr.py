@@ -25,7 +25,7 @@ from harness.datasets.annotations import FILE, IMAGES, Item, image_folder, read_
 from harness.datasets.mimic_tables import ImageRow, Patient, Texts
 from harness.datasets.profiles import MIMIC_PROFILES, Profile
 from harness.datasets.records import Listing, Problem, ReportRecord
-from harness.datasets.report_dataset import ImageTree, ReportDataset
+from harness.datasets.report_dataset import ImageTree, ReportDataset, other_counts
 from harness.datasets.sections import context_text, report_sections
 from harness.datasets.views import Shot
 from harness.errors import HarnessError
@@ -37,8 +37,8 @@ _EXPECTED = (
     f".jpg or .dcm, and the report texts files/pNN/p.../s....txt or {tables.TEXTS_ZIP} (PhysioNet)"
 )
 _R2GEN = {"train": 270790, "val": 2130, "test": 3858, "test without context": 0.45}
-_RELEASE = {"images": 377110, "studies": 227835, "test without context": 0.45}
-"""R2Gen's entries (DiA, Table 6; Chen et al. 2020), the release's own counts, and DiA's share (Table 6)."""
+_RELEASED = {"images": 377110, "studies": 227835}
+"""R2Gen's entries and DiA's share (DiA, Table 6), and what the release's own page counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +124,12 @@ class _Release:
             self.problems.append(Problem("not-downloaded", str(self.files), message, fatal=False))
         layout = f"PhysioNet's layout, {self.suffix} images in {self.files}"
         note = Problem("layout", str(self.root), layout, fatal=False)
-        return Listing(records, [note, *self.problems], _RELEASE)
+        found = {"images": len(self.rows), "studies": len({row.study for row in self.rows})}
+        self.problems += other_counts(self.root, found, _RELEASED)
+        published = (
+            _R2GEN if self.profile.per_image else {"test without context": _R2GEN["test without context"]}
+        )
+        return Listing(records, [note, *self.problems], published)
 
     def _study(self, rows: list[ImageRow]) -> list[ReportRecord]:
         first = rows[0]

@@ -23,11 +23,11 @@ from xml.etree import ElementTree
 
 from harness.datasets import iu_reports, views
 from harness.datasets.iu_reports import IUReport, Person
-from harness.datasets.iu_xray import LICENCE, attributes_of, installed_sources, picture_size
+from harness.datasets.iu_xray import LICENCE, PUBLISHED, attributes_of, installed_sources, picture_size
 from harness.datasets.mesh import labels_of
 from harness.datasets.profiles import ALL_STUDIES, OPEN_I_PROFILES, Profile
 from harness.datasets.records import Listing, Problem, ReportRecord
-from harness.datasets.report_dataset import ImageTree, ReportDataset
+from harness.datasets.report_dataset import ImageTree, ReportDataset, other_counts
 from harness.datasets.views import Shot
 from harness.errors import HarnessError, UnavailableError
 from harness.types import CHEXPERT_LABELS
@@ -35,14 +35,7 @@ from harness.types import CHEXPERT_LABELS
 REPORTS = ("ecgen-radiology", "NLMCXR_reports/ecgen-radiology", "reports/ecgen-radiology", "reports")
 IMAGES = ("NLMCXR_png", "NLMCXR_dcm", "images/images_normalized", "images", "")
 _EXPECTED = "ecgen-radiology/*.xml and NLMCXR_png/*.png or NLMCXR_dcm/*/*.dcm of Open-i"
-_PUBLISHED: dict[str, int | float] = {
-    **iu_reports.SPLIT_SIZES,
-    "studies": 3955,
-    "images": 7470,
-    "test without context": 0.02,
-}
-"""Reports and images of the release, R2Gen's split of those with findings, DiA's share (Table 6)."""
-
+_RELEASED = {"report files": 3955, "images": 7470}
 _PICTURES = (".png", ".dcm", ".jpg")
 _ID = re.compile(r"(?:CXR)?(\d+)_(?:\1_)?(IM-[\d-]+)")
 _TRAIN_SHARE, _VAL_SHARE = 0.7, 0.1
@@ -100,7 +93,9 @@ class _Reader:
             message = f"{len(left_out)} studies are left out: R2Gen's split lacks them, e.g. {left_out[0]}"
             hint = f"--set open-i.profile={ALL_STUDIES} keeps them"
             self.problems.append(Problem("not-in-split", str(folder), message, hint, fatal=False))
-        return Listing(records, self.problems, _PUBLISHED)
+        found = {"report files": len(files), "images": len(self.images)}
+        self.problems += other_counts(self.root, found, _RELEASED)
+        return Listing(records, self.problems, {} if self.profile.split == ALL_STUDIES else PUBLISHED)
 
     def _parsed(self, path: Path) -> IUReport | Problem:
         found = self.tree.locate(os.path.relpath(path, self.root), str(path), "bad-xml")

@@ -174,6 +174,18 @@ def check_records(listing: Listing, allow_leaks: bool = False) -> list[Problem]:
     return problems
 
 
+def other_counts(where: Path, found: Mapping[str, int], released: Mapping[str, int]) -> list[Problem]:
+    """What a release has more or less of than its authors say, counted before anything is left out."""
+    hint = "a part of the release, or another version of it, gives other scores"
+    return [
+        Problem(
+            "count-differs", str(where), f"{found[what]:,} {what}, the release has {count:,}", hint, False
+        )
+        for what, count in released.items()
+        if found[what] != count
+    ]
+
+
 def _check_one(record: ReportRecord) -> list[Problem]:
     problems = []
     if not safe_id(record.id):

@@ -64,6 +64,13 @@ def test_studies_of_physionets_layout(root: Path) -> None:
     assert alone.attributes["view_position"] == "AP"
 
 
+def test_counts_of_the_tables_are_held_against_the_release(root: Path) -> None:
+    said = [problem.message for problem in listed(root).problems if problem.kind == "count-differs"]
+    assert said == ["21 images, the release has 377,110", "11 studies, the release has 227,835"]
+    assert listed(root, "r2gen").published["train"] == 270790
+    assert "train" not in listed(root).published
+
+
 def test_labels_are_named_and_uncertain_is_positive(root: Path) -> None:
     study = listed(root).records[0]
     values = dict(zip(sorted(CHEXPERT_LABELS), (("1.0", "0.0", "-1.0", "") * 4)[:14], strict=True))
@@ -204,7 +211,8 @@ def test_a_study_without_labels_is_left_out(root: Path) -> None:
     path = root / "mimic-cxr-2.0.0-chexpert.csv.gz"
     lines = gzip.decompress(path.read_bytes()).decode().splitlines()
     path.write_bytes(gzip.compress("\n".join([lines[0], *lines[2:]]).encode()))
-    assert [problem.kind for problem in listed(root).problems] == ["layout", "no-labels"]
+    kinds = {problem.kind for problem in listed(root).problems}
+    assert kinds == {"layout", "no-labels", "count-differs"}
     assert len(MIMICCXR.open(root).studies("train")) == 5
 
 
