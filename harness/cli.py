@@ -14,6 +14,8 @@ from harness.data_commands import data
 from harness.errors import HarnessError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from harness.board import Board
     from harness.results import ResultRow, Store
 
@@ -175,7 +177,7 @@ def run(
         rows, succeeded = executors.run(settings, reporter)
     _print_tables(settings.store, rows)
     written = _write_tables(_board(settings.store), settings.store / "tables")
-    written += _write_robustness(settings.store, settings.store / "tables", figures)
+    written += _write_robustness(settings.store, settings.store / "tables", figures, rows)
     for path in written:
         console.print(f"wrote {path}", highlight=False, soft_wrap=True)
     if not succeeded:
@@ -581,8 +583,14 @@ def _print_tables(store: Path, rows: list[ResultRow]) -> None:
         console.print(grid)
 
 
-def _write_robustness(store: Path, out: Path, figures: bool) -> list[Path]:
-    """``robustness.md`` and ``.json``, and the figures; one line for those, there are many."""
+def _write_robustness(
+    store: Path, out: Path, figures: bool, rows: Sequence[ResultRow] | None = None
+) -> list[Path]:
+    """``robustness.md`` and ``.json``, and the figures; one line for those, there are many.
+
+    Args:
+        rows: draw only protocols of these, as PNG and SVG; by default everything, as PDF too.
+    """
     from harness import decay
     from harness.export import robustness
 
@@ -592,9 +600,10 @@ def _write_robustness(store: Path, out: Path, figures: bool) -> list[Path]:
     for path, content in zip(paths, (robustness.markdown(found), decay.to_json(found)), strict=True):
         _write(path, content)
     if figures:
-        from harness.export.gallery import write_figures
+        from harness.export.gallery import KINDS, write_figures
 
-        drawn = write_figures(stored, found, out / "figures")
+        kinds = KINDS if rows is None else ("png", "svg")
+        drawn = write_figures(stored, found, out / "figures", kinds, rows)
         paths += sorted({path.parent for path in drawn})
     return paths
 

@@ -191,6 +191,9 @@ def save_figure(figure: Figure, paths: Paths) -> None:
     from matplotlib import rc_context
 
     undated: dict[str, dict[str, Any]] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
+    # Laid out once, for every format alike: with an engine at hand each format would be drawn twice.
+    figure.draw_without_rendering()
+    figure.set_layout_engine(None)
     for path in [paths] if isinstance(paths, Path) else paths:
         kind = path.suffix.removeprefix(".").lower()
         if kind not in _FORMATS:
@@ -200,7 +203,6 @@ def save_figure(figure: Figure, paths: Paths) -> None:
         stream = BytesIO()
         with rc_context({"svg.fonttype": "none", "svg.hashsalt": "harness"}):
             figure.savefig(stream, format=kind, dpi=160, metadata=undated.get(kind))
-        figure.set_layout_engine("none")  # laid out once, for every format alike
         write_atomic(path, lambda target, stream=stream: target.write(stream.getvalue()))  # type: ignore[misc]
 
 

@@ -15,7 +15,7 @@ from harness.export.decay_figures import curves_figure, reliance_figure, routing
 from harness.export.figures import Judged, Paths, confidence_density, reliability_by_state
 from harness.metrics.calibration import Reliability, width_edges
 from harness.missingness import FULL
-from harness.results import StoredResult, slug
+from harness.results import ResultRow, StoredResult, slug
 
 KINDS = ("png", "svg", "pdf")
 Draw = Callable[[Paths], None]
@@ -24,33 +24,46 @@ _DENSITIES = 6
 """Methods that one figure of densities holds."""
 
 
-def write_figures(stored: Sequence[StoredResult], found: Decay, out: Path) -> list[Path]:
+def write_figures(
+    stored: Sequence[StoredResult],
+    found: Decay,
+    out: Path,
+    kinds: Sequence[str] = KINDS,
+    rows: Sequence[ResultRow] | None = None,
+) -> list[Path]:
     """Draw curves, reliance, reliability, confidence densities and routing, as far as the results have them.
 
     Args:
         stored: results; a figure holds those of one dataset and protocol.
         found: their robustness.
         out: folder; one below it for each protocol.
+        kinds: formats of each figure.
+        rows: draw only what has the dataset and protocol of one of these.
 
     Returns:
-        The files that were written: PNG, SVG and PDF of each figure.
+        The files that were written.
     """
     written: list[Path] = []
+    wanted = None if rows is None else {_protocol(row) for row in rows}
 
     def draw(folder: Path, name: str, figure: Draw) -> None:
-        paths = [folder / f"{name}.{kind}" for kind in KINDS]
+        paths = [folder / f"{name}.{kind}" for kind in kinds]
         figure(paths)
         written.extend(paths)
 
     for lines in _by_metric(main_metrics(found.lines)):
-        folder = out / _folder(lines[0].dataset, lines[0].drop, lines[0].mechanism, lines[0].n)
+        if wanted is not None and _protocol(lines[0]) not in wanted:
+            continue
+        folder = out / slug("-".join(_protocol(lines[0])))
         shown = [line for line in lines if "+" not in line.method]
         metric = slug(lines[0].metric)
         draw(folder, f"curves-{metric}", lambda path, lines=shown: curves_figure(lines, path))  # type: ignore[misc]
         if any(line.reliance for line in shown):
             draw(folder, f"reliance-{metric}", lambda path, lines=shown: reliance_figure(lines, path))  # type: ignore[misc]
-    for (dataset, drop, mechanism, n), results in _by_protocol(stored).items():
-        folder = out / _folder(dataset, drop, mechanism, n)
+    for protocol, results in _by_protocol(stored).items():
+        if wanted is not None and protocol not in wanted:
+            continue
+        folder, dataset = out / slug("-".join(protocol)), protocol[0]
         _confidence(results, dataset, lambda name, figure, folder=folder: draw(folder, name, figure))  # type: ignore[misc]
         for label, result in results.items():
             routing = result.manifest.get("routing")
@@ -101,18 +114,18 @@ def _by_metric(lines: Sequence[Line]) -> list[list[Line]]:
 
 def _by_protocol(
     stored: Sequence[StoredResult],
-) -> dict[tuple[str, str, str, int], dict[str, StoredResult]]:
-    found: dict[tuple[str, str, str, int], dict[str, StoredResult]] = {}
+) -> dict[tuple[str, str, str, str], dict[str, StoredResult]]:
+    found: dict[tuple[str, str, str, str], dict[str, StoredResult]] = {}
     for result in stored:
         if result.rows:
             row = result.rows[0]
             label = row.method if row.seed == 0 else f"{row.method} seed {row.seed}"
-            found.setdefault((row.dataset, row.drop, row.mechanism, row.n), {})[label] = result
+            found.setdefault(_protocol(row), {})[label] = result
     return found
 
 
-def _folder(dataset: str, drop: str, mechanism: str, n: int) -> str:
-    return slug(f"{dataset}-{drop}-{mechanism}-n{n}")
+def _protocol(row: ResultRow | Line) -> tuple[str, str, str, str]:
+    return row.dataset, row.drop, row.mechanism, f"n{row.n}"
 
 
 def _shown(state: str) -> str:

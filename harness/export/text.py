@@ -47,8 +47,8 @@ COST_COLUMNS = (
 )
 COST_NOTE = (
     "FLOPs: a training forward pass on one study (of methods that leave parts behind when training ends, of "
-    "inference), a multiply-add counting as two. Times: wall clock; on a CPU, frozen features of known pictures "
-    "are read, not computed. "
+    "inference), a multiply-add counting as two. Times: wall clock; on a CPU, frozen features of known "
+    "pictures are read, not computed. "
     "Peak memory: while training; on a CPU, of the whole process with its data."
 )
 
