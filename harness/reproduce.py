@@ -15,7 +15,7 @@ from harness.cells import Entry, entries
 from harness.config import RunConfig
 from harness.errors import HarnessError
 from harness.names import SHUFFLED, did_you_mean
-from harness.preparation import Reporter, open_bench
+from harness.preparation import Reporter, open_bench, prepare_images
 from harness.results import ResultRow, Store, StoredResult
 
 _COMPARED = ("value", "ci95", "n", "signature", "status")
@@ -102,6 +102,7 @@ def reproduce(
     config = _config(stored, into, root, device)
     _set_threads(stored.manifest)
     bench = open_bench(config)
+    prepare_images(bench, reporter)
     entry = _entry(config, stored)
     rows = evaluate.evaluate(bench, entry, config.seeds[0], reporter)
     made = next(each for each in bench.store.stored() if each.key == rows[0].key)
