@@ -13,6 +13,7 @@ from harness.config import RunConfig
 from harness.costs import PeakMemory, sizes, training_summary
 from harness.errors import DiskError
 from harness.export import sheets
+from harness.files import private_folder
 from harness.leaderboard import CURVE_METRICS
 from harness.method import FitRun, Method
 from harness.metrics.base import Rows
@@ -101,12 +102,12 @@ class Fitted:
             return method.to(self.bench.device)
         progress = self.reporter.phase(self.entry.label, "train")
         started = time.monotonic()
-        self.cell.training.mkdir(parents=True, exist_ok=True, mode=0o700)
+        private_folder(self.cell.training)
         run = FitRun(self.cell.training, self.bench.device, self.seed, progress)
         with PeakMemory(self.bench.device) as memory:
             method.fit(self._studies("train"), self._studies("val"), run)
         seconds = time.monotonic() - started
-        method.save(self.cell.checkpoint)
+        method.save(private_folder(self.cell.checkpoint))
         cost = {
             **sizes(method, self.bench.splits["train"][0]),
             # Epochs of interrupted sessions count; the last session's clock has not seen them.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import stat
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -315,6 +316,61 @@ def test_a_root_without_images_is_named(root: Path) -> None:
         path.unlink()
     with pytest.raises(HarnessError, match="no images of the first studies"):
         MIMICCXR.open(root)
+
+
+def leak(root: Path) -> None:
+    change(root / SPLIT, "validate", "test")
+    change(root / SPLIT, "validate", "test")
+    for row in trees.mimic_rows()[12:14]:
+        change(root / METADATA, f"{row['dicom_id']},{row['subject_id']}", f"{row['dicom_id']},10000000")
+        source = root / "files" / trees.mimic_folder(row)
+        target = root / "files" / "p10" / "p10000000" / source.name
+        if source.is_dir():
+            source.rename(target)
+            source.with_name(source.name + ".txt").rename(target.with_name(target.name + ".txt"))
+
+
+@pytest.mark.parametrize(
+    ("harm", "said"),
+    [
+        (leak, "patient p10000000 of test is also in train"),
+        (
+            lambda root: pictures.truncated(root / "files" / FOLDER / f"{FIRST['dicom_id']}.jpg"),
+            FIRST["dicom_id"],
+        ),
+    ],
+)
+def test_a_run_that_is_refused_leaves_no_results(
+    root: Path, tmp_path: Path, harm: Callable[[Path], object], said: str
+) -> None:
+    harm(root)
+    options = {"mimic-cxr": {"image_size": 32}}
+    store = tmp_path / "store"
+    config = RunConfig(
+        methods=("retrieval",), dataset="mimic-cxr", root=root, metrics=("bleu",), store=store, set=options
+    )
+    with pytest.raises(HarnessError, match=said):
+        evaluate.run(config, Quiet())
+    left = [path for path in store.rglob("*") if path.is_file()]
+    assert not [path for path in left if path.suffix in (".tmp", ".jsonl", ".npy", ".npz")], left
+
+
+def test_what_is_kept_of_credentialed_data_is_the_users_alone(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache, store = tmp_path / "cache", tmp_path / "store"
+    monkeypatch.setenv("HARNESS_CACHE", str(cache))
+    before = {path for path in tmp_path.rglob("*") if cache not in path.parents}
+    options = {"mimic-cxr": {"image_size": 32}}
+    config = RunConfig(
+        methods=("retrieval",), dataset="mimic-cxr", root=root, metrics=("bleu",), store=store, set=options
+    )
+    evaluate.run(config, Quiet())
+    new = set(tmp_path.rglob("*")) - before
+    outside = {path for path in new if not any(path.is_relative_to(home) for home in (cache, store))}
+    assert not outside
+    modes = {path: stat.S_IMODE(path.stat().st_mode) for path in new if path.is_dir()}
+    assert {path: oct(mode) for path, mode in modes.items() if mode != 0o700} == {}
 
 
 @pytest.mark.parametrize("layout", ["root", "annotated"])
