@@ -45,16 +45,15 @@ def collate(
     images: dict[str, torch.Tensor] = {}
     present: dict[str, torch.Tensor] = {}
     for view in info.image_modalities:
-        pixels = np.empty(size, dtype=np.uint8)
+        fractions = np.empty(size, dtype=np.float32)
         here = np.zeros(len(studies), dtype=bool)
         for row, study in enumerate(studies):
             source = donors[study.id] if donors is not None else study
             if shown(view) and view in study.images and view in source.images:
-                pixels[row] = source.images[view]
+                # NumPy converts and divides block by block: each pixel passes through the cache once.
+                np.divide(source.images[view], np.float32(255.0), out=fractions[row], dtype=np.float32)
                 here[row] = True
-        pixels[~here] = 0
-        # NumPy converts and divides block by block, so that each pixel passes through the cache once.
-        fractions = np.divide(pixels, np.float32(255.0), dtype=np.float32)
+        fractions[~here] = 0.0
         images[view] = torch.from_numpy(fractions).permute(0, 3, 1, 2)
         present[view] = torch.from_numpy(here)
     context: list[str | None] = [None] * len(studies)
