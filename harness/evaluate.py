@@ -21,6 +21,7 @@ from harness.missingness import FULL
 from harness.outcome import fail, findings, reliability_bins, remarks, store_result, summarise
 from harness.preparation import (
     Bench,
+    Progress,
     Reporter,
     cell_of,
     create,
@@ -56,7 +57,7 @@ def evaluate(bench: Bench, entry: Entry, seed: int, reporter: Reporter) -> list[
     """One row of the leaderboard: one call per arrow of the flow."""
     cell = cell_of(bench, entry, seed)
     try:
-        with cell.lock():
+        with cell.lock(_waiting(entry, reporter)):
             method = Fitted(bench, entry, seed, cell, reporter)
             predictions = predict(bench, entry, seed, cell, method, reporter)
             predictions = draw(bench, entry, seed, cell, method, predictions, reporter)
@@ -73,6 +74,18 @@ def evaluate(bench: Bench, entry: Entry, seed: int, reporter: Reporter) -> list[
         return fail(bench, entry, seed, error, reporter)
     reporter.done(entry.label, _headline(result))
     return result
+
+
+def _waiting(entry: Entry, reporter: Reporter) -> Callable[[str], None]:
+    """Says who holds a cell, from the first time that it has to be waited for."""
+    updates: list[Progress] = []
+
+    def say(holder: str) -> None:
+        if not updates:
+            updates.append(reporter.phase(entry.label, f"wait for {holder}, which works on it,"))
+        updates[0](0.0, "")
+
+    return say
 
 
 class Fitted:

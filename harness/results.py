@@ -18,8 +18,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import platform
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -43,6 +45,9 @@ from harness.files import (
 )
 
 SCHEMA = 1
+
+_LOCK_SECONDS = 1.0
+"""How long a run waits for a lock before it says who holds it."""
 
 Status = Literal["ok", "failed", "unavailable", "n/a"]
 
@@ -117,18 +122,13 @@ class Store:
     def __init__(self, root: Path) -> None:
         self.root = root
         marker = root / "store.json"
-        if marker.exists():
-            found = read_json(marker).get("schema")
-            if found != SCHEMA:
-                raise HarnessError(
-                    f"{root}: a store of schema {found}, but this version reads schema {SCHEMA}",
-                    "use another --store",
-                )
-        else:
-            if root.exists() and (not root.is_dir() or any(root.iterdir())):
+        if not marker.exists():
+            # Another run may make the same store meanwhile, or have been killed while it did.
+            if root.exists() and not _is_new(root) and not marker.exists():
                 raise HarnessError(f"--store {root}: exists and is not a results store", "choose another")
             private_folder(root)
             write_json(marker, {"schema": SCHEMA})
+        _check_schema(f"{root}: a store", read_json(marker))
 
     def cell(self, dataset: str, method: str, preset: str, seed: int, identity: Mapping[str, Any]) -> Cell:
         """The cell of one trained method; ``identity`` is everything that its weights depend on."""
@@ -172,6 +172,7 @@ class Store:
         for path in sorted(folder.rglob("*.json")):
             content = read_json(path)
             key = path.relative_to(folder).with_suffix("").as_posix()
+            _check_schema(f"{path}: a result", content)
             try:
                 manifest = content["manifest"]
                 own = {"key": key, "test_set": manifest.get("test_set", "")}
@@ -201,21 +202,38 @@ class Cell:
         return self.directory / "checkpoint"
 
     @contextmanager
-    def lock(self) -> Iterator[None]:
-        """Hold the cell against other runs; the lock dies with its process."""
+    def lock(self, waiting: Callable[[str], None] = lambda holder: None) -> Iterator[None]:
+        """Hold the cell against other runs, after the one that holds it now; a lock dies with its process.
+
+        Args:
+            waiting: called about once a second with who holds it.
+        """
+        holder = self.directory / ".holder.json"
         with clear_disk_errors(self.directory):
             self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
             lock = FileLock(self.directory / ".lock")
-            try:
-                lock.acquire(timeout=0)
-            except Timeout:
-                raise HarnessError(
-                    f"{self.directory}: another run is working on this cell", "wait for it"
-                ) from None
+            self._acquire(lock, holder, waiting)
         try:
+            for left_by_a_kill in self.directory.rglob(".*.tmp"):
+                left_by_a_kill.unlink()
+            write_json(holder, {"process": os.getpid(), "machine": platform.node()})
             yield
         finally:
+            holder.unlink(missing_ok=True)
             lock.release()
+
+    def _acquire(self, lock: FileLock, holder: Path, waiting: Callable[[str], None]) -> None:
+        while True:
+            try:
+                lock.acquire(timeout=_LOCK_SECONDS)
+            except Timeout:
+                waiting(_said_by(holder))
+            except NotImplementedError:
+                raise HarnessError(
+                    f"{self.directory}: its file system cannot lock files", "choose another --store"
+                ) from None
+            else:
+                return
 
     def is_fitted(self) -> bool:
         """Whether a complete checkpoint exists; a damaged one raises."""
@@ -248,6 +266,29 @@ class Cell:
         """Array file of one metric on one state; ``references`` identifies the test set scored against."""
         digest = hashlib.sha256(f"{signature}\0{references}".encode()).hexdigest()[:10]
         return self.directory / "statistics" / slug(state) / f"{slug(metric)}-{digest}.npy"
+
+
+def _is_new(root: Path) -> bool:
+    """An empty folder, or one that a killed run had begun to make a store of."""
+    return root.is_dir() and all(path.match(".store.json.*.tmp") for path in root.iterdir())
+
+
+def _check_schema(what: str, content: Any) -> None:
+    found = content.get("schema") if isinstance(content, dict) else None
+    if found != SCHEMA:
+        raise HarnessError(
+            f"{what} of schema {found}, but this version reads schema {SCHEMA}",
+            "use another --store, or the version that wrote it",
+        )
+
+
+def _said_by(holder: Path) -> str:
+    """Who holds a lock, in words; it may be gone, or not have said so yet."""
+    try:
+        found = json.loads(holder.read_text())
+        return f"process {found['process']} on {found['machine']}"
+    except (OSError, ValueError, KeyError, TypeError):
+        return "another run"
 
 
 def save_array(path: Path, array: NDArray[Any]) -> None:

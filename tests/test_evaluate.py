@@ -169,16 +169,6 @@ def test_truncated_last_prediction_is_predicted_again(toy_world: Path) -> None:
     assert after == before
 
 
-def test_two_runs_on_one_cell_are_told_apart(toy_world: Path) -> None:
-    config = toy_config(toy_world)
-    bench = preparation.open_bench(config)
-    reporter = Quiet()
-    with preparation.cell_of(bench, entries(config)[0], 0).lock():
-        _, succeeded = evaluate.run(config, reporter)
-    assert not succeeded
-    assert "another run" in reporter.failures["echo"]
-
-
 def test_shuffled_images_come_from_other_patients_with_the_same_views() -> None:
     studies = ToyData().studies("test")
     donors = image_donors(studies, seed=0)

@@ -13,9 +13,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from harness import registry
+from harness import executors, registry
+from harness.config import RunConfig
 from harness.method import FitRun, Method, MethodCard, MethodConfig, TorchMethod, TrainingConfig
 from harness.metrics.bleu import Bleu
+from harness.results import ResultRow
 from harness.types import CONTEXT, DatasetInfo, Inputs, Prediction, Study, Targets, Task
 
 SIZE = 12
@@ -199,23 +201,27 @@ class Quiet:
         self.failures[label] = reason
 
 
-if __name__ == "__main__":  # a run in a process of its own, so that it can be killed
-    import sys
-
-    from harness import executors
-    from harness.config import RunConfig
-
+def run(store: Path, methods: tuple[str, ...], workers: int = 1) -> tuple[list[ResultRow], bool]:
+    """The toys through the real flow, in a process that may be killed."""
     register(dict.__setitem__)
     config = RunConfig(
-        methods=tuple(sys.argv[2].split(",")),
+        methods=methods,
         dataset="toy",
         missing=(0.4, 0.8),
         drop="any",
         mask_seeds=3,
         metrics=FAST_METRICS,
-        store=Path(sys.argv[1]),
-        workers=int(sys.argv[3]) if len(sys.argv) > 3 else 1,
+        store=store,
+        workers=workers,
     )
-    rows, succeeded = executors.run(config, Quiet())
+    return executors.run(config, Quiet())
+
+
+if __name__ == "__main__":  # a run in a process of its own, so that it can be killed
+    import sys
+
+    rows, succeeded = run(
+        Path(sys.argv[1]), tuple(sys.argv[2].split(",")), int(sys.argv[3]) if len(sys.argv) > 3 else 1
+    )
     print(json.dumps([(row.method, row.rate, row.metric, row.value, row.ci95) for row in rows]))
     sys.exit(not succeeded)
