@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
-from typing import Any
+from typing import Any, Protocol
 
 from harness import registry
 from harness.config import RunConfig
@@ -86,12 +86,12 @@ class Team:
         opener: Opener,
         lost: Callable[[Job, int | None, dict[Any, Any]], Results],
     ) -> None:
-        self.config, self.size, self.reporter, self.context = config, size, reporter, context
+        self.config, self.size, self.context = config, size, context
         self.opener, self.lost = opener, lost
         self.running: dict[Connection, tuple[Any, Job]] = {}
         self.waiting: list[Job] = []
         self.found: dict[Any, Any] = {}
-        self.updates: dict[str, Callable[[float, str], None]] = {}
+        self.relay = Relay(reporter)
 
     def work(self, jobs: Sequence[Job]) -> dict[Any, Any]:
         """Results by key.
@@ -140,14 +140,10 @@ class Team:
             del self.running[pipe]
             pipe.close()  # the process ends when it asks for its next job
             process.join()
-        elif kind == "phase":
-            self.updates[rest[0]] = self.reporter.phase(*rest)
-        elif kind == "update":
-            self.updates[rest[0]](*rest[1:])
         elif kind == "result":
             self.found[rest[0]] = rest[1]
         else:
-            getattr(self.reporter, kind)(*rest)
+            self.relay.play(kind, *rest)
 
     def _end(self, pipe: Connection) -> None:
         """A process died: its job's results are missing."""
@@ -156,10 +152,35 @@ class Team:
         self.found |= dict(self.lost(job, process.exitcode, self.found))
 
 
-class _Messenger:
+class Pipe(Protocol):
+    """Where messages go in."""
+
+    def send(self, message: tuple[Any, ...], /) -> None:
+        """Send and go on."""
+        ...
+
+
+class Relay:
+    """What messengers of other processes said, said again to this process's reporter."""
+
+    def __init__(self, reporter: Reporter) -> None:
+        self.reporter = reporter
+        self.updates: dict[str, Callable[[float, str], None]] = {}
+
+    def play(self, kind: str, *rest: Any) -> None:
+        """One message."""
+        if kind == "phase":
+            self.updates[rest[0]] = self.reporter.phase(*rest)
+        elif kind == "update":
+            self.updates[rest[0]](*rest[1:])
+        else:
+            getattr(self.reporter, kind)(*rest)
+
+
+class Messenger:
     """The reporter inside a process: everything goes through the pipe, updates not more often than shown."""
 
-    def __init__(self, pipe: Connection) -> None:
+    def __init__(self, pipe: Pipe) -> None:
         self.pipe = pipe
 
     def phase(self, label: str, phase: str) -> Callable[[float, str], None]:
@@ -191,7 +212,7 @@ def _work(
     threading.Thread(target=_die_with_parent, daemon=True).start()
     torch.set_num_threads(threads)
     registry.restore(tables)
-    messenger = _Messenger(pipe)
+    messenger = Messenger(pipe)
     try:
         opened = opener(config)
         while True:
