@@ -12,6 +12,7 @@ import typer
 
 from harness.data_commands import data
 from harness.errors import HarnessError
+from harness.signals import Stopped, leave_when_asked
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -636,14 +637,19 @@ def main() -> None:
     """Entry point: a user's mistake is one line on stderr and a non-zero exit, never a traceback."""
     # Spinning OpenMP threads starve each other when anything else runs on the machine.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    leave_when_asked()
     try:
         app()
     except HarnessError as error:
         typer.echo(f"error: {' '.join(str(error).split())}", err=True)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        typer.echo("interrupted; the same command continues from here", err=True)
-        sys.exit(130)
+    except Stopped as stopped:
+        typer.echo(
+            f"stopped by {stopped.name}: what is finished is kept, training up to its last finished epoch; "
+            "the same command continues from here",
+            err=True,
+        )
+        sys.exit(stopped.exit_code)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from harness.signals import Stopped
+
 
 class ConsoleReporter:
     """A live bar per row in work on a terminal; a line per phase and finished row elsewhere (logs, CI)."""
@@ -48,6 +50,10 @@ class ConsoleReporter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.progress.stop()
+        if isinstance(error, Stopped):
+            for task in self.progress.tasks:
+                at = f"{task.description} {task.percentage:.0f}% {task.fields['status']}".rstrip()
+                self._say(f"{task.fields['label']}: stopped at {at}")
 
     def phase(self, label: str, phase: str) -> Callable[[float, str], None]:
         """Restart the row's bar for a phase; elsewhere print a status line every half minute."""
