@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -229,6 +230,27 @@ def test_the_table_comes_before_the_window(tmp_path: Path, bits: int) -> None:
     found = shown(dicom(tmp_path / "a.dcm", values, VOILUTSequence=sequence, **options))
     expected = table[np.clip(values.astype(int) - 500, 0, 2999)] / (2**bits - 1) * 255
     assert np.abs(found - expected).max() <= 0.5
+
+
+@pytest.mark.parametrize(("top", "bits"), [(255, 8), (4095, 12)])
+def test_dicom_in_jpeg_2000_and_jpeg(tmp_path: Path, top: int, bits: int) -> None:
+    from pydicom.encaps import encapsulate
+    from pydicom.uid import JPEG2000Lossless, JPEGBaseline8Bit
+
+    def packed(form: str, **options: object) -> bytes:
+        stream = io.BytesIO()
+        Image.fromarray(values).save(stream, form, **options)
+        return encapsulate([stream.getvalue()])
+
+    values = ramp(top=top).astype(np.uint8 if bits == 8 else np.uint16)
+    plain = shown(dicom(tmp_path / "a.dcm", values, BitsStored=bits))
+    lossless = packed("JPEG2000", no_jp2=True)
+    found = dicom(tmp_path / "b.dcm", values, BitsStored=bits, syntax=JPEG2000Lossless, PixelData=lossless)
+    assert np.array_equal(shown(found), plain)
+    if bits == 8:
+        lossy = packed("JPEG", quality=98)
+        found = dicom(tmp_path / "c.dcm", values, syntax=JPEGBaseline8Bit, PixelData=lossy)
+        assert np.abs(shown(found).astype(int) - plain).mean() < 2
 
 
 def test_dicom_in_colour_and_in_rle(tmp_path: Path) -> None:
