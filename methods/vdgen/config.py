@@ -81,7 +81,7 @@ class Config(MethodConfig):
 
 
 TINY: dict[str, Any] = {
-    "training": {"epochs": 10, "batch_size": 16, "val_every": 5, "bucket": 8},
+    "training": {"epochs": 8, "batch_size": 16, "val_every": 4, "bucket": 8},
     "image_size": 128,
     "vision": "lite0",
     "visual_width": 256,
