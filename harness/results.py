@@ -16,16 +16,18 @@ Layout below ``--store``::
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
 import platform
 import re
+import weakref
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 from zipfile import BadZipFile
 
 import numpy as np
@@ -48,6 +50,9 @@ SCHEMA = 1
 
 _LOCK_SECONDS = 1.0
 """How long a run waits for a lock before it says who holds it."""
+
+_TEMPORARY = ".*.tmp"
+"""What files are called until they are whole."""
 
 Status = Literal["ok", "failed", "unavailable", "n/a"]
 
@@ -127,8 +132,26 @@ class Store:
             if root.exists() and not _is_new(root) and not marker.exists():
                 raise HarnessError(f"--store {root}: exists and is not a results store", "choose another")
             private_folder(root)
-            write_json(marker, {"schema": SCHEMA})
+            with suppress(FileNotFoundError):  # another run has made the store and cleared up
+                write_json(marker, {"schema": SCHEMA})
         _check_schema(f"{root}: a store", read_json(marker))
+
+    def enter(self) -> Self:
+        """Be known as a run on this store for as long as this object lives.
+
+        A run that is alone removes what killed ones were writing; those in cells go when a cell is locked.
+        """
+        with clear_disk_errors(self.root):
+            presence = os.open(self.root / ".runs.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        weakref.finalize(self, os.close, presence)
+        with suppress(OSError):
+            fcntl.flock(presence, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            folders = [self.root / name for name in ("masks", "results", "audits", "samples", "tables")]
+            for left in (*self.root.glob(_TEMPORARY), *(p for f in folders for p in f.rglob(_TEMPORARY))):
+                left.unlink(missing_ok=True)
+        with suppress(OSError):  # file systems without locks are refused where a cell needs one
+            fcntl.flock(presence, fcntl.LOCK_SH)
+        return self
 
     def cell(self, dataset: str, method: str, preset: str, seed: int, identity: Mapping[str, Any]) -> Cell:
         """The cell of one trained method; ``identity`` is everything that its weights depend on."""
@@ -214,8 +237,8 @@ class Cell:
             lock = FileLock(self.directory / ".lock")
             self._acquire(lock, holder, waiting)
         try:
-            for left_by_a_kill in self.directory.rglob(".*.tmp"):
-                left_by_a_kill.unlink()
+            for left in self.directory.rglob(_TEMPORARY):
+                left.unlink(missing_ok=True)
             write_json(holder, {"process": os.getpid(), "machine": platform.node()})
             yield
         finally:

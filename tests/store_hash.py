@@ -24,7 +24,7 @@ VOLATILE = {
 }
 """Keys of manifests and summaries that hold times, memory, or where and beside what a run worked."""
 
-_LOGS = ("error.txt", ".lock", ".holder.json")
+_LOGS = ("error.txt", ".lock", ".runs.lock", ".holder.json")
 DIGITS = 9
 """BLAS sums in an order that depends on where arrays lie in memory, so the last digits are left out."""
 

@@ -1,4 +1,4 @@
-"""Faults at any moment: kills, two runs at once, a full disk, schedulers, clocks. The store is the same after."""
+"""Faults at any moment: kills, two runs at once, a full disk, schedulers, clocks; the store ends the same."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from harness.results import Store
 from tests.store_hash import contents
 
 ROOT = Path(__file__).parent.parent
@@ -67,7 +67,7 @@ def victims(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Victims]:
 
 
 def killed_and_restarted(victims: Victims, store: Path, seed: int) -> None:
-    """Kill a run and its restarts at moments that follow from the seed; what a last one leaves is the same."""
+    """Kill a run and its restarts at moments that follow from the seed, then let one finish."""
     dice = random.Random(seed)
     moments = [victims.moment(dice) for _ in range(dice.randint(1, 3))]
     codes = [victims.run(store, moment)[0] for moment in moments]
@@ -99,3 +99,59 @@ def test_a_run_killed_at_every_file_event_continues_to_the_same_store(
         assert len(codes) < 100
     assert set(codes) == {-signal.SIGKILL}
     assert contents(store) == contents(victims.undisturbed)
+
+
+CLI = "from tests import toys; toys.register(dict.__setitem__); from harness.cli import main; main()"
+
+
+def start(store: Path, *options: str, **environment: str) -> subprocess.Popen[str]:
+    """``harness run`` on the toys, leader of its own process group."""
+    command = [sys.executable, "-c", CLI, "run", "--dataset", "toy", "--metrics", "bleu", "--drop", "any"]
+    command += ["--missing", "0.4", "--mask-seeds", "3", "--no-figures", "--store", str(store), *options]
+    given = {
+        **os.environ,
+        "OMP_NUM_THREADS": "1",
+        "HARNESS_CACHE": str(store.parent / "cache"),
+        **environment,
+    }
+    return subprocess.Popen(
+        command, cwd=ROOT, env=given, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        stdout=subprocess.DEVNULL,
+    )  # fmt: skip
+
+
+def ended(process: subprocess.Popen[str], seconds: float = 300) -> tuple[int, str]:
+    """Exit code and standard error on one line; whatever it started is gone, too."""
+    _, said = process.communicate(timeout=seconds)
+    return process.returncode, " ".join(said.split())
+
+
+@pytest.mark.parametrize(
+    ("number", "workers", "everyone"),
+    [(signal.SIGTERM, 1, False), (signal.SIGTERM, 2, True), (signal.SIGINT, 1, True)],
+)
+def test_a_signal_ends_a_run_at_once_and_the_next_one_continues(
+    tmp_path: Path, number: int, workers: int, everyone: bool
+) -> None:
+    store, log = tmp_path / "store", tmp_path / "work.log"
+    options = ["--methods", "learner,template", "--set", "learner.training.epochs=40"]
+    options += ["--workers", str(workers)]
+    process = start(store, *options, TOY_LOG=str(log))
+    deadline = time.monotonic() + 120
+    while not list(store.rglob("history.json")):
+        assert process.poll() is None, ended(process)
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    (os.killpg if everyone else os.kill)(process.pid, number)
+    code, said = ended(process, seconds=30)
+    assert code == 128 + number
+    assert "learner[training.epochs=40]: stopped at train" in said
+    assert f"stopped by {signal.Signals(number).name}: what is finished is kept" in said
+    assert "the same command continues from here" in said
+    assert not [row for row in Store(store).results() if row.status == "failed"]
+    code, said = ended(start(store, *options, TOY_LOG=str(log)))
+    assert code == 0, said
+    (summary,) = store.rglob("history.json")
+    assert len(json.loads(summary.read_text())["history"]) == 40
+    # At most the epoch under way is done twice.
+    assert 40 * 5 <= log.read_text().splitlines().count("step train") <= 41 * 5

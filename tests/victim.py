@@ -26,7 +26,7 @@ EVENTS = {"open", "os.rename", "os.mkdir", "os.remove", "os.truncate"}
 
 
 def count_events(store: str, fatal: int | None, report: int) -> None:
-    """Count what happens to files below ``store``; die at the ``fatal`` one, else keep ``report`` informed."""
+    """Count in ``report`` what happens to files below ``store``; die at the ``fatal`` one."""
     seen = 0
 
     def hook(event: str, args: tuple[Any, ...]) -> None:
