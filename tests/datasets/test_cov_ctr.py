@@ -14,7 +14,6 @@ from harness.datasets.splits import by_group, drawn
 from harness.errors import HarnessError, UnknownNameError
 from harness.types import Study, Task
 from tests.datasets import caption_trees
-from tests.datasets.flow import checked_trained_scored
 
 SPLITS = ("train", "val", "test")
 
@@ -127,8 +126,3 @@ def test_what_is_wrong_is_named(root: Path) -> None:
         COVCTR.open(root)
     with pytest.raises(UnknownNameError, match="unknown profile 'micar'"):
         COVCTR.open(root, profile="micar")
-
-
-def test_check_train_score(root: Path, tmp_path: Path) -> None:
-    rows = checked_trained_scored("cov-ctr", root, tmp_path / "store", profile="micar-vlmoe")
-    assert {row.dataset for row in rows} == {"cov-ctr"}

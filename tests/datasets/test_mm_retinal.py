@@ -13,7 +13,6 @@ from harness.datasets.splits import drawn
 from harness.errors import HarnessError
 from harness.types import Task
 from tests.datasets import caption_trees
-from tests.datasets.flow import checked_trained_scored
 
 
 @pytest.fixture
@@ -89,7 +88,3 @@ def test_what_is_wrong_is_named(root: Path) -> None:
     (root / "CFP_translated_v1.csv").unlink()
     with pytest.raises(HarnessError, match=r"CFP_translated_v1\.csv: No such file"):
         MMRetinal.open(root)
-
-
-def test_check_train_score(root: Path, tmp_path: Path) -> None:
-    assert checked_trained_scored("mm-retinal", root, tmp_path / "store", profile="micar-vlmoe")

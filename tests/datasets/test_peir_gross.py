@@ -11,7 +11,6 @@ from harness.datasets.peir_gross import PEIRGross, last_part
 from harness.datasets.splits import drawn
 from harness.errors import HarnessError
 from tests.datasets import caption_trees
-from tests.datasets.flow import checked_trained_scored
 
 
 @pytest.fixture
@@ -74,7 +73,3 @@ def test_a_line_without_a_tab_is_named(root: Path) -> None:
     (root / "peir_gross.tsv").unlink()
     with pytest.raises(HarnessError, match=r"no peir_gross_captions\.json"):
         PEIRGross.open(root)
-
-
-def test_check_train_score(root: Path, tmp_path: Path) -> None:
-    assert checked_trained_scored("peir-gross", root, tmp_path / "store", profile="micar-vlmoe")

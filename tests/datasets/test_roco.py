@@ -10,7 +10,6 @@ from harness.datacheck import examine
 from harness.datasets.roco import ROCO, micar_text
 from harness.errors import HarnessError
 from tests.datasets import caption_trees
-from tests.datasets.flow import checked_trained_scored
 
 
 @pytest.fixture
@@ -102,7 +101,3 @@ def test_what_is_wrong_is_named(root: Path) -> None:
         ROCO.open(root)
     with pytest.raises(HarnessError, match="no captions"):
         ROCO.open(root / "data" / "train")
-
-
-def test_check_train_score(root: Path, tmp_path: Path) -> None:
-    assert checked_trained_scored("roco", root, tmp_path / "store", profile="micar-vlmoe")
