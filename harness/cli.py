@@ -126,7 +126,10 @@ def run(
     seeds: Annotated[str | None, typer.Option(help="One trained model per seed, e.g. 0,1,2.")] = None,
     limit: Annotated[int | None, typer.Option(help="Only the first N studies of each split.")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N.")] = None,
-    executor: Annotated[str | None, typer.Option(help="local.")] = None,
+    executor: Annotated[str | None, typer.Option(help="local, or ray (extra ray).")] = None,
+    address: Annotated[
+        str | None, typer.Option(help="Ray cluster: HOST:PORT or auto; default one for this run alone.")
+    ] = None,
     workers: Annotated[int | None, typer.Option(help="Cells at a time; default what suits.")] = None,
     store: Annotated[
         Path | None, typer.Option(help="Folder of checkpoints, predictions and results.")
@@ -160,6 +163,7 @@ def run(
         "limit": limit,
         "device": device,
         "executor": executor,
+        "address": address,
         "workers": workers,
         "store": store,
         "metrics": split_list(metrics, "--metrics"),

@@ -34,6 +34,8 @@ class RunConfig(BaseModel):
         seeds: one trained model per seed.
         limit: keep only the first N studies of every split (for trying things out).
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
+        executor: where cells run: ``local`` or on a ``ray`` cluster. Results do not depend on it.
+        address: the Ray cluster; by default one of this machine, for this run alone. No manifest names it.
         workers: cells that run at a time; default what suits the machine. Results do not depend on it.
         store: folder of checkpoints, predictions, statistics and results.
         metrics: metric families; default all that suit the dataset's tasks.
@@ -61,7 +63,8 @@ class RunConfig(BaseModel):
     seeds: tuple[int, ...] = (0,)
     limit: int | None = Field(default=None, ge=2)
     device: str = "auto"
-    executor: Literal["local"] = "local"
+    executor: Literal["local", "ray"] = "local"
+    address: str | None = Field(default=None, exclude=True)
     workers: int | None = Field(default=None, ge=1)
     store: Path = Path("runs")
     metrics: tuple[str, ...] | None = None

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from harness import evaluate, processes
+from harness import evaluate, processes, ray_executor
 from harness.cells import entries
 from harness.config import RunConfig
 from harness.errors import HarnessError
 from harness.outcome import fail
-from harness.preparation import Reporter, open_bench, prepare_images, resolve_device
+from harness.preparation import Bench, Reporter, open_bench, prepare_images, resolve_device
 from harness.processes import Job, Opened, Results, worker_count
 from harness.results import ResultRow
 
 
 def run(config: RunConfig, reporter: Reporter) -> tuple[list[ResultRow], bool]:
-    """``evaluate.run`` with several cells at a time where the machine bears it.
+    """``evaluate.run`` with several cells at a time where the machine bears it, or on a cluster.
 
     Returns:
         The rows of this run in the order of its methods, and whether every cell succeeded.
     """
+    if config.executor == "ray":
+        return _on_cluster(config, reporter)
+    if config.address is not None:
+        raise HarnessError(f"--address {config.address}: only Ray has one", "add --executor ray")
     jobs = jobs_of(config)
     workers = worker_count(config, resolve_device(config.device), len(jobs))
     if workers == 1:
@@ -27,15 +31,46 @@ def run(config: RunConfig, reporter: Reporter) -> tuple[list[ResultRow], bool]:
     bench = open_bench(config)  # what is wrong with the run as a whole surfaces here
     prepare_images(bench, reporter)
 
-    def lost(job: Job, code: int | None, found: dict[Job, list[ResultRow]]) -> Results:
-        """Failed rows for what a process left undone when it died."""
-        label, seed = job
-        for entry in entries(config):
-            if entry.trained_label == label and (entry.label, seed) not in found:
-                error = HarnessError(f"its process ended with code {code}", "out of memory? try --workers 1")
-                yield (entry.label, seed), fail(bench, entry, seed, error, reporter)
+    def lost(job: Job, code: int | None, found: Found) -> Results:
+        error = HarnessError(f"its process ended with code {code}", "out of memory? try --workers 1")
+        return _failed(bench, job, error, found, reporter)
 
-    found = processes.Team(config, workers, reporter, context, _open, lost).work(jobs)
+    return _in_order(config, processes.Team(config, workers, reporter, context, _open, lost).work(jobs))
+
+
+def _on_cluster(config: RunConfig, reporter: Reporter) -> tuple[list[ResultRow], bool]:
+    """A Ray task per job. What it stores says nothing of the cluster: it is what a local run would store."""
+    ray_executor.check(config)
+    cards = {entry.trained_label: entry.method_class.card for entry in entries(config)}
+    stored = config.model_copy(update={"executor": "local", "address": None, "workers": None})
+    # Where the run is started there may be no GPU: it reads data and writes what a lost task could not.
+    bench = open_bench(stored.model_copy(update={"device": "cpu"}))
+    prepare_images(bench, reporter)
+
+    def need(job: Job) -> ray_executor.Need:
+        card = cards[job[0]]
+        return ray_executor.Need(card.gpus, card.memory_gib)
+
+    def lost(job: Job, error: HarnessError, found: Found) -> Results:
+        return _failed(bench, job, error, found, reporter)
+
+    tasks = ray_executor.Tasks(config, stored, _open, need, lost, reporter)
+    return _in_order(config, tasks.work(jobs_of(config)))
+
+
+Found = dict[tuple[str, int], list[ResultRow]]
+"""Rows by label and seed."""
+
+
+def _failed(bench: Bench, job: Job, error: HarnessError, found: Found, reporter: Reporter) -> Results:
+    """Failed rows for what was left undone where a job was lost."""
+    label, seed = job
+    for entry in entries(bench.config):
+        if entry.trained_label == label and (entry.label, seed) not in found:
+            yield (entry.label, seed), fail(bench, entry, seed, error, reporter)
+
+
+def _in_order(config: RunConfig, found: Found) -> tuple[list[ResultRow], bool]:
     rows = [row for entry in entries(config) for seed in config.seeds for row in found[entry.label, seed]]
     return rows, all(row.status != "failed" for row in rows)
 

@@ -83,6 +83,8 @@ class MethodCard:
         published: figures that the paper prints, e.g. ``{"parameters": 589.7e6}``.
         learned: False for controls that fit without gradient steps.
         samples: it can draw random reports (``Method.sample``).
+        gpus: GPUs that a cluster sets aside for a cell, where it has any.
+        memory_gib: memory that a cluster sets aside for a cell, GiB; 0 leaves it open.
     """
 
     name: str
@@ -97,6 +99,8 @@ class MethodCard:
     published: Mapping[str, Any] = field(default_factory=dict)
     learned: bool = True
     samples: bool = False
+    gpus: int = 1
+    memory_gib: float = 0.0
 
     def __post_init__(self) -> None:
         """Who reads radiographs by view also reads a study's only picture."""

@@ -1,0 +1,268 @@
+"""Jobs of a run on a Ray cluster: a task each, on whatever node has room; the store is a path that all share.
+
+A task opens the run's data on its node and works as a process of ``harness.processes`` does. When its worker
+or node is lost, Ray starts it again elsewhere: it goes on from what the store has, once its predecessor has
+let go of the cell's lock.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.util import find_spec
+from typing import Any
+
+from harness import registry
+from harness.config import RunConfig
+from harness.errors import HarnessError, UnavailableError
+from harness.preparation import Reporter
+from harness.processes import Job, Messenger, Opened, Opener, Relay, Results
+
+RETRIES = 3
+"""How often Ray starts a task again whose worker or node was lost."""
+_PAUSE = 0.2
+"""Seconds between two looks at what the tasks have said."""
+
+Found = dict[Any, Any]
+Lost = Callable[[Job, HarnessError, Found], Results]
+"""(Job, why it is lost, what has been found) to the results that stand in for its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """What a job needs of its node beside one CPU.
+
+    Attributes:
+        gpus: GPUs, where the run has any.
+        memory_gib: memory that Ray reserves, GiB; 0 reserves none.
+    """
+
+    gpus: int
+    memory_gib: float
+
+
+def check(config: RunConfig) -> None:
+    """Find what is wrong with the flags before any data is read.
+
+    Raises:
+        HarnessError: a device by number, or a client's address.
+        UnavailableError: Ray is not installed.
+    """
+    if config.device.startswith("cuda:"):
+        raise HarnessError(f"--device {config.device}: Ray chooses among the GPUs", "use --device cuda")
+    if config.address is not None and "://" in config.address:
+        raise HarnessError(
+            f"--address {config.address}: the run itself must be on a node of the cluster",
+            "start it there with --address auto",
+        )
+    if find_spec("ray") is None:
+        raise UnavailableError(
+            "--executor ray: ray is not installed", "pip install 'missing-modality-harness[ray]'"
+        )
+
+
+@contextmanager
+def _connected(address: str | None) -> Iterator[None]:
+    """A cluster of this machine, ended with the run; or the one at ``address``, which is left running."""
+    import ray
+
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    on_sigterm = signal.getsignal(signal.SIGTERM)
+    try:
+        ray.init(
+            address or "local", include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR
+        )
+    except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise HarnessError(
+            f"--address {address or 'local'}: no Ray cluster: {reason}",
+            "start one with ray start --head, or leave --address out",
+        ) from error
+    try:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, on_sigterm)  # Ray put its own in its place
+        yield
+    finally:
+        ray.shutdown()
+
+
+class Tasks:
+    """The jobs of one run, and what they found.
+
+    Args:
+        config: the run as it was asked for; at most ``workers`` of its jobs run at a time, by default as many
+            as the nodes bear.
+        given: the run as each task gets it.
+        opener: what a worker calls before its first job.
+        need: resources of a job.
+        lost: results of a job that Ray gave up.
+        reporter: hears what the tasks say.
+    """
+
+    def __init__(
+        self,
+        config: RunConfig,
+        given: RunConfig,
+        opener: Opener,
+        need: Callable[[Job], Need],
+        lost: Lost,
+        reporter: Reporter,
+    ) -> None:
+        self.config, self.given, self.opener, self.need, self.lost = config, given, opener, need, lost
+        self.relay = Relay(reporter)
+        self.running: dict[Any, Job] = {}
+        self.found: Found = {}
+
+    def work(self, jobs: Sequence[Job]) -> Found:
+        """Results by key; jobs are started in their order.
+
+        Raises:
+            HarnessError: no cluster answers, no GPU where one is asked for, or a full disk.
+        """
+        with _connected(self.config.address):
+            try:
+                self._work(jobs)
+            finally:
+                self._cancel()
+        return self.found
+
+    def _work(self, jobs: Sequence[Job]) -> None:
+        import ray
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        gpus = _wants_gpus(self.config, ray.cluster_resources().get("GPU", 0.0))
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        actor: Any = ray.remote(_Mailbox)
+        mailbox = actor.options(num_cpus=0, scheduling_strategy=here).remote()
+        waiting = list(jobs)
+        while waiting or self.running:
+            while waiting and len(self.running) < (self.config.workers or len(jobs)):
+                job = waiting.pop(0)
+                self.running[self._start(job, gpus, mailbox)] = job
+            done, _ = ray.wait(list(self.running), timeout=_PAUSE)
+            for message in ray.get(mailbox.empty.remote()):
+                self.relay.play(*message)
+            for task in done:
+                self._collect(task)
+
+    def _cancel(self) -> None:
+        import ray
+
+        for task in self.running:
+            ray.cancel(task, force=True)
+
+    def _start(self, job: Job, gpus: bool, mailbox: Any) -> Any:
+        import ray
+
+        need = self.need(job)
+        task = ray.remote(_task).options(
+            name=f"{job[0]}, seed {job[1]}",
+            num_cpus=1,
+            num_gpus=need.gpus if gpus else 0,
+            memory=int(need.memory_gib * 2**30) or None,
+            max_retries=RETRIES,
+            retry_exceptions=False,
+        )
+        return task.remote(self.given, registry.snapshot(), self.opener, job, mailbox)
+
+    def _collect(self, task: Any) -> None:
+        import ray
+
+        job = self.running.pop(task)
+        try:
+            found = ray.get(task)
+        except ray.exceptions.RayError as error:
+            cause = getattr(error, "cause", None) or error
+            reason = HarnessError(
+                f"its Ray task was lost for good: {type(cause).__name__}",
+                "run again to go on; Ray's logs name the node",
+            )
+            found = self.lost(job, reason, self.found)
+        if isinstance(found, HarnessError):
+            raise found
+        self.found |= dict(found)
+
+
+def _wants_gpus(config: RunConfig, there: float) -> bool:
+    """Whether tasks ask for GPUs. A cluster that grows on demand may have none yet."""
+    if config.device == "auto":
+        return there >= 1
+    if config.device == "cuda" and there < 1 and config.address is None:
+        raise HarnessError("--device cuda: no GPU on this machine", "use --device cpu")
+    return config.device == "cuda"
+
+
+class _Mailbox:
+    """An actor beside the run itself: what the tasks say waits here."""
+
+    def __init__(self) -> None:
+        self.messages: list[tuple[Any, ...]] = []
+
+    def put(self, message: tuple[Any, ...]) -> None:
+        """Keep a message."""
+        self.messages.append(message)
+
+    def empty(self) -> list[tuple[Any, ...]]:
+        """All messages since the last call."""
+        messages, self.messages = self.messages, []
+        return messages
+
+
+class _Post:
+    """A task's way to the mailbox."""
+
+    def __init__(self, mailbox: Any) -> None:
+        self.mailbox = mailbox
+        self.last: Any = None
+
+    def send(self, message: tuple[Any, ...], /) -> None:
+        """Send and go on."""
+        self.last = self.mailbox.put.remote(message)
+
+    def flush(self) -> None:
+        """Wait until everything has arrived: a task must not be over before its last message."""
+        import ray
+
+        if self.last is not None:
+            ray.get(self.last)
+
+
+def _task(
+    config: RunConfig, tables: dict[str, dict[str, str]], opener: Opener, job: Job, mailbox: Any
+) -> list[tuple[Any, Any]] | HarnessError:
+    """A job on its node: its results, or what has to end the run."""
+    import torch
+
+    torch.set_num_threads(1)  # the one CPU that Ray has set aside
+    registry.restore(tables)
+    post = _Post(mailbox)
+    try:
+        return list(_opened(opener, _Once(config))(job, Messenger(post)))
+    except HarnessError as error:
+        return error
+    finally:
+        post.flush()
+
+
+class _Once:
+    """A run as a key: a worker opens its data once, however many of its jobs it gets."""
+
+    def __init__(self, config: RunConfig) -> None:
+        self.config, self.text = config, config.model_dump_json()
+
+    def __hash__(self) -> int:
+        return hash(self.text)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Once) and other.text == self.text
+
+
+@lru_cache(maxsize=1)
+def _opened(opener: Opener, run: _Once) -> Opened:
+    return opener(run.config)

@@ -1,0 +1,221 @@
+"""Cells on a Ray cluster: the table of a run in one process, whatever happens to a node."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness import executors, ray_executor, registry
+from harness.config import RunConfig
+from harness.errors import HarnessError, UnavailableError
+from harness.method import MethodCard
+from harness.results import ResultRow
+from harness.types import Inputs, Prediction, Task
+from tests import toys
+
+
+class Slow(toys.Echo):
+    """Echo that takes its time, and says in the log on which node it is."""
+
+    card = MethodCard(
+        name="slow",
+        title="slow",
+        paper="",
+        licence="",
+        tasks=frozenset({Task.REPORT}),
+        reads=toys.Echo.card.reads,
+        learned=False,
+    )
+
+    def predict(self, inputs: Inputs) -> list[Prediction]:
+        import ray
+
+        if ray.is_initialized():
+            toys.log("slow", ray.get_runtime_context().get_node_id())
+            time.sleep(0.5)
+        return super().predict(inputs)
+
+
+class Deadly(Slow):
+    """Takes its worker along every time."""
+
+    card = replace(Slow.card, name="deadly")
+
+    def predict(self, inputs: Inputs) -> list[Prediction]:
+        os.kill(os.getpid(), signal.SIGKILL)
+        return []
+
+
+class Said(toys.Quiet):
+    """A reporter that remembers what it heard."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.phases: list[tuple[str, str]] = []
+        self.updates = 0
+        self.finished: list[str] = []
+
+    def phase(self, label: str, phase: str) -> Callable[[float, str], None]:
+        self.phases.append((label, phase))
+
+        def update(fraction: float, status: str) -> None:
+            self.updates += 1
+
+        return update
+
+    def done(self, label: str, summary: str) -> None:
+        self.finished.append(label)
+
+
+def config(store: Path, *methods: str, **rest: Any) -> RunConfig:
+    return RunConfig(
+        methods=methods,
+        dataset="toy",
+        missing=(0.4, 0.8),
+        drop="any",
+        mask_seeds=3,
+        metrics=toys.FAST_METRICS,
+        store=store,
+        device="cpu",
+        **rest,
+    )
+
+
+def same(rows: list[ResultRow], expected: list[ResultRow]) -> None:
+    """Every number, to what the order of a sum of floats leaves open."""
+    assert len(rows) == len(expected) > 0
+    for row, other in zip(rows, expected, strict=True):
+        assert (row.method, row.seed, row.rate, row.metric) == (
+            other.method,
+            other.seed,
+            other.rate,
+            other.metric,
+        )
+        assert (row.status, row.key, row.test_set) == (other.status, other.key, other.test_set)
+        assert [row.value, *(row.ci95 or ())] == pytest.approx([other.value, *(other.ci95 or ())], abs=1e-12)
+
+
+@pytest.fixture
+def _toys(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    toys.register(monkeypatch.setitem)
+    monkeypatch.setitem(registry.METHODS, "slow", "tests.test_ray:Slow")
+    monkeypatch.setitem(registry.METHODS, "deadly", "tests.test_ray:Deadly")
+    registry._table.cache_clear()
+    yield
+    monkeypatch.undo()
+    registry._table.cache_clear()
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """Two nodes of one processor each on this machine; workers inherit what is set here."""
+    pytest.importorskip("ray")
+    from ray.cluster_utils import Cluster
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TOY_LOG", str(tmp_path_factory.mktemp("ray") / "work.log"))
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        started = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+        started.doomed = started.add_node(num_cpus=1)
+        try:
+            yield started
+        finally:
+            started.shutdown()
+
+
+@pytest.mark.usefixtures("_toys")
+def test_two_nodes_print_the_table_of_one_process(cluster: Any, tmp_path: Path) -> None:
+    import ray
+
+    wanted = ("echo", "learner")
+    reporter = Said()
+    rows, succeeded = executors.run(
+        config(tmp_path / "ray", *wanted, executor="ray", address=cluster.address), reporter
+    )
+    expected, _ = executors.run(config(tmp_path / "local", *wanted), toys.Quiet())
+    assert succeeded
+    same(rows, expected)
+    labels = {row.method for row in expected}
+    assert set(reporter.finished) == {label for label, _ in reporter.phases} == labels
+    assert ("learner", "train") in reporter.phases
+    assert reporter.updates > 0
+    assert not ray.is_initialized()
+    again, _ = executors.run(config(tmp_path / "ray", *wanted), toys.Quiet())  # what is stored is a local run
+    same(again, expected)
+
+
+@pytest.mark.usefixtures("_toys")
+def test_failures_and_user_errors_are_those_of_a_local_run(cluster: Any, tmp_path: Path) -> None:
+    given = config(tmp_path / "ray", "echo", executor="ray", address=cluster.address)
+    failing = given.model_copy(update={"set": {"echo": {"fail": "fit"}}})
+    reporter = Said()
+    rows, succeeded = executors.run(failing, reporter)
+    assert not succeeded
+    assert {row.status for row in rows} == {"failed"}
+    with pytest.raises(HarnessError, match="unknown dataset 'toi'"):
+        executors.run(given.model_copy(update={"dataset": "toi"}), toys.Quiet())
+    with pytest.raises(HarnessError, match="--device cuda:1: Ray chooses"):
+        executors.run(given.model_copy(update={"device": "cuda:1"}), toys.Quiet())
+    with pytest.raises(HarnessError, match="must be on a node of the cluster"):
+        executors.run(given.model_copy(update={"address": "ray://head:10001"}), toys.Quiet())
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("_toys")
+def test_what_dies_every_time_is_a_failed_row_and_the_others_go_on(cluster: Any, tmp_path: Path) -> None:
+    reporter = Said()
+    rows, succeeded = executors.run(
+        config(tmp_path / "ray", "deadly", "echo", executor="ray", address=cluster.address), reporter
+    )
+    assert not succeeded
+    assert "lost for good: WorkerCrashedError" in reporter.failures["deadly"]
+    assert {row.method for row in rows if row.status == "failed"} == {"deadly"}
+    assert {row.method for row in rows if row.status == "ok"} == {"echo"}
+
+
+@pytest.mark.usefixtures("_toys")
+def test_a_node_that_is_lost_changes_nothing(cluster: Any, tmp_path: Path) -> None:
+    doomed = cluster.doomed
+    log = Path(os.environ["TOY_LOG"])
+    seeds = (0, 1)
+    killed = threading.Event()
+
+    def kill() -> None:
+        deadline = time.monotonic() + 90
+        while time.monotonic() < deadline:
+            if f"slow {doomed.node_id}" in (log.read_text() if log.exists() else ""):
+                cluster.remove_node(doomed, allow_graceful=False)
+                killed.set()
+                return
+            time.sleep(0.05)
+
+    thread = threading.Thread(target=kill)
+    thread.start()
+    reporter = Said()
+    rows, succeeded = executors.run(
+        config(tmp_path / "ray", "slow", seeds=seeds, executor="ray", address=cluster.address), reporter
+    )
+    thread.join()
+    assert killed.is_set()
+    assert succeeded
+    assert sorted(reporter.finished) == ["slow"] * len(seeds)
+    same(rows, executors.run(config(tmp_path / "local", "slow", seeds=seeds), toys.Quiet())[0])
+
+
+def test_without_ray_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray_executor, "find_spec", lambda name: None)
+    with pytest.raises(UnavailableError, match=r"missing-modality-harness\[ray\]"):
+        executors.run(RunConfig(executor="ray"), toys.Quiet())
+
+
+def test_an_address_is_for_ray_alone() -> None:
+    with pytest.raises(HarnessError, match="--executor ray"):
+        executors.run(RunConfig(address="auto"), toys.Quiet())
