@@ -94,7 +94,9 @@ def open_bench(config: RunConfig) -> Bench:
     )
     weights = statistics.bootstrap_weights([study.patient_id for study in splits["test"]], N_RESAMPLES)
     samples = ReportSamples.of(config.report_samples, config.uncertain, dataset.info)
-    return Bench(config, device, dataset, splits, metrics, samples, plan, weights, Store(config.store))
+    return Bench(
+        config, device, dataset, splits, metrics, samples, plan, weights, Store(config.store).enter()
+    )
 
 
 def prepare_images(bench: Bench, reporter: Reporter) -> None:

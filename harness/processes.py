@@ -112,7 +112,7 @@ class Team:
                         self._end(pipe)
         finally:
             for process, _ in self.running.values():
-                process.terminate()
+                process.kill()  # whatever it was writing is whole or absent
                 process.join()
         return self.found
 
@@ -208,7 +208,8 @@ def _work(
     """Jobs in a process of its own, until there is none left."""
     import torch
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears it too, and ends its processes
+    for heard in (signal.SIGINT, signal.SIGTERM):  # by the parent too, which ends its processes
+        signal.signal(heard, signal.SIG_IGN)
     threading.Thread(target=_die_with_parent, daemon=True).start()
     torch.set_num_threads(threads)
     registry.restore(tables)
