@@ -15,7 +15,6 @@ from harness.datasets.csv_table import CSVTable
 from harness.errors import HarnessError
 from harness.types import Study, Task
 from tests.datasets import caption_trees
-from tests.datasets.flow import checked_trained_scored
 
 PAGE = Path(__file__).parents[2] / "docs" / "own-data.md"
 
@@ -134,10 +133,6 @@ def test_the_table_may_be_reached_by_a_link(root: Path, tmp_path: Path) -> None:
         CSVTable.open(tmp_path / "linked" / "my.csv").studies("val")[0].images["frontal"],
         CSVTable.open(root).studies("val")[0].images["frontal"],
     )
-
-
-def test_check_train_score(root: Path, tmp_path: Path) -> None:
-    assert checked_trained_scored("csv", root, tmp_path / "store")
 
 
 def blocks(language: str) -> list[str]:
