@@ -350,7 +350,7 @@ def _study(record: ReportRecord, cache: PixelCache) -> Study:
 
 def _fingerprint(records: Sequence[ReportRecord], size: int, channels: int) -> str:
     """Digest of everything that methods see: ids, splits, texts, labels, attributes, identities of images."""
-    digest = hashlib.sha256(json.dumps([_FINGERPRINT_VERSION, channels]).encode())
+    digest = hashlib.sha256(json.dumps([_FINGERPRINT_VERSION, decode.DECODER_VERSION, channels]).encode())
     for record in records:
         seen = [
             record.id,
