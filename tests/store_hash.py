@@ -11,6 +11,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from harness.files import verify
+
+SEAL = ".sha256.json"
 VOLATILE = {
     "seconds",
     "seconds_of_last_session",
@@ -44,6 +47,9 @@ def contents(store: Path) -> dict[str, str]:
 
 
 def _lasting(path: Path) -> bytes:
+    if path.name.endswith(SEAL):
+        verify(path.with_name(path.name.removesuffix(SEAL)))
+        return b"fits"
     if path.suffix == ".json":
         return json.dumps(_stable(json.loads(path.read_text())), sort_keys=True).encode()
     if path.suffix == ".ckpt":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import random
 import signal
 import subprocess
@@ -14,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.results import Store
+from harness.results import Cell, Store
 from tests.store_hash import contents
 
 ROOT = Path(__file__).parent.parent
@@ -39,16 +40,16 @@ class Victims:
             text=True,
         )
         self.undisturbed = self.folder / "undisturbed"
-        code, self.events, self.seconds = self.run(self.undisturbed)
-        assert code == 0
+        code, self.events, self.seconds, error = self.run(self.undisturbed)
+        assert code == 0, error
 
-    def run(self, store: Path, moment: tuple[str, float] | None = None) -> tuple[int, int, float]:
-        """Exit code or minus the signal, file events below the store, seconds."""
+    def run(self, store: Path, moment: tuple[str, float] | None = None) -> tuple[int, int, float, str]:
+        """Exit code or minus the signal, file events below the store, seconds, what ended the run."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         print(json.dumps([str(store), METHODS, moment]), file=self.process.stdin, flush=True)
-        code, events, seconds = json.loads(self.process.stdout.readline())
-        return code, events, seconds
+        code, events, seconds, error = json.loads(self.process.stdout.readline())
+        return code, events, seconds, error
 
     def moment(self, dice: random.Random) -> tuple[str, float]:
         """A moment of a run: a file event, which finds what lies between two steps, or a time."""
@@ -128,7 +129,11 @@ def ended(process: subprocess.Popen[str], seconds: float = 300) -> tuple[int, st
 
 @pytest.mark.parametrize(
     ("number", "workers", "everyone"),
-    [(signal.SIGTERM, 1, False), (signal.SIGTERM, 2, True), (signal.SIGINT, 1, True)],
+    [
+        (signal.SIGTERM, 2, True),
+        pytest.param(signal.SIGTERM, 1, False, marks=pytest.mark.slow),
+        pytest.param(signal.SIGINT, 1, True, marks=pytest.mark.slow),
+    ],
 )
 def test_a_signal_ends_a_run_at_once_and_the_next_one_continues(
     tmp_path: Path, number: int, workers: int, everyone: bool
@@ -155,3 +160,82 @@ def test_a_signal_ends_a_run_at_once_and_the_next_one_continues(
     assert len(json.loads(summary.read_text())["history"]) == 40
     # At most the epoch under way is done twice.
     assert 40 * 5 <= log.read_text().splitlines().count("step train") <= 41 * 5
+
+
+def test_a_lock_whose_holder_was_killed_is_free(tmp_path: Path) -> None:
+    code = (
+        "import os, sys, time; from pathlib import Path; from harness.results import Cell\n"
+        "with Cell(Path(sys.argv[1])).lock(): print(os.getpid(), flush=True); time.sleep(600)"
+    )
+    holder = subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    )
+    assert holder.stdout is not None
+    assert holder.stdout.readline().strip() == str(holder.pid)
+    said: list[str] = []
+
+    def waiting(who: str) -> None:
+        said.append(who)
+        holder.kill()
+        holder.communicate()
+
+    with Cell(tmp_path).lock(waiting):
+        assert said == [f"process {holder.pid} on {platform.node()}"]
+        assert json.loads((tmp_path / ".holder.json").read_text())["process"] == os.getpid()
+    assert not (tmp_path / ".holder.json").exists()
+
+
+def test_two_runs_on_one_store_lose_and_double_nothing(victims: Victims, tmp_path: Path) -> None:
+    store, others = tmp_path / "store", [str(tmp_path / f"{name}.log") for name in "ab"]
+    runs = [start_toys(store, log) for log in others]
+    for process in runs:
+        code, said = ended(process)
+        assert code == 0, said
+    assert contents(store) == contents(victims.undisturbed)
+    done = [line for log in others for line in Path(log).read_text().splitlines()]
+    assert done.count("fit echo") == 1
+    assert done.count("step train") == 4 * 5
+    assert done.count("score bleu") == 4 + 2 * 4
+
+
+def start_toys(store: Path, log: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "tests.toys", str(store), ",".join(METHODS)]
+    given = {
+        **os.environ,
+        "OMP_NUM_THREADS": "1",
+        "TOY_LOG": log,
+        "HARNESS_CACHE": str(store.parent / "cache"),
+    }
+    return subprocess.Popen(
+        command, cwd=ROOT, env=given, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 20 MB, where the user may mount one."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=20m", "tmpfs", str(disk)], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip("mounting is not permitted")
+    yield disk
+    subprocess.run(["umount", "--lazy", str(disk)], check=True)
+
+
+@pytest.mark.parametrize("free", [4, 60, 132, 248, 264, 272, 280, 288, 296, 400])
+def test_a_full_disk_is_said_and_the_next_run_continues(
+    victims: Victims, small_disk: Path, free: int
+) -> None:
+    """Filled up in the middle of cells, of training, of results: KiB that are free when the run begins."""
+    ballast, store = small_disk / "ballast", small_disk / "store"
+    ballast.write_bytes(bytes((20 << 20) - (free << 10)))
+    code, _, _, error = victims.run(store)
+    assert code == 3
+    assert error.startswith(f"cannot write {store}/")
+    assert "no space left on the disk (free space" in error
+    ballast.unlink()
+    assert victims.run(store)[0] == 0
+    assert contents(store) == contents(victims.undisturbed)

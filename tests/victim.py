@@ -1,8 +1,8 @@
 """Runs of the toys to be killed: a process that has imported everything forks one for each.
 
 ``python -m tests.victim`` reads a line of JSON per run, ``[store, methods, moment]``, and answers
-``[exit code or minus the signal, file events, seconds]``. A moment is null, ``["event", n]`` (SIGKILL as the
-n-th file below the store is about to be opened, renamed, made or removed) or ``["second", s]``.
+``[exit code or minus the signal, file events, seconds, error]``. A moment is null, ``["event", n]`` (SIGKILL
+as the n-th file below the store is about to be opened, renamed, made or removed) or ``["second", s]``.
 """
 
 from __future__ import annotations
@@ -20,9 +20,12 @@ import lightning.pytorch  # noqa: F401
 import torch
 
 from harness import evaluate  # noqa: F401
+from harness.errors import HarnessError
 from tests import toys
 
 EVENTS = {"open", "os.rename", "os.mkdir", "os.remove", "os.truncate"}
+COUNT = 12
+"""Bytes of the report that hold the number of events; an error's text follows."""
 
 
 def count_events(store: str, fatal: int | None, report: int) -> None:
@@ -33,7 +36,7 @@ def count_events(store: str, fatal: int | None, report: int) -> None:
         nonlocal seen
         if event in EVENTS and isinstance(args[0], str | os.PathLike) and str(args[0]).startswith(store):
             seen += 1
-            os.pwrite(report, b"%12d" % seen, 0)
+            os.pwrite(report, b"%*d" % (COUNT, seen), 0)
             if seen == fatal:
                 os.kill(os.getpid(), signal.SIGKILL)
 
@@ -46,8 +49,10 @@ def child(store: str, methods: list[str], fatal: int | None, report: int) -> int
     count_events(store, fatal, report)
     try:
         return int(not toys.run(Path(store), tuple(methods))[1])
-    except BaseException:
-        traceback.print_exc()
+    except BaseException as error:
+        if not isinstance(error, HarnessError):
+            traceback.print_exc()
+        os.pwrite(report, str(error).encode(), COUNT)
         return 3
 
 
@@ -65,9 +70,9 @@ def serve() -> None:
             time.sleep(value)
             os.kill(process, signal.SIGKILL)
         code = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
-        events = int(os.pread(report, 12, 0) or 0)
+        events, error = os.pread(report, COUNT, 0), os.pread(report, 10_000, COUNT).decode()
         os.close(report)
-        print(json.dumps([code, events, time.monotonic() - started]), flush=True)
+        print(json.dumps([code, int(events or 0), time.monotonic() - started, error]), flush=True)
 
 
 if __name__ == "__main__":
