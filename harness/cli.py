@@ -142,6 +142,9 @@ def run(
         int | None, typer.Option(help="Reports drawn per study for probabilities of methods that only write.")
     ] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="method.key=value, repeatable.")] = None,
+    track: Annotated[
+        str | None, typer.Option(help="Keep the rows in mlflow or wandb, too (extras of these names).")
+    ] = None,
     figures: Figures = True,
     config: Annotated[Path | None, typer.Option("--config", "-c", help="YAML with the same keys.")] = None,
 ) -> None:
@@ -172,6 +175,7 @@ def run(
         "uncertain": uncertain,
         "report_samples": report_samples,
         "set": parse_overrides(set_) if set_ else None,
+        "track": track,
     }
     settings = RunConfig.build(given, config)
     from harness import executors

@@ -36,6 +36,7 @@ class RunConfig(BaseModel):
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
         executor: where cells run: ``local`` or on a ``ray`` cluster. Results do not depend on it.
         address: the Ray cluster; by default one of this machine, for this run alone. No manifest names it.
+        track: also keep the rows in ``mlflow`` or ``wandb``; default neither. No manifest names it.
         workers: cells that run at a time; default what suits the machine. Results do not depend on it.
         store: folder of checkpoints, predictions, statistics and results.
         metrics: metric families; default all that suit the dataset's tasks.
@@ -65,6 +66,7 @@ class RunConfig(BaseModel):
     device: str = "auto"
     executor: Literal["local", "ray"] = "local"
     address: str | None = Field(default=None, exclude=True)
+    track: Literal["mlflow", "wandb"] | None = Field(default=None, exclude=True)
     workers: int | None = Field(default=None, ge=1)
     store: Path = Path("runs")
     metrics: tuple[str, ...] | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness import evaluate, processes, ray_executor
+from harness import evaluate, processes, ray_executor, tracking
 from harness.cells import entries
 from harness.config import RunConfig
 from harness.errors import HarnessError
@@ -18,10 +18,18 @@ def run(config: RunConfig, reporter: Reporter) -> tuple[list[ResultRow], bool]:
     Returns:
         The rows of this run in the order of its methods, and whether every cell succeeded.
     """
-    if config.executor == "ray":
-        return _on_cluster(config, reporter)
-    if config.address is not None:
+    if config.address is not None and config.executor != "ray":
         raise HarnessError(f"--address {config.address}: only Ray has one", "add --executor ray")
+    if config.track is not None:
+        tracking.check(config.track)
+    rows, succeeded = (_on_cluster if config.executor == "ray" else _here)(config, reporter)
+    if config.track is not None:
+        tracking.track(config.track, config.store, rows)
+    return rows, succeeded
+
+
+def _here(config: RunConfig, reporter: Reporter) -> tuple[list[ResultRow], bool]:
+    """Processes of this machine."""
     jobs = jobs_of(config)
     workers = worker_count(config, resolve_device(config.device), len(jobs))
     if workers == 1:
