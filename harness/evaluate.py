@@ -120,12 +120,14 @@ class Fitted:
         with PeakMemory(self.bench.device) as memory:
             method.fit(self._studies("train"), self._studies("val"), run)
         seconds = time.monotonic() - started
+        summary = training_summary(self.cell.training)
         method.save(private_folder(self.cell.checkpoint))
         cost = {
             **sizes(method, self.bench.splits["train"][0]),
             # Epochs of interrupted sessions count; the last session's clock has not seen them.
-            "training_seconds": max(seconds, training_summary(self.cell.training).get("seconds", 0.0)),
+            "training_seconds": max(seconds, summary.get("seconds", 0.0)),
             "peak_memory_gib": memory.gib,
+            **{name: summary[name] for name in ("batch_division",) if name in summary},
         }
         self.cell.mark_fitted({"seconds_of_last_session": seconds, "device": self.bench.device, "cost": cost})
         return method

@@ -2,6 +2,10 @@
 
 An interrupted run continues at the last finished epoch and ends with the same weights as one that was never
 interrupted: an epoch's order and a step's noise depend on the seed, the epoch and the step alone.
+
+A batch that does not fit the device's memory is halved, and twice as many make up a step: training goes on
+after the last finished epoch with the same studies in the same steps. Noise, batch normalisation and losses
+that compare the studies of a batch do see the smaller batches, so the row's manifest has ``batch_division``.
 """
 
 from __future__ import annotations
@@ -24,7 +28,7 @@ from torch.utils.data import DataLoader, Sampler
 
 from harness.batching import collate, targets_of
 from harness.errors import HarnessError
-from harness.files import clear_disk_errors, write_json
+from harness.files import clear_disk_errors, read_json, write_json
 from harness.types import DatasetInfo, Inputs, Study, Targets
 
 if TYPE_CHECKING:
@@ -46,44 +50,76 @@ def train_network(
         run: directory with the resumable state, device, seed, progress.
 
     Raises:
-        HarnessError: the loss is no longer finite (names epoch and step), the disk is full, no studies.
+        HarnessError: loss or weights are no longer finite (names epoch and step), the disk is full, no
+            studies, out of memory with a batch that cannot be halved.
     """
     if not train:
         raise HarnessError(f"{method.card.name}: no training studies", "raise --limit")
-    settings: TrainingConfig = method.config.training
+    keeper = _Keeper(run, method.config.training, has_val=bool(val))
+    begun = None if keeper.resume.exists() else _copies(method.network)
+    with _quiet_lightning(), clear_disk_errors(run.directory):
+        while not _fits_memory(method, train, val, run, keeper):
+            keeper.halve_batch(method.card.name)
+            if begun is not None and not keeper.resume.exists():
+                _put_back(method.network, begun)
+    keeper.restore(method.network)
+    method.network.to(run.device)
+
+
+def _fits_memory(
+    method: TorchMethod[Any], train: Sequence[Study], val: Sequence[Study], run: FitRun, keeper: _Keeper
+) -> bool:
+    """Train from the last finished epoch to the end; False where a batch is too large for the device."""
+    settings = keeper.settings
     lengths = [len((study.report or "").split()) for study in train]
     order = _EpochOrder(lengths, run.seed, settings.batch_size, settings.bucket)
-    loader = partial(_loader, info=method.info, reads=method.card.reads, batch_size=settings.batch_size)
-    train_loader = loader(train, sampler=order)
-    steps = settings.epochs * -(-len(train_loader) // settings.accumulate)
-    keeper = _Keeper(run, settings, has_val=bool(val))
-    with _quiet_lightning(), clear_disk_errors(run.directory):
-        trainer = Trainer(
-            accelerator="gpu" if run.device.startswith("cuda") else "cpu",
-            devices=[int(run.device.partition(":")[2] or 0)] if run.device.startswith("cuda") else 1,
-            precision=settings.precision if run.device.startswith("cuda") else "32-true",  # type: ignore[arg-type]
-            max_epochs=settings.epochs,
-            check_val_every_n_epoch=settings.val_every,
-            gradient_clip_val=settings.gradient_clip or None,
-            accumulate_grad_batches=settings.accumulate,
-            num_sanity_val_steps=0,
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            callbacks=[keeper],
-        )
+    loader = partial(_loader, info=method.info, reads=method.card.reads)
+    whole, batch_size = loader(train, sampler=order, batch_size=settings.batch_size), keeper.batch_size
+    trainer = Trainer(
+        accelerator="gpu" if run.device.startswith("cuda") else "cpu",
+        devices=[int(run.device.partition(":")[2] or 0)] if run.device.startswith("cuda") else 1,
+        precision=settings.precision if run.device.startswith("cuda") else "32-true",  # type: ignore[arg-type]
+        max_epochs=settings.epochs,
+        check_val_every_n_epoch=settings.val_every,
+        gradient_clip_val=settings.gradient_clip or None,
+        accumulate_grad_batches=settings.accumulate * keeper.division,
+        num_sanity_val_steps=0,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        callbacks=[keeper],
+    )
+    try:
         trainer.fit(
-            _Loop(method, steps),
-            train_loader,
-            loader(val) if val else None,
+            _Loop(method, settings.epochs * -(-len(whole) // settings.accumulate)),
+            loader(train, sampler=order, batch_size=batch_size),
+            loader(val, batch_size=batch_size) if val else None,
             ckpt_path=str(keeper.resume) if keeper.resume.exists() else None,
             weights_only=True,
         )
+    except torch.OutOfMemoryError:
+        return False
     if trainer.interrupted:
         raise KeyboardInterrupt
-    keeper.restore(method.network)
-    method.network.to(run.device)
+    return True
+
+
+def _copies(network: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """What an epoch may change, on the CPU: there is no checkpoint to go back to before the first one."""
+    learned = {name: p for name, p in network.named_parameters() if p.requires_grad}
+    return {
+        name: tensor.detach().to("cpu", copy=True)
+        for name, tensor in (learned | dict(network.named_buffers())).items()
+    }
+
+
+@torch.no_grad()
+def _put_back(network: torch.nn.Module, copies: dict[str, torch.Tensor]) -> None:
+    network.zero_grad(set_to_none=True)
+    for name, tensor in (*network.named_parameters(), *network.named_buffers()):
+        if name in copies:
+            tensor.copy_(copies[name])
 
 
 class _Loop(LightningModule):
@@ -99,11 +135,7 @@ class _Loop(LightningModule):
         losses = self.method.losses(*batch)
         if not torch.isfinite(losses["loss"]):
             parts = ", ".join(f"{name} {value.item():.4g}" for name, value in losses.items())
-            raise HarnessError(
-                f"{self.method.card.name}: loss is not finite at epoch {self.current_epoch + 1}, "
-                f"step {index + 1} ({parts})",
-                "the last good checkpoint is kept; lower the learning rate",
-            )
+            raise _not_finite(self, "loss is", index + 1, parts)
         self.shown = {name: value.detach() for name, value in losses.items()}
         return losses["loss"]
 
@@ -130,6 +162,14 @@ class _Loop(LightningModule):
         return batch[0].to(device), batch[1].to(device)
 
 
+def _not_finite(loop: _Loop, what: str, step: int, detail: str) -> HarnessError:
+    where = f"epoch {loop.current_epoch + 1}, step {step} ({detail})"
+    return HarnessError(
+        f"{loop.method.card.name}: {what} not finite at {where}",
+        "the last good checkpoint is kept; lower the learning rate",
+    )
+
+
 class _Keeper(Callback):
     """Seeds epochs, keeps the chosen weights and the resumable state, stops early, reports progress."""
 
@@ -140,6 +180,27 @@ class _Keeper(Callback):
         self.best, self.best_epoch, self.stale = float("inf"), -1, 0
         self.history: list[dict[str, float]] = []
         self.seconds = 0.0
+        self.division_file = run.directory / "division.json"
+        self.division = int(read_json(self.division_file)["parts"]) if self.division_file.exists() else 1
+
+    @property
+    def batch_size(self) -> int:
+        """Studies that are on the device at a time."""
+        return self.settings.batch_size // self.division
+
+    def halve_batch(self, name: str) -> None:
+        """From here on half as many studies at a time, twice as many times a step; resumed runs keep to it.
+
+        Raises:
+            HarnessError: the batch cannot be halved.
+        """
+        torch.cuda.empty_cache()
+        if self.batch_size % 2:
+            raise HarnessError(
+                f"{name}: out of memory with {self.batch_size} studies at a time", "use a larger device"
+            )
+        self.division *= 2
+        write_json(self.division_file, {"parts": self.division})
 
     def state_dict(self) -> dict[str, Any]:
         """What a resumed run must know."""
@@ -183,11 +244,14 @@ class _Keeper(Callback):
         seen = [past["val"] for past in self.history if "val" in past]
         val = f" val {seen[-1]:.3f}" if self.has_val and seen else ""
         epoch = f"epoch {trainer.current_epoch + 1}/{self.settings.epochs}"
-        self.run.progress(done, f"{epoch} loss {self.total / self.batches:.3f}{val}")
+        parts = f", out of memory: {self.division} x {self.batch_size} studies" if self.division > 1 else ""
+        self.run.progress(done, f"{epoch} loss {self.total / self.batches:.3f}{val}{parts}")
 
     def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
         """Validation has run: keep the weights, then the resumable state (in this order)."""
         assert isinstance(module, _Loop)
+        if not all(bool(p.isfinite().all()) for p in module.network.parameters() if p.requires_grad):
+            raise _not_finite(module, "weights are", self.batches, "after the gradient of a finite loss")
         epoch = {"train": self.total / max(1, self.batches)}
         keep = self.settings.keep == "last" or not self.kept_file.exists()
         if not self.has_val or (trainer.current_epoch + 1) % self.settings.val_every == 0:
@@ -201,12 +265,17 @@ class _Keeper(Callback):
         self.seconds += time.monotonic() - self.started
         self.history.append(epoch)
         self._replace(self.resume, trainer.save_checkpoint)
-        write_json(self.run.directory / "history.json", self.state_dict())
+        self._summarise()
         trainer.should_stop = trainer.should_stop or self._exhausted()
 
     def restore(self, network: torch.nn.Module) -> None:
         """Load the kept weights."""
+        self._summarise()  # a kill may have come between the last epoch's checkpoint and its summary
         load_model(network, str(self.kept_file))
+
+    def _summarise(self) -> None:
+        divided = {"batch_division": self.division} if self.division > 1 else {}
+        write_json(self.run.directory / "history.json", self.state_dict() | divided)
 
     def _exhausted(self) -> bool:
         return bool(self.settings.patience) and self.stale >= self.settings.patience

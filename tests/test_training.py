@@ -15,12 +15,16 @@ from harness.types import Inputs, Targets
 from tests.toys import Learner, LearnerConfig, ToyData
 
 
-def fit(folder: Path, *, stop_in_epoch: int | None = None, **training: object) -> Learner:
+def fit(
+    folder: Path, *, stop_in_epoch: int | None = None, said: list[str] | None = None, **training: object
+) -> Learner:
     data = ToyData()
     config = LearnerConfig(training=TrainingConfig(**{"epochs": 4, "batch_size": 8, **training}))
     learner = Learner(config, data.info)
 
     def progress(fraction: float, status: str) -> None:
+        if said is not None:
+            said.append(status)
         if stop_in_epoch and status.startswith(f"epoch {stop_in_epoch}/"):
             raise RuntimeError("pulled the plug")
 
@@ -130,6 +134,83 @@ def test_loss_that_is_not_finite_names_epoch_and_step(
     )
     with pytest.raises(HarnessError, match="not finite at epoch 1, step 1"):
         fit(tmp_path)
+
+
+def exhausted(monkeypatch: pytest.MonkeyPatch, most: int, from_step: int = 0, training: bool = True) -> None:
+    """A device that has room for ``most`` studies at a time, from some step on."""
+    original, steps = Learner.losses, [0]
+
+    def losses(self: Learner, inputs: Inputs, targets: Targets) -> dict[str, torch.Tensor]:
+        steps[0] += self.network.training
+        if self.network.training == training and steps[0] > from_step and len(inputs) > most:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return original(self, inputs, targets)
+
+    monkeypatch.setattr(Learner, "losses", losses)
+
+
+@pytest.mark.parametrize("from_step", [0, 3, 13])
+def test_out_of_memory_halves_the_batch_and_keeps_the_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, from_step: int
+) -> None:
+    """Without noise and clipping, half the batch twice is the batch: in the first epoch and in the third."""
+    monkeypatch.setattr(torch.nn.Dropout, "forward", lambda self, x: x)
+    whole = fit(tmp_path / "whole", gradient_clip=0.0)
+    exhausted(monkeypatch, 2, from_step)
+    said: list[str] = []
+    halved = fit(tmp_path / "halved", gradient_clip=0.0, said=said)
+    assert torch.allclose(weights(whole), weights(halved), atol=1e-5)
+    assert said[-1].endswith("out of memory: 4 x 2 studies")
+    summary = training_summary(tmp_path / "halved")
+    assert summary["batch_division"] == 4
+    assert "batch_division" not in training_summary(tmp_path / "whole")
+    assert len(summary["history"]) == 4
+
+
+def test_interrupted_training_in_halves_ends_with_the_same_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exhausted(monkeypatch, 4)
+    whole = fit(tmp_path / "whole")
+    with pytest.raises(RuntimeError, match="pulled the plug"):
+        fit(tmp_path / "parts", stop_in_epoch=3)
+    assert torch.equal(weights(whole), weights(fit(tmp_path / "parts")))
+
+
+def test_validation_that_is_out_of_memory_is_halved_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exhausted(monkeypatch, 4, training=False)
+    fit(tmp_path)
+    assert training_summary(tmp_path)["batch_division"] == 2
+
+
+def test_a_batch_that_cannot_be_halved_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    exhausted(monkeypatch, 0)
+    with pytest.raises(HarnessError, match="learner: out of memory with 1 studies at a time"):
+        fit(tmp_path)
+
+
+@pytest.mark.parametrize("epoch", [1, 3])
+def test_weights_that_are_not_finite_are_never_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, epoch: int
+) -> None:
+    """A finite loss with an infinite gradient, in the last step of an epoch."""
+    original, steps = Learner.losses, [0]
+
+    def losses(self: Learner, inputs: Inputs, targets: Targets) -> dict[str, torch.Tensor]:
+        found = original(self, inputs, targets)
+        steps[0] += self.network.training
+        if self.network.training and steps[0] == 5 * epoch:
+            zero = self.network[1].weight.sum() * 0
+            found["loss"] = found["loss"] + zero.sqrt()
+        return found
+
+    monkeypatch.setattr(Learner, "losses", losses)
+    with pytest.raises(HarnessError, match=f"weights are not finite at epoch {epoch}, step 5"):
+        fit(tmp_path)
+    monkeypatch.setattr(Learner, "losses", original)
+    assert torch.equal(weights(fit(tmp_path)), weights(fit(tmp_path.parent / "undisturbed")))
 
 
 def test_accumulated_batches_make_one_step(tmp_path: Path) -> None:
