@@ -147,25 +147,30 @@ def _complete(
     with clear_disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         with open(path, "a", encoding="utf-8") as stream:
-            seconds = 0.0
-            for batch, answers, took in _batches(
+            seconds, halved = 0.0, {}
+            for batch, answers, took, size in _batches(
                 job, method, pending, info, dropped, run_seed, batch_size, donors
             ):
                 seconds += took
+                halved = {"batch_size": size} if size < batch_size else {}
                 for study, answer in zip(batch, answers, strict=True):
                     stream.write(json.dumps(job.encode(study.id, answer), ensure_ascii=False) + "\n")
                     done[study.id] = answer
                 stream.flush()
                 os.fsync(stream.fileno())
-                progress(len(done) / len(studies), f"{len(done)}/{len(studies)} studies")
+                said = f", out of memory: {size} at a time" if halved else ""
+                progress(len(done) / len(studies), f"{len(done)}/{len(studies)} studies{said}")
     seal(path)
     if pending:
-        write_json(timing_path(path), {"seconds": seconds, "studies": len(pending)})
+        write_json(timing_path(path), {"seconds": seconds, "studies": len(pending), **halved})
     return done
 
 
 def timing_path(path: Path) -> Path:
-    """Where the time that answers took is kept: seconds in the method, and the studies of that session."""
+    """Where the time that answers took is kept: seconds in the method, and the studies of that session.
+
+    ``batch_size`` is there where memory did not suffice for the usual one.
+    """
     return path.with_name(path.stem + ".seconds.json")
 
 
@@ -178,8 +183,8 @@ def _batches(
     run_seed: int,
     batch_size: int,
     donors: Mapping[str, Study] | None,
-) -> Iterator[tuple[list[Study], Sequence[T], float]]:
-    """Batches of studies, the answers about them, and the seconds that the method took for them."""
+) -> Iterator[tuple[list[Study], Sequence[T], float, int]]:
+    """Batches of studies, the answers about them, the seconds that they took, the batch size that fits."""
     start = 0
     if method is None:
         return
@@ -202,7 +207,7 @@ def _batches(
                 f"{method.card.name}: {len(answers)} predictions for a batch of {len(batch)} studies",
                 "predict must return one prediction per study, in order",
             )
-        yield batch, answers, time.perf_counter() - started
+        yield batch, answers, time.perf_counter() - started, batch_size
         start += len(batch)
 
 

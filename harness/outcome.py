@@ -198,4 +198,6 @@ def _cost(bench: Bench, entry: Entry, cell: Cell) -> dict[str, Any]:
     if timing.exists():
         taken = read_json(timing)
         cost["seconds_per_study"] = taken["seconds"] / taken["studies"]
+        if "batch_size" in taken:
+            cost["prediction_batch_size"] = taken["batch_size"]
     return cost

@@ -263,7 +263,14 @@ class Cell:
         done = self.checkpoint / "done.json"
         if not done.exists():
             return False
-        for name in read_json(done)["files"]:
+        found = read_json(done)
+        owner = found.get("cell", self.directory.name)  # early stores did not say
+        if owner != self.directory.name:
+            raise CorruptFileError(
+                f"{self.checkpoint}: the checkpoint of {owner}: of other code, data or settings",
+                "delete it and run again",
+            )
+        for name in found["files"]:
             verify(self.checkpoint / name)
         return True
 
@@ -275,7 +282,7 @@ class Cell:
         files = [name for name in files if name != "done.json"]
         for name in files:
             seal(self.checkpoint / name)
-        write_json(self.checkpoint / "done.json", {"files": files, **facts})
+        write_json(self.checkpoint / "done.json", {"files": files, "cell": self.directory.name, **facts})
 
     def facts(self) -> dict[str, Any]:
         """What ``mark_fitted`` recorded (training seconds, parameters)."""

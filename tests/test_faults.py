@@ -6,17 +6,27 @@ import json
 import os
 import platform
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
+from harness import evaluate, preparation
+from harness.cells import entries
+from harness.config import RunConfig
+from harness.errors import HarnessError
 from harness.results import Cell, Store
+from harness.types import Inputs, Prediction, Targets
 from tests.store_hash import contents
+from tests.toys import Echo, Learner, Quiet
 
 ROOT = Path(__file__).parent.parent
 METHODS = ["echo", "learner"]
@@ -239,3 +249,151 @@ def test_a_full_disk_is_said_and_the_next_run_continues(
     ballast.unlink()
     assert victims.run(store)[0] == 0
     assert contents(store) == contents(victims.undisturbed)
+
+
+def toy_config(folder: Path, *methods: str, **rest: Any) -> RunConfig:
+    return RunConfig(
+        methods=methods, dataset="toy", store=folder / "store", missing=(0.4,), metrics=("bleu",), **rest
+    )
+
+
+def test_a_loss_that_is_not_finite_ends_its_cell_alone(
+    toy_world: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original, steps = Learner.losses, [0]
+
+    def losses(self: Learner, inputs: Inputs, targets: Targets) -> dict[str, torch.Tensor]:
+        steps[0] += self.network.training
+        found = original(self, inputs, targets)
+        return {"loss": found["loss"] * float("nan")} if steps[0] >= 13 else found
+
+    monkeypatch.setattr(Learner, "losses", losses)
+    reporter, config = Quiet(), toy_config(toy_world, "learner", "echo")
+    rows, succeeded = evaluate.run(config, reporter)
+    assert not succeeded
+    assert {row.method: row.status for row in rows}["echo"] == "ok"
+    (detail,) = {row.detail for row in rows if row.method == "learner"}
+    assert detail.startswith("learner: loss is not finite at epoch 3, step 3")
+    assert "the last good checkpoint is kept" in reporter.failures["learner"]
+    (kept,) = config.store.rglob("training/last.ckpt")
+    assert torch.load(kept, weights_only=True)["epoch"] == 1
+    monkeypatch.setattr(Learner, "losses", original)
+    assert evaluate.run(config, Quiet())[1], "the cell goes on from there"
+
+
+def test_out_of_memory_is_said_and_stands_in_the_manifest(
+    toy_world: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    undisturbed, _ = evaluate.run(toy_config(toy_world, "echo"), Quiet())
+    train, ask = Learner.losses, Echo.predict
+
+    def losses(self: Learner, inputs: Inputs, targets: Targets) -> dict[str, torch.Tensor]:
+        if len(inputs) > 4:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return train(self, inputs, targets)
+
+    def predict(self: Echo, inputs: Inputs) -> list[Prediction]:
+        if len(inputs) > 8:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return ask(self, inputs)
+
+    monkeypatch.setattr(Learner, "losses", losses)
+    monkeypatch.setattr(Echo, "predict", predict)
+    reporter = Listener()
+    config = toy_config(toy_world / "small", "echo", "learner")
+    rows, succeeded = evaluate.run(config, reporter)
+    assert succeeded
+    assert [(r.metric, r.rate, r.value) for r in rows if r.method == "echo"] == [
+        (r.metric, r.rate, r.value) for r in undisturbed
+    ]
+    assert any(line.endswith("out of memory: 8 at a time") for line in reporter.said["echo", "predict full"])
+    assert any(line.endswith("out of memory: 2 x 4 studies") for line in reporter.said["learner", "train"])
+    costs = {each.manifest["method"]: each.manifest["cost"] for each in Store(config.store).stored()}
+    assert costs["echo"]["prediction_batch_size"] == 8
+    assert costs["learner"]["batch_division"] == 2
+
+
+class Listener(Quiet):
+    """Remembers what was said."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.said: dict[tuple[str, str], list[str]] = {}
+
+    def phase(self, label: str, phase: str) -> Callable[[float, str], None]:
+        lines = self.said.setdefault((label, phase), [])
+        return lambda fraction, status: lines.append(status)
+
+
+def test_a_run_says_whom_it_waits_for(toy_world: Path) -> None:
+    config = toy_config(toy_world, "echo")
+    bench = preparation.open_bench(config)
+    reporter = Listener()
+    holding = preparation.cell_of(bench, entries(config)[0], 0).lock()
+    with ThreadPoolExecutor(1) as pool:
+        with holding:
+            result = pool.submit(evaluate.run, config, reporter)
+            deadline = time.monotonic() + 60
+            while not reporter.said:
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+        assert result.result()[1]
+    who = f"process {os.getpid()} on {platform.node()}"
+    assert next(iter(reporter.said)) == ("echo", f"wait for {who}, which works on it,")
+
+
+@pytest.mark.parametrize("content", ['{"schema": 0}', '{"schema": 2}', "{}", "[]"])
+def test_a_store_of_another_schema_is_refused(toy_world: Path, content: str) -> None:
+    config = toy_config(toy_world, "echo")
+    evaluate.run(config, Quiet())
+    (result,) = (config.store / "results").rglob("*.json")
+    for path in (result, config.store / "store.json"):
+        path.write_text(content)
+        with pytest.raises(
+            HarnessError, match=r"of schema .*, but this version reads schema 1 \(use another"
+        ):
+            Store(config.store).results()
+
+
+def test_a_checkpoint_of_other_code_is_not_loaded(toy_world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = toy_config(toy_world, "learner")
+    evaluate.run(config, Quiet())
+    (first,) = config.store.glob("cells/toy/learner/*")
+    monkeypatch.setattr(preparation, "code_fingerprint", lambda method: "other code")
+    work = toy_world / "work.log"
+    work.unlink()
+    assert evaluate.run(config, Quiet())[1]
+    assert work.read_text().splitlines().count("step train") == 4 * 5, "trained again"
+    (second,) = set(config.store.glob("cells/toy/learner/*")) - {first}
+    shutil.rmtree(second)
+    second.mkdir()
+    shutil.copytree(first / "checkpoint", second / "checkpoint")
+    reporter = Quiet()
+    evaluate.run(config, reporter)
+    assert (
+        f"{second / 'checkpoint'}: the checkpoint of {first.name}: of other code"
+        in reporter.failures["learner"]
+    )
+
+
+def test_clocks_may_jump(toy_world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Backwards by an hour at every look, by decades between two runs, and files from the future."""
+    config, now = toy_config(toy_world, "echo", "learner"), [4e9]
+
+    def backwards() -> float:
+        now[0] -= 3600
+        return now[0]
+
+    monkeypatch.setattr(time, "time", backwards)
+    first, succeeded = evaluate.run(config, Quiet())
+    assert succeeded
+    before = contents(config.store)
+    for path in config.store.rglob("*"):
+        os.utime(path, (5e9, 5e9))
+    now[0] = 1e6
+    work = toy_world / "work.log"
+    work.unlink()
+    second, _ = evaluate.run(config, Quiet())
+    assert second == first
+    assert contents(config.store) == before
+    assert {line.split()[0] for line in work.read_text().splitlines()} == {"done"}, "nothing is done again"
