@@ -534,6 +534,7 @@ def _written(key: str, value: str | float) -> str:
 
 
 def _print_facts(rows: list[dict[str, str]]) -> None:
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
@@ -541,7 +542,7 @@ def _print_facts(rows: list[dict[str, str]]) -> None:
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:
-        table.add_row(*(row.get(column, "").replace("[", r"\[") for column in columns))
+        table.add_row(*(escape(row.get(column, "")) for column in columns))
     _console().print(table)
 
 
@@ -649,7 +650,8 @@ def main() -> None:
     try:
         app()
     except HarnessError as error:
-        typer.echo(f"error: {' '.join(str(error).split())}", err=True)
+        text = " ".join(str(error).split())
+        typer.echo(f"error: {''.join(c if c.isprintable() else repr(c)[1:-1] for c in text)}", err=True)
         sys.exit(error.exit_code)
     except Stopped as stopped:
         typer.echo(

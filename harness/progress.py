@@ -28,13 +28,14 @@ class ConsoleReporter:
         self.console = console
         self.live = console.is_terminal
         self.progress = Progress(
-            TextColumn("[bold]{task.fields[label]}"),
-            TextColumn("{task.description}"),
+            # Labels and states may hold brackets, which are no markup.
+            TextColumn("{task.fields[label]}", style="bold", markup=False),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
             TaskProgressColumn(),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
-            TextColumn("[dim]{task.fields[status]}"),
+            TextColumn("{task.fields[status]}", style="dim", markup=False),
             console=console,
             transient=True,
             disable=not self.live,

@@ -54,6 +54,9 @@ _LOCK_SECONDS = 1.0
 _TEMPORARY = ".*.tmp"
 """What files are called until they are whole."""
 
+_LONGEST = 220
+"""Characters of a file name; with suffixes and those of temporaries it stays below the usual 255."""
+
 Status = Literal["ok", "failed", "unavailable", "n/a"]
 
 
@@ -115,8 +118,11 @@ class StoredResult:
 
 
 def row_of(values: Mapping[str, Any]) -> ResultRow:
-    """A number from JSON; keys that this version does not know are left out."""
-    known = {name: values[name] for name in _ROW_FIELDS if name in values}
+    """A number from JSON; keys that this version does not know are left out, and so are control characters.
+
+    A terminal would obey them.
+    """
+    known = {name: _visible(values[name]) for name in _ROW_FIELDS if name in values}
     ci95 = values["ci95"]
     return ResultRow(**known | {"ci95": None if ci95 is None else (ci95[0], ci95[1])})
 
@@ -298,6 +304,12 @@ class Cell:
         return self.directory / "statistics" / slug(state) / f"{slug(metric)}-{digest}.npy"
 
 
+def _visible(value: Any) -> Any:
+    if not isinstance(value, str) or value.isprintable():
+        return value
+    return "".join(each if each.isprintable() else " " for each in value)
+
+
 def _is_new(root: Path) -> bool:
     """An empty folder, or one that a killed run had begun to make a store of."""
     return root.is_dir() and all(path.match(".store.json.*.tmp") for path in root.iterdir())
@@ -338,4 +350,7 @@ def load_array(path: Path) -> NDArray[Any] | None:
 
 def slug(name: str) -> str:
     """A file name for a method or dataset name (``dia:no-alignment`` -> ``dia@no-alignment``)."""
-    return re.sub(r"[^A-Za-z0-9._+@=-]", "_", name.replace(":", "@"))
+    safe = re.sub(r"[^A-Za-z0-9._+@=-]|^\.+", "_", name.replace(":", "@"))
+    if len(safe) <= _LONGEST:
+        return safe
+    return f"{safe[: _LONGEST - 11]}-{hashlib.sha256(name.encode()).hexdigest()[:10]}"
