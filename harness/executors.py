@@ -50,7 +50,10 @@ def _on_cluster(config: RunConfig, reporter: Reporter) -> tuple[list[ResultRow],
     """A Ray task per job. What it stores says nothing of the cluster: it is what a local run would store."""
     ray_executor.check(config)
     cards = {entry.trained_label: entry.method_class.card for entry in entries(config)}
-    stored = config.model_copy(update={"executor": "local", "address": None, "workers": None})
+    here = {"executor": "local", "address": None, "track": None, "workers": None}
+    given = {"store": config.store, "root": config.root, "masks": config.masks}
+    paths = {name: path.resolve() for name, path in given.items() if path is not None}
+    stored = config.model_copy(update=here | paths)  # a node's working folder is another
     # Where the run is started there may be no GPU: it reads data and writes what a lost task could not.
     bench = open_bench(stored.model_copy(update={"device": "cpu"}))
     prepare_images(bench, reporter)

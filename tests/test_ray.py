@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -208,6 +212,69 @@ def test_a_node_that_is_lost_changes_nothing(cluster: Any, tmp_path: Path) -> No
     assert succeeded
     assert sorted(reporter.finished) == ["slow"] * len(seeds)
     same(rows, executors.run(config(tmp_path / "local", "slow", seeds=seeds), toys.Quiet())[0])
+
+
+def harness(*arguments: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "harness.cli", *arguments]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def leaderboard(store: Path) -> list[dict[str, Any]]:
+    """Every number of a store."""
+    process = harness("leaderboard", "--store", str(store), "--format", "csv")
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    return [
+        {
+            name: float(text) if name in ("value", "ci95_lo", "ci95_hi") and text else text
+            for name, text in row.items()
+        }
+        for row in csv.DictReader(io.StringIO(out))
+    ]
+
+
+@pytest.mark.slow
+def test_the_embedded_benchmark_survives_the_loss_of_a_node(cluster: Any, tmp_path: Path) -> None:
+    doomed = cluster.add_node(num_cpus=1)
+    wanted = ("--methods", "template,retrieval,early_fusion", "--limit", "64", "--device", "cpu")
+    given = ("run", *wanted, "--no-figures", "--store", str(tmp_path / "ray"))
+    process = harness(*given, "--executor", "ray", "--address", cluster.address, "--workers", "2")
+    deadline = time.monotonic() + 240
+    # Two nodes of one processor each, so that two cells at work are one on each.
+    while len(list(tmp_path.glob("ray/cells/*/*/*/.holder.json"))) < 2:
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.05)
+    cluster.remove_node(doomed, allow_graceful=False)
+    _, err = process.communicate(timeout=400)
+    assert process.returncode == 0, err
+    alone = harness("run", *wanted, "--no-figures", "--workers", "1", "--store", str(tmp_path / "local"))
+    _, err = alone.communicate(timeout=400)
+    assert alone.returncode == 0, err
+    found, expected = leaderboard(tmp_path / "ray"), leaderboard(tmp_path / "local")
+    assert len(found) == len(expected) > 100
+    for row, other in zip(found, expected, strict=True):
+        assert row == pytest.approx(other, abs=1e-12, nan_ok=True)
+
+
+@pytest.mark.usefixtures("_toys")
+def test_tasks_get_whole_paths_and_store_what_a_local_run_would(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[RunConfig] = []
+
+    class Tasks:
+        def __init__(self, config: RunConfig, given: RunConfig, *rest: object) -> None:
+            seen.append(given)
+
+        def work(self, jobs: list[tuple[str, int]]) -> dict[tuple[str, int], list[ResultRow]]:
+            return {job: [] for job in jobs}
+
+    monkeypatch.setattr(ray_executor, "find_spec", lambda name: name)
+    monkeypatch.setattr(ray_executor, "Tasks", Tasks)
+    monkeypatch.chdir(tmp_path)
+    executors.run(config(Path("store"), "echo", executor="ray", address="auto", workers=2), toys.Quiet())
+    assert seen == [config(tmp_path / "store", "echo")]
 
 
 def test_without_ray_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
