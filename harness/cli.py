@@ -12,7 +12,7 @@ import typer
 
 from harness.data_commands import data
 from harness.errors import HarnessError
-from harness.signals import Stopped, leave_when_asked
+from harness.signals import Stopped, leaving_when_asked
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -646,9 +646,9 @@ def main() -> None:
     """Entry point: a user's mistake is one line on stderr and a non-zero exit, never a traceback."""
     # Spinning OpenMP threads starve each other when anything else runs on the machine.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    leave_when_asked()
     try:
-        app()
+        with leaving_when_asked():
+            app()
     except HarnessError as error:
         text = " ".join(str(error).split())
         typer.echo(f"error: {''.join(c if c.isprintable() else repr(c)[1:-1] for c in text)}", err=True)

@@ -111,7 +111,10 @@ def parse_overrides(assignments: list[str]) -> dict[str, dict[str, Any]]:
         owner, dot, key = target.partition(".")
         if not (equals and dot and owner and key):
             raise HarnessError(f"--set {assignment}: not of the form method.key=value")
-        value = yaml.safe_load(text)
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError:
+            raise HarnessError(f"--set {assignment}: {text} is no YAML value", "put text in quotes") from None
         if isinstance(value, str):
             with suppress(ValueError):  # YAML 1.1 reads 1e-3 as text
                 value = float(value)

@@ -323,7 +323,7 @@ def nested(values: Mapping[str, Any]) -> dict[str, Any]:
     """``{"a.b": 1}`` to ``{"a": {"b": 1}}``."""
     result: dict[str, Any] = {}
     for key, value in values.items():
-        *parents, leaf = key.split(".")
+        *parents, leaf = str(key).split(".")
         branch = result
         for parent in parents:
             branch = branch.setdefault(parent, {})

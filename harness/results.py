@@ -344,7 +344,10 @@ def load_array(path: Path) -> NDArray[Any] | None:
     if not is_sealed(path):
         return None
     verify(path)
-    array: NDArray[Any] = np.load(path, allow_pickle=False)
+    try:
+        array: NDArray[Any] = np.load(path, allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise CorruptFileError(f"{path}: not an array: {error}", "delete it and run again") from error
     return array
 
 

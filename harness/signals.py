@@ -1,8 +1,11 @@
-"""Ctrl-C and SIGTERM, which schedulers send before they kill: a run leaves at once, and the next continues."""
+"""Ctrl-C and SIGTERM, which schedulers send before they kill: a run leaves at once, the next continues."""
 
 from __future__ import annotations
 
 import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 
 
@@ -15,20 +18,23 @@ class Stopped(BaseException):
         self.name = signal.Signals(number).name
 
 
-class _Leave:
-    """Raises ``Stopped`` in the main thread, once: what follows must not disturb the leaving."""
+@contextmanager
+def leaving_when_asked() -> Iterator[None]:
+    """SIGINT and SIGTERM raise ``Stopped`` in the main thread, once: what follows is not to disturb it."""
+    asked = False
 
-    def __init__(self) -> None:
-        self.leaving = False
-
-    def __call__(self, number: int, frame: FrameType | None) -> None:
-        if not self.leaving:
-            self.leaving = True
+    def leave(number: int, frame: FrameType | None) -> None:
+        nonlocal asked
+        if not asked:
+            asked = True
             raise Stopped(number)
 
-
-def leave_when_asked() -> None:
-    """From here on SIGINT and SIGTERM raise ``Stopped``."""
-    leave = _Leave()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, leave)
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, leave) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -23,11 +23,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from safetensors import SafetensorError
 from safetensors.torch import load_model, save_model
 from torch.utils.data import DataLoader, Sampler
 
 from harness.batching import collate, targets_of
-from harness.errors import HarnessError
+from harness.errors import CorruptFileError, HarnessError
 from harness.files import clear_disk_errors, read_json, write_json
 from harness.types import DatasetInfo, Inputs, Study, Targets
 
@@ -51,7 +52,7 @@ def train_network(
 
     Raises:
         HarnessError: loss or weights are no longer finite (names epoch and step), the disk is full, no
-            studies, out of memory with a batch that cannot be halved.
+            studies, out of memory with a batch that cannot be halved, a damaged state to resume from.
     """
     if not train:
         raise HarnessError(f"{method.card.name}: no training studies", "raise --limit")
@@ -100,6 +101,14 @@ def _fits_memory(
         )
     except torch.OutOfMemoryError:
         return False
+    except Exception as error:
+        if keeper.begun or not keeper.resume.exists() or isinstance(error, HarnessError):
+            raise
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise CorruptFileError(
+            f"{keeper.resume}: not a training state of {method.card.name}: {reason}",
+            f"delete {run.directory} and run again",
+        ) from error
     if trainer.interrupted:
         raise KeyboardInterrupt
     return True
@@ -180,6 +189,7 @@ class _Keeper(Callback):
         self.best, self.best_epoch, self.stale = float("inf"), -1, 0
         self.history: list[dict[str, float]] = []
         self.seconds = 0.0
+        self.begun = False
         self.division_file = run.directory / "division.json"
         self.division = int(read_json(self.division_file)["parts"]) if self.division_file.exists() else 1
 
@@ -219,6 +229,7 @@ class _Keeper(Callback):
 
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
         """A run that was killed after it had decided to stop stays stopped."""
+        self.begun = True
         trainer.should_stop = self._exhausted()
 
     def on_train_epoch_start(self, trainer: Trainer, module: LightningModule) -> None:
@@ -271,7 +282,14 @@ class _Keeper(Callback):
     def restore(self, network: torch.nn.Module) -> None:
         """Load the kept weights."""
         self._summarise()  # a kill may have come between the last epoch's checkpoint and its summary
-        load_model(network, str(self.kept_file))
+        try:
+            load_model(network, str(self.kept_file))
+        except (SafetensorError, RuntimeError) as error:
+            reason = str(error).splitlines()[0]
+            raise CorruptFileError(
+                f"{self.kept_file}: not the kept weights: {reason}",
+                f"delete {self.run.directory} and run again",
+            ) from error
 
     def _summarise(self) -> None:
         divided = {"batch_division": self.division} if self.division > 1 else {}
