@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -28,6 +29,8 @@ RETRIES = 3
 """How often Ray starts a task again whose worker or node was lost."""
 _PAUSE = 0.2
 """Seconds between two looks at what the tasks have said."""
+_KNOCK = 10.0
+"""Seconds that a cluster has to answer."""
 
 Found = dict[Any, Any]
 Lost = Callable[[Job, HarnessError, Found], Results]
@@ -51,20 +54,36 @@ def check(config: RunConfig) -> None:
     """Find what is wrong with the flags before any data is read.
 
     Raises:
-        HarnessError: a device by number, or a client's address.
+        HarnessError: a device by number, or an address at which no cluster answers.
         UnavailableError: Ray is not installed.
     """
     if config.device.startswith("cuda:"):
         raise HarnessError(f"--device {config.device}: Ray chooses among the GPUs", "use --device cuda")
-    if config.address is not None and "://" in config.address:
-        raise HarnessError(
-            f"--address {config.address}: the run itself must be on a node of the cluster",
-            "start it there with --address auto",
-        )
     if find_spec("ray") is None:
         raise UnavailableError(
             "--executor ray: ray is not installed", "pip install 'missing-modality-harness[ray]'"
         )
+
+    if config.address not in (None, "auto"):
+        _knock(config.address)
+
+
+def _knock(address: str) -> None:
+    """See whether anything answers at HOST:PORT; Ray itself would try for minutes."""
+    if "://" in address:
+        raise HarnessError(
+            f"--address {address}: the run itself must be on a node of the cluster",
+            "start it there with --address auto",
+        )
+    host, _, port = address.rpartition(":")
+    if not (host and port.isdecimal()):
+        raise HarnessError(f"--address {address}: expected HOST:PORT or auto")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_KNOCK).close()
+    except (OSError, OverflowError) as error:
+        raise HarnessError(
+            f"--address {address}: nothing answers: {error}", "start a cluster there with ray start --head"
+        ) from error
 
 
 @contextmanager
