@@ -23,12 +23,14 @@ from harness.board import read
 from harness.config import RunConfig
 from harness.errors import CorruptFileError, HarnessError
 from harness.export import formats, terminal
+from harness.feature_store import FeatureStore
 from harness.files import seal
 from harness.method import Method
+from harness.metrics.extractors import Inception
 from harness.progress import ConsoleReporter
 from harness.results import Store, load_array, slug
 from harness.types import DatasetInfo, Task
-from methods import controls, noise
+from methods import baselines, controls, noise
 from tests.boards import add
 from tests.test_cli import invoke
 from tests.test_training import fit
@@ -148,6 +150,42 @@ def test_poisoned_features_of_controls_are_refused(
     (tmp_path / "index.json").write_text('{"reports": [], "labels": null}')
     with pytest.raises((CorruptFileError, SafetensorError)):
         method.load(tmp_path)
+    assert not trace.exists()
+
+
+@pytest.mark.parametrize("poison", POISONS)
+def test_poisoned_weights_of_inception_are_refused(
+    tmp_path: Path, trace: Path, monkeypatch: pytest.MonkeyPatch, poison: Callable[[Path], bytes]
+) -> None:
+    path = tmp_path / "inception.pth"
+    path.write_bytes(poison(trace))
+    monkeypatch.setenv("HARNESS_INCEPTION_WEIGHTS", str(path))
+    with pytest.raises(CorruptFileError, match=f"{path}: not Inception's weights"):
+        Inception().network()
+    assert not trace.exists()
+
+
+@pytest.mark.parametrize("poison", POISONS)
+def test_poisoned_weights_of_a_backbone_are_refused(
+    tmp_path: Path, trace: Path, poison: Callable[[Path], bytes]
+) -> None:
+    path = tmp_path / "backbone.pth"
+    path.write_bytes(poison(trace))
+    with pytest.raises(HarnessError, match=f"backbone_weights {path}"):
+        baselines.backbone_weights(baselines.Config(backbone_weights=str(path)))
+    assert not trace.exists()
+
+
+def test_a_poisoned_feature_store_is_computed_anew(
+    tmp_path: Path, trace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / "cache"))
+    folder = tmp_path / "cache" / "features" / "made"
+    folder.mkdir(parents=True)
+    (folder / "data.mdb").write_bytes(pickled(trace) * 500)
+    store = FeatureStore("made")
+    store.write({b"key": b"value"})
+    assert store.read([b"key"]) in ([None], [b"value"])
     assert not trace.exists()
 
 

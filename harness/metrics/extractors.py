@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.errors import UnavailableError
+from harness.errors import CorruptFileError, UnavailableError
 from harness.weights import lite0_file, lite0_weights
 
 if TYPE_CHECKING:
@@ -142,8 +142,16 @@ class Inception:
             FeatureExtractorInceptionV3,
         )
 
+        path = self.source()
+        try:  # the package would run whatever a pickle asks for
+            torch.load(path, map_location="cpu", weights_only=True)
+        except Exception as error:  # torch.load raises whatever the unpickler meets
+            raise CorruptFileError(
+                f"{path}: not Inception's weights: {(str(error).splitlines() or [''])[0]}",
+                "download it again",
+            ) from error
         model = FeatureExtractorInceptionV3(
-            "harness", [str(self.width)], feature_extractor_weights_path=str(self.source())
+            "harness", [str(self.width)], feature_extractor_weights_path=str(path)
         )
         return lambda images: model(images.to(torch.uint8))[0]
 
