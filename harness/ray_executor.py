@@ -147,6 +147,11 @@ class Tasks:
         with _connected(self.config.address):
             try:
                 self._work(jobs)
+            except SystemError as error:
+                # What a signal raises inside Ray's compiled code comes out of it as this error's cause.
+                if error.__cause__ is None or isinstance(error.__cause__, Exception):
+                    raise
+                raise error.__cause__ from None
             finally:
                 self._cancel()
         return self.found

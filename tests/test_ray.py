@@ -254,6 +254,23 @@ def test_the_embedded_benchmark_survives_the_loss_of_a_node(cluster: Any, tmp_pa
         assert row == pytest.approx(other, abs=1e-12, nan_ok=True)
 
 
+@pytest.mark.slow
+def test_sigterm_ends_the_run_and_the_cluster_that_it_started(tmp_path: Path) -> None:
+    pytest.importorskip("ray")
+    wanted = ("--methods", "early_fusion", "--limit", "64", "--metrics", "bleu", "--device", "cpu")
+    process = harness("run", *wanted, "--no-figures", "--store", str(tmp_path / "ray"), "--executor", "ray")
+    deadline = time.monotonic() + 240
+    while not list(tmp_path.glob("ray/cells/*/*/*/.holder.json")):
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 143, err
+    assert "stopped by SIGTERM" in err
+    assert "Traceback" not in err
+
+
 @pytest.mark.usefixtures("_toys")
 def test_tasks_get_whole_paths_and_store_what_a_local_run_would(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
