@@ -101,7 +101,7 @@ def _connected(address: str | None) -> Iterator[None]:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise HarnessError(
             f"--address {address or 'local'}: no Ray cluster: {reason}",
-            "start one with ray start --head, or leave --address out",
+            "is it the same Ray? where it asks for a token, set RAY_AUTH_MODE=token",
         ) from error
     try:
         if threading.current_thread() is threading.main_thread():
