@@ -17,6 +17,7 @@ import pytest
 import torch
 from rich.console import Console
 from safetensors import SafetensorError
+from torchxrayvision.models import DenseNet
 
 from harness import evaluate
 from harness.board import read
@@ -26,7 +27,7 @@ from harness.export import formats, terminal
 from harness.feature_store import FeatureStore
 from harness.files import seal
 from harness.method import Method
-from harness.metrics.extractors import Inception
+from harness.metrics.extractors import Inception, XrayDenseNet
 from harness.progress import ConsoleReporter
 from harness.results import Store, load_array, slug
 from harness.types import DatasetInfo, Task
@@ -163,6 +164,40 @@ def test_poisoned_weights_of_inception_are_refused(
     with pytest.raises(CorruptFileError, match=f"{path}: not Inception's weights"):
         Inception().network()
     assert not trace.exists()
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_pickled_network_is_read_without_running_anything(
+    tmp_path: Path, trace: Path, monkeypatch: pytest.MonkeyPatch, zipped: bool
+) -> None:
+    """In the format of today's torch and in that of the years in which such files were made."""
+    torch.manual_seed(0)
+    network, path = DenseNet().eval(), tmp_path / XrayDenseNet.file
+    monkeypatch.setenv("HARNESS_XRV_WEIGHTS", str(tmp_path))
+    images = torch.rand(1, 1, 224, 224) * 255
+    torch.save(network, path, _use_new_zipfile_serialization=zipped)
+    with torch.inference_mode():
+        expected = network.features2(images / 255 * 2048 - 1024)
+        assert torch.equal(XrayDenseNet().network()(images), expected)
+    network.classifier.odd = Payload(trace)
+    torch.save(network, path, _use_new_zipfile_serialization=zipped)
+    with pytest.raises(CorruptFileError, match=f"{path}: not a network: it asks for posix.mkdir"):
+        XrayDenseNet().network()
+    network.classifier.odd = Builder()
+    torch.save(network, path, _use_new_zipfile_serialization=zipped)
+    with pytest.raises(CorruptFileError, match=f"{path}: not a network: it calls DenseNet"):
+        XrayDenseNet().network()
+    path.write_bytes(b"damaged")
+    with pytest.raises(CorruptFileError, match=f"{path}: not a network"):
+        XrayDenseNet().network()
+    assert not trace.exists()
+
+
+class Builder:
+    """Makes a network from another file, which its package would unpickle."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return DenseNet, ()
 
 
 @pytest.mark.parametrize("poison", POISONS)

@@ -184,7 +184,17 @@ class XrayDenseNet:
         """Grey images in torchxrayvision's range; [0, 1] is far from what the network was trained on."""
         from torchxrayvision.models import DenseNet
 
-        model = DenseNet(weights=self.weights, cache_dir=str(self.source().parent)).eval()
+        from harness.metrics.unpickling import pickled_network
+
+        path, model = self.source(), DenseNet().eval()
+        found = pickled_network(path)
+        trained = dict(found.named_parameters()) | dict(found.named_buffers())
+        try:
+            own = model.features.state_dict()
+            model.features.load_state_dict({name: trained[f"features.{name}"] for name in own})
+        except (KeyError, RuntimeError) as error:
+            reason = str(error).splitlines()[0]
+            raise CorruptFileError(f"{path}: not the DenseNet-121: {reason}", "download it again") from error
 
         def features(images: Tensor) -> Tensor:
             grey = _resized(images.mean(1, keepdim=True), 224)
