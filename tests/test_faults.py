@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import platform
@@ -22,7 +23,7 @@ import torch
 from harness import evaluate, preparation
 from harness.cells import entries
 from harness.config import RunConfig
-from harness.errors import HarnessError
+from harness.errors import DiskError, HarnessError
 from harness.results import Cell, Store
 from harness.types import Inputs, Prediction, Targets
 from tests.store_hash import contents
@@ -235,7 +236,10 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", str(disk)], check=True)
 
 
-@pytest.mark.parametrize("free", [4, 60, 132, 248, 264, 272, 280, 288, 296, 400])
+@pytest.mark.parametrize(
+    "free",
+    [60, 272, 400, *(pytest.param(n, marks=pytest.mark.slow) for n in (4, 132, 248, 264, 280, 288, 296))],
+)
 def test_a_full_disk_is_said_and_the_next_run_continues(
     victims: Victims, small_disk: Path, free: int
 ) -> None:
@@ -249,6 +253,31 @@ def test_a_full_disk_is_said_and_the_next_run_continues(
     ballast.unlink()
     assert victims.run(store)[0] == 0
     assert contents(store) == contents(victims.undisturbed)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.4, 0.7, 0.95])
+def test_a_disk_that_fills_up_without_a_mount(
+    toy_world: Path, monkeypatch: pytest.MonkeyPatch, share: float
+) -> None:
+    """The same where nothing can be mounted: flushing to the disk fails after a share of a run's writes."""
+    config, flush, done, most = toy_config(toy_world, "echo"), os.fsync, [0], [10**6]
+    undisturbed = toy_config(toy_world / "undisturbed", "echo")
+
+    def limited(file: int) -> None:
+        done[0] += 1
+        if done[0] > most[0]:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        flush(file)
+
+    monkeypatch.setattr(os, "fsync", limited)
+    evaluate.run(undisturbed, Quiet())
+    most[0], done[0] = int(share * done[0]), 0
+    with pytest.raises(DiskError, match=r"cannot write .*: no space left on the disk \(free space"):
+        evaluate.run(config, Quiet())
+    assert not list(config.store.rglob(".*.tmp")), "nothing half-written"
+    most[0] = 10**6
+    assert evaluate.run(config, Quiet())[1]
+    assert contents(config.store) == contents(undisturbed.store)
 
 
 def toy_config(folder: Path, *methods: str, **rest: Any) -> RunConfig:
