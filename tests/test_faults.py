@@ -150,7 +150,7 @@ def test_a_signal_ends_a_run_at_once_and_the_next_one_continues(
     tmp_path: Path, number: int, workers: int, everyone: bool
 ) -> None:
     store, log = tmp_path / "store", tmp_path / "work.log"
-    options = ["--methods", "learner,template", "--set", "learner.training.epochs=40"]
+    options = ["--methods", "learner,echo", "--set", "learner.training.epochs=40"]
     options += ["--workers", str(workers)]
     process = start(store, *options, TOY_LOG=str(log))
     deadline = time.monotonic() + 120
