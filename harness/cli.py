@@ -178,6 +178,9 @@ def run(
         "track": track,
     }
     settings = RunConfig.build(given, config)
+    from harness import processes
+
+    processes.begin(settings)
     from harness import executors
     from harness.progress import ConsoleReporter
 
@@ -186,7 +189,7 @@ def run(
         rows, succeeded = executors.run(settings, reporter)
     _print_tables(settings.store, rows)
     written = _write_tables(_board(settings.store), settings.store / "tables")
-    written += _write_robustness(settings.store, settings.store / "tables", figures, rows)
+    written += _write_robustness(settings.store, settings.store / "tables", figures, rows, settings.workers)
     for path in written:
         console.print(f"wrote {path}", highlight=False, soft_wrap=True)
     if not succeeded:
@@ -594,12 +597,13 @@ def _print_tables(store: Path, rows: list[ResultRow]) -> None:
 
 
 def _write_robustness(
-    store: Path, out: Path, figures: bool, rows: Sequence[ResultRow] | None = None
+    store: Path, out: Path, figures: bool, rows: Sequence[ResultRow] | None = None, workers: int | None = 1
 ) -> list[Path]:
     """``robustness.md`` and ``.json``, and the figures; one line for those, there are many.
 
     Args:
         rows: draw only protocols of these, as PNG and SVG; by default everything, as PDF too.
+        workers: processes that draw; None is what suits the machine.
     """
     from harness import decay
     from harness.export import robustness
@@ -610,10 +614,12 @@ def _write_robustness(
     for path, content in zip(paths, (robustness.markdown(found), decay.to_json(found)), strict=True):
         _write(path, content)
     if figures:
+        from harness import processes
         from harness.export.gallery import KINDS, write_figures
 
         kinds = KINDS if rows is None else ("png", "svg")
-        drawn = write_figures(stored, found, out / "figures", kinds, rows)
+        with processes.several(workers) as over:
+            drawn = write_figures(stored, found, out / "figures", kinds, rows, over)
         paths += sorted({path.parent for path in drawn})
     return paths
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness import evaluate, processes, ray_executor, tracking
+from harness import evaluate, processes, ray_executor, registry, tracking
 from harness.cells import entries
 from harness.config import RunConfig
 from harness.errors import HarnessError
@@ -34,8 +34,9 @@ def _here(config: RunConfig, reporter: Reporter) -> tuple[list[ResultRow], bool]
     workers = worker_count(config, resolve_device(config.device), len(jobs))
     if workers == 1:
         return evaluate.run(config, reporter)
-    modules = {entry.method_class.__module__ for entry in entries(config)}
-    context = processes.ready(["harness.evaluate", "lightning.pytorch", *sorted(modules)])
+    context = processes.ready(
+        ["harness.evaluate", "lightning.pytorch", *registry.method_modules(config.methods)]
+    )
     bench = open_bench(config)  # what is wrong with the run as a whole surfaces here
     prepare_images(bench, reporter)
 

@@ -11,9 +11,12 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
+from pathlib import Path
 from typing import Any, Protocol
 
 from harness import registry
@@ -47,7 +50,7 @@ def worker_count(config: RunConfig, device: str, jobs: int) -> int:
     named = os.environ.get(WORKERS, "")
     if config.workers is None and named and not (named.isdecimal() and int(named)):
         raise HarnessError(f"${WORKERS} is {named!r}", "give a number of processes, 1 or more")
-    suits = 1 if device.startswith("cuda") else max(min(_cores(), 2), _cores() // 4)
+    suits = 1 if device.startswith("cuda") else _suitable()
     return max(1, min(jobs, config.workers or int(named or suits)))
 
 
@@ -62,6 +65,32 @@ def ready(modules: Sequence[str]) -> Any:
     context.set_forkserver_preload(list(modules))
     forkserver.ensure_running()
     return context
+
+
+def begin(config: RunConfig) -> None:
+    """Start what ``ready`` needs, as early as can be: its imports and this process's own then overlap.
+
+    Nothing happens where cells come one at a time: the user said so, or there is a GPU.
+    """
+    named = str(config.workers or os.environ.get(WORKERS, ""))
+    alone = named == "1" or config.device.startswith("cuda") or Path("/proc/driver/nvidia").exists()
+    if config.executor == "local" and not alone and os.name == "posix":
+        ready(["harness.evaluate", "lightning.pytorch", *registry.method_modules(config.methods)])
+
+
+@contextmanager
+def several(workers: int | None) -> Iterator[Callable[..., Iterable[Any]]]:
+    """A ``map`` over so many processes, by default as many as suit the machine; with one, ``map`` itself."""
+    size = workers or _suitable()
+    if size == 1:
+        yield map
+        return
+    with ProcessPoolExecutor(size, mp_context=ready([])) as pool:
+        yield pool.map
+
+
+def _suitable() -> int:
+    return max(min(_cores(), 2), _cores() // 4)
 
 
 def _cores() -> int:

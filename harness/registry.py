@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cache
 from importlib import import_module
@@ -103,6 +103,13 @@ def restore(tables: Mapping[str, Mapping[str, str]]) -> None:
 def names(kind: str) -> list[str]:
     """Registered names of ``methods``, ``datasets`` or ``metrics``, in registration order."""
     return list(_table(kind))
+
+
+def method_modules(wanted: Sequence[str]) -> list[str]:
+    """Modules behind ``--methods``, none of them imported; unknown names are left out."""
+    table = _table("methods")
+    chosen = table if "all" in wanted else {split_variant(name)[0] for name in wanted}
+    return sorted({table[name].partition(":")[0] for name in chosen if name in table})
 
 
 def load(kind: str, name: str) -> Any:

@@ -158,12 +158,15 @@ def _masked_totals(
 ) -> Rows:
     """Weighted sums (B, k) where line b of ``weights`` (B, n) meets mask b mod S of ``masks`` (S, n)."""
     width = next(iter(rows.values())).shape[1]
+    used = np.unique(masks)
+    if len(used) == 1:
+        return weights @ rows[states[used[0]]]
     totals = np.zeros((len(weights), width))
     step = max(1, _BLOCK_CELLS // weights.shape[1])
     for start in range(0, len(weights), step):
         block = slice(start, start + step)
         chosen = masks[np.arange(len(weights))[block] % len(masks)]
-        for index in np.unique(chosen):
+        for index in used:
             here = chosen == index
             # A row that no study of this block is in may hold anything, NaN included: 0 x NaN is not 0.
             own = np.where(here.any(axis=0)[:, None], rows[states[index]], 0.0)
@@ -202,7 +205,12 @@ def reliance(metric: Metric, rows: Mapping[str, Rows], weights: FloatArray) -> d
     for state in rows:
         if state == FULL:
             continue
-        value, lines = (values_of(metric, rows[state], each) for each in (once, affordable(metric, weights)))
+        if _equal(rows, FULL, state):  # the method does not read this modality
+            value, lines = whole, drawn
+        else:
+            value, lines = (
+                values_of(metric, rows[state], each) for each in (once, affordable(metric, weights))
+            )
         for output in metric.outputs:
             sign = 1.0 if output.higher_is_better else -1.0
             cost = sign * float(whole[output.name][0] - value[output.name][0])

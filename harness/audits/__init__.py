@@ -44,8 +44,9 @@ def audit(config: RunConfig, reporter: Reporter) -> list[Verdict]:
         with TemporaryDirectory(prefix="harness-audit-") as folder:
             case = open_case(config, Path(folder))
             return [_kept(config, case, entry, reporter) for entry in _audited(config)]
-    modules = {entry.method_class.__module__ for entry in _audited(config)}
-    context = processes.ready(["harness.audits", "lightning.pytorch", *sorted(modules)])
+    context = processes.ready(
+        ["harness.audits", "lightning.pytorch", *registry.method_modules(config.methods)]
+    )
     # Whatever is wrong with the audit as a whole surfaces here.
     name = registry.load("datasets", config.dataset).open(config.root, **_settings(config)).info.name
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -18,8 +20,24 @@ from harness.missingness import FULL
 from harness.results import ResultRow, StoredResult, slug
 
 KINDS = ("png", "svg", "pdf")
-Draw = Callable[[Paths], None]
-"""Draws one figure into files."""
+Figure = Callable[[Paths], None]
+"""Draws itself into files; it can be sent to another process."""
+Map = Callable[[Callable[["Task"], list[Path]], Iterable["Task"]], Iterable[list[Path]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One figure and the files it goes into."""
+
+    figure: Figure
+    paths: list[Path]
+
+    def draw(self) -> list[Path]:
+        """Write the files."""
+        self.figure(self.paths)
+        return self.paths
+
+
 _DENSITIES = 6
 """Methods that one figure of densities holds."""
 
@@ -30,6 +48,7 @@ def write_figures(
     out: Path,
     kinds: Sequence[str] = KINDS,
     rows: Sequence[ResultRow] | None = None,
+    over: Map = map,
 ) -> list[Path]:
     """Draw curves, reliance, reliability, confidence densities and routing, as far as the results have them.
 
@@ -39,46 +58,38 @@ def write_figures(
         out: folder; one below it for each protocol.
         kinds: formats of each figure.
         rows: draw only what has the dataset and protocol of one of these.
+        over: ``map``, or one that has several processes.
 
     Returns:
         The files that were written.
     """
-    written: list[Path] = []
     wanted = None if rows is None else {_protocol(row) for row in rows}
-
-    def draw(folder: Path, name: str, figure: Draw) -> None:
-        paths = [folder / f"{name}.{kind}" for kind in kinds]
-        figure(paths)
-        written.extend(paths)
-
+    figures: list[tuple[Path, Figure]] = []
     for lines in _by_metric(main_metrics(found.lines)):
-        if wanted is not None and _protocol(lines[0]) not in wanted:
-            continue
-        folder = out / slug("-".join(_protocol(lines[0])))
-        shown = [line for line in lines if "+" not in line.method]
-        metric = slug(lines[0].metric)
-        draw(folder, f"curves-{metric}", lambda path, lines=shown: curves_figure(lines, path))  # type: ignore[misc]
-        if any(line.reliance for line in shown):
-            draw(folder, f"reliance-{metric}", lambda path, lines=shown: reliance_figure(lines, path))  # type: ignore[misc]
+        if wanted is None or _protocol(lines[0]) in wanted:
+            folder = out / slug("-".join(_protocol(lines[0])))
+            figures += ((folder / name, figure) for name, figure in _curves(lines))
     for protocol, results in _by_protocol(stored).items():
-        if wanted is not None and protocol not in wanted:
-            continue
-        folder, dataset = out / slug("-".join(protocol)), protocol[0]
-        _confidence(results, dataset, lambda name, figure, folder=folder: draw(folder, name, figure))  # type: ignore[misc]
-        for label, result in results.items():
-            routing = result.manifest.get("routing")
-            if routing:
-                shares = {_shown(state): np.array(each) for state, each in routing.items()}
-                title = f"{label} on {dataset}: share of the words that each expert got"
-                draw(
-                    folder,
-                    f"routing-{slug(label)}",
-                    lambda path, shares=shares, title=title: routing_figure(shares, path, title=title),  # type: ignore[misc]
-                )
-    return written
+        if wanted is None or protocol in wanted:
+            folder = out / slug("-".join(protocol))
+            parts = (*_confidence(results, protocol[0]), *_routing(results, protocol[0]))
+            figures += ((folder / name, figure) for name, figure in parts)
+    tasks = [
+        Task(figure, [path.with_name(f"{path.name}.{kind}") for kind in kinds]) for path, figure in figures
+    ]
+    return [path for written in over(Task.draw, tasks) for path in written]
 
 
-def _confidence(results: Mapping[str, StoredResult], dataset: str, draw: Callable[[str, Draw], None]) -> None:
+def _curves(lines: Sequence[Line]) -> Iterator[tuple[str, Figure]]:
+    """Curves of one metric, and what each modality's absence costs."""
+    shown = [line for line in lines if "+" not in line.method]
+    metric = slug(lines[0].metric)
+    yield f"curves-{metric}", partial(curves_figure, shown)
+    if any(line.reliance for line in shown):
+        yield f"reliance-{metric}", partial(reliance_figure, shown)
+
+
+def _confidence(results: Mapping[str, StoredResult], dataset: str) -> Iterator[tuple[str, Figure]]:
     """Reliability diagrams of each method, and the densities of all."""
     densities: dict[str, dict[str, Judged]] = {}
     for label, result in results.items():
@@ -86,10 +97,9 @@ def _confidence(results: Mapping[str, StoredResult], dataset: str, draw: Callabl
             continue
         bins = {_shown(state): _reliability(each) for state, each in result.reliability.items()}
         if bins:
-            title = f"{label} on {dataset}"
-            draw(
+            yield (
                 f"reliability-{slug(label)}",
-                lambda path, bins=bins, title=title: reliability_by_state(bins, path, title=title),  # type: ignore[misc]
+                partial(reliability_by_state, bins, title=f"{label} on {dataset}"),
             )
         counts = result.manifest.get("confidence", {})
         if counts:
@@ -101,8 +111,16 @@ def _confidence(results: Mapping[str, StoredResult], dataset: str, draw: Callabl
     for start in range(0, len(labels), _DENSITIES):
         some = {label: densities[label] for label in labels[start : start + _DENSITIES]}
         name = "confidence" if len(labels) <= _DENSITIES else f"confidence-{start // _DENSITIES + 1}"
-        title = f"confidence on {dataset}"
-        draw(name, lambda path, some=some, title=title: confidence_density(some, path, title=title))  # type: ignore[misc]
+        yield name, partial(confidence_density, some, title=f"confidence on {dataset}")
+
+
+def _routing(results: Mapping[str, StoredResult], dataset: str) -> Iterator[tuple[str, Figure]]:
+    for label, result in results.items():
+        routing = result.manifest.get("routing")
+        if routing:
+            shares = {_shown(state): np.array(each) for state, each in routing.items()}
+            title = f"{label} on {dataset}: share of the words that each expert got"
+            yield f"routing-{slug(label)}", partial(routing_figure, shares, title=title)
 
 
 def _by_metric(lines: Sequence[Line]) -> list[list[Line]]:
