@@ -34,9 +34,7 @@ def _here(config: RunConfig, reporter: Reporter) -> tuple[list[ResultRow], bool]
     workers = worker_count(config, resolve_device(config.device), len(jobs))
     if workers == 1:
         return evaluate.run(config, reporter)
-    context = processes.ready(
-        ["harness.evaluate", "lightning.pytorch", *registry.method_modules(config.methods)]
-    )
+    context = processes.ready(["harness.evaluate", *registry.method_modules(config.methods)])
     bench = open_bench(config)  # what is wrong with the run as a whole surfaces here
     prepare_images(bench, reporter)
 

@@ -17,12 +17,14 @@ from contextlib import contextmanager
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from harness import registry
 from harness.config import RunConfig
 from harness.errors import HarnessError
-from harness.preparation import Reporter
+
+if TYPE_CHECKING:
+    from harness.preparation import Reporter
 
 WORKERS = "HARNESS_WORKERS"
 _PAUSE = 0.2
@@ -34,7 +36,7 @@ Job = tuple[str, int]
 Results = Iterable[tuple[Any, Any]]
 """(Key, result) pairs of a job, each handed over as soon as it is there."""
 
-Opened = Callable[[Job, Reporter], Results]
+Opened = Callable[[Job, "Reporter"], Results]
 Opener = Callable[[RunConfig], Opened]
 """A top-level function that prepares a process for a run, and what then does its jobs."""
 
@@ -75,7 +77,7 @@ def begin(config: RunConfig) -> None:
     named = str(config.workers or os.environ.get(WORKERS, ""))
     alone = named == "1" or config.device.startswith("cuda") or Path("/proc/driver/nvidia").exists()
     if config.executor == "local" and not alone and os.name == "posix":
-        ready(["harness.evaluate", "lightning.pytorch", *registry.method_modules(config.methods)])
+        ready(["harness.evaluate", *registry.method_modules(config.methods)])
 
 
 @contextmanager

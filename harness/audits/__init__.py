@@ -44,9 +44,7 @@ def audit(config: RunConfig, reporter: Reporter) -> list[Verdict]:
         with TemporaryDirectory(prefix="harness-audit-") as folder:
             case = open_case(config, Path(folder))
             return [_kept(config, case, entry, reporter) for entry in _audited(config)]
-    context = processes.ready(
-        ["harness.audits", "lightning.pytorch", *registry.method_modules(config.methods)]
-    )
+    context = processes.ready(["harness.audits", *registry.method_modules(config.methods)])
     # Whatever is wrong with the audit as a whole surfaces here.
     name = registry.load("datasets", config.dataset).open(config.root, **_settings(config)).info.name
 

@@ -166,9 +166,11 @@ def reflected_density(
     low, high = np.quantile(values, (0.25, 0.75))
     spread = min(float(np.std(values)), float(high - low) / 1.349) or float(np.std(values))
     width = max(0.01, 0.9 * spread * len(values) ** -0.2)
-    mirrored = np.concatenate([values, -values, 2 - values])
+    distinct, counts = np.unique(values, return_counts=True)  # binned values repeat
+    mirrored = np.concatenate([distinct, -distinct, 2 - distinct])
     kernel = np.exp(-0.5 * ((at[:, None] - mirrored) / width) ** 2)
-    return np.asarray(kernel.sum(1) / (len(values) * width * np.sqrt(2 * np.pi)), dtype=np.float64)
+    density = kernel @ np.tile(counts, 3) / (len(values) * width * np.sqrt(2 * np.pi))
+    return np.asarray(density, dtype=np.float64)
 
 
 def _needs_states(states: Any) -> None:
