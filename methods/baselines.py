@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-import timm
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -138,6 +137,8 @@ class TrainedFeatures(nn.Module):
 
     def __init__(self, config: Config, views: int) -> None:
         super().__init__()
+        import timm
+
         networks = [
             timm.create_model(self.NAMES[config.backbone], pretrained=False, num_classes=0)
             for _ in range(views)

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from functools import cache
 
 import numpy as np
-import timm
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -48,6 +47,13 @@ def fold_norms(module: nn.Module) -> nn.Module:
     return module
 
 
+def efficientnet_lite0() -> nn.Module:
+    """timm's network with random weights."""
+    import timm  # takes seconds, and a run that only scores needs no network
+
+    return timm.create_model("efficientnet_lite0", pretrained=False)
+
+
 class Lite0Stages(nn.Module):
     """Frozen EfficientNet-Lite0 with ImageNet weights: images to the maps after chosen stages.
 
@@ -76,7 +82,7 @@ class Lite0Stages(nn.Module):
         super().__init__()
         if list(stages) != sorted(set(stages)) or not set(stages) <= set(range(1, 8)):
             raise ValueError(f"stages {tuple(stages)}: expected ascending numbers from 1 to 7")
-        network = timm.create_model("efficientnet_lite0", pretrained=False)
+        network = efficientnet_lite0()
         if not network.conv_stem.weight.is_meta:
             network.load_state_dict(lite0_weights())
         self.stages, self.side = tuple(stages), side
@@ -127,7 +133,7 @@ class PooledLite0(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.network = timm.create_model("efficientnet_lite0", pretrained=False)
+        self.network = efficientnet_lite0()
         self.network.load_state_dict(lite0_weights())
         self.network.reset_classifier(0)
         fold_norms(self.network.eval()).to(memory_format=torch.channels_last)

@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-import timm
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -29,6 +28,8 @@ class Tower(nn.Module):
 
     def __init__(self, config: Config) -> None:
         super().__init__()
+        import timm
+
         name = "resnet50" if config.vision == "resnet50" else "efficientnet_lite0"
         self.network = timm.create_model(name, pretrained=False)
         if not next(self.network.parameters()).is_meta:

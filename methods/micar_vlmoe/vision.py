@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import timm
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -37,6 +36,8 @@ class ResNetStages(nn.Module):
             ValueError: the file holds another network.
         """
         super().__init__()
+        import timm
+
         self.network = timm.create_model(
             "resnet101", pretrained=False, features_only=True, out_indices=(1, 2, 3, 4)
         )
