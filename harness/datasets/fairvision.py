@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from harness.datasets.folders import FolderDataset, Record, root_of
+from harness.datasets.folders import FolderDataset, Record, inside, root_of
 from harness.datasets.pixels import ImageFile
 from harness.errors import HarnessError
 
@@ -54,12 +54,12 @@ class FairVision(FolderDataset):
             image_size: height and width of both views in pixels, 32-1024; 224 by default.
 
         Raises:
-            HarnessError: a folder absent, a file that is no such archive, a label other than 0 and 1, a
-                subject in two splits; the message names the file.
+            HarnessError: a folder absent, a link out of the root, a file that is no such archive, a label other
+                than 0 and 1, a subject in two splits; the message names the file.
         """
         folder = root_of(root, "fairvision", "Glaucoma/{Training,Validation,Test}/")
         records = [
-            _record(path, split)
+            _record(inside(folder, str(path.relative_to(folder)), str(path.parent)), split)
             for split in _SPLITS
             for path in sorted(_split_folder(folder, split).glob("data_*.npz"))
         ]

@@ -36,6 +36,15 @@ def test_the_middle_b_scan_is_shown(root: Path) -> None:
     assert np.array_equal(study.images["slo"][..., 0], stored["slo_fundus"])
 
 
+def test_a_link_that_leads_out_is_refused(root: Path, tmp_path: Path) -> None:
+    archive = min((root / "Glaucoma" / "Test").glob("data_*.npz"))
+    elsewhere = tmp_path.parent / f"{tmp_path.name}-elsewhere.npz"
+    archive.rename(elsewhere)
+    archive.symlink_to(elsewhere)
+    with pytest.raises(HarnessError, match="is a link that leads out"):
+        FairVision.open(root)
+
+
 def test_an_empty_volume_is_an_absent_view(root: Path) -> None:
     assert FairVision.open(root).studies("test")[3].modalities == {"slo"}
 
