@@ -54,8 +54,8 @@ class FairVision(FolderDataset):
             image_size: height and width of both views in pixels, 32-1024; 224 by default.
 
         Raises:
-            HarnessError: a folder absent, a link out of the root, a file that is no such archive, a label other
-                than 0 and 1, a subject in two splits; the message names the file.
+            HarnessError: a folder absent, a link out of the root, a file that is no such archive, a label
+                other than 0 and 1, a subject in two splits; the message names the file.
         """
         folder = root_of(root, "fairvision", "Glaucoma/{Training,Validation,Test}/")
         records = [
