@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
@@ -22,6 +21,7 @@ from harness.datasets.filling import fill
 from harness.datasets.image_store import ImageStore
 from harness.datasets.pixels import ImageFile, LazyImages, PixelCache
 from harness.errors import HarnessError
+from harness.machine import cores
 from harness.types import DatasetInfo, Inputs, Study, Task
 
 SUFFIXES = ("jpg", "png")
@@ -99,7 +99,7 @@ def _measured(suffix: str, images: int, size: int) -> list[dict[str, str]]:
             "ours": f"{loading:,.0f} images/s",
             "peer": f"{decoding:,.0f} images/s",
             "ratio": f"{loading / decoding:.1f}",
-            "the peer is": f"Pillow at every access in {_processes()} worker processes; ours is one process",
+            "the peer is": f"Pillow at every access in {cores()} worker processes; ours is one process",
         },
     ]
 
@@ -152,7 +152,7 @@ def _loading(studies: Sequence[Study], info: DatasetInfo) -> float:
 
 def _decoding(studies: Sequence[Study], info: DatasetInfo) -> float:
     """Pictures a second with Pillow in worker processes, in the second epoch: they run by then."""
-    loader = _loader(studies, info, num_workers=_processes(), persistent_workers=True)
+    loader = _loader(studies, info, num_workers=cores(), persistent_workers=True)
     _exhaust(loader)
     started = time.perf_counter()
     _exhaust(loader)
@@ -167,7 +167,3 @@ def _loader(studies: Sequence[Study], info: DatasetInfo, **options: Any) -> Data
 def _exhaust(loader: DataLoader[Inputs]) -> None:
     for _ in loader:
         pass
-
-
-def _processes() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from harness import registry
 from harness.config import RunConfig
 from harness.errors import HarnessError
+from harness.machine import cores
 
 if TYPE_CHECKING:
     from harness.preparation import Reporter
@@ -92,11 +93,7 @@ def several(workers: int | None) -> Iterator[Callable[..., Iterable[Any]]]:
 
 
 def _suitable() -> int:
-    return max(min(_cores(), 2), _cores() // 4)
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(min(cores(), 2), cores() // 4)
 
 
 class Team:
@@ -150,7 +147,7 @@ class Team:
     def _start(self) -> None:
         """One more process, with the next job."""
         ours, theirs = self.context.Pipe()
-        threads = max(1, _cores() // self.size)
+        threads = max(1, cores() // self.size)
         process = self.context.Process(
             target=_work, args=(self.config, threads, registry.snapshot(), self.opener, theirs)
         )

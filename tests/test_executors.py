@@ -74,7 +74,7 @@ def test_number_of_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("HARNESS_WORKERS", raising=False)
     chosen, free = RunConfig(workers=3), RunConfig()
     for cores, suits in ((1, 1), (2, 2), (8, 2), (16, 4)):
-        monkeypatch.setattr(processes, "_cores", lambda cores=cores: cores)
+        monkeypatch.setattr(processes, "cores", lambda cores=cores: cores)
         assert processes.worker_count(free, "cpu", 9) == suits
     assert processes.worker_count(free, "cpu", 1) == 1
     assert processes.worker_count(free, "cuda:0", 9) == 1

@@ -18,6 +18,7 @@ from queue import SimpleQueue
 from harness.datasets.image_store import ImageStore
 from harness.datasets.pixels import ImageFile, decoded
 from harness.errors import HarnessError
+from harness.machine import cores
 
 _CHUNK = 32
 """Pictures between two appends: what a killed process loses of its work."""
@@ -35,7 +36,7 @@ def fill(store: ImageStore, sources: Sequence[ImageFile], workers: int | None = 
         HarnessError: a file that is no readable image, the first to be met; what is done stays.
         DiskError: nothing can be written.
     """
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    usable = cores()
     count = min(usable, _MAX_WORKERS) if workers is None else workers
     chunks = [sources[start : start + _CHUNK] for start in range(0, len(sources), _CHUNK)]
     if count <= 1 or len(sources) < _WORTH_WORKERS:

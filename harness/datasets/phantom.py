@@ -21,6 +21,8 @@ from queue import Queue
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.machine import cores
+
 RENDERER_VERSION = 6
 """Raise it whenever a pixel changes: caches and the dataset's fingerprint carry it."""
 
@@ -59,7 +61,7 @@ def render_many(
 
     Workers are fresh interpreters rather than forks: the caller's threads and main module do not matter.
     """
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    usable = cores()
     count = min(usable, _MAX_WORKERS) if workers is None else workers
     if count <= 1 or len(patients) < _WORTH_WORKERS:
         yield from (render(patient, size) for patient in patients)
