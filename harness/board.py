@@ -15,7 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 from harness.config import RunConfig
 from harness.errors import CorruptFileError, HarnessError
 from harness.leaderboard import NOT_AUDITED, Cost, Evidence, Table, arranged, tables
-from harness.names import SHUFFLED
+from harness.names import trained
 from harness.results import SCHEMA, ResultRow, Store, StoredResult, row_of
 from harness.specs import Spec, spec_of
 from harness.verdicts import Verdict, verdicts
@@ -27,7 +27,7 @@ _LOCAL = {"root": "DIR", "masks": "FILE"}
 _DEFAULTS = RunConfig().model_dump(mode="json")
 _COPIED = (
     *("harness", "protocol", "cell", "code", "cost", "test_set", "masks", "mask_seeds", "achieved"),
-    *("bootstrap", "machine", "environment", "unix_time"),
+    *("bootstrap", "machine", "environment", "unix_time", "imputed"),
 )
 """What a manifest says word for word."""
 
@@ -124,8 +124,10 @@ def run_command(facts: Mapping[str, Any]) -> str:
             continue
         shown = ",".join(map(str, value)) if isinstance(value, list) else str(value)
         flags.append(f"--{name.replace('_', '-')} {quote(shown)}")
+    names = (facts["trained"], config.get("impute") or "")
+    owners = {config.get("dataset"), *names, *(name.partition(":")[0] for name in names)}
     for owner, settings in config.get("set", {}).items():
-        if owner in (facts["trained"], facts["trained"].partition(":")[0], config.get("dataset")):
+        if owner in owners:
             flags += [f"--set {quote(f'{owner}.{key}={value}')}" for key, value in settings.items()]
     return " ".join(["harness run", *flags])
 
@@ -136,7 +138,7 @@ def _facts(stored: StoredResult, verdict: Verdict | None) -> dict[str, Any]:
     config = {key: value for key, value in manifest.get("config", {}).items() if key not in _PRIVATE}
     config |= {name: stand_in for name, stand_in in _LOCAL.items() if config.get(name)}
     card = manifest.get("card", {})
-    label = row.method.removesuffix(SHUFFLED).partition("[")[0]
+    label = trained(row.method).partition("[")[0]
     facts = {
         "method": row.method,
         "trained": label,
@@ -166,8 +168,8 @@ def _audit(verdict: Verdict | None, manifest: Mapping[str, Any]) -> dict[str, An
 def _verdict_on(stored: StoredResult, judged: Mapping[tuple[str, str], Verdict]) -> Verdict | None:
     """A row's own verdict, else that of the method that its overrides or shuffled images vary."""
     row = stored.rows[0]
-    trained = row.method.removesuffix(SHUFFLED)
-    names = (row.method, trained, trained.partition("[")[0])
+    own = trained(row.method)
+    names = (row.method, own, own.partition("[")[0])
     return next((judged[row.dataset, name] for name in names if (row.dataset, name) in judged), None)
 
 

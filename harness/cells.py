@@ -6,7 +6,7 @@ import hashlib
 import inspect
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,10 @@ from typing import Any
 from harness import registry
 from harness.batching import study_seed
 from harness.config import RunConfig
-from harness.errors import UnknownNameError
+from harness.errors import HarnessError, UnknownNameError
 from harness.method import Method
-from harness.names import SHUFFLED, did_you_mean
-from harness.types import Study
+from harness.names import IMPUTED, SHUFFLED, did_you_mean, trained
+from harness.types import CONTEXT, Study, Task
 
 PROTOCOL = 1
 """Bumped whenever batching, masks or the training loop change what a method is fed."""
@@ -35,6 +35,7 @@ class Entry:
         overrides: ``--set`` values of this method.
         shuffled: predict from another test study's images (the control that shows whether a method
             looks at the picture).
+        imputer: whose pictures stand in for the views that a study loses, or None.
     """
 
     label: str
@@ -43,6 +44,7 @@ class Entry:
     method_class: type[Method[Any]]
     overrides: Mapping[str, Any] = field(default_factory=dict)
     shuffled: bool = False
+    imputer: Entry | None = None
 
     @property
     def is_control(self) -> bool:
@@ -52,39 +54,73 @@ class Entry:
     @property
     def trained_label(self) -> str:
         """The label of the row whose checkpoint this one uses."""
-        return self.label.removesuffix(SHUFFLED)
+        return trained(self.label)
+
+    @property
+    def job(self) -> str:
+        """What it is computed with: the shuffled-image rerun with its method, imputed rows on their own.
+
+        Those wait for their imputer, and nothing else should wait with them.
+        """
+        return self.label if self.imputer else self.trained_label
 
 
 def entries(config: RunConfig) -> list[Entry]:
     """Rows that ``--methods`` asks for; every learned method that reads images brings its own control.
 
+    With ``--impute`` every other method that reads images has one more row.
+
     Raises:
         UnknownNameError: a method or variant that does not exist, or ``--set`` for a method not in the run.
+        HarnessError: the imputer generates nothing.
     """
     wanted: list[str] = []
     for name in config.methods:
         wanted += registry.names("methods") if name == "all" else [name]
+    imputer = _imputer(config)
     rows: list[Entry] = []
     for full_name in dict.fromkeys(wanted):
-        name, variant = registry.split_variant(full_name)
-        method_class = registry.load("methods", name)
-        if variant is not None and variant not in method_class.card.variants:
-            known = [f"{name}:{each}" for each in method_class.card.variants]
-            raise UnknownNameError(f"unknown method {full_name!r}", did_you_mean(full_name, known))
-        overrides = {**config.set.get(name, {}), **(config.set.get(full_name, {}) if variant else {})}
-        settings = dict(overrides) | ({"train-missing": config.train_missing} if config.train_missing else {})
-        shown = ",".join(f"{key}={value}" for key, value in sorted(settings.items()))
-        label = f"{full_name}[{shown}]" if shown else full_name
-        rows.append(Entry(label, name, variant, method_class, overrides))
-        if method_class.card.learned:
-            rows.append(Entry(label + SHUFFLED, name, variant, method_class, overrides, shuffled=True))
-    owners = {row.name for row in rows} | {f"{row.name}:{row.variant}" for row in rows} | {config.dataset}
+        row = _entry(config, full_name)
+        rows.append(row)
+        if row.method_class.card.learned:
+            rows.append(replace(row, label=row.label + SHUFFLED, shuffled=True))
+        if imputer and imputer.label != row.label and row.method_class.card.reads - {CONTEXT}:
+            rows.append(replace(row, label=f"{row.label}{IMPUTED}{imputer.label}", imputer=imputer))
+    named = [*rows, imputer] if imputer else rows
+    owners = {row.name for row in named} | {f"{row.name}:{row.variant}" for row in named} | {config.dataset}
     for owner in config.set:
         if owner not in owners:
             raise UnknownNameError(
                 f"--set {owner}.…: {owner} is not part of this run", did_you_mean(owner, owners)
             )
     return rows
+
+
+def _entry(config: RunConfig, full_name: str) -> Entry:
+    """The row of ``name`` or ``name:variant`` as it is."""
+    name, variant = registry.split_variant(full_name)
+    method_class = registry.load("methods", name)
+    if variant is not None and variant not in method_class.card.variants:
+        known = [f"{name}:{each}" for each in method_class.card.variants]
+        raise UnknownNameError(f"unknown method {full_name!r}", did_you_mean(full_name, known))
+    overrides = {**config.set.get(name, {}), **(config.set.get(full_name, {}) if variant else {})}
+    settings = dict(overrides) | ({"train-missing": config.train_missing} if config.train_missing else {})
+    shown = ",".join(f"{key}={value}" for key, value in sorted(settings.items()))
+    label = f"{full_name}[{shown}]" if shown else full_name
+    return Entry(label, name, variant, method_class, overrides)
+
+
+def _imputer(config: RunConfig) -> Entry | None:
+    """The method behind ``--impute``, whether it has rows in this run or not."""
+    if config.impute is None:
+        return None
+    found = _entry(config, config.impute)
+    if Task.SYNTHESIZE not in found.method_class.card.tasks:
+        raise HarnessError(
+            f"--impute {config.impute}: it generates nothing",
+            "harness list methods says which methods do the task synthesize",
+        )
+    return found
 
 
 def image_donors(studies: Sequence[Study], seed: int) -> dict[str, Study]:

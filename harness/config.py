@@ -46,6 +46,7 @@ class RunConfig(BaseModel):
         uncertain: what the label metrics take an uncertain finding for; default positive.
         report_samples: reports drawn per study and modality state, whose label frequencies are the
             probabilities of methods that only write; 0 draws none.
+        impute: method that generates what a study loses; each other method has a row with it, too.
         set: ``method.key=value`` overrides (``dataset.key=value`` reaches the dataset).
     """
 
@@ -74,6 +75,7 @@ class RunConfig(BaseModel):
     reference_words: int | None = Field(default=None, ge=1)
     uncertain: Literal["positive", "negative", "ignored"] | None = None
     report_samples: int = Field(default=0, ge=0, le=1000)
+    impute: str | None = None
     set: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
     @field_validator("missing")

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
+from types import MappingProxyType
 from typing import Any, TypeVar
 
-from harness import inference, masks, synthesis
+from harness import imputation, inference, masks, synthesis
 from harness.cells import Entry, entries, image_donors
 from harness.config import RunConfig
 from harness.costs import PeakMemory, sizes, training_summary
@@ -37,6 +39,10 @@ from harness.types import Prediction, Study
 
 T = TypeVar("T")
 
+Given = Mapping[str, imputation.Filled]
+"""Modality state -> test studies whose lost view was generated."""
+NONE: Given = MappingProxyType({})
+
 
 def run(config: RunConfig, reporter: Reporter) -> tuple[list[ResultRow], bool]:
     """Train what is not trained, predict what is not predicted, score, store.
@@ -57,16 +63,18 @@ def evaluate(bench: Bench, entry: Entry, seed: int, reporter: Reporter) -> list[
     """One row of the leaderboard: one call per arrow of the flow."""
     cell = cell_of(bench, entry, seed)
     try:
+        given, imputed = complete(bench, entry, seed, reporter)
         with cell.lock(_waiting(entry, reporter)):
             method = Fitted(bench, entry, seed, cell, reporter)
-            predictions = predict(bench, entry, seed, cell, method, reporter)
-            predictions = draw(bench, entry, seed, cell, method, predictions, reporter)
-            predictions = synthesize(bench, entry, seed, cell, method, predictions, reporter)
+            predictions = predict(bench, entry, seed, cell, method, reporter, given)
+            predictions = draw(bench, entry, seed, cell, method, predictions, reporter, given)
+            predictions = synthesize(bench, entry, seed, cell, method, predictions, reporter, given)
             show(bench, entry, seed, predictions[FULL])
-            rows = score(bench, entry, cell, predictions, reporter)
+            rows = score(bench, entry, cell, predictions, reporter, given)
             curves = summarise(bench, rows)
-            said = remarks(bench, rows)
-            facts = findings(bench, rows, predictions) | routing(bench, entry, seed, cell, method)
+            note = imputation.remark(entry, bench.plan.states, given)
+            said = {name: note for name in CURVE_METRICS if note and name in curves} | remarks(bench, rows)
+            facts = findings(bench, rows, predictions) | routing(bench, entry, seed, cell, method) | imputed
             result = store_result(bench, entry, seed, cell, curves, said, reliability_bins(rows), facts)
     except DiskError:
         raise
@@ -86,6 +94,31 @@ def _waiting(entry: Entry, reporter: Reporter) -> Callable[[str], None]:
         updates[0](0.0, "")
 
     return say
+
+
+def complete(bench: Bench, entry: Entry, seed: int, reporter: Reporter) -> tuple[Given, dict[str, Any]]:
+    """What ``--impute`` puts in the place of lost views, and what a manifest says of it.
+
+    The imputer's cell is let go before the row's own is taken: two runs that impute each other's methods
+    would wait for each other.
+    """
+    if entry.imputer is None:
+        return {}, {}
+    cell = cell_of(bench, entry.imputer, seed)
+    with cell.lock(_waiting(entry, reporter)):
+        # Its training shows where the row shows that waits for it.
+        fitted = Fitted(bench, replace(entry.imputer, label=entry.label), seed, cell, reporter)
+        given = imputation.complete(
+            entry,
+            bench.splits["test"],
+            bench.plan.states,
+            bench.dataset.info,
+            cell,
+            fitted,
+            seed,
+            lambda state: reporter.phase(entry.label, f"generate {state}"),
+        )
+    return given, imputation.facts(entry, given, str(cell.directory.relative_to(bench.store.root)))
 
 
 class Fitted:
@@ -134,7 +167,7 @@ class Fitted:
 
 
 def predict(
-    bench: Bench, entry: Entry, seed: int, cell: Cell, fitted: Fitted, reporter: Reporter
+    bench: Bench, entry: Entry, seed: int, cell: Cell, fitted: Fitted, reporter: Reporter, given: Given = NONE
 ) -> dict[str, dict[str, Prediction]]:
     """Every test study once per modality state, whatever the number of rates and mask seeds."""
 
@@ -148,7 +181,7 @@ def predict(
             **options,
         )
 
-    return _per_state(bench, entry, seed, ask)
+    return _per_state(bench, entry, seed, ask, given)
 
 
 def draw(
@@ -159,6 +192,7 @@ def draw(
     fitted: Fitted,
     predictions: dict[str, dict[str, Prediction]],
     reporter: Reporter,
+    given: Given = NONE,
 ) -> dict[str, dict[str, Prediction]]:
     """With ``--report-samples``, probabilities for a method that only writes: its drawn reports' labels."""
     samples = bench.samples
@@ -177,7 +211,7 @@ def draw(
             **options,
         )
 
-    drawn = _per_state(bench, entry, seed, ask)
+    drawn = _per_state(bench, entry, seed, ask, given)
     return {state: samples.add(predictions[state], reports) for state, reports in drawn.items()}
 
 
@@ -189,6 +223,7 @@ def synthesize(
     fitted: Fitted,
     predictions: dict[str, dict[str, Prediction]],
     reporter: Reporter,
+    given: Given = NONE,
 ) -> dict[str, dict[str, Prediction]]:
     """With pictures where the method generates them: each view from all else that a study has."""
     info, studies = bench.dataset.info, bench.splits["test"]
@@ -207,7 +242,7 @@ def synthesize(
                 **options,
             )
 
-        predictions = synthesis.joined(predictions, _per_state(bench, entry, seed, ask))
+        predictions = synthesis.joined(predictions, _per_state(bench, entry, seed, ask, given))
     return predictions
 
 
@@ -222,7 +257,7 @@ def show(bench: Bench, entry: Entry, seed: int, predictions: Mapping[str, Predic
 
 
 def _per_state(
-    bench: Bench, entry: Entry, seed: int, ask: Callable[..., dict[str, T]]
+    bench: Bench, entry: Entry, seed: int, ask: Callable[..., dict[str, T]], given: Given
 ) -> dict[str, dict[str, T]]:
     """``ask(state, studies, **options)`` once per study and modality state that differ for this method."""
     donors = image_donors(bench.splits["test"], seed) if entry.shuffled else None
@@ -235,6 +270,8 @@ def _per_state(
         studies = [study for study in bench.splits["test"] if study.id not in lacking]
         dropped = None if state == FULL else state
         done = ask(state, studies, dropped=dropped, run_seed=seed, donors=donors)
+        if state in given:  # to the method, these are studies that lack nothing
+            done |= ask(given[state].name, given[state].studies, dropped=None, run_seed=seed, donors=None)
         answers[state] = {**{study_id: answers[FULL][study_id] for study_id in lacking}, **done}
     return answers
 
@@ -245,6 +282,7 @@ def score(
     cell: Cell,
     predictions: Mapping[str, Mapping[str, Prediction]],
     reporter: Reporter,
+    given: Given = NONE,
 ) -> dict[str, dict[str, Rows]]:
     """Per-study statistics (n, k) of every metric on every state."""
     progress = reporter.phase(entry.label, "score")
@@ -253,7 +291,8 @@ def score(
     for index, metric in enumerate(metrics):
         rows[metric.name] = {}
         for state in bench.plan.states:
-            path = cell.statistics(state_name(entry, state), metric.name, metric.signature, bench.test_set)
+            name = given[state].name if state in given else state_name(entry, state)
+            path = cell.statistics(name, metric.name, metric.signature, bench.test_set)
             found = load_array(path)
             if found is None:
                 ordered = [predictions[state][reference.id] for reference in bench.references]

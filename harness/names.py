@@ -8,6 +8,14 @@ from difflib import get_close_matches
 SHUFFLED = "+shuffled-image"
 """What the label of a learned method's control ends in."""
 
+IMPUTED = "+imputed-"
+"""Stands between a method's label and that of the method which generates what its studies lack."""
+
+
+def trained(label: str) -> str:
+    """The label of the row whose checkpoint a row uses: without what a rerun on other inputs adds."""
+    return label.removesuffix(SHUFFLED).partition(IMPUTED)[0]
+
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """``did you mean dia?`` for a near miss, else the list of what exists."""

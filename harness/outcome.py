@@ -168,7 +168,7 @@ def _manifest(bench: Bench, entry: Entry, seed: int, cell: Cell) -> dict[str, An
     return {
         "harness": __version__,
         "protocol": PROTOCOL,
-        "config": bench.config.model_dump(mode="json"),
+        "config": bench.config.model_dump(mode="json") | ({} if entry.imputer else {"impute": None}),
         "seed": seed,
         "method": entry.label,
         "card": provenance.card_facts(

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from harness import masks, registry, statistics
+from harness import imputation, masks, registry, statistics
 from harness.cells import PROTOCOL, Entry, code_fingerprint, entries
 from harness.config import RunConfig
 from harness.datasets import filling, pixels
@@ -92,6 +92,8 @@ def open_bench(config: RunConfig) -> Bench:
             "mask_seeds": len(plan.seeds),
         }
     )
+    if config.impute is not None:
+        imputation.check(config.impute, entries(config), plan.states, dataset.info)
     weights = statistics.bootstrap_weights([study.patient_id for study in splits["test"]], N_RESAMPLES)
     samples = ReportSamples.of(config.report_samples, config.uncertain, dataset.info)
     return Bench(
@@ -105,7 +107,9 @@ def prepare_images(bench: Bench, reporter: Reporter) -> None:
     Raises:
         HarnessError: a file that is no readable image, or a full disk.
     """
-    views = {view for entry in entries(bench.config) for view in entry.method_class.card.reads}
+    rows = entries(bench.config)
+    used = [*rows, *(row.imputer for row in rows if row.imputer)]
+    views = {view for entry in used for view in entry.method_class.card.reads}
     studies = [study for split in SPLITS for study in bench.splits[split]]
     for cache, sources in pixels.absent(studies, views):
         progress = reporter.phase("images", "decode once")

@@ -14,7 +14,7 @@ from harness import evaluate
 from harness.cells import Entry, entries
 from harness.config import RunConfig
 from harness.errors import HarnessError
-from harness.names import SHUFFLED, did_you_mean
+from harness.names import did_you_mean, trained
 from harness.preparation import Reporter, open_bench, prepare_images
 from harness.results import ResultRow, Store, StoredResult
 
@@ -134,13 +134,14 @@ def render(found: Reproduction) -> str:
 
 def _config(stored: StoredResult, into: Path, root: Path | None, device: str | None) -> RunConfig:
     """The settings of the stored run, for this row alone."""
-    trained = stored.rows[0].method.removesuffix(SHUFFLED).partition("[")[0]
+    method = trained(stored.rows[0].method).partition("[")[0]
     try:
         config = dict(stored.manifest["config"])
-        owners = (trained, trained.partition(":")[0], config["dataset"])
+        names = (method, config.get("impute") or "")
+        owners = {config["dataset"], *names, *(name.partition(":")[0] for name in names)}
         values = {
             **config,
-            "methods": (trained,),
+            "methods": (method,),
             "seeds": (stored.manifest["seed"],),
             "device": device or stored.manifest["machine"]["device"],
             "root": root or config.get("root"),

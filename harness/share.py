@@ -19,16 +19,15 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 from harness.board import Board
 from harness.errors import HarnessError
 from harness.files import write_atomic
-from harness.names import SHUFFLED
+from harness.names import IMPUTED, SHUFFLED
 from harness.results import SCHEMA, ResultRow, Status, Store
 
 MINIMUM_STUDIES = 10
 """An aggregate over fewer studies tells too much about each of them."""
 
 _OVERRIDE = r"(?:[A-Za-z_.-]+=(?:-?[0-9][0-9.e+-]*|True|False)|sha256:[0-9a-f]{8})"
-_LABEL = (
-    rf"^[A-Za-z0-9][A-Za-z0-9._-]*(:[A-Za-z0-9._-]+)?(\[{_OVERRIDE}(,{_OVERRIDE})*\])?(\+shuffled-image)?$"
-)
+_METHOD = rf"[A-Za-z0-9][A-Za-z0-9._-]*(:[A-Za-z0-9._-]+)?(\[{_OVERRIDE}(,{_OVERRIDE})*\])?"
+_LABEL = rf"^{_METHOD}(\+shuffled-image|\+imputed-{_METHOD})?$"
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-][A-Za-z0-9._:+-]*$", max_length=64)]
 Label = Annotated[str, StringConstraints(pattern=_LABEL, max_length=128)]
@@ -250,6 +249,9 @@ def _label(method: str) -> str:
     """The label; overrides that are not numbers or switches become a digest: they may be local paths."""
     if re.fullmatch(_LABEL, method):
         return method
+    own, imputed, by = method.partition(IMPUTED)
+    if imputed:
+        return f"{_label(own)}{imputed}{_label(by)}"
     base, _, rest = method.partition("[")
     control = SHUFFLED if method.endswith(SHUFFLED) else ""
     return f"{base.removesuffix(SHUFFLED)}[sha256:{_digest(rest)[:8]}]{control}"
