@@ -141,6 +141,9 @@ def run(
     report_samples: Annotated[
         int | None, typer.Option(help="Reports drawn per study for probabilities of methods that only write.")
     ] = None,
+    impute: Annotated[
+        str | None, typer.Option(help="Method that generates the views that studies lose: a row more each.")
+    ] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="method.key=value, repeatable.")] = None,
     track: Annotated[
         str | None, typer.Option(help="Keep the rows in mlflow or wandb, too (extras of these names).")
@@ -174,6 +177,7 @@ def run(
         "reference_words": reference_words,
         "uncertain": uncertain,
         "report_samples": report_samples,
+        "impute": impute,
         "set": parse_overrides(set_) if set_ else None,
         "track": track,
     }

@@ -48,7 +48,7 @@ def _here(config: RunConfig, reporter: Reporter) -> tuple[list[ResultRow], bool]
 def _on_cluster(config: RunConfig, reporter: Reporter) -> tuple[list[ResultRow], bool]:
     """A Ray task per job. What it stores says nothing of the cluster: it is what a local run would store."""
     ray_executor.check(config)
-    cards = {entry.trained_label: entry.method_class.card for entry in entries(config)}
+    cards = {entry.job: entry.method_class.card for entry in entries(config)}
     here = {"executor": "local", "address": None, "track": None, "workers": None}
     given = {"store": config.store, "root": config.root, "masks": config.masks}
     paths = {name: path.resolve() for name, path in given.items() if path is not None}
@@ -76,7 +76,7 @@ def _failed(bench: Bench, job: Job, error: HarnessError, found: Found, reporter:
     """Failed rows for what was left undone where a job was lost."""
     label, seed = job
     for entry in entries(bench.config):
-        if entry.trained_label == label and (entry.label, seed) not in found:
+        if entry.job == label and (entry.label, seed) not in found:
             yield (entry.label, seed), fail(bench, entry, seed, error, reporter)
 
 
@@ -88,10 +88,11 @@ def _in_order(config: RunConfig, found: Found) -> tuple[list[ResultRow], bool]:
 def jobs_of(config: RunConfig) -> list[Job]:
     """What may run side by side; learned methods first, for they take longest.
 
-    A shuffled-image rerun needs its method's checkpoint, so it comes along.
+    A shuffled-image rerun needs its method's checkpoint, so it comes along. A row with an imputer needs two
+    checkpoints and comes last; what is not trained by then it trains, under the lock of that cell.
     """
-    rows = sorted(entries(config), key=lambda row: not row.method_class.card.learned)
-    return list(dict.fromkeys((row.trained_label, seed) for row in rows for seed in config.seeds))
+    rows = sorted(entries(config), key=lambda row: (bool(row.imputer), not row.method_class.card.learned))
+    return list(dict.fromkeys((row.job, seed) for row in rows for seed in config.seeds))
 
 
 def _open(config: RunConfig) -> Opened:
@@ -100,7 +101,7 @@ def _open(config: RunConfig) -> Opened:
     def work(job: Job, reporter: Reporter) -> Results:
         label, seed = job
         for entry in entries(config):
-            if entry.trained_label == label:
+            if entry.job == label:
                 yield (entry.label, seed), evaluate.evaluate(bench, entry, seed, reporter)
 
     return work
