@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from harness.bench_command import bench
 from harness.data_commands import data
 from harness.errors import HarnessError
 from harness.signals import Stopped, leaving_when_asked
@@ -32,6 +33,7 @@ app = typer.Typer(
 new = typer.Typer(help="Write the files of something new.", no_args_is_help=True)
 app.add_typer(new, name="new")
 app.add_typer(data, name="data")
+app.command()(bench)
 
 
 class Listing(StrEnum):
@@ -41,16 +43,6 @@ class Listing(StrEnum):
     datasets = "datasets"
     profiles = "profiles"
     metrics = "metrics"
-
-
-class Benchmark(StrEnum):
-    """What ``harness bench`` can measure."""
-
-    metrics = "metrics"
-    methods = "methods"
-    labeler = "labeler"
-    robustness = "robustness"
-    data = "data"
 
 
 class TableFormat(StrEnum):
@@ -126,6 +118,9 @@ def run(
     seeds: Annotated[str | None, typer.Option(help="One trained model per seed, e.g. 0,1,2.")] = None,
     limit: Annotated[int | None, typer.Option(help="Only the first N studies of each split.")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N.")] = None,
+    strategy: Annotated[
+        str | None, typer.Option(help="ddp, or fsdp for a network that does not fit one GPU.")
+    ] = None,
     executor: Annotated[str | None, typer.Option(help="local, or ray (extra ray).")] = None,
     address: Annotated[
         str | None, typer.Option(help="Ray cluster: HOST:PORT or auto; default one for this run alone.")
@@ -152,6 +147,9 @@ def run(
     config: Annotated[Path | None, typer.Option("--config", "-c", help="YAML with the same keys.")] = None,
 ) -> None:
     """Train what is not trained, predict what is not predicted, score, print the leaderboard."""
+    import time
+
+    started = time.monotonic()
     from harness.config import RunConfig, parse_overrides, split_list
 
     given: dict[str, Any] = {
@@ -168,6 +166,7 @@ def run(
         "seeds": split_list(seeds, "--seeds", int),
         "limit": limit,
         "device": device,
+        "strategy": strategy,
         "executor": executor,
         "address": address,
         "workers": workers,
@@ -187,13 +186,19 @@ def run(
     processes.begin(settings)
     from harness import executors
     from harness.progress import ConsoleReporter
+    from harness.timings import Timings
 
     console = _stderr()
     with ConsoleReporter(console) as reporter:
-        rows, succeeded = executors.run(settings, reporter)
+        timings = Timings(reporter, started)
+        rows, succeeded = executors.run(settings, timings)
+        return
+    timings.begin("tables")
     _print_tables(settings.store, rows)
     written = _write_tables(_board(settings.store), settings.store / "tables")
+    timings.begin("figures")
     written += _write_robustness(settings.store, settings.store / "tables", figures, rows, settings.workers)
+    timings.keep_again()
     for path in written:
         console.print(f"wrote {path}", highlight=False, soft_wrap=True)
     if not succeeded:
@@ -406,50 +411,6 @@ def describe(
 
 
 @app.command()
-def bench(
-    what: Annotated[Benchmark, typer.Argument(help="What to measure.")],
-    methods: Annotated[str, typer.Option(help="For methods: which of them, or all.")] = "all",
-    preset: Annotated[str, typer.Option(help="For methods: their size.")] = "tiny",
-    peers: Annotated[
-        Path | None, typer.Option(help="For methods: folder with clones of the official repositories.")
-    ] = None,
-    device: Annotated[str, typer.Option(help="For methods: cpu, cuda or cuda:N.")] = "cpu",
-    images: Annotated[int, typer.Option(help="For data: files of each format.")] = 128,
-    size: Annotated[int, typer.Option(help="For data: their height and width in pixels.")] = 1024,
-    format_: Annotated[FactFormat, typer.Option("--format", help="Output format.")] = FactFormat.table,
-) -> None:
-    """Measure speed as ratios against peers in the same run, and the rule labeler against human codes."""
-    if what is Benchmark.labeler:
-        from harness.bench_labeler import agreement
-
-        rows = [{key: _written(key, value) for key, value in row.items()} for row in agreement()]
-    elif what is Benchmark.methods:
-        from harness.bench_methods import learned_methods, methods_benchmark
-        from harness.config import split_list
-
-        chosen = learned_methods() if methods == "all" else split_list(methods, "--methods") or ()
-        rows = methods_benchmark(chosen, preset, peers, device)
-    elif what is Benchmark.robustness:
-        from harness import bench_robustness
-
-        rows = [row for part in bench_robustness.BENCHMARKS for row in part()]
-    elif what is Benchmark.data:
-        from harness.bench_data import data_benchmark
-
-        rows = data_benchmark(images, size)
-    else:
-        from harness import bench_metrics
-
-        rows = [row for part in bench_metrics.BENCHMARKS for row in part()]
-    if format_ is FactFormat.json:
-        import json
-
-        typer.echo(json.dumps(rows, indent=1))
-    else:
-        _print_facts(rows)
-
-
-@app.command()
 def audit(
     methods: Annotated[str, typer.Option(help="Comma-separated names, name:variant, or all.")] = "all",
     dataset: Annotated[str | None, typer.Option(help="Dataset name.")] = None,
@@ -531,13 +492,6 @@ def _console() -> Any:
     from rich.console import Console
 
     return Console() if sys.stdout.isatty() else Console(width=200)
-
-
-def _written(key: str, value: str | float) -> str:
-    """A share with three decimals, a count as a whole number."""
-    if isinstance(value, str):
-        return value
-    return f"{value:.3f}" if key in ("precision", "recall", "f1") else f"{value:,.0f}"
 
 
 def _print_facts(rows: list[dict[str, str]]) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from harness import evaluate, processes, ray_executor, registry, tracking
 from harness.cells import entries
+from harness.clock import CELLS, OPEN
 from harness.config import RunConfig
 from harness.errors import HarnessError
 from harness.outcome import fail
 from harness.preparation import Bench, Reporter, open_bench, prepare_images, resolve_device
 from harness.processes import Job, Opened, Results, worker_count
 from harness.results import ResultRow
+from harness.timings import Timings
 
 
 def run(config: RunConfig, reporter: Reporter) -> tuple[list[ResultRow], bool]:
@@ -22,13 +24,16 @@ def run(config: RunConfig, reporter: Reporter) -> tuple[list[ResultRow], bool]:
         raise HarnessError(f"--address {config.address}: only Ray has one", "add --executor ray")
     if config.track is not None:
         tracking.check(config.track)
-    rows, succeeded = (_on_cluster if config.executor == "ray" else _here)(config, reporter)
+    timings = Timings.over(reporter)
+    timings.begin(OPEN)
+    rows, succeeded = (_on_cluster if config.executor == "ray" else _here)(config, timings)
+    timings.keep(config, succeeded, jobs_of(config))
     if config.track is not None:
         tracking.track(config.track, config.store, rows)
     return rows, succeeded
 
 
-def _here(config: RunConfig, reporter: Reporter) -> tuple[list[ResultRow], bool]:
+def _here(config: RunConfig, reporter: Timings) -> tuple[list[ResultRow], bool]:
     """Processes of this machine."""
     jobs = jobs_of(config)
     workers = worker_count(config, resolve_device(config.device), len(jobs))
@@ -37,15 +42,17 @@ def _here(config: RunConfig, reporter: Reporter) -> tuple[list[ResultRow], bool]
     context = processes.ready(["harness.evaluate", *registry.method_modules(config.methods)])
     bench = open_bench(config)  # what is wrong with the run as a whole surfaces here
     prepare_images(bench, reporter)
+    elsewhere = reporter.elsewhere()
 
     def lost(job: Job, code: int | None, found: Found) -> Results:
         error = HarnessError(f"its process ended with code {code}", "out of memory? try --workers 1")
-        return _failed(bench, job, error, found, reporter)
+        return _failed(bench, job, error, found, elsewhere)
 
-    return _in_order(config, processes.Team(config, workers, reporter, context, _open, lost).work(jobs))
+    reporter.begin(CELLS)
+    return _in_order(config, processes.Team(config, workers, elsewhere, context, _open, lost).work(jobs))
 
 
-def _on_cluster(config: RunConfig, reporter: Reporter) -> tuple[list[ResultRow], bool]:
+def _on_cluster(config: RunConfig, reporter: Timings) -> tuple[list[ResultRow], bool]:
     """A Ray task per job. What it stores says nothing of the cluster: it is what a local run would store."""
     ray_executor.check(config)
     cards = {entry.job: entry.method_class.card for entry in entries(config)}
@@ -61,10 +68,13 @@ def _on_cluster(config: RunConfig, reporter: Reporter) -> tuple[list[ResultRow],
         card = cards[job[0]]
         return ray_executor.Need(card.gpus, card.memory_gib)
 
-    def lost(job: Job, error: HarnessError, found: Found) -> Results:
-        return _failed(bench, job, error, found, reporter)
+    elsewhere = reporter.elsewhere()
 
-    tasks = ray_executor.Tasks(config, stored, _open, need, lost, reporter)
+    def lost(job: Job, error: HarnessError, found: Found) -> Results:
+        return _failed(bench, job, error, found, elsewhere)
+
+    reporter.begin(CELLS)
+    tasks = ray_executor.Tasks(config, stored, _open, need, lost, elsewhere)
     return _in_order(config, tasks.work(jobs_of(config)))
 
 

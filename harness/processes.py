@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from harness import registry
+from harness.clock import BETWEEN, OPEN, Span, Watch
 from harness.config import RunConfig
 from harness.errors import HarnessError
 from harness.machine import cores
@@ -149,7 +150,8 @@ class Team:
         ours, theirs = self.context.Pipe()
         threads = max(1, cores() // self.size)
         process = self.context.Process(
-            target=_work, args=(self.config, threads, registry.snapshot(), self.opener, theirs)
+            target=_work,
+            args=(self.config, threads, registry.snapshot(), self.opener, theirs, time.monotonic()),
         )
         process.start()
         theirs.close()
@@ -193,6 +195,7 @@ class Relay:
 
     def __init__(self, reporter: Reporter) -> None:
         self.reporter = reporter
+        self.spent: Callable[[Span], object] = getattr(reporter, "spent", lambda span: None)
         self.updates: dict[str, Callable[[float, str], None]] = {}
 
     def play(self, kind: str, *rest: Any) -> None:
@@ -201,17 +204,24 @@ class Relay:
             self.updates[rest[0]] = self.reporter.phase(*rest)
         elif kind == "update":
             self.updates[rest[0]](*rest[1:])
+        elif kind == "spent":
+            self.spent(*rest)
         else:
             getattr(self.reporter, kind)(*rest)
 
 
 class Messenger:
-    """The reporter inside a process: everything goes through the pipe, updates not more often than shown."""
+    """The reporter inside a process: everything goes through the pipe, updates not more often than shown.
+
+    So does how long each phase took.
+    """
 
     def __init__(self, pipe: Pipe) -> None:
         self.pipe = pipe
+        self.watch = Watch(lambda span: pipe.send(("spent", span)))
 
     def phase(self, label: str, phase: str) -> Callable[[float, str], None]:
+        self.watch.begin(phase, label)
         self.pipe.send(("phase", label, phase))
         last = 0.0
 
@@ -224,16 +234,27 @@ class Messenger:
         return update
 
     def done(self, label: str, summary: str) -> None:
+        self.watch.begin(BETWEEN)
         self.pipe.send(("done", label, summary))
 
     def failed(self, label: str, reason: str) -> None:
+        self.watch.begin(BETWEEN)
         self.pipe.send(("failed", label, reason))
 
 
 def _work(
-    config: RunConfig, threads: int, tables: dict[str, dict[str, str]], opener: Opener, pipe: Connection
+    config: RunConfig,
+    threads: int,
+    tables: dict[str, dict[str, str]],
+    opener: Opener,
+    pipe: Connection,
+    started: float,
 ) -> None:
-    """Jobs in a process of its own, until there is none left."""
+    """Jobs in a process of its own, until there is none left.
+
+    Args:
+        started: when its parent started it, by ``time.monotonic``.
+    """
     import torch
 
     for heard in (signal.SIGINT, signal.SIGTERM):  # by the parent too, which ends its processes
@@ -242,11 +263,15 @@ def _work(
     torch.set_num_threads(threads)
     registry.restore(tables)
     messenger = Messenger(pipe)
+    messenger.watch.began("start", started)
     try:
+        messenger.watch.begin(OPEN)
         opened = opener(config)
         while True:
+            messenger.watch.begin(BETWEEN)
             for key, result in opened(pipe.recv(), messenger):
                 pipe.send(("result", key, result))
+            messenger.watch.end()
             pipe.send(("idle",))
     except EOFError:
         return

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import os
 import platform
+import subprocess
+import time
 from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
+from harness import __version__
+from harness.machine import cores, cpu_model, load
 from harness.method import MethodCard
 
 PACKAGES = (
@@ -53,6 +58,34 @@ def machine(device: str) -> dict[str, Any]:
     if device.startswith("cuda"):
         facts["gpu"] = torch.cuda.get_device_name(device)
     return facts
+
+
+def measured_on(device: str) -> dict[str, Any]:
+    """What a measured time depends on, for tables of times: no name of a host or a user."""
+    return {
+        "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "cpu": cpu_model(),
+        "cores": cores(),
+        "load": load(),
+        **machine(device),
+        "torch": version("torch"),
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "harness": __version__,
+        "commit": _commit(),
+    }
+
+
+def _commit() -> str:
+    """The checkout that the harness runs from, ``-dirty`` where files differ; empty for a package."""
+    root = Path(__file__).resolve().parents[1]
+    if not (root / ".git").exists():
+        return ""
+    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--exclude=*"]
+    try:
+        return subprocess.run(command, check=True, capture_output=True, text=True, timeout=10).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return ""
 
 
 def card_facts(card: MethodCard, variant: str | None, settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ Layout below ``--store``::
     results/DATASET/METHOD/RUN.json                 the printed numbers of one leaderboard row, its manifest
     results/DATASET/METHOD/RUN.npz                  their bootstrap replicates, for paired ranks
     audits/DATASET/METHOD.json                      the verdict of harness audit
+    timings/DATE-PROCESS.seconds.json               what the time of one run went into
 """
 
 from __future__ import annotations
@@ -152,7 +153,9 @@ class Store:
         weakref.finalize(self, os.close, presence)
         with suppress(OSError):
             fcntl.flock(presence, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            folders = [self.root / name for name in ("masks", "results", "audits", "samples", "tables")]
+            folders = [
+                self.root / name for name in ("masks", "results", "audits", "samples", "tables", "timings")
+            ]
             for left in (*self.root.glob(_TEMPORARY), *(p for f in folders for p in f.rglob(_TEMPORARY))):
                 left.unlink(missing_ok=True)
         with suppress(OSError):  # file systems without locks are refused where a cell needs one

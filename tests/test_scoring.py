@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from harness import bench_metrics, scoring
+from harness import scoring
 from harness.cli import app
 from harness.errors import HarnessError, UnknownNameError
 from harness.metrics.base import JointMetric, MetricOutput, NoSums, values
@@ -301,14 +301,3 @@ def test_joint_metric_is_tested_by_swapping_whole_studies() -> None:
     assert same.p_value == 1.0
     twice = values(metric, narrow, 2 * np.ones((1, 80)))["spread"]
     assert twice[0] == pytest.approx(narrow.var())
-
-
-def test_benchmarks_name_their_peer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bench_metrics, "_IMAGES", 60)
-    monkeypatch.setattr(bench_metrics, "_FEATURES", 40)
-    assert [row["the peer is"] for row in bench_metrics.fid_benchmark()] == ["clean-fid", "torch-fidelity"]
-    monkeypatch.setattr(bench_metrics, "_PEER_TRIALS", 1)
-    monkeypatch.setattr(bench_metrics, "_TRIALS", 50)
-    (row,) = bench_metrics.compare_benchmark()
-    assert row["benchmark"].startswith("compare, BLEU-4, 50 trials")
-    assert "extrapolated" in row["the peer is"]

@@ -14,6 +14,7 @@ from filelock import FileLock
 from numpy.typing import NDArray
 
 from harness import files
+from harness.clock import during
 from harness.datasets import iu_reports, phantom
 from harness.datasets.base import SPLITS
 from harness.datasets.iu_reports import IUReport
@@ -128,7 +129,8 @@ def _cached_pixels(path: Path, reports: dict[str, IUReport], size: int) -> NDArr
     if not files.is_sealed(path):
         with _only_process(path):
             if not files.is_sealed(path):  # another process may have finished it while this one waited
-                _render_to(path, jobs, size)
+                with during("draw phantoms"):
+                    _render_to(path, jobs, size)
     files.verify(path)
     try:
         pixels: NDArray[np.uint8] = np.load(path, mmap_mode="r")

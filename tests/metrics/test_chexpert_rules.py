@@ -7,7 +7,7 @@ import time
 import numpy as np
 import pytest
 
-from harness.bench_labeler import agreement
+from harness.bench.labeler import agreement
 from harness.metrics.chexpert_rules import ChexpertRulesF1, expand, labeler, plain
 from harness.metrics.labels import BLANK, LABELS, NEGATIVE, POSITIVE, UNCERTAIN
 from tests.metrics.reports import findings, pairs

@@ -17,6 +17,7 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from harness.batching import collate
+from harness.bench.rows import Row, measured
 from harness.datasets.filling import fill
 from harness.datasets.image_store import ImageStore
 from harness.datasets.pixels import ImageFile, LazyImages, PixelCache
@@ -52,12 +53,8 @@ class _Decoded(Mapping[str, NDArray[np.uint8]]):
         return 1
 
 
-def data_benchmark(images: int = 128, size: int = 1024) -> list[dict[str, str]]:
-    """Rates of filling and of loading at 224 px, for JPEG and PNG files, each beside Pillow in this run.
-
-    Args:
-        images: files of each format, generated into a temporary folder.
-        size: their height and width in pixels.
+def check(images: int, size: int) -> None:
+    """Find what is wrong with the flags before anything is measured.
 
     Raises:
         HarnessError: a number out of range.
@@ -67,10 +64,16 @@ def data_benchmark(images: int = 128, size: int = 1024) -> list[dict[str, str]]:
             f"--images {images} --size {size}: out of range",
             f"at least {FEWEST} images of {SMALLEST} to {LARGEST} px",
         )
-    return [row for suffix in SUFFIXES for row in _measured(suffix, images, size)]
 
 
-def _measured(suffix: str, images: int, size: int) -> list[dict[str, str]]:
+def data_benchmark(suffix: str, images: int = 128, size: int = 1024) -> list[Row]:
+    """Rates of filling and of loading at 224 px, each beside Pillow in this run.
+
+    Args:
+        suffix: format of the files, one of ``SUFFIXES``.
+        images: how many of them are generated into a temporary folder.
+        size: their height and width in pixels.
+    """
     info = DatasetInfo("bench", frozenset({Task.REPORT}), (_VIEW,), has_context=False, image_size=_SIZE)
     with TemporaryDirectory() as folder:
         sources = _files(Path(folder), suffix, images, size)
@@ -87,20 +90,22 @@ def _measured(suffix: str, images: int, size: int) -> list[dict[str, str]]:
         loading, decoding = _loading(ours, info), _decoding(theirs, info)
     kind = f"{images} {suffix.upper()} files of {size} px, {_SIZE} px wanted"
     return [
-        {
-            "benchmark": f"filling the store: {kind}",
-            "ours": f"{building:,.0f} images/s",
-            "peer": f"{one_by_one:,.0f} images/s",
-            "ratio": f"{building / one_by_one:.1f}",
-            "the peer is": "Pillow in one process, nothing kept",
-        },
-        {
-            "benchmark": f"epoch 2 as float tensors, batches of {_BATCH}: {kind}",
-            "ours": f"{loading:,.0f} images/s",
-            "peer": f"{decoding:,.0f} images/s",
-            "ratio": f"{loading / decoding:.1f}",
-            "the peer is": f"Pillow at every access in {cores()} worker processes; ours is one process",
-        },
+        measured(
+            "data",
+            f"filling the store: {kind}",
+            building,
+            unit="images/s",
+            peer=one_by_one,
+            of="Pillow in one process, nothing kept",
+        ),
+        measured(
+            "data",
+            f"epoch 2 as float tensors, batches of {_BATCH}: {kind}",
+            loading,
+            unit="images/s",
+            peer=decoding,
+            of=f"Pillow at every access in {cores()} worker processes; ours is one process",
+        ),
     ]
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Sequence
+from importlib.metadata import version
 from importlib.util import find_spec
 from typing import Any
 
@@ -13,12 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness import missingness, registry, robustness, statistics
+from harness.bench.rows import Row, best, measured
 from harness.datasets import iu_reports
 from harness.files import peak_gib
 from harness.metrics.base import Metric
 from harness.metrics.tokenization import DEFAULT_PROFILE, tokenizer
 from harness.types import Prediction, Reference
 
+_SUITE = "metrics"
 _TRIALS = 10_000
 _PEER_TRIALS = 5
 _RADEVAL_TRIALS = 100
@@ -28,7 +30,7 @@ _BIG = 3_858
 """Studies of the larger public test split of chest radiographs."""
 
 
-def compare_benchmark() -> list[dict[str, str]]:
+def compare_benchmark() -> list[Row]:
     """Paired randomisation of BLEU-4 on 590 pairs against rescoring the corpus in every trial."""
     first, second, references = _systems(590)
     metric = registry.make_metric("bleu")
@@ -40,9 +42,9 @@ def compare_benchmark() -> list[dict[str, str]]:
 
     said, true = [_tokens(system) for system in (first, second)], _tokens(references)
     name, trials, peer = _peer_of_compare(said, true)
-    seconds, naive = _best(ours), _best(peer, 1) * _TRIALS / trials
+    seconds, naive = best(ours), best(peer, 1) * _TRIALS / trials
     of = f"{name}, {trials} trials extrapolated"
-    return [_line(f"compare, BLEU-4, {_TRIALS} trials, 590 pairs", seconds, naive, of)]
+    return [measured(_SUITE, f"compare, BLEU-4, {_TRIALS:,} trials, 590 pairs", seconds, peer=naive, of=of)]
 
 
 def _peer_of_compare(
@@ -74,7 +76,7 @@ def _peer_of_compare(
     return "pycocoevalcap per trial", _PEER_TRIALS, coco
 
 
-def rates_benchmark() -> list[dict[str, str]]:
+def rates_benchmark() -> list[Row]:
     """The overlap metrics of one method at five missing rates against scoring each masked test set anew."""
     full, dropped, references = _systems(590)
     names = [reference.id for reference in references]
@@ -99,16 +101,17 @@ def rates_benchmark() -> list[dict[str, str]]:
             _coco(families, [said[state][study] for study, state in enumerate(masks)], true)
 
     return [
-        _line(
+        measured(
+            _SUITE,
             f"{', '.join(families)} at {len(_RATES)} rates with intervals, 590 pairs",
-            _best(ours),
-            _best(peer, 1),
-            "pycocoevalcap per rate, without intervals",
+            best(ours),
+            peer=best(peer, 1),
+            of="pycocoevalcap per rate, without intervals",
         )
     ]
 
 
-def fid_benchmark() -> list[dict[str, str]]:
+def fid_benchmark() -> list[Row]:
     """FID from features, on one thread: ours against the two packages that most papers use."""
     from threadpoolctl import threadpool_limits
 
@@ -119,16 +122,20 @@ def fid_benchmark() -> list[dict[str, str]]:
     real, made = (
         np.maximum(rng.normal(size=(_IMAGES, _FEATURES)) @ mix + shift, 0.0) for shift in (0.0, 0.1)
     )
-    name = f"FID from {_IMAGES} x {_FEATURES} features, one thread"
+    name = f"FID from {_IMAGES:,} x {_FEATURES:,} features, one thread"
 
     def ours() -> None:
         frechet_distance(real, made)
 
     with threadpool_limits(1):  # several wait for one another wherever a core has other work
-        seconds = _best(ours, 2)
+        seconds = best(ours, 2)
         peers = _fid_peers(real, made)
-        lines = [_line(name, seconds, _best(peer, 1), package) for package, peer in peers.items()]
-    return lines or [{"benchmark": name, "ours": f"{seconds:.3g} s"}]
+        rows = [
+            measured(_SUITE, name, seconds, peer=best(peer, 1), of=f"{package} {version(package)}")
+            for package, peer in peers.items()
+        ]
+    note = "neither clean-fid nor torch-fidelity is installed"
+    return rows or [measured(_SUITE, name, seconds, note=note)]
 
 
 def _fid_peers(real: NDArray[np.float64], made: NDArray[np.float64]) -> dict[str, Callable[[], None]]:
@@ -153,13 +160,12 @@ def _fid_peers(real: NDArray[np.float64], made: NDArray[np.float64]) -> dict[str
     return peers
 
 
-def memory_benchmark() -> list[dict[str, str]]:
+def memory_benchmark() -> list[Row]:
     """Peak memory of a fresh process that scores the larger test split with intervals."""
-    code = "from harness.bench_metrics import _score_big; _score_big()"
+    code = "from harness.bench.metrics import _score_big; _score_big()"
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    return [
-        {"benchmark": f"peak memory, {_BIG} pairs, overlap metrics", "ours": f"{float(done.stdout):.2f} GiB"}
-    ]
+    name = f"peak memory, {_BIG:,} pairs, overlap metrics with intervals"
+    return [measured(_SUITE, name, float(done.stdout), unit="GiB")]
 
 
 def _score_big() -> None:
@@ -200,25 +206,10 @@ def _coco(families: Sequence[str], said: Sequence[str], true: Sequence[str]) -> 
         scorers[family]().compute_score(references, hypotheses, **extra)
 
 
-def _best(work: Callable[[], None], repeats: int = 3) -> float:
-    """Shortest of some wall times, in seconds."""
-    times = []
-    for _ in range(repeats):
-        started = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - started)
-    return min(times)
-
-
-def _line(name: str, ours: float, peer: float, of: str) -> dict[str, str]:
-    return {
-        "benchmark": name,
-        "ours": f"{ours:.3g} s",
-        "peer": f"{peer:.3g} s",
-        "ratio": f"{peer / ours:,.0f}" if peer > 10 * ours else f"{peer / ours:.1f}",
-        "the peer is": of,
-    }
-
-
-BENCHMARKS = (compare_benchmark, rates_benchmark, fid_benchmark, memory_benchmark)
+BENCHMARKS = {
+    "compare": compare_benchmark,
+    "missing rates": rates_benchmark,
+    "FID": fid_benchmark,
+    "memory": memory_benchmark,
+}
 """What ``harness bench metrics`` measures, in this order."""

@@ -15,6 +15,7 @@ import numpy as np
 
 from harness import masks, registry, robustness, statistics
 from harness.batching import collate
+from harness.bench.rows import Row, measured
 from harness.files import peak_gib
 from harness.method import FitRun, Method
 from harness.metrics.base import Metric, values
@@ -32,7 +33,7 @@ _DIAGNOSIS = ("diagnosis", "auroc", "ece", "ece_classwise", "ece_mass", "brier",
 _MANY_SEEDS, _METHODS = 100, 8
 
 
-def peer_benchmark() -> list[dict[str, str]]:
+def peer_benchmark() -> list[Row]:
     """One method at 4 rates x 20 mask seeds: once per modality state, against once per rate and seed."""
     dataset: Any = registry.load("datasets", "iu-phantom").open()
     train, test = (list(dataset.studies(split)[:_STUDIES]) for split in ("train", "test"))
@@ -58,15 +59,15 @@ def peer_benchmark() -> list[dict[str, str]]:
     slow = (time.perf_counter() - started) * _MASK_SEEDS / _NAIVE_SEEDS
     _check(ours, naive, families, plan)
     return [
-        {
-            "benchmark": f"{', '.join(_TEXT)} of {_METHOD}, {_STUDIES} studies, {len(_RATES)} rates x "
+        measured(
+            "robustness",
+            f"{', '.join(_TEXT)} of {_METHOD}, {_STUDIES} studies, {len(_RATES)} rates x "
             f"{_MASK_SEEDS} mask seeds, 1,000 resamples",
-            "ours": f"{quick:.3g} s",
-            "peer": f"{slow:.3g} s",
-            "ratio": f"{slow / quick:.1f}",
-            "the peer is": f"predicting and scoring per rate and seed, no intervals; extrapolated from "
+            quick,
+            peer=slow,
+            of=f"predicting and scoring per rate and seed, no intervals; extrapolated from "
             f"{_NAIVE_SEEDS} seeds",
-        }
+        )
     ]
 
 
@@ -119,16 +120,16 @@ def _check(
             )
 
 
-def stored_benchmark() -> list[dict[str, str]]:
+def stored_benchmark() -> list[Row]:
     """Curves of several methods at 4 rates x 100 mask seeds x 1,000 resamples, in a process of its own."""
-    code = "from harness.bench_robustness import _from_statistics; _from_statistics()"
+    code = "from harness.bench.robustness import _from_statistics; _from_statistics()"
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     found = json.loads(done.stdout.splitlines()[-1])
     name = (
         f"curves of {_METHODS} methods, {found['studies']} studies, {found['outputs']} outputs each, "
         f"{len(_RATES)} rates x {_MANY_SEEDS} mask seeds x 1,000 resamples, from statistics"
     )
-    return [{"benchmark": name, "ours": f"{found['seconds']:.3g} s, {found['gib']:.2f} GiB"}]
+    return [measured("robustness", name, found["seconds"], gib=found["gib"])]
 
 
 def _from_statistics() -> None:
@@ -173,5 +174,5 @@ def _made_up(rng: np.random.Generator, references: Sequence[Reference], kind: Ta
     return [Prediction(probabilities=row) for row in noisy]
 
 
-BENCHMARKS = (peer_benchmark, stored_benchmark)
+BENCHMARKS = {"one method": peer_benchmark, "from statistics": stored_benchmark}
 """What ``harness bench robustness`` measures, in this order."""

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import registry
+from harness.bench.rows import Row, measured
 from harness.describe import REFERENCE_INFO
 from harness.errors import HarnessError
 from harness.files import peak_gib
@@ -28,23 +29,6 @@ Works = Mapping[str, Callable[[], Any]]
 BATCH = 8
 
 
-def methods_benchmark(
-    methods: Sequence[str], preset: str, peers: Path | None, device: str = "cpu"
-) -> list[dict[str, str]]:
-    """Seconds and peak memory of each piece of work of learned methods, beside their peers'.
-
-    Args:
-        methods: registered names.
-        preset: size of the methods.
-        peers: folder with clones of the official repositories, or None.
-        device: torch device of both sides.
-
-    Raises:
-        HarnessError: an unknown or a control method.
-    """
-    return [line for name in methods for line in _lines(name, preset, peers, device)]
-
-
 def learned_methods() -> list[str]:
     """Registered methods with a network."""
     return [
@@ -52,37 +36,62 @@ def learned_methods() -> list[str]:
     ]
 
 
-def _lines(name: str, preset: str, peers: Path | None, device: str) -> list[dict[str, str]]:
+def check(methods: Sequence[str], peers: Path | None) -> None:
+    """Find what is wrong with the flags before anything is measured.
+
+    Raises:
+        HarnessError: an unknown or a control method, or no such folder of peers.
+    """
     known = learned_methods()
-    if name not in known:
-        raise HarnessError(f"--methods {name}: no method with a network", did_you_mean(name, known))
+    for name in methods:
+        if name not in known:
+            raise HarnessError(f"--methods {name}: no method with a network", did_you_mean(name, known))
+    if peers is not None and not peers.is_dir():
+        raise HarnessError(f"--peers {peers}: no such folder", "give the one that holds the clones")
+
+
+def method_benchmark(name: str, preset: str, peers: Path | None, device: str = "cpu") -> list[Row]:
+    """Seconds and peak memory of each piece of work of a learned method, beside its peer's.
+
+    Args:
+        name: registered name.
+        preset: size of the method. The official code has one size: it is compared at ``paper`` alone.
+        peers: folder with clones of the official repositories, or None.
+        device: torch device of both sides.
+
+    Raises:
+        HarnessError: a process that does the work fails.
+    """
     peer = _peer_of(name)
     folder = peers / peer.FOLDER if peer is not None and peers is not None else None
-    if folder is not None and not folder.is_dir():
-        raise HarnessError(f"--peers {peers}: no folder {peer.FOLDER}", f"clone {peer.SOURCE} into it")
-    # The official code has one size: the paper's.
-    compared = folder is not None and preset == "paper"
-    lines = []
+    note = _why_alone(peer, preset, folder)
+    rows = []
     for work in peer.WORKS if peer is not None else ("predict", "training step"):
         ours = _measured(name, preset, work, device, None)
-        line = {
-            "benchmark": f"{name} ({preset}), {work}, batch {BATCH}",
-            "ours": f"{ours['seconds']:.3g} s",
-            "memory": f"{ours['gib']:.2f} GiB",
-        }
-        if compared:
+        rest: dict[str, Any] = {"gib": ours["gib"], "note": note}
+        if not note:
             theirs = _measured(name, preset, work, device, folder)
-            line["peer"] = f"{theirs['seconds']:.3g} s"
-            line["peer's memory"] = f"{theirs['gib']:.2f} GiB"
-            line["ratio"] = f"{theirs['seconds'] / ours['seconds']:.1f}"
-            line["the peer is"] = peer.SOURCE
-        lines.append(line)
-    return lines
+            rest |= {"peer": theirs["seconds"], "peer_gib": theirs["gib"], "of": peer.SOURCE}
+        rows.append(
+            measured(
+                "methods", f"{name} ({preset}), {work}, batch {BATCH}, {device}", ours["seconds"], **rest
+            )
+        )
+    return rows
+
+
+def _why_alone(peer: Any, preset: str, folder: Path | None) -> str:
+    """Why a method is measured without its official code; empty where it is measured beside it."""
+    if peer is None:
+        return "no official code that could be measured beside it"
+    if folder is None or preset != "paper":
+        return f"beside official code with --preset paper --peers DIR: clone {peer.SOURCE} into it"
+    return "" if folder.is_dir() else f"no folder {folder}: clone {peer.SOURCE} into it"
 
 
 def _measured(name: str, preset: str, work: str, device: str, folder: Path | None) -> dict[str, float]:
     arguments = [name, preset, work, device, *([str(folder)] if folder else [])]
-    code = "import sys; from harness.bench_methods import _work; _work(*sys.argv[1:])"
+    code = "import sys; from harness.bench.methods import _work; _work(*sys.argv[1:])"
     done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]

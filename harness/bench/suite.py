@@ -1,0 +1,115 @@
+"""All benchmarks in one go. One that fails is a row that says so; the others go on."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from harness.bench.rows import Row
+from harness.errors import HarnessError
+from harness.preparation import Reporter
+
+SUITES = ("metrics", "methods", "robustness", "labeler", "data", "run")
+"""What ``harness bench`` measures, in this order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The flags of ``harness bench``.
+
+    Attributes:
+        suites: which of ``SUITES``; empty for all, and then what has nothing to measure is left out.
+        methods: names of learned methods, or None for all of them.
+        preset: size of the methods.
+        peers: folder with clones of official repositories.
+        device: torch device of the methods.
+        images, size: files per format of the data benchmark, and their height and width in pixels.
+        store: store whose last complete run ``run`` is about.
+    """
+
+    suites: tuple[str, ...] = ()
+    methods: tuple[str, ...] | None = None
+    preset: str = "tiny"
+    peers: Path | None = None
+    device: str = "cpu"
+    images: int = 128
+    size: int = 1024
+    store: Path = Path("runs")
+
+
+Work = Callable[[], list[Row]]
+"""One benchmark: some rows at a time."""
+
+
+def run(options: Options, reporter: Reporter) -> list[Row]:
+    """The rows of all benchmarks that were asked for.
+
+    Raises:
+        HarnessError: a flag that no benchmark can work with; nothing is measured then.
+    """
+    works = [work for suite in options.suites or SUITES for work in _works(suite, options)]
+    return [row for suite, name, work in works for row in _guarded(suite, name, work, reporter)]
+
+
+def _works(suite: str, options: Options) -> Iterator[tuple[str, str, Work]]:
+    """(Suite, name, work) of each of its benchmarks; what they need is imported here."""
+    if suite == "metrics":
+        from harness.bench import metrics
+
+        yield from ((suite, name, work) for name, work in metrics.BENCHMARKS.items())
+    elif suite == "methods":
+        from harness.bench import methods
+
+        chosen = methods.learned_methods() if options.methods is None else options.methods
+        methods.check(chosen, options.peers)
+        for name in chosen:
+            rest = (options.preset, options.peers, options.device)
+            yield suite, name, partial(methods.method_benchmark, name, *rest)
+    elif suite == "robustness":
+        from harness.bench import robustness
+
+        yield from ((suite, name, work) for name, work in robustness.BENCHMARKS.items())
+    elif suite == "labeler":
+        from harness.bench.labeler import labeler_benchmark
+
+        yield suite, "rule labels", partial(labeler_benchmark, every=options.suites == (suite,))
+    elif suite == "data":
+        from harness.bench import data
+
+        data.check(options.images, options.size)
+        for kind in data.SUFFIXES:
+            yield suite, kind, partial(data.data_benchmark, kind, options.images, options.size)
+    else:
+        from harness.bench.phases import run_benchmark
+
+        yield suite, "last run", partial(run_benchmark, options.store, asked=bool(options.suites))
+
+
+def _guarded(suite: str, name: str, work: Work, reporter: Reporter) -> Sequence[Row]:
+    """A benchmark's rows, or one that says why it failed."""
+    label = f"{suite}, {name}"
+    reporter.phase(label, "measure")
+    started = time.perf_counter()
+    try:
+        rows = work()
+    except HarnessError as error:
+        return [_failed(suite, name, label, " ".join(str(error).split()), reporter)]
+    except Exception as error:
+        reason = (str(error).splitlines() or [""])[0]
+        return [_failed(suite, name, label, f"{type(error).__name__}: {reason}", reporter)]
+    reporter.done(label, f"{len(rows)} rows in {time.perf_counter() - started:.0f} s")
+    return rows
+
+
+def _failed(suite: str, name: str, label: str, reason: str, reporter: Reporter) -> Row:
+    reporter.failed(label, reason)
+    return Row(suite, name, note=reason, state="failed")
+
+
+def report(rows: Sequence[Row], facts: dict[str, Any]) -> dict[str, Any]:
+    """A run of benchmarks as JSON: the machine once, then the rows."""
+    return {"machine": facts, "rows": [row.to_json() for row in rows]}

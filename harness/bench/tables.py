@@ -1,0 +1,97 @@
+"""A run of benchmarks as a table: text for a terminal, markdown for a page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from harness.bench.history import Ratios
+from harness.bench.rows import Row
+from harness.errors import HarnessError
+from harness.export.text import markdown as _inline
+from harness.files import write_atomic
+
+NUMERIC = ("ours", "peer", "ratio", "before")
+
+
+def heading(facts: Mapping[str, Any]) -> str:
+    """The machine and the moment in one line."""
+    parts = [
+        facts["cpu"],
+        f"{facts['cores']} of {facts['cpus']} cores",
+        facts.get("gpu") or "no GPU",
+        f"torch {facts['torch']} with {facts['threads']} threads",
+        f"Python {facts['python']}",
+        facts["date"],
+        f"commit {facts['commit']}" if facts["commit"] else f"harness {facts['harness']}",
+    ]
+    if facts["load"] is not None:
+        parts.append(f"load at the start {facts['load']:g}")
+    return ", ".join(parts)
+
+
+def cells(rows: Sequence[Row], ratios: Ratios | None = None) -> list[dict[str, str]]:
+    """Rows as text by column; ``before`` is there where a history is."""
+    found = []
+    for row in rows:
+        cell = {
+            "suite": row.suite,
+            "benchmark": row.benchmark,
+            "ours": _value(row.ours, row.unit, row.gib),
+            "peer": _value(row.peer, row.unit, row.peer_gib),
+            "ratio": _ratio(row.ratio),
+        }
+        if ratios is not None:
+            cell["before"] = _ratio(ratios.get(row.identity))
+        said = row.state if row.state in ("failed", "skipped") else ""
+        remark = "; ".join(part for part in (row.of, row.note) if part)
+        found.append(cell | {"the peer, remarks": ": ".join(part for part in (said, remark) if part)})
+    return found
+
+
+def markdown(facts: Mapping[str, Any], rows: Sequence[Row], ratios: Ratios | None = None) -> str:
+    """The machine as a paragraph, then the table."""
+    lines = [heading(facts) + ".", ""]
+    found = cells(rows, ratios)
+    columns = list(found[0])
+    lines.append("| " + " | ".join(columns) + " |")
+    lines.append("|" + "|".join("--:" if column in NUMERIC else "---" for column in columns) + "|")
+    lines += ["| " + " | ".join(_inline(each[column]) for column in columns) + " |" for each in found]
+    return "\n".join(lines) + "\n"
+
+
+def put_into(path: Path, suites: Sequence[str], text: str) -> None:
+    """Replace what stands between the two marks of these suites on a page.
+
+    Raises:
+        HarnessError: no such page, or no such marks on it.
+    """
+    name = " ".join(["harness bench", *suites])
+    begin, end = f"<!-- {name} -->\n", f"<!-- end of {name} -->"
+    page = path.read_text(encoding="utf-8") if path.exists() else ""
+    head, found, rest = page.partition(begin)
+    _, closed, tail = rest.partition(end)
+    if not (found and closed):
+        raise HarnessError(
+            f"--into {path}: nothing between {begin.strip()} and {end}", "write these two lines"
+        )
+    content = f"{head}{begin}\n{text}\n{end}{tail}"
+    write_atomic(path, lambda stream: stream.write(content.encode()))
+
+
+def _value(value: float | None, unit: str, gib: float | None) -> str:
+    if value is None:
+        return ""
+    memory = f", {gib:.2f} GiB" if gib is not None else ""
+    if unit == "GiB":
+        return f"{value:.2f} GiB"
+    if unit.endswith("/s") or (unit == "s" and value >= 100):
+        return f"{value:,.0f} {unit}{memory}"
+    return f"{value:.3f} {unit}" if unit not in ("s",) else f"{value:.3g} s{memory}"
+
+
+def _ratio(ratio: float | None) -> str:
+    if ratio is None:
+        return ""
+    return f"{ratio:,.0f}" if ratio >= 10 else f"{ratio:.2g}" if ratio < 1 else f"{ratio:.1f}"
