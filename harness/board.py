@@ -27,7 +27,7 @@ _LOCAL = {"root": "DIR", "masks": "FILE"}
 _DEFAULTS = RunConfig().model_dump(mode="json")
 _COPIED = (
     *("harness", "protocol", "cell", "code", "cost", "test_set", "masks", "mask_seeds", "achieved"),
-    *("bootstrap", "machine", "environment", "unix_time", "imputed"),
+    *("bootstrap", "machine", "environment", "unix_time", "imputed", "downstream"),
 )
 """What a manifest says word for word."""
 
@@ -152,7 +152,7 @@ def _facts(stored: StoredResult, verdict: Verdict | None) -> dict[str, Any]:
         "reliability": dict(stored.reliability),
     }
     facts |= {name: manifest[name] for name in _COPIED if name in manifest}
-    return facts | {"command": run_command(facts)}
+    return facts | {"command": manifest.get("command") or run_command(facts)}
 
 
 def _audit(verdict: Verdict | None, manifest: Mapping[str, Any]) -> dict[str, Any]:

@@ -104,6 +104,11 @@ def seal(path: Path) -> None:
     write_json(path.with_name(path.name + ".sha256.json"), {"sha256": digest_of(path)})
 
 
+def unseal(path: Path) -> None:
+    """Have ``path`` count as unfinished again."""
+    path.with_name(path.name + ".sha256.json").unlink(missing_ok=True)
+
+
 def is_sealed(path: Path) -> bool:
     """Whether ``path`` was finished (its content is not checked)."""
     return path.exists() and path.with_name(path.name + ".sha256.json").exists()

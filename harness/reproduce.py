@@ -97,6 +97,8 @@ def reproduce(
     """
     if all(row.value is None for row in stored.rows):
         raise HarnessError(f"{stored.key}: the row has no numbers to reproduce")
+    if "command" in stored.manifest:
+        raise HarnessError(f"{stored.key}: not a row of harness run", stored.manifest["command"])
     if (into / "store.json").exists():
         raise HarnessError(f"--into {into}: a store is there already", "reproduce into a fresh folder")
     config = _config(stored, into, root, device)

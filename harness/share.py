@@ -34,7 +34,15 @@ Label = Annotated[str, StringConstraints(pattern=_LABEL, max_length=128)]
 Hash = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{0,64}$")]
 Signature = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_]+(\|[^\s|\"'<]{1,60})*$", max_length=400)]
 Group = Literal[
-    "", "report text", "report findings", "diagnosis", "images", "report", "diagnose", "synthesize"
+    "",
+    "report text",
+    "report findings",
+    "diagnosis",
+    "images",
+    "downstream",
+    "report",
+    "diagnose",
+    "synthesize",
 ]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]

@@ -15,7 +15,7 @@ from harness.names import did_you_mean
 TASK_GROUPS = {
     "report": ("report text", "report findings"),
     "diagnose": ("diagnosis",),
-    "synthesize": ("images",),
+    "synthesize": ("images", "downstream"),
 }
 """Task -> the groups of metrics that judge it."""
 

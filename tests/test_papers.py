@@ -21,6 +21,7 @@ from harness import board, registry
 from harness.config import RunConfig
 from harness.errors import HarnessError, UnknownNameError
 from harness.export import report_data, reports
+from harness.names import DOWNSTREAM
 from harness.papers import library
 from harness.papers.checks import Finding, examine
 from harness.papers.commands import COSTS
@@ -167,7 +168,7 @@ def test_headline_bleu_4_of_dia_is_the_mixture_of_its_rows() -> None:
 def test_names_of_methods_variants_and_metrics_exist(name: str) -> None:
     outputs = {
         output.name for family in registry.METRICS for output in registry.load("metrics", family).outputs
-    } | {*COSTS, "bleu_avg"}
+    } | {*COSTS, *DOWNSTREAM, "bleu_avg"}
     found = library.load(name)
     for each, row, column in found.cells():
         ours = each.ours_at(row, column)

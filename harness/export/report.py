@@ -216,7 +216,7 @@ def to_markdown(report: Report) -> str:
     if paper.notes:
         lines += [*(f"- {markdown(note)}" for note in paper.notes), ""]
     for table in report.tables:
-        lines += _markdown_table(sheet(table))
+        lines += markdown_table(sheet(table))
     text, off = summary(report)
     lines += ["## Do the published numbers agree with each other?", "", text, ""]
     for finding in off:
@@ -226,7 +226,8 @@ def to_markdown(report: Report) -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _markdown_table(content: Sheet) -> list[str]:
+def markdown_table(content: Sheet) -> list[str]:
+    """Lines of one table with its notes."""
     grouped = len(content.groups) > 1 or bool(content.groups[0][0])
     names = [name for name, size in content.groups for _ in range(size)]
     columns = [
