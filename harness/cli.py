@@ -12,6 +12,7 @@ import typer
 
 from harness.bench_command import bench
 from harness.data_commands import data
+from harness.downstream_command import downstream
 from harness.errors import HarnessError
 from harness.signals import Stopped, leaving_when_asked
 
@@ -34,6 +35,7 @@ new = typer.Typer(help="Write the files of something new.", no_args_is_help=True
 app.add_typer(new, name="new")
 app.add_typer(data, name="data")
 app.command()(bench)
+app.command()(downstream)
 
 
 class Listing(StrEnum):
