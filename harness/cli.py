@@ -194,10 +194,9 @@ def run(
     with ConsoleReporter(console) as reporter:
         timings = Timings(reporter, started)
         rows, succeeded = executors.run(settings, timings)
-        return
     timings.begin("tables")
     _print_tables(settings.store, rows)
-    written = _write_tables(_board(settings.store), settings.store / "tables")
+    written = _write_tables(_board(settings.store), settings.store / "tables", settings.store)
     timings.begin("figures")
     written += _write_robustness(settings.store, settings.store / "tables", figures, rows, settings.workers)
     timings.keep_again()
@@ -297,7 +296,7 @@ def leaderboard(
     if share is not None:
         _share(board, share, None if results else store)
     elif out is not None:
-        written = _write_tables(board, out, [format_])
+        written = _write_tables(board, out, None if results else store, [format_])
         if results is None:
             written += _write_robustness(store, out, figures)
         for path in written:
@@ -305,7 +304,8 @@ def leaderboard(
     elif format_ is TableFormat.parquet:
         raise HarnessError("--format parquet cannot be printed", "name a folder with --out")
     else:
-        typer.echo(formats.render(board, format_.value).decode(), nl=False)
+        text = formats.render(board, format_.value, None if results else store)
+        typer.echo(text.decode(), nl=False)
 
 
 @app.command()
@@ -590,14 +590,16 @@ def _write(path: Path, content: str) -> None:
     write_atomic(path, lambda stream: stream.write(content.encode()))
 
 
-def _write_tables(board: Board, out: Path, formats: list[TableFormat] | None = None) -> list[Path]:
+def _write_tables(
+    board: Board, out: Path, store: Path | None, formats: list[TableFormat] | None = None
+) -> list[Path]:
     from harness.export.formats import SUFFIXES, render
     from harness.files import write_atomic
 
     paths = []
     for each in formats or [TableFormat.markdown, TableFormat.json, TableFormat.html]:
         path = out / f"leaderboard.{SUFFIXES[each.value]}"
-        content = render(board, each.value)
+        content = render(board, each.value, store)
         write_atomic(path, lambda stream, content=content: stream.write(content))  # type: ignore[misc]
         paths.append(path)
         if each is TableFormat.latex:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 from harness.board import Board, to_json
 
@@ -17,14 +18,21 @@ SUFFIXES = {
 """Format -> how its files end."""
 
 
-def render(board: Board, kind: str) -> bytes:
-    """The board as the content of a file; ``kind`` is a key of ``SUFFIXES``."""
+def render(board: Board, kind: str, store: Path | None = None) -> bytes:
+    """The board as the content of a file.
+
+    Args:
+        board: what is written.
+        kind: a key of ``SUFFIXES``.
+        store: where sample sheets lie that a page shows; None shows none.
+    """
+    if kind == "html":
+        return _html(board, store).encode()
     text: dict[str, Callable[[Board], str]] = {
         "markdown": _markdown,
         "latex": _latex,
         "json": to_json,
         "csv": _csv,
-        "html": _html,
     }
     return _parquet(board) if kind == "parquet" else text[kind](board).encode()
 
@@ -53,7 +61,7 @@ def _parquet(board: Board) -> bytes:
     return data.to_parquet(board.rows)
 
 
-def _html(board: Board) -> str:
-    from harness.export import html
+def _html(board: Board, store: Path | None) -> str:
+    from harness.export import html, samples
 
-    return html.render(board)
+    return html.render(board, sheets=samples.sheets_of(store, board) if store else ())

@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -20,13 +21,14 @@ from markupsafe import Markup
 
 from harness import __version__
 from harness.board import Board, payload
+from harness.export.samples import Sheet
 
 _ESCAPES = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
 """What could end a script element early, as JSON writes it otherwise."""
 
 
-def render(board: Board, title: str = "Leaderboard") -> str:
-    """The page, UTF-8, self-contained."""
+def render(board: Board, title: str = "Leaderboard", sheets: Sequence[Sheet] = ()) -> str:
+    """The page, UTF-8, self-contained, with sample sheets of generated pictures where there are any."""
     datasets = sorted({table.dataset for table in board.tables})
     methods = {row.method for table in board.tables for row in table.rows if not row.control}
     summary = (
@@ -42,6 +44,7 @@ def render(board: Board, title: str = "Leaderboard") -> str:
         style_hash=_hash(style),
         script_hash=_hash(script),
         data=Markup(_embedded(payload(board))),
+        sheets=sheets,
     )
 
 

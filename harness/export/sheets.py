@@ -14,12 +14,24 @@ from harness.types import DatasetInfo, Prediction, Study
 SHOWN = ("No Finding", "Cardiomegaly", "Pleural Effusion")
 """Labels of which a sheet shows the first two studies each, where the dataset has them."""
 
-_LINE, _LINES = 44, 9
+_LINE, _LINES = 44, 8
 
 
 def is_phantom(info: DatasetInfo) -> bool:
     """Whether a dataset's pictures are drawn by this program: only those are ever put on a sheet."""
-    return info.name.endswith("-phantom")
+    return names_phantoms(info.name)
+
+
+def names_phantoms(dataset: str) -> bool:
+    """The same of a dataset's name, for who has nothing else."""
+    return dataset.endswith("-phantom")
+
+
+def positive(study: Study, info: DatasetInfo) -> str:
+    """Names of the study's findings: what to look for in its pictures."""
+    if study.labels is None:
+        return ""
+    return ", ".join(name for name, value in zip(info.label_names, study.labels, strict=True) if value > 0)
 
 
 def chosen(studies: Sequence[Study], info: DatasetInfo, each: int = 2) -> list[Study]:
@@ -37,7 +49,7 @@ def chosen(studies: Sequence[Study], info: DatasetInfo, each: int = 2) -> list[S
 def write_sheet(
     path: Path, title: str, studies: Sequence[Study], predictions: Mapping[str, Prediction], info: DatasetInfo
 ) -> None:
-    """A PNG with a row a study: its report, then per view the real and the generated picture.
+    """A PNG with a row a study: findings and report, then per view the real and the generated picture.
 
     Raises:
         HarnessError: the dataset's pictures are not phantoms.
@@ -56,7 +68,9 @@ def write_sheet(
     axes = figure.subplots(len(studies), len(widths), squeeze=False, gridspec_kw={"width_ratios": widths})
     for row, study in enumerate(studies):
         text = textwrap.wrap(study.report or "no report", _LINE, max_lines=_LINES, placeholder=" ...")
-        axes[row, 0].text(0, 0.5, "\n".join(text), fontsize=7, va="center")
+        caption = textwrap.wrap(positive(study, info), _LINE - 6, max_lines=2, placeholder=" ...")
+        axes[row, 0].text(0, 0.98, "\n".join(caption), fontsize=7.5, weight="bold", va="top")
+        axes[row, 0].text(0, 0.98 - 0.13 * len(caption), "\n".join(text), fontsize=7, va="top")
         made = predictions[study.id].images or {}
         for number, view in enumerate(views):
             for offset, pictures in enumerate((study.images, made)):
