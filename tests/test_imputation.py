@@ -16,11 +16,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness import board, evaluate, executors, imputation, registry, reproduce, share
+from harness import board, decay, evaluate, executors, imputation, registry, reproduce, share
 from harness.cells import Entry, entries
 from harness.config import RunConfig
 from harness.errors import HarnessError, UnknownNameError
 from harness.method import FitRun, Method, MethodCard, MethodConfig
+from harness.metrics import images
 from harness.names import trained
 from harness.results import Cell, ResultRow, Store
 from harness.types import CONTEXT, DatasetInfo, Inputs, Prediction, Study, Task
@@ -216,6 +217,11 @@ def test_each_method_has_a_row_with_and_without(world: Path) -> None:
     # What the method does not read is no loss of its; some studies keep nothing but that.
     said = of(rows, "viewer+imputed-gossip", 0.5).detail
     assert said == "viewer+imputed-gossip: nothing to generate frontal from in 4 studies, which stay without"
+    paired = decay.decay(Store(world / "store").stored()).differences
+    assert {each.rate for each in paired if (each.a, each.b) == ("viewer", "viewer+imputed-gossip")} == {
+        0.0,
+        0.5,
+    }
     without, _ = evaluate.run(config(world, impute=None, store=world / "other"), Quiet())
     own = [row for row in rows if "+imputed" not in row.method]
     assert [(r.method, r.rate, r.value, r.ci95) for r in without] == [
@@ -284,6 +290,21 @@ def test_labels_that_may_not_leave_are_hashed_on_both_sides() -> None:
     assert "+imputed-codi_xr[sha256:" in found
     assert "/" not in found
     assert trained("dia[x=1]+imputed-codi_xr:fast[y=2]") == "dia[x=1]"
+
+
+def test_the_completed_set_moves_away_from_the_real_one_as_the_rate_rises(
+    world: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def pixels(extractor: Any, pictures: Sequence[np.ndarray[Any, Any]]) -> np.ndarray[Any, Any]:
+        return np.stack([np.resize(picture / 255.0, extractor.width) for picture in pictures])
+
+    monkeypatch.setattr(images, "features", pixels)
+    given = config(world, methods=("gossip",), impute=None, drop="frontal", missing=(0.4, 0.8), limit=16)
+    rows, succeeded = evaluate.run(given.model_copy(update={"metrics": ("images_completed",)}), Quiet())
+    assert succeeded
+    fid = [row.value for row in rows if row.metric == "fid_lite0_completed"]
+    assert fid[0] == pytest.approx(0.0, abs=1e-9)
+    assert fid[0] < fid[1] < fid[2]
 
 
 # ---------------------------------------------------------------- what is refused
