@@ -49,7 +49,7 @@ def chosen(studies: Sequence[Study], info: DatasetInfo, each: int = 2) -> list[S
 def write_sheet(
     path: Path, title: str, studies: Sequence[Study], predictions: Mapping[str, Prediction], info: DatasetInfo
 ) -> None:
-    """A PNG with a row a study: findings and report, then per view the real and the generated picture.
+    """A PNG with a row a study: findings and report, then per view the drawn and the generated picture.
 
     Raises:
         HarnessError: the dataset's pictures are not phantoms.
@@ -78,7 +78,7 @@ def write_sheet(
                 if view in pictures:
                     axis.imshow(pictures[view].squeeze(), cmap="gray", vmin=0, vmax=255)
                 if row == 0:
-                    axis.set_title(f"{view}, {('real', 'generated')[offset]}", fontsize=8)
+                    axis.set_title(f"{view}, {('drawn', 'generated')[offset]}", fontsize=8)
     for axis in axes.flat:
         axis.axis("off")
     figure.suptitle(title, fontsize=9)

@@ -42,7 +42,7 @@ def ours(method: Any, batch: int) -> Mapping[str, Callable[[], Any]]:
             side = method.config.grid**2
             tokens = torch.randn(batch, side, method.config.width, device=device)
             mask = torch.ones(batch, side, dtype=torch.bool, device=device)
-            return method.search(tokens, mask, WORDS, BEAMS)
+            return method.search(tokens, mask, min(WORDS, method.config.report_words + 1), BEAMS)
 
     def step() -> None:
         method.network.train()
