@@ -12,7 +12,7 @@ IMPUTED = "+imputed-"
 """Stands between a method's label and that of the method which generates what its studies lack."""
 
 TRAINED_ON = ("synthetic", "both", "real")
-"""What ``harness downstream`` trains its classifier on."""
+"""What ``harness downstream`` trains its classifier on; what the others are compared with comes last."""
 
 DOWNSTREAM = tuple(f"downstream_{score}_{on}" for score in ("auroc", "f1") for on in TRAINED_ON)
 """Names of its numbers."""

@@ -8,11 +8,13 @@ Layout below ``--store``::
         training/                                   resumable state of an unfinished fit
         checkpoint/                                 the fitted method; sealed
         predictions/[shuffled-]STATE.jsonl          a line a study; sealed when complete
+        predictions/imputed-...                     of and with generated views: see harness.imputation
         statistics/[shuffled-]STATE/METRIC-HASH.npy per-study rows (n, k); sealed
     results/DATASET/METHOD/RUN.json                 the printed numbers of one leaderboard row, its manifest
     results/DATASET/METHOD/RUN.npz                  their bootstrap replicates, for paired ranks
     audits/DATASET/METHOD.json                      the verdict of harness audit
     timings/DATE-PROCESS.seconds.json               what the time of one run went into
+    downstream/DATASET/lite0-HASH.npy               features of 128 pictures (n, 1280); sealed
 """
 
 from __future__ import annotations
@@ -153,9 +155,8 @@ class Store:
         weakref.finalize(self, os.close, presence)
         with suppress(OSError):
             fcntl.flock(presence, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            folders = [
-                self.root / name for name in ("masks", "results", "audits", "samples", "tables", "timings")
-            ]
+            names = ("masks", "results", "audits", "samples", "tables", "timings", "downstream")
+            folders = [self.root / name for name in names]
             for left in (*self.root.glob(_TEMPORARY), *(p for f in folders for p in f.rglob(_TEMPORARY))):
                 left.unlink(missing_ok=True)
         with suppress(OSError):  # file systems without locks are refused where a cell needs one
