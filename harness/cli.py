@@ -120,6 +120,8 @@ def run(
     seeds: Annotated[str | None, typer.Option(help="One trained model per seed, e.g. 0,1,2.")] = None,
     limit: Annotated[int | None, typer.Option(help="Only the first N studies of each split.")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N.")] = None,
+    devices: Annotated[int | None, typer.Option(help="GPUs of a node that train a cell together.")] = None,
+    nodes: Annotated[int | None, typer.Option(help="Nodes that do; the same command on each.")] = None,
     strategy: Annotated[
         str | None, typer.Option(help="ddp, or fsdp for a network that does not fit one GPU.")
     ] = None,
@@ -168,6 +170,8 @@ def run(
         "seeds": split_list(seeds, "--seeds", int),
         "limit": limit,
         "device": device,
+        "devices": devices,
+        "nodes": nodes,
         "strategy": strategy,
         "executor": executor,
         "address": address,
@@ -194,6 +198,8 @@ def run(
     with ConsoleReporter(console) as reporter:
         timings = Timings(reporter, started)
         rows, succeeded = executors.run(settings, timings)
+    if not rows:  # of several nodes, the first one has them
+        return
     timings.begin("tables")
     _print_tables(settings.store, rows)
     written = _write_tables(_board(settings.store), settings.store / "tables", settings.store)

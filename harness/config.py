@@ -35,6 +35,10 @@ class RunConfig(BaseModel):
         limit: keep only the first N studies of every split (for trying things out).
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
         executor: where cells run: ``local`` or on a ``ray`` cluster. Results do not depend on it.
+        devices: processes that train a cell together on a node, each on a GPU of its own; on a CPU for trying
+            it out. A cell's cost says how many there were; its identity does not.
+        nodes: nodes that train a cell together, with ``devices`` processes each; like ``devices``.
+        strategy: with several processes, ``ddp`` gives each the whole network, ``fsdp`` a part of it.
         address: the Ray cluster; by default one of this machine, for this run alone. No manifest names it.
         track: also keep the rows in ``mlflow`` or ``wandb``; default neither. No manifest names it.
         workers: cells that run at a time; default what suits the machine. Results do not depend on it.
@@ -66,6 +70,9 @@ class RunConfig(BaseModel):
     limit: int | None = Field(default=None, ge=2)
     device: str = "auto"
     executor: Literal["local", "ray"] = "local"
+    devices: int = Field(default=1, ge=1, exclude=True)
+    nodes: int = Field(default=1, ge=1, exclude=True)
+    strategy: Literal["ddp", "fsdp"] = Field(default="ddp", exclude=True)
     address: str | None = Field(default=None, exclude=True)
     track: Literal["mlflow", "wandb"] | None = Field(default=None, exclude=True)
     workers: int | None = Field(default=None, ge=1)

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from types import MappingProxyType
 from typing import Any, TypeVar
 
-from harness import imputation, inference, masks, synthesis
+from harness import fitting, imputation, inference, synthesis
 from harness.cells import Entry, entries, image_donors
 from harness.config import RunConfig
-from harness.costs import PeakMemory, sizes, training_summary
 from harness.errors import DiskError
 from harness.export import sheets
-from harness.files import private_folder
 from harness.leaderboard import CURVE_METRICS
-from harness.method import FitRun, Method
+from harness.method import Method
 from harness.metrics.base import Rows
 from harness.missingness import FULL
 from harness.outcome import fail, findings, reliability_bins, remarks, store_result, summarise
@@ -133,37 +130,14 @@ class Fitted:
         """The fitted method on its device."""
         return self._method
 
-    def _studies(self, split: str) -> list[Study]:
-        """Training or validation studies, some of them without a modality if the run asks for it."""
-        bench, plan = self.bench, self.bench.plan
-        rate = bench.config.train_missing
-        whole, info = bench.splits[split], bench.dataset.info
-        return masks.thinned(whole, info, plan.policy, plan.mechanism, rate, self.seed)
-
     @cached_property
     def _method(self) -> Method[Any]:
+        if not self.cell.is_fitted():
+            progress = self.reporter.phase(self.entry.label, "train")
+            return fitting.fitted(self.bench, self.entry, self.seed, self.cell, progress)
         method = create(self.bench, self.entry)
-        if self.cell.is_fitted():
-            method.load(self.cell.checkpoint)
-            return method.to(self.bench.device)
-        progress = self.reporter.phase(self.entry.label, "train")
-        started = time.monotonic()
-        private_folder(self.cell.training)
-        run = FitRun(self.cell.training, self.bench.device, self.seed, progress)
-        with PeakMemory(self.bench.device) as memory:
-            method.fit(self._studies("train"), self._studies("val"), run)
-        seconds = time.monotonic() - started
-        summary = training_summary(self.cell.training)
-        method.save(private_folder(self.cell.checkpoint))
-        cost = {
-            **sizes(method, self.bench.splits["train"][0]),
-            # Epochs of interrupted sessions count; the last session's clock has not seen them.
-            "training_seconds": max(seconds, summary.get("seconds", 0.0)),
-            "peak_memory_gib": memory.gib,
-            **{name: summary[name] for name in ("batch_division",) if name in summary},
-        }
-        self.cell.mark_fitted({"seconds_of_last_session": seconds, "device": self.bench.device, "cost": cost})
-        return method
+        method.load(self.cell.checkpoint)
+        return method.to(self.bench.device)
 
 
 def predict(

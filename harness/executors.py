@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness import evaluate, processes, ray_executor, registry, tracking
+from harness import evaluate, fitting, launch, processes, ray_executor, registry, tracking
 from harness.cells import entries
 from harness.clock import CELLS, OPEN
 from harness.config import RunConfig
@@ -18,15 +18,19 @@ def run(config: RunConfig, reporter: Reporter) -> tuple[list[ResultRow], bool]:
     """``evaluate.run`` with several cells at a time where the machine bears it, or on a cluster.
 
     Returns:
-        The rows of this run in the order of its methods, and whether every cell succeeded.
+        The rows of this run in the order of its methods, and whether every cell succeeded. Of several nodes
+        that train together, the first has the rows.
     """
     if config.address is not None and config.executor != "ray":
         raise HarnessError(f"--address {config.address}: only Ray has one", "add --executor ray")
+    launch.check(config)
     if config.track is not None:
         tracking.check(config.track)
     timings = Timings.over(reporter)
     timings.begin(OPEN)
     rows, succeeded = (_on_cluster if config.executor == "ray" else _here)(config, timings)
+    if not rows:
+        return rows, succeeded
     timings.keep(config, succeeded, jobs_of(config))
     if config.track is not None:
         tracking.track(config.track, config.store, rows)
@@ -35,6 +39,8 @@ def run(config: RunConfig, reporter: Reporter) -> tuple[list[ResultRow], bool]:
 
 def _here(config: RunConfig, reporter: Timings) -> tuple[list[ResultRow], bool]:
     """Processes of this machine."""
+    if launch.together(config) > 1:
+        return _in_turn(config, reporter)
     jobs = jobs_of(config)
     workers = worker_count(config, resolve_device(config.device), len(jobs))
     if workers == 1:
@@ -50,6 +56,15 @@ def _here(config: RunConfig, reporter: Timings) -> tuple[list[ResultRow], bool]:
 
     reporter.begin(CELLS)
     return _in_order(config, processes.Team(config, workers, elsewhere, context, _open, lost).work(jobs))
+
+
+def _in_turn(config: RunConfig, reporter: Timings) -> tuple[list[ResultRow], bool]:
+    """Cells one at a time, each trained by several processes. Nodes but the first have no rows."""
+    with launch.meeting(config) as first:
+        if first:
+            return evaluate.run(config, reporter)
+        launch.follow(config, fitting.member, lambda name: reporter.phase(name, "train"))
+        return [], True
 
 
 def _on_cluster(config: RunConfig, reporter: Timings) -> tuple[list[ResultRow], bool]:

@@ -77,7 +77,8 @@ def begin(config: RunConfig) -> None:
     Nothing happens where cells come one at a time: the user said so, or there is a GPU.
     """
     named = str(config.workers or os.environ.get(WORKERS, ""))
-    alone = named == "1" or config.device.startswith("cuda") or Path("/proc/driver/nvidia").exists()
+    one = named == "1" or config.devices * config.nodes > 1
+    alone = one or config.device.startswith("cuda") or Path("/proc/driver/nvidia").exists()
     if config.executor == "local" and not alone and os.name == "posix":
         ready(["harness.evaluate", *registry.method_modules(config.methods)])
 
@@ -259,7 +260,7 @@ def _work(
 
     for heard in (signal.SIGINT, signal.SIGTERM):  # by the parent too, which ends its processes
         signal.signal(heard, signal.SIG_IGN)
-    threading.Thread(target=_die_with_parent, daemon=True).start()
+    threading.Thread(target=die_with_parent, daemon=True).start()
     torch.set_num_threads(threads)
     registry.restore(tables)
     messenger = Messenger(pipe)
@@ -279,7 +280,7 @@ def _work(
         pipe.send(("error", error))
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
     """A killed run must not go on working, nor hold locks that the next one waits for."""
     parent = multiprocessing.parent_process()
     if parent is not None:

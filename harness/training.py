@@ -6,11 +6,14 @@ interrupted: an epoch's order and a step's noise depend on the seed, the epoch a
 A batch that does not fit the device's memory is halved, and twice as many make up a step: training goes on
 after the last finished epoch with the same studies in the same steps. Noise, batch normalisation and losses
 that compare the studies of a batch do see the smaller batches, so the row's manifest has ``batch_division``.
+
+Where this process is one of a crew (``harness.distributed``), each of its processes calls ``train_network``
+and takes its share of every batch; all decide alike, and the leading one writes.
 """
 
 from __future__ import annotations
 
-import hashlib
+import copy
 import logging
 import os
 import time
@@ -25,17 +28,15 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from safetensors import SafetensorError
 from safetensors.torch import load_model, save_model
-from torch.utils.data import DataLoader, Sampler
 
-from harness.batching import collate, targets_of
+from harness.distributed import SmallerBatch, crew, local, shard, whole_state
+from harness.epochs import Batch, EpochOrder, hash_seed, loader
 from harness.errors import CorruptFileError, HarnessError
 from harness.files import clear_disk_errors, read_json, write_json
-from harness.types import DatasetInfo, Inputs, Study, Targets
+from harness.types import Study
 
 if TYPE_CHECKING:
     from harness.method import FitRun, TorchMethod, TrainingConfig
-
-Batch = tuple[Inputs, Targets]
 
 
 def train_network(
@@ -53,18 +54,44 @@ def train_network(
     Raises:
         HarnessError: loss or weights are no longer finite (names epoch and step), the disk is full, no
             studies, out of memory with a batch that cannot be halved, a damaged state to resume from.
+        SmallerBatch: out of memory in one of several processes.
     """
     if not train:
         raise HarnessError(f"{method.card.name}: no training studies", "raise --limit")
     keeper = _Keeper(run, method.config.training, has_val=bool(val))
-    begun = None if keeper.resume.exists() else _copies(method.network)
-    with _quiet_lightning(), clear_disk_errors(run.directory):
+    begun = None if keeper.resume.exists() or crew().size > 1 else _copies(method.network)
+    with _quiet_lightning(), clear_disk_errors(run.directory), _own_copy(method) as network:
+        keeper.whole = network
         while not _fits_memory(method, train, val, run, keeper):
             keeper.halve_batch(method.card.name)
+            if crew().size > 1:
+                raise SmallerBatch
             if begun is not None and not keeper.resume.exists():
                 _put_back(method.network, begun)
     keeper.restore(method.network)
     method.network.to(run.device)
+
+
+@contextmanager
+def _own_copy(method: TorchMethod[Any]) -> Iterator[torch.nn.Module]:
+    """The method's network; one that is to be spread over processes is put aside, a copy in its place.
+
+    Raises:
+        HarnessError: the losses are those of parts of another network, whose parameters cannot be spread.
+    """
+    from harness.method import TorchMethod
+
+    network = method.network
+    if crew().shards:
+        if not isinstance(method, TorchMethod):
+            raise HarnessError(
+                f"--strategy fsdp: {method.card.name} trains parts of a network in turn", "use --strategy ddp"
+            )
+        method.network = copy.deepcopy(network)
+    try:
+        yield network
+    finally:
+        method.network = network
 
 
 def _fits_memory(
@@ -73,12 +100,18 @@ def _fits_memory(
     """Train from the last finished epoch to the end; False where a batch is too large for the device."""
     settings = keeper.settings
     lengths = [len((study.report or "").split()) for study in train]
-    order = _EpochOrder(lengths, run.seed, settings.batch_size, settings.bucket)
-    loader = partial(_loader, info=method.info, reads=method.card.reads)
-    whole, batch_size = loader(train, sampler=order, batch_size=settings.batch_size), keeper.batch_size
+    order = EpochOrder(lengths, run.seed, settings.batch_size, settings.bucket)
+    load = partial(loader, info=method.info, reads=method.card.reads)
+    whole, batch_size = load(train, sampler=order, batch_size=settings.batch_size), keeper.batch_size
+    if batch_size < crew().size:
+        raise HarnessError(
+            f"{method.card.name}: {crew().size} processes cannot share a batch of {batch_size} studies",
+            "use fewer --devices or raise training.batch_size",
+        )
+    devices = [int(run.device.partition(":")[2] or 0)] if run.device.startswith("cuda") else 1
     trainer = Trainer(
         accelerator="gpu" if run.device.startswith("cuda") else "cpu",
-        devices=[int(run.device.partition(":")[2] or 0)] if run.device.startswith("cuda") else 1,
+        **({"devices": devices} if crew().size == 1 else crew().trainer_options()),
         precision=settings.precision if run.device.startswith("cuda") else "32-true",  # type: ignore[arg-type]
         max_epochs=settings.epochs,
         check_val_every_n_epoch=settings.val_every,
@@ -94,8 +127,8 @@ def _fits_memory(
     try:
         trainer.fit(
             _Loop(method, settings.epochs * -(-len(whole) // settings.accumulate)),
-            loader(train, sampler=order, batch_size=batch_size),
-            loader(val, batch_size=batch_size) if val else None,
+            load(train, sampler=order, batch_size=batch_size),
+            load(val, batch_size=batch_size) if val else None,
             ckpt_path=str(keeper.resume) if keeper.resume.exists() else None,
             weights_only=True,
         )
@@ -138,26 +171,45 @@ class _Loop(LightningModule):
         super().__init__()
         self.method, self.steps = method, steps
         self.network = method.network
+        self.strict_loading = not crew().shards  # a parameter that no step has used has no optimiser state
+        self.weight = 1.0
+        """What the last batch's loss counts in the mean over all processes."""
+
+    def configure_model(self) -> None:
+        """Spread the parameters where the crew does so."""
+        if crew().shards:
+            shard(self, self.network, crew())
+
+    def forward(self, batch: Batch) -> dict[str, torch.Tensor]:
+        """The method's losses; spread parameters are gathered around this call."""
+        return self.method.losses(*batch)
 
     def training_step(self, batch: Batch, index: int) -> torch.Tensor:
         """Loss of one batch; a loss that is not finite ends the cell instead of ruining the weights."""
-        losses = self.method.losses(*batch)
-        if not torch.isfinite(losses["loss"]):
+        losses = self(batch) if crew().shards else self.method.losses(*batch)
+        finite = bool(torch.isfinite(losses["loss"]))
+        if not (finite if crew().size == 1 else crew().all(finite)):
             parts = ", ".join(f"{name} {value.item():.4g}" for name, value in losses.items())
-            raise _not_finite(self, "loss is", index + 1, parts)
+            raise _not_finite(self, "loss is", index + 1, parts if not finite else "on another device")
         self.shown = {name: value.detach() for name, value in losses.items()}
-        return losses["loss"]
+        if crew().size == 1:
+            return losses["loss"]
+        self.weight = _weight(self.trainer.train_dataloader, index)
+        return losses["loss"] * self.weight
 
     def validation_step(self, batch: Batch, index: int) -> None:
         """Accumulate the selection loss weighted by studies."""
-        losses = self.method.losses(*batch)
-        size = len(batch[0])
+        losses = self(batch) if crew().shards else self.method.losses(*batch)
+        size = float(len(batch[0]))
+        if crew().size > 1:
+            size *= _weight(self.trainer.val_dataloaders, index)
         self.val_total += float(losses.get("select", losses["loss"])) * size
         self.val_count += size
 
     def on_validation_epoch_start(self) -> None:
         """Start a new average."""
-        self.val_total, self.val_count = 0.0, 0
+        self.val_total, self.val_count = 0.0, 0.0
+        crew().same_buffers(self.network)
 
     def configure_optimizers(self) -> Any:
         """The method's optimiser, its schedule advanced once per step."""
@@ -169,6 +221,10 @@ class _Loop(LightningModule):
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
         """Move inputs and targets; their texts stay where they are."""
         return batch[0].to(device), batch[1].to(device)
+
+
+def _weight(loader: Any, index: int) -> float:
+    return float(loader.batch_sampler.weight(index))
 
 
 def _not_finite(loop: _Loop, what: str, step: int, detail: str) -> HarnessError:
@@ -190,6 +246,7 @@ class _Keeper(Callback):
         self.history: list[dict[str, float]] = []
         self.seconds = 0.0
         self.begun = False
+        self.whole: torch.nn.Module | None = None
         self.division_file = run.directory / "division.json"
         self.division = int(read_json(self.division_file)["parts"]) if self.division_file.exists() else 1
 
@@ -205,7 +262,7 @@ class _Keeper(Callback):
             HarnessError: the batch cannot be halved.
         """
         torch.cuda.empty_cache()
-        if self.batch_size % 2:
+        if self.batch_size % 2 or self.batch_size < 2 * crew().size:
             raise HarnessError(
                 f"{name}: out of memory with {self.batch_size} studies at a time", "use a larger device"
             )
@@ -240,15 +297,16 @@ class _Keeper(Callback):
     def on_train_batch_start(
         self, trainer: Trainer, module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """All noise of a step follows from (seed, epoch, step): a resumed run replays it."""
-        torch.manual_seed(hash_seed(self.run.seed, trainer.current_epoch, batch_idx))
+        """All noise of a step follows from (seed, epoch, step, and which of several processes this is)."""
+        rank = (crew().rank,) if crew().size > 1 else ()
+        torch.manual_seed(hash_seed(self.run.seed, trainer.current_epoch, batch_idx, *rank))
 
     def on_train_batch_end(
         self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Report the running loss."""
         assert isinstance(module, _Loop)
-        self.total += float(module.shown["loss"])
+        self.total += float(module.shown["loss"]) * module.weight
         self.batches += 1
         per_epoch = max(1, int(trainer.num_training_batches))
         done = (trainer.current_epoch + (batch_idx + 1) / per_epoch) / self.settings.epochs
@@ -261,23 +319,37 @@ class _Keeper(Callback):
     def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
         """Validation has run: keep the weights, then the resumable state (in this order)."""
         assert isinstance(module, _Loop)
-        if not all(bool(p.isfinite().all()) for p in module.network.parameters() if p.requires_grad):
+        learned = [local(p) for p in module.network.parameters() if p.requires_grad]
+        if not crew().all(all(bool(p.isfinite().all()) for p in learned)):
             raise _not_finite(module, "weights are", self.batches, "after the gradient of a finite loss")
-        epoch = {"train": self.total / max(1, self.batches)}
-        keep = self.settings.keep == "last" or not self.kept_file.exists()
+        epoch = {"train": crew().total(self.total)[0] / crew().size / max(1, self.batches)}
+        keep = crew().as_lead(self.settings.keep == "last" or not self.kept_file.exists())
         if not self.has_val or (trainer.current_epoch + 1) % self.settings.val_every == 0:
-            val = module.val_total / module.val_count if self.has_val else -float(trainer.current_epoch)
+            val = -float(trainer.current_epoch)
+            if self.has_val:
+                total, count = crew().total(module.val_total, module.val_count)
+                val = total / count
             epoch["val"] = val
             self.stale += 1
             if val < self.best:
                 self.best, self.best_epoch, self.stale, keep = val, trainer.current_epoch, 0, True
         if keep:
-            self._replace(self.kept_file, lambda path: save_model(module.network, str(path)))
+            self._keep(module.network)
         self.seconds += time.monotonic() - self.started
         self.history.append(epoch)
         self._replace(self.resume, trainer.save_checkpoint)
         self._summarise()
         trainer.should_stop = trainer.should_stop or self._exhausted()
+
+    def _keep(self, network: torch.nn.Module) -> None:
+        if crew().shards:
+            state = whole_state(network, crew())
+            assert self.whole is not None
+            network = self.whole
+            if crew().leads:
+                network.load_state_dict(state)
+        if crew().leads:
+            self._replace(self.kept_file, lambda path: save_model(network, str(path)))
 
     def restore(self, network: torch.nn.Module) -> None:
         """Load the kept weights."""
@@ -292,6 +364,8 @@ class _Keeper(Callback):
             ) from error
 
     def _summarise(self) -> None:
+        if not crew().leads:
+            return
         divided = {"batch_division": self.division} if self.division > 1 else {}
         write_json(self.run.directory / "history.json", self.state_dict() | divided)
 
@@ -302,70 +376,8 @@ class _Keeper(Callback):
     def _replace(path: Path, write: Callable[[Path], object]) -> None:
         temporary = path.with_suffix(".tmp")
         write(temporary)
-        os.replace(temporary, path)
-
-
-class _EpochOrder(Sampler[int]):
-    """A fresh order each epoch that depends on (seed, epoch) alone; every study comes once.
-
-    With ``bucket``, pools of that many batches are sorted by report length, cut into batches, and the batches
-    shuffled: studies of a batch are then similarly long, and little of it is padding.
-    """
-
-    def __init__(self, lengths: Sequence[int], seed: int, batch_size: int, bucket: int) -> None:
-        self.lengths, self.seed, self.batch_size, self.bucket = lengths, seed, batch_size, bucket
-        self.epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Called by the Trainer before each epoch, also after a resume."""
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        return len(self.lengths)
-
-    def __iter__(self) -> Iterator[int]:
-        generator = torch.Generator().manual_seed(hash_seed(self.seed, self.epoch))
-        order = torch.randperm(len(self.lengths), generator=generator).tolist()
-        if not self.bucket:
-            return iter(order)
-        full = len(order) // self.batch_size * self.batch_size
-        pool = self.bucket * self.batch_size
-        pooled = [
-            number
-            for start in range(0, full, pool)
-            for number in sorted(order[start : min(start + pool, full)], key=self.lengths.__getitem__)
-        ]
-        batches = torch.tensor(pooled, dtype=torch.long).view(-1, self.batch_size)
-        shuffled = batches[torch.randperm(len(batches), generator=generator)]
-        return iter([*shuffled.flatten().tolist(), *order[full:]])
-
-
-def hash_seed(*parts: int) -> int:
-    """A 63-bit seed for (run seed, epoch, step): neighbours share no stream."""
-    digest = hashlib.blake2b(repr(parts).encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "big") >> 1
-
-
-def _batch(studies: Sequence[Study], info: DatasetInfo, reads: frozenset[str]) -> Batch:
-    return collate(studies, info, reads=reads), targets_of(studies)
-
-
-def _loader(
-    studies: Sequence[Study],
-    *,
-    info: DatasetInfo,
-    reads: frozenset[str],
-    batch_size: int,
-    sampler: Sampler[int] | None = None,
-) -> DataLoader[Study]:
-    return DataLoader(
-        studies,  # type: ignore[arg-type]
-        batch_size=batch_size,
-        sampler=sampler,
-        collate_fn=partial(_batch, info=info, reads=reads),
-        # A last batch of one study would break batch normalisation.
-        drop_last=sampler is not None and len(studies) % batch_size == 1 and len(studies) > batch_size,
-    )
+        if crew().leads:
+            os.replace(temporary, path)
 
 
 @contextmanager

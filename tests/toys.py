@@ -123,6 +123,7 @@ class LearnerConfig(MethodConfig):
     """A few epochs."""
 
     rate: float = 1e-2
+    dropout: float = 0.3
     training: TrainingConfig = TrainingConfig(epochs=4, batch_size=8)
 
 
@@ -146,7 +147,10 @@ class Learner(TorchMethod[LearnerConfig]):
 
     def build(self, artifacts: dict[str, Any]) -> torch.nn.Module:
         return torch.nn.Sequential(
-            torch.nn.Flatten(), torch.nn.Linear(SIZE * SIZE, 8), torch.nn.Dropout(0.3), torch.nn.Linear(8, 1)
+            torch.nn.Flatten(),
+            torch.nn.Linear(SIZE * SIZE, 8),
+            torch.nn.Dropout(self.config.dropout),
+            torch.nn.Linear(8, 1),
         )
 
     def losses(self, inputs: Inputs, targets: Targets) -> dict[str, torch.Tensor]:
@@ -201,7 +205,9 @@ class Quiet:
         self.failures[label] = reason
 
 
-def run(store: Path, methods: tuple[str, ...], workers: int = 1) -> tuple[list[ResultRow], bool]:
+def run(
+    store: Path, methods: tuple[str, ...], workers: int = 1, devices: int = 1
+) -> tuple[list[ResultRow], bool]:
     """The toys through the real flow, in a process that may be killed."""
     register(dict.__setitem__)
     config = RunConfig(
@@ -213,6 +219,7 @@ def run(store: Path, methods: tuple[str, ...], workers: int = 1) -> tuple[list[R
         metrics=FAST_METRICS,
         store=store,
         workers=workers,
+        devices=devices,
     )
     return executors.run(config, Quiet())
 
@@ -220,8 +227,6 @@ def run(store: Path, methods: tuple[str, ...], workers: int = 1) -> tuple[list[R
 if __name__ == "__main__":  # a run in a process of its own, so that it can be killed
     import sys
 
-    rows, succeeded = run(
-        Path(sys.argv[1]), tuple(sys.argv[2].split(",")), int(sys.argv[3]) if len(sys.argv) > 3 else 1
-    )
+    rows, succeeded = run(Path(sys.argv[1]), tuple(sys.argv[2].split(",")), *map(int, sys.argv[3:]))
     print(json.dumps([(row.method, row.rate, row.metric, row.value, row.ci95) for row in rows]))
     sys.exit(not succeeded)
