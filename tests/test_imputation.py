@@ -251,6 +251,29 @@ def test_a_second_run_paints_and_predicts_nothing(world: Path) -> None:
     assert not [line for line in work(world) - before if not line.startswith("done")]
 
 
+def test_an_imputer_that_fails_half_way_fails_its_rows_alone_and_goes_on_from_there(
+    world: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paint = Gossip.synthesize
+
+    def tired(self: Gossip, inputs: Inputs, targets: Sequence[str]) -> list[Prediction]:
+        if len(inputs) < 32:  # the second batch of a state
+            raise ValueError("out of paint")
+        return paint(self, inputs, targets)
+
+    monkeypatch.setattr(Gossip, "synthesize", tired)
+    rows, succeeded = evaluate.run(config(world, methods=("viewer",)), Quiet())
+    assert not succeeded
+    status = {row.method: (row.status, row.detail) for row in rows}
+    assert status["viewer"] == ("ok", "")
+    assert status["viewer+imputed-gossip"] == ("failed", "ValueError: out of paint")
+    monkeypatch.setattr(Gossip, "synthesize", paint)
+    rows, succeeded = evaluate.run(config(world, methods=("viewer",)), Quiet())
+    assert succeeded
+    assert {times for line, times in work(world).items() if line.startswith("paint")} == {1}
+    assert work(world)["fit gossip"] == 1
+
+
 def test_the_predictions_of_another_imputer_are_others(world: Path) -> None:
     evaluate.run(config(world, methods=("viewer",)), Quiet())
     rows, _ = evaluate.run(config(world, methods=("viewer",), set={"gossip": {"level": 90}}), Quiet())
