@@ -276,12 +276,21 @@ def _table(rows: Sequence[ResultRow], spec: Spec, evidence: Mapping[str, Evidenc
         rates=(),
         signatures={row.metric: row.signature for row in rows},
         lower_is_better=tuple(dict.fromkeys(row.metric for row in rows if not row.higher_is_better)),
-        remarks={row.metric: row.detail for row in rows if row.status == "ok" and row.detail},
+        remarks=_remarks(rows),
         unavailable=unable if able else {},
         seeds=max(len(row.keys) for row in members),
         rows=tuple(members),
     )
     return arranged(table, spec)
+
+
+def _remarks(rows: Sequence[ResultRow]) -> dict[str, str]:
+    """All that rows say of a metric; most say the same."""
+    found: dict[str, dict[str, None]] = {}
+    for row in rows:
+        if row.status == "ok" and row.detail:
+            found.setdefault(row.metric, {})[row.detail] = None
+    return {metric: "; ".join(said) for metric, said in found.items()}
 
 
 def arranged(table: Table, spec: Spec) -> Table:

@@ -217,6 +217,10 @@ def test_each_method_has_a_row_with_and_without(world: Path) -> None:
     # What the method does not read is no loss of its; some studies keep nothing but that.
     said = of(rows, "viewer+imputed-gossip", 0.5).detail
     assert said == "viewer+imputed-gossip: nothing to generate frontal from in 4 studies, which stay without"
+    (table,) = board.read(Store(world / "store")).tables
+    assert {"echo+imputed-gossip: not", "viewer+imputed-gossip: nothing"} <= {
+        " ".join(part.split()[:2]) for part in table.remarks["bleu_4"].split("; ")
+    }
     paired = decay.decay(Store(world / "store").stored()).differences
     assert {each.rate for each in paired if (each.a, each.b) == ("viewer", "viewer+imputed-gossip")} == {
         0.0,
