@@ -48,7 +48,7 @@ def bench(
         typer.Option(help="File that gets a JSON line per call; shows this machine's last ratios."),
     ] = None,
     into: Annotated[
-        Path | None, typer.Option(help="Markdown page whose table of this name is replaced.")
+        Path | None, typer.Option(help="Markdown page whose tables between marks are replaced.")
     ] = None,
     format_: Annotated[BenchFormat, typer.Option("--format", help="Output format.")] = BenchFormat.table,
 ) -> None:
@@ -58,12 +58,15 @@ def bench(
     """
     from harness.bench import suite
     from harness.bench.history import append, before
+    from harness.bench.tables import check_page
     from harness.config import split_list
     from harness.progress import ConsoleReporter
     from harness.provenance import measured_on
 
     suites = tuple(dict.fromkeys(each.value for each in what or ()))
     chosen = None if methods == "all" else split_list(methods, "--methods")
+    if into is not None:
+        check_page(into, suites or suite.SUITES)
     options = suite.Options(suites, chosen, preset, peers, device, images, size, store)
     facts = measured_on(device)
     ratios = before(history, facts) if history is not None else None
@@ -72,7 +75,7 @@ def bench(
     report = suite.report(rows, facts)
     if history is not None:
         append(history, report)
-    _show(report, rows, ratios, format_, suites, into)
+    _show(report, rows, ratios, format_, into)
     if any(row.state == "failed" for row in rows):
         raise typer.Exit(1)
 
@@ -82,7 +85,6 @@ def _show(
     rows: Sequence[Any],
     ratios: Any,
     format_: BenchFormat,
-    suites: Sequence[str],
     into: Path | None,
 ) -> None:
     import json
@@ -90,7 +92,7 @@ def _show(
     from harness.bench import tables
 
     if into is not None:
-        tables.put_into(into, suites, tables.markdown(report["machine"], rows, ratios))
+        tables.put_into(into, report["machine"], rows, ratios)
         typer.echo(f"wrote {into}")
     elif format_ is BenchFormat.json:
         typer.echo(json.dumps(report, indent=1, ensure_ascii=False))

@@ -231,26 +231,29 @@ def test_a_history_that_is_none_is_an_error_before_anything_is_measured(
     assert isinstance(done.exception, CorruptFileError)
 
 
-def test_markdown_goes_between_its_marks_and_nowhere_else(tmp_path: Path) -> None:
+def test_markdown_goes_between_its_marks_and_nowhere_else(some: Callable[..., None], tmp_path: Path) -> None:
     page = tmp_path / "bench.md"
     rows = [
         *_row(3.0),
         measured("metrics", "rate", 30.0, unit="images/s", peer=60.0),
         Row("metrics", "<b>two</b> | three", note="why\nnot", state="failed"),
+        Row("run", "a run", note="none", state="skipped"),
     ]
-    text = tables.markdown(MACHINE, rows)
-    with pytest.raises(HarnessError, match=r"--into .*bench.md: nothing between <!-- harness bench -->"):
-        tables.put_into(page, (), text)
-    assert not page.exists()
-    page.write_text("# Head\n\n<!-- harness bench -->\nold\n<!-- end of harness bench -->\n\nTail\n")
-    tables.put_into(page, (), text)
-    tables.put_into(page, (), text)
+    marks = "<!-- harness bench {0} -->\nold {0}\n<!-- end of harness bench {0} -->\n"
+    page.write_text("# Head\n\n" + marks.format("metrics") + "\n" + marks.format("run") + "\nTail\n")
+    tables.put_into(page, MACHINE, rows)
+    tables.put_into(page, MACHINE, rows)
     written = page.read_text()
-    assert written.startswith("# Head\n\n<!-- harness bench -->\n")
-    assert written.endswith("<!-- end of harness bench -->\n\nTail\n")
-    assert "old" not in written
+    assert written.startswith("# Head\n\n<!-- harness bench metrics -->\n")
+    assert written.endswith("\n" + marks.format("run") + "\nTail\n"), "what was skipped keeps its table"
+    assert "old metrics" not in written
     body = written.splitlines()
     assert any("a processor | with a bar" in line and "no GPU" in line for line in body)
     assert "| metrics | one | 1 s | 3 s | 3.0 | a peer |" in body
     assert "| metrics | rate | 30 images/s | 60 images/s | 0.5 |  |" in body
     assert r"| metrics | \<b\>two\</b\> \| three |  |  |  | failed: why not |" in body
+
+    some(one=lambda: pytest.fail("measured"))
+    done = CliRunner().invoke(app, ["bench", "metrics", "data", "--into", str(page)])
+    assert "nothing between <!-- harness bench data -->" in str(done.exception)
+    assert page.read_text() == written

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,23 +61,37 @@ def markdown(facts: Mapping[str, Any], rows: Sequence[Row], ratios: Ratios | Non
     return "\n".join(lines) + "\n"
 
 
-def put_into(path: Path, suites: Sequence[str], text: str) -> None:
-    """Replace what stands between the two marks of these suites on a page.
+def check_page(path: Path, suites: Iterable[str]) -> None:
+    """Find out whether a page has a place for each of these suites, before minutes are spent on measuring.
 
     Raises:
-        HarnessError: no such page, or no such marks on it.
+        HarnessError: no such page, or no two marks of a suite on it.
     """
-    name = " ".join(["harness bench", *suites])
-    begin, end = f"<!-- {name} -->\n", f"<!-- end of {name} -->"
     page = path.read_text(encoding="utf-8") if path.exists() else ""
+    for suite in suites:
+        _parts(path, page, suite)
+
+
+def put_into(path: Path, facts: Mapping[str, Any], rows: Sequence[Row], ratios: Ratios | None = None) -> None:
+    """Replace what stands between the marks of each suite on a page; one that was skipped keeps its table."""
+    page = path.read_text(encoding="utf-8")
+    for suite in dict.fromkeys(row.suite for row in rows if row.state != "skipped"):
+        head, tail = _parts(path, page, suite)
+        own = [row for row in rows if row.suite == suite]
+        page = f"{head}\n{markdown(facts, own, ratios)}\n{tail}"
+    write_atomic(path, lambda stream: stream.write(page.encode()))
+
+
+def _parts(path: Path, page: str, suite: str) -> tuple[str, str]:
+    """A page up to and with the first mark of a suite, and from its second one on."""
+    begin, end = f"<!-- harness bench {suite} -->\n", f"<!-- end of harness bench {suite} -->"
     head, found, rest = page.partition(begin)
     _, closed, tail = rest.partition(end)
     if not (found and closed):
         raise HarnessError(
-            f"--into {path}: nothing between {begin.strip()} and {end}", "write these two lines"
+            f"--into {path}: nothing between {begin.strip()} and {end}", "write these two lines into it"
         )
-    content = f"{head}{begin}\n{text}\n{end}{tail}"
-    write_atomic(path, lambda stream: stream.write(content.encode()))
+    return head + begin, end + tail
 
 
 def _value(value: float | None, unit: str, gib: float | None) -> str:
