@@ -39,7 +39,7 @@ def bench(
     peers: Annotated[
         Path | None, typer.Option(help="For methods: folder with clones of the official repositories.")
     ] = None,
-    device: Annotated[str, typer.Option(help="For methods: cpu, cuda or cuda:N.")] = "cpu",
+    device: Annotated[str, typer.Option(help="For methods: auto, cpu, cuda or cuda:N.")] = "cpu",
     images: Annotated[int, typer.Option(help="For data: files of each format.")] = 128,
     size: Annotated[int, typer.Option(help="For data: their height and width in pixels.")] = 1024,
     store: Annotated[Path, typer.Option(help="For run: store whose last complete run it is.")] = Path("runs"),
@@ -60,9 +60,11 @@ def bench(
     from harness.bench.history import append, before
     from harness.bench.tables import check_page
     from harness.config import split_list
+    from harness.preparation import resolve_device
     from harness.progress import ConsoleReporter
     from harness.provenance import measured_on
 
+    device = resolve_device(device)
     suites = tuple(dict.fromkeys(each.value for each in what or ()))
     chosen = None if methods == "all" else split_list(methods, "--methods")
     if into is not None:

@@ -61,7 +61,15 @@ def machine(device: str) -> dict[str, Any]:
 
 
 def measured_on(device: str) -> dict[str, Any]:
-    """What a measured time depends on, for tables of times: no name of a host or a user."""
+    """What a measured time depends on, for tables of times: no name of a host or a user.
+
+    Args:
+        device: as ``--device`` has it; where this process finds no GPU, its own device is the CPU.
+    """
+    import torch
+
+    if device != "cpu":
+        device = device.replace("auto", "cuda") if torch.cuda.is_available() else "cpu"
     return {
         "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "cpu": cpu_model(),

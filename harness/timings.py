@@ -130,7 +130,7 @@ class Timings:
             "cells": len(every),
             "trained": len(fitted),
             "config": config.model_dump(mode="json", exclude={"store", "root", "masks"}),
-            "machine": provenance.measured_on("cpu"),
+            "machine": provenance.measured_on(config.device),
         }
         self.keep_again()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -257,3 +258,21 @@ def test_markdown_goes_between_its_marks_and_nowhere_else(some: Callable[..., No
     done = CliRunner().invoke(app, ["bench", "metrics", "data", "--into", str(page)])
     assert "nothing between <!-- harness bench data -->" in str(done.exception)
     assert page.read_text() == written
+
+
+def test_the_page_of_results_has_a_place_for_every_benchmark() -> None:
+    tables.check_page(Path(__file__).parents[1] / "docs" / "results" / "bench.md", suite.SUITES)
+
+
+def test_a_process_that_ends_says_why_without_its_command(some: Callable[..., None]) -> None:
+    def ended(said: str) -> list[Row]:
+        raise subprocess.CalledProcessError(3, ["/secret/python", "-c", "..."], stderr=said)
+
+    some(one=lambda: ended("Traceback\nValueError: no\n"), two=lambda: ended(""))
+    rows = suite.run(suite.Options(("metrics",)), Quiet())
+    assert [row.note for row in rows] == ["ValueError: no", "a process ended with 3"]
+
+
+def test_a_gpu_that_is_not_there_is_one_clear_error() -> None:
+    done = CliRunner().invoke(app, ["bench", "labeler", "--device", "cuda:7"])
+    assert "CUDA devices found" in str(done.exception)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -98,6 +99,11 @@ def _guarded(suite: str, name: str, work: Work, reporter: Reporter) -> Sequence[
         rows = work()
     except HarnessError as error:
         return [_failed(suite, name, label, " ".join(str(error).split()), reporter)]
+    except subprocess.CalledProcessError as error:
+        reason = (
+            str(error.stderr or "").strip().splitlines() or [f"a process ended with {error.returncode}"]
+        )[-1]
+        return [_failed(suite, name, label, reason, reporter)]
     except Exception as error:
         reason = (str(error).splitlines() or [""])[0]
         return [_failed(suite, name, label, f"{type(error).__name__}: {reason}", reporter)]
