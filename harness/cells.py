@@ -15,7 +15,7 @@ from harness import registry
 from harness.batching import study_seed
 from harness.config import RunConfig
 from harness.errors import HarnessError, UnknownNameError
-from harness.method import Method
+from harness.method import Method, MethodCard
 from harness.names import IMPUTED, SHUFFLED, did_you_mean, trained
 from harness.types import CONTEXT, Study, Task
 
@@ -55,6 +55,12 @@ class Entry:
     def trained_label(self) -> str:
         """The label of the row whose checkpoint this one uses."""
         return trained(self.label)
+
+    @property
+    def cards(self) -> tuple[MethodCard, ...]:
+        """Of the methods that compute it."""
+        own = self.method_class.card
+        return (own, self.imputer.method_class.card) if self.imputer else (own,)
 
     @property
     def job(self) -> str:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import replace
+
 from harness import evaluate, fitting, launch, processes, ray_executor, registry, tracking
 from harness.cells import entries
 from harness.clock import CELLS, OPEN
 from harness.config import RunConfig
 from harness.errors import HarnessError
+from harness.inference import Part
 from harness.outcome import fail
-from harness.preparation import Bench, Reporter, open_bench, prepare_images, resolve_device
+from harness.preparation import Bench, Progress, Reporter, open_bench, prepare_images, resolve_device
 from harness.processes import Job, Opened, Results, worker_count
 from harness.results import ResultRow
 from harness.timings import Timings
@@ -23,6 +27,8 @@ def run(config: RunConfig, reporter: Reporter) -> tuple[list[ResultRow], bool]:
     """
     if config.address is not None and config.executor != "ray":
         raise HarnessError(f"--address {config.address}: only Ray has one", "add --executor ray")
+    if config.shards > 1 and config.executor != "ray":
+        raise HarnessError(f"--shards {config.shards}: only Ray spreads predictions", "add --executor ray")
     launch.check(config)
     if config.track is not None:
         tracking.check(config.track)
@@ -70,18 +76,27 @@ def _in_turn(config: RunConfig, reporter: Timings) -> tuple[list[ResultRow], boo
 def _on_cluster(config: RunConfig, reporter: Timings) -> tuple[list[ResultRow], bool]:
     """A Ray task per job. What it stores says nothing of the cluster: it is what a local run would store."""
     ray_executor.check(config)
-    cards = {entry.job: entry.method_class.card for entry in entries(config)}
-    here = {"executor": "local", "address": None, "track": None, "workers": None}
+    cards = {entry.job: entry.cards for entry in entries(config)}
+    here = {"executor": "local", "address": None, "track": None, "workers": None, "shards": 1}
     given = {"store": config.store, "root": config.root, "masks": config.masks}
     paths = {name: path.resolve() for name, path in given.items() if path is not None}
     stored = config.model_copy(update=here | paths)  # a node's working folder is another
     # Where the run is started there may be no GPU: it reads data and writes what a lost task could not.
     bench = open_bench(stored.model_copy(update={"device": "cpu"}))
+    bench = replace(
+        bench,
+        device=f"Ray ({config.device})",
+        config=bench.config.model_copy(update={"device": config.device}),
+    )
     prepare_images(bench, reporter)
 
     def need(job: Job) -> ray_executor.Need:
-        card = cards[job[0]]
-        return ray_executor.Need(card.gpus, card.memory_gib)
+        label, _, *step = job
+        used = cards[label]
+        trains = any(card.learned for card in used) and step in ([], [FIT])
+        processes = config.devices if trains else 1
+        gpus = max(processes, *(card.gpus for card in used))
+        return ray_executor.Need(gpus, max(card.memory_gib for card in used), processes)
 
     elsewhere = reporter.elsewhere()
 
@@ -89,8 +104,54 @@ def _on_cluster(config: RunConfig, reporter: Timings) -> tuple[list[ResultRow], 
         return _failed(bench, job, error, found, elsewhere)
 
     reporter.begin(CELLS)
-    tasks = ray_executor.Tasks(config, stored, _open, need, lost, elsewhere)
-    return _in_order(config, tasks.work(jobs_of(config)))
+    graph = _Graph(config.shards)
+    tasks = ray_executor.Tasks(config, stored, _open, need, lost, elsewhere, graph.after)
+    return _in_order(config, tasks.work(graph.first(jobs_of(config))))
+
+
+FIT, JOIN = "fit", "join"
+
+
+class _Graph:
+    """Steps of a job whose test studies several tasks predict: fit, then the parts, then all that is left.
+
+    The last one alone would do; it finds done what the others did.
+    """
+
+    def __init__(self, shards: int) -> None:
+        self.shards = shards
+        self.left: Counter[Job] = Counter()
+
+    def first(self, jobs: list[Job]) -> list[Job]:
+        """What can begin at once."""
+        return jobs if self.shards == 1 else [(*job, FIT) for job in jobs]
+
+    def after(self, done: Job) -> list[Job]:
+        """What can begin when a step is done."""
+        job, step = done[:2], done[2:]
+        if step == (FIT,):
+            self.left[job] = self.shards
+            return [(*job, Part(number, self.shards)) for number in range(self.shards)]
+        if not step or step == (JOIN,):
+            return []
+        self.left[job] -= 1
+        return [] if self.left[job] else [(*job, JOIN)]
+
+
+class _Named:
+    """A reporter of one of several tasks that work on a row."""
+
+    def __init__(self, reporter: Reporter, which: str) -> None:
+        self.reporter, self.which = reporter, which
+
+    def phase(self, label: str, phase: str) -> Progress:
+        return self.reporter.phase(label + self.which, phase)
+
+    def done(self, label: str, summary: str) -> None:
+        self.reporter.done(label + self.which, summary)
+
+    def failed(self, label: str, reason: str) -> None:
+        self.reporter.failed(label + self.which, reason)
 
 
 Found = dict[tuple[str, int], list[ResultRow]]
@@ -99,7 +160,7 @@ Found = dict[tuple[str, int], list[ResultRow]]
 
 def _failed(bench: Bench, job: Job, error: HarnessError, found: Found, reporter: Reporter) -> Results:
     """Failed rows for what was left undone where a job was lost."""
-    label, seed = job
+    label, seed, *_ = job
     for entry in entries(bench.config):
         if entry.job == label and (entry.label, seed) not in found:
             yield (entry.label, seed), fail(bench, entry, seed, error, reporter)
@@ -124,9 +185,15 @@ def _open(config: RunConfig) -> Opened:
     bench = open_bench(config)
 
     def work(job: Job, reporter: Reporter) -> Results:
-        label, seed = job
-        for entry in entries(config):
-            if entry.job == label:
+        label, seed, *step = job
+        rows = [entry for entry in entries(config) if entry.job == label]
+        if step == [FIT]:
+            evaluate.prepare(bench, rows[0], seed, reporter)
+        elif step and isinstance(step[0], Part):
+            for entry in rows:
+                evaluate.share(bench, entry, seed, step[0], _Named(reporter, f" {step[0]}"))
+        else:
+            for entry in rows:
                 yield (entry.label, seed), evaluate.evaluate(bench, entry, seed, reporter)
 
     return work

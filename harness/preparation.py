@@ -16,6 +16,7 @@ from harness.config import RunConfig
 from harness.datasets import filling, pixels
 from harness.datasets.base import SPLITS, Dataset
 from harness.errors import HarnessError, UnavailableError
+from harness.inference import Part
 from harness.method import Method
 from harness.metrics.base import Metric, by_default
 from harness.missingness import MaskPlan, default_policy
@@ -46,7 +47,7 @@ class Reporter(Protocol):
 
 @dataclass(frozen=True)
 class Bench:
-    """Everything that all rows of a run share."""
+    """Everything that all rows of a run share; ``part`` is what this process predicts of the test studies."""
 
     config: RunConfig
     device: str
@@ -57,6 +58,7 @@ class Bench:
     plan: MaskPlan
     weights: np.ndarray[Any, np.dtype[np.float64]]
     store: Store
+    part: Part | None = None
 
     @cached_property
     def references(self) -> list[Reference]:
@@ -107,9 +109,7 @@ def prepare_images(bench: Bench, reporter: Reporter) -> None:
     Raises:
         HarnessError: a file that is no readable image, or a full disk.
     """
-    rows = entries(bench.config)
-    used = [*rows, *(row.imputer for row in rows if row.imputer)]
-    views = {view for entry in used for view in entry.method_class.card.reads}
+    views = {view for entry in entries(bench.config) for card in entry.cards for view in card.reads}
     studies = [study for split in SPLITS for study in bench.splits[split]]
     for cache, sources in pixels.absent(studies, views):
         progress = reporter.phase("images", "decode once")

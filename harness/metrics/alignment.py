@@ -157,7 +157,7 @@ class _Projected:
 
 
 def _tfidf(texts: Sequence[str]) -> Floats:
-    from sklearn.feature_extraction.text import TfidfVectorizer  # type: ignore[import-untyped]
+    from sklearn.feature_extraction.text import TfidfVectorizer
 
     vectors = TfidfVectorizer(ngram_range=(1, 2), min_df=2, sublinear_tf=True, max_features=2000)
     try:
