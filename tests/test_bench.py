@@ -211,7 +211,7 @@ def test_history_gives_the_last_ratio_of_this_machine(some: Callable[..., None],
         header, _, row = done.stdout.splitlines()[-3:]
         assert "before" in header
         cells = [cell.strip() for cell in row.strip("|").split("|")]
-        assert cells[4:6] == [f"{ratio:.1f}", before]
+        assert cells[3:5] == [f"{ratio:.1f}", before]
     lines = path.read_text().splitlines()
     assert [json.loads(line)["rows"][0]["ratio"] for line in lines] == [3.0, 4.0, 5.0]
     assert history.before(path, MACHINE) == {}, "another machine's ratios say nothing"
@@ -250,9 +250,9 @@ def test_markdown_goes_between_its_marks_and_nowhere_else(some: Callable[..., No
     assert "old metrics" not in written
     body = written.splitlines()
     assert any("a processor | with a bar" in line and "no GPU" in line for line in body)
-    assert "| metrics | one | 1 s | 3 s | 3.0 | a peer |" in body
-    assert "| metrics | rate | 30 images/s | 60 images/s | 0.5 |  |" in body
-    assert r"| metrics | \<b\>two\</b\> \| three |  |  |  | failed: why not |" in body
+    assert "| one | 1 s | 3 s | 3.0 | a peer |" in body
+    assert "| rate | 30 images/s | 60 images/s | 0.5 |  |" in body
+    assert r"| \<b\>two\</b\> \| three |  |  |  | failed: why not |" in body
 
     some(one=lambda: pytest.fail("measured"))
     done = CliRunner().invoke(app, ["bench", "metrics", "data", "--into", str(page)])

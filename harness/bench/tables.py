@@ -21,7 +21,7 @@ def heading(facts: Mapping[str, Any]) -> str:
         facts["cpu"],
         f"{facts['cores']} of {facts['cpus']} cores",
         facts.get("gpu") or "no GPU",
-        f"torch {facts['torch']} with {facts['threads']} threads",
+        f"torch {facts['torch']}, threads: {facts['threads']}",
         f"Python {facts['python']}",
         facts["date"],
         f"commit {facts['commit']}" if facts["commit"] else f"harness {facts['harness']}",
@@ -51,10 +51,11 @@ def cells(rows: Sequence[Row], ratios: Ratios | None = None) -> list[dict[str, s
 
 
 def markdown(facts: Mapping[str, Any], rows: Sequence[Row], ratios: Ratios | None = None) -> str:
-    """The machine as a paragraph, then the table."""
+    """The machine as a paragraph, then the table; of one suite alone, without its name in each row."""
     lines = [heading(facts) + ".", ""]
     found = cells(rows, ratios)
-    columns = list(found[0])
+    alone = len({row.suite for row in rows}) == 1
+    columns = [column for column in found[0] if not (alone and column == "suite")]
     lines.append("| " + " | ".join(columns) + " |")
     lines.append("|" + "|".join("--:" if column in NUMERIC else "---" for column in columns) + "|")
     lines += ["| " + " | ".join(_inline(each[column]) for column in columns) + " |" for each in found]
