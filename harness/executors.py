@@ -11,6 +11,7 @@ from harness.clock import CELLS, OPEN
 from harness.config import RunConfig
 from harness.errors import HarnessError
 from harness.inference import Part
+from harness.names import trained
 from harness.outcome import fail
 from harness.preparation import Bench, Progress, Reporter, open_bench, prepare_images, resolve_device
 from harness.processes import Job, Opened, Results, worker_count
@@ -37,7 +38,7 @@ def run(config: RunConfig, reporter: Reporter) -> tuple[list[ResultRow], bool]:
     rows, succeeded = (_on_cluster if config.executor == "ray" else _here)(config, timings)
     if not rows:
         return rows, succeeded
-    timings.keep(config, succeeded, jobs_of(config))
+    timings.keep(config, succeeded, dict.fromkeys((trained(label), seed) for label, seed in jobs_of(config)))
     if config.track is not None:
         tracking.track(config.track, config.store, rows)
     return rows, succeeded
