@@ -126,6 +126,7 @@ def run(
         str | None, typer.Option(help="ddp, or fsdp for a network that does not fit one GPU.")
     ] = None,
     executor: Annotated[str | None, typer.Option(help="local, or ray (extra ray).")] = None,
+    shards: Annotated[int | None, typer.Option(help="Ray tasks that predict a cell's test studies.")] = None,
     address: Annotated[
         str | None, typer.Option(help="Ray cluster: HOST:PORT or auto; default one for this run alone.")
     ] = None,
@@ -174,6 +175,7 @@ def run(
         "nodes": nodes,
         "strategy": strategy,
         "executor": executor,
+        "shards": shards,
         "address": address,
         "workers": workers,
         "store": store,

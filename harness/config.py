@@ -37,6 +37,7 @@ class RunConfig(BaseModel):
         executor: where cells run: ``local`` or on a ``ray`` cluster. Results do not depend on it.
         devices: processes that train a cell together on a node, each on a GPU of its own; on a CPU for trying
             it out. A cell's cost says how many there were; its identity does not.
+        shards: Ray tasks that predict a cell's test studies, each a part of them.
         nodes: nodes that train a cell together, with ``devices`` processes each; like ``devices``.
         strategy: with several processes, ``ddp`` gives each the whole network, ``fsdp`` a part of it.
         address: the Ray cluster; by default one of this machine, for this run alone. No manifest names it.
@@ -72,6 +73,7 @@ class RunConfig(BaseModel):
     executor: Literal["local", "ray"] = "local"
     devices: int = Field(default=1, ge=1, exclude=True)
     nodes: int = Field(default=1, ge=1, exclude=True)
+    shards: int = Field(default=1, ge=1, exclude=True)
     strategy: Literal["ddp", "fsdp"] = Field(default="ddp", exclude=True)
     address: str | None = Field(default=None, exclude=True)
     track: Literal["mlflow", "wandb"] | None = Field(default=None, exclude=True)

@@ -81,6 +81,43 @@ def evaluate(bench: Bench, entry: Entry, seed: int, reporter: Reporter) -> list[
     return result
 
 
+def prepare(bench: Bench, entry: Entry, seed: int, reporter: Reporter) -> None:
+    """Train what a row needs and is not trained.
+
+    What goes wrong is left to ``evaluate``, which comes upon it again and makes rows of it.
+    """
+    cell = cell_of(bench, entry, seed)
+    try:
+        with cell.lock(_waiting(entry, reporter)):
+            Fitted(bench, entry, seed, cell, reporter)
+    except DiskError:
+        raise
+    except Exception:
+        return
+
+
+def share(bench: Bench, entry: Entry, seed: int, part: inference.Part, reporter: Reporter) -> None:
+    """Predict a part of the test studies for ``evaluate``, beside those who predict the others.
+
+    As with ``prepare``, nothing is wrong with a row before ``evaluate`` says so.
+    """
+    cell, bench = cell_of(bench, entry, seed), replace(bench, part=part)
+    try:
+        if not cell.is_fitted():
+            return
+        given, _ = complete(bench, entry, seed, reporter)
+        method = Fitted(bench, entry, seed, cell, reporter)
+        predictions = predict(bench, entry, seed, cell, method, reporter, given)
+        predictions = draw(bench, entry, seed, cell, method, predictions, reporter, given)
+        synthesize(bench, entry, seed, cell, method, predictions, reporter, given)
+    except DiskError:
+        raise
+    except Exception:
+        reporter.done(entry.label, "left to the last of its tasks")
+    else:
+        reporter.done(entry.label, "predicted")
+
+
 def _waiting(entry: Entry, reporter: Reporter) -> Callable[[str], None]:
     """Says who holds a cell, from the first time that it has to be waited for."""
     updates: list[Progress] = []
@@ -235,6 +272,7 @@ def _per_state(
 ) -> dict[str, dict[str, T]]:
     """``ask(state, studies, **options)`` once per study and modality state that differ for this method."""
     donors = image_donors(bench.splits["test"], seed) if entry.shuffled else None
+    part = {} if bench.part is None else {"part": bench.part}
     answers: dict[str, dict[str, T]] = {FULL: {}}
     for state in bench.plan.states:
         # A study that lacks the modality by nature, or a method that never gets it, is in its full state.
@@ -243,10 +281,12 @@ def _per_state(
         lacking = {s.id for s in bench.splits["test"] if state != FULL and not lost & s.modalities}
         studies = [study for study in bench.splits["test"] if study.id not in lacking]
         dropped = None if state == FULL else state
-        done = ask(state, studies, dropped=dropped, run_seed=seed, donors=donors)
+        done = ask(state, studies, dropped=dropped, run_seed=seed, donors=donors, **part)
         if state in given:  # to the method, these are studies that lack nothing
-            done |= ask(given[state].name, given[state].studies, dropped=None, run_seed=seed, donors=None)
-        answers[state] = {**{study_id: answers[FULL][study_id] for study_id in lacking}, **done}
+            filled = given[state]
+            done |= ask(filled.name, filled.studies, dropped=None, run_seed=seed, donors=None, **part)
+        known = lacking if bench.part is None else lacking & answers[FULL].keys()
+        answers[state] = {**{study_id: answers[FULL][study_id] for study_id in known}, **done}
     return answers
 
 

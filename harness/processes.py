@@ -32,8 +32,8 @@ WORKERS = "HARNESS_WORKERS"
 _PAUSE = 0.2
 """Seconds between two messages of one phase."""
 
-Job = tuple[str, int]
-"""Label of a row, and a seed."""
+Job = tuple[Any, ...]
+"""Label of a row, a seed, and which step of the work on it where that is not all of it."""
 
 Results = Iterable[tuple[Any, Any]]
 """(Key, result) pairs of a job, each handed over as soon as it is there."""

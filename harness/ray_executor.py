@@ -8,10 +8,12 @@ let go of the cell's lock.
 from __future__ import annotations
 
 import logging
+import math
 import os
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,6 +31,8 @@ RETRIES = 3
 """How often Ray starts a task again whose worker or node was lost."""
 _PAUSE = 0.2
 """Seconds between two looks at what the tasks have said."""
+_LOOK = 5.0
+"""Seconds between two looks at what the nodes have."""
 _KNOCK = 10.0
 """Seconds that a cluster has to answer."""
 
@@ -39,15 +43,22 @@ Lost = Callable[[Job, HarnessError, Found], Results]
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """What a job needs of its node beside one CPU.
+    """What a job needs of its node.
 
     Attributes:
         gpus: GPUs, where the run has any.
         memory_gib: memory that Ray reserves, GiB; 0 reserves none.
+        cpus: processors.
     """
 
     gpus: int
     memory_gib: float
+    cpus: int = 1
+
+    def resources(self, gpus: bool) -> dict[str, float]:
+        """Ray's names of what is needed and how much of it, memory in bytes."""
+        wanted = {"CPU": self.cpus, "GPU": self.gpus if gpus else 0, "memory": self.memory_gib * 2**30}
+        return {name: amount for name, amount in wanted.items() if amount}
 
 
 def check(config: RunConfig) -> None:
@@ -122,6 +133,7 @@ class Tasks:
         need: resources of a job.
         lost: results of a job that Ray gave up.
         reporter: hears what the tasks say.
+        after: jobs that can begin when one has succeeded.
     """
 
     def __init__(
@@ -132,9 +144,13 @@ class Tasks:
         need: Callable[[Job], Need],
         lost: Lost,
         reporter: Reporter,
+        after: Callable[[Job], Sequence[Job]] = lambda job: (),
     ) -> None:
+        self.after = after
         self.config, self.given, self.opener, self.need, self.lost = config, given, opener, need, lost
         self.relay = Relay(reporter)
+        self.waiting: list[Job] = []
+        self.lacking = _Lacking(reporter)
         self.running: dict[Any, Job] = {}
         self.found: Found = {}
 
@@ -164,14 +180,15 @@ class Tasks:
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         actor: Any = ray.remote(_Mailbox)
         mailbox = actor.options(num_cpus=0, scheduling_strategy=here).remote()
-        waiting = list(jobs)
-        while waiting or self.running:
-            while waiting and len(self.running) < (self.config.workers or len(jobs)):
-                job = waiting.pop(0)
+        self.waiting = list(jobs)
+        while self.waiting or self.running:
+            while self.waiting and len(self.running) < (self.config.workers or math.inf):
+                job = self.waiting.pop(0)
                 self.running[self._start(job, gpus, mailbox)] = job
             done, _ = ray.wait(list(self.running), timeout=_PAUSE)
             for message in ray.get(mailbox.empty.remote()):
                 self.relay.play(*message)
+            self.lacking.look([(job[0], self.need(job).resources(gpus)) for job in self.running.values()])
             for task in done:
                 self._collect(task)
 
@@ -187,7 +204,7 @@ class Tasks:
         need = self.need(job)
         task = ray.remote(_task).options(
             name=f"{job[0]}, seed {job[1]}",
-            num_cpus=1,
+            num_cpus=need.cpus,
             num_gpus=need.gpus if gpus else 0,
             memory=int(need.memory_gib * 2**30) or None,
             max_retries=RETRIES,
@@ -208,9 +225,40 @@ class Tasks:
                 "run again to go on; Ray's logs name the node",
             )
             found = self.lost(job, reason, self.found)
+        else:
+            self.waiting += self.after(job) if isinstance(found, list) else ()
         if isinstance(found, HarnessError):
             raise found
         self.found |= dict(found)
+
+
+class _Lacking:
+    """Says what tasks wait for that no node has: without it, a run would just be silent."""
+
+    def __init__(self, reporter: Reporter) -> None:
+        self.reporter = reporter
+        self.next = time.monotonic() + _LOOK
+        self.updates: dict[str, Callable[[float, str], None]] = {}
+
+    def look(self, wanted: Sequence[tuple[str, dict[str, float]]]) -> None:
+        """Compare (label, resources) with what the nodes have, every few seconds."""
+        import ray
+
+        if time.monotonic() < self.next:
+            return
+        self.next = time.monotonic() + _LOOK
+        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        for label, needs in wanted:
+            if any(all(node.get(name, 0) >= each for name, each in needs.items()) for node in nodes):
+                continue
+            told = ", ".join(f"{_amount(each)} {name}" for name, each in needs.items())
+            if label not in self.updates:
+                self.updates[label] = self.reporter.phase(label, f"wait for a node with {told}: none has it,")
+            self.updates[label](0.0, "")
+
+
+def _amount(number: float) -> str:
+    return f"{number / 2**30:.1f} GiB of" if number > 2**20 else f"{number:g}"
 
 
 def _wants_gpus(config: RunConfig, there: float) -> bool:

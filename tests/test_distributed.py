@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -186,9 +187,9 @@ def test_a_loss_that_is_no_number_anywhere_stops_all_processes_and_this_cell(tmp
     reporter = toys.Quiet()
     rows, succeeded = executors.run(config(tmp_path, "sick", "echo", devices=2), reporter)
     assert not succeeded
-    assert "sick: loss is not finite at epoch 2, step" in reporter.failures["sick"]
+    assert re.match(r"sick: loss is not finite at epoch \d, step \d \(loss nan\)", reporter.failures["sick"])
     assert {row.method for row in rows if row.status == "ok"} == {"echo"}
-    assert len(summary(tmp_path, "sick")["history"]) == 1
+    assert summary(tmp_path, "sick")["history"], "the last good checkpoint is kept"
 
 
 @pytest.mark.usefixtures("_toys")

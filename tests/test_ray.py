@@ -159,6 +159,23 @@ def test_two_nodes_print_the_table_of_one_process(cluster: Any, tmp_path: Path) 
 
 
 @pytest.mark.usefixtures("_toys")
+def test_several_tasks_predict_what_one_process_predicts(cluster: Any, tmp_path: Path) -> None:
+    wanted = ("echo", "learner")
+    reporter = Said()
+    spread = config(tmp_path / "ray", *wanted, executor="ray", address=cluster.address, shards=3)
+    rows, succeeded = executors.run(spread, reporter)
+    expected, _ = executors.run(config(tmp_path / "local", *wanted), toys.Quiet())
+    assert succeeded
+    same(rows, expected)
+    assert {f"learner {number}/3" for number in (1, 2, 3)} < set(reporter.finished)
+    found, alone = (
+        {path.relative_to(tmp_path / each): path.read_bytes() for path in (tmp_path / each).rglob("*.jsonl")}
+        for each in ("ray", "local")
+    )
+    assert found == alone
+
+
+@pytest.mark.usefixtures("_toys")
 def test_failures_and_user_errors_are_those_of_a_local_run(cluster: Any, tmp_path: Path) -> None:
     given = config(tmp_path / "ray", "echo", executor="ray", address=cluster.address)
     failing = given.model_copy(update={"set": {"echo": {"fail": "fit"}}})
@@ -186,8 +203,9 @@ def test_what_dies_every_time_is_a_failed_row_and_the_others_go_on(cluster: Any,
 
 
 @pytest.mark.usefixtures("_toys")
-def test_a_node_that_is_lost_changes_nothing(cluster: Any, tmp_path: Path) -> None:
-    doomed = cluster.doomed
+@pytest.mark.parametrize("shards", [1, 2])
+def test_a_node_that_is_lost_changes_nothing(cluster: Any, tmp_path: Path, shards: int) -> None:
+    doomed = cluster.doomed if shards == 1 else cluster.add_node(num_cpus=1)
     log = Path(os.environ["TOY_LOG"])
     seeds = (0, 1)
     killed = threading.Event()
@@ -204,13 +222,12 @@ def test_a_node_that_is_lost_changes_nothing(cluster: Any, tmp_path: Path) -> No
     thread = threading.Thread(target=kill)
     thread.start()
     reporter = Said()
-    rows, succeeded = executors.run(
-        config(tmp_path / "ray", "slow", seeds=seeds, executor="ray", address=cluster.address), reporter
-    )
+    given = {"executor": "ray", "address": cluster.address, "shards": shards}
+    rows, succeeded = executors.run(config(tmp_path / "ray", "slow", seeds=seeds, **given), reporter)
     thread.join()
     assert killed.is_set()
     assert succeeded
-    assert sorted(reporter.finished) == ["slow"] * len(seeds)
+    assert [label for label in reporter.finished if label == "slow"] == ["slow"] * len(seeds)
     same(rows, executors.run(config(tmp_path / "local", "slow", seeds=seeds), toys.Quiet())[0])
 
 
@@ -235,7 +252,9 @@ def test_the_embedded_benchmark_survives_the_loss_of_a_node(cluster: Any, tmp_pa
     doomed = cluster.add_node(num_cpus=1)
     wanted = ("--methods", "template,retrieval,early_fusion", "--limit", "64", "--device", "cpu")
     given = ("run", *wanted, "--no-figures", "--store", str(tmp_path / "ray"))
-    process = harness(*given, "--executor", "ray", "--address", cluster.address, "--workers", "2")
+    process = harness(
+        *given, "--executor", "ray", "--address", cluster.address, "--workers", "2", "--shards", "2"
+    )
     deadline = time.monotonic() + 240
     # Two nodes of one processor each, so that two cells at work are one on each.
     while len(list(tmp_path.glob("ray/cells/*/*/*/.holder.json"))) < 2:
