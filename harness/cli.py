@@ -199,7 +199,7 @@ def run(
     console = _stderr()
     with ConsoleReporter(console) as reporter:
         timings = Timings(reporter, started)
-        rows, succeeded = executors.run(settings, timings)
+        rows, succeeded = executors.run(settings, timings, tracks=False)
     if not rows:  # of several nodes, the first one has them
         return
     timings.begin("tables")
@@ -210,6 +210,7 @@ def run(
     timings.keep_again()
     for path in written:
         console.print(f"wrote {path}", highlight=False, soft_wrap=True)
+    executors.track(settings, rows)  # what it may find wrong must not cost the tables
     if not succeeded:
         raise typer.Exit(1)
 

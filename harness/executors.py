@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 
 from harness import evaluate, fitting, launch, processes, ray_executor, registry, tracking
@@ -19,7 +20,7 @@ from harness.results import ResultRow
 from harness.timings import Timings
 
 
-def run(config: RunConfig, reporter: Reporter) -> tuple[list[ResultRow], bool]:
+def run(config: RunConfig, reporter: Reporter, *, tracks: bool = True) -> tuple[list[ResultRow], bool]:
     """``evaluate.run`` with several cells at a time where the machine bears it, or on a cluster.
 
     Returns:
@@ -39,9 +40,19 @@ def run(config: RunConfig, reporter: Reporter) -> tuple[list[ResultRow], bool]:
     if not rows:
         return rows, succeeded
     timings.keep(config, succeeded, dict.fromkeys((trained(label), seed) for label, seed in jobs_of(config)))
+    if tracks:
+        track(config, rows)
+    return rows, succeeded
+
+
+def track(config: RunConfig, rows: Sequence[ResultRow]) -> None:
+    """Keep a run's rows in what ``--track`` names, too.
+
+    Raises:
+        HarnessError: it failed; the store has everything all the same.
+    """
     if config.track is not None:
         tracking.track(config.track, config.store, rows)
-    return rows, succeeded
 
 
 def _here(config: RunConfig, reporter: Timings) -> tuple[list[ResultRow], bool]:

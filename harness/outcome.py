@@ -161,7 +161,13 @@ def _row(
 def _key(bench: Bench, entry: Entry, seed: int) -> str:
     plan = bench.plan
     parts = [bench.config.preset, f"s{seed}", plan.policy, plan.mechanism, f"n{len(bench.references)}"]
-    return "/".join([slug(bench.dataset.info.name), slug(entry.label), slug("-".join(parts))])
+    return "/".join([slug(bench.dataset.info.name), _folder(entry.label), slug("-".join(parts))])
+
+
+def _folder(label: str) -> str:
+    """A row's folder; a label with a slash, as paths in ``--set`` have, is not to share one with ``_``."""
+    digest = hashlib.sha256(label.encode()).hexdigest()[:6]
+    return slug(f"{label}-{digest}" if "/" in label else label)
 
 
 def _manifest(bench: Bench, entry: Entry, seed: int, cell: Cell) -> dict[str, Any]:

@@ -118,6 +118,29 @@ def test_failed_cell_is_printed_and_exits_non_zero(
     assert "no luck" in err
 
 
+def test_a_tracker_that_fails_costs_no_table(
+    toy_world: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from harness import tracking
+
+    monkeypatch.setattr(tracking, "find_spec", lambda name: name)
+    monkeypatch.setattr(tracking, "_to_mlflow", lambda root, results: 1 / 0)
+    code, out, err = toy_run(capsys, toy_world, "--track", "mlflow")
+    assert code == 2
+    assert "bleu_1" in out
+    assert "error: --track mlflow: ZeroDivisionError" in err
+
+
+def test_labels_that_differ_in_a_slash_have_rows_of_their_own(
+    toy_world: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for value in ("a/b", "a_b"):
+        toy_run(capsys, toy_world, "--set", f"echo.fail={value}")
+    _, out, _ = invoke(capsys, "leaderboard", "--store", str(toy_world / "store"), "--format", "csv")
+    assert "echo[fail=a/b]" in out
+    assert "echo[fail=a_b]" in out
+
+
 def test_foreign_folder_is_not_taken_for_a_store(toy_world: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (toy_world / "store").mkdir()
     (toy_world / "store/thesis.tex").write_text("mine")
