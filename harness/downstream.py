@@ -191,7 +191,7 @@ def _measured(experiment: Experiment, entry: Entry, seed: int, reporter: Reporte
     """One generator: its pictures, the classifier on each training set, and its stored row."""
     bench, real = experiment.bench, [s.images[VIEW] for s in experiment.train]
     cell = cell_of(bench, entry, seed)
-    with cell.lock():
+    with cell.lock(lambda holder: reporter.phase(entry.label, f"wait for {holder}")(0.0, "")):
         made = pictures(experiment, entry, seed, cell, reporter)
         shown = {"real": real, "synthetic": made, "test": [s.images[VIEW] for s in experiment.test]}
         sets = {
