@@ -7,6 +7,9 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
+from PIL import Image
+
 from harness.errors import HarnessError
 from harness.files import write_atomic
 from harness.types import DatasetInfo, Prediction, Study
@@ -15,6 +18,8 @@ SHOWN = ("No Finding", "Cardiomegaly", "Pleural Effusion")
 """Labels of which a sheet shows the first two studies each, where the dataset has them."""
 
 _LINE, _LINES = 44, 8
+_ROW, _TITLE = 1.65, 0.35
+"""Heights of a row and of the title, inches."""
 
 
 def is_phantom(info: DatasetInfo) -> bool:
@@ -62,8 +67,9 @@ def write_sheet(
     views = [
         view for view in info.image_modalities if any(view in (p.images or {}) for p in predictions.values())
     ]
-    figure = Figure(figsize=(3.2 + 3.2 * len(views), 1.65 * len(studies) + 0.4), dpi=110)
-    FigureCanvasAgg(figure)
+    height = _ROW * len(studies) + _TITLE
+    figure = Figure(figsize=(3.2 + 3.2 * len(views), height), dpi=110)
+    canvas = FigureCanvasAgg(figure)
     widths = [2.0, *[1.0] * (2 * len(views))]
     axes = figure.subplots(len(studies), len(widths), squeeze=False, gridspec_kw={"width_ratios": widths})
     for row, study in enumerate(studies):
@@ -81,8 +87,10 @@ def write_sheet(
                     axis.set_title(f"{view}, {('drawn', 'generated')[offset]}", fontsize=8)
     for axis in axes.flat:
         axis.axis("off")
-    figure.suptitle(title, fontsize=9)
-    figure.tight_layout(pad=0.4)
+    figure.suptitle(title, fontsize=9, y=1 - 0.1 / height, va="top")
+    figure.tight_layout(pad=0.4, rect=(0, 0, 1, 1 - _TITLE / height))
+    canvas.draw()
     stream = io.BytesIO()
-    figure.savefig(stream, format="png", metadata={"Software": None})
+    grey = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("L")
+    grey.save(stream, format="png", optimize=True)
     write_atomic(path, lambda file: file.write(stream.getvalue()))
