@@ -8,6 +8,7 @@ processes when it says so, and write nothing.
 from __future__ import annotations
 
 import json
+import math
 import os
 import pickle
 import signal
@@ -34,6 +35,11 @@ _MEET = timedelta(minutes=10)
 _FAREWELL = 10.0
 """Seconds that the first node waits for the others to hear that a run is over."""
 
+_GRACE = 3.0
+"""Seconds in which the reason of a failure may still come in."""
+
+Message = tuple[str, Any]
+"""What a process says: ``progress``, ``done``, ``smaller`` (batches, please) or ``error``, and what of it."""
 Progress = Callable[[float, str], None]
 Member = Callable[[RunConfig, str, int, Progress], None]
 """A top-level function that trains the cell of a method and a seed as one of several processes."""
@@ -137,17 +143,18 @@ class _Nodes:
         """Whether the first node said so."""
         return bool(self.store.check([f"over{self.count}"]))
 
-    def complain(self, message: tuple[str, Any]) -> None:
-        """Tell the first node what a process of this one said last."""
-        kind, rest = message
-        self.store.set(f"failed{self.count}", json.dumps([kind, str(rest)]))
+    def complain(self, message: Message) -> None:
+        """Tell the first node why a process of this one failed."""
+        kind, error = message
+        told = [kind, str(error), isinstance(error, HarnessError)]
+        self.store.set(f"failed{self.count}", json.dumps(told))
 
-    def complaint(self) -> tuple[str, Any] | None:
-        """What another node said."""
+    def complaint(self) -> Message | None:
+        """What another node told."""
         if not self.store.check([f"failed{self.count}"]):
             return None
-        kind, text = json.loads(self.store.get(f"failed{self.count}"))
-        return kind, HarnessError(text)
+        kind, text, worded = json.loads(self.store.get(f"failed{self.count}"))
+        return kind, HarnessError(text) if worded else RuntimeError(text)
 
     def part(self) -> None:
         """End of the run: the first node stays until the others know."""
@@ -244,9 +251,10 @@ class _Members:
         first = 0 if _nodes is None else _nodes.number * config.devices
         host = "127.0.0.1" if _nodes is None else _nodes.host
         os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # DDP advises, once per process and training
-        context = ready(["harness.evaluate", *registry.method_modules(config.methods)])
+        modules = ["harness.evaluate", "harness.training", *registry.method_modules(config.methods)]
+        context = ready(modules)
         self.running: dict[Connection, Any] = {}
-        self.first = first
+        self.processes: list[Any] = []
         for number in range(config.devices):
             ours, theirs = context.Pipe()
             own = f"cuda:{number}" if device == "cuda" else "cpu"
@@ -256,28 +264,35 @@ class _Members:
             process.start()
             theirs.close()
             self.running[ours] = process
+            self.processes.append(process)
 
-    def watch(self, progress: Progress, over: Callable[[], bool]) -> tuple[str, Any] | None:
-        """Relay progress until all are done (None), one fails (its last message), or it is ``over``."""
-        while self.running:
+    def watch(self, progress: Progress, over: Callable[[], bool]) -> Message | None:
+        """Relay progress until all are done or it is ``over`` (None), or one fails (why).
+
+        When one fails, the others fail too, for they can no longer reach it: the reason may come second.
+        """
+        failures: list[Message] = []
+        deadline = math.inf
+        while self.running and not over():
             for pipe in wait(list(self.running), _PAUSE):
                 assert isinstance(pipe, Connection)
-                message = self._heard(pipe)
-                if message[0] == "done":
-                    self.running.pop(pipe).join()
-                elif message[0] == "progress":
-                    progress(*message[1])
-                else:
-                    return message
-            if over():
-                return None
+                kind, rest = self._heard(pipe)
+                if kind == "progress":
+                    progress(*rest)
+                    continue
+                del self.running[pipe]
+                failures += [] if kind == "done" else [(kind, rest)]
             if _nodes is not None and not _nodes.number and (complaint := _nodes.complaint()):
-                return complaint
-        return None
+                failures.append(complaint)
+            if failures:
+                deadline = min(deadline, time.monotonic() + _GRACE)
+                if any(map(_explains, failures)) or time.monotonic() > deadline:
+                    break
+        return max(failures, key=_explains, default=None)
 
-    def _heard(self, pipe: Connection) -> tuple[str, Any]:
+    def _heard(self, pipe: Connection) -> Message:
         try:
-            message: tuple[str, Any] = pipe.recv()
+            message: Message = pipe.recv()
         except (EOFError, ConnectionResetError):
             process = self.running[pipe]
             process.join()
@@ -293,10 +308,15 @@ class _Members:
         try:
             yield
         finally:
-            for process in self.running.values():
+            for process in self.processes:
                 process.kill()  # whatever it was writing is whole or absent
-            for process in self.running.values():
+            for process in self.processes:
                 process.join()
+
+
+def _explains(failure: Message) -> bool:
+    """Whether a failure is one in its own right rather than that of a process without its fellows."""
+    return failure[0] == "smaller" or isinstance(failure[1], HarnessError)
 
 
 def _work(

@@ -138,7 +138,7 @@ def _config(stored: StoredResult, into: Path, root: Path | None, device: str | N
     """The settings of the stored run, for this row alone."""
     method = trained(stored.rows[0].method).partition("[")[0]
     try:
-        config = dict(stored.manifest["config"])
+        config, cost = dict(stored.manifest["config"]), stored.manifest.get("cost", {})
         names = (method, config.get("impute") or "")
         owners = {config["dataset"], *names, *(name.partition(":")[0] for name in names)}
         values = {
@@ -149,6 +149,8 @@ def _config(stored: StoredResult, into: Path, root: Path | None, device: str | N
             "root": root or config.get("root"),
             "store": into,
             "workers": 1,
+            # Noise differs between the processes that train together, wherever they run.
+            **{name: cost[name] for name in ("devices", "strategy") if name in cost},
             "set": {owner: each for owner, each in config.get("set", {}).items() if owner in owners},
         }
         return RunConfig.model_validate(values)

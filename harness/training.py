@@ -189,8 +189,9 @@ class _Loop(LightningModule):
         losses = self(batch) if crew().shards else self.method.losses(*batch)
         finite = bool(torch.isfinite(losses["loss"]))
         if not (finite if crew().size == 1 else crew().all(finite)):
-            parts = ", ".join(f"{name} {value.item():.4g}" for name, value in losses.items())
-            raise _not_finite(self, "loss is", index + 1, parts if not finite else "on another device")
+            means = (each / crew().size for each in crew().total(*map(float, losses.values())))
+            parts = ", ".join(f"{name} {value:.4g}" for name, value in zip(losses, means, strict=True))
+            raise _not_finite(self, "loss is", index + 1, parts)
         self.shown = {name: value.detach() for name, value in losses.items()}
         if crew().size == 1:
             return losses["loss"]

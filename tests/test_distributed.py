@@ -17,13 +17,13 @@ from typing import Any
 import pytest
 import torch
 
-from harness import executors, registry
+from harness import executors, registry, reproduce
 from harness.config import RunConfig
 from harness.distributed import Crew, blocks
 from harness.epochs import DealtBatches, EpochOrder, SharedBatches
 from harness.errors import HarnessError
 from harness.files import read_json
-from harness.results import ResultRow
+from harness.results import ResultRow, Store
 from harness.types import Inputs, Targets
 from tests import toys
 from tests.toys import SIZE, Learner
@@ -202,12 +202,21 @@ def test_out_of_memory_in_one_process_halves_the_batch_of_all(tmp_path: Path) ->
     assert reporter.said[-1].endswith("out of memory: 2 x 4 studies")
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("_toys")
+def test_a_row_of_several_processes_is_reproduced_to_the_digit(tmp_path: Path) -> None:
+    executors.run(config(tmp_path / "store", "learner", devices=2), toys.Quiet())
+    stored = reproduce.find(Store(tmp_path / "store"), "learner")
+    assert reproduce.reproduce(stored, tmp_path / "fresh", toys.Quiet()).exact
+
+
 @pytest.mark.usefixtures("_toys")
 def test_a_batch_that_is_too_small_to_share_is_an_error(tmp_path: Path) -> None:
     reporter = toys.Quiet()
     given = {"learner": {"training.batch_size": 1}}
     executors.run(config(tmp_path, "learner", devices=2, set=given), reporter)
-    assert "2 processes cannot share a batch of 1 studies" in reporter.failures["learner"]
+    assert all("2 processes cannot share a batch of 1 studies" in said for said in reporter.failures.values())
+    assert len(reporter.failures) == 2
 
 
 def running(process: int) -> bool:
@@ -243,6 +252,7 @@ def _held(lock: Path) -> bool:
     return False
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_toys")
 def test_two_nodes_give_the_table_of_one_process(tmp_path: Path) -> None:
     with socket.socket() as probe:
