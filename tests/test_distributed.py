@@ -183,6 +183,23 @@ def test_a_killed_training_goes_on_from_its_last_epoch(tmp_path: Path, strategy:
 
 
 @pytest.mark.usefixtures("_toys")
+@pytest.mark.parametrize(("first", "then"), [("fsdp", {}), ("ddp", {"devices": 2, "strategy": "fsdp"})])
+def test_a_training_goes_on_with_other_processes_than_it_began_with(
+    tmp_path: Path, first: str, then: dict[str, Any]
+) -> None:
+    begun = config(tmp_path / "parts", "stacked", devices=2, strategy=first, set={"stacked": CALM})
+    with pytest.raises(KeyboardInterrupt):
+        executors.run(begun, Listening(stop="epoch 3/"))
+    reporter = Listening()
+    rows, succeeded = executors.run(
+        config(tmp_path / "parts", "stacked", set={"stacked": CALM}, **then), reporter
+    )
+    assert succeeded, reporter.failures
+    assert reporter.said[0].startswith("epoch 3/")
+    close(rows, executors.run(config(tmp_path / "one", "stacked", set={"stacked": CALM}), toys.Quiet())[0])
+
+
+@pytest.mark.usefixtures("_toys")
 def test_a_loss_that_is_no_number_anywhere_stops_all_processes_and_this_cell(tmp_path: Path) -> None:
     reporter = toys.Quiet()
     rows, succeeded = executors.run(config(tmp_path, "sick", "echo", devices=2), reporter)
