@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from harness import executors
 from harness.bench.phases import run_benchmark
+from harness.cli import app
 from harness.clock import Span, Watch, during
 from harness.config import RunConfig
 from harness.errors import CorruptFileError, HarnessError
@@ -113,3 +116,22 @@ def test_a_command_counts_its_tables_too(toy_world: Path) -> None:
     assert phases["import"] >= 3.0
     assert "tables" in phases
     assert run.seconds >= 3.0
+
+
+def test_harness_run_keeps_its_times_from_the_first_import_to_the_last_figure(toy_world: Path) -> None:
+    store = toy_world / "store"
+    flags = ["--methods", "echo", "--dataset", "toy", "--metrics", "bleu", "--store", str(store)]
+    done = CliRunner().invoke(app, ["run", *flags, "--no-figures"])
+    assert done.exit_code == 0, done.output
+    run = last_complete(store)
+    own = {share.phase for share in run.shares if share.process == 0}
+    assert {"import", "open data", "train", "predict full", "score", "tables", "figures"} <= own
+    done = CliRunner().invoke(app, ["bench", "run", "--store", str(store), "--format", "json"])
+    assert done.exit_code == 0, done.output
+    rows = json.loads(done.stdout)["rows"]
+    assert rows[0]["benchmark"] == "wall clock: toy, echo, tiny, 1 cells, 1 trained"
+    assert rows[0]["ours"] == run.seconds
+    assert {row["benchmark"] for row in rows} >= {"tables", "figures and robustness", "cell echo"}
+    gone = CliRunner().invoke(app, ["bench", "run", "--store", str(toy_world / "none"), "--format", "json"])
+    assert gone.exit_code == 1
+    assert "knows the times of no complete run" in json.loads(gone.stdout)["rows"][0]["note"]
