@@ -154,12 +154,14 @@ def local(tensor: torch.Tensor) -> torch.Tensor:
 def shard(root: torch.nn.Module, network: torch.nn.Module, crew: Crew) -> None:
     """Spread the parameters of ``network`` over the processes in place (FSDP2).
 
-    The blocks that networks stack (elements of a ``ModuleList`` that are called) come and go one at a time;
-    everything else is whole while ``root`` is called, so that a method's losses may use parts of its network.
+    Its ``blocks`` are gathered one at a time. Everything else is whole while ``root`` is called, so that a
+    method's losses may use any part of its network.
     """
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import fully_shard
 
+    for parameter in network.parameters():
+        parameter.data = parameter.data.contiguous()  # channels-last weights cannot be spread
     mesh = init_device_mesh(crew.device.partition(":")[0], (crew.size,))
     for block in blocks(network):
         fully_shard(block, mesh=mesh)
@@ -167,17 +169,15 @@ def shard(root: torch.nn.Module, network: torch.nn.Module, crew: Crew) -> None:
 
 
 def blocks(network: torch.nn.Module) -> list[torch.nn.Module]:
-    """Outermost elements of a network's module lists that have parameters and a ``forward`` of their own."""
+    """Parts of which a network, or one inside it, says that they are used as a whole and by calling them.
+
+    Models of ``transformers`` name these classes in ``_no_split_modules``, and so may any other network.
+    """
     found: list[torch.nn.Module] = []
-    inside: set[torch.nn.Module] = set()
-    for module in network.modules():
-        if isinstance(module, torch.nn.ModuleList) and module not in inside:
-            for each in module:
-                own = type(each).forward is not torch.nn.Module.forward
-                if own and each not in inside and any(True for _ in each.parameters()):
-                    found.append(each)
-                    inside.update(each.modules())
-    return found
+    for model in network.modules():
+        names = getattr(model, "_no_split_modules", None) or ()
+        found += [part for part in model.modules() if type(part).__name__ in names]
+    return list(dict.fromkeys(found))
 
 
 def whole_state(network: torch.nn.Module, crew: Crew) -> dict[str, torch.Tensor]:

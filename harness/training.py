@@ -189,7 +189,9 @@ class _Loop(LightningModule):
         losses = self(batch) if crew().shards else self.method.losses(*batch)
         finite = bool(torch.isfinite(losses["loss"]))
         if not (finite if crew().size == 1 else crew().all(finite)):
-            means = (each / crew().size for each in crew().total(*map(float, losses.values())))
+            means = (
+                each / crew().size for each in crew().total(*(value.item() for value in losses.values()))
+            )
             parts = ", ".join(f"{name} {value:.4g}" for name, value in zip(losses, means, strict=True))
             raise _not_finite(self, "loss is", index + 1, parts)
         self.shown = {name: value.detach() for name, value in losses.items()}

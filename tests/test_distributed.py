@@ -41,12 +41,19 @@ class Stacked(Learner):
         return Stack()
 
 
+class Block(torch.nn.Linear):
+    """What is gathered on its own."""
+
+
 class Stack(torch.nn.Module):
+    _no_split_modules = ("Block",)
+
     def __init__(self) -> None:
         super().__init__()
-        self.blocks = torch.nn.ModuleList(torch.nn.Linear(SIZE * SIZE, SIZE * SIZE) for _ in range(2))
+        self.blocks = torch.nn.ModuleList(Block(SIZE * SIZE, SIZE * SIZE) for _ in range(2))
         self.head = torch.nn.Linear(SIZE * SIZE, 1)
-        self.still = torch.nn.Parameter(torch.ones(3), requires_grad=False)
+        filters = torch.ones(2, 3, 4, 4).to(memory_format=torch.channels_last)
+        self.still = torch.nn.Parameter(filters, requires_grad=False)
         self.unused = torch.nn.Parameter(torch.ones(3))
         self.tied = self.head.bias
         self.register_buffer("seen", torch.zeros(()))
@@ -342,10 +349,16 @@ def test_shares_of_a_batch_are_the_batch(studies: int, batch: int, size: int) ->
     assert sorted(seen) == list(range(studies))
 
 
-def test_blocks_that_come_and_go_are_the_outermost_that_are_called() -> None:
-    inner = torch.nn.Sequential(torch.nn.Linear(2, 2))
-    outer = torch.nn.Module()
-    outer.parts = torch.nn.ModuleList([torch.nn.ModuleList([inner]), torch.nn.ReLU()])
+def test_blocks_are_what_a_network_or_one_inside_it_names() -> None:
     stack = Stack()
-    assert blocks(outer) == [inner]
     assert blocks(stack) == list(stack.blocks)
+    assert blocks(torch.nn.Sequential(torch.nn.Linear(2, 2), stack)) == list(stack.blocks)
+    assert blocks(torch.nn.Linear(2, 2)) == []
+
+
+def test_blocks_of_a_language_model_are_its_layers() -> None:
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    sizes = {"hidden_size": 8, "intermediate_size": 8, "num_attention_heads": 2, "vocab_size": 8}
+    model = LlamaForCausalLM(LlamaConfig(num_hidden_layers=3, **sizes))
+    assert blocks(torch.nn.ModuleDict({"llm": model})) == list(model.model.layers)
