@@ -175,6 +175,34 @@ def test_several_tasks_predict_what_one_process_predicts(cluster: Any, tmp_path:
     assert found == alone
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("_toys")
+def test_a_task_trains_with_several_processes(cluster: Any, tmp_path: Path) -> None:
+    roomy = cluster.add_node(num_cpus=2)
+    given = {"set": {"learner": {"dropout": 0.0}}}
+    spread = config(tmp_path / "ray", "learner", executor="ray", address=cluster.address, devices=2, **given)
+    try:
+        rows, succeeded = executors.run(spread, toys.Quiet())
+    finally:
+        cluster.remove_node(roomy)
+    assert succeeded
+    expected, _ = executors.run(config(tmp_path / "local", "learner", **given), toys.Quiet())
+    assert [row.value for row in rows] == pytest.approx([row.value for row in expected], abs=1e-9)
+
+
+def test_a_wait_for_what_no_node_has_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    ray = pytest.importorskip("ray")
+    monkeypatch.setattr(ray_executor, "_LOOK", 0.0)
+    monkeypatch.setattr(ray, "nodes", lambda: [{"Alive": True, "Resources": {"CPU": 8.0}}])
+    reporter = Said()
+    lacking = ray_executor._Lacking(reporter)
+    for _ in range(2):
+        lacking.look([("small", {"CPU": 1}), ("large", {"CPU": 1, "GPU": 2, "memory": 3 * 2**30})])
+    assert reporter.phases == [
+        ("large", "wait for a node with 1 CPU, 2 GPU, 3.0 GiB of memory: none has it,")
+    ]
+
+
 @pytest.mark.usefixtures("_toys")
 def test_failures_and_user_errors_are_those_of_a_local_run(cluster: Any, tmp_path: Path) -> None:
     given = config(tmp_path / "ray", "echo", executor="ray", address=cluster.address)
