@@ -70,6 +70,7 @@ METRICS = {
     "ms_ssim": "harness.metrics.ms_ssim:MsSsim",
     "ms_ssim_lateral": "harness.metrics.ms_ssim:MsSsimLateral",
     "alignment_lite0": "harness.metrics.alignment:Alignment",
+    "fjd_lite0": "harness.metrics.alignment:JointDistance",
 }
 
 

@@ -1,4 +1,4 @@
-"""Do generated images say what the true report says? Cosines in a space that images and reports share.
+"""Do generated images say what the true report says? Asked in a space that images and reports share.
 
 The space comes from the real test pairs alone, by canonical correlation analysis, the linear relative of
 contrastive learning: image features of EfficientNet-Lite0 on one side, TF-IDF of reports on the other. It is
@@ -9,16 +9,17 @@ has seen it, and no method by its own contrastive space.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import UnavailableError
-from harness.metrics.base import MetricOutput, Rows, mean_of
+from harness.metrics.base import MetricOutput, NoSums, Rows, mean_of
 from harness.metrics.extractors import Floats, Lite0, digest
 from harness.metrics.image_features import features
+from harness.metrics.images import frechet_distance
 from harness.metrics.ms_ssim import pairs_of
 from harness.types import Prediction, Reference, Task
 
@@ -50,14 +51,7 @@ class Alignment:
     @property
     def signature(self) -> str:
         """Identity of the numbers, down to the weights."""
-        try:
-            weights = digest(Lite0().source())
-        except UnavailableError:
-            weights = "absent"
-        return (
-            f"{self.name}|view:{self.view}|space:cca{WIDTH}(lite0-pca{IMAGE_RANK},tfidf-svd{TEXT_RANK})"
-            f"|fit:real test pairs,two halves of patients|weights:{weights}|v:1"
-        )
+        return f"{self.name}|{_space_signature(self.view)}|v:1"
 
     def unavailable(self) -> str | None:
         """What is absent and how to get it, or None."""
@@ -75,21 +69,11 @@ class Alignment:
         Raises:
             HarnessError: a prediction lacks the view, or no reference has it.
         """
-        kept, real, made = pairs_of(self.view, predictions, references)
         rows = np.zeros((len(references), 4))
-        told = [place for place, row in enumerate(kept) if (references[row].report or "").strip()]
-        if len(told) < 4:
-            return rows
-        texts = _tfidf([references[kept[place]].report or "" for place in told])
-        seen = features(Lite0(), [real[place] for place in told])
-        drawn = features(Lite0(), [made[place] for place in told])
-        half = np.array([_half(references[kept[place]].patient_id) for place in told])
-        if len(set(half.tolist())) < 2 or min(half.sum(), (~half).sum()) < 2:
-            half = np.arange(len(told)) % 2 == 0
-        target = np.array([kept[place] for place in told])
-        for judged in (half, ~half):
-            own, gap, ceiling = _judge(seen, texts, drawn, judged)
-            rows[target[judged]] = np.stack([own, gap, ceiling, np.ones_like(own)], axis=1)
+        for target, seen, drawn, words in shared_space(self.view, predictions, references):
+            own, gap = _gap(drawn, words)
+            ceiling = _gap(seen, words)[1]
+            rows[target] = np.stack([own, gap, ceiling, np.ones_like(own)], axis=1)
         return rows
 
     def reduce(self, totals: Rows) -> dict[str, NDArray[np.float64]]:
@@ -97,15 +81,116 @@ class Alignment:
         return {output.name: mean_of(totals, column, 3) for column, output in enumerate(self.outputs)}
 
 
-def _judge(
-    seen: Floats, texts: Floats, drawn: Floats, judged: NDArray[np.bool_]
-) -> tuple[Floats, Floats, Floats]:
-    """Own cosine, its gap and the real images' gap (m,) of the studies ``judged``, in the others' space."""
-    fitted = ~judged
-    image_map, text_map = _space(seen[fitted], texts[fitted])
-    words = text_map(texts[judged])
-    own, gap = _gap(image_map(drawn[judged]), words)
-    return own, gap, _gap(image_map(seen[judged]), words)[1]
+class JointDistance(NoSums):
+    """Fréchet distance of (image, report) pairs (DeVries et al. 2019), in the space that both share.
+
+    FID sees images alone: shuffled among the conditions they score the same. Here the generated images with
+    their conditions' reports are held against the real pairs, so that images which do not say what their
+    report says are far away even if they are good images. The mean of the two halves, each judged in the
+    other's space.
+
+    Attributes:
+        resamples, recentred: as for FID.
+    """
+
+    name: ClassVar[str] = "fjd_lite0"
+    task: ClassVar[Task] = Task.SYNTHESIZE
+    kind: ClassVar[Literal["text", "label", "image"]] = "image"
+    view: ClassVar[str] = "frontal"
+    outputs: ClassVar[tuple[MetricOutput, ...]] = (
+        MetricOutput("fjd_lite0", higher_is_better=False, bounds=(0.0, np.inf)),
+    )
+    resamples: ClassVar[int] = 200
+    recentred: ClassVar[bool] = True
+
+    @property
+    def signature(self) -> str:
+        """Identity of the numbers, down to the weights."""
+        return f"{self.name}|{_space_signature(self.view)}|resamples:{self.resamples},recentred|v:1"
+
+    def unavailable(self) -> str | None:
+        """What is absent and how to get it, or None."""
+        return Alignment().unavailable()
+
+    def statistics(self, predictions: Sequence[Prediction], references: Sequence[Reference]) -> Rows:
+        """``[half, real, generated, report]`` per study (n, 1 + 3 x 8), the half 1 or 2.
+
+        Zeros where a study has no real image of the view or no report.
+
+        Raises:
+            HarnessError: a prediction lacks the view, or no reference has it.
+        """
+        rows = np.zeros((len(references), 1 + 3 * WIDTH))
+        for half, (target, *parts) in enumerate(shared_space(self.view, predictions, references), 1):
+            rows[target, 0] = half
+            for number, part in enumerate(parts):
+                start = 1 + number * WIDTH
+                rows[target, start : start + part.shape[1]] = part
+        return rows
+
+    def joint(self, rows: Rows, weights: Floats) -> dict[str, Floats]:
+        """Rows under each line of ``weights`` (B, n) to values (B,); NaN below two studies a half."""
+        halves = [rows[:, 0] == half for half in (1, 2)]
+        real, made, words = np.split(rows[:, 1:], 3, axis=1)
+        pairs = np.hstack([real, words]), np.hstack([made, words])
+        found = [
+            np.mean([frechet_distance(pairs[0][half], pairs[1][half], line[half]) for half in halves])
+            for line in weights
+        ]
+        return {"fjd_lite0": np.array(found)}
+
+    def remarks(self, rows: Rows) -> dict[str, str]:
+        """What real images score beside other patients' reports: nothing but the pairing is wrong."""
+        told = rows[rows[:, 0] > 0]
+        if len(told) < 4:
+            return {}
+        wrong = told.copy()
+        for half in (1, 2):
+            here = np.flatnonzero(told[:, 0] == half)
+            wrong[here, 1 + WIDTH : 1 + 2 * WIDTH] = told[np.roll(here, 1), 1 : 1 + WIDTH]
+        value = self.joint(wrong, np.ones((1, len(wrong))))["fjd_lite0"][0]
+        return {"fjd_lite0": f"n {len(told)}; real images with other patients' reports score {value:.3g}"}
+
+
+Judged = tuple[NDArray[np.intp], Floats, Floats, Floats]
+"""Rows of references; their real images, generated images and reports in the shared space, each (m, <= 8)."""
+
+
+def shared_space(
+    view: str, predictions: Sequence[Prediction], references: Sequence[Reference]
+) -> Iterator[Judged]:
+    """The two halves of the patients that have the view and a report, each in the space of the other.
+
+    Nothing where fewer than four studies have both.
+
+    Raises:
+        HarnessError: a prediction lacks the view, or no reference has it.
+    """
+    kept, real, made = pairs_of(view, predictions, references)
+    told = [place for place, row in enumerate(kept) if (references[row].report or "").strip()]
+    if len(told) < 4:
+        return
+    texts = _tfidf([references[kept[place]].report or "" for place in told])
+    seen = features(Lite0(), [real[place] for place in told])
+    drawn = features(Lite0(), [made[place] for place in told])
+    half = np.array([_half(references[kept[place]].patient_id) for place in told])
+    if len(set(half.tolist())) < 2 or min(half.sum(), (~half).sum()) < 2:
+        half = np.arange(len(told)) % 2 == 0
+    target = np.array([kept[place] for place in told])
+    for judged in (half, ~half):
+        image_map, text_map = _space(seen[~judged], texts[~judged])
+        yield target[judged], image_map(seen[judged]), image_map(drawn[judged]), text_map(texts[judged])
+
+
+def _space_signature(view: str) -> str:
+    try:
+        weights = digest(Lite0().source())
+    except UnavailableError:
+        weights = "absent"
+    return (
+        f"view:{view}|space:cca{WIDTH}(lite0-pca{IMAGE_RANK},tfidf-svd{TEXT_RANK})"
+        f"|fit:real test pairs,two halves of patients|weights:{weights}"
+    )
 
 
 def _gap(images: Floats, words: Floats) -> tuple[Floats, Floats]:

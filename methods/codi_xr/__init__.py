@@ -86,7 +86,7 @@ class CoDiXR(TorchMethod[Config]):
         settings, parts = self.config.report_autoencoder, self.network
         losses = Losses(studies, settings.epochs * -(-len(train) // settings.batch_size))
         rates, config = self.config.rates, self.config
-        self._fit_basis(studies, len(train))
+        studies.project(len(train))
 
         def stage(
             number: int, name: str, network: nn.Module, training: TrainingConfig, loss: Loss, rate: float
@@ -136,17 +136,6 @@ class CoDiXR(TorchMethod[Config]):
 
         train_network(stage, train, val, FitRun(directory, run.device, run.seed, progress))  # type: ignore[arg-type]
         stage.network.eval()
-
-    def _fit_basis(self, studies: Studies, count: int) -> None:
-        """Principal components of the training images' patches, where the autoencoder reads those."""
-        basis = self.network.image_autoencoder.basis
-        if basis is None:
-            return
-        for number, view in enumerate(VIEWS):
-            rows = [row for row in studies.having(view) if row < count]
-            if rows:
-                parts = [studies.pixels(rows[start : start + 64], view) for start in range(0, len(rows), 64)]
-                basis.fit(number, torch.cat(parts) * 2.0 - 1.0)
 
     def losses(self, inputs: Inputs, targets: Targets) -> dict[str, Tensor]:
         """Stage 2's loss of a batch from its images and reports: what costs are counted on."""

@@ -7,12 +7,21 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from diffusers import AutoencoderKL
+from diffusers.models.resnet import ResnetBlock2D
 from torch import Tensor, nn
 from transformers import BertConfig, BertModel, DynamicCache, GPT2Config, GPT2LMHeadModel
 
 from methods.codi_xr.config import VIEWS, Config
 from methods.layers import gaussian_kl, reparameterise
 from methods.text import BOS, EOS, PAD, UNK
+
+QUIET = -6.0
+"""Log-variance of the posterior at the start."""
+
+
+def groups(channels: int, side: int) -> int:
+    """Groups of a normalisation: one at a single position, whose channels would lose their size."""
+    return min(32, channels // 8) if side > 1 else 1
 
 
 class PatchBasis(nn.Module):
@@ -63,6 +72,28 @@ class PatchBasis(nn.Module):
         return F.unfold(images, self.patch, stride=self.patch).transpose(1, 2)
 
 
+@torch.no_grad()
+def start_linear(vae: AutoencoderKL, values: int) -> None:
+    """Let an autoencoder of components begin as what keeps the first ``values`` of them, without noise.
+
+    What passes by the residual blocks stays linear (no norm and activation before the last convolutions), and
+    the blocks start as nothing: training then adds to the best linear code instead of searching for it.
+    """
+    for half in (vae.encoder, vae.decoder):
+        half.conv_norm_out, half.conv_act = nn.Identity(), nn.Identity()
+        for module in half.modules():
+            if isinstance(module, ResnetBlock2D):
+                nn.init.zeros_(module.conv2.weight)
+                nn.init.zeros_(module.conv2.bias)
+        for layer in (half.conv_in, half.conv_out):
+            nn.init.dirac_(layer.weight)
+            nn.init.zeros_(layer.bias)
+    for layer in (vae.quant_conv, vae.post_quant_conv):
+        nn.init.dirac_(layer.weight)
+        nn.init.zeros_(layer.bias)
+    vae.quant_conv.bias[values:] = QUIET
+
+
 class ImageAutoencoder(nn.Module):
     """AutoencoderKL, shared by the views; latents leave it with about unit variance."""
 
@@ -78,6 +109,7 @@ class ImageAutoencoder(nn.Module):
             self.basis = PatchBasis(config.image_size, config.patch, channels, config.patch_values)
             width = config.patch_values
         blocks = len(config.vae_channels)
+        self.side = config.image_size // config.patch // 2 ** (blocks - 1)
         self.vae = AutoencoderKL(
             in_channels=width,
             out_channels=width,
@@ -86,11 +118,12 @@ class ImageAutoencoder(nn.Module):
             block_out_channels=config.vae_channels,
             layers_per_block=config.vae_blocks,
             latent_channels=config.latent_channels,
-            norm_num_groups=min(32, config.vae_channels[0] // 8),
+            norm_num_groups=groups(config.vae_channels[0], self.side),
             sample_size=config.image_size,
             mid_block_add_attention=config.patch == 1,
         )
-        self.side = config.image_size // config.patch // 2 ** (blocks - 1)
+        if self.basis is not None:
+            start_linear(self.vae, config.latent_channels)
         shape = (len(VIEWS), config.latent_channels)
         self.register_buffer("shift", torch.zeros(*shape, self.side, self.side))
         self.register_buffer("scale", torch.full((*shape, 1, 1), config.latent_scale or 1.0))
@@ -117,7 +150,11 @@ class ImageAutoencoder(nn.Module):
 
     def encode(self, images: Tensor, view: int) -> Tensor:
         """Images (B, C, H, W) in [0, 1] to standardised posterior means (B, c, h, w)."""
-        mean = self.vae.encode(self.read(images, view)).latent_dist.mode()
+        return self.compressed(self.read(images, view), view)
+
+    def compressed(self, read: Tensor, view: int) -> Tensor:
+        """What ``read`` gives (B, k, h, w) to standardised posterior means (B, c, h, w)."""
+        mean = self.vae.encode(read).latent_dist.mode()
         return (mean.float() - self.shift[view]) * self.scale[view]
 
     def decode(self, latents: Tensor, view: int) -> Tensor:

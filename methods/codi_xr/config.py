@@ -33,6 +33,8 @@ class Config(MethodConfig):
             variance; where it is not 0, what is diffused is whitened, so that a Gaussian is already coherent.
         prior_mean: diffusion starts and ends around what a linear map expects of the condition.
         mean_guidance: factor on that expectation of views; above 1 it exaggerates, as w does.
+        gaussian_start: denoisers learn what they add to the noise in Gaussian latents of unit variance, which
+            needs no learning (a preconditioning, as in Karras et al. 2022).
         timed_condition: the condition is added to the time embedding, too.
         encoders: ``clip``, a ViT and a Transformer, or ``latent``, small ones of image latents and words.
         clip_*: image side, patch, width, layers and heads of the ViT; text_*: of the text Transformer.
@@ -90,6 +92,7 @@ class Config(MethodConfig):
     unet_blocks: int = 2
     unet_heads: int = 8
     unet_middle: bool = True
+    gaussian_start: bool = False
     timed_condition: bool = False
     prior_mean: bool = False
     mean_guidance: float = Field(default=1.0, ge=0.0)
@@ -132,17 +135,17 @@ SCRATCH = {"clip": "", "image_vae": "", "unet": ""}
 
 TINY: dict[str, Any] = {
     **SCRATCH,
-    "image_autoencoder": {"epochs": 3, "batch_size": 16},
-    "report_autoencoder": {"epochs": 5, "batch_size": 32, "bucket": 8},
-    "contrastive": {"epochs": 8, "batch_size": 128},
-    "training": {"epochs": 8, "batch_size": 32},
+    "image_autoencoder": {"epochs": 3, "batch_size": 64, "val_every": 3},
+    "report_autoencoder": {"epochs": 5, "batch_size": 64, "bucket": 4, "val_every": 5},
+    "contrastive": {"epochs": 10, "batch_size": 128, "val_every": 10},
+    "training": {"epochs": 8, "batch_size": 64, "val_every": 8},
     "alignment": {"epochs": 1, "batch_size": 64},
     "image_size": 128,
-    "patch": 32,
-    "patch_values": 32,
-    "vae_channels": (64,),
+    "patch": 128,
+    "patch_values": 256,
+    "vae_channels": (128,),
     "vae_blocks": 1,
-    "latent_channels": 16,
+    "latent_channels": 128,
     "image_kl": 1e-4,
     "latent_scale": 0.0,
     "whiten": 0.02,
@@ -153,11 +156,12 @@ TINY: dict[str, Any] = {
     "text_words": 56,
     "embedding": 64,
     "embedding_dropout": 0.2,
-    "unet_channels": (64,),
+    "unet_channels": (128,),
     "unet_attention": (True,),
     "unet_blocks": 1,
     "unet_heads": 4,
     "unet_middle": False,
+    "gaussian_start": True,
     "timed_condition": True,
     "prior_mean": True,
     "mean_guidance": 2.0,
@@ -173,14 +177,14 @@ TINY: dict[str, Any] = {
     "report_beta": 0.02,
     "report_target": 0.5,
     "report_channels": 32,
-    "report_multipliers": (1, 2),
+    "report_multipliers": (1,),
     "report_blocks": 1,
     "report_words": 56,
     "environment": 64,
     "sampler": "dpm-solver++",
     "steps": 10,
     "guidance": 2.5,
-    "rates": (3e-3, 1e-3, 2e-3, 1e-3),
+    "rates": (1e-3, 3e-3, 2e-3, 1e-3),
     "weight_decay": 1e-2,
     "warmup": 0.1,
 }

@@ -13,6 +13,7 @@ from diffusers.models.attention_processor import Attention, AttnProcessor2_0
 from diffusers.models.embeddings import TimestepEmbedding, Timesteps
 from torch import Tensor, nn
 
+from methods.codi_xr.autoencoders import groups
 from methods.codi_xr.config import Config
 from methods.codi_xr.diffusion import token
 
@@ -104,7 +105,7 @@ class ImageDenoiser(nn.Module):
             mid_block_type="UNetMidBlock2DCrossAttn" if config.unet_middle else None,
             layers_per_block=config.unet_blocks,
             attention_head_dim=config.unet_heads,
-            norm_num_groups=min(32, config.unet_channels[0] // 8),
+            norm_num_groups=groups(config.unet_channels[0], side),
             class_embed_type="simple_projection" if config.timed_condition else None,
             projection_class_embeddings_input_dim=config.embedding if config.timed_condition else None,
         )

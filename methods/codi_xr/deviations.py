@@ -68,15 +68,21 @@ DEVIATIONS: tuple[tuple[str, str], ...] = (
     ),
     (
         "tiny: minutes on a CPU",
-        "128 px; patches of 32 px become their 32 first principal components at their place, an "
-        "AutoencoderKL of one level makes 16 x 4 x 4 latents of them, standardised per position; contrastive "
-        "encoders are perceptrons on these latents and one Transformer layer on words; one level of UNet",
+        "128 px; an image becomes its 256 first principal components, and an AutoencoderKL of one level makes "
+        "128 latents of them, whitened; it starts as the truncation of the components, its norms before the last "
+        "convolutions left out. Contrastive encoders are perceptrons on these latents and one Transformer "
+        "layer on words; one level of UNet",
     ),
     (
         "how strongly a condition acts after minutes of training",
         "tiny: latents are diffused around what ridge regression expects of the condition's token, a "
         "data-dependent prior (Lee et al. 2022), fitted on one and on two conditions before stage 2; "
         "views exaggerate the expectation twofold; prior_mean=false leaves it out",
+    ),
+    (
+        "what a denoiser predicts: the noise",
+        "tiny: what is missing to the noise in Gaussian latents of unit variance, which needs no learning "
+        "(gaussian_start=false leaves it out)",
     ),
     (
         "tiny and base: sampler",

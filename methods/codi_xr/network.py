@@ -48,6 +48,9 @@ class CoDiNetwork(nn.Module):
         self.shapes = shapes | {REPORT: (config.report_latent,)}
         for view in VIEWS:
             self.add_module(view, ImageDenoiser(config, self.image_autoencoder.side))
+            if config.gaussian_start:
+                for parameter in self.denoiser(view).unet.conv_out.parameters():
+                    nn.init.zeros_(parameter)
         self.add_module(REPORT, ReportDenoiser(config))
         self.spaces = nn.ModuleDict()
         if config.whiten:
@@ -85,6 +88,19 @@ class CoDiNetwork(nn.Module):
         """Latents (B, ...) plus or minus what their condition (B, D) lets expect."""
         return latents + sign * self.means[f"{name}_mean"](context) if self.config.prior_mean else latents
 
+    def noise_in(
+        self, name: str, noisy: Tensor, time: Tensor, context: Tensor, environment: Tensor | None
+    ) -> Tensor:
+        """What a denoiser takes for noise in noisy latents (B, ...) at steps (B,).
+
+        With ``gaussian_start`` it adds to what is right for Gaussian latents of unit variance,
+        sqrt(1 - a_t) x_t.
+        """
+        found = self.denoiser(name)(noisy, time, context, environment)
+        if not self.config.gaussian_start:
+            return found
+        return found + (1.0 - self.signal[time]).sqrt().view(-1, *[1] * (noisy.dim() - 1)) * noisy
+
     def connectors(self) -> list[Connector]:
         """What stage 3 trains beside the environment encoders."""
         return [module for module in self.modules() if isinstance(module, Connector)]
@@ -112,7 +128,7 @@ class CoDiNetwork(nn.Module):
             time = torch.randint(TRAINING_STEPS, (len(clean),), device=clean.device)
             noise = torch.randn_like(clean)
             noisy = noised(clean, noise, self.signal[time])
-            found = self.denoiser(name)(noisy, time, told, None)
+            found = self.noise_in(name, noisy, time, told, None)
             losses[name] = _mean_over(F.mse_loss(found.float(), noise, reduction="none"), present[:, number])
         return {"loss": torch.stack(list(losses.values())).sum(), **losses}
 
@@ -145,7 +161,7 @@ class CoDiNetwork(nn.Module):
         tokens = self.tokens(noisy, here)
         losses = {}
         for name, (_, told) in contexts.items():
-            found = self.denoiser(name)(noisy[name], time, told, others(tokens, name))
+            found = self.noise_in(name, noisy[name], time, told, others(tokens, name))
             error = F.mse_loss(found.float(), noise[name], reduction="none")
             losses[name] = _mean_over(error, here[name])
         agreement = paired(tokens, here, ENVIRONMENT_TEMPERATURE)
@@ -195,7 +211,8 @@ class CoDiNetwork(nn.Module):
             weight, [context, torch.zeros_like(context)]
         )
         times = len(contexts)
-        found = self.denoiser(name)(
+        found = self.noise_in(
+            name,
             torch.cat([noisy] * times),
             torch.full((times * len(noisy),), time, device=noisy.device),
             torch.cat(contexts),

@@ -110,6 +110,7 @@ class Studies:
         have = [[*(view in study.images for view in VIEWS), bool(study.report)] for study in studies]
         self.present = torch.tensor(have)
         self.latents: dict[str, Tensor] = {}
+        self.read: dict[str, Tensor] = {}
         self.embeddings = torch.zeros(0)
 
     @property
@@ -124,6 +125,32 @@ class Studies:
         stacked = np.stack([self.studies[row].images.get(view, blank) for row in rows])
         images = torch.from_numpy(stacked).to(self.device).permute(0, 3, 1, 2).float() / 255.0
         return resized(images, self.network.config.image_size)
+
+    @torch.no_grad()
+    def project(self, count: int) -> None:
+        """Where the autoencoder reads principal components: learn them from the first ``count`` studies.
+
+        Nothing trains what comes before them, so every image is projected once.
+        """
+        basis = self.network.image_autoencoder.basis
+        if basis is None:
+            return
+        for number, view in enumerate(VIEWS):
+            rows = self.having(view)
+            if not rows:
+                continue
+            parts = [self.pixels(rows[start : start + BATCH], view) for start in range(0, len(rows), BATCH)]
+            images = torch.cat(parts) * 2.0 - 1.0
+            basis.fit(number, images[[place for place, row in enumerate(rows) if row < count]])
+            found = basis(images, number)
+            self.read[view] = found.new_zeros(len(self.studies), *found.shape[1:])
+            self.read[view][rows] = found
+
+    def readings(self, rows: Sequence[int], view: str) -> Tensor:
+        """What the image autoencoder reads of one view (B, k, h, w)."""
+        if view in self.read:
+            return self.read[view][rows]
+        return self.network.image_autoencoder.read(self.pixels(rows, view), VIEWS.index(view))
 
     def words(self, rows: Sequence[int], limit: int) -> Tensor:
         """Framed report indices (B, S), S <= limit + 2."""
@@ -147,7 +174,8 @@ class Studies:
                 autoencoder = self.network.report_autoencoder
                 latents = autoencoder.encode(self.words(batch, self.network.config.report_words))
             else:
-                latents = self.network.image_autoencoder.encode(self.pixels(batch, name), VIEWS.index(name))
+                read = self.readings(batch, name)
+                latents = self.network.image_autoencoder.compressed(read, VIEWS.index(name))
             found[batch] = latents.float().cpu()
         self.latents[name] = found
 
@@ -229,9 +257,7 @@ class Losses:
         """Reconstruction and KL of the images that are there."""
         rows, model = [self.studies.rows[name] for name in ids], self.network.image_autoencoder
         seen = [(view, self.studies.having(view, rows)) for view in VIEWS]
-        parts = [
-            model.read(self.studies.pixels(here, view), VIEWS.index(view)) for view, here in seen if here
-        ]
+        parts = [self.studies.readings(here, view) for view, here in seen if here]
         if not parts:
             return {"loss": model.vae.quant_conv.weight.sum() * 0.0}
         error, kl = model.loss(torch.cat(parts))

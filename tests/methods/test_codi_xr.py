@@ -122,13 +122,13 @@ def test_noise_is_added_as_diffusers_does() -> None:
 @pytest.mark.parametrize("sampler", ["ddim", "dpm-solver++"])
 @pytest.mark.parametrize("steps", [10, 20])
 def test_sampler_finds_what_a_perfect_denoiser_knows(sampler: str, steps: int) -> None:
-    clean = torch.randn(4, 6)
+    clean, start = torch.randn(2, 4, 6, generator=torch.Generator().manual_seed(0))
 
     def perfect(latents: Any, time: int) -> dict[str, Tensor]:
         signal = alphas()[time]
         return {"z": (latents["z"] - signal.sqrt() * clean) / (1 - signal).sqrt()}
 
-    found = sample({"z": torch.randn(4, 6)}, perfect, sampler, steps)["z"]
+    found = sample({"z": start}, perfect, sampler, steps)["z"]
     torch.testing.assert_close(found, clean, atol=0.08, rtol=0.05)
 
 
@@ -162,9 +162,43 @@ def test_both_halves_of_guidance_are_one_forward_pass(made: CoDiXR, name: str) -
         found = network.guided_noise(name, noisy, 400, context, None)
         hook.remove()
         time = torch.full((2,), 400)
-        halves = [denoiser(noisy, time, each, None) for each in (context, torch.zeros_like(context))]
+        halves = [
+            network.noise_in(name, noisy, time, each, None) for each in (context, torch.zeros_like(context))
+        ]
     assert len(calls) == 1
     torch.testing.assert_close(found, guided(*halves, made.config.guidance), atol=1e-4, rtol=1e-4)
+
+
+def test_a_gaussian_start_is_right_for_gaussian_latents() -> None:
+    """Before any training, sampling turns noise into latents of unit variance, as the diffused ones have."""
+    fresh = CoDiXR.create(INFO, overrides=SMALL)
+    fresh.prepare(fresh.reference_artifacts())
+    network = fresh.network.eval()
+    noise = torch.randn(64, *network.shapes["frontal"], generator=torch.Generator().manual_seed(0))
+
+    def denoise(latents: Any, time: int) -> dict[str, Tensor]:
+        times = torch.full((len(noise),), time)
+        return {"frontal": network.noise_in("frontal", latents["frontal"], times, torch.zeros(64, 16), None)}
+
+    with torch.inference_mode():
+        found = sample({"frontal": noise}, denoise, "dpm-solver++", 20)["frontal"]
+    torch.testing.assert_close(found, noise, atol=0.15, rtol=0.1)
+
+
+def test_the_autoencoder_of_components_starts_as_their_truncation() -> None:
+    """The best linear code of principal components is the first of them; training starts from there."""
+    fresh = CoDiXR.create(INFO, overrides=SMALL | {"latent_channels": 2})
+    fresh.prepare(fresh.reference_artifacts())
+    model = fresh.network.image_autoencoder.eval()
+    assert model.basis is not None
+    read = torch.randn(3, model.basis.axes.shape[-1], model.basis.grid, model.basis.grid)
+    kept = fresh.config.latent_channels
+    with torch.inference_mode():
+        posterior = model.vae.encode(read).latent_dist
+        again = model.vae.decode(posterior.mode()).sample
+    assert float(posterior.std.mean()) < 0.1
+    torch.testing.assert_close(again[:, :kept], read[:, :kept], atol=1e-5, rtol=1e-5)
+    assert not again[:, kept:].any()
 
 
 def test_several_conditions_are_a_weighted_mean_of_unit_vectors() -> None:

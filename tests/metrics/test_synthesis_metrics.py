@@ -9,7 +9,8 @@ import pytest
 
 from harness.errors import HarnessError
 from harness.metrics import image_features
-from harness.metrics.alignment import Alignment
+from harness.metrics.alignment import Alignment, JointDistance
+from harness.metrics.base import values
 from harness.metrics.extractors import Lite0
 from harness.metrics.images import Lite0LateralDistance
 from harness.metrics.ms_ssim import MsSsim, MsSsimLateral
@@ -84,6 +85,35 @@ def test_alignment_gap_is_nothing_without_a_condition() -> None:
     assert abs(other["alignment_gap_lite0"]) < 0.25
     assert wrong["alignment_gap_lite0"] < -0.5
     assert said["alignment_real_lite0"] == other["alignment_real_lite0"] > 0.5
+
+
+def test_the_joint_distance_sees_wrong_pairs_where_fid_is_blind() -> None:
+    references = cases(60)
+    metric = JointDistance()
+
+    def distance(draw: Callable[[int], Image]) -> float:
+        rows = metric.statistics(drawn(references, draw), references)
+        return float(values(metric, rows, np.ones((1, len(rows))))["fjd_lite0"][0])
+
+    real = distance(lambda i: references[i].images["frontal"])
+    said = distance(lambda i: scene(i % 2, 100 + i))
+    # The same pictures, each beside a report of the other kind.
+    swapped = distance(lambda i: scene(1 - i % 2, 100 + (i ^ 1)))
+    assert real == pytest.approx(0.0, abs=1e-6)
+    assert real < said < 0.25 * swapped
+
+
+def test_the_joint_distance_leaves_out_studies_without_report() -> None:
+    references = cases(30)
+    references[3] = Reference("s3", "p3", None, None, references[3].images)
+    metric = JointDistance()
+    rows = metric.statistics(drawn(references, lambda i: scene(i % 2, i + 50)), references)
+    assert not rows[3].any()
+    assert "real images with other patients" in metric.remarks(rows)["fjd_lite0"]
+    weights = np.ones((2, len(rows)))
+    weights[1, 3] = 5.0
+    first, second = values(metric, rows, weights)["fjd_lite0"]
+    assert first == second
 
 
 def test_alignment_skips_studies_without_report() -> None:
