@@ -70,7 +70,9 @@ METRICS = {
     "ms_ssim": "harness.metrics.ms_ssim:MsSsim",
     "ms_ssim_lateral": "harness.metrics.ms_ssim:MsSsimLateral",
     "alignment_lite0": "harness.metrics.alignment:Alignment",
+    "alignment_coarse": "harness.metrics.alignment:CoarseAlignment",
     "fjd_lite0": "harness.metrics.alignment:JointDistance",
+    "fjd_coarse": "harness.metrics.alignment:CoarseJointDistance",
 }
 
 

@@ -1,9 +1,12 @@
 """Do generated images say what the true report says? Asked in a space that images and reports share.
 
 The space comes from the real test pairs alone, by canonical correlation analysis, the linear relative of
-contrastive learning: image features of EfficientNet-Lite0 on one side, TF-IDF of reports on the other. It is
-fitted on one half of the patients and used on the other, both ways round: no pair is judged by a space that
-has seen it, and no method by its own contrastive space.
+contrastive learning: what is seen of an image on one side, TF-IDF of reports on the other. It is fitted on
+one half of the patients and used on the other, both ways round: no pair is judged by a space that has seen
+it, and no method by its own contrastive space.
+
+Images are seen by one of two ``eyes``: ``lite0``, features of EfficientNet-Lite0, which small artefacts and
+blur move far; or ``coarse``, grey levels of 16 x 16 areas, which see where it is bright and no texture.
 """
 
 from __future__ import annotations
@@ -14,10 +17,11 @@ from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image as Picture
 
 from harness.errors import UnavailableError
 from harness.metrics.base import MetricOutput, NoSums, Rows, mean_of
-from harness.metrics.extractors import Floats, Lite0, digest
+from harness.metrics.extractors import Floats, Image, Lite0, digest
 from harness.metrics.image_features import features
 from harness.metrics.images import frechet_distance
 from harness.metrics.ms_ssim import pairs_of
@@ -29,19 +33,94 @@ IMAGE_RANK, TEXT_RANK, WIDTH = 48, 48, 8
 _RIDGE = 0.1
 
 
-class Alignment:
+_GRID = 16
+"""Areas per side that the coarse eyes tell apart."""
+
+
+def _coarse(images: Sequence[Image]) -> Floats:
+    """Mean grey level in [0, 1] of 16 x 16 areas (n, 256), of images (H, W) or (H, W, C)."""
+    grey = [np.asarray(image, dtype=np.float32).reshape(*image.shape[:2], -1).mean(-1) for image in images]
+    small = [Picture.fromarray(each).resize((_GRID, _GRID), Picture.Resampling.BOX) for each in grey]
+    return np.stack([np.asarray(each, dtype=np.float64).ravel() / 255.0 for each in small])
+
+
+Judged = tuple[NDArray[np.intp], Floats, Floats, Floats]
+"""Rows of references; their real images, generated images and reports in the shared space, each (m, <= 8)."""
+
+
+class Sighted:
+    """What the metrics of this file have in common: whose eyes, and which view.
+
+    Attributes:
+        eyes: ``lite0`` or ``coarse``.
+    """
+
+    name: ClassVar[str]
+    task: ClassVar[Task] = Task.SYNTHESIZE
+    kind: ClassVar[Literal["text", "label", "image"]] = "image"
+    view: ClassVar[str] = "frontal"
+    eyes: ClassVar[Literal["lite0", "coarse"]] = "lite0"
+
+    def unavailable(self) -> str | None:
+        """What is absent and how to get it, or None."""
+        if self.eyes == "coarse":
+            return None
+        try:
+            Lite0().source()
+        except UnavailableError as error:
+            return str(error)
+        return None
+
+    def space(self) -> str:
+        """Part of the signature that says in which space images and reports meet."""
+        if self.eyes == "coarse":
+            seen, weights = f"grey{_GRID}x{_GRID}-pca{IMAGE_RANK}", "none"
+        else:
+            seen, weights = f"lite0-pca{IMAGE_RANK}", "absent"
+            if self.unavailable() is None:
+                weights = digest(Lite0().source())
+        return (
+            f"view:{self.view}|space:cca{WIDTH}({seen},tfidf-svd{TEXT_RANK})"
+            f"|fit:real test pairs,two halves of patients|weights:{weights}"
+        )
+
+    def judged(self, predictions: Sequence[Prediction], references: Sequence[Reference]) -> Iterator[Judged]:
+        """The two halves of the patients that have the view and a report, each in the space of the other.
+
+        Nothing where fewer than four studies have both.
+
+        Raises:
+            HarnessError: a prediction lacks the view, or no reference has it.
+        """
+        kept, real, made = pairs_of(self.view, predictions, references)
+        told = [place for place, row in enumerate(kept) if (references[row].report or "").strip()]
+        if len(told) < 4:
+            return
+        texts = _tfidf([references[kept[place]].report or "" for place in told])
+        seen, drawn = (self._seen([images[place] for place in told]) for images in (real, made))
+        half = np.array([_half(references[kept[place]].patient_id) for place in told])
+        if len(set(half.tolist())) < 2 or min(half.sum(), (~half).sum()) < 2:
+            half = np.arange(len(told)) % 2 == 0
+        target = np.array([kept[place] for place in told])
+        for one in (half, ~half):
+            image_map, text_map = _space(seen[~one], texts[~one])
+            yield target[one], image_map(seen[one]), image_map(drawn[one]), text_map(texts[one])
+
+    def _seen(self, images: Sequence[Image]) -> Floats:
+        return _coarse(images) if self.eyes == "coarse" else features(Lite0(), images)
+
+
+class Alignment(Sighted):
     """Cosine of generated image and true report, and by how much it beats other patients' reports.
 
     * ``alignment_lite0``: mean cosine of a study's generated image with its own report;
     * ``alignment_gap_lite0``: that minus the mean cosine with the reports of all other studies of the half;
       0 for images that have nothing to do with their condition;
-    * ``alignment_real_lite0``: the gap of the real images, which is the ceiling.
+    * ``alignment_real_lite0``: the gap of the real images. Images that show nothing but what a report says
+      can have a larger one.
     """
 
     name: ClassVar[str] = "alignment_lite0"
-    task: ClassVar[Task] = Task.SYNTHESIZE
-    kind: ClassVar[Literal["text", "label", "image"]] = "image"
-    view: ClassVar[str] = "frontal"
     outputs: ClassVar[tuple[MetricOutput, ...]] = (
         MetricOutput("alignment_lite0", bounds=(-1.0, 1.0)),
         MetricOutput("alignment_gap_lite0", bounds=(-2.0, 2.0)),
@@ -51,15 +130,7 @@ class Alignment:
     @property
     def signature(self) -> str:
         """Identity of the numbers, down to the weights."""
-        return f"{self.name}|{_space_signature(self.view)}|v:1"
-
-    def unavailable(self) -> str | None:
-        """What is absent and how to get it, or None."""
-        try:
-            Lite0().source()
-        except UnavailableError as error:
-            return str(error)
-        return None
+        return f"{self.name}|{self.space()}|v:1"
 
     def statistics(self, predictions: Sequence[Prediction], references: Sequence[Reference]) -> Rows:
         """``[own, own - others, the same of the real image, 1]`` per study (n, 4).
@@ -70,7 +141,7 @@ class Alignment:
             HarnessError: a prediction lacks the view, or no reference has it.
         """
         rows = np.zeros((len(references), 4))
-        for target, seen, drawn, words in shared_space(self.view, predictions, references):
+        for target, seen, drawn, words in self.judged(predictions, references):
             own, gap = _gap(drawn, words)
             ceiling = _gap(seen, words)[1]
             rows[target] = np.stack([own, gap, ceiling, np.ones_like(own)], axis=1)
@@ -81,7 +152,7 @@ class Alignment:
         return {output.name: mean_of(totals, column, 3) for column, output in enumerate(self.outputs)}
 
 
-class JointDistance(NoSums):
+class JointDistance(Sighted, NoSums):
     """Fréchet distance of (image, report) pairs (DeVries et al. 2019), in the space that both share.
 
     FID sees images alone: shuffled among the conditions they score the same. Here the generated images with
@@ -94,9 +165,6 @@ class JointDistance(NoSums):
     """
 
     name: ClassVar[str] = "fjd_lite0"
-    task: ClassVar[Task] = Task.SYNTHESIZE
-    kind: ClassVar[Literal["text", "label", "image"]] = "image"
-    view: ClassVar[str] = "frontal"
     outputs: ClassVar[tuple[MetricOutput, ...]] = (
         MetricOutput("fjd_lite0", higher_is_better=False, bounds=(0.0, np.inf)),
     )
@@ -106,11 +174,7 @@ class JointDistance(NoSums):
     @property
     def signature(self) -> str:
         """Identity of the numbers, down to the weights."""
-        return f"{self.name}|{_space_signature(self.view)}|resamples:{self.resamples},recentred|v:1"
-
-    def unavailable(self) -> str | None:
-        """What is absent and how to get it, or None."""
-        return Alignment().unavailable()
+        return f"{self.name}|{self.space()}|resamples:{self.resamples},recentred|v:1"
 
     def statistics(self, predictions: Sequence[Prediction], references: Sequence[Reference]) -> Rows:
         """``[half, real, generated, report]`` per study (n, 1 + 3 x 8), the half 1 or 2.
@@ -121,7 +185,7 @@ class JointDistance(NoSums):
             HarnessError: a prediction lacks the view, or no reference has it.
         """
         rows = np.zeros((len(references), 1 + 3 * WIDTH))
-        for half, (target, *parts) in enumerate(shared_space(self.view, predictions, references), 1):
+        for half, (target, *parts) in enumerate(self.judged(predictions, references), 1):
             rows[target, 0] = half
             for number, part in enumerate(parts):
                 start = 1 + number * WIDTH
@@ -137,7 +201,7 @@ class JointDistance(NoSums):
             np.mean([frechet_distance(pairs[0][half], pairs[1][half], line[half]) for half in halves])
             for line in weights
         ]
-        return {"fjd_lite0": np.array(found)}
+        return {self.name: np.array(found)}
 
     def remarks(self, rows: Rows) -> dict[str, str]:
         """What real images score beside other patients' reports: nothing but the pairing is wrong."""
@@ -148,48 +212,29 @@ class JointDistance(NoSums):
         for half in (1, 2):
             here = np.flatnonzero(told[:, 0] == half)
             wrong[here, 1 + WIDTH : 1 + 2 * WIDTH] = told[np.roll(here, 1), 1 : 1 + WIDTH]
-        value = self.joint(wrong, np.ones((1, len(wrong))))["fjd_lite0"][0]
-        return {"fjd_lite0": f"n {len(told)}; real images with other patients' reports score {value:.3g}"}
+        value = self.joint(wrong, np.ones((1, len(wrong))))[self.name][0]
+        return {self.name: f"n {len(told)}; real images with other patients' reports score {value:.3g}"}
 
 
-Judged = tuple[NDArray[np.intp], Floats, Floats, Floats]
-"""Rows of references; their real images, generated images and reports in the shared space, each (m, <= 8)."""
+class CoarseAlignment(Alignment):
+    """``alignment_coarse`` and its companions: the same with coarse eyes, which need no weights."""
+
+    name: ClassVar[str] = "alignment_coarse"
+    eyes: ClassVar[Literal["lite0", "coarse"]] = "coarse"
+    outputs: ClassVar[tuple[MetricOutput, ...]] = (
+        MetricOutput("alignment_coarse", bounds=(-1.0, 1.0)),
+        MetricOutput("alignment_gap_coarse", bounds=(-2.0, 2.0)),
+        MetricOutput("alignment_real_coarse", bounds=(-2.0, 2.0)),
+    )
 
 
-def shared_space(
-    view: str, predictions: Sequence[Prediction], references: Sequence[Reference]
-) -> Iterator[Judged]:
-    """The two halves of the patients that have the view and a report, each in the space of the other.
+class CoarseJointDistance(JointDistance):
+    """``fjd_coarse``: the same with coarse eyes, which need no weights."""
 
-    Nothing where fewer than four studies have both.
-
-    Raises:
-        HarnessError: a prediction lacks the view, or no reference has it.
-    """
-    kept, real, made = pairs_of(view, predictions, references)
-    told = [place for place, row in enumerate(kept) if (references[row].report or "").strip()]
-    if len(told) < 4:
-        return
-    texts = _tfidf([references[kept[place]].report or "" for place in told])
-    seen = features(Lite0(), [real[place] for place in told])
-    drawn = features(Lite0(), [made[place] for place in told])
-    half = np.array([_half(references[kept[place]].patient_id) for place in told])
-    if len(set(half.tolist())) < 2 or min(half.sum(), (~half).sum()) < 2:
-        half = np.arange(len(told)) % 2 == 0
-    target = np.array([kept[place] for place in told])
-    for judged in (half, ~half):
-        image_map, text_map = _space(seen[~judged], texts[~judged])
-        yield target[judged], image_map(seen[judged]), image_map(drawn[judged]), text_map(texts[judged])
-
-
-def _space_signature(view: str) -> str:
-    try:
-        weights = digest(Lite0().source())
-    except UnavailableError:
-        weights = "absent"
-    return (
-        f"view:{view}|space:cca{WIDTH}(lite0-pca{IMAGE_RANK},tfidf-svd{TEXT_RANK})"
-        f"|fit:real test pairs,two halves of patients|weights:{weights}"
+    name: ClassVar[str] = "fjd_coarse"
+    eyes: ClassVar[Literal["lite0", "coarse"]] = "coarse"
+    outputs: ClassVar[tuple[MetricOutput, ...]] = (
+        MetricOutput("fjd_coarse", higher_is_better=False, bounds=(0.0, np.inf)),
     )
 
 

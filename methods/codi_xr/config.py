@@ -164,7 +164,7 @@ TINY: dict[str, Any] = {
     "gaussian_start": True,
     "timed_condition": True,
     "prior_mean": True,
-    "mean_guidance": 2.0,
+    "mean_guidance": 1.5,
     "report_latent": 64,
     "bert_width": 96,
     "bert_layers": 1,

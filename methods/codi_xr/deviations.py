@@ -68,16 +68,16 @@ DEVIATIONS: tuple[tuple[str, str], ...] = (
     ),
     (
         "tiny: minutes on a CPU",
-        "128 px; an image becomes its 256 first principal components, and an AutoencoderKL of one level makes "
-        "128 latents of them, whitened; it starts as the truncation of the components, its norms before the last "
-        "convolutions left out. Contrastive encoders are perceptrons on these latents and one Transformer "
-        "layer on words; one level of UNet",
+        "128 px; an image becomes its 256 first principal components, and an AutoencoderKL of one level "
+        "makes 128 latents of them, whitened; it starts as the truncation of the components, without norms "
+        "before the last convolutions. Contrastive encoders are perceptrons on these latents and one "
+        "Transformer layer on words; one level of UNet",
     ),
     (
         "how strongly a condition acts after minutes of training",
         "tiny: latents are diffused around what ridge regression expects of the condition's token, a "
         "data-dependent prior (Lee et al. 2022), fitted on one and on two conditions before stage 2; "
-        "views exaggerate the expectation twofold; prior_mean=false leaves it out",
+        "views exaggerate the expectation by half; prior_mean=false leaves it out",
     ),
     (
         "what a denoiser predicts: the noise",

@@ -9,7 +9,7 @@ import pytest
 
 from harness.errors import HarnessError
 from harness.metrics import image_features
-from harness.metrics.alignment import Alignment, JointDistance
+from harness.metrics.alignment import Alignment, CoarseAlignment, CoarseJointDistance, JointDistance
 from harness.metrics.base import values
 from harness.metrics.extractors import Lite0
 from harness.metrics.images import Lite0LateralDistance
@@ -76,24 +76,40 @@ def test_ms_ssim_is_torchmetrics_own() -> None:
     assert float(found) == pytest.approx(float(theirs(*pair)), abs=1e-5)
 
 
-def test_alignment_gap_is_nothing_without_a_condition() -> None:
+@pytest.mark.parametrize("metric", [Alignment(), CoarseAlignment()])
+def test_alignment_gap_is_nothing_without_a_condition(metric: Alignment) -> None:
     references = cases(40)
-    said = value(Alignment(), references, drawn(references, lambda i: scene(i % 2, 100 + i)))
-    other = value(Alignment(), references, drawn(references, lambda i: scene((i // 2) % 2, 100 + i)))
-    wrong = value(Alignment(), references, drawn(references, lambda i: scene(1 - i % 2, 100 + i)))
-    assert said["alignment_gap_lite0"] > 0.5
-    assert abs(other["alignment_gap_lite0"]) < 0.25
-    assert wrong["alignment_gap_lite0"] < -0.5
-    assert said["alignment_real_lite0"] == other["alignment_real_lite0"] > 0.5
+    said = value(metric, references, drawn(references, lambda i: scene(i % 2, 100 + i)))
+    other = value(metric, references, drawn(references, lambda i: scene((i // 2) % 2, 100 + i)))
+    wrong = value(metric, references, drawn(references, lambda i: scene(1 - i % 2, 100 + i)))
+    gap, real = (f"alignment_{what}_{metric.eyes}" for what in ("gap", "real"))
+    assert said[gap] > 0.5
+    assert abs(other[gap]) < 0.25
+    assert wrong[gap] < -0.5
+    assert said[real] == other[real] > 0.5
 
 
-def test_the_joint_distance_sees_wrong_pairs_where_fid_is_blind() -> None:
+def test_coarse_eyes_do_not_mind_blur() -> None:
+    references = cases(40)
+
+    def blurred(i: int) -> Image:
+        image = scene(i % 2, 100 + i)[..., 0].reshape(16, 4, 16, 4).mean((1, 3))
+        return np.repeat(np.repeat(image, 4, 0), 4, 1).astype(np.uint8)[..., None]
+
+    sharp, soft = (
+        CoarseJointDistance().statistics(drawn(references, draw), references)
+        for draw in (lambda i: scene(i % 2, 100 + i), blurred)
+    )
+    np.testing.assert_allclose(sharp, soft, atol=0.1)
+
+
+@pytest.mark.parametrize("metric", [JointDistance(), CoarseJointDistance()])
+def test_the_joint_distance_sees_wrong_pairs_where_fid_is_blind(metric: JointDistance) -> None:
     references = cases(60)
-    metric = JointDistance()
 
     def distance(draw: Callable[[int], Image]) -> float:
         rows = metric.statistics(drawn(references, draw), references)
-        return float(values(metric, rows, np.ones((1, len(rows))))["fjd_lite0"][0])
+        return float(values(metric, rows, np.ones((1, len(rows))))[metric.name][0])
 
     real = distance(lambda i: references[i].images["frontal"])
     said = distance(lambda i: scene(i % 2, 100 + i))

@@ -1,0 +1,76 @@
+"""CoDi XR at ``tiny``, trained on the phantoms: what a report says changes the picture, measurably."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from harness import synthesis
+from harness.batching import collate
+from harness.datasets.iu_phantom import IUPhantom
+from harness.method import FitRun
+from harness.types import Study
+from methods.codi_xr import CoDiXR
+from tests.phantom_measures import costophrenic_depth, heart_width
+
+pytestmark = pytest.mark.slow
+
+COUNT = 96
+NORMAL = (
+    "The heart is normal in size. The mediastinum is unremarkable. The lungs are clear. "
+    "There is no pleural effusion or pneumothorax."
+)
+LARGE_HEART = (
+    "The heart is enlarged. There is cardiomegaly. The lungs are clear. "
+    "There is no pleural effusion or pneumothorax."
+)
+LEFT_FLUID = (
+    "The heart is normal in size. There is a moderate left pleural effusion with blunting of the left "
+    "costophrenic angle."
+)
+
+
+@pytest.fixture(scope="module")
+def phantoms() -> IUPhantom:
+    return IUPhantom.open()
+
+
+@pytest.fixture(scope="module")
+def trained(phantoms: IUPhantom, tmp_path_factory: pytest.TempPathFactory) -> CoDiXR:
+    method = CoDiXR.create(phantoms.info, preset="tiny")
+    run = FitRun(Path(tmp_path_factory.mktemp("codi")), "cpu", 0)
+    method.fit(phantoms.studies("train"), phantoms.studies("val"), run)
+    return method
+
+
+def frontal(method: CoDiXR, studies: Sequence[Study], report: str) -> list[np.ndarray[Any, Any]]:
+    """A frontal view per study from a report alone; its noise is the study's, whatever the report."""
+    bare = [
+        Study(s.id, s.patient_id, s.split, {"lateral": s.images["lateral"]}, s.context, s.report)
+        for s in studies
+    ]
+    inputs = collate(bare, method.info, reads=method.card.reads, dropped="lateral")
+    told = synthesis.conditioned(inputs, ["frontal"], {s.id: report for s in bare}, 0, "full")
+    return [one.images["frontal"] for one in method.synthesize(told, ["frontal"]) if one.images]
+
+
+def test_reports_move_the_heart_and_the_costophrenic_angle(trained: CoDiXR, phantoms: IUPhantom) -> None:
+    """Pairs that differ in the report alone, so that nothing else can be the reason."""
+    studies = phantoms.studies("test")[:COUNT]
+    normal, large, fluid = (frontal(trained, studies, text) for text in (NORMAL, LARGE_HEART, LEFT_FLUID))
+    wider = np.array([heart_width(b) - heart_width(a) for a, b in zip(normal, large, strict=True)])
+    assert wider.mean() > 0.04
+    assert (wider > 0).mean() > 0.9
+    left, right = (
+        np.array(
+            [costophrenic_depth(b, s) - costophrenic_depth(a, s) for a, b in zip(normal, fluid, strict=True)]
+        )
+        for s in ("left", "right")
+    )
+    assert left.mean() < -0.015
+    assert left.mean() < right.mean()
+    assert left.mean() / (left.std() / COUNT**0.5) < -4
