@@ -137,11 +137,12 @@ class Studies:
             return
         for number, view in enumerate(VIEWS):
             rows = self.having(view)
-            if not rows:
+            known = [place for place, row in enumerate(rows) if row < count]
+            if not known:
                 continue
             parts = [self.pixels(rows[start : start + BATCH], view) for start in range(0, len(rows), BATCH)]
             images = torch.cat(parts) * 2.0 - 1.0
-            basis.fit(number, images[[place for place, row in enumerate(rows) if row < count]])
+            basis.fit(number, images[known])
             found = basis(images, number)
             self.read[view] = found.new_zeros(len(self.studies), *found.shape[1:])
             self.read[view][rows] = found
