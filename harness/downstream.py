@@ -23,7 +23,7 @@ from harness.errors import HarnessError
 from harness.files import write_atomic
 from harness.metrics.base import Metric
 from harness.metrics.diagnosis import Auroc, Diagnosis
-from harness.metrics.extractors import Image, Lite0, digest
+from harness.metrics.extractors import EnlargedLite0, Image, digest
 from harness.metrics.image_features import features
 from harness.names import DOWNSTREAM, TRAINED_ON
 from harness.preparation import (
@@ -92,7 +92,7 @@ class Experiment:
         names = hashlib.sha256("\0".join(self.findings).encode()).hexdigest()[:8]
         parts = [
             f"{GROUP}|{VIEW}-from-report",
-            f"features:lite0-{digest(Lite0().source())}",
+            f"features:lite0-{digest(EnlargedLite0().source())}",
             f"classifier:standardised,logistic-l2-C{REGULARISATION:g},balanced",
             f"findings:{len(self.findings)}-{names}",
             f"train:{len(self.train)}",
@@ -242,7 +242,7 @@ def _features(bench: Bench, images: Sequence[Image], progress: Progress) -> Floa
         path = folder / f"lite0-{_digest(block)}.npy"
         known = load_array(path)
         if known is None:
-            known = features(Lite0(), block)
+            known = features(EnlargedLite0(), block)
             save_array(path, known)
         found.append(known)
         done = min(start + BLOCK, len(images))
@@ -251,7 +251,7 @@ def _features(bench: Bench, images: Sequence[Image], progress: Progress) -> Floa
 
 
 def _digest(images: Sequence[Image]) -> str:
-    found = hashlib.sha256(f"{Lite0().preparation} {digest(Lite0().source())}".encode())
+    found = hashlib.sha256(f"{EnlargedLite0().preparation} {digest(EnlargedLite0().source())}".encode())
     for image in images:
         found.update(repr(image.shape).encode() + np.ascontiguousarray(image).tobytes())
     return found.hexdigest()[:20]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
+from operator import is_
 from types import MappingProxyType
 from typing import Any, TypeVar
 
@@ -302,6 +303,7 @@ def score(
     progress = reporter.phase(entry.label, "score")
     rows: dict[str, dict[str, Rows]] = {}
     metrics = [m for m in metrics_of(bench, entry) if does(bench, entry, m) and not m.unavailable()]
+    whole = [predictions[FULL][reference.id] for reference in bench.references]
     for index, metric in enumerate(metrics):
         rows[metric.name] = {}
         for state in bench.plan.states:
@@ -309,10 +311,14 @@ def score(
             path = cell.statistics(name, metric.name, metric.signature, bench.test_set)
             found = load_array(path)
             if found is None:
+                completes = getattr(metric, "completes", False)
                 ordered = [predictions[state][reference.id] for reference in bench.references]
-                if getattr(metric, "completes", False):
+                if completes:
                     ordered = synthesis.completed(ordered, bench.references, state)
-                found = metric.statistics(ordered, bench.references)
+                if FULL in rows[metric.name] and not completes and all(map(is_, ordered, whole)):
+                    found = rows[metric.name][FULL]
+                else:
+                    found = metric.statistics(ordered, bench.references)
                 save_array(path, found)
             rows[metric.name][state] = found
         progress((index + 1) / len(metrics), metric.name)

@@ -20,6 +20,8 @@ METHODS = {
     "micar_vlmoe": "methods.micar_vlmoe:MicarVLMoE",
     "vdgen": "methods.vdgen:VDGen",
     "kedr": "methods.kedr:KEDR",
+    "codi_xr": "methods.codi_xr:CoDiXR",
+    "noise": "methods.noise:Noise",
     "late_fusion": "methods.baselines:LateFusion",
     "early_fusion": "methods.baselines:EarlyFusion",
 }

@@ -199,23 +199,24 @@ def reliance(metric: Metric, rows: Mapping[str, Rows], weights: FloatArray) -> d
         rows: state -> (n, k); every state but ``full`` names the modality that is gone.
         weights: (B, n) from ``statistics.bootstrap_weights``.
     """
-    once = np.ones((1, len(rows[FULL])))
-    whole, drawn = (values_of(metric, rows[FULL], each) for each in (once, affordable(metric, weights)))
     found: dict[str, dict[str, Cost]] = {output.name: {} for output in metric.outputs}
-    for state in rows:
-        if state == FULL:
-            continue
+    lost = [state for state in rows if state != FULL]
+    if not lost:
+        return found
+    once, few = np.ones((1, len(rows[FULL]))), affordable(metric, weights)
+    whole = values_of(metric, rows[FULL], once)
+    drawn: dict[str, FloatArray] = {}
+    for state in lost:
         if _equal(rows, FULL, state):  # the method does not read this modality
-            value, lines = whole, drawn
-        else:
-            value, lines = (
-                values_of(metric, rows[state], each) for each in (once, affordable(metric, weights))
-            )
+            for name, unchanged in whole.items():
+                found[name][state] = Cost(float(unchanged[0]), 0.0, 0.0, 0.0)
+            continue
+        drawn = drawn or values_of(metric, rows[FULL], few)
+        value, lines = (values_of(metric, rows[state], each) for each in (once, few))
         for output in metric.outputs:
             sign = 1.0 if output.higher_is_better else -1.0
             cost = sign * float(whole[output.name][0] - value[output.name][0])
-            spread = sign * (drawn[output.name] - lines[output.name])
-            lo, hi = interval(spread)
+            lo, hi = interval(sign * (drawn[output.name] - lines[output.name]))
             found[output.name][state] = Cost(float(value[output.name][0]), cost, lo, hi)
     return found
 

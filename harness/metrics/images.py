@@ -124,7 +124,7 @@ class ImageMetric(NoSums):
         used = (rows[:, 0] == 1) & (weights > 0).any(axis=0)
         real, made = np.split(rows[used, 1:], 2, axis=1)
         weights = weights[:, used]
-        fid = np.array([frechet_distance(real, made, line) for line in weights])
+        fid = frechet_distances(real, made, weights)
         return dict(
             zip((output.name for output in self.outputs), (fid, kid(real, made, weights)), strict=True)
         )
@@ -163,6 +163,38 @@ def frechet_distance(real: Floats, made: Floats, weights: Floats | None = None) 
     spread = np.square(scaled_1).sum() + np.square(scaled_2).sum()
     distance = np.square(mean_1 - mean_2).sum() + spread - 2.0 * trace_of_root(scaled_1, scaled_2)
     return max(0.0, float(distance))
+
+
+def frechet_distances(real: Floats, made: Floats, weights: Floats) -> Floats:
+    """``frechet_distance`` (B,) of features (n, d) and (n, d) under each line of ``weights`` (B, n).
+
+    Of fewer images than features all resamples share the inner products of the images: a resample then costs
+    the singular values of the part of an (n, n) matrix that it drew, whatever d is.
+    """
+    if len(weights) == 1 or len(real) > real.shape[1]:
+        return np.array([frechet_distance(real, made, line) for line in weights])
+    centre = real.mean(axis=0)  # distances do not depend on it, rounding does
+    real, made = real - centre, made - centre
+    squares = np.square(real).sum(axis=1) + np.square(made).sum(axis=1)
+    across = real @ made.T
+    between = real @ real.T - across - across.T + made @ made.T
+    norms = real @ real.T + made @ made.T
+    found = np.full(len(weights), np.nan)
+    for line, weight in enumerate(weights):
+        kept = np.flatnonzero(weight > 0)
+        share = weight[kept] / weight[kept].sum() if len(kept) else weight[kept]
+        freedom = 1.0 - np.square(share).sum()
+        if len(kept) < 2 or freedom <= 0:
+            continue
+        part = np.ix_(kept, kept)
+        spread = (share @ squares[kept] - share @ norms[part] @ share) / freedom
+        cross = across[part]
+        cross = cross - share @ cross
+        cross = cross - (cross @ share)[:, None]
+        root = np.sqrt(share / freedom)
+        shared = np.linalg.svd(root[:, None] * cross * root, compute_uv=False).sum()
+        found[line] = max(0.0, float(share @ between[part] @ share + spread - 2.0 * shared))
+    return found
 
 
 def _centred(features: Floats, weights: Floats | None) -> tuple[Floats, Floats] | None:

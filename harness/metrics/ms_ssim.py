@@ -1,10 +1,10 @@
-"""Multi-scale structural similarity of generated and true images, by torchmetrics."""
+"""Multi-scale structural similarity of generated and true images, equal to torchmetrics'."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib.metadata import version
-from typing import ClassVar, Literal
+from functools import cache
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,10 +14,17 @@ from harness.metrics.base import MetricOutput, Rows, mean_of
 from harness.metrics.extractors import Image
 from harness.types import Prediction, Reference, Task
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 SMALLEST = 176
 """Pixels of a side that five scales under an 11 x 11 window need."""
 
 _BATCH = 32
+_REACH = 5
+_POWERS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
+"""Exponents of the five scales (Wang et al. 2003)."""
+_C1, _C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
 
 
 class MsSsim:
@@ -38,11 +45,11 @@ class MsSsim:
         """Identity of the numbers."""
         return (
             f"{self.name}|view:{self.view}|input:grey,{SMALLEST}-bilinear-if-smaller|window:gauss11,1.5|scales:5"
-            f"|impl:torchmetrics-{version('torchmetrics')}|v:1"
+            "|impl:harness,as-torchmetrics|v:1"
         )
 
     def unavailable(self) -> str | None:
-        """It needs nothing but its package."""
+        """It needs nothing."""
         return None
 
     def statistics(self, predictions: Sequence[Prediction], references: Sequence[Reference]) -> Rows:
@@ -95,8 +102,7 @@ def pairs_of(
 def similarity(first: Sequence[Image], second: Sequence[Image]) -> NDArray[np.float64]:
     """MS-SSIM (n,) of pairs of uint8 images (H, W, C) of one size, in [0, 1]."""
     import torch
-    from torch.nn.functional import interpolate
-    from torchmetrics.functional.image import multiscale_structural_similarity_index_measure
+    from torch.nn.functional import avg_pool2d, interpolate
 
     found = []
     for start in range(0, len(first), _BATCH):
@@ -107,8 +113,42 @@ def similarity(first: Sequence[Image], second: Sequence[Image]) -> NDArray[np.fl
             if min(grey.shape[-2:]) < SMALLEST:
                 grey = interpolate(grey, (SMALLEST, SMALLEST), mode="bilinear", align_corners=False)
             pair.append(grey)
-        each = multiscale_structural_similarity_index_measure(
-            pair[0], pair[1], data_range=255.0, reduction="none", normalize="relu"
-        )
-        found.append(torch.atleast_1d(each).double().clamp(0, 1).numpy())
+        stacked, product = torch.cat(pair, dim=1), torch.ones(len(pair[0]), dtype=torch.float64)
+        for scale, power in enumerate(_POWERS):
+            whole = scale == len(_POWERS) - 1
+            product *= _scale(stacked, whole).double().clamp(0, 1) ** power
+            stacked = avg_pool2d(stacked, 2)
+        found.append(product.numpy())
     return np.concatenate(found)
+
+
+def _scale(pair: Tensor, whole: bool) -> Tensor:
+    """Structure and contrast (B,) of images (B, 2, H, W) at one scale; with ``whole`` their luminance, too.
+
+    As torchmetrics has it, windows lie inside of the image, but at the last scale they reach over its edge,
+    where it is mirrored.
+    """
+    import torch
+
+    first, second = pair[:, 0], pair[:, 1]
+    maps = torch.stack([first, second, first * first, second * second, first * second], dim=1)
+    rows, columns = (_windows(side, whole) for side in pair.shape[-2:])
+    mean_1, mean_2, square_1, square_2, mixed = (rows @ maps @ columns.T).unbind(1)
+    variances = (square_1 - mean_1.square()).clamp(min=0) + (square_2 - mean_2.square()).clamp(min=0)
+    found = (2 * (mixed - mean_1 * mean_2) + _C2) / (variances + _C2)
+    if whole:
+        found = found * (2 * mean_1 * mean_2 + _C1) / (mean_1.square() + mean_2.square() + _C1)
+    return found.mean((-2, -1))
+
+
+@cache
+def _windows(side: int, mirrored: bool) -> Tensor:
+    """Gaussian windows along one side, a matrix (windows, side): filtering is a product with it."""
+    import torch
+
+    reach = torch.arange(-_REACH, _REACH + 1, dtype=torch.float64)
+    gauss = (-0.5 * (reach / 1.5).square()).exp()
+    identity = torch.eye(side, dtype=torch.float64)[None]
+    if mirrored:
+        identity = torch.nn.functional.pad(identity, (0, 0, _REACH, _REACH), mode="reflect")
+    return (identity[0].unfold(0, 2 * _REACH + 1, 1) @ (gauss / gauss.sum())).float()

@@ -102,19 +102,19 @@ class CoDiXR(TorchMethod[Config]):
             losses.image_autoencoder,
             rates[0],
         )
-        stage(1, "0-reports", parts.report_autoencoder, settings, losses.report_autoencoder, rates[0])
+        stage(1, "0-reports", parts.report_autoencoder, settings, losses.report_autoencoder, rates[1])
         for name in MODALITIES:
             studies.encode(name)
             if name == REPORT or not config.latent_scale:
                 studies.calibrate(name, len(train))
-        stage(2, "1-contrastive", parts.contrastive, config.contrastive, losses.contrastive, rates[1])
+        stage(2, "1-contrastive", parts.contrastive, config.contrastive, losses.contrastive, rates[2])
         studies.embed()
         studies.diffuse(len(train))
         denoisers = nn.ModuleDict({f"{name}_denoiser": parts.denoiser(name) for name in MODALITIES})
-        stage(3, "2-diffusion", denoisers, config.training, losses.diffusion, rates[2])
+        stage(3, "2-diffusion", denoisers, config.training, losses.diffusion, rates[3])
         if config.joint:
             hearing = nn.ModuleList([*parts.environments.values(), *parts.connectors()])
-            stage(4, "3-alignment", hearing, config.alignment, losses.alignment, rates[3])
+            stage(4, "3-alignment", hearing, config.alignment, losses.alignment, rates[4])
         self.network.requires_grad_(True).eval()
 
     def _train(
@@ -147,7 +147,7 @@ class CoDiXR(TorchMethod[Config]):
 
     def optimizer(self, steps: int) -> tuple[torch.optim.Optimizer, Any]:
         """Stage 2's optimiser over the whole network."""
-        return adamw(self.network, self.config.rates[2], self.config, steps)
+        return adamw(self.network, self.config.rates[3], self.config, steps)
 
     def generate(self, inputs: Inputs) -> list[Prediction]:
         """Reports from the views that are present."""

@@ -220,7 +220,7 @@ class Memory:
 
 
 class ReportAutoencoder(nn.Module):
-    """Optimus (Li et al. 2020): BERT's pooled first token to a Gaussian; GPT-2 starts from z in its past."""
+    """Optimus (Li et al. 2020): BERT's pooled output to a Gaussian; GPT-2 starts from z in its past."""
 
     shift: Tensor
     scale: Tensor
@@ -239,6 +239,7 @@ class ReportAutoencoder(nn.Module):
             attention_probs_dropout_prob=config.report_dropout,
             max_position_embeddings=max(length, 512) if config.encoders == "clip" else length,
             pad_token_id=PAD,
+            initializer_range=config.report_init,
             attn_implementation="eager",
         )
         gpt2 = GPT2Config(
@@ -253,6 +254,7 @@ class ReportAutoencoder(nn.Module):
             n_positions=max(length, 1024) if config.encoders == "clip" else length,
             bos_token_id=BOS,
             eos_token_id=EOS,
+            initializer_range=config.report_init,
             attn_implementation="eager",
         )
         self.encoder = BertModel(bert)
@@ -267,7 +269,11 @@ class ReportAutoencoder(nn.Module):
         """Framed indices (B, S) to mean and log-variance (B, D)."""
         # Four-dimensional: passed on as it is, also for tensors without data.
         mask = (words == PAD)[:, None, None].to(self.moments.weight.dtype) * -1e4
-        pooled = self.encoder(input_ids=words, attention_mask=mask).pooler_output
+        found = self.encoder(input_ids=words, attention_mask=mask)
+        pooled = found.pooler_output
+        if self.config.report_pooling == "mean":
+            there = (words != PAD)[..., None].to(pooled.dtype)
+            pooled = (found.last_hidden_state * there).sum(1) / there.sum(1).clamp(min=1)
         mean, log_variance = self.moments(pooled).float().chunk(2, dim=-1)
         return mean, log_variance.clamp(-10.0, 5.0)
 

@@ -32,7 +32,8 @@ class Config(MethodConfig):
         whiten: share of the mean variance below which directions of image latents are not brought to unit
             variance; where it is not 0, what is diffused is whitened, so that a Gaussian is already coherent.
         prior_mean: diffusion starts and ends around what a linear map expects of the condition.
-        mean_guidance: factor on that expectation of views; above 1 it exaggerates, as w does.
+        mean_guidance, report_mean_guidance: factors on that expectation of views and of reports; above 1 they
+            exaggerate, as w does.
         gaussian_start: denoisers learn what they add to the noise in Gaussian latents of unit variance, which
             needs no learning (a preconditioning, as in Karras et al. 2022).
         timed_condition: the condition is added to the time embedding, too.
@@ -45,6 +46,9 @@ class Config(MethodConfig):
         unet_middle: the image UNet has a middle block.
         report_latent: size of a report's latent.
         bert_*, gpt2_*: vocabulary, width, layers and heads of the report autoencoder.
+        report_init: deviation of its initial weights; 0.02 passes next to nothing of the words on to z where
+            layers are narrow and training is short.
+        report_pooling: what is made into z: BERT's pooled ``first`` token or the ``mean`` over words.
         report_dropout: inside both of its parts; word_dropout: of words that GPT-2 reads in training.
         report_beta, report_target: final weight of its KL term and the KL per dimension that costs nothing.
         report_channels, report_multipliers, report_blocks: of the report's fully connected UNet.
@@ -56,7 +60,7 @@ class Config(MethodConfig):
         sampler, steps: DPM-Solver++ (order 2) or DDIM, and network evaluations per image.
         guidance: w of classifier-free guidance; 1 is none, 0 ignores the condition.
         clip, image_vae, unet: folders or hub names of pretrained parts; random initialisation where empty.
-        rates: learning rates of the autoencoders, of stage 1, of stage 2 and of stage 3.
+        rates: learning rates of the image autoencoder, of the report autoencoder, and of stages 1, 2 and 3.
     """
 
     image_autoencoder: TrainingConfig = TrainingConfig(epochs=0, batch_size=32, keep="last")
@@ -96,6 +100,7 @@ class Config(MethodConfig):
     timed_condition: bool = False
     prior_mean: bool = False
     mean_guidance: float = Field(default=1.0, ge=0.0)
+    report_mean_guidance: float = Field(default=1.0, ge=0.0)
     report_latent: int = 768
     bert_vocabulary: int = 28996
     bert_width: int = 768
@@ -105,6 +110,8 @@ class Config(MethodConfig):
     gpt2_width: int = 768
     gpt2_layers: int = 12
     gpt2_heads: int = 12
+    report_init: float = 0.02
+    report_pooling: Literal["first", "mean"] = "first"
     report_dropout: float = 0.1
     word_dropout: float = 0.0
     report_beta: float = 1.0
@@ -125,7 +132,7 @@ class Config(MethodConfig):
     clip: str = "openai/clip-vit-large-patch14"
     image_vae: str = "stable-diffusion-v1-5/stable-diffusion-v1-5"
     unet: str = "stable-diffusion-v1-5/stable-diffusion-v1-5"
-    rates: tuple[float, float, float, float] = (5e-5, 5e-5, 5e-5, 5e-5)
+    rates: tuple[float, float, float, float, float] = (5e-5, 5e-5, 5e-5, 5e-5, 5e-5)
     weight_decay: float = 1e-4
     warmup: float = 0.2
 
@@ -136,9 +143,9 @@ SCRATCH = {"clip": "", "image_vae": "", "unet": ""}
 TINY: dict[str, Any] = {
     **SCRATCH,
     "image_autoencoder": {"epochs": 3, "batch_size": 64, "val_every": 3},
-    "report_autoencoder": {"epochs": 5, "batch_size": 64, "bucket": 4, "val_every": 5},
-    "contrastive": {"epochs": 10, "batch_size": 128, "val_every": 10},
-    "training": {"epochs": 8, "batch_size": 64, "val_every": 8},
+    "report_autoencoder": {"epochs": 4, "batch_size": 16, "bucket": 8, "val_every": 4},
+    "contrastive": {"epochs": 7, "batch_size": 128, "val_every": 7},
+    "training": {"epochs": 4, "batch_size": 64, "val_every": 4},
     "alignment": {"epochs": 1, "batch_size": 64},
     "image_size": 128,
     "patch": 128,
@@ -165,6 +172,7 @@ TINY: dict[str, Any] = {
     "timed_condition": True,
     "prior_mean": True,
     "mean_guidance": 1.5,
+    "report_mean_guidance": 3.0,
     "report_latent": 64,
     "bert_width": 96,
     "bert_layers": 1,
@@ -172,8 +180,10 @@ TINY: dict[str, Any] = {
     "gpt2_width": 96,
     "gpt2_layers": 2,
     "gpt2_heads": 4,
+    "report_init": 0.1,
+    "report_pooling": "mean",
     "report_dropout": 0.0,
-    "word_dropout": 0.2,
+    "word_dropout": 0.4,
     "report_beta": 0.02,
     "report_target": 0.5,
     "report_channels": 32,
@@ -184,7 +194,7 @@ TINY: dict[str, Any] = {
     "sampler": "dpm-solver++",
     "steps": 10,
     "guidance": 2.5,
-    "rates": (1e-3, 3e-3, 2e-3, 1e-3),
+    "rates": (1e-3, 4e-3, 3e-3, 2e-3, 1e-3),
     "weight_decay": 1e-2,
     "warmup": 0.1,
 }
@@ -222,6 +232,8 @@ BASE: dict[str, Any] = {
     "gpt2_width": 256,
     "gpt2_layers": 4,
     "gpt2_heads": 4,
+    "report_init": 0.06,
+    "report_pooling": "mean",
     "report_beta": 0.1,
     "report_target": 0.1,
     "report_channels": 64,
@@ -231,7 +243,7 @@ BASE: dict[str, Any] = {
     "sampler": "dpm-solver++",
     "steps": 20,
     "guidance": 3.0,
-    "rates": (5e-4, 3e-4, 3e-4, 3e-4),
+    "rates": (5e-4, 5e-4, 3e-4, 3e-4, 3e-4),
 }
 
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {

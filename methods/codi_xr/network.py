@@ -198,8 +198,8 @@ class CoDiNetwork(nn.Module):
             found = sample(start, denoise, config.sampler, config.steps)
         whole = {}
         for name, x in found.items():
-            factor = (config.mean_guidance if name in VIEWS else 1.0) * (config.guidance > 0)
-            whole[name] = self.restored(name, self.around(name, x, context, factor))
+            factor = config.mean_guidance if name in VIEWS else config.report_mean_guidance
+            whole[name] = self.restored(name, self.around(name, x, context, factor * (config.guidance > 0)))
         return whole
 
     def guided_noise(

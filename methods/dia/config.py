@@ -89,7 +89,7 @@ class Config(MethodConfig):
 
 
 TINY: dict[str, Any] = {
-    "training": {"epochs": 16, "batch_size": 16, "gradient_clip": 1.0, "val_every": 8},
+    "training": {"epochs": 12, "batch_size": 16, "gradient_clip": 1.0, "val_every": 6},
     "image_size": 128,
     "backbone": "efficientnet_lite0",
     "backbone_weights": "package",

@@ -68,11 +68,11 @@ class Config(MethodConfig):
 
 TINY: dict[str, Any] = {
     "training": {
-        "epochs": 16,
+        "epochs": 11,
         "batch_size": 16,
         "bucket": 8,
         "gradient_clip": 1.0,
-        "val_every": 4,
+        "val_every": 11,
         "keep": "last",
     },
     "image_size": 128,

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from harness.weights import fold_norms
 from methods.layers import (
     GroupedQueryAttention,
     KeyValue,
@@ -20,7 +21,6 @@ from methods.layers import (
     rope,
     sinusoids,
 )
-from methods.lite0 import fold_norms
 from methods.text import BOS, EOS, PAD, UNK, Vocabulary, words
 
 

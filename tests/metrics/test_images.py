@@ -15,6 +15,7 @@ from harness.metrics.images import (
     RadDinoDistance,
     XrayDistance,
     frechet_distance,
+    frechet_distances,
     kid,
     real_floor,
 )
@@ -45,6 +46,17 @@ def test_fid_equals_clean_fid_and_torch_fidelity(n: int, d: int) -> None:
     assert ours == pytest.approx(theirs, rel=1e-4)
     peer = fid_statistics_to_metric(*moments, verbose=False)["frechet_inception_distance"]
     assert ours == pytest.approx(peer, rel=1e-4)
+
+
+@pytest.mark.parametrize(("n", "d"), [(40, 100), (90, 20)])
+def test_resamples_score_as_each_would_alone(n: int, d: int) -> None:
+    rng = np.random.default_rng(3)
+    real, made = rng.normal(4, 1, (n, d)), rng.normal(5, 2, (n, d))
+    weights = rng.multinomial(n, np.full(n, 1 / n), 5).astype(float)
+    weights[3], weights[4, 1:] = 0.0, 0.0
+    found = frechet_distances(real, made, weights)
+    np.testing.assert_allclose(found, [frechet_distance(real, made, line) for line in weights], rtol=1e-9)
+    assert np.isnan(found[3:]).all()
 
 
 def test_fid_of_dependent_features() -> None:

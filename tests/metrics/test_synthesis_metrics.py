@@ -13,7 +13,7 @@ from harness.metrics.alignment import Alignment, CoarseAlignment, CoarseJointDis
 from harness.metrics.base import values
 from harness.metrics.extractors import Lite0
 from harness.metrics.images import Lite0LateralDistance
-from harness.metrics.ms_ssim import MsSsim, MsSsimLateral
+from harness.metrics.ms_ssim import MsSsim, MsSsimLateral, similarity
 from harness.types import Prediction, Reference
 
 Image = np.ndarray
@@ -61,19 +61,23 @@ def test_ms_ssim_falls_as_the_picture_departs() -> None:
     assert found == sorted(found, reverse=True)
 
 
-def test_ms_ssim_is_torchmetrics_own() -> None:
+@pytest.mark.parametrize("shape", [(176, 176), (192, 211), (250, 180), (96, 96)])
+def test_ms_ssim_equals_torchmetrics(shape: tuple[int, int]) -> None:
     import torch
-    from torchmetrics.image import MultiScaleStructuralSimilarityIndexMeasure
+    from torchmetrics.functional.image import multiscale_structural_similarity_index_measure
 
-    references = [Reference("s", "p", None, None, {"frontal": scene(0.3, 1, 192)})]
-    other = scene(0.6, 2, 192)
-    theirs = MultiScaleStructuralSimilarityIndexMeasure(data_range=255.0)
-    pair = [
-        torch.from_numpy(each[..., 0]).float()[None, None]
-        for each in (references[0].images["frontal"], other)
-    ]
-    found = value(MsSsim(), references, drawn(references, lambda _: other))["ms_ssim"]
-    assert float(found) == pytest.approx(float(theirs(*pair)), abs=1e-5)
+    first, second = (
+        np.stack([scene(bright + i / 10, seed + i, 256)[: shape[0], : shape[1]] for i in range(4)])
+        for bright, seed in ((0.3, 1), (0.6, 7))
+    )
+    found = similarity(list(first), list(second))
+    pair = [torch.from_numpy(each).permute(0, 3, 1, 2).float() for each in (first, second)]
+    if min(shape) < 176:
+        pair = [torch.nn.functional.interpolate(each, (176, 176), mode="bilinear") for each in pair]
+    theirs = multiscale_structural_similarity_index_measure(
+        *pair, data_range=255.0, reduction="none", normalize="relu"
+    )
+    np.testing.assert_allclose(found, theirs.numpy(), atol=1e-5)
 
 
 @pytest.mark.parametrize("metric", [Alignment(), CoarseAlignment()])
