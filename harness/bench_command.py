@@ -18,6 +18,7 @@ class Benchmark(StrEnum):
 
     metrics = "metrics"
     methods = "methods"
+    sampling = "sampling"
     robustness = "robustness"
     labeler = "labeler"
     data = "data"
@@ -34,15 +35,15 @@ class BenchFormat(StrEnum):
 
 def bench(
     what: Annotated[list[Benchmark] | None, typer.Argument(help="What to measure; default all.")] = None,
-    methods: Annotated[str, typer.Option(help="For methods: which of them, or all.")] = "all",
-    preset: Annotated[str, typer.Option(help="For methods: their size.")] = "tiny",
+    methods: Annotated[str, typer.Option(help="For methods and sampling: which of them, or all.")] = "all",
+    preset: Annotated[str, typer.Option(help="For methods and sampling: their size.")] = "tiny",
     peers: Annotated[
         Path | None, typer.Option(help="For methods: folder with clones of the official repositories.")
     ] = None,
-    device: Annotated[str, typer.Option(help="For methods: auto, cpu, cuda or cuda:N.")] = "cpu",
+    device: Annotated[str, typer.Option(help="For methods and sampling: auto, cpu, cuda or cuda:N.")] = "cpu",
     images: Annotated[int, typer.Option(help="For data: files of each format.")] = 128,
     size: Annotated[int, typer.Option(help="For data: their height and width in pixels.")] = 1024,
-    store: Annotated[Path, typer.Option(help="For run: store whose last complete run it is.")] = Path("runs"),
+    store: Annotated[Path, typer.Option(help="For run and sampling: store of the run.")] = Path("runs"),
     history: Annotated[
         Path | None,
         typer.Option(help="File that gets a JSON line per call; shows this machine's last ratios."),

@@ -7,15 +7,17 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from harness.bench import data, history, labeler, methods, metrics, robustness, suite, tables
+from harness.bench import data, history, labeler, methods, metrics, robustness, sampling, suite, tables
 from harness.bench.rows import Row, measured
 from harness.cli import app
 from harness.errors import CorruptFileError, HarnessError
+from harness.types import DatasetInfo, Inputs, Prediction, Study, Task
 from tests.toys import Quiet
 
 MACHINE: dict[str, Any] = {
@@ -152,6 +154,39 @@ def test_every_label_where_the_labeler_is_asked_for_alone(monkeypatch: pytest.Mo
     assert len(suite.run(suite.Options(("labeler", "run")), Quiet())) == 4
 
 
+def test_samplers_are_held_against_the_last_one() -> None:
+    info = DatasetInfo("toy", frozenset({Task.REPORT}), ("frontal",), False, 32, fingerprint="toy")
+    rng = np.random.default_rng(0)
+    shape = (info.image_size, info.image_size, info.channels)
+    studies = [
+        Study(f"s{i}", f"p{i}", "test", {"frontal": rng.integers(0, 256, shape, dtype=np.uint8)}, "a report")
+        for i in range(12)
+    ]
+
+    class Drawer:
+        """Two samplers: one of them returns the truth, the other a black picture."""
+
+        SAMPLERS: ClassVar = {"quick": {"sampler": "quick"}, "slow": {"sampler": "slow"}}
+        card = SimpleNamespace(name="drawer", reads=frozenset({"frontal"}))
+
+        def sample_with(self, sampler: str) -> None:
+            self.sampler = sampler
+
+        def synthesize(self, inputs: Inputs, targets: list[str]) -> list[Prediction]:
+            assert targets == ["frontal"]
+            assert inputs.reports == ["a report"] * len(inputs)
+            assert not inputs.present["frontal"].any()
+            truth = {study.id: study.images["frontal"] for study in studies}
+            factor = int(self.sampler == "slow")
+            return [Prediction(images={"frontal": truth[name] * np.uint8(factor)}) for name in inputs.ids]
+
+    (row,) = sampling.compared(Drawer(), "drawer", studies, info)
+    assert (row.unit, row.of, row.state) == ("images/s", "slow", "ok")
+    assert row.ratio == pytest.approx(row.ours / row.peer)
+    before, after = row.note.removeprefix("fid_lite0 ").removesuffix(", n 12").split(" against ")
+    assert float(before) > 1.0 > float(after)
+
+
 @pytest.fixture
 def some(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Puts quick benchmarks in the place of ``metrics``."""
@@ -195,9 +230,10 @@ def test_without_an_argument_all_are_measured(
     assert done.exit_code == 0, done.output
     rows = json.loads(done.stdout)["rows"]
     assert [row["suite"] for row in rows] == [
-        *("metrics", "methods", "robustness", "labeler", "data", "data", "run")
+        *("metrics", "methods", "sampling", "robustness", "labeler", "data", "data", "run")
     ]
-    assert rows[-1]["state"] == "skipped"
+    assert rows[2]["state"] == rows[-1]["state"] == "skipped"
+    assert "harness run --methods codi_xr" in rows[2]["note"]
     assert "harness run keeps the times" in rows[-1]["note"]
 
 

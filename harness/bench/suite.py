@@ -14,7 +14,7 @@ from harness.bench.rows import Row
 from harness.errors import HarnessError
 from harness.preparation import Reporter
 
-SUITES = ("metrics", "methods", "robustness", "labeler", "data", "run")
+SUITES = ("metrics", "methods", "sampling", "robustness", "labeler", "data", "run")
 """What ``harness bench`` measures, in this order."""
 
 
@@ -29,7 +29,7 @@ class Options:
         peers: folder with clones of official repositories.
         device: torch device of the methods.
         images, size: files per format of the data benchmark, and their height and width in pixels.
-        store: store whose last complete run ``run`` is about.
+        store: store whose last complete run ``run`` is about; ``sampling`` draws with its trained methods.
     """
 
     suites: tuple[str, ...] = ()
@@ -70,6 +70,13 @@ def _works(suite: str, options: Options) -> Iterator[tuple[str, str, Work]]:
         for name in chosen:
             rest = (options.preset, options.peers, options.device)
             yield suite, name, partial(methods.method_benchmark, name, *rest)
+    elif suite == "sampling":
+        from harness.bench.sampling import sampled_methods, sampling_benchmark
+
+        for name in sampled_methods():
+            if options.methods is None or name in options.methods:
+                where = (options.store, options.preset, options.device)
+                yield suite, name, partial(sampling_benchmark, name, *where)
     elif suite == "robustness":
         from harness.bench import robustness
 

@@ -10,9 +10,9 @@ Deviations from the paper, or choices where it is silent, are ``CoDiXR.card.devi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -51,6 +51,12 @@ class CoDiXR(TorchMethod[Config]):
     card: ClassVar[MethodCard] = CARD
     Config = Config
     network: CoDiNetwork
+    SAMPLERS: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "10 DPM-Solver++ steps": {"sampler": "dpm-solver++", "steps": 10},
+        "20 DPM-Solver++ steps": {"sampler": "dpm-solver++", "steps": 20},
+        "50 DDIM steps": {"sampler": "ddim", "steps": 50},
+    }
+    """What ``harness bench sampling`` compares; the last one is the paper's."""
 
     def artifacts(self, train: Sequence[Study]) -> dict[str, Any]:
         """The vocabulary of training reports."""
@@ -148,6 +154,11 @@ class CoDiXR(TorchMethod[Config]):
     def optimizer(self, steps: int) -> tuple[torch.optim.Optimizer, Any]:
         """Stage 2's optimiser over the whole network."""
         return adamw(self.network, self.config.rates[3], self.config, steps)
+
+    def sample_with(self, sampler: Literal["dpm-solver++", "ddim"], steps: int) -> None:
+        """Draw with another sampler from here on; nothing that was learned changes."""
+        self.config = self.config.model_copy(update={"sampler": sampler, "steps": steps})
+        self.network.config = self.config
 
     def generate(self, inputs: Inputs) -> list[Prediction]:
         """Reports from the views that are present."""

@@ -1,0 +1,109 @@
+"""What a sampler's steps cost and buy: pictures per second beside the FID of what comes out.
+
+On trained methods alone: noise of random weights has no quality that steps could lose.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from harness import registry
+from harness.batching import collate
+from harness.bench.rows import Row, measured
+from harness.cells import entries
+from harness.config import RunConfig
+from harness.metrics.base import values
+from harness.metrics.images import Lite0Distance
+from harness.preparation import cell_of, create, open_bench
+from harness.synthesis import conditioned, generated
+from harness.types import DatasetInfo, Prediction, Reference, Study
+
+_SUITE = "sampling"
+_VIEW = "frontal"
+_BATCH = 64
+FID = "fid_lite0"
+_FIRST = 8
+"""Studies that are drawn before the clock starts."""
+
+
+def sampled_methods() -> list[str]:
+    """Registered methods that say which samplers they can draw with (``SAMPLERS``)."""
+    return [name for name in registry.names("methods") if getattr(_class(name), "SAMPLERS", None)]
+
+
+def sampling_benchmark(name: str, store: Path, preset: str, device: str) -> list[Row]:
+    """Frontal views of all test studies from their reports, once with each sampler; the last one is the peer.
+
+    Args:
+        name: a method with ``SAMPLERS``, and ``sample_with`` that chooses one without training again.
+        store: where it was trained.
+        preset: its size.
+        device: torch device.
+    """
+    config = RunConfig.build({"methods": [name], "preset": preset, "store": store, "device": device})
+    bench = open_bench(config)
+    entry = entries(config)[0]
+    cell = cell_of(bench, entry, config.seeds[0])
+    if not cell.is_fitted():
+        note = f"no trained {name} ({preset}) in {store}: harness run --methods {name} --preset {preset}"
+        return [Row(_SUITE, f"{name} ({preset})", note=note, state="skipped")]
+    method: Any = create(bench, entry)
+    method.load(cell.checkpoint)
+    method.to(bench.device)
+    studies = [one for one in bench.splits["test"] if _VIEW in one.images and one.report]
+    return compared(method, f"{name} ({preset})", studies, bench.dataset.info, bench.device)
+
+
+def compared(
+    method: Any, label: str, studies: Sequence[Study], info: DatasetInfo, device: str = "cpu"
+) -> list[Row]:
+    """Pictures per second and FID of every sampler of a trained method, beside its last one's.
+
+    Args:
+        method: trained, on its device; label: what the rows call it.
+        studies: have a frontal view and a report; info: of their dataset.
+    """
+    import torch
+
+    references = [Reference(one.id, one.patient_id, images=one.images) for one in studies]
+    metric, found = Lite0Distance(), {}
+    for sampler, options in method.SAMPLERS.items():
+        method.sample_with(**options)
+        list(_drawn(method, studies[:_FIRST], info))
+        started = time.perf_counter()
+        made = list(_drawn(method, studies, info))
+        if device.startswith("cuda"):
+            torch.cuda.synchronize()
+        speed = len(made) / (time.perf_counter() - started)
+        rows = metric.statistics(made, references)
+        found[sampler] = speed, float(values(metric, rows, rows[None, :, 0])[FID][0])
+    *others, last = found
+    return [
+        measured(
+            _SUITE,
+            f"{label}, {_VIEW} from report, {sampler}, {device}",
+            found[sampler][0],
+            unit="images/s",
+            peer=found[last][0],
+            of=last,
+            note=f"{FID} {found[sampler][1]:.1f} against {found[last][1]:.1f}, n {len(studies)}",
+        )
+        for sampler in others
+    ]
+
+
+def _drawn(method: Any, studies: Sequence[Study], info: DatasetInfo) -> Iterator[Prediction]:
+    """Frontal views from the report and nothing else."""
+    for start in range(0, len(studies), _BATCH):
+        some = studies[start : start + _BATCH]
+        told = [Study(one.id, one.patient_id, one.split, images={}) for one in some]
+        inputs = collate(told, info, reads=method.card.reads)
+        reports = {one.id: one.report for one in some}
+        yield from generated(method, conditioned(inputs, [_VIEW], reports, 0, "full"), [_VIEW])
+
+
+def _class(name: str) -> Any:
+    return registry.load("methods", name)
