@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from harness import evaluate, fitting, launch, processes, ray_executor, registry, tracking
-from harness.cells import entries
+from harness.cells import Entry, entries
 from harness.clock import CELLS, OPEN
 from harness.config import RunConfig
 from harness.errors import HarnessError
@@ -18,6 +18,7 @@ from harness.preparation import Bench, Progress, Reporter, open_bench, prepare_i
 from harness.processes import Job, Opened, Results, worker_count
 from harness.results import ResultRow
 from harness.timings import Timings
+from harness.types import Task
 
 
 def run(config: RunConfig, reporter: Reporter, *, tracks: bool = True) -> tuple[list[ResultRow], bool]:
@@ -184,12 +185,17 @@ def _in_order(config: RunConfig, found: Found) -> tuple[list[ResultRow], bool]:
 
 
 def jobs_of(config: RunConfig) -> list[Job]:
-    """What may run side by side; learned methods first, for they take longest.
+    """What may run side by side; learned methods first, for they take longest, and of them those that write.
 
     A shuffled-image rerun needs its method's checkpoint, so it comes along. A row with an imputer needs two
     checkpoints and comes last; what is not trained by then it trains, under the lock of that cell.
     """
-    rows = sorted(entries(config), key=lambda row: (bool(row.imputer), not row.method_class.card.learned))
+
+    def late(row: Entry) -> tuple[bool, bool, bool]:
+        card = row.method_class.card
+        return bool(row.imputer), not card.learned, Task.REPORT not in card.tasks
+
+    rows = sorted(entries(config), key=late)
     return list(dict.fromkeys((row.job, seed) for row in rows for seed in config.seeds))
 
 

@@ -26,7 +26,7 @@ from harness import registry
 from harness.config import RunConfig
 from harness.errors import HarnessError
 from harness.machine import cores
-from harness.processes import die_with_parent, ready
+from harness.processes import die_with_parent, ready, use_threads
 
 _PAUSE = 0.2
 """Seconds between two looks at other nodes."""
@@ -334,11 +334,9 @@ def _work(
     for heard in (signal.SIGINT, signal.SIGTERM):  # by the parent too, which ends its processes
         signal.signal(heard, signal.SIG_IGN)
     threading.Thread(target=die_with_parent, daemon=True).start()
-    import torch
-
     from harness.distributed import Crew, SmallerBatch, membership
 
-    torch.set_num_threads(max(1, cores() // config.devices))
+    use_threads(max(1, cores() // config.devices))
     registry.restore(tables)
     crew = Crew(rank, together(config), config.devices, config.strategy, config.device)
 

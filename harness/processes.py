@@ -256,12 +256,10 @@ def _work(
     Args:
         started: when its parent started it, by ``time.monotonic``.
     """
-    import torch
-
     for heard in (signal.SIGINT, signal.SIGTERM):  # by the parent too, which ends its processes
         signal.signal(heard, signal.SIG_IGN)
     threading.Thread(target=die_with_parent, daemon=True).start()
-    torch.set_num_threads(threads)
+    use_threads(threads)
     registry.restore(tables)
     messenger = Messenger(pipe)
     messenger.watch.began("start", started)
@@ -278,6 +276,19 @@ def _work(
         return
     except HarnessError as error:
         pipe.send(("error", error))
+
+
+def use_threads(count: int) -> None:
+    """Let torch and NumPy's linear algebra use so many threads in this process.
+
+    Processes that work side by side would else each start as many as there are processors, and wait for them.
+    """
+    import torch
+    from threadpoolctl import threadpool_limits
+
+    os.environ["OPENBLAS_NUM_THREADS"] = str(count)  # for SciPy's own copy, which is loaded later
+    threadpool_limits(count, user_api="blas")
+    torch.set_num_threads(count)
 
 
 def die_with_parent() -> None:

@@ -25,7 +25,7 @@ from harness import registry
 from harness.config import RunConfig
 from harness.errors import HarnessError, UnavailableError
 from harness.preparation import Reporter
-from harness.processes import Job, Messenger, Opened, Opener, Relay, Results
+from harness.processes import Job, Messenger, Opened, Opener, Relay, Results, use_threads
 
 RETRIES = 3
 """How often Ray starts a task again whose worker or node was lost."""
@@ -309,9 +309,7 @@ def _task(
     config: RunConfig, tables: dict[str, dict[str, str]], opener: Opener, job: Job, mailbox: Any
 ) -> list[tuple[Any, Any]] | HarnessError:
     """A job on its node: its results, or what has to end the run."""
-    import torch
-
-    torch.set_num_threads(1)  # the one CPU that Ray has set aside
+    use_threads(1)  # the one CPU that Ray has set aside
     registry.restore(tables)
     post = _Post(mailbox)
     try:

@@ -27,7 +27,8 @@ Image = NDArray[np.uint8]
 Floats = NDArray[np.float64]
 Network = Callable[["Tensor"], "Tensor"]
 
-BATCH = 16
+BATCH = 8
+"""Images that pass together. oneDNN sums in another order from 16 on: up to 8, none depends on the others."""
 
 
 class Extractor(Protocol):

@@ -11,7 +11,7 @@ from harness.errors import HarnessError
 from harness.metrics import image_features
 from harness.metrics.alignment import Alignment, CoarseAlignment, CoarseJointDistance, JointDistance
 from harness.metrics.base import values
-from harness.metrics.extractors import Lite0
+from harness.metrics.extractors import EnlargedLite0, Lite0
 from harness.metrics.images import Lite0LateralDistance
 from harness.metrics.ms_ssim import MsSsim, MsSsimLateral, similarity
 from harness.types import Prediction, Reference
@@ -181,3 +181,12 @@ def test_features_are_computed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert asked == [4]
     assert np.array_equal(first[:4][::-1], again)
     assert np.array_equal(first[0], first[4])
+
+    monkeypatch.setattr(image_features, "_kept", {})  # as in another process
+    other = image_features.features(Lite0(), [images[2], scene(0.9, 9)])
+    assert asked == [4, 1]
+    np.testing.assert_array_equal(other[0], first[2].astype(np.float32))
+
+    monkeypatch.setattr(image_features, "_kept", {})
+    image_features.features(EnlargedLite0(), images[:1])  # another extractor finds nothing
+    assert asked == [4, 1, 1]
