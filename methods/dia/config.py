@@ -89,7 +89,7 @@ class Config(MethodConfig):
 
 
 TINY: dict[str, Any] = {
-    "training": {"epochs": 12, "batch_size": 16, "gradient_clip": 1.0, "val_every": 6},
+    "training": {"epochs": 11, "batch_size": 16, "gradient_clip": 1.0, "val_every": 11},
     "image_size": 128,
     "backbone": "efficientnet_lite0",
     "backbone_weights": "package",
