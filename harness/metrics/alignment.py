@@ -76,7 +76,8 @@ class Sighted:
         if self.eyes == "coarse":
             seen, weights = f"grey{_GRID}x{_GRID}-pca{IMAGE_RANK}", "none"
         else:
-            seen, weights = f"lite0-pca{IMAGE_RANK}", "absent"
+            size = Lite0.preparation.partition(",")[0]
+            seen, weights = f"lite0@{size}-pca{IMAGE_RANK}", "absent"
             if self.unavailable() is None:
                 weights = digest(Lite0().source())
         return (
