@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
-from harness import synthesis
+from harness import registry, synthesis
 from harness.batching import collate
 from harness.datasets.iu_phantom import IUPhantom
 from harness.method import FitRun
-from harness.types import Study
+from harness.types import Prediction, Reference, Study
 from methods.codi_xr import CoDiXR
 from tests.phantom_measures import costophrenic_depth, heart_width
 
@@ -74,3 +75,20 @@ def test_reports_move_the_heart_and_the_costophrenic_angle(trained: CoDiXR, phan
     assert left.mean() < -0.015
     assert left.mean() < right.mean()
     assert left.mean() / (left.std() / COUNT**0.5) < -4
+
+
+def test_latents_keep_what_reports_say(trained: CoDiXR, phantoms: IUPhantom) -> None:
+    """An autoencoder whose latents say nothing writes one report for everybody (posterior collapse)."""
+    reports = [study.report for study in phantoms.studies("test")[:COUNT]]
+    words = trained.vocabulary.batch(reports, trained.config.report_words, framed=True)
+    with torch.no_grad():
+        latents = trained.network.report_autoencoder.encode(words)
+        written, others = trained._write(latents), trained._write(latents.roll(1, 0))
+    assert len(set(written)) > COUNT / 5
+    scores = []
+    for texts in (written, others):
+        metric = registry.make_metric("cider")
+        references = [Reference(str(i), str(i), report) for i, report in enumerate(reports)]
+        rows = metric.statistics([Prediction(report=text) for text in texts], references)
+        scores.append(float(metric.reduce(rows.sum(0))["cider"]))
+    assert scores[0] > 2 * scores[1]
