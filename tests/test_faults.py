@@ -206,7 +206,8 @@ def test_two_runs_on_one_store_lose_and_double_nothing(victims: Victims, tmp_pat
     done = [line for log in others for line in Path(log).read_text().splitlines()]
     assert done.count("fit echo") == 1
     assert done.count("step train") == 4 * 5
-    assert done.count("score bleu") == 4 + 2 * 4
+    # The learner and its control read one of three modalities: two of four states differ for them.
+    assert done.count("score bleu") == 4 + 2 * 2
 
 
 def start_toys(store: Path, log: str) -> subprocess.Popen[str]:
