@@ -31,7 +31,7 @@ _FIRST = 8
 
 def sampled_methods() -> list[str]:
     """Registered methods that say which samplers they can draw with (``SAMPLERS``)."""
-    return [name for name in registry.names("methods") if getattr(_class(name), "SAMPLERS", None)]
+    return [name for name in registry.names("methods") if hasattr(registry.load("methods", name), "SAMPLERS")]
 
 
 def sampling_benchmark(name: str, store: Path, preset: str, device: str) -> list[Row]:
@@ -103,7 +103,3 @@ def _drawn(method: Any, studies: Sequence[Study], info: DatasetInfo) -> Iterator
         inputs = collate(told, info, reads=method.card.reads)
         reports = {one.id: one.report for one in some}
         yield from generated(method, conditioned(inputs, [_VIEW], reports, 0, "full"), [_VIEW])
-
-
-def _class(name: str) -> Any:
-    return registry.load("methods", name)
