@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from harness.audits import examine
-from harness.audits.subject import Case
-from harness.cells import Entry
+from harness.audit.audit import examine
+from harness.audit.subject import Case
 from harness.datasets.example import ExampleData
-from harness.method import Method
-from harness.verdicts import Verdict
+from harness.evaluation.entries import Entry
+from harness.method.contract import Method
+from harness.store.verdicts import Verdict
 
 __all__ = ["ExampleData", "audited"]
 

@@ -22,12 +22,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from harness.errors import HarnessError
-from harness.method import Deviation, FitRun, MethodCard, MethodConfig, TorchMethod, TrainingConfig
-from harness.types import Inputs, Prediction, Study, Targets, Task
-from harness.weights import lite0_weights
-from methods.backbones import KeptFeatures, PositionNorm, of_present
-from methods.lite0 import IMAGENET_MEAN, IMAGENET_STD, Lite0Stages
+from harness.core.errors import HarnessError
+from harness.core.types import Inputs, Prediction, Study, Targets, Task
+from harness.core.weights import lite0_weights
+from harness.method.card import Deviation, MethodCard
+from harness.method.config import MethodConfig, TrainingConfig
+from harness.method.contract import FitRun
+from harness.method.torch_method import TorchMethod
+from methods.common.backbones import KeptFeatures, PositionNorm, of_present
+from methods.common.lite0 import IMAGENET_MEAN, IMAGENET_STD, Lite0Stages
 
 
 class Config(MethodConfig):

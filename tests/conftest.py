@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from harness import registry
-from tests import toys
+from harness.core import registry
+from tests.helpers import toys
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -8,14 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness import registry
-from harness.batching import collate
-from harness.describe import REFERENCE_INFO, describe
-from harness.errors import UnknownNameError
-from harness.method import FitRun, Method, TorchMethod
+from harness.core import registry
+from harness.core.errors import UnknownNameError
+from harness.core.types import DatasetInfo, Prediction, Reference, Study, Task
+from harness.method.batching import collate
+from harness.method.contract import FitRun, Method
+from harness.method.size import REFERENCE_INFO, describe
+from harness.method.torch_method import TorchMethod
 from harness.metrics.base import JointMetric, Metric, values
-from harness.types import DatasetInfo, Prediction, Reference, Study, Task
-from tests.datasets import caption_trees, trees
+from tests.helpers import caption_trees, trees
 
 TREES = trees.TREES | caption_trees.TREES
 METHODS = registry.names("methods")
@@ -272,6 +273,7 @@ def test_listing_names_imports_no_plugin(tmp_path: Path) -> None:
     import sys
 
     script = (
-        "import sys; from harness import registry as r; r.names('methods'); sys.exit('torch' in sys.modules)"
+        "import sys; from harness.core import registry as r; "
+        "r.names('methods'); sys.exit('torch' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", script], check=True)

@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from harness.batching import collate
 from harness.bench.rows import Row, measured
-from harness.datasets.filling import fill
-from harness.datasets.image_store import ImageStore
-from harness.datasets.pixels import ImageFile, LazyImages, PixelCache
-from harness.errors import HarnessError
-from harness.machine import cores
-from harness.types import DatasetInfo, Inputs, Study, Task
+from harness.core.errors import HarnessError
+from harness.core.hardware import cores
+from harness.core.types import DatasetInfo, Inputs, Study, Task
+from harness.datasets.images.filling import fill
+from harness.datasets.images.pixels import ImageFile, LazyImages, PixelCache
+from harness.datasets.images.store import ImageStore
+from harness.method.batching import collate
 
 SUFFIXES = ("jpg", "png")
 _VIEW, _SIZE, _BATCH = "frontal", 224, 64

@@ -9,8 +9,8 @@ from typing import Any
 
 from filelock import FileLock
 
-from harness.errors import CorruptFileError
-from harness.files import clear_disk_errors, write_atomic
+from harness.core.errors import CorruptFileError
+from harness.core.files import clear_disk_errors, write_atomic
 
 SAME = ("cpu", "cores", "threads", "gpu")
 """What two machines have to have in common for their ratios to be compared."""

@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.bench.rows import Row, measured
-from harness.datasets.iu_reports import IUReport, find_data_folder, read_reports
-from harness.datasets.mesh import labels_of
-from harness.metrics.chexpert_rules import labeler
-from harness.metrics.labels import LABELS, POSITIVE, UNCERTAIN, f1
-from harness.types import CHEXPERT_LABELS
+from harness.core.types import CHEXPERT_LABELS
+from harness.datasets.iu.mesh import labels_of
+from harness.datasets.iu.reports import IUReport, find_data_folder, read_reports
+from harness.metrics.clinical.chexpert_rules import labeler
+from harness.metrics.clinical.labels import LABELS, POSITIVE, UNCERTAIN, f1
 
 
 def agreement(chosen: Callable[[IUReport], bool] = lambda report: True) -> list[dict[str, str | float]]:

@@ -15,14 +15,14 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from harness import registry
 from harness.bench.rows import Row, measured
-from harness.describe import REFERENCE_INFO
-from harness.errors import HarnessError
-from harness.feature_store import computed
-from harness.files import peak_gib
-from harness.method import TorchMethod
-from harness.names import did_you_mean
+from harness.core import registry
+from harness.core.errors import HarnessError
+from harness.core.feature_store import computed
+from harness.core.files import peak_gib
+from harness.core.names import did_you_mean
+from harness.method.size import REFERENCE_INFO
+from harness.method.torch_method import TorchMethod
 
 Works = Mapping[str, Callable[[], Any]]
 """Name of a piece of work -> what does it once. A piece is the same on both sides of a comparison."""

@@ -12,13 +12,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness import missingness, registry, robustness, statistics
 from harness.bench.rows import Row, best, measured
-from harness.datasets import iu_reports
-from harness.files import peak_gib
+from harness.core import registry
+from harness.core.files import peak_gib
+from harness.core.types import Prediction, Reference
+from harness.datasets.iu import reports as iu_reports
 from harness.metrics.base import Metric
-from harness.metrics.tokenization import DEFAULT_PROFILE, tokenizer
-from harness.types import Prediction, Reference
+from harness.metrics.text.tokenization import DEFAULT_PROFILE, tokenizer
+from harness.missingness import plan as missingness
+from harness.statistics import bootstrap
+from harness.statistics import curves as robustness
+from harness.statistics.significance import paired_randomisation
 
 _SUITE = "metrics"
 _TRIALS = 10_000
@@ -38,7 +42,7 @@ def compare_benchmark() -> list[Row]:
     patients = [reference.patient_id for reference in references]
 
     def ours() -> None:
-        statistics.paired_randomisation(metric, rows_a, rows_b, patients, _TRIALS)
+        paired_randomisation(metric, rows_a, rows_b, patients, _TRIALS)
 
     said, true = [_tokens(system) for system in (first, second)], _tokens(references)
     name, trials, peer = _peer_of_compare(said, true)
@@ -82,7 +86,7 @@ def rates_benchmark() -> list[Row]:
     names = [reference.id for reference in references]
     have = [frozenset({"frontal", "context"})] * len(names)
     plan = missingness.plan(have, names, "context", "mcar", _RATES, range(1), ("frontal", "context"))
-    weights = statistics.bootstrap_weights(names)
+    weights = bootstrap.bootstrap_weights(names)
     families = ["bleu", "rouge_l", "cider"]
     metrics: list[Metric] = [registry.make_metric(name) for name in families]
 
@@ -115,7 +119,7 @@ def fid_benchmark() -> list[Row]:
     """FID from features, on one thread: ours against the two packages that most papers use."""
     from threadpoolctl import threadpool_limits
 
-    from harness.metrics.images import frechet_distance
+    from harness.metrics.images.distances import frechet_distance
 
     rng = np.random.default_rng(0)
     mix = rng.normal(size=(_FEATURES, _FEATURES)) / np.sqrt(_FEATURES)
@@ -170,10 +174,10 @@ def memory_benchmark() -> list[Row]:
 
 def _score_big() -> None:
     said, _, references = _systems(_BIG)
-    weights = statistics.bootstrap_weights([reference.patient_id for reference in references])
+    weights = bootstrap.bootstrap_weights([reference.patient_id for reference in references])
     for family in ("bleu", "rouge_l", "cider"):
         metric = registry.make_metric(family)
-        statistics.estimate(metric, metric.statistics(said, references), weights)
+        bootstrap.estimate(metric, metric.statistics(said, references), weights)
     print(peak_gib())
 
 

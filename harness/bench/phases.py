@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from harness.bench.rows import Row, measured
-from harness.clock import BETWEEN, CELLS, OPEN
-from harness.errors import HarnessError
-from harness.names import SHUFFLED
-from harness.timings import Kept, Share, last_complete
+from harness.core.clock import BETWEEN, CELLS, OPEN
+from harness.core.errors import HarnessError
+from harness.evaluation.timings import Kept, Share, last_complete
+from harness.store.row_labels import SHUFFLED
 
 _SUITE = "run"
 _NAMES = {

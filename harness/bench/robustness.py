@@ -13,14 +13,18 @@ from typing import Any
 
 import numpy as np
 
-from harness import masks, registry, robustness, statistics
-from harness.batching import collate
 from harness.bench.rows import Row, measured
-from harness.files import peak_gib
-from harness.method import FitRun, Method
+from harness.core import registry
+from harness.core.files import peak_gib
+from harness.core.types import DatasetInfo, Prediction, Reference, Study, Task
+from harness.method.batching import collate
+from harness.method.contract import FitRun, Method
 from harness.metrics.base import Metric, values
-from harness.missingness import FULL, MaskPlan
-from harness.types import DatasetInfo, Prediction, Reference, Study, Task
+from harness.missingness import masks
+from harness.missingness.plan import MaskPlan
+from harness.missingness.policy import FULL
+from harness.statistics import bootstrap
+from harness.statistics import curves as robustness
 
 _RATES = (0.2, 0.4, 0.6, 0.8)
 _MASK_SEEDS = 20
@@ -43,7 +47,7 @@ def peer_benchmark() -> list[Row]:
     references = [Reference(one.id, one.patient_id, one.report) for one in test]
     plan = masks.plan_of(test, dataset.info, "frontal", "mcar", (0.0, *_RATES), range(_MASK_SEEDS))
     families: list[Metric] = [registry.make_metric(name) for name in _TEXT]
-    weights = statistics.bootstrap_weights([one.patient_id for one in test])
+    weights = bootstrap.bootstrap_weights([one.patient_id for one in test])
     _predicted(method, test[:8], dataset.info, [FULL] * 8)  # what loads at the first call
 
     started = time.perf_counter()
@@ -138,7 +142,7 @@ def _from_statistics() -> None:
     test = list(dataset.studies("test"))
     references = [Reference(one.id, one.patient_id, one.report, one.labels) for one in test]
     plan = masks.plan_of(test, dataset.info, "context", "mcar", (0.0, *_RATES), range(_MANY_SEEDS))
-    weights = statistics.bootstrap_weights([one.patient_id for one in test])
+    weights = bootstrap.bootstrap_weights([one.patient_id for one in test])
     rng = np.random.default_rng(0)
     stored = []
     for number in range(_METHODS):

@@ -10,16 +10,16 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness import registry
-from harness.batching import collate
 from harness.bench.rows import Row, measured
-from harness.cells import entries
-from harness.config import RunConfig
+from harness.core import registry
+from harness.core.config import RunConfig
+from harness.core.types import DatasetInfo, Prediction, Reference, Study
+from harness.evaluation.benchmark import cell_of, create, open_bench
+from harness.evaluation.entries import entries
+from harness.evaluation.synthesis import conditioned, generated
+from harness.method.batching import collate
 from harness.metrics.base import values
-from harness.metrics.images import Lite0Distance
-from harness.preparation import cell_of, create, open_bench
-from harness.synthesis import conditioned, generated
-from harness.types import DatasetInfo, Prediction, Reference, Study
+from harness.metrics.images.distances import Lite0Distance
 
 _SUITE = "sampling"
 _VIEW = "frontal"

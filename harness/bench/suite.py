@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.bench.rows import Row
-from harness.errors import HarnessError
-from harness.preparation import Reporter
+from harness.core.errors import HarnessError
+from harness.core.progress import Reporter
 
 SUITES = ("metrics", "methods", "sampling", "robustness", "labeler", "data", "run")
 """What ``harness bench`` measures, in this order."""

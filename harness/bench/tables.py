@@ -8,9 +8,9 @@ from typing import Any
 
 from harness.bench.history import Ratios
 from harness.bench.rows import Row
-from harness.errors import HarnessError
-from harness.export.text import markdown as _inline
-from harness.files import write_atomic
+from harness.core.errors import HarnessError
+from harness.core.files import write_atomic
+from harness.leaderboard.render.text import markdown as _inline
 
 NUMERIC = ("ours", "peer", "ratio", "before")
 

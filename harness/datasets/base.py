@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol, Self
 
-from harness.types import DatasetInfo, Study
+from harness.core.types import DatasetInfo, Study
 
 SPLITS = ("train", "val", "test")
 

@@ -23,13 +23,13 @@ from typing import ClassVar
 
 import numpy as np
 
-from harness.datasets.profiles import Profile, one_line, table
-from harness.datasets.records import Listing, Problem, ReportRecord
-from harness.datasets.report_dataset import ImageTree, ReportDataset
-from harness.datasets.rows import Row, read_csv
-from harness.datasets.splits import by_group, drawn
-from harness.errors import HarnessError
-from harness.types import IMAGE
+from harness.core.errors import HarnessError
+from harness.core.types import IMAGE
+from harness.datasets.readers.profiles import Profile, one_line, table
+from harness.datasets.readers.records import Listing, Problem, ReportRecord
+from harness.datasets.readers.report_dataset import ImageTree, ReportDataset
+from harness.datasets.readers.rows import Row, read_csv
+from harness.datasets.readers.splits import by_group, drawn
 
 CLASSES = ("no COVID-19", "COVID-19")
 TABLES = ("reports_ZH_EN.csv", "reports.csv")

@@ -24,13 +24,13 @@ from typing import ClassVar, Self
 
 import numpy as np
 
-from harness.datasets.profiles import DEFAULT, Profile, profile_of, table
-from harness.datasets.records import Listing, Problem, ReportRecord
-from harness.datasets.report_dataset import ImageTree, ReportDataset
-from harness.datasets.rows import Row, read_csv
-from harness.errors import HarnessError, UnavailableError
-from harness.names import did_you_mean
-from harness.types import CONTEXT, IMAGE, DatasetInfo, Task
+from harness.core.errors import HarnessError, UnavailableError
+from harness.core.names import did_you_mean
+from harness.core.types import CONTEXT, IMAGE, DatasetInfo, Task
+from harness.datasets.readers.profiles import DEFAULT, Profile, profile_of, table
+from harness.datasets.readers.records import Listing, Problem, ReportRecord
+from harness.datasets.readers.report_dataset import ImageTree, ReportDataset
+from harness.datasets.readers.rows import Row, read_csv
 
 REQUIRED = ("id", "patient", "split", "report")
 VIEWS = ("frontal", "lateral", IMAGE)

@@ -16,10 +16,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
-from harness.datasets.folders import FolderDataset, Record, inside, read_table, root_of
-from harness.datasets.pixels import Digests, ImageFile
-from harness.errors import HarnessError
-from harness.names import did_you_mean
+from harness.core.errors import HarnessError
+from harness.core.names import did_you_mean
+from harness.datasets.images.pixels import Digests, ImageFile
+from harness.datasets.readers.folders import FolderDataset, Record, inside, read_table, root_of
 
 MODALITIES = ("clinical", "dermoscopic")
 CLASSES = ("nevus", "basal cell carcinoma", "melanoma", "miscellaneous", "seborrheic keratosis")

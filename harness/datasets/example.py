@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.types import DatasetInfo, Study, Task
+from harness.core.types import DatasetInfo, Study, Task
 
 _SIZE = 32
 _STUDIES = 24

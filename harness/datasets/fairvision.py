@@ -26,9 +26,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from harness.datasets.folders import FolderDataset, Record, inside, root_of
-from harness.datasets.pixels import ImageFile
-from harness.errors import HarnessError
+from harness.core.errors import HarnessError
+from harness.datasets.images.pixels import ImageFile
+from harness.datasets.readers.folders import FolderDataset, Record, inside, root_of
 
 CLASSES = ("no glaucoma", "glaucoma")
 _KEYS = {"slo": "slo_fundus", "oct": "oct_bscans"}

@@ -13,15 +13,17 @@ import numpy as np
 from filelock import FileLock
 from numpy.typing import NDArray
 
-from harness import files
-from harness.clock import during
-from harness.datasets import iu_reports, phantom
+from harness.core import files
+from harness.core.clock import during
+from harness.core.errors import CorruptFileError, HarnessError
+from harness.core.names import did_you_mean
+from harness.core.types import CHEXPERT_LABELS, DatasetInfo, Study, Task
 from harness.datasets.base import SPLITS
-from harness.datasets.iu_reports import IUReport
-from harness.datasets.mesh import labels_of
-from harness.errors import CorruptFileError, HarnessError
-from harness.names import did_you_mean
-from harness.types import CHEXPERT_LABELS, DatasetInfo, Study, Task
+from harness.datasets.iu import reports as iu_reports
+from harness.datasets.iu.mesh import labels_of
+from harness.datasets.iu.reports import IUReport
+from harness.datasets.phantom import draw as phantom
+from harness.datasets.phantom.patient import RENDERER_VERSION, Patient
 
 VIEWS = ("frontal", "lateral")
 DEFAULT_IMAGE_SIZE = 128
@@ -70,7 +72,7 @@ class IUPhantom:
         folder = iu_reports.find_data_folder(root)
         digest = iu_reports.archive_digest(folder)
         reports = _cached_reports(folder, digest)
-        version = f"{digest[:12]}-renderer{phantom.RENDERER_VERSION}-{size}px"
+        version = f"{digest[:12]}-renderer{RENDERER_VERSION}-{size}px"
         pixels = _cached_pixels(_cache_folder() / f"phantoms-{version}.npy", reports, size)
         info = DatasetInfo(
             name="iu-phantom",
@@ -144,17 +146,17 @@ def _cached_pixels(path: Path, reports: dict[str, IUReport], size: int) -> NDArr
     return np.asarray(pixels)
 
 
-def _jobs(reports: dict[str, IUReport]) -> list[phantom.Patient]:
+def _jobs(reports: dict[str, IUReport]) -> list[Patient]:
     """What to draw, in the order of the splits."""
     jobs = []
     for split in SPLITS:
         for study_id in iu_reports.split_ids()[split]:
             report = reports[iu_reports.uid_of(study_id)]
-            jobs.append(phantom.Patient(study_id, report.mesh, report.age, report.sex, report.acquisition))
+            jobs.append(Patient(study_id, report.mesh, report.age, report.sex, report.acquisition))
     return jobs
 
 
-def _render_to(path: Path, jobs: Sequence[phantom.Patient], size: int) -> None:
+def _render_to(path: Path, jobs: Sequence[Patient], size: int) -> None:
     header = {"descr": "|u1", "fortran_order": False, "shape": (len(jobs), len(VIEWS), size, size)}
 
     def write(stream: IO[bytes]) -> None:

@@ -18,17 +18,18 @@ from pathlib import Path
 
 from PIL import Image
 
-from harness.datasets import iu_reports, views
-from harness.datasets.annotations import FILE, IMAGES, Item, image_folder, read_items
-from harness.datasets.iu_reports import SPLIT_SIZES, ImageFacts, IUReport
-from harness.datasets.mesh import labels_of
-from harness.datasets.pixels import ImageFile
-from harness.datasets.profiles import IU_PROFILES, Profile
-from harness.datasets.records import Listing, Problem, ReportRecord
-from harness.datasets.report_dataset import ImageTree, ReportDataset
-from harness.datasets.views import Shot
-from harness.errors import HarnessError, UnavailableError
-from harness.types import CHEXPERT_LABELS
+from harness.core.errors import HarnessError, UnavailableError
+from harness.core.types import CHEXPERT_LABELS
+from harness.datasets.images.pixels import ImageFile
+from harness.datasets.iu import reports as iu_reports
+from harness.datasets.iu.mesh import labels_of
+from harness.datasets.iu.reports import SPLIT_SIZES, ImageFacts, IUReport
+from harness.datasets.readers import views
+from harness.datasets.readers.annotations import FILE, IMAGES, Item, image_folder, read_items
+from harness.datasets.readers.profiles import IU_PROFILES, Profile
+from harness.datasets.readers.records import Listing, Problem, ReportRecord
+from harness.datasets.readers.report_dataset import ImageTree, ReportDataset
+from harness.datasets.readers.views import Shot
 
 LICENCE = "IU X-Ray (Indiana University), CC BY-NC-ND 4.0; read from --root, never redistributed"
 PUBLISHED: dict[str, int | float] = {**SPLIT_SIZES, "test without context": 0.02}

@@ -19,17 +19,17 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.datasets import mimic_tables as tables
-from harness.datasets import views
-from harness.datasets.annotations import FILE, IMAGES, Item, image_folder, read_items
-from harness.datasets.mimic_tables import ImageRow, Patient, Texts
-from harness.datasets.profiles import MIMIC_PROFILES, Profile
-from harness.datasets.records import Listing, Problem, ReportRecord
-from harness.datasets.report_dataset import ImageTree, ReportDataset, other_counts
-from harness.datasets.sections import context_text, report_sections
-from harness.datasets.views import Shot
-from harness.errors import HarnessError
-from harness.types import CHEXPERT_LABELS
+from harness.core.errors import HarnessError
+from harness.core.types import CHEXPERT_LABELS
+from harness.datasets.readers import mimic_tables as tables
+from harness.datasets.readers import views
+from harness.datasets.readers.annotations import FILE, IMAGES, Item, image_folder, read_items
+from harness.datasets.readers.mimic_tables import ImageRow, Patient, Texts
+from harness.datasets.readers.profiles import MIMIC_PROFILES, Profile
+from harness.datasets.readers.records import Listing, Problem, ReportRecord
+from harness.datasets.readers.report_dataset import ImageTree, ReportDataset, other_counts
+from harness.datasets.readers.sections import context_text, report_sections
+from harness.datasets.readers.views import Shot
 
 _LICENCE = "MIMIC-CXR: PhysioNet credentialed data use agreement; read from --root, never shared or uploaded"
 _EXPECTED = (

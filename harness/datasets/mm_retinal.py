@@ -22,12 +22,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
 
-from harness.datasets.profiles import Profile, one_line, table
-from harness.datasets.records import Listing, Problem, ReportRecord
-from harness.datasets.report_dataset import ImageTree, ReportDataset
-from harness.datasets.rows import Row, read_csv
-from harness.datasets.splits import drawn
-from harness.types import IMAGE
+from harness.core.types import IMAGE
+from harness.datasets.readers.profiles import Profile, one_line, table
+from harness.datasets.readers.records import Listing, Problem, ReportRecord
+from harness.datasets.readers.report_dataset import ImageTree, ReportDataset
+from harness.datasets.readers.rows import Row, read_csv
+from harness.datasets.readers.splits import drawn
 
 KINDS = ("CFP", "FFA", "OCT")
 _SEED = 9876

@@ -23,10 +23,10 @@ import re
 from pathlib import Path
 from typing import Self
 
+from harness.core.errors import HarnessError
 from harness.datasets.base import SPLITS
-from harness.datasets.folders import FolderDataset, Record, inside, read_lines, root_of
-from harness.datasets.pixels import Digests, ImageFile
-from harness.errors import HarnessError
+from harness.datasets.images.pixels import Digests, ImageFile
+from harness.datasets.readers.folders import FolderDataset, Record, inside, read_lines, root_of
 
 CLASSES = ("normal", "dry AMD", "PCV", "wet AMD")
 _LETTERS = "hdpw"

@@ -21,16 +21,17 @@ from functools import cache
 from pathlib import Path
 from xml.etree import ElementTree
 
-from harness.datasets import iu_reports, views
-from harness.datasets.iu_reports import IUReport, Person
+from harness.core.errors import HarnessError, UnavailableError
+from harness.core.types import CHEXPERT_LABELS
+from harness.datasets.iu import reports as iu_reports
+from harness.datasets.iu.mesh import labels_of
+from harness.datasets.iu.reports import IUReport, Person
 from harness.datasets.iu_xray import LICENCE, PUBLISHED, attributes_of, installed_sources, picture_size
-from harness.datasets.mesh import labels_of
-from harness.datasets.profiles import ALL_STUDIES, OPEN_I_PROFILES, Profile
-from harness.datasets.records import Listing, Problem, ReportRecord
-from harness.datasets.report_dataset import ImageTree, ReportDataset, other_counts
-from harness.datasets.views import Shot
-from harness.errors import HarnessError, UnavailableError
-from harness.types import CHEXPERT_LABELS
+from harness.datasets.readers import views
+from harness.datasets.readers.profiles import ALL_STUDIES, OPEN_I_PROFILES, Profile
+from harness.datasets.readers.records import Listing, Problem, ReportRecord
+from harness.datasets.readers.report_dataset import ImageTree, ReportDataset, other_counts
+from harness.datasets.readers.views import Shot
 
 REPORTS = ("ecgen-radiology", "NLMCXR_reports/ecgen-radiology", "reports/ecgen-radiology", "reports")
 IMAGES = ("NLMCXR_png", "NLMCXR_dcm", "images/images_normalized", "images", "")

@@ -20,13 +20,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-from harness.datasets.profiles import Profile, one_line, table
-from harness.datasets.records import Listing, Problem, ReportRecord
-from harness.datasets.report_dataset import ImageTree, ReportDataset
-from harness.datasets.splits import drawn
-from harness.datasets.tables import read_text
-from harness.errors import HarnessError
-from harness.types import IMAGE
+from harness.core.errors import HarnessError
+from harness.core.types import IMAGE
+from harness.datasets.readers.profiles import Profile, one_line, table
+from harness.datasets.readers.records import Listing, Problem, ReportRecord
+from harness.datasets.readers.report_dataset import ImageTree, ReportDataset
+from harness.datasets.readers.splits import drawn
+from harness.datasets.readers.tables import read_text
 
 CAPTIONS = ("peir_gross_captions.json", "captions.json", "peir_gross.tsv")
 FOLDERS = ("peir_gross_images", "images")

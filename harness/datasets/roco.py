@@ -27,13 +27,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
-from harness.datasets.profiles import Profile, one_line, table
-from harness.datasets.records import Listing, Problem, ReportRecord
-from harness.datasets.report_dataset import ImageTree, ReportDataset
-from harness.datasets.rows import read_csv
-from harness.datasets.tables import read_text
-from harness.errors import HarnessError
-from harness.types import IMAGE
+from harness.core.errors import HarnessError
+from harness.core.types import IMAGE
+from harness.datasets.readers.profiles import Profile, one_line, table
+from harness.datasets.readers.records import Listing, Problem, ReportRecord
+from harness.datasets.readers.report_dataset import ImageTree, ReportDataset
+from harness.datasets.readers.rows import read_csv
+from harness.datasets.readers.tables import read_text
 
 FOLDERS = {"train": "train", "val": "validation", "test": "test"}
 TABLES = {"train": "train", "val": "valid", "test": "test"}

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.types import Prediction, Reference, Task
+from harness.core.types import Prediction, Reference, Task
 
 Rows = NDArray[np.float64]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from harness import registry
+from harness.core import registry
 from harness.papers.schema import Ours, Paper
 
 COSTS = ("parameters", "flops", "training_seconds", "seconds_per_study", "peak_memory_gib")

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from harness.papers.checks import Finding, examine
 from harness.papers.commands import COSTS, Filler, filler
 from harness.papers.schema import Cell, Column, Ours, Paper, PaperDataset, PaperRow, PaperTable
-from harness.results import ResultRow
+from harness.store.results import ResultRow
 
 FlagKind = Literal["D", "S", "M", "R", "P", "A", "U"]
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import yaml
 from pydantic import ValidationError
 
-from harness.errors import HarnessError, UnknownNameError
-from harness.names import did_you_mean
+from harness.core.errors import HarnessError, UnknownNameError
+from harness.core.names import did_you_mean
 from harness.papers.schema import Paper
 
 _SHARE = Path("share/missing-modality-harness/papers")

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
-from harness.errors import HarnessError
+from harness.core.errors import HarnessError
 
 BLANK = "-"
 """In a file: the paper prints no number there."""

@@ -18,17 +18,20 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from harness.errors import HarnessError
-from harness.method import Deviation, FitRun, MethodCard, TorchMethod, TrainingConfig
-from harness.training import train_network
-from harness.types import Inputs, Prediction, Study, Targets, Task
+from harness.core.errors import HarnessError
+from harness.core.types import Inputs, Prediction, Study, Targets, Task
+from harness.method.card import Deviation, MethodCard
+from harness.method.config import TrainingConfig
+from harness.method.contract import FitRun
+from harness.method.torch_method import TorchMethod
+from harness.method.training import train_network
 from methods.codi_xr.config import BASE, MODALITIES, REPORT, TINY, VARIANTS, VIEWS, Config
 from methods.codi_xr.deviations import DEVIATIONS
 from methods.codi_xr.network import CoDiNetwork
 from methods.codi_xr.pretrained import load_pretrained
 from methods.codi_xr.stages import Loss, Losses, Stage, Studies, adamw, resized
-from methods.generation import generate
-from methods.text import Vocabulary
+from methods.common.generation import generate
+from methods.common.text import Vocabulary
 
 CARD = MethodCard(
     name="codi_xr",

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from transformers import BertConfig, BertModel, DynamicCache, GPT2Config, GPT2LMHeadModel
 
 from methods.codi_xr.config import VIEWS, Config
-from methods.layers import gaussian_kl, reparameterise
-from methods.text import BOS, EOS, PAD, UNK
+from methods.common.layers import gaussian_kl, reparameterise
+from methods.common.text import BOS, EOS, PAD, UNK
 
 QUIET = -6.0
 """Log-variance of the posterior at the start."""

@@ -12,8 +12,8 @@ from transformers import CLIPTextConfig, CLIPTextModelWithProjection, CLIPVision
 from transformers import CLIPVisionModelWithProjection as Vision
 
 from methods.codi_xr.config import MODALITIES, VIEWS, Config
-from methods.layers import embedding, info_nce, sinusoids
-from methods.text import EOS, PAD
+from methods.common.layers import embedding, info_nce, sinusoids
+from methods.common.text import EOS, PAD
 
 LARGEST_SCALE = 100.0
 CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)

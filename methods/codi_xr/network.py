@@ -20,15 +20,7 @@ from methods.codi_xr.denoisers import (
     ReportDenoiser,
     connect,
 )
-from methods.codi_xr.diffusion import (
-    TRAINING_STEPS,
-    alphas,
-    guided,
-    mixed,
-    noised,
-    sample,
-    seeded_noise,
-)
+from methods.codi_xr.diffusion import TRAINING_STEPS, alphas, guided, mixed, noised, sample, seeded_noise
 
 ENVIRONMENT_TEMPERATURE = 0.1
 

@@ -8,8 +8,8 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from torch import nn
 from transformers import CLIPVisionModelWithProjection
 
-from harness.errors import HarnessError, UnavailableError
-from harness.weights import ALLOW_DOWNLOADS, downloads_allowed
+from harness.core.errors import HarnessError, UnavailableError
+from harness.core.weights import ALLOW_DOWNLOADS, downloads_allowed
 from methods.codi_xr.config import VIEWS, Config
 from methods.codi_xr.network import CoDiNetwork
 

@@ -15,12 +15,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from harness.method import MethodCard, TrainingConfig
-from harness.types import DatasetInfo, Inputs, Study, Targets
+from harness.core.types import DatasetInfo, Inputs, Study, Targets
+from harness.method.card import MethodCard
+from harness.method.config import TrainingConfig
 from methods.codi_xr.config import MODALITIES, REPORT, VIEWS, Config
 from methods.codi_xr.diffusion import mixed
 from methods.codi_xr.network import CoDiNetwork
-from methods.text import Vocabulary
+from methods.common.text import Vocabulary
 
 BATCH = 64
 

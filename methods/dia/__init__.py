@@ -19,9 +19,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from harness.method import Deviation, FitRun, MethodCard, TorchMethod
-from harness.types import CONTEXT, DatasetInfo, Inputs, Prediction, Study, Targets, Task
-from methods.backbones import KeptFeatures, resized
+from harness.core.types import CONTEXT, DatasetInfo, Inputs, Prediction, Study, Targets, Task
+from harness.method.card import Deviation, MethodCard
+from harness.method.contract import FitRun
+from harness.method.torch_method import TorchMethod
+from methods.common.backbones import KeptFeatures, resized
+from methods.common.generation import draw_seeds, generate
+from methods.common.text import PAD, Vocabulary
+from methods.common.text import words as split_words
 from methods.dia.config import BASE, DEVIATIONS, TINY, VARIANTS, Config
 from methods.dia.decoder import DECODERS
 from methods.dia.features import ContextEncoder, ModalityAbstractor, VisionExtractor, pooled, standardised
@@ -37,9 +42,6 @@ from methods.dia.vae import (
     elbo,
     orthogonality,
 )
-from methods.generation import draw_seeds, generate
-from methods.text import PAD, Vocabulary
-from methods.text import words as split_words
 
 CARD = MethodCard(
     name="dia",

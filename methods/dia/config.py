@@ -6,7 +6,7 @@ from typing import Any, Literal, Self
 
 from pydantic import model_validator
 
-from harness.method import MethodConfig, TrainingConfig
+from harness.method.config import MethodConfig, TrainingConfig
 
 
 class Config(MethodConfig):

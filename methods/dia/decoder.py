@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from methods.common.layers import GroupedQueryAttention, KeyValue, RMSNorm, SwiGLU, embedding
+from methods.common.text import Gpt2Decoder, TransformerDecoder
 from methods.dia.config import Config
-from methods.layers import GroupedQueryAttention, KeyValue, RMSNorm, SwiGLU, embedding
-from methods.text import Gpt2Decoder, TransformerDecoder
 
 
 class LlamaLayer(nn.Module):

@@ -9,12 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from harness.weights import lite0_weights
-from methods.backbones import PositionNorm, of_present
+from harness.core.weights import lite0_weights
+from methods.common.backbones import PositionNorm, of_present
+from methods.common.layers import embedding, sinusoids
+from methods.common.lite0 import Lite0Stages
+from methods.common.text import PAD
 from methods.dia.config import Config
-from methods.layers import embedding, sinusoids
-from methods.lite0 import Lite0Stages
-from methods.text import PAD
 
 STRIDES = (2, 4, 8, 16, 16, 32, 32)
 """Pixels per feature after each EfficientNet stage."""

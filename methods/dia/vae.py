@@ -10,11 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from methods.backbones import of_present
+from methods.common.backbones import of_present
+from methods.common.layers import gaussian_kl, gaussian_log_prob, info_nce, reparameterise
+from methods.common.text import BOS, PAD, TransformerDecoder
 from methods.dia.config import Config
 from methods.dia.features import ContextEncoder, pooled
-from methods.layers import gaussian_kl, gaussian_log_prob, info_nce, reparameterise
-from methods.text import BOS, PAD, TransformerDecoder
 
 
 @dataclass(slots=True)

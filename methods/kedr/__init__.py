@@ -20,10 +20,12 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from harness.errors import HarnessError
-from harness.method import Deviation, FitRun, MethodCard, TorchMethod
-from harness.types import DatasetInfo, Inputs, Prediction, Study, Targets, Task
-from methods.backbones import KeptFeatures, resized
+from harness.core.errors import HarnessError
+from harness.core.types import DatasetInfo, Inputs, Prediction, Study, Targets, Task
+from harness.method.card import Deviation, MethodCard
+from harness.method.contract import FitRun
+from harness.method.torch_method import TorchMethod
+from methods.common.backbones import KeptFeatures, resized
 from methods.kedr.alignment import (
     class_mass,
     classification,
@@ -38,14 +40,7 @@ from methods.kedr.deviations import DEVIATIONS
 from methods.kedr.equilibrium import Solution
 from methods.kedr.fusion import EquilibriumFusion, WeightedSum
 from methods.kedr.knowledge import Knowledge, descriptions, embedded, encoder_folder, tokenised
-from methods.kedr.vision import (
-    MODALITIES,
-    Block,
-    FrozenVision,
-    SharedEncoder,
-    SpecificEncoder,
-    TrainedVision,
-)
+from methods.kedr.vision import MODALITIES, Block, FrozenVision, SharedEncoder, SpecificEncoder, TrainedVision
 
 CARD = MethodCard(
     name="kedr",
@@ -156,7 +151,7 @@ class KEDR(TorchMethod[Config]):
 
     card: ClassVar[MethodCard] = CARD
     Config = Config
-    peer: ClassVar[str] = "methods.kedr.peer"
+    peer: ClassVar[str] = "methods.kedr.official"
     network: KEDRNetwork
 
     def __init__(self, config: Config, info: DatasetInfo) -> None:

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from harness.method import MethodConfig, TrainingConfig
+from harness.method.config import MethodConfig, TrainingConfig
 
 
 class Config(MethodConfig):

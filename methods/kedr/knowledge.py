@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoModel, AutoTokenizer, BertConfig, BertModel
 
-from harness.errors import HarnessError, UnavailableError
-from harness.weights import minilm_folder, model_folder, quiet_loading
+from harness.core.errors import HarnessError, UnavailableError
+from harness.core.weights import minilm_folder, model_folder, quiet_loading
 
 SHIPPED = Path(__file__).with_name("priors.yaml")
 MINILM = "minilm"

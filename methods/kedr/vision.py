@@ -10,10 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from harness.weights import lite0_weights
-from methods.backbones import PositionNorm, of_present
+from harness.core.weights import lite0_weights
+from methods.common.backbones import PositionNorm, of_present
+from methods.common.lite0 import IMAGENET_MEAN, IMAGENET_STD, Lite0Stages
 from methods.kedr.config import Config
-from methods.lite0 import IMAGENET_MEAN, IMAGENET_STD, Lite0Stages
 
 MODALITIES = 2
 ANGLE, BRIGHTNESS = math.pi / 6, 0.2

@@ -20,15 +20,17 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from harness.errors import HarnessError
-from harness.method import Deviation, FitRun, MethodCard, TorchMethod
-from harness.types import DatasetInfo, Inputs, Prediction, Study, Targets, Task
-from methods.backbones import KeptFeatures
-from methods.generation import draw_seeds, generate
+from harness.core.errors import HarnessError
+from harness.core.types import DatasetInfo, Inputs, Prediction, Study, Targets, Task
+from harness.method.card import Deviation, MethodCard
+from harness.method.contract import FitRun
+from harness.method.torch_method import TorchMethod
+from methods.common.backbones import KeptFeatures
+from methods.common.generation import draw_seeds, generate
+from methods.common.text import BOS, PAD, Vocabulary
 from methods.micar_vlmoe.config import BASE, DEVIATIONS, TINY, VARIANTS, Config
 from methods.micar_vlmoe.decoder import Decoder, EncoderBlock, balancing
 from methods.micar_vlmoe.vision import ImageTokens, VisionEncoder
-from methods.text import BOS, PAD, Vocabulary
 
 CARD = MethodCard(
     name="micar_vlmoe",
@@ -99,7 +101,7 @@ class MicarVLMoE(TorchMethod[Config]):
 
     card: ClassVar[MethodCard] = CARD
     Config = Config
-    peer: ClassVar[str] = "methods.micar_vlmoe.peer"
+    peer: ClassVar[str] = "methods.micar_vlmoe.official"
     network: MicarNetwork
 
     def __init__(self, config: Config, info: DatasetInfo) -> None:

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from methods.layers import RMSNorm, rope
+from methods.common.layers import RMSNorm, rope
 
 
 class Bottleneck(nn.Module):

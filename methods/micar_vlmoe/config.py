@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from harness.method import MethodConfig, TrainingConfig
+from harness.method.config import MethodConfig, TrainingConfig
 
 
 class Config(MethodConfig):

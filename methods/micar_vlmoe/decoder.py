@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from methods.layers import RMSNorm, SwiGLU, embedding, sinusoids
+from methods.common.layers import RMSNorm, SwiGLU, embedding, sinusoids
 from methods.micar_vlmoe.attention import LatentAttention, LatentCache
 from methods.micar_vlmoe.config import Config
 

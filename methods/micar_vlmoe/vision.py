@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from methods.backbones import PositionNorm, of_present, resized
-from methods.layers import RMSNorm
-from methods.lite0 import IMAGENET_MEAN, IMAGENET_STD, Lite0Stages
+from methods.common.backbones import PositionNorm, of_present, resized
+from methods.common.layers import RMSNorm
+from methods.common.lite0 import IMAGENET_MEAN, IMAGENET_STD, Lite0Stages
 from methods.micar_vlmoe.config import Config
 
 

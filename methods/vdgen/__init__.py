@@ -20,20 +20,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from harness.errors import HarnessError
-from harness.method import Deviation, FitRun, MethodCard, TorchMethod
-from harness.types import DatasetInfo, Inputs, Prediction, Study, Targets, Task
-from harness.weights import model_folder
-from methods.backbones import KeptFeatures, resized
-from methods.generation import GumbelNoise, draw_seeds
+from harness.core.errors import HarnessError
+from harness.core.types import DatasetInfo, Inputs, Prediction, Study, Targets, Task
+from harness.core.weights import model_folder
+from harness.method.card import Deviation, MethodCard
+from harness.method.contract import FitRun
+from harness.method.torch_method import TorchMethod
+from methods.common.backbones import KeptFeatures, resized
+from methods.common.generation import GumbelNoise, draw_seeds
 from methods.vdgen.config import BASE, DEVIATIONS, TINY, VARIANTS, Config
 from methods.vdgen.language import ReportTokenizer, adapted, random_llama, train_tokenizer
 from methods.vdgen.pretrained import FILES, fingerprint, load_llm, load_tokenizer
-from methods.vdgen.vision import (
-    ENCODERS,
-    DiseaseInformationDistillation,
-    VisionSelfEquilibration,
-)
+from methods.vdgen.vision import ENCODERS, DiseaseInformationDistillation, VisionSelfEquilibration
 
 CARD = MethodCard(
     name="vdgen",

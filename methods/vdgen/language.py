@@ -17,7 +17,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from methods.text import words
+from methods.common.text import words
 from methods.vdgen.config import Config
 
 PROMPT = (

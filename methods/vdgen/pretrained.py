@@ -8,8 +8,8 @@ from pathlib import Path
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, SwinModel
 
-from harness.errors import HarnessError
-from harness.weights import quiet_loading
+from harness.core.errors import HarnessError
+from harness.core.weights import quiet_loading
 
 FILES = ["*.json", "*.safetensors", "tokenizer.model"]
 EDGE = 1 << 20

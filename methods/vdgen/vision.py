@@ -9,10 +9,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import SwinConfig, SwinModel
 
-from harness.weights import model_folder
-from methods.backbones import PositionNorm, of_present
-from methods.layers import info_nce
-from methods.lite0 import IMAGENET_MEAN, IMAGENET_STD, Lite0Stages
+from harness.core.weights import model_folder
+from methods.common.backbones import PositionNorm, of_present
+from methods.common.layers import info_nce
+from methods.common.lite0 import IMAGENET_MEAN, IMAGENET_STD, Lite0Stages
 from methods.vdgen.config import Config
 from methods.vdgen.pretrained import FILES, load_swin
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.datacheck import examine
+from harness.core.errors import HarnessError, UnknownNameError
+from harness.core.types import Study, Task
+from harness.datasets.check import examine
 from harness.datasets.cov_ctr import CLASSES, COVCTR, figure_of, micar_text
-from harness.datasets.splits import by_group, drawn
-from harness.errors import HarnessError, UnknownNameError
-from harness.types import Study, Task
-from tests.datasets import caption_trees
+from harness.datasets.readers.splits import by_group, drawn
+from tests.helpers import caption_trees
 
 SPLITS = ("train", "val", "test")
 

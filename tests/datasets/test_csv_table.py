@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from harness.cli import app
-from harness.datacheck import examine
+from harness.cli.main import app
+from harness.core.errors import HarnessError
+from harness.core.types import Study, Task
+from harness.datasets.check import examine
 from harness.datasets.csv_table import CSVTable
-from harness.errors import HarnessError
-from harness.types import Study, Task
-from tests.datasets import caption_trees
+from tests.helpers import caption_trees
 
 PAGE = Path(__file__).parents[2] / "docs" / "own-data.md"
 

@@ -12,12 +12,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from harness.datasets import decode
-from harness.datasets.decode import ImageFacts, inspect, picture, resized
-from harness.datasets.dicom import window
-from harness.errors import HarnessError
-from tests.datasets import pictures
-from tests.datasets.pictures import PATIENT, dicom, jpeg, ramp, truncated
+from harness.core.errors import HarnessError
+from harness.datasets.images import decode
+from harness.datasets.images.convert import check_shape, resized
+from harness.datasets.images.decode import ImageFacts, inspect, picture
+from harness.datasets.images.dicom import window
+from tests.helpers import pictures
+from tests.helpers.pictures import PATIENT, dicom, jpeg, ramp, truncated
 
 
 def shown(path: Path) -> np.ndarray:
@@ -153,7 +154,7 @@ def test_sizes_out_of_range_are_refused_before_decoding(
 def test_a_mammogram_is_no_bomb_and_a_giant_file_is_not_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    decode.check_shape(4915, 5355)
+    check_shape(4915, 5355)
     path = jpeg(tmp_path / "a.jpg")
     monkeypatch.setattr(decode, "MAX_BYTES", 100)
     with pytest.raises(HarnessError, match="bytes, more than the limit of 100"):

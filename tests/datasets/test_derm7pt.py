@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from harness import evaluate, files
-from harness.config import RunConfig
+from harness.core import files
+from harness.core.config import RunConfig
+from harness.core.errors import CorruptFileError, HarnessError
+from harness.core.types import Task
 from harness.datasets.derm7pt import CLASSES, GROUPS, Derm7pt
-from harness.errors import CorruptFileError, HarnessError
-from harness.types import Task
-from tests.datasets import trees
-from tests.toys import Quiet
+from harness.evaluation import evaluate
+from tests.helpers import trees
+from tests.helpers.toys import Quiet
 
 
 @pytest.fixture

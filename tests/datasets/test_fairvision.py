@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from harness.core.errors import HarnessError
 from harness.datasets.fairvision import FairVision
-from harness.errors import HarnessError
-from tests.datasets import trees
+from tests.helpers import trees
 
 
 @pytest.fixture

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from harness import evaluate, registry
-from harness.config import RunConfig
-from harness.datacheck import examine
-from tests.datasets import caption_trees, trees
-from tests.toys import Quiet
+from harness.core import registry
+from harness.core.config import RunConfig
+from harness.datasets.check import examine
+from harness.evaluation import evaluate
+from tests.helpers import caption_trees, trees
+from tests.helpers.toys import Quiet
 
 REPORTS: dict[str, tuple[str, Callable[[Path], Path], dict[str, object]]] = {
     "iu-xray": ("iu-xray", trees.iu_xray, {"profile": "r2gen"}),

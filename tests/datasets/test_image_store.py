@@ -17,11 +17,11 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from harness.datasets.filling import decode_into, fill
-from harness.datasets.image_store import ImageStore
-from harness.datasets.pixels import ImageFile
-from harness.errors import CorruptFileError, DiskError, HarnessError
-from tests.datasets.pictures import jpeg, slowly, source_of, truncated
+from harness.core.errors import CorruptFileError, DiskError, HarnessError
+from harness.datasets.images.filling import decode_into, fill
+from harness.datasets.images.pixels import ImageFile
+from harness.datasets.images.store import ImageStore
+from tests.helpers.pictures import jpeg, slowly, source_of, truncated
 
 SIZE = 32
 

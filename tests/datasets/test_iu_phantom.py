@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from harness import files, registry
-from harness.datasets import phantom
+from harness.core import files, registry
+from harness.core.errors import CorruptFileError, HarnessError
+from harness.core.types import Task
 from harness.datasets.iu_phantom import IUPhantom
-from harness.datasets.phantom import Patient
-from harness.errors import CorruptFileError, HarnessError
-from harness.types import Task
+from harness.datasets.phantom import draw
+from harness.datasets.phantom.patient import Patient
 
 SIZE = 32
 
@@ -37,7 +37,7 @@ def _quick_pictures(patients: Sequence[Patient], size: int) -> Iterator[NDArray[
 @pytest.fixture
 def dataset(cache: Path, monkeypatch: pytest.MonkeyPatch) -> IUPhantom:
     monkeypatch.setenv("HARNESS_CACHE", str(cache))
-    monkeypatch.setattr(phantom, "render_many", _quick_pictures)
+    monkeypatch.setattr(draw, "render_many", _quick_pictures)
     return IUPhantom.open(image_size=SIZE)
 
 
@@ -130,7 +130,7 @@ def test_a_full_disk_is_one_clear_line(tmp_path: Path, monkeypatch: pytest.Monke
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setenv("HARNESS_CACHE", str(tmp_path))
-    monkeypatch.setattr(phantom, "render_many", _quick_pictures)
+    monkeypatch.setattr(draw, "render_many", _quick_pictures)
     monkeypatch.setattr(files.os, "fsync", full)
     with pytest.raises(HarnessError, match="no space left"):
         IUPhantom.open(image_size=SIZE)

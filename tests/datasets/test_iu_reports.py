@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.datasets import iu_reports, mesh
-from harness.datasets.iu_reports import IUReport
-from harness.errors import CorruptFileError, HarnessError, UnavailableError
-from harness.types import CHEXPERT_LABELS
+from harness.core.errors import CorruptFileError, HarnessError, UnavailableError
+from harness.core.types import CHEXPERT_LABELS
+from harness.datasets.iu import mesh
+from harness.datasets.iu import reports as iu_reports
+from harness.datasets.iu.reports import IUReport
 
 
 @pytest.fixture(scope="module")

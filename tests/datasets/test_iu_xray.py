@@ -9,18 +9,18 @@ from typing import Any
 
 import pytest
 
-from harness import evaluate
-from harness.config import RunConfig
-from harness.datasets import iu_reports
+from harness.core.config import RunConfig
+from harness.core.errors import HarnessError
+from harness.core.types import CHEXPERT_LABELS, Task
+from harness.datasets.images.pixels import ImageFile
+from harness.datasets.iu import reports
 from harness.datasets.iu_xray import IUXRay
-from harness.datasets.pixels import ImageFile
-from harness.datasets.records import Listing
-from harness.datasets.report_dataset import check_records
-from harness.datasets.views import Shot, by_shape
-from harness.errors import HarnessError
-from harness.types import CHEXPERT_LABELS, Task
-from tests.datasets import trees
-from tests.toys import Quiet
+from harness.datasets.readers.records import Listing
+from harness.datasets.readers.report_dataset import check_records
+from harness.datasets.readers.views import Shot, by_shape
+from harness.evaluation import evaluate
+from tests.helpers import trees
+from tests.helpers.toys import Quiet
 
 
 @pytest.fixture
@@ -206,7 +206,7 @@ def test_a_wrong_root_is_told_what_was_expected(root: Path, tmp_path: Path) -> N
 
 
 def test_published_counts_are_those_of_r2gen() -> None:
-    ids = iu_reports.split_ids()
+    ids = reports.split_ids()
     assert {split: len(ids[split]) for split in ids} == {"train": 2069, "val": 296, "test": 590}
 
 

@@ -12,14 +12,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness import evaluate
-from harness.config import RunConfig
+from harness.core.config import RunConfig
+from harness.core.errors import HarnessError
+from harness.core.types import CHEXPERT_LABELS, Task
 from harness.datasets.mimic_cxr import MIMICCXR
-from harness.datasets.records import Listing
-from harness.errors import HarnessError
-from harness.types import CHEXPERT_LABELS, Task
-from tests.datasets import pictures, trees
-from tests.toys import Quiet
+from harness.datasets.readers.records import Listing
+from harness.evaluation import evaluate
+from tests.helpers import pictures, trees
+from tests.helpers.toys import Quiet
 
 METADATA, SPLIT = "mimic-cxr-2.0.0-metadata.csv", "mimic-cxr-2.0.0-split.csv"
 FIRST = trees.mimic_rows()[0]

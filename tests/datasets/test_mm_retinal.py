@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from harness.datacheck import examine
+from harness.core.errors import HarnessError
+from harness.core.types import Task
+from harness.datasets.check import examine
 from harness.datasets.mm_retinal import MMRetinal, without_figures
-from harness.datasets.splits import drawn
-from harness.errors import HarnessError
-from harness.types import Task
-from tests.datasets import caption_trees
+from harness.datasets.readers.splits import drawn
+from tests.helpers import caption_trees
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from harness.core.errors import HarnessError
 from harness.datasets.mmc_amd import CLASSES, MMCAMD
-from harness.errors import HarnessError
-from tests.datasets import trees
+from tests.helpers import trees
 
 
 @pytest.fixture

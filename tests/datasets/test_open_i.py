@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness import evaluate
-from harness.config import RunConfig
+from harness.core.config import RunConfig
+from harness.core.errors import HarnessError
+from harness.core.types import Task
 from harness.datasets.open_i import OpenI
-from harness.datasets.records import Listing
-from harness.errors import HarnessError
-from harness.types import Task
-from tests.datasets import pictures, trees
-from tests.toys import Quiet
+from harness.datasets.readers.records import Listing
+from harness.evaluation import evaluate
+from tests.helpers import pictures, trees
+from tests.helpers.toys import Quiet
 
 FIRST = "CXR2384"
 
@@ -144,7 +144,7 @@ def test_a_report_that_links_out_is_refused(root: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("old", "kind"), [("findings", "empty-report"), ("images", "no-image")])
 def test_studies_without_findings_or_images_are_left_out(root: Path, old: str, kind: str) -> None:
-    from harness.datasets.report_dataset import check_records
+    from harness.datasets.readers.report_dataset import check_records
 
     change(root, trees.words(0) if old == "findings" else '<parentImage id="CXR2384_IM-0000-1001"/>', "")
     if old == "images":

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from harness.core.errors import HarnessError
 from harness.datasets.peir_gross import PEIRGross, last_part
-from harness.datasets.splits import drawn
-from harness.errors import HarnessError
-from tests.datasets import caption_trees
+from harness.datasets.readers.splits import drawn
+from tests.helpers import caption_trees
 
 
 @pytest.fixture

@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from harness.datasets import iu_reports, phantom
-from harness.datasets.phantom import Patient, render, render_many
-from harness.datasets.phantom_anatomy import heart_extent
-from harness.datasets.phantom_render import PAINTERS, SHAPERS, build_scene
+from harness.datasets.iu import reports as iu_reports
+from harness.datasets.phantom import draw
+from harness.datasets.phantom.anatomy import heart_extent
+from harness.datasets.phantom.draw import render, render_many
+from harness.datasets.phantom.patient import Patient
+from harness.datasets.phantom.render import PAINTERS, SHAPERS, build_scene
 
 SIZE = 96
 VISIBLE = 12.0  # grey levels that count as a visible change of a pixel
@@ -119,7 +121,7 @@ def _codes_by_heading() -> dict[str, str]:
     """The most frequent code of each heading that occurs at least ten times in the split's studies."""
     from collections import Counter
 
-    from harness.datasets.mesh import parse
+    from harness.datasets.iu.mesh import parse
 
     reports = iu_reports.read_reports(iu_reports.find_data_folder())
     uids = {iu_reports.uid_of(study_id) for ids in iu_reports.split_ids().values() for study_id in ids}
@@ -145,7 +147,7 @@ def test_every_frequent_heading_shows_on_both_views() -> None:
 
 
 def test_every_heading_with_a_drawing_occurs_in_the_data() -> None:
-    from harness.datasets.mesh import parse
+    from harness.datasets.iu.mesh import parse
 
     reports = iu_reports.read_reports(iu_reports.find_data_folder())
     seen = {parse(code).heading for report in reports.values() for code in report.mesh}
@@ -167,7 +169,7 @@ def test_patients_differ_and_sizes_agree() -> None:
 
 
 def test_fresh_processes_draw_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(phantom, "_WORTH_WORKERS", 1)
+    monkeypatch.setattr(draw, "_WORTH_WORKERS", 1)
     monkeypatch.setenv("PYTHONHASHSEED", "7")
     code = "Opacity/lung/base/left"
     patients = [Patient(f"S{n}", (code, "Nodule/lung") if n % 2 else ("normal",), 50.0) for n in range(40)]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from harness.datasets.phantom import Patient, render
-from harness.datasets.phantom_device import Device, device_of
+from harness.datasets.phantom.acquisition import Device, device_of
+from harness.datasets.phantom.draw import render
+from harness.datasets.phantom.patient import Patient
 
 AGFA = ("60003", "NK5", "0", "400", "['0.1500', '0.1500']", "2828", "2320")
 

@@ -10,16 +10,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness import evaluate, files, preparation
-from harness.config import RunConfig
-from harness.datasets import pixels
+from harness.core import files
+from harness.core.config import RunConfig
+from harness.core.errors import HarnessError
 from harness.datasets.derm7pt import Derm7pt
-from harness.datasets.pixels import Digests, LazyImages, PixelCache
-from harness.errors import HarnessError
-from harness.results import Store
-from tests.datasets import trees
-from tests.datasets.pictures import jpeg, source_of
-from tests.toys import Quiet
+from harness.datasets.images import pixels
+from harness.datasets.images.pixels import Digests, LazyImages, PixelCache
+from harness.evaluation import benchmark, evaluate
+from harness.store.store import Store
+from tests.helpers import trees
+from tests.helpers.pictures import jpeg, source_of
+from tests.helpers.toys import Quiet
 
 
 @pytest.fixture(autouse=True)
@@ -113,11 +114,11 @@ def test_a_run_decodes_what_its_methods_read_before_it_starts(tmp_path: Path) ->
     blind, seeing, again = Loud(), Loud(), Loud()
     evaluate.run(config(root, tmp_path / "store", "template"), blind)
     assert "images" not in dict(blind.said)
-    bench = preparation.open_bench(config(root, tmp_path / "store", "retrieval"))
-    preparation.prepare_images(bench, seeing)
+    bench = benchmark.open_bench(config(root, tmp_path / "store", "retrieval"))
+    benchmark.prepare_images(bench, seeing)
     assert seeing.said[:2] == [("images", "decode once"), ("images", "23 of 23")]
     assert "23 decoded and kept in" in seeing.said[-1][1]
-    preparation.prepare_images(bench, again)
+    benchmark.prepare_images(bench, again)
     assert again.said == []
 
 

@@ -8,17 +8,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.config import RunConfig
+from harness.core.config import RunConfig
+from harness.core.errors import HarnessError, UnknownNameError
+from harness.core.types import Task
+from harness.datasets.images.pixels import ImageFile
 from harness.datasets.iu_xray import IUXRay
-from harness.datasets.pixels import ImageFile
-from harness.datasets.profiles import IU_PROFILES, Profile, table
-from harness.datasets.records import Listing, Problem, ReportRecord
-from harness.datasets.report_dataset import ImageTree, ReportDataset, check_records, safe_id, usable
-from harness.datasets.tables import read_json, read_rows, read_text
-from harness.errors import HarnessError, UnknownNameError
-from harness.preparation import choose_metrics
-from harness.types import Task
-from tests.datasets import trees
+from harness.datasets.readers.profiles import IU_PROFILES, Profile, table
+from harness.datasets.readers.records import Listing, Problem, ReportRecord
+from harness.datasets.readers.report_dataset import ImageTree, ReportDataset, check_records, safe_id, usable
+from harness.datasets.readers.tables import read_json, read_rows, read_text
+from harness.evaluation.benchmark import choose_metrics
+from tests.helpers import trees
 
 
 class Small(ReportDataset):

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from harness.datacheck import examine
+from harness.core.errors import HarnessError
+from harness.datasets.check import examine
 from harness.datasets.roco import ROCO, micar_text
-from harness.errors import HarnessError
-from tests.datasets import caption_trees
+from tests.helpers import caption_trees
 
 
 @pytest.fixture

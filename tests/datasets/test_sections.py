@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from harness.datasets import iu_reports
+from harness.datasets.iu import reports as iu_reports
 from harness.datasets.iu_xray import installed_sources
 from harness.datasets.open_i import OpenI
-from harness.datasets.profiles import alphabetic, without_codes
-from harness.datasets.records import Listing
-from harness.datasets.sections import context_text, report_sections, split_sections
-from harness.metrics.tokenization import tokenizer
+from harness.datasets.readers.profiles import alphabetic, without_codes
+from harness.datasets.readers.records import Listing
+from harness.datasets.readers.sections import context_text, report_sections, split_sections
+from harness.metrics.text.tokenization import tokenizer
 
 EXPECTED = json.loads(Path(__file__).with_name("r2gen_iu_texts.json").read_text())
 

@@ -7,9 +7,9 @@ import timm
 import torch
 from torch import Tensor
 
-from harness.weights import lite0_weights
-from methods.backbones import KeptFeatures, PositionNorm, of_present
-from methods.lite0 import IMAGENET_MEAN, IMAGENET_STD, Lite0Stages
+from harness.core.weights import lite0_weights
+from methods.common.backbones import KeptFeatures, PositionNorm, of_present
+from methods.common.lite0 import IMAGENET_MEAN, IMAGENET_STD, Lite0Stages
 
 
 def close(first: Tensor, second: Tensor, tolerance: float = 1e-4) -> None:

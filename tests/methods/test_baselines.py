@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import torch
 
-from harness.batching import collate, targets_of
-from harness.describe import describe
-from harness.errors import HarnessError
-from harness.method import FitRun
-from harness.types import DatasetInfo, Inputs, Study, Task
+from harness.core.errors import HarnessError
+from harness.core.types import DatasetInfo, Inputs, Study, Task
+from harness.method.batching import collate, targets_of
+from harness.method.contract import FitRun
+from harness.method.size import describe
 from methods.baselines import EarlyFusion, Fusion, LateFusion, kept_modalities
 
 INFO = DatasetInfo(
@@ -198,7 +198,7 @@ def test_base_takes_a_step_and_is_saved(kind: type[Fusion], tmp_path: Path) -> N
 
 
 def test_a_frozen_backbone_sees_a_study_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from methods.lite0 import Lite0Stages
+    from methods.common.lite0 import Lite0Stages
 
     seen: list[int] = []
     original = Lite0Stages.forward

@@ -13,16 +13,16 @@ import torch
 from diffusers import AutoencoderKL, DDIMScheduler
 from torch import Tensor
 
-from harness.batching import collate, targets_of
-from harness.describe import REFERENCE_INFO
-from harness.errors import HarnessError, UnavailableError
-from harness.method import FitRun
-from harness.synthesis import conditioned
-from harness.types import DatasetInfo, Prediction, Study, Task
+from harness.core.errors import HarnessError, UnavailableError
+from harness.core.types import DatasetInfo, Prediction, Study, Task
+from harness.evaluation.synthesis import conditioned
+from harness.method.batching import collate, targets_of
+from harness.method.contract import FitRun
+from harness.method.size import REFERENCE_INFO
 from methods.codi_xr import CoDiXR
 from methods.codi_xr.config import MODALITIES, REPORT, VIEWS
 from methods.codi_xr.diffusion import alphas, guided, mixed, noised, sample, seeded_noise
-from methods.text import BOS, EOS
+from methods.common.text import BOS, EOS
 
 INFO = DatasetInfo("toy", frozenset({Task.REPORT, Task.SYNTHESIZE}), VIEWS, True, 32)
 SMALL: dict[str, Any] = {

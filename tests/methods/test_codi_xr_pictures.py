@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 import torch
 
-from harness import registry, synthesis
-from harness.batching import collate
+from harness.core import registry
+from harness.core.types import Prediction, Reference, Study
 from harness.datasets.iu_phantom import IUPhantom
-from harness.method import FitRun
-from harness.types import Prediction, Reference, Study
+from harness.evaluation import synthesis
+from harness.method.batching import collate
+from harness.method.contract import FitRun
 from methods.codi_xr import CoDiXR
-from tests.phantom_measures import costophrenic_depth, heart_width
+from tests.helpers.phantom_measures import costophrenic_depth, heart_width
 
 pytestmark = pytest.mark.slow
 

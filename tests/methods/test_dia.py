@@ -13,9 +13,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from harness.batching import collate, targets_of
-from harness.errors import HarnessError
-from harness.types import DatasetInfo, Study, Task
+from harness.core.errors import HarnessError
+from harness.core.types import DatasetInfo, Study, Task
+from harness.method.batching import collate, targets_of
 from methods.dia import DiA, DiANetwork
 from methods.dia.config import VARIANTS, Config
 from methods.dia.vae import Mixture, alignment, elbo, orthogonality, whitened

@@ -11,10 +11,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from methods.common.generation import draw_seeds, generate
+from methods.common.text import BOS, EOS, PAD, UNK, PrefixDecoder, PrefixState, TransformerDecoder
 from methods.dia.config import Config
 from methods.dia.decoder import LlamaXDecoder
-from methods.generation import draw_seeds, generate
-from methods.text import BOS, EOS, PAD, UNK, PrefixDecoder, PrefixState, TransformerDecoder
 
 CPU = torch.device("cpu")
 VOCABULARY, WIDTH, LIMIT = 12, 16, 14

@@ -12,11 +12,11 @@ import torch
 import yaml
 from torch import Tensor, nn
 
-from harness import describe as costs
-from harness.batching import collate, targets_of
-from harness.errors import HarnessError, UnavailableError
-from harness.method import FitRun
-from harness.types import CHEXPERT_LABELS, DatasetInfo, Study, Task
+from harness.core.errors import HarnessError, UnavailableError
+from harness.core.types import CHEXPERT_LABELS, DatasetInfo, Study, Task
+from harness.method import size as costs
+from harness.method.batching import collate, targets_of
+from harness.method.contract import FitRun
 from methods.kedr import KEDR, thinned
 from methods.kedr.averaging import AveragedAdam
 from methods.kedr.config import VARIANTS

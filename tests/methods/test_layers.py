@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from harness.weights import fold_norms
-from methods.layers import (
+from harness.core.weights import fold_norms
+from methods.common.layers import (
     GroupedQueryAttention,
     KeyValue,
     RMSNorm,
@@ -21,7 +21,7 @@ from methods.layers import (
     rope,
     sinusoids,
 )
-from methods.text import BOS, EOS, PAD, UNK, Vocabulary, words
+from methods.common.text import BOS, EOS, PAD, UNK, Vocabulary, words
 
 
 @pytest.fixture(autouse=True)

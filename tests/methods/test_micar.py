@@ -11,14 +11,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from harness.batching import collate, targets_of
-from harness.errors import HarnessError
-from harness.types import DatasetInfo, Inputs, Study, Task
-from methods.generation import generate
+from harness.core.errors import HarnessError
+from harness.core.types import DatasetInfo, Inputs, Study, Task
+from harness.method.batching import collate, targets_of
+from methods.common.generation import generate
+from methods.common.text import EOS
 from methods.micar_vlmoe import MicarVLMoE
 from methods.micar_vlmoe.config import VARIANTS
 from methods.micar_vlmoe.vision import FeaturePyramid, ResNetStages, VisionEncoder
-from methods.text import EOS
 
 INFO = DatasetInfo("toy", frozenset({Task.REPORT}), ("frontal", "lateral"), True, 32)
 SMALL: dict[str, Any] = {

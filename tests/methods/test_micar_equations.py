@@ -18,7 +18,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from methods.layers import RMSNorm, SwiGLU, rope
+from methods.common.layers import RMSNorm, SwiGLU, rope
 from methods.micar_vlmoe.attention import Bottleneck, LatentAttention
 from methods.micar_vlmoe.config import Config
 from methods.micar_vlmoe.decoder import (

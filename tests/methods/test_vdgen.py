@@ -14,11 +14,11 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
-from harness.batching import collate, targets_of
-from harness.errors import CorruptFileError, HarnessError, UnavailableError
-from harness.method import FitRun
-from harness.types import DatasetInfo, Study, Targets, Task
-from methods.generation import GumbelNoise
+from harness.core.errors import CorruptFileError, HarnessError, UnavailableError
+from harness.core.types import DatasetInfo, Study, Targets, Task
+from harness.method.batching import collate, targets_of
+from harness.method.contract import FitRun
+from methods.common.generation import GumbelNoise
 from methods.vdgen import VDGen, mean_of
 from methods.vdgen.config import VARIANTS
 from methods.vdgen.language import PROMPT, ReportTokenizer, train_tokenizer

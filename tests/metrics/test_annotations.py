@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.errors import DiskError
-from harness.metrics import annotations
-from harness.metrics.annotations import annotated, pair, path_of
+from harness.core.errors import DiskError
+from harness.metrics import annotation_cache
+from harness.metrics.annotation_cache import annotated, pair, path_of
 
 
 class Counter:
@@ -56,7 +56,7 @@ def test_a_damaged_cache_is_computed_again(content: str) -> None:
 
 
 def test_a_killed_run_keeps_finished_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(annotations, "CHUNK", 2)
+    monkeypatch.setattr(annotation_cache, "CHUNK", 2)
     work = Counter()
 
     def dies(texts: list[str]) -> list[int]:

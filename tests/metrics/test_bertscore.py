@@ -9,13 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.errors import HarnessError, UnavailableError
-from harness.metrics import annotations, bertscore
+from harness.core.errors import HarnessError, UnavailableError
+from harness.core.types import Prediction
+from harness.metrics import annotation_cache
 from harness.metrics.base import Metric
-from harness.metrics.bertscore import BertScore, BertScoreMiniLM, Encoder
-from harness.types import Prediction
-from tests.metrics.checkpoints import PIECES, write_bert
-from tests.metrics.reports import corpus, findings, pairs
+from harness.metrics.text import bertscore
+from harness.metrics.text.bertscore import BertScore, BertScoreMiniLM, Encoder
+from tests.helpers.checkpoints import PIECES, write_bert
+from tests.helpers.reports import corpus, findings, pairs
 
 LAYER = 2
 
@@ -109,7 +110,7 @@ def test_small_chunks_and_a_full_memory_change_nothing(
     first = official.statistics(*pairs([texts[0]] * len(texts), texts))
     monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / "other"))
     monkeypatch.setattr(bertscore, "_CACHE_BYTES", 0)
-    monkeypatch.setattr(annotations, "CHUNK", 7)
+    monkeypatch.setattr(annotation_cache, "CHUNK", 7)
     assert official.statistics(*pairs([texts[0]] * len(texts), texts)) == pytest.approx(first, abs=1e-6)
 
 
@@ -198,6 +199,7 @@ def test_contract_and_signatures(official: BertScore, monkeypatch: pytest.Monkey
 
 def test_importing_the_metric_imports_no_network_library() -> None:
     script = (
-        "import sys, harness.metrics.bertscore; sys.exit(bool({'torch', 'transformers'} & set(sys.modules)))"
+        "import sys, harness.metrics.text.bertscore; "
+        "sys.exit(bool({'torch', 'transformers'} & set(sys.modules)))"
     )
     subprocess.run([sys.executable, "-c", script], check=True)

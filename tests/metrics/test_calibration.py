@@ -9,9 +9,9 @@ import pytest
 from netcal.metrics import ECE
 from sklearn.metrics import brier_score_loss, log_loss
 
-from harness.export.figures import reliability_diagram
+from harness.leaderboard.render.figures import reliability_diagram
 from harness.metrics.base import values
-from harness.metrics.calibration import (
+from harness.metrics.diagnosis.calibration import (
     Brier,
     ClasswiseEce,
     Ece,
@@ -20,7 +20,7 @@ from harness.metrics.calibration import (
     judgements,
     reliability,
 )
-from harness.metrics.probabilities import LabelMetric
+from harness.metrics.diagnosis.probabilities import LabelMetric
 from tests.metrics.test_diagnosis import classes, findings, score, studies
 
 FAMILIES: list[type[LabelMetric]] = [Brier, ClasswiseEce, Ece, EqualMassEce, NegativeLogLikelihood]

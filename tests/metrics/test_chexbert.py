@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.errors import CorruptFileError, UnavailableError
-from harness.metrics import chexbert
-from harness.metrics.chexbert import ChexbertF1, find_files
-from harness.metrics.compat import old_tokenizer_methods
-from harness.metrics.labels import LABELS, SUBSETS
-from tests.metrics.checkpoints import write_bert
-from tests.metrics.reports import findings, pairs
+from harness.core.errors import CorruptFileError, UnavailableError
+from harness.metrics.clinical import chexbert
+from harness.metrics.clinical.chexbert import ChexbertF1, find_files
+from harness.metrics.clinical.labels import LABELS, SUBSETS
+from harness.metrics.pretrained import old_tokenizer_methods
+from tests.helpers.checkpoints import write_bert
+from tests.helpers.reports import findings, pairs
 
 
 @pytest.fixture(scope="module")

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from harness.bench.labeler import agreement
-from harness.metrics.chexpert_rules import ChexpertRulesF1, expand, labeler, plain
-from harness.metrics.labels import BLANK, LABELS, NEGATIVE, POSITIVE, UNCERTAIN
-from tests.metrics.reports import findings, pairs
+from harness.metrics.clinical.chexpert_rules import ChexpertRulesF1, expand, labeler, plain
+from harness.metrics.clinical.labels import BLANK, LABELS, NEGATIVE, POSITIVE, UNCERTAIN
+from tests.helpers.reports import findings, pairs
 
 
 def labels(text: str) -> dict[str, int]:

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.metrics.base import Metric
-from harness.metrics.cider import Cider, CiderPlain
-from harness.metrics.tokenization import PROFILES, tokenizer
-from tests.metrics.reports import corpus, findings, pairs
+from harness.metrics.text.cider import Cider, CiderPlain
+from harness.metrics.text.tokenization import PROFILES, tokenizer
+from tests.helpers.reports import corpus, findings, pairs
 
 WORDS = ["the", "heart", "is", "normal", "clear", "lungs", "."]
 words = st.lists(st.sampled_from(WORDS), max_size=10).map(" ".join)

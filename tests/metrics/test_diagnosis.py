@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from sklearn import metrics as sk
 
-from harness.errors import HarnessError
+from harness.core.errors import HarnessError
+from harness.core.types import Prediction, Reference
 from harness.metrics.base import Metric, values
-from harness.metrics.diagnosis import Auroc, Diagnosis
-from harness.types import Prediction, Reference
+from harness.metrics.diagnosis.decisions import Auroc, Diagnosis
 
 
 def studies(said: np.ndarray, labels: np.ndarray) -> tuple[list[Prediction], list[Reference]]:

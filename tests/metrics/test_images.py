@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.errors import HarnessError
-from harness.metrics.extractors import Lite0, XrayDenseNet
-from harness.metrics.images import (
+from harness.core.errors import HarnessError
+from harness.core.types import Prediction, Reference
+from harness.metrics.images.distances import (
     InceptionDistance,
     Lite0Distance,
     RadDinoDistance,
@@ -19,8 +19,8 @@ from harness.metrics.images import (
     kid,
     real_floor,
 )
-from harness.statistics import bootstrap_weights, estimate, replicates
-from harness.types import Prediction, Reference
+from harness.metrics.images.extractors import Lite0, XrayDenseNet
+from harness.statistics.bootstrap import bootstrap_weights, estimate, replicates
 
 
 def features(n: int, d: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

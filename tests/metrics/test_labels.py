@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import classification_report, f1_score
 
-from harness.errors import HarnessError
-from harness.metrics.labels import (
+from harness.core.errors import HarnessError
+from harness.metrics.clinical.labels import (
     BLANK,
     FIVE,
     LABELS,
@@ -23,7 +23,7 @@ from harness.metrics.labels import (
     label_outputs,
     label_rows,
 )
-from tests.metrics.reports import pairs
+from tests.helpers.reports import pairs
 
 
 def random_classes(n: int, seed: int) -> Classes:

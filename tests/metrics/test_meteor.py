@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.errors import HarnessError, UnavailableError
-from harness.metrics import meteor
+from harness.core.errors import HarnessError, UnavailableError
+from harness.core.types import Prediction
 from harness.metrics.base import Metric
-from harness.metrics.meteor import Aligner, Meteor, MeteorNltk
-from harness.metrics.tokenization import tokenizer
-from harness.types import Prediction
-from tests.metrics.reports import corpus, pairs
+from harness.metrics.text import meteor
+from harness.metrics.text.meteor import Aligner, Meteor, MeteorNltk
+from harness.metrics.text.tokenization import tokenizer
+from tests.helpers.reports import corpus, pairs
 
 needs_jar = pytest.mark.skipif(Meteor().unavailable() is not None, reason=str(Meteor().unavailable()))
 
@@ -166,7 +166,7 @@ def test_the_interpreter_exits_while_the_process_runs(
 ) -> None:
     fake_java(tmp_path, monkeypatch, f"echo $$ > {tmp_path}/pid; while read line; do echo {ANSWER}; done")
     script = (
-        "from pathlib import Path; from harness.metrics.meteor import Aligner; "
+        "from pathlib import Path; from harness.metrics.text.meteor import Aligner; "
         "talker = Aligner(Path('meteor.jar')); talker.statistics(['SCORE ||| a ||| a'])"
     )
     subprocess.run([sys.executable, "-c", script], check=True, timeout=60)

@@ -11,12 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.metrics.base import Metric, Rows
-from harness.metrics.bleu import Bleu
-from harness.metrics.cider import Cider
-from harness.metrics.ngrams import lcs_length
-from harness.metrics.rouge import RougeL
-from harness.metrics.tokenization import PROFILES, tokenizer
-from tests.metrics.reports import corpus, findings, pairs
+from harness.metrics.text.bleu import Bleu
+from harness.metrics.text.cider import Cider
+from harness.metrics.text.ngrams import lcs_length
+from harness.metrics.text.rouge import RougeL
+from harness.metrics.text.tokenization import PROFILES, tokenizer
+from tests.helpers.reports import corpus, findings, pairs
 
 METRICS: list[Callable[..., Metric]] = [Bleu, RougeL, Cider]
 WORDS = ["the", "heart", "is", "normal", "clear", "lungs", "no", "effusion", ".", "xxxx"]

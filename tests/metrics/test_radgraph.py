@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.errors import HarnessError, UnavailableError
-from harness.metrics.compat import old_tokenizer_methods
-from harness.metrics.radgraph import LEVELS, RadGraphF1, facts_of, rewards
-from tests.metrics.checkpoints import write_bert
-from tests.metrics.reports import findings, pairs
+from harness.core.errors import HarnessError, UnavailableError
+from harness.metrics.clinical.radgraph import LEVELS, RadGraphF1, facts_of, rewards
+from harness.metrics.pretrained import old_tokenizer_methods
+from tests.helpers.checkpoints import write_bert
+from tests.helpers.reports import findings, pairs
 
 MODEL = "radgraph-xl"
 RELATIONS = ["modify", "located_at", "suggestive_of"]

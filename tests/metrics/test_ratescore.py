@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.errors import UnavailableError
-from harness.metrics import ratescore_lite
-from harness.metrics.ratescore import RateScore
-from harness.metrics.ratescore_lite import OPPOSITE, RateScoreLite, entities, similarity
-from tests.metrics.checkpoints import PIECES, write_bert
-from tests.metrics.reports import findings, pairs
+from harness.core.errors import UnavailableError
+from harness.metrics.clinical import ratescore_lite
+from harness.metrics.clinical.ratescore import RateScore
+from harness.metrics.clinical.ratescore_lite import OPPOSITE, RateScoreLite, entities, similarity
+from tests.helpers.checkpoints import PIECES, write_bert
+from tests.helpers.reports import findings, pairs
 
 
 @pytest.fixture(autouse=True)
@@ -127,7 +127,7 @@ def test_a_report_that_the_package_leaves_out_moves_no_other_score(
 
 
 def test_absent_package_or_weights_are_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from harness.metrics import ratescore
+    from harness.metrics.clinical import ratescore
 
     monkeypatch.setattr(ratescore, "missing", lambda *names: ["medspacy"])
     assert "medspacy" in str(RateScore().unavailable())

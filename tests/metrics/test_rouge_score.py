@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.errors import HarnessError
+from harness.core.errors import HarnessError
+from harness.core.types import Prediction
 from harness.metrics.base import Metric
-from harness.metrics.rouge import RougeL, RougeScoreL
-from harness.types import Prediction
-from tests.metrics.reports import corpus, findings, pairs
+from harness.metrics.text.rouge import RougeL, RougeScoreL
+from tests.helpers.reports import corpus, findings, pairs
 
 
 def package(said: list[str], true: list[str], stemmer: bool) -> list[float]:
@@ -76,5 +76,5 @@ def test_contract_and_signature(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(HarnessError, match="no prediction report"):
         metric.statistics([Prediction()], pairs(["a"], ["a"])[1])
     monkeypatch.setitem(sys.modules, "nltk", None)
-    monkeypatch.setattr("harness.metrics.rouge.find_spec", lambda name: None)
+    monkeypatch.setattr("harness.metrics.text.rouge.find_spec", lambda name: None)
     assert "install nltk" in str(RougeScoreL(stemmer=True).unavailable())

@@ -7,14 +7,14 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from harness.errors import HarnessError
-from harness.metrics import image_features
-from harness.metrics.alignment import Alignment, CoarseAlignment, CoarseJointDistance, JointDistance
+from harness.core.errors import HarnessError
+from harness.core.types import Prediction, Reference
 from harness.metrics.base import values
-from harness.metrics.extractors import EnlargedLite0, Lite0
-from harness.metrics.images import Lite0LateralDistance
-from harness.metrics.ms_ssim import MsSsim, MsSsimLateral, similarity
-from harness.types import Prediction, Reference
+from harness.metrics.images import features as image_features
+from harness.metrics.images.alignment import Alignment, CoarseAlignment, CoarseJointDistance, JointDistance
+from harness.metrics.images.distances import Lite0LateralDistance
+from harness.metrics.images.extractors import EnlargedLite0, Lite0
+from harness.metrics.images.ms_ssim import MsSsim, MsSsimLateral, similarity
 
 Image = np.ndarray
 

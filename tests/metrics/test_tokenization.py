@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.errors import HarnessError, UnavailableError, UnknownNameError
-from harness.metrics.bleu import Bleu
-from harness.metrics.text import TextMetric
-from harness.metrics.tokenization import PROFILES, PennTreebank, tokenizer
-from harness.types import Prediction, Reference
-from tests.metrics.reports import findings
+from harness.core.errors import HarnessError, UnavailableError, UnknownNameError
+from harness.core.types import Prediction, Reference
+from harness.metrics.text.base import TextMetric
+from harness.metrics.text.bleu import Bleu
+from harness.metrics.text.tokenization import PROFILES, PennTreebank, tokenizer
+from tests.helpers.reports import findings
 
 needs_java = pytest.mark.skipif(shutil.which("java") is None, reason="no Java")
 

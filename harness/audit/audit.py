@@ -1,0 +1,196 @@
+"""Black-box audits over the Method protocol: does a method cheat, knowingly or not?
+
+A method is trained on a few real studies and asked about real test studies, again and again with one thing
+changed that must not matter. A verdict names the study and the change that gave a method away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from harness import __version__
+from harness.audit.checks import STEPS, Breach
+from harness.audit.subject import Answers, Case, Subject
+from harness.audit.watch import Touches, data_files
+from harness.core import registry
+from harness.core.config import RunConfig
+from harness.core.errors import HarnessError
+from harness.core.progress import Reporter
+from harness.datasets.base import Dataset
+from harness.distributed import processes
+from harness.distributed.processes import Job, Opened, Results, worker_count
+from harness.evaluation.benchmark import resolve_device
+from harness.evaluation.entries import Entry, code_fingerprint, entries
+from harness.store import verdicts
+from harness.store.store import Store
+from harness.store.verdicts import Check, Verdict
+
+LIMIT = 64
+"""Studies of each split that an audit uses unless ``--limit`` says otherwise."""
+
+SPLIT = "split-honest"
+CHECKS = (SPLIT, *STEPS)
+
+
+def audit(config: RunConfig, reporter: Reporter) -> list[Verdict]:
+    """Audit every method of a run, several at a time where the machine bears it; verdicts go to the store.
+
+    Raises:
+        HarnessError: a name that is not registered, a dataset that is not there.
+    """
+    jobs = [(entry.label, config.seeds[0]) for entry in _audited(config)]
+    workers = worker_count(config, resolve_device(config.device), len(jobs))
+    if workers == 1:
+        with TemporaryDirectory(prefix="harness-audit-") as folder:
+            case = open_case(config, Path(folder))
+            return [_kept(config, case, entry, reporter) for entry in _audited(config)]
+    context = processes.ready(["harness.audit.audit", *registry.method_modules(config.methods)])
+    # Whatever is wrong with the audit as a whole surfaces here.
+    name = registry.load("datasets", config.dataset).open(config.root, **_settings(config)).info.name
+
+    def lost(job: Job, code: int | None, found: dict[str, Verdict]) -> Results:
+        checks = tuple(
+            Check(check, False, f"not tried: its process ended with code {code}") for check in CHECKS
+        )
+        for entry in _audited(config):
+            if entry.label == job[0]:
+                reporter.failed(entry.label, f"audit: its process ended with code {code}")
+                yield entry.label, _verdict(entry, name, config.preset, 0, checks)
+
+    found = processes.Team(config, workers, reporter, context, _open, lost).work(jobs)
+    return [found[label] for label, _ in jobs]
+
+
+def open_case(config: RunConfig, folder: Path) -> Case:
+    """What all methods of an audit share; ``folder`` is for scratch files."""
+    limit = config.limit or LIMIT
+    dataset_class: Any = registry.load("datasets", config.dataset)
+
+    def opened() -> Dataset:
+        found: Dataset = dataset_class.open(config.root, **_settings(config))
+        return found
+
+    dataset, files = data_files(opened, limit)
+    train, val, test = (list(dataset.studies(split)[:limit]) for split in ("train", "val", "test"))
+    device = resolve_device(config.device)
+    return Case(dataset, files, train, val, test, config.preset, device, folder, seed=config.seeds[0])
+
+
+def _open(config: RunConfig) -> Opened:
+    """In a process of its own: the case, and the audit of one method after the other."""
+    case = open_case(config, Path())
+
+    def work(job: Job, reporter: Reporter) -> Results:
+        for entry in _audited(config):
+            if entry.label == job[0]:
+                with TemporaryDirectory(prefix="harness-audit-") as folder:
+                    verdict = _kept(config, replace(case, folder=Path(folder)), entry, reporter)
+                yield entry.label, verdict
+
+    return work
+
+
+def _audited(config: RunConfig) -> list[Entry]:
+    return [entry for entry in entries(config) if not entry.shuffled]
+
+
+def _settings(config: RunConfig) -> dict[str, Any]:
+    return config.set.get(config.dataset, {})
+
+
+def _kept(config: RunConfig, case: Case, entry: Entry, reporter: Reporter) -> Verdict:
+    """A verdict, which the store keeps as soon as it is there."""
+    verdict = examine(case, entry, reporter)
+    facts = {"harness": __version__, "limit": config.limit or LIMIT, "device": case.device, "seed": case.seed}
+    verdicts.save(Store(config.store).root, verdict, facts)
+    return verdict
+
+
+def examine(case: Case, entry: Entry, reporter: Reporter) -> Verdict:
+    """Every check of one method. A check that cannot be made has failed."""
+    progress = reporter.phase(entry.label, "audit")
+    subject = Subject(case, entry)
+    checks = list(_checks(subject, progress))
+    failed = [check.check for check in checks if not check.passed]
+    if failed:
+        reporter.failed(entry.label, f"audit: {', '.join(failed)}")
+    else:
+        reporter.done(entry.label, "audit passed")
+    return _verdict(entry, case.info.name, case.preset, len(case.test), tuple(checks))
+
+
+def _verdict(entry: Entry, dataset: str, preset: str, studies: int, checks: tuple[Check, ...]) -> Verdict:
+    return Verdict(
+        method=entry.label,
+        dataset=dataset,
+        preset=preset if entry.method_class.card.learned else "-",
+        studies=studies,
+        code=code_fingerprint(entry.method_class),
+        checks=checks,
+    )
+
+
+def _checks(subject: Subject, progress: Callable[[float, str], None]) -> Iterator[Check]:
+    total = len(STEPS) + 1
+    try:
+        found = _trained(subject, lambda share, status: progress(share / total, f"{SPLIT}: {status}"))
+        base = subject.predict()
+    except Exception as error:
+        reason = _reason(error)
+        yield Check(SPLIT, False, f"not tried: {reason}")
+        yield from (Check(name, False, f"not tried: {reason}") for name in STEPS)
+        return
+    yield found
+    for number, name in enumerate(STEPS, 1):
+        progress(number / total, name)
+        yield _one(name, subject, base)
+    progress(1.0, "done")
+
+
+def _one(name: str, subject: Subject, base: Answers) -> Check:
+    try:
+        return Check(name, True, STEPS[name](subject, base))
+    except Breach as breach:
+        return Check(name, False, str(breach))
+    except Exception as error:
+        return Check(name, False, f"could not be tried: {_reason(error)}")
+
+
+def _trained(subject: Subject, progress: Callable[[float, str], None]) -> Check:
+    """Fit with poisoned test studies; who reads one is fitted again without, for the other checks."""
+    case = subject.case
+    method, touches = subject.fit(case.seed, progress, poisoned=True)
+    breach = _breach(touches)
+    if touches.fields:
+        method, _ = subject.fit(case.seed, progress, poisoned=False)
+    subject.method = method
+    if breach:
+        return Check(SPLIT, False, breach)
+    return Check(
+        SPLIT, True, f"fit on {len(case.train)} and {len(case.val)} studies with poisoned test studies"
+    )
+
+
+def _breach(touches: Touches) -> str:
+    if touches.fields:
+        study, name = touches.fields[0]
+        return f"study {study}: its {name} was read during fit"
+    return f"fit opened {touches.files[0]}, which holds the data" if touches.files else ""
+
+
+def _reason(error: Exception) -> str:
+    text = str(error) if isinstance(error, HarnessError) else f"{type(error).__name__}: {error}"
+    return text.splitlines()[0]
+
+
+def to_rows(found: Sequence[Verdict]) -> list[dict[str, Any]]:
+    """One row per method and check: method, check, passed, detail."""
+    return [
+        {"method": verdict.method, "check": check.check, "passed": check.passed, "detail": check.detail}
+        for verdict in found
+        for check in verdict.checks
+    ]

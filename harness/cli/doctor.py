@@ -1,0 +1,93 @@
+"""What this machine has and lacks, each with what to do about it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Literal
+
+from harness.core import registry
+from harness.core.errors import HarnessError, UnavailableError
+from harness.core.files import cache_root
+
+REQUIRED = ("torch", "torchvision", "transformers", "lightning", "timm", "torchxrayvision", "pycocoevalcap")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at; ``missing`` keeps the main job from running, ``optional`` does not."""
+
+    name: str
+    state: Literal["ok", "optional", "missing"]
+    detail: str
+
+
+def examine() -> list[Finding]:
+    """Look at packages, device, Java, cache folder, datasets and metrics."""
+    return [*(_package(name) for name in REQUIRED), _device(), _java(), _cache(), *_datasets(), *_metrics()]
+
+
+def _package(name: str) -> Finding:
+    try:
+        return Finding(name, "ok", version(name))
+    except PackageNotFoundError:
+        return Finding(name, "missing", f"pip install {name}")
+
+
+def _device() -> Finding:
+    try:
+        import torch
+    except ImportError:
+        return Finding("device", "missing", "torch is not installed")
+    if not torch.cuda.is_available():
+        return Finding("device", "ok", f"CPU, {os.cpu_count()} cores; no GPU found")
+    gpu = torch.cuda.get_device_properties(0)
+    return Finding(
+        "device", "ok", f"{torch.cuda.device_count()} x {gpu.name}, {gpu.total_memory / 2**30:.0f} GiB"
+    )
+
+
+def _java() -> Finding:
+    java = shutil.which("java")
+    hint = "only --tokenizer ptb needs it; install a Java runtime"
+    if java is None:
+        return Finding("java", "optional", f"not found: {hint}")
+    try:
+        answer = subprocess.run([java, "-version"], capture_output=True, text=True, timeout=30, check=True)
+    except (OSError, subprocess.SubprocessError) as error:
+        return Finding("java", "optional", f"{java} does not run ({error}): {hint}")
+    return Finding("java", "ok", (answer.stderr or answer.stdout).splitlines()[0])
+
+
+def _cache() -> Finding:
+    folder = cache_root()
+    existing: Path = next(path for path in (folder, *folder.parents) if path.exists())
+    if not os.access(existing, os.W_OK):
+        return Finding("cache", "missing", f"{folder} is not writable: set HARNESS_CACHE")
+    return Finding("cache", "ok", f"{folder}, {shutil.disk_usage(existing).free / 2**30:.0f} GiB free")
+
+
+def _datasets() -> list[Finding]:
+    findings = []
+    for name in registry.names("datasets"):
+        try:
+            dataset = registry.load("datasets", name).open()
+            counts = "/".join(str(len(dataset.studies(split))) for split in ("train", "val", "test"))
+            findings.append(Finding(name, "ok", f"{counts} studies (train/val/test)"))
+        except UnavailableError as error:  # it is nowhere until the user says where
+            findings.append(Finding(name, "optional", str(error)))
+        except HarnessError as error:
+            findings.append(Finding(name, "missing", str(error)))
+    return findings
+
+
+def _metrics() -> list[Finding]:
+    findings = []
+    for name in registry.names("metrics"):
+        reason = registry.load("metrics", name)().unavailable()
+        findings.append(Finding(name, "optional" if reason else "ok", reason or "available"))
+    return findings

@@ -1,0 +1,131 @@
+"""Scores and comparisons as terminal tables, JSON and CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from rich.table import Table as RichTable
+
+from harness.evaluation.score_files import Comparison, Scores
+from harness.leaderboard.render.text import spreadsheet
+
+
+def score_table(scores: Scores) -> RichTable:
+    """Value, interval and signature of every metric; what cannot run says why."""
+    table = RichTable(title=f"n = {len(scores.ids)}, 95 % patient bootstrap", title_justify="left")
+    for column in ("metric", "value", "95 % interval"):
+        table.add_column(column, no_wrap=True)
+    table.add_column("signature", overflow="fold")
+    for each in scores.scores:
+        e = each.estimate
+        table.add_row(each.metric, f"{e.value:.4f}", rf"\[{e.lo:.4f}, {e.hi:.4f}]", each.signature)
+    for name, reason in scores.unavailable.items():
+        table.add_row(name, "unavailable", "", reason.replace("[", r"\["), style="dim")
+    return table
+
+
+def score_json(scores: Scores) -> str:
+    """``{"n", "metrics": {name: {"value", "ci95", "signature"}}, "unavailable": {name: reason}}``."""
+    metrics = {
+        each.metric: {
+            "value": _finite(each.estimate.value),
+            "ci95": [_finite(each.estimate.lo), _finite(each.estimate.hi)],
+            "signature": each.signature,
+        }
+        for each in scores.scores
+    }
+    content = {"n": len(scores.ids), "metrics": metrics, "unavailable": dict(scores.unavailable)}
+    return json.dumps(content, indent=1) + "\n"
+
+
+def score_csv(scores: Scores) -> str:
+    """One line per metric that could run."""
+    lines = [
+        (
+            each.metric,
+            each.estimate.value,
+            each.estimate.lo,
+            each.estimate.hi,
+            each.estimate.n,
+            each.signature,
+        )
+        for each in scores.scores
+    ]
+    return _csv(("metric", "value", "ci95_lo", "ci95_hi", "n", "signature"), lines)
+
+
+def per_study_csv(scores: Scores) -> str:
+    """One line per study: every metric on that study alone."""
+    columns = [column.tolist() for column in scores.per_study.values()]
+    return _csv(("id", *scores.per_study), list(zip(scores.ids, *columns, strict=True)))
+
+
+def comparison_table(rows: Sequence[Comparison]) -> RichTable:
+    """One line per metric and pair of systems."""
+    trials = rows[0].test.trials if rows else 0
+    title = f"paired approximate randomisation, {trials} trials; p adjusted after Holm over the table"
+    table = RichTable(title=title, title_justify="left")
+    for column in ("metric", "a", "b", "a value", "b value", "a - b", "95 % interval", "p", "p (Holm)"):
+        table.add_column(column)
+    for row in rows:
+        t = row.test
+        table.add_row(
+            row.metric,
+            row.a,
+            row.b,
+            *(f"{value:.4f}" for value in (t.value_a, t.value_b, t.difference)),
+            rf"\[{t.ci95[0]:.4f}, {t.ci95[1]:.4f}]",
+            f"{t.p_value:.4g}",
+            f"{row.p_holm:.4g}",
+        )
+    return table
+
+
+def comparison_json(rows: Sequence[Comparison]) -> str:
+    """``{"rows": [{"metric", "a", "b", "value_a", "value_b", "difference", "ci95", "p_value", ..}]}``."""
+    return json.dumps({"rows": [_facts(row) for row in rows]}, indent=1) + "\n"
+
+
+def comparison_csv(rows: Sequence[Comparison]) -> str:
+    """The JSON's rows, the interval as two columns."""
+    flat = []
+    for row in rows:
+        facts = _facts(row)
+        facts["ci95_lo"], facts["ci95_hi"] = facts.pop("ci95")
+        flat.append(facts)
+    return _csv(tuple(flat[0]) if flat else (), [tuple(facts.values()) for facts in flat])
+
+
+def _facts(row: Comparison) -> dict[str, Any]:
+    test = row.test
+    return {
+        "metric": row.metric,
+        "a": row.a,
+        "b": row.b,
+        "value_a": _finite(test.value_a),
+        "value_b": _finite(test.value_b),
+        "difference": _finite(test.difference),
+        "ci95": [_finite(end) for end in test.ci95],
+        "p_value": test.p_value,
+        "p_holm": row.p_holm,
+        "trials": test.trials,
+        "signature": row.signature,
+    }
+
+
+def _finite(value: float) -> float | None:
+    """JSON has no NaN."""
+    return value if math.isfinite(value) else None
+
+
+def _csv(header: Sequence[str], lines: Sequence[Sequence[Any]]) -> str:
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows([spreadsheet(value) for value in line] for line in lines)
+    return stream.getvalue()

@@ -1,0 +1,169 @@
+"""One configuration behind flags and YAML; an error names the flag."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from harness.core.errors import HarnessError
+from harness.core.names import did_you_mean
+
+
+class RunConfig(BaseModel):
+    """What ``harness run`` does. Field names are the flags' names (``mask_seeds`` is ``--mask-seeds``).
+
+    Attributes:
+        methods: registered names, ``name:variant`` for an ablation, or ``all``.
+        dataset: registered dataset name.
+        root: folder of a dataset that does not ship with a package.
+        missing: fractions of test studies that lose one modality; 0 is always evaluated too.
+        drop: drop policy, ``context``, an image modality, ``alternate`` or ``any``; by default ``context``
+            where the dataset has one, else ``alternate``.
+        mechanism: how the studies that lose a modality are drawn: ``mcar``, ``mar:ATTRIBUTE``, ``mnar``,
+            ``mnar:LABEL`` or ``prefix``.
+        mask_seeds: number of independent masks that a curve averages over.
+        masks: file with the plan of another run, used instead of drawing one.
+        train_missing: fraction of training and validation studies that lose a modality for good, under the
+            same drop policy and mechanism.
+        preset: size of the learned methods.
+        seeds: one trained model per seed.
+        limit: keep only the first N studies of every split (for trying things out).
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
+        executor: where cells run: ``local`` or on a ``ray`` cluster. Results do not depend on it.
+        devices: processes that train a cell together on a node, each on a GPU of its own; on a CPU for trying
+            it out. A cell's cost says how many there were; its identity does not.
+        shards: Ray tasks that predict a cell's test studies, each a part of them.
+        nodes: nodes that train a cell together, with ``devices`` processes each; like ``devices``.
+        strategy: with several processes, ``ddp`` gives each the whole network, ``fsdp`` a part of it.
+        address: the Ray cluster; by default one of this machine, for this run alone. No manifest names it.
+        track: also keep the rows in ``mlflow`` or ``wandb``; default neither. No manifest names it.
+        workers: cells that run at a time; default what suits the machine. Results do not depend on it.
+        store: folder of checkpoints, predictions, statistics and results.
+        metrics: metric families; default all that suit the dataset's tasks.
+        tokenizer: tokenisation profile of the text metrics; default the dataset's.
+        reference_words: text metrics cut references after so many tokens; default what the dataset's profile
+            says, else never.
+        uncertain: what the label metrics take an uncertain finding for; default positive.
+        report_samples: reports drawn per study and modality state, whose label frequencies are the
+            probabilities of methods that only write; 0 draws none.
+        impute: method that generates what a study loses; each other method has a row with it, too.
+        set: ``method.key=value`` overrides (``dataset.key=value`` reaches the dataset).
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    methods: tuple[str, ...] = ("all",)
+    dataset: str = "iu-phantom"
+    root: Path | None = None
+    missing: tuple[float, ...] = ()
+    drop: str | None = None
+    mechanism: str = "mcar"
+    mask_seeds: int = Field(default=20, ge=1, le=10_000)
+    masks: Path | None = None
+    train_missing: float = Field(default=0.0, ge=0.0, le=1.0)
+    preset: str = "tiny"
+    seeds: tuple[int, ...] = (0,)
+    limit: int | None = Field(default=None, ge=2)
+    device: str = "auto"
+    executor: Literal["local", "ray"] = "local"
+    devices: int = Field(default=1, ge=1, exclude=True)
+    nodes: int = Field(default=1, ge=1, exclude=True)
+    shards: int = Field(default=1, ge=1, exclude=True)
+    strategy: Literal["ddp", "fsdp"] = Field(default="ddp", exclude=True)
+    address: str | None = Field(default=None, exclude=True)
+    track: Literal["mlflow", "wandb"] | None = Field(default=None, exclude=True)
+    workers: int | None = Field(default=None, ge=1)
+    store: Path = Path("runs")
+    metrics: tuple[str, ...] | None = None
+    tokenizer: str | None = None
+    reference_words: int | None = Field(default=None, ge=1)
+    uncertain: Literal["positive", "negative", "ignored"] | None = None
+    report_samples: int = Field(default=0, ge=0, le=1000)
+    impute: str | None = None
+    set: dict[str, dict[str, Any]] = Field(default_factory=dict)
+
+    @field_validator("missing")
+    @classmethod
+    def _rates_are_fractions(cls, rates: tuple[float, ...]) -> tuple[float, ...]:
+        for rate in rates:
+            if not 0.0 <= rate <= 1.0:
+                raise ValueError(f"a missing rate is a fraction in [0, 1], but got {rate:g}")
+        return rates
+
+    @property
+    def rates(self) -> tuple[float, ...]:
+        """Sorted distinct rates with 0 in front."""
+        return tuple(sorted({0.0, *self.missing}))
+
+    @classmethod
+    def build(cls, flags: Mapping[str, Any], file: Path | None = None) -> RunConfig:
+        """Flags that were given, over the values of a YAML file, over the defaults.
+
+        Raises:
+            HarnessError: an unknown key or a bad value; the message names the flag.
+        """
+        values = {**_from_yaml(file), **{key: value for key, value in flags.items() if value is not None}}
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            raise _flag_error(error, file) from None
+
+
+def parse_overrides(assignments: list[str]) -> dict[str, dict[str, Any]]:
+    """``["dia.lr=1e-3"]`` to ``{"dia": {"lr": 0.001}}``; values are read as YAML scalars or lists."""
+    result: dict[str, dict[str, Any]] = {}
+    for assignment in assignments:
+        target, equals, text = assignment.partition("=")
+        owner, dot, key = target.partition(".")
+        if not (equals and dot and owner and key):
+            raise HarnessError(f"--set {assignment}: not of the form method.key=value")
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError:
+            raise HarnessError(f"--set {assignment}: {text} is no YAML value", "put text in quotes") from None
+        if isinstance(value, str):
+            with suppress(ValueError):  # YAML 1.1 reads 1e-3 as text
+                value = float(value)
+        result.setdefault(owner, {})[key] = value
+    return result
+
+
+def split_list(text: str | None, flag: str, kind: type = str) -> tuple[Any, ...] | None:
+    """``"0.2,0.4"`` to ``(0.2, 0.4)``; an item that is no ``kind`` is an error that names the flag."""
+    if text is None:
+        return None
+    try:
+        return tuple(kind(item.strip()) for item in text.split(",") if item.strip())
+    except ValueError:
+        words = {float: "numbers", int: "whole numbers"}.get(kind, "items")
+        raise HarnessError(f"{flag} {text}: expected comma-separated {words}") from None
+
+
+def _from_yaml(file: Path | None) -> dict[str, Any]:
+    if file is None:
+        return {}
+    try:
+        values = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise HarnessError(f"--config {file}: {error.strerror}") from error
+    except yaml.YAMLError as error:
+        raise HarnessError(f"--config {file}: not valid YAML: {str(error).splitlines()[0]}") from error
+    if not isinstance(values, dict):
+        raise HarnessError(f"--config {file}: expected a mapping of flag names to values")
+    return {str(key).replace("-", "_"): value for key, value in values.items()}
+
+
+def _flag_error(error: ValidationError, file: Path | None) -> HarnessError:
+    first = error.errors()[0]
+    name = str(first["loc"][0])
+    flag = "--" + name.replace("_", "-")
+    if first["type"] == "extra_forbidden":
+        where = f"--config {file}: " if file else ""
+        return HarnessError(f"{where}unknown key {name!r}", did_you_mean(name, RunConfig.model_fields))
+    reason = first["msg"].removeprefix("Value error, ")
+    return HarnessError(f"{flag}: {reason[0].lower()}{reason[1:]}")

@@ -1,0 +1,102 @@
+"""What frozen networks made of pictures, kept on disk by content and shared by all processes and runs.
+
+Six methods that look through the same frozen network at the same pictures, in several modality states and
+in the shuffled-image control, would compute the same features dozens of times. A record's key is a digest of
+network and pixels, so a changed picture or other weights find nothing, and nobody needs to clear anything.
+"""
+
+from __future__ import annotations
+
+import os
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import cache
+
+import lmdb
+
+from harness.core.errors import DiskError
+from harness.core.files import cache_root, private_folder
+
+SWITCH = "HARNESS_FEATURES"
+"""Environment variable; ``0`` turns the store off."""
+
+LIMIT = 4 << 30
+"""Bytes after which nothing more is kept."""
+
+
+class FeatureStore:
+    """Byte strings by key in a memory-mapped file below the cache folder, readable by the user alone.
+
+    A cache and nothing else: where it is full, damaged or cannot be written, features are computed.
+    """
+
+    def __init__(self, name: str, limit: int = LIMIT) -> None:
+        folder = cache_root() / "features" / name
+        self._environment: lmdb.Environment | None = None
+        self._full = False
+        try:
+            private_folder(folder)
+            # A killed process loses its last writes and harms none; only the machine's crash could.
+            self._environment = lmdb.open(str(folder), map_size=limit, mode=0o600, metasync=False)
+        except (OSError, DiskError, lmdb.Error):
+            self._full = True
+
+    def read(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        """The record of each key, None where there is none or its checksum is wrong."""
+        if self._environment is None:
+            return [None] * len(keys)
+        try:
+            with self._environment.begin() as transaction:
+                return [_checked(transaction.get(key)) for key in keys]
+        except lmdb.Error:
+            return [None] * len(keys)
+
+    def write(self, records: Mapping[bytes, bytes]) -> None:
+        """Keep records; a key that is there already stays as it is."""
+        if self._environment is None or self._full:
+            return
+        try:
+            with self._environment.begin(write=True) as transaction:
+                for key, value in records.items():
+                    found = transaction.get(key)
+                    transaction.put(key, _sealed(value), overwrite=_checked(found) is None)
+        except (OSError, lmdb.Error):
+            self._full = True
+
+
+_OFF: ContextVar[bool] = ContextVar("features are computed", default=False)
+
+
+@contextmanager
+def computed() -> Iterator[None]:
+    """Without the store: where it matters what computing takes."""
+    token = _OFF.set(True)
+    try:
+        yield
+    finally:
+        _OFF.reset(token)
+
+
+def store_of(name: str) -> FeatureStore | None:
+    """This process's store ``name``; None where the user has turned it off."""
+    if os.environ.get(SWITCH) == "0" or _OFF.get():
+        return None
+    # An open LMDB environment must neither be opened twice nor cross a fork.
+    return _open(name, str(cache_root()), os.getpid())
+
+
+@cache
+def _open(name: str, root: str, process: int) -> FeatureStore:
+    return FeatureStore(name)
+
+
+def _sealed(value: bytes) -> bytes:
+    return zlib.crc32(value).to_bytes(4, "little") + value
+
+
+def _checked(record: bytes | None) -> bytes | None:
+    if record is None or zlib.crc32(record[4:]).to_bytes(4, "little") != record[:4]:
+        return None
+    return record[4:]

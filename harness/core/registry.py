@@ -1,0 +1,174 @@
+"""Names of methods, datasets and metrics, resolved lazily: listing them imports none of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from functools import cache
+from importlib import import_module
+from importlib.metadata import entry_points
+from inspect import signature
+from typing import Any
+
+from harness.core.errors import HarnessError, UnknownNameError
+from harness.core.names import did_you_mean
+
+METHODS = {
+    "template": "methods.controls.template:Template",
+    "retrieval": "methods.controls.retrieval:Retrieval",
+    "dia": "methods.dia:DiA",
+    "micar_vlmoe": "methods.micar_vlmoe:MicarVLMoE",
+    "vdgen": "methods.vdgen:VDGen",
+    "kedr": "methods.kedr:KEDR",
+    "codi_xr": "methods.codi_xr:CoDiXR",
+    "noise": "methods.controls.noise:Noise",
+    "late_fusion": "methods.baselines:LateFusion",
+    "early_fusion": "methods.baselines:EarlyFusion",
+}
+DATASETS = {
+    "iu-phantom": "harness.datasets.iu_phantom:IUPhantom",
+    "derm7pt": "harness.datasets.derm7pt:Derm7pt",
+    "mmc-amd": "harness.datasets.mmc_amd:MMCAMD",
+    "fairvision": "harness.datasets.fairvision:FairVision",
+    "iu-xray": "harness.datasets.iu_xray:IUXRay",
+    "open-i": "harness.datasets.open_i:OpenI",
+    "mimic-cxr": "harness.datasets.mimic_cxr:MIMICCXR",
+    "cov-ctr": "harness.datasets.cov_ctr:COVCTR",
+    "mm-retinal": "harness.datasets.mm_retinal:MMRetinal",
+    "peir-gross": "harness.datasets.peir_gross:PEIRGross",
+    "roco": "harness.datasets.roco:ROCO",
+    "csv": "harness.datasets.csv_table:CSVTable",
+    "example": "harness.datasets.example:ExampleData",
+}
+METRICS = {
+    "bleu": "harness.metrics.text.bleu:Bleu",
+    "rouge_l": "harness.metrics.text.rouge:RougeL",
+    "cider": "harness.metrics.text.cider:Cider",
+    "cider_plain": "harness.metrics.text.cider:CiderPlain",
+    "rouge_score_l": "harness.metrics.text.rouge:RougeScoreL",
+    "meteor": "harness.metrics.text.meteor:Meteor",
+    "meteor_nltk": "harness.metrics.text.meteor:MeteorNltk",
+    "bertscore": "harness.metrics.text.bertscore:BertScore",
+    "bertscore_minilm": "harness.metrics.text.bertscore:BertScoreMiniLM",
+    "chexpert_rules_f1": "harness.metrics.clinical.chexpert_rules:ChexpertRulesF1",
+    "chexbert_f1": "harness.metrics.clinical.chexbert:ChexbertF1",
+    "radgraph_f1": "harness.metrics.clinical.radgraph:RadGraphF1",
+    "ratescore": "harness.metrics.clinical.ratescore:RateScore",
+    "ratescore_lite": "harness.metrics.clinical.ratescore_lite:RateScoreLite",
+    "diagnosis": "harness.metrics.diagnosis.decisions:Diagnosis",
+    "auroc": "harness.metrics.diagnosis.decisions:Auroc",
+    "ece": "harness.metrics.diagnosis.calibration:Ece",
+    "ece_classwise": "harness.metrics.diagnosis.calibration:ClasswiseEce",
+    "ece_mass": "harness.metrics.diagnosis.calibration:EqualMassEce",
+    "brier": "harness.metrics.diagnosis.calibration:Brier",
+    "nll": "harness.metrics.diagnosis.calibration:NegativeLogLikelihood",
+    "images_inception": "harness.metrics.images.distances:InceptionDistance",
+    "images_xrv": "harness.metrics.images.distances:XrayDistance",
+    "images_raddino": "harness.metrics.images.distances:RadDinoDistance",
+    "images_lite0": "harness.metrics.images.distances:Lite0Distance",
+    "images_lite0_lateral": "harness.metrics.images.distances:Lite0LateralDistance",
+    "images_completed": "harness.metrics.images.distances:CompletedDistance",
+    "images_completed_lateral": "harness.metrics.images.distances:CompletedLateralDistance",
+    "ms_ssim": "harness.metrics.images.ms_ssim:MsSsim",
+    "ms_ssim_lateral": "harness.metrics.images.ms_ssim:MsSsimLateral",
+    "alignment_lite0": "harness.metrics.images.alignment:Alignment",
+    "alignment_coarse": "harness.metrics.images.alignment:CoarseAlignment",
+    "fjd_lite0": "harness.metrics.images.alignment:JointDistance",
+    "fjd_coarse": "harness.metrics.images.alignment:CoarseJointDistance",
+}
+
+
+@cache
+def _table(kind: str) -> dict[str, str]:
+    builtin: Mapping[str, str] = {"methods": METHODS, "datasets": DATASETS, "metrics": METRICS}[kind]
+    table = dict(builtin)
+    for point in entry_points(group=f"harness.{kind}"):
+        if table.get(point.name, point.value) != point.value:
+            raise HarnessError(
+                f"two packages register {kind[:-1]} {point.name!r}: {table[point.name]} and {point.value}",
+                "uninstall one of them or rename its entry point",
+            )
+        table[point.name] = point.value
+    return table
+
+
+def snapshot() -> dict[str, dict[str, str]]:
+    """What is registered by the package itself and at run time, for another process."""
+    return {"methods": dict(METHODS), "datasets": dict(DATASETS), "metrics": dict(METRICS)}
+
+
+def restore(tables: Mapping[str, Mapping[str, str]]) -> None:
+    """Register what ``snapshot`` gave."""
+    METHODS.update(tables["methods"])
+    DATASETS.update(tables["datasets"])
+    METRICS.update(tables["metrics"])
+    _table.cache_clear()
+
+
+def names(kind: str) -> list[str]:
+    """Registered names of ``methods``, ``datasets`` or ``metrics``, in registration order."""
+    return list(_table(kind))
+
+
+def method_modules(wanted: Sequence[str]) -> list[str]:
+    """Modules behind ``--methods``, none of them imported; unknown names are left out."""
+    table = _table("methods")
+    chosen = table if "all" in wanted else {split_variant(name)[0] for name in wanted}
+    return sorted({table[name].partition(":")[0] for name in chosen if name in table})
+
+
+def load(kind: str, name: str) -> Any:
+    """The class registered under ``name``.
+
+    Raises:
+        UnknownNameError: with the nearest registered names.
+        HarnessError: the class's module cannot be imported.
+    """
+    table = _table(kind)
+    if name not in table:
+        raise UnknownNameError(f"unknown {kind[:-1]} {name!r}", did_you_mean(name, table))
+    module, _, attribute = table[name].partition(":")
+    try:
+        return getattr(import_module(module), attribute)
+    except ImportError as error:
+        raise HarnessError(
+            f"{kind[:-1]} {name} cannot be loaded: {error}", f"install the package that {module} needs"
+        ) from error
+
+
+@dataclass(frozen=True, slots=True)
+class MetricOptions:
+    """How metrics are to be computed; None leaves a family at its default.
+
+    Attributes:
+        tokenizer: tokenisation profile.
+        reference_words: references are cut after so many tokens.
+        uncertain: what an uncertain finding counts as: ``positive``, ``negative`` or ``ignored``.
+        multilabel: labels are independent findings.
+    """
+
+    tokenizer: str | None = None
+    reference_words: int | None = None
+    uncertain: str | None = None
+    multilabel: bool | None = None
+
+
+DEFAULTS = MetricOptions()
+
+
+def make_metric(name: str, options: MetricOptions = DEFAULTS) -> Any:
+    """An instance of a metric family, with those of the options that its constructor takes by name."""
+    family = load("metrics", name)
+    takes = signature(family).parameters
+    given = {
+        option.name: value
+        for option in fields(options)
+        if (value := getattr(options, option.name)) is not None and option.name in takes
+    }
+    return family(**given)
+
+
+def split_variant(name: str) -> tuple[str, str | None]:
+    """``dia:no-alignment`` to ``("dia", "no-alignment")``; ``dia`` to ``("dia", None)``."""
+    base, _, variant = name.partition(":")
+    return base, variant or None

@@ -1,0 +1,307 @@
+"""``harness data check``: what a training run would find after a day, said in a minute, all of it.
+
+Datasets of reports are listed without being opened, so that every problem is named and not the first alone.
+Other datasets are opened, which names their first fatal problem. Then every picture is decoded to its last
+pixel, in parallel, by the code that a run reads pictures with: what is fatal here stops a run, and the
+reverse. Problems name ids, files and lines, never a word of a report.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from inspect import signature
+from pathlib import Path
+from typing import Any
+
+from harness.core import registry
+from harness.core.errors import HarnessError, UnavailableError
+from harness.core.names import did_you_mean
+from harness.core.types import DatasetInfo, Study
+from harness.datasets.base import SPLITS, Dataset
+from harness.datasets.images import decode
+from harness.datasets.images.pixels import ImageFile, LazyImages
+from harness.datasets.readers.profiles import DEFAULT, profile_of
+from harness.datasets.readers.records import Problem, ReportRecord
+from harness.datasets.readers.report_dataset import ReportDataset, check_records, stored_picture, usable
+
+Count = int | float
+Progress = Callable[[int, int], None]
+"""Called with pictures done and pictures in all."""
+
+_SMALL = 32
+_MOST_THREADS = 16
+"""Each may hold the largest picture that a decoder takes; Pillow decodes beside Python's lock."""
+_CHUNK = 1024
+"""Pictures that are waited for together: a release has hundreds of thousands."""
+
+_TOLERANCE = 0.005
+"""A share differs from a published one, given in whole per cents, where it rounds to another per cent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Examination:
+    """What a folder holds.
+
+    Attributes:
+        dataset: registry name.
+        root: what was examined; empty for datasets that ship with a package.
+        counts: what was found: counts are int, shares float.
+        published: what the release or its paper says, under the same names.
+        problems: fatal ones first, otherwise in the order they were met.
+    """
+
+    dataset: str
+    root: str
+    counts: Mapping[str, Count]
+    published: Mapping[str, Count]
+    problems: Sequence[Problem]
+
+    @property
+    def fatal(self) -> int:
+        """How many problems forbid the use of the data."""
+        return sum(problem.fatal for problem in self.problems)
+
+
+@dataclass(frozen=True, slots=True)
+class _Picture:
+    """A picture of a study; ``study`` is None where a file of its own is not known."""
+
+    study: str
+    split: str
+    source: ImageFile
+
+
+def examine(
+    name: str,
+    root: Path | None,
+    options: Mapping[str, Any] | None = None,
+    progress: Progress | None = None,
+    *,
+    sample: int | None = None,
+) -> Examination:
+    """Everything that is wrong with the data below ``root``.
+
+    Args:
+        name: registered dataset.
+        options: what ``--set NAME.key=value`` gives: ``profile``, ``allow_leaks``, ``image_size`` ...
+        progress: told how many pictures are decoded.
+        sample: decode so many pictures, evenly spread over the data, instead of all.
+
+    Raises:
+        HarnessError: unknown dataset or option, or ``root`` is not there: nothing could be examined.
+    """
+    dataset_class = registry.load("datasets", name)
+    given = _checked_options(name, dataset_class, options or {})
+    report_dataset = isinstance(dataset_class, type) and issubclass(dataset_class, ReportDataset)
+    examined = _of_listing if report_dataset else _of_opened
+    counts, published, problems, pictures = examined(dataset_class, root, given)
+    if sample is not None:
+        pictures = pictures[:: max(1, -(-len(pictures) // max(1, sample)))]
+    counts |= _decode_all(pictures, problems, progress or (lambda done, total: None))
+    problems += _differences(counts, published)
+    problems.sort(key=lambda problem: not problem.fatal)
+    return Examination(name, str(root or ""), counts, published, problems)
+
+
+_Found = tuple[dict[str, Count], Mapping[str, Count], list[Problem], list[_Picture]]
+
+
+def _checked_options(name: str, dataset_class: Any, options: Mapping[str, Any]) -> dict[str, Any]:
+    known = set(signature(dataset_class.open).parameters) - {"root"}
+    for option in options:
+        if option not in known:
+            raise HarnessError(f"--set {name}.{option}: no such option", did_you_mean(option, known))
+    return dict(options)
+
+
+def _of_listing(dataset_class: type[ReportDataset], root: Path | None, options: dict[str, Any]) -> _Found:
+    """Counts, published counts, problems and pictures of a dataset that can be listed."""
+    profile = profile_of(dataset_class.name, dataset_class.profiles, options.get("profile", DEFAULT))
+    found = dataset_class.find_root(root)
+    try:
+        listing = dataset_class.list_root(found, profile)
+    except HarnessError as error:
+        return {}, {}, [Problem("unreadable", str(found), error.message, error.hint)], []
+    problems = [*listing.problems, *check_records(listing, bool(options.get("allow_leaks")))]
+    kept = usable(listing.records)
+    labels = getattr(listing, "label_names", ()) or dataset_class.label_names
+    pictures = [
+        _Picture(record.id, record.split, source) for record in kept for source in record.images.values()
+    ]
+    return _counts_of(kept, labels, listing.published), listing.published, problems, pictures
+
+
+def _counts_of(
+    records: Sequence[ReportRecord], labels: Sequence[str], published: Mapping[str, Count]
+) -> dict[str, Count]:
+    counts: dict[str, Count] = {"studies": len(records), "patients": len({r.patient_id for r in records})}
+    counts |= _by_split([(record.split, record.context is None) for record in records])
+    views = Counter(view for record in records for view in record.images)
+    counts["images"] = sum(views.values())
+    counts |= {f"images {view}": number for view, number in views.items()}
+    for index, label in enumerate(labels):
+        counts[f"label {label}"] = sum(int(r.labels[index]) for r in records if r.labels is not None)
+    values = Counter(f"{name} {value}" for r in records for name, value in r.attributes.items())
+    return counts | {key: values[key] for key in published if key not in counts}
+
+
+def _by_split(studies: Sequence[tuple[str, bool]]) -> dict[str, Count]:
+    """Studies of each split and the share without context, where some have one; from (split, lacks it)."""
+    some = any(not lacks for _, lacks in studies)
+    counts: dict[str, Count] = {}
+    for split in SPLITS:
+        own = [lacks for each, lacks in studies if each == split]
+        counts[split] = len(own)
+        if some and own:
+            counts[f"{split} without context"] = sum(own) / len(own)
+    return counts
+
+
+def _of_opened(dataset_class: type[Dataset], root: Path | None, options: dict[str, Any]) -> _Found:
+    """The same of a dataset that has to be opened; pictures that are no files are read here."""
+    try:
+        dataset = dataset_class.open(root, **options)
+    except UnavailableError:
+        raise
+    except HarnessError as error:
+        return {}, {}, [Problem("unreadable", str(root or ""), error.message, error.hint)], []
+    studies = [study for split in SPLITS for study in dataset.studies(split)]
+    counts: dict[str, Count] = {"studies": len(studies), "patients": len({s.patient_id for s in studies})}
+    counts |= _by_split([(study.split, study.context is None) for study in studies])
+    views = Counter(view for study in studies for view in study.images)
+    counts["images"] = sum(views.values())
+    counts |= {f"images {view}": number for view, number in views.items()}
+    problems: list[Problem] = []
+    pictures: list[_Picture] = []
+    for study in studies:
+        if isinstance(study.images, LazyImages):
+            pictures += [_Picture(study.id, study.split, each) for each in study.images.sources.values()]
+        else:
+            problems += _wrong_arrays(study, dataset.info)
+    return counts, {}, problems, pictures
+
+
+def _wrong_arrays(study: Study, info: DatasetInfo) -> list[Problem]:
+    shape = (info.image_size, info.image_size, info.channels)
+    wrong = [view for view, pixels in study.images.items() if pixels.shape != shape]
+    message = f"{study.id}: {', '.join(wrong)} is not {' x '.join(map(str, shape))}"
+    return [Problem("bad-shape", study.id, message)] if wrong else []
+
+
+def _decode_all(
+    pictures: Sequence[_Picture], problems: list[Problem], progress: Progress
+) -> dict[str, Count]:
+    """Decode every file once; adds to ``problems``, returns what the files turned out to hold."""
+    sources = {(each.source.path, each.source.digest): each.source for each in pictures}
+    facts: dict[tuple[Path, str], decode.ImageFacts] = {}
+    wrong: dict[tuple[Path, str], Problem] = {}
+    with ThreadPoolExecutor(min(_MOST_THREADS, os.cpu_count() or 1)) as pool:
+        keys = list(sources)
+        for start in range(0, len(keys), _CHUNK):
+            chunk = keys[start : start + _CHUNK]
+            results = pool.map(_facts, [sources[key] for key in chunk])
+            for done, (key, result) in enumerate(zip(chunk, results, strict=True), start + 1):
+                if isinstance(result, Problem):
+                    wrong[key] = result
+                else:
+                    facts[key] = result
+                progress(done, len(keys))
+    problems += wrong.values()
+    problems += _small(sources, facts)
+    problems += _shared(pictures, facts)
+    if not facts:
+        return {}
+    modes = Counter(each.mode for each in facts.values())
+    sides = [side for each in facts.values() for side in (each.width, each.height)]
+    return {
+        "files decoded": len(facts) + len(wrong),
+        "smallest side (pixels)": min(sides),
+        "largest side (pixels)": max(sides),
+        **{f"files stored as {mode}": number for mode, number in modes.most_common()},
+    }
+
+
+def _facts(source: ImageFile) -> decode.ImageFacts | Problem:
+    try:
+        if source.decode is None or source.decode is stored_picture:
+            return decode.inspect(source.path)
+        image = source.decode(source.path)
+    except Exception as error:
+        reason = error.message if isinstance(error, HarnessError) else f"{source.path}: {error}"
+        hint = "replace the file, or take its study out of the table"
+        return Problem("unreadable-image", source.where, reason, hint)
+    return decode.ImageFacts(image.width, image.height, image.mode, source.digest)
+
+
+def _small(
+    sources: Mapping[tuple[Path, str], ImageFile], facts: Mapping[tuple[Path, str], decode.ImageFacts]
+) -> Iterable[Problem]:
+    for key, found in facts.items():
+        if min(found.width, found.height) < _SMALL:
+            message = f"{key[0].name} has {found.width} x {found.height} pixels; it is enlarged"
+            yield Problem("small-image", sources[key].where, message, fatal=False)
+
+
+def _shared(
+    pictures: Sequence[_Picture], facts: Mapping[tuple[Path, str], decode.ImageFacts]
+) -> Iterable[Problem]:
+    """One problem for each picture, by content, that studies of two splits show."""
+    first: dict[str, _Picture] = {}
+    named: set[str] = set()
+    for each in pictures:
+        key = (each.source.path, each.source.digest)
+        if key not in facts:
+            continue
+        digest = facts[key].digest
+        other = first.setdefault(digest, each)
+        if other.split != each.split and digest not in named:
+            named.add(digest)
+            message = (
+                f"the picture of {each.study} ({each.split}) is also that of {other.study} ({other.split}), "
+                f"{other.source.where}; the studies stand"
+            )
+            hint = "a test picture that was trained on says little"
+            yield Problem("picture-in-two-splits", each.source.where, message, hint, fatal=False)
+
+
+def _differences(counts: Mapping[str, Count], published: Mapping[str, Count]) -> list[Problem]:
+    """One problem for each count that is not the published one; none where nothing could be counted."""
+    found = []
+    for key, expected in published.items():
+        value = counts.get(key, 0)
+        same = abs(value - expected) <= _TOLERANCE if isinstance(expected, float) else value == expected
+        if counts and not same:
+            message = f"{written(value)}, published {written(expected)}; the data stand"
+            hint = "a part of the release, or another version of it, gives other scores"
+            found.append(Problem("count-differs", key, message, hint, fatal=False))
+    return found
+
+
+def written(count: Count) -> str:
+    """A count with separators, a share in per cent."""
+    return f"{count:.1%}" if isinstance(count, float) else f"{count:,}"
+
+
+def to_json(examination: Examination) -> dict[str, Any]:
+    """What ``--format json`` prints."""
+    problems = [
+        {
+            "kind": problem.kind,
+            "where": problem.where,
+            "message": problem.message,
+            "hint": problem.hint,
+            "fatal": problem.fatal,
+        }
+        for problem in examination.problems
+    ]
+    return {
+        "dataset": examination.dataset,
+        "root": examination.root,
+        "counts": dict(examination.counts),
+        "published": dict(examination.published),
+        "problems": problems,
+    }

@@ -1,0 +1,168 @@
+"""From the bytes of an image file to an 8-bit picture, by rules that are the same for every dataset.
+
+The rules, which ``docs/datasets.md`` lists for users:
+
+- 8-bit grey and RGB pictures are taken as they are; palettes and CMYK become RGB, transparent parts black.
+- Deeper grey pictures (16-bit PNG, 32-bit TIFF) go linearly from their lowest and highest value to 0 and 255.
+- EXIF orientation is applied; of a file with several pages the first is read.
+- DICOM: see ``harness.datasets.images.dicom``.
+- Refused: above ``MAX_PIXELS`` or ``MAX_BYTES``, a side below ``SMALLEST_SIDE``, truncated, other formats.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+
+from PIL import Image, UnidentifiedImageError
+
+from harness.core.errors import HarnessError
+from harness.datasets.images.convert import MAX_PIXELS, check_shape, eight_bits
+
+DECODER_VERSION = 2
+"""Goes up whenever decoding or resizing gives other pixels; part of the names of image stores."""
+
+ORDINARY_VERSION = 1
+"""Goes up when an 8-bit grey or RGB picture without orientation gives other pixels; part of fingerprints.
+
+Version 2 of the decoder reads these as version 1 did, so what was trained on them stands.
+"""
+
+
+MAX_BYTES = 2**30
+
+FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP", "JPEG2000", "PPM")
+_DICOM_SUFFIXES = (".dcm", ".dicom")
+_ORIENTATION = 0x0112
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""Value of the EXIF tag -> what turns the stored picture upright."""
+
+Decoder = Callable[[Path], Image.Image]
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFacts:
+    """What a file turned out to hold.
+
+    Attributes:
+        width: pixels of the upright picture.
+        height: pixels of the upright picture.
+        mode: as stored: Pillow's name (``L``, ``RGB``, ``I;16``, ``CMYK``), or e.g. ``MONOCHROME1, 12 bits``.
+        digest: SHA-256 of the file as hex.
+    """
+
+    width: int
+    height: int
+    mode: str
+    digest: str
+
+
+def inspect(path: Path) -> ImageFacts:
+    """Decode a file to the last pixel, as a run would, and say what it holds.
+
+    Raises:
+        HarnessError: the file is no readable picture; names it.
+    """
+    try:
+        data = read_bytes(path)
+        image, mode = picture(data, path.suffix)
+    except Exception as error:
+        raise unreadable(path, error) from error
+    return ImageFacts(image.width, image.height, mode, hashlib.sha256(data).hexdigest())
+
+
+def read_bytes(path: Path) -> bytes:
+    """Content of a file of up to ``MAX_BYTES``; larger ones are a ``ValueError``."""
+    size = path.stat().st_size
+    if size > MAX_BYTES:
+        raise ValueError(f"{size:,} bytes, more than the limit of {MAX_BYTES:,}")
+    return path.read_bytes()
+
+
+def picture(data: bytes, suffix: str = "") -> tuple[Image.Image, str]:
+    """The upright picture, 8-bit ``L`` or ``RGB``, and its stored mode.
+
+    Args:
+        data: content of an image file.
+        suffix: of the file's name; ``.dcm`` says that it must be DICOM.
+
+    Raises:
+        Exception: the content is no readable picture; whoever knows the file's name says so.
+    """
+    if not data:
+        raise ValueError("the file is empty")
+    with _SILENCE:
+        if data[128:132] == b"DICM" or suffix.lower() in _DICOM_SUFFIXES:
+            from harness.datasets.images.dicom import dicom_picture
+
+            return dicom_picture(data)
+        return _pillow_picture(data)
+
+
+def _pillow_picture(data: bytes) -> tuple[Image.Image, str]:
+    try:
+        image: Image.Image = Image.open(BytesIO(data), formats=FORMATS)
+    except UnidentifiedImageError:
+        raise ValueError(f"none of {', '.join(FORMATS)}, DICOM") from None
+    except Image.DecompressionBombError:
+        raise ValueError(f"more pixels than the limit of {MAX_PIXELS:,}") from None
+    mode = image.mode
+    check_shape(*image.size)
+    image.load()
+    return eight_bits(_upright(image)), mode
+
+
+class _Silence:
+    """No warnings while any thread decodes; ``catch_warnings`` alone mixes up threads that overlap.
+
+    They tell of sizes that are refused here anyway, of broken EXIF data and of DICOM elements.
+    """
+
+    def __init__(self) -> None:
+        self._lock, self._inside = threading.Lock(), 0
+        self._saved = warnings.catch_warnings()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._inside:
+                self._saved = warnings.catch_warnings()
+                self._saved.__enter__()
+                warnings.simplefilter("ignore")
+            self._inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                self._saved.__exit__(None, None, None)
+
+
+_SILENCE = _Silence()
+
+
+def unreadable(path: Path, error: Exception, where: str = "") -> HarnessError:
+    """The error of a file that could not be decoded; ``where`` is the row that names it."""
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    prefix = f"{where}: " if where else ""
+    return HarnessError(f"{prefix}{path} is not a readable image: {reason or type(error).__name__}")
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    try:
+        orientation = image.getexif().get(_ORIENTATION)
+    except Exception:  # EXIF data that cannot be read say nothing of the pixels
+        return image
+    return image.transpose(_TURNS[orientation]) if orientation in _TURNS else image

@@ -1,0 +1,161 @@
+"""Pixels of image files: decoded and resized once, kept in a store on disk, read lazily or all at once."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.core import files
+from harness.core.errors import HarnessError
+from harness.core.types import Study
+from harness.datasets.images import decode
+from harness.datasets.images.convert import eight_bits, resized
+from harness.datasets.images.decode import DECODER_VERSION, Decoder
+from harness.datasets.images.store import ImageStore
+
+DEFAULT_IMAGE_SIZE = 224
+SMALLEST_IMAGE, LARGEST_IMAGE = 32, 1024
+
+_KEEP_EVERY = 60.0
+"""Seconds after which digests are written although more are to come."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFile:
+    """Where the pixels of one view come from.
+
+    Attributes:
+        path: the file.
+        where: the row that names it, for messages, e.g. ``meta/meta.csv, line 17``.
+        digest: hex name of the content; equal pixels have equal digests. The file's SHA-256 unless ``decode``
+            is given.
+        decode: the file to a picture, where the file is more than a picture; picklable.
+    """
+
+    path: Path
+    where: str
+    digest: str
+    decode: Decoder | None = None
+
+
+class PixelCache:
+    """Decoded and resized pictures of a dataset, each made when it is first read.
+
+    Attributes:
+        store: where they are kept, one for each size, number of channels and version of the decoder.
+    """
+
+    def __init__(self, dataset: str, size: int, channels: int) -> None:
+        self.size, self.channels = size, channels
+        folder = files.cache_root() / dataset / f"pixels-{DECODER_VERSION}-{size}px-{channels}"
+        self.store = ImageStore(folder, size, channels)
+
+    def read(self, source: ImageFile) -> NDArray[np.uint8]:
+        """Pixels (size, size, channels), read-only; the aspect ratio is not kept.
+
+        Raises:
+            HarnessError: the file is no readable image, or has changed; names it and its row.
+            CorruptFileError: the stored row is not what was written.
+        """
+        pixels = self.store.read(source.digest)
+        if pixels is None:
+            pixels = decoded(source, self.size, self.channels)
+            self.store.append({source.digest: pixels})
+            pixels.flags.writeable = False  # as it is when read from the store
+        return pixels
+
+
+def decoded(source: ImageFile, size: int, channels: int) -> NDArray[np.uint8]:
+    """Pixels (size, size, channels) from the file itself.
+
+    Raises:
+        HarnessError: the file is no readable image, or not the one that its digest names.
+    """
+    try:
+        if source.decode is not None:
+            image = eight_bits(source.decode(source.path))
+        else:
+            data = decode.read_bytes(source.path)
+            if hashlib.sha256(data).hexdigest() != source.digest:
+                raise HarnessError(
+                    f"{source.where}: {source.path} has changed since the dataset was opened", "run again"
+                )
+            image, _ = decode.picture(data, source.path.suffix)
+        return resized(image, size, channels)
+    except HarnessError:
+        raise
+    except Exception as error:
+        raise decode.unreadable(source.path, error, source.where) from error
+
+
+class LazyImages(Mapping[str, NDArray[np.uint8]]):
+    """View name -> pixels (H, W, C), read at access; which views there are is known without reading."""
+
+    def __init__(self, sources: Mapping[str, ImageFile], cache: PixelCache) -> None:
+        self.sources, self.cache = sources, cache
+
+    def __getitem__(self, view: str) -> NDArray[np.uint8]:
+        return self.cache.read(self.sources[view])
+
+    def __contains__(self, view: object) -> bool:
+        return view in self.sources
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.sources)
+
+    def __len__(self) -> int:
+        return len(self.sources)
+
+
+def absent(studies: Iterable[Study], views: Collection[str]) -> list[tuple[PixelCache, list[ImageFile]]]:
+    """Pictures of studies that no store has yet, each once, by their cache.
+
+    Args:
+        views: image modalities that will be read.
+    """
+    caches: dict[int, tuple[PixelCache, dict[str, ImageFile]]] = {}
+    for study in studies:
+        if isinstance(study.images, LazyImages):
+            _, wanted = caches.setdefault(id(study.images.cache), (study.images.cache, {}))
+            for view, source in study.images.sources.items():
+                if view in views:
+                    wanted.setdefault(source.digest, source)
+    found = []
+    for cache, wanted in caches.values():
+        missing = cache.store.absent(wanted)
+        if missing:
+            found.append((cache, [source for digest, source in wanted.items() if digest in missing]))
+    return found
+
+
+class Digests:
+    """SHA-256 of files' contents, computed again only where size or modification time have changed."""
+
+    def __init__(self, dataset: str) -> None:
+        self._path = files.private_folder(files.cache_root() / dataset) / "digests.json"
+        self._known: dict[str, list[Any]] = files.read_json(self._path) if self._path.exists() else {}
+        self._changed, self._kept = False, time.monotonic()
+
+    def of(self, path: Path) -> str:
+        """Hex digest of a file."""
+        stat = path.stat()
+        key, state = str(path.absolute()), [stat.st_size, stat.st_mtime_ns]
+        if self._known.get(key, [])[:2] != state:
+            self._known[key] = [*state, files.digest_of(path)]
+            self._changed = True
+            if time.monotonic() - self._kept > _KEEP_EVERY:
+                self.keep()
+        return str(self._known[key][2])
+
+    def keep(self) -> None:
+        """Write what was computed; happens now and then by itself, so that a killed run loses little."""
+        if self._changed:
+            files.write_json(self._path, self._known)
+            self._changed, self._kept = False, time.monotonic()

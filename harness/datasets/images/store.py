@@ -1,0 +1,197 @@
+"""Decoded pictures of one size in one growing file, mapped into memory by whoever reads them.
+
+A store is a folder, readable by the user alone::
+
+    pixels.bin      rows of size * size * channels bytes, one after the other
+    index.bin       an entry a row: key of its source, CRC-32 of its pixels, CRC-32 of the entry
+    lock            held by the process that appends
+
+Pixels are on disk before their entry is written, and readers look at entries alone: what a killed process or
+a full disk left half-written lies behind the last entry, is never read, and the next append replaces it.
+"""
+
+from __future__ import annotations
+
+import os
+import zlib
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from hashlib import blake2b
+from pathlib import Path
+
+import numpy as np
+from filelock import FileLock
+from numpy.typing import NDArray
+
+from harness.core import files
+from harness.core.errors import CorruptFileError
+
+_ENTRY = np.dtype([("key", "V16"), ("pixels", "<u4"), ("entry", "<u4")])
+_SEALED = _ENTRY.itemsize - 4
+"""Bytes of an entry that its own checksum covers, after the number of its row."""
+_VIEWS = ("_rows", "_sums", "_checked", "_map")
+"""What a process knows of a store, each for itself."""
+
+
+def key_of(digest: str) -> bytes:
+    """16 bytes that stand for the digest of a picture's source."""
+    return blake2b(digest.encode(), digest_size=16).digest()
+
+
+class ImageStore:
+    """Rows of pixels by the digest of what they were decoded from. Processes may read and append at once.
+
+    Attributes:
+        folder: where the store lies, made when something is first appended.
+        shape: of a picture, (size, size, channels).
+    """
+
+    _rows: dict[bytes, int]
+    _sums: NDArray[np.uint32]
+    _checked: NDArray[np.bool_]
+    _map: NDArray[np.uint8]
+
+    def __init__(self, folder: Path, size: int, channels: int) -> None:
+        self.folder, self.shape = folder, (size, size, channels)
+        self._data, self._index = folder / "pixels.bin", folder / "index.bin"
+        self._row_bytes = size * size * channels
+        self._forget()
+
+    def __getstate__(self) -> dict[str, object]:
+        return {name: value for name, value in self.__dict__.items() if name not in _VIEWS}
+
+    def __setstate__(self, state: Mapping[str, object]) -> None:
+        self.__dict__.update(state)
+        self._forget()
+
+    def __contains__(self, digest: str) -> bool:
+        key = key_of(digest)
+        if key not in self._rows:
+            self._refresh()
+        return key in self._rows
+
+    def absent(self, digests: Iterable[str]) -> set[str]:
+        """Those of the digests that have no row yet."""
+        self._refresh()
+        return {digest for digest in digests if key_of(digest) not in self._rows}
+
+    def read(self, digest: str) -> NDArray[np.uint8] | None:
+        """A read-only view of the pixels (size, size, channels), or None where there is no row.
+
+        Raises:
+            CorruptFileError: the row or the index is not what was written; names the file.
+        """
+        key = key_of(digest)
+        row = self._rows.get(key)
+        if row is None:
+            self._refresh()
+            row = self._rows.get(key)
+            if row is None:
+                return None
+        pixels = self._mapped(row)
+        if not self._checked[row]:
+            if zlib.crc32(pixels.data) != self._sums[row]:
+                raise _damaged(self._data, f"row {row} is not what was written")
+            self._checked[row] = True
+        return pixels
+
+    def append(self, rows: Mapping[str, NDArray[np.uint8]]) -> None:
+        """Keep pictures by digest; one that another process kept in the meantime stays as it is.
+
+        Raises:
+            DiskError: nothing can be written; the store is as it was.
+        """
+        files.private_folder(self.folder)
+        with files.clear_disk_errors(self.folder), self._only_writer():
+            self._refresh()
+            new = {digest: pixels for digest, pixels in rows.items() if key_of(digest) not in self._rows}
+            if new:
+                self._write(new, first=len(self._sums))
+        self._refresh()
+
+    def _only_writer(self) -> FileLock:
+        return FileLock(self.folder / "lock", mode=0o600, poll_interval=0.005)
+
+    def _write(self, new: Mapping[str, NDArray[np.uint8]], first: int) -> None:
+        """Pixels, then their entries, from row ``first`` on."""
+        entries, contents = np.zeros(len(new), dtype=_ENTRY), []
+        for number, (digest, pixels) in enumerate(new.items()):
+            if pixels.shape != self.shape or pixels.dtype != np.uint8:
+                raise ValueError(f"pixels {pixels.dtype} {pixels.shape}, expected uint8 {self.shape}")
+            contents.append(pixels.tobytes())
+            entries[number] = (key_of(digest), zlib.crc32(contents[-1]), 0)
+        entries["entry"] = _seals(entries, first)
+        try:
+            _put(self._data, b"".join(contents), first * self._row_bytes)
+        except OSError:
+            with suppress(OSError):  # a full disk gets its space back
+                os.truncate(self._data, first * self._row_bytes)
+            raise
+        _put(self._index, entries.tobytes(), first * _ENTRY.itemsize)
+
+    def _refresh(self) -> None:
+        """Take in the entries that were appended since the last look."""
+        found = self._index.stat().st_size if self._index.exists() else 0
+        if found < len(self._sums) * _ENTRY.itemsize:
+            self._forget()  # the folder was deleted while this process had it open
+        known = len(self._sums)
+        if found == known * _ENTRY.itemsize:
+            return
+        with open(self._index, "rb") as stream:
+            stream.seek(known * _ENTRY.itemsize)
+            data = stream.read()
+        whole = len(data) // _ENTRY.itemsize
+        entries = np.frombuffer(data, dtype=_ENTRY, count=whole)
+        good = entries["entry"] == _seals(entries, known)
+        count = int(np.argmin(good)) if not good.all() else whole
+        if good[count:].any():
+            raise _damaged(self._index, f"entry {known + count} is not what was written")
+        entries = entries[:count]
+        for row, key in enumerate(entries["key"], known):
+            self._rows[key.tobytes()] = row
+        self._sums = np.concatenate([self._sums, entries["pixels"]])
+        self._checked = np.concatenate([self._checked, np.zeros(count, dtype=bool)])
+
+    def _mapped(self, row: int) -> NDArray[np.uint8]:
+        """A view of one row; the file is mapped anew where it has grown since."""
+        if row >= len(self._map):
+            rows = len(self._sums)
+            found = self._data.stat().st_size if self._data.exists() else 0
+            if found < rows * self._row_bytes:
+                raise _damaged(self._data, f"{found} bytes where {rows} rows were written")
+            mapped = np.memmap(self._data, dtype=np.uint8, mode="r", shape=(rows, *self.shape))
+            self._map = np.asarray(mapped)
+        return self._map[row]
+
+    def _forget(self) -> None:
+        self._rows = {}
+        self._sums = np.zeros(0, dtype=np.uint32)
+        self._checked = np.zeros(0, dtype=bool)
+        self._map = np.zeros((0, *self.shape), dtype=np.uint8)
+
+
+def _seals(entries: NDArray[np.void], first: int) -> NDArray[np.uint32]:
+    """Checksums of entries; the row's number is part of them, so that none can stand in another's place."""
+    data = entries.tobytes()
+    sums = [
+        zlib.crc32(data[at : at + _SEALED], first + number)
+        for number, at in enumerate(range(0, len(data), _ENTRY.itemsize))
+    ]
+    return np.array(sums, dtype=np.uint32)
+
+
+def _put(path: Path, data: bytes, start: int) -> None:
+    """Write at an offset and flush to disk; what an append that was cut short left behind it goes first."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
+    try:
+        os.ftruncate(descriptor, start)
+        done, rest = 0, memoryview(data)
+        while done < len(data):
+            done += os.pwrite(descriptor, rest[done:], start + done)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _damaged(path: Path, what: str) -> CorruptFileError:
+    return CorruptFileError(f"{path}: damaged: {what}", f"delete the folder {path.parent} and run again")

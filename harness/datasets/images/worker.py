@@ -1,0 +1,12 @@
+"""A process that decodes pictures into an image store; see ``harness.datasets.images.filling``."""
+
+from __future__ import annotations
+
+import signal
+
+from harness.datasets.images.filling import serve
+
+if __name__ == "__main__":
+    # Who asked ends this process; Ctrl-C at a terminal would reach it too.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    serve()

@@ -1,0 +1,91 @@
+"""Chest phantoms: a frontal and a lateral picture drawn from a study's MeSH codes, the same ones every time.
+
+A picture is a function of (study id, codes, age, sex, acquisition, image size, ``RENDERER_VERSION``). The
+patient's own anatomy depends on study id, age and sex alone: with and without a code it differs by that code.
+
+This module is light; what draws (and its compiler) is imported when the first picture is drawn.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import astuple
+from queue import Queue
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.core.hardware import cores
+from harness.datasets.phantom.patient import Patient
+
+_BATCH = 16
+_WORTH_WORKERS = 256
+_MAX_WORKERS = 8
+
+
+def render(patient: Patient, size: int = 128) -> NDArray[np.uint8]:
+    """Frontal and lateral phantom, uint8 (2, size, size); the patient's right is on the image's left."""
+    from harness.datasets.phantom.render import render_patient
+
+    return render_patient(patient, size)
+
+
+def render_many(
+    patients: Sequence[Patient], size: int = 128, *, workers: int | None = None
+) -> Iterator[NDArray[np.uint8]]:
+    """``render`` for each patient, in order, on ``workers`` processes (by default usable cores, at most 8).
+
+    Workers are fresh interpreters rather than forks: the caller's threads and main module do not matter.
+    """
+    usable = cores()
+    count = min(usable, _MAX_WORKERS) if workers is None else workers
+    if count <= 1 or len(patients) < _WORTH_WORKERS:
+        yield from (render(patient, size) for patient in patients)
+        return
+    batches = [patients[start : start + _BATCH] for start in range(0, len(patients), _BATCH)]
+    with ExitStack() as stack:
+        threads = stack.enter_context(ThreadPoolExecutor(count))
+        queues: list[Queue[bytes]] = [Queue(maxsize=4) for _ in range(count)]
+        for index, queue in enumerate(queues):
+            process = stack.enter_context(_worker())
+            stack.callback(process.kill)  # runs first: an abandoned iterator leaves no process behind
+            threads.submit(_feed, process, batches[index::count], size, queue)
+        for number, batch in enumerate(batches):
+            data = queues[number % count].get()
+            shape = (len(batch), 2, size, size)
+            if len(data) == np.prod(shape):
+                yield from np.frombuffer(data, dtype=np.uint8).reshape(shape)
+            else:  # the worker could not start or died: draw here what it owed
+                yield from (render(patient, size) for patient in batch)
+
+
+def _worker() -> subprocess.Popen[bytes]:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    return subprocess.Popen(
+        [sys.executable, "-m", "harness.datasets.phantom.worker"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=environment,
+    )
+
+
+def _feed(
+    process: subprocess.Popen[bytes], batches: Sequence[Sequence[Patient]], size: int, queue: Queue[bytes]
+) -> None:
+    """Send one worker all its patients, then pass its pictures on batch by batch."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    job = {"size": size, "patients": [astuple(patient) for batch in batches for patient in batch]}
+    try:
+        process.stdin.write(json.dumps(job).encode())
+        process.stdin.close()
+    except OSError:
+        pass  # a dead worker also reads short below
+    for batch in batches:
+        queue.put(process.stdout.read(len(batch) * 2 * size * size))

@@ -1,0 +1,23 @@
+"""A process that draws phantoms: patients as JSON on standard input, raw pixels on standard output."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+from harness.datasets.phantom.draw import render
+from harness.datasets.phantom.patient import Patient
+
+
+def main() -> None:
+    """Draw every patient of the job, in order; each is ``2 * size * size`` bytes."""
+    job = json.load(sys.stdin)
+    for study_id, codes, age, sex, acquisition in job["patients"]:
+        sys.stdout.buffer.write(
+            render(Patient(study_id, tuple(codes), age, sex, tuple(acquisition)), job["size"]).tobytes()
+        )
+    sys.stdout.buffer.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,144 @@
+"""Named profiles: which text of a report counts, how it is cleaned, where references end, whose split."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from harness.core.errors import UnknownNameError
+from harness.core.names import did_you_mean
+from harness.datasets.images.pixels import ImageFile
+
+DEFAULT = "default"
+
+_DEIDENTIFIED = re.compile(r"X{2,}|_{2,}")
+
+
+def as_it_stands(text: str) -> str:
+    """The text without white space at its ends."""
+    return text.strip()
+
+
+def one_line(text: str) -> str:
+    """Every run of white space, line breaks included, is one space."""
+    return " ".join(text.split())
+
+
+def alphabetic(text: str) -> str:
+    """Lower-cased words that, punctuation around them aside, are letters alone."""
+    words = (token.strip("\"'()[]{},;:.!?") for token in text.lower().split())
+    return " ".join(word for word in words if word.isalpha())
+
+
+def without_codes(text: str) -> str:
+    """One line without tokens of de-identification (``XXXX``, ``___``) and tokens that hold a digit."""
+    kept = (t for t in text.split() if not _DEIDENTIFIED.search(t) and not any(c.isdigit() for c in t))
+    return " ".join(kept)
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """How a dataset's files become references.
+
+    Attributes:
+        name: what ``--set DATASET.profile=NAME`` takes.
+        about: one line for tables: whose convention, and where it departs from the source.
+        sections: sections of a report that make the target, joined by a space in this order.
+        clean: the joined text to the target text.
+        tokenizer: tokenisation profile of the text metrics.
+        reference_words: text metrics cut references after so many tokens; None keeps them whole.
+        split: whose split: ``release`` or a name that the adapter knows.
+        views: views that are kept; empty keeps all.
+        per_image: each image with its report is a record, where the source allows either.
+    """
+
+    name: str
+    about: str
+    sections: tuple[str, ...] = ("findings",)
+    clean: Callable[[str], str] = as_it_stands
+    tokenizer: str = "r2gen-iu"
+    reference_words: int | None = None
+    split: str = "release"
+    views: tuple[str, ...] = ()
+    per_image: bool = False
+
+    def seen(self, images: Mapping[str, ImageFile]) -> dict[str, ImageFile]:
+        """The views that the profile keeps."""
+        return {view: file for view, file in images.items() if not self.views or view in self.views}
+
+    def target(self, sections: Mapping[str, str | None]) -> str:
+        """The target text out of a report's sections by name; ``""`` where none of those wanted is there."""
+        parts = (sections.get(name) for name in self.sections)
+        return self.clean(" ".join(part for part in parts if part))
+
+
+def table(*profiles: Profile) -> dict[str, Profile]:
+    """Profiles by name, in order."""
+    return {profile.name: profile for profile in profiles}
+
+
+def profile_of(dataset: str, profiles: Mapping[str, Profile], name: str) -> Profile:
+    """The profile called ``name``.
+
+    Raises:
+        UnknownNameError: with the nearest names.
+    """
+    if name not in profiles:
+        raise UnknownNameError(
+            f"{dataset}.profile: unknown profile {name!r}", did_you_mean(str(name), profiles)
+        )
+    return profiles[name]
+
+
+_WHOLE = Profile("default", "FINDINGS as they stand, references whole")
+_BOTH = Profile(
+    "findings-impression", "FINDINGS and IMPRESSION, references whole", ("findings", "impression")
+)
+_DIA = Profile(
+    "dia",
+    "DiA: lower-cased words of letters alone; R2Gen's split, since its own is unpublished",
+    clean=alphabetic,
+    tokenizer="whitespace",
+    reference_words=50,
+)
+
+IU_PROFILES = table(
+    _WHOLE,
+    Profile("r2gen", "R2Gen: references cut at 60 tokens", reference_words=60),
+    Profile("vdgen", "VDGen: R2Gen's split, both views, references whole; its 100 tokens cap what it writes"),
+    _DIA,
+    _BOTH,
+)
+"""Profiles of ``iu-xray``."""
+
+ALL_STUDIES = "all"
+OPEN_I_PROFILES = IU_PROFILES | table(
+    Profile(
+        ALL_STUDIES,
+        "every study with findings and an image: R2Gen's keep their split, others are drawn 70/10/20",
+        split=ALL_STUDIES,
+    )
+)
+"""Profiles of ``open-i``."""
+
+MIMIC_PROFILES = table(
+    replace(_WHOLE, tokenizer="r2gen-mimic"),
+    Profile(
+        "r2gen",
+        "R2Gen: a record an image, references cut at 100 tokens",
+        tokenizer="r2gen-mimic",
+        reference_words=100,
+        per_image=True,
+    ),
+    Profile(
+        "vdgen",
+        "VDGen: a record an image, references whole; its 100 tokens cap what it writes",
+        tokenizer="r2gen-mimic",
+        per_image=True,
+    ),
+    replace(_DIA, about="DiA: a record an image, lower-cased words of letters alone", per_image=True),
+    replace(_BOTH, tokenizer="r2gen-mimic"),
+    Profile("impression", "IMPRESSION alone, references whole", ("impression",), tokenizer="r2gen-mimic"),
+)
+"""Profiles of ``mimic-cxr``."""

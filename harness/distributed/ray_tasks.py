@@ -1,0 +1,338 @@
+"""Jobs of a run on a Ray cluster: a task each, on whatever node has room; the store is a path that all share.
+
+A task opens the run's data on its node and works as a process of ``processes`` does. When its worker or node
+is lost, Ray starts it again elsewhere: it goes on from what the store has, once its predecessor has
+let go of the cell's lock.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.util import find_spec
+from typing import Any
+
+from harness.core import registry
+from harness.core.config import RunConfig
+from harness.core.errors import HarnessError, UnavailableError
+from harness.core.progress import Reporter
+from harness.distributed.processes import Job, Messenger, Opened, Opener, Relay, Results, use_threads
+
+RETRIES = 3
+"""How often Ray starts a task again whose worker or node was lost."""
+_PAUSE = 0.2
+"""Seconds between two looks at what the tasks have said."""
+_LOOK = 5.0
+"""Seconds between two looks at what the nodes have."""
+_KNOCK = 10.0
+"""Seconds that a cluster has to answer."""
+
+Found = dict[Any, Any]
+Lost = Callable[[Job, HarnessError, Found], Results]
+"""(Job, why it is lost, what has been found) to the results that stand in for its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """What a job needs of its node.
+
+    Attributes:
+        gpus: GPUs, where the run has any.
+        memory_gib: memory that Ray reserves, GiB; 0 reserves none.
+        cpus: processors.
+    """
+
+    gpus: int
+    memory_gib: float
+    cpus: int = 1
+
+    def resources(self, gpus: bool) -> dict[str, float]:
+        """Ray's names of what is needed and how much of it, memory in bytes."""
+        wanted = {"CPU": self.cpus, "GPU": self.gpus if gpus else 0, "memory": self.memory_gib * 2**30}
+        return {name: amount for name, amount in wanted.items() if amount}
+
+
+def check(config: RunConfig) -> None:
+    """Find what is wrong with the flags before any data is read.
+
+    Raises:
+        HarnessError: a device by number, or an address at which no cluster answers.
+        UnavailableError: Ray is not installed.
+    """
+    if config.device.startswith("cuda:"):
+        raise HarnessError(f"--device {config.device}: Ray chooses among the GPUs", "use --device cuda")
+    if find_spec("ray") is None:
+        raise UnavailableError(
+            "--executor ray: ray is not installed", "pip install 'missing-modality-harness[ray]'"
+        )
+
+    if config.address not in (None, "auto"):
+        _knock(config.address)
+
+
+def _knock(address: str) -> None:
+    """See whether anything answers at HOST:PORT; Ray itself would try for minutes."""
+    if "://" in address:
+        raise HarnessError(
+            f"--address {address}: the run itself must be on a node of the cluster",
+            "start it there with --address auto",
+        )
+    host, _, port = address.rpartition(":")
+    if not (host and port.isdecimal()):
+        raise HarnessError(f"--address {address}: expected HOST:PORT or auto")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_KNOCK).close()
+    except (OSError, OverflowError) as error:
+        raise HarnessError(
+            f"--address {address}: nothing answers: {error}", "start a cluster there with ray start --head"
+        ) from error
+
+
+@contextmanager
+def _connected(address: str | None) -> Iterator[None]:
+    """A cluster of this machine, ended with the run; or the one at ``address``, which is left running."""
+    import ray
+
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    on_sigterm = signal.getsignal(signal.SIGTERM)
+    try:
+        ray.init(
+            address or "local", include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR
+        )
+    except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise HarnessError(
+            f"--address {address or 'local'}: no Ray cluster: {reason}",
+            "is it the same Ray? where it asks for a token, set RAY_AUTH_MODE=token",
+        ) from error
+    try:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, on_sigterm)  # Ray put its own in its place
+        yield
+    finally:
+        ray.shutdown()
+
+
+class Tasks:
+    """The jobs of one run, and what they found.
+
+    Args:
+        config: the run as it was asked for; at most ``workers`` of its jobs run at a time, by default as many
+            as the nodes bear.
+        given: the run as each task gets it.
+        opener: what a worker calls before its first job.
+        need: resources of a job.
+        lost: results of a job that Ray gave up.
+        reporter: hears what the tasks say.
+        after: jobs that can begin when one has succeeded.
+    """
+
+    def __init__(
+        self,
+        config: RunConfig,
+        given: RunConfig,
+        opener: Opener,
+        need: Callable[[Job], Need],
+        lost: Lost,
+        reporter: Reporter,
+        after: Callable[[Job], Sequence[Job]] = lambda job: (),
+    ) -> None:
+        self.after = after
+        self.config, self.given, self.opener, self.need, self.lost = config, given, opener, need, lost
+        self.relay = Relay(reporter)
+        self.waiting: list[Job] = []
+        self.lacking = _Lacking(reporter)
+        self.running: dict[Any, Job] = {}
+        self.found: Found = {}
+
+    def work(self, jobs: Sequence[Job]) -> Found:
+        """Results by key; jobs are started in their order.
+
+        Raises:
+            HarnessError: no cluster answers, no GPU where one is asked for, or a full disk.
+        """
+        with _connected(self.config.address):
+            try:
+                self._work(jobs)
+            except SystemError as error:
+                # What a signal raises inside Ray's compiled code comes out of it as this error's cause.
+                if error.__cause__ is None or isinstance(error.__cause__, Exception):
+                    raise
+                raise error.__cause__ from None
+            finally:
+                self._cancel()
+        return self.found
+
+    def _work(self, jobs: Sequence[Job]) -> None:
+        import ray
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        gpus = _wants_gpus(self.config, ray.cluster_resources().get("GPU", 0.0))
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        actor: Any = ray.remote(_Mailbox)
+        mailbox = actor.options(num_cpus=0, scheduling_strategy=here).remote()
+        self.waiting = list(jobs)
+        while self.waiting or self.running:
+            while self.waiting and len(self.running) < (self.config.workers or math.inf):
+                job = self.waiting.pop(0)
+                self.running[self._start(job, gpus, mailbox)] = job
+            done, _ = ray.wait(list(self.running), timeout=_PAUSE)
+            for message in ray.get(mailbox.empty.remote()):
+                self.relay.play(*message)
+            self.lacking.look([(job[0], self.need(job).resources(gpus)) for job in self.running.values()])
+            for task in done:
+                self._collect(task)
+
+    def _cancel(self) -> None:
+        import ray
+
+        for task in self.running:
+            ray.cancel(task, force=True)
+
+    def _start(self, job: Job, gpus: bool, mailbox: Any) -> Any:
+        import ray
+
+        need = self.need(job)
+        task = ray.remote(_task).options(
+            name=f"{job[0]}, seed {job[1]}",
+            num_cpus=need.cpus,
+            num_gpus=need.gpus if gpus else 0,
+            memory=int(need.memory_gib * 2**30) or None,
+            max_retries=RETRIES,
+            retry_exceptions=False,
+        )
+        return task.remote(self.given, registry.snapshot(), self.opener, job, mailbox)
+
+    def _collect(self, task: Any) -> None:
+        import ray
+
+        job = self.running.pop(task)
+        try:
+            found = ray.get(task)
+        except ray.exceptions.RayError as error:
+            cause = getattr(error, "cause", None) or error
+            reason = HarnessError(
+                f"its Ray task was lost for good: {type(cause).__name__}",
+                "run again to go on; Ray's logs name the node",
+            )
+            found = self.lost(job, reason, self.found)
+        else:
+            self.waiting += self.after(job) if isinstance(found, list) else ()
+        if isinstance(found, HarnessError):
+            raise found
+        self.found |= dict(found)
+
+
+class _Lacking:
+    """Says what tasks wait for that no node has: without it, a run would just be silent."""
+
+    def __init__(self, reporter: Reporter) -> None:
+        self.reporter = reporter
+        self.next = time.monotonic() + _LOOK
+        self.updates: dict[str, Callable[[float, str], None]] = {}
+
+    def look(self, wanted: Sequence[tuple[str, dict[str, float]]]) -> None:
+        """Compare (label, resources) with what the nodes have, every few seconds."""
+        import ray
+
+        if time.monotonic() < self.next:
+            return
+        self.next = time.monotonic() + _LOOK
+        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        for label, needs in wanted:
+            if any(all(node.get(name, 0) >= each for name, each in needs.items()) for node in nodes):
+                continue
+            told = ", ".join(f"{_amount(each)} {name}" for name, each in needs.items())
+            if label not in self.updates:
+                self.updates[label] = self.reporter.phase(label, f"wait for a node with {told}: none has it,")
+            self.updates[label](0.0, "")
+
+
+def _amount(number: float) -> str:
+    return f"{number / 2**30:.1f} GiB of" if number > 2**20 else f"{number:g}"
+
+
+def _wants_gpus(config: RunConfig, there: float) -> bool:
+    """Whether tasks ask for GPUs. A cluster that grows on demand may have none yet."""
+    if config.device == "auto":
+        return there >= 1
+    if config.device == "cuda" and there < 1 and config.address is None:
+        raise HarnessError("--device cuda: no GPU on this machine", "use --device cpu")
+    return config.device == "cuda"
+
+
+class _Mailbox:
+    """An actor beside the run itself: what the tasks say waits here."""
+
+    def __init__(self) -> None:
+        self.messages: list[tuple[Any, ...]] = []
+
+    def put(self, message: tuple[Any, ...]) -> None:
+        """Keep a message."""
+        self.messages.append(message)
+
+    def empty(self) -> list[tuple[Any, ...]]:
+        """All messages since the last call."""
+        messages, self.messages = self.messages, []
+        return messages
+
+
+class _Post:
+    """A task's way to the mailbox."""
+
+    def __init__(self, mailbox: Any) -> None:
+        self.mailbox = mailbox
+        self.last: Any = None
+
+    def send(self, message: tuple[Any, ...], /) -> None:
+        """Send and go on."""
+        self.last = self.mailbox.put.remote(message)
+
+    def flush(self) -> None:
+        """Wait until everything has arrived: a task must not be over before its last message."""
+        import ray
+
+        if self.last is not None:
+            ray.get(self.last)
+
+
+def _task(
+    config: RunConfig, tables: dict[str, dict[str, str]], opener: Opener, job: Job, mailbox: Any
+) -> list[tuple[Any, Any]] | HarnessError:
+    """A job on its node: its results, or what has to end the run."""
+    use_threads(1)  # the one CPU that Ray has set aside
+    registry.restore(tables)
+    post = _Post(mailbox)
+    try:
+        return list(_opened(opener, _Once(config))(job, Messenger(post)))
+    except HarnessError as error:
+        return error
+    finally:
+        post.flush()
+
+
+class _Once:
+    """A run as a key: a worker opens its data once, however many of its jobs it gets."""
+
+    def __init__(self, config: RunConfig) -> None:
+        self.config, self.text = config, config.model_dump_json()
+
+    def __hash__(self) -> int:
+        return hash(self.text)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Once) and other.text == self.text
+
+
+@lru_cache(maxsize=1)
+def _opened(opener: Opener, run: _Once) -> Opened:
+    return opener(run.config)

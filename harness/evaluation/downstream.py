@@ -1,0 +1,397 @@
+"""Downstream value of generated pictures: one fixed classifier trained on real, on generated, and on both.
+
+The classifier is the same for everybody and chosen without looking at a test study: frozen ImageNet features
+of a picture, standardised, and one regularised logistic regression a finding. What differs between two rows
+is the pictures alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness import __version__
+from harness.core.config import RunConfig
+from harness.core.errors import HarnessError
+from harness.core.files import write_atomic
+from harness.core.progress import Progress, Reporter
+from harness.core.slugs import slug
+from harness.core.types import CHEXPERT_LABELS, Prediction, Reference, Study
+from harness.evaluation import evaluate, predict, provenance
+from harness.evaluation.benchmark import N_RESAMPLES, Bench, cell_of, create, open_bench, prepare_images
+from harness.evaluation.entries import PROTOCOL, Entry, code_fingerprint, entries
+from harness.evaluation.synthesis import views
+from harness.method.card import card_facts
+from harness.metrics.base import Metric
+from harness.metrics.diagnosis.decisions import Auroc, Diagnosis
+from harness.metrics.images.extractors import EnlargedLite0, Image, digest
+from harness.metrics.images.features import features
+from harness.statistics import bootstrap as statistics
+from harness.store.arrays import load_array, save_array
+from harness.store.cell import Cell
+from harness.store.results import ResultRow
+from harness.store.row_labels import DOWNSTREAM, TRAINED_ON
+
+Floats = NDArray[np.float64]
+
+NO_DISEASE = ("No Finding", "Pleural Other", "Fracture", "Support Devices")
+FINDINGS = tuple(name for name in CHEXPERT_LABELS if name not in NO_DISEASE)
+"""The ten classes. The source of the CoDi XR paper counts ten and does not name them: these are what is left
+of CheXpert's fourteen without ``NO_DISEASE``."""
+
+GROUP = "downstream"
+VIEW = "frontal"
+REGULARISATION = 0.01
+"""scikit-learn's ``C`` of every regression."""
+ITERATIONS = 2000
+BLOCK = 128
+"""Pictures whose features are computed and kept together."""
+SCORES: Mapping[str, tuple[type[Any], str]] = {
+    "auroc": (Auroc, "auroc_macro"),
+    "f1": (Diagnosis, "f1_macro"),
+}
+"""What is measured -> metric family and its output."""
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What all generators of a run share.
+
+    Attributes:
+        findings: those of the ten that can be learned and tested here.
+        absent: the others -> why.
+        train: training studies with the view, a report and labels.
+        test: test studies with the view and labels.
+        references: labels (n_findings,) of the test studies.
+        weights: (B, n_test), patients resampled.
+    """
+
+    bench: Bench
+    findings: tuple[str, ...]
+    absent: Mapping[str, str]
+    train: Sequence[Study]
+    test: Sequence[Study]
+    references: Sequence[Reference]
+    weights: Floats
+
+    def labels(self, studies: Sequence[Study]) -> Floats:
+        """0 or 1, (n_studies, n_findings)."""
+        return _labels(studies, self.findings, self.bench.dataset.info.label_names)
+
+    @property
+    def signature(self) -> str:
+        """Identity of the numbers but for the score's own."""
+        names = hashlib.sha256("\0".join(self.findings).encode()).hexdigest()[:8]
+        parts = [
+            f"{GROUP}|{VIEW}-from-report",
+            f"features:lite0-{digest(EnlargedLite0().source())}",
+            f"classifier:standardised,logistic-l2-C{REGULARISATION:g},balanced",
+            f"findings:{len(self.findings)}-{names}",
+            f"train:{len(self.train)}",
+        ]
+        return "|".join(parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One score of the classifier trained on one set.
+
+    Attributes:
+        value, ci95: over all findings.
+        samples: bootstrap replicates (B,).
+        each: finding -> (value, lower, upper end).
+    """
+
+    value: float
+    ci95: tuple[float, float]
+    samples: Floats
+    each: Mapping[str, tuple[float, float, float]]
+
+
+def measure(config: RunConfig, limit: int | None, reporter: Reporter) -> list[ResultRow]:
+    """Train generators that are not trained, generate what is not generated, classify, store.
+
+    Args:
+        config: dataset, generators (``methods``), preset, seeds, store; its ``limit`` must be None.
+        limit: the classifier learns from the first so many training studies; default all. Generators learn
+            from all of them in any case.
+        reporter: where the command says what it does.
+
+    Returns:
+        One row a generator, seed, score and training set; the store has them, too.
+
+    Raises:
+        HarnessError: the dataset lacks labels, views or reports, or a method generates no frontal view.
+    """
+    bench = open_bench(config)
+    rows = [row for row in entries(config) if row.label == row.trained_label]
+    for row in rows:
+        if VIEW not in views(row.method_class.card, bench.dataset.info):
+            raise HarnessError(
+                f"--generator {row.label}: it generates no {VIEW} view on {bench.dataset.info.name}",
+                "harness list methods says which methods do the task synthesize",
+            )
+    experiment = prepare(bench, limit)
+    prepare_images(bench, reporter)
+    found: list[ResultRow] = []
+    for row in rows:
+        for seed in config.seeds:
+            found += _measured(experiment, row, seed, reporter)
+    return found
+
+
+def prepare(bench: Bench, limit: int | None) -> Experiment:
+    """Choose studies and findings.
+
+    Raises:
+        HarnessError: nothing to learn from or to test on.
+    """
+    info = bench.dataset.info
+    known = [name for name in FINDINGS if name in info.label_names]
+    if not info.multilabel or not known:
+        raise HarnessError(
+            f"{info.name} has none of the findings {', '.join(FINDINGS)}", "choose a chest X-ray dataset"
+        )
+    test = [s for s in bench.splits["test"] if VIEW in s.images and s.labels is not None]
+    train = [s for s in bench.splits["train"] if VIEW in s.images and s.labels is not None and s.report][
+        :limit
+    ]
+    if not test or not train:
+        raise HarnessError(f"{info.name}: no study with a {VIEW} view, a report and labels")
+    absent = {name: f"{info.name} has no such label" for name in FINDINGS if name not in known}
+    for split, studies in (("test", test), ("training", train)):
+        counts = dict(zip(known, _labels(studies, known, info.label_names).sum(axis=0), strict=True))
+        for name in (n for n in known if n not in absent):
+            if not 0 < counts[name] < len(studies):
+                share = "every" if counts[name] else "no"
+                absent[name] = f"{share} {split} study has it"
+    findings = tuple(name for name in known if name not in absent)
+    if not findings:
+        raise HarnessError(f"{info.name}: no finding can be learned", "raise --limit")
+    truth = _labels(test, findings, info.label_names).astype(np.float32)
+    references = [Reference(s.id, s.patient_id, labels=row) for s, row in zip(test, truth, strict=True)]
+    weights = statistics.bootstrap_weights([s.patient_id for s in test], N_RESAMPLES)
+    return Experiment(bench, findings, absent, train, test, references, weights)
+
+
+def _labels(studies: Sequence[Study], findings: Sequence[str], names: Sequence[str]) -> Floats:
+    columns = [names.index(name) for name in findings]
+    return np.stack([np.asarray(s.labels, dtype=np.float64)[columns] for s in studies])
+
+
+def _measured(experiment: Experiment, entry: Entry, seed: int, reporter: Reporter) -> list[ResultRow]:
+    """One generator: its pictures, the classifier on each training set, and its stored row."""
+    bench, real = experiment.bench, [s.images[VIEW] for s in experiment.train]
+    cell = cell_of(bench, entry, seed)
+    with cell.lock(lambda holder: reporter.phase(entry.label, f"wait for {holder}")(0.0, "")):
+        made = pictures(experiment, entry, seed, cell, reporter)
+        shown = {"real": real, "synthetic": made, "test": [s.images[VIEW] for s in experiment.test]}
+        sets = {
+            name: _features(bench, images, reporter.phase(entry.label, f"look at {name} pictures"))
+            for name, images in shown.items()
+        }
+        sets["both"] = np.concatenate([sets["real"], sets["synthetic"]])
+        labels, progress = experiment.labels(experiment.train), reporter.phase(entry.label, "classify")
+        measured: dict[tuple[str, str], Measured] = {}
+        for number, on in enumerate(TRAINED_ON):
+            truth = np.concatenate([labels, labels]) if on == "both" else labels
+            said = classify(sets[on], truth, sets["test"])
+            measured |= {(score, on): _scored(experiment, said, score) for score in SCORES}
+            progress((number + 1) / len(TRAINED_ON), f"trained on {on}")
+        rows = _store(experiment, entry, seed, cell, measured)
+    values = {row.metric: row.value for row in rows}
+    reporter.done(entry.label, ", ".join(f"{name} {values[name]:.3f}" for name in DOWNSTREAM[:3]))
+    return rows
+
+
+def pictures(experiment: Experiment, entry: Entry, seed: int, cell: Cell, reporter: Reporter) -> list[Image]:
+    """A generated view of every training study, from its report and nothing else; resumable.
+
+    The caller holds the cell's lock.
+    """
+    bench = experiment.bench
+    told = [Study(s.id, s.patient_id, s.split, images={}) for s in experiment.train]
+    made = predict.synthesize_state(
+        evaluate.Fitted(bench, entry, seed, cell, reporter),
+        told,
+        bench.dataset.info,
+        cell.predictions(f"downstream-{VIEW}-from-report"),
+        targets=[VIEW],
+        reports={s.id: s.report for s in experiment.train},
+        dropped=None,
+        run_seed=seed,
+        progress=reporter.phase(entry.label, f"generate {VIEW}"),
+    )
+    return [(made[s.id].images or {})[VIEW] for s in experiment.train]
+
+
+def _features(bench: Bench, images: Sequence[Image], progress: Progress) -> Floats:
+    """Features (n, 1280) of pictures, block by block; each is kept in the store under its pixels' digest."""
+    folder = bench.store.root / "downstream" / slug(bench.dataset.info.name)
+    found = []
+    for start in range(0, len(images), BLOCK):
+        block = images[start : start + BLOCK]
+        path = folder / f"lite0-{_digest(block)}.npy"
+        known = load_array(path)
+        if known is None:
+            known = features(EnlargedLite0(), block)
+            save_array(path, known)
+        found.append(known)
+        done = min(start + BLOCK, len(images))
+        progress(done / len(images), f"{done}/{len(images)}")
+    return np.concatenate(found)
+
+
+def _digest(images: Sequence[Image]) -> str:
+    found = hashlib.sha256(f"{EnlargedLite0().preparation} {digest(EnlargedLite0().source())}".encode())
+    for image in images:
+        found.update(repr(image.shape).encode() + np.ascontiguousarray(image).tobytes())
+    return found.hexdigest()[:20]
+
+
+def classify(train: Floats, labels: Floats, test: Floats) -> Floats:
+    """Probabilities (n_test, L) of regressions fitted to features (n, d) and labels (n, L)."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.preprocessing import StandardScaler
+
+    scaler = StandardScaler().fit(train)
+    seen, asked = scaler.transform(train), scaler.transform(test)
+    said = np.empty((len(test), labels.shape[1]))
+    for column, truth in enumerate(labels.T):
+        model = LogisticRegression(C=REGULARISATION, class_weight="balanced", max_iter=ITERATIONS)
+        said[:, column] = model.fit(seen, truth).predict_proba(asked)[:, 1]
+    return said
+
+
+def _scored(experiment: Experiment, said: Floats, score: str) -> Measured:
+    """A score over all findings, and over each."""
+    family, output = SCORES[score]
+    metric: Metric = family(multilabel=True)
+    value, samples = _values(metric, output, said, experiment.references, experiment.weights)
+    each = {}
+    for column, name in enumerate(experiment.findings):
+        alone = [
+            Reference(r.id, r.patient_id, labels=r.labels[column : column + 1])
+            for r in experiment.references
+            if r.labels is not None
+        ]
+        one, several = _values(metric, output, said[:, column : column + 1], alone, experiment.weights)
+        each[name] = (one, *statistics.interval(several))
+    return Measured(value, statistics.interval(samples), samples, each)
+
+
+def _values(
+    metric: Metric, output: str, said: Floats, truth: Sequence[Reference], weights: Floats
+) -> tuple[float, Floats]:
+    """An output on all test studies, and its replicates (B,)."""
+    rows = metric.statistics([Prediction(probabilities=line) for line in said], truth)
+    once = statistics.replicates(metric, rows, np.ones((1, len(rows))))[output]
+    return float(once[0]), statistics.replicates(metric, rows, weights)[output]
+
+
+def _store(
+    experiment: Experiment, entry: Entry, seed: int, cell: Cell, measured: Mapping[tuple[str, str], Measured]
+) -> list[ResultRow]:
+    """Write a generator's numbers, their replicates and how they came about."""
+    bench = experiment.bench
+    preset = bench.config.preset if entry.method_class.card.learned else "-"
+    name = slug(f"{bench.config.preset}-s{seed}-{GROUP}-n{len(experiment.train)}")
+    key = "/".join([slug(bench.dataset.info.name), slug(entry.label), name])
+    rows = [
+        ResultRow(
+            dataset=bench.dataset.info.name,
+            method=entry.label,
+            preset=preset,
+            seed=seed,
+            drop="none",
+            mechanism="none",
+            rate=0.0,
+            metric=f"{GROUP}_{score}_{on}",
+            value=found.value,
+            ci95=found.ci95,
+            n=len(experiment.test),
+            signature=f"{experiment.signature}|{SCORES[score][0](multilabel=True).signature}",
+            control=entry.is_control,
+            group=GROUP,
+            key=key,
+            test_set=bench.test_set,
+        )
+        for (score, on), found in sorted(measured.items(), key=lambda item: _place(*item[0]))
+    ]
+    samples = {
+        f"{GROUP}_{score}_{on}": m.samples[None].astype(np.float32) for (score, on), m in measured.items()
+    }
+    path = bench.store.root / "results" / f"{key}.npz"
+    write_atomic(path, lambda stream: np.savez(stream, **samples))  # type: ignore[arg-type]
+    bench.store.write_result(key, rows, _manifest(experiment, entry, seed, cell, measured))
+    return rows
+
+
+def _place(score: str, on: str) -> int:
+    return DOWNSTREAM.index(f"{GROUP}_{score}_{on}")
+
+
+def _manifest(
+    experiment: Experiment, entry: Entry, seed: int, cell: Cell, measured: Mapping[tuple[str, str], Measured]
+) -> dict[str, Any]:
+    bench = experiment.bench
+    settings = create(bench, entry).config.model_dump(mode="json")
+    return {
+        "harness": __version__,
+        "protocol": PROTOCOL,
+        "seed": seed,
+        "method": entry.label,
+        "card": card_facts(entry.method_class.card, entry.variant, settings),
+        "code": code_fingerprint(entry.method_class),
+        "cell": str(cell.directory.relative_to(bench.store.root)),
+        "test_set": bench.test_set,
+        "bootstrap": {"resamples": N_RESAMPLES, "seed": 0, "unit": "patient"},
+        "machine": provenance.machine(bench.device),
+        "environment": provenance.environment(),
+        "unix_time": int(time.time()),
+        "command": command(bench.config, entry, seed, len(experiment.train)),
+        GROUP: facts(experiment, measured),
+    }
+
+
+def facts(experiment: Experiment, measured: Mapping[tuple[str, str], Measured]) -> dict[str, Any]:
+    """What stands beside the numbers: differences to real pictures, and each finding's own scores."""
+    splits = {"train": experiment.train, "test": experiment.test}
+    counts = {name: experiment.labels(own).sum(axis=0).astype(int).tolist() for name, own in splits.items()}
+    return {
+        "training_studies": len(experiment.train),
+        "absent": dict(experiment.absent),
+        "minus_real": {
+            score: {on: _difference(measured[score, on], measured[score, "real"]) for on in TRAINED_ON[:2]}
+            for score in SCORES
+        },
+        "findings": {
+            name: {
+                **{split: counts[split][number] for split in counts},
+                **{score: {on: measured[score, on].each[name] for on in TRAINED_ON} for score in SCORES},
+            }
+            for number, name in enumerate(experiment.findings)
+        },
+    }
+
+
+def _difference(one: Measured, real: Measured) -> tuple[float, float, float]:
+    """A difference with its interval: both were tested on the same resamples."""
+    return one.value - real.value, *statistics.interval(one.samples - real.samples)
+
+
+def command(config: RunConfig, entry: Entry, seed: int, limit: int) -> str:
+    """What makes the row again."""
+    parts = [f"harness downstream --generator {entry.name}{f':{entry.variant}' if entry.variant else ''}"]
+    parts += [f"--dataset {config.dataset}", *(["--root DIR"] if config.root else [])]
+    parts += [f"--preset {config.preset}", f"--seeds {seed}", f"--limit {limit}"]
+    for owner, settings in config.set.items():
+        if owner in (entry.name, f"{entry.name}:{entry.variant}", config.dataset):
+            parts += [f"--set {owner}.{key}={value}" for key, value in settings.items()]
+    return " ".join(parts)

@@ -1,0 +1,175 @@
+"""What a run consists of: the crossing of methods, seeds and image sources with what a dataset offers."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from harness.core import registry
+from harness.core.config import RunConfig
+from harness.core.errors import HarnessError, UnknownNameError
+from harness.core.names import did_you_mean
+from harness.core.types import CONTEXT, Study, Task
+from harness.method.batching import study_seed
+from harness.method.card import MethodCard
+from harness.method.contract import Method
+from harness.store.row_labels import IMPUTED, SHUFFLED, trained
+
+PROTOCOL = 1
+"""Bumped whenever batching, masks or the training loop change what a method is fed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One row of a leaderboard before it is computed.
+
+    Attributes:
+        label: what the row is called, e.g. ``dia:no-alignment+shuffled-image``.
+        name: registry name.
+        variant: ablation, or None.
+        method_class: the class behind the name.
+        overrides: ``--set`` values of this method.
+        shuffled: predict from another test study's images (the control that shows whether a method
+            looks at the picture).
+        imputer: whose pictures stand in for the views that a study loses, or None.
+    """
+
+    label: str
+    name: str
+    variant: str | None
+    method_class: type[Method[Any]]
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    shuffled: bool = False
+    imputer: Entry | None = None
+
+    @property
+    def is_control(self) -> bool:
+        """Rows that a learned method has to beat."""
+        return self.shuffled or not self.method_class.card.learned
+
+    @property
+    def trained_label(self) -> str:
+        """The label of the row whose checkpoint this one uses."""
+        return trained(self.label)
+
+    @property
+    def cards(self) -> tuple[MethodCard, ...]:
+        """Of the methods that compute it."""
+        own = self.method_class.card
+        return (own, self.imputer.method_class.card) if self.imputer else (own,)
+
+    @property
+    def job(self) -> str:
+        """What it is computed with: the shuffled-image rerun with its method, imputed rows on their own.
+
+        Those wait for their imputer, and nothing else should wait with them.
+        """
+        return self.label if self.imputer else self.trained_label
+
+
+def entries(config: RunConfig) -> list[Entry]:
+    """Rows that ``--methods`` asks for; every learned method that reads images brings its own control.
+
+    With ``--impute`` every other method that reads images has one more row.
+
+    Raises:
+        UnknownNameError: a method or variant that does not exist, or ``--set`` for a method not in the run.
+        HarnessError: the imputer generates nothing.
+    """
+    wanted: list[str] = []
+    for name in config.methods:
+        wanted += registry.names("methods") if name == "all" else [name]
+    imputer = _imputer(config)
+    rows: list[Entry] = []
+    for full_name in dict.fromkeys(wanted):
+        row = _entry(config, full_name)
+        rows.append(row)
+        if row.method_class.card.learned:
+            rows.append(replace(row, label=row.label + SHUFFLED, shuffled=True))
+        if imputer and imputer.label != row.label and row.method_class.card.reads - {CONTEXT}:
+            rows.append(replace(row, label=f"{row.label}{IMPUTED}{imputer.label}", imputer=imputer))
+    named = [*rows, imputer] if imputer else rows
+    owners = {row.name for row in named} | {f"{row.name}:{row.variant}" for row in named} | {config.dataset}
+    for owner in config.set:
+        if owner not in owners:
+            raise UnknownNameError(
+                f"--set {owner}.…: {owner} is not part of this run", did_you_mean(owner, owners)
+            )
+    return rows
+
+
+def _entry(config: RunConfig, full_name: str) -> Entry:
+    """The row of ``name`` or ``name:variant`` as it is."""
+    name, variant = registry.split_variant(full_name)
+    method_class = registry.load("methods", name)
+    if variant is not None and variant not in method_class.card.variants:
+        known = [f"{name}:{each}" for each in method_class.card.variants]
+        raise UnknownNameError(f"unknown method {full_name!r}", did_you_mean(full_name, known))
+    overrides = {**config.set.get(name, {}), **(config.set.get(full_name, {}) if variant else {})}
+    settings = dict(overrides) | ({"train-missing": config.train_missing} if config.train_missing else {})
+    shown = ",".join(f"{key}={value}" for key, value in sorted(settings.items()))
+    label = f"{full_name}[{shown}]" if shown else full_name
+    return Entry(label, name, variant, method_class, overrides)
+
+
+def _imputer(config: RunConfig) -> Entry | None:
+    """The method behind ``--impute``, whether it has rows in this run or not."""
+    if config.impute is None:
+        return None
+    found = _entry(config, config.impute)
+    if Task.SYNTHESIZE not in found.method_class.card.tasks:
+        raise HarnessError(
+            f"--impute {config.impute}: it generates nothing",
+            "harness list methods says which methods do the task synthesize",
+        )
+    return found
+
+
+def image_donors(studies: Sequence[Study], seed: int) -> dict[str, Study]:
+    """For every study another patient's study whose images it is shown, with the same views if possible.
+
+    The assignment is a rotation of a seeded order, so no study keeps its own images and each is used once.
+    """
+    groups: dict[frozenset[str], list[Study]] = {}
+    for study in sorted(studies, key=lambda s: study_seed(seed, s.id, "donor")):
+        groups.setdefault(frozenset(study.images), []).append(study)
+    donors: dict[str, Study] = {}
+    for group in groups.values():
+        shift = min(range(1, len(group)), key=lambda k: _same_patient(group, k), default=0)
+        for index, study in enumerate(group):
+            donors[study.id] = group[(index + shift) % len(group)]
+    return donors
+
+
+def _same_patient(group: Sequence[Study], shift: int) -> tuple[int, int]:
+    pairs = zip(group, [*group[shift:], *group[:shift]], strict=True)
+    return sum(a.patient_id == b.patient_id for a, b in pairs), shift
+
+
+@cache
+def code_fingerprint(method_class: type) -> str:
+    """Digest of the source of a method and of the sibling modules it imports."""
+    package = method_class.__module__.partition(".")[0]
+    seen: dict[str, str] = {}
+    pending = [method_class.__module__]
+    while pending:
+        name = pending.pop()
+        module = sys.modules.get(name)
+        if name in seen or module is None:
+            continue
+        source = inspect.getsourcefile(module)
+        seen[name] = hashlib.sha256(Path(source).read_bytes()).hexdigest() if source else ""
+        origins = {
+            getattr(value, "__module__", None) or getattr(value, "__name__", "")
+            for value in vars(module).values()
+        }
+        pending += [
+            origin for origin in origins if isinstance(origin, str) and origin.partition(".")[0] == package
+        ]
+    return hashlib.sha256(repr(sorted(seen.items())).encode()).hexdigest()[:12]

@@ -1,0 +1,223 @@
+"""A stored row made again from its manifest in a fresh store, and compared to the digit."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from harness.core.config import RunConfig
+from harness.core.errors import HarnessError
+from harness.core.names import did_you_mean
+from harness.core.progress import Reporter
+from harness.evaluation import evaluate
+from harness.evaluation.benchmark import open_bench, prepare_images
+from harness.evaluation.entries import Entry, entries
+from harness.store.results import ResultRow, StoredResult
+from harness.store.row_labels import trained
+from harness.store.store import Store
+
+_COMPARED = ("value", "ci95", "n", "signature", "status")
+_CONTEXT = ("harness", "protocol", "code", "test_set", "masks", "machine", "environment")
+"""What of a manifest may explain a difference."""
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One number that did not come out as stored."""
+
+    metric: str
+    rate: float
+    field: str
+    stored: object
+    found: object
+
+
+@dataclass(frozen=True, slots=True)
+class Reproduction:
+    """What came out.
+
+    Attributes:
+        key: the row.
+        compared: numbers, each with interval, n, signature and status.
+        differences: those that are not equal; empty means reproduced to the digit.
+        changed: ``what: then -> now`` for versions, code, data and machine that are not the same.
+        failure: why the new run has no numbers, or empty.
+    """
+
+    key: str
+    compared: int
+    differences: tuple[Difference, ...]
+    changed: tuple[str, ...]
+    failure: str = ""
+
+    @property
+    def exact(self) -> bool:
+        """Whether every number is the stored one."""
+        return not self.differences and not self.failure
+
+
+def find(store: Store, row: str) -> StoredResult:
+    """The stored row that a user means: its key, its file, or a method's name where it has one row.
+
+    Raises:
+        HarnessError: none, or several.
+    """
+    wanted = row.removesuffix(".json")
+    stored = store.stored()
+    exact = [each for each in stored if wanted in (each.key, each.path.with_suffix("").as_posix())]
+    chosen = exact or [each for each in stored if each.rows and each.rows[0].method == row]
+    if len(chosen) == 1:
+        return chosen[0]
+    if chosen:
+        raise HarnessError(f"{row}: {len(chosen)} rows", "name one: " + ", ".join(e.key for e in chosen))
+    raise HarnessError(f"{row}: no such row in {store.root}", did_you_mean(wanted, [e.key for e in stored]))
+
+
+def reproduce(
+    stored: StoredResult,
+    into: Path,
+    reporter: Reporter,
+    *,
+    root: Path | None = None,
+    device: str | None = None,
+) -> Reproduction:
+    """Train, predict and score the row again.
+
+    Args:
+        stored: the row.
+        into: folder of the fresh store; it must not hold one.
+        reporter: where the run says what it does.
+        root: folder of the dataset, where it is not where it was.
+        device: default the row's.
+
+    Raises:
+        HarnessError: the row has no numbers or its manifest does not say how they came about.
+    """
+    if all(row.value is None for row in stored.rows):
+        raise HarnessError(f"{stored.key}: the row has no numbers to reproduce")
+    if "command" in stored.manifest:
+        raise HarnessError(f"{stored.key}: not a row of harness run", stored.manifest["command"])
+    if (into / "store.json").exists():
+        raise HarnessError(f"--into {into}: a store is there already", "reproduce into a fresh folder")
+    config = _config(stored, into, root, device)
+    _set_threads(stored.manifest)
+    bench = open_bench(config)
+    prepare_images(bench, reporter)
+    entry = _entry(config, stored)
+    rows = evaluate.evaluate(bench, entry, config.seeds[0], reporter)
+    made = next(each for each in bench.store.stored() if each.key == rows[0].key)
+    failure = next((row.detail for row in rows if row.status == "failed"), "")
+    return Reproduction(
+        stored.key,
+        sum(row.value is not None for row in stored.rows),
+        tuple(_differences(stored.rows, rows)),
+        tuple(_changed(stored.manifest, made.manifest)),
+        failure,
+    )
+
+
+def render(found: Reproduction) -> str:
+    """What came out, in lines: the verdict, each difference, and what may explain it."""
+    equal = found.compared - len({(each.metric, each.rate) for each in found.differences})
+    lines = [f"{found.key}: {equal} of {found.compared} numbers are equal to the digit"]
+    if found.failure:
+        lines.append(f"the new run failed: {found.failure}")
+    lines += [
+        f"- {each.metric} at rate {each.rate:g}: {each.field} {each.stored} -> {each.found}"
+        for each in found.differences
+    ]
+    if found.changed:
+        lines.append("not the same as then:")
+        lines += [f"- {each}" for each in found.changed]
+    return "\n".join(lines) + "\n"
+
+
+def _config(stored: StoredResult, into: Path, root: Path | None, device: str | None) -> RunConfig:
+    """The settings of the stored run, for this row alone."""
+    method = trained(stored.rows[0].method).partition("[")[0]
+    try:
+        config, cost = dict(stored.manifest["config"]), stored.manifest.get("cost", {})
+        names = (method, config.get("impute") or "")
+        owners = {config["dataset"], *names, *(name.partition(":")[0] for name in names)}
+        values = {
+            **config,
+            "methods": (method,),
+            "seeds": (stored.manifest["seed"],),
+            "device": device or stored.manifest["machine"]["device"],
+            "root": root or config.get("root"),
+            "store": into,
+            "workers": 1,
+            # Noise differs between the processes that train together, wherever they run.
+            **{name: cost[name] for name in ("devices", "strategy") if name in cost},
+            "set": {owner: each for owner, each in config.get("set", {}).items() if owner in owners},
+        }
+        return RunConfig.model_validate(values)
+    except (KeyError, TypeError) as error:
+        raise HarnessError(f"{stored.path}: its manifest lacks {error}", "run the method again") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise HarnessError(
+            f"{stored.path}: its manifest is of another version: {first['loc'][0]}: {first['msg'].lower()}"
+        ) from None
+
+
+def _entry(config: RunConfig, stored: StoredResult) -> Entry:
+    label = stored.rows[0].method
+    found = {entry.label: entry for entry in entries(config)}
+    if label not in found:
+        raise HarnessError(f"{stored.path}: its settings give {', '.join(found)}, not {label}")
+    return found[label]
+
+
+def _set_threads(manifest: Mapping[str, Any]) -> None:
+    """As many threads as then: sums of floats are split among them."""
+    import torch
+
+    threads = manifest["machine"].get("threads")
+    if threads:
+        torch.set_num_threads(threads)
+
+
+def _differences(stored: Sequence[ResultRow], found: Sequence[ResultRow]) -> list[Difference]:
+    made = {(row.metric, row.rate): row for row in found}
+    differences = []
+    for row in stored:
+        if row.value is None:
+            continue
+        other = made.get((row.metric, row.rate))
+        if other is None:
+            differences.append(Difference(row.metric, row.rate, "value", row.value, None))
+            continue
+        for name in _COMPARED:
+            then, now = getattr(row, name), getattr(other, name)
+            if not _same(then, now):
+                differences.append(Difference(row.metric, row.rate, name, then, now))
+    return differences
+
+
+def _same(a: object, b: object) -> bool:
+    if isinstance(a, (tuple, list)) and isinstance(b, (tuple, list)):
+        return len(a) == len(b) and all(map(_same, a, b))
+    if isinstance(a, float) and isinstance(b, float) and math.isnan(a) and math.isnan(b):
+        return True
+    return a == b
+
+
+def _changed(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    old, new = (_flat({name: each[name] for name in _CONTEXT if name in each}) for each in (then, now))
+    return [f"{name}: {old[name]} -> {new.get(name)}" for name in old if old[name] != new.get(name)]
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            found |= _flat(value, f"{prefix}{name}.")
+        else:
+            found[f"{prefix}{name}"] = value
+    return found

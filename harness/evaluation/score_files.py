@@ -1,0 +1,169 @@
+"""Scoring and comparing the report files of any system: no model, no store."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.core import registry
+from harness.core.errors import HarnessError, UnavailableError, UnknownNameError
+from harness.core.names import did_you_mean
+from harness.core.registry import DEFAULTS, MetricOptions
+from harness.core.types import Prediction, Reference, Task
+from harness.evaluation.text_files import TextFile, joined_ids, read_texts
+from harness.metrics.base import Metric, MetricOutput, Rows, values
+from harness.statistics import bootstrap
+from harness.statistics.bootstrap import Estimate
+from harness.statistics.significance import PairedTest, holm, paired_randomisation
+
+N_RESAMPLES = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """One number of a table."""
+
+    metric: str
+    estimate: Estimate
+    signature: str
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """A system's numbers.
+
+    Attributes:
+        scores: in the metrics' order.
+        unavailable: metric output -> one line of advice.
+        ids: studies, in the references' order.
+        per_study: metric output -> value of each study taken alone (n,).
+    """
+
+    scores: tuple[Score, ...]
+    unavailable: Mapping[str, str]
+    ids: tuple[str, ...]
+    per_study: Mapping[str, NDArray[np.float64]]
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """One metric, two systems; ``p_holm`` is adjusted over the whole table."""
+
+    metric: str
+    a: str
+    b: str
+    test: PairedTest
+    p_holm: float
+    signature: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Chosen:
+    metric: Metric
+    outputs: tuple[MetricOutput, ...]
+
+
+def score(
+    references: Path,
+    predictions: Path,
+    metrics: Sequence[str] | None = None,
+    options: MetricOptions = DEFAULTS,
+) -> Scores:
+    """Score one file against another.
+
+    Args:
+        references, predictions: files that ``textfiles.read_texts`` reads, joined by id.
+        metrics: families or single outputs (``bleu`` or ``bleu_4``); default all report metrics that can run.
+        options: how metrics are computed.
+
+    Raises:
+        HarnessError: an unreadable file, an id on one side only, an unknown metric, or one that was asked for
+            by name and cannot run here.
+    """
+    true, said = read_texts(references), read_texts(predictions)
+    targets = _references(true, joined_ids(true, said))
+    chosen, unavailable = _choose(metrics, options)
+    weights = bootstrap.bootstrap_weights([target.patient_id for target in targets], N_RESAMPLES)
+    scores: list[Score] = []
+    per_study: dict[str, NDArray[np.float64]] = {}
+    for choice in chosen:
+        rows = _rows(choice.metric, said, targets)
+        found = bootstrap.estimate(choice.metric, rows, weights)
+        alone = values(choice.metric, rows, np.eye(len(rows)))
+        for output in choice.outputs:
+            scores.append(Score(output.name, found[output.name], choice.metric.signature))
+            per_study[output.name] = alone[output.name]
+    return Scores(tuple(scores), unavailable, tuple(target.id for target in targets), per_study)
+
+
+def compare(
+    references: Path,
+    systems: Mapping[str, Path],
+    metrics: Sequence[str] | None = None,
+    options: MetricOptions = DEFAULTS,
+    trials: int = 10_000,
+) -> list[Comparison]:
+    """Paired tests of every pair of systems on every metric; arguments as ``score`` takes them.
+
+    Raises:
+        HarnessError: as ``score``, or fewer than two systems.
+    """
+    if len(systems) < 2:
+        raise HarnessError("--system: at least two systems are compared", "give --system NAME=FILE twice")
+    true = read_texts(references)
+    said = {name: read_texts(path) for name, path in systems.items()}
+    for file in said.values():
+        joined_ids(true, file)
+    targets = _references(true, list(true.texts))
+    patients = [target.patient_id for target in targets]
+    weights = bootstrap.bootstrap_weights(patients, N_RESAMPLES)
+    chosen, _ = _choose(metrics, options)
+    found: list[tuple[str, str, str, PairedTest, str]] = []
+    for choice in chosen:
+        rows = {name: _rows(choice.metric, file, targets) for name, file in said.items()}
+        for a, b in combinations(systems, 2):
+            tests = paired_randomisation(choice.metric, rows[a], rows[b], patients, trials, weights=weights)
+            found += [
+                (output.name, a, b, tests[output.name], choice.metric.signature) for output in choice.outputs
+            ]
+    adjusted = holm([test.p_value for _, _, _, test, _ in found])
+    return [
+        Comparison(metric, a, b, test, p_holm, signature)
+        for (metric, a, b, test, signature), p_holm in zip(found, adjusted, strict=True)
+    ]
+
+
+def _references(file: TextFile, ids: Sequence[str]) -> list[Reference]:
+    """Targets in the given order; a study whose patient the file does not name is its own patient."""
+    return [Reference(name, file.patients.get(name, name), file.texts[name]) for name in ids]
+
+
+def _rows(metric: Metric, file: TextFile, targets: Sequence[Reference]) -> Rows:
+    return metric.statistics([Prediction(report=file.texts[target.id]) for target in targets], targets)
+
+
+def _choose(wanted: Sequence[str] | None, options: MetricOptions) -> tuple[list[_Chosen], dict[str, str]]:
+    """Metrics and their outputs that were asked for, and why the others of a default table cannot run."""
+    made: list[Metric] = [registry.make_metric(name, options) for name in registry.names("metrics")]
+    made = [metric for metric in made if metric.task is Task.REPORT]
+    known = {name for metric in made for name in (metric.name, *(output.name for output in metric.outputs))}
+    for name in wanted or ():
+        if name not in known:
+            raise UnknownNameError(f"--metrics {name}: no such report metric", did_you_mean(name, known))
+    chosen: list[_Chosen] = []
+    unavailable: dict[str, str] = {}
+    for metric in made:
+        outputs = tuple(o for o in metric.outputs if not wanted or {metric.name, o.name} & set(wanted))
+        reason = metric.unavailable() if outputs else None
+        if reason and (wanted or (options.tokenizer and metric.kind == "text")):
+            raise UnavailableError(f"--metrics {metric.name}: {reason}")
+        if reason:
+            unavailable |= dict.fromkeys((output.name for output in outputs), reason)
+        elif outputs:
+            chosen.append(_Chosen(metric, outputs))
+    return chosen, unavailable

@@ -1,0 +1,93 @@
+"""What a synthesis run asks of a method: which modality to generate, and from what."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from harness.core.types import DatasetInfo, Inputs, Prediction, Reference, Study, Task
+from harness.method.batching import study_seed
+from harness.method.card import MethodCard
+from harness.method.contract import Method
+
+REPORT = "report"
+
+
+def views(card: MethodCard, info: DatasetInfo) -> list[str]:
+    """Image modalities that a method generates on a dataset; empty unless both declare the task."""
+    if Task.SYNTHESIZE not in card.tasks & info.tasks:
+        return []
+    return [view for view in info.image_modalities if not card.learned or view in card.reads]
+
+
+def reports_of(studies: Sequence[Study], donors: Mapping[str, Study] | None = None) -> dict[str, str | None]:
+    """Study id to the report that is a condition: its own, or that of the study whose images it is shown."""
+    return {study.id: (study if donors is None else donors[study.id]).report for study in studies}
+
+
+def conditioned(
+    inputs: Inputs, targets: Sequence[str], reports: Mapping[str, str | None], run_seed: int, state: str
+) -> Inputs:
+    """The batch as ``Method.synthesize`` gets it: the targets blanked, everything else a condition.
+
+    Args:
+        targets: image modalities or ``report``.
+        reports: study id to report.
+        run_seed, state: noise follows from these, the study's id and the targets.
+    """
+    kept = {view: view not in targets for view in inputs.images}
+    texts = [None if REPORT in targets else reports[name] for name in inputs.ids]
+    return replace(
+        inputs,
+        images={v: x if kept[v] else torch.zeros_like(x) for v, x in inputs.images.items()},
+        present={n: x & kept.get(n, True) for n, x in inputs.present.items()},
+        seeds=[study_seed(run_seed, name, f"{state}\0{'+'.join(targets)}") for name in inputs.ids],
+        reports=texts,
+    )
+
+
+def generated(method: Method[Any], inputs: Inputs, targets: Sequence[str]) -> list[Prediction]:
+    """``method.synthesize``, held to what it was asked for."""
+    answers = method.synthesize(inputs, targets)
+    pictured = {name for name in targets if name != REPORT}
+    for name, answer in zip(inputs.ids, answers, strict=True):
+        if pictured - set(answer.images or {}) or (REPORT in targets and answer.report is None):
+            raise ValueError(f"{method.card.name}: asked for {', '.join(targets)} of {name}, got less")
+    return answers
+
+
+def joined(
+    predictions: Mapping[str, Mapping[str, Prediction]], images: Mapping[str, Mapping[str, Prediction]]
+) -> dict[str, dict[str, Prediction]]:
+    """State -> study -> prediction with another modality's images among its own.
+
+    What is the same object in two states stays so: nothing is computed twice of what a state does not change.
+    """
+    known: dict[tuple[int, int], Prediction] = {}
+
+    def with_images(old: Prediction, made: Prediction) -> Prediction:
+        key = (id(old), id(made))
+        if key not in known:
+            known[key] = replace(old, images={**(old.images or {}), **(made.images or {})})
+        return known[key]
+
+    return {
+        state: {name: with_images(old, images[state][name]) for name, old in studies.items()}
+        for state, studies in predictions.items()
+    }
+
+
+def completed(
+    predictions: Sequence[Prediction], references: Sequence[Reference], state: str
+) -> list[Prediction]:
+    """A test set made whole: real images, and the generated one of the modality that ``state`` lacks."""
+    return [
+        replace(
+            one,
+            images={**(truth.images or {}), **{v: x for v, x in (one.images or {}).items() if v == state}},
+        )
+        for one, truth in zip(predictions, references, strict=True)
+    ]

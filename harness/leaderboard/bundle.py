@@ -1,0 +1,316 @@
+"""What may leave the house: aggregates, hashes, signatures and versions, in one JSON file.
+
+The file is built from a closed schema, not by leaving things out: a field that is not named here does not
+leave. No string in it contains white space, so no report, path or free text fits into one; what could hold a
+local name (overrides, result keys) leaves as a hash. The checker applies the same schema to any file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from harness.core.errors import HarnessError
+from harness.core.files import write_atomic
+from harness.leaderboard.board import Board
+from harness.store.results import ResultRow, Status
+from harness.store.row_labels import IMPUTED, SHUFFLED
+from harness.store.store import SCHEMA, Store
+
+MINIMUM_STUDIES = 10
+"""An aggregate over fewer studies tells too much about each of them."""
+
+_OVERRIDE = r"(?:[A-Za-z_.-]+=(?:-?[0-9][0-9.e+-]*|True|False)|sha256:[0-9a-f]{8})"
+_METHOD = rf"[A-Za-z0-9][A-Za-z0-9._-]*(:[A-Za-z0-9._-]+)?(\[{_OVERRIDE}(,{_OVERRIDE})*\])?"
+_LABEL = rf"^{_METHOD}(\+shuffled-image|\+imputed-{_METHOD})?$"
+
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-][A-Za-z0-9._:+-]*$", max_length=64)]
+Label = Annotated[str, StringConstraints(pattern=_LABEL, max_length=128)]
+Hash = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{0,64}$")]
+Signature = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_]+(\|[^\s|\"'<]{1,60})*$", max_length=400)]
+Group = Literal[
+    "",
+    "report text",
+    "report findings",
+    "diagnosis",
+    "images",
+    "downstream",
+    "report",
+    "diagnose",
+    "synthesize",
+]
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class _Closed(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class SharedNumber(_Closed):
+    """One number of the long table; ``run`` is a key of ``Bundle.runs``."""
+
+    run: Hash
+    dataset: Name
+    method: Label
+    preset: Name
+    seed: int
+    drop: Name
+    mechanism: Name
+    rate: Share
+    metric: Name
+    value: Finite | None
+    ci95: tuple[Finite, Finite] | None
+    n: Annotated[int, Field(ge=MINIMUM_STUDIES)]
+    signature: Signature
+    status: Status
+    control: bool
+    group: Group
+    higher_is_better: bool
+
+
+class SharedCost(_Closed):
+    """Measured costs."""
+
+    parameters: int | None = None
+    trainable_parameters: int | None = None
+    flops: int | None = None
+    training_seconds: Finite | None = None
+    seconds_per_study: Finite | None = None
+    peak_memory_gib: Finite | None = None
+    device: Name | None = None
+
+
+class SharedRun(_Closed):
+    """How the numbers of one result came about: digests and versions."""
+
+    harness: Name
+    protocol: int
+    code: Hash
+    settings: Hash
+    test_set: Hash
+    masks: Hash
+    mask_seeds: int
+    audit: Literal["passed", "failed", "not audited", "other code"]
+    cost: SharedCost
+    cpus: int | None
+    threads: int | None
+    gpu: Name | None
+    python: Name
+    system: Name
+    packages: dict[Name, Name]
+
+
+class Bundle(_Closed):
+    """The whole file."""
+
+    bundle: Literal[1]
+    schema_: Annotated[Literal[1], Field(alias="schema")]
+    rows: list[SharedNumber]
+    runs: dict[Hash, SharedRun]
+
+
+def make(board: Board, store: Store | None = None) -> str:
+    """The bundle of a board, checked, as JSON.
+
+    Args:
+        board: what to share.
+        store: where it came from; with it, no string of the bundle may be one of its study ids.
+
+    Raises:
+        HarnessError: nothing to share, too few studies behind a number, or something that may not leave.
+    """
+    if not board.rows:
+        raise HarnessError("--share: the store holds no results", "harness run makes some")
+    content = {
+        "bundle": 1,
+        "schema": SCHEMA,
+        "rows": [_number(row) for row in board.rows],
+        "runs": {_digest(key): _run(facts) for key, facts in board.results.items()},
+    }
+    text = json.dumps(content, indent=1) + "\n"
+    found = check(text, "--share")
+    if store is not None:
+        leaked = sorted(set(_strings(found.model_dump())) & set(study_ids(store)))
+        if leaked:
+            raise HarnessError(f"--share: {len(leaked)} study ids would leave, the first as {leaked[0]!r}")
+    return text
+
+
+def check(text: str, name: str) -> Bundle:
+    """Refuse anything but a bundle of aggregates.
+
+    Args:
+        text: content of the file.
+        name: what messages call it.
+
+    Raises:
+        HarnessError: names the first place that may not leave, and why; never repeats what stands there.
+    """
+    try:
+        content = json.loads(text, object_pairs_hook=_without_repeats, parse_constant=_no_constant)
+    except ValueError as error:
+        raise HarnessError(f"{name}: refused: {error}") from None
+    try:
+        # From JSON text, strict mode still takes a list for a pair.
+        found = Bundle.model_validate_json(json.dumps(content))
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_context=False)[0]
+        place = ".".join(
+            str(part) if re.fullmatch(r"[\w-]{1,40}", str(part)) else "?" for part in first["loc"]
+        )
+        raise HarnessError(
+            f"{name}: refused: {place}: {_reason(first['type'], first['msg'])}",
+            "a bundle holds aggregates, hashes, signatures and versions, nothing else",
+        ) from None
+    _check_rows(found, name)
+    return found
+
+
+def study_ids(store: Store) -> Iterator[str]:
+    """Ids of the studies that any method of a store has predicted."""
+    for path in sorted((store.root / "cells").glob("*/*/*/predictions/*.jsonl")):
+        with open(path, "rb") as stream:
+            for line in stream:
+                match = re.match(rb'\{"id": ("(?:[^"\\]|\\.)*")', line)
+                if match:
+                    yield str(json.loads(match[1]))
+
+
+def _check_rows(found: Bundle, name: str) -> None:
+    """Each number once and of a known run: many rows under one name could be studies in disguise."""
+    seen = set()
+    for row in found.rows:
+        identity = (row.run, row.metric, row.rate)
+        if identity in seen:
+            raise HarnessError(f"{name}: refused: {row.metric} at rate {row.rate:g} stands there twice")
+        if row.run not in found.runs:
+            raise HarnessError(f"{name}: refused: a number of a run that is not described")
+        if row.value is not None and row.status != "ok":
+            raise HarnessError(f"{name}: refused: a value with the status {row.status}")
+        seen.add(identity)
+
+
+def _reason(kind: str, message: str) -> str:
+    reasons = {
+        "extra_forbidden": "a field that no bundle has",
+        "string_pattern_mismatch": "text where a name or a digest belongs",
+        "string_too_long": "too long for a name",
+        "greater_than_equal": message.lower(),
+    }
+    return reasons.get(kind, message.split(",")[0].lower())
+
+
+def _number(row: ResultRow) -> dict[str, Any]:
+    finite = row.value is not None and abs(row.value) < float("inf")
+    ends = row.ci95 if row.ci95 and all(abs(end) < float("inf") for end in row.ci95) else None
+    return {
+        "run": _digest(row.key),
+        "dataset": row.dataset,
+        "method": _label(row.method),
+        "preset": row.preset,
+        "seed": row.seed,
+        "drop": row.drop,
+        "mechanism": _joined(row.mechanism),
+        "rate": row.rate,
+        "metric": row.metric,
+        "value": row.value if finite else None,
+        "ci95": ends,
+        "n": row.n,
+        "signature": row.signature,
+        "status": row.status,
+        "control": row.control,
+        "group": row.group if row.group in Group.__args__ else "",  # type: ignore[attr-defined]
+        "higher_is_better": row.higher_is_better,
+    }
+
+
+def _run(facts: Mapping[str, Any]) -> dict[str, Any]:
+    machine, environment = facts.get("machine", {}), facts.get("environment", {})
+    cost = {name: facts.get("cost", {}).get(name) for name in SharedCost.model_fields}
+    gpu = machine.get("gpu")
+    return {
+        "harness": facts.get("harness", "unknown"),
+        "protocol": facts.get("protocol", 0),
+        "code": facts.get("code", ""),
+        "settings": _digest(json.dumps(facts.get("card", {}).get("settings", {}), sort_keys=True)),
+        "test_set": facts.get("test_set", ""),
+        "masks": facts.get("masks", ""),
+        "mask_seeds": facts.get("mask_seeds", 0),
+        "audit": facts.get("audit", {}).get("state", "not audited"),
+        "cost": cost,
+        "cpus": machine.get("cpus"),
+        "threads": machine.get("threads"),
+        "gpu": None if gpu is None else _joined(gpu),
+        "python": environment.get("python", "unknown"),
+        "system": _joined(environment.get("system", "unknown")),
+        "packages": dict(environment.get("packages", {})),
+    }
+
+
+def _label(method: str) -> str:
+    """The label; overrides that are not numbers or switches become a digest: they may be local paths."""
+    if re.fullmatch(_LABEL, method):
+        return method
+    own, imputed, by = method.partition(IMPUTED)
+    if imputed:
+        return f"{_label(own)}{imputed}{_label(by)}"
+    base, _, rest = method.partition("[")
+    control = SHUFFLED if method.endswith(SHUFFLED) else ""
+    return f"{base.removesuffix(SHUFFLED)}[sha256:{_digest(rest)[:8]}]{control}"
+
+
+def _joined(text: str) -> str:
+    return "_".join(text.split())
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _strings(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield str(key)
+            yield from _strings(item)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from _strings(item)
+
+
+def _without_repeats(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a field stands there twice, and a reader would see one of them")
+    return found
+
+
+def _no_constant(text: str) -> float:
+    raise ValueError(f"{text} is no number of JSON")
+
+
+def write(board: Board, path: Path, store: Store | None = None) -> None:
+    """Write the bundle; nothing is written where it would be refused."""
+    content = make(board, store).encode()
+    write_atomic(path, lambda stream: stream.write(content))
+
+
+def read(path: Path) -> Bundle:
+    """Check a file.
+
+    Raises:
+        HarnessError: it cannot be read, or is refused.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise HarnessError(f"{path}: {getattr(error, 'strerror', None) or 'not UTF-8'}") from error
+    return check(text, str(path))

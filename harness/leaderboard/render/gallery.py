@@ -1,0 +1,162 @@
+"""Every figure of a store, in the formats that papers and pages take."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from harness.core.slugs import slug
+from harness.leaderboard.render.figures import Judged, Paths, confidence_density, reliability_by_state
+from harness.leaderboard.render.robustness_figures import curves_figure, reliance_figure, routing_figure
+from harness.leaderboard.robustness import Decay, Line, main_metrics
+from harness.metrics.diagnosis.calibration import Reliability, width_edges
+from harness.metrics.diagnosis.confidence import from_counts
+from harness.missingness.policy import FULL
+from harness.store.results import ResultRow, StoredResult
+
+KINDS = ("png", "svg", "pdf")
+Figure = Callable[[Paths], None]
+"""Draws itself into files; it can be sent to another process."""
+Map = Callable[[Callable[["Task"], list[Path]], Iterable["Task"]], Iterable[list[Path]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One figure and the files it goes into."""
+
+    figure: Figure
+    paths: list[Path]
+
+    def draw(self) -> list[Path]:
+        """Write the files."""
+        self.figure(self.paths)
+        return self.paths
+
+
+_DENSITIES = 6
+"""Methods that one figure of densities holds."""
+
+
+def write_figures(
+    stored: Sequence[StoredResult],
+    found: Decay,
+    out: Path,
+    kinds: Sequence[str] = KINDS,
+    rows: Sequence[ResultRow] | None = None,
+    over: Map = map,
+) -> list[Path]:
+    """Draw curves, reliance, reliability, confidence densities and routing, as far as the results have them.
+
+    Args:
+        stored: results; a figure holds those of one dataset and protocol.
+        found: their robustness.
+        out: folder; one below it for each protocol.
+        kinds: formats of each figure.
+        rows: draw only what has the dataset and protocol of one of these.
+        over: ``map``, or one that has several processes.
+
+    Returns:
+        The files that were written.
+    """
+    wanted = None if rows is None else {_protocol(row) for row in rows}
+    figures: list[tuple[Path, Figure]] = []
+    for lines in _by_metric(main_metrics(found.lines)):
+        if wanted is None or _protocol(lines[0]) in wanted:
+            folder = out / slug("-".join(_protocol(lines[0])))
+            figures += ((folder / name, figure) for name, figure in _curves(lines))
+    for protocol, results in _by_protocol(stored).items():
+        if wanted is None or protocol in wanted:
+            folder = out / slug("-".join(protocol))
+            parts = (*_confidence(results, protocol[0]), *_routing(results, protocol[0]))
+            figures += ((folder / name, figure) for name, figure in parts)
+    tasks = [
+        Task(figure, [path.with_name(f"{path.name}.{kind}") for kind in kinds]) for path, figure in figures
+    ]
+    return [path for written in over(Task.draw, tasks) for path in written]
+
+
+def _curves(lines: Sequence[Line]) -> Iterator[tuple[str, Figure]]:
+    """Curves of one metric, and what each modality's absence costs."""
+    shown = [line for line in lines if "+" not in line.method]
+    metric = slug(lines[0].metric)
+    yield f"curves-{metric}", partial(curves_figure, shown)
+    if any(line.reliance for line in shown):
+        yield f"reliance-{metric}", partial(reliance_figure, shown)
+
+
+def _confidence(results: Mapping[str, StoredResult], dataset: str) -> Iterator[tuple[str, Figure]]:
+    """Reliability diagrams of each method, and the densities of all."""
+    densities: dict[str, dict[str, Judged]] = {}
+    for label, result in results.items():
+        if "+" in label:
+            continue
+        bins = {_shown(state): _reliability(each) for state, each in result.reliability.items()}
+        if bins:
+            yield (
+                f"reliability-{slug(label)}",
+                partial(reliability_by_state, bins, title=f"{label} on {dataset}"),
+            )
+        counts = result.manifest.get("confidence", {})
+        if counts:
+            each = {_shown(state): from_counts(numbers) for state, numbers in counts.items()}
+            densities[label] = {
+                state: Judged(values, np.zeros(len(values))) for state, values in each.items()
+            }
+    labels = list(densities)
+    for start in range(0, len(labels), _DENSITIES):
+        some = {label: densities[label] for label in labels[start : start + _DENSITIES]}
+        name = "confidence" if len(labels) <= _DENSITIES else f"confidence-{start // _DENSITIES + 1}"
+        yield name, partial(confidence_density, some, title=f"confidence on {dataset}")
+
+
+def _routing(results: Mapping[str, StoredResult], dataset: str) -> Iterator[tuple[str, Figure]]:
+    for label, result in results.items():
+        routing = result.manifest.get("routing")
+        if routing:
+            shares = {_shown(state): np.array(each) for state, each in routing.items()}
+            title = f"{label} on {dataset}: share of the words that each expert got"
+            yield f"routing-{slug(label)}", partial(routing_figure, shares, title=title)
+
+
+def _by_metric(lines: Sequence[Line]) -> list[list[Line]]:
+    def key(line: Line) -> tuple[str, ...]:
+        return tuple(map(str, (*line.protocol, line.metric)))
+
+    return [list(group) for _, group in groupby(sorted(lines, key=key), key=key)]
+
+
+def _by_protocol(
+    stored: Sequence[StoredResult],
+) -> dict[tuple[str, str, str, str], dict[str, StoredResult]]:
+    found: dict[tuple[str, str, str, str], dict[str, StoredResult]] = {}
+    for result in stored:
+        if result.rows:
+            row = result.rows[0]
+            label = row.method if row.seed == 0 else f"{row.method} seed {row.seed}"
+            found.setdefault(_protocol(row), {})[label] = result
+    return found
+
+
+def _protocol(row: ResultRow | Line) -> tuple[str, str, str, str]:
+    return row.dataset, row.drop, row.mechanism, f"n{row.n}"
+
+
+def _shown(state: str) -> str:
+    return "nothing missing" if state == FULL else f"{state} missing"
+
+
+def _reliability(bins: Mapping[str, Any]) -> Reliability:
+    """The points of a diagram from stored sums per bin."""
+    count, confidence, correct = (
+        np.asarray(bins[name], dtype=np.float64) for name in ("count", "confidence", "correct")
+    )
+    empty = np.full(len(count), np.nan)
+    mean = np.divide(confidence, count, out=empty.copy(), where=count > 0)
+    share = np.divide(correct, count, out=empty, where=count > 0)
+    return Reliability(width_edges(len(count)), count, mean, share, "width")

@@ -1,0 +1,72 @@
+"""A leaderboard as one HTML page that needs no network.
+
+The page carries its data as JSON, its style and its script, and a content security policy that allows these
+two alone, by their hashes: nothing is fetched, and foreign text that got through the escaping would not run.
+The drawings are SVG made by the script, so that their points can be reached with a keyboard, read aloud,
+follow the theme and print sharply; a chart library would weigh megabytes a page.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Sequence
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+
+from harness import __version__
+from harness.leaderboard.board import Board, payload
+from harness.leaderboard.render.samples import Sheet
+
+_ESCAPES = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
+"""What could end a script element early, as JSON writes it otherwise."""
+
+
+def render(board: Board, title: str = "Leaderboard", sheets: Sequence[Sheet] = ()) -> str:
+    """The page, UTF-8, self-contained, with sample sheets of generated pictures where there are any."""
+    datasets = sorted({table.dataset for table in board.tables})
+    methods = {row.method for table in board.tables for row in table.rows if not row.control}
+    summary = (
+        f"{', '.join(datasets) or 'no results'}; methods: {len(methods)}; numbers: {len(board.rows):,}; "
+        f"harness {__version__}"
+    )
+    style, script = _asset("page.css"), _asset("page.js")
+    return _template().render(
+        title=title,
+        summary=summary,
+        style=Markup(style),
+        script=Markup(script),
+        style_hash=_hash(style),
+        script_hash=_hash(script),
+        data=Markup(_embedded(payload(board))),
+        sheets=sheets,
+    )
+
+
+def _embedded(value: Any) -> str:
+    """JSON that no HTML parser takes for markup."""
+    text = json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    for character, escape in _ESCAPES.items():
+        text = text.replace(character, escape)
+    return text
+
+
+def _hash(text: str) -> str:
+    digest = hashlib.sha256(text.encode()).digest()
+    return f"sha256-{base64.b64encode(digest).decode()}"
+
+
+@cache
+def _asset(name: str) -> str:
+    return files("harness.leaderboard.render").joinpath(name).read_text(encoding="utf-8")
+
+
+@cache
+def _template() -> Any:
+    environment = Environment(autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True)
+    return environment.from_string(_asset("page.html.j2"))

@@ -1,0 +1,163 @@
+"""Figures of robustness: curves with bands, what each modality's absence costs, where experts work."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.core.errors import HarnessError
+from harness.leaderboard.render.figures import Paths, empty_figure, save_figure
+from harness.leaderboard.robustness import Line
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
+"""Okabe and Ito (2008), which the colour-blind tell apart; their yellow is too pale for a line."""
+_STYLES = ("-", "--", "-.", ":")
+_MARKERS = "osD^vPX"
+_GREY = "#8a8a8a"
+
+
+def curves_figure(lines: Sequence[Line], paths: Paths) -> None:
+    """One metric over missing rates: a line and a 95 % band per method, controls in grey.
+
+    Args:
+        lines: of one metric under one protocol.
+        paths: PNG, SVG or PDF files to write.
+
+    Raises:
+        HarnessError: no lines, lines of several metrics or protocols, or another file type.
+    """
+    first = _one_metric(lines)
+    figure = empty_figure(6.4, 4.2)
+    axes = figure.subplots()
+    methods = [line for line in lines if not line.control]
+    controls = [line for line in lines if line.control]
+    for number, line in enumerate(methods):
+        _curve(axes, line, _COLOURS[number % 7], _STYLES[number // 7 % 4], _MARKERS[number % 7], 0.16)
+    for number, line in enumerate(controls):
+        _curve(axes, line, _GREY, _STYLES[(number + 1) % 4], "", 0.08)
+    axes.set(xlabel=f"share of studies without {_what(first.drop)}", ylabel=_axis(first))
+    axes.set_xticks([point.rate for point in first.points])
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(axis="y", color="#e6e6e6", lw=0.7)
+    axes.set_axisbelow(True)
+    axes.set_title(_caption(first), fontsize=9, loc="left")
+    figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=8)
+    save_figure(figure, paths)
+
+
+def _curve(axes: Axes, line: Line, colour: str, style: str, marker: str, alpha: float) -> None:
+    rates = [point.rate for point in line.points]
+    lo, hi = [point.lo for point in line.points], [point.hi for point in line.points]
+    axes.fill_between(rates, lo, hi, color=colour, alpha=alpha, lw=0)
+    axes.plot(
+        rates, [point.value for point in line.points], color=colour, ls=style, marker=marker, ms=4, lw=1.6,
+        label=_label(line),
+    )  # fmt: skip
+
+
+def reliance_figure(lines: Sequence[Line], paths: Paths) -> None:
+    """What the absence of each modality costs each method: bars with 95 % intervals.
+
+    Args:
+        lines: of one metric under one protocol; those without a known cost are left out.
+        paths: PNG, SVG or PDF files to write.
+
+    Raises:
+        HarnessError: no line has a cost, lines of several metrics, or another file type.
+    """
+    shown = [line for line in lines if line.reliance]
+    first = _one_metric(shown)
+    modalities = list(dict.fromkeys(name for line in shown for name in line.reliance))
+    figure = empty_figure(6.4, 1.3 + 0.24 * len(shown) * (len(modalities) + 1))
+    axes = figure.subplots()
+    height = 0.8 / len(modalities)
+    for number, name in enumerate(modalities):
+        found = [(row, line.reliance[name]) for row, line in enumerate(shown) if name in line.reliance]
+        cost = np.array([each.value for _, each in found])
+        ends = np.array([[each.value - each.lo, each.hi - each.value] for _, each in found]).T
+        axes.barh(
+            [row + (number - (len(modalities) - 1) / 2) * height for row, _ in found],
+            cost,
+            height * 0.9,
+            xerr=np.maximum(ends, 0.0),
+            color=_COLOURS[number % 7],
+            hatch=("", "///", "...", "xx")[number % 4],
+            edgecolor="white",
+            error_kw={"ecolor": "#333333", "lw": 1, "capsize": 2},
+            label=f"without {name}",
+        )
+    axes.axvline(0, color="#333333", lw=0.8)
+    axes.set_yticks(range(len(shown)), [_label(line) for line in shown])
+    axes.invert_yaxis()
+    axes.set_xlabel(f"loss of {first.metric} (right is worse)")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.set_title(f"{first.dataset}, {first.n} test studies", fontsize=9, loc="left")
+    figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=8)
+    save_figure(figure, paths)
+
+
+def routing_figure(states: Mapping[str, NDArray[np.float64]], paths: Paths, *, title: str = "") -> None:
+    """How much of a mixture's work each expert got, per decoder block, one panel per modality state.
+
+    Args:
+        states: what is missing -> shares (blocks, experts); a row sums to 1.
+        paths: PNG, SVG or PDF files to write.
+        title: e.g. the method and the dataset.
+
+    Raises:
+        HarnessError: no states, or states of different shapes.
+    """
+    if not states or len({np.shape(shares) for shares in states.values()}) != 1:
+        raise HarnessError("routing needs states of one shape (blocks, experts)")
+    blocks, experts = np.shape(next(iter(states.values())))
+    figure = empty_figure(0.9 + 2.9 * len(states), 1.6 + 0.45 * blocks)
+    panels = figure.subplots(1, len(states), sharey=True, squeeze=False)[0]
+    highest = max(float(np.max(shares)) for shares in states.values())
+    for axes, (name, shares) in zip(panels, states.items(), strict=True):
+        picture = axes.imshow(shares, cmap="cividis", vmin=0, vmax=highest, aspect="auto")
+        for block, expert in np.ndindex(blocks, experts):
+            share = float(shares[block][expert])
+            axes.text(
+                expert, block, f"{share:.0%}".rstrip("%"), ha="center", va="center", fontsize=7,
+                color="white" if share < 0.6 * highest else "black",
+            )  # fmt: skip
+        axes.set_title(name, fontsize=9)
+        axes.set_xticks(range(experts), [str(number + 1) for number in range(experts)])
+        axes.set_yticks(range(blocks), [str(number + 1) for number in range(blocks)])
+        axes.set_xlabel("expert")
+    panels[0].set_ylabel("decoder block")
+    figure.colorbar(picture, ax=list(panels), label="share (cells: %)", shrink=0.9)
+    if title:
+        figure.suptitle(title, fontsize=10)
+    save_figure(figure, paths)
+
+
+def _one_metric(lines: Sequence[Line]) -> Line:
+    if not lines:
+        raise HarnessError("no curves to draw")
+    if len({(*line.protocol, line.metric) for line in lines}) != 1:
+        raise HarnessError("curves of one metric under one protocol share a figure")
+    return lines[0]
+
+
+def _label(line: Line) -> str:
+    name = f"{line.method} (control)" if line.control else line.method
+    return name if line.seed == 0 else f"{name} seed {line.seed}"
+
+
+def _axis(line: Line) -> str:
+    return line.metric if line.higher_is_better else f"{line.metric} (lower is better)"
+
+
+def _what(drop: str) -> str:
+    return {"any": "one of their modalities", "alternate": "one of their views"}.get(drop, drop)
+
+
+def _caption(line: Line) -> str:
+    return f"{line.dataset}, {line.n} test studies, masks {line.mechanism}, bands 95 %"

@@ -1,0 +1,77 @@
+"""Sample sheets of a store for the HTML page: of phantoms, and of rows that the board has, alone."""
+
+from __future__ import annotations
+
+import base64
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.core.slugs import slug
+from harness.leaderboard.board import Board
+from harness.store.results import ResultRow
+from harness.store.row_labels import names_phantoms
+
+FOLDER = "samples"
+_PNG = b"\x89PNG\r\n\x1a\n"
+_LARGEST = 8 << 20
+"""Bytes of a sheet that a page still takes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """A sheet as a page shows it.
+
+    Attributes:
+        title: method, dataset, preset and seed.
+        alt: what the picture shows, for who does not see it.
+        uri: the PNG itself as a data URI.
+        width, height: its size in pixels.
+    """
+
+    title: str
+    alt: str
+    uri: str
+    width: int
+    height: int
+
+
+def sheets_of(store: Path, board: Board) -> list[Sheet]:
+    """The sheets that ``write_sheet`` left for the board's rows, in their order.
+
+    What else lies in the folder is left out: files of datasets that are no phantoms, links, other formats.
+    """
+    found: dict[Path, Sheet] = {}
+    for row in board.rows:
+        if names_phantoms(row.dataset):
+            path, preset = _place(store, row)
+            if path not in found and (content := _png(path)) is not None:
+                found[path] = _sheet(row, preset, content)
+    return list(found.values())
+
+
+def _place(store: Path, row: ResultRow) -> tuple[Path, str]:
+    """Where a row's sheet lies, and the preset of its run."""
+    preset = row.key.rpartition("/")[2].partition(f"-s{row.seed}-")[0]
+    name = slug(f"{row.method}-{preset}-s{row.seed}")
+    return store / FOLDER / slug(row.dataset) / f"{name}.png", preset
+
+
+def _png(path: Path) -> bytes | None:
+    """A file's content where it is a PNG of bearable size and no link out of the store."""
+    if path.is_symlink() or path.parent.is_symlink() or not path.is_file():
+        return None
+    if path.stat().st_size > _LARGEST:
+        return None
+    content = path.read_bytes()
+    return content if content.startswith(_PNG) and content[12:16] == b"IHDR" else None
+
+
+def _sheet(row: ResultRow, preset: str, content: bytes) -> Sheet:
+    width, height = struct.unpack(">II", content[16:24])
+    title = f"{row.method} on {row.dataset} ({preset}, seed {row.seed})"
+    alt = (
+        f"Sample sheet of {title}: a row a study, with its findings and report, then per view the phantom "
+        "that was drawn and the picture that the method generated."
+    )
+    return Sheet(title, alt, f"data:image/png;base64,{base64.b64encode(content).decode()}", width, height)

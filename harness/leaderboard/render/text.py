@@ -1,0 +1,106 @@
+"""How a number is written, in every format, and how foreign text is kept from meaning anything there."""
+
+from __future__ import annotations
+
+import math
+import re
+
+from harness.leaderboard.tables import Cost, Number, Row, Table
+from harness.store.results import ResultRow
+
+UNRANKED = "\N{EN DASH}"
+_FORMULA = re.compile(r"^[=+\-@\t\r](?=.)", re.DOTALL)
+_MARKDOWN = re.compile(r"([\\`*<>\[\]|#&$])")
+
+
+def number(cell: Number | ResultRow | None, *, interval: bool = True) -> str:
+    """``0.174 [0.151, 0.199]``; what has no value says why in one word, and an absent cell is blank."""
+    if cell is None:
+        return ""
+    if cell.value is None or not math.isfinite(cell.value):
+        return cell.status if cell.status != "ok" else "undefined"
+    text = f"{cell.value:.3f}"
+    if interval and cell.ci95 is not None:
+        text += f" [{cell.ci95[0]:.3f}, {cell.ci95[1]:.3f}]"
+    return text
+
+
+def rank(table: Table, row: Row) -> str:
+    """The rank group; a row that is not ranked has a dash."""
+    found = table.rank(row)
+    return UNRANKED if found is None else str(found)
+
+
+def label(row: Row) -> str:
+    """The row's label; one that failed the audit says so, since it is shown and not ranked."""
+    return f"{row.method} (audit failed)" if row.audit == "failed" else row.method
+
+
+COST_COLUMNS = (
+    "parameters",
+    "trainable",
+    "FLOPs",
+    "training time",
+    "seconds a study",
+    "peak memory",
+    "device",
+)
+COST_NOTE = (
+    "FLOPs: a training forward pass on one study (of methods that leave parts behind when training ends, of "
+    "inference), a multiply-add counting as two. Times: wall clock; on a CPU, frozen features of known "
+    "pictures are read, not computed. "
+    "Peak memory: while training; on a CPU, of the whole process with its data."
+)
+
+RESULT_NOTE = (
+    "Result: its manifest is `results/RESULT.json` in the store; `harness reproduce RESULT` makes it "
+    "again and compares."
+)
+
+
+def costs(cost: Cost) -> list[str]:
+    """A cost in words, in the order of ``COST_COLUMNS``; what nothing measured is a dash."""
+    seconds, each = cost.training_seconds, cost.seconds_per_study
+    return [
+        _count(cost.parameters),
+        _count(cost.trainable_parameters),
+        _count(cost.flops),
+        UNRANKED if seconds is None else duration(seconds),
+        UNRANKED if each is None else f"{each:.2g}",
+        UNRANKED if cost.peak_memory_gib is None else f"{cost.peak_memory_gib:.2f} GiB",
+        cost.device or UNRANKED,
+    ]
+
+
+def duration(seconds: float) -> str:
+    """``3.2 s``, ``4 min 10 s``, ``2 h 5 min``."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    return f"{minutes // 60} h {minutes % 60} min"
+
+
+def _count(value: int | None) -> str:
+    if value is None:
+        return UNRANKED
+    for scale, unit in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= scale:
+            return f"{value / scale:.3g} {unit}"
+    return str(value)
+
+
+def markdown(text: str) -> str:
+    """Text that GitHub prints as it stands, on one line."""
+    return _MARKDOWN.sub(r"\\\1", " ".join(text.split()))
+
+
+def code(text: str) -> str:
+    """Text as inline code: it cannot end its own quotes."""
+    return f"`{' '.join(text.split()).replace('`', chr(39))}`"
+
+
+def spreadsheet(value: object) -> object:
+    """A cell of a CSV; text that a spreadsheet would compute gets an apostrophe in front."""
+    return f"'{value}" if isinstance(value, str) and _FORMULA.match(value) else value

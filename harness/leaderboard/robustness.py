@@ -1,0 +1,312 @@
+"""How methods hold up as modalities go missing: areas, retention, controls and reliance from stored results.
+
+Everything is read from results and their bootstrap replicates; nothing is predicted or scored.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.metrics.headline import CURVE_METRICS
+from harness.statistics.bootstrap import interval
+from harness.store.results import ResultRow, StoredResult
+from harness.store.row_labels import SHUFFLED
+from harness.store.store import SCHEMA
+
+Samples = NDArray[np.float64]
+
+RETENTION_RATE = 0.8
+
+_MAIN = ("auroc_macro", *CURVE_METRICS)
+"""A group is shown by the first of these that it has."""
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A number with its 95 % interval over patients and masks."""
+
+    value: float
+    lo: float
+    hi: float
+
+
+@dataclass(frozen=True, slots=True)
+class Fall:
+    """Where a method meets its control.
+
+    Attributes:
+        control: label of the control's row.
+        meets: missing rate at which the two curves meet; None where they do not.
+        indistinct: rate from which the paired interval of their difference has 0 in it; None where none.
+    """
+
+    control: str
+    meets: float | None
+    indistinct: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A metric at one missing rate."""
+
+    rate: float
+    value: float
+    lo: float
+    hi: float
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One metric of one method over missing rates.
+
+    Attributes:
+        points: by rate.
+        area: mean height over the range of rates.
+        retained: share of the full-modality value that is left at ``retention_rate``; NaN where it is 0.
+        retention_rate: 0.8, or the highest rate below it.
+        fall: against the method's own control; None for controls and where there is none.
+        reliance: modality -> what its absence from every study costs; positive is worse.
+    """
+
+    dataset: str
+    n: int
+    drop: str
+    mechanism: str
+    test_set: str
+    method: str
+    preset: str
+    seed: int
+    control: bool
+    group: str
+    metric: str
+    higher_is_better: bool
+    points: tuple[Point, ...]
+    area: Interval
+    retained: Interval
+    retention_rate: float
+    fall: Fall | None
+    reliance: dict[str, Interval]
+
+    @property
+    def protocol(self) -> tuple[str, int, str, str, str]:
+        """What two lines have to share to be compared."""
+        return self.dataset, self.n, self.drop, self.mechanism, self.test_set
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Method a minus method b at one missing rate, paired."""
+
+    dataset: str
+    drop: str
+    mechanism: str
+    metric: str
+    rate: float
+    a: str
+    b: str
+    difference: Interval
+
+
+@dataclass(frozen=True, slots=True)
+class Decay:
+    """Robustness of everything in a store.
+
+    Attributes:
+        lines: every metric of every method that was evaluated at a rate above 0.
+        differences: between methods, on the main metric of each group.
+    """
+
+    lines: tuple[Line, ...]
+    differences: tuple[Difference, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Curve:
+    """A stored curve with its replicates (R, B)."""
+
+    rows: tuple[ResultRow, ...]
+    samples: Samples
+    costs: dict[str, Any]
+
+    @property
+    def rates(self) -> NDArray[np.float64]:
+        return np.array([row.rate for row in self.rows])
+
+    @property
+    def values(self) -> NDArray[np.float64]:
+        return np.array([row.value for row in self.rows], dtype=np.float64)
+
+
+def decay(stored: Sequence[StoredResult]) -> Decay:
+    """Robustness of stored results; those without a rate above 0 or without replicates are left out."""
+    curves = [curve for result in stored for curve in _curves(result)]
+    by_identity = {_identity(curve.rows[0]): curve for curve in curves}
+    lines = tuple(_line(curve, by_identity) for curve in curves)
+    return Decay(lines, tuple(_differences(curves)))
+
+
+def main_metrics(lines: Sequence[Line]) -> list[Line]:
+    """The lines of one metric a group: the one whose decay leaderboards show."""
+    chosen: dict[tuple[object, ...], str] = {}
+    for line in lines:
+        key = (*line.protocol, line.group)
+        known = [other.metric for other in lines if (*other.protocol, other.group) == key]
+        chosen[key] = next((name for name in _MAIN if name in known), known[0])
+    return [line for line in lines if chosen[*line.protocol, line.group] == line.metric]
+
+
+def to_json(found: Decay) -> str:
+    """``{"schema": .., "lines": [..], "differences": [..]}``; what is not finite becomes null."""
+    content = {"schema": SCHEMA, **_finite(asdict(found))}
+    return json.dumps(content, indent=1) + "\n"
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _curves(result: StoredResult) -> list[_Curve]:
+    samples = result.replicates()
+    costs = result.manifest.get("reliance", {})
+    by_metric: dict[str, list[ResultRow]] = {}
+    for row in result.rows:
+        if row.value is not None and row.status == "ok":
+            by_metric.setdefault(row.metric, []).append(row)
+    found = []
+    for metric, rows in by_metric.items():
+        ordered = sorted(rows, key=lambda row: row.rate)
+        lines = samples.get(metric)
+        if len(ordered) < 2 or lines is None or len(lines) != len(ordered):
+            continue
+        found.append(_Curve(tuple(ordered), lines.astype(np.float64), costs.get(metric, {})))
+    return found
+
+
+def _identity(row: ResultRow, method: str | None = None) -> tuple[object, ...]:
+    name = row.method if method is None else method
+    return (
+        row.dataset,
+        row.n,
+        row.drop,
+        row.mechanism,
+        row.test_set,
+        row.seed,
+        row.metric,
+        row.signature,
+        name,
+    )
+
+
+def _line(curve: _Curve, others: dict[tuple[object, ...], _Curve]) -> Line:
+    first = curve.rows[0]
+    control = others.get(_identity(first, first.method + SHUFFLED))
+    at = max((index for index, rate in enumerate(curve.rates) if rate <= RETENTION_RATE + 1e-9), default=0)
+    points = [
+        Point(row.rate, float(row.value or 0.0), *(row.ci95 or (math.nan, math.nan))) for row in curve.rows
+    ]
+    return Line(
+        dataset=first.dataset,
+        n=first.n,
+        drop=first.drop,
+        mechanism=first.mechanism,
+        test_set=first.test_set,
+        method=first.method,
+        preset=first.preset,
+        seed=first.seed,
+        control=first.control,
+        group=first.group,
+        metric=first.metric,
+        higher_is_better=first.higher_is_better,
+        points=tuple(points),
+        area=_with_interval(curve, lambda values: _area(values, curve.rates)),
+        retained=_with_interval(curve, lambda values: _ratio(values, at)),
+        retention_rate=float(curve.rates[at]),
+        fall=None if control is None else fall(curve, control),
+        reliance={name: Interval(each["cost"], each["lo"], each["hi"]) for name, each in curve.costs.items()},
+    )
+
+
+def _with_interval(curve: _Curve, summary: Any) -> Interval:
+    """A summary of values (R, B) along the rates: of the curve itself, and its interval over replicates."""
+    value = float(summary(curve.values[:, None])[0])
+    return Interval(value, *interval(summary(curve.samples)))
+
+
+def _area(values: Samples, rates: NDArray[np.float64]) -> Samples:
+    area: Samples = np.trapezoid(values, rates, axis=0) / (rates[-1] - rates[0])
+    return area
+
+
+def _ratio(values: Samples, at: int) -> Samples:
+    full = values[0]
+    ratio: Samples = np.divide(values[at], full, out=np.full(full.shape, np.nan), where=full != 0)
+    return ratio
+
+
+def fall(curve: _Curve, control: _Curve) -> Fall:
+    """Where a curve meets its control's, and where the two can no longer be told apart."""
+    name = control.rows[0].method
+    shape_differs = control.samples.shape != curve.samples.shape
+    if shape_differs or not np.allclose(control.rates, curve.rates):
+        return Fall(name, None, None)
+    sign = 1.0 if curve.rows[0].higher_is_better else -1.0
+    gap = sign * (curve.values - control.values)
+    lower = np.array([interval(line)[0] for line in sign * (curve.samples - control.samples)])
+    return Fall(name, first_zero(curve.rates, gap), first_zero(curve.rates, lower))
+
+
+def first_zero(rates: NDArray[np.float64], heights: NDArray[np.float64]) -> float | None:
+    """The rate at which a line through the points first comes down to 0; None where it stays above."""
+    for index, height in enumerate(heights):
+        if height <= 0:
+            if index == 0:
+                return float(rates[0])
+            before, step = heights[index - 1], rates[index] - rates[index - 1]
+            return float(rates[index - 1] + step * before / (before - height))
+    return None
+
+
+def _differences(curves: Sequence[_Curve]) -> list[Difference]:
+    """Every pair of methods of one protocol and seed, on the groups' main metrics, controls included."""
+    groups: dict[tuple[object, ...], list[_Curve]] = {}
+    for curve in curves:
+        row = curve.rows[0]
+        if row.metric in _MAIN and not row.method.endswith(SHUFFLED):
+            groups.setdefault(_identity(row, ""), []).append(curve)
+    found = []
+    for members in groups.values():
+        for a, b in combinations(members, 2):
+            if a.samples.shape == b.samples.shape and np.allclose(a.rates, b.rates):
+                found += _pair(a, b)
+    return found
+
+
+def _pair(a: _Curve, b: _Curve) -> list[Difference]:
+    first, second = a.rows[0], b.rows[0]
+    return [
+        Difference(
+            first.dataset,
+            first.drop,
+            first.mechanism,
+            first.metric,
+            float(rate),
+            first.method,
+            second.method,
+            Interval(
+                float(a.values[index] - b.values[index]), *interval(a.samples[index] - b.samples[index])
+            ),
+        )
+        for index, rate in enumerate(a.rates)
+    ]

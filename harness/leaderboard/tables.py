@@ -1,0 +1,390 @@
+"""One long table of results to ranked tables: no torch, no store layout, no formatting."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from harness.leaderboard.ranking import Cells, Samples, mean_of_seeds, ranks
+from harness.leaderboard.spec import Spec, spec_of
+from harness.metrics.headline import CURVE_METRICS
+from harness.store.results import ResultRow, Status
+
+NOT_AUDITED = "not audited"
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """One cell of a table.
+
+    Attributes:
+        value: None where there is none; ``status`` says why.
+        ci95: interval over patients and masks.
+        detail: why there is no value, or a remark.
+        rank: group among the methods, best first; methods that cannot be told apart share it. None for
+            controls, for methods that failed the audit, and where no bootstrap replicates are at hand.
+        seed_sd: standard deviation over training seeds where the value is their mean.
+    """
+
+    value: float | None = None
+    ci95: tuple[float, float] | None = None
+    status: Status = "ok"
+    detail: str = ""
+    rank: int | None = None
+    seed_sd: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a method costs, as measured when its row was made; None where nothing measured it.
+
+    Attributes:
+        parameters: numbers that training may have changed, and frozen ones.
+        flops: of a training forward pass on one study, or of inference where training has parts of its own; a
+            multiply-add counts as two.
+        training_seconds: wall clock.
+        seconds_per_study: prediction alone, in the batches of the run.
+        peak_memory_gib: while training; of the GPU's allocations, else of the process.
+    """
+
+    parameters: int | None = None
+    trainable_parameters: int | None = None
+    flops: int | None = None
+    training_seconds: float | None = None
+    seconds_per_study: float | None = None
+    peak_memory_gib: float | None = None
+    device: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What is known of a result beside its numbers.
+
+    Attributes:
+        samples: metric -> bootstrap replicates (R, B), a line per missing rate.
+        cost: what it took.
+        audit: ``passed``, ``failed`` or why there is no verdict.
+    """
+
+    samples: Samples = field(default_factory=dict)
+    cost: Cost = Cost()
+    audit: str = NOT_AUDITED
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A method in a table.
+
+    Attributes:
+        method: label, with preset or seed where the table has several.
+        control: whether it is a control, shown in a band of its own below the methods.
+        numbers: metric -> missing rate -> its number.
+        curve_metric: the table's.
+        keys: the results behind the row, one per seed.
+        audit: ``passed``, ``failed`` (the row is shown, and not ranked) or why there is no verdict.
+    """
+
+    method: str
+    control: bool
+    numbers: dict[str, dict[float, Number]]
+    curve_metric: str
+    keys: tuple[str, ...] = ()
+    audit: str = NOT_AUDITED
+    cost: Cost = Cost()
+
+    @property
+    def ranked(self) -> bool:
+        """Whether it takes part in the ranking."""
+        return not self.control and self.audit != "failed"
+
+    @property
+    def full(self) -> dict[str, Number]:
+        """Metric name -> its number at missing rate 0."""
+        return {metric: rates[0.0] for metric, rates in self.numbers.items() if 0.0 in rates}
+
+    @property
+    def curve(self) -> dict[float, Number]:
+        """Missing rate -> number of the table's curve metric."""
+        return self.numbers.get(self.curve_metric, {})
+
+    def at(self, metric: str, rate: float) -> Number | None:
+        """A cell, or None where nothing was measured."""
+        return self.numbers.get(metric, {}).get(rate)
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Methods on one dataset under one missingness protocol, by one group of metrics.
+
+    Attributes:
+        group: what the metrics look at, e.g. ``report text``.
+        metrics: columns at missing rate 0.
+        others: metrics that were measured and are not among the columns.
+        absent: metrics that the spec asks for and no run measured.
+        curve_metric: the metric shown over ``rates``.
+        sort: the metric that ranks the methods, at missing rate ``sort_rate``.
+        signatures: metric name -> signature; one signature a column.
+        lower_is_better: metrics of which less is better.
+        remarks: metric name -> a line on its numbers.
+        unavailable: metric name -> advice, for metrics that could run for no method and so have no column.
+        seeds: how many seeds a row averages over, at most.
+        rows: ranked methods, best first; then those that are not ranked; then the controls, likewise.
+    """
+
+    dataset: str
+    n: int
+    drop: str
+    mechanism: str
+    group: str
+    metrics: tuple[str, ...]
+    curve_metric: str
+    sort: str
+    rates: tuple[float, ...]
+    signatures: dict[str, str]
+    rows: tuple[Row, ...]
+    test_set: str = ""
+    sort_rate: float = 0.0
+    others: tuple[str, ...] = ()
+    absent: tuple[str, ...] = ()
+    lower_is_better: tuple[str, ...] = ()
+    remarks: dict[str, str] = field(default_factory=dict)
+    unavailable: dict[str, str] = field(default_factory=dict)
+    seeds: int = 1
+
+    @property
+    def title(self) -> str:
+        """Dataset, number of test studies, missingness protocol and group of metrics."""
+        title = f"{self.dataset}, {self.n} test studies, {self.drop} missing ({self.mechanism})"
+        return f"{title}: {self.group}" if self.group else title
+
+    def rank(self, row: Row) -> int | None:
+        """The row's rank group by the metric that ranks."""
+        number = row.at(self.sort, self.sort_rate)
+        return number.rank if number else None
+
+    def marks(self, metric: str, rate: float) -> dict[str, int]:
+        """Row label -> 1 for the best printed value among the ranked rows, 2 for the second best."""
+        found = {}
+        for row in self.rows:
+            number = row.at(metric, rate)
+            if row.ranked and number and number.value is not None and math.isfinite(number.value):
+                found[row.method] = round(number.value, 3)
+        if len(found) < 2:
+            return {}
+        order = sorted(set(found.values()), reverse=metric not in self.lower_is_better)
+        return {name: order.index(value) + 1 for name, value in found.items() if value in order[:2]}
+
+
+def tables(
+    rows: Iterable[ResultRow],
+    specs: Sequence[Spec] = (),
+    evidence: Mapping[str, Evidence] | None = None,
+) -> list[Table]:
+    """A table per (dataset, test set, drop policy, mechanism), group of metrics and set of signatures.
+
+    Two numbers with different signatures never share a column: results that differ in one get a table each.
+    A method that does not do a group's task has no row in its table.
+
+    Args:
+        rows: the long form.
+        specs: which columns, rates and order; a dataset without one shows everything.
+        evidence: result key -> what is known beside the numbers; without it nothing is ranked.
+    """
+    groups: dict[tuple[object, ...], list[ResultRow]] = {}
+    for row in rows:
+        key = (row.dataset, row.n, row.drop, row.mechanism, row.test_set, row.group)
+        groups.setdefault(key, []).append(row)
+    order = sorted(groups, key=lambda key: _order(key, groups))
+    return [
+        _table(part, spec, evidence or {})
+        for key in order
+        for spec in spec_of(str(key[0]), specs)
+        if spec.shows(str(key[-1]))
+        for part in _by_signatures(_declared(groups[key]))
+    ]
+
+
+def _order(
+    key: tuple[object, ...], groups: Mapping[tuple[object, ...], Sequence[ResultRow]]
+) -> tuple[str, int, str, bool]:
+    """Of a dataset's protocols the one with most methods first; within it, tables of controls alone last.
+
+    Else groups stay in the order of the metrics.
+    """
+
+    def methods(rows: Iterable[ResultRow]) -> set[str]:
+        return {row.method for row in rows if not row.control and row.status != "n/a"}
+
+    protocol = key[:-1]
+    there = methods(row for other, rows in groups.items() if other[:-1] == protocol for row in rows)
+    return str(key[0]), -len(there), str(protocol), not methods(groups[key])
+
+
+def _declared(rows: Sequence[ResultRow]) -> list[ResultRow]:
+    """Rows of methods for which at least one cell is not ``n/a``."""
+    declared = {_identity(row) for row in rows if row.status != "n/a"}
+    return [row for row in rows if _identity(row) in declared]
+
+
+def _identity(row: ResultRow) -> tuple[str, str, int]:
+    return row.method, row.preset, row.seed
+
+
+def _by_signatures(rows: Sequence[ResultRow]) -> list[list[ResultRow]]:
+    """Split rows so that within a part every metric has one signature."""
+    identities: dict[tuple[str, str, int], dict[str, str]] = {}
+    for row in rows:
+        identities.setdefault(_identity(row), {})[row.metric] = row.signature
+    parts: list[tuple[dict[str, str], set[tuple[str, str, int]]]] = []
+    for identity, signatures in identities.items():
+        for known, members in parts:
+            if all(known.get(metric, signature) == signature for metric, signature in signatures.items()):
+                known.update(signatures)
+                members.add(identity)
+                break
+        else:
+            parts.append((dict(signatures), {identity}))
+    return [[row for row in rows if _identity(row) in members] for _, members in parts]
+
+
+def _table(rows: Sequence[ResultRow], spec: Spec, evidence: Mapping[str, Evidence]) -> Table:
+    first = rows[0]
+    able = {row.metric for row in rows if row.status not in ("unavailable", "n/a")}
+    unable = {row.metric: row.detail for row in rows if row.metric not in able and row.detail}
+    measured = tuple(dict.fromkeys(row.metric for row in rows if row.metric in able or not able))
+    members = _members(rows, spec, evidence)
+    table = Table(
+        dataset=first.dataset,
+        n=first.n,
+        drop=first.drop,
+        mechanism=first.mechanism,
+        test_set=first.test_set,
+        group=first.group,
+        metrics=measured,
+        curve_metric=measured[0],
+        sort=measured[0],
+        rates=(),
+        signatures={row.metric: row.signature for row in rows},
+        lower_is_better=tuple(dict.fromkeys(row.metric for row in rows if not row.higher_is_better)),
+        remarks=_remarks(rows),
+        unavailable=unable if able else {},
+        seeds=max(len(row.keys) for row in members),
+        rows=tuple(members),
+    )
+    return arranged(table, spec)
+
+
+def _remarks(rows: Sequence[ResultRow]) -> dict[str, str]:
+    """All that rows say of a metric; most say the same."""
+    found: dict[str, dict[str, None]] = {}
+    for row in rows:
+        if row.status == "ok" and row.detail:
+            found.setdefault(row.metric, {})[row.detail] = None
+    return {metric: "; ".join(said) for metric, said in found.items()}
+
+
+def arranged(table: Table, spec: Spec) -> Table:
+    """The same numbers in the columns, rates and order of another spec."""
+    columns = spec.group(table.group)
+    known = {*table.metrics, *table.others}
+    measured = tuple(name for name in table.signatures if name in known)
+    shown = tuple(name for name in columns.metrics if name in measured) or measured
+    default = next((name for name in CURVE_METRICS if name in measured), measured[0])
+    sort = columns.sort_metric if columns.sort_metric in measured else default
+    curve_metric = columns.curve if columns.curve in measured else sort
+    assert sort is not None
+    assert curve_metric is not None
+    found = {rate for row in table.rows for rates in row.numbers.values() for rate in rates} - {0.0}
+    lower = sort in table.lower_is_better
+    rows = [replace(row, curve_metric=curve_metric) for row in table.rows]
+    return replace(
+        table,
+        metrics=shown,
+        others=tuple(name for name in measured if name not in shown),
+        absent=tuple(name for name in columns.metrics if name not in table.signatures),
+        curve_metric=curve_metric,
+        sort=sort,
+        sort_rate=columns.sort_rate,
+        rates=tuple(sorted(found if spec.rates is None else found.intersection(spec.rates))),
+        rows=tuple(sorted(rows, key=lambda row: _place(row, sort, columns.sort_rate, lower))),
+    )
+
+
+def _members(rows: Sequence[ResultRow], spec: Spec, evidence: Mapping[str, Evidence]) -> list[Row]:
+    """The table's rows, ranked by every metric at every rate."""
+    presets = {row.preset for row in rows if row.preset != "-"}
+    several = len({row.seed for row in rows}) > 1 and spec.seeds == "each"
+    grouped: dict[str, dict[int, list[ResultRow]]] = {}
+    for row in rows:
+        label = row.method + (f" ({row.preset})" if len(presets) > 1 and row.preset != "-" else "")
+        label += f" seed {row.seed}" if several else ""
+        grouped.setdefault(label, {}).setdefault(row.seed, []).append(row)
+    lower = {row.metric for row in rows if not row.higher_is_better}
+    members, samples = [], {}
+    for label, seeds in grouped.items():
+        keys = tuple(dict.fromkeys(own[0].key for own in seeds.values()))
+        known = [evidence.get(key, Evidence()) for key in keys]
+        numbers, samples[label] = mean_of_seeds(list(seeds.values()), [each.samples for each in known])
+        control = any(row.control for own in seeds.values() for row in own)
+        cells = {
+            metric: {rate: Number(**cell) for rate, cell in rates.items()}
+            for metric, rates in numbers.items()
+        }
+        members.append(Row(label, control, cells, "", keys, _verdict(known), _mean_cost(known)))
+    return _with_ranks(members, samples, lower)
+
+
+def _with_ranks(members: Sequence[Row], samples: Mapping[str, Cells], lower: set[str]) -> list[Row]:
+    values: dict[tuple[str, float], dict[str, float]] = {}
+    for row in members:
+        for metric, rates in row.numbers.items() if row.ranked else ():
+            for rate, number in rates.items():
+                if number.value is not None:
+                    values.setdefault((metric, rate), {})[row.method] = number.value
+    found = {
+        cell: ranks(each, {name: samples[name].get(cell) for name in each}, cell[0] not in lower)
+        for cell, each in values.items()
+    }
+    return [
+        replace(
+            row,
+            numbers={
+                metric: {
+                    rate: replace(number, rank=found.get((metric, rate), {}).get(row.method))
+                    for rate, number in rates.items()
+                }
+                for metric, rates in row.numbers.items()
+            },
+        )
+        for row in members
+    ]
+
+
+def _verdict(known: Sequence[Evidence]) -> str:
+    verdicts = {each.audit for each in known}
+    return "failed" if "failed" in verdicts else known[0].audit if len(verdicts) == 1 else NOT_AUDITED
+
+
+def _mean_cost(known: Sequence[Evidence]) -> Cost:
+    """Times are means over seeds, memory is the highest."""
+    costs = [each.cost for each in known]
+
+    def mean(values: Sequence[float | None]) -> float | None:
+        timed = [value for value in values if value is not None]
+        return sum(timed) / len(timed) if timed else None
+
+    return replace(
+        costs[0],
+        training_seconds=mean([cost.training_seconds for cost in costs]),
+        seconds_per_study=mean([cost.seconds_per_study for cost in costs]),
+        peak_memory_gib=max((cost.peak_memory_gib or 0.0 for cost in costs), default=0.0) or None,
+    )
+
+
+def _place(row: Row, metric: str, rate: float, lower: bool) -> tuple[bool, bool, float, str]:
+    number = row.at(metric, rate)
+    height = float("-inf") if number is None or number.value is None else number.value
+    if lower and math.isfinite(height):
+        height = -height
+    return row.control, not row.ranked, -height if not math.isnan(height) else float("inf"), row.method

@@ -1,0 +1,75 @@
+"""From studies to a batch: the one place where an absent modality is blanked."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Container, Mapping, Sequence
+
+import numpy as np
+import torch
+
+from harness.core.types import CONTEXT, DatasetInfo, Inputs, Study, Targets
+
+
+def study_seed(run_seed: int, study_id: str, state: str) -> int:
+    """A 63-bit seed that depends on run seed, study and modality state, and on nothing else."""
+    digest = hashlib.blake2b(f"{run_seed}\0{study_id}\0{state}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") >> 1
+
+
+def collate(
+    studies: Sequence[Study],
+    info: DatasetInfo,
+    *,
+    reads: Container[str] | None = None,
+    dropped: str | None = None,
+    run_seed: int = 0,
+    donors: Mapping[str, Study] | None = None,
+) -> Inputs:
+    """Inputs of a batch of studies with one modality dropped.
+
+    Args:
+        studies: B studies.
+        info: names the modalities and the image shape.
+        reads: modalities that the method's card declares; all others are blanked for it. None: all.
+        dropped: modality to blank for every study of the batch, or None.
+        run_seed: goes into each study's seed.
+        donors: study id -> study whose images are shown instead (the shuffled-image control); which
+            views are present still follows the study itself.
+    """
+    size = (len(studies), info.image_size, info.image_size, info.channels)
+
+    def shown(modality: str) -> bool:
+        return modality != dropped and (reads is None or modality in reads)
+
+    images: dict[str, torch.Tensor] = {}
+    present: dict[str, torch.Tensor] = {}
+    for view in info.image_modalities:
+        fractions = np.empty(size, dtype=np.float32)
+        here = np.zeros(len(studies), dtype=bool)
+        for row, study in enumerate(studies):
+            source = donors[study.id] if donors is not None else study
+            if shown(view) and view in study.images and view in source.images:
+                # NumPy converts and divides block by block: each pixel passes through the cache once.
+                np.divide(source.images[view], np.float32(255.0), out=fractions[row], dtype=np.float32)
+                here[row] = True
+        fractions[~here] = 0.0
+        images[view] = torch.from_numpy(fractions).permute(0, 3, 1, 2)
+        present[view] = torch.from_numpy(here)
+    context: list[str | None] = [None] * len(studies)
+    if info.has_context:
+        if shown(CONTEXT):
+            context = [study.context for study in studies]
+        present[CONTEXT] = torch.tensor([text is not None for text in context])
+    state = dropped or "full"
+    seeds = [study_seed(run_seed, study.id, state) for study in studies]
+    return Inputs([study.id for study in studies], images, context, present, seeds)
+
+
+def targets_of(studies: Sequence[Study]) -> Targets:
+    """Targets of a batch of training or validation studies."""
+    labels = [study.labels for study in studies]
+    stacked = None
+    if labels and all(label is not None for label in labels):
+        stacked = torch.from_numpy(np.stack([label for label in labels if label is not None]))
+    return Targets([study.report or "" for study in studies], stacked)

@@ -1,0 +1,77 @@
+"""What a method is: the card that it shows before anything is built."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from harness.core.types import IMAGE, Task
+
+
+@dataclass(frozen=True, slots=True)
+class Deviation:
+    """One place where the paper is silent or contradicts itself, and what was chosen."""
+
+    where: str
+    chosen: str
+
+
+@dataclass(frozen=True, slots=True)
+class MethodCard:
+    """What a method is, without importing or building it further.
+
+    Attributes:
+        name: registry name.
+        title: the paper's title, or what the control does.
+        paper: citation or link; empty for controls.
+        licence: licence of this implementation's sources and weights.
+        tasks: what it produces.
+        reads: modalities it can use; others are ignored.
+        presets: preset name -> ``Config`` overrides.
+        variants: ablation name -> (description, ``Config`` overrides).
+        deviations: where the paper left a choice.
+        published: figures that the paper prints, e.g. ``{"parameters": 589.7e6}``.
+        learned: False for controls that fit without gradient steps.
+        samples: it can draw random reports (``Method.sample``).
+        gpus: GPUs that a cluster sets aside for a cell, where it has any.
+        memory_gib: memory that a cluster sets aside for a cell, GiB; 0 leaves it open.
+    """
+
+    name: str
+    title: str
+    paper: str
+    licence: str
+    tasks: frozenset[Task]
+    reads: frozenset[str]
+    presets: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: {"tiny": {}})
+    variants: Mapping[str, tuple[str, Mapping[str, Any]]] = field(default_factory=dict)
+    deviations: tuple[Deviation, ...] = ()
+    published: Mapping[str, Any] = field(default_factory=dict)
+    learned: bool = True
+    samples: bool = False
+    gpus: int = 1
+    memory_gib: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Who reads radiographs by view also reads a study's only picture."""
+        if "frontal" in self.reads:
+            object.__setattr__(self, "reads", self.reads | {IMAGE})
+
+
+def card_facts(card: MethodCard, variant: str | None, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """A method's card as JSON, with the settings that it ran with."""
+    return {
+        "name": card.name,
+        "variant": variant,
+        "variant_text": card.variants[variant][0] if variant else "",
+        "title": card.title,
+        "paper": card.paper,
+        "licence": card.licence,
+        "tasks": sorted(card.tasks),
+        "reads": sorted(card.reads),
+        "learned": card.learned,
+        "presets": sorted(card.presets),
+        "deviations": [{"where": each.where, "chosen": each.chosen} for each in card.deviations],
+        "settings": dict(settings),
+    }

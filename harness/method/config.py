@@ -1,0 +1,78 @@
+"""Settings of a method and of its training, and how presets, variants and ``--set`` make them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+if TYPE_CHECKING:
+    pass
+
+
+class TrainingConfig(BaseModel):
+    """How the training loop runs; every learned method's ``Config`` has one as ``training``.
+
+    Attributes:
+        epochs: passes over the training studies.
+        batch_size: studies per optimiser step on one device.
+        gradient_clip: largest gradient norm; 0 switches clipping off.
+        accumulate: batches whose gradients are summed before a step.
+        bucket: batches that are sorted by report length together, which leaves less padding; 0 does not sort.
+        patience: epochs without a better validation loss before training stops; 0 never stops early.
+        val_every: epochs from one validation to the next.
+        keep: weights of the epoch with the ``best`` validation loss, or of the ``last`` one.
+        precision: Lightning's precision on a GPU; a CPU always trains in float32.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    epochs: int = 10
+    batch_size: int = 16
+    gradient_clip: float = 1.0
+    accumulate: int = 1
+    bucket: int = Field(default=0, ge=0)
+    patience: int = 0
+    val_every: int = Field(default=1, ge=1)
+    keep: Literal["best", "last"] = "best"
+    precision: str = "bf16-mixed"
+
+
+class MethodConfig(BaseModel):
+    """Base of every method's ``Config``: immutable, and an unknown key is an error that names it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def nested(values: Mapping[str, Any]) -> dict[str, Any]:
+    """``{"a.b": 1}`` to ``{"a": {"b": 1}}``."""
+    result: dict[str, Any] = {}
+    for key, value in values.items():
+        *parents, leaf = str(key).split(".")
+        branch = result
+        for parent in parents:
+            branch = branch.setdefault(parent, {})
+        branch[leaf] = nested(value) if isinstance(value, Mapping) else value
+    return result
+
+
+def _defaults(config: type[BaseModel]) -> dict[str, Any]:
+    """Defaults as plain values, so that naming one field of a section leaves the section's others alone."""
+    fields = {
+        name: field.get_default(call_default_factory=True)
+        for name, field in config.model_fields.items()
+        if not field.is_required()
+    }
+    return {
+        name: value.model_dump() if isinstance(value, BaseModel) else value for name, value in fields.items()
+    }
+
+
+def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """``over`` on top of ``base``, mapping by mapping."""
+    result = dict(base)
+    for key, value in over.items():
+        both = isinstance(value, Mapping) and isinstance(result.get(key), Mapping)
+        result[key] = merged(result[key], value) if both else value
+    return result

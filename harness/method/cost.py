@@ -1,0 +1,100 @@
+"""What a method costs, measured while it is fitted: size, arithmetic, memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import torch
+
+from harness.core.feature_store import computed
+from harness.core.files import peak_gib, read_json
+from harness.core.types import Study
+from harness.method.batching import collate, targets_of
+from harness.method.contract import Method
+from harness.method.torch_method import TorchMethod
+
+_RESET_PEAK = Path("/proc/self/clear_refs")
+
+
+class PeakMemory:
+    """The most memory in use while the block runs: of the GPU's allocations, else of the whole process.
+
+    Attributes:
+        gib: GiB; set when the block ends, None where the system does not say.
+    """
+
+    def __init__(self, device: str) -> None:
+        self.device = device
+        self.gib: float | None = None
+
+    def __enter__(self) -> Self:
+        if self.device.startswith("cuda"):
+            torch.cuda.reset_peak_memory_stats(self.device)
+        else:
+            # A worker process fits one method after another, and only its own peak is a method's cost.
+            with suppress(OSError):  # some kernels and containers do not let a process do this
+                _RESET_PEAK.write_text("5")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.device.startswith("cuda"):
+            self.gib = torch.cuda.max_memory_allocated(self.device) / 2**30
+        else:
+            with suppress(OSError, ValueError):
+                self.gib = peak_gib()
+
+
+def sizes(method: Method[Any], study: Study) -> dict[str, int | None]:
+    """Parameters and FLOPs of a fitted method; None for a method without a network.
+
+    Args:
+        method: fitted, on its device.
+        study: a training study; FLOPs are those of a training forward pass on it alone, or, of a method
+            that leaves parts behind when training ends, of inference. A multiply-add counts as two.
+    """
+    if not isinstance(method, TorchMethod):
+        return {"parameters": None, "trainable_parameters": None, "flops": None}
+    parameters = list(method.network.parameters())
+    return {
+        "parameters": sum(each.numel() for each in parameters),
+        "trainable_parameters": sum(each.numel() for each in parameters if each.requires_grad),
+        "flops": _flops(method, study),
+    }
+
+
+def _flops(method: TorchMethod[Any], study: Study) -> int | None:
+    """None where they cannot be counted: that must not cost the row its numbers."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    device = next(method.network.parameters()).device
+    inputs = collate([study], method.info, reads=method.card.reads).to(device)
+    targets = targets_of([study]).to(device)
+    method.network.eval()
+    forked = [device] if device.type == "cuda" else []
+    try:
+        with (
+            computed(),
+            torch.random.fork_rng(forked),
+            FlopCounterMode(display=False) as counter,
+            torch.no_grad(),
+        ):
+            as_fitted = getattr(method, "as_fitted", None)
+            if as_fitted is None:
+                method.losses(inputs, targets)
+            else:
+                as_fitted(inputs)
+    except Exception:
+        return None
+    return int(counter.get_total_flops())
+
+
+def training_summary(directory: Path) -> Mapping[str, Any]:
+    """Seconds, best epoch and history of a finished or interrupted fit; empty where there is none."""
+    path = directory / "history.json"
+    return dict(read_json(path)) if path.exists() else {}

@@ -1,0 +1,131 @@
+"""Which studies come when: the order of an epoch, and each process's part of it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader, Sampler
+
+from harness.core.types import DatasetInfo, Inputs, Study, Targets
+from harness.distributed.process_group import Crew, crew
+from harness.method.batching import collate, targets_of
+
+Batch = tuple[Inputs, Targets]
+
+
+class EpochOrder(Sampler[int]):
+    """A fresh order each epoch that depends on (seed, epoch) alone; every study comes once.
+
+    With ``bucket``, pools of that many batches are sorted by report length, cut into batches, and the batches
+    shuffled: studies of a batch are then similarly long, and little of it is padding.
+    """
+
+    def __init__(self, lengths: Sequence[int], seed: int, batch_size: int, bucket: int) -> None:
+        self.lengths, self.seed, self.batch_size, self.bucket = lengths, seed, batch_size, bucket
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by the Trainer before each epoch, also after a resume."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __iter__(self) -> Iterator[int]:
+        generator = torch.Generator().manual_seed(hash_seed(self.seed, self.epoch))
+        order = torch.randperm(len(self.lengths), generator=generator).tolist()
+        if not self.bucket:
+            return iter(order)
+        full = len(order) // self.batch_size * self.batch_size
+        pool = self.bucket * self.batch_size
+        pooled = [
+            number
+            for start in range(0, full, pool)
+            for number in sorted(order[start : min(start + pool, full)], key=self.lengths.__getitem__)
+        ]
+        batches = torch.tensor(pooled, dtype=torch.long).view(-1, self.batch_size)
+        shuffled = batches[torch.randperm(len(batches), generator=generator)]
+        return iter([*shuffled.flatten().tolist(), *order[full:]])
+
+
+class SharedBatches(Sampler[list[int]]):
+    """A process's part of each training batch: every ``size``-th study of it, whatever order comes in.
+
+    A batch with fewer studies than there are processes lends one to those left without, at weight 0.
+    """
+
+    def __init__(self, sampler: EpochOrder, batch_size: int, drop_last: bool, crew: Crew) -> None:
+        self.sampler, self.batch_size, self.crew = sampler, batch_size, crew
+        self.studies = len(sampler) // batch_size * batch_size if drop_last else len(sampler)
+
+    def __len__(self) -> int:
+        return -(-self.studies // self.batch_size)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        order = list(self.sampler)
+        for start in range(0, self.studies, self.batch_size):
+            batch = order[start : start + self.batch_size]
+            yield batch[self.crew.rank :: self.crew.size] or batch[:1]
+
+    def weight(self, index: int) -> float:
+        """What a mean over this process's studies of a batch counts in the mean over all processes."""
+        whole = min(self.batch_size, self.studies - index * self.batch_size)
+        own = len(range(self.crew.rank, whole, self.crew.size))
+        return own * self.crew.size / whole
+
+
+class DealtBatches(Sampler[list[int]]):
+    """Whole validation batches, dealt out among the processes: each is what one process alone would see.
+
+    All processes take as many steps; who has run out repeats the last batch at weight 0.
+    """
+
+    def __init__(self, studies: Sequence[Any], batch_size: int, crew: Crew) -> None:
+        self.studies, self.batch_size, self.crew = len(studies), batch_size, crew
+        self.batches = -(-self.studies // batch_size)
+
+    def __len__(self) -> int:
+        return -(-self.batches // self.crew.size)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for step in range(len(self)):
+            start = min(step * self.crew.size + self.crew.rank, self.batches - 1) * self.batch_size
+            yield list(range(start, min(start + self.batch_size, self.studies)))
+
+    def weight(self, index: int) -> float:
+        """1 for a batch that counts."""
+        return float(index * self.crew.size + self.crew.rank < self.batches)
+
+
+def hash_seed(*parts: int) -> int:
+    """A 63-bit seed for (run seed, epoch, step): neighbours share no stream."""
+    digest = hashlib.blake2b(repr(parts).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") >> 1
+
+
+def _batch(studies: Sequence[Study], info: DatasetInfo, reads: frozenset[str]) -> Batch:
+    return collate(studies, info, reads=reads), targets_of(studies)
+
+
+def loader(
+    studies: Sequence[Study],
+    *,
+    info: DatasetInfo,
+    reads: frozenset[str],
+    batch_size: int,
+    sampler: EpochOrder | None = None,
+) -> DataLoader[Study]:
+    """Batches of studies: training ones in the sampler's order, or validation ones as they come."""
+    # A last batch of one study would break batch normalisation.
+    drop_last = sampler is not None and len(studies) % batch_size == 1 and len(studies) > batch_size
+    batches: dict[str, Any] = {"batch_size": batch_size, "sampler": sampler, "drop_last": drop_last}
+    if crew().size > 1:
+        dealt = DealtBatches(studies, batch_size, crew())
+        shared = None if sampler is None else SharedBatches(sampler, batch_size, drop_last, crew())
+        batches = {"batch_sampler": dealt if shared is None else shared}
+    collated = partial(_batch, info=info, reads=reads)
+    return DataLoader(studies, collate_fn=collated, **batches)  # type: ignore[arg-type]

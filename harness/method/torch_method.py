@@ -1,0 +1,120 @@
+"""Base class of methods whose predictor is a ``torch.nn.Module``."""
+
+from __future__ import annotations
+
+import json
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from harness.core.errors import CorruptFileError
+from harness.core.types import Inputs, Prediction, Study, Targets
+from harness.method.contract import C, FitRun, Method
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+
+R = TypeVar("R")
+
+
+class TorchMethod(Method[C]):
+    """A method whose predictor is a ``torch.nn.Module``.
+
+    Subclasses implement ``artifacts``, ``build``, ``losses``, ``optimizer`` and ``generate``; training,
+    checkpointing, early stopping, device moves and saving are done here and in ``harness.method.training``.
+    """
+
+    network: torch.nn.Module
+
+    @abstractmethod
+    def artifacts(self, train: Sequence[Study]) -> dict[str, Any]:
+        """What is learned before gradient steps, as JSON: a vocabulary, class priors."""
+
+    @abstractmethod
+    def build(self, artifacts: dict[str, Any]) -> torch.nn.Module:
+        """The network for these artifacts. Must also build under ``torch.device("meta")``."""
+
+    @abstractmethod
+    def losses(self, inputs: Inputs, targets: Targets) -> dict[str, Tensor]:
+        """Scalar losses of a batch; ``loss`` is what is minimised, the rest is shown.
+
+        ``select``, where present, is the validation quantity that early stopping watches; else ``loss``.
+        """
+
+    @abstractmethod
+    def optimizer(self, steps: int) -> tuple[torch.optim.Optimizer, Any]:
+        """Optimiser and per-step learning-rate scheduler (or None) for a run of ``steps`` steps."""
+
+    @abstractmethod
+    def generate(self, inputs: Inputs) -> list[Prediction]:
+        """``predict`` in eval mode, without gradients, on the network's device."""
+
+    def prepare(self, artifacts: dict[str, Any]) -> None:
+        """Build ``network`` from artifacts and remember them for ``save``."""
+        self._artifacts = artifacts
+        self.network = self.build(artifacts)
+
+    def fit(self, train: Sequence[Study], val: Sequence[Study], run: FitRun) -> None:
+        """Train ``network`` with the harness' only loop; resumes from ``run.directory``."""
+        import torch
+
+        from harness.method.training import train_network
+
+        torch.manual_seed(run.seed)
+        self.prepare(self.artifacts(train))
+        train_network(self, train, val, run)
+
+    def predict(self, inputs: Inputs) -> list[Prediction]:
+        """Generate in eval mode on the network's device."""
+        return self._frozen(self.generate, inputs)
+
+    def draw_reports(self, inputs: Inputs, draws: int) -> list[list[str]]:
+        """``sample`` in eval mode, without gradients, on the network's device."""
+        raise NotImplementedError(f"{self.card.name} draws no reports")
+
+    def sample(self, inputs: Inputs, draws: int) -> list[list[str]]:
+        """Draw reports in eval mode on the network's device."""
+        return self._frozen(self.draw_reports, inputs, draws)
+
+    def _frozen(self, call: Callable[..., R], inputs: Inputs, *rest: Any) -> R:
+        import torch
+
+        self.network.eval()
+        device = next(self.network.parameters()).device
+        with torch.inference_mode():
+            return call(inputs.to(device), *rest)
+
+    def to(self, device: str) -> Self:
+        """Move the network to ``device``."""
+        self.network.to(device)
+        return self
+
+    def save(self, directory: Path) -> None:
+        """Write ``model.safetensors`` and ``artifacts.json``."""
+        from safetensors.torch import save_model
+
+        directory.mkdir(parents=True, exist_ok=True)
+        save_model(self.network, str(directory / "model.safetensors"))
+        (directory / "artifacts.json").write_text(json.dumps(self._artifacts, ensure_ascii=False))
+
+    def load(self, directory: Path) -> None:
+        """Rebuild the network from ``artifacts.json`` and fill it from ``model.safetensors``."""
+        from safetensors.torch import load_model
+
+        try:
+            self.prepare(json.loads((directory / "artifacts.json").read_text()))
+            load_model(self.network, str(directory / "model.safetensors"))
+        except (OSError, ValueError, RuntimeError, KeyError) as error:
+            reason = str(error).splitlines()[0]
+            raise CorruptFileError(
+                f"{directory}: not a checkpoint of {self.card.name}: {reason}", "delete it and run again"
+            ) from error
+        except Exception as error:  # safetensors raises its own type that derives from Exception alone
+            if type(error).__name__ != "SafetensorError":
+                raise
+            raise CorruptFileError(
+                f"{directory}/model.safetensors: {error}", "delete it and run again"
+            ) from error

@@ -1,0 +1,76 @@
+"""Results of models on single texts, kept on disk: a text is annotated once, whoever asks for it.
+
+A file per signature holds digests of texts and what a model said about them. Reports under a data use
+agreement must not leave their folder, so neither texts nor parts of them may stand in a value.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from harness.core.errors import CorruptFileError
+from harness.core.files import cache_root, private_folder, read_json, write_json
+
+CHUNK = 512
+"""Texts after which results are saved: what a killed run loses at most."""
+
+
+def annotated(signature: str, texts: Sequence[str], work: Callable[[list[str]], Sequence[Any]]) -> list[Any]:
+    """What ``work`` says about each text, in the order given, from the cache where it is there.
+
+    Args:
+        signature: identity of ``work``; it changes whenever a result could.
+        texts: may repeat.
+        work: distinct texts to as many JSON values, none of which holds text of a report.
+
+    Raises:
+        ValueError: ``work`` returns another number of values than it got texts.
+        DiskError: the cache cannot be written.
+    """
+    path = path_of(signature)
+    known = _read(path, signature)
+    place = {text: digest(text) for text in dict.fromkeys(texts)}
+    absent = [text for text, key in place.items() if key not in known]
+    for start in range(0, len(absent), CHUNK):
+        chunk = absent[start : start + CHUNK]
+        found = dict(zip((place[text] for text in chunk), work(chunk), strict=True))
+        known |= found
+        _add(path, signature, found)
+    return [known[place[text]] for text in texts]
+
+
+def path_of(signature: str) -> Path:
+    """The cache file of a signature."""
+    return cache_root() / "annotations" / f"{digest(signature)[:32]}.json"
+
+
+def digest(text: str) -> str:
+    """SHA-256 of a text as hex; a lone surrogate is no error."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def pair(first: str, second: str) -> str:
+    """One text for two, so that their order matters and no other pair gives the same."""
+    return f"{len(first)}|{first}{second}"
+
+
+def _read(path: Path, signature: str) -> dict[str, Any]:
+    """Values by digest; a damaged file counts as absent, for all of it can be computed again."""
+    try:
+        content = read_json(path)
+    except (FileNotFoundError, CorruptFileError):
+        return {}
+    usable = isinstance(content, dict) and content.get("signature") == signature
+    values = content.get("values") if usable else None
+    return values if isinstance(values, dict) else {}
+
+
+def _add(path: Path, signature: str, found: dict[str, Any]) -> None:
+    private_folder(path.parent)
+    with FileLock(f"{path}.lock"):
+        write_json(path, {"signature": signature, "values": _read(path, signature) | found})

@@ -1,0 +1,194 @@
+"""F1 of the labels that CheXbert gives to both texts (Smit et al. 2020).
+
+The forward pass is our own, batched, on the checkpoint that the package ``f1chexbert`` uses; the tests hold
+its labels against that package's. The checkpoint's licence forbids shipping it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, cast
+
+import numpy as np
+
+from harness.core.errors import CorruptFileError, UnavailableError
+from harness.core.weights import ALLOW_DOWNLOADS, downloads_allowed
+from harness.metrics.annotation_cache import annotated
+from harness.metrics.base import MetricOutput
+from harness.metrics.clinical.labels import LABELS, Classes, LabelF1, label_outputs
+from harness.metrics.pretrained import hub_file, missing, token_batches, weights_digest
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+FOLDER = "HARNESS_CHEXBERT"
+CHECKPOINT = "chexbert.pth"
+REPOSITORY = "StanfordAIMI/RRG_scorers"
+BERT = "bert-base-uncased"
+MAX_TOKENS = 512
+CLASSES_PER_HEAD = (4,) * (len(LABELS) - 1) + (2,)
+"""No Finding is blank or positive; the others are blank, positive, negative or uncertain."""
+
+
+class ChexbertF1(LabelF1):
+    """F1 of the 14 CheXpert observations as CheXbert finds them in both texts.
+
+    Args:
+        uncertain: what an uncertain label counts as: ``positive`` (as in ``f1chexbert``), ``negative`` or
+            ``ignored``.
+    """
+
+    name: ClassVar[str] = "chexbert_f1"
+    outputs: ClassVar[tuple[MetricOutput, ...]] = label_outputs("chexbert_f1")
+    default: ClassVar[bool] = False  # 104 s for 590 pairs at BERT's size on one core
+
+    @property
+    def signature(self) -> str:
+        """Identity of the numbers; ``weights`` is a digest of the checkpoint."""
+        return f"chexbert_f1|uncertain:{self.policy}|weights:{self._digest}|impl:f1chexbert|v:1"
+
+    def unavailable(self) -> str | None:
+        """One line if a package or the weights are absent."""
+        absent = missing("torch", "transformers")
+        if absent:
+            return f"needs {' and '.join(absent)}: pip install {' '.join(absent)}"
+        if downloads_allowed() or find_files() is not None:
+            return None
+        return (
+            f"{CHECKPOINT} and {BERT} not found (chexbert_f1): set {FOLDER} to a folder with {CHECKPOINT}, "
+            f"config.json and vocab.txt, or {ALLOW_DOWNLOADS}=1"
+        )
+
+    def classes(self, texts: Sequence[str]) -> Classes:
+        """Classes int8 (n, 14) of the texts, from the cache where it has them.
+
+        Raises:
+            UnavailableError: the weights are absent.
+        """
+        if self._digest == "absent":
+            _ = self._labeler  # fetches the weights, or says what to do: the cache is keyed by their digest
+        found = annotated(f"chexbert|weights:{self._digest}|v:1", texts, self._label)
+        return np.array(found, dtype=np.int8).reshape(len(texts), len(LABELS))
+
+    def _label(self, texts: list[str]) -> list[list[int]]:
+        return self._labeler(texts).tolist()
+
+    @property
+    def _digest(self) -> str:
+        files = find_files()
+        return weights_digest(files.checkpoint) if files else "absent"
+
+    @cached_property
+    def _labeler(self) -> Labeler:
+        files = find_files(download=downloads_allowed())
+        if files is None:
+            raise UnavailableError.of(self.unavailable() or f"{CHECKPOINT} not found")
+        return Labeler(files)
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """Where the checkpoint is, and the folder with BERT's configuration and vocabulary."""
+
+    checkpoint: Path
+    bert: Path
+
+
+def find_files(download: bool = False) -> Files | None:
+    """The files in ``$HARNESS_CHEXBERT``, in the cache folder of f1chexbert or in Hugging Face's, or None."""
+    chosen = os.environ.get(FOLDER)
+    folder = Path(chosen) if chosen else _package_folder()
+    checkpoint: Path | None = folder / CHECKPOINT
+    if not (folder / CHECKPOINT).is_file():
+        checkpoint = None if chosen else hub_file(REPOSITORY, CHECKPOINT, download)
+    bert = _bert_folder(folder, download)
+    return Files(checkpoint, bert) if checkpoint and bert else None
+
+
+def _package_folder() -> Path:
+    """f1chexbert's own cache folder, as appdirs gives it to that package."""
+    from appdirs import user_cache_dir
+
+    return Path(user_cache_dir("chexbert"))
+
+
+def _bert_folder(folder: Path, download: bool) -> Path | None:
+    for candidate in (folder, folder / BERT):
+        if (candidate / "config.json").is_file() and (candidate / "vocab.txt").is_file():
+            return candidate
+    config, vocabulary = (hub_file(BERT, name, download) for name in ("config.json", "vocab.txt"))
+    return config.parent if config and vocabulary else None
+
+
+class Labeler:
+    """CheXbert: a BERT whose first vector feeds one linear head per observation.
+
+    Raises:
+        CorruptFileError: the checkpoint lacks tensors of this architecture.
+    """
+
+    def __init__(self, files: Files) -> None:
+        import torch
+        from transformers import AutoConfig, BertModel, BertTokenizer
+
+        self._torch = torch
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self._tokenizer = BertTokenizer.from_pretrained(files.bert)
+        weights = _tensors(files.checkpoint)
+        config = AutoConfig.from_pretrained(files.bert)
+        self._bert = cast("Any", BertModel(config, add_pooling_layer=False))
+        bert = {
+            name.removeprefix("bert."): value for name, value in weights.items() if name.startswith("bert.")
+        }
+        lacking = self._bert.load_state_dict(bert, strict=False).missing_keys
+        heads = [[f"linear_heads.{i}.{part}" for i in range(len(LABELS))] for part in ("weight", "bias")]
+        lacking += [name for names in heads for name in names if name not in weights]
+        if lacking:
+            raise CorruptFileError(
+                f"{files.checkpoint}: no tensor {lacking[0]}", "is it CheXbert's checkpoint?"
+            )
+        self._weight, self._bias = (torch.cat([weights[n] for n in names]).to(self.device) for names in heads)
+        self._bert.to(self.device).eval()
+
+    def __call__(self, texts: Sequence[str]) -> Classes:
+        """Classes int8 (n, 14); texts of like length share a batch."""
+        ids = [self._ids(text) for text in texts]
+        classes = np.zeros((len(texts), len(LABELS)), dtype=np.int8)
+        for chosen in token_batches([len(line) for line in ids]):
+            logits = self._logits([ids[index] for index in chosen])
+            parts = logits.split(CLASSES_PER_HEAD, dim=1)
+            classes[chosen] = self._torch.stack([part.argmax(dim=1) for part in parts], dim=1).cpu().numpy()
+        return classes
+
+    def _ids(self, text: str) -> list[int]:
+        """Token ids in [CLS] and [SEP]; a text that is too long loses its end, not the [SEP]."""
+        ids = self._tokenizer(" ".join(text.split()), add_special_tokens=False)["input_ids"]
+        return [self._tokenizer.cls_token_id, *ids[: MAX_TOKENS - 2], self._tokenizer.sep_token_id]
+
+    def _logits(self, lines: list[list[int]]) -> Tensor:
+        torch = self._torch
+        ids = torch.zeros(len(lines), max(map(len, lines)), dtype=torch.long)
+        mask = torch.zeros_like(ids)
+        for row, line in enumerate(lines):
+            ids[row, : len(line)] = torch.tensor(line)
+            mask[row, : len(line)] = 1
+        with torch.inference_mode():
+            hidden = self._bert(ids.to(self.device), attention_mask=mask.to(self.device))[0]
+            return torch.nn.functional.linear(hidden[:, 0], self._weight, self._bias)
+
+
+def _tensors(path: Path) -> dict[str, Any]:
+    """The checkpoint's tensors without the prefix of data-parallel training."""
+    from pickle import UnpicklingError
+
+    import torch
+
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)["model_state_dict"]
+    except (KeyError, RuntimeError, EOFError, ValueError, UnpicklingError) as error:
+        raise CorruptFileError(f"{path}: no CheXbert checkpoint", "download it again") from error
+    return {name.replace("module.", ""): value for name, value in state.items()}

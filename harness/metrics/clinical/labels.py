@@ -1,0 +1,151 @@
+"""F1 of the 14 CheXpert observations: what the CheXbert metric and its rule-based stand-in share.
+
+A labeller sorts every observation of a report into one of four classes, numbered as CheXbert numbers them
+(Smit et al. 2020). A policy decides what an uncertain mention counts as, and F1 follows from counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.core.errors import HarnessError
+from harness.core.names import did_you_mean
+from harness.core.types import CHEXPERT_LABELS, Prediction, Reference, Task
+from harness.metrics.base import MetricOutput, Rows
+from harness.metrics.text.base import report_texts
+
+LABELS = (*CHEXPERT_LABELS[1:], CHEXPERT_LABELS[0])
+"""CheXbert's order: No Finding last, where the datasets have it first."""
+
+FIVE = ("Cardiomegaly", "Edema", "Consolidation", "Atelectasis", "Pleural Effusion")
+"""The observations of CheXpert's leaderboard (Irvin et al. 2019)."""
+
+BLANK, POSITIVE, NEGATIVE, UNCERTAIN = range(4)
+
+Policy = Literal["positive", "negative", "ignored"]
+POLICIES: tuple[Policy, ...] = get_args(Policy)
+
+SUBSETS = {"14": list(range(len(LABELS))), "5": [LABELS.index(name) for name in FIVE]}
+AVERAGES = ("micro", "macro", "weighted", "example")
+
+Classes = NDArray[np.int8]
+
+
+class LabelF1:
+    """Base of the F1 metrics over CheXpert observations; a subclass labels texts in ``classes``.
+
+    Args:
+        uncertain: what an uncertain label counts as: ``positive``, ``negative`` or ``ignored``.
+
+    Raises:
+        HarnessError: ``uncertain`` is none of these.
+    """
+
+    name: ClassVar[str]
+    task: ClassVar[Task] = Task.REPORT
+    outputs: ClassVar[tuple[MetricOutput, ...]]
+    kind: ClassVar[Literal["text", "label", "image"]] = "label"
+
+    def __init__(self, uncertain: str = "positive") -> None:
+        self.policy = known_policy(uncertain)
+
+    def classes(self, texts: Sequence[str]) -> Classes:
+        """Classes int8 (n, 14) of distinct texts, in the order of ``LABELS``."""
+        raise NotImplementedError
+
+    def statistics(self, predictions: Sequence[Prediction], references: Sequence[Reference]) -> Rows:
+        """Rows of ``label_rows``, float64 (n_studies, 45). A text that occurs twice is labelled once."""
+        said, true = report_texts(predictions, references)
+        place = {text: index for index, text in enumerate(dict.fromkeys([*said, *true]))}
+        found = self.classes(list(place)) if place else np.zeros((0, len(LABELS)), dtype=np.int8)
+        ours, theirs = (
+            found[np.array([place[text] for text in texts], dtype=np.intp)] for texts in (said, true)
+        )
+        return label_rows(ours, theirs, self.policy)
+
+    def reduce(self, totals: Rows) -> dict[str, NDArray[np.float64]]:
+        """Summed rows (..., 45) to F1 (...) per output."""
+        values = averaged_f1(totals)
+        return {output.name: values[output.name.removeprefix(f"{self.name}_")] for output in self.outputs}
+
+
+def known_policy(name: str) -> Policy:
+    """``name`` as a policy.
+
+    Raises:
+        HarnessError: with the nearest policy.
+    """
+    for policy in POLICIES:
+        if policy == name:
+            return policy
+    raise HarnessError(f"--uncertain {name}: no policy for uncertain findings", did_you_mean(name, POLICIES))
+
+
+def label_outputs(family: str) -> tuple[MetricOutput, ...]:
+    """``family_micro_14`` and so on: every average of the 14 labels, then of the five."""
+    return tuple(MetricOutput(f"{family}_{average}_{size}") for size in SUBSETS for average in AVERAGES)
+
+
+def confusion(said: Classes, true: Classes, policy: Policy) -> NDArray[np.bool_]:
+    """True positives, false positives and false negatives of each study and label.
+
+    Args:
+        said: predicted classes (n, L).
+        true: reference classes (n, L).
+        policy: what an uncertain label counts as. ``ignored`` leaves out a label of a study where either side
+            is uncertain.
+
+    Returns:
+        bool (3, n, L).
+    """
+    positive = (POSITIVE, UNCERTAIN) if policy == "positive" else (POSITIVE,)
+    ours, theirs = np.isin(said, positive), np.isin(true, positive)
+    counts = np.stack([ours & theirs, ours & ~theirs, ~ours & theirs])
+    if policy == "ignored":
+        counts &= (said != UNCERTAIN) & (true != UNCERTAIN)
+    return counts
+
+
+def f1(tp: Rows, fp: Rows, fn: Rows) -> Rows:
+    """F1 from counts of one shape, 0 where nothing is positive on either side."""
+    return _ratio(2 * tp, 2 * tp + fp + fn)
+
+
+def label_rows(said: Classes, true: Classes, policy: Policy) -> Rows:
+    """Statistics of classes (n, 14): ``[TP x 14, FP x 14, FN x 14, F1 of the 14, F1 of the five, 1]``.
+
+    The two F1 values are those of the one study, as example-based F1 averages them.
+    """
+    counts = confusion(said, true, policy).astype(np.float64)
+    per_study = [f1(*counts[:, :, chosen].sum(axis=-1)) for chosen in SUBSETS.values()]
+    return np.column_stack([*counts, *per_study, np.ones(len(said))])
+
+
+def averaged_f1(totals: Rows) -> dict[str, Rows]:
+    """Sums of ``label_rows`` (..., 45) to values (...) named ``micro_14``, ``macro_14`` and so on.
+
+    The same as scikit-learn's ``f1_score`` with ``zero_division=0``: ``macro`` is over all labels, also
+    those that never occur; ``weighted`` weighs a label by its positive references; ``example`` is
+    ``samples``.
+    """
+    n = len(LABELS)
+    counts = totals[..., : 3 * n].reshape(*totals.shape[:-1], 3, n)
+    studies = totals[..., -1]
+    values: dict[str, Rows] = {}
+    for index, (size, chosen) in enumerate(SUBSETS.items()):
+        tp, fp, fn = np.moveaxis(counts[..., chosen], -2, 0)
+        each, support = f1(tp, fp, fn), tp + fn
+        values[f"micro_{size}"] = f1(tp.sum(axis=-1), fp.sum(axis=-1), fn.sum(axis=-1))
+        values[f"macro_{size}"] = each.mean(axis=-1)
+        values[f"weighted_{size}"] = _ratio((each * support).sum(axis=-1), support.sum(axis=-1))
+        values[f"example_{size}"] = _ratio(totals[..., 3 * n + index], studies)
+    return values
+
+
+def _ratio(value: Rows, count: Rows) -> Rows:
+    ratio: Rows = np.divide(value, count, out=np.zeros(np.shape(count)), where=np.asarray(count) > 0)
+    return ratio

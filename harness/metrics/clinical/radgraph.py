@@ -1,0 +1,175 @@
+"""RadGraph F1 (Delbrouck et al. 2022): overlap of the entities and relations that a model finds in two texts.
+
+The annotations come from the package ``radgraph``; an entity or relation is kept as a digest, so the cache
+holds no words of a report. The checkpoint's licence forbids shipping it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.core.errors import HarnessError, UnavailableError
+from harness.core.types import Prediction, Reference, Task
+from harness.core.weights import ALLOW_DOWNLOADS, downloads_allowed
+from harness.metrics.annotation_cache import annotated
+from harness.metrics.base import MetricOutput, Rows
+from harness.metrics.pretrained import missing, old_tokenizer_methods, weights_digest
+from harness.metrics.text.base import report_texts
+
+FOLDER = "HARNESS_RADGRAPH"
+LEVELS = ("simple", "partial", "complete")
+MODELS = ("radgraph", "radgraph-xl", "modern-radgraph-xl")
+FILES = ("config.json", "weights.th", "vocabulary")
+
+Fact = tuple[str | bool, ...]
+Facts = dict[str, list[str]]
+"""Level -> digests of what a text states at that level."""
+
+
+class RadGraphF1:
+    """Mean over studies of the F1 between the facts of both texts, at three levels of detail.
+
+    ``simple`` compares entities, ``partial`` also whether an entity has relations, ``complete`` which ones.
+    Rows are ``[simple, partial, complete, 1]``.
+
+    Args:
+        model: model type of the package: ``radgraph-xl``, ``radgraph`` or ``modern-radgraph-xl``.
+
+    Raises:
+        HarnessError: ``model`` is none of these.
+    """
+
+    name: ClassVar[str] = "radgraph_f1"
+    task: ClassVar[Task] = Task.REPORT
+    outputs: ClassVar[tuple[MetricOutput, ...]] = tuple(
+        MetricOutput(f"radgraph_f1_{level}") for level in LEVELS
+    )
+    kind: ClassVar[Literal["text", "label", "image"]] = "label"
+    default: ClassVar[bool] = False  # the package annotates one text at a time
+
+    def __init__(self, model: str = "radgraph-xl") -> None:
+        if model not in MODELS:
+            raise HarnessError(f"unknown RadGraph model {model!r}", f"known: {', '.join(MODELS)}")
+        self.model = model
+
+    @property
+    def signature(self) -> str:
+        """Identity of the numbers; ``weights`` is a digest of the checkpoint."""
+        return f"radgraph_f1|model:{self.model}|weights:{self._digest}|impl:radgraph|v:1"
+
+    def unavailable(self) -> str | None:
+        """One line if the package or the weights are absent."""
+        if missing("radgraph"):
+            return "needs radgraph: pip install radgraph"
+        if downloads_allowed() or self._has_files():
+            return None
+        return (
+            f"{self.model} not found (radgraph_f1): set {FOLDER} to a folder with "
+            f"{self.model}/{{{','.join(FILES)}}}, or {ALLOW_DOWNLOADS}=1"
+        )
+
+    def statistics(self, predictions: Sequence[Prediction], references: Sequence[Reference]) -> Rows:
+        """F1 per level and 1 per study, float64 (n_studies, 4); 0 where a text is empty or states nothing.
+
+        Raises:
+            UnavailableError: the weights are absent.
+        """
+        said, true = report_texts(predictions, references)
+        rows = np.ones((len(said), len(LEVELS) + 1))
+        texts = [text for both in zip(said, true, strict=True) if all(both) for text in both]
+        found = dict(zip(texts, self._facts(texts), strict=True))
+        for row, ours, theirs in zip(rows, said, true, strict=True):
+            row[: len(LEVELS)] = rewards(found[ours], found[theirs]) if ours and theirs else 0.0
+        return rows
+
+    def reduce(self, totals: Rows) -> dict[str, NDArray[np.float64]]:
+        """Summed rows (..., 4) to the mean F1 (...) per level."""
+        count = totals[..., -1:]
+        means = np.divide(totals[..., :-1], count, out=np.zeros_like(totals[..., :-1]), where=count > 0)
+        return {output.name: means[..., index] for index, output in enumerate(self.outputs)}
+
+    def _facts(self, texts: Sequence[str]) -> list[Facts]:
+        """Facts of texts that are not empty."""
+        if texts and self._digest == "absent":
+            _ = self._package  # fetches the weights, or says what to do: the cache is keyed by their digest
+        return annotated(f"radgraph|model:{self.model}|weights:{self._digest}|v:1", texts, self._annotate)
+
+    def _annotate(self, texts: list[str]) -> list[Facts]:
+        with old_tokenizer_methods(), contextlib.redirect_stdout(io.StringIO()):
+            found = self._package(texts)
+        empty: dict[str, Any] = {"entities": {}}  # the package leaves out a text that it cannot process
+        return [facts_of(found.get(str(index), empty)) for index in range(len(texts))]
+
+    @cached_property
+    def _package(self) -> Any:
+        if not self._has_files() and not downloads_allowed():
+            raise UnavailableError.of(self.unavailable() or f"{self.model} not found")
+        with old_tokenizer_methods(), contextlib.redirect_stdout(io.StringIO()):
+            from radgraph import RadGraph
+
+            return RadGraph(model_type=self.model, model_cache_dir=str(self._root))
+
+    @property
+    def _root(self) -> Path:
+        """The user's folder, or where the package keeps its downloads."""
+        chosen = os.environ.get(FOLDER)
+        if chosen:
+            return Path(chosen)
+        from importlib.metadata import version
+
+        from appdirs import user_cache_dir
+
+        return Path(user_cache_dir("radgraph")) / version("radgraph")
+
+    def _has_files(self) -> bool:
+        return all((self._root / self.model / name).exists() for name in FILES)
+
+    @property
+    def _digest(self) -> str:
+        weights = self._root / self.model / "weights.th" if not missing("radgraph") else None
+        return weights_digest(weights) if weights and weights.is_file() else "absent"
+
+
+def facts_of(annotation: Mapping[str, Any]) -> Facts:
+    """Digests of what one annotation of the package states, by level.
+
+    An entity with relations is at level ``complete`` one fact per relation, with the words of both ends in
+    lower case; everywhere else words count as written. That is the package's definition.
+    """
+    entities = annotation["entities"]
+    simple: list[Fact] = []
+    partial: list[Fact] = []
+    complete: list[Fact] = []
+    for entity in entities.values():
+        words, label, relations = entity["tokens"], entity["label"], entity["relations"]
+        simple.append((words, label))
+        partial.append((words, label, True) if relations else (words, label))
+        for kind, target in relations:
+            complete.append((words.lower(), label, kind, entities[target]["tokens"].lower()))
+        if not relations:
+            complete.append((words, label))
+    return {"simple": _digests(simple), "partial": _digests(partial), "complete": _digests(complete)}
+
+
+def rewards(said: Facts, true: Facts) -> list[float]:
+    """F1 between the facts of two texts at each level, 0 where either has none."""
+    return [_f1(set(said[level]), set(true[level])) for level in LEVELS]
+
+
+def _f1(said: set[str], true: set[str]) -> float:
+    return 2 * len(said & true) / (len(said) + len(true)) if said and true else 0.0
+
+
+def _digests(facts: Iterable[Fact]) -> list[str]:
+    return sorted({hashlib.sha256(json.dumps(fact).encode()).hexdigest()[:20] for fact in facts})

@@ -1,0 +1,125 @@
+"""RaTEScore (Zhao et al. 2024) through its own package, one pair at a time so that no score changes place."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.core.errors import UnavailableError, require
+from harness.core.types import Prediction, Reference, Task
+from harness.core.weights import ALLOW_DOWNLOADS, downloads_allowed, quiet_loading
+from harness.metrics.annotation_cache import annotated, pair
+from harness.metrics.base import MetricOutput, Rows, mean_of
+from harness.metrics.pretrained import missing, weights_digest
+from harness.metrics.text.base import report_texts
+
+FOLDER = "HARNESS_RATESCORE"
+HOW_TO_INSTALL = 'uv pip install --override overrides.txt ".[ratescore]"'
+PARTS = ("ner", "eval")
+"""Subfolders with the entity recogniser and the encoder, each in the Hugging Face layout."""
+
+
+class RateScore:
+    """Mean over studies of the package's score.
+
+    The package drops a report without a sentence from its list, which gives every later pair the score of
+    another; here such a pair scores 0. Where a text has sentences but no entity, the package's 0.5 stands.
+    Rows are ``[score, 1]``.
+    """
+
+    name: ClassVar[str] = "ratescore"
+    task: ClassVar[Task] = Task.REPORT
+    outputs: ClassVar[tuple[MetricOutput, ...]] = (MetricOutput("ratescore"),)
+    kind: ClassVar[Literal["text", "label", "image"]] = "label"
+    default: ClassVar[bool] = False  # two transformers, one pair at a time
+
+    @property
+    def signature(self) -> str:
+        """Identity of the numbers; ``weights`` are digests of both models."""
+        return f"ratescore|matrix:long|empty:0|weights:{self._digest}|impl:ratescore|v:1"
+
+    def unavailable(self) -> str | None:
+        """One line if a package or the weights are absent."""
+        absent = missing("RaTEScore", "medspacy")
+        if absent:
+            return f"needs {' and '.join(absent)} (ratescore): {HOW_TO_INSTALL}"
+        if downloads_allowed() or _folder() is not None:
+            return None
+        return (
+            f"weights not found (ratescore): set {FOLDER} to a folder with {' and '.join(PARTS)}, "
+            f"or {ALLOW_DOWNLOADS}=1"
+        )
+
+    def statistics(self, predictions: Sequence[Prediction], references: Sequence[Reference]) -> Rows:
+        """Score and 1 per study, float64 (n_studies, 2).
+
+        Raises:
+            UnavailableError: the package or the weights are absent.
+        """
+        said, true = report_texts(predictions, references)
+        keys = [pair(a, b) for a, b in zip(said, true, strict=True)]
+        both = dict(zip(keys, zip(said, true, strict=True), strict=True))
+        rows = np.ones((len(said), 2))
+        rows[:, 0] = annotated(self.signature, keys, lambda asked: [self._score(*both[key]) for key in asked])
+        return rows
+
+    def reduce(self, totals: Rows) -> dict[str, NDArray[np.float64]]:
+        """Summed rows (..., 2) to the mean score (...)."""
+        return {"ratescore": mean_of(totals)}
+
+    def _score(self, said: str, true: str) -> float:
+        package = self._package
+        if not (self._sentences(said) and self._sentences(true)):
+            return 0.0
+        (score,) = package.compute_score([said], [true])
+        return float(score)
+
+    @staticmethod
+    def _sentences(text: str) -> list[str]:
+        """What the package reads of a text: without any it fails, or shortens its list of scores."""
+        from RaTEScore.utils import sentence_split
+
+        sentences: list[str] = sentence_split([text])[0]
+        return sentences
+
+    @cached_property
+    def _package(self) -> Any:
+        require(self.unavailable())
+        import torch
+
+        try:
+            from loguru import logger
+
+            logger.disable("PyRuSH")  # else it prints every report, word by word
+            from RaTEScore import RaTEScore
+        except ImportError as error:
+            raise UnavailableError(f"ratescore cannot be imported: {error}", HOW_TO_INSTALL) from error
+        folder = _folder()
+        models = {"bert_model": str(folder / "ner"), "eval_model": str(folder / "eval")} if folder else {}
+        with quiet_loading():
+            return RaTEScore(use_gpu=torch.cuda.is_available(), **models)
+
+    @property
+    def _digest(self) -> str:
+        folder = _folder()
+        if folder is None:
+            return "hub"
+        return "-".join(weights_digest(_weights(folder / part)) for part in PARTS)
+
+
+def _folder() -> Path | None:
+    """The user's folder, or None where it lacks a part."""
+    folder = Path(os.environ.get(FOLDER) or ".")
+    named = FOLDER in os.environ
+    return folder if named and all(_weights(folder / part).is_file() for part in PARTS) else None
+
+
+def _weights(folder: Path) -> Path:
+    safe = folder / "model.safetensors"
+    return safe if safe.is_file() else folder / "pytorch_model.bin"

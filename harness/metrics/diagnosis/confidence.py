@@ -1,0 +1,44 @@
+"""How sure a method was, as counts that hold no study: what confidence densities are drawn from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from harness.core.types import Prediction, Reference
+from harness.metrics.diagnosis.calibration import judgements
+
+BINS = 200
+"""Bins of equal width on [0, 1]; narrower than any kernel that a density is drawn with."""
+
+
+def confidence_counts(
+    predictions: Mapping[str, Mapping[str, Prediction]], references: Sequence[Reference], multilabel: bool
+) -> dict[str, list[int]]:
+    """Per modality state, how many confidences fell into each bin; empty for methods without probabilities.
+
+    Confidences are those that a reliability diagram bins (``metrics.calibration.judgements``).
+
+    Args:
+        predictions: state -> study id -> prediction.
+        references: test studies; those without labels are left out.
+        multilabel: labels are independent findings.
+    """
+    labelled = [(one.id, one.labels) for one in references if one.labels is not None]
+    labels = np.array([truth for _, truth in labelled], dtype=np.float64)
+    found = {}
+    for state, said in predictions.items():
+        rows = [said[name].probabilities for name, _ in labelled]
+        if not labelled or any(row is None for row in rows):
+            return {}
+        confidence, _ = judgements(np.array(rows, dtype=np.float64), labels, multilabel)
+        counts, _ = np.histogram(np.clip(confidence, 0, 1), bins=BINS, range=(0, 1))
+        found[state] = [int(count) for count in counts]
+    return found
+
+
+def from_counts(counts: Sequence[int]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    """Confidences (n,) that fall into the bins as the counts say, each in the middle of its bin."""
+    middles = (np.arange(len(counts)) + 0.5) / len(counts)
+    return np.repeat(middles, counts)

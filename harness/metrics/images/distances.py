@@ -1,0 +1,350 @@
+"""FID and KID of generated images, over one of four feature extractors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.core.errors import HarnessError, UnavailableError
+from harness.core.types import Prediction, Reference, Task
+from harness.metrics.base import MetricOutput, NoSums, Rows
+from harness.metrics.images.extractors import (
+    Extractor,
+    Image,
+    Inception,
+    Lite0,
+    RadDino,
+    XrayDenseNet,
+    digest,
+)
+from harness.metrics.images.features import features
+
+Floats = NDArray[np.float64]
+
+RESAMPLES = 200
+"""Bootstrap resamples behind an interval: every one of them costs a singular value decomposition."""
+
+_BLOCK_CELLS = 4_000_000
+"""Cells of one block of a kernel matrix: 32 MB of float64."""
+
+
+class ImageMetric(NoSums):
+    """Distance of the generated from the real images of one view, in the features of one extractor.
+
+    * ``fid_<extractor>``: Fréchet distance of two Gaussians (Heusel et al. 2017). It falls with n, so compare
+      only at equal n and beside ``real_floor``.
+    * ``kid_<extractor>``: unbiased squared MMD under the kernel (x.y / d + 1)^3 (Bińkowski et al. 2018), over
+      all images at once rather than over random subsets. It may be slightly negative.
+
+    Rows are ``[1, real features (d), generated features (d)]``, all 0 where a study has no real image of the
+    view. A weight is a share of the evidence, not a number of images: weights of 2 change nothing, and a
+    study is never paired with its own copy, which would pull every bootstrap resample's KID up.
+
+    Args:
+        view: the view that is compared; one number over several views would mix two distributions.
+
+    Attributes:
+        resamples: the interval uses so many bootstrap resamples.
+        recentred: replicates are moved onto the value (see ``metrics.base.centred``).
+    """
+
+    task: ClassVar[Task] = Task.SYNTHESIZE
+    kind: ClassVar[Literal["text", "label", "image"]] = "image"
+    resamples: ClassVar[int] = RESAMPLES
+    recentred: ClassVar[bool] = True
+    name: ClassVar[str]
+    outputs: ClassVar[tuple[MetricOutput, ...]]
+    extractor: ClassVar[Extractor]
+
+    def __init__(self, view: str = "frontal") -> None:
+        self.view = view
+
+    @property
+    def signature(self) -> str:
+        """Identity of the numbers, down to the weights."""
+        try:
+            weights = digest(self.extractor.source())
+        except UnavailableError:
+            weights = "absent"
+        fields = [
+            self.name,
+            f"view:{self.view}",
+            f"d:{self.extractor.width}",
+            f"input:{self.extractor.preparation}",
+            f"weights:{weights}",
+            "kid:poly3-all",
+            f"resamples:{self.resamples},recentred",
+            "v:1",
+        ]
+        return "|".join(fields)
+
+    def unavailable(self) -> str | None:
+        """What is absent and how to get it, or None."""
+        try:
+            self.extractor.source()
+        except UnavailableError as error:
+            return str(error)
+        return None
+
+    def statistics(self, predictions: Sequence[Prediction], references: Sequence[Reference]) -> Rows:
+        """Features per study, float64 (n_studies, 1 + 2 * d).
+
+        Raises:
+            HarnessError: a prediction lacks the view, or no reference has it.
+        """
+        if len(predictions) != len(references):
+            raise HarnessError(
+                f"{len(predictions)} predictions for {len(references)} references", "join them by id first"
+            )
+        kept = [index for index, one in enumerate(references) if self.view in (one.images or {})]
+        if not kept:
+            raise HarnessError(f"no study has a real {self.view} image", "choose another view")
+        real = [_view(references[index].images, self.view) for index in kept]
+        made = []
+        for index in kept:
+            images = predictions[index].images or {}
+            if self.view not in images:
+                raise HarnessError(
+                    f"study {references[index].id!r} has no generated {self.view} image",
+                    f"it has {', '.join(images) or 'none'}",
+                )
+            made.append(_view(images, self.view))
+        width = self.extractor.width
+        rows = np.zeros((len(references), 1 + 2 * width))
+        rows[kept, 0] = 1.0
+        rows[kept, 1 : 1 + width] = features(self.extractor, real)
+        rows[kept, 1 + width :] = features(self.extractor, made)
+        return rows
+
+    def joint(self, rows: Rows, weights: Floats) -> dict[str, Floats]:
+        """Rows (n, 1 + 2 * d) under each line of ``weights`` (B, n) to values (B,); NaN below two images."""
+        used = (rows[:, 0] == 1) & (weights > 0).any(axis=0)
+        real, made = np.split(rows[used, 1:], 2, axis=1)
+        weights = weights[:, used]
+        fid = frechet_distances(real, made, weights)
+        return dict(
+            zip((output.name for output in self.outputs), (fid, kid(real, made, weights)), strict=True)
+        )
+
+    def remarks(self, rows: Rows) -> dict[str, str]:
+        """Beside each number: how many images it compares, and what two halves of the real ones score."""
+        n = int((rows[:, 0] == 1).sum())
+        if n < 4:
+            return {}
+        floor = real_floor(self, rows)
+        half = int(floor.pop("n"))
+        return {
+            name: f"n {n} real and {n} generated; two halves of the real ones (n {half}) score {value:.3g}"
+            for name, value in floor.items()
+        }
+
+
+def _view(images: Mapping[str, Image] | None, view: str) -> Image:
+    return (images or {})[view]
+
+
+def frechet_distance(real: Floats, made: Floats, weights: Floats | None = None) -> float:
+    """Squared Fréchet distance between Gaussians fitted to features (n, d) and (n, d).
+
+    |mu_1 - mu_2|^2 + tr S_1 + tr S_2 - 2 tr (S_1 S_2)^(1/2), with weighted unbiased moments.
+
+    Args:
+        real, made: features, at least two rows with weight.
+        weights: (n,) shared by both sides; 1 by default. NaN results where fewer than two are positive.
+    """
+    first = _centred(real, weights)
+    second = _centred(made, weights)
+    if first is None or second is None:
+        return float("nan")
+    (mean_1, scaled_1), (mean_2, scaled_2) = first, second
+    spread = np.square(scaled_1).sum() + np.square(scaled_2).sum()
+    distance = np.square(mean_1 - mean_2).sum() + spread - 2.0 * trace_of_root(scaled_1, scaled_2)
+    return max(0.0, float(distance))
+
+
+def frechet_distances(real: Floats, made: Floats, weights: Floats) -> Floats:
+    """``frechet_distance`` (B,) of features (n, d) and (n, d) under each line of ``weights`` (B, n).
+
+    Of fewer images than features all resamples share the inner products of the images: a resample then costs
+    the singular values of the part of an (n, n) matrix that it drew, whatever d is.
+    """
+    if len(weights) == 1 or len(real) > real.shape[1]:
+        return np.array([frechet_distance(real, made, line) for line in weights])
+    centre = real.mean(axis=0)  # distances do not depend on it, rounding does
+    real, made = real - centre, made - centre
+    squares = np.square(real).sum(axis=1) + np.square(made).sum(axis=1)
+    across = real @ made.T
+    between = real @ real.T - across - across.T + made @ made.T
+    norms = real @ real.T + made @ made.T
+    found = np.full(len(weights), np.nan)
+    for line, weight in enumerate(weights):
+        kept = np.flatnonzero(weight > 0)
+        share = weight[kept] / weight[kept].sum() if len(kept) else weight[kept]
+        freedom = 1.0 - np.square(share).sum()
+        if len(kept) < 2 or freedom <= 0:
+            continue
+        part = np.ix_(kept, kept)
+        spread = (share @ squares[kept] - share @ norms[part] @ share) / freedom
+        cross = across[part]
+        cross = cross - share @ cross
+        cross = cross - (cross @ share)[:, None]
+        root = np.sqrt(share / freedom)
+        shared = np.linalg.svd(root[:, None] * cross * root, compute_uv=False).sum()
+        found[line] = max(0.0, float(share @ between[part] @ share + spread - 2.0 * shared))
+    return found
+
+
+def _centred(features: Floats, weights: Floats | None) -> tuple[Floats, Floats] | None:
+    """Mean (d,), and A (n, d) with A^T A the unbiased covariance; studies without weight are left out."""
+    weight = np.ones(len(features)) if weights is None else weights
+    kept = weight > 0
+    share = weight[kept] / weight[kept].sum() if kept.any() else weight[kept]
+    # Equals n - 1 over n for equal weights, and does not change when all of them double.
+    freedom = 1.0 - np.square(share).sum()
+    if kept.sum() < 2 or freedom <= 0:
+        return None
+    mean = share @ features[kept]
+    return mean, np.sqrt(share / freedom)[:, None] * (features[kept] - mean)
+
+
+def trace_of_root(first: Floats, second: Floats) -> float:
+    """tr (S_1 S_2)^(1/2) for S_i = A_i^T A_i, given A_1 (n, d) and A_2 (m, d); never forms a matrix root.
+
+    With few images it is the sum of the singular values of A_1 A_2^T, an (n, m) matrix. With many, S_1 S_2
+    has the eigenvalues of the symmetric R S_2 R^T where S_1 = R^T R.
+    """
+    if min(len(first), len(second)) <= first.shape[1]:
+        return float(np.linalg.svd(first @ second.T, compute_uv=False).sum())
+    covariance = first.T @ first
+    try:
+        root = np.linalg.cholesky(covariance).T
+    except np.linalg.LinAlgError:  # features that depend on one another
+        values, vectors = np.linalg.eigh(covariance)
+        root = np.sqrt(np.maximum(values, 0.0))[:, None] * vectors.T
+    half = second @ root.T
+    return float(np.sqrt(np.maximum(np.linalg.eigvalsh(half.T @ half), 0.0)).sum())
+
+
+def kid(real: Floats, made: Floats, weights: Floats) -> Floats:
+    """Unbiased squared MMD (B,) of features (n, d) and (n, d) under each line of ``weights`` (B, n).
+
+    All resamples are one product with each block of the kernel matrices, which are never held whole.
+    """
+    total = weights.sum(axis=1)
+    pairs = total**2 - np.square(weights).sum(axis=1)
+    within = np.zeros(len(weights))
+    across = np.zeros(len(weights))
+    step = max(1, _BLOCK_CELLS // max(1, len(real)))
+    for start in range(0, len(real), step):
+        block = slice(start, start + step)
+        columns = np.arange(len(real))[block]
+        for side in (real, made):
+            kernel = _kernel(side, side[block])
+            kernel[columns, columns - start] = 0.0
+            within += ((weights @ kernel) * weights[:, block]).sum(axis=1)
+        across += ((weights @ _kernel(real, made[block])) * weights[:, block]).sum(axis=1)
+    undefined = np.full(len(weights), np.nan)
+    inner = np.divide(within, pairs, out=undefined, where=pairs > 0)
+    distance: Floats = inner - 2.0 * np.divide(across, total**2, out=np.zeros(len(weights)), where=total > 0)
+    return distance
+
+
+def _kernel(first: Floats, second: Floats) -> Floats:
+    base: Floats = first @ second.T / first.shape[1] + 1.0
+    return base * base * base
+
+
+def real_floor(metric: ImageMetric, rows: Rows, splits: int = 10, seed: int = 0) -> dict[str, float]:
+    """What the metric gives two halves of the real images: how far apart n / 2 images of one source come out.
+
+    FID's bias falls roughly with 1 / n, so the floor at n is about half of this; a score below it is noise.
+
+    Args:
+        metric: whose ``statistics`` made the rows.
+        rows: (n, 1 + 2 * d); only the real side is read.
+        splits: random halvings that are averaged.
+        seed: of the halvings.
+
+    Returns:
+        A value per output of the metric, and ``n``, the images in a half.
+
+    Raises:
+        HarnessError: fewer than four real images.
+    """
+    width = (rows.shape[1] - 1) // 2
+    real = rows[rows[:, 0] == 1, 1 : 1 + width]
+    half = len(real) // 2
+    if half < 2:
+        raise HarnessError(f"{len(real)} real images cannot be halved", "at least four are needed")
+    rng = np.random.default_rng(seed)
+    found: dict[str, list[float]] = {output.name: [] for output in metric.outputs}
+    for _ in range(splits):
+        order = rng.permutation(len(real))
+        first, second = real[order[:half]], real[order[half : 2 * half]]
+        halves = np.concatenate([np.ones((half, 1)), first, second], axis=1)
+        for name, value in metric.joint(halves, np.ones((1, half))).items():
+            found[name].append(float(value[0]))
+    return {"n": float(half), **{name: float(np.mean(values)) for name, values in found.items()}}
+
+
+def _outputs(extractor: str) -> tuple[MetricOutput, ...]:
+    return (
+        MetricOutput(f"fid_{extractor}", higher_is_better=False, bounds=(0.0, float("inf"))),
+        MetricOutput(f"kid_{extractor}", higher_is_better=False, bounds=(-float("inf"), float("inf"))),
+    )
+
+
+class InceptionDistance(ImageMetric):
+    """FID and KID as most papers print them."""
+
+    name, outputs, extractor = "images_inception", _outputs("inception"), Inception()
+
+
+class XrayDistance(ImageMetric):
+    """FID and KID in the features of a chest X-ray classifier."""
+
+    name, outputs, extractor = "images_xrv", _outputs("xrv"), XrayDenseNet()
+
+
+class RadDinoDistance(ImageMetric):
+    """FID and KID in the features of a self-supervised chest X-ray model."""
+
+    name, outputs, extractor = "images_raddino", _outputs("raddino"), RadDino()
+
+
+class Lite0Distance(ImageMetric):
+    """FID and KID in ImageNet features that need no download."""
+
+    name, outputs, extractor = "images_lite0", _outputs("lite0"), Lite0()
+
+
+class Lite0LateralDistance(ImageMetric):
+    """The same of lateral views."""
+
+    name, outputs, extractor = "images_lite0_lateral", _outputs("lite0_lateral"), Lite0()
+
+    def __init__(self, view: str = "lateral") -> None:
+        super().__init__(view)
+
+
+class CompletedDistance(Lite0Distance):
+    """FID and KID of a test set whose missing frontal views are replaced by generated ones.
+
+    In the state that lacks the view a study counts with its generated image, in every other with its real
+    one: over missing rates, how far completion takes the set from the real one. 0 where nothing is missing.
+    """
+
+    name, outputs = "images_completed", _outputs("lite0_completed")
+    default: ClassVar[bool] = False
+    completes: ClassVar[bool] = True
+
+
+class CompletedLateralDistance(Lite0LateralDistance):
+    """The same of lateral views."""
+
+    name, outputs = "images_completed_lateral", _outputs("lite0_completed_lateral")
+    default: ClassVar[bool] = False
+    completes: ClassVar[bool] = True

@@ -1,0 +1,154 @@
+"""Multi-scale structural similarity of generated and true images, equal to torchmetrics'."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.core.errors import HarnessError
+from harness.core.types import Prediction, Reference, Task
+from harness.metrics.base import MetricOutput, Rows, mean_of
+from harness.metrics.images.extractors import Image
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+SMALLEST = 176
+"""Pixels of a side that five scales under an 11 x 11 window need."""
+
+_BATCH = 32
+_REACH = 5
+_POWERS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
+"""Exponents of the five scales (Wang et al. 2003)."""
+_C1, _C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+
+
+class MsSsim:
+    """``ms_ssim``: mean MS-SSIM (Wang et al. 2003) of each study's generated image of a view with its own.
+
+    High for a picture of the same chest. It says nothing about variety: between images of one method it would
+    be a measure of sameness, which this is not. Images are grey; smaller ones than 176 px are enlarged.
+    """
+
+    name: ClassVar[str] = "ms_ssim"
+    task: ClassVar[Task] = Task.SYNTHESIZE
+    kind: ClassVar[Literal["text", "label", "image"]] = "image"
+    outputs: ClassVar[tuple[MetricOutput, ...]] = (MetricOutput("ms_ssim"),)
+    view: ClassVar[str] = "frontal"
+
+    @property
+    def signature(self) -> str:
+        """Identity of the numbers."""
+        return (
+            f"{self.name}|view:{self.view}|input:grey,{SMALLEST}-bilinear-if-smaller|window:gauss11,1.5|scales:5"
+            "|impl:harness,as-torchmetrics|v:1"
+        )
+
+    def unavailable(self) -> str | None:
+        """It needs nothing."""
+        return None
+
+    def statistics(self, predictions: Sequence[Prediction], references: Sequence[Reference]) -> Rows:
+        """``[similarity, 1]`` per study (n, 2); zeros where a study has no real image of the view.
+
+        Raises:
+            HarnessError: a prediction lacks the view, or no reference has it.
+        """
+        kept, real, made = pairs_of(self.view, predictions, references)
+        rows = np.zeros((len(references), 2))
+        rows[kept, 0] = similarity(real, made)
+        rows[kept, 1] = 1.0
+        return rows
+
+    def reduce(self, totals: Rows) -> dict[str, NDArray[np.float64]]:
+        """Mean over studies."""
+        return {self.outputs[0].name: mean_of(totals)}
+
+
+class MsSsimLateral(MsSsim):
+    """``ms_ssim_lateral``: the same of lateral views."""
+
+    name: ClassVar[str] = "ms_ssim_lateral"
+    outputs: ClassVar[tuple[MetricOutput, ...]] = (MetricOutput("ms_ssim_lateral"),)
+    view: ClassVar[str] = "lateral"
+
+
+def pairs_of(
+    view: str, predictions: Sequence[Prediction], references: Sequence[Reference]
+) -> tuple[list[int], list[Image], list[Image]]:
+    """Rows that have a real image of the view, these images, and the generated ones.
+
+    Raises:
+        HarnessError: counts differ, a prediction lacks the view, or no reference has it.
+    """
+    if len(predictions) != len(references):
+        raise HarnessError(
+            f"{len(predictions)} predictions for {len(references)} references", "join them by id first"
+        )
+    kept = [row for row, one in enumerate(references) if view in (one.images or {})]
+    if not kept:
+        raise HarnessError(f"no study has a real {view} image", "choose another view")
+    for row in kept:
+        if view not in (predictions[row].images or {}):
+            raise HarnessError(f"study {references[row].id!r} has no generated {view} image")
+    real = [(references[row].images or {})[view] for row in kept]
+    return kept, real, [(predictions[row].images or {})[view] for row in kept]
+
+
+def similarity(first: Sequence[Image], second: Sequence[Image]) -> NDArray[np.float64]:
+    """MS-SSIM (n,) of pairs of uint8 images (H, W, C) of one size, in [0, 1]."""
+    import torch
+    from torch.nn.functional import avg_pool2d, interpolate
+
+    found = []
+    for start in range(0, len(first), _BATCH):
+        pair = []
+        for side in (first, second):
+            pixels = np.stack([image.reshape(*image.shape[:2], -1) for image in side[start : start + _BATCH]])
+            grey = torch.from_numpy(pixels).float().mean(-1)[:, None]
+            if min(grey.shape[-2:]) < SMALLEST:
+                grey = interpolate(grey, (SMALLEST, SMALLEST), mode="bilinear", align_corners=False)
+            pair.append(grey)
+        stacked, product = torch.cat(pair, dim=1), torch.ones(len(pair[0]), dtype=torch.float64)
+        for scale, power in enumerate(_POWERS):
+            whole = scale == len(_POWERS) - 1
+            product *= _scale(stacked, whole).double().clamp(0, 1) ** power
+            stacked = avg_pool2d(stacked, 2)
+        found.append(product.numpy())
+    return np.concatenate(found)
+
+
+def _scale(pair: Tensor, whole: bool) -> Tensor:
+    """Structure and contrast (B,) of images (B, 2, H, W) at one scale; with ``whole`` their luminance, too.
+
+    As torchmetrics has it, windows lie inside of the image, but at the last scale they reach over its edge,
+    where it is mirrored.
+    """
+    import torch
+
+    first, second = pair[:, 0], pair[:, 1]
+    maps = torch.stack([first, second, first * first, second * second, first * second], dim=1)
+    rows, columns = (_windows(side, whole) for side in pair.shape[-2:])
+    mean_1, mean_2, square_1, square_2, mixed = (rows @ maps @ columns.T).unbind(1)
+    variances = (square_1 - mean_1.square()).clamp(min=0) + (square_2 - mean_2.square()).clamp(min=0)
+    found = (2 * (mixed - mean_1 * mean_2) + _C2) / (variances + _C2)
+    if whole:
+        found = found * (2 * mean_1 * mean_2 + _C1) / (mean_1.square() + mean_2.square() + _C1)
+    return found.mean((-2, -1))
+
+
+@cache
+def _windows(side: int, mirrored: bool) -> Tensor:
+    """Gaussian windows along one side, a matrix (windows, side): filtering is a product with it."""
+    import torch
+
+    reach = torch.arange(-_REACH, _REACH + 1, dtype=torch.float64)
+    gauss = (-0.5 * (reach / 1.5).square()).exp()
+    identity = torch.eye(side, dtype=torch.float64)[None]
+    if mirrored:
+        identity = torch.nn.functional.pad(identity, (0, 0, _REACH, _REACH), mode="reflect")
+    return (identity[0].unfold(0, 2 * _REACH + 1, 1) @ (gauss / gauss.sum())).float()

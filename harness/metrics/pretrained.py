@@ -1,0 +1,100 @@
+"""What model-based metrics share: weights found or fetched, batches of tokens, old tokenizer methods."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from harness.core.files import digest_of
+
+
+def missing(*packages: str) -> list[str]:
+    """Those of the packages that are not installed; none is imported."""
+    return [package for package in packages if find_spec(package) is None]
+
+
+def hub_file(repository: str, name: str, download: bool = False) -> Path | None:
+    """A file of a Hugging Face repository from the local cache, fetched first if ``download``."""
+    from huggingface_hub import hf_hub_download, try_to_load_from_cache
+
+    found = try_to_load_from_cache(repository, name)
+    if isinstance(found, str):
+        return Path(found)
+    return Path(hf_hub_download(repository, name)) if download else None
+
+
+def weights_digest(path: Path) -> str:
+    """Eight hex digits of a weights file, read again only if it changed."""
+    status = path.stat()
+    return _digest(path, status.st_size, status.st_mtime_ns)
+
+
+@lru_cache(maxsize=32)
+def _digest(path: Path, size: int, changed: int) -> str:
+    return digest_of(path)[:8]
+
+
+def token_batches(lengths: Sequence[int], limit: int = 4096) -> Iterator[list[int]]:
+    """Indices of texts of like length, short ones first, in batches of at most ``limit`` tokens with padding.
+
+    A text that is longer than the limit is a batch of its own.
+    """
+    batch: list[int] = []
+    for index in sorted(range(len(lengths)), key=lengths.__getitem__):
+        if batch and (len(batch) + 1) * lengths[index] > limit:
+            yield batch
+            batch = []
+        batch.append(index)
+    if batch:
+        yield batch
+
+
+@contextmanager
+def old_tokenizer_methods() -> Iterator[None]:
+    """Give tokenizers ``encode_plus`` and ``build_inputs_with_special_tokens``, which transformers 5 dropped.
+
+    Only what the class lacks is added, and it is gone afterwards.
+    """
+    from transformers import PreTrainedTokenizerBase
+
+    added = {
+        name: method
+        for name, method in (
+            ("encode_plus", _encode_plus),
+            ("build_inputs_with_special_tokens", _with_special_tokens),
+        )
+        if not hasattr(PreTrainedTokenizerBase, name)
+    }
+    for name, method in added.items():
+        setattr(PreTrainedTokenizerBase, name, method)
+    try:
+        yield
+    finally:
+        for name in added:
+            delattr(PreTrainedTokenizerBase, name)
+
+
+def _encode_plus(tokenizer: Any, text: Any, text_pair: Any = None, **options: Any) -> Any:
+    """Encode a string, a pair of strings, or a list of tokens (which a call would take for a batch)."""
+    if isinstance(text, list | tuple):
+        ids = tokenizer.convert_tokens_to_ids(list(text))
+        return {"input_ids": _with_special_tokens(tokenizer, ids)}
+    return tokenizer(text, text_pair, **options)
+
+
+def _with_special_tokens(tokenizer: Any, ids: list[int], other: list[int] | None = None) -> list[int]:
+    """Ids between the special tokens that the tokenizer puts around one text (and around a second)."""
+    start, end = _surroundings(tokenizer)
+    return [*start, *ids, *end] if other is None else [*start, *ids, *end, *other, *end]
+
+
+def _surroundings(tokenizer: Any) -> tuple[list[int], list[int]]:
+    """Special tokens before and after a text, seen on a text of one token."""
+    plain = tokenizer("a", add_special_tokens=False)["input_ids"]
+    framed = tokenizer("a")["input_ids"]
+    start = next(i for i in range(len(framed)) if framed[i : i + len(plain)] == plain)
+    return framed[:start], framed[start + len(plain) :]

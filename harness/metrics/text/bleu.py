@@ -1,0 +1,64 @@
+"""Corpus BLEU-1 to BLEU-4 (Papineni et al. 2002), with the conventions of the COCO captioning tools."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.core.types import Prediction, Reference
+from harness.metrics.base import MetricOutput, Rows
+from harness.metrics.text.base import TextMetric
+from harness.metrics.text.ngrams import ngram_counts
+from harness.metrics.text.tokenization import Tokens
+
+ORDER = 4
+# The COCO tools keep an empty corpus from dividing by zero with these two.
+_TINY, _SMALL = 1e-15, 1e-9
+
+
+class Bleu(TextMetric):
+    """Corpus BLEU: clipped n-gram precisions of orders 1 to n, geometric mean, brevity penalty.
+
+    Rows are ``[prediction length, reference length, matches 1..4, totals 1..4]``.
+
+    Args:
+        tokenizer: tokenisation profile.
+    """
+
+    name: ClassVar[str] = "bleu"
+    outputs: ClassVar[tuple[MetricOutput, ...]] = tuple(
+        MetricOutput(f"bleu_{order}") for order in range(1, ORDER + 1)
+    )
+
+    @property
+    def signature(self) -> str:
+        """Identity of the numbers."""
+        return f"bleu|order:{ORDER}|{self.text_fields}|len:closest|impl:coco|v:1"
+
+    def statistics(self, predictions: Sequence[Prediction], references: Sequence[Reference]) -> Rows:
+        """Lengths, clipped matches and totals per study, float64 (n_studies, 10)."""
+        said, true = self.tokens(predictions, references)
+        rows = [_row(hypothesis, reference) for hypothesis, reference in zip(said, true, strict=True)]
+        return np.array(rows, dtype=np.float64).reshape(len(rows), 2 + 2 * ORDER)
+
+    def reduce(self, totals: Rows) -> dict[str, NDArray[np.float64]]:
+        """Summed rows (..., 10) to BLEU (...) per order."""
+        said, true = totals[..., 0], totals[..., 1]
+        matches, possible = totals[..., 2 : 2 + ORDER], totals[..., 2 + ORDER :]
+        product = np.cumprod((matches + _TINY) / (possible + _SMALL), axis=-1, dtype=np.float64)
+        ratio = (said + _TINY) / (true + _SMALL)
+        brevity = np.exp(np.minimum(0.0, 1.0 - 1.0 / ratio))
+        return {
+            output.name: np.power(product[..., index], 1.0 / (index + 1)) * brevity
+            for index, output in enumerate(self.outputs)
+        }
+
+
+def _row(hypothesis: Tokens, reference: Tokens) -> list[int]:
+    said, true = ngram_counts(hypothesis, ORDER), ngram_counts(reference, ORDER)
+    matches = [(ours & theirs).total() for ours, theirs in zip(said, true, strict=True)]
+    possible = [max(0, len(hypothesis) - order) for order in range(ORDER)]
+    return [len(hypothesis), len(reference), *matches, *possible]

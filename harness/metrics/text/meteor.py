@@ -1,0 +1,299 @@
+"""METEOR: version 1.5 (Denkowski & Lavie 2014) from its jar, and NLTK's port of the 2007 version."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Sequence
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import IO, Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.core.errors import HarnessError, UnavailableError, require
+from harness.core.types import Prediction, Reference
+from harness.metrics.annotation_cache import annotated
+from harness.metrics.base import MetricOutput, Rows, mean_of
+from harness.metrics.text.base import TextMetric
+from harness.metrics.text.tokenization import Tokens
+
+# English parameters of METEOR 1.5 for ranking, which the COCO tools use.
+ALPHA, BETA, GAMMA, DELTA = 0.85, 0.2, 0.6, 0.75
+STAGE_WEIGHTS = (1.0, 0.6, 0.8, 0.6)
+"""Weights of exact, stem, synonym and paraphrase matches."""
+
+ALIGNMENT = "meteor-segments|ver:1.5|lang:en|norm:1|impl:jar|v:1"
+"""Identity of the jar's answers, which do not depend on the profile that made the tokens."""
+
+# Columns of the jar's segment statistics. From the fifth on, each stage has four counts: content words
+# matched in the prediction and in the reference, then function words likewise.
+_STAGES = slice(4, 20)
+_CHUNKS = 20
+_MATCHED_WORDS = slice(21, 23)
+_STATISTICS = 23
+
+
+class Meteor(TextMetric):
+    """Corpus METEOR 1.5: match statistics are summed over studies, then scored once.
+
+    Rows are the jar's 23 segment statistics: lengths and function words of prediction and reference, matched
+    words by stage, chunks, and words under a match. A prediction that repeats its reference has no chunks in
+    its row, since the jar leaves them out of its corpus sum.
+
+    Args:
+        tokenizer: tokenisation profile; the jar's own normaliser then runs over the tokens.
+    """
+
+    name: ClassVar[str] = "meteor"
+    outputs: ClassVar[tuple[MetricOutput, ...]] = (MetricOutput("meteor"),)
+
+    @property
+    def signature(self) -> str:
+        """Identity of the numbers."""
+        return f"meteor|ver:1.5|lang:en|norm:1|{self.text_fields}|impl:jar|v:1"
+
+    def unavailable(self) -> str | None:
+        """Why the jar or the profile cannot run here, or None."""
+        if shutil.which("java") is None:
+            return "Java not found (meteor): install a JRE"
+        if _jar() is None:
+            return "METEOR's jar or its paraphrase table not found (meteor): install pycocoevalcap"
+        return super().unavailable()
+
+    def statistics(self, predictions: Sequence[Prediction], references: Sequence[Reference]) -> Rows:
+        """Segment statistics per study, float64 (n_studies, 23).
+
+        Raises:
+            UnavailableError: no Java or no jar.
+            HarnessError: the jar failed twice on these texts.
+        """
+        said, true = self.tokens(predictions, references)
+        if not said:
+            return np.zeros((0, _STATISTICS))
+        require(self.unavailable())
+        lines = [_line(h, r) for h, r in zip(said, true, strict=True)]
+        rows = np.array(annotated(ALIGNMENT, lines, lambda absent: aligner().statistics(absent).tolist()))
+        lengths, matches = rows[:, :2], rows[:, _STAGES].reshape(-1, 8, 2).sum(axis=1)
+        repeats = (lengths == matches).all(axis=1) & (rows[:, _CHUNKS] == 1)
+        rows[repeats, _CHUNKS] = 0.0
+        return rows
+
+    def reduce(self, totals: Rows) -> dict[str, NDArray[np.float64]]:
+        """Summed rows (..., 23) to METEOR (...)."""
+        function_words = totals[..., 2:4]
+        lengths = DELTA * (totals[..., :2] - function_words) + (1 - DELTA) * function_words
+        counts = totals[..., _STAGES].reshape(*totals.shape[:-1], len(STAGE_WEIGHTS), 2, 2)
+        matches = np.einsum("...swp,s,w->...p", counts, STAGE_WEIGHTS, (DELTA, 1 - DELTA))
+        ratios = _divided(matches, lengths)
+        precision, recall = ratios[..., 0], ratios[..., 1]
+        mean = _divided(precision * recall, (1 - ALPHA) * recall + ALPHA * precision)
+        fragmentation = _divided(totals[..., _CHUNKS], totals[..., _MATCHED_WORDS].mean(axis=-1))
+        return {"meteor": np.maximum(0.0, mean * (1 - GAMMA * fragmentation**BETA))}
+
+
+class MeteorNltk(TextMetric):
+    """Mean over studies of NLTK's METEOR (Lavie & Agarwal 2007): exact, Porter stem and WordNet matches.
+
+    Another metric than ``meteor``, not another implementation of it: no paraphrases, no weights, parameters
+    of 2007, and values about twice as high. Rows are ``[score, 1]``.
+
+    Args:
+        tokenizer: tokenisation profile.
+    """
+
+    name: ClassVar[str] = "meteor_nltk"
+    outputs: ClassVar[tuple[MetricOutput, ...]] = (MetricOutput("meteor_nltk"),)
+
+    @property
+    def signature(self) -> str:
+        """Identity of the numbers."""
+        return (
+            "meteor_nltk|alpha:0.9|beta:3|gamma:0.5|stem:porter|syn:wordnet-3.0"
+            f"|{self.text_fields}|impl:nltk|v:1"
+        )
+
+    def unavailable(self) -> str | None:
+        """Why NLTK or WordNet cannot be used here, or None; matching without synonyms is another number."""
+        if find_spec("nltk") is None:
+            return "NLTK not found (meteor_nltk): install nltk"
+        if not _wordnet_found():
+            return (
+                "WordNet not found (meteor_nltk): python -m nltk.downloader wordnet, or point NLTK_DATA to it"
+            )
+        return super().unavailable()
+
+    def statistics(self, predictions: Sequence[Prediction], references: Sequence[Reference]) -> Rows:
+        """Score and 1 per study, float64 (n_studies, 2).
+
+        Raises:
+            UnavailableError: no NLTK or no WordNet.
+        """
+        said, true = self.tokens(predictions, references)
+        rows = np.ones((len(said), 2))
+        if not said:
+            return rows
+        require(self.unavailable())
+        from nltk.translate.meteor_score import single_meteor_score
+
+        rows[:, 0] = list(map(single_meteor_score, true, said))
+        return rows
+
+    def reduce(self, totals: Rows) -> dict[str, NDArray[np.float64]]:
+        """Summed rows (..., 2) to the mean score (...)."""
+        return {"meteor_nltk": mean_of(totals)}
+
+
+class Aligner:
+    """The jar as one long-lived process that answers a line of statistics to each line of a pair.
+
+    It needs several seconds to start, so it stays until the interpreter ends; if it dies, it is started once
+    more and the batch is redone. One thread at a time.
+
+    Args:
+        jar: METEOR's jar, beside its ``data`` folder.
+    """
+
+    # Far beyond what thousands of reports take: a jar that is silent for so long hangs.
+    _SECONDS = 600.0
+
+    def __init__(self, jar: Path) -> None:
+        self.jar = jar
+        self._process: subprocess.Popen[bytes] | None = None
+        self._errors: IO[bytes] | None = None
+        self._lock = threading.Lock()
+        atexit.register(self.close)
+
+    def statistics(self, lines: Sequence[str]) -> Rows:
+        """Statistics float64 (n, 23) of ``SCORE`` lines.
+
+        Raises:
+            HarnessError: the process died or hung twice, or answered something else.
+        """
+        with self._lock:
+            answers = self._answers(lines)
+            if answers is None:
+                self._stop()
+                answers = self._answers(lines)
+            if answers is None:
+                detail = self._last_error()
+                self._stop()
+                raise HarnessError(f"METEOR failed: {detail}", "check that `java -version` works")
+        try:
+            return np.array([answer.split() for answer in answers], dtype=np.float64).reshape(-1, _STATISTICS)
+        except ValueError as error:
+            raise HarnessError(f"METEOR answered {answers[0]!r}", "look for odd texts") from error
+
+    def close(self) -> None:
+        """Let the process end; a later call of ``statistics`` starts another."""
+        with self._lock:
+            self._stop()
+
+    def _answers(self, lines: Sequence[str]) -> list[str] | None:
+        """One answer per line, or None where the process is gone before the last."""
+        process = self._running()
+        assert process.stdin is not None
+        assert process.stdout is not None
+        watchdog = threading.Timer(self._SECONDS, process.kill)
+        watchdog.daemon = True
+        watchdog.start()
+        answers = []
+        try:
+            for line in lines:
+                process.stdin.write(line.encode("utf-8", errors="replace") + b"\n")
+                process.stdin.flush()
+                answer = process.stdout.readline()
+                if not answer.endswith(b"\n"):
+                    return None
+                answers.append(answer.decode("utf-8", errors="replace").strip())
+        except OSError:
+            return None
+        finally:
+            watchdog.cancel()
+        return answers
+
+    def _running(self) -> subprocess.Popen[bytes]:
+        if self._process is None or self._process.poll() is not None:
+            self._stop()
+            command = ["java", "-Xmx2G", "-XX:+UseSerialGC", "-jar", str(self.jar)]
+            command += ["-", "-", "-stdio", "-l", "en", "-norm"]
+            # A pipe that nobody reads would fill up and block the jar.
+            self._errors = tempfile.TemporaryFile()  # noqa: SIM115
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors
+            )
+        return self._process
+
+    def _last_error(self) -> str:
+        if self._errors is None:
+            return "no message"
+        self._errors.seek(0)
+        lines = self._errors.read().decode(errors="replace").strip().splitlines()
+        return lines[-1] if lines else "no message"
+
+    def _stop(self) -> None:
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()  # it holds nothing that closing its input first would save
+            process.communicate()
+        if self._errors is not None:
+            self._errors.close()
+            self._errors = None
+
+
+@cache
+def aligner() -> Aligner:
+    """The process that all instances share.
+
+    Raises:
+        UnavailableError: no jar.
+    """
+    jar = _jar()
+    if jar is None:
+        raise UnavailableError("METEOR's jar not found", "install pycocoevalcap")
+    return Aligner(jar)
+
+
+def _jar() -> Path | None:
+    """The jar that pycocoevalcap ships, if its paraphrase table is there too."""
+    spec = find_spec("pycocoevalcap")
+    for folder in (spec.submodule_search_locations if spec is not None else None) or ():
+        jar = Path(folder, "meteor", "meteor-1.5.jar")
+        if jar.is_file() and (jar.parent / "data" / "paraphrase-en.gz").is_file():
+            return jar
+    return None
+
+
+def _line(hypothesis: Tokens, reference: Tokens) -> str:
+    """One request; the separator cannot occur in a text, and tokens hold no line ends."""
+    texts = (" ".join(tokens).replace("|||", " ") for tokens in (reference, hypothesis))
+    return " ||| ".join(("SCORE", *texts))
+
+
+def _divided(value: NDArray[Any], by: NDArray[Any]) -> NDArray[np.float64]:
+    """``value / by``, 0 where ``by`` is 0: a text without words, or no match at all."""
+    return np.divide(value, by, out=np.zeros(np.shape(value)), where=by > 0)
+
+
+def _wordnet_found() -> bool:
+    """Whether NLTK would find WordNet, without importing NLTK, which takes seconds."""
+    loaded = sys.modules.get("nltk.data")
+    folders = loaded.path if loaded is not None else _nltk_folders()
+    return any(
+        Path(folder, "corpora", name).exists() for folder in folders for name in ("wordnet", "wordnet.zip")
+    )
+
+
+def _nltk_folders() -> list[str]:
+    """The folders that NLTK searches."""
+    named = [folder for folder in os.environ.get("NLTK_DATA", "").split(os.pathsep) if folder]
+    places = [Path.home(), *(Path(sys.prefix, part) for part in ("", "share", "lib"))]
+    places += [Path(root, part) for root in ("/usr", "/usr/local") for part in ("share", "lib")]
+    return named + [str(place / "nltk_data") for place in places]

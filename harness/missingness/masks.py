@@ -1,0 +1,211 @@
+"""Masks for studies: a run's plan, plans in files that two labs share, and training without modalities."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.core.errors import HarnessError
+from harness.core.files import read_json, write_json
+from harness.core.types import CONTEXT, DatasetInfo, Study
+from harness.missingness import plan as missingness
+from harness.missingness.mechanisms import Observed
+from harness.missingness.plan import MaskPlan
+from harness.missingness.policy import FULL, DropPolicy
+
+
+def plan_of(
+    studies: Sequence[Study],
+    info: DatasetInfo,
+    policy: str,
+    mechanism: str,
+    rates: Sequence[float],
+    seeds: Sequence[int],
+) -> MaskPlan:
+    """Masks for studies under a policy and mechanism; see ``missingness.plan``."""
+    return missingness.plan(
+        [study.modalities for study in studies],
+        [study.id for study in studies],
+        policy,
+        mechanism,
+        rates,
+        seeds,
+        info.modalities,
+        Observed.of(studies, info.label_names, info.multilabel),
+    )
+
+
+def read_plan(path: Path, studies: Sequence[Study], info: DatasetInfo) -> MaskPlan:
+    """A plan that was saved, for these studies; rate 0 is added where the file lacks it.
+
+    A plan that this version draws itself keeps the name of its mechanism; any other one carries a digest in
+    it, so that its rows never pass for those of the mechanism.
+
+    Raises:
+        HarnessError: no such file, other studies, a policy that the dataset does not allow, a mask that
+            leaves a study empty; the message names the file and the first study.
+        CorruptFileError: not a plan.
+    """
+    if not path.is_file():
+        raise HarnessError(f"--masks {path}: no such file", "a run keeps its plan below masks/ in its store")
+    plan = MaskPlan.from_json(read_json(path))
+    plan = _in_order(plan, path, studies)
+    _check_states(plan, path, studies, info)
+    if 0.0 not in plan.rates:
+        nothing = np.zeros_like(plan.assignment[:, :1])
+        joined = np.concatenate([nothing, plan.assignment], axis=1)
+        plan = replace(plan, rates=(0.0, *plan.rates), assignment=joined)
+    missingness.check_rates(plan.rates)
+    return plan if _is_ours(plan, studies, info) else replace(plan, mechanism=_marked(plan))
+
+
+def narrowed(
+    plan: MaskPlan,
+    path: Path,
+    *,
+    drop: str | None = None,
+    mechanism: str | None = None,
+    rates: Sequence[float] | None = None,
+    seeds: int | None = None,
+) -> MaskPlan:
+    """The part of a saved plan that flags ask for; None takes what the file has.
+
+    Raises:
+        HarnessError: a flag asks for what the file does not hold.
+    """
+    for flag, asked, has in (("drop", drop, plan.policy), ("mechanism", mechanism, plan.mechanism)):
+        if asked is not None and asked != has:
+            raise HarnessError(
+                f"--{flag} {asked}, but --masks {path} holds masks of {has}", f"leave --{flag} out"
+            )
+    absent = [rate for rate in rates or () if rate not in plan.rates]
+    if absent:
+        held = ", ".join(f"{rate:g}" for rate in plan.rates)
+        raise HarnessError(f"--missing {absent[0]:g}: --masks {path} has no such rate", f"rates: {held}")
+    if seeds is not None and seeds > len(plan.seeds):
+        raise HarnessError(
+            f"--mask-seeds {seeds}: --masks {path} has {len(plan.seeds)}", "leave --mask-seeds out"
+        )
+    kept = [index for index, rate in enumerate(plan.rates) if rates is None or rate == 0 or rate in rates]
+    return replace(
+        plan,
+        rates=tuple(plan.rates[index] for index in kept),
+        seeds=plan.seeds[:seeds],
+        assignment=plan.assignment[:seeds, kept],
+    )
+
+
+def _in_order(plan: MaskPlan, path: Path, studies: Sequence[Study]) -> MaskPlan:
+    """The plan with its studies in the order of the test split."""
+    place = {name: index for index, name in enumerate(plan.ids)}
+    if len(place) != len(plan.ids):
+        raise HarnessError(f"--masks {path}: a study id occurs more than once")
+    ids = [study.id for study in studies]
+    for here, there, what in ((ids, place, "has no mask for"), (plan.ids, set(ids), "has a mask for")):
+        odd = [name for name in here if name not in there]
+        if odd:
+            raise HarnessError(
+                f"--masks {path}: {what} {len(odd)} studies, the first is {odd[0]!r}",
+                f"made for {len(plan.ids)} studies, the test set has {len(ids)}: same --dataset and --limit?",
+            )
+    order = [place[name] for name in ids]
+    return replace(plan, ids=tuple(ids), assignment=plan.assignment[:, :, order])
+
+
+def _check_states(plan: MaskPlan, path: Path, studies: Sequence[Study], info: DatasetInfo) -> None:
+    try:
+        states = DropPolicy.of(plan.policy, info.modalities).states
+    except HarnessError as error:
+        raise HarnessError(f"--masks {path}: its policy: {error.message}", error.hint) from error
+    if not plan.states or plan.states[0] != FULL or not set(plan.states) <= set(states):
+        raise HarnessError(
+            f"--masks {path}: states {', '.join(plan.states)} do not fit --drop {plan.policy}",
+            f"on {info.name} it has {', '.join(states)}",
+        )
+    known = frozenset(info.modalities)
+    for column, study in enumerate(studies):
+        for index in np.unique(plan.assignment[:, :, column]):
+            state = plan.states[index]
+            if state != FULL and not (study.modalities & known) - {state}:
+                raise HarnessError(f"--masks {path}: study {study.id} would lose {state}, its last modality")
+
+
+def _is_ours(plan: MaskPlan, studies: Sequence[Study], info: DatasetInfo) -> bool:
+    try:
+        own = plan_of(studies, info, plan.policy, plan.mechanism, plan.rates, plan.seeds)
+    except HarnessError:
+        return False
+    return own.states == plan.states and bool((own.assignment == plan.assignment).all())
+
+
+def _marked(plan: MaskPlan) -> str:
+    return f"{plan.mechanism} (masks {digest_of(plan)[:8]})"
+
+
+def digest_of(plan: MaskPlan) -> str:
+    """Identity of a plan: what is missing where, at which rates, for which studies."""
+    return hashlib.sha256(json.dumps(plan.to_json(), sort_keys=True).encode()).hexdigest()[:16]
+
+
+def save_plan(store: Path, dataset: str, plan: MaskPlan) -> str:
+    """Keep a plan in a store, once; its path relative to the store."""
+    relative = Path("masks") / dataset / f"{digest_of(plan)}.json"
+    if not (store / relative).exists():
+        write_json(store / relative, plan.to_json())
+    return relative.as_posix()
+
+
+def natural(studies: Sequence[Study], info: DatasetInfo) -> dict[str, float]:
+    """Share of studies that lack each modality by nature."""
+    count = max(1, len(studies))
+    return {name: sum(name not in study.modalities for study in studies) / count for name in info.modalities}
+
+
+def thinned(
+    studies: Sequence[Study], info: DatasetInfo, policy: str, mechanism: str, rate: float, seed: int
+) -> list[Study]:
+    """Training studies of which a share has one modality removed for good: ``--train-missing``."""
+    if not rate or not studies:
+        return list(studies)
+    plan = plan_of(studies, info, policy, mechanism, (rate,), (seed,))
+    states = plan.state_names(0, 0)
+    return [
+        study if state == FULL else without(study, state)
+        for study, state in zip(studies, states, strict=True)
+    ]
+
+
+def without(study: Study, modality: str) -> Study:
+    """The study as if it had been made without a modality; its other images are not read."""
+    if modality == CONTEXT:
+        return replace(study, context=None)
+    return replace(study, images=_Fewer(study.images, modality))
+
+
+class _Fewer(Mapping[str, NDArray[np.uint8]]):
+    """Images without one view, still read at access."""
+
+    def __init__(self, images: Mapping[str, NDArray[np.uint8]], view: str) -> None:
+        self._images = images
+        self._views = tuple(name for name in images if name != view)
+
+    def __getitem__(self, view: str) -> NDArray[np.uint8]:
+        if view not in self._views:
+            raise KeyError(view)
+        return self._images[view]
+
+    def __contains__(self, view: Any) -> bool:
+        return view in self._views
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._views)
+
+    def __len__(self) -> int:
+        return len(self._views)

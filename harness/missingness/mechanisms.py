@@ -1,0 +1,233 @@
+"""Missing-data mechanisms: which study is the first to lose a modality, and what that depends on.
+
+A mechanism gives every study a priority. Missing completely at random it is a hash of study id and mask seed.
+At random (MAR) and not at random (MNAR) it is drawn so that a study's chance depends on something observed or
+on the findings that are to be predicted (Rubin 1976): the study whose fact ranks highest is nine times as
+likely to be next as the one that ranks lowest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.core.errors import HarnessError, UnknownNameError
+from harness.core.names import did_you_mean
+from harness.core.types import Study
+
+PREFIX_BATCH = 32
+"""Studies in a batch of ``prefix``: the batch size that KEDR's paper names."""
+
+_GOLDEN = 0x9E3779B97F4A7C15
+_ODDS = 9.0
+"""How much likelier the highest-ranking study is to be next than the lowest-ranking one."""
+_NO_FINDING = "No Finding"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Observed:
+    """What is known of the studies beside their modalities.
+
+    Attributes:
+        attributes: per study, attribute name -> value or None.
+        labels: (n, L), NaN where a study has none; None where the dataset has no labels.
+        label_names: L names.
+        multilabel: labels are independent findings.
+    """
+
+    attributes: tuple[Mapping[str, str | float | None], ...] = ()
+    labels: NDArray[np.float64] | None = None
+    label_names: tuple[str, ...] = ()
+    multilabel: bool = True
+
+    @classmethod
+    def of(cls, studies: Sequence[Study], label_names: tuple[str, ...], multilabel: bool) -> Observed:
+        """Facts of studies; no image is read."""
+        labels = None
+        if label_names:
+            absent = np.full(len(label_names), np.nan)
+            rows = [absent if study.labels is None else study.labels for study in studies]
+            labels = np.array(rows, dtype=np.float64).reshape(len(studies), len(label_names))
+        return cls(tuple(study.attributes for study in studies), labels, label_names, multilabel)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Population:
+    """What a mechanism may look at.
+
+    Attributes:
+        ids: n unique study ids, in the order of the dataset's files.
+        modalities: per study, the modalities it has by nature.
+        keys: uint64 (n,), a hash of each id: the only source of per-study randomness.
+        observed: attributes and labels.
+    """
+
+    ids: tuple[str, ...]
+    modalities: tuple[frozenset[str], ...]
+    keys: NDArray[np.uint64]
+    observed: Observed = field(default_factory=Observed)
+
+
+@dataclass(frozen=True, slots=True)
+class Mechanism:
+    """How the studies that lose a modality are drawn.
+
+    Attributes:
+        name: canonical, e.g. ``mar:age``: what rows and manifests say.
+        priorities: (mask seed) -> (n,); the study with the lowest one is the first to lose.
+        by_share: a study loses at every rate that is not below its priority, instead of as many studies as
+            the rate asks for.
+    """
+
+    name: str
+    priorities: Callable[[int], NDArray[Any]]
+    by_share: bool = False
+
+
+def mechanism_of(spec: str, population: Population) -> Mechanism:
+    """The mechanism that ``--mechanism`` names, for these studies.
+
+    Args:
+        spec: ``mcar``; ``mar:ATTRIBUTE`` (``mar:-ATTRIBUTE`` the other way round); ``mnar`` (number of
+            findings), ``mnar:any`` (a finding or none), ``mnar:LABEL`` (that one); ``prefix``, ``prefix:N``.
+
+    Raises:
+        UnknownNameError: no such mechanism, attribute or label.
+        HarnessError: what the mechanism depends on is the same for all studies, or is not known.
+    """
+    name, _, argument = spec.partition(":")
+    makers = {"mcar": _mcar, "mar": _mar, "mnar": _mnar, "prefix": _prefix}
+    if name not in makers:
+        raise UnknownNameError(
+            f"--mechanism {spec}: no such mechanism", f"available: {', '.join(MECHANISMS)}"
+        )
+    return makers[name](argument.strip(), population)
+
+
+MECHANISMS = ("mcar", "mar:ATTRIBUTE", "mnar", "mnar:any", "mnar:LABEL", "prefix")
+"""What ``--mechanism`` takes."""
+
+
+def _mcar(argument: str, population: Population) -> Mechanism:
+    if argument:
+        raise HarnessError(f"--mechanism mcar:{argument}: mcar depends on nothing", "use --mechanism mcar")
+    return Mechanism("mcar", lambda seed: mix(population.keys, seed, 0))
+
+
+def _mar(argument: str, population: Population) -> Mechanism:
+    """Attributes are ranked; categories in alphabetical order; an unknown value stands in the middle."""
+    attributes = population.observed.attributes
+    known = sorted({name for each in attributes for name in each})
+    if not known:
+        raise HarnessError("--mechanism mar: the dataset has no attributes", "use mcar or mnar")
+    wanted = argument.removeprefix("-")
+    near = [name for name in known if name == wanted] or [name for name in known if name.startswith(wanted)]
+    if not wanted or len(near) != 1:
+        hint = did_you_mean(wanted, known) if wanted and not near else f"attributes: {', '.join(known)}"
+        raise UnknownNameError(f"--mechanism mar:{argument}: name one attribute, e.g. mar:{known[0]}", hint)
+    values = _ranked([each.get(near[0]) for each in attributes])
+    sign = "-" if argument.startswith("-") else ""
+    name = f"mar:{sign}{near[0]}"
+    return _depending_on(name, -values if sign else values, population)
+
+
+def _mnar(argument: str, population: Population) -> Mechanism:
+    observed = population.observed
+    if observed.labels is None:
+        raise HarnessError("--mechanism mnar: the dataset has no labels to depend on", "use mcar or mar")
+    if argument in ("", "number", "any"):
+        if not observed.multilabel:
+            raise HarnessError(
+                f"--mechanism mnar: each study of this dataset has one class, name it, e.g. "
+                f"mnar:{observed.label_names[0]}",
+                f"classes: {', '.join(observed.label_names)}",
+            )
+        findings = [index for index, name in enumerate(observed.label_names) if name != _NO_FINDING]
+        load = observed.labels[:, findings].sum(axis=1)
+        if argument == "any":
+            return _depending_on("mnar:any", np.where(np.isnan(load), np.nan, load > 0), population)
+        return _depending_on("mnar", load, population)
+    labels = {name.lower(): index for index, name in enumerate(observed.label_names)}
+    if argument.lower() not in labels:
+        raise UnknownNameError(
+            f"--mechanism mnar:{argument}: no such label", did_you_mean(argument, observed.label_names)
+        )
+    index = labels[argument.lower()]
+    return _depending_on(f"mnar:{observed.label_names[index]}", observed.labels[:, index], population)
+
+
+def _prefix(argument: str, population: Population) -> Mechanism:
+    """The first ``int(rate * size)`` studies of every batch in file order, the same for every mask seed."""
+    if argument and not (argument.isdecimal() and int(argument)):
+        raise HarnessError(
+            f"--mechanism prefix:{argument}: not a number of studies", "e.g. prefix:32, the batch's size"
+        )
+    size = int(argument or PREFIX_BATCH)
+    count = len(population.ids)
+    place = np.arange(count)
+    batch = np.minimum(size, count - place // size * size)
+    shares = (place % size + 1) / batch
+    return Mechanism(
+        f"prefix:{size}" if size != PREFIX_BATCH else "prefix", lambda seed: shares, by_share=True
+    )
+
+
+def _depending_on(name: str, values: NDArray[Any], population: Population) -> Mechanism:
+    """Weighted sampling without replacement (Efraimidis & Spirakis 2006): nested, and free of the order."""
+    height = _heights(np.asarray(values, dtype=np.float64))
+    if not height.any():
+        raise HarnessError(
+            f"--mechanism {name}: it is the same for all {len(population.ids)} studies",
+            "nothing can depend on it",
+        )
+    rates = _ODDS ** (height / 2)
+
+    def priorities(seed: int) -> NDArray[np.float64]:
+        uniform = ((mix(population.keys, seed, 2) >> np.uint64(11)).astype(np.float64) + 0.5) / float(1 << 53)
+        waiting: NDArray[np.float64] = -np.log(uniform) / rates
+        return waiting
+
+    return Mechanism(name, priorities)
+
+
+def _heights(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Mean ranks of values (n,), from -1 for the lowest to 1 for the highest; 0 where a value is unknown."""
+    known = ~np.isnan(values)
+    heights = np.zeros(len(values))
+    levels, place, count = np.unique(values[known], return_inverse=True, return_counts=True)
+    if len(levels) > 1:
+        below = np.cumsum(count) - count
+        middle = below + (count - 1) / 2
+        span = middle[-1] - middle[0]
+        heights[known] = ((middle - middle[0]) / span * 2 - 1)[place]
+    return heights
+
+
+def _ranked(values: Sequence[str | float | None]) -> NDArray[np.float64]:
+    """Numbers as they are; anything else by the alphabetical place of its text; NaN where None."""
+    known = [value for value in values if value is not None]
+    if all(isinstance(value, int | float) for value in known):
+        return np.array([np.nan if value is None else float(value) for value in values])
+    order = {text: float(place) for place, text in enumerate(sorted({str(value) for value in known}))}
+    return np.array([np.nan if value is None else order[str(value)] for value in values])
+
+
+def keys_of(ids: Sequence[str]) -> NDArray[np.uint64]:
+    """A hash of each id, uint64 (n,)."""
+    digests = (hashlib.blake2b(study.encode(), digest_size=8).digest() for study in ids)
+    return np.array([int.from_bytes(digest, "big") for digest in digests], dtype=np.uint64)
+
+
+def mix(keys: NDArray[np.uint64], seed: int, stream: int) -> NDArray[np.uint64]:
+    """Hash of (key, seed, stream) with the splitmix64 finaliser (Steele, Lea & Flood 2014), vectorised."""
+    start = hashlib.blake2b(f"{seed}\0{stream}".encode(), digest_size=8).digest()
+    mixed = keys ^ np.uint64(int.from_bytes(start, "big"))
+    mixed = mixed + np.uint64(_GOLDEN)
+    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return mixed ^ (mixed >> np.uint64(31))

@@ -1,0 +1,206 @@
+"""Which study loses which modality at which rate: drop policies, mechanisms, nested seeded masks.
+
+A mask is a function of study ids, seed, policy and mechanism (and of what the mechanism depends on) alone:
+not of the method that is scored, nor, but for ``prefix``, of the order of studies. Masks are nested: what is
+missing at rate 0.2 is missing, the same way, at 0.4.
+"""
+
+from __future__ import annotations
+
+import math
+import string
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.core.errors import CorruptFileError, HarnessError
+from harness.missingness.mechanisms import Observed, Population, keys_of, mechanism_of, mix
+from harness.missingness.policy import ALTERNATE, DropPolicy
+
+_DIGITS = string.digits + string.ascii_lowercase
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MaskPlan:
+    """Which state every study is in, for every mask seed and rate.
+
+    Attributes:
+        policy: name of the drop policy.
+        mechanism: name of the mechanism.
+        states: ``("full", "context", ...)``.
+        rates: R requested missing rates.
+        seeds: S mask seeds.
+        ids: n study ids.
+        assignment: int8 (S, R, n), index into ``states``; 0 is full.
+    """
+
+    policy: str
+    mechanism: str
+    states: tuple[str, ...]
+    rates: tuple[float, ...]
+    seeds: tuple[int, ...]
+    ids: tuple[str, ...]
+    assignment: NDArray[np.int8]
+
+    def achieved(self) -> NDArray[np.float64]:
+        """Share of studies that really lose a modality at each rate, (R,), averaged over seeds.
+
+        It falls short of the rate where too few studies have the modality and another one to keep.
+        """
+        return (self.assignment != 0).mean(axis=(0, 2))
+
+    def used_states(self) -> tuple[str, ...]:
+        """The states that occur at least once: what has to be predicted."""
+        return tuple(self.states[index] for index in np.unique(self.assignment))
+
+    def state_names(self, seed_index: int, rate_index: int) -> list[str]:
+        """The state of each study under one mask."""
+        return [self.states[index] for index in self.assignment[seed_index, rate_index]]
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON object; each mask is a string with one digit (index into ``states``) per study."""
+        masks = [
+            ["".join(_DIGITS[i] for i in row) for row in per_seed] for per_seed in self.assignment.tolist()
+        ]
+        return {
+            "policy": self.policy,
+            "mechanism": self.mechanism,
+            "states": list(self.states),
+            "rates": list(self.rates),
+            "seeds": list(self.seeds),
+            "ids": list(self.ids),
+            "masks": masks,
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> MaskPlan:
+        """The plan that ``to_json`` wrote.
+
+        Raises:
+            CorruptFileError: a field is absent or the shapes do not fit.
+        """
+        try:
+            states, ids = tuple(value["states"]), tuple(value["ids"])
+            rates, seeds = tuple(map(float, value["rates"])), tuple(map(int, value["seeds"]))
+            digit = {character: index for index, character in enumerate(_DIGITS[: len(states)])}
+            cells = [[[digit[c] for c in row] for row in per_seed] for per_seed in value["masks"]]
+            assignment = np.array(cells, dtype=np.int8).reshape(len(seeds), len(rates), len(ids))
+            return cls(value["policy"], value["mechanism"], states, rates, seeds, ids, assignment)
+        except (KeyError, TypeError, ValueError) as error:
+            raise CorruptFileError(f"not a mask plan: {error!r}", "delete it and run again") from error
+
+
+def plan(
+    studies_modalities: Sequence[frozenset[str]],
+    ids: Sequence[str],
+    policy: str,
+    mechanism: str = "mcar",
+    rates: Sequence[float] = (0.0, 0.2, 0.4, 0.6, 0.8),
+    seeds: Sequence[int] = (0,),
+    modalities: Sequence[str] = (),
+    observed: Observed | None = None,
+) -> MaskPlan:
+    """Masks for every seed and rate.
+
+    At rate r, ``round(r * n)`` of the n studies lose one modality, or as many as are eligible. A study is
+    eligible to lose a modality that it has if it keeps at least one other.
+
+    Args:
+        studies_modalities: per study, the modalities it has by nature.
+        ids: study ids in the same order.
+        policy: ``context``, an image modality, ``alternate`` (image modalities take turns among the studies
+            that lose one) or ``any`` (uniformly one of the study's modalities).
+        mechanism: as ``mechanisms.mechanism_of`` takes it.
+        rates: missing rates in [0, 1].
+        seeds: mask seeds.
+        modalities: the dataset's modalities, images first (``DatasetInfo.modalities``).
+        observed: attributes and labels of the studies, for mechanisms that depend on them.
+
+    Raises:
+        HarnessError: a rate, policy or mechanism that makes no sense; the message names the flag.
+    """
+    rates = check_rates(rates)
+    # Where nothing is dropped, a dataset need not support the policy.
+    drop = DropPolicy.of(policy, modalities) if any(rates) else DropPolicy(policy, ())
+    population = _population(ids, studies_modalities, observed or Observed())
+    drawn = mechanism_of(mechanism, population)
+    if drawn.by_share and drop.targets and drop.targets != tuple(modalities[:1]):
+        raise HarnessError(
+            f"--mechanism {drawn.name} with --drop {policy}: prefix takes the first modality away, no other",
+            f"use --drop {modalities[0]}",
+        )
+    assignment = np.zeros((len(seeds), len(rates), len(ids)), dtype=np.int8)
+    eligible = _eligible(population, drop, modalities)
+    for row, seed in enumerate(seeds if drop.targets else ()):
+        priority = drawn.priorities(seed)
+        # Ties fall to the smaller hash of the id, never to the position in the file.
+        order = np.lexsort((population.keys, priority))
+        order = order[eligible[order].any(axis=1)]
+        losses = _losses(drop, eligible, order, mix(population.keys, seed, 1))
+        for column, rate in enumerate(rates):
+            count = round(rate * len(ids))
+            if drawn.by_share:
+                count = int(np.searchsorted(priority[order], rate + 1e-9, side="right"))
+            assignment[row, column, order[:count]] = losses[:count]
+    return MaskPlan(
+        policy,
+        drawn.name,
+        drop.states,
+        tuple(rates),
+        tuple(int(seed) for seed in seeds),
+        tuple(ids),
+        assignment,
+    )
+
+
+def check_rates(rates: Sequence[float]) -> tuple[float, ...]:
+    """The rates as floats, or an error that names ``--missing``."""
+    for rate in rates:
+        if not (math.isfinite(rate) and 0.0 <= rate <= 1.0):
+            raise HarnessError(
+                f"--missing {rate}: a missing rate lies between 0 and 1", "e.g. --missing 0.2,0.4"
+            )
+    return tuple(float(rate) for rate in rates)
+
+
+def _population(ids: Sequence[str], modalities: Sequence[frozenset[str]], observed: Observed) -> Population:
+    if len(ids) != len(modalities):
+        raise HarnessError(f"{len(ids)} study ids for {len(modalities)} studies")
+    if len(set(ids)) != len(ids):
+        twice = next(study for study in ids if list(ids).count(study) > 1)
+        raise HarnessError(
+            f"study id {twice!r} occurs more than once", "ids have to be unique within a split"
+        )
+    return Population(tuple(ids), tuple(modalities), keys_of(ids), observed)
+
+
+def _eligible(population: Population, drop: DropPolicy, modalities: Sequence[str]) -> NDArray[np.bool_]:
+    """(n, n_targets): the study has the modality and another one that the dataset knows."""
+    known = frozenset(modalities)
+    return np.array(
+        [
+            [target in own and len(own & known) > 1 for target in drop.targets]
+            for own in population.modalities
+        ],
+        dtype=bool,
+    ).reshape(len(population.ids), len(drop.targets))
+
+
+def _losses(
+    drop: DropPolicy, eligible: NDArray[np.bool_], order: NDArray[np.intp], draws: NDArray[np.uint64]
+) -> NDArray[np.int8]:
+    """State index (m,) that each study of ``order`` falls into when its turn comes."""
+    allowed = eligible[order]
+    if drop.name == ALTERNATE:
+        turn = np.arange(len(order)) % len(drop.targets)
+        ring = (turn[:, None] + np.arange(len(drop.targets))) % len(drop.targets)
+        # A study without the modality whose turn it is loses the next image modality it can spare.
+        step = np.take_along_axis(allowed, ring, axis=1).argmax(axis=1)
+        return (np.take_along_axis(ring, step[:, None], axis=1)[:, 0] + 1).astype(np.int8)
+    uniform = (draws[order] >> np.uint64(11)).astype(np.float64) / float(1 << 53)
+    pick = np.floor(uniform * allowed.sum(axis=1)).astype(np.int64)
+    nth = allowed.cumsum(axis=1) == (pick + 1)[:, None]
+    return ((nth & allowed).argmax(axis=1) + 1).astype(np.int8)

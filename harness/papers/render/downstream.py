@@ -1,0 +1,91 @@
+"""What stands below a table of ``harness downstream``: differences, findings, and the paper's own numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from harness.leaderboard.board import Board
+from harness.leaderboard.render.text import markdown as escaped
+from harness.papers import library
+from harness.papers.compare import Report, Results, compare
+from harness.papers.render import report as text_report
+from harness.papers.render import report_latex
+from harness.store.row_labels import DOWNSTREAM, TRAINED_ON
+
+_TITLES = {"auroc": "AUROC", "f1": "F1"}
+
+
+def markdown(board: Board) -> str:
+    """Per generator the differences to real pictures and a table of findings; then the papers' tables."""
+    parts = []
+    for facts in board.results.values():
+        if "downstream" in facts:
+            parts += ["", *_generator(facts, facts["downstream"])]
+    for each in papers(board):
+        for table in each.tables:
+            title = escaped(each.paper.title)
+            content = text_report.sheet(table)
+            parts += ["", f"### As published: {title}", "", *text_report.markdown_table(content)]
+    return "\n".join(parts).rstrip() + "\n"
+
+
+def latex(board: Board) -> str:
+    """The papers' tables, to be input after the generators'."""
+    return "\n".join(part for each in papers(board) for part in report_latex.fragments(each).values())
+
+
+def papers(board: Board) -> list[Report]:
+    """Of the papers of the board's generators, the tables that ask for these numbers, with ours beside."""
+    generators = {facts["trained"] for facts in board.results.values() if "downstream" in facts}
+    found = []
+    for name in library.names():
+        paper = library.load(name)
+        if paper.method not in generators:
+            continue
+        wanted = tuple(
+            table
+            for table in paper.tables
+            if any(
+                set(table.ours_at(row, column).metrics or ()) & set(DOWNSTREAM)
+                for row in table.rows
+                for column in table.columns
+            )
+        )
+        if wanted:
+            own = paper.model_copy(update={"tables": wanted, "checks": ()})
+            found.append(compare(own, Results.of(board.rows, board.results)))
+    return found
+
+
+def _generator(facts: Mapping[str, Any], own: Mapping[str, Any]) -> Iterator[str]:
+    name = f"{facts['method']} ({facts['preset']}, seed {facts['seed']})"
+    yield f"### {escaped(name)}: each finding"
+    yield ""
+    yield (
+        f"The classifier learned from {own['training_studies']} studies. Macro averages, minus what the one "
+        "trained on real pictures has:"
+    )
+    for score, differences in own["minus_real"].items():
+        said = "; ".join(f"{on} {_number(value, '+.3f')}" for on, value in differences.items())
+        yield f"- {_TITLES[score]}: {said}"
+    yield ""
+    heads = [f"{_TITLES[score]} {on}" for score in _TITLES for on in TRAINED_ON]
+    yield _line(["finding", "positive in training", "in test", *heads])
+    yield "|" + "|".join([":--"] + ["--:"] * (len(heads) + 2)) + "|"
+    for finding, each in own["findings"].items():
+        cells = [_number(each[score][on], ".3f") for score in _TITLES for on in TRAINED_ON]
+        yield _line([escaped(finding), str(each["train"]), str(each["test"]), *cells])
+    yield ""
+    for finding, reason in own["absent"].items():
+        yield f"- {escaped(finding)} is left out: {escaped(reason)}"
+
+
+def _number(value: Sequence[float | None], form: str) -> str:
+    """``0.812 [0.780, 0.843]``."""
+    one, lo, hi = ("undefined" if part is None else format(part, form) for part in value)
+    return f"{one} [{lo}, {hi}]"
+
+
+def _line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cells) + " |"

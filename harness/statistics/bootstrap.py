@@ -1,0 +1,113 @@
+"""Intervals, paired tests and rank groups over per-study rows: patients are resampled, rows are summed.
+
+Nothing here re-reads a text or an image. A bootstrap is one matrix product of a weight matrix with rows, and
+because every method meets the same weight matrix, every comparison is paired.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.core.errors import HarnessError
+from harness.metrics.base import Metric, Rows, affordable, centred
+from harness.metrics.base import values as values_of
+
+FloatArray = NDArray[np.float64]
+
+_CHUNK_CELLS = 4_000_000
+"""Cells of one block of random numbers or weights: 32 MB of float64, whatever the number of trials."""
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A value with its percentile interval over ``n`` studies."""
+
+    value: float
+    lo: float
+    hi: float
+    n: int
+
+
+def clusters(patient_ids: Sequence[str]) -> tuple[int, NDArray[np.intp]]:
+    """Number of patients and each study's patient index (n_studies,), independent of the order of studies."""
+    if len(patient_ids) == 0:
+        raise HarnessError("no studies to resample", "the selection of test studies is empty")
+    unique, index = np.unique(np.asarray(patient_ids, dtype=str), return_inverse=True)
+    return len(unique), index.reshape(-1)
+
+
+def bootstrap_weights(patient_ids: Sequence[str], n_resamples: int = 1000, seed: int = 0) -> FloatArray:
+    """How often each study counts in each bootstrap resample of patients.
+
+    Patients are drawn with replacement; all studies of a patient share the patient's count, so correlated
+    studies do not pass for independent evidence (Cameron, Gelbach & Miller 2008, "pairs cluster bootstrap").
+
+    Args:
+        patient_ids: the patient of each study, n_studies of them.
+        n_resamples: B.
+        seed: the same seed and patients give the same counts in any order of studies.
+
+    Returns:
+        float64 (B, n_studies).
+    """
+    if n_resamples < 1:
+        raise HarnessError(f"n_resamples must be at least 1, got {n_resamples}")
+    n_patients, index = clusters(patient_ids)
+    rng = np.random.default_rng(seed)
+    weights = np.empty((n_resamples, len(index)))
+    for block in _blocks(n_resamples, n_patients):
+        size = block.stop - block.start
+        drawn = rng.integers(0, n_patients, size=(size, n_patients))
+        drawn += np.arange(size)[:, None] * n_patients
+        counts = np.bincount(drawn.ravel(), minlength=size * n_patients).reshape(size, n_patients)
+        weights[block] = counts[:, index]
+    return weights
+
+
+def interval(values: FloatArray, level: float = 0.95) -> tuple[float, float]:
+    """Percentile interval of bootstrap replicates (B,).
+
+    Replicates in which a metric is undefined (NaN) are left out; without any defined one both ends are NaN.
+    """
+    if not 0.0 < level < 1.0:
+        raise HarnessError(f"level must lie between 0 and 1, got {level}")
+    defined = values[~np.isnan(values)]
+    if defined.size == 0:
+        return float("nan"), float("nan")
+    tail = (1.0 - level) / 2.0
+    lo, hi = np.quantile(defined, [tail, 1.0 - tail])
+    return float(lo), float(hi)
+
+
+def replicates(metric: Metric, rows: Rows, weights: FloatArray) -> dict[str, FloatArray]:
+    """Every output of ``metric`` under every resample: rows (n, k) and weights (B, n) to (B,) per name."""
+    return values_of(metric, rows, affordable(metric, weights))
+
+
+def estimate(metric: Metric, rows: Rows, weights: FloatArray, level: float = 0.95) -> dict[str, Estimate]:
+    """Every output of ``metric`` on all rows (n, k), with its interval under ``weights`` (B, n)."""
+    values, samples = _sampled(metric, rows, weights)
+    return {
+        name: Estimate(value, *interval(samples[name], level), len(rows)) for name, value in values.items()
+    }
+
+
+def _sampled(
+    metric: Metric, rows: Rows, weights: FloatArray
+) -> tuple[dict[str, float], dict[str, FloatArray]]:
+    """Each output on all rows, and the replicates (B,) that its interval is read from."""
+    once = replicates(metric, rows, np.ones((1, len(rows))))
+    values = {name: float(value[0]) for name, value in once.items()}
+    samples = replicates(metric, rows, weights)
+    return values, {name: centred(metric, name, samples[name], values[name]) for name in values}
+
+
+def _blocks(length: int, width: int) -> Iterator[slice]:
+    """Slices of ``range(length)`` whose (slice, width) block has a bounded number of cells."""
+    step = max(1, _CHUNK_CELLS // max(1, width))
+    for start in range(0, length, step):
+        yield slice(start, min(start + step, length))

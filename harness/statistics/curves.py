@@ -1,0 +1,199 @@
+"""How a metric decays as modalities go missing, from rows that were computed once per modality state.
+
+A mask only says from which state each study's row comes. So a curve over any number of rates, mask seeds and
+bootstrap resamples is, per state, one product of masked weights with that state's rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.core.errors import HarnessError
+from harness.metrics.base import JointMetric, Metric, Rows, affordable, centred
+from harness.missingness.plan import MaskPlan
+from harness.statistics.bootstrap import FloatArray, interval
+
+_BLOCK_CELLS = 4_000_000
+"""Cells of one block of masked weights: 32 MB of float64."""
+
+
+@dataclass(frozen=True, slots=True)
+class CurvePoint:
+    """A metric at one missing rate.
+
+    Attributes:
+        rate: requested missing rate.
+        value: mean over mask seeds.
+        lo: lower end of the interval over patients and mask seeds together.
+        hi: upper end.
+        n: studies.
+        achieved: share of studies that really lost a modality.
+    """
+
+    rate: float
+    value: float
+    lo: float
+    hi: float
+    n: int
+    achieved: float
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """One metric output over missing rates.
+
+    Attributes:
+        output: name of the metric output, e.g. ``bleu_4``.
+        points: one per rate, in the order of the plan.
+        replicates: (R, B), for paired comparisons with curves made from the same plan and weights.
+    """
+
+    output: str
+    points: tuple[CurvePoint, ...]
+    replicates: FloatArray = field(repr=False, compare=False)
+
+    def at(self, rate: float) -> CurvePoint:
+        """The point at ``rate``.
+
+        Raises:
+            HarnessError: the curve has no such rate.
+        """
+        for point in self.points:
+            if np.isclose(point.rate, rate, rtol=0.0, atol=1e-9):
+                return point
+        rates = ", ".join(f"{point.rate:g}" for point in self.points)
+        raise HarnessError(f"{self.output} has no value at missing rate {rate:g}", f"rates: {rates}")
+
+
+def curves(
+    metric: Metric, rows: Mapping[str, Rows], plan: MaskPlan, weights: FloatArray, level: float = 0.95
+) -> dict[str, Curve]:
+    """A curve per output of ``metric``.
+
+    The value at a rate is the mean over the S mask seeds of the metric on the masked test set. Replicate b
+    resamples patients with row b of ``weights`` and masks with seed b mod S, so the interval covers both the
+    choice of patients and the choice of masks.
+
+    Args:
+        metric: reduces sums of rows.
+        rows: state -> (n, k), in the order of ``plan.ids``; a study's row is read only if the plan puts the
+            study in that state.
+        plan: masks for every seed and rate.
+        weights: (B, n) from ``statistics.bootstrap_weights``.
+        level: of the interval.
+
+    Raises:
+        HarnessError: a state that the plan uses has no rows, or the shapes do not fit.
+    """
+    _check(rows, plan, weights)
+    achieved = plan.achieved()
+    points: dict[str, list[CurvePoint]] = {output.name: [] for output in metric.outputs}
+    samples: dict[str, list[FloatArray]] = {output.name: [] for output in metric.outputs}
+    assignment = _distinct(rows, plan)
+    seen: NDArray[np.int8] | None = None
+    for column, rate in enumerate(plan.rates):
+        masks = assignment[:, column]
+        if seen is None or not np.array_equal(masks, seen):
+            seen = masks
+            # Masks that are all alike need one line: replicate b meets mask b mod S either way.
+            own = masks[:1] if (masks == masks[0]).all() else masks
+            values = _masked_values(metric, rows, plan.states, own, np.ones(own.shape))
+            replicated = _masked_values(metric, rows, plan.states, own, affordable(metric, weights))
+        for name, found in points.items():
+            value = float(np.mean(values[name]))
+            samples[name].append(centred(metric, name, replicated[name], value))
+            lo, hi = interval(samples[name][-1], level)
+            found.append(CurvePoint(rate, value, lo, hi, len(plan.ids), float(achieved[column])))
+    return {name: Curve(name, tuple(found), np.stack(samples[name])) for name, found in points.items()}
+
+
+def _distinct(rows: Mapping[str, Rows], plan: MaskPlan) -> NDArray[np.int8]:
+    """The plan's assignment (S, R, n) with states that make no difference to these rows taken for one.
+
+    A method that does not read the dropped modality then has the same curve at every rate, computed once.
+    """
+    first: list[int] = []
+    for index, state in enumerate(plan.states):
+        same = (other for other in first if state in rows and _equal(rows, plan.states[other], state))
+        first.append(next(same, index))
+    assignment: NDArray[np.int8] = np.array(first, dtype=np.int8)[plan.assignment]
+    return assignment
+
+
+def _equal(rows: Mapping[str, Rows], one: str, other: str) -> bool:
+    return one in rows and np.array_equal(rows[one], rows[other])
+
+
+def _masked_values(
+    metric: Metric,
+    rows: Mapping[str, Rows],
+    states: tuple[str, ...],
+    masks: NDArray[np.int8],
+    weights: FloatArray,
+) -> dict[str, FloatArray]:
+    """Outputs (B,) where line b of ``weights`` (B, n) meets mask b mod S of ``masks`` (S, n)."""
+    if not isinstance(metric, JointMetric):
+        return metric.reduce(_masked_totals(rows, states, masks, weights))
+    used = np.unique(masks)
+    # A study is there once per state that any mask puts it in; all but one of them weigh nothing.
+    stacked = np.concatenate([rows[states[index]] for index in used])
+    found: dict[str, list[FloatArray]] = {output.name: [] for output in metric.outputs}
+    step = max(1, _BLOCK_CELLS // len(stacked))
+    for start in range(0, len(weights), step):
+        block = slice(start, start + step)
+        chosen = masks[np.arange(len(weights))[block] % len(masks)]
+        each = np.concatenate([np.where(chosen == index, weights[block], 0.0) for index in used], axis=1)
+        for name, part in metric.joint(stacked, each).items():
+            found[name].append(part)
+    return {name: np.concatenate(parts) for name, parts in found.items()}
+
+
+def _masked_totals(
+    rows: Mapping[str, Rows], states: tuple[str, ...], masks: NDArray[np.int8], weights: FloatArray
+) -> Rows:
+    """Weighted sums (B, k) where line b of ``weights`` (B, n) meets mask b mod S of ``masks`` (S, n)."""
+    width = next(iter(rows.values())).shape[1]
+    used = np.unique(masks)
+    if len(used) == 1:
+        return weights @ rows[states[used[0]]]
+    totals = np.zeros((len(weights), width))
+    step = max(1, _BLOCK_CELLS // weights.shape[1])
+    for start in range(0, len(weights), step):
+        block = slice(start, start + step)
+        chosen = masks[np.arange(len(weights))[block] % len(masks)]
+        for index in used:
+            here = chosen == index
+            # A row that no study of this block is in may hold anything, NaN included: 0 x NaN is not 0.
+            own = np.where(here.any(axis=0)[:, None], rows[states[index]], 0.0)
+            totals[block] += np.where(here, weights[block], 0.0) @ own
+    return totals
+
+
+def _check(rows: Mapping[str, Rows], plan: MaskPlan, weights: FloatArray) -> None:
+    for state in plan.used_states():
+        if state not in rows:
+            raise HarnessError(f"no rows for the modality state {state!r}", f"have {', '.join(rows)}")
+    shapes = {array.shape for array in rows.values()}
+    if len(shapes) != 1 or next(iter(shapes))[0] != len(plan.ids) or weights.shape[1] != len(plan.ids):
+        raise HarnessError(
+            f"rows {sorted(shapes)} and weights {weights.shape} do not fit a plan for {len(plan.ids)} studies"
+        )
+
+
+def area_under_curve(curve: Curve) -> float:
+    """Mean height of the curve over its range of rates (trapezoids), in the metric's own unit."""
+    points = sorted(curve.points, key=lambda point: point.rate)
+    rates = np.array([point.rate for point in points])
+    values = np.array([point.value for point in points])
+    span = rates[-1] - rates[0]
+    return float(np.trapezoid(values, rates) / span) if span > 0 else float(values.mean())
+
+
+def retention(curve: Curve, rate: float) -> float:
+    """Share of the full-modality value that is left at ``rate``; NaN where that value is 0."""
+    full = curve.at(0.0).value
+    return curve.at(rate).value / full if full != 0 else float("nan")

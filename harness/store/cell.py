@@ -1,0 +1,130 @@
+"""The files of one trained method, and the lock that keeps them to one process."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from harness.core.errors import CorruptFileError, HarnessError
+from harness.core.files import (
+    clear_disk_errors,
+    read_json,
+    seal,
+    verify,
+    write_json,
+)
+from harness.core.slugs import slug
+
+_LOCK_SECONDS = 1.0
+"""How long a run waits for a lock before it says who holds it."""
+
+
+_TEMPORARY = ".*.tmp"
+"""What files are called until they are whole."""
+
+
+class Cell:
+    """The files of one trained method."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+
+    @property
+    def training(self) -> Path:
+        """Folder of the resumable state of an unfinished fit."""
+        return self.directory / "training"
+
+    @property
+    def checkpoint(self) -> Path:
+        """Folder of the fitted method."""
+        return self.directory / "checkpoint"
+
+    @contextmanager
+    def lock(self, waiting: Callable[[str], None] = lambda holder: None) -> Iterator[None]:
+        """Hold the cell against other runs, after the one that holds it now; a lock dies with its process.
+
+        Args:
+            waiting: called about once a second with who holds it.
+        """
+        holder = self.directory / ".holder.json"
+        with clear_disk_errors(self.directory):
+            self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+            lock = FileLock(self.directory / ".lock")
+            self._acquire(lock, holder, waiting)
+        try:
+            for left in self.directory.rglob(_TEMPORARY):
+                left.unlink(missing_ok=True)
+            write_json(holder, {"process": os.getpid(), "machine": platform.node()})
+            yield
+        finally:
+            holder.unlink(missing_ok=True)
+            lock.release()
+
+    def _acquire(self, lock: FileLock, holder: Path, waiting: Callable[[str], None]) -> None:
+        while True:
+            try:
+                lock.acquire(timeout=_LOCK_SECONDS)
+            except Timeout:
+                waiting(_said_by(holder))
+            except NotImplementedError:
+                raise HarnessError(
+                    f"{self.directory}: its file system cannot lock files", "choose another --store"
+                ) from None
+            else:
+                return
+
+    def is_fitted(self) -> bool:
+        """Whether a complete checkpoint exists; a damaged one raises."""
+        done = self.checkpoint / "done.json"
+        if not done.exists():
+            return False
+        found = read_json(done)
+        owner = found.get("cell", self.directory.name)  # early stores did not say
+        if owner != self.directory.name:
+            raise CorruptFileError(
+                f"{self.checkpoint}: the checkpoint of {owner}: of other code, data or settings",
+                "delete it and run again",
+            )
+        for name in found["files"]:
+            verify(self.checkpoint / name)
+        return True
+
+    def mark_fitted(self, facts: Mapping[str, Any]) -> None:
+        """Seal every file of the checkpoint; from here on it is not trained again."""
+        files = sorted(
+            path.name for path in self.checkpoint.iterdir() if not path.name.endswith(".sha256.json")
+        )
+        files = [name for name in files if name != "done.json"]
+        for name in files:
+            seal(self.checkpoint / name)
+        write_json(self.checkpoint / "done.json", {"files": files, "cell": self.directory.name, **facts})
+
+    def facts(self) -> dict[str, Any]:
+        """What ``mark_fitted`` recorded (training seconds, parameters)."""
+        return dict(read_json(self.checkpoint / "done.json"))
+
+    def predictions(self, state: str) -> Path:
+        """JSONL file of one modality state."""
+        return self.directory / "predictions" / f"{slug(state)}.jsonl"
+
+    def statistics(self, state: str, metric: str, signature: str, references: str) -> Path:
+        """Array file of one metric on one state; ``references`` identifies the test set scored against."""
+        digest = hashlib.sha256(f"{signature}\0{references}".encode()).hexdigest()[:10]
+        return self.directory / "statistics" / slug(state) / f"{slug(metric)}-{digest}.npy"
+
+
+def _said_by(holder: Path) -> str:
+    """Who holds a lock, in words; it may be gone, or not have said so yet."""
+    try:
+        found = json.loads(holder.read_text())
+        return f"process {found['process']} on {found['machine']}"
+    except (OSError, ValueError, KeyError, TypeError):
+        return "another run"

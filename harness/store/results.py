@@ -1,0 +1,89 @@
+"""One printed number, and the result file of one leaderboard row."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Literal
+from zipfile import BadZipFile
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.core.errors import CorruptFileError
+
+Status = Literal["ok", "failed", "unavailable", "n/a"]
+
+
+@dataclass(frozen=True, slots=True)
+class ResultRow:
+    """One printed number: the long form of every leaderboard.
+
+    Attributes:
+        group: what the metric looks at, e.g. ``report text`` or ``diagnosis``; each group has its own table.
+        higher_is_better: direction of the metric.
+        key: result file of the row below ``results``, without its suffix: what ``harness reproduce`` takes.
+        test_set: digest of what was scored against; numbers with different ones are not compared.
+    """
+
+    dataset: str
+    method: str
+    preset: str
+    seed: int
+    drop: str
+    mechanism: str
+    rate: float
+    metric: str
+    value: float | None
+    ci95: tuple[float, float] | None
+    n: int
+    signature: str
+    status: Status = "ok"
+    detail: str = ""
+    control: bool = False
+    group: str = ""
+    higher_is_better: bool = True
+    key: str = ""
+    test_set: str = ""
+
+
+_ROW_FIELDS = tuple(field.name for field in fields(ResultRow))
+
+
+@dataclass(frozen=True, slots=True)
+class StoredResult:
+    """One leaderboard row as its result file holds it."""
+
+    path: Path
+    key: str
+    rows: list[ResultRow]
+    manifest: Mapping[str, Any]
+    reliability: Mapping[str, Any]
+
+    def replicates(self) -> dict[str, NDArray[np.float32]]:
+        """Metric -> bootstrap replicates (R, B), a line per missing rate; empty where there are none."""
+        path = self.path.with_suffix(".npz")
+        if not path.exists():
+            return {}
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                return {name: arrays[name] for name in arrays.files}
+        except (OSError, ValueError, KeyError, BadZipFile) as error:
+            raise CorruptFileError(f"{path}: not bootstrap replicates", "delete it and run again") from error
+
+
+def row_of(values: Mapping[str, Any]) -> ResultRow:
+    """A number from JSON; keys that this version does not know are left out, and so are control characters.
+
+    A terminal would obey them.
+    """
+    known = {name: _visible(values[name]) for name in _ROW_FIELDS if name in values}
+    ci95 = values["ci95"]
+    return ResultRow(**known | {"ci95": None if ci95 is None else (ci95[0], ci95[1])})
+
+
+def _visible(value: Any) -> Any:
+    if not isinstance(value, str) or value.isprintable():
+        return value
+    return "".join(each if each.isprintable() else " " for each in value)

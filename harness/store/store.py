@@ -1,0 +1,146 @@
+"""The store: one folder a cell, every finished file sealed with its checksum, one result file a row.
+
+Layout below ``--store``::
+
+    store.json                                      schema version
+    cells/DATASET/METHOD/PRESET-sSEED-FINGERPRINT/
+        cell.json                                   what was trained, on what, with which code
+        training/                                   resumable state of an unfinished fit
+        checkpoint/                                 the fitted method; sealed
+        predictions/[shuffled-]STATE.jsonl          a line a study; sealed when complete
+        predictions/imputed-...                     of and with generated views
+        statistics/[shuffled-]STATE/METRIC-HASH.npy per-study rows (n, k); sealed
+    results/DATASET/METHOD/RUN.json                 the printed numbers of one leaderboard row, its manifest
+    results/DATASET/METHOD/RUN.npz                  their bootstrap replicates, for paired ranks
+    audits/DATASET/METHOD.json                      the verdict of harness audit
+    timings/DATE-PROCESS.seconds.json               what the time of one run went into
+    downstream/DATASET/lite0-HASH.npy               features of 128 pictures (n, 1280); sealed
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import weakref
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Self
+
+from harness.core.errors import CorruptFileError, HarnessError
+from harness.core.files import (
+    clear_disk_errors,
+    private_folder,
+    read_json,
+    write_json,
+)
+from harness.core.slugs import slug
+from harness.store.cell import _TEMPORARY, Cell
+from harness.store.results import ResultRow, StoredResult, row_of
+
+SCHEMA = 1
+
+
+class Store:
+    """A results store on disk; opening one creates it or checks its schema."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        marker = root / "store.json"
+        if not marker.exists():
+            # Another run may make the same store meanwhile, or have been killed while it did.
+            if root.exists() and not _is_new(root) and not marker.exists():
+                raise HarnessError(f"--store {root}: exists and is not a results store", "choose another")
+            private_folder(root)
+            with suppress(FileNotFoundError):  # another run has made the store and cleared up
+                write_json(marker, {"schema": SCHEMA})
+        _check_schema(f"{root}: a store", read_json(marker))
+
+    def enter(self) -> Self:
+        """Be known as a run on this store for as long as this object lives.
+
+        A run that is alone removes what killed ones were writing; those in cells go when a cell is locked.
+        """
+        with clear_disk_errors(self.root):
+            presence = os.open(self.root / ".runs.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        weakref.finalize(self, os.close, presence)
+        with suppress(OSError):
+            fcntl.flock(presence, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            names = ("masks", "results", "audits", "samples", "tables", "timings", "downstream")
+            folders = [self.root / name for name in names]
+            for left in (*self.root.glob(_TEMPORARY), *(p for f in folders for p in f.rglob(_TEMPORARY))):
+                left.unlink(missing_ok=True)
+        with suppress(OSError):  # file systems without locks are refused where a cell needs one
+            fcntl.flock(presence, fcntl.LOCK_SH)
+        return self
+
+    def cell(self, dataset: str, method: str, preset: str, seed: int, identity: Mapping[str, Any]) -> Cell:
+        """The cell of one trained method; ``identity`` is everything that its weights depend on."""
+        text = json.dumps(identity, sort_keys=True, default=str)
+        fingerprint = hashlib.sha256(text.encode()).hexdigest()[:12]
+        name = f"{preset}-s{seed}-{fingerprint}"
+        cell = Cell(self.root / "cells" / slug(dataset) / slug(method) / name)
+        description = cell.directory / "cell.json"
+        if not description.exists():
+            write_json(description, {"fingerprint": fingerprint, **identity})
+        return cell
+
+    def write_result(
+        self,
+        key: str,
+        rows: list[ResultRow],
+        manifest: Mapping[str, Any],
+        reliability: Mapping[str, Any] | None = None,
+    ) -> Path:
+        """Write one leaderboard row (its numbers over metrics and rates) with its manifest.
+
+        Args:
+            key: ``DATASET/METHOD/RUN``.
+            rows: the numbers.
+            manifest: how they came about.
+            reliability: modality state -> bins of a reliability diagram.
+        """
+        path = self.root / "results" / f"{key}.json"
+        content = {"schema": SCHEMA, "manifest": manifest, "rows": [asdict(row) for row in rows]}
+        write_json(path, content | {"reliability": dict(reliability or {})})
+        return path
+
+    def results(self) -> list[ResultRow]:
+        """Every stored number, in a stable order."""
+        return [row for result in self.stored() for row in result.rows]
+
+    def stored(self) -> list[StoredResult]:
+        """Every stored leaderboard row, in a stable order."""
+        folder = self.root / "results"
+        found = []
+        for path in sorted(folder.rglob("*.json")):
+            content = read_json(path)
+            key = path.relative_to(folder).with_suffix("").as_posix()
+            _check_schema(f"{path}: a result", content)
+            try:
+                manifest = content["manifest"]
+                own = {"key": key, "test_set": manifest.get("test_set", "")}
+                rows = [row_of(row | own) for row in content["rows"]]
+            except (KeyError, TypeError, AttributeError) as error:
+                raise CorruptFileError(
+                    f"{path}: not a result file: {error}", "delete it and run again"
+                ) from error
+            found.append(StoredResult(path, key, rows, manifest, content.get("reliability", {})))
+        return found
+
+
+def _is_new(root: Path) -> bool:
+    """An empty folder, or one that a killed run had begun to make a store of."""
+    return root.is_dir() and all(path.match(".store.json.*.tmp") for path in root.iterdir())
+
+
+def _check_schema(what: str, content: Any) -> None:
+    found = content.get("schema") if isinstance(content, dict) else None
+    if found != SCHEMA:
+        raise HarnessError(
+            f"{what} of schema {found}, but this version reads schema {SCHEMA}",
+            "use another --store, or the version that wrote it",
+        )

@@ -1,0 +1,85 @@
+"""What an audit found about a method, and where a store keeps it. No torch: leaderboards read it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.core.errors import CorruptFileError
+from harness.core.files import read_json, write_json
+from harness.core.slugs import slug
+
+_FOLDER = "audits"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One question of the audit.
+
+    Attributes:
+        check: e.g. ``mask-honest``.
+        passed: the answer.
+        detail: what was tried; where it failed, the study and the change that gave the method away.
+    """
+
+    check: str
+    passed: bool
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """All checks of one method on one dataset.
+
+    Attributes:
+        method: label of the leaderboard row, e.g. ``dia:no-alignment``.
+        dataset: registry name.
+        preset: size that was audited; ``-`` for controls.
+        studies: test studies that were asked about.
+        code: fingerprint of the method's source; a verdict says nothing about other code.
+        checks: in the order in which they are printed.
+    """
+
+    method: str
+    dataset: str
+    preset: str
+    studies: int
+    code: str
+    checks: tuple[Check, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Every check was passed."""
+        return all(check.passed for check in self.checks)
+
+
+def save(store: Path, verdict: Verdict, facts: Mapping[str, Any]) -> Path:
+    """Keep a verdict as ``audits/DATASET/METHOD.json`` below the store, with facts of the run beside it."""
+    path = verdict_path(store, verdict.dataset, verdict.method)
+    write_json(path, {**asdict(verdict), "passed": verdict.passed, "facts": dict(facts)})
+    return path
+
+
+def verdict_path(store: Path, dataset: str, method: str) -> Path:
+    """Where the verdict on a method is kept."""
+    return store / _FOLDER / slug(dataset) / f"{slug(method)}.json"
+
+
+def verdicts(store: Path) -> Iterator[Verdict]:
+    """Every verdict below a store, in a stable order.
+
+    Raises:
+        CorruptFileError: a file there is not a verdict.
+    """
+    for path in sorted((store / _FOLDER).glob("*/*.json")):
+        content = read_json(path)
+        try:
+            checks = tuple(Check(**check) for check in content["checks"])
+            names = ("method", "dataset", "preset", "studies", "code")
+            yield Verdict(**{name: content[name] for name in names}, checks=checks)
+        except (KeyError, TypeError) as error:
+            raise CorruptFileError(
+                f"{path}: not an audit's verdict: {error!r}", "delete it and run harness audit again"
+            ) from error

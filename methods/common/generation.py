@@ -1,0 +1,198 @@
+"""Words one after another: greedy, beam and sampled decoding for every report decoder.
+
+The search is transformers' ``generate``. A decoder brings a step function and a ``DecodingState``; added here
+is that finished sequences leave the state, that words which must not be written have probability 0 before
+normalisation, and that a drawn report depends on its own seed and on nothing else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import GenerationConfig, GenerationMixin, LogitsProcessor, PreTrainedConfig, PreTrainedModel
+from transformers.modeling_outputs import CausalLMOutput
+
+from methods.common.text import BOS, EOS, PAD, UNK, DecodingState
+
+Step = Callable[[Tensor], Tensor]
+"""Prefixes (N, t) to logits of the next word (N, V)."""
+
+
+def generate(
+    step: Step,
+    state: DecodingState,
+    batch: int,
+    limit: int,
+    device: torch.device,
+    *,
+    beams: int = 1,
+    banned: Sequence[int] = (PAD, BOS, UNK),
+    seeds: Sequence[int] | None = None,
+    temperature: float = 1.0,
+) -> Tensor:
+    """Decode ``batch`` sequences; finished ones cost nothing more.
+
+    Args:
+        step: called with the prefixes of the sequences that ``state`` still holds, in its order.
+        state: what the decoder keeps for ``batch`` sequences before their first word.
+        limit: most words, the end mark included; at least 1.
+        beams: 1 takes the most probable word at each step; more is beam search, won by the hypothesis of the
+            highest mean log-probability per word.
+        banned: words that are never written.
+        seeds: draw each sequence from the softmax with noise that follows from its seed alone; else the most
+            probable word.
+        temperature: divides the logits that are drawn from.
+
+    Returns:
+        Indices (batch, <= limit), padded with PAD after the end mark.
+
+    Raises:
+        ValueError: beams together with seeds, a temperature that is not positive, a seed too few or too many.
+    """
+    if seeds is not None and (beams > 1 or temperature <= 0 or len(seeds) != batch):
+        raise ValueError(
+            f"drawing takes one beam, a positive temperature and a seed a sequence; got beams {beams}, "
+            f"temperature {temperature:g}, {len(seeds)} seeds for {batch} sequences"
+        )
+    if beams > 1:
+        state.select(torch.arange(batch, device=device).repeat_interleave(beams))
+    search = _Search(step, state, batch, beams, tuple(banned), device)
+    beam_options = {"num_beams": beams, "length_penalty": 1.0} if beams > 1 else {}
+    config = GenerationConfig(
+        max_new_tokens=limit,
+        do_sample=False,
+        use_cache=False,  # the cache is ours: every step gets whole prefixes
+        bos_token_id=BOS,
+        eos_token_id=EOS,
+        pad_token_id=PAD,
+        **beam_options,
+    )
+    found = search.generate(
+        torch.full((batch, 1), BOS, device=device),
+        generation_config=config,
+        logits_processor=[] if seeds is None else [GumbelNoise(seeds, temperature, lambda: search.rows)],
+        past_key_values=_Cache(search),
+    )[:, 1:]
+    ended = (found == EOS).cumsum(1)
+    return found.masked_fill((ended - (found == EOS).long()) > 0, PAD)
+
+
+def draw_seeds(seeds: Sequence[int], draws: int) -> list[int]:
+    """63-bit seeds of ``draws`` sequences per study, a study's next to each other."""
+    return [_hash(seed, draw) for seed in seeds for draw in range(draws)]
+
+
+def _hash(seed: int, draw: int) -> int:
+    digest = hashlib.blake2b(f"{seed}\0{draw}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") >> 1
+
+
+class _Search(PreTrainedModel, GenerationMixin):
+    """The model that ``generate`` sees.
+
+    ``rows`` are the sequences that the state holds, as indices into ``generate``'s batch x beams; the others
+    are finished, and the logits that are returned for them are not used.
+    """
+
+    config_class = PreTrainedConfig
+
+    def __init__(
+        self,
+        step: Step,
+        state: DecodingState,
+        batch: int,
+        beams: int,
+        banned: tuple[int, ...],
+        device: torch.device,
+    ) -> None:
+        super().__init__(PreTrainedConfig())
+        self.step, self.state, self.beams, self.banned = step, state, beams, list(banned)
+        self._device = device
+        self.size = batch * beams
+        self.rows = torch.arange(self.size, device=device)
+        self.parents: Tensor | None = None
+        self.open: Tensor | None = None
+
+    @property
+    def device(self) -> torch.device:
+        """Where the step function runs: this module has no parameters to ask."""
+        return self._device
+
+    def prepare_inputs_for_generation(
+        self, input_ids: Tensor, past_key_values: Any = None, **options: Any
+    ) -> dict[str, Tensor]:
+        """Whole prefixes (N, t), whatever is cached."""
+        return {"input_ids": input_ids}
+
+    def forward(self, input_ids: Tensor, return_dict: bool = True) -> CausalLMOutput:
+        """Prefixes (N, t) to logits (N, 1, V)."""
+        if input_ids.shape[1] > 1:
+            self._settle(input_ids[:, -1])
+        whole = len(self.rows) == self.size
+        logits = self.step(input_ids if whole else input_ids[self.rows]).float()
+        logits[:, self.banned] = float("-inf")
+        if not whole:
+            logits = logits.new_zeros(self.size, logits.shape[1]).index_copy_(0, self.rows, logits)
+        return CausalLMOutput(logits=logits[:, None])
+
+    def _settle(self, last: Tensor) -> None:
+        """Bring the state to the sequences that go on, in ``generate``'s order."""
+        if self.beams == 1:
+            keep = last[self.rows] != EOS
+        elif self.open is None:
+            keep = torch.ones_like(self.rows, dtype=torch.bool)
+        else:
+            keep = self.open.repeat_interleave(self.beams)[self.rows]
+        kept = self.rows[keep]
+        if self.parents is not None:
+            place = torch.empty_like(self.parents)
+            place[self.rows] = torch.arange(len(self.rows), device=place.device)
+            self.state.select(place[self.parents[kept]])
+        elif len(kept) < len(self.rows):
+            self.state.select(keep.nonzero().flatten())
+        self.rows, self.parents = kept, None
+
+    def _check_early_stop_heuristic(self, *args: Any, **options: Any) -> Tensor:
+        """Beam search asks whether a study's hypotheses can still improve: those that cannot are done."""
+        unsatisfied: Tensor = GenerationMixin._check_early_stop_heuristic(*args, **options)
+        self.open = unsatisfied.flatten()
+        return unsatisfied
+
+
+class _Cache:
+    """What ``generate`` takes for a cache: it only has to follow the beams."""
+
+    is_compileable = False
+
+    def __init__(self, search: _Search) -> None:
+        self.search = search
+
+    def get_seq_length(self) -> int:
+        """Nothing is cached in ``generate``'s sense."""
+        return 0
+
+    def reorder_cache(self, beam_idx: Tensor) -> None:
+        """Row i of the next step continues row ``beam_idx[i]`` of this one."""
+        self.search.parents = beam_idx.long()
+
+
+class GumbelNoise(LogitsProcessor):
+    """Adds Gumbel noise, after which the argmax is an exact draw from the softmax (Gumbel 1954)."""
+
+    def __init__(
+        self, seeds: Sequence[int], temperature: float, rows: Callable[[], Tensor] | None = None
+    ) -> None:
+        """A sequence's noise comes from its own seed; ``rows`` tells which sequences go on, else all."""
+        self.temperature, self.rows = temperature, rows
+        self.generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        """Logits (N, V) to perturbed logits of the same shape."""
+        noise = torch.ones(scores.shape)
+        for row in range(len(noise)) if self.rows is None else self.rows().tolist():
+            noise[row].exponential_(generator=self.generators[row])
+        return scores / self.temperature - noise.clamp_(min=1e-30).log_().to(scores.device)

@@ -1,0 +1,182 @@
+"""Words in, words out: the vocabulary and plain decoders that report generators share."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from methods.common.layers import embedding, sinusoids
+
+PAD, BOS, EOS, UNK = range(4)
+SPECIALS = ("<pad>", "<bos>", "<eos>", "<unk>")
+
+_ENUMERATION = re.compile(r"(?:^|(?<=\s))\d+\.(?=\s|$)")
+_SENTENCE_END = re.compile(r"\.+(?:\s+|$)")
+_DROPPED = re.compile(r"[^a-z0-9\s-]")
+
+
+def words(text: str) -> list[str]:
+    """Lower-cased words with "." closing each sentence.
+
+    Numbering ("1. ") and punctuation go; hyphens and de-identification marks ("xxxx") stay. Applied to its
+    own joined output it changes nothing, and scoring tokenisers see the same words.
+    """
+    result: list[str] = []
+    for sentence in _SENTENCE_END.split(_ENUMERATION.sub(" ", text.lower())):
+        tokens = [token for token in _DROPPED.sub("", sentence).split() if token.strip("-")]
+        if tokens:
+            result += [*tokens, "."]
+    return result
+
+
+class Vocabulary:
+    """Word <-> index. Indices 0-3 are padding, begin, end and unknown."""
+
+    def __init__(self, entries: Sequence[str]) -> None:
+        self.entries = list(entries)
+        self.index = {word: number for number, word in enumerate([*SPECIALS, *self.entries])}
+
+    @classmethod
+    def train(cls, texts: Iterable[str], min_count: int = 3, max_size: int | None = None) -> Vocabulary:
+        """Words of ``texts`` seen at least ``min_count`` times, most frequent first, ties alphabetical."""
+        counts = Counter(word for text in texts for word in words(text))
+        kept = [word for word, count in counts.items() if count >= min_count]
+        kept.sort(key=lambda word: (-counts[word], word))
+        return cls(kept[: None if max_size is None else max_size - len(SPECIALS)])
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def encode(self, text: str, limit: int) -> list[int]:
+        """At most ``limit`` word indices, without begin and end."""
+        return [self.index.get(word, UNK) for word in words(text)[:limit]]
+
+    def decode(self, indices: Iterable[int]) -> str:
+        """Text up to the first end mark."""
+        result: list[str] = []
+        for index in indices:
+            if index == EOS:
+                break
+            if index >= len(SPECIALS):
+                result.append(self.entries[index - len(SPECIALS)])
+        return " ".join(result)
+
+    def batch(self, texts: Sequence[str | None], limit: int, *, framed: bool = False) -> Tensor:
+        """Padded indices (B, S) of texts cut at ``limit`` words, S >= 1; None and "" are padding only.
+
+        Args:
+            framed: put begin and end around every text (then a text's end mark follows a cut, too).
+        """
+        rows = [self.encode(text or "", limit) for text in texts]
+        if framed:
+            rows = [[BOS, *row, EOS] for row in rows]
+        result = torch.full((len(rows), max([1, *map(len, rows)])), PAD)
+        for number, row in enumerate(rows):
+            result[number, : len(row)] = torch.tensor(row, dtype=torch.long)
+        return result
+
+
+class DecodingState(Protocol):
+    """What a decoder keeps between steps for each sequence."""
+
+    def select(self, rows: Tensor) -> None:
+        """Keep (or repeat, or reorder) sequences."""
+
+
+@dataclass(slots=True)
+class PrefixState:
+    """State of a decoder without a cache: its memory (B, T, E) and mask (B, T)."""
+
+    memory: Tensor
+    mask: Tensor | None
+
+    def select(self, rows: Tensor) -> None:
+        """Keep (or repeat, or reorder) sequences."""
+        self.memory = self.memory[rows]
+        self.mask = None if self.mask is None else self.mask[rows]
+
+
+class PrefixDecoder(nn.Module):
+    """A decoder that reads the whole prefix again at every step."""
+
+    def start(self, memory: Tensor, mask: Tensor | None) -> PrefixState:
+        """State before the first word."""
+        return PrefixState(memory, mask)
+
+    def step(self, prefix: Tensor, state: PrefixState) -> Tensor:
+        """Logits (B, V) of the word after ``prefix`` (B, t)."""
+        return self(prefix, state.memory, state.mask)[:, -1]
+
+
+class TransformerDecoder(PrefixDecoder):
+    """Decoder of Vaswani et al. 2017, pre-normalised, with sinusoidal positions."""
+
+    def __init__(
+        self, vocabulary: int, width: int, heads: int, layers: int, hidden: int, dropout: float, limit: int
+    ) -> None:
+        super().__init__()
+        self.embed = embedding(vocabulary, width)
+        self.scale = math.sqrt(width)
+        self.register_buffer("positions", sinusoids(limit, width), persistent=False)
+        layer = nn.TransformerDecoderLayer(
+            width, heads, hidden, dropout, "gelu", batch_first=True, norm_first=True
+        )
+        self.layers = nn.TransformerDecoder(layer, layers, nn.LayerNorm(width))
+        self.head = nn.Linear(width, vocabulary, bias=False)
+
+    def forward(self, words: Tensor, memory: Tensor, mask: Tensor | None) -> Tensor:
+        """Indices (B, S), S <= limit, memory (B, T, E), bool (B, T) or None, to logits (B, S, V)."""
+        size = words.shape[1]
+        x = self.embed(words) * self.scale + self.positions[:size]
+        causal = torch.ones(size, size, dtype=torch.bool, device=words.device).triu(1)
+        hidden = None if mask is None else ~mask
+        x = self.layers(x, memory, causal, memory_key_padding_mask=hidden, tgt_is_causal=True)
+        return self.head(x)
+
+
+class Gpt2Decoder(PrefixDecoder):
+    """GPT-2 with cross-attention, from random initialisation (Radford et al. 2019)."""
+
+    def __init__(
+        self, vocabulary: int, width: int, heads: int, layers: int, dropout: float, limit: int
+    ) -> None:
+        super().__init__()
+        from transformers import GPT2Config, GPT2LMHeadModel
+
+        config = GPT2Config(
+            vocab_size=vocabulary,
+            n_positions=limit,
+            n_embd=width,
+            n_layer=layers,
+            n_head=heads,
+            resid_pdrop=dropout,
+            embd_pdrop=dropout,
+            attn_pdrop=dropout,
+            add_cross_attention=True,
+            use_cache=False,
+            bos_token_id=BOS,
+            eos_token_id=EOS,
+            tie_word_embeddings=False,
+            attn_implementation="eager",
+        )
+        self.model = GPT2LMHeadModel(config)
+
+    def forward(self, words: Tensor, memory: Tensor, mask: Tensor | None) -> Tensor:
+        """Indices (B, S), S <= limit, memory (B, T, E), bool (B, T) or None, to logits (B, S, V)."""
+        additive = None
+        if mask is not None:  # four-dimensional: passed on as it is, also for tensors without data
+            additive = torch.zeros_like(memory[:, None, None, :, 0]).masked_fill(~mask[:, None, None], -1e4)
+        return self.model(
+            input_ids=words,
+            attention_mask=torch.ones_like(words),
+            encoder_hidden_states=memory,
+            encoder_attention_mask=additive,
+            use_cache=False,
+        ).logits

@@ -1,0 +1,212 @@
+"""The command line: what scripts depend on, and one clear line for every mistake."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from harness.cli import main as cli
+from harness.store.store import Store
+from tests.helpers.toys import FAST_METRICS
+
+HARNESS = Path(sys.executable).with_name("harness")
+
+
+def invoke(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    """Run the entry point in process; exit code, stdout, stderr."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["harness", *arguments])
+        try:
+            cli.main()
+            code = 0
+        except SystemExit as stopped:
+            code = int(stopped.code or 0)
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+def toy_run(capsys: pytest.CaptureFixture[str], folder: Path, *more: str) -> tuple[int, str, str]:
+    common = ["--dataset", "toy", "--methods", "echo", "--store", str(folder / "store")]
+    common += ["--metrics", ",".join(FAST_METRICS)]
+    return invoke(capsys, "run", *common, *more)
+
+
+def test_run_prints_and_writes_the_leaderboard(toy_world: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = toy_run(capsys, toy_world, "--missing", "0.2,0.6", "--mask-seeds", "2")
+    assert code == 0
+    assert "echo" in out
+    markdown = (toy_world / "store/tables/leaderboard.md").read_text()
+    assert "| method | bleu_1 |" in markdown
+    assert "cider @ 0.6" in markdown
+    assert "bleu|order:4|tok:r2gen-iu" in markdown
+    content = json.loads((toy_world / "store/tables/leaderboard.json").read_text())
+    row = content["rows"][0]
+    documented = {
+        "dataset",
+        "method",
+        "preset",
+        "seed",
+        "drop",
+        "mechanism",
+        "rate",
+        "metric",
+        "value",
+        "ci95",
+        "n",
+    }
+    assert documented | {"signature", "status"} <= set(row)
+    assert {row["rate"] for row in content["rows"]} == {0.0, 0.2, 0.6}
+
+
+def test_leaderboard_rebuilds_what_run_wrote(toy_world: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    toy_run(capsys, toy_world, "--missing", "0.5")
+    store = toy_world / "store"
+    for name, format_ in (("leaderboard.md", "markdown"), ("leaderboard.json", "json")):
+        code, out, _ = invoke(capsys, "leaderboard", "--store", str(store), "--format", format_)
+        assert code == 0
+        assert out == (store / "tables" / name).read_text()
+    code, out, _ = invoke(capsys, "leaderboard", "--store", str(store), "--format", "csv")
+    assert len(out.splitlines()) == 1 + len(Store(store).results())
+
+
+def test_flags_win_over_yaml(toy_world: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = toy_world / "run.yaml"
+    file.write_text("methods: [echo]\nmetrics: [bleu]\ndataset: toy\nmissing: [0.3]\nmask-seeds: 2\n")
+    store = str(toy_world / "store")
+    assert invoke(capsys, "run", "-c", str(file), "--missing", "0.5", "--store", store)[0] == 0
+    assert {row.rate for row in Store(Path(store)).results()} == {0.0, 0.5}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--methods", "ecko"], "unknown method 'ecko' (did you mean echo?)"),
+        (["--missing", "1.2"], "--missing"),
+        (["--missing", "a,b"], "--missing a,b: expected comma-separated numbers"),
+        (["--drop", "frontl"], "frontal"),
+        (["--mechanism", "mcra"], "mcar"),
+        (["--dataset", "iu-phanton"], "did you mean iu-phantom"),
+        (["--metrics", "blue"], "did you mean bleu"),
+        (["--tokenizer", "r2gen"], "r2gen-iu"),
+        (["--set", "echo=1"], "--set echo=1"),
+        (["--set", "echo.file=1"], "did you mean fail"),
+        (["--limit", "1"], "--limit"),
+        (["-c", "absent.yaml"], "absent.yaml"),
+    ],
+)
+def test_mistakes_are_one_line_that_names_the_flag(
+    toy_world: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], says: str
+) -> None:
+    code, out, err = toy_run(capsys, toy_world, "--missing", "0.5", *arguments)
+    assert code != 0
+    assert out == ""
+    assert len(err.strip().splitlines()) == 1
+    assert says in err
+
+
+def test_failed_cell_is_printed_and_exits_non_zero(
+    toy_world: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out, err = toy_run(capsys, toy_world, "--set", "echo.fail=fit")
+    assert code == 1
+    assert "failed" in out
+    assert "no luck" in err
+
+
+def test_a_tracker_that_fails_costs_no_table(
+    toy_world: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from harness.evaluation import tracking
+
+    monkeypatch.setattr(tracking, "find_spec", lambda name: name)
+    monkeypatch.setattr(tracking, "_to_mlflow", lambda root, results: 1 / 0)
+    code, out, err = toy_run(capsys, toy_world, "--track", "mlflow")
+    assert code == 2
+    assert "bleu_1" in out
+    assert "error: --track mlflow: ZeroDivisionError" in err
+
+
+def test_labels_that_differ_in_a_slash_have_rows_of_their_own(
+    toy_world: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for value in ("a/b", "a_b"):
+        toy_run(capsys, toy_world, "--set", f"echo.fail={value}")
+    _, out, _ = invoke(capsys, "leaderboard", "--store", str(toy_world / "store"), "--format", "csv")
+    assert "echo[fail=a/b]" in out
+    assert "echo[fail=a_b]" in out
+
+
+def test_foreign_folder_is_not_taken_for_a_store(toy_world: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (toy_world / "store").mkdir()
+    (toy_world / "store/thesis.tex").write_text("mine")
+    code, _, err = toy_run(capsys, toy_world)
+    assert code == 2
+    assert "not a results store" in err
+    (toy_world / "store/thesis.tex").unlink()
+    (toy_world / "store/store.json").write_text('{"schema": 99}')
+    assert "schema 99" in toy_run(capsys, toy_world)[2]
+
+
+@pytest.fixture
+def tiny_disk(tmp_path: Path) -> Path:
+    """A file system with no room for a run."""
+    mount = tmp_path / "disk"
+    mount.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(mount)]
+    if os.geteuid() or subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("mounting a small tmpfs needs root")
+    yield mount
+    subprocess.run(["umount", str(mount)], check=True)
+
+
+def test_full_disk_is_one_line(toy_world: Path, tiny_disk: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store = tiny_disk / "store"
+    code, _, err = toy_run(capsys, tiny_disk)
+    assert code != 0
+    assert "no space left" in err.splitlines()[-1]
+    assert not list(store.rglob("*.tmp"))
+
+
+def test_help_starts_without_heavy_imports() -> None:
+    script = (
+        "import sys, harness.cli\n"
+        "heavy = {'torch', 'lightning', 'pandas', 'transformers', 'numpy', 'pydantic', 'rich.table'}\n"
+        "sys.exit(str(sorted(heavy & set(sys.modules))) if heavy & set(sys.modules) else 0)"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_leaderboard_needs_no_torch(toy_world: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    toy_run(capsys, toy_world)
+    script = (
+        "import sys\n"
+        "sys.argv = ['harness', 'leaderboard', '--store', sys.argv[1]]\n"
+        "from harness.cli import main as cli\n"
+        "try: cli.main()\n"
+        "except SystemExit: pass\n"
+        "assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", script, str(toy_world / "store")], check=True)
+
+
+def test_lists_name_everything_registered(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "retrieval" in invoke(capsys, "list", "methods")[1]
+    assert "iu-phantom" in invoke(capsys, "list", "datasets")[1]
+    assert "bleu_4" in invoke(capsys, "list", "metrics")[1]
+    profiles = invoke(capsys, "list", "profiles")[1]
+    assert "cut at 100 tokens" in profiles
+    assert "micar-vlmoe" in profiles
+
+
+def test_doctor_reports_absent_java(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from harness.cli.doctor import _java
+
+    monkeypatch.setenv("PATH", str(tmp_path))
+    finding = _java()
+    assert finding.state == "optional"
+    assert "install a Java runtime" in finding.detail

@@ -1,0 +1,84 @@
+"""``harness new method``: what it writes runs, and what it cannot write is an error that leaves nothing."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from harness.cli.main import app
+from harness.cli.new import TASKS, new_method
+from harness.core import registry
+from harness.core.errors import HarnessError
+from harness.core.types import Task
+from harness.method.size import describe
+from harness.method.torch_method import TorchMethod
+from harness.testing import audited
+
+
+def load(path: Path) -> Any:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module
+    spec.loader.exec_module(module)  # type: ignore[union-attr]
+    return module
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_the_plugin_learns_passes_the_audit_and_can_be_described(
+    task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = new_method(f"fresh-{task}", tmp_path, task)
+    assert [path.name for path in paths] == [f"fresh_{task}.py", f"test_fresh_{task}.py", "pyproject.toml"]
+    method = getattr(load(paths[0]), f"Fresh{task.capitalize()}")
+    assert issubclass(method, TorchMethod)
+    assert method.card.tasks == {Task(task)}
+    verdict = audited(method, tmp_path, overrides={"training.epochs": 2, "training.batch_size": 8})
+    assert verdict.passed, verdict.checks
+    monkeypatch.setitem(registry.METHODS, f"fresh-{task}", f"fresh_{task}:{method.__name__}")
+    registry._table.cache_clear()
+    facts = describe(f"fresh-{task}", "paper")
+    monkeypatch.undo()
+    registry._table.cache_clear()
+    assert facts["parameters"] > 10_000
+    assert facts["flops"] > 0
+
+
+def test_the_test_that_comes_with_it_names_the_class(tmp_path: Path) -> None:
+    _, test, metadata = new_method("my-own2", tmp_path)
+    imported = {
+        alias.name
+        for node in ast.walk(ast.parse(test.read_text()))
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    assert {"MyOwn2", "audited"} <= imported
+    assert 'my-own2 = "my_own2:MyOwn2"' in metadata.read_text()
+
+
+@pytest.mark.parametrize("name", ["My-Method", "2fast", "a b", "../up", "", "class", "dia"])
+def test_a_name_that_cannot_be_is_an_error_and_writes_nothing(name: str, tmp_path: Path) -> None:
+    with pytest.raises(HarnessError):
+        new_method(name, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_nothing_is_overwritten(tmp_path: Path) -> None:
+    new_method("mine", tmp_path)
+    with pytest.raises(HarnessError, match="exists"):
+        new_method("mine", tmp_path)
+    with pytest.raises(HarnessError, match=r"--task draw: no such template"):
+        new_method("other", tmp_path, "draw")
+
+
+def test_the_command_says_what_it_wrote_and_what_comes_next(tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["new", "method", "thing", "--out", str(tmp_path)])
+    assert result.exit_code == 0
+    assert (tmp_path / "thing" / "thing.py").exists()
+    assert "harness audit --methods thing" in result.stdout

@@ -1,0 +1,63 @@
+"""Flags and YAML are the same thing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness.core.config import RunConfig, parse_overrides, split_list
+from harness.core.errors import HarnessError
+from harness.core.names import did_you_mean
+from tests.helpers.toys import Learner, LearnerConfig, ToyData
+
+
+def test_zero_is_always_among_the_rates() -> None:
+    assert RunConfig(missing=(0.4, 0.2, 0.4)).rates == (0.0, 0.2, 0.4)
+
+
+def test_overrides_are_typed_like_yaml() -> None:
+    assert parse_overrides(["dia.lr=1e-3", "dia.training.epochs=3", "kedr.name=x"]) == {
+        "dia": {"lr": 0.001, "training.epochs": 3},
+        "kedr": {"name": "x"},
+    }
+
+
+def test_yaml_and_flags_give_the_same_configuration(tmp_path: Path) -> None:
+    file = tmp_path / "run.yaml"
+    file.write_text("methods: [dia]\nmissing: [0.2]\nmask-seeds: 3\nset: {dia: {lr: 0.1}}\n")
+    flags = {"methods": ("dia",), "missing": (0.2,), "mask_seeds": 3, "set": {"dia": {"lr": 0.1}}}
+    assert RunConfig.build({}, file) == RunConfig.build(flags)
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("misssing: [0.2]", "did you mean missing"),
+        ("missing: [2]", "--missing"),
+        ("- dia", "mapping"),
+        ("a: [", "YAML"),
+    ],
+)
+def test_bad_yaml_is_explained(tmp_path: Path, content: str, says: str) -> None:
+    file = tmp_path / "run.yaml"
+    file.write_text(content)
+    with pytest.raises(HarnessError, match=says):
+        RunConfig.build({}, file)
+
+
+def test_list_items_have_the_right_kind() -> None:
+    assert split_list("0.2, 0.4", "--missing", float) == (0.2, 0.4)
+    with pytest.raises(HarnessError, match="--seeds 1,x: expected comma-separated whole numbers"):
+        split_list("1,x", "--seeds", int)
+
+
+def test_suggestions() -> None:
+    assert did_you_mean("retreival", ["template", "retrieval"]) == "did you mean retrieval?"
+    assert did_you_mean("zzz", ["b", "a"]) == "known: a, b"
+
+
+def test_overriding_one_field_of_a_section_leaves_the_others() -> None:
+    method = Learner.create(ToyData().info, overrides={"training.epochs": 5})
+    default = LearnerConfig().training
+    assert method.config.training == default.model_copy(update={"epochs": 5})

@@ -1,0 +1,168 @@
+"""Features on disk: what is found equals what was computed, and a store that fails costs time only."""
+
+from __future__ import annotations
+
+import multiprocessing
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from harness.core.feature_store import FeatureStore, store_of
+from harness.datasets.example import ExampleData
+from harness.method.batching import collate
+from harness.method.cost import sizes
+from methods.baselines import EarlyFusion
+from methods.common import lite0
+from methods.common.lite0 import Lite0Stages, PooledLite0, Records
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("HARNESS_CACHE", str(tmp_path))
+    monkeypatch.delenv("HARNESS_FEATURES", raising=False)
+    return tmp_path
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def pictures(count: int = 3, side: int = 64) -> torch.Tensor:
+    return torch.rand(count, 1, side, side, generator=torch.Generator().manual_seed(0))
+
+
+def test_records_are_kept_by_key_and_the_first_one_stays(cache: Path) -> None:
+    store = FeatureStore("toy")
+    store.write({b"one": b"1", b"two": b"22"})
+    store.write({b"one": b"other"})
+    assert store.read([b"two", b"none", b"one"]) == [b"22", None, b"1"]
+    folder = cache / "features" / "toy"
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert all(stat.S_IMODE(file.stat().st_mode) == 0o600 for file in folder.iterdir())
+
+
+def test_a_damaged_record_is_none_and_is_written_anew() -> None:
+    store = FeatureStore("toy")
+    store.write({b"key": b"value"})
+    assert store._environment is not None
+    with store._environment.begin(write=True) as transaction:
+        transaction.put(b"key", b"\0\0\0\0valu")
+    assert store.read([b"key"]) == [None]
+    store.write({b"key": b"value"})
+    assert store.read([b"key"]) == [b"value"]
+
+
+def test_a_full_store_keeps_what_it_has() -> None:
+    store = FeatureStore("small", limit=1 << 17)
+    for number in range(40):
+        store.write({bytes([number]): bytes(10_000)})
+    found = store.read([bytes([number]) for number in range(40)])
+    assert found[0] == bytes(10_000)
+    assert found[-1] is None
+
+
+def test_a_folder_that_cannot_be_made_is_no_store(cache: Path) -> None:
+    (cache / "features").write_text("a file in the folder's place")
+    store = FeatureStore("toy")
+    store.write({b"key": b"value"})
+    assert store.read([b"key"]) == [None]
+
+
+def test_a_file_that_is_no_store_is_not_read(cache: Path) -> None:
+    folder = cache / "features" / "toy"
+    folder.mkdir(parents=True)
+    (folder / "data.mdb").write_bytes(b"nonsense" * 4096)
+    assert FeatureStore("toy").read([b"key"]) == [None]
+
+
+def _write(number: int) -> None:
+    FeatureStore("shared").write({bytes([number, row]): bytes([number]) * 100 for row in range(50)})
+
+
+def test_processes_write_side_by_side() -> None:
+    with multiprocessing.get_context("spawn").Pool(2) as pool:
+        pool.map(_write, range(4))
+    keys = [bytes([number, row]) for number in range(4) for row in range(50)]
+    assert FeatureStore("shared").read(keys) == [bytes([key[0]]) * 100 for key in keys]
+
+
+def test_what_is_found_equals_what_was_computed(monkeypatch: pytest.MonkeyPatch) -> None:
+    stages, images = Lite0Stages((2, 5, 7), side=4), pictures()
+    first = stages(images)
+    monkeypatch.setattr(PooledLite0, "everything", lambda self, images: pytest.fail("computed again"))
+    again = stages(images.flip(0))
+    assert all(torch.equal(a, b.flip(0)) for a, b in zip(first, again, strict=True))
+
+
+def test_maps_are_those_of_the_network_to_half_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    stages, pooled, images = Lite0Stages((2, 3, 5, 7), side=4), PooledLite0(), pictures(side=128)
+    kept, kept_pooled = stages(images), pooled(images)
+    monkeypatch.setenv("HARNESS_FEATURES", "0")
+    for found, expected in zip([*kept, kept_pooled], [*stages(images), pooled(images)], strict=True):
+        assert found.shape == expected.shape
+        torch.testing.assert_close(found, expected, atol=2e-3, rtol=2e-3)
+
+
+def test_a_changed_pixel_finds_nothing() -> None:
+    stages, images = Lite0Stages((5,)), pictures()
+    before = stages(images)[0]
+    changed = images.clone()
+    changed[1, 0, 30:34, 30:34] = 1.0
+    after = stages(changed)[0]
+    assert torch.equal(before[[0, 2]], after[[0, 2]])
+    assert not torch.equal(before[1], after[1])
+
+
+def test_features_do_not_depend_on_company() -> None:
+    images = pictures(11)
+    together = Lite0Stages((5,))(images)[0]
+    lite0._records.cache_clear()
+    other = FeatureStore("elsewhere")
+    records = Records(other)
+    alone = torch.cat([records.maps(image[None])[5] for image in images])
+    torch.testing.assert_close(together, alone, atol=2e-3, rtol=2e-3)
+
+
+def test_maps_that_records_cannot_give_are_computed() -> None:
+    images = pictures(1)
+    assert Records.hold(images, (5,), (4,))
+    assert not Records.hold(images, (4,), (4,)), "a stage that is not recorded"
+    assert not Records.hold(images, (2,), (16,)), "larger than the record"
+    assert not Records.hold(pictures(1, 224), (5,), (4,)), "windows that 8 x 8 does not nest"
+    assert Lite0Stages((2,))(images)[0].shape == (1, 24, 16, 16)
+
+
+def test_the_first_use_draws_no_random_numbers() -> None:
+    stages, images = Lite0Stages((5,)), pictures()
+    torch.manual_seed(3)
+    expected = torch.rand(4)
+    torch.manual_seed(3)
+    stages(images)
+    assert torch.equal(torch.rand(4), expected)
+
+
+def test_arithmetic_is_counted_as_if_nothing_were_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    fitted = EarlyFusion.create(ExampleData.open().info, preset="tiny")
+    train = ExampleData.open().studies("train")
+    fitted.prepare(fitted.artifacts(train))
+    first = sizes(fitted, train[0])["flops"]
+    fitted.predict(collate([train[0]], fitted.info))
+    assert first == sizes(fitted, train[0])["flops"]
+    monkeypatch.setenv("HARNESS_FEATURES", "0")
+    assert first == sizes(fitted, train[0])["flops"]
+    assert first is not None
+    assert first > 1e6
+
+
+def test_the_switch_turns_it_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HARNESS_FEATURES", "0")
+    assert store_of("lite0") is None
+    monkeypatch.setenv("HARNESS_FEATURES", "1")
+    assert store_of("lite0") is store_of("lite0")

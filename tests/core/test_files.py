@@ -1,0 +1,65 @@
+"""Atomic writes, seals, and stored predictions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from harness.core import files
+from harness.core.errors import CorruptFileError
+from harness.core.slugs import slug
+from harness.core.types import Prediction
+from harness.store.arrays import load_array, save_array
+from harness.store.predictions import decode, encode
+
+
+def test_failed_write_leaves_the_old_content_and_no_litter(tmp_path: Path) -> None:
+    path = tmp_path / "value.json"
+    files.write_json(path, {"version": 1})
+
+    def fail(stream: object) -> None:
+        stream.write(b"{")  # type: ignore[attr-defined]
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        files.write_atomic(path, fail)
+    assert files.read_json(path) == {"version": 1}
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_seal_notices_one_flipped_bit(tmp_path: Path) -> None:
+    path = tmp_path / "rows.npy"
+    save_array(path, np.arange(6.0).reshape(2, 3))
+    assert np.array_equal(load_array(path), [[0, 1, 2], [3, 4, 5]])
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(CorruptFileError, match=r"rows\.npy: checksum"):
+        load_array(path)
+
+
+def test_unsealed_array_counts_as_unfinished(tmp_path: Path) -> None:
+    path = tmp_path / "rows.npy"
+    np.save(path, np.zeros(3))
+    assert load_array(path) is None
+
+
+def test_predictions_survive_the_round_trip_exactly() -> None:
+    rng = np.random.default_rng(0)
+    prediction = Prediction(
+        report="café\nno “effusion”.",
+        probabilities=rng.random(14),
+        images={"frontal": rng.integers(0, 256, (8, 8, 1), dtype=np.uint8)},
+    )
+    study_id, copy = decode(encode("CXR1", prediction))
+    assert study_id == "CXR1"
+    assert copy.report == prediction.report
+    assert np.array_equal(copy.probabilities, prediction.probabilities)
+    assert np.array_equal(copy.images["frontal"], prediction.images["frontal"])
+
+
+def test_file_names_are_safe() -> None:
+    assert slug("dia:no-alignment[lr=0.1]") == "dia@no-alignment_lr=0.1_"
+    assert "/" not in slug("../../etc/passwd")

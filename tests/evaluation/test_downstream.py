@@ -1,0 +1,222 @@
+"""``harness downstream``: what generated pictures are worth to a classifier that is tested on real ones."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from harness.cli import main
+from harness.core import registry
+from harness.core.config import RunConfig
+from harness.core.errors import HarnessError
+from harness.core.types import DatasetInfo, Inputs, Prediction, Study, Task
+from harness.evaluation import downstream, reproduce
+from harness.leaderboard import board, bundle
+from harness.method.contract import FitRun
+from harness.papers import library
+from harness.store.results import ResultRow
+from harness.store.row_labels import DOWNSTREAM, TRAINED_ON
+from harness.store.store import Store
+from methods.controls.noise import Noise, NoiseConfig
+from tests.helpers.toys import Quiet, ToyData, log
+
+NAMES = ("No Finding", "Cardiomegaly", "Edema", "Pneumothorax", "Fracture")
+SIDE = 12
+
+
+class SignsData(ToyData):
+    """Two findings are bright bands of the frontal view; nobody has the third of the ten."""
+
+    def __init__(self) -> None:
+        self.info = DatasetInfo(
+            "signs-phantom",
+            frozenset({Task.REPORT, Task.DIAGNOSE, Task.SYNTHESIZE}),
+            ("frontal", "lateral"),
+            False,
+            SIDE,
+            label_names=NAMES,
+            fingerprint="s1",
+        )
+
+    @classmethod
+    def open(cls, root: Path | None = None, *, image_size: int | None = None) -> SignsData:
+        return cls()
+
+    def studies(self, split: str) -> list[Study]:
+        rng = np.random.default_rng(["train", "val", "test"].index(split))
+        return [self._study(rng, split, number) for number in range(80)]
+
+    def _study(self, rng: np.random.Generator, split: str, number: int) -> Study:
+        labels = np.zeros(len(NAMES), np.float32)
+        labels[1:3] = rng.random(2) < 0.4
+        picture = rng.integers(60, 160, (SIDE, SIDE, 1), dtype=np.uint8)
+        picture[2:5] += np.uint8(50 * labels[1])
+        picture[:, 7:10] += np.uint8(40 * labels[2])
+        images = {"frontal": picture, "lateral": picture[::-1].copy()}
+        report = f"secret {split} {number}"
+        return Study(f"{split}{number}", f"{split}-p{number // 2}", split, images, None, report, labels)
+
+
+class Perfect(Noise):
+    """Knows the real picture of every report."""
+
+    Config = NoiseConfig
+    card = replace(Noise.card, name="perfect", reads=frozenset({"frontal", "lateral"}), learned=True)
+
+    def fit(self, train: Sequence[Study], val: Sequence[Study], run: FitRun) -> None:
+        super().fit(train, val, run)
+        log("fit perfect", len(train))
+
+    def synthesize(self, inputs: Inputs, targets: Sequence[str]) -> list[Prediction]:
+        assert list(targets) == ["frontal"]
+        assert not any(bool(present.any()) for present in inputs.present.values())
+        known = {study.report: study for study in SignsData().studies("train")}
+        log("paint", len(inputs.ids))
+        return [
+            Prediction(images={"frontal": known[report].images["frontal"]}) for report in inputs.reports or ()
+        ]
+
+
+def means(extractor: Any, images: Sequence[np.ndarray[Any, Any]]) -> np.ndarray[Any, Any]:
+    """A network's stand-in: a grid of block means, as features see it, in milliseconds."""
+    blocks = [image[..., 0].astype(float).reshape(4, 3, 4, 3).mean((1, 3)).ravel() for image in images]
+    log("features", len(images))
+    return np.stack(blocks)
+
+
+@pytest.fixture
+def world(toy_world: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setitem(registry.DATASETS, "signs-phantom", "tests.evaluation.test_downstream:SignsData")
+    monkeypatch.setitem(registry.METHODS, "perfect", "tests.evaluation.test_downstream:Perfect")
+    monkeypatch.setitem(registry.METHODS, "noise", "methods.controls.noise:Noise")
+    registry._table.cache_clear()
+    monkeypatch.setattr(downstream, "features", means)
+    return toy_world
+
+
+def config(world: Path, *generators: str, **values: Any) -> RunConfig:
+    return RunConfig(methods=generators, dataset="signs-phantom", store=world / "store", **values)
+
+
+def values(rows: Sequence[ResultRow], method: str) -> dict[str, float]:
+    return {row.metric: row.value for row in rows if row.method == method and row.value is not None}
+
+
+def work(world: Path) -> list[str]:
+    path = world / "work.log"
+    return path.read_text().splitlines() if path.exists() else []
+
+
+def test_a_perfect_generator_is_worth_as_much_as_real_pictures_and_noise_nothing(world: Path) -> None:
+    rows = downstream.measure(config(world, "perfect", "noise"), None, Quiet())
+    perfect, noise = values(rows, "perfect"), values(rows, "noise")
+    assert tuple(perfect) == tuple(noise) == DOWNSTREAM
+    for score in ("auroc", "f1"):
+        assert perfect[f"downstream_{score}_synthetic"] == perfect[f"downstream_{score}_real"]
+        assert perfect[f"downstream_{score}_real"] == noise[f"downstream_{score}_real"]
+    assert perfect["downstream_auroc_real"] > 0.9
+    # A classifier that learned nothing points somewhere; over seeds it is right as often as wrong.
+    guessed = downstream.measure(config(world, "noise", seeds=tuple(range(1, 9))), None, Quiet())
+    found = [row.value for row in guessed if row.metric == "downstream_auroc_synthetic"]
+    assert np.mean(found) == pytest.approx(0.5, abs=0.12)  # type: ignore[arg-type]
+    assert all(row.control for row in guessed)
+    assert {row.n for row in rows} == {80}
+    stored = Store(world / "store").stored()
+    own = next(each for each in stored if each.rows[0].method == "perfect").manifest["downstream"]
+    assert own["minus_real"]["auroc"]["synthetic"] == [0.0, 0.0, 0.0]
+    assert list(own["findings"]) == ["Cardiomegaly", "Edema"]
+    assert own["absent"]["Pneumothorax"] == "no test study has it"
+    assert own["absent"]["Lung Lesion"] == "signs-phantom has no such label"
+    assert not {"Fracture", "No Finding"} & {*own["absent"], *own["findings"]}
+
+
+def test_a_generator_is_told_a_report_alone(world: Path) -> None:
+    """``Perfect`` checks that no view is present; its pictures follow the reports of the training split."""
+    rows = downstream.measure(config(world, "perfect"), 30, Quiet())
+    assert {row.signature.split("|")[5] for row in rows} == {"train:30"}
+    assert "fit perfect 80" in work(world)
+
+
+def test_more_studies_continue_and_the_same_repeat_nothing(world: Path) -> None:
+    first = downstream.measure(config(world, "perfect"), 30, Quiet())
+    before = work(world)
+    assert downstream.measure(config(world, "perfect"), 30, Quiet()) == first
+    assert [line for line in work(world)[len(before) :] if not line.startswith("done")] == []
+    more = downstream.measure(config(world, "perfect"), 50, Quiet())
+    painted = [int(line.split()[1]) for line in work(world) if line.startswith("paint")]
+    assert sum(painted) == 50
+    assert len({row.key for row in (*first, *more)}) == 2
+
+
+def test_the_table_has_everything_beside_the_paper(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    arguments = ["downstream", "--generator", "perfect", "--dataset", "signs-phantom", "--limit", "40"]
+    paper = library.load("codi_xr").model_copy(update={"method": "perfect"})
+    monkeypatch.setattr(library, "names", lambda: ["codi_xr"])
+    monkeypatch.setattr(library, "load", lambda name: paper)
+    invoke = CliRunner().invoke
+    store = ["--store", str(world / "store")]
+    done = invoke(main.app, [*arguments, *store])
+    assert done.exit_code == 0, done.output
+    assert "signs-phantom, 80 test studies" in done.output
+    assert "| Cardiomegaly |" in done.output
+    assert "Pneumothorax is left out: no test study has it" in done.output
+    assert "match or exceed those on real data" in done.output
+    for kind in ("latex", "html", "csv", "json"):
+        path = world / "out"
+        wrote = invoke(main.app, [*arguments, *store, "--format", kind, "--out", str(path)])
+        assert wrote.exit_code == 0, wrote.output
+    content = json.loads((world / "out" / "downstream.json").read_text())
+    assert {row["metric"] for row in content["rows"]} == set(DOWNSTREAM)
+    (facts,) = content["results"].values()
+    assert facts["downstream"]["training_studies"] == 40
+    assert facts["command"] == (
+        "harness downstream --generator perfect --dataset signs-phantom --preset tiny --seeds 0 --limit 40"
+    )
+    assert "Classification of 10 disease categories" in (world / "out" / "downstream.tex").read_text()
+
+
+def test_its_rows_stand_in_the_leaderboard_and_may_leave_the_house(world: Path) -> None:
+    downstream.measure(config(world, "perfect"), None, Quiet())
+    store = Store(world / "store")
+    found = board.read(store)
+    (table,) = found.tables
+    assert (table.group, table.sort) == ("downstream", DOWNSTREAM[0])
+    assert '"downstream"' in bundle.make(found, store)
+    (stored,) = store.stored()
+    assert stored.replicates()[DOWNSTREAM[0]].shape == (1, 1000)
+    with pytest.raises(HarnessError, match="not a row of harness run"):
+        reproduce.reproduce(stored, world / "again", Quiet())
+
+
+def test_what_generates_no_frontal_view_is_refused(world: Path) -> None:
+    with pytest.raises(HarnessError, match="--generator echo: it generates no frontal view"):
+        downstream.measure(config(world, "echo"), None, Quiet())
+
+
+def test_a_dataset_without_the_findings_is_refused(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = SignsData()
+    made.info = replace(made.info, label_names=("dog", "cat", "bird", "fish", "cow"))
+    monkeypatch.setattr(SignsData, "open", lambda root=None, **settings: made)
+    with pytest.raises(HarnessError, match="has none of the findings Enlarged"):
+        downstream.measure(config(world, "perfect"), None, Quiet())
+
+
+def test_the_ten_findings_are_those_of_chexpert_that_are_diseases_of_heart_and_lungs() -> None:
+    assert len(downstream.FINDINGS) == 10
+    assert set(TRAINED_ON) == {"real", "synthetic", "both"}
+
+
+def test_a_classifier_of_real_features_is_deterministic() -> None:
+    rng = np.random.default_rng(0)
+    train, test = rng.normal(size=(60, 8)), rng.normal(size=(20, 8))
+    labels = (train[:, :2] + rng.normal(size=(60, 2)) > 0).astype(float)
+    first, again = (downstream.classify(train, labels, test) for _ in range(2))
+    assert np.array_equal(first, again)
+    assert np.corrcoef(first[:, 0], test[:, 0])[0, 1] > 0.8

@@ -1,0 +1,209 @@
+"""The flow as users rely on it: its cost, its exactness, and what a kill or a fault leaves behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from harness.core.config import RunConfig
+from harness.core.errors import CorruptFileError, HarnessError, UnavailableError, UnknownNameError
+from harness.core.types import Prediction, Task
+from harness.evaluation import benchmark, evaluate
+from harness.evaluation.entries import entries, image_donors
+from harness.metrics.base import Metric, values
+from harness.store.store import Store
+from tests.helpers.toys import FAST_METRICS, Quiet, ToyData
+
+RATES = (0.2, 0.4, 0.6, 0.8)
+
+
+def work(folder: Path) -> Counter[str]:
+    log = folder / "work.log"
+    return Counter(log.read_text().splitlines()) if log.exists() else Counter()
+
+
+def toy_config(folder: Path, methods: tuple[str, ...] = ("echo",), **rest: object) -> RunConfig:
+    chosen = {"missing": RATES, "metrics": FAST_METRICS, **rest}
+    return RunConfig(methods=methods, dataset="toy", store=folder / "store", **chosen)
+
+
+@pytest.mark.parametrize("drop", ["context", "any"])
+def test_cost_is_one_prediction_per_study_and_distinct_state(toy_world: Path, drop: str) -> None:
+    config = toy_config(toy_world, drop=drop, mask_seeds=20)
+    evaluate.run(config, Quiet())
+    asked = {line: times for line, times in work(toy_world).items() if line.startswith("predict")}
+    lost = {"context": ["context"], "any": ["frontal", "lateral", "context"]}[drop]
+    expected = {
+        f"predict {study.id}": 1 + sum(modality in study.modalities for modality in lost)
+        for study in ToyData().studies("test")
+    }
+    assert asked == expected
+
+
+def test_cost_is_states_times_studies_where_no_study_lacks_anything(
+    toy_world: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    complete = [s for s in ToyData().studies("test") if len(s.modalities) == 3]
+    monkeypatch.setattr(ToyData, "studies", lambda self, split: complete)
+    evaluate.run(toy_config(toy_world, drop="any", mask_seeds=20), Quiet())
+    asked = sum(times for line, times in work(toy_world).items() if line.startswith("predict"))
+    assert asked == 4 * len(complete)
+
+
+def test_curve_equals_the_naive_computation_per_rate_and_mask(toy_world: Path) -> None:
+    config = toy_config(toy_world, drop="any", mask_seeds=20, metrics=None)
+    bench = benchmark.open_bench(config)
+    rows = {(row.metric, row.rate): row.value for row in evaluate.run(config, Quiet())[0]}
+    entry = entries(config)[0]
+    cell = benchmark.cell_of(bench, entry, 0)
+    fitted = evaluate.Fitted(bench, entry, 0, cell, Quiet())
+    stored = evaluate.predict(bench, entry, 0, cell, fitted, Quiet())
+    able = [metric for metric in bench.metrics if metric.task is Task.REPORT and not metric.unavailable()]
+    assert {"bleu", "chexpert_rules_f1"} <= {metric.name for metric in able}
+    for metric in able:
+        for column, rate in enumerate(config.rates):
+            each = [naive(bench, metric, stored, bench.plan.assignment[seed, column]) for seed in range(20)]
+            for output in metric.outputs:
+                expected = np.mean([value[output.name] for value in each])
+                assert rows[output.name, rate] == pytest.approx(expected, abs=1e-9)
+
+
+def naive(
+    bench: benchmark.Bench, metric: Metric, stored: dict[str, dict[str, Prediction]], states: np.ndarray
+) -> dict[str, float]:
+    """Score one masked test set from scratch, as if it had been predicted for this rate and seed."""
+    mixed = [
+        stored[bench.plan.states[state]][reference.id]
+        for state, reference in zip(states, bench.references, strict=True)
+    ]
+    rows = metric.statistics(mixed, bench.references)
+    return {name: float(value[0]) for name, value in values(metric, rows, np.ones((1, len(rows)))).items()}
+
+
+def test_second_run_repeats_no_work(toy_world: Path) -> None:
+    config = toy_config(toy_world, ("echo", "learner"))
+    first, _ = evaluate.run(config, Quiet())
+    before = work(toy_world)
+    second, _ = evaluate.run(config, Quiet())
+    repeated = work(toy_world) - before
+    assert second == first
+    assert not [line for line in repeated if not line.startswith("done")]
+
+
+@pytest.mark.parametrize(("point", "method"), [("train", "learner"), ("predict", "echo"), ("score", "echo")])
+def test_killed_run_continues_to_the_same_table(tmp_path: Path, point: str, method: str) -> None:
+    def run(store: str, kill: str = "") -> subprocess.CompletedProcess[str]:
+        log = tmp_path / f"{store}.log"
+        environment = {**os.environ, "TOY_LOG": str(log), "TOY_KILL": kill, "OMP_NUM_THREADS": "1"}
+        command = [sys.executable, "-m", "tests.helpers.toys", str(tmp_path / store), method]
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+    undisturbed = run("undisturbed")
+    assert undisturbed.returncode == 0, undisturbed.stderr
+    assert run("killed", kill=point).returncode == -9
+    resumed = run("killed")
+    assert resumed.returncode == 0, resumed.stderr
+    for row, expected in zip(json.loads(resumed.stdout), json.loads(undisturbed.stdout), strict=True):
+        assert row[:3] == expected[:3]
+        # BLAS sums in an order that depends on where arrays lie in memory.
+        assert [row[3], *row[4]] == pytest.approx([expected[3], *expected[4]], abs=1e-12)
+    wanted = Counter((tmp_path / "undisturbed.log").read_text().splitlines())
+    done = Counter((tmp_path / "killed.log").read_text().splitlines())
+    extra = {line: times for line, times in (done - wanted).items() if not line.startswith("killed")}
+    # At most the batch, the epoch or the statistics array under way are done twice.
+    allowance = {"train": ("step train", 5), "predict": ("predict", 32), "score": ("score bleu", 1)}
+    prefix, most = allowance[point]
+    assert {line for line in extra if not line.startswith((prefix, "done"))} == set()
+    assert sum(times for line, times in extra.items() if line.startswith(prefix)) <= most
+
+
+def test_one_failing_method_does_not_take_the_run_down(toy_world: Path) -> None:
+    reporter = Quiet()
+    config = toy_config(toy_world, ("echo", "learner"), set={"echo": {"fail": "fit"}})
+    rows, succeeded = evaluate.run(config, reporter)
+    status = {row.method: row.status for row in rows}
+    assert not succeeded
+    assert "no luck" in reporter.failures["echo[fail=fit]"]
+    assert status == {"echo[fail=fit]": "failed", "learner": "ok", "learner+shuffled-image": "ok"}
+    assert {row.status for row in Store(config.store).results()} == {"failed", "ok"}
+
+
+def test_damaged_predictions_are_named_and_not_used(toy_world: Path) -> None:
+    config = toy_config(toy_world)
+    evaluate.run(config, Quiet())
+    (path,) = (toy_world / "store").rglob("full.jsonl")
+    path.write_bytes(path.read_bytes().replace(b"heart", b"hurts", 1))
+    reporter = Quiet()
+    _, succeeded = evaluate.run(config, reporter)
+    assert not succeeded
+    assert str(path) in reporter.failures["echo"]
+
+
+def test_damaged_checkpoint_is_named(toy_world: Path) -> None:
+    config = toy_config(toy_world, ("learner",))
+    evaluate.run(config, Quiet())
+    (path,) = (toy_world / "store").rglob("checkpoint/model.safetensors")
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    reporter = Quiet()
+    evaluate.run(config, reporter)
+    assert str(path) in reporter.failures["learner"]
+
+
+def test_truncated_last_prediction_is_predicted_again(toy_world: Path) -> None:
+    config = toy_config(toy_world)
+    before, _ = evaluate.run(config, Quiet())
+    (path,) = (toy_world / "store").rglob("full.jsonl")
+    path.with_name(path.name + ".sha256.json").unlink()
+    path.write_bytes(path.read_bytes()[:-5])
+    after, succeeded = evaluate.run(config, Quiet())
+    assert succeeded
+    assert after == before
+
+
+def test_shuffled_images_come_from_other_patients_with_the_same_views() -> None:
+    studies = ToyData().studies("test")
+    donors = image_donors(studies, seed=0)
+    assert all(donors[study.id].patient_id != study.patient_id for study in studies)
+    assert all(set(donors[study.id].images) == set(study.images) for study in studies)
+    assert len({donor.id for donor in donors.values()}) == len(studies)
+    assert donors == image_donors(studies[::-1], seed=0)
+
+
+def test_unknown_names_come_with_a_suggestion(toy_world: Path) -> None:
+    with pytest.raises(UnknownNameError, match="did you mean learner"):
+        evaluate.run(toy_config(toy_world, ("lerner",)), Quiet())
+    with pytest.raises(UnknownNameError, match="did you mean learner:slow"):
+        evaluate.run(toy_config(toy_world, ("learner:slo",)), Quiet())
+    with pytest.raises(UnknownNameError, match=r"--set ekko"):
+        evaluate.run(toy_config(toy_world, set={"ekko": {"fail": "x"}}), Quiet())
+    with pytest.raises(HarnessError, match="rate"):
+        evaluate.run(toy_config(toy_world, ("learner",), set={"learner": {"rate": "fast"}}), Quiet())
+
+
+def test_absent_gpu_and_absent_java_stop_before_any_work(
+    toy_world: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(HarnessError, match="--device cuda:7"):
+        evaluate.run(toy_config(toy_world, device="cuda:7"), Quiet())
+    monkeypatch.setenv("PATH", str(toy_world))
+    with pytest.raises(UnavailableError, match=r"[Jj]ava"):
+        evaluate.run(toy_config(toy_world, tokenizer="ptb"), Quiet())
+    assert not work(toy_world)
+
+
+def test_corrupt_result_file_is_named(toy_world: Path) -> None:
+    config = toy_config(toy_world)
+    evaluate.run(config, Quiet())
+    (path,) = (toy_world / "store" / "results").rglob("*.json")
+    path.write_text("{")
+    with pytest.raises(CorruptFileError, match=path.name):
+        Store(config.store).results()

@@ -1,0 +1,414 @@
+"""``--impute``: what an imputer is told, what its pictures change, and what they are kept under."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from harness.core import registry
+from harness.core.config import RunConfig
+from harness.core.errors import HarnessError, UnknownNameError
+from harness.core.types import CONTEXT, DatasetInfo, Inputs, Prediction, Study, Task
+from harness.evaluation import evaluate, imputation, reproduce
+from harness.evaluation import run as executors
+from harness.evaluation.entries import Entry, entries
+from harness.leaderboard import board, bundle, robustness
+from harness.method.card import MethodCard
+from harness.method.config import MethodConfig
+from harness.method.contract import FitRun, Method
+from harness.metrics.images import distances
+from harness.store.cell import Cell
+from harness.store.results import ResultRow
+from harness.store.row_labels import trained
+from harness.store.store import Store
+from tests.helpers.toys import Echo, Quiet, log
+
+INFO = DatasetInfo("toy", frozenset({Task.REPORT, Task.SYNTHESIZE}), ("frontal", "lateral"), True, 8)
+
+
+class GossipConfig(MethodConfig):
+    """``level``: added to every pixel."""
+
+    level: int = 0
+
+
+class Gossip(Method[GossipConfig]):
+    """Paints all that it was told: a change of anything changes the picture."""
+
+    Config = GossipConfig
+    card = MethodCard(
+        name="gossip",
+        title="gossip",
+        paper="",
+        licence="",
+        tasks=frozenset({Task.SYNTHESIZE}),
+        reads=frozenset({"frontal", "lateral", CONTEXT}),
+    )
+
+    def fit(self, train: Sequence[Study], val: Sequence[Study], run: FitRun) -> None:
+        log("fit gossip")
+
+    def predict(self, inputs: Inputs) -> list[Prediction]:
+        return self.synthesize(inputs, ["frontal", "lateral"])
+
+    def synthesize(self, inputs: Inputs, targets: Sequence[str]) -> list[Prediction]:
+        made = []
+        for row, name in enumerate(inputs.ids):
+            log("paint", "+".join(targets), name)
+            told = hashlib.sha256(f"{inputs.seeds[row]}{inputs.context[row]}{inputs.reports}".encode())
+            for view, pictures in sorted(inputs.images.items()):
+                told.update(pictures[row].numpy().tobytes() + bytes([bool(inputs.present[view][row])]))
+            side, level = self.info.image_size, (told.digest()[0] + self.config.level) % 256
+            made.append(Prediction(images=dict.fromkeys(targets, np.full((side, side, 1), level, np.uint8))))
+        return made
+
+    def save(self, directory: Path) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        (directory / "gossip.json").write_text("{}")
+
+    def load(self, directory: Path) -> None:
+        pass
+
+
+class Viewer(Echo):
+    """Echo that reads pictures alone, and is no control."""
+
+    card = replace(Echo.card, name="viewer", reads=frozenset({"frontal", "lateral"}), learned=True)
+
+
+def register(setitem: Any) -> None:
+    setitem(registry.DATASETS, "pictures", "tests.evaluation.test_synthesis:PictureData")
+    setitem(registry.METHODS, "gossip", "tests.evaluation.test_imputation:Gossip")
+    setitem(registry.METHODS, "viewer", "tests.evaluation.test_imputation:Viewer")
+
+
+@pytest.fixture
+def world(toy_world: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    register(monkeypatch.setitem)
+    registry._table.cache_clear()
+    return toy_world
+
+
+def config(world: Path, **values: Any) -> RunConfig:
+    given = {
+        "methods": ("viewer", "echo"),
+        "impute": "gossip",
+        "dataset": "pictures",
+        "drop": "any",
+        "missing": (0.5,),
+        "mask_seeds": 2,
+        "metrics": ("bleu",),
+        "store": world / "store",
+    }
+    return RunConfig(**{**given, **values})
+
+
+def work(world: Path) -> Counter[str]:
+    path = world / "work.log"
+    return Counter(path.read_text().splitlines() if path.exists() else [])
+
+
+def of(rows: Sequence[ResultRow], method: str, rate: float) -> ResultRow:
+    return next(r for r in rows if (r.method, r.rate, r.metric) == (method, rate, "bleu_4"))
+
+
+# ---------------------------------------------------------------- what is told
+
+
+def study(**values: Any) -> Study:
+    noise = np.random.default_rng(0)
+    pictures = {view: noise.integers(1, 256, (8, 8, 1), dtype=np.uint8) for view in ("frontal", "lateral")}
+    given = {"images": pictures, "context": "cough", "report": "clear.", "labels": np.zeros(2, np.float32)}
+    return Study("s", "p", "test", **{**given, **values})
+
+
+def filled(folder: Path, one: Study, predictor: type[Method[Any]] = Viewer) -> imputation.Filled:
+    imputer = Entry("gossip", "gossip", None, Gossip)
+    entry = Entry("viewer+imputed-gossip", "viewer", None, predictor, imputer=imputer)
+    method = Gossip(GossipConfig(), INFO)
+    return imputation.complete(
+        entry,
+        [one],
+        ("full", "lateral", "context"),
+        INFO,
+        Cell(folder),
+        lambda: method,
+        0,
+        lambda state: lambda fraction, status: None,
+    )["lateral"]
+
+
+def test_an_imputer_knows_no_more_than_the_predicting_method_sees(tmp_path: Path) -> None:
+    (base,) = filled(tmp_path / "a", study()).studies
+    lateral = np.full((8, 8, 1), 77, np.uint8)
+    secret = study(
+        report="SENTINEL", context="SENTINEL", labels=np.ones(2, np.float32), attributes={"age": "SENTINEL"}
+    )
+    secret = replace(secret, images={**secret.images, "lateral": lateral})
+    (other,) = filled(tmp_path / "b", secret).studies
+    assert np.array_equal(base.images["lateral"], other.images["lateral"])
+    assert not np.array_equal(other.images["lateral"], lateral)
+    # What the method does see is told: the other view, and to a method that reads it the context.
+    changed = study(images={**study().images, "frontal": lateral})
+    (third,) = filled(tmp_path / "c", changed).studies
+    assert not np.array_equal(base.images["lateral"], third.images["lateral"])
+    told, kept = (filled(tmp_path / name, one, Echo) for name, one in (("d", study()), ("e", secret)))
+    assert told.conditions == kept.conditions == ("frontal", "context")
+    assert not np.array_equal(told.studies[0].images["lateral"], kept.studies[0].images["lateral"])
+
+
+def test_all_but_the_lost_view_is_the_studys_own(tmp_path: Path) -> None:
+    one = study()
+    found = filled(tmp_path, one)
+    (whole,) = found.studies
+    assert replace(whole, images=one.images) == replace(one)
+    assert whole.images["frontal"] is one.images["frontal"]
+    assert (found.conditions, found.left) == (("frontal",), 0)
+
+
+def test_a_study_of_which_nothing_remains_stays_without(tmp_path: Path) -> None:
+    one = study()
+    alone = replace(one, id="alone", images={"lateral": one.images["lateral"]})
+    bare = replace(alone, id="bare", context=None)  # no mask takes the last modality of a study
+    imputer = Entry("gossip", "gossip", None, Gossip)
+    entry = Entry("viewer+imputed-gossip", "viewer", None, Viewer, imputer=imputer)
+    found = imputation.complete(
+        entry,
+        [alone, bare, one],
+        ("full", "lateral"),
+        INFO,
+        Cell(tmp_path),
+        lambda: Gossip(GossipConfig(), INFO),
+        0,
+        lambda state: lambda fraction, status: None,
+    )
+    assert [each.id for each in found["lateral"].studies] == ["s"]
+    assert "nothing to generate lateral from in 1 studies" in imputation.remark(
+        entry, ("full", "lateral"), found
+    )
+
+
+def test_a_picture_of_another_size_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(HarnessError, match=r"gossip: the generated lateral of s is uint8 \(8, 8, 1\)"):
+        imputation._with_view(
+            study(), "lateral", Prediction(images=study().images), "gossip", replace(INFO, image_size=9)
+        )
+
+
+# ---------------------------------------------------------------- what a run makes of it
+
+
+def test_each_method_has_a_row_with_and_without(world: Path) -> None:
+    rows, succeeded = evaluate.run(config(world), Quiet())
+    assert succeeded
+    names = ["viewer", "viewer+shuffled-image", "viewer+imputed-gossip", "echo", "echo+imputed-gossip"]
+    assert list(dict.fromkeys(row.method for row in rows)) == names
+    for method in ("viewer", "echo"):
+        plain, imputed = (of(rows, name, 0.0) for name in (method, f"{method}+imputed-gossip"))
+        assert (plain.value, plain.ci95, plain.control) == (imputed.value, imputed.ci95, imputed.control)
+        assert of(rows, method, 0.5).value != of(rows, f"{method}+imputed-gossip", 0.5).value
+    assert not of(rows, "viewer+imputed-gossip", 0.5).control
+    said = of(rows, "echo+imputed-gossip", 0.5).detail
+    assert said == "echo+imputed-gossip: not generated, so missing as without it: context"
+    # What the method does not read is no loss of its; some studies keep nothing but that.
+    said = of(rows, "viewer+imputed-gossip", 0.5).detail
+    assert said == "viewer+imputed-gossip: nothing to generate frontal from in 4 studies, which stay without"
+    (table,) = board.read(Store(world / "store")).tables
+    assert {"echo+imputed-gossip: not", "viewer+imputed-gossip: nothing"} <= {
+        " ".join(part.split()[:2]) for part in table.remarks["bleu_4"].split("; ")
+    }
+    paired = robustness.decay(Store(world / "store").stored()).differences
+    assert {each.rate for each in paired if (each.a, each.b) == ("viewer", "viewer+imputed-gossip")} == {
+        0.0,
+        0.5,
+    }
+    without, _ = evaluate.run(config(world, impute=None, store=world / "other"), Quiet())
+    own = [row for row in rows if "+imputed" not in row.method]
+    assert [(r.method, r.rate, r.value, r.ci95) for r in without] == [
+        (r.method, r.rate, r.value, r.ci95) for r in own
+    ]
+
+
+def test_a_filled_state_is_the_prediction_on_the_completed_study(world: Path) -> None:
+    evaluate.run(config(world, methods=("viewer",)), Quiet())
+    store = world / "store"
+    (pictures,) = store.rglob("imputed-lateral-from-frontal.jsonl")
+    assert pictures.parts[-4] == "gossip"
+    (said,) = store.rglob("imputed-gossip-*-lateral.jsonl")
+    assert said.parts[-4] == "viewer"
+    assert pictures.parts[-3] in said.name  # the imputer's preset, seed and fingerprint
+    lines = {line["id"] for line in map(json.loads, said.read_text().splitlines())}
+    data = registry.load("datasets", "pictures").open()
+    assert lines == {one.id for one in data.studies("test") if "lateral" in one.images}
+
+
+def test_a_second_run_paints_and_predicts_nothing(world: Path) -> None:
+    first, _ = evaluate.run(config(world), Quiet())
+    before = work(world)
+    assert before["fit gossip"] == 1
+    again, _ = evaluate.run(config(world), Quiet())
+    assert first == again
+    assert not [line for line in work(world) - before if not line.startswith("done")]
+
+
+def test_an_imputer_that_fails_half_way_fails_its_rows_alone_and_goes_on_from_there(
+    world: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paint = Gossip.synthesize
+
+    def tired(self: Gossip, inputs: Inputs, targets: Sequence[str]) -> list[Prediction]:
+        if len(inputs) < 32:  # the second batch of a state
+            raise ValueError("out of paint")
+        return paint(self, inputs, targets)
+
+    monkeypatch.setattr(Gossip, "synthesize", tired)
+    rows, succeeded = evaluate.run(config(world, methods=("viewer",)), Quiet())
+    assert not succeeded
+    status = {row.method: (row.status, row.detail) for row in rows}
+    assert status["viewer"] == ("ok", "")
+    assert status["viewer+imputed-gossip"] == ("failed", "ValueError: out of paint")
+    monkeypatch.setattr(Gossip, "synthesize", paint)
+    rows, succeeded = evaluate.run(config(world, methods=("viewer",)), Quiet())
+    assert succeeded
+    assert {times for line, times in work(world).items() if line.startswith("paint")} == {1}
+    assert work(world)["fit gossip"] == 1
+
+
+def test_the_predictions_of_another_imputer_are_others(world: Path) -> None:
+    evaluate.run(config(world, methods=("viewer",)), Quiet())
+    rows, _ = evaluate.run(config(world, methods=("viewer",), set={"gossip": {"level": 90}}), Quiet())
+    assert "viewer+imputed-gossip[level=90]" in {row.method for row in rows}
+    names = {path.name for path in (world / "store").rglob("imputed-gossip*-lateral.jsonl")}
+    assert len(names) == 2
+
+
+def test_an_unconditional_imputer_fills_all_that_is_lost(
+    world: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(registry.METHODS, "noise", "methods.controls.noise:Noise")
+    registry._table.cache_clear()
+    rows, succeeded = evaluate.run(config(world, methods=("learner",), impute="noise"), Quiet())
+    assert succeeded
+    assert of(rows, "learner", 0.5).value != of(rows, "learner+imputed-noise", 0.5).value
+    assert list((world / "store").rglob("imputed-frontal-from-nothing.jsonl"))
+
+
+def test_a_row_with_an_imputer_is_reproduced_and_shared(world: Path) -> None:
+    given = config(world, methods=("viewer",), set={"gossip": {"level": 3}})
+    evaluate.run(given, Quiet())
+    stored = reproduce.find(Store(given.store), "viewer+imputed-gossip[level=3]")
+    assert stored.manifest["imputed"]["states"]["lateral"]["from"] == ["frontal"]
+    assert reproduce.reproduce(stored, world / "again", Quiet()).exact
+    plain = reproduce.find(Store(given.store), "viewer")
+    assert plain.manifest["config"]["impute"] is None
+    facts = board.read(Store(given.store)).results
+    assert "--impute gossip --set gossip.level=3" in facts[stored.key]["command"]
+    assert "--impute" not in facts[plain.key]["command"]
+    assert "viewer+imputed-gossip[level=3]" in bundle.make(board.read(Store(given.store)))
+
+
+def test_labels_that_may_not_leave_are_hashed_on_both_sides() -> None:
+    found = bundle._label("dia[path=/a b]+imputed-codi_xr[weights=/c]")
+    assert found.startswith("dia[sha256:")
+    assert "+imputed-codi_xr[sha256:" in found
+    assert "/" not in found
+    assert trained("dia[x=1]+imputed-codi_xr:fast[y=2]") == "dia[x=1]"
+
+
+def test_the_completed_set_moves_away_from_the_real_one_as_the_rate_rises(
+    world: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def pixels(extractor: Any, pictures: Sequence[np.ndarray[Any, Any]]) -> np.ndarray[Any, Any]:
+        return np.stack([np.resize(picture / 255.0, extractor.width) for picture in pictures])
+
+    monkeypatch.setattr(distances, "features", pixels)
+    given = config(world, methods=("gossip",), impute=None, drop="frontal", missing=(0.4, 0.8), limit=16)
+    rows, succeeded = evaluate.run(given.model_copy(update={"metrics": ("images_completed",)}), Quiet())
+    assert succeeded
+    fid = [row.value for row in rows if row.metric == "fid_lite0_completed"]
+    assert fid[0] == pytest.approx(0.0, abs=1e-9)
+    assert fid[0] < fid[1] < fid[2]
+
+
+# ---------------------------------------------------------------- what is refused
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"impute": "echo"}, "--impute echo: it generates nothing"),
+        (
+            {"drop": "context"},
+            "it fills none of what studies of pictures lose here: context",
+        ),
+        ({"methods": ("gossip",)}, "no other method of this run reads a picture"),
+        ({"methods": ("learner",)}, "it fills none"),
+    ],
+)
+def test_an_imputer_with_nothing_to_do_is_refused(world: Path, values: dict[str, Any], message: str) -> None:
+    limited = {"drop": "frontal"} if values.get("methods") == ("learner",) else {}
+    with pytest.raises(HarnessError, match=message):
+        evaluate.run(config(world, **{**limited, **values}), Quiet())
+
+
+def test_an_unknown_imputer_is_refused(world: Path) -> None:
+    with pytest.raises(UnknownNameError, match="gosip"):
+        entries(config(world, impute="gosip"))
+
+
+# ---------------------------------------------------------------- side by side
+
+SCRIPT = """
+import sys
+from pathlib import Path
+from harness.core import registry
+from harness.evaluation import run as executors
+from tests.evaluation import test_imputation
+from tests.helpers import toys
+toys.register(dict.__setitem__)
+test_imputation.register(dict.__setitem__)
+registry._table.cache_clear()
+methods = ("gossip", "viewer", "echo")
+given = test_imputation.config(Path(sys.argv[1]), methods=methods, workers=2)
+rows, succeeded = executors.run(given, toys.Quiet())
+for row in rows:
+    print(row.method, row.rate, row.metric, row.value)
+sys.exit(not succeeded)
+"""
+
+
+def test_imputed_rows_come_last_and_the_imputer_is_trained_once(world: Path) -> None:
+    jobs = executors.jobs_of(config(world, methods=("viewer", "gossip", "echo")))
+    assert [label for label, _ in jobs] == [
+        "viewer",
+        "gossip",
+        "echo",
+        "viewer+imputed-gossip",
+        "echo+imputed-gossip",
+    ]
+
+    rows, _ = evaluate.run(config(world, methods=("gossip", "viewer", "echo")), Quiet())
+    alone = work(world)
+    (world / "both").mkdir()
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, str(world / "both")],
+        env={**os.environ, "TOY_LOG": str(world / "both" / "work.log"), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split("\n")[:-1] == [f"{r.method} {r.rate} {r.metric} {r.value}" for r in rows]
+    assert work(world / "both") == alone
+    assert alone["fit gossip"] == 1

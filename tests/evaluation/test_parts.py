@@ -1,0 +1,129 @@
+"""Test studies predicted in parts, by whoever and however far: the store of one process."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+
+from harness.core import registry
+from harness.core.config import RunConfig
+from harness.evaluation import evaluate
+from harness.evaluation.benchmark import Bench, open_bench
+from harness.evaluation.entries import entries
+from harness.store.predictions import Part
+from tests.helpers import toys
+from tests.helpers.store_hash import contents
+
+METHODS = ("echo", "learner")
+
+
+@pytest.fixture(autouse=True)
+def _toys(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    toys.register(monkeypatch.setitem)
+    monkeypatch.setenv("TOY_LOG", str(tmp_path / "work.log"))
+    registry._table.cache_clear()
+    yield
+    monkeypatch.undo()
+    registry._table.cache_clear()
+
+
+def bench(store: Path) -> Bench:
+    return open_bench(
+        RunConfig(
+            methods=METHODS,
+            dataset="toy",
+            missing=(0.4,),
+            drop="any",
+            mask_seeds=3,
+            metrics=("bleu",),
+            store=store,
+            device="cpu",
+        )
+    )
+
+
+def share(given: Bench, *parts: Part, trained: bool = True) -> None:
+    for entry in entries(given.config):
+        if trained:
+            evaluate.prepare(given, entry, 0, toys.Quiet())
+        for part in parts:
+            evaluate.share(given, entry, 0, part, toys.Quiet())
+
+
+def finish(given: Bench) -> None:
+    for entry in entries(given.config):
+        rows = evaluate.evaluate(given, entry, 0, toys.Quiet())
+        assert {row.status for row in rows} == {"ok"}
+
+
+def asked(log: Path) -> Counter[str]:
+    """How often each study was predicted by echo."""
+    lines = log.read_text().splitlines() if log.exists() else []
+    log.unlink(missing_ok=True)
+    return Counter(line.split()[1] for line in lines if line.startswith("predict"))
+
+
+def part_files(store: Path) -> list[Path]:
+    return sorted(store.glob("cells/*/*/*/predictions/part-*/*.json*"))
+
+
+def test_parts_leave_the_store_of_one_process(tmp_path: Path) -> None:
+    finish(bench(tmp_path / "whole"))
+    alone = asked(tmp_path / "work.log")
+    given = bench(tmp_path / "parts")
+    share(given, *(Part(number, 3) for number in range(3)))
+    assert part_files(tmp_path / "parts")
+    finish(given)
+    assert asked(tmp_path / "work.log") == alone
+    assert contents(tmp_path / "parts") == contents(tmp_path / "whole")
+    (timing,) = (tmp_path / "parts").glob("cells/toy/echo/*/predictions/full.seconds.json")
+    assert '"studies": 40' in timing.read_text()
+    share(given, Part(1, 3), Part(0, 5))  # a task that comes late, or of another run
+    assert not part_files(tmp_path / "parts")
+
+
+def test_what_a_lost_task_left_is_completed(tmp_path: Path) -> None:
+    finish(bench(tmp_path / "whole"))
+    given = bench(tmp_path / "parts")
+    share(given, Part(0, 2))
+    for path in part_files(tmp_path / "parts"):
+        if path.suffix == ".jsonl":
+            path.write_bytes(path.read_bytes()[:-40])  # as a kill leaves it
+    share(given, Part(2, 3))
+    finish(given)
+    found, expected = (
+        {
+            path.relative_to(tmp_path / name): sorted(path.read_text().splitlines())
+            for path in (tmp_path / name).rglob("*.jsonl")
+        }
+        for name in ("parts", "whole")
+    )
+    assert found == expected, "all but the order of lines"
+    results = [contents(tmp_path / name) for name in ("parts", "whole")]
+    for name, digest in results[1].items():
+        assert name.endswith(".jsonl") or results[0][name] == digest, name
+
+
+def test_nothing_is_predicted_before_the_cell_is_trained(tmp_path: Path) -> None:
+    share(bench(tmp_path / "store"), Part(0, 2), trained=False)
+    assert not part_files(tmp_path / "store")
+    assert not asked(tmp_path / "work.log")
+
+
+def test_a_run_waits_for_the_parts_that_another_predicts(tmp_path: Path) -> None:
+    given = bench(tmp_path / "store")
+    share(given, Part(0, 2))
+    busy = FileLock(part_files(tmp_path / "store")[0].parent / ".lock")
+    with busy:
+        run = threading.Thread(target=finish, args=(given,))
+        run.start()
+        run.join(1.0)
+        assert run.is_alive()
+    run.join(60.0)
+    assert not run.is_alive()
+    assert not part_files(tmp_path / "store")

@@ -1,0 +1,117 @@
+"""A row from its manifest: the same digits, or a list of what is not the same."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from harness.core.config import RunConfig
+from harness.core.errors import HarnessError
+from harness.core.files import read_json, write_json
+from harness.evaluation import evaluate, reproduce
+from harness.store.store import Store
+from tests.cli.test_cli import invoke
+from tests.helpers.toys import FAST_METRICS, Quiet
+
+
+@pytest.fixture
+def store(toy_world: Path) -> Store:
+    """A store with a trained method, its control and an untrained one."""
+    config = RunConfig(
+        methods=("echo", "learner:slow"),
+        dataset="toy",
+        missing=(0.4, 0.8),
+        drop="any",
+        mask_seeds=3,
+        metrics=FAST_METRICS,
+        store=toy_world / "store",
+        set={"learner": {"training.epochs": 2}, "echo": {"fail": ""}},
+    )
+    evaluate.run(config, Quiet())
+    return Store(config.store)
+
+
+def test_every_row_comes_out_to_the_digit(store: Store, tmp_path: Path) -> None:
+    keys = [each.key for each in store.stored()]
+    assert len(keys) == 3
+    for number, key in enumerate(keys):
+        found = reproduce.reproduce(reproduce.find(store, key), tmp_path / f"fresh{number}", Quiet())
+        assert found.exact, found.differences
+        assert found.changed == ()
+        assert found.compared == 3 * 6
+
+
+def test_a_digit_that_differs_is_named_with_what_may_explain_it(store: Store, tmp_path: Path) -> None:
+    stored = reproduce.find(store, "echo[fail=]")
+    content = read_json(stored.path)
+    number = next(row for row in content["rows"] if row["metric"] == "cider" and row["rate"] == 0.4)
+    number["value"] += 1e-12
+    content["manifest"]["environment"]["packages"]["numpy"] = "1.0"
+    write_json(stored.path, content)
+    found = reproduce.reproduce(reproduce.find(store, stored.key), tmp_path / "fresh", Quiet())
+    assert [(each.metric, each.rate, each.field) for each in found.differences] == [("cider", 0.4, "value")]
+    assert any(each.startswith("environment.packages.numpy: 1.0 -> ") for each in found.changed)
+    text = reproduce.render(found)
+    assert "17 of 18 numbers are equal to the digit" in text
+    assert "cider at rate 0.4: value" in text
+
+
+@pytest.mark.parametrize(
+    ("row", "says"),
+    [("ecko", "no such row"), ("toy/echo@fail/nothing", "no such row"), ("twice", "2 rows")],
+)
+def test_rows_that_are_not_there_or_not_one(store: Store, row: str, says: str) -> None:
+    for key in ("a", "b"):
+        content = read_json(store.stored()[0].path)
+        for each in content["rows"]:
+            each["method"] = "twice"
+        write_json(store.root / f"results/toy/twice/{key}.json", content)
+    with pytest.raises(HarnessError, match=says):
+        reproduce.find(store, row)
+
+
+def test_manifests_that_cannot_be_followed_are_named(store: Store, tmp_path: Path) -> None:
+    stored = reproduce.find(store, "echo[fail=]")
+    content = read_json(stored.path)
+    for change, says in (
+        ({"config": {**content["manifest"]["config"], "flux": 1}}, "another version"),
+        ({"config": {}}, "its manifest lacks"),
+    ):
+        write_json(stored.path, content | {"manifest": content["manifest"] | change})
+        with pytest.raises(HarnessError, match=says):
+            reproduce.reproduce(reproduce.find(store, stored.key), tmp_path / "fresh", Quiet())
+
+
+def test_a_row_without_numbers_and_a_used_folder_are_refused(store: Store) -> None:
+    stored = reproduce.find(store, "echo[fail=]")
+    with pytest.raises(HarnessError, match="a store is there already"):
+        reproduce.reproduce(stored, store.root, Quiet())
+    content = read_json(stored.path)
+    for row in content["rows"]:
+        row |= {"value": None, "ci95": None, "status": "failed"}
+    write_json(stored.path, content)
+    with pytest.raises(HarnessError, match="no numbers"):
+        reproduce.reproduce(reproduce.find(store, stored.key), store.root, Quiet())
+
+
+def test_command_line_says_how_many_digits_agree(
+    store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out, _ = invoke(capsys, "reproduce", "echo[fail=]", "--store", str(store.root))
+    assert code == 0
+    assert "18 of 18 numbers are equal to the digit" in out
+    stored = reproduce.find(store, "echo[fail=]")
+    content = read_json(stored.path)
+    content["rows"][0]["value"] = 0.123
+    write_json(stored.path, content)
+    into = tmp_path / "kept"
+    arguments = ["reproduce", stored.key, "--store", str(store.root), "--into", str(into), "--format", "json"]
+    code, out, _ = invoke(capsys, *arguments)
+    assert code == 1
+    answer = json.loads(out)
+    assert answer["exact"] is False
+    assert answer["differences"][0]["stored"] == 0.123
+    assert (into / "store.json").exists()
+    assert invoke(capsys, "reproduce", "x", "--store", str(tmp_path / "absent"))[0] == 2

@@ -1,0 +1,137 @@
+"""A store as runs leave it, without runs: numbers, paired bootstrap replicates, manifests, verdicts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from harness.core.slugs import slug
+from harness.statistics.bootstrap import interval
+from harness.store import verdicts
+from harness.store.results import ResultRow
+from harness.store.store import Store
+from harness.store.verdicts import Check, Verdict
+
+RATES = (0.0, 0.2, 0.4, 0.6, 0.8)
+GROUPS = {"cider": "report text", "bleu_4": "report text", "ece": "diagnosis", "auroc_macro": "diagnosis"}
+N = 590
+
+
+def manifest(method: str, seed: int, rates: Sequence[float], **more: Any) -> dict[str, Any]:
+    """What a run writes beside a row."""
+    card = {
+        "name": method,
+        "title": f"The paper of {method}",
+        "paper": "https://arxiv.org/abs/2406.13126",
+        "licence": "Apache-2.0",
+        "tasks": ["report"],
+        "reads": ["context", "frontal"],
+        "learned": True,
+        "presets": ["paper", "tiny"],
+        "deviations": [{"where": "Eq. 3", "chosen": "the mean"}],
+        "settings": {"lr": 1e-4},
+    }
+    cost = {"parameters": 1_234_567, "flops": 3_100_000_000, "training_seconds": 125.0}
+    cost |= {"seconds_per_study": 0.021, "peak_memory_gib": 1.5, "device": "cpu"}
+    return {
+        "harness": "0.1.0",
+        "protocol": 1,
+        "config": {
+            "methods": ["all"],
+            "dataset": "toy",
+            "missing": list(rates[1:]),
+            "seeds": [seed],
+            "set": {},
+        },
+        "seed": seed,
+        "method": method,
+        "card": card,
+        "code": "abc",
+        "cost": cost,
+        "cell": f"cells/toy/{method}/tiny",
+        "test_set": "8c21e0828f371446",
+        "masks": "fe70595f8f554eff",
+        "machine": {"device": "cpu", "cpus": 2, "threads": 1},
+        "environment": {"python": "3.11.7", "system": "Linux x86_64", "packages": {"numpy": "2.0.0"}},
+        **more,
+    }
+
+
+def add(
+    store: Store,
+    method: str,
+    heights: Mapping[str, float],
+    *,
+    seed: int = 0,
+    control: bool = False,
+    rates: Sequence[float] = RATES,
+    noise: float = 0.01,
+    decay: float = 0.2,
+    resamples: int = 200,
+    detail: str = "",
+    **facts: Any,
+) -> str:
+    """Store one row whose metrics start at ``heights`` and fall by ``decay`` of it at rate 1; its key."""
+    shared = np.random.default_rng(0)
+    own = np.random.default_rng([seed, *method.encode()])
+    rows, samples = [], {}
+    for metric, height in heights.items():
+        common = shared.normal(0, 0.02, size=(len(rates), resamples))
+        samples[metric] = np.array(
+            [
+                height * (1 - decay * rate) + common[i] + own.normal(0, noise, resamples)
+                for i, rate in enumerate(rates)
+            ]
+        ).astype(np.float32)
+        for i, rate in enumerate(rates):
+            rows.append(
+                ResultRow(
+                    dataset="toy",
+                    method=method,
+                    preset="-" if control else "tiny",
+                    seed=seed,
+                    drop="context",
+                    mechanism="mcar",
+                    rate=rate,
+                    metric=metric,
+                    value=height * (1 - decay * rate),
+                    ci95=interval(samples[metric][i].astype(float)),
+                    n=N,
+                    signature=f"{metric}|v:1",
+                    control=control,
+                    group=GROUPS.get(metric, "report text"),
+                    higher_is_better=metric != "ece",
+                    detail=detail,
+                )
+            )
+    key = f"toy/{slug(method)}/tiny-s{seed}-context-mcar-n{N}"
+    path = store.root / "results" / f"{key}.npz"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.savez(path, **samples)
+    bins = {"count": [10.0, 20.0, 30.0], "confidence": [1.0, 10.0, 25.0], "correct": [2.0, 9.0, 20.0]}
+    reliability = {"full": bins, "context": bins} if "ece" in heights else {}
+    store.write_result(key, rows, manifest(method, seed, rates, **facts), reliability)
+    return key
+
+
+def judge(store: Store, method: str, passed: bool, code: str = "abc") -> None:
+    """Store an audit's verdict."""
+    check = Check("mask-honest", passed, "study 17 changed")
+    verdicts.save(store.root, Verdict(method, "toy", "tiny", 8, code, (check,)), {})
+
+
+def small_store(folder: Path) -> Store:
+    """Two methods that cannot be told apart, one that can, one that cheats, and a control."""
+    store = Store(folder / "store")
+    add(store, "first", {"cider": 0.50, "bleu_4": 0.20, "ece": 0.10})
+    add(store, "second", {"cider": 0.499, "bleu_4": 0.15, "ece": 0.30})
+    add(store, "third", {"cider": 0.30, "bleu_4": 0.19, "ece": 0.20})
+    add(store, "cheat", {"cider": 0.90, "bleu_4": 0.90})
+    add(store, "template", {"cider": 0.12, "bleu_4": 0.16}, control=True)
+    judge(store, "first", True)
+    judge(store, "second", True, code="older")
+    judge(store, "cheat", False)
+    return store

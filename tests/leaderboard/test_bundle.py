@@ -1,0 +1,154 @@
+"""What leaves the house, and what the checker refuses."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.core.errors import HarnessError
+from harness.leaderboard import bundle as share
+from harness.leaderboard.board import read
+from harness.store.store import Store
+from tests.cli.test_cli import invoke, toy_run
+from tests.helpers.boards import add, small_store
+
+SENTENCE = "The heart is enlarged."
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> dict[str, Any]:
+    return json.loads(share.make(read(small_store(tmp_path))))
+
+
+def test_bundle_holds_the_numbers_and_passes_its_own_check(tmp_path: Path) -> None:
+    board = read(small_store(tmp_path))
+    found = share.check(share.make(board), "bundle.json")
+    assert [row.value for row in found.rows] == [row.value for row in board.rows]
+    assert {row.n for row in found.rows} == {590}
+    assert len(found.runs) == 5
+    run = next(iter(found.runs.values()))
+    assert run.packages == {"numpy": "2.0.0"}
+    assert run.audit in ("passed", "failed", "not audited", "other code")
+
+
+def test_no_string_of_a_bundle_has_white_space_but_names_of_groups(bundle: dict[str, Any]) -> None:
+    allowed = {"report text", "diagnosis", "not audited", "other code"}
+    assert {text for text in share._strings(bundle) if " " in text} <= allowed
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """Paths of every string, and of every number, in a bundle's first row and run."""
+    if isinstance(value, dict):
+        return [place for key in list(value)[:40] for place in places(value[key], (*path, key))]
+    if isinstance(value, list):
+        return [
+            place for index in range(min(1, len(value))) for place in places(value[index], (*path, index))
+        ]
+    return [path]
+
+
+def replaced(value: Any, path: tuple[Any, ...], new: Any) -> Any:
+    copy = json.loads(json.dumps(value))
+    at = copy
+    for step in path[:-1]:
+        at = at[step]
+    at[path[-1]] = new
+    return copy
+
+
+@pytest.mark.parametrize(
+    "planted", [SENTENCE, [SENTENCE], {"report": SENTENCE}, "iVBORw0KGgo=" * 40, [0.1] * 590]
+)
+def test_text_images_and_per_study_rows_fit_into_no_field(bundle: dict[str, Any], planted: Any) -> None:
+    for path in places(bundle):
+        with pytest.raises(HarnessError, match="refused") as caught:
+            share.check(json.dumps(replaced(bundle, path, planted)), "bundle.json")
+        assert "enlarged" not in str(caught.value), "the message repeats what may not leave"
+
+
+@given(st.text(min_size=1).filter(lambda text: any(c.isspace() for c in text)))
+def test_no_name_takes_white_space(text: str) -> None:
+    row = {"method": text}
+    content = {"bundle": 1, "schema": 1, "rows": [row], "runs": {}}
+    with pytest.raises(HarnessError):
+        share.check(json.dumps(content), "bundle.json")
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda b: b | {"reports": [SENTENCE]}, "a field that no bundle has"),
+        (lambda b: replaced(b, ("rows", 0, "report"), SENTENCE), "a field that no bundle has"),
+        (lambda b: replaced(b, ("rows", 0, "n"), 1), "greater than or equal to 10"),
+        (lambda b: b | {"rows": [b["rows"][0]] * 590}, "stands there twice"),
+        (lambda b: b | {"runs": {}}, "a run that is not described"),
+        (lambda b: [b], "bundle"),
+        (lambda b: {}, "field required"),
+    ],
+)
+def test_what_is_no_aggregate_is_refused(
+    bundle: dict[str, Any], change: Callable[[dict[str, Any]], Any], says: str
+) -> None:
+    with pytest.raises(HarnessError, match="refused") as caught:
+        share.check(json.dumps(change(bundle)), "bundle.json")
+    assert says in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["", "{", '{"rows": ["The heart"], "rows": []}', '{"rows": NaN}'])
+def test_files_that_readers_would_see_differently_are_refused(text: str) -> None:
+    with pytest.raises(HarnessError, match="refused"):
+        share.check(text, "bundle.json")
+
+
+def test_numbers_over_few_studies_do_not_leave(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.helpers.boards.N", 9)
+    with pytest.raises(HarnessError, match="greater than or equal to 10"):
+        share.make(read(small_store(tmp_path)))
+
+
+def test_local_paths_in_overrides_leave_as_a_digest(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    add(store, "vdgen[llm=/data/hospital/llama]", {"cider": 0.5}, detail=SENTENCE)
+    add(store, "dia[training.epochs=3]", {"cider": 0.5})
+    text = share.make(read(store))
+    assert "hospital" not in text
+    assert "heart" not in text
+    labels = {row.method for row in share.check(text, "bundle.json").rows}
+    assert "dia[training.epochs=3]" in labels
+    assert any(label.startswith("vdgen[sha256:") for label in labels)
+
+
+def test_an_empty_store_shares_nothing(tmp_path: Path) -> None:
+    with pytest.raises(HarnessError, match="no results"):
+        share.make(read(Store(tmp_path / "store")))
+
+
+def test_share_and_check_from_the_command_line(toy_world: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    toy_run(capsys, toy_world, "--missing", "0.5", "--mask-seeds", "2")
+    store, file = str(toy_world / "store"), toy_world / "bundle.json"
+    code, out, _ = invoke(capsys, "leaderboard", "--store", store, "--share", str(file))
+    assert code == 0
+    assert "no row of a study" in out
+    text = file.read_text()
+    assert not any(word in text for word in ("effusion", "indication", "test20", str(toy_world)))
+    assert invoke(capsys, "share", str(file))[0] == 0
+    file.write_text(text.replace('"echo"', f'"{SENTENCE}"', 1))
+    code, _, err = invoke(capsys, "share", str(file))
+    assert code == 2
+    assert "refused" in err
+    assert "heart" not in err
+
+
+def test_study_ids_of_the_store_never_leave(toy_world: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    toy_run(capsys, toy_world)
+    store = Store(toy_world / "store")
+    assert {"test0", "test39"} <= set(share.study_ids(store))
+    add(store, "test20", {"cider": 0.5})  # a method that is called like a study
+    with pytest.raises(HarnessError, match="study ids would leave"):
+        share.make(read(store), store)

@@ -1,0 +1,191 @@
+"""The HTML page in a real browser: what a reader does with it, and what a hostile store cannot do to it."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.leaderboard.board import read
+from harness.leaderboard.render import html
+from harness.store.store import Store
+from tests.helpers.boards import add, small_store
+from tests.helpers.system import require
+
+HOSTILE = '</script><img src=x onerror="document.title=1"><b>&amp; {{ 7*7 }} \u2028 </SCRIPT>'
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+
+
+class Visit:
+    """A page in the browser, with everything that it said or asked for."""
+
+    def __init__(self, browser: Any, file: Path, width: int = 1280, **options: Any) -> None:
+        self.page = browser.new_page(viewport={"width": width, "height": 900}, **options)
+        self.errors: list[str] = []
+        self.requests: list[str] = []
+        self.page.on("console", lambda message: self.errors.append(message.text))
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.page.on("request", lambda request: self.requests.append(request.url))
+        self.page.goto(file.as_uri())
+
+    def column(self, number: int) -> list[str]:
+        """The first lines of a column's cells among the methods."""
+        cells = self.page.locator(f"#grid tbody:not(.controls) tr > :nth-child({number})").all_inner_texts()
+        return [re.split(r"[\n ]", cell.strip())[0] for cell in cells]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    program = next((found for name in BROWSERS if (found := shutil.which(name))), None) or require("chromium")
+    with sync_api.sync_playwright() as driver:
+        running = driver.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        yield running
+        running.close()
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("page")
+    path = folder / "leaderboard.html"
+    path.write_text(html.render(read(small_store(folder))), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def visit(browser: Any, file: Path) -> Iterator[Visit]:
+    """The page; whatever a test does to it, it logs no error and asks for nothing but itself."""
+    made = Visit(browser, file)
+    yield made
+    made.page.close()
+    assert made.errors == []
+    assert made.requests == [file.as_uri()]
+
+
+def test_sorting_by_a_column_and_back(visit: Visit) -> None:
+    assert visit.column(2) == ["first", "second", "third", "cheat"]
+    button = visit.page.get_by_role("button", name="bleu_4")
+    button.click()
+    header = visit.page.locator("#grid th", has=button)
+    assert header.get_attribute("aria-sort") == "descending"
+    assert visit.column(2) == ["cheat", "first", "third", "second"]
+    assert visit.column(1) == ["\N{EN DASH}", "1", "1", "2"]  # ranks follow the metric
+    visit.page.keyboard.press("Enter")  # the focus stays on the header
+    assert header.get_attribute("aria-sort") == "ascending"
+    assert visit.column(2) == ["second", "third", "first", "cheat"]
+    assert visit.page.locator("#status").inner_text().endswith("sorted by bleu_4, ascending")
+
+
+def test_ranks_marks_and_a_failed_audit_are_shown(visit: Visit) -> None:
+    assert visit.column(1) == ["1", "1", "2", "\N{EN DASH}"]
+    assert visit.page.locator("#grid strong").first.inner_text().startswith("0.500")
+    assert "not ranked" in visit.page.locator("tr.unranked a").evaluate(
+        "link => getComputedStyle(link, '::after').content"
+    )
+    assert visit.page.locator("tbody.controls").inner_text().startswith("Controls")
+
+
+def test_filter_metrics_and_controls(visit: Visit) -> None:
+    visit.page.get_by_label("Find methods").fill("IR")
+    assert visit.column(2) == ["first", "third"]
+    assert visit.page.locator("tbody.controls").count() == 0
+    visit.page.get_by_label("Find methods").fill("")
+    visit.page.locator("#bands").uncheck()
+    assert visit.page.locator("tbody.controls").count() == 0
+    visit.page.get_by_text("Metrics (2 of 2)").click()
+    visit.page.locator("#metrics").get_by_label("bleu_4").uncheck()
+    assert "bleu_4" not in visit.page.locator("#grid thead").inner_text()
+    visit.page.locator("#costs").check()
+    assert "3.1 G" in visit.page.locator("#grid tbody").first.inner_text()
+
+
+def test_rate_and_table_pickers(visit: Visit) -> None:
+    assert visit.column(3)[0] == "0.500"
+    visit.page.get_by_label("Missing rate", exact=True).select_option("0.8")
+    assert visit.column(3)[0] == "0.420"
+    assert visit.page.get_by_role("heading", name="at missing rate 0.8").is_visible()
+    visit.page.get_by_label("Table", exact=True).select_option(index=1)
+    assert visit.column(2) == ["first", "third", "second"]
+    assert "lower is better" in visit.page.locator("#grid thead").inner_text()
+
+
+def test_curves_answer_to_pointer_and_keyboard(visit: Visit) -> None:
+    visit.page.locator("#plot svg").hover(position={"x": 60, "y": 100})
+    tip = visit.page.locator("#tip")
+    assert "at missing rate 0" in tip.inner_text()
+    assert "0.499 [" in tip.inner_text()
+    visit.page.get_by_text("Numbers behind the curves").click()
+    numbers = visit.page.locator("#curve-grid tbody tr").first.inner_text()
+    assert numbers.split("\t")[-2:] == ["0.460", "84 %"]  # from 0.50 to 0.42 in a straight line
+    visit.page.get_by_label("first, missing rate 0.4: cider 0.460").focus()
+    assert "first, missing rate 0.4" in tip.inner_text()
+    visit.page.keyboard.press("Escape")
+    assert tip.is_hidden()
+    visit.page.locator("#legend").get_by_role("button", name="first").click()
+    assert visit.page.get_by_label("first, missing rate 0.4").count() == 0
+    visit.page.get_by_label("Metric", exact=True).select_option("bleu_4")
+    assert visit.page.get_by_label("third, missing rate 0: bleu_4 0.190").count() == 1
+
+
+def test_reliability_diagrams_and_cards(visit: Visit) -> None:
+    visit.page.get_by_label("Table", exact=True).select_option(index=1)
+    # Gaps of the stored bins: (|1 - 2| + |10 - 9| + |25 - 20|) / 60.
+    assert visit.page.get_by_role("img", name="Reliability diagram of first: ECE 0.117").is_visible()
+    visit.page.get_by_label("Modality state").select_option("context")
+    visit.page.locator("#grid").get_by_role("link", name="first").click()
+    card = visit.page.locator("#cards details[open]").first.inner_text()
+    assert "harness reproduce toy/first/tiny-s0-context-mcar-n590" in card
+    assert "Eq. 3: the mean" in card
+    assert "harness run --methods first" in card
+    assert "3.1 G" in card
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (1280, "dark"), (390, "light")])
+def test_page_fits_and_contrasts(browser: Any, file: Path, width: int, scheme: str) -> None:
+    made = Visit(browser, file, width, color_scheme=scheme)
+    assert made.page.evaluate("document.documentElement.scrollWidth") <= width
+    lightness = made.page.evaluate(
+        "() => [getComputedStyle(document.body).color, getComputedStyle(document.body).backgroundColor]"
+        ".map(text => text.match(/[0-9.]+/g).slice(0, 3).reduce((sum, part) => sum + Number(part), 0))"
+    )
+    assert (lightness[0] < lightness[1]) == (scheme == "light")
+    assert abs(lightness[0] - lightness[1]) > 500
+    made.page.get_by_role("button", name="Theme").click()
+    assert made.page.locator("html").get_attribute("data-theme") == "light"
+    made.page.close()
+
+
+def test_text_of_others_stays_text(browser: Any, tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    add(store, HOSTILE, {"cider": 0.5}, detail=HOSTILE)
+    page = html.render(read(store), title=HOSTILE)
+    assert page.count("</script>") == 2
+    assert "<img" not in page
+    path = tmp_path / "page.html"
+    path.write_text(page, encoding="utf-8")
+    made = Visit(browser, path)
+    assert made.page.locator("img").count() == 0
+    assert made.page.title().startswith("</script><img")
+    assert "onerror" in made.page.locator("#grid").inner_text()
+    assert made.errors == []
+    assert made.requests == [path.as_uri()]
+    made.page.close()
+
+
+def test_an_empty_store_says_so(browser: Any, tmp_path: Path) -> None:
+    path = tmp_path / "page.html"
+    path.write_text(html.render(read(Store(tmp_path / "store"))))
+    made = Visit(browser, path)
+    assert "no results yet" in made.page.locator("main").inner_text()
+    assert made.errors == []
+    made.page.close()
+
+
+def test_page_is_small_and_names_no_other_address(file: Path) -> None:
+    page = file.read_text()
+    assert len(page) < 150_000
+    assert re.findall(r'(?:src|href)="(?!data:,|#)[^"]*"', page) == []

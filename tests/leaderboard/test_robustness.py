@@ -1,0 +1,196 @@
+"""Robustness from stored results: areas, retention, controls, differences, and what is written of them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from harness.cli.main import app
+from harness.core.config import RunConfig
+from harness.core.errors import HarnessError
+from harness.core.types import Prediction, Reference
+from harness.evaluation import evaluate
+from harness.leaderboard.render import robustness as export
+from harness.leaderboard.render.gallery import write_figures
+from harness.leaderboard.render.robustness_figures import curves_figure, reliance_figure, routing_figure
+from harness.leaderboard.robustness import Decay, decay, first_zero, main_metrics, to_json
+from harness.metrics.diagnosis.confidence import confidence_counts, from_counts
+from harness.store.results import ResultRow
+from harness.store.store import Store
+from tests.helpers.toys import FAST_METRICS, Quiet
+
+RATES = (0.0, 0.4, 0.8)
+
+
+def stored(folder: Path, curves: dict[str, tuple[float, ...]], noise: float = 0.01, **rest: Any) -> Decay:
+    """A store with one metric of some methods whose curves are known."""
+    store = Store(folder)
+    rng = np.random.default_rng(0)
+    shared = rng.normal(0, 0.05, 200)  # what a resample does to all methods alike
+    for method, values in curves.items():
+        key = f"toy/{method}/tiny-s0"
+        rows = [
+            ResultRow(
+                dataset="toy",
+                method=method,
+                preset="tiny",
+                seed=0,
+                drop="any",
+                mechanism="mcar",
+                rate=rate,
+                metric="cider",
+                value=value,
+                ci95=(value - 0.1, value + 0.1),
+                n=50,
+                signature="cider|v:1",
+                group="report text",
+                control=method.startswith("template") or "+" in method,
+                **rest,
+            )
+            for rate, value in zip(RATES, values, strict=True)
+        ]
+        costs = {"cider": {"lateral": {"value": 0.1, "cost": 0.2, "lo": 0.1, "hi": 0.3}}}
+        manifest = {"reliance": costs, "confidence": {"full": [1, 2, 3]}, "test_set": "t"}
+        store.write_result(key, rows, manifest)
+        samples = np.array(values)[:, None] + shared + rng.normal(0, noise, (3, 200))
+        np.savez(folder / "results" / f"{key}.npz", cider=samples.astype(np.float32))
+    return decay(store.stored())
+
+
+def test_area_retention_and_the_fall_to_the_control(tmp_path: Path) -> None:
+    curves = {"dia": (0.8, 0.5, 0.2), "dia+shuffled-image": (0.3, 0.3, 0.3), "template": (0.1, 0.1, 0.1)}
+    lines = {line.method: line for line in stored(tmp_path, curves).lines}
+    dia = lines["dia"]
+    assert dia.area.value == pytest.approx(0.5)
+    assert dia.area.lo < 0.5 < dia.area.hi
+    assert dia.retained.value == pytest.approx(0.25)
+    assert dia.retention_rate == 0.8
+    assert dia.fall is not None
+    assert dia.fall.control == "dia+shuffled-image"
+    assert dia.fall.meets == pytest.approx(0.4 + 0.4 * 2 / 3)
+    assert dia.fall.indistinct is not None
+    assert 0.4 < dia.fall.indistinct < dia.fall.meets
+    assert lines["template"].fall is None
+    assert dia.reliance["lateral"].value == 0.2
+
+
+def test_differences_are_paired_and_along_the_curve(tmp_path: Path) -> None:
+    found = stored(tmp_path, {"dia": (0.8, 0.5, 0.2), "vdgen": (0.6, 0.55, 0.5)})
+    assert [(each.a, each.b, each.rate) for each in found.differences] == [
+        ("dia", "vdgen", rate) for rate in RATES
+    ]
+    assert [each.difference.value for each in found.differences] == pytest.approx([0.2, -0.05, -0.3])
+    first = found.differences[0].difference
+    assert first.hi - first.lo < 0.08  # what moves both alike has gone: each curve's own spread is 0.2
+
+
+def test_where_lower_is_better_a_curve_falls_by_rising(tmp_path: Path) -> None:
+    curves = {"kedr": (0.1, 0.3, 0.5), "kedr+shuffled-image": (0.4, 0.4, 0.4)}
+    (line,) = (
+        line for line in stored(tmp_path, curves, higher_is_better=False).lines if line.method == "kedr"
+    )
+    assert line.fall is not None
+    assert line.fall.meets == pytest.approx(0.6)
+
+
+def test_first_zero() -> None:
+    rates = np.array([0.0, 0.2, 0.4])
+    assert first_zero(rates, np.array([1.0, 0.5, 0.1])) is None
+    assert first_zero(rates, np.array([-1.0, 0.5, 0.1])) == 0.0
+    assert first_zero(rates, np.array([1.0, 0.0, 1.0])) == pytest.approx(0.2)
+    assert first_zero(rates, np.array([1.0, 1.0, -1.0])) == pytest.approx(0.3)
+
+
+def test_json_has_no_number_that_json_lacks(tmp_path: Path) -> None:
+    found = stored(tmp_path, {"dia": (0.0, 0.1, 0.2)})  # nothing to retain
+    content = json.loads(to_json(found), parse_constant=lambda name: pytest.fail(name))
+    (line,) = content["lines"]
+    assert line["retained"]["value"] is None
+    assert {"area", "points", "fall", "reliance"} <= set(line)
+
+
+def test_markdown_and_terminal_say_the_same(tmp_path: Path) -> None:
+    found = stored(tmp_path, {"dia": (0.8, 0.5, 0.2), "dia+shuffled-image": (0.3, 0.3, 0.3)})
+    text = export.markdown(found)
+    assert "### Robustness of cider: toy, 50 test studies, any missing (mcar)" in text
+    assert "| dia | 0.500 [" in text
+    assert "without lateral" in text
+    assert "+0.200 [+0.100, +0.300]" in text
+    (grid,) = export.rich(found)
+    assert grid.row_count == 2
+    assert export.markdown(Decay((), ())).startswith("No result has a missing rate above 0.")
+
+
+def test_figures_are_drawn_in_every_format(tmp_path: Path) -> None:
+    found = stored(tmp_path / "s", {"dia": (0.8, 0.5, 0.2), "template": (0.1, 0.1, 0.1)})
+    written = write_figures(Store(tmp_path / "s").stored(), found, tmp_path / "figures")
+    names = {path.name for path in written}
+    for name in ("curves-cider", "reliance-cider", "confidence"):
+        assert {f"{name}.png", f"{name}.svg", f"{name}.pdf"} <= names
+    text = (tmp_path / "figures" / "toy-any-mcar-n50" / "curves-cider.svg").read_text()
+    for word in ("dia", "template (control)", "share of studies without one of their modalities"):
+        assert word in text
+    for path in written:
+        if path.suffix == ".png":
+            assert len(np.unique(np.asarray(Image.open(path).convert("L")))) > 20
+
+
+def test_routing_is_drawn_and_bad_input_refused(tmp_path: Path) -> None:
+    shares = np.full((2, 4), 0.25)
+    routing_figure({"nothing missing": shares, "frontal missing": shares}, tmp_path / "r.svg", title="m")
+    text = (tmp_path / "r.svg").read_text()
+    assert "frontal missing" in text
+    assert text.count(">25<") == 16
+    with pytest.raises(HarnessError, match="one shape"):
+        routing_figure({"a": shares, "b": shares[:1]}, tmp_path / "r.svg")
+    with pytest.raises(HarnessError, match="no curves"):
+        curves_figure([], tmp_path / "c.svg")
+    with pytest.raises(HarnessError, match="no curves"):
+        reliance_figure([], tmp_path / "c.svg")
+
+
+def test_confidences_are_counted_without_studies() -> None:
+    references = [Reference(f"s{i}", f"p{i}", labels=np.eye(2, dtype=np.float32)[i % 2]) for i in range(4)]
+    sure = {f"s{i}": Prediction(probabilities=np.array([0.9, 0.1])) for i in range(4)}
+    counts = confidence_counts({"full": sure}, references, multilabel=False)
+    assert sum(counts["full"]) == 4
+    assert from_counts(counts["full"]) == pytest.approx([0.9] * 4, abs=0.01)
+    pooled = confidence_counts({"full": sure}, references, multilabel=True)
+    assert sum(pooled["full"]) == 8
+    assert confidence_counts({"full": {name: Prediction("text") for name in sure}}, references, False) == {}
+
+
+def test_a_run_writes_robustness_beside_its_leaderboard(toy_world: Path) -> None:
+    store = toy_world / "store"
+    config = RunConfig(
+        methods=("echo", "learner"),
+        dataset="toy",
+        missing=(0.4, 0.8),
+        drop="any",
+        mask_seeds=3,
+        metrics=FAST_METRICS,
+        store=store,
+    )
+    evaluate.run(config, Quiet())
+    out = toy_world / "out"
+    result = CliRunner().invoke(app, ["leaderboard", "--store", str(store), "--out", str(out), "--figures"])
+    assert result.exit_code == 0, result.output
+    lines = json.loads((out / "robustness.json").read_text())["lines"]
+    assert {(line["method"], line["metric"]) for line in lines} >= {("echo", "cider"), ("learner", "bleu_4")}
+    (learner,) = (line for line in lines if (line["method"], line["metric"]) == ("learner", "cider"))
+    assert learner["fall"]["control"] == "learner+shuffled-image"
+    assert set(learner["reliance"]) == {"frontal", "lateral", "context"}
+    assert learner["reliance"]["context"]["value"] == 0.0  # it does not read it
+    assert "Robustness of cider" in (out / "robustness.md").read_text()
+    assert list((out / "figures").rglob("curves-cider.png"))
+    found = decay(Store(store).stored())
+    assert {line.metric for line in main_metrics(found.lines)} == {"cider"}
+    bare = CliRunner().invoke(app, ["leaderboard", "--store", str(store), "--out", str(toy_world / "bare")])
+    assert bare.exit_code == 0
+    assert not (toy_world / "bare" / "figures").exists()

@@ -1,0 +1,187 @@
+"""Plans that travel between labs, and training with modalities removed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from harness.core.config import RunConfig
+from harness.core.errors import CorruptFileError, HarnessError
+from harness.core.types import CONTEXT
+from harness.evaluation import benchmark, evaluate
+from harness.evaluation.entries import entries
+from harness.missingness import masks
+from harness.missingness.plan import MaskPlan
+from tests.helpers import toys
+from tests.helpers.toys import FAST_METRICS, Echo, Quiet, ToyData
+
+
+def config(folder: Path, **rest: Any) -> RunConfig:
+    chosen = {"methods": ("echo",), "missing": (0.2, 0.6), "mask_seeds": 3, "metrics": FAST_METRICS, **rest}
+    chosen = {name: value for name, value in chosen.items() if value is not None}
+    return RunConfig(dataset="toy", store=folder / "store", **chosen)
+
+
+def saved(folder: Path) -> Path:
+    (path,) = (folder / "store" / "masks" / "toy").glob("*.json")
+    return path
+
+
+def numbers(settings: RunConfig) -> dict[tuple[str, float], Any]:
+    rows, succeeded = evaluate.run(settings, Quiet())
+    assert succeeded
+    return {(row.metric, row.rate): (row.value, row.ci95, row.drop, row.mechanism) for row in rows}
+
+
+def test_a_run_keeps_its_plan_and_gives_the_same_numbers_back_from_it(toy_world: Path) -> None:
+    first = numbers(config(toy_world, drop="any"))
+    plan = saved(toy_world)
+    (result,) = (toy_world / "store" / "results").rglob("*.json")
+    manifest = json.loads(result.read_text())["manifest"]
+    assert manifest["mask_plan"] == plan.relative_to(toy_world / "store").as_posix()
+    assert manifest["natural"] == pytest.approx({"frontal": 0.0, "lateral": 6 / 40, "context": 8 / 40})
+    again = config(toy_world / "other", missing=None, mask_seeds=None, masks=plan)
+    assert numbers(again) == first
+    assert saved(toy_world / "other").read_bytes() == plan.read_bytes()
+
+
+def test_flags_narrow_a_saved_plan_or_are_refused(toy_world: Path) -> None:
+    numbers(config(toy_world, drop="any"))
+    plan = saved(toy_world)
+
+    def opened(**rest: Any) -> MaskPlan:
+        rest = {"missing": None, "mask_seeds": None, **rest}
+        return benchmark.open_bench(config(toy_world, masks=plan, **rest)).plan
+
+    assert opened(missing=(0.6,)).rates == (0.0, 0.6)
+    assert opened(mask_seeds=2).seeds == (0, 1)
+    assert opened(drop="any").policy == "any"
+    for flags, message in (
+        ({"drop": "context"}, "--drop context, but --masks .* holds masks of any"),
+        ({"mechanism": "mnar"}, "--mechanism mnar, but --masks .* holds masks of mcar"),
+        ({"missing": (0.5,)}, r"--missing 0.5: .* no such rate \(rates: 0, 0.2, 0.6\)"),
+        ({"mask_seeds": 4}, "--mask-seeds 4: .* has 3"),
+        ({"limit": 20}, r"has a mask for 20 studies, the first is 'test20'"),
+    ):
+        with pytest.raises(HarnessError, match=message):
+            opened(**flags)
+
+
+def written(folder: Path, **change: Any) -> Path:
+    studies = ToyData().studies("test")
+    plan = masks.plan_of(studies, ToyData().info, "context", "mcar", (0.5,), (0,)).to_json() | change
+    path = folder / "plan.json"
+    path.write_text(json.dumps(plan))
+    return path
+
+
+def read(path: Path) -> MaskPlan:
+    return masks.read_plan(path, ToyData().studies("test"), ToyData().info)
+
+
+def test_a_plan_of_another_order_is_joined_by_id_and_gets_rate_zero(tmp_path: Path) -> None:
+    original = json.loads(written(tmp_path).read_text())
+    shuffled = {**original, "ids": original["ids"][::-1], "masks": [[original["masks"][0][0][::-1]]]}
+    found = read(written(tmp_path, **shuffled))
+    assert found.rates == (0.0, 0.5)
+    assert not found.assignment[0, 0].any()
+    assert "".join(map(str, found.assignment[0, 1])) == original["masks"][0][0]
+    assert found.mechanism == "mcar"
+
+
+def test_masks_that_were_not_drawn_here_carry_a_digest_in_their_mechanism(tmp_path: Path) -> None:
+    studies = ToyData().studies("test")
+    text = "".join(
+        "1" if CONTEXT in study.modalities and index < 9 else "0" for index, study in enumerate(studies)
+    )
+    found = read(written(tmp_path, masks=[[text]]))
+    assert found.mechanism.startswith("mcar (masks ")
+    named = read(written(tmp_path, masks=[[text]], mechanism="night shifts"))
+    assert named.mechanism.startswith("night shifts (masks ")
+
+
+def test_a_file_that_does_not_fit_is_an_error_that_names_it(tmp_path: Path) -> None:
+    ids = [study.id for study in ToyData().studies("test")]
+    with pytest.raises(HarnessError, match=r"--masks .*nowhere.json: no such file"):
+        read(tmp_path / "nowhere.json")
+    with pytest.raises(HarnessError, match="has no mask for 1 studies, the first is 'test0'"):
+        read(written(tmp_path, ids=["stranger", *ids[1:]]))
+    with pytest.raises(HarnessError, match="more than once"):
+        read(written(tmp_path, ids=[ids[1], *ids[1:]]))
+    with pytest.raises(HarnessError, match="its policy: --drop sonar"):
+        read(written(tmp_path, policy="sonar"))
+    with pytest.raises(HarnessError, match=r"states full, lateral do not fit --drop context"):
+        read(written(tmp_path, states=["full", "lateral"]))
+    with pytest.raises(CorruptFileError, match="not a mask plan"):
+        read(written(tmp_path, masks=[["01"]]))
+    bad = tmp_path / "text.json"
+    bad.write_text("no json")
+    with pytest.raises(CorruptFileError, match="not valid JSON"):
+        read(bad)
+
+
+def test_a_mask_that_empties_a_study_is_refused(tmp_path: Path) -> None:
+    lonely = [study for study in ToyData().studies("test") if study.modalities == {"frontal"}]
+    assert lonely
+    path = written(tmp_path, policy="frontal", states=["full", "frontal"], masks=[["1" * 40]])
+    with pytest.raises(HarnessError, match=f"study {lonely[0].id} would lose frontal, its last modality"):
+        read(path)
+
+
+def test_a_study_without_a_view_keeps_the_rest_and_reads_nothing() -> None:
+    study = ToyData().studies("test")[1]
+    blind = masks.without(study, "lateral")
+    assert set(blind.images) == {"frontal"}
+    assert blind.modalities == {"frontal", CONTEXT}
+    assert (blind.images["frontal"] == study.images["frontal"]).all()
+    assert "lateral" not in blind.images
+    with pytest.raises(KeyError):
+        blind.images["lateral"]
+    assert masks.without(study, CONTEXT).context is None
+
+
+def test_thinned_training_studies_follow_rate_policy_and_seed() -> None:
+    data = ToyData()
+    train = data.studies("train")
+    some = masks.thinned(train, data.info, "any", "mcar", 0.5, 0)
+    lost = [len(a.modalities) - len(b.modalities) for a, b in zip(train, some, strict=True)]
+    assert set(lost) == {0, 1}
+    assert np.mean(lost) == 0.5
+    assert [study.modalities for study in masks.thinned(train, data.info, "any", "mcar", 0.5, 1)] != [
+        study.modalities for study in some
+    ]
+    assert masks.thinned(train, data.info, "any", "mcar", 0.0, 0) == list(train)
+
+
+def test_training_without_modalities_is_a_cell_and_a_row_of_its_own(
+    toy_world: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: dict[str, int] = {}
+
+    def fit(self: Echo, train: list[Any], val: list[Any], run: Any) -> None:
+        seen["train"] = sum(CONTEXT in study.modalities for study in train)
+        seen["val"] = sum(CONTEXT in study.modalities for study in val)
+        toys.log("fit echo")
+
+    monkeypatch.setattr(Echo, "fit", fit)
+    whole = config(toy_world)
+    numbers(whole)
+    assert seen == {"train": 32, "val": 32}
+    thin = config(toy_world, train_missing=0.5)
+    rows, _ = evaluate.run(thin, Quiet())
+    assert seen == {"train": 12, "val": 12}
+    assert {row.method for row in rows} == {"echo[train-missing=0.5]"}
+    benches = [benchmark.open_bench(each) for each in (whole, thin)]
+    cells = [benchmark.cell_of(bench, entries(bench.config)[0], 0) for bench in benches]
+    assert cells[0].directory != cells[1].directory
+    evaluate.run(thin, Quiet())
+    assert (toy_world / "work.log").read_text().count("fit echo") == 2
+
+
+def test_a_mechanism_reaches_rows_and_manifest_by_its_full_name(toy_world: Path) -> None:
+    found = numbers(config(toy_world, mechanism="prefix", drop="frontal"))
+    assert {row[2:] for row in found.values()} == {("frontal", "prefix")}

@@ -1,0 +1,210 @@
+"""Patient bootstrap, paired randomisation and rank groups."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from harness.core.errors import HarnessError
+from harness.core.types import Task
+from harness.metrics.base import MetricOutput, Rows, mean_of
+from harness.metrics.text.bleu import Bleu
+from harness.statistics import bootstrap as statistics
+from harness.statistics.ranks import rank_groups
+from harness.statistics.significance import paired_randomisation
+from tests.helpers.reports import findings, pairs
+
+
+class Mean:
+    """The simplest metric: rows are [value, 1]."""
+
+    name = "mean"
+    task = Task.REPORT
+    kind = "label"
+    outputs = (MetricOutput("mean"),)
+    signature = "mean|v:1"
+
+    def unavailable(self) -> str | None:
+        return None
+
+    def statistics(self, predictions, references) -> Rows:  # type: ignore[no-untyped-def]
+        raise NotImplementedError
+
+    def reduce(self, totals: Rows) -> dict[str, NDArray[np.float64]]:
+        return {"mean": mean_of(totals)}
+
+
+def rows_of(values: NDArray[np.float64]) -> Rows:
+    return np.stack([values, np.ones_like(values)], axis=1)
+
+
+patients = st.lists(st.sampled_from("abcdefgh"), min_size=1, max_size=20)
+
+
+@given(patients, st.integers(0, 2**32))
+def test_studies_of_a_patient_move_together(ids: list[str], seed: int) -> None:
+    weights = statistics.bootstrap_weights(ids, 20, seed)
+    assert weights.shape == (20, len(ids))
+    assert weights.dtype == np.float64
+    for patient in set(ids):
+        columns = weights[:, [index for index, other in enumerate(ids) if other == patient]]
+        assert (columns == columns[:, :1]).all()
+    first = [ids.index(patient) for patient in set(ids)]
+    assert (weights[:, first].sum(axis=1) == len(set(ids))).all()
+
+
+def test_weights_sum_to_n_where_every_patient_has_one_study() -> None:
+    weights = statistics.bootstrap_weights([str(index) for index in range(50)], 200, 3)
+    assert (weights.sum(axis=1) == 50).all()
+    assert weights.mean() == pytest.approx(1.0)
+    assert weights.var() == pytest.approx(1.0, abs=0.1)  # Poisson-like: resampled, not permuted
+
+
+@given(st.permutations(list("aabbcdefgh")))
+def test_weights_follow_the_patient_not_the_position(ids: list[str]) -> None:
+    here, there = (statistics.bootstrap_weights(order, 5, 1) for order in (ids, sorted(ids)))
+    for index, patient in enumerate(ids):
+        assert (here[:, index] == there[:, sorted(ids).index(patient)]).all()
+
+
+def test_weights_are_seeded_and_do_not_depend_on_the_block_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    ids = [str(index // 2) for index in range(40)]
+    whole = statistics.bootstrap_weights(ids, 100, 7)
+    assert (whole == statistics.bootstrap_weights(ids, 100, 7)).all()
+    assert (whole != statistics.bootstrap_weights(ids, 100, 8)).any()
+    monkeypatch.setattr(statistics, "_CHUNK_CELLS", 64)
+    assert (whole == statistics.bootstrap_weights(ids, 100, 7)).all()
+
+
+def test_clustered_studies_widen_the_interval() -> None:
+    values = np.repeat(np.random.default_rng(0).normal(size=60), 4)
+    ids = [str(index // 4) for index in range(240)]
+    clustered = statistics.estimate(Mean(), rows_of(values), statistics.bootstrap_weights(ids, 2000, 0))
+    naive = statistics.estimate(
+        Mean(), rows_of(values), statistics.bootstrap_weights([str(i) for i in range(240)], 2000, 0)
+    )
+    ratio = (clustered["mean"].hi - clustered["mean"].lo) / (naive["mean"].hi - naive["mean"].lo)
+    assert ratio == pytest.approx(2.0, rel=0.15)  # four copies of each patient: sqrt(4)
+    assert clustered["mean"].value == pytest.approx(values.mean())
+    assert clustered["mean"].n == 240
+
+
+def test_interval_is_the_percentile_interval_and_skips_undefined_replicates() -> None:
+    values = np.arange(101.0)
+    assert statistics.interval(values) == pytest.approx((2.5, 97.5))
+    assert statistics.interval(values, level=0.5) == pytest.approx((25.0, 75.0))
+    assert statistics.interval(np.append(values, np.nan)) == pytest.approx((2.5, 97.5))
+    assert np.isnan(statistics.interval(np.array([np.nan]))).all()
+    with pytest.raises(HarnessError, match="level"):
+        statistics.interval(values, level=95)
+
+
+def test_interval_covers_the_truth_about_as_often_as_it_says() -> None:
+    rng = np.random.default_rng(1)
+    ids = [str(index) for index in range(80)]
+    weights = statistics.bootstrap_weights(ids, 400, 0)
+    hits = 0
+    for _ in range(200):
+        found = statistics.estimate(Mean(), rows_of(rng.normal(size=80)), weights)["mean"]
+        hits += found.lo <= 0.0 <= found.hi
+    assert 0.89 <= hits / 200 <= 0.99
+
+
+def test_p_values_under_the_null_are_roughly_uniform_and_never_zero() -> None:
+    rng = np.random.default_rng(2)
+    ids = [str(index // 2) for index in range(60)]
+    weights = statistics.bootstrap_weights(ids, 10, 0)
+    found = []
+    for trial in range(300):
+        patient = np.repeat(rng.normal(size=(2, 30)), 2, axis=1)
+        a, b = (rows_of(side + 0.1 * rng.normal(size=60)) for side in patient)
+        test = paired_randomisation(Mean(), a, b, ids, trials=99, seed=trial, weights=weights)
+        found.append(test["mean"].p_value)
+    p = np.array(found)
+    assert p.min() >= 0.01
+    assert p.max() <= 1.0
+    for quantile in (0.1, 0.25, 0.5, 0.75, 0.9):
+        assert np.mean(p <= quantile) == pytest.approx(quantile, abs=0.09)
+
+
+def test_paired_test_finds_a_real_difference_and_not_a_missing_one() -> None:
+    rng = np.random.default_rng(3)
+    ids = [str(index) for index in range(100)]
+    a = rng.normal(size=100)
+    better = paired_randomisation(Mean(), rows_of(a + 0.5), rows_of(a + rng.normal(0, 0.1, 100)), ids)
+    assert better["mean"].p_value == pytest.approx(1 / 10_001)
+    assert better["mean"].ci95[0] > 0.4
+    assert better["mean"].difference == pytest.approx(better["mean"].value_a - better["mean"].value_b)
+    same = paired_randomisation(Mean(), rows_of(a), rows_of(a), ids, trials=50)
+    assert same["mean"].p_value == 1.0
+    assert same["mean"].ci95 == (0.0, 0.0)
+    assert same["mean"].trials == 50
+
+
+def test_paired_test_equals_swapping_predictions_and_scoring_again() -> None:
+    texts = findings(48)
+    ids = [f"p{index // 2}" for index in range(16)]
+    metric = Bleu()
+    a, b = (metric.statistics(*pairs(side, texts[:16])) for side in (texts[16:32], texts[32:]))
+    test = paired_randomisation(metric, a, b, ids, trials=200, seed=5)["bleu_2"]
+    rng = np.random.default_rng(np.random.SeedSequence([5, 1]))
+    swaps = (rng.random((200, 8)) < 0.5)[:, np.unique(ids, return_inverse=True)[1]]
+    count = 0
+    for swap in swaps:
+        one = metric.reduce(np.where(swap[:, None], b, a).sum(axis=0))["bleu_2"]
+        two = metric.reduce(np.where(swap[:, None], a, b).sum(axis=0))["bleu_2"]
+        count += abs(one - two) >= abs(test.difference) - 1e-12
+    assert test.p_value == pytest.approx((count + 1) / 201)
+
+
+def test_paired_test_is_antisymmetric_and_seeded() -> None:
+    rng = np.random.default_rng(4)
+    a, b = rows_of(rng.normal(size=30)), rows_of(rng.normal(size=30))
+    ids = [str(index) for index in range(30)]
+    forth, back = (
+        paired_randomisation(Mean(), *sides, ids, trials=500, seed=1)["mean"] for sides in ((a, b), (b, a))
+    )
+    assert forth.difference == -back.difference
+    assert forth.p_value == back.p_value
+    assert forth.ci95 == pytest.approx((-back.ci95[1], -back.ci95[0]))
+    assert forth == paired_randomisation(Mean(), a, b, ids, trials=500, seed=1)["mean"]
+
+
+def test_paired_test_refuses_different_studies() -> None:
+    with pytest.raises(HarnessError, match="different studies: 3 rows, 2 rows"):
+        paired_randomisation(Mean(), np.ones((3, 2)), np.ones((2, 2)), ["a", "b", "c"])
+    with pytest.raises(HarnessError, match="--trials"):
+        paired_randomisation(Mean(), np.ones((1, 2)), np.ones((1, 2)), ["a"], trials=0)
+    with pytest.raises(HarnessError, match="no studies"):
+        statistics.bootstrap_weights([], 10, 0)
+
+
+def test_ten_thousand_trials_take_a_fraction_of_a_second() -> None:
+    rng = np.random.default_rng(0)
+    a, b = rng.random((590, 10)) + 1.0, rng.random((590, 10)) + 1.0
+    started = time.process_time()
+    paired_randomisation(Bleu(), a, b, [str(index) for index in range(590)])
+    assert time.process_time() - started < 2.0
+
+
+def test_rank_groups_share_a_rank_until_the_leader_is_clearly_ahead() -> None:
+    rng = np.random.default_rng(5)
+    common = rng.normal(0, 1.0, 1000)  # paired: what all methods share cancels
+    means = {"best": 3.0, "close": 2.95, "behind": 2.0, "near": 1.98, "undefined": float("nan")}
+    samples = {name: mean + common + rng.normal(0, 0.05, 1000) for name, mean in means.items()}
+    assert rank_groups(means, samples) == {"best": 1, "close": 1, "behind": 2, "near": 2}
+    lower = rank_groups(means, samples, higher_is_better=False)
+    assert lower == {"near": 1, "behind": 1, "close": 2, "best": 2}
+    assert rank_groups({}, {}) == {}
+
+
+def test_rank_groups_compare_with_the_leader_not_with_the_neighbour() -> None:
+    noise = np.random.default_rng(6).normal(0, 0.5, (4, 2000))
+    means = {"a": 3.0, "b": 2.0, "c": 1.0, "d": 0.0}
+    samples = {name: mean + noise[index] for index, (name, mean) in enumerate(means.items())}
+    assert rank_groups(means, samples) == {"a": 1, "b": 1, "c": 2, "d": 2}

@@ -1,0 +1,157 @@
+"""Curves from rows per state equal what scoring every masked test set from scratch gives."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from harness.core.errors import HarnessError
+from harness.core.types import Prediction, Reference
+from harness.metrics.base import Metric, Rows
+from harness.metrics.text.bleu import Bleu
+from harness.metrics.text.cider import Cider
+from harness.metrics.text.rouge import RougeL
+from harness.missingness.plan import MaskPlan, plan
+from harness.statistics import curves as robustness
+from harness.statistics.bootstrap import bootstrap_weights
+from harness.statistics.curves import Curve, CurvePoint, area_under_curve, curves, retention
+from harness.statistics.reliance import reliance
+from tests.helpers.reports import findings, pairs
+
+COUNT = 40
+MODALITIES = ("frontal", "lateral", "context")
+RATES = (0.0, 0.3, 0.7)
+SEEDS = (0, 1, 2)
+
+
+@pytest.fixture(scope="module")
+def masks() -> MaskPlan:
+    studies = [frozenset(MODALITIES if index % 4 else ("frontal", "context")) for index in range(COUNT)]
+    return plan(studies, [f"s{index}" for index in range(COUNT)], "any", "mcar", RATES, SEEDS, MODALITIES)
+
+
+@pytest.fixture(scope="module")
+def references() -> list[Reference]:
+    return pairs(findings(COUNT), findings(COUNT))[1]
+
+
+@pytest.fixture(scope="module")
+def predictions(masks: MaskPlan) -> dict[str, list[Prediction]]:
+    texts = findings(COUNT * (1 + len(masks.states)))
+    return {
+        state: [Prediction(report=text) for text in texts[COUNT * (1 + index) : COUNT * (2 + index)]]
+        for index, state in enumerate(masks.states)
+    }
+
+
+@pytest.mark.parametrize("metric", [Bleu(), RougeL(), Cider()], ids=lambda metric: metric.name)
+def test_curve_equals_scoring_every_mask_from_scratch(
+    metric: Metric,
+    masks: MaskPlan,
+    references: list[Reference],
+    predictions: dict[str, list[Prediction]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(robustness, "_BLOCK_CELLS", 7 * COUNT)  # several blocks
+    rows = {state: metric.statistics(said, references) for state, said in predictions.items()}
+    weights = bootstrap_weights([reference.patient_id for reference in references], 30, 0)
+    found = curves(metric, rows, masks, weights)
+    for column in range(len(RATES)):
+        naive: list[Rows] = []
+        for seed in range(len(SEEDS)):
+            states = masks.state_names(seed, column)
+            said = [predictions[state][index] for index, state in enumerate(states)]
+            naive.append(metric.statistics(said, references))
+        for name, curve in found.items():
+            values = [float(metric.reduce(one.sum(axis=0))[name]) for one in naive]
+            assert curve.points[column].value == pytest.approx(np.mean(values), abs=1e-9)
+            replicates = [
+                float(metric.reduce(line @ naive[index % len(SEEDS)])[name])
+                for index, line in enumerate(weights)
+            ]
+            assert curve.replicates[column] == pytest.approx(np.array(replicates), abs=1e-9)
+            ends = np.quantile(replicates, [0.025, 0.975])
+            assert [curve.points[column].lo, curve.points[column].hi] == pytest.approx(list(ends), abs=1e-9)
+
+
+def test_points_carry_rate_size_and_achieved_rate(masks: MaskPlan, references: list[Reference]) -> None:
+    metric = RougeL()
+    rows = metric.statistics([Prediction(report=one.report) for one in references], references)
+    weights = bootstrap_weights([one.patient_id for one in references], 20, 0)
+    curve = curves(metric, dict.fromkeys(masks.states, rows), masks, weights)["rouge_l"]
+    assert [point.rate for point in curve.points] == list(RATES)
+    assert all(point.n == COUNT and point.value == pytest.approx(1.0) for point in curve.points)
+    assert [point.achieved for point in curve.points] == pytest.approx([0.0, 0.3, 0.7])
+    assert curve.replicates.shape == (3, 20)
+
+
+def test_rows_of_a_state_that_a_study_is_never_in_may_be_undefined(
+    masks: MaskPlan, references: list[Reference]
+) -> None:
+    metric = RougeL()
+    full = metric.statistics([Prediction(report=one.report) for one in references], references)
+    rows = {state: full.copy() for state in masks.states}
+    lateral = masks.states.index("lateral")
+    rows["lateral"][~(masks.assignment == lateral).any(axis=(0, 1))] = np.nan
+    weights = bootstrap_weights([one.patient_id for one in references], 20, 0)
+    assert all(
+        point.value == pytest.approx(1.0) for point in curves(metric, rows, masks, weights)["rouge_l"].points
+    )
+
+
+def test_states_without_rows_and_wrong_shapes_are_errors(masks: MaskPlan) -> None:
+    weights = np.ones((5, COUNT))
+    rows = {state: np.ones((COUNT, 2)) for state in masks.states}
+    with pytest.raises(HarnessError, match="no rows for the modality state 'lateral'"):
+        curves(RougeL(), {state: rows[state] for state in rows if state != "lateral"}, masks, weights)
+    with pytest.raises(HarnessError, match="do not fit a plan for 40 studies"):
+        curves(RougeL(), rows, masks, np.ones((5, COUNT + 1)))
+    with pytest.raises(HarnessError, match="do not fit"):
+        curves(RougeL(), rows | {"full": np.ones((3, 2))}, masks, weights)
+
+
+def made(*values: tuple[float, float]) -> Curve:
+    points = tuple(CurvePoint(rate, value, value, value, 10, rate) for rate, value in values)
+    return Curve("bleu_4", points, np.zeros((len(points), 1)))
+
+
+def test_area_is_the_mean_height_and_retention_the_share_that_is_left() -> None:
+    curve = made((0.0, 0.4), (0.2, 0.4), (0.8, 0.1))
+    assert area_under_curve(curve) == pytest.approx((0.2 * 0.4 + 0.6 * 0.25) / 0.8)
+    assert area_under_curve(made((0.8, 0.1), (0.0, 0.3))) == pytest.approx(0.2)
+    assert area_under_curve(made((0.0, 0.3))) == pytest.approx(0.3)
+    assert retention(curve, 0.8) == pytest.approx(0.25)
+    assert retention(curve, 0.0) == 1.0
+    assert np.isnan(retention(made((0.0, 0.0), (0.5, 0.0)), 0.5))
+    with pytest.raises(HarnessError, match=r"no value at missing rate 0.5 \(rates: 0, 0.2, 0.8\)"):
+        retention(curve, 0.5)
+
+
+def test_states_that_make_no_difference_cost_nothing(
+    masks: MaskPlan, references: list[Reference], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    metric = RougeL()
+    rows = metric.statistics([Prediction(report=text) for text in findings(COUNT + 3)[3:]], references)
+    weights = bootstrap_weights([one.patient_id for one in references], 20, 0)
+    calls = []
+    original = robustness._masked_values
+    monkeypatch.setattr(robustness, "_masked_values", lambda *all: calls.append(1) or original(*all))
+    curve = curves(metric, {state: rows.copy() for state in masks.states}, masks, weights)["rouge_l"]
+    assert len(calls) == 2  # once for the value and once for the replicates, whatever the number of rates
+    assert len({(point.value, point.lo, point.hi) for point in curve.points}) == 1
+    assert [point.achieved for point in curve.points] == pytest.approx([0.0, 0.3, 0.7])
+
+
+def test_reliance_is_the_paired_loss_and_positive_where_absence_hurts(
+    masks: MaskPlan, references: list[Reference]
+) -> None:
+    metric = RougeL()
+    right = metric.statistics([Prediction(report=one.report) for one in references], references)
+    wrong = metric.statistics([Prediction(report="nothing") for _ in references], references)
+    weights = bootstrap_weights([one.patient_id for one in references], 50, 0)
+    rows = {"full": right, "frontal": wrong, "lateral": right}
+    costs = reliance(metric, rows, weights)["rouge_l"]
+    assert set(costs) == {"frontal", "lateral"}
+    assert costs["frontal"].cost == pytest.approx(1.0 - costs["frontal"].value)
+    assert 0.9 < costs["frontal"].lo <= costs["frontal"].cost <= costs["frontal"].hi + 1e-12
+    assert (costs["lateral"].cost, costs["lateral"].lo, costs["lateral"].hi) == (0.0, 0.0, 0.0)

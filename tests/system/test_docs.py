@@ -1,0 +1,56 @@
+"""docs/adding-a-method.md does what it says: its Python runs, its commands run, its plugin installs."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+PAGE = Path(__file__).parents[2] / "docs" / "adding-a-method.md"
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", PAGE.read_text(), flags=re.DOTALL)
+
+
+def test_the_python_of_the_page_runs_from_top_to_bottom() -> None:
+    found = blocks("python")
+    assert len(found) >= 3
+    module = {"__name__": "page"}
+    for number, block in enumerate(found):
+        code = compile(block, f"{PAGE.name}, block {number + 1}", "exec", dont_inherit=True)
+        exec(code, module)
+    assert module["verdict"].passed  # type: ignore[attr-defined]
+
+
+def test_the_commands_of_the_page_run_and_the_plugin_comes_from_its_own_distribution(tmp_path: Path) -> None:
+    (page,) = blocks("console")
+    commands = [line.removeprefix("$ ") for line in page.splitlines() if line.startswith("$ ")]
+    assert [command.split()[0] for command in commands] == ["harness", "pip", "harness", "harness"]
+    site = tmp_path / "site"
+    environment = {**os.environ, "PYTHONPATH": str(site), "OMP_NUM_THREADS": "1"}
+    # Without a network and beside the environment that runs the tests: the same package, another folder.
+    install = f"-m pip install --quiet --no-deps --no-build-isolation --target {site} ./my-method"
+    said = []
+    for command in commands:
+        words = command.split()
+        arguments = install.split() if words[0] == "pip" else ["-m", "harness.cli.main", *words[1:]]
+        done = subprocess.run(
+            [sys.executable, *arguments],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, f"{command}: {done.stderr}"
+        said.append(done.stdout)
+    assert re.search(r"^my-method +report", said[2], flags=re.MULTILINE)
+    assert said[3].count(" yes ") == 6
+    assert (site / "my_method.py").exists()
+    assert list(site.glob("harness_my_method-*.dist-info/entry_points.txt"))
+    assert (tmp_path / "runs" / "audits" / "example" / "my-method.json").exists()
+    (example,) = blocks("toml")
+    assert example.strip() in (tmp_path / "my-method" / "pyproject.toml").read_text()
