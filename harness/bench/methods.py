@@ -116,7 +116,7 @@ def _work(name: str, preset: str, work: str, device: str, folder: str | None = N
         method.prepare(method.reference_artifacts())
         method.to(device)
         do = (peer.ours(method, BATCH) if peer is not None else works(method, BATCH))[work]
-    with computed():  # a second call would find frozen features of the first one's pictures
+    with computed():  # a second call would find frozen features of the first one's images
         seconds = _shortest(do, torch.cuda.synchronize if device.startswith("cuda") else lambda: None)
     gib = torch.cuda.max_memory_allocated() / 2**30 if device.startswith("cuda") else peak_gib()
     print(json.dumps({"seconds": seconds, "gib": gib}))

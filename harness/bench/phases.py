@@ -16,7 +16,7 @@ _NAMES = {
     "import": "import",
     OPEN: "open data and store",
     "draw phantoms": "draw phantoms, once a cache",
-    "decode once": "decode pictures, once a cache",
+    "decode once": "decode images, once a cache",
     CELLS: "rows: train, predict, generate, score",
     "tables": "tables",
     "figures": "figures and robustness",

@@ -1,4 +1,4 @@
-"""What a sampler's steps cost and buy: pictures per second beside the FID of what comes out.
+"""What a sampler's steps cost and buy: images per second beside the FID of what comes out.
 
 On trained methods alone: noise of random weights has no quality that steps could lose.
 """
@@ -14,7 +14,7 @@ from harness.bench.rows import Row, measured
 from harness.core import registry
 from harness.core.config import RunConfig
 from harness.core.types import DatasetInfo, Prediction, Reference, Study
-from harness.evaluation.benchmark import cell_of, create, open_bench
+from harness.evaluation.benchmark import cell_of, create, open_benchmark
 from harness.evaluation.entries import entries
 from harness.evaluation.synthesis import conditioned, generated
 from harness.method.batching import collate
@@ -44,7 +44,7 @@ def sampling_benchmark(name: str, store: Path, preset: str, device: str) -> list
         device: torch device.
     """
     config = RunConfig.build({"methods": [name], "preset": preset, "store": store, "device": device})
-    bench = open_bench(config)
+    bench = open_benchmark(config)
     entry = entries(config)[0]
     cell = cell_of(bench, entry, config.seeds[0])
     if not cell.is_fitted():
@@ -60,7 +60,7 @@ def sampling_benchmark(name: str, store: Path, preset: str, device: str) -> list
 def compared(
     method: Any, label: str, studies: Sequence[Study], info: DatasetInfo, device: str = "cpu"
 ) -> list[Row]:
-    """Pictures per second and FID of every sampler of a trained method, beside its last one's.
+    """Images per second and FID of every sampler of a trained method, beside its last one's.
 
     Args:
         method: trained, on its device; label: what the rows call it.

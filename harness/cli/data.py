@@ -33,7 +33,7 @@ def check(
     dataset: Annotated[str, typer.Argument(help="Dataset name.")],
     root: Annotated[Path | None, typer.Option(help="Folder of the data; for csv the file.")] = None,
     sample: Annotated[
-        int | None, typer.Option(min=1, help="Decode only N pictures, spread evenly; default all.")
+        int | None, typer.Option(min=1, help="Decode only N images, spread evenly; default all.")
     ] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="DATASET.key=value, repeatable.")] = None,
     format_: Annotated[CheckFormat, typer.Option("--format", help="Output format.")] = CheckFormat.table,
@@ -64,7 +64,7 @@ def check(
 
 
 class _Bar:
-    """A progress bar over the pictures to decode, on a terminal alone."""
+    """A progress bar over the images to decode, on a terminal alone."""
 
     def __init__(self, console: Console) -> None:
         from rich.progress import Progress
@@ -73,7 +73,7 @@ class _Bar:
 
     def __enter__(self) -> _Bar:
         self.progress.start()
-        self.task = self.progress.add_task("decoding pictures", total=None)
+        self.task = self.progress.add_task("decoding images", total=None)
         return self
 
     def __exit__(self, *error: object) -> None:

@@ -32,14 +32,14 @@ def downstream(
         int | None, typer.Option(min=2, help="The classifier learns from the first N training studies.")
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
-    store: Annotated[Path, typer.Option(help="Folder of checkpoints, pictures and results.")] = Path("runs"),
+    store: Annotated[Path, typer.Option(help="Folder of checkpoints, images and results.")] = Path("runs"),
     set_: Annotated[list[str] | None, typer.Option("--set", help="method.key=value, repeatable.")] = None,
     format_: Annotated[
         DownstreamFormat, typer.Option("--format", help="Output format.")
     ] = DownstreamFormat.markdown,
     out: Annotated[Path | None, typer.Option(help="Folder to write to instead of printing.")] = None,
 ) -> None:
-    """Train a fixed classifier on real, on generated, and on both kinds of pictures; test it on real ones."""
+    """Train a fixed classifier on real, on generated, and on both kinds of images; test it on real ones."""
     from harness.core.config import RunConfig, parse_overrides, split_list
 
     given: dict[str, Any] = {

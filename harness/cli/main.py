@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from harness.leaderboard.board import Board
-    from harness.store.results import ResultRow
+    from harness.store.results import Measurement
     from harness.store.store import Store
 
 app = typer.Typer(
@@ -545,7 +545,7 @@ def _share(board: Board, path: Path, store: Path | None) -> None:
     typer.echo(f"wrote {path}: {len(board.rows)} numbers, no text, no image, no row of a study")
 
 
-def _print_tables(store: Path, rows: list[ResultRow]) -> None:
+def _print_tables(store: Path, rows: list[Measurement]) -> None:
     """The tables of one run's rows."""
     from harness.leaderboard import board
     from harness.leaderboard.render import terminal
@@ -567,7 +567,7 @@ def _print_tables(store: Path, rows: list[ResultRow]) -> None:
 
 
 def _write_robustness(
-    store: Path, out: Path, figures: bool, rows: Sequence[ResultRow] | None = None, workers: int | None = 1
+    store: Path, out: Path, figures: bool, rows: Sequence[Measurement] | None = None, workers: int | None = 1
 ) -> list[Path]:
     """``robustness.md`` and ``.json``, and the figures; one line for those, there are many.
 

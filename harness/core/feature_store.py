@@ -1,8 +1,8 @@
-"""What frozen networks made of pictures, kept on disk by content and shared by all processes and runs.
+"""What frozen networks made of images, kept on disk by content and shared by all processes and runs.
 
-Six methods that look through the same frozen network at the same pictures, in several modality states and
+Six methods that look through the same frozen network at the same images, in several modality states and
 in the shuffled-image control, would compute the same features dozens of times. A record's key is a digest of
-network and pixels, so a changed picture or other weights find nothing, and nobody needs to clear anything.
+network and pixels, so a changed image or other weights find nothing, and nobody needs to clear anything.
 """
 
 from __future__ import annotations

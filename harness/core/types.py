@@ -17,7 +17,7 @@ CONTEXT = "context"
 """The modality name of clinical text (demographics and indication); every other modality is an image."""
 
 IMAGE = "image"
-"""The only picture of a study where a dataset's pictures have no named views (captions, CT slices)."""
+"""The only image of a study where a dataset's images have no named views (captions, CT slices)."""
 
 
 CHEXPERT_LABELS = (

@@ -1,8 +1,8 @@
 """``harness data check``: what a training run would find after a day, said in a minute, all of it.
 
 Datasets of reports are listed without being opened, so that every problem is named and not the first alone.
-Other datasets are opened, which names their first fatal problem. Then every picture is decoded to its last
-pixel, in parallel, by the code that a run reads pictures with: what is fatal here stops a run, and the
+Other datasets are opened, which names their first fatal problem. Then every image is decoded to its last
+pixel, in parallel, by the code that a run reads images with: what is fatal here stops a run, and the
 reverse. Problems name ids, files and lines, never a word of a report.
 """
 
@@ -26,17 +26,17 @@ from harness.datasets.images import decode
 from harness.datasets.images.pixels import ImageFile, LazyImages
 from harness.datasets.readers.profiles import DEFAULT, profile_of
 from harness.datasets.readers.records import Problem, ReportRecord
-from harness.datasets.readers.report_dataset import ReportDataset, check_records, stored_picture, usable
+from harness.datasets.readers.report_dataset import ReportDataset, check_records, stored_image, usable
 
 Count = int | float
 Progress = Callable[[int, int], None]
-"""Called with pictures done and pictures in all."""
+"""Called with images done and images in all."""
 
 _SMALL = 32
 _MOST_THREADS = 16
-"""Each may hold the largest picture that a decoder takes; Pillow decodes beside Python's lock."""
+"""Each may hold the largest image that a decoder takes; Pillow decodes beside Python's lock."""
 _CHUNK = 1024
-"""Pictures that are waited for together: a release has hundreds of thousands."""
+"""Images that are waited for together: a release has hundreds of thousands."""
 
 _TOLERANCE = 0.005
 """A share differs from a published one, given in whole per cents, where it rounds to another per cent."""
@@ -67,8 +67,8 @@ class Examination:
 
 
 @dataclass(frozen=True, slots=True)
-class _Picture:
-    """A picture of a study; ``study`` is None where a file of its own is not known."""
+class _StudyImage:
+    """A image of a study; ``study`` is None where a file of its own is not known."""
 
     study: str
     split: str
@@ -88,8 +88,8 @@ def examine(
     Args:
         name: registered dataset.
         options: what ``--set NAME.key=value`` gives: ``profile``, ``allow_leaks``, ``image_size`` ...
-        progress: told how many pictures are decoded.
-        sample: decode so many pictures, evenly spread over the data, instead of all.
+        progress: told how many images are decoded.
+        sample: decode so many images, evenly spread over the data, instead of all.
 
     Raises:
         HarnessError: unknown dataset or option, or ``root`` is not there: nothing could be examined.
@@ -98,16 +98,16 @@ def examine(
     given = _checked_options(name, dataset_class, options or {})
     report_dataset = isinstance(dataset_class, type) and issubclass(dataset_class, ReportDataset)
     examined = _of_listing if report_dataset else _of_opened
-    counts, published, problems, pictures = examined(dataset_class, root, given)
+    counts, published, problems, images = examined(dataset_class, root, given)
     if sample is not None:
-        pictures = pictures[:: max(1, -(-len(pictures) // max(1, sample)))]
-    counts |= _decode_all(pictures, problems, progress or (lambda done, total: None))
+        images = images[:: max(1, -(-len(images) // max(1, sample)))]
+    counts |= _decode_all(images, problems, progress or (lambda done, total: None))
     problems += _differences(counts, published)
     problems.sort(key=lambda problem: not problem.fatal)
     return Examination(name, str(root or ""), counts, published, problems)
 
 
-_Found = tuple[dict[str, Count], Mapping[str, Count], list[Problem], list[_Picture]]
+_Found = tuple[dict[str, Count], Mapping[str, Count], list[Problem], list[_StudyImage]]
 
 
 def _checked_options(name: str, dataset_class: Any, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -119,7 +119,7 @@ def _checked_options(name: str, dataset_class: Any, options: Mapping[str, Any]) 
 
 
 def _of_listing(dataset_class: type[ReportDataset], root: Path | None, options: dict[str, Any]) -> _Found:
-    """Counts, published counts, problems and pictures of a dataset that can be listed."""
+    """Counts, published counts, problems and images of a dataset that can be listed."""
     profile = profile_of(dataset_class.name, dataset_class.profiles, options.get("profile", DEFAULT))
     found = dataset_class.find_root(root)
     try:
@@ -129,10 +129,10 @@ def _of_listing(dataset_class: type[ReportDataset], root: Path | None, options: 
     problems = [*listing.problems, *check_records(listing, bool(options.get("allow_leaks")))]
     kept = usable(listing.records)
     labels = getattr(listing, "label_names", ()) or dataset_class.label_names
-    pictures = [
-        _Picture(record.id, record.split, source) for record in kept for source in record.images.values()
+    images = [
+        _StudyImage(record.id, record.split, source) for record in kept for source in record.images.values()
     ]
-    return _counts_of(kept, labels, listing.published), listing.published, problems, pictures
+    return _counts_of(kept, labels, listing.published), listing.published, problems, images
 
 
 def _counts_of(
@@ -162,7 +162,7 @@ def _by_split(studies: Sequence[tuple[str, bool]]) -> dict[str, Count]:
 
 
 def _of_opened(dataset_class: type[Dataset], root: Path | None, options: dict[str, Any]) -> _Found:
-    """The same of a dataset that has to be opened; pictures that are no files are read here."""
+    """The same of a dataset that has to be opened; images that are no files are read here."""
     try:
         dataset = dataset_class.open(root, **options)
     except UnavailableError:
@@ -176,13 +176,13 @@ def _of_opened(dataset_class: type[Dataset], root: Path | None, options: dict[st
     counts["images"] = sum(views.values())
     counts |= {f"images {view}": number for view, number in views.items()}
     problems: list[Problem] = []
-    pictures: list[_Picture] = []
+    images: list[_StudyImage] = []
     for study in studies:
         if isinstance(study.images, LazyImages):
-            pictures += [_Picture(study.id, study.split, each) for each in study.images.sources.values()]
+            images += [_StudyImage(study.id, study.split, each) for each in study.images.sources.values()]
         else:
             problems += _wrong_arrays(study, dataset.info)
-    return counts, {}, problems, pictures
+    return counts, {}, problems, images
 
 
 def _wrong_arrays(study: Study, info: DatasetInfo) -> list[Problem]:
@@ -193,10 +193,10 @@ def _wrong_arrays(study: Study, info: DatasetInfo) -> list[Problem]:
 
 
 def _decode_all(
-    pictures: Sequence[_Picture], problems: list[Problem], progress: Progress
+    images: Sequence[_StudyImage], problems: list[Problem], progress: Progress
 ) -> dict[str, Count]:
     """Decode every file once; adds to ``problems``, returns what the files turned out to hold."""
-    sources = {(each.source.path, each.source.digest): each.source for each in pictures}
+    sources = {(each.source.path, each.source.digest): each.source for each in images}
     facts: dict[tuple[Path, str], decode.ImageFacts] = {}
     wrong: dict[tuple[Path, str], Problem] = {}
     with ThreadPoolExecutor(min(_MOST_THREADS, os.cpu_count() or 1)) as pool:
@@ -212,7 +212,7 @@ def _decode_all(
                 progress(done, len(keys))
     problems += wrong.values()
     problems += _small(sources, facts)
-    problems += _shared(pictures, facts)
+    problems += _shared(images, facts)
     if not facts:
         return {}
     modes = Counter(each.mode for each in facts.values())
@@ -227,7 +227,7 @@ def _decode_all(
 
 def _facts(source: ImageFile) -> decode.ImageFacts | Problem:
     try:
-        if source.decode is None or source.decode is stored_picture:
+        if source.decode is None or source.decode is stored_image:
             return decode.inspect(source.path)
         image = source.decode(source.path)
     except Exception as error:
@@ -247,12 +247,12 @@ def _small(
 
 
 def _shared(
-    pictures: Sequence[_Picture], facts: Mapping[tuple[Path, str], decode.ImageFacts]
+    images: Sequence[_StudyImage], facts: Mapping[tuple[Path, str], decode.ImageFacts]
 ) -> Iterable[Problem]:
-    """One problem for each picture, by content, that studies of two splits show."""
-    first: dict[str, _Picture] = {}
+    """One problem for each image, by content, that studies of two splits show."""
+    first: dict[str, _StudyImage] = {}
     named: set[str] = set()
-    for each in pictures:
+    for each in images:
         key = (each.source.path, each.source.digest)
         if key not in facts:
             continue
@@ -261,11 +261,11 @@ def _shared(
         if other.split != each.split and digest not in named:
             named.add(digest)
             message = (
-                f"the picture of {each.study} ({each.split}) is also that of {other.study} ({other.split}), "
+                f"the image of {each.study} ({each.split}) is also that of {other.study} ({other.split}), "
                 f"{other.source.where}; the studies stand"
             )
-            hint = "a test picture that was trained on says little"
-            yield Problem("picture-in-two-splits", each.source.where, message, hint, fatal=False)
+            hint = "a test image that was trained on says little"
+            yield Problem("image-in-two-splits", each.source.where, message, hint, fatal=False)
 
 
 def _differences(counts: Mapping[str, Count], published: Mapping[str, Count]) -> list[Problem]:

@@ -1,9 +1,9 @@
 """``csv``: a user's own studies, one row each, ``--dataset csv --root my.csv`` (see docs/own-data.md).
 
-Columns, of which ``id``, ``patient``, ``split``, ``report`` and one with pictures must be there::
+Columns, of which ``id``, ``patient``, ``split``, ``report`` and one with images must be there::
 
     id, patient, split, report       split is train, val or test
-    frontal, lateral, image          a picture's path, relative to the table's folder
+    frontal, lateral, image          a image's path, relative to the table's folder
     image:NAME                       a further view, called NAME
     indication                       what the referring doctor wrote: the modality ``context``
     labels                           one class, or findings with a ``;`` between or behind them
@@ -55,7 +55,7 @@ class TableListing(Listing):
 
 
 class CSVTable(ReportDataset):
-    """Your own studies: a CSV file with ids, patients, splits, paths of pictures and reports."""
+    """Your own studies: a CSV file with ids, patients, splits, paths of images and reports."""
 
     name: ClassVar[str] = "csv"
     expected: ClassVar[str] = f"a CSV file with columns {', '.join(REQUIRED)} and {', '.join(VIEWS)}"
@@ -79,7 +79,7 @@ class CSVTable(ReportDataset):
         Args:
             root: the CSV file.
             image_size: height and width of every view in pixels, 32-1024; 224 by default.
-            channels: 1 shows pictures in grey, 3 in colour.
+            channels: 1 shows images in grey, 3 in colour.
 
         Raises:
             HarnessError: the first fatal problem; its message names file and line.
@@ -143,13 +143,13 @@ class CSVTable(ReportDataset):
 
 
 class ColourTable(CSVTable):
-    """A table whose pictures are shown in colour."""
+    """A table whose images are shown in colour."""
 
     channels: ClassVar[int] = 3
 
 
 def _columns(root: Path, columns: Sequence[str]) -> tuple[dict[str, str], list[Problem]]:
-    """Column -> view of the columns with pictures, and a problem for each column that is not read."""
+    """Column -> view of the columns with images, and a problem for each column that is not read."""
     views: dict[str, str] = {}
     problems: list[Problem] = []
     where = f"{root.name}, line 1"
@@ -166,7 +166,7 @@ def _columns(root: Path, columns: Sequence[str]) -> tuple[dict[str, str], list[P
             problems.append(Problem("unknown-column", where, f"{column!r} is not read", hint, fatal=False))
     if columns and not views:
         hint = f"name one {', '.join(VIEWS)} or {VIEW_PREFIX}NAME"
-        problems.append(Problem("no-image-column", where, "no column with pictures", hint))
+        problems.append(Problem("no-image-column", where, "no column with images", hint))
     return views, problems
 
 

@@ -102,7 +102,7 @@ def _record(path: Path, split: str) -> Record:
             # stands beside it because among 10,000 subjects two CRCs may well be equal.
             text = f"{path.name} {key} {members[key].CRC:08x} {members[key].file_size}"
             digest = hashlib.sha256(text.encode()).hexdigest()
-            images[view] = ImageFile(path, str(path.parent), digest, partial(_picture, key=key))
+            images[view] = ImageFile(path, str(path.parent), digest, partial(_read_image, key=key))
     return Record(path.stem, path.stem, split, int(label), images, str(path), attributes)
 
 
@@ -132,7 +132,7 @@ def _word(archive: zipfile.ZipFile, key: str) -> str | None:
     return words[int(value)] if 0 <= value < len(words) else None
 
 
-def _picture(path: Path, key: str) -> Image.Image:
+def _read_image(path: Path, key: str) -> Image.Image:
     """The SLO image or the middle B-scan, grey."""
     with zipfile.ZipFile(path) as archive:
         values = _array(archive, key)

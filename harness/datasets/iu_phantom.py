@@ -1,6 +1,6 @@
 """``iu-phantom``: real IU X-Ray reports, indications and MeSH codes with drawn chest phantoms for images.
 
-Its scores are never compared with a paper's: the pictures are rendered from the codes, not taken of patients.
+Its scores are never compared with a paper's: the images are rendered from the codes, not taken of patients.
 """
 
 from __future__ import annotations

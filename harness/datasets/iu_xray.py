@@ -99,16 +99,16 @@ def _shots(item: Item, tree: ImageTree, sources: Sources) -> tuple[list[Shot], l
         known = report.images if report else ()
         name = known[int(number)] if number.isdecimal() and int(number) < len(known) else relative
         facts = sources.images.get(name)
-        rows, columns = picture_size(found)
+        rows, columns = image_size_of(found)
         shots.append(Shot(relative, found, facts.position if facts else "", rows, columns))
     return shots, problems
 
 
-def picture_size(file: ImageFile) -> tuple[int, int]:
-    """Height and width out of a picture's header, zeros where it has none: reading pixels will say why."""
+def image_size_of(file: ImageFile) -> tuple[int, int]:
+    """Height and width out of a image's header, zeros where it has none: reading pixels will say why."""
     try:
-        with Image.open(file.path) as picture:
-            return picture.height, picture.width
+        with Image.open(file.path) as image:
+            return image.height, image.width
     except Exception:  # a broken header makes Pillow raise almost anything
         return 0, 0
 

@@ -7,10 +7,10 @@ MM-Retinal v1 as its folder is handed out::
 
 Columns: ``Image_ID`` (file name without its ending), ``en_caption``, ``cn_caption`` (and ``is_multipic`` for
 OCT). Checked against public code that reads these files, not against the files themselves. The README gives
-2,169 CFP, 1,947 FFA and 233 OCT cases, each with one picture: so the view is ``image``, and the kind of
-picture is an attribute, ``modality``.
+2,169 CFP, 1,947 FFA and 233 OCT cases, each with one image: so the view is ``image``, and the kind of
+image is an attribute, ``modality``.
 
-The release has no split and names no patients: a case is one picture. Captions that refer to one patient
+The release has no split and names no patients: a case is one image. Captions that refer to one patient
 ("same eye as Fig. 3-2a") show that patients have several, which nothing but those words tells apart.
 """
 
@@ -44,14 +44,14 @@ def without_figures(text: str) -> str:
 
 
 class MMRetinal(ReportDataset):
-    """MM-Retinal: 4,349 pictures of the retina (CFP, FFA, OCT) with captions from textbooks."""
+    """MM-Retinal: 4,349 images of the retina (CFP, FFA, OCT) with captions from textbooks."""
 
     name: ClassVar[str] = "mm-retinal"
     expected: ClassVar[str] = "CFP_translated_v1.csv, CFP/ and the like for FFA and OCT"
     views: ClassVar[tuple[str, ...]] = (IMAGE,)
     channels: ClassVar[int] = 3
     licence: ClassVar[str] = (
-        "MM-Retinal: the terms of its authors; pictures and captions of textbooks; read from --root"
+        "MM-Retinal: the terms of its authors; images and captions of textbooks; read from --root"
     )
     profiles: ClassVar[Mapping[str, Profile]] = table(
         Profile(

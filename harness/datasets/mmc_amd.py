@@ -77,7 +77,7 @@ class MMCAMD(FolderDataset):
 
 def _eyes(folder: Path, split: str, digests: Digests) -> list[Record]:
     found: dict[str, tuple[int, str, dict[str, ImageFile]]] = {}
-    for modality, (letter, file, pictures) in _SOURCES.items():
+    for modality, (letter, file, subfolder) in _SOURCES.items():
         for where, name in read_lines(folder, f"mmc-amd-splitAP-{split}/ImageSets/{file}.txt"):
             match = _ID.fullmatch(name)
             if match is None or match["modality"] != letter:
@@ -87,7 +87,7 @@ def _eyes(folder: Path, split: str, digests: Digests) -> list[Record]:
             eye = f"{match['letter']}-{match['eye']}"
             _, _, images = found.setdefault(eye, (_LETTERS.index(match["letter"]), where, {}))
             if modality not in images:
-                path = inside(folder / "mmc-amd" / "ImageData" / pictures, f"{name}.jpg", where)
+                path = inside(folder / "mmc-amd" / "ImageData" / subfolder, f"{name}.jpg", where)
                 images[modality] = ImageFile(path, where, digests.of(path))
     return [Record(eye, eye, split, label, images, where) for eye, (label, where, images) in found.items()]
 

@@ -26,7 +26,7 @@ from harness.core.types import CHEXPERT_LABELS
 from harness.datasets.iu import reports as iu_reports
 from harness.datasets.iu.mesh import labels_of
 from harness.datasets.iu.reports import IUReport, Person
-from harness.datasets.iu_xray import LICENCE, PUBLISHED, attributes_of, installed_sources, picture_size
+from harness.datasets.iu_xray import LICENCE, PUBLISHED, attributes_of, image_size_of, installed_sources
 from harness.datasets.readers import views
 from harness.datasets.readers.profiles import ALL_STUDIES, OPEN_I_PROFILES, Profile
 from harness.datasets.readers.records import Listing, Problem, ReportRecord
@@ -134,7 +134,7 @@ class _Reader:
                 self.problems.append(found)
                 return None
             facts = self.sources.images.get(image)
-            rows, columns = picture_size(found)
+            rows, columns = image_size_of(found)
             if rows == 0 and facts is not None:
                 rows, columns = facts.rows, facts.columns
             shots.append(Shot(image, found, facts.position if facts else "", rows, columns))

@@ -1,4 +1,4 @@
-"""``roco``: pictures from open-access papers with their captions, ROCO (Pelka et al. 2018) and ROCOv2 (2024).
+"""``roco``: images from open-access papers with their captions, ROCO (Pelka et al. 2018) and ROCOv2 (2024).
 
 ROCO as its repository and ``scripts/fetch.py`` leave it (the radiology part; ``data/`` or ``all_data/`` may
 stand in between), and ROCOv2::
@@ -9,14 +9,14 @@ stand in between), and ROCOv2::
     validation/radiology/...                                      train/ID.jpg  valid/ID.jpg  test/ID.jpg
     test/radiology/...
 
-Checked: ROCO against the repository's own files, whose tables name 65,448 / 8,180 / 8,179 pictures; ROCOv2
-against public code that reads it. Older versions of the script name a picture ``PMC..._name.jpg``, the second
+Checked: ROCO against the repository's own files, whose tables name 65,448 / 8,180 / 8,179 images; ROCOv2
+against public code that reads it. Older versions of the script name a image ``PMC..._name.jpg``, the second
 column of ``licences.txt``; both names are found.
 
-The split is the release's. It was made by picture: of the 42,471 articles in ``licences.txt``, 8,802 have
-pictures in more than one split. So a picture counts as a patient, intervals take pictures for independent,
+The split is the release's. It was made by image: of the 42,471 articles in ``licences.txt``, 8,802 have
+images in more than one split. So a image counts as a patient, intervals take images for independent,
 and ``harness data check`` says how many articles are shared. Papers vanish from the archive that the script
-reads: a picture that is not there is left out, with a line in ``data check``.
+reads: a image that is not there is left out, with a line in ``data check``.
 """
 
 from __future__ import annotations
@@ -52,12 +52,12 @@ def micar_text(text: str) -> str:
 
 
 class ROCO(ReportDataset):
-    """ROCO: some 81,800 pictures of radiology papers with their captions; ROCOv2 in its own layout, too."""
+    """ROCO: some 81,800 images of radiology papers with their captions; ROCOv2 in its own layout, too."""
 
     name: ClassVar[str] = "roco"
     expected: ClassVar[str] = "train/radiology/captions.txt (ROCO) or train_captions.csv (ROCOv2)"
     views: ClassVar[tuple[str, ...]] = (IMAGE,)
-    licence: ClassVar[str] = "ROCO: Creative Commons licences of each picture's paper; read from --root"
+    licence: ClassVar[str] = "ROCO: Creative Commons licences of each image's paper; read from --root"
     profiles: ClassVar[Mapping[str, Profile]] = table(
         Profile("default", "caption as it stands; the release's split", clean=one_line),
         Profile(
@@ -149,7 +149,7 @@ def _older_names(root: Path, part: str, problems: list[Problem]) -> dict[str, st
 
 
 def _left_out(problem: Problem, study: str) -> Problem:
-    """An absent picture costs its study, nothing more; a path that leads outside stays fatal."""
+    """An absent image costs its study, nothing more; a path that leads outside stays fatal."""
     if problem.kind != "absent-image":
         return problem
     return replace(problem, message=f"{problem.message}; {study} is left out", fatal=False)
@@ -164,6 +164,6 @@ def _shared_articles(records: list[ReportRecord]) -> list[Problem]:
     shared = sum(len(found) > 1 for found in splits.values())
     if not shared:
         return []
-    message = f"{shared} of {len(splits)} articles have pictures in more than one split; the studies stand"
-    hint = "the release was split by picture: read its scores with that in mind"
+    message = f"{shared} of {len(splits)} articles have images in more than one split; the studies stand"
+    hint = "the release was split by image: read its scores with that in mind"
     return [Problem("article-in-two-splits", "licences.txt", message, hint, fatal=False)]

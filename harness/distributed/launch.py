@@ -196,9 +196,9 @@ def follow(config: RunConfig, member: Member, progress: Callable[[str], Progress
     try:
         while task := _nodes.next_task():
             name, seed = task["name"], task["seed"]
-            crew = _Members(config, name, seed, member, task["port"])
-            with crew.ended():
-                message = crew.watch(progress(name), _nodes.finished)
+            members = _Members(config, name, seed, member, task["port"])
+            with members.ended():
+                message = members.watch(progress(name), _nodes.finished)
             if message is not None:
                 _nodes.complain(message)
             while not _nodes.finished():
@@ -220,10 +220,10 @@ def train(config: RunConfig, name: str, seed: int, member: Member, progress: Pro
         port = _free_port()
         if _nodes is not None:
             _nodes.announce({"name": name, "seed": seed, "port": port})
-        crew = _Members(config, name, seed, member, port)
-        with crew.ended():
+        members = _Members(config, name, seed, member, port)
+        with members.ended():
             try:
-                message = crew.watch(progress, lambda: False)
+                message = members.watch(progress, lambda: False)
             finally:
                 if _nodes is not None:
                     _nodes.finish()
@@ -338,18 +338,18 @@ def _work(
     for heard in (signal.SIGINT, signal.SIGTERM):  # by the parent too, which ends its processes
         signal.signal(heard, signal.SIG_IGN)
     threading.Thread(target=die_with_parent, daemon=True).start()
-    from harness.distributed.process_group import Crew, SmallerBatch, membership
+    from harness.distributed.process_group import ProcessGroup, SmallerBatch, membership
 
     use_threads(max(1, cores() // config.devices))
     registry.restore(tables)
-    crew = Crew(rank, together(config), config.devices, config.strategy, config.device)
+    group = ProcessGroup(rank, together(config), config.devices, config.strategy, config.device)
 
     def progress(fraction: float, status: str) -> None:
         if rank % config.devices == 0:
             pipe.send(("progress", (fraction, status)))
 
     try:
-        with membership(crew, host, port):
+        with membership(group, host, port):
             member(config, name, seed, progress)
         pipe.send(("done", None))
     except SmallerBatch:

@@ -27,7 +27,7 @@ class SmallerBatch(BaseException):
 
 
 @dataclass(frozen=True, slots=True)
-class Crew:
+class ProcessGroup:
     """This process among those that train one cell.
 
     Attributes:
@@ -45,7 +45,7 @@ class Crew:
     device: str = "cpu"
 
     @property
-    def leads(self) -> bool:
+    def is_rank_zero(self) -> bool:
         """Whether this process writes."""
         return self.rank == 0
 
@@ -66,9 +66,9 @@ class Crew:
         """Whether something holds in every process."""
         return self.total(float(holds))[0] == self.size
 
-    def as_lead(self, value: bool) -> bool:
+    def as_rank_zero(self, value: bool) -> bool:
         """What the leading process thinks."""
-        return self.total(float(value and self.leads))[0] > 0
+        return self.total(float(value and self.is_rank_zero))[0] > 0
 
     def same_buffers(self, network: torch.nn.Module) -> None:
         """Give every process the leading one's buffers: each has seen other studies."""
@@ -94,23 +94,23 @@ class Crew:
         }
 
 
-_ALONE = Crew()
-_crew = _ALONE
+_ALONE = ProcessGroup()
+_current = _ALONE
 
 
-def crew() -> Crew:
-    """This process's crew; alone unless it was started as a member of one."""
-    return _crew
+def process_group() -> ProcessGroup:
+    """The process group of this process; alone unless it was started as a member of one."""
+    return _current
 
 
 @contextmanager
-def membership(member: Crew, host: str, port: int) -> Iterator[None]:
+def membership(member: ProcessGroup, host: str, port: int) -> Iterator[None]:
     """Meet the others at ``host:port`` and be one of them for the duration.
 
     Raises:
         HarnessError: not all of them came.
     """
-    global _crew
+    global _current
     on_gpu = member.device.startswith("cuda")
     if member.size == member.devices and sys.platform == "linux":
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")  # nothing leaves the machine
@@ -138,11 +138,11 @@ def membership(member: Crew, host: str, port: int) -> Iterator[None]:
             f"--devices {member.devices}: {member.size} processes did not meet at {host}:{port}: {reason}",
             "can the nodes reach each other there?",
         ) from error
-    _crew = member
+    _current = member
     try:
         yield
     finally:
-        _crew = _ALONE
+        _current = _ALONE
 
 
 def local(tensor: torch.Tensor) -> torch.Tensor:
@@ -151,7 +151,7 @@ def local(tensor: torch.Tensor) -> torch.Tensor:
     return tensor if part is None else part()
 
 
-def shard(root: torch.nn.Module, network: torch.nn.Module, crew: Crew) -> None:
+def shard(root: torch.nn.Module, network: torch.nn.Module, group: ProcessGroup) -> None:
     """Spread the parameters of ``network`` over the processes in place (FSDP2).
 
     Its ``blocks`` are gathered one at a time. Everything else is whole while ``root`` is called, so that a
@@ -162,7 +162,7 @@ def shard(root: torch.nn.Module, network: torch.nn.Module, crew: Crew) -> None:
 
     for parameter in network.parameters():
         parameter.data = parameter.data.contiguous()  # channels-last weights cannot be spread
-    mesh = init_device_mesh(crew.device.partition(":")[0], (crew.size,))
+    mesh = init_device_mesh(group.device.partition(":")[0], (group.size,))
     for block in blocks(network):
         fully_shard(block, mesh=mesh)
     fully_shard(root, mesh=mesh)
@@ -180,12 +180,12 @@ def blocks(network: torch.nn.Module) -> list[torch.nn.Module]:
     return list(dict.fromkeys(found))
 
 
-def whole_state(network: torch.nn.Module, crew: Crew) -> dict[str, torch.Tensor]:
+def whole_state(network: torch.nn.Module, group: ProcessGroup) -> dict[str, torch.Tensor]:
     """State of a network whose parameters are spread, on the CPU of the leading process; else empty."""
     state: dict[str, torch.Tensor] = {}
     for name, tensor in network.state_dict().items():
         gather = getattr(tensor, "full_tensor", None)  # all processes have to take part
         whole = tensor if gather is None else gather()
-        if crew.leads:
+        if group.is_rank_zero:
             state[name] = whole.detach().to("cpu", copy=True)
     return state

@@ -35,7 +35,7 @@ N_RESAMPLES = 1000
 
 
 @dataclass(frozen=True)
-class Bench:
+class Benchmark:
     """Everything that all rows of a run share; ``part`` is what this process predicts of the test studies."""
 
     config: RunConfig
@@ -66,7 +66,7 @@ class Bench:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def open_bench(config: RunConfig) -> Bench:
+def open_benchmark(config: RunConfig) -> Benchmark:
     """Find everything a run needs, before any work: bad names and absent weights surface here."""
     entries(config)
     device = resolve_device(config.device)
@@ -87,19 +87,19 @@ def open_bench(config: RunConfig) -> Bench:
         imputation.check(config.impute, entries(config), plan.states, dataset.info)
     weights = bootstrap.bootstrap_weights([study.patient_id for study in splits["test"]], N_RESAMPLES)
     samples = ReportSamples.of(config.report_samples, config.uncertain, dataset.info)
-    return Bench(
+    return Benchmark(
         config, device, dataset, splits, metrics, samples, plan, weights, Store(config.store).enter()
     )
 
 
-def prepare_images(bench: Bench, reporter: Reporter) -> None:
-    """Decode the pictures that this run's methods read and no earlier run has kept, on all processors.
+def prepare_images(benchmark: Benchmark, reporter: Reporter) -> None:
+    """Decode the images that this run's methods read and no earlier run has kept, on all processors.
 
     Raises:
         HarnessError: a file that is no readable image, or a full disk.
     """
-    views = {view for entry in entries(bench.config) for card in entry.cards for view in card.reads}
-    studies = [study for split in SPLITS for study in bench.splits[split]]
+    views = {view for entry in entries(benchmark.config) for card in entry.cards for view in card.reads}
+    studies = [study for split in SPLITS for study in benchmark.splits[split]]
     for cache, sources in pixels.absent(studies, views):
         progress = reporter.phase("images", "decode once")
         done = 0
@@ -161,49 +161,54 @@ def resolve_device(device: str) -> str:
     )
 
 
-def create(bench: Bench, entry: Entry) -> Method[Any]:
+def create(benchmark: Benchmark, entry: Entry) -> Method[Any]:
     """An unfitted instance of an entry's method."""
     return entry.method_class.create(
-        bench.dataset.info, variant=entry.variant, preset=bench.config.preset, overrides=entry.overrides
+        benchmark.dataset.info,
+        variant=entry.variant,
+        preset=benchmark.config.preset,
+        overrides=entry.overrides,
     )
 
 
-def cell_of(bench: Bench, entry: Entry, seed: int) -> Cell:
+def cell_of(benchmark: Benchmark, entry: Entry, seed: int) -> Cell:
     """The store's folder for the trained method behind an entry."""
-    method = create(bench, entry)
+    method = create(benchmark, entry)
     identity = {
         "method": entry.name,
         "variant": entry.variant,
-        "preset": bench.config.preset,
+        "preset": benchmark.config.preset,
         "seed": seed,
         "config": method.config.model_dump(mode="json"),
-        "dataset": bench.dataset.info.name,
-        "data": bench.dataset.info.fingerprint,
-        "limit": bench.config.limit,
+        "dataset": benchmark.dataset.info.name,
+        "data": benchmark.dataset.info.fingerprint,
+        "limit": benchmark.config.limit,
         "code": code_fingerprint(entry.method_class),
         "protocol": PROTOCOL,
-        **_train_missing(bench),
+        **_train_missing(benchmark),
     }
-    return bench.store.cell(bench.dataset.info.name, entry.trained_label, bench.config.preset, seed, identity)
+    return benchmark.store.cell(
+        benchmark.dataset.info.name, entry.trained_label, benchmark.config.preset, seed, identity
+    )
 
 
-def _train_missing(bench: Bench) -> dict[str, Any]:
+def _train_missing(benchmark: Benchmark) -> dict[str, Any]:
     """What a cell's weights owe to ``--train-missing``; nothing where all training studies are whole."""
-    rate, plan = bench.config.train_missing, bench.plan
+    rate, plan = benchmark.config.train_missing, benchmark.plan
     return {"train_missing": {"rate": rate, "drop": plan.policy, "mechanism": plan.mechanism}} if rate else {}
 
 
-def metrics_of(bench: Bench, entry: Entry) -> list[Metric]:
+def metrics_of(benchmark: Benchmark, entry: Entry) -> list[Metric]:
     """The run's metrics as they apply to a method: those of probabilities from draws say so."""
-    samples = bench.samples
+    samples = benchmark.samples
     if samples is None or not samples.serve(entry):
-        return list(bench.metrics)
-    return [samples.metric(m) if m.task is Task.DIAGNOSE else m for m in bench.metrics]
+        return list(benchmark.metrics)
+    return [samples.metric(m) if m.task is Task.DIAGNOSE else m for m in benchmark.metrics]
 
 
-def does(bench: Bench, entry: Entry, metric: Metric) -> bool:
+def does(benchmark: Benchmark, entry: Entry, metric: Metric) -> bool:
     """Whether a method's predictions are something for this metric."""
-    drawn = bench.samples is not None and bench.samples.serve(entry) and metric.task is Task.DIAGNOSE
+    drawn = benchmark.samples is not None and benchmark.samples.serve(entry) and metric.task is Task.DIAGNOSE
     return drawn or metric.task in entry.method_class.card.tasks
 
 

@@ -1,8 +1,8 @@
-"""Downstream value of generated pictures: one fixed classifier trained on real, on generated, and on both.
+"""Downstream value of generated images: one fixed classifier trained on real, on generated, and on both.
 
 The classifier is the same for everybody and chosen without looking at a test study: frozen ImageNet features
-of a picture, standardised, and one regularised logistic regression a finding. What differs between two rows
-is the pictures alone.
+of a image, standardised, and one regularised logistic regression a finding. What differs between two rows
+is the images alone.
 """
 
 from __future__ import annotations
@@ -24,7 +24,14 @@ from harness.core.progress import Progress, Reporter
 from harness.core.slugs import slug
 from harness.core.types import CHEXPERT_LABELS, Prediction, Reference, Study
 from harness.evaluation import evaluate, predict, provenance
-from harness.evaluation.benchmark import N_RESAMPLES, Bench, cell_of, create, open_bench, prepare_images
+from harness.evaluation.benchmark import (
+    N_RESAMPLES,
+    Benchmark,
+    cell_of,
+    create,
+    open_benchmark,
+    prepare_images,
+)
 from harness.evaluation.entries import PROTOCOL, Entry, code_fingerprint, entries
 from harness.evaluation.synthesis import views
 from harness.method.card import card_facts
@@ -35,7 +42,7 @@ from harness.metrics.images.features import features
 from harness.statistics import bootstrap as statistics
 from harness.store.arrays import load_array, save_array
 from harness.store.cell import Cell
-from harness.store.results import ResultRow
+from harness.store.results import Measurement
 from harness.store.row_labels import DOWNSTREAM, TRAINED_ON
 
 Floats = NDArray[np.float64]
@@ -51,7 +58,7 @@ REGULARISATION = 0.01
 """scikit-learn's ``C`` of every regression."""
 ITERATIONS = 2000
 BLOCK = 128
-"""Pictures whose features are computed and kept together."""
+"""Images whose features are computed and kept together."""
 SCORES: Mapping[str, tuple[type[Any], str]] = {
     "auroc": (Auroc, "auroc_macro"),
     "f1": (Diagnosis, "f1_macro"),
@@ -72,7 +79,7 @@ class Experiment:
         weights: (B, n_test), patients resampled.
     """
 
-    bench: Bench
+    benchmark: Benchmark
     findings: tuple[str, ...]
     absent: Mapping[str, str]
     train: Sequence[Study]
@@ -82,7 +89,7 @@ class Experiment:
 
     def labels(self, studies: Sequence[Study]) -> Floats:
         """0 or 1, (n_studies, n_findings)."""
-        return _labels(studies, self.findings, self.bench.dataset.info.label_names)
+        return _labels(studies, self.findings, self.benchmark.dataset.info.label_names)
 
     @property
     def signature(self) -> str:
@@ -114,7 +121,7 @@ class Measured:
     each: Mapping[str, tuple[float, float, float]]
 
 
-def measure(config: RunConfig, limit: int | None, reporter: Reporter) -> list[ResultRow]:
+def measure(config: RunConfig, limit: int | None, reporter: Reporter) -> list[Measurement]:
     """Train generators that are not trained, generate what is not generated, classify, store.
 
     Args:
@@ -129,37 +136,37 @@ def measure(config: RunConfig, limit: int | None, reporter: Reporter) -> list[Re
     Raises:
         HarnessError: the dataset lacks labels, views or reports, or a method generates no frontal view.
     """
-    bench = open_bench(config)
+    benchmark = open_benchmark(config)
     rows = [row for row in entries(config) if row.label == row.trained_label]
     for row in rows:
-        if VIEW not in views(row.method_class.card, bench.dataset.info):
+        if VIEW not in views(row.method_class.card, benchmark.dataset.info):
             raise HarnessError(
-                f"--generator {row.label}: it generates no {VIEW} view on {bench.dataset.info.name}",
+                f"--generator {row.label}: it generates no {VIEW} view on {benchmark.dataset.info.name}",
                 "harness list methods says which methods do the task synthesize",
             )
-    experiment = prepare(bench, limit)
-    prepare_images(bench, reporter)
-    found: list[ResultRow] = []
+    experiment = prepare(benchmark, limit)
+    prepare_images(benchmark, reporter)
+    found: list[Measurement] = []
     for row in rows:
         for seed in config.seeds:
             found += _measured(experiment, row, seed, reporter)
     return found
 
 
-def prepare(bench: Bench, limit: int | None) -> Experiment:
+def prepare(benchmark: Benchmark, limit: int | None) -> Experiment:
     """Choose studies and findings.
 
     Raises:
         HarnessError: nothing to learn from or to test on.
     """
-    info = bench.dataset.info
+    info = benchmark.dataset.info
     known = [name for name in FINDINGS if name in info.label_names]
     if not info.multilabel or not known:
         raise HarnessError(
             f"{info.name} has none of the findings {', '.join(FINDINGS)}", "choose a chest X-ray dataset"
         )
-    test = [s for s in bench.splits["test"] if VIEW in s.images and s.labels is not None]
-    train = [s for s in bench.splits["train"] if VIEW in s.images and s.labels is not None and s.report][
+    test = [s for s in benchmark.splits["test"] if VIEW in s.images and s.labels is not None]
+    train = [s for s in benchmark.splits["train"] if VIEW in s.images and s.labels is not None and s.report][
         :limit
     ]
     if not test or not train:
@@ -177,7 +184,7 @@ def prepare(bench: Bench, limit: int | None) -> Experiment:
     truth = _labels(test, findings, info.label_names).astype(np.float32)
     references = [Reference(s.id, s.patient_id, labels=row) for s, row in zip(test, truth, strict=True)]
     weights = statistics.bootstrap_weights([s.patient_id for s in test], N_RESAMPLES)
-    return Experiment(bench, findings, absent, train, test, references, weights)
+    return Experiment(benchmark, findings, absent, train, test, references, weights)
 
 
 def _labels(studies: Sequence[Study], findings: Sequence[str], names: Sequence[str]) -> Floats:
@@ -185,15 +192,15 @@ def _labels(studies: Sequence[Study], findings: Sequence[str], names: Sequence[s
     return np.stack([np.asarray(s.labels, dtype=np.float64)[columns] for s in studies])
 
 
-def _measured(experiment: Experiment, entry: Entry, seed: int, reporter: Reporter) -> list[ResultRow]:
-    """One generator: its pictures, the classifier on each training set, and its stored row."""
-    bench, real = experiment.bench, [s.images[VIEW] for s in experiment.train]
-    cell = cell_of(bench, entry, seed)
+def _measured(experiment: Experiment, entry: Entry, seed: int, reporter: Reporter) -> list[Measurement]:
+    """One generator: its images, the classifier on each training set, and its stored row."""
+    benchmark, real = experiment.benchmark, [s.images[VIEW] for s in experiment.train]
+    cell = cell_of(benchmark, entry, seed)
     with cell.lock(lambda holder: reporter.phase(entry.label, f"wait for {holder}")(0.0, "")):
-        made = pictures(experiment, entry, seed, cell, reporter)
+        made = synthesized_images(experiment, entry, seed, cell, reporter)
         shown = {"real": real, "synthetic": made, "test": [s.images[VIEW] for s in experiment.test]}
         sets = {
-            name: _features(bench, images, reporter.phase(entry.label, f"look at {name} pictures"))
+            name: _features(benchmark, images, reporter.phase(entry.label, f"look at {name} images"))
             for name, images in shown.items()
         }
         sets["both"] = np.concatenate([sets["real"], sets["synthetic"]])
@@ -210,17 +217,19 @@ def _measured(experiment: Experiment, entry: Entry, seed: int, reporter: Reporte
     return rows
 
 
-def pictures(experiment: Experiment, entry: Entry, seed: int, cell: Cell, reporter: Reporter) -> list[Image]:
+def synthesized_images(
+    experiment: Experiment, entry: Entry, seed: int, cell: Cell, reporter: Reporter
+) -> list[Image]:
     """A generated view of every training study, from its report and nothing else; resumable.
 
     The caller holds the cell's lock.
     """
-    bench = experiment.bench
+    benchmark = experiment.benchmark
     told = [Study(s.id, s.patient_id, s.split, images={}) for s in experiment.train]
     made = predict.synthesize_state(
-        evaluate.Fitted(bench, entry, seed, cell, reporter),
+        evaluate.Fitted(benchmark, entry, seed, cell, reporter),
         told,
-        bench.dataset.info,
+        benchmark.dataset.info,
         cell.predictions(f"downstream-{VIEW}-from-report"),
         targets=[VIEW],
         reports={s.id: s.report for s in experiment.train},
@@ -231,9 +240,9 @@ def pictures(experiment: Experiment, entry: Entry, seed: int, cell: Cell, report
     return [(made[s.id].images or {})[VIEW] for s in experiment.train]
 
 
-def _features(bench: Bench, images: Sequence[Image], progress: Progress) -> Floats:
-    """Features (n, 1280) of pictures, block by block; each is kept in the store under its pixels' digest."""
-    folder = bench.store.root / "downstream" / slug(bench.dataset.info.name)
+def _features(benchmark: Benchmark, images: Sequence[Image], progress: Progress) -> Floats:
+    """Features (n, 1280) of images, block by block; each is kept in the store under its pixels' digest."""
+    folder = benchmark.store.root / "downstream" / slug(benchmark.dataset.info.name)
     found = []
     for start in range(0, len(images), BLOCK):
         block = images[start : start + BLOCK]
@@ -297,15 +306,15 @@ def _values(
 
 def _store(
     experiment: Experiment, entry: Entry, seed: int, cell: Cell, measured: Mapping[tuple[str, str], Measured]
-) -> list[ResultRow]:
+) -> list[Measurement]:
     """Write a generator's numbers, their replicates and how they came about."""
-    bench = experiment.bench
-    preset = bench.config.preset if entry.method_class.card.learned else "-"
-    name = slug(f"{bench.config.preset}-s{seed}-{GROUP}-n{len(experiment.train)}")
-    key = "/".join([slug(bench.dataset.info.name), slug(entry.label), name])
+    benchmark = experiment.benchmark
+    preset = benchmark.config.preset if entry.method_class.card.learned else "-"
+    name = slug(f"{benchmark.config.preset}-s{seed}-{GROUP}-n{len(experiment.train)}")
+    key = "/".join([slug(benchmark.dataset.info.name), slug(entry.label), name])
     rows = [
-        ResultRow(
-            dataset=bench.dataset.info.name,
+        Measurement(
+            dataset=benchmark.dataset.info.name,
             method=entry.label,
             preset=preset,
             seed=seed,
@@ -320,16 +329,16 @@ def _store(
             control=entry.is_control,
             group=GROUP,
             key=key,
-            test_set=bench.test_set,
+            test_set=benchmark.test_set,
         )
         for (score, on), found in sorted(measured.items(), key=lambda item: _place(*item[0]))
     ]
     samples = {
         f"{GROUP}_{score}_{on}": m.samples[None].astype(np.float32) for (score, on), m in measured.items()
     }
-    path = bench.store.root / "results" / f"{key}.npz"
+    path = benchmark.store.root / "results" / f"{key}.npz"
     write_atomic(path, lambda stream: np.savez(stream, **samples))  # type: ignore[arg-type]
-    bench.store.write_result(key, rows, _manifest(experiment, entry, seed, cell, measured))
+    benchmark.store.write_result(key, rows, _manifest(experiment, entry, seed, cell, measured))
     return rows
 
 
@@ -340,8 +349,8 @@ def _place(score: str, on: str) -> int:
 def _manifest(
     experiment: Experiment, entry: Entry, seed: int, cell: Cell, measured: Mapping[tuple[str, str], Measured]
 ) -> dict[str, Any]:
-    bench = experiment.bench
-    settings = create(bench, entry).config.model_dump(mode="json")
+    benchmark = experiment.benchmark
+    settings = create(benchmark, entry).config.model_dump(mode="json")
     return {
         "harness": __version__,
         "protocol": PROTOCOL,
@@ -349,19 +358,19 @@ def _manifest(
         "method": entry.label,
         "card": card_facts(entry.method_class.card, entry.variant, settings),
         "code": code_fingerprint(entry.method_class),
-        "cell": str(cell.directory.relative_to(bench.store.root)),
-        "test_set": bench.test_set,
+        "cell": str(cell.directory.relative_to(benchmark.store.root)),
+        "test_set": benchmark.test_set,
         "bootstrap": {"resamples": N_RESAMPLES, "seed": 0, "unit": "patient"},
-        "machine": provenance.machine(bench.device),
+        "machine": provenance.machine(benchmark.device),
         "environment": provenance.environment(),
         "unix_time": int(time.time()),
-        "command": command(bench.config, entry, seed, len(experiment.train)),
+        "command": command(benchmark.config, entry, seed, len(experiment.train)),
         GROUP: facts(experiment, measured),
     }
 
 
 def facts(experiment: Experiment, measured: Mapping[tuple[str, str], Measured]) -> dict[str, Any]:
-    """What stands beside the numbers: differences to real pictures, and each finding's own scores."""
+    """What stands beside the numbers: differences to real images, and each finding's own scores."""
     splits = {"train": experiment.train, "test": experiment.test}
     counts = {name: experiment.labels(own).sum(axis=0).astype(int).tolist() for name, own in splits.items()}
     return {

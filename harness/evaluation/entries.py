@@ -36,8 +36,8 @@ class Entry:
         method_class: the class behind the name.
         overrides: ``--set`` values of this method.
         shuffled: predict from another test study's images (the control that shows whether a method
-            looks at the picture).
-        imputer: whose pictures stand in for the views that a study loses, or None.
+            looks at the image).
+        imputer: whose images stand in for the views that a study loses, or None.
     """
 
     label: str

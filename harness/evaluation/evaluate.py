@@ -18,12 +18,12 @@ from harness.evaluation import fit as fitting
 from harness.evaluation import imputation, sample_sheet, synthesis
 from harness.evaluation import predict as inference
 from harness.evaluation.benchmark import (
-    Bench,
+    Benchmark,
     cell_of,
     create,
     does,
     metrics_of,
-    open_bench,
+    open_benchmark,
     prepare_images,
     state_name,
 )
@@ -37,7 +37,7 @@ from harness.missingness.policy import FULL
 from harness.store.arrays import load_array, save_array
 from harness.store.cell import Cell
 from harness.store.predictions import Part
-from harness.store.results import ResultRow
+from harness.store.results import Measurement
 
 T = TypeVar("T")
 
@@ -46,75 +46,81 @@ Given = Mapping[str, imputation.Filled]
 NONE: Given = MappingProxyType({})
 
 
-def run(config: RunConfig, reporter: Reporter) -> tuple[list[ResultRow], bool]:
+def run(config: RunConfig, reporter: Reporter) -> tuple[list[Measurement], bool]:
     """Train what is not trained, predict what is not predicted, score, store.
 
     Returns:
         The rows of this run and whether every cell succeeded. One failing method never takes the run down.
     """
-    bench = open_bench(config)
-    prepare_images(bench, reporter)
-    rows: list[ResultRow] = []
+    benchmark = open_benchmark(config)
+    prepare_images(benchmark, reporter)
+    rows: list[Measurement] = []
     for entry in entries(config):
         for seed in config.seeds:
-            rows += evaluate(bench, entry, seed, reporter)
+            rows += evaluate(benchmark, entry, seed, reporter)
     return rows, all(row.status != "failed" for row in rows)
 
 
-def evaluate(bench: Bench, entry: Entry, seed: int, reporter: Reporter) -> list[ResultRow]:
+def evaluate(benchmark: Benchmark, entry: Entry, seed: int, reporter: Reporter) -> list[Measurement]:
     """One row of the leaderboard: one call per arrow of the flow."""
-    cell = cell_of(bench, entry, seed)
+    cell = cell_of(benchmark, entry, seed)
     try:
-        given, imputed = complete(bench, entry, seed, reporter)
+        given, imputed = complete(benchmark, entry, seed, reporter)
         with cell.lock(_waiting(entry, reporter)):
-            method = Fitted(bench, entry, seed, cell, reporter)
-            predictions = predict(bench, entry, seed, cell, method, reporter, given)
-            predictions = draw(bench, entry, seed, cell, method, predictions, reporter, given)
-            predictions = synthesize(bench, entry, seed, cell, method, predictions, reporter, given)
-            show(bench, entry, seed, predictions[FULL])
-            rows = score(bench, entry, cell, predictions, reporter, given)
-            curves = summarise(bench, rows)
-            note = imputation.remark(entry, bench.plan.states, given)
-            said = {name: note for name in CURVE_METRICS if note and name in curves} | remarks(bench, rows)
-            facts = findings(bench, rows, predictions) | routing(bench, entry, seed, cell, method) | imputed
-            result = store_result(bench, entry, seed, cell, curves, said, reliability_bins(rows), facts)
+            method = Fitted(benchmark, entry, seed, cell, reporter)
+            predictions = predict(benchmark, entry, seed, cell, method, reporter, given)
+            predictions = draw(benchmark, entry, seed, cell, method, predictions, reporter, given)
+            predictions = synthesize(benchmark, entry, seed, cell, method, predictions, reporter, given)
+            show(benchmark, entry, seed, predictions[FULL])
+            rows = score(benchmark, entry, cell, predictions, reporter, given)
+            curves = summarise(benchmark, rows)
+            note = imputation.remark(entry, benchmark.plan.states, given)
+            said = {name: note for name in CURVE_METRICS if note and name in curves} | remarks(
+                benchmark, rows
+            )
+            facts = (
+                findings(benchmark, rows, predictions)
+                | routing(benchmark, entry, seed, cell, method)
+                | imputed
+            )
+            result = store_result(benchmark, entry, seed, cell, curves, said, reliability_bins(rows), facts)
     except DiskError:
         raise
     except Exception as error:
-        return fail(bench, entry, seed, error, reporter)
+        return fail(benchmark, entry, seed, error, reporter)
     reporter.done(entry.label, _headline(result))
     return result
 
 
-def prepare(bench: Bench, entry: Entry, seed: int, reporter: Reporter) -> None:
+def prepare(benchmark: Benchmark, entry: Entry, seed: int, reporter: Reporter) -> None:
     """Train what a row needs and is not trained.
 
     What goes wrong is left to ``evaluate``, which comes upon it again and makes rows of it.
     """
-    cell = cell_of(bench, entry, seed)
+    cell = cell_of(benchmark, entry, seed)
     try:
         with cell.lock(_waiting(entry, reporter)):
-            Fitted(bench, entry, seed, cell, reporter)
+            Fitted(benchmark, entry, seed, cell, reporter)
     except DiskError:
         raise
     except Exception:
         return
 
 
-def share(bench: Bench, entry: Entry, seed: int, part: Part, reporter: Reporter) -> None:
+def share(benchmark: Benchmark, entry: Entry, seed: int, part: Part, reporter: Reporter) -> None:
     """Predict a part of the test studies for ``evaluate``, beside those who predict the others.
 
     As with ``prepare``, nothing is wrong with a row before ``evaluate`` says so.
     """
-    cell, bench = cell_of(bench, entry, seed), replace(bench, part=part)
+    cell, benchmark = cell_of(benchmark, entry, seed), replace(benchmark, part=part)
     try:
         if not cell.is_fitted():
             return
-        given, _ = complete(bench, entry, seed, reporter)
-        method = Fitted(bench, entry, seed, cell, reporter)
-        predictions = predict(bench, entry, seed, cell, method, reporter, given)
-        predictions = draw(bench, entry, seed, cell, method, predictions, reporter, given)
-        synthesize(bench, entry, seed, cell, method, predictions, reporter, given)
+        given, _ = complete(benchmark, entry, seed, reporter)
+        method = Fitted(benchmark, entry, seed, cell, reporter)
+        predictions = predict(benchmark, entry, seed, cell, method, reporter, given)
+        predictions = draw(benchmark, entry, seed, cell, method, predictions, reporter, given)
+        synthesize(benchmark, entry, seed, cell, method, predictions, reporter, given)
     except DiskError:
         raise
     except Exception:
@@ -135,7 +141,9 @@ def _waiting(entry: Entry, reporter: Reporter) -> Callable[[str], None]:
     return say
 
 
-def complete(bench: Bench, entry: Entry, seed: int, reporter: Reporter) -> tuple[Given, dict[str, Any]]:
+def complete(
+    benchmark: Benchmark, entry: Entry, seed: int, reporter: Reporter
+) -> tuple[Given, dict[str, Any]]:
     """What ``--impute`` puts in the place of lost views, and what a manifest says of it.
 
     The imputer's cell is let go before the row's own is taken: two runs that impute each other's methods
@@ -143,28 +151,34 @@ def complete(bench: Bench, entry: Entry, seed: int, reporter: Reporter) -> tuple
     """
     if entry.imputer is None:
         return {}, {}
-    cell = cell_of(bench, entry.imputer, seed)
+    cell = cell_of(benchmark, entry.imputer, seed)
     with cell.lock(_waiting(entry, reporter)):
         # Its training shows where the row shows that waits for it.
-        fitted = Fitted(bench, replace(entry.imputer, label=entry.label), seed, cell, reporter)
+        fitted = Fitted(benchmark, replace(entry.imputer, label=entry.label), seed, cell, reporter)
         given = imputation.complete(
             entry,
-            bench.splits["test"],
-            bench.plan.states,
-            bench.dataset.info,
+            benchmark.splits["test"],
+            benchmark.plan.states,
+            benchmark.dataset.info,
             cell,
             fitted,
             seed,
             lambda state: reporter.phase(entry.label, f"generate {state}"),
         )
-    return given, imputation.facts(entry, given, str(cell.directory.relative_to(bench.store.root)))
+    return given, imputation.facts(entry, given, str(cell.directory.relative_to(benchmark.store.root)))
 
 
 class Fitted:
     """A method that is trained, or loaded, at its first use: what is stored already needs neither."""
 
-    def __init__(self, bench: Bench, entry: Entry, seed: int, cell: Cell, reporter: Reporter) -> None:
-        self.bench, self.entry, self.seed, self.cell, self.reporter = bench, entry, seed, cell, reporter
+    def __init__(self, benchmark: Benchmark, entry: Entry, seed: int, cell: Cell, reporter: Reporter) -> None:
+        self.benchmark, self.entry, self.seed, self.cell, self.reporter = (
+            benchmark,
+            entry,
+            seed,
+            cell,
+            reporter,
+        )
         if not cell.is_fitted():
             self()  # a row stands for a trained method even where predictions of one survive
 
@@ -176,14 +190,20 @@ class Fitted:
     def _method(self) -> Method[Any]:
         if not self.cell.is_fitted():
             progress = self.reporter.phase(self.entry.label, "train")
-            return fitting.fitted(self.bench, self.entry, self.seed, self.cell, progress)
-        method = create(self.bench, self.entry)
+            return fitting.fitted(self.benchmark, self.entry, self.seed, self.cell, progress)
+        method = create(self.benchmark, self.entry)
         method.load(self.cell.checkpoint)
-        return method.to(self.bench.device)
+        return method.to(self.benchmark.device)
 
 
 def predict(
-    bench: Bench, entry: Entry, seed: int, cell: Cell, fitted: Fitted, reporter: Reporter, given: Given = NONE
+    benchmark: Benchmark,
+    entry: Entry,
+    seed: int,
+    cell: Cell,
+    fitted: Fitted,
+    reporter: Reporter,
+    given: Given = NONE,
 ) -> dict[str, dict[str, Prediction]]:
     """Every test study once per modality state, whatever the number of rates and mask seeds."""
 
@@ -191,17 +211,17 @@ def predict(
         return inference.predict_state(
             fitted,
             studies,
-            bench.dataset.info,
+            benchmark.dataset.info,
             cell.predictions(state_name(entry, state)),
             progress=reporter.phase(entry.label, f"predict {state}"),
             **options,
         )
 
-    return _per_state(bench, entry, seed, ask, given)
+    return _per_state(benchmark, entry, seed, ask, given)
 
 
 def draw(
-    bench: Bench,
+    benchmark: Benchmark,
     entry: Entry,
     seed: int,
     cell: Cell,
@@ -211,7 +231,7 @@ def draw(
     given: Given = NONE,
 ) -> dict[str, dict[str, Prediction]]:
     """With ``--report-samples``, probabilities for a method that only writes: its drawn reports' labels."""
-    samples = bench.samples
+    samples = benchmark.samples
     if samples is None or not samples.serve(entry):
         return predictions
     draws = samples.draws
@@ -220,19 +240,19 @@ def draw(
         return inference.sample_state(
             fitted,
             studies,
-            bench.dataset.info,
+            benchmark.dataset.info,
             cell.predictions(f"samples-{draws}-{state_name(entry, state)}"),
             draws=draws,
             progress=reporter.phase(entry.label, f"draw {state}"),
             **options,
         )
 
-    drawn = _per_state(bench, entry, seed, ask, given)
+    drawn = _per_state(benchmark, entry, seed, ask, given)
     return {state: samples.add(predictions[state], reports) for state, reports in drawn.items()}
 
 
 def synthesize(
-    bench: Bench,
+    benchmark: Benchmark,
     entry: Entry,
     seed: int,
     cell: Cell,
@@ -241,8 +261,8 @@ def synthesize(
     reporter: Reporter,
     given: Given = NONE,
 ) -> dict[str, dict[str, Prediction]]:
-    """With pictures where the method generates them: each view from all else that a study has."""
-    info, studies = bench.dataset.info, bench.splits["test"]
+    """With images where the method generates them: each view from all else that a study has."""
+    info, studies = benchmark.dataset.info, benchmark.splits["test"]
     reports = synthesis.reports_of(studies, image_donors(studies, seed) if entry.shuffled else None)
     for view in synthesis.views(entry.method_class.card, info):
 
@@ -258,47 +278,47 @@ def synthesize(
                 **options,
             )
 
-        predictions = synthesis.joined(predictions, _per_state(bench, entry, seed, ask, given))
+        predictions = synthesis.joined(predictions, _per_state(benchmark, entry, seed, ask, given))
     return predictions
 
 
-def show(bench: Bench, entry: Entry, seed: int, predictions: Mapping[str, Prediction]) -> None:
-    """A sheet of generated pictures beside the real ones in the store's ``samples``, of phantoms only."""
-    info, studies = bench.dataset.info, bench.splits["test"]
+def show(benchmark: Benchmark, entry: Entry, seed: int, predictions: Mapping[str, Prediction]) -> None:
+    """A sheet of generated images beside the real ones in the store's ``samples``, of phantoms only."""
+    info, studies = benchmark.dataset.info, benchmark.splits["test"]
     if not synthesis.views(entry.method_class.card, info) or not sample_sheet.is_phantom(info):
         return
-    name = slug(f"{entry.label}-{bench.config.preset}-s{seed}")
-    path = bench.store.root / "samples" / slug(info.name) / f"{name}.png"
+    name = slug(f"{entry.label}-{benchmark.config.preset}-s{seed}")
+    path = benchmark.store.root / "samples" / slug(info.name) / f"{name}.png"
     sample_sheet.write_sheet(
         path, f"{entry.label} on {info.name}", sample_sheet.chosen(studies, info), predictions, info
     )
 
 
 def _per_state(
-    bench: Bench, entry: Entry, seed: int, ask: Callable[..., dict[str, T]], given: Given
+    benchmark: Benchmark, entry: Entry, seed: int, ask: Callable[..., dict[str, T]], given: Given
 ) -> dict[str, dict[str, T]]:
     """``ask(state, studies, **options)`` once per study and modality state that differ for this method."""
-    donors = image_donors(bench.splits["test"], seed) if entry.shuffled else None
-    part = {} if bench.part is None else {"part": bench.part}
+    donors = image_donors(benchmark.splits["test"], seed) if entry.shuffled else None
+    part = {} if benchmark.part is None else {"part": benchmark.part}
     answers: dict[str, dict[str, T]] = {FULL: {}}
-    for state in bench.plan.states:
+    for state in benchmark.plan.states:
         # A study that lacks the modality by nature, or a method that never gets it, is in its full state.
         reads = entry.method_class.card.reads
         lost = frozenset() if state == FULL else frozenset({state}) & reads
-        lacking = {s.id for s in bench.splits["test"] if state != FULL and not lost & s.modalities}
-        studies = [study for study in bench.splits["test"] if study.id not in lacking]
+        lacking = {s.id for s in benchmark.splits["test"] if state != FULL and not lost & s.modalities}
+        studies = [study for study in benchmark.splits["test"] if study.id not in lacking]
         dropped = None if state == FULL else state
         done = ask(state, studies, dropped=dropped, run_seed=seed, donors=donors, **part)
         if state in given:  # to the method, these are studies that lack nothing
             filled = given[state]
             done |= ask(filled.name, filled.studies, dropped=None, run_seed=seed, donors=None, **part)
-        known = lacking if bench.part is None else lacking & answers[FULL].keys()
+        known = lacking if benchmark.part is None else lacking & answers[FULL].keys()
         answers[state] = {**{study_id: answers[FULL][study_id] for study_id in known}, **done}
     return answers
 
 
 def score(
-    bench: Bench,
+    benchmark: Benchmark,
     entry: Entry,
     cell: Cell,
     predictions: Mapping[str, Mapping[str, Prediction]],
@@ -308,30 +328,30 @@ def score(
     """Per-study statistics (n, k) of every metric on every state."""
     progress = reporter.phase(entry.label, "score")
     rows: dict[str, dict[str, Rows]] = {}
-    metrics = [m for m in metrics_of(bench, entry) if does(bench, entry, m) and not m.unavailable()]
-    whole = [predictions[FULL][reference.id] for reference in bench.references]
+    metrics = [m for m in metrics_of(benchmark, entry) if does(benchmark, entry, m) and not m.unavailable()]
+    whole = [predictions[FULL][reference.id] for reference in benchmark.references]
     for index, metric in enumerate(metrics):
         rows[metric.name] = {}
-        for state in bench.plan.states:
+        for state in benchmark.plan.states:
             name = given[state].name if state in given else state_name(entry, state)
-            path = cell.statistics(name, metric.name, metric.signature, bench.test_set)
+            path = cell.statistics(name, metric.name, metric.signature, benchmark.test_set)
             found = load_array(path)
             if found is None:
                 completes = getattr(metric, "completes", False)
-                ordered = [predictions[state][reference.id] for reference in bench.references]
+                ordered = [predictions[state][reference.id] for reference in benchmark.references]
                 if completes:
-                    ordered = synthesis.completed(ordered, bench.references, state)
+                    ordered = synthesis.completed(ordered, benchmark.references, state)
                 if FULL in rows[metric.name] and not completes and all(map(is_, ordered, whole)):
                     found = rows[metric.name][FULL]
                 else:
-                    found = metric.statistics(ordered, bench.references)
+                    found = metric.statistics(ordered, benchmark.references)
                 save_array(path, found)
             rows[metric.name][state] = found
         progress((index + 1) / len(metrics), metric.name)
     return rows
 
 
-def _headline(rows: Sequence[ResultRow]) -> str:
+def _headline(rows: Sequence[Measurement]) -> str:
     full = {row.metric: row.value for row in rows if row.rate == 0.0 and row.value is not None}
     shown = [name for name in CURVE_METRICS if name in full] or list(full)
     return ", ".join(f"{name} {full[name]:.3f}" for name in shown[:3])

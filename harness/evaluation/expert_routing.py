@@ -10,7 +10,7 @@ import numpy as np
 from harness.core.errors import HarnessError
 from harness.core.files import read_json, write_json
 from harness.core.types import Study
-from harness.evaluation.benchmark import Bench
+from harness.evaluation.benchmark import Benchmark
 from harness.evaluation.entries import Entry
 from harness.method.batching import collate
 from harness.method.contract import Method
@@ -23,7 +23,7 @@ _BATCH = 32
 
 
 def routing(
-    bench: Bench, entry: Entry, seed: int, cell: Cell, fitted: Callable[[], Method[Any]]
+    benchmark: Benchmark, entry: Entry, seed: int, cell: Cell, fitted: Callable[[], Method[Any]]
 ) -> dict[str, Any]:
     """``{"routing": {state: shares}}`` with shares (blocks, experts) of the routed words; rows sum to 1.
 
@@ -32,17 +32,21 @@ def routing(
     """
     if entry.shuffled or not hasattr(entry.method_class, "routing"):
         return {}
-    path = cell.directory / "routing" / f"{bench.test_set}.json"
+    path = cell.directory / "routing" / f"{benchmark.test_set}.json"
     if path.exists():
         return {"routing": read_json(path)}
     method = fitted()
-    views = [view for view in bench.dataset.info.image_modalities if view in entry.method_class.card.reads]
+    views = [
+        view for view in benchmark.dataset.info.image_modalities if view in entry.method_class.card.reads
+    ]
     found = {}
     try:
         for state in (FULL, *views):
-            some = [one for one in bench.splits["test"] if state == FULL or state in one.modalities][:STUDIES]
+            some = [one for one in benchmark.splits["test"] if state == FULL or state in one.modalities][
+                :STUDIES
+            ]
             if some:
-                found[state] = _shares(bench, method, some, None if state == FULL else state, seed)
+                found[state] = _shares(benchmark, method, some, None if state == FULL else state, seed)
     except HarnessError:
         return {}
     write_json(path, found)
@@ -50,13 +54,15 @@ def routing(
 
 
 def _shares(
-    bench: Bench, method: Any, studies: Sequence[Study], dropped: str | None, seed: int
+    benchmark: Benchmark, method: Any, studies: Sequence[Study], dropped: str | None, seed: int
 ) -> list[list[float]]:
     """Mean utilisation over studies, weighted by their numbers of words."""
     total, count = 0.0, 0
     for start in range(0, len(studies), _BATCH):
         batch = studies[start : start + _BATCH]
-        inputs = collate(batch, bench.dataset.info, reads=method.card.reads, dropped=dropped, run_seed=seed)
+        inputs = collate(
+            batch, benchmark.dataset.info, reads=method.card.reads, dropped=dropped, run_seed=seed
+        )
         for each in method.routing(inputs):
             total = total + each.utilisation() * len(each.words)
             count += len(each.words)

@@ -69,7 +69,7 @@ def check(impute: str, rows: Sequence[Entry], states: Sequence[str], info: Datas
     card = next((row.imputer.method_class.card for row in rows if row.imputer), None)
     if card is None:
         raise HarnessError(
-            f"--impute {impute}: no other method of this run reads a picture", "name one with --methods"
+            f"--impute {impute}: no other method of this run reads a image", "name one with --methods"
         )
     views = synthesis.views(card, info)
     lost = ", ".join(state for state in states if state != FULL) or "nothing"
@@ -91,16 +91,16 @@ def complete(
 ) -> dict[str, Filled]:
     """Generate the lost views of every state that can be filled, or read what an earlier row generated.
 
-    Pictures are kept in the imputer's cell, one file a view and set of conditions, so that all methods that
-    are shown the same get the same pictures.
+    Images are kept in the imputer's cell, one file a view and set of conditions, so that all methods that
+    are shown the same get the same images.
 
     Args:
         entry: the row to predict, with its imputer.
         studies: test studies; one that lacks a view by nature is not completed.
         states: modality states of the run.
         cell: the imputer's, locked by the caller.
-        fitted: gives the fitted imputer; called only if a picture is missing.
-        seed: of the run; a picture's noise follows from it, the study and the view.
+        fitted: gives the fitted imputer; called only if a image is missing.
+        seed: of the run; a image's noise follows from it, the study and the view.
         progress: state -> where its progress goes.
 
     Returns:
@@ -143,20 +143,20 @@ def _shown(study: Study, kept: Collection[str]) -> Study:
         study.id,
         study.patient_id,
         study.split,
-        images={view: picture for view, picture in study.images.items() if view in kept},
+        images={view: image for view, image in study.images.items() if view in kept},
         context=study.context if CONTEXT in kept else None,
     )
 
 
 def _with_view(study: Study, view: str, made: Prediction, by: str, info: DatasetInfo) -> Study:
     """The study with its view replaced by the generated one."""
-    picture = (made.images or {})[view]
+    image = (made.images or {})[view]
     shape = (info.image_size, info.image_size, info.channels)
-    if picture.shape != shape or picture.dtype != np.uint8:
+    if image.shape != shape or image.dtype != np.uint8:
         raise HarnessError(
-            f"{by}: the generated {view} of {study.id} is {picture.dtype} {picture.shape}, not uint8 {shape}"
+            f"{by}: the generated {view} of {study.id} is {image.dtype} {image.shape}, not uint8 {shape}"
         )
-    return replace(study, images={**study.images, view: picture})
+    return replace(study, images={**study.images, view: image})
 
 
 def remark(entry: Entry, states: Sequence[str], given: Mapping[str, Filled]) -> str:

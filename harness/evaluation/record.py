@@ -18,7 +18,7 @@ from harness.core.progress import Reporter
 from harness.core.slugs import slug
 from harness.core.types import Prediction
 from harness.evaluation import provenance
-from harness.evaluation.benchmark import N_RESAMPLES, Bench, cell_of, create, does, metrics_of, state_name
+from harness.evaluation.benchmark import N_RESAMPLES, Benchmark, cell_of, create, does, metrics_of, state_name
 from harness.evaluation.entries import PROTOCOL, Entry, code_fingerprint
 from harness.method.card import card_facts
 from harness.metrics.base import Metric, MetricOutput, Rows, group_of
@@ -29,23 +29,25 @@ from harness.statistics import curves as robustness
 from harness.statistics.reliance import reliance
 from harness.store.cell import Cell
 from harness.store.predictions import timing_path
-from harness.store.results import ResultRow
+from harness.store.results import Measurement
 
 
-def summarise(bench: Bench, rows: Mapping[str, Mapping[str, Rows]]) -> dict[str, robustness.Curve]:
+def summarise(benchmark: Benchmark, rows: Mapping[str, Mapping[str, Rows]]) -> dict[str, robustness.Curve]:
     """A curve over missing rates per metric output."""
-    by_name = {metric.name: metric for metric in bench.metrics}
+    by_name = {metric.name: metric for metric in benchmark.metrics}
     return {
         output: curve
         for name, states in rows.items()
-        for output, curve in robustness.curves(by_name[name], states, bench.plan, bench.weights).items()
+        for output, curve in robustness.curves(
+            by_name[name], states, benchmark.plan, benchmark.weights
+        ).items()
     }
 
 
-def remarks(bench: Bench, rows: Mapping[str, Mapping[str, Rows]]) -> dict[str, str]:
+def remarks(benchmark: Benchmark, rows: Mapping[str, Mapping[str, Rows]]) -> dict[str, str]:
     """What metrics say about their numbers, by output: FID's floor, for one."""
     found: dict[str, str] = {}
-    for metric in bench.metrics:
+    for metric in benchmark.metrics:
         say = getattr(metric, "remarks", None)
         if say is not None and metric.name in rows:
             found |= say(rows[metric.name][FULL])
@@ -53,18 +55,18 @@ def remarks(bench: Bench, rows: Mapping[str, Mapping[str, Rows]]) -> dict[str, s
 
 
 def findings(
-    bench: Bench,
+    benchmark: Benchmark,
     rows: Mapping[str, Mapping[str, Rows]],
     predictions: Mapping[str, Mapping[str, Prediction]],
 ) -> dict[str, Any]:
     """What a manifest says beside the numbers: the cost of each modality's absence, counts of confidences."""
-    by_name = {metric.name: metric for metric in bench.metrics}
+    by_name = {metric.name: metric for metric in benchmark.metrics}
     costs = {
         output: {state: asdict(cost) for state, cost in states.items()}
         for name, each in rows.items()
-        for output, states in reliance(by_name[name], each, bench.weights).items()
+        for output, states in reliance(by_name[name], each, benchmark.weights).items()
     }
-    confidences = confidence_counts(predictions, bench.references, bench.dataset.info.multilabel)
+    confidences = confidence_counts(predictions, benchmark.references, benchmark.dataset.info.multilabel)
     return {"reliance": {name: states for name, states in costs.items() if states}, "confidence": confidences}
 
 
@@ -83,7 +85,7 @@ def reliability_bins(rows: Mapping[str, Mapping[str, Rows]]) -> dict[str, dict[s
 
 
 def store_result(
-    bench: Bench,
+    benchmark: Benchmark,
     entry: Entry,
     seed: int,
     cell: Cell,
@@ -91,16 +93,16 @@ def store_result(
     said: Mapping[str, str],
     reliability: Mapping[str, Any],
     facts: Mapping[str, Any],
-) -> list[ResultRow]:
+) -> list[Measurement]:
     """Write the row's numbers, its bootstrap replicates (for paired ranks), its manifest with ``facts``."""
-    rows: list[ResultRow] = []
-    for metric in metrics_of(bench, entry):
+    rows: list[Measurement] = []
+    for metric in metrics_of(benchmark, entry):
         for output in metric.outputs:
             if output.name in curves:
                 detail = said.get(output.name, "")
                 rows += [
                     _row(
-                        bench,
+                        benchmark,
                         entry,
                         seed,
                         metric,
@@ -114,63 +116,77 @@ def store_result(
                 ]
                 continue
             reason = metric.unavailable()
-            status = "unavailable" if reason and does(bench, entry, metric) else "n/a"
-            rows.append(_row(bench, entry, seed, metric, output, 0.0, status=status, detail=reason or ""))
-    key = _key(bench, entry, seed)
-    path = bench.store.root / "results" / f"{key}.npz"
+            status = "unavailable" if reason and does(benchmark, entry, metric) else "n/a"
+            rows.append(_row(benchmark, entry, seed, metric, output, 0.0, status=status, detail=reason or ""))
+    key = _key(benchmark, entry, seed)
+    path = benchmark.store.root / "results" / f"{key}.npz"
     replicates = {name: curve.replicates.astype(np.float32) for name, curve in curves.items()}
     write_atomic(path, lambda stream: np.savez(stream, **replicates))  # type: ignore[arg-type]
-    manifest = {**_manifest(bench, entry, seed, cell), **facts}
-    bench.store.write_result(key, rows, manifest, reliability)
+    manifest = {**_manifest(benchmark, entry, seed, cell), **facts}
+    benchmark.store.write_result(key, rows, manifest, reliability)
     return rows
 
 
-def fail(bench: Bench, entry: Entry, seed: int, error: Exception, reporter: Reporter) -> list[ResultRow]:
+def fail(
+    benchmark: Benchmark, entry: Entry, seed: int, error: Exception, reporter: Reporter
+) -> list[Measurement]:
     """Store and report rows that say why a cell has no numbers."""
-    cell = cell_of(bench, entry, seed)
+    cell = cell_of(benchmark, entry, seed)
     reason = str(error) if isinstance(error, HarnessError) else f"{type(error).__name__}: {error}"
     log = cell.directory / "error.txt"
     write_atomic(log, lambda stream: stream.write("".join(traceback.format_exception(error)).encode()))
     rows = [
-        _row(bench, entry, seed, metric, output, 0.0, status="failed", detail=reason.splitlines()[0])
-        for metric in metrics_of(bench, entry)
+        _row(benchmark, entry, seed, metric, output, 0.0, status="failed", detail=reason.splitlines()[0])
+        for metric in metrics_of(benchmark, entry)
         for output in metric.outputs
     ]
-    bench.store.write_result(_key(bench, entry, seed), rows, _manifest(bench, entry, seed, cell))
+    benchmark.store.write_result(_key(benchmark, entry, seed), rows, _manifest(benchmark, entry, seed, cell))
     shown = reason.splitlines()[0] if reason else type(error).__name__
     reporter.failed(entry.label, shown if isinstance(error, HarnessError) else f"{shown} (traceback: {log})")
     return rows
 
 
 def _row(
-    bench: Bench, entry: Entry, seed: int, metric: Metric, output: MetricOutput, rate: float, **rest: Any
-) -> ResultRow:
-    return ResultRow(
-        dataset=bench.dataset.info.name,
+    benchmark: Benchmark,
+    entry: Entry,
+    seed: int,
+    metric: Metric,
+    output: MetricOutput,
+    rate: float,
+    **rest: Any,
+) -> Measurement:
+    return Measurement(
+        dataset=benchmark.dataset.info.name,
         method=entry.label,
-        preset=bench.config.preset if entry.method_class.card.learned else "-",
+        preset=benchmark.config.preset if entry.method_class.card.learned else "-",
         seed=seed,
-        drop=bench.plan.policy,
-        mechanism=bench.plan.mechanism,
+        drop=benchmark.plan.policy,
+        mechanism=benchmark.plan.mechanism,
         rate=rate,
         metric=output.name,
         value=rest.pop("value", None),
         ci95=rest.pop("ci95", None),
-        n=len(bench.references),
+        n=len(benchmark.references),
         signature=metric.signature,
         control=entry.is_control,
         group=group_of(metric),
         higher_is_better=output.higher_is_better,
-        key=_key(bench, entry, seed),
-        test_set=bench.test_set,
+        key=_key(benchmark, entry, seed),
+        test_set=benchmark.test_set,
         **rest,
     )
 
 
-def _key(bench: Bench, entry: Entry, seed: int) -> str:
-    plan = bench.plan
-    parts = [bench.config.preset, f"s{seed}", plan.policy, plan.mechanism, f"n{len(bench.references)}"]
-    return "/".join([slug(bench.dataset.info.name), _folder(entry.label), slug("-".join(parts))])
+def _key(benchmark: Benchmark, entry: Entry, seed: int) -> str:
+    plan = benchmark.plan
+    parts = [
+        benchmark.config.preset,
+        f"s{seed}",
+        plan.policy,
+        plan.mechanism,
+        f"n{len(benchmark.references)}",
+    ]
+    return "/".join([slug(benchmark.dataset.info.name), _folder(entry.label), slug("-".join(parts))])
 
 
 def _folder(label: str) -> str:
@@ -179,36 +195,38 @@ def _folder(label: str) -> str:
     return slug(f"{label}-{digest}" if "/" in label else label)
 
 
-def _manifest(bench: Bench, entry: Entry, seed: int, cell: Cell) -> dict[str, Any]:
+def _manifest(benchmark: Benchmark, entry: Entry, seed: int, cell: Cell) -> dict[str, Any]:
     return {
         "harness": __version__,
         "protocol": PROTOCOL,
-        "config": bench.config.model_dump(mode="json") | ({} if entry.imputer else {"impute": None}),
+        "config": benchmark.config.model_dump(mode="json") | ({} if entry.imputer else {"impute": None}),
         "seed": seed,
         "method": entry.label,
         "card": card_facts(
-            entry.method_class.card, entry.variant, create(bench, entry).config.model_dump(mode="json")
+            entry.method_class.card, entry.variant, create(benchmark, entry).config.model_dump(mode="json")
         ),
         "code": code_fingerprint(entry.method_class),
-        "cost": _cost(bench, entry, cell),
-        "cell": str(cell.directory.relative_to(bench.store.root)),
-        "test_set": bench.test_set,
-        "masks": hashlib.sha256(bench.plan.assignment.tobytes()).hexdigest()[:16],
-        "mask_plan": bench.saved_plan,
-        "natural": masks.natural(bench.splits["test"], bench.dataset.info),
-        "mask_seeds": len(bench.plan.seeds),
-        "achieved": dict(zip(map(str, bench.plan.rates), map(float, bench.plan.achieved()), strict=True)),
+        "cost": _cost(benchmark, entry, cell),
+        "cell": str(cell.directory.relative_to(benchmark.store.root)),
+        "test_set": benchmark.test_set,
+        "masks": hashlib.sha256(benchmark.plan.assignment.tobytes()).hexdigest()[:16],
+        "mask_plan": benchmark.saved_plan,
+        "natural": masks.natural(benchmark.splits["test"], benchmark.dataset.info),
+        "mask_seeds": len(benchmark.plan.seeds),
+        "achieved": dict(
+            zip(map(str, benchmark.plan.rates), map(float, benchmark.plan.achieved()), strict=True)
+        ),
         "bootstrap": {"resamples": N_RESAMPLES, "seed": 0, "unit": "patient"},
-        "machine": provenance.machine(bench.device),
+        "machine": provenance.machine(benchmark.device),
         "environment": provenance.environment(),
         "unix_time": int(time.time()),
     }
 
 
-def _cost(bench: Bench, entry: Entry, cell: Cell) -> dict[str, Any]:
+def _cost(benchmark: Benchmark, entry: Entry, cell: Cell) -> dict[str, Any]:
     """What was measured when the cell was fitted and its test studies were predicted."""
     facts = cell.facts() if (cell.checkpoint / "done.json").exists() else {}
-    cost: dict[str, Any] = {"device": facts.get("device", bench.device), **facts.get("cost", {})}
+    cost: dict[str, Any] = {"device": facts.get("device", benchmark.device), **facts.get("cost", {})}
     timing = timing_path(cell.predictions(state_name(entry, FULL)))
     if timing.exists():
         taken = read_json(timing)

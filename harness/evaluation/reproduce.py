@@ -15,9 +15,9 @@ from harness.core.errors import HarnessError
 from harness.core.names import did_you_mean
 from harness.core.progress import Reporter
 from harness.evaluation import evaluate
-from harness.evaluation.benchmark import open_bench, prepare_images
+from harness.evaluation.benchmark import open_benchmark, prepare_images
 from harness.evaluation.entries import Entry, entries
-from harness.store.results import ResultRow, StoredResult
+from harness.store.results import Measurement, StoredResult
 from harness.store.row_labels import trained
 from harness.store.store import Store
 
@@ -106,11 +106,11 @@ def reproduce(
         raise HarnessError(f"--into {into}: a store is there already", "reproduce into a fresh folder")
     config = _config(stored, into, root, device)
     _set_threads(stored.manifest)
-    bench = open_bench(config)
-    prepare_images(bench, reporter)
+    benchmark = open_benchmark(config)
+    prepare_images(benchmark, reporter)
     entry = _entry(config, stored)
-    rows = evaluate.evaluate(bench, entry, config.seeds[0], reporter)
-    made = next(each for each in bench.store.stored() if each.key == rows[0].key)
+    rows = evaluate.evaluate(benchmark, entry, config.seeds[0], reporter)
+    made = next(each for each in benchmark.store.stored() if each.key == rows[0].key)
     failure = next((row.detail for row in rows if row.status == "failed"), "")
     return Reproduction(
         stored.key,
@@ -183,7 +183,7 @@ def _set_threads(manifest: Mapping[str, Any]) -> None:
         torch.set_num_threads(threads)
 
 
-def _differences(stored: Sequence[ResultRow], found: Sequence[ResultRow]) -> list[Difference]:
+def _differences(stored: Sequence[Measurement], found: Sequence[Measurement]) -> list[Difference]:
     made = {(row.metric, row.rate): row for row in found}
     differences = []
     for row in stored:

@@ -16,16 +16,16 @@ from harness.distributed import launch, processes, ray_tasks
 from harness.distributed.processes import Job, Opened, Results, worker_count
 from harness.evaluation import evaluate, tracking
 from harness.evaluation import fit as fitting
-from harness.evaluation.benchmark import Bench, open_bench, prepare_images, resolve_device
+from harness.evaluation.benchmark import Benchmark, open_benchmark, prepare_images, resolve_device
 from harness.evaluation.entries import Entry, entries
 from harness.evaluation.record import fail
 from harness.evaluation.timings import Timings
 from harness.store.predictions import Part
-from harness.store.results import ResultRow
+from harness.store.results import Measurement
 from harness.store.row_labels import trained
 
 
-def run(config: RunConfig, reporter: Reporter, *, tracks: bool = True) -> tuple[list[ResultRow], bool]:
+def run(config: RunConfig, reporter: Reporter, *, tracks: bool = True) -> tuple[list[Measurement], bool]:
     """``evaluate.run`` with several cells at a time where the machine bears it, or on a cluster.
 
     Returns:
@@ -50,7 +50,7 @@ def run(config: RunConfig, reporter: Reporter, *, tracks: bool = True) -> tuple[
     return rows, succeeded
 
 
-def track(config: RunConfig, rows: Sequence[ResultRow]) -> None:
+def track(config: RunConfig, rows: Sequence[Measurement]) -> None:
     """Keep a run's rows in what ``--track`` names, too.
 
     Raises:
@@ -60,7 +60,7 @@ def track(config: RunConfig, rows: Sequence[ResultRow]) -> None:
         tracking.track(config.track, config.store, rows)
 
 
-def _here(config: RunConfig, reporter: Timings) -> tuple[list[ResultRow], bool]:
+def _here(config: RunConfig, reporter: Timings) -> tuple[list[Measurement], bool]:
     """Processes of this machine."""
     if launch.together(config) > 1:
         return _in_turn(config, reporter)
@@ -69,19 +69,19 @@ def _here(config: RunConfig, reporter: Timings) -> tuple[list[ResultRow], bool]:
     if workers == 1:
         return evaluate.run(config, reporter)
     context = processes.ready(["harness.evaluation.evaluate", *registry.method_modules(config.methods)])
-    bench = open_bench(config)  # what is wrong with the run as a whole surfaces here
-    prepare_images(bench, reporter)
+    benchmark = open_benchmark(config)  # what is wrong with the run as a whole surfaces here
+    prepare_images(benchmark, reporter)
     elsewhere = reporter.elsewhere()
 
     def lost(job: Job, code: int | None, found: Found) -> Results:
         error = HarnessError(f"its process ended with code {code}", "out of memory? try --workers 1")
-        return _failed(bench, job, error, found, elsewhere)
+        return _failed(benchmark, job, error, found, elsewhere)
 
     reporter.begin(CELLS)
     return _in_order(config, processes.Team(config, workers, elsewhere, context, _open, lost).work(jobs))
 
 
-def _in_turn(config: RunConfig, reporter: Timings) -> tuple[list[ResultRow], bool]:
+def _in_turn(config: RunConfig, reporter: Timings) -> tuple[list[Measurement], bool]:
     """Cells one at a time, each trained by several processes. Nodes but the first have no rows."""
     with launch.meeting(config) as first:
         if first:
@@ -90,7 +90,7 @@ def _in_turn(config: RunConfig, reporter: Timings) -> tuple[list[ResultRow], boo
         return [], True
 
 
-def _on_cluster(config: RunConfig, reporter: Timings) -> tuple[list[ResultRow], bool]:
+def _on_cluster(config: RunConfig, reporter: Timings) -> tuple[list[Measurement], bool]:
     """A Ray task per job. What it stores says nothing of the cluster: it is what a local run would store."""
     ray_tasks.check(config)
     cards = {entry.job: entry.cards for entry in entries(config)}
@@ -99,13 +99,13 @@ def _on_cluster(config: RunConfig, reporter: Timings) -> tuple[list[ResultRow], 
     paths = {name: path.resolve() for name, path in given.items() if path is not None}
     stored = config.model_copy(update=here | paths)  # a node's working folder is another
     # Where the run is started there may be no GPU: it reads data and writes what a lost task could not.
-    bench = open_bench(stored.model_copy(update={"device": "cpu"}))
-    bench = replace(
-        bench,
+    benchmark = open_benchmark(stored.model_copy(update={"device": "cpu"}))
+    benchmark = replace(
+        benchmark,
         device=f"Ray ({config.device})",
-        config=bench.config.model_copy(update={"device": config.device}),
+        config=benchmark.config.model_copy(update={"device": config.device}),
     )
-    prepare_images(bench, reporter)
+    prepare_images(benchmark, reporter)
 
     def need(job: Job) -> ray_tasks.Need:
         label, _, *step = job
@@ -118,7 +118,7 @@ def _on_cluster(config: RunConfig, reporter: Timings) -> tuple[list[ResultRow], 
     elsewhere = reporter.elsewhere()
 
     def lost(job: Job, error: HarnessError, found: Found) -> Results:
-        return _failed(bench, job, error, found, elsewhere)
+        return _failed(benchmark, job, error, found, elsewhere)
 
     reporter.begin(CELLS)
     graph = _Graph(config.shards)
@@ -171,19 +171,19 @@ class _Named:
         self.reporter.failed(label + self.which, reason)
 
 
-Found = dict[tuple[str, int], list[ResultRow]]
+Found = dict[tuple[str, int], list[Measurement]]
 """Rows by label and seed."""
 
 
-def _failed(bench: Bench, job: Job, error: HarnessError, found: Found, reporter: Reporter) -> Results:
+def _failed(benchmark: Benchmark, job: Job, error: HarnessError, found: Found, reporter: Reporter) -> Results:
     """Failed rows for what was left undone where a job was lost."""
     label, seed, *_ = job
-    for entry in entries(bench.config):
+    for entry in entries(benchmark.config):
         if entry.job == label and (entry.label, seed) not in found:
-            yield (entry.label, seed), fail(bench, entry, seed, error, reporter)
+            yield (entry.label, seed), fail(benchmark, entry, seed, error, reporter)
 
 
-def _in_order(config: RunConfig, found: Found) -> tuple[list[ResultRow], bool]:
+def _in_order(config: RunConfig, found: Found) -> tuple[list[Measurement], bool]:
     rows = [row for entry in entries(config) for seed in config.seeds for row in found[entry.label, seed]]
     return rows, all(row.status != "failed" for row in rows)
 
@@ -204,18 +204,18 @@ def jobs_of(config: RunConfig) -> list[Job]:
 
 
 def _open(config: RunConfig) -> Opened:
-    bench = open_bench(config)
+    benchmark = open_benchmark(config)
 
     def work(job: Job, reporter: Reporter) -> Results:
         label, seed, *step = job
         rows = [entry for entry in entries(config) if entry.job == label]
         if step == [FIT]:
-            evaluate.prepare(bench, rows[0], seed, reporter)
+            evaluate.prepare(benchmark, rows[0], seed, reporter)
         elif step and isinstance(step[0], Part):
             for entry in rows:
-                evaluate.share(bench, entry, seed, step[0], _Named(reporter, f" {step[0]}"))
+                evaluate.share(benchmark, entry, seed, step[0], _Named(reporter, f" {step[0]}"))
         else:
             for entry in rows:
-                yield (entry.label, seed), evaluate.evaluate(bench, entry, seed, reporter)
+                yield (entry.label, seed), evaluate.evaluate(benchmark, entry, seed, reporter)
 
     return work

@@ -1,4 +1,4 @@
-"""Sample sheets of a method that synthesizes: condition, truth and generated picture side by side."""
+"""Sample sheets of a method that synthesizes: condition, truth and generated image side by side."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _ROW, _TITLE = 1.65, 0.35
 
 
 def is_phantom(info: DatasetInfo) -> bool:
-    """Whether a dataset's pictures are drawn by this program: only those are ever put on a sheet."""
+    """Whether a dataset's images are drawn by this program: only those are ever put on a sheet."""
     return names_phantoms(info.name)
 
 
 def positive(study: Study, info: DatasetInfo) -> str:
-    """Names of the study's findings: what to look for in its pictures."""
+    """Names of the study's findings: what to look for in its images."""
     if study.labels is None:
         return ""
     return ", ".join(name for name, value in zip(info.label_names, study.labels, strict=True) if value > 0)
@@ -50,10 +50,10 @@ def chosen(studies: Sequence[Study], info: DatasetInfo, each: int = 2) -> list[S
 def write_sheet(
     path: Path, title: str, studies: Sequence[Study], predictions: Mapping[str, Prediction], info: DatasetInfo
 ) -> None:
-    """A PNG with a row a study: findings and report, then per view the drawn and the generated picture.
+    """A PNG with a row a study: findings and report, then per view the drawn and the generated image.
 
     Raises:
-        HarnessError: the dataset's pictures are not phantoms.
+        HarnessError: the dataset's images are not phantoms.
     """
     if not is_phantom(info):
         raise HarnessError(f"no sample sheet of {info.name}", "only phantoms are shown")
@@ -75,10 +75,10 @@ def write_sheet(
         axes[row, 0].text(0, 0.98 - 0.13 * len(caption), "\n".join(text), fontsize=7, va="top")
         made = predictions[study.id].images or {}
         for number, view in enumerate(views):
-            for offset, pictures in enumerate((study.images, made)):
+            for offset, images in enumerate((study.images, made)):
                 axis = axes[row, 1 + 2 * number + offset]
-                if view in pictures:
-                    axis.imshow(pictures[view].squeeze(), cmap="gray", vmin=0, vmax=255)
+                if view in images:
+                    axis.imshow(images[view].squeeze(), cmap="gray", vmin=0, vmax=255)
                 if row == 0:
                     axis.set_title(f"{view}, {('drawn', 'generated')[offset]}", fontsize=8)
     for axis in axes.flat:

@@ -1,4 +1,4 @@
-"""A run's rows in MLflow or Weights & Biases, on request: names, numbers and hashes, no text, no picture.
+"""A run's rows in MLflow or Weights & Biases, on request: names, numbers and hashes, no text, no image.
 
 Both write below the results store. MLflow keeps an SQLite file there, which ``mlflow ui`` shows; Weights &
 Biases stays offline unless ``$WANDB_MODE`` is ``online``, and ``wandb sync`` uploads what it left.
@@ -18,7 +18,7 @@ from typing import Any
 
 from harness.core.errors import HarnessError, UnavailableError
 from harness.method.cost import training_summary
-from harness.store.results import ResultRow, StoredResult
+from harness.store.results import Measurement, StoredResult
 from harness.store.store import Store
 
 PROJECT = "missing-modality-harness"
@@ -66,7 +66,7 @@ def check(tracker: str) -> None:
         )
 
 
-def track(tracker: str, root: Path, rows: Sequence[ResultRow]) -> None:
+def track(tracker: str, root: Path, rows: Sequence[Measurement]) -> None:
     """Hand the rows of a finished run to ``mlflow`` or ``wandb``.
 
     Args:
@@ -89,7 +89,7 @@ def track(tracker: str, root: Path, rows: Sequence[ResultRow]) -> None:
         ) from error
 
 
-def tracked(root: Path, rows: Sequence[ResultRow]) -> Iterator[Tracked]:
+def tracked(root: Path, rows: Sequence[Measurement]) -> Iterator[Tracked]:
     """The rows of a run by result, with what their manifests say."""
     wanted = dict.fromkeys(row.key for row in rows)
     stored = {result.key: result for result in Store(root).stored() if result.key in wanted}

@@ -16,7 +16,7 @@ from harness.core.config import RunConfig
 from harness.core.errors import CorruptFileError, HarnessError
 from harness.leaderboard.spec import Spec, spec_of
 from harness.leaderboard.tables import NOT_AUDITED, Cost, Evidence, Table, arranged, tables
-from harness.store.results import ResultRow, StoredResult, row_of
+from harness.store.results import Measurement, StoredResult, row_of
 from harness.store.row_labels import trained
 from harness.store.store import SCHEMA, Store
 from harness.store.verdicts import Verdict, verdicts
@@ -43,7 +43,7 @@ class Board:
         results: result key -> what stands behind it: card, cost, audit, settings, reliability bins.
     """
 
-    rows: tuple[ResultRow, ...]
+    rows: tuple[Measurement, ...]
     tables: tuple[Table, ...]
     results: dict[str, dict[str, Any]]
 

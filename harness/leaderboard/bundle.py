@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 from harness.core.errors import HarnessError
 from harness.core.files import write_atomic
 from harness.leaderboard.board import Board
-from harness.store.results import ResultRow, Status
+from harness.store.results import Measurement, Status
 from harness.store.row_labels import IMPUTED, SHUFFLED
 from harness.store.store import SCHEMA, Store
 
@@ -207,7 +207,7 @@ def _reason(kind: str, message: str) -> str:
     return reasons.get(kind, message.split(",")[0].lower())
 
 
-def _number(row: ResultRow) -> dict[str, Any]:
+def _number(row: Measurement) -> dict[str, Any]:
     finite = row.value is not None and abs(row.value) < float("inf")
     ends = row.ci95 if row.ci95 and all(abs(end) < float("inf") for end in row.ci95) else None
     return {

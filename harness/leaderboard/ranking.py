@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from harness.statistics.bootstrap import interval
 from harness.statistics.ranks import rank_groups
-from harness.store.results import ResultRow
+from harness.store.results import Measurement
 
 Samples = Mapping[str, NDArray[np.floating[Any]]]
 """Metric -> replicates (R, B), a line per missing rate."""
@@ -20,7 +20,7 @@ Cells = dict[tuple[str, float], NDArray[np.float64]]
 
 
 def mean_of_seeds(
-    seeds: Sequence[Sequence[ResultRow]], samples: Sequence[Samples]
+    seeds: Sequence[Sequence[Measurement]], samples: Sequence[Samples]
 ) -> tuple[dict[str, dict[float, dict[str, Any]]], Cells]:
     """One number per metric and rate from the rows of a method's seeds, and its replicates.
 
@@ -49,7 +49,7 @@ def mean_of_seeds(
     return numbers, shared
 
 
-def _number(rows: Sequence[ResultRow], n_seeds: int, drawn: NDArray[np.float64] | None) -> dict[str, Any]:
+def _number(rows: Sequence[Measurement], n_seeds: int, drawn: NDArray[np.float64] | None) -> dict[str, Any]:
     lost = next((row for row in rows if row.value is None), None)
     if lost is not None or len(rows) < n_seeds:
         shown = lost or rows[0]
@@ -67,7 +67,7 @@ def _number(rows: Sequence[ResultRow], n_seeds: int, drawn: NDArray[np.float64] 
     }
 
 
-def _cells(rows: Sequence[ResultRow], samples: Samples) -> Cells:
+def _cells(rows: Sequence[Measurement], samples: Samples) -> Cells:
     rates: dict[str, list[float]] = {}
     for row in rows:
         rates.setdefault(row.metric, []).append(row.rate)

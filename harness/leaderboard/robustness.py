@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from harness.metrics.headline import CURVE_METRICS
 from harness.statistics.bootstrap import interval
-from harness.store.results import ResultRow, StoredResult
+from harness.store.results import Measurement, StoredResult
 from harness.store.row_labels import SHUFFLED
 from harness.store.store import SCHEMA
 
@@ -132,7 +132,7 @@ class Decay:
 class _Curve:
     """A stored curve with its replicates (R, B)."""
 
-    rows: tuple[ResultRow, ...]
+    rows: tuple[Measurement, ...]
     samples: Samples
     costs: dict[str, Any]
 
@@ -180,7 +180,7 @@ def _finite(value: Any) -> Any:
 def _curves(result: StoredResult) -> list[_Curve]:
     samples = result.replicates()
     costs = result.manifest.get("reliance", {})
-    by_metric: dict[str, list[ResultRow]] = {}
+    by_metric: dict[str, list[Measurement]] = {}
     for row in result.rows:
         if row.value is not None and row.status == "ok":
             by_metric.setdefault(row.metric, []).append(row)
@@ -194,7 +194,7 @@ def _curves(result: StoredResult) -> list[_Curve]:
     return found
 
 
-def _identity(row: ResultRow, method: str | None = None) -> tuple[object, ...]:
+def _identity(row: Measurement, method: str | None = None) -> tuple[object, ...]:
     name = row.method if method is None else method
     return (
         row.dataset,

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from harness.leaderboard.ranking import Cells, Samples, mean_of_seeds, ranks
 from harness.leaderboard.spec import Spec, spec_of
 from harness.metrics.headline import CURVE_METRICS
-from harness.store.results import ResultRow, Status
+from harness.store.results import Measurement, Status
 
 NOT_AUDITED = "not audited"
 
@@ -177,7 +177,7 @@ class Table:
 
 
 def tables(
-    rows: Iterable[ResultRow],
+    rows: Iterable[Measurement],
     specs: Sequence[Spec] = (),
     evidence: Mapping[str, Evidence] | None = None,
 ) -> list[Table]:
@@ -191,7 +191,7 @@ def tables(
         specs: which columns, rates and order; a dataset without one shows everything.
         evidence: result key -> what is known beside the numbers; without it nothing is ranked.
     """
-    groups: dict[tuple[object, ...], list[ResultRow]] = {}
+    groups: dict[tuple[object, ...], list[Measurement]] = {}
     for row in rows:
         key = (row.dataset, row.n, row.drop, row.mechanism, row.test_set, row.group)
         groups.setdefault(key, []).append(row)
@@ -206,14 +206,14 @@ def tables(
 
 
 def _order(
-    key: tuple[object, ...], groups: Mapping[tuple[object, ...], Sequence[ResultRow]]
+    key: tuple[object, ...], groups: Mapping[tuple[object, ...], Sequence[Measurement]]
 ) -> tuple[str, int, str, bool]:
     """Of a dataset's protocols the one with most methods first; within it, tables of controls alone last.
 
     Else groups stay in the order of the metrics.
     """
 
-    def methods(rows: Iterable[ResultRow]) -> set[str]:
+    def methods(rows: Iterable[Measurement]) -> set[str]:
         return {row.method for row in rows if not row.control and row.status != "n/a"}
 
     protocol = key[:-1]
@@ -221,17 +221,17 @@ def _order(
     return str(key[0]), -len(there), str(protocol), not methods(groups[key])
 
 
-def _declared(rows: Sequence[ResultRow]) -> list[ResultRow]:
+def _declared(rows: Sequence[Measurement]) -> list[Measurement]:
     """Rows of methods for which at least one cell is not ``n/a``."""
     declared = {_identity(row) for row in rows if row.status != "n/a"}
     return [row for row in rows if _identity(row) in declared]
 
 
-def _identity(row: ResultRow) -> tuple[str, str, int]:
+def _identity(row: Measurement) -> tuple[str, str, int]:
     return row.method, row.preset, row.seed
 
 
-def _by_signatures(rows: Sequence[ResultRow]) -> list[list[ResultRow]]:
+def _by_signatures(rows: Sequence[Measurement]) -> list[list[Measurement]]:
     """Split rows so that within a part every metric has one signature."""
     identities: dict[tuple[str, str, int], dict[str, str]] = {}
     for row in rows:
@@ -248,7 +248,7 @@ def _by_signatures(rows: Sequence[ResultRow]) -> list[list[ResultRow]]:
     return [[row for row in rows if _identity(row) in members] for _, members in parts]
 
 
-def _table(rows: Sequence[ResultRow], spec: Spec, evidence: Mapping[str, Evidence]) -> Table:
+def _table(rows: Sequence[Measurement], spec: Spec, evidence: Mapping[str, Evidence]) -> Table:
     first = rows[0]
     able = {row.metric for row in rows if row.status not in ("unavailable", "n/a")}
     unable = {row.metric: row.detail for row in rows if row.metric not in able and row.detail}
@@ -275,7 +275,7 @@ def _table(rows: Sequence[ResultRow], spec: Spec, evidence: Mapping[str, Evidenc
     return arranged(table, spec)
 
 
-def _remarks(rows: Sequence[ResultRow]) -> dict[str, str]:
+def _remarks(rows: Sequence[Measurement]) -> dict[str, str]:
     """All that rows say of a metric; most say the same."""
     found: dict[str, dict[str, None]] = {}
     for row in rows:
@@ -311,11 +311,11 @@ def arranged(table: Table, spec: Spec) -> Table:
     )
 
 
-def _members(rows: Sequence[ResultRow], spec: Spec, evidence: Mapping[str, Evidence]) -> list[Row]:
+def _members(rows: Sequence[Measurement], spec: Spec, evidence: Mapping[str, Evidence]) -> list[Row]:
     """The table's rows, ranked by every metric at every rate."""
     presets = {row.preset for row in rows if row.preset != "-"}
     several = len({row.seed for row in rows}) > 1 and spec.seeds == "each"
-    grouped: dict[str, dict[int, list[ResultRow]]] = {}
+    grouped: dict[str, dict[int, list[Measurement]]] = {}
     for row in rows:
         label = row.method + (f" ({row.preset})" if len(presets) > 1 and row.preset != "-" else "")
         label += f" seed {row.seed}" if several else ""

@@ -54,7 +54,7 @@ class MethodCard:
     memory_gib: float = 0.0
 
     def __post_init__(self) -> None:
-        """Who reads radiographs by view also reads a study's only picture."""
+        """Who reads radiographs by view also reads a study's only image."""
         if "frontal" in self.reads:
             object.__setattr__(self, "reads", self.reads | {IMAGE})
 

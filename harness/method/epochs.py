@@ -11,7 +11,7 @@ import torch
 from torch.utils.data import DataLoader, Sampler
 
 from harness.core.types import DatasetInfo, Inputs, Study, Targets
-from harness.distributed.process_group import Crew, crew
+from harness.distributed.process_group import ProcessGroup, process_group
 from harness.method.batching import collate, targets_of
 
 Batch = tuple[Inputs, Targets]
@@ -58,8 +58,8 @@ class SharedBatches(Sampler[list[int]]):
     A batch with fewer studies than there are processes lends one to those left without, at weight 0.
     """
 
-    def __init__(self, sampler: EpochOrder, batch_size: int, drop_last: bool, crew: Crew) -> None:
-        self.sampler, self.batch_size, self.crew = sampler, batch_size, crew
+    def __init__(self, sampler: EpochOrder, batch_size: int, drop_last: bool, group: ProcessGroup) -> None:
+        self.sampler, self.batch_size, self.group = sampler, batch_size, group
         self.studies = len(sampler) // batch_size * batch_size if drop_last else len(sampler)
 
     def __len__(self) -> int:
@@ -69,13 +69,13 @@ class SharedBatches(Sampler[list[int]]):
         order = list(self.sampler)
         for start in range(0, self.studies, self.batch_size):
             batch = order[start : start + self.batch_size]
-            yield batch[self.crew.rank :: self.crew.size] or batch[:1]
+            yield batch[self.group.rank :: self.group.size] or batch[:1]
 
     def weight(self, index: int) -> float:
         """What a mean over this process's studies of a batch counts in the mean over all processes."""
         whole = min(self.batch_size, self.studies - index * self.batch_size)
-        own = len(range(self.crew.rank, whole, self.crew.size))
-        return own * self.crew.size / whole
+        own = len(range(self.group.rank, whole, self.group.size))
+        return own * self.group.size / whole
 
 
 class DealtBatches(Sampler[list[int]]):
@@ -84,21 +84,21 @@ class DealtBatches(Sampler[list[int]]):
     All processes take as many steps; who has run out repeats the last batch at weight 0.
     """
 
-    def __init__(self, studies: Sequence[Any], batch_size: int, crew: Crew) -> None:
-        self.studies, self.batch_size, self.crew = len(studies), batch_size, crew
+    def __init__(self, studies: Sequence[Any], batch_size: int, group: ProcessGroup) -> None:
+        self.studies, self.batch_size, self.group = len(studies), batch_size, group
         self.batches = -(-self.studies // batch_size)
 
     def __len__(self) -> int:
-        return -(-self.batches // self.crew.size)
+        return -(-self.batches // self.group.size)
 
     def __iter__(self) -> Iterator[list[int]]:
         for step in range(len(self)):
-            start = min(step * self.crew.size + self.crew.rank, self.batches - 1) * self.batch_size
+            start = min(step * self.group.size + self.group.rank, self.batches - 1) * self.batch_size
             yield list(range(start, min(start + self.batch_size, self.studies)))
 
     def weight(self, index: int) -> float:
         """1 for a batch that counts."""
-        return float(index * self.crew.size + self.crew.rank < self.batches)
+        return float(index * self.group.size + self.group.rank < self.batches)
 
 
 def hash_seed(*parts: int) -> int:
@@ -123,9 +123,9 @@ def loader(
     # A last batch of one study would break batch normalisation.
     drop_last = sampler is not None and len(studies) % batch_size == 1 and len(studies) > batch_size
     batches: dict[str, Any] = {"batch_size": batch_size, "sampler": sampler, "drop_last": drop_last}
-    if crew().size > 1:
-        dealt = DealtBatches(studies, batch_size, crew())
-        shared = None if sampler is None else SharedBatches(sampler, batch_size, drop_last, crew())
+    if process_group().size > 1:
+        dealt = DealtBatches(studies, batch_size, process_group())
+        shared = None if sampler is None else SharedBatches(sampler, batch_size, drop_last, process_group())
         batches = {"batch_sampler": dealt if shared is None else shared}
     collated = partial(_batch, info=info, reads=reads)
     return DataLoader(studies, collate_fn=collated, **batches)  # type: ignore[arg-type]

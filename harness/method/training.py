@@ -7,7 +7,7 @@ A batch that does not fit the device's memory is halved, and twice as many make 
 after the last finished epoch with the same studies in the same steps. Noise, batch normalisation and losses
 that compare the studies of a batch do see the smaller batches, so the row's manifest has ``batch_division``.
 
-Where this process is one of a crew (``harness.distributed.process_group``), each of its processes calls
+Where this process is in a process group (``harness.distributed.process_group``), each of its processes calls
 ``train_network`` and takes its share of every batch; all decide alike, and the leading one writes.
 """
 
@@ -32,7 +32,7 @@ from safetensors.torch import load_model, save_model
 from harness.core.errors import CorruptFileError, HarnessError
 from harness.core.files import clear_disk_errors, read_json, write_json
 from harness.core.types import Study
-from harness.distributed.process_group import SmallerBatch, crew, local, shard, whole_state
+from harness.distributed.process_group import SmallerBatch, local, process_group, shard, whole_state
 from harness.method.epochs import Batch, EpochOrder, hash_seed, loader
 
 if TYPE_CHECKING:
@@ -61,12 +61,12 @@ def train_network(
     if not train:
         raise HarnessError(f"{method.card.name}: no training studies", "raise --limit")
     keeper = _Keeper(run, method.config.training, has_val=bool(val))
-    begun = None if keeper.resume.exists() or crew().size > 1 else _copies(method.network)
+    begun = None if keeper.resume.exists() or process_group().size > 1 else _copies(method.network)
     with _quiet_lightning(), clear_disk_errors(run.directory), _own_copy(method) as network:
         keeper.whole = network
         while not _fits_memory(method, train, val, run, keeper):
             keeper.halve_batch(method.card.name)
-            if crew().size > 1:
+            if process_group().size > 1:
                 raise SmallerBatch
             if begun is not None and not keeper.resume.exists():
                 _put_back(method.network, begun)
@@ -84,7 +84,7 @@ def _own_copy(method: TorchMethod[Any]) -> Iterator[torch.nn.Module]:
     from harness.method.torch_method import TorchMethod
 
     network = method.network
-    if crew().shards:
+    if process_group().shards:
         if not isinstance(method, TorchMethod):
             raise HarnessError(
                 f"--strategy fsdp: {method.card.name} trains parts of a network in turn", "use --strategy ddp"
@@ -105,15 +105,16 @@ def _fits_memory(
     order = EpochOrder(lengths, run.seed, settings.batch_size, settings.bucket)
     load = partial(loader, info=method.info, reads=method.card.reads)
     whole, batch_size = load(train, sampler=order, batch_size=settings.batch_size), keeper.batch_size
-    if batch_size < crew().size:
+    if batch_size < process_group().size:
         raise HarnessError(
-            f"{method.card.name}: {crew().size} processes cannot share a batch of {batch_size} studies",
+            f"{method.card.name}: {process_group().size} processes cannot share a batch of "
+            f"{batch_size} studies",
             "use fewer --devices or raise training.batch_size",
         )
     devices = [int(run.device.partition(":")[2] or 0)] if run.device.startswith("cuda") else 1
     trainer = Trainer(
         accelerator="gpu" if run.device.startswith("cuda") else "cpu",
-        **({"devices": devices} if crew().size == 1 else crew().trainer_options()),
+        **({"devices": devices} if process_group().size == 1 else process_group().trainer_options()),
         precision=settings.precision if run.device.startswith("cuda") else "32-true",  # type: ignore[arg-type]
         max_epochs=settings.epochs,
         check_val_every_n_epoch=settings.val_every,
@@ -173,14 +174,16 @@ class _Loop(LightningModule):
         super().__init__()
         self.method, self.steps = method, steps
         self.network = method.network
-        self.strict_loading = not crew().shards  # a parameter that no step has used has no optimiser state
+        self.strict_loading = (
+            not process_group().shards
+        )  # a parameter that no step has used has no optimiser state
         self.weight = 1.0
         """What the last batch's loss counts in the mean over all processes."""
 
     def configure_model(self) -> None:
-        """Spread the parameters where the crew does so."""
-        if crew().shards:
-            shard(self, self.network, crew())
+        """Spread the parameters where the process group does so."""
+        if process_group().shards:
+            shard(self, self.network, process_group())
 
     def forward(self, batch: Batch) -> dict[str, torch.Tensor]:
         """The method's losses; spread parameters are gathered around this call."""
@@ -188,25 +191,26 @@ class _Loop(LightningModule):
 
     def training_step(self, batch: Batch, index: int) -> torch.Tensor:
         """Loss of one batch; a loss that is not finite ends the cell instead of ruining the weights."""
-        losses = self(batch) if crew().shards else self.method.losses(*batch)
+        losses = self(batch) if process_group().shards else self.method.losses(*batch)
         finite = bool(torch.isfinite(losses["loss"]))
-        if not (finite if crew().size == 1 else crew().all(finite)):
+        if not (finite if process_group().size == 1 else process_group().all(finite)):
             means = (
-                each / crew().size for each in crew().total(*(value.item() for value in losses.values()))
+                each / process_group().size
+                for each in process_group().total(*(value.item() for value in losses.values()))
             )
             parts = ", ".join(f"{name} {value:.4g}" for name, value in zip(losses, means, strict=True))
             raise _not_finite(self, "loss is", index + 1, parts)
         self.shown = {name: value.detach() for name, value in losses.items()}
-        if crew().size == 1:
+        if process_group().size == 1:
             return losses["loss"]
         self.weight = _weight(self.trainer.train_dataloader, index)
         return losses["loss"] * self.weight
 
     def validation_step(self, batch: Batch, index: int) -> None:
         """Accumulate the selection loss weighted by studies."""
-        losses = self(batch) if crew().shards else self.method.losses(*batch)
+        losses = self(batch) if process_group().shards else self.method.losses(*batch)
         size = float(len(batch[0]))
-        if crew().size > 1:
+        if process_group().size > 1:
             size *= _weight(self.trainer.val_dataloaders, index)
         self.val_total += float(losses.get("select", losses["loss"])) * size
         self.val_count += size
@@ -214,7 +218,7 @@ class _Loop(LightningModule):
     def on_validation_epoch_start(self) -> None:
         """Start a new average."""
         self.val_total, self.val_count = 0.0, 0.0
-        crew().same_buffers(self.network)
+        process_group().same_buffers(self.network)
 
     def configure_optimizers(self) -> Any:
         """The method's optimiser, its schedule advanced once per step."""
@@ -267,7 +271,7 @@ class _Keeper(Callback):
             HarnessError: the batch cannot be halved.
         """
         torch.cuda.empty_cache()
-        if self.batch_size % 2 or self.batch_size < 2 * crew().size:
+        if self.batch_size % 2 or self.batch_size < 2 * process_group().size:
             raise HarnessError(
                 f"{name}: out of memory with {self.batch_size} studies at a time", "use a larger device"
             )
@@ -303,7 +307,7 @@ class _Keeper(Callback):
         self, trainer: Trainer, module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
         """All noise of a step follows from (seed, epoch, step, and which of several processes this is)."""
-        rank = (crew().rank,) if crew().size > 1 else ()
+        rank = (process_group().rank,) if process_group().size > 1 else ()
         torch.manual_seed(hash_seed(self.run.seed, trainer.current_epoch, batch_idx, *rank))
 
     def on_train_batch_end(
@@ -325,14 +329,14 @@ class _Keeper(Callback):
         """Validation has run: keep the weights, then the resumable state (in this order)."""
         assert isinstance(module, _Loop)
         learned = [local(p) for p in module.network.parameters() if p.requires_grad]
-        if not crew().all(all(bool(p.isfinite().all()) for p in learned)):
+        if not process_group().all(all(bool(p.isfinite().all()) for p in learned)):
             raise _not_finite(module, "weights are", self.batches, "after the gradient of a finite loss")
-        epoch = {"train": crew().total(self.total)[0] / crew().size / max(1, self.batches)}
-        keep = crew().as_lead(self.settings.keep == "last" or not self.kept_file.exists())
+        epoch = {"train": process_group().total(self.total)[0] / process_group().size / max(1, self.batches)}
+        keep = process_group().as_rank_zero(self.settings.keep == "last" or not self.kept_file.exists())
         if not self.has_val or (trainer.current_epoch + 1) % self.settings.val_every == 0:
             val = -float(trainer.current_epoch)
             if self.has_val:
-                total, count = crew().total(module.val_total, module.val_count)
+                total, count = process_group().total(module.val_total, module.val_count)
                 val = total / count
             epoch["val"] = val
             self.stale += 1
@@ -347,13 +351,13 @@ class _Keeper(Callback):
         trainer.should_stop = trainer.should_stop or self._exhausted()
 
     def _keep(self, network: torch.nn.Module) -> None:
-        if crew().shards:
-            state = whole_state(network, crew())
+        if process_group().shards:
+            state = whole_state(network, process_group())
             assert self.whole is not None
             network = self.whole
-            if crew().leads:
+            if process_group().is_rank_zero:
                 network.load_state_dict(state)
-        if crew().leads:
+        if process_group().is_rank_zero:
             self._replace(self.kept_file, lambda path: save_model(network, str(path)))
 
     def restore(self, network: torch.nn.Module) -> None:
@@ -369,7 +373,7 @@ class _Keeper(Callback):
             ) from error
 
     def _summarise(self) -> None:
-        if not crew().leads:
+        if not process_group().is_rank_zero:
             return
         divided = {"batch_division": self.division} if self.division > 1 else {}
         write_json(self.run.directory / "history.json", self.state_dict() | divided)
@@ -381,7 +385,7 @@ class _Keeper(Callback):
     def _replace(path: Path, write: Callable[[Path], object]) -> None:
         temporary = path.with_suffix(".tmp")
         write(temporary)
-        if crew().leads:
+        if process_group().is_rank_zero:
             os.replace(temporary, path)
 
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from harness.papers.checks import Finding, examine
 from harness.papers.commands import COSTS, Filler, filler
 from harness.papers.schema import Cell, Column, Ours, Paper, PaperDataset, PaperRow, PaperTable
-from harness.store.results import ResultRow
+from harness.store.results import Measurement
 
 FlagKind = Literal["D", "S", "M", "R", "P", "A", "U"]
 
@@ -57,7 +57,7 @@ class Measured:
         outside: whether the published number lies outside our interval.
     """
 
-    row: ResultRow
+    row: Measurement
     value: float | None
     ci95: tuple[float, float] | None
     difference: float | None
@@ -128,15 +128,15 @@ class Results:
         failed: result keys whose method failed the audit.
     """
 
-    rows: Mapping[tuple[str, str], Sequence[ResultRow]] = field(default_factory=dict)
+    rows: Mapping[tuple[str, str], Sequence[Measurement]] = field(default_factory=dict)
     failed: frozenset[str] = frozenset()
 
     @classmethod
-    def of(cls, rows: Iterable[ResultRow], facts: Mapping[str, Mapping[str, Any]] | None = None) -> Results:
+    def of(cls, rows: Iterable[Measurement], facts: Mapping[str, Mapping[str, Any]] | None = None) -> Results:
         """Index rows; ``facts`` (result key -> cost and audit of a board's rows) adds costs as metrics."""
         facts = facts or {}
         own = [row for row in rows if not row.control]
-        found: dict[tuple[str, str], list[ResultRow]] = {}
+        found: dict[tuple[str, str], list[Measurement]] = {}
         for row in [*own, *_averages(own), *_costs(facts)]:
             found.setdefault((row.method, row.metric), []).append(row)
         failed = {key for key, each in facts.items() if each.get("audit", {}).get("state") == "failed"}
@@ -202,7 +202,7 @@ def _measured(
     return {}
 
 
-def _candidates(rows: Iterable[ResultRow], dataset: str, ours: Ours) -> list[ResultRow]:
+def _candidates(rows: Iterable[Measurement], dataset: str, ours: Ours) -> list[Measurement]:
     """Rows at the cell's rate, those of its drop policy, of mcar and of the largest test set first."""
     rate = ours.rate or 0.0
     fitting = [row for row in rows if row.dataset == dataset and (abs(row.rate - rate) < 1e-9)]
@@ -216,7 +216,7 @@ def _rank(preset: str) -> int:
 
 
 def _flags(
-    dataset: PaperDataset, column: Column, ours: Ours, row: ResultRow, failed: frozenset[str]
+    dataset: PaperDataset, column: Column, ours: Ours, row: Measurement, failed: frozenset[str]
 ) -> tuple[Flag, ...]:
     flags = []
     if row.dataset != dataset.reader:
@@ -244,7 +244,7 @@ def _flags(
 
 
 def _in_paper_unit(
-    row: ResultRow, published: Cell, column: Column, ours: Ours, flags: tuple[Flag, ...]
+    row: Measurement, published: Cell, column: Column, ours: Ours, flags: tuple[Flag, ...]
 ) -> Measured:
     scale = 1.0 if ours.scale is None else ours.scale
     value = None if row.value is None or not math.isfinite(row.value) else row.value * scale
@@ -259,9 +259,9 @@ def _in_paper_unit(
     return Measured(row, value, ci95, difference, outside, flags)
 
 
-def _averages(rows: Iterable[ResultRow]) -> list[ResultRow]:
+def _averages(rows: Iterable[Measurement]) -> list[Measurement]:
     """``bleu_avg``, the mean of BLEU-1 to BLEU-4 of a result; it has no interval of its own."""
-    found: dict[tuple[Any, ...], dict[str, ResultRow]] = {}
+    found: dict[tuple[Any, ...], dict[str, Measurement]] = {}
     for row in rows:
         if row.metric in _BLEU and row.value is not None:
             key = (row.dataset, row.method, row.preset, row.seed, row.drop, row.mechanism, row.rate, row.n)
@@ -278,10 +278,10 @@ def _averages(rows: Iterable[ResultRow]) -> list[ResultRow]:
     ]
 
 
-def _costs(facts: Mapping[str, Mapping[str, Any]]) -> list[ResultRow]:
+def _costs(facts: Mapping[str, Mapping[str, Any]]) -> list[Measurement]:
     """What a board says that methods cost, as rows at missing rate 0."""
     return [
-        ResultRow(
+        Measurement(
             dataset=each["dataset"],
             method=each["method"],
             preset=each["preset"],

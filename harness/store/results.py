@@ -17,7 +17,7 @@ Status = Literal["ok", "failed", "unavailable", "n/a"]
 
 
 @dataclass(frozen=True, slots=True)
-class ResultRow:
+class Measurement:
     """One printed number: the long form of every leaderboard.
 
     Attributes:
@@ -48,7 +48,7 @@ class ResultRow:
     test_set: str = ""
 
 
-_ROW_FIELDS = tuple(field.name for field in fields(ResultRow))
+_ROW_FIELDS = tuple(field.name for field in fields(Measurement))
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class StoredResult:
 
     path: Path
     key: str
-    rows: list[ResultRow]
+    rows: list[Measurement]
     manifest: Mapping[str, Any]
     reliability: Mapping[str, Any]
 
@@ -73,14 +73,14 @@ class StoredResult:
             raise CorruptFileError(f"{path}: not bootstrap replicates", "delete it and run again") from error
 
 
-def row_of(values: Mapping[str, Any]) -> ResultRow:
+def row_of(values: Mapping[str, Any]) -> Measurement:
     """A number from JSON; keys that this version does not know are left out, and so are control characters.
 
     A terminal would obey them.
     """
     known = {name: _visible(values[name]) for name in _ROW_FIELDS if name in values}
     ci95 = values["ci95"]
-    return ResultRow(**known | {"ci95": None if ci95 is None else (ci95[0], ci95[1])})
+    return Measurement(**known | {"ci95": None if ci95 is None else (ci95[0], ci95[1])})
 
 
 def _visible(value: Any) -> Any:

@@ -14,7 +14,7 @@ Layout below ``--store``::
     results/DATASET/METHOD/RUN.npz                  their bootstrap replicates, for paired ranks
     audits/DATASET/METHOD.json                      the verdict of harness audit
     timings/DATE-PROCESS.seconds.json               what the time of one run went into
-    downstream/DATASET/lite0-HASH.npy               features of 128 pictures (n, 1280); sealed
+    downstream/DATASET/lite0-HASH.npy               features of 128 images (n, 1280); sealed
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from harness.core.files import (
 )
 from harness.core.slugs import slug
 from harness.store.cell import _TEMPORARY, Cell
-from harness.store.results import ResultRow, StoredResult, row_of
+from harness.store.results import Measurement, StoredResult, row_of
 
 SCHEMA = 1
 
@@ -91,7 +91,7 @@ class Store:
     def write_result(
         self,
         key: str,
-        rows: list[ResultRow],
+        rows: list[Measurement],
         manifest: Mapping[str, Any],
         reliability: Mapping[str, Any] | None = None,
     ) -> Path:
@@ -108,7 +108,7 @@ class Store:
         write_json(path, content | {"reliability": dict(reliability or {})})
         return path
 
-    def results(self) -> list[ResultRow]:
+    def results(self) -> list[Measurement]:
         """Every stored number, in a stable order."""
         return [row for result in self.stored() for row in result.rows]
 

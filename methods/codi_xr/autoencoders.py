@@ -25,7 +25,7 @@ def groups(channels: int, side: int) -> int:
 
 
 class PatchBasis(nn.Module):
-    """Principal components of patches at their place in the image: what aligned pictures have in common.
+    """Principal components of patches at their place in the image: what aligned images have in common.
 
     Grid positions P = (side / patch)^2, pixels of a patch D = channels x patch^2, K components.
     """

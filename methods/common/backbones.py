@@ -48,7 +48,7 @@ def of_present(
 class PositionNorm(nn.Module):
     """Standardises each view's every channel and position with statistics of the training studies.
 
-    Frozen ImageNet features of one kind of picture hardly vary between studies; this brings what does vary to
+    Frozen ImageNet features of one kind of image hardly vary between studies; this brings what does vary to
     unit size. No learned scale or shift. ``size``: values of one view, the product of the last dimensions.
     """
 

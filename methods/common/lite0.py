@@ -33,7 +33,7 @@ class Lite0Stages(nn.Module):
 
     The stem and the stages up to the last chosen one are built; their convolutions are part of the state dict
     (0.7 M values for five stages, 2.9 M for seven). Always in eval mode, never under gradients. On a CPU,
-    what ``Records`` can hold is computed once per picture, for all methods and runs.
+    what ``Records`` can hold is computed once per image, for all methods and runs.
 
     Attributes:
         channels: of the maps, in the order of ``stages``.
@@ -139,7 +139,7 @@ POOLED = 0
 
 
 class Records:
-    """Features of pictures in a ``FeatureStore``: maps after four stages, averaged to 8 x 8, and pooled ones.
+    """Features of images in a ``FeatureStore``: maps after four stages, averaged to 8 x 8, and pooled ones.
 
     Values are rounded to half precision, whether they were found or have just been computed.
     """

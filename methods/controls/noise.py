@@ -1,4 +1,4 @@
-"""The control of synthesis: pictures that no condition and no learning has touched."""
+"""The control of synthesis: images that no condition and no learning has touched."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Noise(Method[NoiseConfig]):
     Config = NoiseConfig
     card = MethodCard(
         name="noise",
-        title="Gaussian pixels around the mean training picture, no condition",
+        title="Gaussian pixels around the mean training image, no condition",
         paper="",
         licence="Apache-2.0",
         tasks=frozenset({Task.SYNTHESIZE}),
@@ -45,11 +45,11 @@ class Noise(Method[NoiseConfig]):
                 self.moments[view] = np.stack([stacked.mean(0), stacked.std(0)])
 
     def predict(self, inputs: Inputs) -> list[Prediction]:
-        """Pictures of all views."""
+        """Images of all views."""
         return self.synthesize(inputs, list(self.moments))
 
     def synthesize(self, inputs: Inputs, targets: Sequence[str]) -> list[Prediction]:
-        """Pictures of the targets; a study's noise follows from its seed."""
+        """Images of the targets; a study's noise follows from its seed."""
         made = []
         for seed in inputs.seeds:
             generator = torch.Generator().manual_seed(seed)

@@ -132,7 +132,7 @@ DEVIATIONS: tuple[tuple[str, str], ...] = (
         "Eq. 3 sets S_ii = -inf and has exp(S_ii) as numerator: undefined as printed",
         "S_ij compares image i with a second view of image j, so that S_ii is the similarity of two views of "
         "one image, an image's similarity with itself (-inf) does not occur; the second view is a turned, "
-        "scaled, shifted picture of other brightness and contrast (never mirrored: sides are findings), or, "
+        "scaled, shifted image of other brightness and contrast (never mirrored: sides are findings), or, "
         "on kept features, dropout of 20 % of them; in evaluation the views are equal",
     ),
     (

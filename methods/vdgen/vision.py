@@ -18,7 +18,7 @@ from methods.vdgen.pretrained import FILES, load_swin
 
 
 def augmented(images: Tensor) -> Tensor:
-    """Another picture of the same chests: (M, C, H, W) in [0, 1] to the same.
+    """Another image of the same chests: (M, C, H, W) in [0, 1] to the same.
 
     Turned by up to 10 degrees, scaled by up to 10 %, shifted by up to 5 %, contrast and brightness changed by
     up to 20 % and 10 %; never mirrored.

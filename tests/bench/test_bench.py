@@ -164,7 +164,7 @@ def test_samplers_are_held_against_the_last_one() -> None:
     ]
 
     class Drawer:
-        """Two samplers: one of them returns the truth, the other a black picture."""
+        """Two samplers: one of them returns the truth, the other a black image."""
 
         SAMPLERS: ClassVar = {"quick": {"sampler": "quick"}, "slow": {"sampler": "slow"}}
         card = SimpleNamespace(name="drawer", reads=frozenset({"frontal"}))

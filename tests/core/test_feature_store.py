@@ -34,7 +34,7 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-def pictures(count: int = 3, side: int = 64) -> torch.Tensor:
+def pixels(count: int = 3, side: int = 64) -> torch.Tensor:
     return torch.rand(count, 1, side, side, generator=torch.Generator().manual_seed(0))
 
 
@@ -94,7 +94,7 @@ def test_processes_write_side_by_side() -> None:
 
 
 def test_what_is_found_equals_what_was_computed(monkeypatch: pytest.MonkeyPatch) -> None:
-    stages, images = Lite0Stages((2, 5, 7), side=4), pictures()
+    stages, images = Lite0Stages((2, 5, 7), side=4), pixels()
     first = stages(images)
     monkeypatch.setattr(PooledLite0, "everything", lambda self, images: pytest.fail("computed again"))
     again = stages(images.flip(0))
@@ -102,7 +102,7 @@ def test_what_is_found_equals_what_was_computed(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_maps_are_those_of_the_network_to_half_precision(monkeypatch: pytest.MonkeyPatch) -> None:
-    stages, pooled, images = Lite0Stages((2, 3, 5, 7), side=4), PooledLite0(), pictures(side=128)
+    stages, pooled, images = Lite0Stages((2, 3, 5, 7), side=4), PooledLite0(), pixels(side=128)
     kept, kept_pooled = stages(images), pooled(images)
     monkeypatch.setenv("HARNESS_FEATURES", "0")
     for found, expected in zip([*kept, kept_pooled], [*stages(images), pooled(images)], strict=True):
@@ -111,7 +111,7 @@ def test_maps_are_those_of_the_network_to_half_precision(monkeypatch: pytest.Mon
 
 
 def test_a_changed_pixel_finds_nothing() -> None:
-    stages, images = Lite0Stages((5,)), pictures()
+    stages, images = Lite0Stages((5,)), pixels()
     before = stages(images)[0]
     changed = images.clone()
     changed[1, 0, 30:34, 30:34] = 1.0
@@ -121,7 +121,7 @@ def test_a_changed_pixel_finds_nothing() -> None:
 
 
 def test_features_do_not_depend_on_company() -> None:
-    images = pictures(11)
+    images = pixels(11)
     together = Lite0Stages((5,))(images)[0]
     lite0._records.cache_clear()
     other = FeatureStore("elsewhere")
@@ -131,16 +131,16 @@ def test_features_do_not_depend_on_company() -> None:
 
 
 def test_maps_that_records_cannot_give_are_computed() -> None:
-    images = pictures(1)
+    images = pixels(1)
     assert Records.hold(images, (5,), (4,))
     assert not Records.hold(images, (4,), (4,)), "a stage that is not recorded"
     assert not Records.hold(images, (2,), (16,)), "larger than the record"
-    assert not Records.hold(pictures(1, 224), (5,), (4,)), "windows that 8 x 8 does not nest"
+    assert not Records.hold(pixels(1, 224), (5,), (4,)), "windows that 8 x 8 does not nest"
     assert Lite0Stages((2,))(images)[0].shape == (1, 24, 16, 16)
 
 
 def test_the_first_use_draws_no_random_numbers() -> None:
-    stages, images = Lite0Stages((5,)), pictures()
+    stages, images = Lite0Stages((5,)), pixels()
     torch.manual_seed(3)
     expected = torch.rand(4)
     torch.manual_seed(3)

@@ -23,7 +23,7 @@ from tests.helpers import caption_trees, trees
 
 Change = Callable[[Path], object]
 TREES = {name: tree for name, tree in (trees.TREES | caption_trees.TREES).items() if name != "fairvision"}
-"""Datasets whose pictures are files of their own."""
+"""Datasets whose images are files of their own."""
 
 
 def check(dataset: str, root: Path, *options: str) -> tuple[int, dict[str, Any]]:
@@ -50,7 +50,7 @@ def contents(folder: Path) -> dict[str, bytes | str]:
     }
 
 
-def some_picture(root: Path) -> Path:
+def some_image(root: Path) -> Path:
     suffixes = {".jpg", ".jpeg", ".png"}
     return next(path for path in sorted(folder_of(root).rglob("*")) if path.suffix.lower() in suffixes)
 
@@ -89,18 +89,18 @@ PICTURES: dict[str, tuple[Change, str]] = {
     ),
     "CMYK": (lambda path: saved(path, Image.new("CMYK", (64, 64), (9, 90, 30, 4)), "JPEG"), ""),
 }
-"""Variant -> what is done to a picture, and the problem that it makes (none where it is handled)."""
+"""Variant -> what is done to a image, and the problem that it makes (none where it is handled)."""
 
 
 CASES = [(name, variant) for name in TREES for variant in PICTURES if name == "csv" or "file" not in variant]
-"""Layouts and variants; files without any picture in one layout only."""
+"""Layouts and variants; files without any image in one layout only."""
 
 
 @pytest.mark.parametrize(("dataset", "variant"), CASES)
-def test_pictures_of_every_layout(dataset: str, variant: str, tmp_path: Path) -> None:
+def test_images_of_every_layout(dataset: str, variant: str, tmp_path: Path) -> None:
     root = TREES[dataset](tmp_path / "data")
     change, kind = PICTURES[variant]
-    path = some_picture(root)
+    path = some_image(root)
     change(path)
     before = contents(folder_of(root))
     code, found = check(dataset, root)
@@ -151,7 +151,7 @@ def test_text_that_is_not_utf_8_in_every_layout(dataset: str, tmp_path: Path) ->
 @pytest.mark.parametrize("dataset", TREES)
 def test_a_link_that_leads_out_in_every_layout(dataset: str, tmp_path: Path) -> None:
     root = TREES[dataset](tmp_path / "data")
-    path = some_picture(root)
+    path = some_image(root)
     path.rename(tmp_path / "secret.jpg")
     path.symlink_to(tmp_path / "secret.jpg")
     code, found = check(dataset, root)
@@ -160,9 +160,9 @@ def test_a_link_that_leads_out_in_every_layout(dataset: str, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("dataset", LISTED)
-def test_an_absent_picture_in_every_layout(dataset: str, tmp_path: Path) -> None:
+def test_an_absent_image_in_every_layout(dataset: str, tmp_path: Path) -> None:
     root = TREES[dataset](tmp_path / "data")
-    path = some_picture(root)
+    path = some_image(root)
     path.unlink()
     code, found = check(dataset, root)
     (named,) = problems(found, "absent-image")
@@ -195,9 +195,9 @@ def without(column: str) -> Change:
 
 def link_out(root: Path) -> None:
     secret = root.parent.parent / "secret.png"
-    trees.picture(secret, 99)
-    (root.parent / "pictures" / "link.png").symlink_to(secret)
-    caption_trees.rewrite(root, lambda rows: rows[1].update(frontal="pictures/link.png"))
+    trees.image(secret, 99)
+    (root.parent / "images" / "link.png").symlink_to(secret)
+    caption_trees.rewrite(root, lambda rows: rows[1].update(frontal="images/link.png"))
 
 
 def in_latin_1(root: Path) -> None:
@@ -210,13 +210,13 @@ def one_cell_more(root: Path) -> None:
 
 TABLES: dict[str, tuple[Change, str, str]] = {
     "missing column": (without("report"), "unreadable", "line 1: no column report"),
-    "no pictures": (
+    "no images": (
         rewritten(lambda rows: [(row.pop("frontal"), row.pop("lateral")) for row in rows]),
         "no-image-column",
         "line 1",
     ),
     "wrong split": (cell(2, "split", "tset"), "wrong-split", "line 4"),
-    "absent image": (cell(3, "lateral", "pictures/gone.png"), "absent-image", "line 5"),
+    "absent image": (cell(3, "lateral", "images/gone.png"), "absent-image", "line 5"),
     "path with ..": (cell(3, "lateral", "../secret.png"), "path-outside-root", "line 5"),
     "absolute path": (cell(3, "lateral", "/etc/passwd"), "path-outside-root", "line 5"),
     "link out": (link_out, "link-outside-root", "line 3"),
@@ -267,7 +267,7 @@ def test_every_problem_is_named_and_not_the_first_alone(tmp_path: Path) -> None:
         cell(11, "patient", "p2"),
     ):
         change(root)
-    (tmp_path / "pictures" / "6-frontal.png").write_bytes(b"nothing")
+    (tmp_path / "images" / "6-frontal.png").write_bytes(b"nothing")
     code, found = check("csv", root)
     kinds = [problem["kind"] for problem in found["problems"]]
     assert code == 1
@@ -290,7 +290,7 @@ def test_leaks_are_allowed_where_they_are_asked_for(tmp_path: Path) -> None:
     assert [problem["fatal"] for problem in problems(found, "patient-in-two-splits")] == [False]
 
 
-def test_a_sample_of_the_pictures_is_decoded(tmp_path: Path) -> None:
+def test_a_sample_of_the_images_is_decoded(tmp_path: Path) -> None:
     root = caption_trees.own(tmp_path)
     assert check("csv", root)[1]["counts"]["files decoded"] == 21
     assert check("csv", root, "--sample", "7")[1]["counts"]["files decoded"] == 7
@@ -307,13 +307,13 @@ def test_every_dataset_of_reports_and_its_profiles_are_documented() -> None:
             assert f"\n| `{profile}` |" in page
 
 
-def test_the_same_picture_in_two_splits_is_noted_once(tmp_path: Path) -> None:
+def test_the_same_image_in_two_splits_is_noted_once(tmp_path: Path) -> None:
     root = caption_trees.own(tmp_path)
-    pictures = tmp_path / "pictures"
+    images = tmp_path / "images"
     for copy in ("8-frontal.png", "9-frontal.png"):
-        (pictures / copy).write_bytes((pictures / "0-frontal.png").read_bytes())
+        (images / copy).write_bytes((images / "0-frontal.png").read_bytes())
     code, found = check("csv", root)
-    (named,) = problems(found, "picture-in-two-splits")
+    (named,) = problems(found, "image-in-two-splits")
     assert code == 0
     assert "s8 (test)" in named["message"]
     assert "s0 (train)" in named["message"]

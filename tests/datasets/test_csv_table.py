@@ -106,7 +106,7 @@ def test_the_fingerprint_follows_what_methods_see(root: Path) -> None:
     for column, value in changes.items():
         caption_trees.rewrite(root, lambda rows, c=column, v=value: rows[1].update({c: v}))
         seen.append(now())
-    with open(root.parent / "pictures" / "0-frontal.png", "ab") as stream:
+    with open(root.parent / "images" / "0-frontal.png", "ab") as stream:
         stream.write(b"\0")
     seen.append(now())
     assert len(set(seen)) == len(seen)

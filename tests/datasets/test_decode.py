@@ -1,4 +1,4 @@
-"""Decoding: every kind of file gives the picture that a viewer shows, or one line that names the file."""
+"""Decoding: every kind of file gives the image that a viewer shows, or one line that names the file."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from PIL import Image
 from harness.core.errors import HarnessError
 from harness.datasets.images import decode
 from harness.datasets.images.convert import check_shape, resized
-from harness.datasets.images.decode import ImageFacts, inspect, picture
+from harness.datasets.images.decode import ImageFacts, decoded, inspect
 from harness.datasets.images.dicom import window
-from tests.helpers import pictures
-from tests.helpers.pictures import PATIENT, dicom, jpeg, ramp, truncated
+from tests.helpers import images
+from tests.helpers.images import PATIENT, dicom, jpeg, ramp, truncated
 
 
 def shown(path: Path) -> np.ndarray:
     """Pixels as decoded, not resized."""
-    return np.asarray(picture(path.read_bytes(), path.suffix)[0])
+    return np.asarray(decoded(path.read_bytes(), path.suffix)[0])
 
 
 def png(path: Path, values: np.ndarray, mode: str | None = None) -> Path:
@@ -32,12 +32,12 @@ def png(path: Path, values: np.ndarray, mode: str | None = None) -> Path:
     return path
 
 
-def test_ordinary_pictures_are_resized_as_pillow_does(tmp_path: Path) -> None:
+def test_ordinary_images_are_resized_as_pillow_does(tmp_path: Path) -> None:
     for mode in ("RGB", "L"):
         path = jpeg(tmp_path / f"{mode}.jpg", mode=mode)
         for channels, wanted in ((3, "RGB"), (1, "L")):
             plain = Image.open(path).convert(wanted).resize((32, 32), Image.Resampling.BICUBIC)
-            found = resized(picture(path.read_bytes())[0], 32, channels)
+            found = resized(decoded(path.read_bytes())[0], 32, channels)
             assert found.shape == (32, 32, channels)
             assert np.array_equal(found.squeeze(), np.asarray(plain))
 
@@ -57,7 +57,7 @@ def test_sixteen_bits_use_the_whole_range(tmp_path: Path, top: int) -> None:
     assert np.abs(found.astype(float) - ramp(top=top) * 255.0 / top).max() <= 0.5
 
 
-def test_deep_tiff_and_constant_pictures(tmp_path: Path) -> None:
+def test_deep_tiff_and_constant_images(tmp_path: Path) -> None:
     floats = tmp_path / "f.tiff"
     Image.fromarray((ramp() / 100.0 - 1.0).astype(np.float32)).save(floats)
     assert (shown(floats).min(), shown(floats).max()) == (0, 255)
@@ -112,9 +112,9 @@ def test_broken_exif_costs_no_picture(tmp_path: Path) -> None:
     ("name", "data", "said"),
     [
         ("empty.jpg", b"", "the file is empty"),
-        ("text.png", b"no picture at all", "none of PNG, JPEG"),
+        ("text.png", b"no image at all", "none of PNG, JPEG"),
         ("script.eps", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "none of PNG, JPEG"),
-        ("text.dcm", b"no picture at all", "not DICOM: it lacks the DICM prefix"),
+        ("text.dcm", b"no image at all", "not DICOM: it lacks the DICM prefix"),
     ],
 )
 def test_no_picture(tmp_path: Path, name: str, data: bytes, said: str) -> None:
@@ -226,7 +226,7 @@ def test_rescale_comes_before_the_window(tmp_path: Path) -> None:
 def test_the_table_comes_before_the_window(tmp_path: Path, bits: int) -> None:
     values = ramp(top=4095).astype(np.uint16)
     table = np.round(np.linspace(0, 1, 3000) ** 2 * (2**bits - 1)).astype(np.uint16)
-    sequence = pictures.lookup_table(500, table, bits)
+    sequence = images.lookup_table(500, table, bits)
     options = {"WindowCenter": 100, "WindowWidth": 10, "BitsStored": 12}
     found = shown(dicom(tmp_path / "a.dcm", values, VOILUTSequence=sequence, **options))
     expected = table[np.clip(values.astype(int) - 500, 0, 2999)] / (2**bits - 1) * 255
@@ -272,7 +272,7 @@ def test_dicom_in_colour_and_in_rle(tmp_path: Path) -> None:
     [
         ({"PixelData": None}, "DICOM without pixels: no PixelData"),
         ({"Rows": None, "PixelData": None}, "no Rows, PixelData"),
-        ({"NumberOfFrames": 3}, "3 frames, not one picture"),
+        ({"NumberOfFrames": 3}, "3 frames, not one image"),
         ({"PhotometricInterpretation": "PALETTE COLOR"}, "photometric interpretation is none of MONOCHROME1"),
         ({"Rows": 60_000, "Columns": 60_000}, "60000 x 60000 pixels, more than the limit"),
         ({"Rows": 50}, "cannot be decoded .*may be truncated"),

@@ -110,7 +110,7 @@ def test_fingerprint_follows_content_and_size(root: Path) -> None:
     before = Derm7pt.open(root).info.fingerprint
     assert Derm7pt.open(root).info.fingerprint == before
     assert Derm7pt.open(root, image_size=64).info.fingerprint != before
-    trees.picture(root / "images" / "NEL" / "NEL001.JPG", 999)
+    trees.image(root / "images" / "NEL" / "NEL001.JPG", 999)
     assert Derm7pt.open(root).info.fingerprint != before
 
 
@@ -138,7 +138,7 @@ def test_what_is_wrong_is_named_with_its_row(root: Path, file: str, old: str, ne
 
 
 def test_an_unreadable_image_is_named_when_it_is_read(root: Path) -> None:
-    (root / "images" / "NEL" / "NEL003.JPG").write_bytes(b"no picture")
+    (root / "images" / "NEL" / "NEL003.JPG").write_bytes(b"no image")
     study = Derm7pt.open(root).studies("train")[2]
     with pytest.raises(HarnessError, match=r"line 4: .*NEL003\.JPG is not a readable image"):
         study.images["clinical"]

@@ -21,13 +21,13 @@ from harness.core.errors import CorruptFileError, DiskError, HarnessError
 from harness.datasets.images.filling import decode_into, fill
 from harness.datasets.images.pixels import ImageFile
 from harness.datasets.images.store import ImageStore
-from tests.helpers.pictures import jpeg, slowly, source_of, truncated
+from tests.helpers.images import jpeg, slowly, source_of, truncated
 
 SIZE = 32
 
 
 def rows(*numbers: int) -> dict[str, NDArray[np.uint8]]:
-    """Pictures by digest, none like another."""
+    """Images by digest, none like another."""
     return {
         f"digest {number}": np.random.default_rng(number).integers(0, 256, (SIZE, SIZE, 3), dtype=np.uint8)
         for number in numbers
@@ -45,7 +45,7 @@ def store(tmp_path: Path) -> ImageStore:
 
 @pytest.fixture(scope="module")
 def sources(tmp_path_factory: pytest.TempPathFactory) -> list[ImageFile]:
-    folder = tmp_path_factory.mktemp("pictures")
+    folder = tmp_path_factory.mktemp("images")
     return [source_of(jpeg(folder / f"{n}.jpg", n), f"list.csv, line {n + 2}") for n in range(160)]
 
 
@@ -211,15 +211,15 @@ def test_processes_that_die_are_replaced_by_this_one(
 _FILLER = """
 import pickle, sys
 from pathlib import Path
-from harness.datasets.filling import fill
-from harness.datasets.image_store import ImageStore
+from harness.datasets.images.filling import fill
+from harness.datasets.images.store import ImageStore
 sources = pickle.loads(Path(sys.argv[2]).read_bytes())
 print(sum(fill(ImageStore(Path(sys.argv[1]), int(sys.argv[3]), 3), sources, workers=1)), flush=True)
 """
 
 
 def filler(store: ImageStore, sources: list[ImageFile], folder: Path) -> subprocess.Popen[str]:
-    """A process that fills the store, pictures in order."""
+    """A process that fills the store, images in order."""
     jobs = folder / "jobs.pickle"
     jobs.write_bytes(pickle.dumps(sources))
     command = [sys.executable, "-c", _FILLER, str(store.folder), str(jobs), str(store.shape[0])]

@@ -27,7 +27,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cache")
 
 
-def _quick_pictures(patients: Sequence[Patient], size: int) -> Iterator[NDArray[np.uint8]]:
+def _quick_images(patients: Sequence[Patient], size: int) -> Iterator[NDArray[np.uint8]]:
     """Stand-ins for 2,955 renderings, each a function of the study: drawing has its own tests."""
     for patient in patients:
         rng = np.random.default_rng(list(patient.study_id.encode()))
@@ -37,7 +37,7 @@ def _quick_pictures(patients: Sequence[Patient], size: int) -> Iterator[NDArray[
 @pytest.fixture
 def dataset(cache: Path, monkeypatch: pytest.MonkeyPatch) -> IUPhantom:
     monkeypatch.setenv("HARNESS_CACHE", str(cache))
-    monkeypatch.setattr(draw, "render_many", _quick_pictures)
+    monkeypatch.setattr(draw, "render_many", _quick_images)
     return IUPhantom.open(image_size=SIZE)
 
 
@@ -130,7 +130,7 @@ def test_a_full_disk_is_one_clear_line(tmp_path: Path, monkeypatch: pytest.Monke
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setenv("HARNESS_CACHE", str(tmp_path))
-    monkeypatch.setattr(draw, "render_many", _quick_pictures)
+    monkeypatch.setattr(draw, "render_many", _quick_images)
     monkeypatch.setattr(files.os, "fsync", full)
     with pytest.raises(HarnessError, match="no space left"):
         IUPhantom.open(image_size=SIZE)

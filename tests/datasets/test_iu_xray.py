@@ -181,7 +181,7 @@ def test_all_problems_are_listed_not_only_the_first(root: Path) -> None:
 
 
 def test_a_link_out_of_the_images_is_refused(root: Path, tmp_path: Path) -> None:
-    trees.picture(tmp_path / "outside.png", 1)
+    trees.image(tmp_path / "outside.png", 1)
     image = root / "images" / "CXR2384_IM-0942" / "0.png"
     image.unlink()
     image.symlink_to(tmp_path / "outside.png")
@@ -189,7 +189,7 @@ def test_a_link_out_of_the_images_is_refused(root: Path, tmp_path: Path) -> None
         IUXRay.open(root)
 
 
-def test_a_picture_with_a_broken_header_is_listed_and_named_when_read(root: Path) -> None:
+def test_a_image_with_a_broken_header_is_listed_and_named_when_read(root: Path) -> None:
     (root / "images" / "CXR2384_IM-0942" / "1.png").write_bytes(b"\x89PNG\r\n\x1a\nnothing")
     study = IUXRay.open(root, image_size=32).studies("train")[0]
     assert study.images["frontal"].shape == (32, 32, 1)
@@ -200,7 +200,7 @@ def test_a_picture_with_a_broken_header_is_listed_and_named_when_read(root: Path
 def test_a_wrong_root_is_told_what_was_expected(root: Path, tmp_path: Path) -> None:
     with pytest.raises(HarnessError, match=r"no annotation\.json .*R2Gen's annotation\.json and images/"):
         IUXRay.open(tmp_path)
-    (root / "images").rename(root / "pictures")
+    (root / "images").rename(root / "elsewhere")
     with pytest.raises(HarnessError, match=r"images: no such folder"):
         IUXRay.open(root)
 

@@ -18,7 +18,7 @@ from harness.core.types import CHEXPERT_LABELS, Task
 from harness.datasets.mimic_cxr import MIMICCXR
 from harness.datasets.readers.records import Listing
 from harness.evaluation import evaluate
-from tests.helpers import pictures, trees
+from tests.helpers import images, trees
 from tests.helpers.toys import Quiet
 
 METADATA, SPLIT = "mimic-cxr-2.0.0-metadata.csv", "mimic-cxr-2.0.0-split.csv"
@@ -104,7 +104,7 @@ def test_the_frontal_view_is_pa_before_ap_then_by_id(root: Path) -> None:
     rows = [line.split(",") for line in (root / METADATA).read_text().splitlines()]
     folder = root / "files" / FOLDER
     for name, position in (("0-ap", "AP"), ("zz-pa", "PA"), ("1-swim", "SWIMMERS"), ("2-none", "")):
-        trees.picture(folder / f"{name}.jpg", len(name))
+        trees.image(folder / f"{name}.jpg", len(name))
         rows.append([name, *rows[1][1:3], position, "21800506"])
         (root / SPLIT).open("a").write(f"{name},{FIRST['study_id']},{FIRST['subject_id']},train\n")
     (root / METADATA).write_text("\n".join(map(",".join, rows)) + "\n")
@@ -138,10 +138,10 @@ def test_images_and_reports_in_their_own_releases(root: Path, tmp_path: Path) ->
 
 
 def test_dicom_files_stand_in_for_jpg(root: Path) -> None:
-    values = pictures.ramp(top=4095).astype(np.uint16)
+    values = images.ramp(top=4095).astype(np.uint16)
     for path in list((root / "files").rglob("*.jpg")):
         path.unlink()
-        pictures.dicom(path.with_suffix(".dcm"), values, BitsStored=12, HighBit=11)
+        images.dicom(path.with_suffix(".dcm"), values, BitsStored=12, HighBit=11)
     assert "PhysioNet's layout, .dcm images" in listed(root).problems[0].message
     study = MIMICCXR.open(root, image_size=32).studies("train")[0]
     shown = study.images["frontal"][:, :, 0].astype(int)
@@ -151,7 +151,7 @@ def test_dicom_files_stand_in_for_jpg(root: Path) -> None:
 
 
 def test_a_truncated_image_is_named_when_it_is_read(root: Path) -> None:
-    pictures.truncated(root / "files" / FOLDER / f"{FIRST['dicom_id']}.jpg")
+    images.truncated(root / "files" / FOLDER / f"{FIRST['dicom_id']}.jpg")
     study = MIMICCXR.open(root, image_size=32).studies("train")[0]
     assert study.images["frontal"].shape == (32, 32, 1)
     with pytest.raises(HarnessError, match=rf"metadata\.csv, line 2: .*{FIRST['dicom_id']}\.jpg"):
@@ -335,7 +335,7 @@ def leak(root: Path) -> None:
     [
         (leak, "patient p10000000 of test is also in train"),
         (
-            lambda root: pictures.truncated(root / "files" / FOLDER / f"{FIRST['dicom_id']}.jpg"),
+            lambda root: images.truncated(root / "files" / FOLDER / f"{FIRST['dicom_id']}.jpg"),
             FIRST["dicom_id"],
         ),
     ],

@@ -72,7 +72,7 @@ def test_the_first_of_two_rows_counts(root: Path) -> None:
     assert noted.where == "FFA_translated_v1.csv, line 12"
 
 
-def test_folders_of_pictures_may_be_links(root: Path, tmp_path: Path) -> None:
+def test_folders_of_images_may_be_links(root: Path, tmp_path: Path) -> None:
     (root / "OCT").rename(tmp_path / "elsewhere")
     (root / "OCT").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
     assert examine("mm-retinal", root).fatal == 0

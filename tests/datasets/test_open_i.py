@@ -13,7 +13,7 @@ from harness.core.types import Task
 from harness.datasets.open_i import OpenI
 from harness.datasets.readers.records import Listing
 from harness.evaluation import evaluate
-from tests.helpers import pictures, trees
+from tests.helpers import images, trees
 from tests.helpers.toys import Quiet
 
 FIRST = "CXR2384"
@@ -65,7 +65,7 @@ def test_all_studies_have_a_place_in_profile_all(root: Path) -> None:
     assert {problem.kind for problem in listed(root, "all").problems} == {"count-differs"}
 
 
-def test_pictures_as_kaggle_names_them(root: Path) -> None:
+def test_images_as_kaggle_names_them(root: Path) -> None:
     folder = root / "images" / "images_normalized"
     folder.mkdir(parents=True)
     before = [record.images["frontal"].digest for record in listed(root).records]
@@ -82,10 +82,10 @@ def test_dicom_files_are_found_by_patient(root: Path) -> None:
         path.unlink()
         wide = path.stem.endswith("1001")
         shape = (40, 60) if wide else (60, 40)
-        values = pictures.ramp(*shape, top=4095).astype(np.uint16)
-        pictures.dicom(folder / f"{path.stem.removeprefix('CXR')}.dcm", values, BitsStored=12, HighBit=11)
-    images = listed(root).records[0].images
-    assert {file.path.suffix for file in images.values()} == {".dcm"}
+        values = images.ramp(*shape, top=4095).astype(np.uint16)
+        images.dicom(folder / f"{path.stem.removeprefix('CXR')}.dcm", values, BitsStored=12, HighBit=11)
+    listed_images = listed(root).records[0].images
+    assert {file.path.suffix for file in listed_images.values()} == {".dcm"}
     study = OpenI.open(root, image_size=32).studies("test")[0]
     assert study.images["lateral"].shape == (32, 32, 1)
 
@@ -94,7 +94,7 @@ def test_the_first_patients_images_have_its_number_twice(tmp_path: Path) -> None
     root = trees.open_i(tmp_path)
     names = ("CXR1_1_IM-0001-3001", "CXR1_1_IM-0001-4001")
     for number, name in enumerate(names):
-        trees.picture(root / "NLMCXR_png" / f"{name}.png", number)
+        trees.image(root / "NLMCXR_png" / f"{name}.png", number)
     text = trees.OPEN_I_REPORT.format(
         uid="CXR1",
         indication="cough",
@@ -157,7 +157,7 @@ def test_studies_without_findings_or_images_are_left_out(root: Path, old: str, k
 def test_a_wrong_root_is_told_what_was_expected(root: Path, tmp_path: Path) -> None:
     with pytest.raises(HarnessError, match=r"no report files \(expected ecgen-radiology/\*\.xml"):
         OpenI.open(tmp_path)
-    (root / "NLMCXR_png").rename(root / "pictures")
+    (root / "NLMCXR_png").rename(root / "elsewhere")
     with pytest.raises(HarnessError, match=r"no images \(expected"):
         OpenI.open(root)
 

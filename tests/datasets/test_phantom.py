@@ -1,4 +1,4 @@
-"""Every code family changes the picture where the code says, and the same way every time."""
+"""Every code family changes the image where the code says, and the same way every time."""
 
 from __future__ import annotations
 

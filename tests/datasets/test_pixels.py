@@ -16,10 +16,11 @@ from harness.core.errors import HarnessError
 from harness.datasets.derm7pt import Derm7pt
 from harness.datasets.images import pixels
 from harness.datasets.images.pixels import Digests, LazyImages, PixelCache
-from harness.evaluation import benchmark, evaluate
+from harness.evaluation import evaluate
+from harness.evaluation.benchmark import open_benchmark, prepare_images
 from harness.store.store import Store
 from tests.helpers import trees
-from tests.helpers.pictures import jpeg, source_of
+from tests.helpers.images import jpeg, source_of
 from tests.helpers.toys import Quiet
 
 
@@ -114,11 +115,11 @@ def test_a_run_decodes_what_its_methods_read_before_it_starts(tmp_path: Path) ->
     blind, seeing, again = Loud(), Loud(), Loud()
     evaluate.run(config(root, tmp_path / "store", "template"), blind)
     assert "images" not in dict(blind.said)
-    bench = benchmark.open_bench(config(root, tmp_path / "store", "retrieval"))
-    benchmark.prepare_images(bench, seeing)
+    benchmark = open_benchmark(config(root, tmp_path / "store", "retrieval"))
+    prepare_images(benchmark, seeing)
     assert seeing.said[:2] == [("images", "decode once"), ("images", "23 of 23")]
     assert "23 decoded and kept in" in seeing.said[-1][1]
-    benchmark.prepare_images(bench, again)
+    prepare_images(benchmark, again)
     assert again.said == []
 
 
@@ -129,9 +130,9 @@ def test_only_views_that_are_read_are_decoded(tmp_path: Path) -> None:
     assert isinstance(studies[0].images, LazyImages)
 
 
-def test_an_unreadable_picture_stops_a_run_before_it_trains(tmp_path: Path) -> None:
+def test_an_unreadable_image_stops_a_run_before_it_trains(tmp_path: Path) -> None:
     root = trees.derm7pt(tmp_path / "release_v0")
-    (root / "images" / "NEL" / "NEL003.JPG").write_bytes(b"no picture")
+    (root / "images" / "NEL" / "NEL003.JPG").write_bytes(b"no image")
     with pytest.raises(HarnessError, match=r"line 4: .*NEL003\.JPG is not a readable image"):
         evaluate.run(config(root, tmp_path / "store", "retrieval"), Quiet())
 

@@ -42,7 +42,7 @@ def records(tmp_path: Path) -> list[ReportRecord]:
     made = []
     for number, split in enumerate(("train", "train", "val", "val", "test", "test")):
         path = tmp_path / f"{number}.png"
-        trees.picture(path, number)
+        trees.image(path, number)
         found = ImageTree(tmp_path, "small").find(path.name, f"row {number}")
         assert isinstance(found, ImageFile)
         images = {"frontal": found} if number == 5 else {"frontal": found, "lateral": found}
@@ -193,8 +193,8 @@ def test_options_are_checked(tmp_path: Path, records: list[ReportRecord]) -> Non
 
 def test_links_may_stay_inside_and_not_lead_out(tmp_path: Path) -> None:
     outside, root = tmp_path / "outside", tmp_path / "root"
-    trees.picture(outside / "a.png", 1)
-    trees.picture(root / "in" / "b.png", 2)
+    trees.image(outside / "a.png", 1)
+    trees.image(root / "in" / "b.png", 2)
     (root / "c.png").symlink_to(root / "in" / "b.png")
     (root / "d.png").symlink_to(outside / "a.png")
     (root / "e").symlink_to(outside)
@@ -218,11 +218,11 @@ def test_paths_that_lead_out_are_refused(tmp_path: Path, path: str) -> None:
 
 
 def test_an_identity_without_content_follows_size_and_time(tmp_path: Path) -> None:
-    trees.picture(tmp_path / "a.png", 1)
+    trees.image(tmp_path / "a.png", 1)
     tree = ImageTree(tmp_path, "small", by_content=False)
     first = tree.find("a.png", "row")
     assert tree.find("a.png", "row") == first
-    trees.picture(tmp_path / "a.png", 2, (40, 40))
+    trees.image(tmp_path / "a.png", 2, (40, 40))
     again = tree.find("a.png", "row")
     assert isinstance(first, ImageFile)
     assert isinstance(again, ImageFile)

@@ -1,4 +1,4 @@
-"""ROCO and ROCOv2: layouts, older names, pictures that were not downloaded, shared articles, cleaning."""
+"""ROCO and ROCOv2: layouts, older names, images that were not downloaded, shared articles, cleaning."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_the_folder_above_may_have_another_name(root: Path, folder: str) -> None
     assert counts(ROCO.open(root)) == before
 
 
-def test_older_names_are_found_and_absent_pictures_left_out(root: Path) -> None:
+def test_older_names_are_found_and_absent_images_left_out(root: Path) -> None:
     images = root / "data" / "train" / "radiology" / "images"
     (images / "ROCO_00001.jpg").rename(images / "PMC102_x-g001.jpg")
     (images / "ROCO_00002.jpg").unlink()

@@ -160,7 +160,7 @@ def digest(pairs: Iterable[tuple[str, str]]) -> str:
 
 @pytest.fixture(scope="module")
 def real(tmp_path_factory: pytest.TempPathFactory) -> Listing:
-    """All real reports in Open-i's layout, each image a link to one picture, through the adapter."""
+    """All real reports in Open-i's layout, each image a link to one image, through the adapter."""
     root = tmp_path_factory.mktemp("open-i")
     folder = iu_reports.find_data_folder()
     with tarfile.open(folder / iu_reports.ARCHIVE) as archive:

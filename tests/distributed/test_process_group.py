@@ -22,11 +22,11 @@ from harness.core.config import RunConfig
 from harness.core.errors import HarnessError
 from harness.core.files import read_json
 from harness.core.types import Inputs, Targets
-from harness.distributed.process_group import Crew, blocks
+from harness.distributed.process_group import ProcessGroup, blocks
 from harness.evaluation import reproduce
 from harness.evaluation import run as executors
 from harness.method.epochs import DealtBatches, EpochOrder, SharedBatches
-from harness.store.results import ResultRow
+from harness.store.results import Measurement
 from harness.store.store import Store
 from tests.helpers import toys
 from tests.helpers.toys import SIZE, Learner
@@ -141,7 +141,7 @@ def cost(store: Path, name: str) -> dict[str, Any]:
     return dict(read_json(path)["cost"])
 
 
-def close(rows: list[ResultRow], expected: list[ResultRow]) -> None:
+def close(rows: list[Measurement], expected: list[Measurement]) -> None:
     assert len(rows) == len(expected) > 0
     for row, other in zip(rows, expected, strict=True):
         assert (row.method, row.rate, row.metric, row.key) == (
@@ -338,7 +338,7 @@ def test_what_cannot_be_is_said_at_once(
 @pytest.mark.parametrize("size", [2, 3, 4])
 def test_shares_of_a_batch_are_the_batch(studies: int, batch: int, size: int) -> None:
     order = EpochOrder([1] * studies, 0, batch, 0)
-    shares = [SharedBatches(order, batch, False, Crew(rank, size, size)) for rank in range(size)]
+    shares = [SharedBatches(order, batch, False, ProcessGroup(rank, size, size)) for rank in range(size)]
     whole = list(order)
     for index, parts in enumerate(zip(*shares, strict=True)):
         weighed = [(share.weight(index), part) for share, part in zip(shares, parts, strict=True)]
@@ -347,7 +347,7 @@ def test_shares_of_a_batch_are_the_batch(studies: int, batch: int, size: int) ->
         for weight, part in weighed:
             assert part
             assert weight == pytest.approx(len(part) * size / len(counted) if weight else 0)
-    dealt = [DealtBatches(range(studies), batch, Crew(rank, size, size)) for rank in range(size)]
+    dealt = [DealtBatches(range(studies), batch, ProcessGroup(rank, size, size)) for rank in range(size)]
     assert len({len(each) for each in dealt}) == 1
     seen = [n for each in dealt for i, part in enumerate(each) if each.weight(i) for n in part]
     assert sorted(seen) == list(range(studies))

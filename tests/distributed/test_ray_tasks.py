@@ -24,7 +24,7 @@ from harness.core.types import Inputs, Prediction, Task
 from harness.distributed import ray_tasks
 from harness.evaluation import run as executors
 from harness.method.card import MethodCard
-from harness.store.results import ResultRow
+from harness.store.results import Measurement
 from tests.helpers import toys
 
 NUMBERS = ("value", "ci95_lo", "ci95_hi")
@@ -97,7 +97,7 @@ def config(store: Path, *methods: str, **rest: Any) -> RunConfig:
     )
 
 
-def same(rows: list[ResultRow], expected: list[ResultRow]) -> None:
+def same(rows: list[Measurement], expected: list[Measurement]) -> None:
     """Every number, to what the order of a sum of floats leaves open."""
     assert len(rows) == len(expected) > 0
     for row, other in zip(rows, expected, strict=True):
@@ -262,7 +262,7 @@ def test_a_node_that_is_lost_changes_nothing(cluster: Any, tmp_path: Path, shard
 
 
 def harness(*arguments: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "harness.cli.main", *arguments]
+    command = [sys.executable, "-m", "harness.cli", *arguments]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
@@ -330,7 +330,7 @@ def test_tasks_get_whole_paths_and_store_what_a_local_run_would(
         def __init__(self, config: RunConfig, given: RunConfig, *rest: object) -> None:
             seen.append(given)
 
-        def work(self, jobs: list[tuple[str, int]]) -> dict[tuple[str, int], list[ResultRow]]:
+        def work(self, jobs: list[tuple[str, int]]) -> dict[tuple[str, int], list[Measurement]]:
             return {job: [] for job in jobs}
 
     monkeypatch.setattr(ray_tasks, "find_spec", lambda name: name)

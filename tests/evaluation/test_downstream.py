@@ -1,4 +1,4 @@
-"""``harness downstream``: what generated pictures are worth to a classifier that is tested on real ones."""
+"""``harness downstream``: what generated images are worth to a classifier that is tested on real ones."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from harness.evaluation import downstream, reproduce
 from harness.leaderboard import board, bundle
 from harness.method.contract import FitRun
 from harness.papers import library
-from harness.store.results import ResultRow
+from harness.store.results import Measurement
 from harness.store.row_labels import DOWNSTREAM, TRAINED_ON
 from harness.store.store import Store
 from methods.controls.noise import Noise, NoiseConfig
@@ -56,16 +56,16 @@ class SignsData(ToyData):
     def _study(self, rng: np.random.Generator, split: str, number: int) -> Study:
         labels = np.zeros(len(NAMES), np.float32)
         labels[1:3] = rng.random(2) < 0.4
-        picture = rng.integers(60, 160, (SIDE, SIDE, 1), dtype=np.uint8)
-        picture[2:5] += np.uint8(50 * labels[1])
-        picture[:, 7:10] += np.uint8(40 * labels[2])
-        images = {"frontal": picture, "lateral": picture[::-1].copy()}
+        image = rng.integers(60, 160, (SIDE, SIDE, 1), dtype=np.uint8)
+        image[2:5] += np.uint8(50 * labels[1])
+        image[:, 7:10] += np.uint8(40 * labels[2])
+        images = {"frontal": image, "lateral": image[::-1].copy()}
         report = f"secret {split} {number}"
         return Study(f"{split}{number}", f"{split}-p{number // 2}", split, images, None, report, labels)
 
 
 class Perfect(Noise):
-    """Knows the real picture of every report."""
+    """Knows the real image of every report."""
 
     Config = NoiseConfig
     card = replace(Noise.card, name="perfect", reads=frozenset({"frontal", "lateral"}), learned=True)
@@ -105,7 +105,7 @@ def config(world: Path, *generators: str, **values: Any) -> RunConfig:
     return RunConfig(methods=generators, dataset="signs-phantom", store=world / "store", **values)
 
 
-def values(rows: Sequence[ResultRow], method: str) -> dict[str, float]:
+def values(rows: Sequence[Measurement], method: str) -> dict[str, float]:
     return {row.metric: row.value for row in rows if row.method == method and row.value is not None}
 
 
@@ -114,7 +114,7 @@ def work(world: Path) -> list[str]:
     return path.read_text().splitlines() if path.exists() else []
 
 
-def test_a_perfect_generator_is_worth_as_much_as_real_pictures_and_noise_nothing(world: Path) -> None:
+def test_a_perfect_generator_is_worth_as_much_as_real_images_and_noise_nothing(world: Path) -> None:
     rows = downstream.measure(config(world, "perfect", "noise"), None, Quiet())
     perfect, noise = values(rows, "perfect"), values(rows, "noise")
     assert tuple(perfect) == tuple(noise) == DOWNSTREAM
@@ -138,7 +138,7 @@ def test_a_perfect_generator_is_worth_as_much_as_real_pictures_and_noise_nothing
 
 
 def test_a_generator_is_told_a_report_alone(world: Path) -> None:
-    """``Perfect`` checks that no view is present; its pictures follow the reports of the training split."""
+    """``Perfect`` checks that no view is present; its images follow the reports of the training split."""
     rows = downstream.measure(config(world, "perfect"), 30, Quiet())
     assert {row.signature.split("|")[5] for row in rows} == {"train:30"}
     assert "fit perfect 80" in work(world)

@@ -15,7 +15,8 @@ import pytest
 from harness.core.config import RunConfig
 from harness.core.errors import CorruptFileError, HarnessError, UnavailableError, UnknownNameError
 from harness.core.types import Prediction, Task
-from harness.evaluation import benchmark, evaluate
+from harness.evaluation import evaluate
+from harness.evaluation.benchmark import Benchmark, cell_of, open_benchmark
 from harness.evaluation.entries import entries, image_donors
 from harness.metrics.base import Metric, values
 from harness.store.store import Store
@@ -59,31 +60,37 @@ def test_cost_is_states_times_studies_where_no_study_lacks_anything(
 
 def test_curve_equals_the_naive_computation_per_rate_and_mask(toy_world: Path) -> None:
     config = toy_config(toy_world, drop="any", mask_seeds=20, metrics=None)
-    bench = benchmark.open_bench(config)
+    benchmark = open_benchmark(config)
     rows = {(row.metric, row.rate): row.value for row in evaluate.run(config, Quiet())[0]}
     entry = entries(config)[0]
-    cell = benchmark.cell_of(bench, entry, 0)
-    fitted = evaluate.Fitted(bench, entry, 0, cell, Quiet())
-    stored = evaluate.predict(bench, entry, 0, cell, fitted, Quiet())
-    able = [metric for metric in bench.metrics if metric.task is Task.REPORT and not metric.unavailable()]
+    cell = cell_of(benchmark, entry, 0)
+    fitted = evaluate.Fitted(benchmark, entry, 0, cell, Quiet())
+    stored = evaluate.predict(benchmark, entry, 0, cell, fitted, Quiet())
+    able = [metric for metric in benchmark.metrics if metric.task is Task.REPORT and not metric.unavailable()]
     assert {"bleu", "chexpert_rules_f1"} <= {metric.name for metric in able}
     for metric in able:
         for column, rate in enumerate(config.rates):
-            each = [naive(bench, metric, stored, bench.plan.assignment[seed, column]) for seed in range(20)]
+            each = [
+                naive(benchmark, metric, stored, benchmark.plan.assignment[seed, column])
+                for seed in range(20)
+            ]
             for output in metric.outputs:
                 expected = np.mean([value[output.name] for value in each])
                 assert rows[output.name, rate] == pytest.approx(expected, abs=1e-9)
 
 
 def naive(
-    bench: benchmark.Bench, metric: Metric, stored: dict[str, dict[str, Prediction]], states: np.ndarray
+    benchmark: Benchmark,
+    metric: Metric,
+    stored: dict[str, dict[str, Prediction]],
+    states: np.ndarray,
 ) -> dict[str, float]:
     """Score one masked test set from scratch, as if it had been predicted for this rate and seed."""
     mixed = [
-        stored[bench.plan.states[state]][reference.id]
-        for state, reference in zip(states, bench.references, strict=True)
+        stored[benchmark.plan.states[state]][reference.id]
+        for state, reference in zip(states, benchmark.references, strict=True)
     ]
-    rows = metric.statistics(mixed, bench.references)
+    rows = metric.statistics(mixed, benchmark.references)
     return {name: float(value[0]) for name, value in values(metric, rows, np.ones((1, len(rows)))).items()}
 
 

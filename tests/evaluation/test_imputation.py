@@ -1,4 +1,4 @@
-"""``--impute``: what an imputer is told, what its pictures change, and what they are kept under."""
+"""``--impute``: what an imputer is told, what its images change, and what they are kept under."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from harness.method.config import MethodConfig
 from harness.method.contract import FitRun, Method
 from harness.metrics.images import distances
 from harness.store.cell import Cell
-from harness.store.results import ResultRow
+from harness.store.results import Measurement
 from harness.store.row_labels import trained
 from harness.store.store import Store
 from tests.helpers.toys import Echo, Quiet, log
@@ -44,7 +44,7 @@ class GossipConfig(MethodConfig):
 
 
 class Gossip(Method[GossipConfig]):
-    """Paints all that it was told: a change of anything changes the picture."""
+    """Paints all that it was told: a change of anything changes the image."""
 
     Config = GossipConfig
     card = MethodCard(
@@ -67,8 +67,8 @@ class Gossip(Method[GossipConfig]):
         for row, name in enumerate(inputs.ids):
             log("paint", "+".join(targets), name)
             told = hashlib.sha256(f"{inputs.seeds[row]}{inputs.context[row]}{inputs.reports}".encode())
-            for view, pictures in sorted(inputs.images.items()):
-                told.update(pictures[row].numpy().tobytes() + bytes([bool(inputs.present[view][row])]))
+            for view, images in sorted(inputs.images.items()):
+                told.update(images[row].numpy().tobytes() + bytes([bool(inputs.present[view][row])]))
             side, level = self.info.image_size, (told.digest()[0] + self.config.level) % 256
             made.append(Prediction(images=dict.fromkeys(targets, np.full((side, side, 1), level, np.uint8))))
         return made
@@ -82,13 +82,13 @@ class Gossip(Method[GossipConfig]):
 
 
 class Viewer(Echo):
-    """Echo that reads pictures alone, and is no control."""
+    """Echo that reads images alone, and is no control."""
 
     card = replace(Echo.card, name="viewer", reads=frozenset({"frontal", "lateral"}), learned=True)
 
 
 def register(setitem: Any) -> None:
-    setitem(registry.DATASETS, "pictures", "tests.evaluation.test_synthesis:PictureData")
+    setitem(registry.DATASETS, "images", "tests.evaluation.test_synthesis:PictureData")
     setitem(registry.METHODS, "gossip", "tests.evaluation.test_imputation:Gossip")
     setitem(registry.METHODS, "viewer", "tests.evaluation.test_imputation:Viewer")
 
@@ -104,7 +104,7 @@ def config(world: Path, **values: Any) -> RunConfig:
     given = {
         "methods": ("viewer", "echo"),
         "impute": "gossip",
-        "dataset": "pictures",
+        "dataset": "images",
         "drop": "any",
         "missing": (0.5,),
         "mask_seeds": 2,
@@ -119,7 +119,7 @@ def work(world: Path) -> Counter[str]:
     return Counter(path.read_text().splitlines() if path.exists() else [])
 
 
-def of(rows: Sequence[ResultRow], method: str, rate: float) -> ResultRow:
+def of(rows: Sequence[Measurement], method: str, rate: float) -> Measurement:
     return next(r for r in rows if (r.method, r.rate, r.metric) == (method, rate, "bleu_4"))
 
 
@@ -128,8 +128,8 @@ def of(rows: Sequence[ResultRow], method: str, rate: float) -> ResultRow:
 
 def study(**values: Any) -> Study:
     noise = np.random.default_rng(0)
-    pictures = {view: noise.integers(1, 256, (8, 8, 1), dtype=np.uint8) for view in ("frontal", "lateral")}
-    given = {"images": pictures, "context": "cough", "report": "clear.", "labels": np.zeros(2, np.float32)}
+    images = {view: noise.integers(1, 256, (8, 8, 1), dtype=np.uint8) for view in ("frontal", "lateral")}
+    given = {"images": images, "context": "cough", "report": "clear.", "labels": np.zeros(2, np.float32)}
     return Study("s", "p", "test", **{**given, **values})
 
 
@@ -199,7 +199,7 @@ def test_a_study_of_which_nothing_remains_stays_without(tmp_path: Path) -> None:
     )
 
 
-def test_a_picture_of_another_size_is_refused(tmp_path: Path) -> None:
+def test_a_image_of_another_size_is_refused(tmp_path: Path) -> None:
     with pytest.raises(HarnessError, match=r"gossip: the generated lateral of s is uint8 \(8, 8, 1\)"):
         imputation._with_view(
             study(), "lateral", Prediction(images=study().images), "gossip", replace(INFO, image_size=9)
@@ -243,13 +243,13 @@ def test_each_method_has_a_row_with_and_without(world: Path) -> None:
 def test_a_filled_state_is_the_prediction_on_the_completed_study(world: Path) -> None:
     evaluate.run(config(world, methods=("viewer",)), Quiet())
     store = world / "store"
-    (pictures,) = store.rglob("imputed-lateral-from-frontal.jsonl")
-    assert pictures.parts[-4] == "gossip"
+    (images,) = store.rglob("imputed-lateral-from-frontal.jsonl")
+    assert images.parts[-4] == "gossip"
     (said,) = store.rglob("imputed-gossip-*-lateral.jsonl")
     assert said.parts[-4] == "viewer"
-    assert pictures.parts[-3] in said.name  # the imputer's preset, seed and fingerprint
+    assert images.parts[-3] in said.name  # the imputer's preset, seed and fingerprint
     lines = {line["id"] for line in map(json.loads, said.read_text().splitlines())}
-    data = registry.load("datasets", "pictures").open()
+    data = registry.load("datasets", "images").open()
     assert lines == {one.id for one in data.studies("test") if "lateral" in one.images}
 
 
@@ -329,8 +329,8 @@ def test_labels_that_may_not_leave_are_hashed_on_both_sides() -> None:
 def test_the_completed_set_moves_away_from_the_real_one_as_the_rate_rises(
     world: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def pixels(extractor: Any, pictures: Sequence[np.ndarray[Any, Any]]) -> np.ndarray[Any, Any]:
-        return np.stack([np.resize(picture / 255.0, extractor.width) for picture in pictures])
+    def pixels(extractor: Any, images: Sequence[np.ndarray[Any, Any]]) -> np.ndarray[Any, Any]:
+        return np.stack([np.resize(image / 255.0, extractor.width) for image in images])
 
     monkeypatch.setattr(distances, "features", pixels)
     given = config(world, methods=("gossip",), impute=None, drop="frontal", missing=(0.4, 0.8), limit=16)
@@ -350,9 +350,9 @@ def test_the_completed_set_moves_away_from_the_real_one_as_the_rate_rises(
         ({"impute": "echo"}, "--impute echo: it generates nothing"),
         (
             {"drop": "context"},
-            "it fills none of what studies of pictures lose here: context",
+            "it fills none of what studies of images lose here: context",
         ),
-        ({"methods": ("gossip",)}, "no other method of this run reads a picture"),
+        ({"methods": ("gossip",)}, "no other method of this run reads a image"),
         ({"methods": ("learner",)}, "it fills none"),
     ],
 )

@@ -13,7 +13,7 @@ from filelock import FileLock
 from harness.core import registry
 from harness.core.config import RunConfig
 from harness.evaluation import evaluate
-from harness.evaluation.benchmark import Bench, open_bench
+from harness.evaluation.benchmark import Benchmark, open_benchmark
 from harness.evaluation.entries import entries
 from harness.store.predictions import Part
 from tests.helpers import toys
@@ -32,8 +32,8 @@ def _toys(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     registry._table.cache_clear()
 
 
-def bench(store: Path) -> Bench:
-    return open_bench(
+def benchmark(store: Path) -> Benchmark:
+    return open_benchmark(
         RunConfig(
             methods=METHODS,
             dataset="toy",
@@ -47,7 +47,7 @@ def bench(store: Path) -> Bench:
     )
 
 
-def share(given: Bench, *parts: Part, trained: bool = True) -> None:
+def share(given: Benchmark, *parts: Part, trained: bool = True) -> None:
     for entry in entries(given.config):
         if trained:
             evaluate.prepare(given, entry, 0, toys.Quiet())
@@ -55,7 +55,7 @@ def share(given: Bench, *parts: Part, trained: bool = True) -> None:
             evaluate.share(given, entry, 0, part, toys.Quiet())
 
 
-def finish(given: Bench) -> None:
+def finish(given: Benchmark) -> None:
     for entry in entries(given.config):
         rows = evaluate.evaluate(given, entry, 0, toys.Quiet())
         assert {row.status for row in rows} == {"ok"}
@@ -73,9 +73,9 @@ def part_files(store: Path) -> list[Path]:
 
 
 def test_parts_leave_the_store_of_one_process(tmp_path: Path) -> None:
-    finish(bench(tmp_path / "whole"))
+    finish(benchmark(tmp_path / "whole"))
     alone = asked(tmp_path / "work.log")
-    given = bench(tmp_path / "parts")
+    given = benchmark(tmp_path / "parts")
     share(given, *(Part(number, 3) for number in range(3)))
     assert part_files(tmp_path / "parts")
     finish(given)
@@ -88,8 +88,8 @@ def test_parts_leave_the_store_of_one_process(tmp_path: Path) -> None:
 
 
 def test_what_a_lost_task_left_is_completed(tmp_path: Path) -> None:
-    finish(bench(tmp_path / "whole"))
-    given = bench(tmp_path / "parts")
+    finish(benchmark(tmp_path / "whole"))
+    given = benchmark(tmp_path / "parts")
     share(given, Part(0, 2))
     for path in part_files(tmp_path / "parts"):
         if path.suffix == ".jsonl":
@@ -110,13 +110,13 @@ def test_what_a_lost_task_left_is_completed(tmp_path: Path) -> None:
 
 
 def test_nothing_is_predicted_before_the_cell_is_trained(tmp_path: Path) -> None:
-    share(bench(tmp_path / "store"), Part(0, 2), trained=False)
+    share(benchmark(tmp_path / "store"), Part(0, 2), trained=False)
     assert not part_files(tmp_path / "store")
     assert not asked(tmp_path / "work.log")
 
 
 def test_a_run_waits_for_the_parts_that_another_predicts(tmp_path: Path) -> None:
-    given = bench(tmp_path / "store")
+    given = benchmark(tmp_path / "store")
     share(given, Part(0, 2))
     busy = FileLock(part_files(tmp_path / "store")[0].parent / ".lock")
     with busy:

@@ -20,7 +20,7 @@ from harness.evaluation import evaluate
 from harness.evaluation.report_samples import ReportSamples
 from harness.leaderboard.tables import tables
 from harness.metrics.base import JointMetric
-from harness.store.results import ResultRow
+from harness.store.results import Measurement
 from tests.helpers.toys import Echo, Quiet, ToyData, log
 
 pytest.importorskip("spacy")
@@ -77,7 +77,7 @@ def config(folder: Path, **rest: Any) -> RunConfig:
     return RunConfig(dataset="labelled", missing=(0.4,), store=folder / "store", **given)
 
 
-def run(settings: RunConfig) -> list[ResultRow]:
+def run(settings: RunConfig) -> list[Measurement]:
     reporter = Quiet()
     rows, succeeded = evaluate.run(settings, reporter)
     assert succeeded, reporter.failures
@@ -89,7 +89,7 @@ def drawn_in(folder: Path, pattern: str) -> dict[str, list[str]]:
     return {line["id"]: line["reports"] for line in map(json.loads, path.read_text().splitlines())}
 
 
-def of(rows: Sequence[ResultRow], method: str, metric: str, rate: float = 0.0) -> ResultRow:
+def of(rows: Sequence[Measurement], method: str, metric: str, rate: float = 0.0) -> Measurement:
     (row,) = (row for row in rows if (row.method, row.metric, row.rate) == (method, metric, rate))
     return row
 

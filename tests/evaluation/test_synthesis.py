@@ -75,12 +75,12 @@ class Painter(Method[PainterConfig]):
 
 
 class PictureData(ToyData):
-    """The toy dataset, whose pictures are targets too."""
+    """The toy dataset, whose images are targets too."""
 
     def __init__(self) -> None:
         super().__init__()
         self.info = DatasetInfo(
-            "pictures",
+            "images",
             frozenset({Task.REPORT, Task.SYNTHESIZE}),
             ("frontal", "lateral"),
             True,
@@ -159,13 +159,13 @@ def test_less_than_was_asked_for_is_an_error() -> None:
         synthesis.generated(Idle(PainterConfig(), INFO), given(["lateral"]), ["lateral"])
 
 
-def test_a_run_scores_pictures_and_reads_them_back(toy_world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(registry.DATASETS, "pictures", "tests.evaluation.test_synthesis:PictureData")
+def test_a_run_scores_images_and_reads_them_back(toy_world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(registry.DATASETS, "images", "tests.evaluation.test_synthesis:PictureData")
     monkeypatch.setitem(registry.METHODS, "painter", "tests.evaluation.test_synthesis:Painter")
     registry._table.cache_clear()
     config = RunConfig(
         methods=("painter",),
-        dataset="pictures",
+        dataset="images",
         drop="alternate",
         missing=(0.5,),
         mask_seeds=2,

@@ -11,7 +11,7 @@ import numpy as np
 from harness.core.slugs import slug
 from harness.statistics.bootstrap import interval
 from harness.store import verdicts
-from harness.store.results import ResultRow
+from harness.store.results import Measurement
 from harness.store.store import Store
 from harness.store.verdicts import Check, Verdict
 
@@ -88,7 +88,7 @@ def add(
         ).astype(np.float32)
         for i, rate in enumerate(rates):
             rows.append(
-                ResultRow(
+                Measurement(
                     dataset="toy",
                     method=method,
                     preset="-" if control else "tiny",

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.helpers.trees import picture, write_lines, write_rows
+from tests.helpers.trees import image, write_lines, write_rows
 
 SENTENCES = (
     "The lungs are clear, without effusion.",
@@ -28,7 +28,7 @@ def cov_ctr(root: Path) -> Path:
     rows = []
     for number, name in enumerate([*names, names[3]]):
         if number < len(names):
-            picture(root / name, number)
+            image(root / name, number)
         rows.append(
             {
                 "image_id": name,
@@ -49,7 +49,7 @@ def mm_retinal(root: Path) -> Path:
         rows: list[dict[str, Any]] = []
         for number in range(10):
             case = f"{first}-{number}a"
-            picture(root / kind / f"{case}.{('png', 'jpg')[number % 2]}", 10 * first + number)
+            image(root / kind / f"{case}.{('png', 'jpg')[number % 2]}", 10 * first + number)
             text = f"Same eye as Fig. 3-{number}b. {sentence(10 * first + number)}"
             row = {"Image_ID": case, "cn_caption": "图", "en_caption": text}
             rows.append(row | ({"is_multipic": 0} if kind == "OCT" else {}))
@@ -61,21 +61,21 @@ def peir_gross(root: Path) -> Path:
     """Twelve photographs and a caption that is null."""
     captions: dict[str, str | None] = {"null.jpg": None}
     for number in range(12):
-        picture(root / "peir_gross_images" / f"{number:08}.jpg", number)
+        image(root / "peir_gross_images" / f"{number:08}.jpg", number)
         captions[f"{number:08}.jpg"] = f"LUNG: Gross: {sentence(number)}"
     (root / "peir_gross_captions.json").write_text(json.dumps(captions))
     return root
 
 
 def roco(root: Path) -> Path:
-    """Four pictures a split in the layout of the repository; two of them share an article across splits."""
+    """Four images a split in the layout of the repository; two of them share an article across splits."""
     for first, split in enumerate(("train", "validation", "test")):
         folder = root / "data" / split / "radiology"
         captions, licences = [], ["ROCO_ID,PMC_ID,CC"]
         for number in range(4):
             study = f"ROCO_{4 * first + number:05}"
             article = f"PMC{100 + (0 if number == 0 and first < 2 else 4 * first + number + 1)}"
-            picture(folder / "images" / f"{study}.jpg", 4 * first + number)
+            image(folder / "images" / f"{study}.jpg", 4 * first + number)
             captions.append(f"{study}\t A 45-year-old man, mass of 3.5 cm. {sentence(4 * first + number)}")
             licences.append(f"{study},{article}_x-g00{number}.jpg,CC BY")
         write_lines(folder / "captions.txt", captions)
@@ -84,26 +84,26 @@ def roco(root: Path) -> Path:
 
 
 def roco_2(root: Path) -> Path:
-    """Three pictures a split in the layout of ROCOv2."""
+    """Three images a split in the layout of ROCOv2."""
     for first, split in enumerate(("train", "valid", "test")):
         rows = []
         for number in range(3):
             study = f"ROCOv2_2023_{split}_{number:06}"
-            picture(root / split / f"{study}.jpg", 3 * first + number)
+            image(root / split / f"{study}.jpg", 3 * first + number)
             rows.append({"ID": study, "Caption": sentence(3 * first + number)})
         write_rows(root / f"{split}_captions.csv", rows)
     return root
 
 
 def own_rows(root: Path) -> list[dict[str, Any]]:
-    """Twelve studies of a user's own with their pictures below ``root/pictures``."""
+    """Twelve studies of a user's own with their images below ``root/images``."""
     rows = []
     for number in range(12):
         views = {}
         for view in ("frontal", "lateral"):
             if view == "frontal" or number % 4:
-                views[view] = f"pictures/{number}-{view}.png"
-                picture(root / views[view], 2 * number + (view == "lateral"))
+                views[view] = f"images/{number}-{view}.png"
+                image(root / views[view], 2 * number + (view == "lateral"))
         rows.append(
             {
                 "id": f"s{number}",

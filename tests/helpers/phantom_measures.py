@@ -12,7 +12,7 @@ def heart_width(image: Pixels) -> float:
     """Equivalent width of the heart's shadow in image widths, of a frontal phantom (H, W) or (H, W, 1).
 
     In the rows of the lower heart, the area of the profile above the lungs over its height at the spine: the
-    width of a box as bright as the spine. Soft edges, as generated pictures have, count by what they hold.
+    width of a box as bright as the spine. Soft edges, as generated images have, count by what they hold.
     """
     profile = _rows(image, 0.52, 0.64)
     size = len(profile)

@@ -155,7 +155,7 @@ class Peeker(Honest):
 
 
 class ImageThief(Honest):
-    """Fetches the missing picture from the dataset."""
+    """Fetches the missing image from the dataset."""
 
     def predict(self, inputs: Inputs) -> list[Prediction]:
         found = {study.id: study for study in SinData.open().studies("test")}

@@ -22,7 +22,7 @@ from harness.method.config import MethodConfig, TrainingConfig
 from harness.method.contract import FitRun, Method
 from harness.method.torch_method import TorchMethod
 from harness.metrics.text.bleu import Bleu
-from harness.store.results import ResultRow
+from harness.store.results import Measurement
 
 SIZE = 12
 FAST_METRICS = ("bleu", "rouge_l", "cider")
@@ -211,7 +211,7 @@ class Quiet:
 
 def run(
     store: Path, methods: tuple[str, ...], workers: int = 1, devices: int = 1
-) -> tuple[list[ResultRow], bool]:
+) -> tuple[list[Measurement], bool]:
     """The toys through the real flow, in a process that may be killed."""
     register(dict.__setitem__)
     config = RunConfig(

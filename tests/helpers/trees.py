@@ -18,7 +18,7 @@ from harness.datasets.iu import reports
 DIAGNOSES = ("clark nevus", "basal cell carcinoma", "melanoma (in situ)", "lentigo", "seborrheic keratosis")
 
 
-def picture(path: Path, seed: int, size: tuple[int, int] = (60, 40)) -> None:
+def image(path: Path, seed: int, size: tuple[int, int] = (60, 40)) -> None:
     """A JPEG of noise, width and height as given."""
     path.parent.mkdir(parents=True, exist_ok=True)
     pixels = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
@@ -45,11 +45,11 @@ def derm7pt(root: Path) -> Path:
     rows = []
     for number in range(1, 13):
         clinic, derm = f"NEL/NEL{number:03}.JPG", f"NEL/Nel{number:03}d.jpg"
-        picture(root / "images" / derm, number)
+        image(root / "images" / derm, number)
         if number == 12:
             clinic = derm
         else:
-            picture(root / "images" / clinic, 100 + number)
+            image(root / "images" / clinic, 100 + number)
         diagnosis = DIAGNOSES[number % 5]
         rows.append(
             {
@@ -81,10 +81,10 @@ def mmc_amd(root: Path) -> Path:
                 scans.append(f"o-{eye}")
             if number == 0:
                 scans.append(f"o-{eye}_2")
-        for names, pictures in ((fundus, "cfp-clahe-448x448"), (scans, "oct-median3x3-448x448")):
+        for names, images in ((fundus, "cfp-clahe-448x448"), (scans, "oct-median3x3-448x448")):
             for number, name in enumerate(names):
-                path = root / "mmc-amd" / "ImageData" / pictures / f"{name}.jpg"
-                picture(path, 100 * first + number + len(pictures), (64, 64))
+                path = root / "mmc-amd" / "ImageData" / images / f"{name}.jpg"
+                image(path, 100 * first + number + len(images), (64, 64))
         part = root / f"mmc-amd-splitAP-{split}"
         write_lines(part / "ImageSets" / "cfp.txt", fundus)
         write_lines(part / "ImageSets" / "oct.txt", scans)
@@ -135,7 +135,7 @@ SMALL_SPLIT = {"train": 6, "val": 2, "test": 3}
 
 
 def iu_xray(root: Path) -> Path:
-    """R2Gen's layout: eleven studies, real ids, invented texts, a landscape and a portrait picture."""
+    """R2Gen's layout: eleven studies, real ids, invented texts, a landscape and a portrait image."""
     annotation: dict[str, list[dict[str, Any]]] = {}
     number = 0
     for split, count in SMALL_SPLIT.items():
@@ -143,8 +143,8 @@ def iu_xray(root: Path) -> Path:
         for study in reports.split_ids()[split][:count]:
             number += 1
             paths = [f"{study}/0.png", f"{study}/1.png"]
-            picture(root / "images" / paths[0], number, (60, 50))
-            picture(root / "images" / paths[1], 100 + number, (50, 60))
+            image(root / "images" / paths[0], number, (60, 50))
+            image(root / "images" / paths[1], 100 + number, (50, 60))
             entry = {"id": study, "report": words(number), "image_path": paths, "split": split}
             annotation[split].append(entry)
     (root / "annotation.json").write_text(json.dumps(annotation))
@@ -168,7 +168,7 @@ def open_i(root: Path) -> Path:
     for number, uid in enumerate([*map(reports.uid_of, studies), "CXR9999"]):
         names = [f"{uid}_IM-{number:04}-{view}" for view in ("1001", "2001")]
         for view, name in enumerate(names):
-            picture(root / "NLMCXR_png" / f"{name}.png", 10 * number + view, ((60, 50), (50, 60))[view])
+            image(root / "NLMCXR_png" / f"{name}.png", 10 * number + view, ((60, 50), (50, 60))[view])
         text = OPEN_I_REPORT.format(
             uid=uid,
             indication="" if number == 3 else "female with chest pain",
@@ -252,7 +252,7 @@ def mimic_cxr(root: Path) -> Path:
     mimic_tables(root)
     mimic_texts(root)
     for number, row in enumerate(mimic_rows()):
-        picture(root / "files" / mimic_folder(row) / f"{row['dicom_id']}.jpg", number)
+        image(root / "files" / mimic_folder(row) / f"{row['dicom_id']}.jpg", number)
     return root
 
 
@@ -261,7 +261,7 @@ def mimic_r2gen(root: Path) -> Path:
     annotation: dict[str, list[dict[str, Any]]] = {"train": [], "val": [], "test": []}
     for number, row in enumerate(mimic_rows()):
         path = f"{mimic_folder(row)}/{row['dicom_id']}.jpg"
-        picture(root / "images" / path, number)
+        image(root / "images" / path, number)
         split = {"validate": "val"}.get(row["split"], row["split"])
         annotation[split].append(
             {

@@ -18,7 +18,7 @@ from harness.leaderboard.tables import Cost, Evidence, tables
 from harness.papers import library
 from harness.papers.compare import Results, compare
 from harness.papers.render import formats, report_latex
-from harness.store.results import ResultRow
+from harness.store.results import Measurement
 from tests.helpers.system import require
 from tests.papers.test_papers import ROW, nasty, paper, table
 
@@ -150,9 +150,9 @@ def test_the_committed_leaderboard_compiles(tmp_path: Path) -> None:
     assert_fits(compiled(tmp_path, "document"))
 
 
-def many() -> list[ResultRow]:
+def many() -> list[Measurement]:
     """Three methods and a control, twelve metrics, odd names, a failure and something that is not finite."""
-    base = ResultRow(
+    base = Measurement(
         "toy_set", "dia", "tiny", 0, "context", "mcar", 0.0, "m", 0.5, (0.4, 0.6), 590, "m|v:1", key="k"
     )
     rows = []

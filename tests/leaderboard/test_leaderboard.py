@@ -20,12 +20,12 @@ from harness.leaderboard.render import csv_parquet, formats, markdown
 from harness.leaderboard.spec import Spec
 from harness.leaderboard.tables import Table, tables
 from harness.method.cost import sizes
-from harness.store.results import ResultRow
+from harness.store.results import Measurement
 from harness.store.store import Store
 from tests.helpers.boards import add, small_store
 from tests.helpers.toys import Learner, Quiet, ToyData
 
-BASE = ResultRow(
+BASE = Measurement(
     dataset="toy",
     method="dia",
     preset="tiny",

@@ -21,7 +21,7 @@ from harness.leaderboard.render.gallery import write_figures
 from harness.leaderboard.render.robustness_figures import curves_figure, reliance_figure, routing_figure
 from harness.leaderboard.robustness import Decay, decay, first_zero, main_metrics, to_json
 from harness.metrics.diagnosis.confidence import confidence_counts, from_counts
-from harness.store.results import ResultRow
+from harness.store.results import Measurement
 from harness.store.store import Store
 from tests.helpers.toys import FAST_METRICS, Quiet
 
@@ -36,7 +36,7 @@ def stored(folder: Path, curves: dict[str, tuple[float, ...]], noise: float = 0.
     for method, values in curves.items():
         key = f"toy/{method}/tiny-s0"
         rows = [
-            ResultRow(
+            Measurement(
                 dataset="toy",
                 method=method,
                 preset="tiny",

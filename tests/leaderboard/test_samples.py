@@ -45,7 +45,7 @@ class Phantoms(ToyData):
 
 
 class Photographs(Phantoms):
-    """The same pictures, said to be of patients."""
+    """The same images, said to be of patients."""
 
     NAME = "toy-photographs"
 
@@ -71,23 +71,23 @@ def test_a_run_s_sheet_is_on_the_page(
     page = toy_world / "leaderboard.html"
     page.write_bytes(formats.render(read(Store(root)), "html", root))
     visit = Visit(browser, page)
-    pictures = visit.page.locator("#samples img")
-    assert pictures.count() == 1
-    shown = pictures.first
+    images = visit.page.locator("#samples img")
+    assert images.count() == 1
+    shown = images.first
     assert shown.get_attribute("src").startswith("data:image/png;base64,")
     assert shown.evaluate("image => image.complete && image.naturalWidth") == Image.open(sheet).width
     assert shown.get_attribute("alt").startswith("Sample sheet of noise on toy-phantom (tiny, seed 0): a row")
-    assert visit.page.get_by_role("heading", name="Generated pictures").is_visible()
+    assert visit.page.get_by_role("heading", name="Generated images").is_visible()
     visit.page.set_viewport_size({"width": 390, "height": 800})
     assert visit.page.evaluate("document.documentElement.scrollWidth") <= 390
     assert visit.errors == []
     assert visit.requests[0] == page.as_uri()
     assert all(request.startswith("data:") for request in visit.requests[1:])
     visit.page.close()
-    assert "<img" not in formats.render(read(Store(root)), "html").decode(), "a table's JSON has no pictures"
+    assert "<img" not in formats.render(read(Store(root)), "html").decode(), "a table's JSON has no images"
 
 
-def test_pictures_of_patients_are_never_shown(toy_world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_images_of_patients_are_never_shown(toy_world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = store_of(toy_world, monkeypatch, Photographs)
     assert not (root / "samples").exists()
     planted = root / "samples" / "toy-photographs" / "noise-tiny-s0.png"

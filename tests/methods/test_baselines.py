@@ -37,7 +37,7 @@ SMALL: dict[str, Any] = {
 
 
 def studies(split: str, n: int, size: int = 64) -> list[Study]:
-    """The class is which third of the picture is bright; every fifth study has one modality only."""
+    """The class is which third of the image is bright; every fifth study has one modality only."""
     rng = np.random.default_rng(len(split))
     made = []
     for number in range(n):

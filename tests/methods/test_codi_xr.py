@@ -98,9 +98,9 @@ def answers(made: CoDiXR, batch: list[Study], targets: list[str]) -> dict[str, P
 
 
 def same(first: Prediction, second: Prediction) -> bool:
-    pictures = {**(first.images or {})}, {**(second.images or {})}
-    equal = pictures[0].keys() == pictures[1].keys() and all(
-        np.array_equal(pictures[0][view], pictures[1][view]) for view in pictures[0]
+    images = {**(first.images or {})}, {**(second.images or {})}
+    equal = images[0].keys() == images[1].keys() and all(
+        np.array_equal(images[0][view], images[1][view]) for view in images[0]
     )
     return equal and first.report == second.report
 

@@ -1,4 +1,4 @@
-"""CoDi XR at ``tiny``, trained on the phantoms: what a report says changes the picture, measurably."""
+"""CoDi XR at ``tiny``, trained on the phantoms: what a report says changes the image, measurably."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ def value(metric: MsSsim | Alignment, references: list[Reference], predictions: 
     return metric.reduce(metric.statistics(predictions, references).sum(0))
 
 
-def test_ms_ssim_falls_as_the_picture_departs() -> None:
+def test_ms_ssim_falls_as_the_image_departs() -> None:
     references = cases(6)
     found = [
         float(value(MsSsim(), references, drawn(references, draw))["ms_ssim"])
@@ -117,7 +117,7 @@ def test_the_joint_distance_sees_wrong_pairs_where_fid_is_blind(metric: JointDis
 
     real = distance(lambda i: references[i].images["frontal"])
     said = distance(lambda i: scene(i % 2, 100 + i))
-    # The same pictures, each beside a report of the other kind.
+    # The same images, each beside a report of the other kind.
     swapped = distance(lambda i: scene(1 - i % 2, 100 + (i ^ 1)))
     assert real == pytest.approx(0.0, abs=1e-6)
     assert real < said < 0.25 * swapped

@@ -12,7 +12,8 @@ import pytest
 from harness.core.config import RunConfig
 from harness.core.errors import CorruptFileError, HarnessError
 from harness.core.types import CONTEXT
-from harness.evaluation import benchmark, evaluate
+from harness.evaluation import evaluate
+from harness.evaluation.benchmark import cell_of, open_benchmark
 from harness.evaluation.entries import entries
 from harness.missingness import masks
 from harness.missingness.plan import MaskPlan
@@ -55,7 +56,7 @@ def test_flags_narrow_a_saved_plan_or_are_refused(toy_world: Path) -> None:
 
     def opened(**rest: Any) -> MaskPlan:
         rest = {"missing": None, "mask_seeds": None, **rest}
-        return benchmark.open_bench(config(toy_world, masks=plan, **rest)).plan
+        return open_benchmark(config(toy_world, masks=plan, **rest)).plan
 
     assert opened(missing=(0.6,)).rates == (0.0, 0.6)
     assert opened(mask_seeds=2).seeds == (0, 1)
@@ -175,8 +176,8 @@ def test_training_without_modalities_is_a_cell_and_a_row_of_its_own(
     rows, _ = evaluate.run(thin, Quiet())
     assert seen == {"train": 12, "val": 12}
     assert {row.method for row in rows} == {"echo[train-missing=0.5]"}
-    benches = [benchmark.open_bench(each) for each in (whole, thin)]
-    cells = [benchmark.cell_of(bench, entries(bench.config)[0], 0) for bench in benches]
+    benches = [open_benchmark(each) for each in (whole, thin)]
+    cells = [cell_of(benchmark, entries(benchmark.config)[0], 0) for benchmark in benches]
     assert cells[0].directory != cells[1].directory
     evaluate.run(thin, Quiet())
     assert (toy_world / "work.log").read_text().count("fit echo") == 2

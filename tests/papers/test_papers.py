@@ -27,7 +27,7 @@ from harness.papers.commands import COSTS
 from harness.papers.compare import Report, ReportCell, Results, compare
 from harness.papers.render import formats, report_data
 from harness.papers.schema import Paper
-from harness.store.results import ResultRow
+from harness.store.results import Measurement
 from harness.store.row_labels import DOWNSTREAM
 from tests.cli.test_cli import invoke
 
@@ -35,7 +35,7 @@ ROOT = Path(__file__).parents[2]
 COMMITTED = ROOT / "leaderboards/iu-phantom.json"
 PAPERS = library.names()
 
-ROW = ResultRow(
+ROW = Measurement(
     dataset="derm7pt",
     method="dia",
     preset="paper",

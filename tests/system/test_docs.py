@@ -36,7 +36,7 @@ def test_the_commands_of_the_page_run_and_the_plugin_comes_from_its_own_distribu
     said = []
     for command in commands:
         words = command.split()
-        arguments = install.split() if words[0] == "pip" else ["-m", "harness.cli.main", *words[1:]]
+        arguments = install.split() if words[0] == "pip" else ["-m", "harness.cli", *words[1:]]
         done = subprocess.run(
             [sys.executable, *arguments],
             cwd=tmp_path,

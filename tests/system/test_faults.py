@@ -23,7 +23,8 @@ import torch
 from harness.core.config import RunConfig
 from harness.core.errors import DiskError, HarnessError
 from harness.core.types import Inputs, Prediction, Targets
-from harness.evaluation import benchmark, evaluate
+from harness.evaluation import evaluate
+from harness.evaluation.benchmark import cell_of, open_benchmark
 from harness.evaluation.entries import entries
 from harness.store.cell import Cell
 from harness.store.store import Store
@@ -361,9 +362,9 @@ class Listener(Quiet):
 
 def test_a_run_says_whom_it_waits_for(toy_world: Path) -> None:
     config = toy_config(toy_world, "echo")
-    bench = benchmark.open_bench(config)
+    benchmark = open_benchmark(config)
     reporter = Listener()
-    holding = benchmark.cell_of(bench, entries(config)[0], 0).lock()
+    holding = cell_of(benchmark, entries(config)[0], 0).lock()
     with ThreadPoolExecutor(1) as pool:
         with holding:
             result = pool.submit(evaluate.run, config, reporter)
@@ -393,7 +394,7 @@ def test_a_checkpoint_of_other_code_is_not_loaded(toy_world: Path, monkeypatch: 
     config = toy_config(toy_world, "learner")
     evaluate.run(config, Quiet())
     (first,) = config.store.glob("cells/toy/learner/*")
-    monkeypatch.setattr(benchmark, "code_fingerprint", lambda method: "other code")
+    monkeypatch.setattr("harness.evaluation.benchmark.code_fingerprint", lambda method: "other code")
     work = toy_world / "work.log"
     work.unlink()
     assert evaluate.run(config, Quiet())[1]

@@ -19,7 +19,7 @@ _ALPHA = ("LA", "RGBA", "PA", "La", "RGBa")
 
 
 def check_shape(width: int, height: int) -> None:
-    """``ValueError`` for a picture too large to be decoded safely or too small to show anything."""
+    """``ValueError`` for a image too large to be decoded safely or too small to show anything."""
     if width * height > MAX_PIXELS:
         raise ValueError(f"{width} x {height} pixels, more than the limit of {MAX_PIXELS:,}")
     if min(width, height) < SMALLEST_SIDE:
@@ -27,7 +27,7 @@ def check_shape(width: int, height: int) -> None:
 
 
 def eight_bits(image: Image.Image) -> Image.Image:
-    """Any picture as ``L`` or ``RGB``, by the rules at the top of this module."""
+    """Any image as ``L`` or ``RGB``, by the rules at the top of this module."""
     if image.mode in _ALPHA or image.has_transparency_data:
         over = image.convert("RGBA")
         flat = Image.alpha_composite(Image.new("RGBA", over.size, (0, 0, 0, 255)), over)
@@ -57,6 +57,6 @@ def resized(image: Image.Image, size: int, channels: int) -> NDArray[np.uint8]:
     mode = "RGB" if channels == 3 else "L"
     if image.mode != "L":
         image = image.convert(mode)
-    # Grey pictures get their three equal channels after the resize: the same pixels for a third of the work.
+    # Grey images get their three equal channels after the resize: the same pixels for a third of the work.
     small = image.resize((size, size), Image.Resampling.BICUBIC).convert(mode)
     return np.asarray(small, dtype=np.uint8).reshape(size, size, channels)

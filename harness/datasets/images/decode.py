@@ -1,9 +1,9 @@
-"""From the bytes of an image file to an 8-bit picture, by rules that are the same for every dataset.
+"""From the bytes of an image file to an 8-bit image, by rules that are the same for every dataset.
 
 The rules, which ``docs/datasets.md`` lists for users:
 
-- 8-bit grey and RGB pictures are taken as they are; palettes and CMYK become RGB, transparent parts black.
-- Deeper grey pictures (16-bit PNG, 32-bit TIFF) go linearly from their lowest and highest value to 0 and 255.
+- 8-bit grey and RGB images are taken as they are; palettes and CMYK become RGB, transparent parts black.
+- Deeper grey images (16-bit PNG, 32-bit TIFF) go linearly from their lowest and highest value to 0 and 255.
 - EXIF orientation is applied; of a file with several pages the first is read.
 - DICOM: see ``harness.datasets.images.dicom``.
 - Refused: above ``MAX_PIXELS`` or ``MAX_BYTES``, a side below ``SMALLEST_SIDE``, truncated, other formats.
@@ -28,7 +28,7 @@ DECODER_VERSION = 2
 """Goes up whenever decoding or resizing gives other pixels; part of the names of image stores."""
 
 ORDINARY_VERSION = 1
-"""Goes up when an 8-bit grey or RGB picture without orientation gives other pixels; part of fingerprints.
+"""Goes up when an 8-bit grey or RGB image without orientation gives other pixels; part of fingerprints.
 
 Version 2 of the decoder reads these as version 1 did, so what was trained on them stands.
 """
@@ -48,7 +48,7 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""Value of the EXIF tag -> what turns the stored picture upright."""
+"""Value of the EXIF tag -> what turns the stored image upright."""
 
 Decoder = Callable[[Path], Image.Image]
 
@@ -58,8 +58,8 @@ class ImageFacts:
     """What a file turned out to hold.
 
     Attributes:
-        width: pixels of the upright picture.
-        height: pixels of the upright picture.
+        width: pixels of the upright image.
+        height: pixels of the upright image.
         mode: as stored: Pillow's name (``L``, ``RGB``, ``I;16``, ``CMYK``), or e.g. ``MONOCHROME1, 12 bits``.
         digest: SHA-256 of the file as hex.
     """
@@ -74,11 +74,11 @@ def inspect(path: Path) -> ImageFacts:
     """Decode a file to the last pixel, as a run would, and say what it holds.
 
     Raises:
-        HarnessError: the file is no readable picture; names it.
+        HarnessError: the file is no readable image; names it.
     """
     try:
         data = read_bytes(path)
-        image, mode = picture(data, path.suffix)
+        image, mode = decoded(data, path.suffix)
     except Exception as error:
         raise unreadable(path, error) from error
     return ImageFacts(image.width, image.height, mode, hashlib.sha256(data).hexdigest())
@@ -92,27 +92,27 @@ def read_bytes(path: Path) -> bytes:
     return path.read_bytes()
 
 
-def picture(data: bytes, suffix: str = "") -> tuple[Image.Image, str]:
-    """The upright picture, 8-bit ``L`` or ``RGB``, and its stored mode.
+def decoded(data: bytes, suffix: str = "") -> tuple[Image.Image, str]:
+    """The upright image, 8-bit ``L`` or ``RGB``, and its stored mode.
 
     Args:
         data: content of an image file.
         suffix: of the file's name; ``.dcm`` says that it must be DICOM.
 
     Raises:
-        Exception: the content is no readable picture; whoever knows the file's name says so.
+        Exception: the content is no readable image; whoever knows the file's name says so.
     """
     if not data:
         raise ValueError("the file is empty")
     with _SILENCE:
         if data[128:132] == b"DICM" or suffix.lower() in _DICOM_SUFFIXES:
-            from harness.datasets.images.dicom import dicom_picture
+            from harness.datasets.images.dicom import dicom_image
 
-            return dicom_picture(data)
-        return _pillow_picture(data)
+            return dicom_image(data)
+        return _pillow_image(data)
 
 
-def _pillow_picture(data: bytes) -> tuple[Image.Image, str]:
+def _pillow_image(data: bytes) -> tuple[Image.Image, str]:
     try:
         image: Image.Image = Image.open(BytesIO(data), formats=FORMATS)
     except UnidentifiedImageError:

@@ -1,4 +1,4 @@
-"""The picture in a DICOM file, as its own window shows it. Nothing else of the file is read or repeated.
+"""The image in a DICOM file, as its own window shows it. Nothing else of the file is read or repeated.
 
 In the order of the standard (PS3.3 C.7.6.3, C.11.1, C.11.2): stored values, modality LUT or rescale, the
 first VOI LUT or else the first window (LINEAR, LINEAR_EXACT, SIGMOID), MONOCHROME1 inverted. Without a usable
@@ -63,19 +63,19 @@ class _Form:
     bits: int
 
 
-def dicom_picture(data: bytes) -> tuple[Image.Image, str]:
-    """The picture, ``L`` or ``RGB``, and what it was stored as, e.g. ``MONOCHROME1, 12 bits``.
+def dicom_image(data: bytes) -> tuple[Image.Image, str]:
+    """The image, ``L`` or ``RGB``, and what it was stored as, e.g. ``MONOCHROME1, 12 bits``.
 
     Raises:
         ValueError: not DICOM, no pixels, several frames, a colour model or compression that cannot be read, a
-            picture too large or too small.
+            image too large or too small.
     """
     header = _header(data)
     form = _form(header)
     if form.kind not in _GREY + _COLOUR:
         raise ValueError("DICOM whose photometric interpretation is none of " + ", ".join(_GREY + _COLOUR))
     if form.frames != 1:
-        raise ValueError(f"DICOM with {form.frames} frames, not one picture")
+        raise ValueError(f"DICOM with {form.frames} frames, not one image")
     check_shape(form.columns, form.rows)
     values = _decoded(header)
     stored = f"{form.kind}, {form.bits} bits"

@@ -1,4 +1,4 @@
-"""Filling an image store: pictures that are missing are decoded by several processes at once.
+"""Filling an image store: images that are missing are decoded by several processes at once.
 
 Processes are fresh interpreters that read jobs from standard input, so neither threads nor the main module of
 whoever asks matter. Each appends to the store itself; what it appended stays when the rest is interrupted.
@@ -21,7 +21,7 @@ from harness.datasets.images.pixels import ImageFile, decoded
 from harness.datasets.images.store import ImageStore
 
 _CHUNK = 32
-"""Pictures between two appends: what a killed process loses of its work."""
+"""Images between two appends: what a killed process loses of its work."""
 _WORTH_WORKERS = 64
 _MAX_WORKERS = 32
 
@@ -30,7 +30,7 @@ def fill(store: ImageStore, sources: Sequence[ImageFile], workers: int | None = 
     """Decode what ``sources`` names into the store, on ``workers`` processes (by default usable cores).
 
     Yields:
-        How many pictures were added, a step at a time.
+        How many images were added, a step at a time.
 
     Raises:
         HarnessError: a file that is no readable image, the first to be met; what is done stays.
@@ -58,7 +58,7 @@ def fill(store: ImageStore, sources: Sequence[ImageFile], workers: int | None = 
 
 
 def decode_into(store: ImageStore, sources: Sequence[ImageFile]) -> int:
-    """Decode and append pictures; those before an unreadable one are appended before its error is raised."""
+    """Decode and append images; those before an unreadable one are appended before its error is raised."""
     size, _, channels = store.shape
     done = {}
     try:
@@ -103,7 +103,7 @@ class _Worker:
         self._send(pickle.dumps(self._store))
 
     def decode(self, sources: Sequence[ImageFile]) -> int:
-        """How many pictures of a chunk were added."""
+        """How many images of a chunk were added."""
         try:
             job = pickle.dumps(list(sources))
         except (pickle.PicklingError, AttributeError, TypeError):  # a decoder that only this process knows

@@ -36,7 +36,7 @@ class ImageFile:
         where: the row that names it, for messages, e.g. ``meta/meta.csv, line 17``.
         digest: hex name of the content; equal pixels have equal digests. The file's SHA-256 unless ``decode``
             is given.
-        decode: the file to a picture, where the file is more than a picture; picklable.
+        decode: the file to a image, where the file is more than a image; picklable.
     """
 
     path: Path
@@ -46,7 +46,7 @@ class ImageFile:
 
 
 class PixelCache:
-    """Decoded and resized pictures of a dataset, each made when it is first read.
+    """Decoded and resized images of a dataset, each made when it is first read.
 
     Attributes:
         store: where they are kept, one for each size, number of channels and version of the decoder.
@@ -87,7 +87,7 @@ def decoded(source: ImageFile, size: int, channels: int) -> NDArray[np.uint8]:
                 raise HarnessError(
                     f"{source.where}: {source.path} has changed since the dataset was opened", "run again"
                 )
-            image, _ = decode.picture(data, source.path.suffix)
+            image, _ = decode.decoded(data, source.path.suffix)
         return resized(image, size, channels)
     except HarnessError:
         raise
@@ -115,7 +115,7 @@ class LazyImages(Mapping[str, NDArray[np.uint8]]):
 
 
 def absent(studies: Iterable[Study], views: Collection[str]) -> list[tuple[PixelCache, list[ImageFile]]]:
-    """Pictures of studies that no store has yet, each once, by their cache.
+    """Images of studies that no store has yet, each once, by their cache.
 
     Args:
         views: image modalities that will be read.

@@ -1,4 +1,4 @@
-"""Decoded pictures of one size in one growing file, mapped into memory by whoever reads them.
+"""Decoded images of one size in one growing file, mapped into memory by whoever reads them.
 
 A store is a folder, readable by the user alone::
 
@@ -34,7 +34,7 @@ _VIEWS = ("_rows", "_sums", "_checked", "_map")
 
 
 def key_of(digest: str) -> bytes:
-    """16 bytes that stand for the digest of a picture's source."""
+    """16 bytes that stand for the digest of a image's source."""
     return blake2b(digest.encode(), digest_size=16).digest()
 
 
@@ -43,7 +43,7 @@ class ImageStore:
 
     Attributes:
         folder: where the store lies, made when something is first appended.
-        shape: of a picture, (size, size, channels).
+        shape: of a image, (size, size, channels).
     """
 
     _rows: dict[bytes, int]
@@ -96,7 +96,7 @@ class ImageStore:
         return pixels
 
     def append(self, rows: Mapping[str, NDArray[np.uint8]]) -> None:
-        """Keep pictures by digest; one that another process kept in the meantime stays as it is.
+        """Keep images by digest; one that another process kept in the meantime stays as it is.
 
         Raises:
             DiskError: nothing can be written; the store is as it was.

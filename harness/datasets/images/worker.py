@@ -1,4 +1,4 @@
-"""A process that decodes pictures into an image store; see ``harness.datasets.images.filling``."""
+"""A process that decodes images into an image store; see ``harness.datasets.images.filling``."""
 
 from __future__ import annotations
 

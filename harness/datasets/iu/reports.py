@@ -46,7 +46,7 @@ ACQUISITION_FIELDS = (
     "Rows",
     "Columns",
 )
-"""DICOM fields that decide how a device's pictures look; many cells are empty."""
+"""DICOM fields that decide how a device's images look; many cells are empty."""
 
 _ANONYMISED = re.compile(r"X{2,}", re.IGNORECASE)
 

@@ -1,4 +1,4 @@
-"""How the machine that took a study makes its pictures look.
+"""How the machine that took a study makes its images look.
 
 Radiographs carry the look of their device: tone curve, sharpening, noise, the shutter's borders. The study's
 own DICOM cells choose it here: two studies of one machine look alike, as real ones do, and what a report owes
@@ -38,7 +38,7 @@ def device_of(acquisition: tuple[str, ...]) -> Device:
 
     Processing code and look-up table choose tone curve and sharpening: the manufacturer's tables are not
     public, so each code gets its own, drawn from a hash of it. Tube voltage flattens contrast, a sensitivity
-    index above the usual 200 to 400 adds noise, and a picture that is narrower than high has shutter borders.
+    index above the usual 200 to 400 adds noise, and a image that is narrower than high has shutter borders.
     """
     if not acquisition:
         return Device()

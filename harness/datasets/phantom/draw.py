@@ -1,9 +1,9 @@
-"""Chest phantoms: a frontal and a lateral picture drawn from a study's MeSH codes, the same ones every time.
+"""Chest phantoms: a frontal and a lateral image drawn from a study's MeSH codes, the same ones every time.
 
-A picture is a function of (study id, codes, age, sex, acquisition, image size, ``RENDERER_VERSION``). The
+A image is a function of (study id, codes, age, sex, acquisition, image size, ``RENDERER_VERSION``). The
 patient's own anatomy depends on study id, age and sex alone: with and without a code it differs by that code.
 
-This module is light; what draws (and its compiler) is imported when the first picture is drawn.
+This module is light; what draws (and its compiler) is imported when the first image is drawn.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def _worker() -> subprocess.Popen[bytes]:
 def _feed(
     process: subprocess.Popen[bytes], batches: Sequence[Sequence[Patient]], size: int, queue: Queue[bytes]
 ) -> None:
-    """Send one worker all its patients, then pass its pictures on batch by batch."""
+    """Send one worker all its patients, then pass its images on batch by batch."""
     assert process.stdin is not None
     assert process.stdout is not None
     job = {"size": size, "patients": [astuple(patient) for batch in batches for patient in batch]}

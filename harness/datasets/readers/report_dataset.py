@@ -269,7 +269,7 @@ class ImageTree:
             return ImageFile(path, where, self._digests.of(path))
         text = f"{relative}\0{state.st_size}\0{state.st_mtime_ns}"
         identity = hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()
-        return ImageFile(path, where, identity, stored_picture)
+        return ImageFile(path, where, identity, stored_image)
 
     def locate(
         self, relative: str, where: str, kind: str = "absent-image"
@@ -312,9 +312,9 @@ class ImageTree:
         return any(real.is_relative_to(root) for root in self._real_roots)
 
 
-def stored_picture(path: Path) -> Image.Image:
-    """The picture in a file whose identity is not its content's."""
-    return decode.picture(decode.read_bytes(path), path.suffix)[0]
+def stored_image(path: Path) -> Image.Image:
+    """The image in a file whose identity is not its content's."""
+    return decode.decoded(decode.read_bytes(path), path.suffix)[0]
 
 
 def _encodable(text: str) -> bool:

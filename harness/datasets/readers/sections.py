@@ -2,7 +2,7 @@
 
 A heading is a line that starts in capitals and a colon (``FINDINGS:``, ``REASON FOR EXAM:``), one of the
 usual names in any case with a colon (``Impression:``), or one of them in capitals on a line of its own. A
-heading that names the pictures (``PA AND LATERAL VIEWS OF THE CHEST:``) opens findings; any other unknown one
+heading that names the images (``PA AND LATERAL VIEWS OF THE CHEST:``) opens findings; any other unknown one
 (``LUNGS:``) belongs to the text it stands in. ``FINAL REPORT`` or a line of underscores ends a wet read or an
 addendum.
 

@@ -10,12 +10,12 @@ from typing import Any
 
 from harness.core.errors import UnavailableError
 from harness.leaderboard.render.text import spreadsheet
-from harness.store.results import ResultRow
+from harness.store.results import Measurement
 
-_COLUMNS = [field.name for field in fields(ResultRow) if field.name != "ci95"]
+_COLUMNS = [field.name for field in fields(Measurement) if field.name != "ci95"]
 
 
-def to_csv(rows: Sequence[ResultRow]) -> str:
+def to_csv(rows: Sequence[Measurement]) -> str:
     """One line per number; the interval as two columns."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
@@ -26,7 +26,7 @@ def to_csv(rows: Sequence[ResultRow]) -> str:
     return stream.getvalue()
 
 
-def to_parquet(rows: Sequence[ResultRow]) -> bytes:
+def to_parquet(rows: Sequence[Measurement]) -> bytes:
     """The columns of the CSV with their types, as Parquet.
 
     Raises:
@@ -50,7 +50,7 @@ def to_parquet(rows: Sequence[ResultRow]) -> bytes:
     return bytes(stream.getvalue().to_pybytes())
 
 
-def _flat(row: ResultRow) -> dict[str, Any]:
+def _flat(row: Measurement) -> dict[str, Any]:
     values = asdict(row)
     lo, hi = values.pop("ci95") or (None, None)
     return {**values, "ci95_lo": lo, "ci95_hi": hi}

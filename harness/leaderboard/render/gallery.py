@@ -18,7 +18,7 @@ from harness.leaderboard.robustness import Decay, Line, main_metrics
 from harness.metrics.diagnosis.calibration import Reliability, width_edges
 from harness.metrics.diagnosis.confidence import from_counts
 from harness.missingness.policy import FULL
-from harness.store.results import ResultRow, StoredResult
+from harness.store.results import Measurement, StoredResult
 
 KINDS = ("png", "svg", "pdf")
 Figure = Callable[[Paths], None]
@@ -48,7 +48,7 @@ def write_figures(
     found: Decay,
     out: Path,
     kinds: Sequence[str] = KINDS,
-    rows: Sequence[ResultRow] | None = None,
+    rows: Sequence[Measurement] | None = None,
     over: Map = map,
 ) -> list[Path]:
     """Draw curves, reliance, reliability, confidence densities and routing, as far as the results have them.
@@ -143,7 +143,7 @@ def _by_protocol(
     return found
 
 
-def _protocol(row: ResultRow | Line) -> tuple[str, str, str, str]:
+def _protocol(row: Measurement | Line) -> tuple[str, str, str, str]:
     return row.dataset, row.drop, row.mechanism, f"n{row.n}"
 
 

@@ -28,7 +28,7 @@ _ESCAPES = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028",
 
 
 def render(board: Board, title: str = "Leaderboard", sheets: Sequence[Sheet] = ()) -> str:
-    """The page, UTF-8, self-contained, with sample sheets of generated pictures where there are any."""
+    """The page, UTF-8, self-contained, with sample sheets of generated images where there are any."""
     datasets = sorted({table.dataset for table in board.tables})
     methods = {row.method for table in board.tables for row in table.rows if not row.control}
     summary = (

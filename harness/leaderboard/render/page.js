@@ -201,14 +201,14 @@
     const x = (rate) => WIDE.left + (rate / last) * (width - WIDE.left - WIDE.right);
     const y = (value) => height - WIDE.bottom - ((value - steps[0]) / (steps[steps.length - 1] - steps[0])) * (height - WIDE.top - WIDE.bottom);
     const cross = s("line", { class: "cross", y1: WIDE.top, y2: height - WIDE.bottom });
-    const picture = s("svg", { viewBox: `0 0 ${width} ${height}`, role: "group", "aria-label": `${view.curve} over missing rates, ${shown.length} curves` },
+    const image = s("svg", { viewBox: `0 0 ${width} ${height}`, role: "group", "aria-label": `${view.curve} over missing rates, ${shown.length} curves` },
       steps.map((at) => [s("line", { class: "grid", x1: WIDE.left, x2: width - WIDE.right, y1: y(at), y2: y(at) }), s("text", { x: WIDE.left - 8, y: y(at) + 4, "text-anchor": "end" }, String(at))]),
       xs.map((rate) => s("text", { x: x(rate), y: height - WIDE.bottom + 18, "text-anchor": "middle" }, String(rate))),
       s("text", { x: (WIDE.left + width - WIDE.right) / 2, y: height - 8, "text-anchor": "middle" }, `missing rate (${t.drop}, ${t.mechanism})`),
       cross, shown.map((curve) => drawCurve(t, curve, x, y)));
-    picture.addEventListener("pointermove", (event) => hover(event, picture, shown, xs, x, cross, width));
-    picture.addEventListener("pointerleave", () => { hideTip(); cross.style.visibility = "hidden"; });
-    replace("plot", picture);
+    image.addEventListener("pointermove", (event) => hover(event, image, shown, xs, x, cross, width));
+    image.addEventListener("pointerleave", () => { hideTip(); cross.style.visibility = "hidden"; });
+    replace("plot", image);
     drawCurveGrid(t, curves);
   }
   function drawCurve(t, { row, points }, x, y) {
@@ -225,8 +225,8 @@
         return dot;
       }));
   }
-  function hover(event, picture, shown, xs, x, cross, width) {
-    const box = picture.getBoundingClientRect();
+  function hover(event, image, shown, xs, x, cross, width) {
+    const box = image.getBoundingClientRect();
     const at = ((event.clientX - box.left) / box.width) * width;
     const rate = xs.reduce((best, each) => (Math.abs(x(each) - at) < Math.abs(x(best) - at) ? each : best), xs[0]);
     cross.setAttribute("x1", x(rate)); cross.setAttribute("x2", x(rate)); cross.style.visibility = "visible";

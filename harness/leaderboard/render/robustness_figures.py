@@ -120,7 +120,7 @@ def routing_figure(states: Mapping[str, NDArray[np.float64]], paths: Paths, *, t
     panels = figure.subplots(1, len(states), sharey=True, squeeze=False)[0]
     highest = max(float(np.max(shares)) for shares in states.values())
     for axes, (name, shares) in zip(panels, states.items(), strict=True):
-        picture = axes.imshow(shares, cmap="cividis", vmin=0, vmax=highest, aspect="auto")
+        image = axes.imshow(shares, cmap="cividis", vmin=0, vmax=highest, aspect="auto")
         for block, expert in np.ndindex(blocks, experts):
             share = float(shares[block][expert])
             axes.text(
@@ -132,7 +132,7 @@ def routing_figure(states: Mapping[str, NDArray[np.float64]], paths: Paths, *, t
         axes.set_yticks(range(blocks), [str(number + 1) for number in range(blocks)])
         axes.set_xlabel("expert")
     panels[0].set_ylabel("decoder block")
-    figure.colorbar(picture, ax=list(panels), label="share (cells: %)", shrink=0.9)
+    figure.colorbar(image, ax=list(panels), label="share (cells: %)", shrink=0.9)
     if title:
         figure.suptitle(title, fontsize=10)
     save_figure(figure, paths)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from harness.core.slugs import slug
 from harness.leaderboard.board import Board
-from harness.store.results import ResultRow
+from harness.store.results import Measurement
 from harness.store.row_labels import names_phantoms
 
 FOLDER = "samples"
@@ -24,7 +24,7 @@ class Sheet:
 
     Attributes:
         title: method, dataset, preset and seed.
-        alt: what the picture shows, for who does not see it.
+        alt: what the image shows, for who does not see it.
         uri: the PNG itself as a data URI.
         width, height: its size in pixels.
     """
@@ -50,7 +50,7 @@ def sheets_of(store: Path, board: Board) -> list[Sheet]:
     return list(found.values())
 
 
-def _place(store: Path, row: ResultRow) -> tuple[Path, str]:
+def _place(store: Path, row: Measurement) -> tuple[Path, str]:
     """Where a row's sheet lies, and the preset of its run."""
     preset = row.key.rpartition("/")[2].partition(f"-s{row.seed}-")[0]
     name = slug(f"{row.method}-{preset}-s{row.seed}")
@@ -67,11 +67,11 @@ def _png(path: Path) -> bytes | None:
     return content if content.startswith(_PNG) and content[12:16] == b"IHDR" else None
 
 
-def _sheet(row: ResultRow, preset: str, content: bytes) -> Sheet:
+def _sheet(row: Measurement, preset: str, content: bytes) -> Sheet:
     width, height = struct.unpack(">II", content[16:24])
     title = f"{row.method} on {row.dataset} ({preset}, seed {row.seed})"
     alt = (
         f"Sample sheet of {title}: a row a study, with its findings and report, then per view the phantom "
-        "that was drawn and the picture that the method generated."
+        "that was drawn and the image that the method generated."
     )
     return Sheet(title, alt, f"data:image/png;base64,{base64.b64encode(content).decode()}", width, height)

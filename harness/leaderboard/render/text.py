@@ -6,14 +6,14 @@ import math
 import re
 
 from harness.leaderboard.tables import Cost, Number, Row, Table
-from harness.store.results import ResultRow
+from harness.store.results import Measurement
 
 UNRANKED = "\N{EN DASH}"
 _FORMULA = re.compile(r"^[=+\-@\t\r](?=.)", re.DOTALL)
 _MARKDOWN = re.compile(r"([\\`*<>\[\]|#&$])")
 
 
-def number(cell: Number | ResultRow | None, *, interval: bool = True) -> str:
+def number(cell: Number | Measurement | None, *, interval: bool = True) -> str:
     """``0.174 [0.151, 0.199]``; what has no value says why in one word, and an absent cell is blank."""
     if cell is None:
         return ""
@@ -48,7 +48,7 @@ COST_COLUMNS = (
 COST_NOTE = (
     "FLOPs: a training forward pass on one study (of methods that leave parts behind when training ends, of "
     "inference), a multiply-add counting as two. Times: wall clock; on a CPU, frozen features of known "
-    "pictures are read, not computed. "
+    "images are read, not computed. "
     "Peak memory: while training; on a CPU, of the whole process with its data."
 )
 

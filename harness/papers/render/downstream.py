@@ -17,7 +17,7 @@ _TITLES = {"auroc": "AUROC", "f1": "F1"}
 
 
 def markdown(board: Board) -> str:
-    """Per generator the differences to real pictures and a table of findings; then the papers' tables."""
+    """Per generator the differences to real images and a table of findings; then the papers' tables."""
     parts = []
     for facts in board.results.values():
         if "downstream" in facts:
@@ -64,7 +64,7 @@ def _generator(facts: Mapping[str, Any], own: Mapping[str, Any]) -> Iterator[str
     yield ""
     yield (
         f"The classifier learned from {own['training_studies']} studies. Macro averages, minus what the one "
-        "trained on real pictures has:"
+        "trained on real images has:"
     )
     for score, differences in own["minus_real"].items():
         said = "; ".join(f"{on} {_number(value, '+.3f')}" for on, value in differences.items())
