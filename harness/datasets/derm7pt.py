@@ -19,7 +19,7 @@ from typing import Self
 from harness.core.errors import HarnessError
 from harness.core.names import did_you_mean
 from harness.datasets.images.pixels import Digests, ImageFile
-from harness.datasets.readers.folders import FolderDataset, Record, inside, read_table, root_of
+from harness.datasets.readers.folders import FolderDataset, Record, Release, inside, read_table, root_of
 
 MODALITIES = ("clinical", "dermoscopic")
 CLASSES = ("nevus", "basal cell carcinoma", "melanoma", "miscellaneous", "seborrheic keratosis")
@@ -79,15 +79,14 @@ class Derm7pt(FolderDataset):
         folder = root_of(root, "derm7pt", "meta/ and images/ of release_v0")
         folder = folder / "release_v0" if (folder / "release_v0").is_dir() else folder
         records = _records(folder)
-        return cls(
-            "derm7pt",
-            records,
+        release = Release(
+            name="derm7pt",
             modalities=MODALITIES,
             classes=CLASSES,
             channels=3,
             licence=_LICENCE,
-            image_size=image_size,
         )
+        return cls(release, records, image_size)
 
 
 def _records(folder: Path) -> list[Record]:

@@ -28,7 +28,7 @@ from PIL import Image
 
 from harness.core.errors import HarnessError
 from harness.datasets.images.pixels import ImageFile
-from harness.datasets.readers.folders import FolderDataset, Record, inside, root_of
+from harness.datasets.readers.folders import FolderDataset, Record, Release, inside, root_of
 
 CLASSES = ("no glaucoma", "glaucoma")
 _KEYS = {"slo": "slo_fundus", "oct": "oct_bscans"}
@@ -63,15 +63,14 @@ class FairVision(FolderDataset):
             for split in _SPLITS
             for path in sorted(_split_folder(folder, split).glob("data_*.npz"))
         ]
-        return cls(
-            "fairvision",
-            records,
+        release = Release(
+            name="fairvision",
             modalities=tuple(_KEYS),
             classes=CLASSES,
             channels=1,
             licence=_LICENCE,
-            image_size=image_size,
         )
+        return cls(release, records, image_size)
 
 
 def _split_folder(folder: Path, split: str) -> Path:

@@ -26,7 +26,7 @@ from typing import Self
 from harness.core.errors import HarnessError
 from harness.datasets.base import SPLITS
 from harness.datasets.images.pixels import Digests, ImageFile
-from harness.datasets.readers.folders import FolderDataset, Record, inside, read_lines, root_of
+from harness.datasets.readers.folders import FolderDataset, Record, Release, inside, read_lines, root_of
 
 CLASSES = ("normal", "dry AMD", "PCV", "wet AMD")
 _LETTERS = "hdpw"
@@ -64,15 +64,14 @@ class MMCAMD(FolderDataset):
         digests = Digests("mmc-amd")
         records = [record for split in SPLITS for record in _eyes(folder, split, digests)]
         digests.keep()
-        return cls(
-            "mmc-amd",
-            records,
+        release = Release(
+            name="mmc-amd",
             modalities=tuple(_SOURCES),
             classes=CLASSES,
             channels=3,
             licence=_LICENCE,
-            image_size=image_size,
         )
+        return cls(release, records, image_size)
 
 
 def _eyes(folder: Path, split: str, digests: Digests) -> list[Record]:

@@ -34,11 +34,11 @@ class Device:
 
 
 def device_of(acquisition: tuple[str, ...]) -> Device:
-    """The look that DICOM cells (``iu_reports.ACQUISITION_FIELDS``) stand for.
+    """The look that DICOM cells (``harness.datasets.iu.reports.ACQUISITION_FIELDS``) stand for.
 
     Processing code and look-up table choose tone curve and sharpening: the manufacturer's tables are not
     public, so each code gets its own, drawn from a hash of it. Tube voltage flattens contrast, a sensitivity
-    index above the usual 200 to 400 adds noise, and a image that is narrower than high has shutter borders.
+    index above the usual 200 to 400 adds noise, and an image that is narrower than high has shutter borders.
     """
     if not acquisition:
         return Device()

@@ -8,7 +8,7 @@ import random
 from harness.datasets.iu.mesh import MeshCode
 from harness.datasets.phantom import anatomy as chest
 from harness.datasets.phantom.anatomy import SIDES, Anatomy, Point, sign_of
-from harness.datasets.phantom.raster import Canvas, Plane, Profile
+from harness.datasets.phantom.raster import Canvas, Plane, Profile, Shading
 from harness.datasets.phantom.scene import Painter, Scene, Shaper, Site, sides_of, strength
 
 _SPINE_LEVELS = {"cervical vertebrae": (0, 1), "lumbar vertebrae": (9, 10)}
@@ -120,12 +120,14 @@ def paint_shoulder(scene: Scene, code: MeshCode, rng: random.Random) -> None:
     """Degenerative shoulders: bright, ragged joint margins."""
     for side in sides_of(code, rng, "both"):
         x, y = chest.shoulder_center(scene.anatomy, side)
-        scene.frontal.ellipse(Plane.BONE, 0.45, (x, y), (0.05, 0.052), profile=Profile.RING, soft=0.014)
+        scene.frontal.ellipse(
+            Plane.BONE, 0.45, (x, y), (0.05, 0.052), Shading(soft=0.014, profile=Profile.RING)
+        )
         for turn in (0.6, 2.0, 3.4, 4.6):
             spur = (x + 0.05 * math.cos(turn), y + 0.052 * math.sin(turn))
             scene.frontal.ellipse(Plane.BONE, 0.40, spur, (0.015, 0.012))
     center = (0.46, 0.045)
-    scene.lateral.ellipse(Plane.BONE, 0.40, center, (0.05, 0.05), profile=Profile.RING, soft=0.014)
+    scene.lateral.ellipse(Plane.BONE, 0.40, center, (0.05, 0.05), Shading(soft=0.014, profile=Profile.RING))
 
 
 def paint_fracture(scene: Scene, code: MeshCode, rng: random.Random) -> None:
@@ -164,8 +166,12 @@ def _break(canvas: Canvas, place: Point, size: float, rng: random.Random) -> Non
     """Callus on both sides of a dark, stepped gap."""
     x, y = place
     step = rng.choice((-1, 1)) * 0.35 * size
-    canvas.ellipse(Plane.BONE, 0.42, (x - 0.55 * size, y - step), (0.75 * size, 0.6 * size), soft=0.008)
-    canvas.ellipse(Plane.BONE, 0.42, (x + 0.55 * size, y + step), (0.75 * size, 0.6 * size), soft=0.008)
+    canvas.ellipse(
+        Plane.BONE, 0.42, (x - 0.55 * size, y - step), (0.75 * size, 0.6 * size), Shading(soft=0.008)
+    )
+    canvas.ellipse(
+        Plane.BONE, 0.42, (x + 0.55 * size, y + step), (0.75 * size, 0.6 * size), Shading(soft=0.008)
+    )
     gap = [(x - 0.15 * size, y - 0.9 * size), (x + 0.15 * size, y + 0.9 * size)]
     canvas.stroke(Plane.BONE, -0.65, gap, (0.0055, 0.0055), profile=Profile.FLAT)
 
@@ -180,8 +186,8 @@ def paint_bone_hole(scene: Scene, code: MeshCode, rng: random.Random) -> None:
             rib = chest.rib_points(scene.anatomy, side, 4)[3 if code.has("posterior") else 5]
             places = (rib, Site(side, 0.5, 0.6, 0.85).lateral(scene.anatomy))
         for canvas, place in zip((scene.frontal, scene.lateral), places, strict=True):
-            canvas.ellipse(Plane.BONE, -0.35, place, (0.022, 0.017), soft=0.008)
-            canvas.ellipse(Plane.BONE, 0.45, place, (0.026, 0.021), soft=0.010, profile=Profile.RING)
+            canvas.ellipse(Plane.BONE, -0.35, place, (0.022, 0.017), Shading(soft=0.008))
+            canvas.ellipse(Plane.BONE, 0.45, place, (0.026, 0.021), Shading(soft=0.010, profile=Profile.RING))
 
 
 def _wedge(scene: Scene, code: MeshCode, rng: random.Random) -> None:
@@ -194,10 +200,10 @@ def _wedge(scene: Scene, code: MeshCode, rng: random.Random) -> None:
         scene.lateral.ellipse(
             Plane.BONE, -0.42, (x - 0.022, y - 0.022), (0.026, 0.018 * degree), angle=-tilt + 0.35
         )
-        scene.lateral.ellipse(Plane.BONE, 0.55, (x, y + 0.012), (0.042, 0.017), angle=-tilt, box=True)
+        scene.lateral.box(Plane.BONE, 0.55, (x, y + 0.012), (0.042, 0.017), angle=-tilt)
         front = chest.spine_x(scene.anatomy, y)
-        scene.frontal.ellipse(Plane.BONE, 0.45, (front, y + 0.008), (0.036, 0.016), box=True)
-        scene.frontal.ellipse(Plane.BONE, -0.25, (front, y - 0.022), (0.030, 0.011), box=True)
+        scene.frontal.box(Plane.BONE, 0.45, (front, y + 0.008), (0.036, 0.016))
+        scene.frontal.box(Plane.BONE, -0.25, (front, y - 0.022), (0.030, 0.011))
 
 
 def paint_sclerosis(scene: Scene, code: MeshCode, rng: random.Random) -> None:
@@ -207,8 +213,8 @@ def paint_sclerosis(scene: Scene, code: MeshCode, rng: random.Random) -> None:
         return
     for level in _levels(code)[3:5] or _levels(code)[:1]:
         x, y, tilt = chest.vertebra(scene.anatomy, level)
-        scene.lateral.ellipse(Plane.BONE, 0.5, (x, y), (0.04, 0.027), angle=-tilt, box=True)
-        scene.frontal.ellipse(Plane.BONE, 0.4, (chest.spine_x(scene.anatomy, y), y), (0.03, 0.027), box=True)
+        scene.lateral.box(Plane.BONE, 0.5, (x, y), (0.04, 0.027), angle=-tilt)
+        scene.frontal.box(Plane.BONE, 0.4, (chest.spine_x(scene.anatomy, y), y), (0.03, 0.027))
 
 
 def paint_dislocation(scene: Scene, code: MeshCode, rng: random.Random) -> None:
@@ -217,7 +223,11 @@ def paint_dislocation(scene: Scene, code: MeshCode, rng: random.Random) -> None:
         for side in sides_of(code, rng):
             x, y = chest.shoulder_center(scene.anatomy, side)
             scene.frontal.ellipse(
-                Plane.BONE, 0.45, (x - sign_of(side) * 0.06, y + 0.05), (0.045, 0.05), profile=Profile.SHELL
+                Plane.BONE,
+                0.45,
+                (x - sign_of(side) * 0.06, y + 0.05),
+                (0.045, 0.05),
+                Shading(profile=Profile.SHELL),
             )
     else:
         paint_sclerosis(scene, code, rng)
@@ -236,7 +246,7 @@ def paint_calcinosis(scene: Scene, code: MeshCode, rng: random.Random) -> None:
     else:
         for side in sides_of(code, rng):
             spot = Site(side, rng.uniform(0.35, 0.75), rng.uniform(0.3, 0.85), rng.uniform(0.3, 0.7))
-            scene.both(Plane.BONE, 0.75, spot, (0.0125, 0.0125), soft=0.006)
+            scene.both(Plane.BONE, 0.75, spot, (0.0125, 0.0125), Shading(soft=0.006))
 
 
 def calcified_nodes(scene: Scene, side: str, rng: random.Random) -> None:
@@ -246,9 +256,9 @@ def calcified_nodes(scene: Scene, side: str, rng: random.Random) -> None:
     for _ in range(4):
         dx, dy = rng.uniform(-0.026, 0.026), rng.uniform(-0.04, 0.04)
         radius = rng.uniform(0.010, 0.015)
-        scene.frontal.ellipse(Plane.BONE, 0.65, (x + dx, y + dy), (radius, radius), soft=0.006)
+        scene.frontal.ellipse(Plane.BONE, 0.65, (x + dx, y + dy), (radius, radius), Shading(soft=0.006))
         scene.lateral.ellipse(
-            Plane.BONE, 0.55, (center[0] + dx, center[1] + dy), (radius, radius), soft=0.006
+            Plane.BONE, 0.55, (center[0] + dx, center[1] + dy), (radius, radius), Shading(soft=0.006)
         )
 
 

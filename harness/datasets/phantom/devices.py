@@ -8,7 +8,7 @@ import random
 from harness.datasets.iu.mesh import MeshCode
 from harness.datasets.phantom import anatomy as chest
 from harness.datasets.phantom.anatomy import SIDES, Point, sign_of
-from harness.datasets.phantom.raster import Canvas, Plane, Profile, Texture
+from harness.datasets.phantom.raster import Canvas, Plane, Profile, Shading, Texture
 from harness.datasets.phantom.scene import Painter, Scene, Site, sides_of
 
 
@@ -55,7 +55,7 @@ def paint_catheter(scene: Scene, code: MeshCode, rng: random.Random) -> None:
                 (collar[0][0], collar[0][1] + 0.015), (cava, anatomy.apex + 0.14), tip]  # fmt: skip
         _wire(scene.frontal, _curve(path))
         if not entry:
-            scene.frontal.ellipse(Plane.METAL, 0.7, port, (0.026, 0.026), profile=Profile.SHELL)
+            scene.frontal.ellipse(Plane.METAL, 0.7, port, (0.026, 0.026), Shading(profile=Profile.SHELL))
             scene.lateral.ellipse(Plane.METAL, 0.7, (0.24, 0.30), (0.010, 0.026))
         _wire(scene.lateral, _curve([(0.34, 0.10), (0.42, 0.14), (0.46, 0.22), (0.45, anatomy.apex + 0.33)]))
 
@@ -84,7 +84,7 @@ def _pacemaker(scene: Scene, side: str) -> None:
         (scene.frontal, box, (0.052, 0.042)),
         (scene.lateral, (0.265, 0.26), (0.016, 0.045)),
     ):
-        canvas.ellipse(Plane.METAL, 1.1, center, radii, box=True, soft=0.006)
+        canvas.box(Plane.METAL, 1.1, center, radii, Shading(soft=0.006))
     entry = [
         box,
         (anatomy.midline + sign * 0.14, anatomy.apex + 0.075),
@@ -122,7 +122,9 @@ def _valve(scene: Scene, code: MeshCode) -> None:
         (scene.frontal, place),
         (scene.lateral, (center[0] + 0.2 * radius + low, center[1] + low)),
     ):
-        canvas.ellipse(Plane.METAL, 1.0, spot, (0.034, 0.022), angle=-0.6, profile=Profile.RING, soft=0.012)
+        canvas.ellipse(
+            Plane.METAL, 1.0, spot, (0.034, 0.022), Shading(soft=0.012, profile=Profile.RING), angle=-0.6
+        )
 
 
 def _prosthesis(scene: Scene, code: MeshCode, rng: random.Random) -> None:
@@ -268,10 +270,8 @@ def paint_foreign_body(scene: Scene, code: MeshCode, rng: random.Random) -> None
         x, back = anatomy.midline + 0.01, 0.75
     for _ in range(3 if code.has("multiple") else 1):
         shape = (rng.uniform(0.014, 0.026), rng.uniform(0.014, 0.022))
-        scene.frontal.ellipse(Plane.METAL, 1.4, (x, y), shape, angle=rng.uniform(0, 3), box=True, soft=0.005)
-        scene.lateral.ellipse(
-            Plane.METAL, 1.4, (back, y), shape, angle=rng.uniform(0, 3), box=True, soft=0.005
-        )
+        scene.frontal.box(Plane.METAL, 1.4, (x, y), shape, Shading(soft=0.005), angle=rng.uniform(0, 3))
+        scene.lateral.box(Plane.METAL, 1.4, (back, y), shape, Shading(soft=0.005), angle=rng.uniform(0, 3))
         x, y, back = (
             x + rng.uniform(-0.09, 0.09),
             y + rng.uniform(-0.06, 0.06),
@@ -283,10 +283,12 @@ def paint_implants(scene: Scene, code: MeshCode, rng: random.Random) -> None:
     """Breast implants: round shadows with a crisp rim."""
     for side in code.sides or SIDES:
         center = (scene.anatomy.midline + sign_of(side) * 0.24, scene.anatomy.dome["right"] - 0.08)
-        scene.frontal.ellipse(Plane.SOFT, 0.30, center, (0.115, 0.115), profile=Profile.SHELL)
-        scene.frontal.ellipse(Plane.SOFT, 0.18, center, (0.115, 0.115), profile=Profile.RING)
+        scene.frontal.ellipse(Plane.SOFT, 0.30, center, (0.115, 0.115), Shading(profile=Profile.SHELL))
+        scene.frontal.ellipse(Plane.SOFT, 0.18, center, (0.115, 0.115), Shading(profile=Profile.RING))
     front = chest.lateral_front(scene.anatomy, 0.6)
-    scene.lateral.ellipse(Plane.SOFT, 0.6, (front - 0.035, 0.6), (0.055, 0.10), profile=Profile.SHELL)
+    scene.lateral.ellipse(
+        Plane.SOFT, 0.6, (front - 0.035, 0.6), (0.055, 0.10), Shading(profile=Profile.SHELL)
+    )
 
 
 # ---------------------------------------------------------------- soft tissue and abdomen
@@ -298,9 +300,15 @@ def paint_subcutaneous_air(scene: Scene, code: MeshCode, rng: random.Random) -> 
         y = 0.08 if code.has("neck") else 0.85 if code.has("abdomen") else 0.45
         radii = (0.06, 0.09) if code.has("neck") else (0.05, 0.2)
         scene.frontal.ellipse(
-            Plane.SOFT, -0.75, (x, y), radii, soft=0.05, texture=Texture.PATCHY, offset=rng.randrange(256)
+            Plane.SOFT,
+            -0.75,
+            (x, y),
+            radii,
+            Shading(soft=0.05, texture=Texture.PATCHY, offset=rng.randrange(256)),
         )
-    scene.lateral.ellipse(Plane.SOFT, -0.7, (0.50, 0.08), (0.18, 0.09), soft=0.05, texture=Texture.PATCHY)
+    scene.lateral.ellipse(
+        Plane.SOFT, -0.7, (0.50, 0.08), (0.18, 0.09), Shading(soft=0.05, texture=Texture.PATCHY)
+    )
 
 
 def paint_free_air(scene: Scene, code: MeshCode, rng: random.Random) -> None:
@@ -325,14 +333,16 @@ def paint_contrast(scene: Scene, code: MeshCode, rng: random.Random) -> None:
         _wire(scene.lateral, [(0.57, 0.1), (0.60, 0.4), (0.63, 0.75)], 0.016, 0.9)
         return
     for canvas, x in ((scene.frontal, scene.anatomy.midline + 0.17), (scene.lateral, 0.45)):
-        canvas.ellipse(Plane.METAL, 1.0, (x, 0.90), (0.10, 0.045), soft=0.02, texture=Texture.FLUFFY)
+        canvas.ellipse(Plane.METAL, 1.0, (x, 0.90), (0.10, 0.045), Shading(soft=0.02, texture=Texture.FLUFFY))
 
 
 def paint_gallstones(scene: Scene, code: MeshCode, rng: random.Random) -> None:
     """Rings under the liver."""
     for dx in (-0.03, 0.0, 0.03):
         for canvas, x in ((scene.frontal, scene.anatomy.midline - 0.17), (scene.lateral, 0.40)):
-            canvas.ellipse(Plane.METAL, 0.7, (x + dx, 0.92 + abs(dx)), (0.016, 0.016), profile=Profile.RING)
+            canvas.ellipse(
+                Plane.METAL, 0.7, (x + dx, 0.92 + abs(dx)), (0.016, 0.016), Shading(profile=Profile.RING)
+            )
 
 
 def paint_nipples(scene: Scene, code: MeshCode, rng: random.Random) -> None:

@@ -1,6 +1,6 @@
 """Chest phantoms: a frontal and a lateral image drawn from a study's MeSH codes, the same ones every time.
 
-A image is a function of (study id, codes, age, sex, acquisition, image size, ``RENDERER_VERSION``). The
+An image is a function of (study id, codes, age, sex, acquisition, image size, ``RENDERER_VERSION``). The
 patient's own anatomy depends on study id, age and sex alone: with and without a code it differs by that code.
 
 This module is light; what draws (and its compiler) is imported when the first image is drawn.

@@ -1,6 +1,6 @@
 """The figure of ``docs/datasets.md``: twelve phantoms and the codes they were drawn from, no report text.
 
-Run it with ``python -m harness.datasets.phantom_figure [FILE]``.
+Run it with ``python -m harness.datasets.phantom.figure [FILE]``.
 """
 
 from __future__ import annotations

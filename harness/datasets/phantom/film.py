@@ -172,7 +172,7 @@ def _frontal_lung(anatomy: Anatomy, side: str, size: int, shrink: float = 0.0) -
     inner = anatomy.mediastinum * 0.9 + 0.02 * clip((y - 0.3) / 0.3, 0.0, 1.0)
     outer = chest.wall_distance(anatomy, y - 0.6 * shrink) - 0.75 * shrink
     floor = chest.diaphragm_y(anatomy, side, across)
-    return _lung(across[0], y[:, 0], inner[:, 0], outer[:, 0], floor[0], np.ones_like(y[:, 0]), soft)
+    return _lung(across[0], y[:, 0], (inner[:, 0], outer[:, 0]), floor[0], np.ones_like(y[:, 0]), soft)
 
 
 def _lateral_lung(anatomy: Anatomy, side: str, size: int, shrink: float = 0.0) -> FloatImage:
@@ -184,12 +184,17 @@ def _lateral_lung(anatomy: Anatomy, side: str, size: int, shrink: float = 0.0) -
     rear = chest.lateral_rear(anatomy, y - margin) - margin
     floor = chest.lateral_diaphragm_y(anatomy, side, x)
     top = _step(y - (anatomy.apex + 0.02 + shrink), 0.09)
-    return _lung(x[0], y[:, 0], front[:, 0], rear[:, 0], floor[0], top[:, 0], soft)
+    return _lung(x[0], y[:, 0], (front[:, 0], rear[:, 0]), floor[0], top[:, 0], soft)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _lung(x, y, left, right, floor, top, soft):  # type: ignore[no-untyped-def]
-    """Share of lung in each pixel: between the rows' ``left`` and ``right``, above the columns' ``floor``."""
+def _lung(x, y, walls, floor, top, soft):  # type: ignore[no-untyped-def]
+    """Share of lung in each pixel, float32 (len(y), len(x)).
+
+    The lung lies between the two ``walls`` of each row, above the ``floor`` of each column, and fades by the
+    row's factor ``top``.
+    """
+    left, right = walls
     zero, half, one = np.float32(0.0), np.float32(0.5), np.float32(1.0)
     sharp = np.float32(1.0 / soft)
     mask = np.empty((y.size, x.size), dtype=np.float32)

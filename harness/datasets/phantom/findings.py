@@ -8,7 +8,7 @@ import random
 from harness.datasets.iu.mesh import MeshCode
 from harness.datasets.phantom.anatomy import SIDES, hilum_center, lung_point, sign_of
 from harness.datasets.phantom.bones import calcified_nodes, paint_bone_hole
-from harness.datasets.phantom.raster import Plane, Profile, Texture
+from harness.datasets.phantom.raster import Plane, Profile, Shading, Texture
 from harness.datasets.phantom.scene import Painter, Scene, Site, sides_of, sites_of, strength
 
 _FLUID = {1: 0.09, 2: 0.13, 2.5: 0.17, 3: 0.23, 4: 0.38}
@@ -24,7 +24,7 @@ def paint_opacity(scene: Scene, code: MeshCode, rng: random.Random) -> None:
         paint_bands(scene, code, rng)
     elif code.has("round"):
         for site in sites_of(code, rng):
-            scene.both(Plane.FILL, 0.75, site, (0.03, 0.03), soft=0.02)
+            scene.both(Plane.FILL, 0.75, site, (0.03, 0.03), Shading(soft=0.02))
     elif code.has("patchy", "scattered"):
         paint_patch(scene, code, rng, Texture.PATCHY, 1.0)
     else:
@@ -39,7 +39,11 @@ def paint_patch(scene: Scene, code: MeshCode, rng: random.Random, texture: Textu
         radii = (size * rng.uniform(0.95, 1.15), size * rng.uniform(0.7, 0.9))
         offset = rng.randrange(256)
         scene.both(
-            Plane.FILL, density * degree, site, radii, profile=Profile.BLUR, texture=texture, offset=offset
+            Plane.FILL,
+            density * degree,
+            site,
+            radii,
+            Shading(profile=Profile.BLUR, texture=texture, offset=offset),
         )
 
 
@@ -62,7 +66,7 @@ def paint_consolidation(scene: Scene, code: MeshCode, rng: random.Random) -> Non
         degree = strength(code)
         for across, down in ((0.0, 0.0), (0.20, 0.02), (-0.14, 0.05)):
             part = site.moved(across, down, 0.7 * across)
-            scene.both(Plane.FILL, 0.55, part, (0.085 * degree, 0.070 * degree), soft=0.03)
+            scene.both(Plane.FILL, 0.55, part, (0.085 * degree, 0.070 * degree), Shading(soft=0.03))
         stem = site.moved(-0.25, -0.03, -0.16)
         for turn in (-0.6, 0.1, 0.7):
             end = site.moved(0.24 * math.cos(turn), 0.13 * math.sin(turn), 0.16 * math.cos(turn))
@@ -73,7 +77,7 @@ def paint_density(scene: Scene, code: MeshCode, rng: random.Random) -> None:
     """A density: round and sharp, or a haze."""
     if code.has("round", "small"):
         for site in sites_of(code, rng):
-            scene.both(Plane.FILL, 0.8, site, (0.024, 0.024), soft=0.012)
+            scene.both(Plane.FILL, 0.8, site, (0.024, 0.024), Shading(soft=0.012))
     else:
         paint_patch(scene, code, rng, Texture.NONE, 0.7)
 
@@ -82,7 +86,7 @@ def paint_bands(scene: Scene, code: MeshCode, rng: random.Random) -> None:
     """Linear (plate-like) opacities, nearly level: atelectasis and streaks."""
     degree = strength(code)
     for site in sites_of(code, rng, anywhere=("base", "lower lobe")):
-        scene.both(Plane.FILL, 0.30 * degree, site, (0.10, 0.05), profile=Profile.BLUR)
+        scene.both(Plane.FILL, 0.30 * degree, site, (0.10, 0.05), Shading(profile=Profile.BLUR))
         for row in (-1, 0, 1):
             middle = site.moved(rng.uniform(-0.06, 0.06), 0.055 * row + rng.uniform(-0.01, 0.01))
             tilt = rng.uniform(-0.05, 0.05)
@@ -98,10 +102,8 @@ def paint_interstitial(scene: Scene, code: MeshCode, rng: random.Random) -> None
         wide = not code.has("base", "apex", "upper lobe", "lower lobe", "middle lobe", "lingula", "focal")
         center = Site(site.side, 0.5, 0.62, 0.5) if wide else site
         radii = (0.16, 0.26) if wide else (0.13, 0.11)
-        scene.both(
-            Plane.LUNG, 0.42 * degree, center, radii, profile=Profile.BLUR, texture=Texture.NET,
-            offset=rng.randrange(256),
-        )  # fmt: skip
+        net = Shading(profile=Profile.BLUR, texture=Texture.NET, offset=rng.randrange(256))
+        scene.both(Plane.LUNG, 0.42 * degree, center, radii, net)
 
 
 def paint_fibrosis(scene: Scene, code: MeshCode, rng: random.Random) -> None:
@@ -110,8 +112,8 @@ def paint_fibrosis(scene: Scene, code: MeshCode, rng: random.Random) -> None:
         site = Site(side, 0.6, 0.85, 0.7)
         for offset in (rng.randrange(256), rng.randrange(256)):
             amount = 0.40 * strength(code)
-            style = {"profile": Profile.BLUR, "texture": Texture.NET, "offset": offset}
-            scene.both(Plane.LUNG, amount, site, (0.15, 0.14), **style)
+            net = Shading(profile=Profile.BLUR, texture=Texture.NET, offset=offset)
+            scene.both(Plane.LUNG, amount, site, (0.15, 0.14), net)
 
 
 def paint_markings(scene: Scene, code: MeshCode, rng: random.Random) -> None:
@@ -127,16 +129,18 @@ def paint_edema(scene: Scene, code: MeshCode, rng: random.Random) -> None:
         wing = Site(side, 0.33, 0.55, 0.5)
         if not code.has("interstitial"):
             scene.both(
-                Plane.FILL, 0.75 * degree, wing, (0.11, 0.17), profile=Profile.BLUR, texture=Texture.FLUFFY
+                Plane.FILL,
+                0.75 * degree,
+                wing,
+                (0.11, 0.17),
+                Shading(profile=Profile.BLUR, texture=Texture.FLUFFY),
             )
         scene.both(
             Plane.LUNG,
             0.30 * degree,
             wing,
             (0.16, 0.25),
-            profile=Profile.BLUR,
-            texture=Texture.NET,
-            offset=40,
+            Shading(profile=Profile.BLUR, texture=Texture.NET, offset=40),
         )
         for row in range(5):  # Kerley B lines
             y = 0.78 + 0.04 * row
@@ -152,15 +156,15 @@ def paint_congestion(scene: Scene, code: MeshCode, rng: random.Random) -> None:
     """A haze around both hila, beside the thick vessels."""
     for side in SIDES:
         hilum = Site(side, 0.22, 0.48, 0.5)
-        scene.both(Plane.FILL, 0.38 * strength(code), hilum, (0.085, 0.15), profile=Profile.BLUR)
+        scene.both(Plane.FILL, 0.38 * strength(code), hilum, (0.085, 0.15), Shading(profile=Profile.BLUR))
 
 
 def paint_nodule(scene: Scene, code: MeshCode, rng: random.Random) -> None:
     """A soft-tissue nodule."""
     radius = 0.020 if code.has("small") else 0.027
     for site in sites_of(code, rng):
-        scene.both(Plane.FILL, 0.85, site, (radius, radius), soft=0.012)
-        scene.both(Plane.LUNG, 0.12, site, (radius, radius), soft=0.012)
+        scene.both(Plane.FILL, 0.85, site, (radius, radius), Shading(soft=0.012))
+        scene.both(Plane.LUNG, 0.12, site, (radius, radius), Shading(soft=0.012))
 
 
 def paint_mass(scene: Scene, code: MeshCode, rng: random.Random) -> None:
@@ -169,8 +173,8 @@ def paint_mass(scene: Scene, code: MeshCode, rng: random.Random) -> None:
     for site in sites_of(code, rng):
         for turn in (0.0, 2.1, 4.2):
             lobe = site.moved(0.06 * math.cos(turn), 0.035 * math.sin(turn), 0.04 * math.cos(turn))
-            scene.both(Plane.FILL, 0.7, lobe, (radius, radius), soft=0.014)
-        scene.both(Plane.SOFT, 0.10, site, (radius, radius), soft=0.02)
+            scene.both(Plane.FILL, 0.7, lobe, (radius, radius), Shading(soft=0.014))
+        scene.both(Plane.SOFT, 0.10, site, (radius, radius), Shading(soft=0.02))
 
 
 def paint_granuloma(scene: Scene, code: MeshCode, rng: random.Random) -> None:
@@ -178,7 +182,7 @@ def paint_granuloma(scene: Scene, code: MeshCode, rng: random.Random) -> None:
     calcified = "calcified" in code.heading
     radius = 0.0115 if calcified else 0.016
     for site in sites_of(code, rng, anywhere=("upper lobe", "lower lobe", "middle lobe", "lingula")):
-        scene.both(Plane.BONE, 0.75 if calcified else 0.40, site, (radius, radius), soft=0.006)
+        scene.both(Plane.BONE, 0.75 if calcified else 0.40, site, (radius, radius), Shading(soft=0.006))
 
 
 def paint_granulomatous(scene: Scene, code: MeshCode, rng: random.Random) -> None:
@@ -186,7 +190,7 @@ def paint_granulomatous(scene: Scene, code: MeshCode, rng: random.Random) -> Non
     side = sides_of(code, rng)[0]
     calcified_nodes(scene, side, rng)
     spot = Site(side, rng.uniform(0.4, 0.75), rng.uniform(0.3, 0.8), rng.uniform(0.3, 0.7))
-    scene.both(Plane.BONE, 0.65, spot, (0.010, 0.010), soft=0.006)
+    scene.both(Plane.BONE, 0.65, spot, (0.010, 0.010), Shading(soft=0.006))
 
 
 def paint_cicatrix(scene: Scene, code: MeshCode, rng: random.Random) -> None:
@@ -207,8 +211,8 @@ def paint_lucency(scene: Scene, code: MeshCode, rng: random.Random) -> None:
     radius = 0.035 if code.has("small") or code.heading == "cavitation" else 0.055
     for site in sites_of(code, rng, anywhere=("apex", "upper lobe")):
         wall = 0.45 if code.heading == "cavitation" else 0.24
-        scene.both(Plane.LUNG, -0.20, site, (radius, radius), soft=0.02)
-        scene.both(Plane.LUNG, wall, site, (radius, radius), soft=0.012, profile=Profile.RING)
+        scene.both(Plane.LUNG, -0.20, site, (radius, radius), Shading(soft=0.02))
+        scene.both(Plane.LUNG, wall, site, (radius, radius), Shading(soft=0.012, profile=Profile.RING))
 
 
 def paint_bronchiectasis(scene: Scene, code: MeshCode, rng: random.Random) -> None:
@@ -216,7 +220,7 @@ def paint_bronchiectasis(scene: Scene, code: MeshCode, rng: random.Random) -> No
     for site in sites_of(code, rng, default_sides="both"):
         for _ in range(7):
             place = site.moved(rng.uniform(-0.2, 0.2), rng.uniform(-0.12, 0.12), rng.uniform(-0.15, 0.15))
-            scene.both(Plane.LUNG, 0.40, place, (0.014, 0.014), soft=0.008, profile=Profile.RING)
+            scene.both(Plane.LUNG, 0.40, place, (0.014, 0.014), Shading(soft=0.008, profile=Profile.RING))
 
 
 # ---------------------------------------------------------------- pleura
@@ -269,9 +273,11 @@ def paint_nodes(scene: Scene, code: MeshCode, rng: random.Random) -> None:
         back = Site(side, 0.15, 0.44, 0.5).lateral(scene.anatomy)
         for dx, dy in ((0.0, -0.03), (0.018, 0.005), (0.0, 0.038)):
             scene.frontal.ellipse(
-                Plane.FILL, 0.8, (x + sign_of(side) * dx, y + dy), (0.032, 0.030), soft=0.012
+                Plane.FILL, 0.8, (x + sign_of(side) * dx, y + dy), (0.032, 0.030), Shading(soft=0.012)
             )
-            scene.lateral.ellipse(Plane.FILL, 0.6, (back[0] + dx, back[1] + dy), (0.035, 0.03), soft=0.015)
+            scene.lateral.ellipse(
+                Plane.FILL, 0.6, (back[0] + dx, back[1] + dy), (0.035, 0.03), Shading(soft=0.015)
+            )
 
 
 def paint_mediastinum(scene: Scene, code: MeshCode, rng: random.Random) -> None:
@@ -279,7 +285,7 @@ def paint_mediastinum(scene: Scene, code: MeshCode, rng: random.Random) -> None:
     if code.has("lymph nodes", "paratracheal"):
         paint_nodes(scene, code, rng)
     center = Site("left", 0.1, 0.28, 0.28).lateral(scene.anatomy)
-    scene.lateral.ellipse(Plane.FILL, 0.55 * strength(code), center, (0.075, 0.11), soft=0.05)
+    scene.lateral.ellipse(Plane.FILL, 0.55 * strength(code), center, (0.075, 0.11), Shading(soft=0.05))
 
 
 def paint_lung(scene: Scene, code: MeshCode, rng: random.Random) -> None:
@@ -298,12 +304,14 @@ def paint_pulmonary_artery(scene: Scene, code: MeshCode, rng: random.Random) -> 
     anatomy = scene.anatomy
     trunk = (anatomy.midline + 0.075, anatomy.apex + 0.255)
     for plane, amount in ((Plane.FILL, 0.75), (Plane.SOFT, 0.08)):
-        scene.frontal.ellipse(plane, amount, trunk, (0.042, 0.045), soft=0.012)
+        scene.frontal.ellipse(plane, amount, trunk, (0.042, 0.045), Shading(soft=0.012))
     for side in code.sides or SIDES:
         hilum = hilum_center(anatomy, side)
-        scene.frontal.ellipse(Plane.LUNG, 0.30, hilum, (0.032, 0.065), soft=0.02, profile=Profile.BALL)
+        scene.frontal.ellipse(
+            Plane.LUNG, 0.30, hilum, (0.032, 0.065), Shading(soft=0.02, profile=Profile.BALL)
+        )
     center = Site("left", 0.2, 0.42, 0.48).lateral(anatomy)
-    scene.lateral.ellipse(Plane.FILL, 0.6, center, (0.055, 0.045), soft=0.02)
+    scene.lateral.ellipse(Plane.FILL, 0.6, center, (0.055, 0.045), Shading(soft=0.02))
 
 
 def paint_hiatal_hernia(scene: Scene, code: MeshCode, rng: random.Random) -> None:
@@ -313,8 +321,8 @@ def paint_hiatal_hernia(scene: Scene, code: MeshCode, rng: random.Random) -> Non
     frontal = (anatomy.midline + 0.035, anatomy.dome["left"] - 0.5 * radius)
     lateral = Site("left", 0.2, 0.86, 0.68).lateral(anatomy)
     for canvas, center in ((scene.frontal, frontal), (scene.lateral, lateral)):
-        canvas.ellipse(Plane.FILL, 0.8, center, (radius, radius), soft=0.012)
-        canvas.ellipse(Plane.SOFT, 0.22, center, (radius, radius), soft=0.012, profile=Profile.RING)
+        canvas.ellipse(Plane.FILL, 0.8, center, (radius, radius), Shading(soft=0.012))
+        canvas.ellipse(Plane.SOFT, 0.22, center, (radius, radius), Shading(soft=0.012, profile=Profile.RING))
         canvas.ellipse(
             Plane.SOFT, -0.42, (center[0], center[1] - 0.3 * radius), (0.72 * radius, 0.45 * radius)
         )
@@ -324,7 +332,7 @@ def paint_fat(scene: Scene, code: MeshCode, rng: random.Random) -> None:
     """Fat pads fill the cardiophrenic angles."""
     for side in code.sides or ("left",):
         pad = Site(side, 0.30 if side == "left" else 0.10, 0.95, 0.15)
-        scene.both(Plane.FILL, 0.65, pad, (0.065, 0.05), soft=0.03)
+        scene.both(Plane.FILL, 0.65, pad, (0.065, 0.05), Shading(soft=0.03))
 
 
 PAINTERS: dict[str, Painter] = {

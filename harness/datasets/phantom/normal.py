@@ -7,7 +7,7 @@ import random
 
 from harness.datasets.phantom import anatomy as chest
 from harness.datasets.phantom.anatomy import SIDES, VERTEBRA_STEP, Anatomy, sign_of
-from harness.datasets.phantom.raster import Canvas, Plane, Profile
+from harness.datasets.phantom.raster import Canvas, Plane, Profile, Shading
 
 
 def draw_frontal(canvas: Canvas, anatomy: Anatomy, rng: random.Random) -> None:
@@ -23,7 +23,7 @@ def draw_frontal(canvas: Canvas, anatomy: Anatomy, rng: random.Random) -> None:
         _frontal_breast(canvas, anatomy, side)
     # The stomach's air bubble under the left dome tells left from right, as on a real film.
     bubble = (anatomy.midline + 0.45 * anatomy.half_width, anatomy.dome["left"] + 0.075)
-    canvas.ellipse(Plane.SOFT, -0.40, bubble, (0.055, 0.026), soft=0.02, profile=Profile.BALL)
+    canvas.ellipse(Plane.SOFT, -0.40, bubble, (0.055, 0.026), Shading(soft=0.02, profile=Profile.BALL))
 
 
 def _frontal_spine(canvas: Canvas, anatomy: Anatomy) -> None:
@@ -33,7 +33,7 @@ def _frontal_spine(canvas: Canvas, anatomy: Anatomy) -> None:
         x = chest.spine_x(anatomy, y)
         tilt = math.atan2(chest.spine_x(anatomy, y + 0.03) - chest.spine_x(anatomy, y - 0.03), 0.06)
         size = (0.026 + 0.0009 * level, 0.5 * VERTEBRA_STEP * (1.0 - anatomy.disc_gap))
-        canvas.ellipse(Plane.BONE, 0.30 * density, (x, y), size, angle=-tilt, box=True, profile=Profile.SHELL)
+        canvas.box(Plane.BONE, 0.30 * density, (x, y), size, Shading(profile=Profile.SHELL), angle=-tilt)
         for offset in (-0.6, 0.6):
             pedicle = (x + offset * size[0], y - 0.2 * VERTEBRA_STEP)
             canvas.ellipse(Plane.BONE, 0.10 * density, pedicle, (0.006, 0.010))
@@ -65,7 +65,7 @@ def _shoulders(canvas: Canvas, anatomy: Anatomy) -> None:
         clavicle = chest.clavicle_points(anatomy, side)
         canvas.stroke(Plane.BONE, 0.26 * density, clavicle, (0.016, 0.012), profile=Profile.SHELL)
         x, y = chest.shoulder_center(anatomy, side)
-        canvas.ellipse(Plane.BONE, 0.28 * density, (x, y), (0.043, 0.048), profile=Profile.SHELL)
+        canvas.ellipse(Plane.BONE, 0.28 * density, (x, y), (0.043, 0.048), Shading(profile=Profile.SHELL))
         arm = [(x + sign * 0.01, y + 0.03), (x + sign * 0.05, y + 0.25)]
         canvas.stroke(Plane.BONE, 0.22 * density, arm, (0.026, 0.022), profile=Profile.SHELL)
         blade = [(x - sign * 0.03, y + 0.03), (x - sign * 0.055, y + 0.14), (x - sign * 0.075, y + 0.28)]
@@ -91,13 +91,13 @@ def _frontal_heart(canvas: Canvas, anatomy: Anatomy) -> None:
 def _frontal_aorta(canvas: Canvas, anatomy: Anatomy) -> None:
     x, y = chest.knob_center(anatomy)
     size, bow = anatomy.aortic_knob, 0.065 * anatomy.tortuosity
-    canvas.ellipse(Plane.FILL, 0.75, (x, y), (size, size * 1.15), soft=0.012)
-    canvas.ellipse(Plane.SOFT, 0.06, (x, y), (size, size * 1.15), soft=0.012)
+    canvas.ellipse(Plane.FILL, 0.75, (x, y), (size, size * 1.15), Shading(soft=0.012))
+    canvas.ellipse(Plane.SOFT, 0.06, (x, y), (size, size * 1.15), Shading(soft=0.012))
     line = [(x, y), (x + 0.008 + bow, y + 0.12), (x + 0.004 + bow, y + 0.25), (x - 0.015, y + 0.45)]
     canvas.stroke(Plane.FILL, 0.50, line, (0.022, 0.018), soft=0.012, profile=Profile.FLAT)
     canvas.stroke(Plane.SOFT, 0.05, line, (0.022, 0.018), soft=0.012, profile=Profile.FLAT)
     trunk = (anatomy.midline + anatomy.mediastinal_shift + anatomy.mediastinum + 0.012, y + 0.085)
-    canvas.ellipse(Plane.FILL, 0.55, trunk, (0.024, 0.034), soft=0.016)
+    canvas.ellipse(Plane.FILL, 0.55, trunk, (0.024, 0.034), Shading(soft=0.016))
     if anatomy.tortuosity > 0:  # an unfolded ascending aorta bows the right upper border
         middle = anatomy.midline - 0.045 - 0.035 * anatomy.tortuosity
         rise = [(anatomy.midline - 0.02, y), (middle, y + 0.10), (anatomy.midline - 0.04, y + 0.2)]
@@ -116,7 +116,7 @@ def _frontal_vessels(canvas: Canvas, anatomy: Anatomy, side: str, rng: random.Ra
     """Vessels fan out from the hilum, thinner outward, and thicker downward unless flow is redistributed."""
     x, y = chest.hilum_center(anatomy, side)
     sign, gain = sign_of(side), anatomy.vessels
-    canvas.ellipse(Plane.LUNG, 0.20 * gain, (x, y), (0.03, 0.055), profile=Profile.BLUR)
+    canvas.ellipse(Plane.LUNG, 0.20 * gain, (x, y), (0.03, 0.055), Shading(profile=Profile.BLUR))
     artery = [(x + sign * 0.004, y - 0.03), (x + sign * 0.022, y + 0.03), (x + sign * 0.038, y + 0.12)]
     canvas.stroke(Plane.LUNG, 0.30 * gain, artery, (0.017, 0.009))
     for branch in range(11):
@@ -142,7 +142,7 @@ def _frontal_breast(canvas: Canvas, anatomy: Anatomy, side: str) -> None:
         x = anatomy.midline + sign_of(side) * 0.60 * anatomy.half_width
         center = (x, anatomy.dome["right"] - 0.03)
         amount = 0.17 + 0.6 * (size - 0.1)
-        canvas.ellipse(Plane.SOFT, amount, center, (0.155, size), soft=0.012, profile=Profile.BALL)
+        canvas.ellipse(Plane.SOFT, amount, center, (0.155, size), Shading(soft=0.012, profile=Profile.BALL))
 
 
 def draw_lateral(canvas: Canvas, anatomy: Anatomy, rng: random.Random) -> None:
@@ -153,8 +153,8 @@ def draw_lateral(canvas: Canvas, anatomy: Anatomy, rng: random.Random) -> None:
     _lateral_vessels(canvas, anatomy, rng)
     # Raised arms cross the top of the film; the shoulder blades end over the rear of the lungs.
     density = anatomy.bone_density
-    canvas.ellipse(Plane.SOFT, 0.30, (0.50, 0.03), (0.36, 0.11), profile=Profile.BLUR)
-    canvas.ellipse(Plane.BONE, 0.22 * density, (0.46, 0.045), (0.045, 0.045), profile=Profile.SHELL)
+    canvas.ellipse(Plane.SOFT, 0.30, (0.50, 0.03), (0.36, 0.11), Shading(profile=Profile.BLUR))
+    canvas.ellipse(Plane.BONE, 0.22 * density, (0.46, 0.045), (0.045, 0.045), Shading(profile=Profile.SHELL))
     canvas.stroke(Plane.BONE, 0.16 * density, [(0.44, 0.03), (0.24, 0.0)], (0.024, 0.02))
     for shift in (0.0, 0.045):
         blade = [(0.62 + shift, 0.10), (0.73 + shift, 0.24), (0.775 + shift, 0.33)]
@@ -166,7 +166,7 @@ def _lateral_spine(canvas: Canvas, anatomy: Anatomy) -> None:
     for level in range(chest.N_VERTEBRAE + 1):
         x, y, tilt = chest.vertebra(anatomy, level)
         size = (0.036 + 0.001 * level, 0.5 * VERTEBRA_STEP * (1.0 - anatomy.disc_gap))
-        canvas.ellipse(Plane.BONE, 0.30 * density, (x, y), size, angle=-tilt, box=True, profile=Profile.SHELL)
+        canvas.box(Plane.BONE, 0.30 * density, (x, y), size, Shading(profile=Profile.SHELL), angle=-tilt)
         canvas.stroke(Plane.BONE, 0.14 * density, [(x + 0.05, y), (x + 0.10, y + 0.035)], (0.012, 0.007))
 
 
@@ -208,7 +208,7 @@ def _lateral_heart(canvas: Canvas, anatomy: Anatomy) -> None:
 def _lateral_vessels(canvas: Canvas, anatomy: Anatomy, rng: random.Random) -> None:
     x, y = chest.lateral_point(anatomy, 0.52, 0.40)
     gain = anatomy.vessels
-    canvas.ellipse(Plane.LUNG, 0.26 * gain, (x, y), (0.055, 0.05), profile=Profile.BLUR)
+    canvas.ellipse(Plane.LUNG, 0.26 * gain, (x, y), (0.055, 0.05), Shading(profile=Profile.BLUR))
     for branch in range(14):
         angle = 2 * math.pi * branch / 14 + rng.uniform(-0.15, 0.15)
         length, start = rng.uniform(0.12, 0.25), rng.uniform(0.005, 0.03)

@@ -14,7 +14,7 @@ class Patient:
 
     Attributes:
         sex: ``female``, ``male`` or None.
-        acquisition: DICOM cells as ``iu_reports.ACQUISITION_FIELDS`` orders them; empty for a neutral device.
+        acquisition: DICOM cells as ``harness.datasets.iu.reports.ACQUISITION_FIELDS`` orders them; empty for a neutral device.
     """
 
     study_id: str

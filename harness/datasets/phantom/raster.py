@@ -1,7 +1,7 @@
-"""Drawing soft shapes into attenuation planes: the pencil of the phantom renderer.
+"""Draws soft shapes into attenuation planes.
 
 Coordinates are fractions of the image: x right, y down, both 0 to 1. A shape is a row of numbers, so that one
-compiled loop draws a whole radiograph, and each touches only the pixels of its bounding box.
+compiled loop draws a whole radiograph. Each shape touches only the pixels of its bounding box.
 """
 
 from __future__ import annotations
@@ -10,20 +10,24 @@ from array import array
 from collections.abc import Sequence
 from enum import IntEnum
 from functools import cache
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
 FloatImage = NDArray[np.float32]
+Pair = tuple[float, float]
+"""x and y: a position or two radii, in image fractions."""
 
 _ELLIPSE, _STROKE = 0.0, 1.0
+_ROUND, _SQUARE = 2.0, 4.0  # exponent of the outline |a| ** n + |b| ** n = 1
 _COLUMNS = 13
 _TEXTURE_SIZE = 256
 
 
 class Plane(IntEnum):
-    """What a shape adds to: see ``phantom_film`` for how the planes make one radiograph."""
+    """What a shape adds to; ``phantom/film.py`` makes one radiograph of the planes."""
 
     FILL = 0  # fraction of the lung's air that something denser replaces
     LUNG = 1  # attenuation inside the lung only (vessels, fine lines; negative for lucencies)
@@ -52,6 +56,25 @@ class Texture(IntEnum):
     FLUFFY = 3
 
 
+class Shading(NamedTuple):
+    """How a shape fills the pixels inside its outline.
+
+    Attributes:
+        soft: width of the edge, image fraction.
+        profile: how thickness runs from the axis to the rim.
+        texture: pattern that multiplies the thickness.
+        offset: shift of the pattern, in its pixels.
+    """
+
+    soft: float = 0.01
+    profile: Profile = Profile.FLAT
+    texture: Texture = Texture.NONE
+    offset: float = 0.0
+
+
+PLAIN = Shading()
+
+
 class Canvas:
     """Shapes to draw, collected first and drawn at once.
 
@@ -67,38 +90,33 @@ class Canvas:
         self,
         plane: Plane,
         amount: float,
-        center: tuple[float, float],
-        radii: tuple[float, float],
+        center: Pair,
+        radii: Pair,
+        shading: Shading = PLAIN,
         *,
         angle: float = 0.0,
-        box: bool = False,
-        soft: float = 0.01,
-        profile: Profile = Profile.FLAT,
-        texture: Texture = Texture.NONE,
-        offset: float = 0.0,
     ) -> None:
-        """An ellipse, or a rounded ``box``; ``angle`` in radians turns it clockwise."""
-        self._shapes.extend(
-            (
-                _ELLIPSE,
-                plane,
-                amount,
-                soft,
-                profile,
-                texture,
-                offset,
-                *center,
-                *radii,
-                angle,
-                4.0 if box else 2.0,
-            )
-        )
+        """An ellipse; ``angle`` in radians turns it clockwise."""
+        self._shapes.extend((_ELLIPSE, plane, amount, *shading, *center, *radii, angle, _ROUND))
+
+    def box(
+        self,
+        plane: Plane,
+        amount: float,
+        center: Pair,
+        radii: Pair,
+        shading: Shading = PLAIN,
+        *,
+        angle: float = 0.0,
+    ) -> None:
+        """A box with rounded corners; ``angle`` in radians turns it clockwise."""
+        self._shapes.extend((_ELLIPSE, plane, amount, *shading, *center, *radii, angle, _SQUARE))
 
     def stroke(
         self,
         plane: Plane,
         amount: float,
-        points: Sequence[tuple[float, float]],
+        points: Sequence[Pair],
         radii: Sequence[float],
         *,
         soft: float = 0.006,

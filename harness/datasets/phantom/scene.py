@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from harness.datasets.iu.mesh import MeshCode
 from harness.datasets.phantom.anatomy import SIDES, Anatomy, Point, lateral_point, lung_point
-from harness.datasets.phantom.raster import Canvas, Plane
+from harness.datasets.phantom.raster import PLAIN, Canvas, Pair, Plane, Profile, Shading
 
 
 def _per_side() -> dict[str, float]:
@@ -30,18 +30,27 @@ class Scene:
     fluid: dict[str, float] = field(default_factory=_per_side)
     collapse: dict[str, float] = field(default_factory=_per_side)
 
-    def both(self, plane: Plane, amount: float, site: Site, radii: Point, **style: object) -> None:
+    def both(self, plane: Plane, amount: float, site: Site, radii: Pair, shading: Shading = PLAIN) -> None:
         """The same lesion on both views; on the lateral one the other lung's air dilutes it."""
-        self.frontal.ellipse(plane, amount, site.frontal(self.anatomy), radii, **style)  # type: ignore[arg-type]
+        self.frontal.ellipse(plane, amount, site.frontal(self.anatomy), radii, shading)
         weight = 0.85 if plane in (Plane.FILL, Plane.LUNG) else 1.0
-        self.lateral.ellipse(plane, weight * amount, site.lateral(self.anatomy), radii, **style)  # type: ignore[arg-type]
+        self.lateral.ellipse(plane, weight * amount, site.lateral(self.anatomy), radii, shading)
 
-    def line(self, plane: Plane, amount: float, sites: list[Site], radii: Point, **style: object) -> None:
+    def line(
+        self,
+        plane: Plane,
+        amount: float,
+        sites: list[Site],
+        radii: Pair,
+        *,
+        soft: float = 0.006,
+        profile: Profile = Profile.BALL,
+    ) -> None:
         """A line through the same places on both views."""
         front = [site.frontal(self.anatomy) for site in sites]
         side = [site.lateral(self.anatomy) for site in sites]
-        self.frontal.stroke(plane, amount, front, radii, **style)  # type: ignore[arg-type]
-        self.lateral.stroke(plane, 0.8 * amount, side, radii, **style)  # type: ignore[arg-type]
+        self.frontal.stroke(plane, amount, front, radii, soft=soft, profile=profile)
+        self.lateral.stroke(plane, 0.8 * amount, side, radii, soft=soft, profile=profile)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +117,7 @@ def place_of(code: MeshCode, rng: random.Random, anywhere: tuple[str, ...] = _AN
 def sites_of(
     code: MeshCode, rng: random.Random, *, default_sides: str = "one", anywhere: tuple[str, ...] = _ANYWHERE
 ) -> list[Site]:
-    """Where to draw a code: one site a side, or several for ``multiple`` and ``scattered``."""
+    """Where to draw a code: one site per side, or several for ``multiple`` and ``scattered``."""
     sites = []
     several = code.has("multiple", "scattered", "multilobar")
     for side in sides_of(code, rng, default_sides):

@@ -1,4 +1,4 @@
-"""Datasets that are folders of images: classification studies, rows checked when they open."""
+"""Datasets that are folders of images: studies with one class each, checked when the dataset opens."""
 
 from __future__ import annotations
 
@@ -28,7 +28,12 @@ from harness.datasets.images.pixels import (
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One study before it is a ``Study``: ``label`` is a class index, ``where`` the row it was read from."""
+    """One row of a dataset's tables, before it becomes a ``Study``.
+
+    Attributes:
+        label: index of the class.
+        where: file and line of the row, for messages.
+    """
 
     id: str
     patient_id: str
@@ -39,30 +44,38 @@ class Record:
     attributes: Mapping[str, str | float | None] = field(default_factory=dict)
 
 
-class FolderDataset:
-    """Studies with one class each, whose images are read from files of the user's.
+@dataclass(frozen=True, slots=True)
+class Release:
+    """A published dataset: what holds for all of its studies.
 
     Attributes:
-        info: what methods may know.
+        modalities: names of the views.
+        channels: of every image, 1 or 3.
+        licence: one line for tables and ``harness list datasets``.
     """
 
-    def __init__(
-        self,
-        name: str,
-        records: Sequence[Record],
-        *,
-        modalities: tuple[str, ...],
-        classes: tuple[str, ...],
-        channels: int,
-        licence: str,
-        image_size: int | None,
-    ) -> None:
+    name: str
+    modalities: tuple[str, ...]
+    classes: tuple[str, ...]
+    channels: int
+    licence: str
+
+
+class FolderDataset:
+    """Studies with one class each; their images stay in the user's files.
+
+    Attributes:
+        info: what methods may know of the dataset.
+    """
+
+    def __init__(self, release: Release, records: Sequence[Record], image_size: int | None) -> None:
         """Check the records against each other.
 
         Raises:
             HarnessError: an image size out of range, a split without studies, an id that occurs twice, a
                 patient in two splits.
         """
+        name, channels = release.name, release.channels
         size = DEFAULT_IMAGE_SIZE if image_size is None else image_size
         if not SMALLEST_IMAGE <= size <= LARGEST_IMAGE:
             raise HarnessError(
@@ -72,17 +85,17 @@ class FolderDataset:
         self.info = DatasetInfo(
             name=name,
             tasks=frozenset({Task.DIAGNOSE}),
-            image_modalities=modalities,
+            image_modalities=release.modalities,
             has_context=False,
             image_size=size,
             channels=channels,
-            label_names=classes,
+            label_names=release.classes,
             multilabel=False,
-            licence=licence,
+            licence=release.licence,
             fingerprint=_fingerprint(records, size, channels),
         )
         cache = PixelCache(name, size, channels)
-        one_hot = np.eye(len(classes), dtype=np.float32)
+        one_hot = np.eye(len(release.classes), dtype=np.float32)
         self._studies: dict[str, list[Study]] = {split: [] for split in SPLITS}
         for record in records:
             study = Study(
