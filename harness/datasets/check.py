@@ -68,7 +68,7 @@ class Examination:
 
 @dataclass(frozen=True, slots=True)
 class _StudyImage:
-    """A image of a study; ``study`` is None where a file of its own is not known."""
+    """An image of a study; ``study`` is None where a file of its own is not known."""
 
     study: str
     split: str

@@ -3,7 +3,7 @@
 Columns, of which ``id``, ``patient``, ``split``, ``report`` and one with images must be there::
 
     id, patient, split, report       split is train, val or test
-    frontal, lateral, image          a image's path, relative to the table's folder
+    frontal, lateral, image          an image's path, relative to the table's folder
     image:NAME                       a further view, called NAME
     indication                       what the referring doctor wrote: the modality ``context``
     labels                           one class, or findings with a ``;`` between or behind them

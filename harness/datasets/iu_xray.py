@@ -105,7 +105,7 @@ def _shots(item: Item, tree: ImageTree, sources: Sources) -> tuple[list[Shot], l
 
 
 def image_size_of(file: ImageFile) -> tuple[int, int]:
-    """Height and width out of a image's header, zeros where it has none: reading pixels will say why."""
+    """Height and width out of an image's header, zeros where it has none: reading pixels will say why."""
     try:
         with Image.open(file.path) as image:
             return image.height, image.width

@@ -10,13 +10,13 @@ stand in between), and ROCOv2::
     test/radiology/...
 
 Checked: ROCO against the repository's own files, whose tables name 65,448 / 8,180 / 8,179 images; ROCOv2
-against public code that reads it. Older versions of the script name a image ``PMC..._name.jpg``, the second
+against public code that reads it. Older versions of the script name an image ``PMC..._name.jpg``, the second
 column of ``licences.txt``; both names are found.
 
 The split is the release's. It was made by image: of the 42,471 articles in ``licences.txt``, 8,802 have
-images in more than one split. So a image counts as a patient, intervals take images for independent,
+images in more than one split. So an image counts as a patient, intervals take images for independent,
 and ``harness data check`` says how many articles are shared. Papers vanish from the archive that the script
-reads: a image that is not there is left out, with a line in ``data check``.
+reads: an image that is not there is left out, with a line in ``data check``.
 """
 
 from __future__ import annotations

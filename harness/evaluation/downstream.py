@@ -1,7 +1,7 @@
 """Downstream value of generated images: one fixed classifier trained on real, on generated, and on both.
 
 The classifier is the same for everybody and chosen without looking at a test study: frozen ImageNet features
-of a image, standardised, and one regularised logistic regression a finding. What differs between two rows
+of an image, standardised, and one regularised logistic regression a finding. What differs between two rows
 is the images alone.
 """
 

@@ -69,7 +69,7 @@ def check(impute: str, rows: Sequence[Entry], states: Sequence[str], info: Datas
     card = next((row.imputer.method_class.card for row in rows if row.imputer), None)
     if card is None:
         raise HarnessError(
-            f"--impute {impute}: no other method of this run reads a image", "name one with --methods"
+            f"--impute {impute}: no other method of this run reads an image", "name one with --methods"
         )
     views = synthesis.views(card, info)
     lost = ", ".join(state for state in states if state != FULL) or "nothing"
@@ -99,8 +99,8 @@ def complete(
         studies: test studies; one that lacks a view by nature is not completed.
         states: modality states of the run.
         cell: the imputer's, locked by the caller.
-        fitted: gives the fitted imputer; called only if a image is missing.
-        seed: of the run; a image's noise follows from it, the study and the view.
+        fitted: gives the fitted imputer; called only if an image is missing.
+        seed: of the run; an image's noise follows from it, the study and the view.
         progress: state -> where its progress goes.
 
     Returns:

@@ -89,7 +89,7 @@ PICTURES: dict[str, tuple[Change, str]] = {
     ),
     "CMYK": (lambda path: saved(path, Image.new("CMYK", (64, 64), (9, 90, 30, 4)), "JPEG"), ""),
 }
-"""Variant -> what is done to a image, and the problem that it makes (none where it is handled)."""
+"""Variant -> what is done to an image, and the problem that it makes (none where it is handled)."""
 
 
 CASES = [(name, variant) for name in TREES for variant in PICTURES if name == "csv" or "file" not in variant]

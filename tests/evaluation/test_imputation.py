@@ -352,7 +352,7 @@ def test_the_completed_set_moves_away_from_the_real_one_as_the_rate_rises(
             {"drop": "context"},
             "it fills none of what studies of images lose here: context",
         ),
-        ({"methods": ("gossip",)}, "no other method of this run reads a image"),
+        ({"methods": ("gossip",)}, "no other method of this run reads an image"),
         ({"methods": ("learner",)}, "it fills none"),
     ],
 )

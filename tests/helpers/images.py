@@ -37,7 +37,7 @@ def jpeg(path: Path, seed: int = 0, size: tuple[int, int] = (60, 40), mode: str 
 
 
 def slowly(path: Path) -> Image.Image:
-    """A image that takes its time, so that a process can be killed between two."""
+    """An image that takes its time, so that a process can be killed between two."""
     time.sleep(0.02)
     return Image.open(path)
 

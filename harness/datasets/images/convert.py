@@ -19,7 +19,7 @@ _ALPHA = ("LA", "RGBA", "PA", "La", "RGBa")
 
 
 def check_shape(width: int, height: int) -> None:
-    """``ValueError`` for a image too large to be decoded safely or too small to show anything."""
+    """``ValueError`` for an image too large to be decoded safely or too small to show anything."""
     if width * height > MAX_PIXELS:
         raise ValueError(f"{width} x {height} pixels, more than the limit of {MAX_PIXELS:,}")
     if min(width, height) < SMALLEST_SIDE:

@@ -36,7 +36,7 @@ class ImageFile:
         where: the row that names it, for messages, e.g. ``meta/meta.csv, line 17``.
         digest: hex name of the content; equal pixels have equal digests. The file's SHA-256 unless ``decode``
             is given.
-        decode: the file to a image, where the file is more than a image; picklable.
+        decode: the file to an image, where the file is more than an image; picklable.
     """
 
     path: Path

@@ -34,7 +34,7 @@ _VIEWS = ("_rows", "_sums", "_checked", "_map")
 
 
 def key_of(digest: str) -> bytes:
-    """16 bytes that stand for the digest of a image's source."""
+    """16 bytes that stand for the digest of an image's source."""
     return blake2b(digest.encode(), digest_size=16).digest()
 
 
@@ -43,7 +43,7 @@ class ImageStore:
 
     Attributes:
         folder: where the store lies, made when something is first appended.
-        shape: of a image, (size, size, channels).
+        shape: of an image, (size, size, channels).
     """
 
     _rows: dict[bytes, int]

@@ -10,11 +10,12 @@ RENDERER_VERSION = 6
 
 @dataclass(frozen=True, slots=True)
 class Patient:
-    """What the renderer needs to know of a study.
+    """What the renderer reads of a study.
 
     Attributes:
         sex: ``female``, ``male`` or None.
-        acquisition: DICOM cells as ``harness.datasets.iu.reports.ACQUISITION_FIELDS`` orders them; empty for a neutral device.
+        acquisition: DICOM cells in the order of ``harness.datasets.iu.reports.ACQUISITION_FIELDS``; empty for
+            a neutral device.
     """
 
     study_id: str

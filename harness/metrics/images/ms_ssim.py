@@ -30,7 +30,7 @@ _C1, _C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
 class MsSsim:
     """``ms_ssim``: mean MS-SSIM (Wang et al. 2003) of each study's generated image of a view with its own.
 
-    High for a image of the same chest. It says nothing about variety: between images of one method it would
+    High for an image of the same chest. It says nothing about variety: between images of one method it would
     be a measure of sameness, which this is not. Images are grey; smaller ones than 176 px are enlarged.
     """
 
