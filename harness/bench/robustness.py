@@ -117,10 +117,10 @@ def _check(
 ) -> None:
     """A ratio between two things that differ means nothing: naive values lie within the curve's band."""
     for (name, _, column), value in naive.items():
-        point = ours[name].points[column]
-        if not point.lo - 1e-9 <= value <= point.hi + 1e-9:
+        estimate = ours[name].points[column].estimate
+        if not estimate.lo - 1e-9 <= value <= estimate.hi + 1e-9:
             raise AssertionError(
-                f"{name} at {plan.rates[column]:g}: {value} is outside [{point.lo}, {point.hi}]"
+                f"{name} at {plan.rates[column]:g}: {value} is outside [{estimate.lo}, {estimate.hi}]"
             )
 
 

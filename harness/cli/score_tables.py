@@ -34,7 +34,7 @@ def score_json(scores: Scores) -> str:
     metrics = {
         each.metric: {
             "value": _finite(each.estimate.value),
-            "ci95": [_finite(each.estimate.lo), _finite(each.estimate.hi)],
+            "ci95": [_finite(end) for end in each.estimate.ci95],
             "signature": each.signature,
         }
         for each in scores.scores
@@ -46,14 +46,7 @@ def score_json(scores: Scores) -> str:
 def score_csv(scores: Scores) -> str:
     """One line per metric that could run."""
     lines = [
-        (
-            each.metric,
-            each.estimate.value,
-            each.estimate.lo,
-            each.estimate.hi,
-            each.estimate.n,
-            each.signature,
-        )
+        (each.metric, each.estimate.value, *each.estimate.ci95, each.estimate.n, each.signature)
         for each in scores.scores
     ]
     return _csv(("metric", "value", "ci95_lo", "ci95_hi", "n", "signature"), lines)
@@ -78,8 +71,8 @@ def comparison_table(rows: Sequence[Comparison]) -> RichTable:
             row.metric,
             row.a,
             row.b,
-            *(f"{value:.4f}" for value in (t.value_a, t.value_b, t.difference)),
-            rf"\[{t.ci95[0]:.4f}, {t.ci95[1]:.4f}]",
+            *(f"{value:.4f}" for value in (t.value_a, t.value_b, t.difference.value)),
+            rf"\[{t.difference.lo:.4f}, {t.difference.hi:.4f}]",
             f"{t.p_value:.4g}",
             f"{row.p_holm:.4g}",
         )
@@ -109,8 +102,8 @@ def _facts(row: Comparison) -> dict[str, Any]:
         "b": row.b,
         "value_a": _finite(test.value_a),
         "value_b": _finite(test.value_b),
-        "difference": _finite(test.difference),
-        "ci95": [_finite(end) for end in test.ci95],
+        "difference": _finite(test.difference.value),
+        "ci95": [_finite(end) for end in test.difference.ci95],
         "p_value": test.p_value,
         "p_holm": row.p_holm,
         "trials": test.trials,

@@ -40,6 +40,7 @@ from harness.metrics.diagnosis.decisions import Auroc, Diagnosis
 from harness.metrics.images.extractors import EnlargedLite0, Image, digest
 from harness.metrics.images.features import features
 from harness.statistics import bootstrap as statistics
+from harness.statistics.estimate import Estimate
 from harness.store.arrays import load_array, save_array
 from harness.store.cell import Cell
 from harness.store.results import Measurement
@@ -110,15 +111,14 @@ class Measured:
     """One score of the classifier trained on one set.
 
     Attributes:
-        value, ci95: over all findings.
+        estimate: over all findings.
         samples: bootstrap replicates (B,).
-        each: finding -> (value, lower, upper end).
+        each: finding -> its own estimate.
     """
 
-    value: float
-    ci95: tuple[float, float]
+    estimate: Estimate
     samples: Floats
-    each: Mapping[str, tuple[float, float, float]]
+    each: Mapping[str, Estimate]
 
 
 def measure(config: RunConfig, limit: int | None, reporter: Reporter) -> list[Measurement]:
@@ -291,8 +291,9 @@ def _scored(experiment: Experiment, said: Floats, score: str) -> Measured:
             if r.labels is not None
         ]
         one, several = _values(metric, output, said[:, column : column + 1], alone, experiment.weights)
-        each[name] = (one, *statistics.interval(several))
-    return Measured(value, statistics.interval(samples), samples, each)
+        each[name] = Estimate(one, *statistics.interval(several), len(alone))
+    estimate = Estimate(value, *statistics.interval(samples), len(experiment.references))
+    return Measured(estimate, samples, each)
 
 
 def _values(
@@ -322,8 +323,8 @@ def _store(
             mechanism="none",
             rate=0.0,
             metric=f"{GROUP}_{score}_{on}",
-            value=found.value,
-            ci95=found.ci95,
+            value=found.estimate.value,
+            ci95=found.estimate.ci95,
             n=len(experiment.test),
             signature=f"{experiment.signature}|{SCORES[score][0](multilabel=True).signature}",
             control=entry.is_control,
@@ -377,22 +378,34 @@ def facts(experiment: Experiment, measured: Mapping[tuple[str, str], Measured]) 
         "training_studies": len(experiment.train),
         "absent": dict(experiment.absent),
         "minus_real": {
-            score: {on: _difference(measured[score, on], measured[score, "real"]) for on in TRAINED_ON[:2]}
+            score: {
+                on: _triple(_difference(measured[score, on], measured[score, "real"]))
+                for on in TRAINED_ON[:2]
+            }
             for score in SCORES
         },
         "findings": {
             name: {
                 **{split: counts[split][number] for split in counts},
-                **{score: {on: measured[score, on].each[name] for on in TRAINED_ON} for score in SCORES},
+                **{
+                    score: {on: _triple(measured[score, on].each[name]) for on in TRAINED_ON}
+                    for score in SCORES
+                },
             }
             for number, name in enumerate(experiment.findings)
         },
     }
 
 
-def _difference(one: Measured, real: Measured) -> tuple[float, float, float]:
+def _difference(one: Measured, real: Measured) -> Estimate:
     """A difference with its interval: both were tested on the same resamples."""
-    return one.value - real.value, *statistics.interval(one.samples - real.samples)
+    ends = statistics.interval(one.samples - real.samples)
+    return Estimate(one.estimate.value - real.estimate.value, *ends, one.estimate.n)
+
+
+def _triple(estimate: Estimate) -> tuple[float, float, float]:
+    """(Value, lower end, upper end), as the manifest stores it."""
+    return estimate.value, *estimate.ci95
 
 
 def command(config: RunConfig, entry: Entry, seed: int, limit: int) -> str:

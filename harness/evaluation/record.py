@@ -6,7 +6,6 @@ import hashlib
 import time
 import traceback
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -62,7 +61,7 @@ def findings(
     """What a manifest says beside the numbers: the cost of each modality's absence, counts of confidences."""
     by_name = {metric.name: metric for metric in benchmark.metrics}
     costs = {
-        output: {state: asdict(cost) for state, cost in states.items()}
+        output: {state: cost.to_json() for state, cost in states.items()}
         for name, each in rows.items()
         for output, states in reliance(by_name[name], each, benchmark.weights).items()
     }
@@ -108,8 +107,8 @@ def store_result(
                         metric,
                         output,
                         p.rate,
-                        value=p.value,
-                        ci95=(p.lo, p.hi),
+                        value=p.estimate.value,
+                        ci95=p.estimate.ci95,
                         detail=detail,
                     )
                     for p in curves[output.name].points

@@ -18,7 +18,7 @@ from harness.core.types import Prediction, Reference, Task
 from harness.evaluation.text_files import TextFile, joined_ids, read_texts
 from harness.metrics.base import Metric, MetricOutput, Rows, values
 from harness.statistics import bootstrap
-from harness.statistics.bootstrap import Estimate
+from harness.statistics.estimate import Estimate
 from harness.statistics.significance import PairedTest, holm, paired_randomisation
 
 N_RESAMPLES = 1000

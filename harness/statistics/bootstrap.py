@@ -7,7 +7,6 @@ because every method meets the same weight matrix, every comparison is paired.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,21 +14,12 @@ from numpy.typing import NDArray
 from harness.core.errors import HarnessError
 from harness.metrics.base import Metric, Rows, affordable, centred
 from harness.metrics.base import values as values_of
+from harness.statistics.estimate import Estimate
 
 FloatArray = NDArray[np.float64]
 
 _CHUNK_CELLS = 4_000_000
 """Cells of one block of random numbers or weights: 32 MB of float64, whatever the number of trials."""
-
-
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """A value with its percentile interval over ``n`` studies."""
-
-    value: float
-    lo: float
-    hi: float
-    n: int
 
 
 def clusters(patient_ids: Sequence[str]) -> tuple[int, NDArray[np.intp]]:

@@ -16,6 +16,7 @@ from harness.core.errors import HarnessError
 from harness.metrics.base import JointMetric, Metric, Rows, affordable, centred
 from harness.missingness.plan import MaskPlan
 from harness.statistics.bootstrap import FloatArray, interval
+from harness.statistics.estimate import Estimate
 
 _BLOCK_CELLS = 4_000_000
 """Cells of one block of masked weights: 32 MB of float64."""
@@ -27,18 +28,12 @@ class CurvePoint:
 
     Attributes:
         rate: requested missing rate.
-        value: mean over mask seeds.
-        lo: lower end of the interval over patients and mask seeds together.
-        hi: upper end.
-        n: studies.
+        estimate: mean over mask seeds, with its interval over patients and mask seeds together.
         achieved: share of studies that really lost a modality.
     """
 
     rate: float
-    value: float
-    lo: float
-    hi: float
-    n: int
+    estimate: Estimate
     achieved: float
 
 
@@ -106,8 +101,8 @@ def curves(
         for name, found in points.items():
             value = float(np.mean(values[name]))
             samples[name].append(centred(metric, name, replicated[name], value))
-            lo, hi = interval(samples[name][-1], level)
-            found.append(CurvePoint(rate, value, lo, hi, len(plan.ids), float(achieved[column])))
+            estimate = Estimate(value, *interval(samples[name][-1], level), len(plan.ids))
+            found.append(CurvePoint(rate, estimate, float(achieved[column])))
     return {name: Curve(name, tuple(found), np.stack(samples[name])) for name, found in points.items()}
 
 
@@ -188,12 +183,12 @@ def area_under_curve(curve: Curve) -> float:
     """Mean height of the curve over its range of rates (trapezoids), in the metric's own unit."""
     points = sorted(curve.points, key=lambda point: point.rate)
     rates = np.array([point.rate for point in points])
-    values = np.array([point.value for point in points])
+    values = np.array([point.estimate.value for point in points])
     span = rates[-1] - rates[0]
     return float(np.trapezoid(values, rates) / span) if span > 0 else float(values.mean())
 
 
 def retention(curve: Curve, rate: float) -> float:
     """Share of the full-modality value that is left at ``rate``; NaN where that value is 0."""
-    full = curve.at(0.0).value
-    return curve.at(rate).value / full if full != 0 else float("nan")
+    full = curve.at(0.0).estimate.value
+    return curve.at(rate).estimate.value / full if full != 0 else float("nan")

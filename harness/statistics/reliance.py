@@ -12,6 +12,7 @@ from harness.metrics.base import values as values_of
 from harness.missingness.policy import FULL
 from harness.statistics.bootstrap import FloatArray, interval
 from harness.statistics.curves import _equal
+from harness.statistics.estimate import Estimate
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,14 +22,15 @@ class Cost:
     Attributes:
         value: the metric where every study that has the modality has lost it.
         cost: how much worse that is than with nothing missing, in the metric's own unit; positive is worse.
-        lo: lower end of the cost's interval, patients resampled, paired.
-        hi: upper end.
+            Its interval resamples patients and is paired.
     """
 
     value: float
-    cost: float
-    lo: float
-    hi: float
+    cost: Estimate
+
+    def to_json(self) -> dict[str, float]:
+        """What a manifest stores."""
+        return {"value": self.value, "cost": self.cost.value, "lo": self.cost.lo, "hi": self.cost.hi}
 
 
 def reliance(metric: Metric, rows: Mapping[str, Rows], weights: FloatArray) -> dict[str, dict[str, Cost]]:
@@ -43,19 +45,20 @@ def reliance(metric: Metric, rows: Mapping[str, Rows], weights: FloatArray) -> d
     lost = [state for state in rows if state != FULL]
     if not lost:
         return found
-    once, few = np.ones((1, len(rows[FULL]))), affordable(metric, weights)
+    n = len(rows[FULL])
+    once, few = np.ones((1, n)), affordable(metric, weights)
     whole = values_of(metric, rows[FULL], once)
     drawn: dict[str, FloatArray] = {}
     for state in lost:
         if _equal(rows, FULL, state):  # the method does not read this modality
             for name, unchanged in whole.items():
-                found[name][state] = Cost(float(unchanged[0]), 0.0, 0.0, 0.0)
+                found[name][state] = Cost(float(unchanged[0]), Estimate(0.0, 0.0, 0.0, n))
             continue
         drawn = drawn or values_of(metric, rows[FULL], few)
         value, lines = (values_of(metric, rows[state], each) for each in (once, few))
         for output in metric.outputs:
             sign = 1.0 if output.higher_is_better else -1.0
             cost = sign * float(whole[output.name][0] - value[output.name][0])
-            lo, hi = interval(sign * (drawn[output.name] - lines[output.name]))
-            found[output.name][state] = Cost(float(value[output.name][0]), cost, lo, hi)
+            ends = interval(sign * (drawn[output.name] - lines[output.name]))
+            found[output.name][state] = Cost(float(value[output.name][0]), Estimate(cost, *ends, n))
     return found

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from harness.core.errors import HarnessError
 from harness.metrics.base import JointMetric, Metric, Rows
 from harness.statistics.bootstrap import FloatArray, _blocks, _sampled, bootstrap_weights, clusters, interval
+from harness.statistics.estimate import Estimate
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,16 +19,14 @@ class PairedTest:
     """System a against system b on one metric output.
 
     Attributes:
-        difference: ``value_a - value_b``.
-        ci95: percentile interval of the difference under the patient bootstrap.
+        difference: ``value_a - value_b`` with its interval under the patient bootstrap.
         p_value: two-sided, ``(count + 1) / (trials + 1)``: never 0.
         trials: random swaps behind ``p_value``.
     """
 
     value_a: float
     value_b: float
-    difference: float
-    ci95: tuple[float, float]
+    difference: Estimate
     p_value: float
     trials: int
 
@@ -79,8 +78,9 @@ def paired_randomisation(
         name: PairedTest(
             value_a=value_a[name],
             value_b=value_b[name],
-            difference=value_a[name] - value_b[name],
-            ci95=interval(sampled_a[name] - sampled_b[name]),
+            difference=Estimate(
+                value_a[name] - value_b[name], *interval(sampled_a[name] - sampled_b[name]), len(patient_ids)
+            ),
             p_value=(counts[name] + 1) / (trials + 1),
             trials=trials,
         )

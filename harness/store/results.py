@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.core.errors import CorruptFileError
+from harness.statistics.estimate import Estimate
 
 Status = Literal["ok", "failed", "unavailable", "n/a"]
 
@@ -46,6 +48,13 @@ class Measurement:
     higher_is_better: bool = True
     key: str = ""
     test_set: str = ""
+
+    @property
+    def estimate(self) -> Estimate | None:
+        """Value and interval in one; None without a value, and NaN at both ends without an interval."""
+        if self.value is None:
+            return None
+        return Estimate(self.value, *(self.ci95 or (math.nan, math.nan)), self.n)
 
 
 _ROW_FIELDS = tuple(field.name for field in fields(Measurement))

@@ -238,12 +238,12 @@ def test_compare_finds_a_difference_and_none(files: Callable[[str], Path]) -> No
     rows = score_files.compare(files("truth"), systems, ["bleu_4"], trials=2000)
     by_pair = {(row.a, row.b): row for row in rows}
     same, worse = by_pair["same", "again"], by_pair["same", "worse"]
-    assert same.test.difference == 0.0
+    assert same.test.difference.value == 0.0
     assert same.test.p_value == 1.0
-    assert worse.test.difference > 0.1
+    assert worse.test.difference.value > 0.1
     assert worse.test.p_value == pytest.approx(1 / 2001)
     assert worse.p_holm == pytest.approx(3 / 2001)
-    assert worse.test.ci95[0] > 0
+    assert worse.test.difference.lo > 0
 
 
 def test_compare_command(files: Callable[[str], Path]) -> None:
@@ -292,9 +292,9 @@ def test_joint_metric_is_tested_by_swapping_whole_studies() -> None:
     narrow, wide = rng.normal(size=(80, 1)), 4 * rng.normal(size=(80, 1))
     patients = [f"p{index}" for index in range(80)]
     found = paired_randomisation(metric, wide, narrow, patients, 500)["spread"]
-    assert found.difference == pytest.approx(wide.var() - narrow.var())
+    assert found.difference.value == pytest.approx(wide.var() - narrow.var())
     assert found.p_value == pytest.approx(1 / 501)
-    assert found.ci95[0] > 0
+    assert found.difference.lo > 0
     metric.resamples = 50
     weights = bootstrap_weights(patients, 1000)
     assert replicates(metric, wide, weights)["spread"].shape == (50,)

@@ -15,6 +15,7 @@ from harness.missingness.plan import MaskPlan, plan
 from harness.statistics import curves as robustness
 from harness.statistics.bootstrap import bootstrap_weights
 from harness.statistics.curves import Curve, CurvePoint, area_under_curve, curves, retention
+from harness.statistics.estimate import Estimate
 from harness.statistics.reliance import reliance
 from tests.helpers.reports import findings, pairs
 
@@ -64,14 +65,14 @@ def test_curve_equals_scoring_every_mask_from_scratch(
             naive.append(metric.statistics(said, references))
         for name, curve in found.items():
             values = [float(metric.reduce(one.sum(axis=0))[name]) for one in naive]
-            assert curve.points[column].value == pytest.approx(np.mean(values), abs=1e-9)
+            assert curve.points[column].estimate.value == pytest.approx(np.mean(values), abs=1e-9)
             replicates = [
                 float(metric.reduce(line @ naive[index % len(SEEDS)])[name])
                 for index, line in enumerate(weights)
             ]
             assert curve.replicates[column] == pytest.approx(np.array(replicates), abs=1e-9)
             ends = np.quantile(replicates, [0.025, 0.975])
-            assert [curve.points[column].lo, curve.points[column].hi] == pytest.approx(list(ends), abs=1e-9)
+            assert curve.points[column].estimate.ci95 == pytest.approx(tuple(ends), abs=1e-9)
 
 
 def test_points_carry_rate_size_and_achieved_rate(masks: MaskPlan, references: list[Reference]) -> None:
@@ -80,7 +81,8 @@ def test_points_carry_rate_size_and_achieved_rate(masks: MaskPlan, references: l
     weights = bootstrap_weights([one.patient_id for one in references], 20, 0)
     curve = curves(metric, dict.fromkeys(masks.states, rows), masks, weights)["rouge_l"]
     assert [point.rate for point in curve.points] == list(RATES)
-    assert all(point.n == COUNT and point.value == pytest.approx(1.0) for point in curve.points)
+    assert all(point.estimate.n == COUNT for point in curve.points)
+    assert all(point.estimate.value == pytest.approx(1.0) for point in curve.points)
     assert [point.achieved for point in curve.points] == pytest.approx([0.0, 0.3, 0.7])
     assert curve.replicates.shape == (3, 20)
 
@@ -95,7 +97,8 @@ def test_rows_of_a_state_that_a_study_is_never_in_may_be_undefined(
     rows["lateral"][~(masks.assignment == lateral).any(axis=(0, 1))] = np.nan
     weights = bootstrap_weights([one.patient_id for one in references], 20, 0)
     assert all(
-        point.value == pytest.approx(1.0) for point in curves(metric, rows, masks, weights)["rouge_l"].points
+        point.estimate.value == pytest.approx(1.0)
+        for point in curves(metric, rows, masks, weights)["rouge_l"].points
     )
 
 
@@ -111,7 +114,7 @@ def test_states_without_rows_and_wrong_shapes_are_errors(masks: MaskPlan) -> Non
 
 
 def made(*values: tuple[float, float]) -> Curve:
-    points = tuple(CurvePoint(rate, value, value, value, 10, rate) for rate, value in values)
+    points = tuple(CurvePoint(rate, Estimate(value, value, value, 10), rate) for rate, value in values)
     return Curve("bleu_4", points, np.zeros((len(points), 1)))
 
 
@@ -138,7 +141,7 @@ def test_states_that_make_no_difference_cost_nothing(
     monkeypatch.setattr(robustness, "_masked_values", lambda *all: calls.append(1) or original(*all))
     curve = curves(metric, {state: rows.copy() for state in masks.states}, masks, weights)["rouge_l"]
     assert len(calls) == 2  # once for the value and once for the replicates, whatever the number of rates
-    assert len({(point.value, point.lo, point.hi) for point in curve.points}) == 1
+    assert len({point.estimate for point in curve.points}) == 1
     assert [point.achieved for point in curve.points] == pytest.approx([0.0, 0.3, 0.7])
 
 
@@ -152,6 +155,8 @@ def test_reliance_is_the_paired_loss_and_positive_where_absence_hurts(
     rows = {"full": right, "frontal": wrong, "lateral": right}
     costs = reliance(metric, rows, weights)["rouge_l"]
     assert set(costs) == {"frontal", "lateral"}
-    assert costs["frontal"].cost == pytest.approx(1.0 - costs["frontal"].value)
-    assert 0.9 < costs["frontal"].lo <= costs["frontal"].cost <= costs["frontal"].hi + 1e-12
-    assert (costs["lateral"].cost, costs["lateral"].lo, costs["lateral"].hi) == (0.0, 0.0, 0.0)
+    assert costs["frontal"].cost.value == pytest.approx(1.0 - costs["frontal"].value)
+    cost = costs["frontal"].cost
+    assert 0.9 < cost.lo <= cost.value <= cost.hi + 1e-12
+    assert costs["lateral"].cost == Estimate(0.0, 0.0, 0.0, cost.n)
+    assert set(costs["lateral"].to_json()) == {"value", "cost", "lo", "hi"}
