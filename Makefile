@@ -17,16 +17,16 @@ help:
 leaderboard: $(STAMP)
 	$(BIN)/harness run --methods all --missing 0.2,0.4,0.6,0.8
 
-BOARD := leaderboards/iu-phantom
+LEADERBOARD := leaderboards/iu-phantom
 
 tables: $(STAMP)
 ifdef STORE
-	$(BIN)/harness leaderboard --store $(STORE) --format json > $(BOARD).json.new
-	mv $(BOARD).json.new $(BOARD).json
+	$(BIN)/harness leaderboard --store $(STORE) --format json > $(LEADERBOARD).json.new
+	mv $(LEADERBOARD).json.new $(LEADERBOARD).json
 endif
-	$(BIN)/harness leaderboard --results $(BOARD).json --format markdown > $(BOARD).md.new
-	mv $(BOARD).md.new $(BOARD).md
-	$(BIN)/harness report all --results $(BOARD).json --out reports
+	$(BIN)/harness leaderboard --results $(LEADERBOARD).json --format markdown > $(LEADERBOARD).md.new
+	mv $(LEADERBOARD).md.new $(LEADERBOARD).md
+	$(BIN)/harness report all --results $(LEADERBOARD).json --out reports
 
 test: $(STAMP) lint
 	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses=logical --maxprocesses=4 --dist=loadfile

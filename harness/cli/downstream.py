@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from harness.leaderboard.board import Board
+    from harness.leaderboard.leaderboard import Leaderboard
 
 
 class DownstreamFormat(StrEnum):
@@ -58,13 +58,13 @@ def downstream(
     from harness.cli.progress import ConsoleReporter
     from harness.core.files import write_atomic
     from harness.evaluation.downstream import measure
-    from harness.leaderboard import board
+    from harness.leaderboard.leaderboard import Leaderboard
     from harness.leaderboard.render.formats import SUFFIXES
     from harness.store.store import Store
 
     with ConsoleReporter(Console(stderr=True)) as reporter:
         rows = measure(settings, limit, reporter)
-    content = _rendered(board.read(Store(store), only={row.key for row in rows}), format_)
+    content = _rendered(Leaderboard.of(Store(store), only={row.key for row in rows}), format_)
     if out is None:
         typer.echo(content.decode(), nl=False)
         return
@@ -73,14 +73,14 @@ def downstream(
     typer.echo(f"wrote {path}")
 
 
-def _rendered(board: Board, format_: DownstreamFormat) -> bytes:
+def _rendered(leaderboard: Leaderboard, format_: DownstreamFormat) -> bytes:
     """The generators' table, each finding's scores, and what a paper says of its own."""
     from harness.leaderboard.render.formats import render
     from harness.papers.render import downstream as export
 
-    content = render(board, format_.value)
+    content = render(leaderboard, format_.value)
     if format_ is DownstreamFormat.markdown:
-        content += export.markdown(board).encode()
+        content += export.markdown(leaderboard).encode()
     elif format_ is DownstreamFormat.latex:
-        content += export.latex(board).encode()
+        content += export.latex(leaderboard).encode()
     return content

@@ -19,7 +19,7 @@ from harness.core.signals import Stopped, leaving_when_asked
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from harness.leaderboard.board import Board
+    from harness.leaderboard.leaderboard import Leaderboard
     from harness.store.results import Measurement
     from harness.store.store import Store
 
@@ -302,11 +302,11 @@ def leaderboard(
     """Rebuild the tables from the store."""
     from harness.leaderboard.render import formats
 
-    board = _board(store, results, spec or [])
+    leaderboard = _board(store, results, spec or [])
     if share is not None:
-        _share(board, share, None if results else store)
+        _share(leaderboard, share, None if results else store)
     elif out is not None:
-        written = _write_tables(board, out, None if results else store, [format_])
+        written = _write_tables(leaderboard, out, None if results else store, [format_])
         if results is None:
             written += _write_robustness(store, out, figures)
         for path in written:
@@ -314,7 +314,7 @@ def leaderboard(
     elif format_ is TableFormat.parquet:
         raise HarnessError("--format parquet cannot be printed", "name a folder with --out")
     else:
-        text = formats.render(board, format_.value, None if results else store)
+        text = formats.render(leaderboard, format_.value, None if results else store)
         typer.echo(text.decode(), nl=False)
 
 
@@ -341,8 +341,8 @@ def report(
         raise typer.Exit(1 if any(each.state in ("new", "mended") for each in findings) else 0)
     measured = Results()
     if results is not None or store is not None or Path("runs/store.json").exists():
-        board = _board(store or Path("runs"), results)
-        measured = Results.of(board.rows, board.results)
+        leaderboard = _board(store or Path("runs"), results)
+        measured = Results.of(leaderboard.rows, leaderboard.results)
     reports = [compare(each, measured) for each in papers]
     if out is None:
         typer.echo(export.text(reports, format_.value), nl=False)
@@ -519,14 +519,14 @@ def _print_facts(rows: list[dict[str, str]]) -> None:
     _console().print(table)
 
 
-def _board(store: Path, results: Path | None = None, specs: list[Path] | None = None) -> Board:
-    """The board of a JSON file, else of a store."""
-    from harness.leaderboard import board
+def _board(store: Path, results: Path | None = None, specs: list[Path] | None = None) -> Leaderboard:
+    """The leaderboard of a JSON file, else of a store."""
+    from harness.leaderboard.leaderboard import Leaderboard
     from harness.leaderboard.spec import load_all
 
     if results is not None:
-        return board.from_json(results, load_all(specs or ()))
-    return board.read(_opened(store), load_all(specs or ()))
+        return Leaderboard.from_json(results, load_all(specs or ()))
+    return Leaderboard.of(_opened(store), load_all(specs or ()))
 
 
 def _opened(store: Path) -> Store:
@@ -538,31 +538,33 @@ def _opened(store: Path) -> Store:
     return Store(store)
 
 
-def _share(board: Board, path: Path, store: Path | None) -> None:
+def _share(leaderboard: Leaderboard, path: Path, store: Path | None) -> None:
     from harness.leaderboard import bundle as share
 
-    share.write(board, path, _opened(store) if store else None)
-    typer.echo(f"wrote {path}: {len(board.rows)} numbers, no text, no image, no row of a study")
+    share.write(leaderboard, path, _opened(store) if store else None)
+    typer.echo(f"wrote {path}: {len(leaderboard.rows)} numbers, no text, no image, no row of a study")
 
 
 def _print_tables(store: Path, rows: list[Measurement]) -> None:
     """The tables of one run's rows."""
-    from harness.leaderboard import board
+    from harness.leaderboard.leaderboard import Leaderboard
     from harness.leaderboard.render import terminal
     from harness.leaderboard.spec import load_all
 
-    tables = board.read(_opened(store), load_all(), only={row.key for row in rows}).tables
+    tables = Leaderboard.of(_opened(store), load_all(), only={row.key for row in rows}).tables
     console = _console()
     for table in tables:
         for part in terminal.render(table):
             console.print(part)
     if tables:
         console.print(terminal.render_costs(tables))
-    from harness.leaderboard import robustness as decay
     from harness.leaderboard.render import robustness
+    from harness.leaderboard.robustness import RobustnessReport
 
     keys = {row.key for row in rows}
-    for grid in robustness.rich(decay.decay([each for each in _opened(store).stored() if each.key in keys])):
+    for grid in robustness.rich(
+        RobustnessReport.of([each for each in _opened(store).stored() if each.key in keys])
+    ):
         console.print(grid)
 
 
@@ -575,13 +577,15 @@ def _write_robustness(
         rows: draw only protocols of these, as PNG and SVG; by default everything, as PDF too.
         workers: processes that draw; None is what suits the machine.
     """
-    from harness.leaderboard import robustness as decay
     from harness.leaderboard.render import robustness
+    from harness.leaderboard.robustness import RobustnessReport
 
     stored = _opened(store).stored()
-    found = decay.decay(stored)
+    robustness_report = RobustnessReport.of(stored)
     paths = [out / "robustness.md", out / "robustness.json"]
-    for path, content in zip(paths, (robustness.markdown(found), decay.to_json(found)), strict=True):
+    for path, content in zip(
+        paths, (robustness.markdown(robustness_report), robustness_report.to_json()), strict=True
+    ):
         _write(path, content)
     if figures:
         from harness.distributed import processes
@@ -589,7 +593,7 @@ def _write_robustness(
 
         kinds = KINDS if rows is None else ("png", "svg")
         with processes.several(workers) as over:
-            drawn = write_figures(stored, found, out / "figures", kinds, rows, over)
+            drawn = write_figures(stored, robustness_report, out / "figures", kinds, rows, over)
         paths += sorted({path.parent for path in drawn})
     return paths
 
@@ -601,7 +605,7 @@ def _write(path: Path, content: str) -> None:
 
 
 def _write_tables(
-    board: Board, out: Path, store: Path | None, formats: list[TableFormat] | None = None
+    leaderboard: Leaderboard, out: Path, store: Path | None, formats: list[TableFormat] | None = None
 ) -> list[Path]:
     from harness.core.files import write_atomic
     from harness.leaderboard.render.formats import SUFFIXES, render
@@ -609,11 +613,11 @@ def _write_tables(
     paths = []
     for each in formats or [TableFormat.markdown, TableFormat.json, TableFormat.html]:
         path = out / f"leaderboard.{SUFFIXES[each.value]}"
-        content = render(board, each.value, store)
+        content = render(leaderboard, each.value, store)
         write_atomic(path, lambda stream, content=content: stream.write(content))  # type: ignore[misc]
         paths.append(path)
         if each is TableFormat.latex:
-            from harness.leaderboard.render.board_latex import standalone
+            from harness.leaderboard.render.leaderboard_latex import standalone
 
             paths.append(out / "leaderboard-document.tex")
             _write(paths[-1], standalone(path.stem))

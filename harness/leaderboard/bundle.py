@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 
 from harness.core.errors import HarnessError
 from harness.core.files import write_atomic
-from harness.leaderboard.board import Board
+from harness.leaderboard.leaderboard import Leaderboard
 from harness.store.results import Measurement, Status
 from harness.store.row_labels import IMPUTED, SHUFFLED
 from harness.store.store import SCHEMA, Store
@@ -116,23 +116,23 @@ class Bundle(_Closed):
     runs: dict[Hash, SharedRun]
 
 
-def make(board: Board, store: Store | None = None) -> str:
-    """The bundle of a board, checked, as JSON.
+def make(leaderboard: Leaderboard, store: Store | None = None) -> str:
+    """The bundle of a leaderboard, checked, as JSON.
 
     Args:
-        board: what to share.
+        leaderboard: what to share.
         store: where it came from; with it, no string of the bundle may be one of its study ids.
 
     Raises:
         HarnessError: nothing to share, too few studies behind a number, or something that may not leave.
     """
-    if not board.rows:
+    if not leaderboard.rows:
         raise HarnessError("--share: the store holds no results", "harness run makes some")
     content = {
         "bundle": 1,
         "schema": SCHEMA,
-        "rows": [_number(row) for row in board.rows],
-        "runs": {_digest(key): _run(facts) for key, facts in board.results.items()},
+        "rows": [_number(row) for row in leaderboard.rows],
+        "runs": {_digest(key): _run(facts) for key, facts in leaderboard.results.items()},
     }
     text = json.dumps(content, indent=1) + "\n"
     found = check(text, "--share")
@@ -297,9 +297,9 @@ def _no_constant(text: str) -> float:
     raise ValueError(f"{text} is no number of JSON")
 
 
-def write(board: Board, path: Path, store: Store | None = None) -> None:
+def write(leaderboard: Leaderboard, path: Path, store: Store | None = None) -> None:
     """Write the bundle; nothing is written where it would be refused."""
-    content = make(board, store).encode()
+    content = make(leaderboard, store).encode()
     write_atomic(path, lambda stream: stream.write(content))
 
 

@@ -116,8 +116,8 @@ class Difference:
 
 
 @dataclass(frozen=True, slots=True)
-class Decay:
-    """Robustness of everything in a store.
+class RobustnessReport:
+    """How every method of a store holds up as modalities go missing.
 
     Attributes:
         lines: every metric of every method that was evaluated at a rate above 0.
@@ -126,6 +126,18 @@ class Decay:
 
     lines: tuple[Line, ...]
     differences: tuple[Difference, ...]
+
+    @classmethod
+    def of(cls, stored: Sequence[StoredResult]) -> RobustnessReport:
+        """The report on stored results; those without a rate above 0 or without replicates are left out."""
+        curves = [curve for result in stored for curve in _curves(result)]
+        by_identity = {_identity(curve.rows[0]): curve for curve in curves}
+        return cls(tuple(_line(curve, by_identity) for curve in curves), tuple(_differences(curves)))
+
+    def to_json(self) -> str:
+        """``{"schema": .., "lines": [..], "differences": [..]}``; what is not finite becomes null."""
+        content = {"schema": SCHEMA, **_finite(asdict(self))}
+        return json.dumps(content, indent=1) + "\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,28 +157,14 @@ class _Curve:
         return np.array([row.value for row in self.rows], dtype=np.float64)
 
 
-def decay(stored: Sequence[StoredResult]) -> Decay:
-    """Robustness of stored results; those without a rate above 0 or without replicates are left out."""
-    curves = [curve for result in stored for curve in _curves(result)]
-    by_identity = {_identity(curve.rows[0]): curve for curve in curves}
-    lines = tuple(_line(curve, by_identity) for curve in curves)
-    return Decay(lines, tuple(_differences(curves)))
-
-
 def main_metrics(lines: Sequence[Line]) -> list[Line]:
-    """The lines of one metric a group: the one whose decay leaderboards show."""
+    """The lines of one metric per group: the one whose curve leaderboards show."""
     chosen: dict[tuple[object, ...], str] = {}
     for line in lines:
         key = (*line.protocol, line.group)
         known = [other.metric for other in lines if (*other.protocol, other.group) == key]
         chosen[key] = next((name for name in _MAIN if name in known), known[0])
     return [line for line in lines if chosen[*line.protocol, line.group] == line.metric]
-
-
-def to_json(found: Decay) -> str:
-    """``{"schema": .., "lines": [..], "differences": [..]}``; what is not finite becomes null."""
-    content = {"schema": SCHEMA, **_finite(asdict(found))}
-    return json.dumps(content, indent=1) + "\n"
 
 
 def _finite(value: Any) -> Any:

@@ -133,7 +133,7 @@ class Results:
 
     @classmethod
     def of(cls, rows: Iterable[Measurement], facts: Mapping[str, Mapping[str, Any]] | None = None) -> Results:
-        """Index rows; ``facts`` (result key -> cost and audit of a board's rows) adds costs as metrics."""
+        """Index rows; ``facts`` (result key -> a row's cost and audit) adds costs as metrics."""
         facts = facts or {}
         own = [row for row in rows if not row.control]
         found: dict[tuple[str, str], list[Measurement]] = {}
@@ -279,7 +279,7 @@ def _averages(rows: Iterable[Measurement]) -> list[Measurement]:
 
 
 def _costs(facts: Mapping[str, Mapping[str, Any]]) -> list[Measurement]:
-    """What a board says that methods cost, as rows at missing rate 0."""
+    """What a leaderboard says that methods cost, as rows at missing rate 0."""
     return [
         Measurement(
             dataset=each["dataset"],

@@ -1,0 +1,4 @@
+"""The results store on disk: cells of trained methods, results of leaderboard rows, audit verdicts. No torch.
+
+Every other room reads and writes stored files through this one. ``store.py`` shows the layout of the folders.
+"""

@@ -18,7 +18,8 @@ from harness.core.config import RunConfig
 from harness.core.errors import HarnessError
 from harness.core.types import DatasetInfo, Inputs, Prediction, Study, Task
 from harness.evaluation import downstream, reproduce
-from harness.leaderboard import board, bundle
+from harness.leaderboard import bundle
+from harness.leaderboard.leaderboard import Leaderboard
 from harness.method.contract import FitRun
 from harness.papers import library
 from harness.store.results import Measurement
@@ -185,7 +186,7 @@ def test_the_table_has_everything_beside_the_paper(world: Path, monkeypatch: pyt
 def test_its_rows_stand_in_the_leaderboard_and_may_leave_the_house(world: Path) -> None:
     downstream.measure(config(world, "perfect"), None, Quiet())
     store = Store(world / "store")
-    found = board.read(store)
+    found = Leaderboard.of(store)
     (table,) = found.tables
     assert (table.group, table.sort) == ("downstream", DOWNSTREAM[0])
     assert '"downstream"' in bundle.make(found, store)

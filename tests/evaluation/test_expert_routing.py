@@ -15,7 +15,7 @@ from harness.core.errors import HarnessError
 from harness.core.types import Inputs
 from harness.evaluation import evaluate
 from harness.leaderboard.render.gallery import write_figures
-from harness.leaderboard.robustness import decay
+from harness.leaderboard.robustness import RobustnessReport
 from harness.store.store import Store
 from tests.helpers.toys import Echo, Quiet
 
@@ -53,7 +53,7 @@ def test_shares_are_of_words_and_by_modality(toy_world: Path, monkeypatch: pytes
     monkeypatch.setattr(Echo, "routing", lambda self, inputs: pytest.fail("asked twice"), raising=False)
     assert manifest_of(toy_world)["routing"] == found
     stored = Store(toy_world / "store").stored()
-    written = write_figures(stored, decay(stored), toy_world / "figures")
+    written = write_figures(stored, RobustnessReport.of(stored), toy_world / "figures")
     assert "routing-echo.png" in {path.name for path in written}
 
 

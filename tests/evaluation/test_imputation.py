@@ -23,7 +23,8 @@ from harness.core.types import CONTEXT, DatasetInfo, Inputs, Prediction, Study, 
 from harness.evaluation import evaluate, imputation, reproduce
 from harness.evaluation import run as executors
 from harness.evaluation.entries import Entry, entries
-from harness.leaderboard import board, bundle, robustness
+from harness.leaderboard import bundle, robustness
+from harness.leaderboard.leaderboard import Leaderboard
 from harness.method.card import MethodCard
 from harness.method.config import MethodConfig
 from harness.method.contract import FitRun, Method
@@ -224,11 +225,11 @@ def test_each_method_has_a_row_with_and_without(world: Path) -> None:
     # What the method does not read is no loss of its; some studies keep nothing but that.
     said = of(rows, "viewer+imputed-gossip", 0.5).detail
     assert said == "viewer+imputed-gossip: nothing to generate frontal from in 4 studies, which stay without"
-    (table,) = board.read(Store(world / "store")).tables
+    (table,) = Leaderboard.of(Store(world / "store")).tables
     assert {"echo+imputed-gossip: not", "viewer+imputed-gossip: nothing"} <= {
         " ".join(part.split()[:2]) for part in table.remarks["bleu_4"].split("; ")
     }
-    paired = robustness.decay(Store(world / "store").stored()).differences
+    paired = robustness.RobustnessReport.of(Store(world / "store").stored()).differences
     assert {each.rate for each in paired if (each.a, each.b) == ("viewer", "viewer+imputed-gossip")} == {
         0.0,
         0.5,
@@ -312,10 +313,10 @@ def test_a_row_with_an_imputer_is_reproduced_and_shared(world: Path) -> None:
     assert reproduce.reproduce(stored, world / "again", Quiet()).exact
     plain = reproduce.find(Store(given.store), "viewer")
     assert plain.manifest["config"]["impute"] is None
-    facts = board.read(Store(given.store)).results
+    facts = Leaderboard.of(Store(given.store)).results
     assert "--impute gossip --set gossip.level=3" in facts[stored.key]["command"]
     assert "--impute" not in facts[plain.key]["command"]
-    assert "viewer+imputed-gossip[level=3]" in bundle.make(board.read(Store(given.store)))
+    assert "viewer+imputed-gossip[level=3]" in bundle.make(Leaderboard.of(Store(given.store)))
 
 
 def test_labels_that_may_not_leave_are_hashed_on_both_sides() -> None:

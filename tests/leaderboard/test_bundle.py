@@ -13,23 +13,23 @@ from hypothesis import strategies as st
 
 from harness.core.errors import HarnessError
 from harness.leaderboard import bundle as share
-from harness.leaderboard.board import read
+from harness.leaderboard.leaderboard import Leaderboard
 from harness.store.store import Store
 from tests.cli.test_cli import invoke, toy_run
-from tests.helpers.boards import add, small_store
+from tests.helpers.leaderboards import add, small_store
 
 SENTENCE = "The heart is enlarged."
 
 
 @pytest.fixture
 def bundle(tmp_path: Path) -> dict[str, Any]:
-    return json.loads(share.make(read(small_store(tmp_path))))
+    return json.loads(share.make(Leaderboard.of(small_store(tmp_path))))
 
 
 def test_bundle_holds_the_numbers_and_passes_its_own_check(tmp_path: Path) -> None:
-    board = read(small_store(tmp_path))
-    found = share.check(share.make(board), "bundle.json")
-    assert [row.value for row in found.rows] == [row.value for row in board.rows]
+    leaderboard = Leaderboard.of(small_store(tmp_path))
+    found = share.check(share.make(leaderboard), "bundle.json")
+    assert [row.value for row in found.rows] == [row.value for row in leaderboard.rows]
     assert {row.n for row in found.rows} == {590}
     assert len(found.runs) == 5
     run = next(iter(found.runs.values()))
@@ -107,16 +107,16 @@ def test_files_that_readers_would_see_differently_are_refused(text: str) -> None
 
 
 def test_numbers_over_few_studies_do_not_leave(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tests.helpers.boards.N", 9)
+    monkeypatch.setattr("tests.helpers.leaderboards.N", 9)
     with pytest.raises(HarnessError, match="greater than or equal to 10"):
-        share.make(read(small_store(tmp_path)))
+        share.make(Leaderboard.of(small_store(tmp_path)))
 
 
 def test_local_paths_in_overrides_leave_as_a_digest(tmp_path: Path) -> None:
     store = Store(tmp_path / "store")
     add(store, "vdgen[llm=/data/hospital/llama]", {"cider": 0.5}, detail=SENTENCE)
     add(store, "dia[training.epochs=3]", {"cider": 0.5})
-    text = share.make(read(store))
+    text = share.make(Leaderboard.of(store))
     assert "hospital" not in text
     assert "heart" not in text
     labels = {row.method for row in share.check(text, "bundle.json").rows}
@@ -126,7 +126,7 @@ def test_local_paths_in_overrides_leave_as_a_digest(tmp_path: Path) -> None:
 
 def test_an_empty_store_shares_nothing(tmp_path: Path) -> None:
     with pytest.raises(HarnessError, match="no results"):
-        share.make(read(Store(tmp_path / "store")))
+        share.make(Leaderboard.of(Store(tmp_path / "store")))
 
 
 def test_share_and_check_from_the_command_line(toy_world: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -151,4 +151,4 @@ def test_study_ids_of_the_store_never_leave(toy_world: Path, capsys: pytest.Capt
     assert {"test0", "test39"} <= set(share.study_ids(store))
     add(store, "test20", {"cider": 0.5})  # a method that is called like a study
     with pytest.raises(HarnessError, match="study ids would leave"):
-        share.make(read(store), store)
+        share.make(Leaderboard.of(store), store)

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from harness.leaderboard.board import read
+from harness.leaderboard.leaderboard import Leaderboard
 from harness.leaderboard.render import html
 from harness.store.store import Store
-from tests.helpers.boards import add, small_store
+from tests.helpers.leaderboards import add, small_store
 from tests.helpers.system import require
 
 HOSTILE = '</script><img src=x onerror="document.title=1"><b>&amp; {{ 7*7 }} \u2028 </SCRIPT>'
@@ -52,7 +52,7 @@ def browser() -> Iterator[Any]:
 def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("page")
     path = folder / "leaderboard.html"
-    path.write_text(html.render(read(small_store(folder))), encoding="utf-8")
+    path.write_text(html.render(Leaderboard.of(small_store(folder))), encoding="utf-8")
     return path
 
 
@@ -162,7 +162,7 @@ def test_page_fits_and_contrasts(browser: Any, file: Path, width: int, scheme: s
 def test_text_of_others_stays_text(browser: Any, tmp_path: Path) -> None:
     store = Store(tmp_path / "store")
     add(store, HOSTILE, {"cider": 0.5}, detail=HOSTILE)
-    page = html.render(read(store), title=HOSTILE)
+    page = html.render(Leaderboard.of(store), title=HOSTILE)
     assert page.count("</script>") == 2
     assert "<img" not in page
     path = tmp_path / "page.html"
@@ -178,7 +178,7 @@ def test_text_of_others_stays_text(browser: Any, tmp_path: Path) -> None:
 
 def test_an_empty_store_says_so(browser: Any, tmp_path: Path) -> None:
     path = tmp_path / "page.html"
-    path.write_text(html.render(read(Store(tmp_path / "store"))))
+    path.write_text(html.render(Leaderboard.of(Store(tmp_path / "store"))))
     made = Visit(browser, path)
     assert "no results yet" in made.page.locator("main").inner_text()
     assert made.errors == []

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.leaderboard import board
-from harness.leaderboard.render import board_latex, latex
+from harness.leaderboard.leaderboard import Leaderboard
+from harness.leaderboard.render import latex, leaderboard_latex
 from harness.leaderboard.spec import load_all
 from harness.leaderboard.tables import Cost, Evidence, tables
 from harness.papers import library
@@ -113,7 +113,7 @@ def test_differences_intervals_and_flags_are_printed() -> None:
 @needs_latex
 @pytest.mark.parametrize("name", library.names())
 def test_every_report_compiles(tmp_path: Path, name: str) -> None:
-    found = board.from_json(COMMITTED)
+    found = Leaderboard.from_json(COMMITTED)
     report = compare(library.load(name), Results.of(found.rows, found.results))
     for file, content in formats.files(report, "latex").items():
         (tmp_path / file).write_text(content, encoding="utf-8")
@@ -144,9 +144,9 @@ def test_foreign_text_compiles_and_does_nothing(tmp_path: Path) -> None:
 
 @needs_latex
 def test_the_committed_leaderboard_compiles(tmp_path: Path) -> None:
-    found = board.from_json(COMMITTED, load_all(()))
-    (tmp_path / "leaderboard.tex").write_text(board_latex.fragment(found.tables), encoding="utf-8")
-    (tmp_path / "document.tex").write_text(board_latex.standalone("leaderboard"), encoding="utf-8")
+    found = Leaderboard.from_json(COMMITTED, load_all(()))
+    (tmp_path / "leaderboard.tex").write_text(leaderboard_latex.fragment(found.tables), encoding="utf-8")
+    (tmp_path / "document.tex").write_text(leaderboard_latex.standalone("leaderboard"), encoding="utf-8")
     assert_fits(compiled(tmp_path, "document"))
 
 
@@ -166,7 +166,7 @@ def many() -> list[Measurement]:
 
 
 def test_a_wide_leaderboard_is_several_floats() -> None:
-    text = board_latex.fragment(tables(many()))
+    text = leaderboard_latex.fragment(tables(many()))
     assert text.count(r"\begin{table}") == 4
     assert "part 1 of 3" in text
     assert r"my\_method\%" in text
@@ -181,8 +181,8 @@ def test_a_wide_leaderboard_is_several_floats() -> None:
 @needs_latex
 def test_a_leaderboard_with_odd_names_compiles(tmp_path: Path) -> None:
     evidence = {"my_method%": Evidence(cost=Cost(parameters=10, device="cpu_0"), audit="failed")}
-    text = board_latex.fragment(tables(many(), evidence=evidence))
+    text = leaderboard_latex.fragment(tables(many(), evidence=evidence))
     (tmp_path / "leaderboard.tex").write_text(text, encoding="utf-8")
-    (tmp_path / "document.tex").write_text(board_latex.standalone("leaderboard"), encoding="utf-8")
+    (tmp_path / "document.tex").write_text(leaderboard_latex.standalone("leaderboard"), encoding="utf-8")
     log = compiled(tmp_path, "document")
     assert "Missing character" not in log

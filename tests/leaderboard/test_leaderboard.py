@@ -15,14 +15,14 @@ from harness.core.config import RunConfig
 from harness.core.errors import HarnessError
 from harness.evaluation import evaluate
 from harness.leaderboard import spec as specs
-from harness.leaderboard.board import Board, from_json, read, run_command, to_json
+from harness.leaderboard.leaderboard import Leaderboard, run_command
 from harness.leaderboard.render import csv_parquet, formats, markdown
 from harness.leaderboard.spec import Spec
 from harness.leaderboard.tables import Table, tables
 from harness.method.cost import sizes
 from harness.store.results import Measurement
 from harness.store.store import Store
-from tests.helpers.boards import add, small_store
+from tests.helpers.leaderboards import add, small_store
 from tests.helpers.toys import Learner, Quiet, ToyData
 
 BASE = Measurement(
@@ -41,8 +41,8 @@ BASE = Measurement(
 )
 
 
-def table_of(board: Board, group: str) -> Table:
-    (table,) = (table for table in board.tables if table.group == group)
+def table_of(leaderboard: Leaderboard, group: str) -> Table:
+    (table,) = (table for table in leaderboard.tables if table.group == group)
     return table
 
 
@@ -150,7 +150,7 @@ def test_csv_has_a_line_per_number() -> None:
 
 
 def test_methods_that_cannot_be_told_apart_share_a_rank(tmp_path: Path) -> None:
-    text = table_of(read(small_store(tmp_path)), "report text")
+    text = table_of(Leaderboard.of(small_store(tmp_path)), "report text")
     assert {row.method: text.rank(row) for row in text.rows} == {
         "first": 1,
         "second": 1,
@@ -161,13 +161,13 @@ def test_methods_that_cannot_be_told_apart_share_a_rank(tmp_path: Path) -> None:
     # Ranks are per metric: by BLEU-4 the third method is not behind.
     bleu = {row.method: row.full["bleu_4"].rank for row in text.rows if row.ranked}
     assert bleu == {"first": 1, "third": 1, "second": 2}
-    lower = table_of(read(small_store(tmp_path)), "diagnosis")
+    lower = table_of(Leaderboard.of(small_store(tmp_path)), "diagnosis")
     assert [row.method for row in lower.rows] == ["first", "third", "second"]
 
 
 def test_row_that_fails_the_audit_is_shown_marked_and_not_ranked(tmp_path: Path) -> None:
-    board = read(small_store(tmp_path))
-    text = table_of(board, "report text")
+    leaderboard = Leaderboard.of(small_store(tmp_path))
+    text = table_of(leaderboard, "report text")
     assert [row.method for row in text.rows] == ["first", "second", "third", "cheat", "template"]
     assert [row.audit for row in text.rows] == [
         "passed",
@@ -176,12 +176,12 @@ def test_row_that_fails_the_audit_is_shown_marked_and_not_ranked(tmp_path: Path)
         "failed",
         "not audited",
     ]
-    assert "| \N{EN DASH} | cheat (audit failed) |" in markdown.render(board.tables)
+    assert "| \N{EN DASH} | cheat (audit failed) |" in markdown.render(leaderboard.tables)
     assert text.marks("cider", 0.0) == {"first": 1, "second": 2}
 
 
 def test_best_and_second_best_are_marked_among_ranked_methods(tmp_path: Path) -> None:
-    written = markdown.render(read(small_store(tmp_path)).tables)
+    written = markdown.render(Leaderboard.of(small_store(tmp_path)).tables)
     line = next(line for line in written.splitlines() if "| third |" in line)
     assert "*0.190* [" in line
     assert "| 1 | first | **0.500** [" in written
@@ -192,7 +192,7 @@ def test_seeds_are_one_row_with_their_mean_or_a_row_each(tmp_path: Path) -> None
     for seed, height in enumerate((0.4, 0.5, 0.6)):
         add(store, "dia", {"cider": height}, seed=seed)
     add(store, "template", {"cider": 0.1}, control=True)
-    (mean,) = read(store).tables
+    (mean,) = Leaderboard.of(store).tables
     assert mean.seeds == 3
     number = mean.rows[0].full["cider"]
     assert number.value == pytest.approx(0.5)
@@ -200,7 +200,7 @@ def test_seeds_are_one_row_with_their_mean_or_a_row_each(tmp_path: Path) -> None
     assert number.ci95 is not None
     assert number.ci95[0] < 0.5 < number.ci95[1]
     assert len(mean.rows[0].keys) == 3
-    (each,) = read(store, [Spec(dataset=("toy",), seeds="each")]).tables
+    (each,) = Leaderboard.of(store, [Spec(dataset=("toy",), seeds="each")]).tables
     assert [row.method for row in each.rows] == ["dia seed 2", "dia seed 1", "dia seed 0", "template seed 0"]
 
 
@@ -221,12 +221,12 @@ def test_results_on_other_test_sets_never_share_a_table() -> None:
 def test_spec_chooses_columns_rates_and_order(tmp_path: Path) -> None:
     file = tmp_path / "spec.yaml"
     file.write_text("dataset: toy\nrates: [0.4]\ntask: report\nmetrics: [bleu_4, meteor]\nsort: bleu_4@0.4\n")
-    board = read(small_store(tmp_path), [specs.load(file)])
-    (table,) = board.tables
+    leaderboard = Leaderboard.of(small_store(tmp_path), [specs.load(file)])
+    (table,) = leaderboard.tables
     assert (table.metrics, table.others, table.absent) == (("bleu_4",), ("cider",), ("meteor",))
     assert table.rates == (0.4,)
     assert [row.method for row in table.rows][:3] == ["first", "third", "second"]
-    assert "bleu_4 @ 0.4" in markdown.render(board.tables)
+    assert "bleu_4 @ 0.4" in markdown.render(leaderboard.tables)
 
 
 @pytest.mark.parametrize(
@@ -250,35 +250,38 @@ def test_mistakes_in_a_spec_name_file_and_key(tmp_path: Path, content: str, says
 
 
 def test_tables_from_the_json_are_those_from_the_store(tmp_path: Path) -> None:
-    board = read(small_store(tmp_path))
-    file = tmp_path / "board.json"
-    file.write_text(to_json(board))
-    again = from_json(file)
-    assert again == board
-    assert markdown.render(again.tables) == markdown.render(board.tables)
+    leaderboard = Leaderboard.of(small_store(tmp_path))
+    file = tmp_path / "leaderboard.json"
+    file.write_text(leaderboard.to_json())
+    again = Leaderboard.from_json(file)
+    assert again == leaderboard
+    assert markdown.render(again.tables) == markdown.render(leaderboard.tables)
     spec = Spec(dataset=("toy",), metrics=("bleu_4",))
-    assert from_json(file, [spec]).tables[0] == read(small_store(tmp_path), [spec]).tables[0]
+    assert (
+        Leaderboard.from_json(file, [spec]).tables[0]
+        == Leaderboard.of(small_store(tmp_path), [spec]).tables[0]
+    )
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"schema": 99, "rows": []}', '{"schema": 1, "rows": [{}]}'])
 def test_json_that_is_no_leaderboard_is_named(tmp_path: Path, content: str) -> None:
-    file = tmp_path / "board.json"
+    file = tmp_path / "leaderboard.json"
     file.write_text(content)
-    with pytest.raises(HarnessError, match=r"board\.json"):
-        from_json(file)
+    with pytest.raises(HarnessError, match=r"leaderboard\.json"):
+        Leaderboard.from_json(file)
 
 
 def test_json_has_no_number_that_json_lacks(tmp_path: Path) -> None:
     store = Store(tmp_path / "store")
     add(store, "dia", {"cider": float("nan")})
-    board = read(store)
-    json.loads(to_json(board), parse_constant=lambda text: pytest.fail(text))
-    assert "| undefined |" in markdown.render(board.tables)
+    leaderboard = Leaderboard.of(store)
+    json.loads(leaderboard.to_json(), parse_constant=lambda text: pytest.fail(text))
+    assert "| undefined |" in markdown.render(leaderboard.tables)
 
 
 def test_parquet_is_the_csv_with_types(tmp_path: Path) -> None:
     pyarrow = pytest.importorskip("pyarrow.parquet", reason="pyarrow is an extra")
-    rows = read(small_store(tmp_path)).rows
+    rows = Leaderboard.of(small_store(tmp_path)).rows
     file = tmp_path / "rows.parquet"
     file.write_bytes(csv_parquet.to_parquet(rows))
     table = pyarrow.read_table(file)
@@ -316,16 +319,16 @@ def test_rebuilding_everything_takes_under_five_seconds(tmp_path: Path) -> None:
             add(store, f"method{number}", heights, seed=seed, resamples=1000)
             add(store, f"method{number}+shuffled-image", heights, seed=seed, control=True, resamples=1000)
     started = time.process_time()  # a busy machine is not a slow rebuild
-    board = read(store)
+    leaderboard = Leaderboard.of(store)
     for kind in ("markdown", "json", "csv", "html"):
-        assert formats.render(board, kind)
+        assert formats.render(leaderboard, kind)
     assert time.process_time() - started < 5
 
 
 def test_the_committed_table_is_that_of_the_committed_json() -> None:
     folder = Path(__file__).parents[2] / "leaderboards"
     for file in folder.glob("*.json"):
-        written = markdown.render(from_json(file, specs.load_all()).tables)
+        written = markdown.render(Leaderboard.from_json(file, specs.load_all()).tables)
         assert written == file.with_suffix(".md").read_text(), f"{file.stem}.md is stale: run make tables"
 
 
@@ -341,7 +344,7 @@ def test_a_run_measures_what_a_row_costs(toy_world: Path) -> None:
     assert cost["peak_memory_gib"] > 0
     assert first.manifest["card"]["settings"]["rate"] == 0.01
     assert second.manifest["cost"]["parameters"] == cost["parameters"]
-    (table,) = read(Store(config.store)).tables
+    (table,) = Leaderboard.of(Store(config.store)).tables
     assert table.rows[0].cost.flops == cost["flops"]
     assert "1.17 k" in markdown.render([table])
 

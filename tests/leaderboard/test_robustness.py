@@ -19,7 +19,7 @@ from harness.evaluation import evaluate
 from harness.leaderboard.render import robustness as export
 from harness.leaderboard.render.gallery import write_figures
 from harness.leaderboard.render.robustness_figures import curves_figure, reliance_figure, routing_figure
-from harness.leaderboard.robustness import Decay, decay, first_zero, main_metrics, to_json
+from harness.leaderboard.robustness import RobustnessReport, first_zero, main_metrics
 from harness.metrics.diagnosis.confidence import confidence_counts, from_counts
 from harness.store.results import Measurement
 from harness.store.store import Store
@@ -28,7 +28,9 @@ from tests.helpers.toys import FAST_METRICS, Quiet
 RATES = (0.0, 0.4, 0.8)
 
 
-def stored(folder: Path, curves: dict[str, tuple[float, ...]], noise: float = 0.01, **rest: Any) -> Decay:
+def stored(
+    folder: Path, curves: dict[str, tuple[float, ...]], noise: float = 0.01, **rest: Any
+) -> RobustnessReport:
     """A store with one metric of some methods whose curves are known."""
     store = Store(folder)
     rng = np.random.default_rng(0)
@@ -60,7 +62,7 @@ def stored(folder: Path, curves: dict[str, tuple[float, ...]], noise: float = 0.
         store.write_result(key, rows, manifest)
         samples = np.array(values)[:, None] + shared + rng.normal(0, noise, (3, 200))
         np.savez(folder / "results" / f"{key}.npz", cider=samples.astype(np.float32))
-    return decay(store.stored())
+    return RobustnessReport.of(store.stored())
 
 
 def test_area_retention_and_the_fall_to_the_control(tmp_path: Path) -> None:
@@ -109,7 +111,7 @@ def test_first_zero() -> None:
 
 def test_json_has_no_number_that_json_lacks(tmp_path: Path) -> None:
     found = stored(tmp_path, {"dia": (0.0, 0.1, 0.2)})  # nothing to retain
-    content = json.loads(to_json(found), parse_constant=lambda name: pytest.fail(name))
+    content = json.loads(found.to_json(), parse_constant=lambda name: pytest.fail(name))
     (line,) = content["lines"]
     assert line["retained"]["value"] is None
     assert {"area", "points", "fall", "reliance"} <= set(line)
@@ -124,7 +126,7 @@ def test_markdown_and_terminal_say_the_same(tmp_path: Path) -> None:
     assert "+0.200 [+0.100, +0.300]" in text
     (grid,) = export.rich(found)
     assert grid.row_count == 2
-    assert export.markdown(Decay((), ())).startswith("No result has a missing rate above 0.")
+    assert export.markdown(RobustnessReport((), ())).startswith("No result has a missing rate above 0.")
 
 
 def test_figures_are_drawn_in_every_format(tmp_path: Path) -> None:
@@ -189,7 +191,7 @@ def test_a_run_writes_robustness_beside_its_leaderboard(toy_world: Path) -> None
     assert learner["reliance"]["context"]["value"] == 0.0  # it does not read it
     assert "Robustness of cider" in (out / "robustness.md").read_text()
     assert list((out / "figures").rglob("curves-cider.png"))
-    found = decay(Store(store).stored())
+    found = RobustnessReport.of(Store(store).stored())
     assert {line.metric for line in main_metrics(found.lines)} == {"cider"}
     bare = CliRunner().invoke(app, ["leaderboard", "--store", str(store), "--out", str(toy_world / "bare")])
     assert bare.exit_code == 0

@@ -1,4 +1,4 @@
-"""Sample sheets in the HTML page: phantoms of the board's own rows, and nothing else that lies there."""
+"""Sample sheets in the HTML page: phantoms of the leaderboard's own rows, and no other file."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from harness.core import registry
 from harness.core.config import RunConfig
 from harness.core.types import CHEXPERT_LABELS, DatasetInfo, Study, Task
 from harness.evaluation import evaluate, sample_sheet
-from harness.leaderboard.board import read
+from harness.leaderboard.leaderboard import Leaderboard
 from harness.leaderboard.render import formats, samples
 from harness.store.store import Store
-from tests.helpers.boards import small_store
+from tests.helpers.leaderboards import small_store
 from tests.helpers.toys import Quiet, ToyData
 from tests.leaderboard.test_html import Visit, browser  # noqa: F401  the fixture
 
@@ -69,7 +69,7 @@ def test_a_run_s_sheet_is_on_the_page(
     (sheet,) = (root / "samples" / "toy-phantom").iterdir()
     (sheet.parent / "stray-tiny-s0.png").write_bytes(sheet.read_bytes())
     page = toy_world / "leaderboard.html"
-    page.write_bytes(formats.render(read(Store(root)), "html", root))
+    page.write_bytes(formats.render(Leaderboard.of(Store(root)), "html", root))
     visit = Visit(browser, page)
     images = visit.page.locator("#samples img")
     assert images.count() == 1
@@ -84,7 +84,9 @@ def test_a_run_s_sheet_is_on_the_page(
     assert visit.requests[0] == page.as_uri()
     assert all(request.startswith("data:") for request in visit.requests[1:])
     visit.page.close()
-    assert "<img" not in formats.render(read(Store(root)), "html").decode(), "a table's JSON has no images"
+    assert "<img" not in formats.render(Leaderboard.of(Store(root)), "html").decode(), (
+        "a table's JSON has no images"
+    )
 
 
 def test_images_of_patients_are_never_shown(toy_world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,14 +95,16 @@ def test_images_of_patients_are_never_shown(toy_world: Path, monkeypatch: pytest
     planted = root / "samples" / "toy-photographs" / "noise-tiny-s0.png"
     planted.parent.mkdir(parents=True)
     Image.new("L", (8, 8)).save(planted)
-    assert samples.sheets_of(root, read(Store(root))) == []
-    assert b"<img" not in formats.render(read(Store(root)), "html", root)
+    assert samples.sheets_of(root, Leaderboard.of(Store(root))) == []
+    assert b"<img" not in formats.render(Leaderboard.of(Store(root)), "html", root)
 
 
 def test_what_is_no_sheet_is_left_out(tmp_path: Path) -> None:
     store = small_store(tmp_path)
-    board = read(store)
-    board = replace(board, rows=tuple(replace(row, dataset="toy-phantom") for row in board.rows))
+    leaderboard = Leaderboard.of(store)
+    leaderboard = replace(
+        leaderboard, rows=tuple(replace(row, dataset="toy-phantom") for row in leaderboard.rows)
+    )
     folder = store.root / "samples" / "toy-phantom"
     folder.mkdir(parents=True)
     Image.new("L", (30, 20)).save(folder / "first-tiny-s0.png")
@@ -108,7 +112,7 @@ def test_what_is_no_sheet_is_left_out(tmp_path: Path) -> None:
     Image.new("L", (8, 8)).save(tmp_path / "elsewhere.png")
     (folder / "third-tiny-s0.png").symlink_to(tmp_path / "elsewhere.png")
     Image.new("L", (8, 8)).save(folder / "cheat-base-s0.png")
-    (sheet,) = samples.sheets_of(store.root, board)
+    (sheet,) = samples.sheets_of(store.root, leaderboard)
     assert (sheet.title, sheet.width, sheet.height) == ("first on toy-phantom (tiny, seed 0)", 30, 20)
 
 

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from harness.core import registry
 from harness.core.config import RunConfig
 from harness.core.errors import HarnessError, UnknownNameError
-from harness.leaderboard import board
+from harness.leaderboard.leaderboard import Leaderboard
 from harness.papers import library
 from harness.papers.checks import Finding, examine
 from harness.papers.commands import COSTS
@@ -125,7 +125,7 @@ def cell(report: Report, row: str = "own", column: str = "acc") -> ReportCell:
 
 
 def committed() -> Results:
-    found = board.from_json(COMMITTED)
+    found = Leaderboard.from_json(COMMITTED)
     return Results.of(found.rows, found.results)
 
 

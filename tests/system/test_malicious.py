@@ -27,7 +27,7 @@ from harness.core.files import seal
 from harness.core.slugs import slug
 from harness.core.types import DatasetInfo, Task
 from harness.evaluation import evaluate
-from harness.leaderboard.board import read
+from harness.leaderboard.leaderboard import Leaderboard
 from harness.leaderboard.render import formats, terminal
 from harness.method.contract import Method
 from harness.metrics.images.extractors import Inception, XrayDenseNet
@@ -36,7 +36,7 @@ from harness.store.store import Store
 from methods import baselines
 from methods.controls import noise, retrieval
 from tests.cli.test_cli import invoke
-from tests.helpers.boards import add
+from tests.helpers.leaderboards import add
 from tests.helpers.toys import Quiet
 from tests.method.test_training import fit
 
@@ -302,7 +302,7 @@ def test_hostile_labels_are_inert_in_bars(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["markdown", "html", "latex", "csv", "json"])
 def test_a_result_file_with_hostile_labels_is_inert_in_every_export(tmp_path: Path, kind: str) -> None:
-    text = formats.render(read(hostile_store(tmp_path)), kind).decode()
+    text = formats.render(Leaderboard.of(hostile_store(tmp_path)), kind).decode()
     assert "\x1b" not in text
     assert "\u202e" not in text
     if kind == "markdown":
@@ -318,7 +318,7 @@ def test_a_result_file_with_hostile_labels_is_inert_in_every_export(tmp_path: Pa
 def test_a_result_file_with_hostile_labels_is_inert_in_the_terminal(tmp_path: Path) -> None:
     stream = io.StringIO()
     console = Console(file=stream, force_terminal=True, width=400, color_system=None)
-    for table in read(hostile_store(tmp_path)).tables:
+    for table in Leaderboard.of(hostile_store(tmp_path)).tables:
         for part in terminal.render(table):
             console.print(part)
     said = stream.getvalue()

@@ -1,11 +1,11 @@
-"""A board in every format that files can have. What a format needs is imported when it is asked for."""
+"""A leaderboard in every file format. What a format needs is imported when it is asked for."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
 
-from harness.leaderboard.board import Board, to_json
+from harness.leaderboard.leaderboard import Leaderboard
 
 SUFFIXES = {
     "markdown": "md",
@@ -18,50 +18,50 @@ SUFFIXES = {
 """Format -> how its files end."""
 
 
-def render(board: Board, kind: str, store: Path | None = None) -> bytes:
-    """The board as the content of a file.
+def render(leaderboard: Leaderboard, kind: str, store: Path | None = None) -> bytes:
+    """The leaderboard as the content of a file.
 
     Args:
-        board: what is written.
+        leaderboard: what is written.
         kind: a key of ``SUFFIXES``.
         store: where sample sheets lie that a page shows; None shows none.
     """
     if kind == "html":
-        return _html(board, store).encode()
-    text: dict[str, Callable[[Board], str]] = {
+        return _html(leaderboard, store).encode()
+    text: dict[str, Callable[[Leaderboard], str]] = {
         "markdown": _markdown,
         "latex": _latex,
-        "json": to_json,
+        "json": Leaderboard.to_json,
         "csv": _csv,
     }
-    return _parquet(board) if kind == "parquet" else text[kind](board).encode()
+    return _parquet(leaderboard) if kind == "parquet" else text[kind](leaderboard).encode()
 
 
-def _markdown(board: Board) -> str:
+def _markdown(leaderboard: Leaderboard) -> str:
     from harness.leaderboard.render import markdown
 
-    return markdown.render(board.tables)
+    return markdown.render(leaderboard.tables)
 
 
-def _latex(board: Board) -> str:
-    from harness.leaderboard.render import board_latex
+def _latex(leaderboard: Leaderboard) -> str:
+    from harness.leaderboard.render import leaderboard_latex
 
-    return board_latex.fragment(board.tables)
+    return leaderboard_latex.fragment(leaderboard.tables)
 
 
-def _csv(board: Board) -> str:
+def _csv(leaderboard: Leaderboard) -> str:
     from harness.leaderboard.render import csv_parquet
 
-    return csv_parquet.to_csv(board.rows)
+    return csv_parquet.to_csv(leaderboard.rows)
 
 
-def _parquet(board: Board) -> bytes:
+def _parquet(leaderboard: Leaderboard) -> bytes:
     from harness.leaderboard.render import csv_parquet
 
-    return csv_parquet.to_parquet(board.rows)
+    return csv_parquet.to_parquet(leaderboard.rows)
 
 
-def _html(board: Board, store: Path | None) -> str:
+def _html(leaderboard: Leaderboard, store: Path | None) -> str:
     from harness.leaderboard.render import html, samples
 
-    return html.render(board, sheets=samples.sheets_of(store, board) if store else ())
+    return html.render(leaderboard, sheets=samples.sheets_of(store, leaderboard) if store else ())

@@ -14,7 +14,7 @@ import numpy as np
 from harness.core.slugs import slug
 from harness.leaderboard.render.figures import Judged, Paths, confidence_density, reliability_by_state
 from harness.leaderboard.render.robustness_figures import curves_figure, reliance_figure, routing_figure
-from harness.leaderboard.robustness import Decay, Line, main_metrics
+from harness.leaderboard.robustness import Line, RobustnessReport, main_metrics
 from harness.metrics.diagnosis.calibration import Reliability, width_edges
 from harness.metrics.diagnosis.confidence import from_counts
 from harness.missingness.policy import FULL
@@ -45,7 +45,7 @@ _DENSITIES = 6
 
 def write_figures(
     stored: Sequence[StoredResult],
-    found: Decay,
+    report: RobustnessReport,
     out: Path,
     kinds: Sequence[str] = KINDS,
     rows: Sequence[Measurement] | None = None,
@@ -55,7 +55,7 @@ def write_figures(
 
     Args:
         stored: results; a figure holds those of one dataset and protocol.
-        found: their robustness.
+        report: their robustness.
         out: folder; one below it for each protocol.
         kinds: formats of each figure.
         rows: draw only what has the dataset and protocol of one of these.
@@ -66,7 +66,7 @@ def write_figures(
     """
     wanted = None if rows is None else {_protocol(row) for row in rows}
     figures: list[tuple[Path, Figure]] = []
-    for lines in _by_metric(main_metrics(found.lines)):
+    for lines in _by_metric(main_metrics(report.lines)):
         if wanted is None or _protocol(lines[0]) in wanted:
             folder = out / slug("-".join(_protocol(lines[0])))
             figures += ((folder / name, figure) for name, figure in _curves(lines))

@@ -20,20 +20,20 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from harness import __version__
-from harness.leaderboard.board import Board, payload
+from harness.leaderboard.leaderboard import Leaderboard
 from harness.leaderboard.render.samples import Sheet
 
 _ESCAPES = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
 """What could end a script element early, as JSON writes it otherwise."""
 
 
-def render(board: Board, title: str = "Leaderboard", sheets: Sequence[Sheet] = ()) -> str:
+def render(leaderboard: Leaderboard, title: str = "Leaderboard", sheets: Sequence[Sheet] = ()) -> str:
     """The page, UTF-8, self-contained, with sample sheets of generated images where there are any."""
-    datasets = sorted({table.dataset for table in board.tables})
-    methods = {row.method for table in board.tables for row in table.rows if not row.control}
+    datasets = sorted({table.dataset for table in leaderboard.tables})
+    methods = {row.method for table in leaderboard.tables for row in table.rows if not row.control}
     summary = (
-        f"{', '.join(datasets) or 'no results'}; methods: {len(methods)}; numbers: {len(board.rows):,}; "
-        f"harness {__version__}"
+        f"{', '.join(datasets) or 'no results'}; methods: {len(methods)}; "
+        f"numbers: {len(leaderboard.rows):,}; harness {__version__}"
     )
     style, script = _asset("page.css"), _asset("page.js")
     return _template().render(
@@ -43,7 +43,7 @@ def render(board: Board, title: str = "Leaderboard", sheets: Sequence[Sheet] = (
         script=Markup(script),
         style_hash=_hash(style),
         script_hash=_hash(script),
-        data=Markup(_embedded(payload(board))),
+        data=Markup(_embedded(leaderboard.payload())),
         sheets=sheets,
     )
 

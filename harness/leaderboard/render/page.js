@@ -142,7 +142,7 @@
     const band = h("tr", {}, h("th", { scope: "rowgroup", colspan: all.length }, "Controls: what a learned method has to beat"));
     replace("grid", h("caption", { class: "hidden" }, `${titleOf(t)}, at missing rate ${view.rate}`), h("thead", {}, h("tr", {}, heads)),
       h("tbody", {}, methods.map(line)), controls.length ? h("tbody", { class: "controls" }, band, controls.map(line)) : []);
-    $("board-title").textContent = `${titleOf(t)}, at missing rate ${view.rate}`;
+    $("leaderboard-title").textContent = `${titleOf(t)}, at missing rate ${view.rate}`;
     $("status").textContent = `${methods.length + controls.length} rows, sorted by ${sorted.head}, ${view.down ? "descending" : "ascending"}`;
     drawNotes(t, notes, all);
   }

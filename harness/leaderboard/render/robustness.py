@@ -7,13 +7,13 @@ from itertools import groupby
 
 from rich.table import Table as RichTable
 
-from harness.leaderboard.robustness import Decay, Interval, Line, main_metrics
+from harness.leaderboard.robustness import Interval, Line, RobustnessReport, main_metrics
 
 
-def markdown(found: Decay) -> str:
+def markdown(report: RobustnessReport) -> str:
     """A table per protocol and main metric: area, retention, the fall to the control, reliance."""
     parts = []
-    for lines in _tables(found):
+    for lines in _tables(report):
         header, rows = _header(lines), [_cells(line, lines) for line in lines]
         parts.append(f"### {_title(lines[0])}\n")
         parts.append("| " + " | ".join(header) + " |")
@@ -25,10 +25,10 @@ def markdown(found: Decay) -> str:
     return "\n".join([*parts, *_NOTES]) + "\n"
 
 
-def rich(found: Decay) -> list[RichTable]:
+def rich(report: RobustnessReport) -> list[RichTable]:
     """The same tables for a terminal."""
     tables = []
-    for lines in _tables(found):
+    for lines in _tables(report):
         grid = RichTable(title=_title(lines[0]), title_justify="left", header_style="bold")
         for number, column in enumerate(_header(lines)):
             grid.add_column(column, justify="right" if number else "left", no_wrap=not number)
@@ -48,11 +48,11 @@ _NOTES = (
 )
 
 
-def _tables(found: Decay) -> list[list[Line]]:
+def _tables(report: RobustnessReport) -> list[list[Line]]:
     def key(line: Line) -> tuple[object, ...]:
         return (*line.protocol, line.group, line.metric)
 
-    main = sorted(main_metrics(found.lines), key=lambda line: tuple(map(str, key(line))))
+    main = sorted(main_metrics(report.lines), key=lambda line: tuple(map(str, key(line))))
     tables = [list(lines) for _, lines in groupby(main, key=key)]
     for lines in tables:
         sign = -1.0 if lines[0].higher_is_better else 1.0

@@ -1,4 +1,4 @@
-"""Sample sheets of a store for the HTML page: of phantoms, and of rows that the board has, alone."""
+"""Sample sheets of a store for the HTML page: of phantoms, and of rows that the leaderboard has, alone."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.core.slugs import slug
-from harness.leaderboard.board import Board
+from harness.leaderboard.leaderboard import Leaderboard
 from harness.store.results import Measurement
 from harness.store.row_labels import names_phantoms
 
@@ -36,13 +36,13 @@ class Sheet:
     height: int
 
 
-def sheets_of(store: Path, board: Board) -> list[Sheet]:
-    """The sheets that ``write_sheet`` left for the board's rows, in their order.
+def sheets_of(store: Path, leaderboard: Leaderboard) -> list[Sheet]:
+    """The sheets that ``write_sheet`` left for the leaderboard's rows, in their order.
 
     What else lies in the folder is left out: files of datasets that are no phantoms, links, other formats.
     """
     found: dict[Path, Sheet] = {}
-    for row in board.rows:
+    for row in leaderboard.rows:
         if names_phantoms(row.dataset):
             path, preset = _place(store, row)
             if path not in found and (content := _png(path)) is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from harness.leaderboard.board import Board
+from harness.leaderboard.leaderboard import Leaderboard
 from harness.leaderboard.render.text import markdown as escaped
 from harness.papers import library
 from harness.papers.compare import Report, Results, compare
@@ -16,13 +16,13 @@ from harness.store.row_labels import DOWNSTREAM, TRAINED_ON
 _TITLES = {"auroc": "AUROC", "f1": "F1"}
 
 
-def markdown(board: Board) -> str:
+def markdown(leaderboard: Leaderboard) -> str:
     """Per generator the differences to real images and a table of findings; then the papers' tables."""
     parts = []
-    for facts in board.results.values():
+    for facts in leaderboard.results.values():
         if "downstream" in facts:
             parts += ["", *_generator(facts, facts["downstream"])]
-    for each in papers(board):
+    for each in papers(leaderboard):
         for table in each.tables:
             title = escaped(each.paper.title)
             content = text_report.sheet(table)
@@ -30,14 +30,14 @@ def markdown(board: Board) -> str:
     return "\n".join(parts).rstrip() + "\n"
 
 
-def latex(board: Board) -> str:
+def latex(leaderboard: Leaderboard) -> str:
     """The papers' tables, to be input after the generators'."""
-    return "\n".join(part for each in papers(board) for part in report_latex.fragments(each).values())
+    return "\n".join(part for each in papers(leaderboard) for part in report_latex.fragments(each).values())
 
 
-def papers(board: Board) -> list[Report]:
-    """Of the papers of the board's generators, the tables that ask for these numbers, with ours beside."""
-    generators = {facts["trained"] for facts in board.results.values() if "downstream" in facts}
+def papers(leaderboard: Leaderboard) -> list[Report]:
+    """The generators' papers, with only the tables that ask for these numbers, ours beside."""
+    generators = {facts["trained"] for facts in leaderboard.results.values() if "downstream" in facts}
     found = []
     for name in library.names():
         paper = library.load(name)
@@ -54,7 +54,7 @@ def papers(board: Board) -> list[Report]:
         )
         if wanted:
             own = paper.model_copy(update={"tables": wanted, "checks": ()})
-            found.append(compare(own, Results.of(board.rows, board.results)))
+            found.append(compare(own, Results.of(leaderboard.rows, leaderboard.results)))
     return found
 
 

@@ -36,8 +36,8 @@ def fragment(tables: Sequence[Table]) -> str:
     ):
         own = list(group)
         for index, table in enumerate(own, start=1):
-            parts += [each.tex() for each in _floats(table, f"tab:board-{place}-{index}")]
-        parts.append(_costs(own, f"tab:board-{place}-cost").tex())
+            parts += [each.tex() for each in _floats(table, f"tab:leaderboard-{place}-{index}")]
+        parts.append(_costs(own, f"tab:leaderboard-{place}-cost").tex())
     return "\n".join(parts)
 
 

@@ -69,12 +69,12 @@ def add(
     control: bool = False,
     rates: Sequence[float] = RATES,
     noise: float = 0.01,
-    decay: float = 0.2,
+    fall: float = 0.2,
     resamples: int = 200,
     detail: str = "",
     **facts: Any,
 ) -> str:
-    """Store one row whose metrics start at ``heights`` and fall by ``decay`` of it at rate 1; its key."""
+    """Store one row whose metrics start at ``heights`` and fall by ``fall`` of it at rate 1; its key."""
     shared = np.random.default_rng(0)
     own = np.random.default_rng([seed, *method.encode()])
     rows, samples = [], {}
@@ -82,7 +82,7 @@ def add(
         common = shared.normal(0, 0.02, size=(len(rates), resamples))
         samples[metric] = np.array(
             [
-                height * (1 - decay * rate) + common[i] + own.normal(0, noise, resamples)
+                height * (1 - fall * rate) + common[i] + own.normal(0, noise, resamples)
                 for i, rate in enumerate(rates)
             ]
         ).astype(np.float32)
@@ -97,7 +97,7 @@ def add(
                     mechanism="mcar",
                     rate=rate,
                     metric=metric,
-                    value=height * (1 - decay * rate),
+                    value=height * (1 - fall * rate),
                     ci95=interval(samples[metric][i].astype(float)),
                     n=N,
                     signature=f"{metric}|v:1",

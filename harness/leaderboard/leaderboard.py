@@ -1,4 +1,4 @@
-"""A leaderboard as a whole: its numbers, its tables and what stands behind each row; from a store or JSON."""
+"""A leaderboard: all tables of a store, and what stands behind each of their rows."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ _COPIED = (
 
 
 @dataclass(frozen=True, slots=True)
-class Board:
-    """Everything that a leaderboard's exports need.
+class Leaderboard:
+    """All tables of a store, with everything that its exports need.
 
     Attributes:
-        rows: the long form, a number each.
-        tables: the same numbers, ranked.
+        rows: the long form, one measurement each.
+        tables: the same numbers as ranked tables.
         results: result key -> what stands behind it: card, cost, audit, settings, reliability bins.
     """
 
@@ -47,73 +47,71 @@ class Board:
     tables: tuple[Table, ...]
     results: dict[str, dict[str, Any]]
 
+    @classmethod
+    def of(cls, store: Store, specs: Sequence[Spec] = (), only: Container[str] | None = None) -> Leaderboard:
+        """The leaderboard of a store.
+
+        Args:
+            store: results and verdicts.
+            specs: which columns and order.
+            only: result keys; all by default.
+        """
+        stored = [each for each in store.stored() if each.rows and (only is None or each.key in only)]
+        judged = {(each.dataset, each.method): each for each in verdicts(store.root)}
+        rows = [row for each in stored for row in each.rows]
+        results = {each.key: _facts(each, _verdict_on(each, judged)) for each in stored}
+        evidence = {
+            each.key: Evidence(
+                each.replicates(), _cost(each.manifest.get("cost", {})), results[each.key]["audit"]["state"]
+            )
+            for each in stored
+        }
+        return cls(tuple(rows), tuple(tables(rows, specs, evidence)), results)
+
+    @classmethod
+    def from_json(cls, path: Path, specs: Sequence[Spec] = ()) -> Leaderboard:
+        """The leaderboard that ``to_json`` wrote, its tables in the columns and order of ``specs``.
+
+        Raises:
+            HarnessError: the file cannot be read.
+            CorruptFileError: it is not such a file, or of another schema.
+        """
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            schema = content["schema"]
+            rows = tuple(row_of(row) for row in content["rows"])
+            ranked = _TABLES.validate_python(content.get("tables", ()))
+        except OSError as error:
+            raise HarnessError(f"{path}: {error.strerror}") from error
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"]))
+            raise CorruptFileError(f"{path}: tables.{where}: {first['msg'].lower()}") from None
+        except (ValueError, KeyError, TypeError, IndexError) as error:
+            raise CorruptFileError(f"{path}: not a leaderboard's JSON: {error!r}") from error
+        if schema != SCHEMA:
+            raise CorruptFileError(f"{path}: of schema {schema}, but this version reads schema {SCHEMA}")
+        shown = [
+            arranged(table, spec)
+            for table in ranked
+            for spec in spec_of(table.dataset, specs)
+            if spec.shows(table.group)
+        ]
+        return cls(rows, tuple(shown or tables(rows, specs)), content.get("results", {}))
+
+    def payload(self) -> dict[str, Any]:
+        """Tables and what stands behind their rows as JSON values; what is not finite becomes null."""
+        ranked = _TABLES.dump_python(self.tables, mode="json", exclude_defaults=True)
+        values: dict[str, Any] = _finite({"results": self.results, "tables": ranked})
+        return values
+
+    def to_json(self) -> str:
+        """``{"schema", "rows", "results", "tables"}``."""
+        content = {"schema": SCHEMA, "rows": _finite([asdict(row) for row in self.rows]), **self.payload()}
+        return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+
 
 _TABLES: TypeAdapter[tuple[Table, ...]] = TypeAdapter(tuple[Table, ...])
-
-
-def read(store: Store, specs: Sequence[Spec] = (), only: Container[str] | None = None) -> Board:
-    """The board of a store.
-
-    Args:
-        store: results and verdicts.
-        specs: which columns and order.
-        only: result keys; all by default.
-    """
-    stored = [each for each in store.stored() if each.rows and (only is None or each.key in only)]
-    judged = {(each.dataset, each.method): each for each in verdicts(store.root)}
-    rows = [row for each in stored for row in each.rows]
-    results = {each.key: _facts(each, _verdict_on(each, judged)) for each in stored}
-    evidence = {
-        each.key: Evidence(
-            each.replicates(), _cost(each.manifest.get("cost", {})), results[each.key]["audit"]["state"]
-        )
-        for each in stored
-    }
-    return Board(tuple(rows), tuple(tables(rows, specs, evidence)), results)
-
-
-def payload(board: Board) -> dict[str, Any]:
-    """Tables and what stands behind their rows as JSON values; what is not finite becomes null."""
-    ranked = _TABLES.dump_python(board.tables, mode="json", exclude_defaults=True)
-    found: dict[str, Any] = _finite({"results": board.results, "tables": ranked})
-    return found
-
-
-def to_json(board: Board) -> str:
-    """``{"schema", "rows", "results", "tables"}``."""
-    content = {"schema": SCHEMA, "rows": _finite([asdict(row) for row in board.rows]), **payload(board)}
-    return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
-
-
-def from_json(path: Path, specs: Sequence[Spec] = ()) -> Board:
-    """The board that ``to_json`` wrote, its tables in the columns and order of ``specs``.
-
-    Raises:
-        HarnessError: the file cannot be read.
-        CorruptFileError: it is not such a file, or of another schema.
-    """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        schema = content["schema"]
-        rows = tuple(row_of(row) for row in content["rows"])
-        ranked = _TABLES.validate_python(content.get("tables", ()))
-    except OSError as error:
-        raise HarnessError(f"{path}: {error.strerror}") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise CorruptFileError(f"{path}: tables.{where}: {first['msg'].lower()}") from None
-    except (ValueError, KeyError, TypeError, IndexError) as error:
-        raise CorruptFileError(f"{path}: not a leaderboard's JSON: {error!r}") from error
-    if schema != SCHEMA:
-        raise CorruptFileError(f"{path}: of schema {schema}, but this version reads schema {SCHEMA}")
-    shown = [
-        arranged(table, spec)
-        for table in ranked
-        for spec in spec_of(table.dataset, specs)
-        if spec.shows(table.group)
-    ]
-    return Board(rows, tuple(shown or tables(rows, specs)), content.get("results", {}))
 
 
 def run_command(facts: Mapping[str, Any]) -> str:
