@@ -190,7 +190,7 @@ class CoDiXR(TorchMethod[Config]):
         reports = inputs.reports or [None] * len(inputs)
         embeddings, present, _ = self._encode(inputs, reports)
         latents = self.network.generate(targets, embeddings, present, inputs.seeds)
-        texts: list[str | None] = [None] * len(inputs)
+        texts: Sequence[str | None] = [None] * len(inputs)
         if REPORT in latents:
             texts = self._write(latents[REPORT])
         images = {view: self._draw(latents[view], view) for view in VIEWS if view in latents}

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from diffusers import AutoencoderKL
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.resnet import ResnetBlock2D
 from torch import Tensor, nn
 from transformers import BertConfig, BertModel, DynamicCache, GPT2Config, GPT2LMHeadModel
 
 from methods.codi_xr.config import VIEWS, Config
 from methods.common.layers import gaussian_kl, reparameterise
-from methods.common.text import BOS, EOS, PAD, UNK
+from methods.common.text import BOS, EAGER, EOS, PAD, UNK
 
 QUIET = -6.0
 """Log-variance of the posterior at the start."""
@@ -32,6 +33,7 @@ class PatchBasis(nn.Module):
 
     mean: Tensor
     axes: Tensor
+    scale: Tensor
 
     def __init__(self, side: int, patch: int, channels: int, values: int) -> None:
         super().__init__()
@@ -73,8 +75,8 @@ class PatchBasis(nn.Module):
 
 
 @torch.no_grad()
-def start_linear(vae: AutoencoderKL, values: int) -> None:
-    """Let an autoencoder of components begin as what keeps the first ``values`` of them, without noise.
+def start_linear(vae: Any, values: int) -> None:
+    """Let an ``AutoencoderKL`` of components begin as what keeps the first ``values`` of them, without noise.
 
     What passes by the residual blocks stays linear (no norm and activation before the last convolutions), and
     the blocks start as nothing: training then adds to the best linear code instead of searching for it.
@@ -84,6 +86,7 @@ def start_linear(vae: AutoencoderKL, values: int) -> None:
         for module in half.modules():
             if isinstance(module, ResnetBlock2D):
                 nn.init.zeros_(module.conv2.weight)
+                assert module.conv2.bias is not None
                 nn.init.zeros_(module.conv2.bias)
         for layer in (half.conv_in, half.conv_out):
             nn.init.dirac_(layer.weight)
@@ -224,6 +227,7 @@ class ReportAutoencoder(nn.Module):
 
     shift: Tensor
     scale: Tensor
+    trained: Tensor
 
     def __init__(self, config: Config, words: int) -> None:
         super().__init__()
@@ -240,7 +244,7 @@ class ReportAutoencoder(nn.Module):
             max_position_embeddings=max(length, 512) if config.encoders == "clip" else length,
             pad_token_id=PAD,
             initializer_range=config.report_init,
-            attn_implementation="eager",
+            **EAGER,
         )
         gpt2 = GPT2Config(
             vocab_size=max(words, config.gpt2_vocabulary) if config.encoders == "clip" else words,
@@ -255,7 +259,7 @@ class ReportAutoencoder(nn.Module):
             bos_token_id=BOS,
             eos_token_id=EOS,
             initializer_range=config.report_init,
-            attn_implementation="eager",
+            **EAGER,
         )
         self.encoder = BertModel(bert)
         self.moments = nn.Linear(config.bert_width, 2 * config.report_latent, bias=False)

@@ -13,7 +13,7 @@ from transformers import CLIPVisionModelWithProjection as Vision
 
 from methods.codi_xr.config import MODALITIES, VIEWS, Config
 from methods.common.layers import embedding, info_nce, sinusoids
-from methods.common.text import EOS, PAD
+from methods.common.text import EAGER, EOS, PAD
 
 LARGEST_SCALE = 100.0
 CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
@@ -21,6 +21,9 @@ CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.261302
 
 class ClipEncoders(nn.Module):
     """CLIP's ViT, shared by the views, and its Transformer; pooled and projected."""
+
+    mean: Tensor
+    std: Tensor
 
     def __init__(self, config: Config, words: int) -> None:
         super().__init__()
@@ -49,7 +52,7 @@ class ClipEncoders(nn.Module):
                 pad_token_id=PAD,
                 bos_token_id=1,
                 eos_token_id=self.top - 1,
-                attn_implementation="eager",
+                **EAGER,
             )
         )
         self.register_buffer("mean", torch.tensor(CLIP_MEAN).view(1, 3, 1, 1), persistent=False)
@@ -125,6 +128,6 @@ def paired(features: dict[str, Tensor], present: dict[str, Tensor], temperature:
     for first, second in combinations([name for name in MODALITIES if name in features], 2):
         rows = present[first] & present[second]
         one, two = features[first], features[second]
-        both = (one, two, temperature, rows), (two, one, temperature, rows)
-        terms.append(0.5 * sum(info_nce(*arguments) for arguments in both))
+        there, back = info_nce(one, two, temperature, rows), info_nce(two, one, temperature, rows)
+        terms.append(0.5 * (there + back))
     return torch.stack(terms).mean()

@@ -7,10 +7,10 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from diffusers import UNet2DConditionModel
 from diffusers.models.attention import BasicTransformerBlock
 from diffusers.models.attention_processor import Attention, AttnProcessor2_0
 from diffusers.models.embeddings import TimestepEmbedding, Timesteps
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import Tensor, nn
 
 from methods.codi_xr.autoencoders import groups
@@ -19,6 +19,13 @@ from methods.codi_xr.diffusion import token
 
 POSITIONS = 4
 """Of the report UNet's hidden vector, between which its attention looks."""
+
+
+def zeroed(layer: nn.Linear) -> nn.Linear:
+    """The same layer with weights and biases of zero: what ends in it adds nothing at first."""
+    nn.init.zeros_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    return layer
 
 
 class SelfAttention(AttnProcessor2_0):
@@ -47,9 +54,7 @@ class Connector(nn.Module):
         super().__init__()
         self.key = nn.Linear(environment, width, bias=False)
         self.value = nn.Linear(environment, width, bias=False)
-        self.out = nn.Linear(width, width)
-        nn.init.zeros_(self.out.weight)
-        nn.init.zeros_(self.out.bias)
+        self.out = zeroed(nn.Linear(width, width))
         self.plain = AttnProcessor2_0()
 
     def __call__(
@@ -80,10 +85,11 @@ def connect(denoiser: nn.Module, environment: int) -> list[Connector]:
         if not isinstance(module, Attention):
             continue
         if module.is_cross_attention:
-            connectors.append(Connector(module.to_q.out_features, environment))
-            module.set_processor(connectors[-1])
+            processor: Any = Connector(module.to_q.out_features, environment)
+            connectors.append(processor)
         else:
-            module.set_processor(SelfAttention())
+            processor = SelfAttention()
+        module.set_processor(processor)  # typed for the library's own processors alone
     return connectors
 
 
@@ -128,9 +134,7 @@ class FullyConnected(nn.Module):
         super().__init__()
         self.first = nn.Sequential(nn.GroupNorm(32, inner), nn.SiLU(), nn.Linear(inner, width))
         self.time = nn.Sequential(nn.SiLU(), nn.Linear(time, width))
-        self.second = nn.Sequential(nn.GroupNorm(32, width), nn.SiLU(), nn.Linear(width, width))
-        nn.init.zeros_(self.second[-1].weight)
-        nn.init.zeros_(self.second[-1].bias)
+        self.second = nn.Sequential(nn.GroupNorm(32, width), nn.SiLU(), zeroed(nn.Linear(width, width)))
         self.skip = nn.Identity() if inner == width else nn.Linear(inner, width)
 
     def forward(self, x: Tensor, time: Tensor) -> Tensor:
@@ -146,9 +150,7 @@ class PositionAttention(nn.Module):
         self.norm = nn.GroupNorm(32, channels)
         self.inward = nn.Linear(channels, channels)
         self.block = BasicTransformerBlock(channels, heads, channels // heads, cross_attention_dim=context)
-        self.outward = nn.Linear(channels, channels)
-        nn.init.zeros_(self.outward.weight)
-        nn.init.zeros_(self.outward.bias)
+        self.outward = zeroed(nn.Linear(channels, channels))
 
     def forward(self, x: Tensor, context: Tensor, heard: dict[str, Any] | None) -> Tensor:
         """(B, 4 C), context (B, 1, D), to (B, 4 C)."""
@@ -193,9 +195,8 @@ class ReportDenoiser(nn.Module):
                 width = POSITIONS * channels
             if level:
                 self.up.append(nn.ModuleList([nn.Linear(width, width)]))
-        self.out = nn.Sequential(nn.GroupNorm(32, width), nn.SiLU(), nn.Linear(width, config.report_latent))
-        nn.init.zeros_(self.out[-1].weight)
-        nn.init.zeros_(self.out[-1].bias)
+        last = zeroed(nn.Linear(width, config.report_latent))
+        self.out = nn.Sequential(nn.GroupNorm(32, width), nn.SiLU(), last)
 
     def forward(self, noisy: Tensor, time: Tensor, context: Tensor, environment: Tensor | None) -> Tensor:
         """Noisy latents (B, Z), steps (B,), condition (B, D), environments (B, M, E), to noise (B, Z)."""
@@ -211,17 +212,24 @@ class ReportDenoiser(nn.Module):
             skips.append(x)
         x = self.last(self._through(self.middle, x, clock, context, heard), clock)
         for unit in self.up:
-            x = x if len(unit) == 1 else torch.cat([x, skips.pop()], dim=1)
+            x = x if _resizes(unit) else torch.cat([x, skips.pop()], dim=1)
             x = self._through(unit, x, clock, context, heard)
         return self.out(x)
 
     @staticmethod
     def _through(
-        unit: nn.ModuleList, x: Tensor, clock: Tensor, context: Tensor, heard: dict[str, Any] | None
+        unit: nn.Module, x: Tensor, clock: Tensor, context: Tensor, heard: dict[str, Any] | None
     ) -> Tensor:
-        if len(unit) == 1:
+        assert isinstance(unit, nn.ModuleList)
+        if _resizes(unit):
             return unit[0](x)
         return unit[1](unit[0](x, clock), context, heard)
+
+
+def _resizes(unit: nn.Module) -> bool:
+    """Whether a unit is one linear layer between two levels."""
+    assert isinstance(unit, nn.ModuleList)
+    return len(unit) == 1
 
 
 class ConditionMean(nn.Module):

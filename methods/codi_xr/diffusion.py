@@ -5,14 +5,16 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from diffusers import DDIMScheduler, DPMSolverMultistepScheduler
+from diffusers.schedulers.scheduling_ddim import DDIMScheduler
+from diffusers.schedulers.scheduling_dpmsolver_multistep import DPMSolverMultistepScheduler
 from torch import Tensor
 
 TRAINING_STEPS = 1000
-SCHEDULE = {
+SCHEDULE: dict[str, Any] = {
     "num_train_timesteps": TRAINING_STEPS,
     "beta_start": 0.00085,
     "beta_end": 0.012,
@@ -27,14 +29,15 @@ Denoise = Callable[[Mapping[str, Tensor], int], Mapping[str, Tensor]]
 
 def scheduler(sampler: str, steps: int) -> DDIMScheduler | DPMSolverMultistepScheduler:
     """A sampler with its time steps set: ``ddim`` (Song et al. 2021) or ``dpm-solver++`` (Lu et al. 2022)."""
+    solver: DDIMScheduler | DPMSolverMultistepScheduler
     if sampler == "ddim":
-        made = DDIMScheduler(**SCHEDULE, clip_sample=False, set_alpha_to_one=False, steps_offset=1)
+        solver = DDIMScheduler(**SCHEDULE, clip_sample=False, set_alpha_to_one=False, steps_offset=1)
     else:
-        made = DPMSolverMultistepScheduler(
+        solver = DPMSolverMultistepScheduler(
             **SCHEDULE, algorithm_type="dpmsolver++", solver_order=2, timestep_spacing="trailing"
         )
-    made.set_timesteps(steps)
-    return made
+    solver.set_timesteps(steps)
+    return solver
 
 
 def alphas() -> Tensor:
@@ -55,7 +58,7 @@ def guided(conditional: Tensor, unconditional: Tensor, weight: float) -> Tensor:
 
 def sample(start: Mapping[str, Tensor], denoise: Denoise, sampler: str, steps: int) -> dict[str, Tensor]:
     """Latents of one or more modalities, step by step side by side, from noise of the same shapes."""
-    solvers = {name: scheduler(sampler, steps) for name in start}
+    solvers: dict[str, Any] = {name: scheduler(sampler, steps) for name in start}
     latents = {name: noise * solvers[name].init_noise_sigma for name, noise in start.items()}
     for time in next(iter(solvers.values())).timesteps.tolist() if solvers else ():
         found = denoise(latents, time)

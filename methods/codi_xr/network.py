@@ -39,9 +39,10 @@ class CoDiNetwork(nn.Module):
         shapes: dict[str, tuple[int, ...]] = dict.fromkeys(VIEWS, self.image_autoencoder.shape)
         self.shapes = shapes | {REPORT: (config.report_latent,)}
         for view in VIEWS:
-            self.add_module(view, ImageDenoiser(config, self.image_autoencoder.side))
+            denoiser = ImageDenoiser(config, self.image_autoencoder.side)
+            self.add_module(view, denoiser)
             if config.gaussian_start:
-                for parameter in self.denoiser(view).unet.conv_out.parameters():
+                for parameter in denoiser.unet.conv_out.parameters():
                     nn.init.zeros_(parameter)
         self.add_module(REPORT, ReportDenoiser(config))
         self.spaces = nn.ModuleDict()
@@ -64,21 +65,36 @@ class CoDiNetwork(nn.Module):
 
     def denoiser(self, name: str) -> nn.Module:
         """The denoiser of one modality."""
-        found = self.get_submodule(name)
-        assert isinstance(found, nn.Module)
-        return found
+        return self.get_submodule(name)
+
+    def space(self, name: str) -> Whitening | None:
+        """The whitening of a modality's latents, where there is one."""
+        key = f"{name}_space"
+        if key not in self.spaces:
+            return None
+        space = self.spaces[key]
+        assert isinstance(space, Whitening)
+        return space
+
+    def mean(self, name: str) -> ConditionMean:
+        """What a modality's condition lets expect; only with ``prior_mean``."""
+        mean = self.means[f"{name}_mean"]
+        assert isinstance(mean, ConditionMean)
+        return mean
 
     def diffused(self, name: str, latents: Tensor) -> Tensor:
         """Standardised latents (B, ...) of a modality as they are diffused."""
-        return self.spaces[f"{name}_space"](latents) if f"{name}_space" in self.spaces else latents
+        space = self.space(name)
+        return latents if space is None else space(latents)
 
-    def restored(self, name: str, found: Tensor) -> Tensor:
+    def restored(self, name: str, diffused: Tensor) -> Tensor:
         """The inverse of ``diffused``."""
-        return self.spaces[f"{name}_space"].back(found) if f"{name}_space" in self.spaces else found
+        space = self.space(name)
+        return diffused if space is None else space.back(diffused)
 
     def around(self, name: str, latents: Tensor, context: Tensor, sign: float) -> Tensor:
         """Latents (B, ...) plus or minus what their condition (B, D) lets expect."""
-        return latents + sign * self.means[f"{name}_mean"](context) if self.config.prior_mean else latents
+        return latents + sign * self.mean(name)(context) if self.config.prior_mean else latents
 
     def noise_in(
         self, name: str, noisy: Tensor, time: Tensor, context: Tensor, environment: Tensor | None
@@ -210,7 +226,10 @@ class CoDiNetwork(nn.Module):
             torch.cat(contexts),
             None if environment is None else torch.cat([environment] * times),
         ).float()
-        return found if times == 1 else guided(*found.chunk(2), weight)
+        if times == 1:
+            return found
+        conditional, unconditional = found.chunk(2)
+        return guided(conditional, unconditional, weight)
 
 
 def others(tokens: Mapping[str, Tensor], name: str) -> Tensor | None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from diffusers import AutoencoderKL, UNet2DConditionModel
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import nn
 from transformers import CLIPVisionModelWithProjection
 
@@ -30,11 +31,11 @@ def load_pretrained(network: CoDiNetwork, config: Config) -> None:
         source = _folder(config.unet, "unet", "unet")
         model = UNet2DConditionModel.from_pretrained(source)
         for view in VIEWS:
-            _copy(model, network.denoiser(view).unet, source, more=True)
+            _copy(model, network.denoiser(view).get_submodule("unet"), source, more=True)
     if config.clip and config.encoders == "clip":
         source = _folder(config.clip, "clip", "")
         model = CLIPVisionModelWithProjection.from_pretrained(source, local_files_only=True)
-        _copy(model, network.contrastive.encoders.vision, source)
+        _copy(model, network.contrastive.get_submodule("encoders.vision"), source)
 
 
 def _copy(source: nn.Module, target: nn.Module, folder: Path, more: bool = False) -> None:

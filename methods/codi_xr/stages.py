@@ -217,9 +217,10 @@ class Studies:
         """Bring all latents to the space of diffusion, which the first ``count`` studies define."""
         for name in MODALITIES:
             rows = self.having(name)
-            if f"{name}_space" in self.network.spaces and rows:
-                known = self.latents[name][[row for row in rows if row < count]]
-                self.network.spaces[f"{name}_space"].fit(known.to(self.device))
+            space = self.network.space(name)
+            if space is not None and rows:
+                training = self.latents[name][[row for row in rows if row < count]]
+                space.fit(training.to(self.device))
             latents = self.latents[name].to(self.device)
             self.latents[name] = self.network.diffused(name, latents).cpu()
             if self.network.config.prior_mean:
@@ -238,7 +239,7 @@ class Studies:
                 contexts.append(mixed(self.embeddings[rows], weights.expand(len(rows), -1)))
                 latents.append(self.latents[name][rows])
         if contexts:
-            mean = self.network.means[f"{name}_mean"]
+            mean = self.network.mean(name)
             mean.fit(torch.cat(contexts).to(self.device), torch.cat(latents).to(self.device))
 
     def batch(self, ids: Sequence[str]) -> tuple[dict[str, Tensor], Tensor, Tensor]:

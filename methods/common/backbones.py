@@ -66,6 +66,7 @@ class PositionNorm(nn.Module):
             if view.is_meta or not bool(here.any()):
                 columns.append(view * 0)
                 continue
+            assert isinstance(norm, nn.BatchNorm1d)
             use_batch = norm.training and int(here.sum()) > 1
             result = torch.zeros_like(view, dtype=torch.float32)
             result[here] = F.batch_norm(
@@ -73,7 +74,7 @@ class PositionNorm(nn.Module):
                 norm.running_mean,
                 norm.running_var,
                 training=use_batch,
-                momentum=norm.momentum,
+                momentum=norm.momentum or 0.0,
                 eps=norm.eps,
             )
             columns.append(result)

@@ -13,7 +13,14 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import GenerationConfig, GenerationMixin, LogitsProcessor, PreTrainedConfig, PreTrainedModel
+from transformers import (
+    GenerationConfig,
+    GenerationMixin,
+    LogitsProcessor,
+    LogitsProcessorList,
+    PreTrainedConfig,
+    PreTrainedModel,
+)
 from transformers.modeling_outputs import CausalLMOutput
 
 from methods.common.text import BOS, EOS, PAD, UNK, DecodingState
@@ -61,7 +68,8 @@ def generate(
     if beams > 1:
         state.select(torch.arange(batch, device=device).repeat_interleave(beams))
     search = _Search(step, state, batch, beams, tuple(banned), device)
-    beam_options = {"num_beams": beams, "length_penalty": 1.0} if beams > 1 else {}
+    noise = [] if seeds is None else [GumbelNoise(seeds, temperature, lambda: search.rows)]
+    beam_options: dict[str, Any] = {"num_beams": beams, "length_penalty": 1.0} if beams > 1 else {}
     config = GenerationConfig(
         max_new_tokens=limit,
         do_sample=False,
@@ -71,10 +79,11 @@ def generate(
         pad_token_id=PAD,
         **beam_options,
     )
-    found = search.generate(
+    model: Any = search  # transformers types ``generate`` for its own models alone
+    found = model.generate(
         torch.full((batch, 1), BOS, device=device),
         generation_config=config,
-        logits_processor=[] if seeds is None else [GumbelNoise(seeds, temperature, lambda: search.rows)],
+        logits_processor=LogitsProcessorList(noise),
         past_key_values=_Cache(search),
     )[:, 1:]
     ended = (found == EOS).cumsum(1)
@@ -123,9 +132,9 @@ class _Search(PreTrainedModel, GenerationMixin):
         return self._device
 
     def prepare_inputs_for_generation(
-        self, input_ids: Tensor, past_key_values: Any = None, **options: Any
+        self, input_ids: Tensor, *args: Any, past_key_values: Any = None, **options: Any
     ) -> dict[str, Tensor]:
-        """Whole prefixes (N, t), whatever is cached."""
+        """Whole prefixes (N, t), whatever is cached. The library looks for ``past_key_values`` by name."""
         return {"input_ids": input_ids}
 
     def forward(self, input_ids: Tensor, return_dict: bool = True) -> CausalLMOutput:
@@ -156,7 +165,9 @@ class _Search(PreTrainedModel, GenerationMixin):
             self.state.select(keep.nonzero().flatten())
         self.rows, self.parents = kept, None
 
-    def _check_early_stop_heuristic(self, *args: Any, **options: Any) -> Tensor:
+    def _check_early_stop_heuristic(  # type: ignore[override]  # static in the library
+        self, *args: Any, **options: Any
+    ) -> Tensor:
         """Beam search asks whether a study's hypotheses can still improve: those that cannot are done."""
         unsatisfied: Tensor = GenerationMixin._check_early_stop_heuristic(*args, **options)
         self.open = unsatisfied.flatten()

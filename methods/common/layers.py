@@ -149,7 +149,9 @@ def embedding(vocabulary: int, width: int) -> nn.Embedding:
     return table
 
 
-def info_nce(anchors: Tensor, positives: Tensor, temperature: float, rows: Tensor | None = None) -> Tensor:
+def info_nce(
+    anchors: Tensor, positives: Tensor, temperature: float | Tensor, rows: Tensor | None = None
+) -> Tensor:
     """InfoNCE with in-batch negatives and cosine similarity (van den Oord et al. 2018).
 
     Args:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from functools import cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,8 +22,8 @@ TOGETHER = 8
 another order from 16 images on, so up to 8 an image's features do not depend on its company."""
 
 
-def efficientnet_lite0() -> nn.Module:
-    """timm's network with random weights."""
+def efficientnet_lite0() -> Any:
+    """timm's network with random weights, a module whose parts mypy does not know."""
     import timm  # takes seconds, and a run that only scores needs no network
 
     return timm.create_model("efficientnet_lite0", pretrained=False)
@@ -64,7 +65,8 @@ class Lite0Stages(nn.Module):
         self.strides = [self.STRIDES[stage - 1] for stage in stages]
         parts = [nn.Sequential(network.conv_stem, network.bn1), *network.blocks[: max(stages)]]
         network.eval()
-        self.parts = fold_norms(nn.ModuleList(parts)).to(memory_format=torch.channels_last)
+        self.parts = nn.ModuleList(parts)
+        fold_norms(self.parts).to(memory_format=torch.channels_last)
         self.requires_grad_(False)
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1), persistent=False)
@@ -202,7 +204,7 @@ class Records:
     def _key(self, image: Tensor) -> bytes:
         digest = hashlib.blake2b(self.identity, digest_size=16)
         digest.update(str(tuple(image.shape)).encode())
-        digest.update(image.contiguous().numpy())
+        digest.update(image.contiguous().numpy().data)
         return digest.digest()
 
 

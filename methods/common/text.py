@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,9 @@ from methods.common.layers import embedding, sinusoids
 
 PAD, BOS, EOS, UNK = range(4)
 SPECIALS = ("<pad>", "<bos>", "<eos>", "<unk>")
+
+EAGER: dict[str, Any] = {"attn_implementation": "eager"}
+"""For transformers' configurations: attention that also runs on tensors without data."""
 
 _ENUMERATION = re.compile(r"(?:^|(?<=\s))\d+\.(?=\s|$)")
 _SENTENCE_END = re.compile(r"\.+(?:\s+|$)")
@@ -90,6 +93,19 @@ class DecodingState(Protocol):
         """Keep (or repeat, or reorder) sequences."""
 
 
+class ReportDecoder(Protocol):
+    """A decoder that ``generate`` can search with, one step after another."""
+
+    def __call__(self, words: Tensor, memory: Tensor, mask: Tensor) -> Tensor:
+        """Indices (B, S), memory (B, T, E), bool (B, T), to logits (B, S, V) of the next words."""
+
+    def start(self, memory: Tensor, mask: Tensor) -> Any:
+        """The ``DecodingState`` before the first word."""
+
+    def step(self, prefix: Tensor, state: Any) -> Tensor:
+        """Logits (B, V) of the word after ``prefix`` (B, t)."""
+
+
 @dataclass(slots=True)
 class PrefixState:
     """State of a decoder without a cache: its memory (B, T, E) and mask (B, T)."""
@@ -117,6 +133,8 @@ class PrefixDecoder(nn.Module):
 
 class TransformerDecoder(PrefixDecoder):
     """Decoder of Vaswani et al. 2017, pre-normalised, with sinusoidal positions."""
+
+    positions: Tensor
 
     def __init__(
         self, vocabulary: int, width: int, heads: int, layers: int, hidden: int, dropout: float, limit: int
@@ -164,7 +182,7 @@ class Gpt2Decoder(PrefixDecoder):
             bos_token_id=BOS,
             eos_token_id=EOS,
             tie_word_embeddings=False,
-            attn_implementation="eager",
+            **EAGER,
         )
         self.model = GPT2LMHeadModel(config)
 

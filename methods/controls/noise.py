@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -64,7 +65,8 @@ class Noise(Method[NoiseConfig]):
     def save(self, directory: Path) -> None:
         """Write ``noise.npz``."""
         directory.mkdir(parents=True, exist_ok=True)
-        np.savez(directory / "noise.npz", **self.moments)
+        arrays: dict[str, Any] = self.moments
+        np.savez(directory / "noise.npz", **arrays)
 
     def load(self, directory: Path) -> None:
         """Read ``noise.npz``."""

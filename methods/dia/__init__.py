@@ -25,9 +25,9 @@ from harness.method.contract import FitRun
 from harness.method.torch_method import TorchMethod
 from methods.common.backbones import KeptFeatures, resized
 from methods.common.generation import draw_seeds, generate
-from methods.common.text import PAD, Vocabulary
+from methods.common.text import PAD, ReportDecoder, Vocabulary
 from methods.common.text import words as split_words
-from methods.dia.config import BASE, DEVIATIONS, TINY, VARIANTS, Config
+from methods.dia.config import BASE, DEVIATIONS, TINY, VARIANTS, DiAConfig
 from methods.dia.decoder import DECODERS
 from methods.dia.features import ContextEncoder, ModalityAbstractor, VisionExtractor, pooled, standardised
 from methods.dia.vae import (
@@ -73,7 +73,9 @@ class Encoded:
 class DiANetwork(nn.Module):
     """Extractors, abstractor, VL-MoE-VAE and decoder (Fig. 1)."""
 
-    def __init__(self, vocabulary: int, config: Config, views: int, channels: int) -> None:
+    decoder: ReportDecoder
+
+    def __init__(self, vocabulary: int, config: DiAConfig, views: int, channels: int) -> None:
         super().__init__()
         self.config = config
         self.vision = VisionExtractor(config, views, channels)
@@ -144,21 +146,22 @@ class DiANetwork(nn.Module):
         }
 
 
-class DiA(TorchMethod[Config]):
+class DiA(TorchMethod[DiAConfig]):
     """DiA-gnostic VLVAE behind the harness' interface."""
 
     card: ClassVar[MethodCard] = CARD
-    Config = Config
+    Config = DiAConfig
     network: DiANetwork
 
-    def __init__(self, config: Config, info: DatasetInfo) -> None:
+    def __init__(self, config: DiAConfig, info: DatasetInfo) -> None:
         super().__init__(config, info)
         self._kept = KeptFeatures()
 
     def artifacts(self, train: Sequence[Study]) -> dict[str, Any]:
         """The vocabulary of training reports and contexts, and the reports' mean length in words."""
         texts = [text for study in train for text in (study.report, study.context) if text]
-        lengths = [min(len(split_words(study.report)), self.config.report_words) + 1 for study in train]
+        counts = [len(split_words(study.report or "")) for study in train]
+        lengths = [min(count, self.config.report_words) + 1 for count in counts]
         return {
             "words": Vocabulary.train(texts, self.config.min_count).entries,
             "report_length": sum(lengths) / len(lengths),
@@ -208,7 +211,8 @@ class DiA(TorchMethod[Config]):
             return {"loss": ce, "ce": ce, "select": per_word}
         terms = network.bound(code, views, words)
         negative_elbo = -elbo(terms).mean()
-        z_v, z_l, z_s = code.latents or ()
+        assert code.latents is not None
+        z_v, z_l, z_s = code.latents
         orth = align = ce.new_zeros(())
         if config.lambda_orth:
             orth = orthogonality(z_s, z_v, z_l, code.present)

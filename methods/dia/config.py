@@ -9,7 +9,7 @@ from pydantic import model_validator
 from harness.method.config import MethodConfig, TrainingConfig
 
 
-class Config(MethodConfig):
+class DiAConfig(MethodConfig):
     """The paper's values (Implementation details, Tables 4 and 5); presets and variants override them.
 
     Attributes:

@@ -10,14 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from methods.common.layers import GroupedQueryAttention, KeyValue, RMSNorm, SwiGLU, embedding
-from methods.common.text import Gpt2Decoder, TransformerDecoder
-from methods.dia.config import Config
+from methods.common.text import Gpt2Decoder, ReportDecoder, TransformerDecoder
+from methods.dia.config import DiAConfig
 
 
 class LlamaLayer(nn.Module):
     """RMS-pre-normalised grouped-query self-attention with RoPE, cross-attention, SwiGLU."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: DiAConfig) -> None:
         super().__init__()
         width, heads = config.width, config.heads
         self.norms = nn.ModuleList(RMSNorm(width) for _ in range(3))
@@ -61,7 +61,7 @@ class LlamaState:
 class LlamaXDecoder(nn.Module):
     """Report decoder with cross-attention to [F_VL; Z_v, Z_l, Z_s]."""
 
-    def __init__(self, vocabulary: int, config: Config) -> None:
+    def __init__(self, vocabulary: int, config: DiAConfig) -> None:
         super().__init__()
         self.embed = embedding(vocabulary, config.width)
         self.scale = math.sqrt(config.width)
@@ -71,7 +71,8 @@ class LlamaXDecoder(nn.Module):
 
     def start(self, memory: Tensor, mask: Tensor) -> LlamaState:
         """Project the memory (B, T, E) once for all steps."""
-        projected = [layer.cross.project(memory) for layer in self.layers]
+        layers = (layer for layer in self.layers if isinstance(layer, LlamaLayer))
+        projected = [layer.cross.project(memory) for layer in layers]
         return LlamaState(projected, [None] * len(self.layers), mask)
 
     def step(self, prefix: Tensor, state: LlamaState) -> Tensor:
@@ -89,7 +90,7 @@ class LlamaXDecoder(nn.Module):
         return self.head(self.norm(x))
 
 
-DECODERS: dict[str, Callable[[int, Config], nn.Module]] = {
+DECODERS: dict[str, Callable[[int, DiAConfig], ReportDecoder]] = {
     "llama-x": LlamaXDecoder,
     "transformer": lambda v, c: TransformerDecoder(
         v, c.width, c.heads, c.layers, c.feed_forward, c.dropout, c.report_words + 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -14,7 +15,7 @@ from methods.common.backbones import PositionNorm, of_present
 from methods.common.layers import embedding, sinusoids
 from methods.common.lite0 import Lite0Stages
 from methods.common.text import PAD
-from methods.dia.config import Config
+from methods.dia.config import DiAConfig
 
 STRIDES = (2, 4, 8, 16, 16, 32, 32)
 """Pixels per feature after each EfficientNet stage."""
@@ -57,11 +58,11 @@ class GuidedContextAttention(nn.Module):
 class Backbone(nn.Module):
     """EfficientNet cut after ``backbone_stages`` stages: (B, C, H, W) to (B, channels, h, w)."""
 
-    def __init__(self, config: Config, channels: int) -> None:
+    def __init__(self, config: DiAConfig, channels: int) -> None:
         super().__init__()
         import timm
 
-        net = timm.create_model(config.backbone, pretrained=False)
+        net: Any = timm.create_model(config.backbone, pretrained=False)
         if config.backbone_weights and not net.conv_stem.weight.is_meta:
             load_ordered(net, config.backbone_weights)
         frozen = config.freeze_stages
@@ -117,7 +118,7 @@ def load_ordered(net: nn.Module, weights: str) -> None:
 class VisionExtractor(nn.Module):
     """Views to F_V: EfficientNet, guided context attention, projection to E (one token per position)."""
 
-    def __init__(self, config: Config, views: int, channels: int) -> None:
+    def __init__(self, config: DiAConfig, views: int, channels: int) -> None:
         super().__init__()
         self.backbone = Backbone(config, channels)
         self.attention = GuidedContextAttention(self.backbone.channels)
@@ -149,7 +150,9 @@ class VisionExtractor(nn.Module):
 class ContextEncoder(nn.Module):
     """Context words to vectors: a Transformer encoder; an absent context is one learned null token."""
 
-    def __init__(self, vocabulary: int, config: Config, layers: int, hidden: int) -> None:
+    positions: Tensor
+
+    def __init__(self, vocabulary: int, config: DiAConfig, layers: int, hidden: int) -> None:
         super().__init__()
         self.embed = embedding(vocabulary, config.width)
         self.register_buffer("positions", sinusoids(config.context_words, config.width), persistent=False)
@@ -173,7 +176,7 @@ class ContextEncoder(nn.Module):
 class AbstractorLayer(nn.Module):
     """One layer of bidirectional cross-attention, then a feed-forward block per modality."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: DiAConfig) -> None:
         super().__init__()
         width, heads = config.width, config.heads
         self.to_language = nn.MultiheadAttention(width, heads, config.dropout, batch_first=True)
@@ -202,7 +205,7 @@ class AbstractorLayer(nn.Module):
 class ModalityAbstractor(nn.Module):
     """F_V and F_L to the fused sequence F_VL."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: DiAConfig) -> None:
         super().__init__()
         self.layers = nn.ModuleList(AbstractorLayer(config) for _ in range(config.abstractor_layers))
         self.norm = nn.LayerNorm(config.width)

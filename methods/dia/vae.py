@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from methods.common.backbones import of_present
 from methods.common.layers import gaussian_kl, gaussian_log_prob, info_nce, reparameterise
 from methods.common.text import BOS, PAD, TransformerDecoder
-from methods.dia.config import Config
+from methods.dia.config import DiAConfig
 from methods.dia.features import ContextEncoder, pooled
 
 
@@ -86,7 +86,7 @@ class Mixture:
 class VisionPosterior(nn.Module):
     """q(Z_v | V): VGG16's convolutional features, averaged over present views, and a two-layer MLP."""
 
-    def __init__(self, config: Config, channels: int) -> None:
+    def __init__(self, config: DiAConfig, channels: int) -> None:
         super().__init__()
         w = config.vgg_width
         layers: list[nn.Module] = []
@@ -101,6 +101,7 @@ class VisionPosterior(nn.Module):
         for module in self.features:
             if isinstance(module, nn.Conv2d):  # sixteen layers without normalisation need He's scale
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+                assert module.bias is not None
                 nn.init.zeros_(module.bias)
         if config.vgg_weights and not self.features[0].weight.is_meta:
             self._load(config.vgg_weights, channels)
@@ -129,7 +130,7 @@ class VisionPosterior(nn.Module):
 class LanguagePosterior(nn.Module):
     """q(Z_l | L): a Transformer encoder, mean over words, a linear layer for (mu_l, log sigma_l²)."""
 
-    def __init__(self, vocabulary: int, config: Config) -> None:
+    def __init__(self, vocabulary: int, config: DiAConfig) -> None:
         super().__init__()
         self.encoder = ContextEncoder(vocabulary, config, config.posterior_layers, config.posterior_hidden)
         self.head = nn.Linear(config.width, 2 * config.latent)
@@ -142,7 +143,7 @@ class LanguagePosterior(nn.Module):
 class SharedPosterior(nn.Module):
     """q(Z_s | V, L): one expert MLP per modality and a router (Eq. 3)."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: DiAConfig) -> None:
         super().__init__()
         width, hidden = config.width, config.expert_hidden
         self.experts = nn.ModuleList(
@@ -169,7 +170,7 @@ class SharedPosterior(nn.Module):
 class VisionDecoder(nn.Module):
     """p(V | Z_v): an MLP that mirrors the encoder's, then five transposed convolutions, one per VGG block."""
 
-    def __init__(self, config: Config, views: int, channels: int) -> None:
+    def __init__(self, config: DiAConfig, views: int, channels: int) -> None:
         super().__init__()
         w, self.side, self.views = config.vgg_width, config.vgg_size // 32, views
         self.mlp = nn.Sequential(
@@ -193,7 +194,7 @@ class VisionDecoder(nn.Module):
 class LanguageDecoder(nn.Module):
     """p(L | Z_l): a Transformer decoder over the context's words whose memory is Z_l."""
 
-    def __init__(self, vocabulary: int, config: Config) -> None:
+    def __init__(self, vocabulary: int, config: DiAConfig) -> None:
         super().__init__()
         self.expand = nn.Linear(config.latent, config.width)
         self.decoder = TransformerDecoder(
@@ -252,7 +253,7 @@ def orthogonality(shared: Tensor, vision: Tensor, language: Tensor, present: Ten
     return total
 
 
-def alignment(shared: Tensor, vision: Tensor, language: Tensor, present: Tensor, config: Config) -> Tensor:
+def alignment(shared: Tensor, vision: Tensor, language: Tensor, present: Tensor, config: DiAConfig) -> Tensor:
     """Contrastive alignment of Z_s with Z_v and Z_l, a scalar; arguments as in ``orthogonality``."""
     if config.negatives == "pair":
         sims = [

@@ -35,7 +35,7 @@ from methods.kedr.alignment import (
     transport,
 )
 from methods.kedr.averaging import AveragedAdam
-from methods.kedr.config import BASE, TINY, VARIANTS, Config
+from methods.kedr.config import BASE, TINY, VARIANTS, KEDRConfig
 from methods.kedr.deviations import DEVIATIONS
 from methods.kedr.equilibrium import Solution
 from methods.kedr.fusion import EquilibriumFusion, WeightedSum
@@ -83,7 +83,7 @@ class Reading:
 class Head(nn.Module):
     """A residual block and a linear layer: (B, d) to (B, outputs)."""
 
-    def __init__(self, config: Config, outputs: int) -> None:
+    def __init__(self, config: KEDRConfig, outputs: int) -> None:
         super().__init__()
         self.block = Block(config.width, config.dropout)
         self.out = nn.Linear(config.width, outputs)
@@ -99,7 +99,7 @@ class KEDRNetwork(nn.Module):
     ``knowledge`` and the branches' ``classifiers`` serve training alone; a fitted network lacks them.
     """
 
-    def __init__(self, config: Config, classes: int, multilabel: bool, artifacts: dict[str, Any]) -> None:
+    def __init__(self, config: KEDRConfig, classes: int, multilabel: bool, artifacts: dict[str, Any]) -> None:
         super().__init__()
         training = not artifacts.get("fitted", False)
         branches = MODALITIES + config.ked
@@ -146,15 +146,15 @@ class KEDRNetwork(nn.Module):
         return Reading(self.classifier(fused), features, confidence, here, solution)
 
 
-class KEDR(TorchMethod[Config]):
+class KEDR(TorchMethod[KEDRConfig]):
     """KEDR behind the harness' interface."""
 
     card: ClassVar[MethodCard] = CARD
-    Config = Config
+    Config = KEDRConfig
     peer: ClassVar[str] = "methods.kedr.official"
     network: KEDRNetwork
 
-    def __init__(self, config: Config, info: DatasetInfo) -> None:
+    def __init__(self, config: KEDRConfig, info: DatasetInfo) -> None:
         super().__init__(config, info)
         self._kept = KeptFeatures()
         # A dataset with one image modality: the second is always absent.

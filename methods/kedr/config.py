@@ -9,7 +9,7 @@ from pydantic import Field
 from harness.method.config import MethodConfig, TrainingConfig
 
 
-class Config(MethodConfig):
+class KEDRConfig(MethodConfig):
     """The paper's values; presets and variants override them.
 
     Attributes:

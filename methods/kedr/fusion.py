@@ -115,14 +115,15 @@ class EquilibriumFusion(nn.Module):
     def operator(self, features: Sequence[Tensor]) -> Map:
         """F of Eq. (15) for M weighted features (B, d): states (B, (M + 1) d) to the next ones."""
         combination = self.combination
-        inner, outer = [branch.scaled() for branch in self.branches], combination.scaled()
+        branches = [branch for branch in self.branches if isinstance(branch, Branch)]
+        inner, outer = [branch.scaled() for branch in branches], combination.scaled()
         summed = torch.stack(list(features), dim=-1) @ self.weights + self.bias
 
         def step(state: Tensor) -> Tensor:
             *states, fused = state.unflatten(1, (len(features) + 1, -1)).unbind(1)
             states = [
                 branch(z, h, weights)
-                for branch, z, h, weights in zip(self.branches, states, features, inner, strict=True)
+                for branch, z, h, weights in zip(branches, states, features, inner, strict=True)
             ]
             fused = combination(fused, states, summed, outer)  # Eq. (15)
             return torch.cat([*states, fused], dim=1)

@@ -20,7 +20,7 @@ MINILM = "minilm"
 TOKENS = {MINILM: 256}
 LONGEST = 512
 FILES = ["*.json", "*.safetensors", "vocab.txt", "pytorch_model.bin"]
-CLINICAL_BERT = {"vocab_size": 28996}
+CLINICAL_BERT: dict[str, Any] = {"vocab_size": 28996}
 """What BioClinicalBERT's configuration has other than BERT-base's defaults."""
 
 
@@ -125,6 +125,8 @@ def embedded(texts: Sequence[str], encoder: str) -> list[list[float]]:
 
 class Knowledge(nn.Module):
     """The classes' semantic priors in the space of image features (Eq. 5-6); inference lacks it."""
+
+    fixed: Tensor
 
     def __init__(self, artifacts: dict[str, Any], width: int) -> None:
         """``artifacts``: ``embeddings`` (K, E), or ``tokens`` and the ``encoder`` folder that learns, too."""

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -54,9 +55,7 @@ def official(method: Any, folder: Path, batch: int, device: str) -> Mapping[str,
         mock.patch.object(transformers.AutoTokenizer, "from_pretrained", return_value=_Tokenizer(tokens)),
     ]
     with _patched(offline), _on(device):
-        from model.KEDR import FusionNet
-
-        net = FusionNet(CLASSES, 0.0, "SPC").to(device)
+        net = import_module("model.KEDR").FusionNet(CLASSES, 0.0, "SPC").to(device)
     optimizer = torch.optim.Adam(net.parameters(), lr=1e-5)
     side = method.config.image_size
     images = [torch.rand(batch, 3, side, side, device=device) for _ in range(2)]

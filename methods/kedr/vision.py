@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 from harness.core.weights import lite0_weights
 from methods.common.backbones import PositionNorm, of_present
 from methods.common.lite0 import IMAGENET_MEAN, IMAGENET_STD, Lite0Stages
-from methods.kedr.config import Config
+from methods.kedr.config import KEDRConfig
 
 MODALITIES = 2
 ANGLE, BRIGHTNESS = math.pi / 6, 0.2
@@ -26,20 +27,21 @@ class Tower(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: KEDRConfig) -> None:
         super().__init__()
         import timm
 
         name = "resnet50" if config.vision == "resnet50" else "efficientnet_lite0"
-        self.network = timm.create_model(name, pretrained=False)
+        network: Any = timm.create_model(name, pretrained=False)
+        self.network = network
         if not next(self.network.parameters()).is_meta:
             if config.vision == "lite0":
                 self.network.load_state_dict(lite0_weights())
             elif config.vision_weights:
                 path = Path(config.vision_weights)
                 self.network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
-        self.network.reset_classifier(0)
-        size = self.network.num_features
+        network.reset_classifier(0)
+        size: int = network.num_features
         self.project = nn.Identity() if size == config.width else nn.Linear(size, config.width)
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1), persistent=False)
@@ -55,7 +57,7 @@ class Tower(nn.Module):
 class TrainedVision(nn.Module):
     """One tower per modality."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: KEDRConfig) -> None:
         super().__init__()
         self.towers = nn.ModuleList(Tower(config) for _ in range(MODALITIES))
         self.augment = config.augment
@@ -80,7 +82,7 @@ class TrainedVision(nn.Module):
 class FrozenVision(nn.Module):
     """Frozen EfficientNet-Lite0 for both modalities, standardised, and one projection each."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: KEDRConfig) -> None:
         super().__init__()
         self.backbone = Lite0Stages(config.stages, config.grid)
         self.grid = config.grid
@@ -107,7 +109,7 @@ class FrozenVision(nn.Module):
 def augmented(images: Tensor) -> Tensor:
     """Each of (B, C, H, W) in [0, 1] flipped or not on both axes, turned by up to 30 degrees, brightened."""
     size = (len(images), 1)
-    draw = {"device": images.device, "dtype": images.dtype}
+    draw: dict[str, Any] = {"device": images.device, "dtype": images.dtype}
     angle = (torch.rand(size, **draw) * 2 - 1) * ANGLE
     flips = (torch.rand(len(images), 2, **draw) < 0.5).to(images.dtype) * 2 - 1
     cos, sin, zero = angle.cos(), angle.sin(), torch.zeros(size, **draw)
@@ -134,7 +136,7 @@ class Block(nn.Module):
 class SpecificEncoder(nn.Module):
     """f_m of one modality: what its backbone gives, or a residual block on top."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: KEDRConfig) -> None:
         super().__init__()
         self.block = Block(config.width, config.dropout) if config.specific == "block" else nn.Identity()
 
@@ -146,7 +148,7 @@ class SpecificEncoder(nn.Module):
 class SharedEncoder(nn.Module):
     """f_s by cross-modal co-attention."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: KEDRConfig) -> None:
         super().__init__()
         self.maps = nn.ModuleList(Block(config.width, config.dropout) for _ in range(MODALITIES))
         self.gates = nn.ModuleList(nn.Linear(config.width, 1) for _ in range(MODALITIES))

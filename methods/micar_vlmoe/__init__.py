@@ -28,7 +28,7 @@ from harness.method.torch_method import TorchMethod
 from methods.common.backbones import KeptFeatures
 from methods.common.generation import draw_seeds, generate
 from methods.common.text import BOS, PAD, Vocabulary
-from methods.micar_vlmoe.config import BASE, DEVIATIONS, TINY, VARIANTS, Config
+from methods.micar_vlmoe.config import BASE, DEVIATIONS, TINY, VARIANTS, MicarConfig
 from methods.micar_vlmoe.decoder import Decoder, EncoderBlock, balancing
 from methods.micar_vlmoe.vision import ImageTokens, VisionEncoder
 
@@ -76,7 +76,7 @@ class Routing:
 class MicarNetwork(nn.Module):
     """Vision encoder, latent encoder, latent mixture-of-experts decoder (Fig. 1)."""
 
-    def __init__(self, vocabulary: int, config: Config, views: int) -> None:
+    def __init__(self, vocabulary: int, config: MicarConfig, views: int) -> None:
         super().__init__()
         self.vision = VisionEncoder(config, views)
         self.tokens = ImageTokens(config, self.vision.width, views)
@@ -96,15 +96,15 @@ class MicarNetwork(nn.Module):
         return x, mask
 
 
-class MicarVLMoE(TorchMethod[Config]):
+class MicarVLMoE(TorchMethod[MicarConfig]):
     """MicarVLMoE behind the harness' interface."""
 
     card: ClassVar[MethodCard] = CARD
-    Config = Config
+    Config = MicarConfig
     peer: ClassVar[str] = "methods.micar_vlmoe.official"
     network: MicarNetwork
 
-    def __init__(self, config: Config, info: DatasetInfo) -> None:
+    def __init__(self, config: MicarConfig, info: DatasetInfo) -> None:
         super().__init__(config, info)
         self._kept = KeptFeatures()
 

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from harness.method.config import MethodConfig, TrainingConfig
 
 
-class Config(MethodConfig):
+class MicarConfig(MethodConfig):
     """The paper's values (section IV-C, for COVCTR where they differ); presets and variants override them.
 
     Attributes:

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from methods.common.layers import RMSNorm, SwiGLU, embedding, sinusoids
 from methods.micar_vlmoe.attention import LatentAttention, LatentCache
-from methods.micar_vlmoe.config import Config
+from methods.micar_vlmoe.config import MicarConfig
 
 
-def latent_attention(config: Config, *, cross: bool = False) -> LatentAttention:
+def latent_attention(config: MicarConfig, *, cross: bool = False) -> LatentAttention:
     """MDLA of the configured size."""
     return LatentAttention(
         config.width, config.heads, config.latent, config.rope_width, config.attention_dropout, cross=cross
@@ -23,7 +23,7 @@ def latent_attention(config: Config, *, cross: bool = False) -> LatentAttention:
 class FeedForward(nn.Module):
     """Gated feed-forward network, an expert of Eq. 6: (..., E) to (..., E)."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: MicarConfig) -> None:
         super().__init__()
         self.swiglu = SwiGLU(config.width, config.feed_forward)
         self.drop = nn.Dropout(config.dropout)
@@ -36,7 +36,7 @@ class FeedForward(nn.Module):
 class EncoderBlock(nn.Module):
     """MDLA and feed-forward network, each pre-normalised with a residual."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: MicarConfig) -> None:
         super().__init__()
         self.attention_norm, self.attention = RMSNorm(config.width), latent_attention(config)
         self.feed_forward_norm, self.feed_forward = RMSNorm(config.width), FeedForward(config)
@@ -63,7 +63,7 @@ class ImageState:
 class GatedFusion(nn.Module):
     """Text attends to the image; a gate blends the two; a global image context joins (Eq. 5)."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: MicarConfig) -> None:
         super().__init__()
         width = config.width
         self.image_norm, self.text_norm, self.attended_norm = (RMSNorm(width) for _ in range(3))
@@ -125,7 +125,7 @@ class Routes:
 class MixtureOfExperts(nn.Module):
     """Top-k of the experts for each token, weighted by the softmax gate (Eq. 6)."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: MicarConfig) -> None:
         super().__init__()
         if not 1 <= config.top_k <= config.experts:
             raise ValueError(f"top_k {config.top_k}: expected 1 to {config.experts} (experts)")
@@ -164,7 +164,7 @@ def balancing(scores: Tensor) -> Tensor:
 class DecoderBlock(nn.Module):
     """MDLA self-attention, gated fusion and mixture of experts, each with a residual (Eq. 4)."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: MicarConfig) -> None:
         super().__init__()
         self.attention_norm, self.attention = RMSNorm(config.width), latent_attention(config)
         self.fusion = GatedFusion(config)
@@ -224,7 +224,9 @@ class DecodingState:
 class Decoder(nn.Module):
     """Report embedding, decoder blocks, projection to the vocabulary."""
 
-    def __init__(self, vocabulary: int, config: Config) -> None:
+    positions: Tensor
+
+    def __init__(self, vocabulary: int, config: MicarConfig) -> None:
         super().__init__()
         self.embed, self.scale = embedding(vocabulary, config.width), math.sqrt(config.width)
         positions = sinusoids(config.report_words + 2, config.width)  # begin, words, a word past the limit
@@ -252,18 +254,21 @@ class Decoder(nn.Module):
 
     def start(self, image: Tensor, mask: Tensor | None = None) -> DecodingState:
         """State before the first word; keys and values of the image tokens are made here, once."""
-        images = [block.fusion.start(image, mask) for block in self.blocks]
+        images = [block.fusion.start(image, mask) for block in self._blocks()]
         return DecodingState(images, [None] * len(self.blocks), mask)
 
     def step(self, prefix: Tensor, state: DecodingState) -> Tensor:
         """Logits (B, V) of the word after ``prefix`` (B, t), of which ``state`` knows all but the last."""
         position = prefix.shape[1] - 1
         x = self._embedded(prefix[:, -1:], position)
-        for number, block in enumerate(self.blocks):
+        for number, block in enumerate(self._blocks()):
             x, state.past[number] = block.step(
                 x, position, state.past[number], state.images[number], state.mask
             )
         return self.head(self.norm(x))[:, -1]
+
+    def _blocks(self) -> list[DecoderBlock]:
+        return [block for block in self.blocks if isinstance(block, DecoderBlock)]
 
     def _embedded(self, indices: Tensor, offset: int) -> Tensor:
         positions = self.positions[offset : offset + indices.shape[1]]

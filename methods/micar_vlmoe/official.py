@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -59,11 +60,10 @@ def official(method: Any, folder: Path, batch: int, device: str) -> Mapping[str,
     # It would download ImageNet weights; speed does not depend on them.
     torchvision.models.resnet101 = partial(_untrained, torchvision.models.resnet101)
     sys.path.insert(0, str(folder))
-    from architecture.models import CaptionModel
-    from configs.cfg import Configs
+    models, settings = import_module("architecture.models"), import_module("configs.cfg")
 
     vocabulary = len(method.reference_artifacts()["words"]) + 4
-    model = CaptionModel(Configs(), vocabulary).to(device)
+    model = models.CaptionModel(settings.Configs(), vocabulary).to(device)
     optimizer = torch.optim.AdamW(model.parameters(), amsgrad=True)
     image = torch.zeros(batch, 3, method.config.image_size, method.config.image_size, device=device)
     words = torch.randint(4, vocabulary, (batch, WORDS), device=device)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from methods.common.backbones import PositionNorm, of_present, resized
 from methods.common.layers import RMSNorm
 from methods.common.lite0 import IMAGENET_MEAN, IMAGENET_STD, Lite0Stages
-from methods.micar_vlmoe.config import Config
+from methods.micar_vlmoe.config import MicarConfig
 
 
 def scaled_to(x: Tensor, like: Tensor) -> Tensor:
@@ -38,11 +39,12 @@ class ResNetStages(nn.Module):
         super().__init__()
         import timm
 
-        self.network = timm.create_model(
+        network: Any = timm.create_model(
             "resnet101", pretrained=False, features_only=True, out_indices=(1, 2, 3, 4)
         )
-        self.channels = self.network.feature_info.channels()
-        if weights and not self.network.conv1.weight.is_meta:
+        self.network = network
+        self.channels: list[int] = network.feature_info.channels()
+        if weights and not network.conv1.weight.is_meta:
             loaded = torch.load(Path(weights), map_location="cpu", weights_only=True)
             missing, extra = self.network.load_state_dict(loaded, strict=False)
             if missing or any(not name.startswith("fc.") for name in extra):
@@ -90,12 +92,15 @@ class FeaturePyramid(nn.Module):
 class VisionEncoder(nn.Module):
     """Views to the patch features Z (B, N, s, d_v), s = grid squared."""
 
-    def __init__(self, config: Config, views: int) -> None:
+    def __init__(self, config: MicarConfig, views: int) -> None:
         super().__init__()
         self.config = config
-        self.frozen = Lite0Stages(config.stages, config.map_side) if config.backbone == "lite0" else None
-        self.backbone = None if self.frozen is not None else ResNetStages(config.backbone_weights)
-        channels = self.frozen.channels if self.frozen is not None else self.backbone.channels
+        lite0 = config.backbone == "lite0"
+        self.frozen = Lite0Stages(config.stages, config.map_side) if lite0 else None
+        self.backbone = None if lite0 else ResNetStages(config.backbone_weights)
+        source = self.frozen or self.backbone
+        assert source is not None
+        channels = source.channels
         self.norms = nn.ModuleList()
         if self.frozen is not None:
             sides = [self._side(stride) for stride in self.frozen.strides]
@@ -136,7 +141,7 @@ class ImageTokens(nn.Module):
     Token N s is a learned null vector, there only where no view is.
     """
 
-    def __init__(self, config: Config, inputs: int, views: int) -> None:
+    def __init__(self, config: MicarConfig, inputs: int, views: int) -> None:
         super().__init__()
         self.project = nn.Sequential(RMSNorm(inputs), nn.Linear(inputs, config.width))
         self.view = nn.Parameter(0.02 * torch.randn(views, 1, config.width))

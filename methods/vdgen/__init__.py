@@ -28,7 +28,7 @@ from harness.method.contract import FitRun
 from harness.method.torch_method import TorchMethod
 from methods.common.backbones import KeptFeatures, resized
 from methods.common.generation import GumbelNoise, draw_seeds
-from methods.vdgen.config import BASE, DEVIATIONS, TINY, VARIANTS, Config
+from methods.vdgen.config import BASE, DEVIATIONS, TINY, VARIANTS, VDGenConfig
 from methods.vdgen.language import ReportTokenizer, adapted, random_llama, train_tokenizer
 from methods.vdgen.pretrained import FILES, fingerprint, load_llm, load_tokenizer
 from methods.vdgen.vision import ENCODERS, DiseaseInformationDistillation, VisionSelfEquilibration
@@ -57,14 +57,14 @@ class VDGenNetwork(nn.Module):
     after: Tensor
 
     def __init__(
-        self, config: Config, views: int, llm: nn.Module, prompt: tuple[list[int], list[int]], borrowed: bool
+        self, config: VDGenConfig, views: int, llm: Any, prompt: tuple[list[int], list[int]], borrowed: bool
     ) -> None:
         super().__init__()
         self.config = config
         self.vision = ENCODERS[config.vision](config, views)
         width = self.vision.width
         self.norm = nn.LayerNorm(width)
-        self.llm = llm
+        self.llm: Any = llm
         self.text_width: int = llm.config.hidden_size
         if config.vse:
             self.vse = VisionSelfEquilibration(width, config.vse_width, config.temperature)
@@ -165,14 +165,14 @@ def _do_not_miss(network: VDGenNetwork, keys: Any) -> None:
     ]
 
 
-class VDGen(TorchMethod[Config]):
+class VDGen(TorchMethod[VDGenConfig]):
     """VDGen behind the harness' interface."""
 
     card: ClassVar[MethodCard] = CARD
-    Config = Config
+    Config = VDGenConfig
     network: VDGenNetwork
 
-    def __init__(self, config: Config, info: DatasetInfo) -> None:
+    def __init__(self, config: VDGenConfig, info: DatasetInfo) -> None:
         super().__init__(config, info)
         self._kept = KeptFeatures()
 
@@ -249,7 +249,8 @@ class VDGen(TorchMethod[Config]):
         if config.did:
             told = said.sum(1) > 1
             parts["did"] = network.did(h, network.teacher(report, said), rows & told)
-        return {"loss": sum(parts.values()), **parts, "select": parts["report"]}  # Eq. (8)
+        total = sum(parts.values(), torch.zeros_like(parts["report"]))
+        return {"loss": total, **parts, "select": parts["report"]}  # Eq. (8)
 
     def optimizer(self, steps: int) -> tuple[torch.optim.Optimizer, Any]:
         """AdamW without decay of vectors; linear warm-up, then cosine or linear to 0."""

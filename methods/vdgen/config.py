@@ -7,7 +7,7 @@ from typing import Any, Literal
 from harness.method.config import MethodConfig, TrainingConfig
 
 
-class Config(MethodConfig):
+class VDGenConfig(MethodConfig):
     """The paper's values (Sec. 4.1.2); presets and variants override them.
 
     Attributes:

@@ -18,7 +18,7 @@ from transformers import (
 )
 
 from methods.common.text import words
-from methods.vdgen.config import Config
+from methods.vdgen.config import VDGenConfig
 
 PROMPT = (
     "Human: <img>",
@@ -97,7 +97,7 @@ class ReportTokenizer:
             kept = kept[: kept.index(self.end)]
         return str(self.tokenizer.decode(kept, skip_special_tokens=True)).strip()
 
-    def search(self, config: Config, beams: int) -> GenerationConfig:
+    def search(self, config: VDGenConfig, beams: int) -> GenerationConfig:
         """How reports are generated: beam search, or greedy where ``beams`` is 1."""
         return GenerationConfig(
             max_new_tokens=config.report_tokens + 1,
@@ -110,7 +110,7 @@ class ReportTokenizer:
         )
 
 
-def random_llama(config: Config, vocabulary: int, tokenizer: ReportTokenizer) -> LlamaForCausalLM:
+def random_llama(config: VDGenConfig, vocabulary: int, tokenizer: ReportTokenizer) -> LlamaForCausalLM:
     """A Llama of the configured sizes from random initialisation."""
     return LlamaForCausalLM(
         LlamaConfig(
@@ -127,7 +127,7 @@ def random_llama(config: Config, vocabulary: int, tokenizer: ReportTokenizer) ->
     )
 
 
-def adapted(llm: Any, config: Config) -> nn.Module:
+def adapted(llm: Any, config: VDGenConfig) -> nn.Module:
     """The language model with its LoRA matrices, all of it or nothing of it set to train."""
     if config.checkpoint_gradients:
         with _without_renaming_notes():

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, SwinModel
+from transformers import AutoModelForCausalLM, AutoTokenizer, SwinModel
 
 from harness.core.errors import HarnessError
 from harness.core.weights import quiet_loading
@@ -33,7 +35,7 @@ def fingerprint(folder: Path) -> str:
     return digest.hexdigest()[:16]
 
 
-def load_llm(folder: Path, dtype: str) -> PreTrainedModel:
+def load_llm(folder: Path, dtype: str) -> Any:
     """The causal language model in ``folder``.
 
     Raises:
@@ -41,16 +43,17 @@ def load_llm(folder: Path, dtype: str) -> PreTrainedModel:
     """
     try:
         with quiet_loading():
-            model, report = AutoModelForCausalLM.from_pretrained(
+            loaded: Any = AutoModelForCausalLM.from_pretrained(
                 folder, dtype=getattr(torch, dtype), local_files_only=True, output_loading_info=True
             )
+            model, report = loaded
     except Exception as error:
         raise _broken(folder, error, "a causal language model") from error
     _complete(folder, report)
     return model
 
 
-def load_tokenizer(folder: Path) -> AutoTokenizer:
+def load_tokenizer(folder: Path) -> Any:
     """The tokenizer in ``folder``.
 
     Raises:
@@ -71,16 +74,17 @@ def load_swin(folder: Path) -> SwinModel:
     """
     try:
         with quiet_loading():
-            model, report = SwinModel.from_pretrained(
+            loaded: Any = SwinModel.from_pretrained(
                 folder, add_pooling_layer=False, local_files_only=True, output_loading_info=True
             )
+            model, report = loaded
     except Exception as error:
         raise _broken(folder, error, "a Swin Transformer") from error
     _complete(folder, report)
     return model
 
 
-def _complete(folder: Path, report: dict[str, object]) -> None:
+def _complete(folder: Path, report: Mapping[str, Any]) -> None:
     missing = sorted(report["missing_keys"])
     if missing:
         raise HarnessError(

@@ -13,7 +13,7 @@ from harness.core.weights import model_folder
 from methods.common.backbones import PositionNorm, of_present
 from methods.common.layers import info_nce
 from methods.common.lite0 import IMAGENET_MEAN, IMAGENET_STD, Lite0Stages
-from methods.vdgen.config import Config
+from methods.vdgen.config import VDGenConfig
 from methods.vdgen.pretrained import FILES, load_swin
 
 
@@ -42,7 +42,7 @@ class SwinEncoder(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, config: Config, views: int) -> None:
+    def __init__(self, config: VDGenConfig, views: int) -> None:
         super().__init__()
         if config.swin and torch.get_default_device().type != "meta":
             self.model = load_swin(model_folder(config.swin, "vdgen.swin", FILES))
@@ -79,7 +79,7 @@ class SwinEncoder(nn.Module):
 class Lite0Encoder(nn.Module):
     """Frozen EfficientNet-Lite0 features, standardised, then a trained linear map."""
 
-    def __init__(self, config: Config, views: int) -> None:
+    def __init__(self, config: VDGenConfig, views: int) -> None:
         super().__init__()
         self.stages = Lite0Stages((config.lite0_stage,))
         side = math.ceil(math.ceil(config.image_size / self.stages.strides[0]) / config.token_pool)

@@ -17,7 +17,7 @@ from harness.core.errors import HarnessError
 from harness.core.types import DatasetInfo, Study, Task
 from harness.method.batching import collate, targets_of
 from methods.dia import DiA, DiANetwork
-from methods.dia.config import VARIANTS, Config
+from methods.dia.config import VARIANTS, DiAConfig
 from methods.dia.vae import Mixture, alignment, elbo, orthogonality, whitened
 
 INFO = DatasetInfo("toy", frozenset({Task.REPORT}), ("frontal", "lateral"), True, 32)
@@ -295,7 +295,7 @@ def test_orthogonality_counts_studies_that_have_the_modality() -> None:
 
 @pytest.mark.parametrize("negatives", ["batch", "pair"])
 def test_alignment_prefers_a_shared_latent_between_both(negatives: str) -> None:
-    config = Config(negatives=negatives)
+    config = DiAConfig(negatives=negatives)
     vision, language = torch.randn(2, 32, 8).unbind(0)
     present = torch.ones(32, 2, dtype=torch.bool)
     unit = torch.nn.functional.normalize

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from methods.common.generation import draw_seeds, generate
 from methods.common.text import BOS, EOS, PAD, UNK, PrefixDecoder, PrefixState, TransformerDecoder
-from methods.dia.config import Config
+from methods.dia.config import DiAConfig
 from methods.dia.decoder import LlamaXDecoder
 
 CPU = torch.device("cpu")
@@ -42,7 +42,7 @@ class Uncached(PrefixDecoder):
 def llama_x() -> LlamaXDecoder:
     """Weights large enough for decisive logits, end marks included."""
     torch.manual_seed(3)
-    config = Config(width=WIDTH, heads=2, kv_heads=1, layers=2, feed_forward=32, dropout=0.0)
+    config = DiAConfig(width=WIDTH, heads=2, kv_heads=1, layers=2, feed_forward=32, dropout=0.0)
     decoder = LlamaXDecoder(VOCABULARY, config).eval()
     with torch.no_grad():
         for parameter in decoder.parameters():

@@ -16,7 +16,7 @@ from methods.kedr.alignment import (
     transport,
     true_class_probability,
 )
-from methods.kedr.config import Config
+from methods.kedr.config import KEDRConfig
 from methods.kedr.equilibrium import broyden, equilibrium
 from methods.kedr.fusion import BoundedLinear, EquilibriumFusion
 from methods.kedr.vision import SharedEncoder, augmented
@@ -147,7 +147,7 @@ def test_confidence_is_taught_by_the_probability_and_not_the_reverse() -> None:
 
 def test_co_attention_is_its_equations() -> None:
     torch.manual_seed(0)
-    shared = SharedEncoder(Config(width=8)).eval()
+    shared = SharedEncoder(KEDRConfig(width=8)).eval()
     x, both = torch.randn(3, 2, 8), torch.ones(3, 2, dtype=torch.bool)
     p1, p2 = shared.maps[0](x[:, 0]), shared.maps[1](x[:, 1])
     a = p1 * p2

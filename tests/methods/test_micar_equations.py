@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from methods.common.layers import RMSNorm, SwiGLU, rope
 from methods.micar_vlmoe.attention import Bottleneck, LatentAttention
-from methods.micar_vlmoe.config import Config
+from methods.micar_vlmoe.config import MicarConfig
 from methods.micar_vlmoe.decoder import (
     Decoder,
     DecoderBlock,
@@ -32,7 +32,7 @@ from methods.micar_vlmoe.decoder import (
 from methods.micar_vlmoe.vision import FeaturePyramid, scaled_to
 
 WIDTH, HEADS, LATENT, ROTATED = 16, 2, 24, 4
-CONFIG = Config(
+CONFIG = MicarConfig(
     width=WIDTH,
     heads=HEADS,
     latent=LATENT,
@@ -466,7 +466,7 @@ def test_padding_passes_no_expert() -> None:
     assert len(all_routes.scores) == 12
 
 
-def fields(**values: Any) -> Config:
+def fields(**values: Any) -> MicarConfig:
     return CONFIG.model_copy(update=values)
 
 
