@@ -113,7 +113,10 @@ def _work(name: str, preset: str, work: str, device: str, folder: str | None = N
     if folder is not None:
         do = peer.official(method, Path(folder), BATCH, device)[work]
     else:
-        method.prepare(method.reference_artifacts())
+        artifacts = method.reference_artifacts()
+        if artifacts is None:
+            raise HarnessError(f"{name} defines no reference_artifacts")
+        method.prepare(artifacts)
         method.to(device)
         do = (peer.ours(method, BATCH) if peer is not None else works(method, BATCH))[work]
     with computed():  # a second call would find frozen features of the first one's images
@@ -135,7 +138,7 @@ def _shortest(do: Callable[[], Any], wait: Callable[[], None]) -> float:
 
 def works(method: TorchMethod[Any], batch: int) -> Works:
     """What every learned method can be measured on."""
-    inputs, targets = method.example_batch(batch)  # type: ignore[attr-defined]
+    inputs, targets = method.example_batch(batch)
     device = next(method.network.parameters()).device
     inputs, targets = inputs.to(device), targets.to(device)
     method.network.train()
@@ -152,5 +155,5 @@ def works(method: TorchMethod[Any], batch: int) -> Works:
 
 def _peer_of(name: str) -> Any:
     """The adapter of a method's official code, or None where it has none."""
-    module = getattr(registry.load("methods", name), "peer", None)
+    module = registry.load("methods", name).peer
     return import_module(module) if module else None

@@ -31,7 +31,7 @@ _FIRST = 8
 
 def sampled_methods() -> list[str]:
     """Registered methods that say which samplers they can draw with (``SAMPLERS``)."""
-    return [name for name in registry.names("methods") if hasattr(registry.load("methods", name), "SAMPLERS")]
+    return [name for name in registry.names("methods") if registry.load("methods", name).SAMPLERS]
 
 
 def sampling_benchmark(name: str, store: Path, preset: str, device: str) -> list[Row]:

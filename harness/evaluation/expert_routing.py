@@ -27,10 +27,10 @@ def routing(
 ) -> dict[str, Any]:
     """``{"routing": {state: shares}}`` with shares (blocks, experts) of the routed words; rows sum to 1.
 
-    States are ``full`` and every image modality that the method reads, dropped. Empty for methods without a
-    ``routing(inputs)``, whose answers have ``words`` and ``utilisation()``, and for variants without experts.
+    States are ``full`` and every image modality that the method reads, dropped. Empty for methods and
+    variants without experts.
     """
-    if entry.shuffled or not hasattr(entry.method_class, "routing"):
+    if entry.shuffled or not entry.method_class.has_experts:
         return {}
     path = cell.directory / "routing" / f"{benchmark.test_set}.json"
     if path.exists():
@@ -54,7 +54,7 @@ def routing(
 
 
 def _shares(
-    benchmark: Benchmark, method: Any, studies: Sequence[Study], dropped: str | None, seed: int
+    benchmark: Benchmark, method: Method[Any], studies: Sequence[Study], dropped: str | None, seed: int
 ) -> list[list[float]]:
     """Mean utilisation over studies, weighted by their numbers of words."""
     total, count = 0.0, 0

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
-
-if TYPE_CHECKING:
-    pass
 
 
 class TrainingConfig(BaseModel):
@@ -46,7 +43,7 @@ class MethodConfig(BaseModel):
 
 
 def nested(values: Mapping[str, Any]) -> dict[str, Any]:
-    """``{"a.b": 1}`` to ``{"a": {"b": 1}}``."""
+    """Values with nested keys instead of dotted ones: ``{"a.b": 1}`` to ``{"a": {"b": 1}}``."""
     result: dict[str, Any] = {}
     for key, value in values.items():
         *parents, leaf = str(key).split(".")
@@ -57,7 +54,7 @@ def nested(values: Mapping[str, Any]) -> dict[str, Any]:
     return result
 
 
-def _defaults(config: type[BaseModel]) -> dict[str, Any]:
+def defaults(config: type[BaseModel]) -> dict[str, Any]:
     """Defaults as plain values, so that naming one field of a section leaves the section's others alone."""
     fields = {
         name: field.get_default(call_default_factory=True)
@@ -73,6 +70,6 @@ def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     """``over`` on top of ``base``, mapping by mapping."""
     result = dict(base)
     for key, value in over.items():
-        both = isinstance(value, Mapping) and isinstance(result.get(key), Mapping)
-        result[key] = merged(result[key], value) if both else value
+        are_mappings = isinstance(value, Mapping) and isinstance(result.get(key), Mapping)
+        result[key] = merged(result[key], value) if are_mappings else value
     return result

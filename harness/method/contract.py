@@ -7,10 +7,10 @@ A method is three calls: ``fit`` on training and validation studies, ``predict``
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 
 from pydantic import ValidationError
 
@@ -18,10 +18,7 @@ from harness.core.errors import HarnessError, UnknownNameError
 from harness.core.names import did_you_mean
 from harness.core.types import DatasetInfo, Inputs, Prediction, Study
 from harness.method.card import MethodCard
-from harness.method.config import MethodConfig, _defaults, merged, nested
-
-if TYPE_CHECKING:
-    pass
+from harness.method.config import MethodConfig, defaults, merged, nested
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +38,43 @@ class FitRun:
     progress: Callable[[float, str], None] = lambda fraction, status: None
 
 
+class ExpertRouting(Protocol):
+    """To which experts one block of a network sent the words of a batch.
+
+    Attributes:
+        words: the routed words.
+    """
+
+    @property
+    def words(self) -> Sized:
+        """The routed words; only their number is read."""
+        ...
+
+    def utilisation(self) -> Any:
+        """Shares (blocks, experts) of the words; rows sum to 1."""
+        ...
+
+
 C = TypeVar("C", bound=MethodConfig)
 
 
 class Method(ABC, Generic[C]):
-    """Base class of every method. Subclasses set ``card`` and ``Config``."""
+    """Base class of every method. Subclasses set ``card`` and ``Config``; the rest is optional.
+
+    Attributes:
+        card: what the method is.
+        Config: its settings.
+        has_experts: ``routing`` has an answer; mixtures of experts set it.
+        SAMPLERS: label -> options of ``sample_with``, of methods whose sampler can be chosen after training.
+            ``harness bench sampling`` compares them with the last one, which is the paper's.
+        peer: module that adapts the method's official code for ``harness bench methods``, or None.
+    """
 
     card: ClassVar[MethodCard]
     Config: ClassVar[type[MethodConfig]]
+    has_experts: ClassVar[bool] = False
+    SAMPLERS: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    peer: ClassVar[str | None] = None
 
     def __init__(self, config: C, info: DatasetInfo) -> None:
         self.config = config
@@ -71,28 +97,14 @@ class Method(ABC, Generic[C]):
             UnknownNameError: preset or variant is not on the card.
             HarnessError: an override names no field of ``Config`` or has a value it refuses.
         """
-        card = cls.card
-        if preset not in card.presets and not card.learned:
-            preset = next(iter(card.presets))
-        if preset not in card.presets:
-            raise UnknownNameError(
-                f"--preset {preset}: {card.name} has no such preset", did_you_mean(preset, card.presets)
-            )
-        values = merged(_defaults(cls.Config), nested(card.presets[preset]))
-        if variant is not None:
-            if variant not in card.variants:
-                raise UnknownNameError(
-                    f"unknown variant {card.name}:{variant}", did_you_mean(variant, card.variants)
-                )
-            values = merged(values, nested(card.variants[variant][1]))
-        values = merged(values, nested(overrides or {}))
+        values = merged(_named_values(cls, preset, variant), nested(overrides or {}))
         try:
             config = cls.Config.model_validate(values)
         except ValidationError as error:
             first = error.errors()[0]
             key = ".".join(str(part) for part in first["loc"])
             raise HarnessError(
-                f"--set {card.name}.{key}: {first['msg'].lower()}",
+                f"--set {cls.card.name}.{key}: {first['msg'].lower()}",
                 did_you_mean(key.split(".")[0], cls.Config.model_fields),
             ) from None
         return cls(config, info)  # type: ignore[arg-type]
@@ -121,6 +133,18 @@ class Method(ABC, Generic[C]):
         """
         raise NotImplementedError(f"{self.card.name} synthesizes nothing")
 
+    def sample_with(self, *args: Any, **options: Any) -> None:
+        """Sample with other options from here on, those of one entry of ``SAMPLERS``; nothing is trained."""
+        raise NotImplementedError(f"{self.card.name} has one sampler")
+
+    def routing(self, inputs: Inputs) -> Sequence[ExpertRouting]:
+        """Where a mixture of experts sends the words of a batch; called where ``has_experts``.
+
+        Raises:
+            HarnessError: this variant has no experts.
+        """
+        return ()
+
     @abstractmethod
     def save(self, directory: Path) -> None:
         """Write what ``load`` needs into ``directory`` (safetensors and JSON; no pickles)."""
@@ -132,3 +156,23 @@ class Method(ABC, Generic[C]):
     def to(self, device: str) -> Self:
         """Move to ``device``; methods without tensors stay where they are."""
         return self
+
+
+def _named_values(method: type[Method[Any]], preset: str, variant: str | None) -> dict[str, Any]:
+    """Values of ``Config``: its defaults, then those of a preset, then those of a variant.
+
+    Controls have one preset: any name means it.
+    """
+    card = method.card
+    if preset not in card.presets and not card.learned:
+        preset = next(iter(card.presets))
+    if preset not in card.presets:
+        raise UnknownNameError(
+            f"--preset {preset}: {card.name} has no such preset", did_you_mean(preset, card.presets)
+        )
+    values = merged(defaults(method.Config), nested(card.presets[preset]))
+    if variant is None:
+        return values
+    if variant not in card.variants:
+        raise UnknownNameError(f"unknown variant {card.name}:{variant}", did_you_mean(variant, card.variants))
+    return merged(values, nested(card.variants[variant][1]))

@@ -21,10 +21,10 @@ _RESET_PEAK = Path("/proc/self/clear_refs")
 
 
 class PeakMemory:
-    """The most memory in use while the block runs: of the GPU's allocations, else of the whole process.
+    """Peak memory while the block runs: of the GPU's allocations, else of the whole process.
 
     Attributes:
-        gib: GiB; set when the block ends, None where the system does not say.
+        gib: GiB; set when the block ends, None where the system does not report it.
     """
 
     def __init__(self, device: str) -> None:
@@ -36,7 +36,7 @@ class PeakMemory:
             torch.cuda.reset_peak_memory_stats(self.device)
         else:
             # A worker process fits one method after another, and only its own peak is a method's cost.
-            with suppress(OSError):  # some kernels and containers do not let a process do this
+            with suppress(OSError):  # some kernels and containers forbid it
                 _RESET_PEAK.write_text("5")
         return self
 
@@ -84,11 +84,8 @@ def _flops(method: TorchMethod[Any], study: Study) -> int | None:
             FlopCounterMode(display=False) as counter,
             torch.no_grad(),
         ):
-            as_fitted = getattr(method, "as_fitted", None)
-            if as_fitted is None:
+            if method.as_fitted(inputs) is None:
                 method.losses(inputs, targets)
-            else:
-                as_fitted(inputs)
     except Exception:
         return None
     return int(counter.get_total_flops())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from harness.core import registry
-from harness.core.errors import HarnessError, UnknownNameError
+from harness.core.errors import UnknownNameError
 from harness.core.names import did_you_mean
 from harness.core.types import DatasetInfo, Task
 from harness.method.torch_method import TorchMethod
@@ -19,7 +19,7 @@ REFERENCE_INFO = DatasetInfo(
     channels=3,
     label_names=tuple(f"label {index}" for index in range(14)),
 )
-"""One colour image of 224 px and context, as papers count: what costs are counted for."""
+"""One colour image of 224 px and context: the input for which papers count parameters and FLOPs."""
 
 
 def describe(name: str, preset: str) -> dict[str, Any]:
@@ -51,19 +51,21 @@ def describe(name: str, preset: str) -> dict[str, Any]:
 
 
 def _cost(method: TorchMethod[Any]) -> dict[str, Any]:
-    """Parameters by component and FLOPs of a training forward pass on one study, without any memory."""
+    """Parameters by component and FLOPs of a training forward pass on one study, without any memory.
+
+    Empty for a method without reference artifacts, whose size follows from the training data.
+    """
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    artifacts = getattr(method, "reference_artifacts", None)
-    example = getattr(method, "example_batch", None)
-    if artifacts is None or example is None:
-        raise HarnessError(f"{method.card.name}: defines no reference_artifacts and example_batch")
+    artifacts = method.reference_artifacts()
+    if artifacts is None:
+        return {}
     with torch.device("meta"):
-        method.prepare(artifacts())
-        inputs, targets = example()
+        method.prepare(artifacts)
+        inputs, targets = method.example_batch()
     network = method.network.eval()
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
+    with FlopCounterMode(display=False) as training, torch.no_grad():
         method.losses(inputs.to("meta"), targets.to("meta"))
     parts = {
         part: sum(parameter.numel() for parameter in module.parameters())
@@ -72,14 +74,13 @@ def _cost(method: TorchMethod[Any]) -> dict[str, Any]:
     facts = {
         "parameters": _size(network),
         "trainable_parameters": sum(p.numel() for p in network.parameters() if p.requires_grad),
-        "flops": counter.get_total_flops(),
+        "flops": training.get_total_flops(),
         "components": {part: count for part, count in parts.items() if count},
     }
-    as_fitted = getattr(method, "as_fitted", None)  # of methods that leave parts behind when training ends
-    if as_fitted is not None:
-        with FlopCounterMode(display=False) as counter, torch.no_grad():
-            as_fitted(inputs.to("meta"))
-        facts |= {"inference_parameters": _size(network), "inference_flops": counter.get_total_flops()}
+    with FlopCounterMode(display=False) as inference, torch.no_grad():
+        answer = method.as_fitted(inputs.to("meta"))
+    if answer is not None:
+        facts |= {"inference_parameters": _size(network), "inference_flops": inference.get_total_flops()}
     return facts
 
 
@@ -91,7 +92,7 @@ def _sizes(facts: dict[str, Any], stage: str, prefix: str) -> list[str]:
     """Parameters and FLOPs of a stage beside the paper's, which may count a multiply-add as one operation."""
     name = f"{stage} " if prefix else ""
     multiply_adds = f"{prefix}multiply_adds" in facts["paper"]
-    shown = (
+    quantities = (
         (f"{name}parameters", f"{prefix}parameters", f"{prefix}parameters", 1e6, "M", 1),
         (
             f"{name}multiply-adds" if multiply_adds else f"{name}flops",
@@ -103,7 +104,7 @@ def _sizes(facts: dict[str, Any], stage: str, prefix: str) -> list[str]:
         ),
     )
     lines = []
-    for label, own, published, scale, unit, share in shown:
+    for label, own, published, scale, unit, share in quantities:
         if facts[own] is None:
             continue
         ours, paper = facts[own] / share, facts["paper"].get(published)
@@ -115,7 +116,7 @@ def _sizes(facts: dict[str, Any], stage: str, prefix: str) -> list[str]:
 
 
 def render(facts: dict[str, Any]) -> str:
-    """The facts as text: ours, the paper's, the gap, components, deviations."""
+    """The facts as text: our figures, the paper's, their difference, components, deviations."""
     lines = [f"{facts['method']} ({facts['preset']}): {facts['title']}"]
     if facts["paper_reference"]:
         lines.append(facts["paper_reference"])

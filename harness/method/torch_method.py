@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from harness.core.errors import CorruptFileError
 from harness.core.types import Inputs, Prediction, Study, Targets
+from harness.method.config import TrainingConfig
 from harness.method.contract import C, FitRun, Method
 
 if TYPE_CHECKING:
@@ -19,15 +20,40 @@ if TYPE_CHECKING:
 
 R = TypeVar("R")
 
+_WORD = "normal"
+"""Every text of the default example batch."""
+
 
 class TorchMethod(Method[C]):
-    """A method whose predictor is a ``torch.nn.Module``.
+    """A method whose predictor is a ``torch.nn.Module``; the training loop takes it as a ``Trainable``.
 
     Subclasses implement ``artifacts``, ``build``, ``losses``, ``optimizer`` and ``generate``; training,
     checkpointing, early stopping, device moves and saving are done here and in ``harness.method.training``.
     """
 
     network: torch.nn.Module
+
+    @property
+    def name(self) -> str:
+        """The method's registry name: what error messages of the training loop call it."""
+        return self.card.name
+
+    @property
+    def reads(self) -> frozenset[str]:
+        """Modalities that the card declares."""
+        return self.card.reads
+
+    @property
+    def settings(self) -> TrainingConfig:
+        """The section ``training`` of ``Config``, which every learned method has."""
+        config: Any = self.config
+        training: TrainingConfig = config.training
+        return training
+
+    @property
+    def spreadable(self) -> bool:
+        """True: ``losses`` calls ``network`` as a whole, so ``--strategy fsdp`` can spread its parameters."""
+        return True
 
     @abstractmethod
     def artifacts(self, train: Sequence[Study]) -> dict[str, Any]:
@@ -39,7 +65,7 @@ class TorchMethod(Method[C]):
 
     @abstractmethod
     def losses(self, inputs: Inputs, targets: Targets) -> dict[str, Tensor]:
-        """Scalar losses of a batch; ``loss`` is what is minimised, the rest is shown.
+        """Scalar losses of a batch; ``loss`` is minimised, the others are named in errors.
 
         ``select``, where present, is the validation quantity that early stopping watches; else ``loss``.
         """
@@ -51,6 +77,37 @@ class TorchMethod(Method[C]):
     @abstractmethod
     def generate(self, inputs: Inputs) -> list[Prediction]:
         """``predict`` in eval mode, without gradients, on the network's device."""
+
+    def reference_artifacts(self) -> dict[str, Any] | None:
+        """Artifacts of the paper's size, for ``harness describe`` and ``harness bench methods``.
+
+        None, the default, says that the size follows from the training data: it is not counted before.
+        """
+        return None
+
+    def example_batch(self, batch_size: int = 1) -> tuple[Inputs, Targets]:
+        """A batch on which FLOPs are counted: black images and one word for every text, nothing missing.
+
+        Methods whose cost follows from the length of a text override it.
+        """
+        import torch
+
+        info = self.info
+        shape = (batch_size, info.channels, info.image_size, info.image_size)
+        images = {view: torch.zeros(shape) for view in info.image_modalities}
+        context: list[str | None] = [_WORD if info.has_context else None] * batch_size
+        present = {name: torch.ones(batch_size, dtype=torch.bool) for name in info.modalities}
+        inputs = Inputs(["example"] * batch_size, images, context, present, [0] * batch_size)
+        labels = torch.zeros(batch_size, len(info.label_names)) if info.label_names else None
+        return inputs, Targets([_WORD] * batch_size, labels)
+
+    def as_fitted(self, inputs: Inputs) -> Any:
+        """Run the network as it remains after training, for methods that then leave parts of it behind.
+
+        Returns:
+            Anything but None; None, the default, says that all parts of the network remain.
+        """
+        return None
 
     def prepare(self, artifacts: dict[str, Any]) -> None:
         """Build ``network`` from artifacts and remember them for ``save``."""

@@ -25,7 +25,7 @@ from harness.method.config import TrainingConfig
 from harness.method.contract import FitRun
 from harness.method.torch_method import TorchMethod
 from harness.method.training import train_network
-from methods.codi_xr.config import BASE, MODALITIES, REPORT, TINY, VARIANTS, VIEWS, Config
+from methods.codi_xr.config import BASE, MODALITIES, NAME, REPORT, TINY, VARIANTS, VIEWS, Config
 from methods.codi_xr.deviations import DEVIATIONS
 from methods.codi_xr.network import CoDiNetwork
 from methods.codi_xr.pretrained import load_pretrained
@@ -34,7 +34,7 @@ from methods.common.generation import generate
 from methods.common.text import Vocabulary
 
 CARD = MethodCard(
-    name="codi_xr",
+    name=NAME,
     title="CoDi XR: any-to-any generation of chest X-ray views and reports",
     paper="Molino et al., Any-to-Any Vision-Language Model for Multimodal X-ray Imaging and Radiological "
     "Report Generation, arXiv 2505.01091",
@@ -94,56 +94,47 @@ class CoDiXR(TorchMethod[Config]):
         studies = Studies([*train, *val], self.network, self.vocabulary, self.info)
         settings, parts = self.config.report_autoencoder, self.network
         losses = Losses(studies, settings.epochs * -(-len(train) // settings.batch_size))
-        rates, config = self.config.rates, self.config
+        config = self.config
         studies.project(len(train))
 
-        def stage(
-            number: int, name: str, network: nn.Module, training: TrainingConfig, loss: Loss, rate: float
-        ) -> None:
-            made = Stage(name, network, training, loss, rate, config, self.card, self.info)
-            self._train(made, train, val, run, number)
+        def stage(number: int, folder: str, network: nn.Module, settings: TrainingConfig, loss: Loss) -> None:
+            one = Stage(folder, network, settings, loss, config.rates[number], config, self.info)
+            self._train(one, train, val, run, number)
 
-        stage(
-            0,
-            "0-images",
-            parts.image_autoencoder,
-            config.image_autoencoder,
-            losses.image_autoencoder,
-            rates[0],
-        )
-        stage(1, "0-reports", parts.report_autoencoder, settings, losses.report_autoencoder, rates[1])
+        stage(0, "0-images", parts.image_autoencoder, config.image_autoencoder, losses.image_autoencoder)
+        stage(1, "0-reports", parts.report_autoencoder, settings, losses.report_autoencoder)
         for name in MODALITIES:
             studies.encode(name)
             if name == REPORT or not config.latent_scale:
                 studies.calibrate(name, len(train))
-        stage(2, "1-contrastive", parts.contrastive, config.contrastive, losses.contrastive, rates[2])
+        stage(2, "1-contrastive", parts.contrastive, config.contrastive, losses.contrastive)
         studies.embed()
         studies.diffuse(len(train))
         denoisers = nn.ModuleDict({f"{name}_denoiser": parts.denoiser(name) for name in MODALITIES})
-        stage(3, "2-diffusion", denoisers, config.training, losses.diffusion, rates[3])
+        stage(3, "2-diffusion", denoisers, config.training, losses.diffusion)
         if config.joint:
             hearing = nn.ModuleList([*parts.environments.values(), *parts.connectors()])
-            stage(4, "3-alignment", hearing, config.alignment, losses.alignment, rates[4])
+            stage(4, "3-alignment", hearing, config.alignment, losses.alignment)
         self.network.requires_grad_(True).eval()
 
     def _train(
         self, stage: Stage, train: Sequence[Study], val: Sequence[Study], run: FitRun, number: int
     ) -> None:
         """One stage; everything outside of it stands still."""
-        if not stage.training.epochs:
+        if not stage.settings.epochs:
             return
         self.network.requires_grad_(False).eval()
         stage.network.requires_grad_(True).train()
-        if stage.name == "2-diffusion":
+        if stage.folder == "2-diffusion":
             for connector in self.network.connectors():
                 connector.requires_grad_(False)
-        directory = run.directory / stage.name
+        directory = run.directory / stage.folder
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
 
         def progress(fraction: float, status: str) -> None:
-            run.progress((number + fraction) / 5, f"{stage.name[2:]}: {status}")
+            run.progress((number + fraction) / 5, f"{stage.folder[2:]}: {status}")
 
-        train_network(stage, train, val, FitRun(directory, run.device, run.seed, progress))  # type: ignore[arg-type]
+        train_network(stage, train, val, FitRun(directory, run.device, run.seed, progress))
         stage.network.eval()
 
     def losses(self, inputs: Inputs, targets: Targets) -> dict[str, Tensor]:

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from harness.method.config import MethodConfig, TrainingConfig
 
+NAME = "codi_xr"
 VIEWS = ("frontal", "lateral")
 REPORT = "report"
 MODALITIES = (*VIEWS, REPORT)

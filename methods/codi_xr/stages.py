@@ -1,7 +1,7 @@
 """The stages of training: each is one run of the harness' loop over a part of the network.
 
-What earlier stages made of a study (latents, embeddings) does not change any more: it is computed once and
-looked up by the study's id.
+What earlier stages computed from a study (latents, embeddings) does not change any more: it is computed once
+and looked up by the study's id.
 """
 
 from __future__ import annotations
@@ -16,9 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from harness.core.types import DatasetInfo, Inputs, Study, Targets
-from harness.method.card import MethodCard
 from harness.method.config import TrainingConfig
-from methods.codi_xr.config import MODALITIES, REPORT, VIEWS, Config
+from methods.codi_xr.config import MODALITIES, NAME, REPORT, VIEWS, Config
 from methods.codi_xr.diffusion import mixed
 from methods.codi_xr.network import CoDiNetwork
 from methods.common.text import Vocabulary
@@ -31,34 +30,45 @@ Loss = Callable[[list[str]], dict[str, Tensor]]
 
 @dataclass(slots=True)
 class Stage:
-    """What the training loop needs of a method, for one stage.
+    """One run of the training loop (a ``Trainable``).
 
     Attributes:
-        name: of its folder of checkpoints.
+        folder: name of its folder of checkpoints.
         network: the part that trains.
-        training: epochs and batch size.
-        loss: of a batch of ids.
+        settings: epochs, batch size and the like.
+        loss: from the ids of a batch to its losses.
         rate: learning rate; weight decay and warm-up are the same in all stages.
+        config: of the whole method.
+        dataset: of the whole method.
     """
 
-    name: str
+    folder: str
     network: nn.Module
-    training: TrainingConfig
+    settings: TrainingConfig
     loss: Loss
     rate: float
-    settings: Config
-    card: MethodCard
-    whole: DatasetInfo
+    config: Config
+    dataset: DatasetInfo
 
     @property
-    def config(self) -> Stage:
-        """The loop reads ``config.training``."""
-        return self
+    def name(self) -> str:
+        """What error messages call it: the method."""
+        return NAME
 
     @property
     def info(self) -> DatasetInfo:
-        """No modalities: batches carry ids, and what belongs to them is looked up."""
-        return replace(self.whole, image_modalities=(), has_context=False)
+        """No modalities: batches hold ids, and latents and embeddings are looked up by id."""
+        return replace(self.dataset, image_modalities=(), has_context=False)
+
+    @property
+    def reads(self) -> frozenset[str]:
+        """No modalities."""
+        return frozenset()
+
+    @property
+    def spreadable(self) -> bool:
+        """False: a loss calls parts of the network, and some of them outside of ``network``."""
+        return False
 
     def losses(self, inputs: Inputs, targets: Targets) -> dict[str, Tensor]:
         """Losses of the batch's studies."""
@@ -66,7 +76,7 @@ class Stage:
 
     def optimizer(self, steps: int) -> tuple[torch.optim.Optimizer, Any]:
         """AdamW under a cosine with warm-up."""
-        return adamw(self.network, self.rate, self.settings, steps)
+        return adamw(self.network, self.rate, self.config, steps)
 
 
 def adamw(network: nn.Module, rate: float, config: Config, steps: int) -> tuple[torch.optim.Optimizer, Any]:
@@ -95,7 +105,7 @@ def resized(images: Tensor, size: int) -> Tensor:
 
 
 class Studies:
-    """Training and validation studies with what finished stages made of them.
+    """Training and validation studies with what finished stages computed from them.
 
     Attributes:
         present: bool (N, 3), which modalities a study has.
@@ -138,15 +148,15 @@ class Studies:
             return
         for number, view in enumerate(VIEWS):
             rows = self.having(view)
-            known = [place for place, row in enumerate(rows) if row < count]
-            if not known:
+            training = [place for place, row in enumerate(rows) if row < count]
+            if not training:
                 continue
             parts = [self.pixels(rows[start : start + BATCH], view) for start in range(0, len(rows), BATCH)]
             images = torch.cat(parts) * 2.0 - 1.0
-            basis.fit(number, images[known])
-            found = basis(images, number)
-            self.read[view] = found.new_zeros(len(self.studies), *found.shape[1:])
-            self.read[view][rows] = found
+            basis.fit(number, images[training])
+            components = basis(images, number)
+            self.read[view] = components.new_zeros(len(self.studies), *components.shape[1:])
+            self.read[view][rows] = components
 
     def readings(self, rows: Sequence[int], view: str) -> Tensor:
         """What the image autoencoder reads of one view (B, k, h, w)."""
@@ -168,7 +178,7 @@ class Studies:
     def encode(self, name: str) -> None:
         """Compute one modality's latents; absent ones are zeros."""
         shape = self.network.shapes[name]
-        found = torch.zeros(len(self.studies), *shape)
+        encoded = torch.zeros(len(self.studies), *shape)
         rows = self.having(name)
         for start in range(0, len(rows), BATCH):
             batch = rows[start : start + BATCH]
@@ -178,8 +188,8 @@ class Studies:
             else:
                 read = self.readings(batch, name)
                 latents = self.network.image_autoencoder.compressed(read, VIEWS.index(name))
-            found[batch] = latents.float().cpu()
-        self.latents[name] = found
+            encoded[batch] = latents.float().cpu()
+        self.latents[name] = encoded
 
     def calibrate(self, name: str, count: int) -> None:
         """Standardise a modality's latents by moments of the first ``count`` studies; encode again."""
@@ -207,8 +217,8 @@ class Studies:
         """Compute all embeddings."""
         parts = []
         for start in range(0, len(self.studies), BATCH):
-            found = self.features(range(start, min(start + BATCH, len(self.studies))))
-            stacked = torch.stack([found[name] for name in MODALITIES], dim=1).float()
+            features = self.features(range(start, min(start + BATCH, len(self.studies))))
+            stacked = torch.stack([features[name] for name in MODALITIES], dim=1).float()
             parts.append(nn.functional.normalize(stacked, dim=-1).cpu())
         self.embeddings = torch.cat(parts)
 

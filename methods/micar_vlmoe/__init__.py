@@ -102,6 +102,7 @@ class MicarVLMoE(TorchMethod[MicarConfig]):
     card: ClassVar[MethodCard] = CARD
     Config = MicarConfig
     peer: ClassVar[str] = "methods.micar_vlmoe.official"
+    has_experts: ClassVar[bool] = True
     network: MicarNetwork
 
     def __init__(self, config: MicarConfig, info: DatasetInfo) -> None:

@@ -44,13 +44,14 @@ def manifest_of(folder: Path, **rest: Any) -> dict[str, Any]:
 
 
 def test_shares_are_of_words_and_by_modality(toy_world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Echo, "routing", routing, raising=False)
+    monkeypatch.setattr(Echo, "has_experts", True)
+    monkeypatch.setattr(Echo, "routing", routing)
     found = manifest_of(toy_world)["routing"]
     assert set(found) == {"full", "frontal", "lateral"}
     assert found["lateral"] == [[0.0, 0.0, 1.0], [0.0, 1.0, 0.0]]
     first = found["full"][0]  # 34 studies of three words, 6 of one
     assert first == pytest.approx([102 / 108, 0.0, 6 / 108], abs=1e-5)
-    monkeypatch.setattr(Echo, "routing", lambda self, inputs: pytest.fail("asked twice"), raising=False)
+    monkeypatch.setattr(Echo, "routing", lambda self, inputs: pytest.fail("called twice"))
     assert manifest_of(toy_world)["routing"] == found
     stored = Store(toy_world / "store").stored()
     written = write_figures(stored, RobustnessReport.of(stored), toy_world / "figures")
@@ -65,5 +66,6 @@ def test_methods_and_variants_without_experts_have_none(
     def refuses(self: Echo, inputs: Inputs) -> Any:
         raise HarnessError("a network without experts has no routing")
 
-    monkeypatch.setattr(Echo, "routing", refuses, raising=False)
+    monkeypatch.setattr(Echo, "has_experts", True)
+    monkeypatch.setattr(Echo, "routing", refuses)
     assert "routing" not in manifest_of(toy_world)

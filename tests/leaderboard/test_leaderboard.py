@@ -361,7 +361,7 @@ def test_a_cost_that_cannot_be_counted_costs_no_numbers(monkeypatch: pytest.Monk
 
     monkeypatch.setattr(Learner, "losses", gone)
     assert sizes(learner, study)["flops"] is None
-    monkeypatch.setattr(Learner, "as_fitted", lambda self, inputs: self.generate(inputs), raising=False)
+    monkeypatch.setattr(Learner, "as_fitted", lambda self, inputs: self.generate(inputs))
     assert sizes(learner, study)["flops"] == 2 * (144 * 8 + 8)
 
 

@@ -1,0 +1,195 @@
+"""State of a training run: which weights stand, what a resumed run continues from, when it stops early."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from safetensors import SafetensorError
+from safetensors.torch import load_model, save_model
+
+from harness.core.errors import CorruptFileError, HarnessError
+from harness.core.files import read_json, write_json
+from harness.distributed.process_group import local, process_group, whole_state
+from harness.method.config import TrainingConfig
+from harness.method.contract import FitRun
+from harness.method.epochs import hash_seed
+from harness.method.lightning_module import TrainableModule
+
+
+class TrainingState(Callback):
+    """Seeds steps, saves the chosen weights and the resumable state, stops early, reports progress.
+
+    Attributes:
+        checkpoint: the resumable state, ``last.ckpt``; absent before the first finished epoch.
+        best: lowest validation loss so far, of epoch ``best_epoch``; ``stale`` validations were no better.
+        history: one entry per finished epoch: the training loss and, where it was validated, the validation
+            loss.
+        seconds: training time of all finished epochs.
+        begun: whether the first step of this call was reached, so that the checkpoint was readable.
+        whole: the network whose parameters are spread over processes; None where none are.
+        division: into how many parts a batch is split, because a larger part does not fit the device.
+    """
+
+    def __init__(self, run: FitRun, settings: TrainingConfig, has_val: bool) -> None:
+        self.run, self.settings, self.has_val = run, settings, has_val
+        self.checkpoint = run.directory / "last.ckpt"
+        self.weights_file = run.directory / "kept.safetensors"
+        self.best, self.best_epoch, self.stale = float("inf"), -1, 0
+        self.history: list[dict[str, float]] = []
+        self.seconds = 0.0
+        self.begun = False
+        self.whole: torch.nn.Module | None = None
+        self.division_file = run.directory / "division.json"
+        self.division = int(read_json(self.division_file)["parts"]) if self.division_file.exists() else 1
+
+    @property
+    def state_key(self) -> str:
+        """The key of this state in a checkpoint; it does not follow the name of the class."""
+        return "training_state"
+
+    @property
+    def batch_size(self) -> int:
+        """Studies that are on the device at a time."""
+        return self.settings.batch_size // self.division
+
+    def halve_batch(self, name: str) -> None:
+        """From here on half as many studies at a time, twice as many times per step; resumed runs keep to it.
+
+        Raises:
+            HarnessError: the batch cannot be halved.
+        """
+        torch.cuda.empty_cache()
+        if self.batch_size % 2 or self.batch_size < 2 * process_group().size:
+            raise HarnessError(
+                f"{name}: out of memory with {self.batch_size} studies at a time", "use a larger device"
+            )
+        self.division *= 2
+        write_json(self.division_file, {"parts": self.division})
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a resumed run continues with."""
+        return {
+            "best": self.best,
+            "best_epoch": self.best_epoch,
+            "stale": self.stale,
+            "history": self.history,
+            "seconds": self.seconds,
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Continue from a saved state."""
+        self.best, self.best_epoch = state_dict["best"], state_dict["best_epoch"]
+        self.stale, self.history = state_dict["stale"], state_dict["history"]
+        self.seconds = state_dict["seconds"]
+
+    def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
+        """A run that was killed after it had decided to stop stays stopped."""
+        self.begun = True
+        trainer.should_stop = self._exhausted()
+
+    def on_train_epoch_start(self, trainer: Trainer, module: LightningModule) -> None:
+        """Start the epoch's clock and averages."""
+        self.started = time.monotonic()
+        self.total, self.batches = 0.0, 0
+
+    def on_train_batch_start(
+        self, trainer: Trainer, module: LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """All noise of a step follows from (seed, epoch, step) and, with several processes, the rank."""
+        rank = (process_group().rank,) if process_group().size > 1 else ()
+        torch.manual_seed(hash_seed(self.run.seed, trainer.current_epoch, batch_idx, *rank))
+
+    def on_train_batch_end(
+        self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Report the running loss."""
+        assert isinstance(module, TrainableModule)
+        self.total += float(module.shown["loss"]) * module.weight
+        self.batches += 1
+        per_epoch = max(1, int(trainer.num_training_batches))
+        done = (trainer.current_epoch + (batch_idx + 1) / per_epoch) / self.settings.epochs
+        validated = [epoch["val"] for epoch in self.history if "val" in epoch]
+        val = f" val {validated[-1]:.3f}" if self.has_val and validated else ""
+        epoch = f"epoch {trainer.current_epoch + 1}/{self.settings.epochs}"
+        parts = f", out of memory: {self.division} x {self.batch_size} studies" if self.division > 1 else ""
+        self.run.progress(done, f"{epoch} loss {self.total / self.batches:.3f}{val}{parts}")
+
+    def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
+        """After validation: save the weights, then the resumable state (in this order).
+
+        Raises:
+            HarnessError: a trained parameter is no longer finite in one of the processes.
+        """
+        assert isinstance(module, TrainableModule)
+        trained = [local(p) for p in module.network.parameters() if p.requires_grad]
+        if not process_group().all(all(bool(p.isfinite().all()) for p in trained)):
+            raise module.not_finite("weights are", self.batches, "after the gradient of a finite loss")
+        epoch = {"train": process_group().total(self.total)[0] / process_group().size / max(1, self.batches)}
+        save = process_group().as_rank_zero(self.settings.keep == "last" or not self.weights_file.exists())
+        if not self.has_val or (trainer.current_epoch + 1) % self.settings.val_every == 0:
+            epoch["val"] = self._validation_loss(trainer, module)
+            self.stale += 1
+            if epoch["val"] < self.best:
+                self.best, self.best_epoch, self.stale, save = epoch["val"], trainer.current_epoch, 0, True
+        if save:
+            self._save_weights(module.network)
+        self.seconds += time.monotonic() - self.started
+        self.history.append(epoch)
+        self._replace(self.checkpoint, trainer.save_checkpoint)
+        self._summarise()
+        trainer.should_stop = trainer.should_stop or self._exhausted()
+
+    def _validation_loss(self, trainer: Trainer, module: TrainableModule) -> float:
+        """Mean selection loss of a validation study; without any, a later epoch counts as a better one."""
+        if not self.has_val:
+            return -float(trainer.current_epoch)
+        total, count = process_group().total(module.val_total, module.val_count)
+        return total / count
+
+    def _save_weights(self, network: torch.nn.Module) -> None:
+        if process_group().shards:
+            state = whole_state(network, process_group())
+            assert self.whole is not None
+            network = self.whole
+            if process_group().is_rank_zero:
+                network.load_state_dict(state)
+        if process_group().is_rank_zero:
+            self._replace(self.weights_file, lambda path: save_model(network, str(path)))
+
+    def restore(self, network: torch.nn.Module) -> None:
+        """Load the saved weights of the chosen epoch.
+
+        Raises:
+            CorruptFileError: the file does not hold them.
+        """
+        self._summarise()  # a kill may have come between the last epoch's checkpoint and its summary
+        try:
+            load_model(network, str(self.weights_file))
+        except (SafetensorError, RuntimeError) as error:
+            reason = str(error).splitlines()[0]
+            raise CorruptFileError(
+                f"{self.weights_file}: not the kept weights: {reason}",
+                f"delete {self.run.directory} and run again",
+            ) from error
+
+    def _summarise(self) -> None:
+        if not process_group().is_rank_zero:
+            return
+        divided = {"batch_division": self.division} if self.division > 1 else {}
+        write_json(self.run.directory / "history.json", self.state_dict() | divided)
+
+    def _exhausted(self) -> bool:
+        return bool(self.settings.patience) and self.stale >= self.settings.patience
+
+    @staticmethod
+    def _replace(path: Path, write: Callable[[Path], object]) -> None:
+        temporary = path.with_suffix(".tmp")
+        write(temporary)
+        if process_group().is_rank_zero:
+            os.replace(temporary, path)
