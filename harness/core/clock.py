@@ -1,4 +1,4 @@
-"""Where the time of a run goes: each process is in one phase at a time, and every phase's time is told.
+"""Where the time of a run goes: each process is in one phase at a time, and reports the time of every phase.
 
 The times belong to nothing that a score or the identity of a cell depends on.
 """

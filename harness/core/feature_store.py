@@ -2,7 +2,7 @@
 
 Six methods that look through the same frozen network at the same images, in several modality states and
 in the shuffled-image control, would compute the same features dozens of times. A record's key is a digest of
-network and pixels, so a changed image or other weights find nothing, and nobody needs to clear anything.
+network and pixels, so a changed image or other weights find nothing, and nothing has to be cleared.
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ class FeatureStore:
         try:
             with self._environment.begin(write=True) as transaction:
                 for key, value in records.items():
-                    found = transaction.get(key)
-                    transaction.put(key, _sealed(value), overwrite=_checked(found) is None)
+                    stored = transaction.get(key)
+                    transaction.put(key, _sealed(value), overwrite=_checked(stored) is None)
         except (OSError, lmdb.Error):
             self._full = True
 

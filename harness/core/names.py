@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
+def did_you_mean(name: str, names: Iterable[str]) -> str:
     """``did you mean dia?`` for a near miss, else the list of what exists."""
-    known = sorted(known)
-    close = get_close_matches(name.lower(), known, n=3, cutoff=0.5)
+    names = sorted(names)
+    close = get_close_matches(name.lower(), names, n=3, cutoff=0.5)
     if close:
         return f"did you mean {' or '.join(close)}?"
-    return f"known: {', '.join(known)}" if known else "none exist"
+    return f"known: {', '.join(names)}" if names else "none exist"

@@ -103,15 +103,16 @@ def lite0_weights() -> dict[str, Tensor]:
     import torch
 
     path = lite0_file()
-    found = torch.load(path, map_location="cpu", weights_only=True)
+    weights = torch.load(path, map_location="cpu", weights_only=True)
     with torch.device("meta"):
         expected = timm.create_model("efficientnet_lite0", pretrained=False).state_dict()
-    fits = len(found) == len(expected) and all(
-        tensor.shape == found[other].shape for tensor, other in zip(expected.values(), found, strict=False)
+    fits = len(weights) == len(expected) and all(
+        tensor.shape == weights[other].shape
+        for tensor, other in zip(expected.values(), weights, strict=False)
     )
     if not fits:
         raise UnavailableError(f"{path}: not the weights of timm's efficientnet_lite0")
-    return dict(zip(expected, found.values(), strict=True))
+    return dict(zip(expected, weights.values(), strict=True))
 
 
 def fold_norms(module: nn.Module) -> nn.Module:

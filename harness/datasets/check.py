@@ -111,21 +111,21 @@ _Found = tuple[dict[str, Count], Mapping[str, Count], list[Problem], list[_Study
 
 
 def _checked_options(name: str, dataset_class: Any, options: Mapping[str, Any]) -> dict[str, Any]:
-    known = set(signature(dataset_class.open).parameters) - {"root"}
+    choices = set(signature(dataset_class.open).parameters) - {"root"}
     for option in options:
-        if option not in known:
-            raise HarnessError(f"--set {name}.{option}: no such option", did_you_mean(option, known))
+        if option not in choices:
+            raise HarnessError(f"--set {name}.{option}: no such option", did_you_mean(option, choices))
     return dict(options)
 
 
 def _of_listing(dataset_class: type[ReportDataset], root: Path | None, options: dict[str, Any]) -> _Found:
     """Counts, published counts, problems and images of a dataset that can be listed."""
     profile = profile_of(dataset_class.name, dataset_class.profiles, options.get("profile", DEFAULT))
-    found = dataset_class.find_root(root)
+    folder = dataset_class.find_root(root)
     try:
-        listing = dataset_class.list_root(found, profile)
+        listing = dataset_class.list_root(folder, profile)
     except HarnessError as error:
-        return {}, {}, [Problem("unreadable", str(found), error.message, error.hint)], []
+        return {}, {}, [Problem("unreadable", str(folder), error.message, error.hint)], []
     problems = [*listing.problems, *check_records(listing, bool(options.get("allow_leaks")))]
     kept = usable(listing.records)
     labels = getattr(listing, "label_names", ()) or dataset_class.label_names
@@ -240,9 +240,9 @@ def _facts(source: ImageFile) -> decode.ImageFacts | Problem:
 def _small(
     sources: Mapping[tuple[Path, str], ImageFile], facts: Mapping[tuple[Path, str], decode.ImageFacts]
 ) -> Iterable[Problem]:
-    for key, found in facts.items():
-        if min(found.width, found.height) < _SMALL:
-            message = f"{key[0].name} has {found.width} x {found.height} pixels; it is enlarged"
+    for key, image in facts.items():
+        if min(image.width, image.height) < _SMALL:
+            message = f"{key[0].name} has {image.width} x {image.height} pixels; it is enlarged"
             yield Problem("small-image", sources[key].where, message, fatal=False)
 
 
@@ -270,15 +270,15 @@ def _shared(
 
 def _differences(counts: Mapping[str, Count], published: Mapping[str, Count]) -> list[Problem]:
     """One problem for each count that is not the published one; none where nothing could be counted."""
-    found = []
+    problems = []
     for key, expected in published.items():
         value = counts.get(key, 0)
         same = abs(value - expected) <= _TOLERANCE if isinstance(expected, float) else value == expected
         if counts and not same:
             message = f"{written(value)}, published {written(expected)}; the data stand"
             hint = "a part of the release, or another version of it, gives other scores"
-            found.append(Problem("count-differs", key, message, hint, fatal=False))
-    return found
+            problems.append(Problem("count-differs", key, message, hint, fatal=False))
+    return problems
 
 
 def written(count: Count) -> str:

@@ -90,15 +90,15 @@ class COVCTR(ReportDataset):
             if seen.setdefault(name, row) is not row:
                 problems.append(_repeated(row, seen[name]))
                 continue
-            found = tree.find(name, row.where) if name else _unnamed(row)
+            image = tree.find(name, row.where) if name else _unnamed(row)
             label = _label(row)
-            met = [each for each in (found, label) if isinstance(each, Problem)]
+            met = [each for each in (image, label) if isinstance(each, Problem)]
             problems += met
-            if isinstance(found, Problem) or isinstance(label, Problem):
+            if isinstance(image, Problem) or isinstance(label, Problem):
                 continue
             text = profile.clean(" ".join(row.cells[section] for section in profile.sections))
             patient = figure if by_figure else name
-            records.append(ReportRecord(name, patient, split, {IMAGE: found}, text, row.where, labels=label))
+            records.append(ReportRecord(name, patient, split, {IMAGE: image}, text, row.where, labels=label))
         tree.keep()
         problems += [] if by_figure else _shared_figures(records)
         return Listing(records, problems, _PUBLISHED)
@@ -139,7 +139,7 @@ def _shared_figures(records: list[ReportRecord]) -> list[Problem]:
     splits: dict[str, set[str]] = {}
     for record in records:
         splits.setdefault(figure_of(record.id), set()).add(record.split)
-    shared = sum(len(found) > 1 for found in splits.values())
+    shared = sum(len(parts) > 1 for parts in splits.values())
     if not shared:
         return []
     message = f"{shared} of {len(splits)} figures have panels in more than one split; the studies stand"

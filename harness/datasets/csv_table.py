@@ -188,11 +188,11 @@ def _record(
     for column, view in views.items():
         if not cells[column]:
             continue
-        found = tree.find(cells[column], row.where)
-        if isinstance(found, Problem):
-            problems.append(found)
+        image = tree.find(cells[column], row.where)
+        if isinstance(image, Problem):
+            problems.append(image)
             return None
-        images[view] = found
+        images[view] = image
     own = set(_names(row))
     return ReportRecord(
         cells["id"],

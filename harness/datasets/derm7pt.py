@@ -6,8 +6,8 @@ The layout is that of ``release_v0`` as distributed::
     meta/{train,valid,test}_indexes.csv         column ``indexes``: row numbers of meta.csv, from 0
     images/NEL/NEL025.JPG ...
 
-The release names no patients: a case is one lesion, ``case_num`` is unique, and ``case_id`` is empty but for
-27 rows. Here each case is a patient of its own, so intervals take lesions for independent.
+The release names no patients: a case is one lesion, ``case_num`` is unique, and only 27 rows
+have a ``case_id``. Here each case counts as a patient, so intervals treat lesions as independent.
 """
 
 from __future__ import annotations

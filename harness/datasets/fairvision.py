@@ -9,7 +9,7 @@ of length 0 where the subject has none; ``glaucoma`` 0 or 1; ``race``, ``male``,
 where unknown. Methods get the middle B-scan of the volume. The JPEG files and ``data_summary_glaucoma.csv``
 beside them are not read.
 
-Not verified, for want of the data: the number of subjects in each part, and on which axis the B-scans lie
+Not verified, because the data were not available: the number of subjects in each part, and on which axis the B-scans lie
 (the first, as in the authors' code). The authors' loader transposes the SLO image; here it stays as stored.
 """
 
@@ -117,8 +117,8 @@ def _header(archive: zipfile.ZipFile, key: str) -> tuple[tuple[int, ...], np.dty
 def _array(archive: zipfile.ZipFile, key: str) -> NDArray[Any]:
     """An array; one that would have to be unpickled is a ``ValueError``."""
     with archive.open(f"{key}.npy") as stream:
-        found: NDArray[Any] = np.lib.format.read_array(stream, allow_pickle=False)
-    return found
+        array: NDArray[Any] = np.lib.format.read_array(stream, allow_pickle=False)
+    return array
 
 
 def _word(archive: zipfile.ZipFile, key: str) -> str | None:

@@ -3,7 +3,7 @@
 The layout below ``--root``::
 
     annotation.json                  {"train": [{"id", "report", "image_path", "split"}, ...], "val", "test"}
-    images/CXR2384_IM-0942/0.png     one folder a study, images numbered from 0
+    images/CXR2384_IM-0942/0.png     one folder per study, images numbered from 0
 
 The annotation's text is the FINDINGS section, and nothing else is in it. Context (INDICATION, age, sex) and
 labels (MeSH codes) come from the report files of the same studies in the installed ``torchxrayvision``.
@@ -91,16 +91,16 @@ def _shots(item: Item, tree: ImageTree, sources: Sources) -> tuple[list[Shot], l
     report = sources.reports.get(iu_reports.uid_of(item.id))
     shots, problems = [], []
     for relative in item.paths:
-        found = tree.find(relative, item.where)
-        if isinstance(found, Problem):
-            problems.append(found)
+        image = tree.find(relative, item.where)
+        if isinstance(image, Problem):
+            problems.append(image)
             continue
         number = Path(relative).stem
-        known = report.images if report else ()
-        name = known[int(number)] if number.isdecimal() and int(number) < len(known) else relative
+        names = report.images if report else ()
+        name = names[int(number)] if number.isdecimal() and int(number) < len(names) else relative
         facts = sources.images.get(name)
-        rows, columns = image_size_of(found)
-        shots.append(Shot(relative, found, facts.position if facts else "", rows, columns))
+        rows, columns = image_size_of(image)
+        shots.append(Shot(relative, image, facts.position if facts else "", rows, columns))
     return shots, problems
 
 

@@ -1,12 +1,12 @@
 """``mimic-cxr``: MIMIC-CXR in either layout that people have (Johnson et al. 2019; Chen et al. 2020).
 
 **R2Gen's**: ``annotation.json`` beside ``images/p10/p10000032/s50414267/<dicom_id>.jpg``; its text is the
-report as R2Gen took it, one entry an image. The release's tables, where they lie beside it, add views, labels
+report as R2Gen took it, one entry per image. The release's tables, where they lie beside it, add views, labels
 and context.
 
 **The release's**: the tables of MIMIC-CXR-JPG (see ``mimic_tables``), images as
 ``files/p10/p10000032/s50414267/<dicom_id>.jpg``, or ``.dcm`` as in MIMIC-CXR, and report texts. One study is
-one record with a frontal and a lateral view, unless the profile wants a record an image.
+one record with a frontal and a lateral view, unless the profile wants a record per image.
 """
 
 from __future__ import annotations
@@ -124,8 +124,8 @@ class _Release:
             self.problems.append(Problem("not-downloaded", str(self.files), message, fatal=False))
         layout = f"PhysioNet's layout, {self.suffix} images in {self.files}"
         note = Problem("layout", str(self.root), layout, fatal=False)
-        found = {"images": len(self.rows), "studies": len({row.study for row in self.rows})}
-        self.problems += other_counts(self.root, found, _RELEASED)
+        counts = {"images": len(self.rows), "studies": len({row.study for row in self.rows})}
+        self.problems += other_counts(self.root, counts, _RELEASED)
         published = (
             _R2GEN if self.profile.per_image else {"test without context": _R2GEN["test without context"]}
         )
@@ -168,11 +168,11 @@ class _Release:
         return replace(study, id=row.dicom, images=images, where=row.where, attributes=attributes)
 
     def _shot(self, row: ImageRow) -> Shot | None:
-        found = self.tree.find(f"{row.folder}/{row.dicom}{self.suffix}", row.where)
-        if isinstance(found, Problem):
-            self.problems.append(found)
+        image = self.tree.find(f"{row.folder}/{row.dicom}{self.suffix}", row.where)
+        if isinstance(image, Problem):
+            self.problems.append(image)
             return None
-        return Shot(row.dicom, found, row.position)
+        return Shot(row.dicom, image, row.position)
 
     def _split_of(self, rows: list[ImageRow]) -> str | None:
         """The one split of a study's images; a problem is noted where there is none."""
@@ -213,8 +213,8 @@ class _Annotated:
         for item in self.items:
             if isinstance(item, Problem):
                 self.problems.append(item)
-            elif (found := self._shots(item)) is not None:
-                entries.append((item, found))
+            elif (shots := self._shots(item)) is not None:
+                entries.append((item, shots))
         notes = [Problem("layout", str(self.root), f"R2Gen's layout, {FILE}", fatal=False)]
         if not self.rows:
             message = f"no {tables.METADATA} in the root: each image counts as a frontal view of its own"
@@ -231,19 +231,19 @@ class _Annotated:
     def _shots(self, item: Item) -> list[Shot] | None:
         shots = []
         for relative in item.paths:
-            found = self.tree.find(relative, item.where)
-            if isinstance(found, Problem):
-                self.problems.append(found)
+            image = self.tree.find(relative, item.where)
+            if isinstance(image, Problem):
+                self.problems.append(image)
                 return None
             dicom = PurePosixPath(relative).stem
             row = self.rows.get(dicom)
             position = row.position if row else "" if self.rows else "PA"
-            shots.append(Shot(dicom, found, position))
+            shots.append(Shot(dicom, image, position))
         return shots
 
     def _record(self, group: list[tuple[Item, list[Shot]]]) -> ReportRecord:
         item = group[0][0]
-        shots = [shot for _, found in group for shot in found]
+        shots = [shot for _, group_shots in group for shot in group_shots]
         folder = PurePosixPath(_folder(item))
         subject, study = folder.parent.name.removeprefix("p"), folder.name.removeprefix("s")
         rows = [self.rows[shot.name] for shot in shots if shot.name in self.rows]

@@ -1,6 +1,6 @@
 """``mm-retinal``: fundus photographs, angiographies and OCT with captions from textbooks (Wu et al. 2024).
 
-MM-Retinal v1 as its folder is handed out::
+MM-Retinal v1 as its folder is published::
 
     CFP_translated_v1.csv  FFA_translated_v1.csv  OCT_translated_v1.csv
     CFP/ID.png ...         FFA/ID.png ...         OCT/ID.png ...
@@ -88,15 +88,15 @@ class MMRetinal(ReportDataset):
                     message = f"{case} has a second row, after {seen[case].where}; the first one counts"
                     problems.append(Problem("repeated-image", row.where, message, fatal=False))
                     continue
-                found = tree.find(files.get(case, case), row.where) if case else _unnamed(row)
-                if isinstance(found, Problem):
-                    problems.append(found)
+                image = tree.find(files.get(case, case), row.where) if case else _unnamed(row)
+                if isinstance(image, Problem):
+                    problems.append(image)
                     continue
                 text = profile.clean(" ".join(row.cells[section] for section in profile.sections))
                 study = f"{kind}-{case}"
                 attributes = {"modality": kind}
                 records.append(
-                    ReportRecord(study, study, split, {IMAGE: found}, text, row.where, attributes=attributes)
+                    ReportRecord(study, study, split, {IMAGE: image}, text, row.where, attributes=attributes)
                 )
             tree.keep()
         return Listing(records, problems, _PUBLISHED)

@@ -12,7 +12,7 @@ An image id reads modality (f fundus, o OCT), class (h normal, d dry, p PCV, w w
 underscore a suffix where an eye has several images. The authors' evaluation takes class and eye from the id,
 and so does this file; ``annotations/`` and ``EyeSets/`` are not read.
 
-Not verified, for want of the data, which are given on request: the suffix of ids of further images of an eye
+Not verified, because the data are given on request only: the suffix of ids of further images of an eye
 (taken from the authors' code), and the form of patient ids. No published file says which eyes are of one
 patient, so an eye counts as a patient in bootstrap intervals.
 """
@@ -75,7 +75,7 @@ class MMCAMD(FolderDataset):
 
 
 def _eyes(folder: Path, split: str, digests: Digests) -> list[Record]:
-    found: dict[str, tuple[int, str, dict[str, ImageFile]]] = {}
+    eyes: dict[str, tuple[int, str, dict[str, ImageFile]]] = {}
     for modality, (letter, file, subfolder) in _SOURCES.items():
         for where, name in read_lines(folder, f"mmc-amd-splitAP-{split}/ImageSets/{file}.txt"):
             match = _ID.fullmatch(name)
@@ -84,11 +84,11 @@ def _eyes(folder: Path, split: str, digests: Digests) -> list[Record]:
             if match["letter"] not in _LETTERS:
                 raise HarnessError(f"{where}: unknown class {match['letter']!r} of {name}")
             eye = f"{match['letter']}-{match['eye']}"
-            _, _, images = found.setdefault(eye, (_LETTERS.index(match["letter"]), where, {}))
+            _, _, images = eyes.setdefault(eye, (_LETTERS.index(match["letter"]), where, {}))
             if modality not in images:
                 path = inside(folder / "mmc-amd" / "ImageData" / subfolder, f"{name}.jpg", where)
                 images[modality] = ImageFile(path, where, digests.of(path))
-    return [Record(eye, eye, split, label, images, where) for eye, (label, where, images) in found.items()]
+    return [Record(eye, eye, split, label, images, where) for eye, (label, where, images) in eyes.items()]
 
 
 def _check_subjects(folder: Path) -> None:

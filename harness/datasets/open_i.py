@@ -2,7 +2,7 @@
 
 The layout below ``--root``, as the archives unpack, side by side or one in the other::
 
-    ecgen-radiology/1.xml ...                    one report a study; also below NLMCXR_reports/
+    ecgen-radiology/1.xml ...                    one report per study; also below NLMCXR_reports/
     NLMCXR_png/CXR1_1_IM-0001-3001.png ...       and, or,
     NLMCXR_dcm/1/1_IM-0001-3001.dcm ...          and, or,
     images/images_normalized/1_IM-0001-3001.dcm.png ...    (as on Kaggle)
@@ -94,14 +94,14 @@ class _Reader:
             message = f"{len(left_out)} studies are left out: R2Gen's split lacks them, e.g. {left_out[0]}"
             hint = f"--set open-i.profile={ALL_STUDIES} keeps them"
             self.problems.append(Problem("not-in-split", str(folder), message, hint, fatal=False))
-        found = {"report files": len(files), "images": len(self.images)}
-        self.problems += other_counts(self.root, found, _RELEASED)
+        counts = {"report files": len(files), "images": len(self.images)}
+        self.problems += other_counts(self.root, counts, _RELEASED)
         return Listing(records, self.problems, {} if self.profile.split == ALL_STUDIES else PUBLISHED)
 
     def _parsed(self, path: Path) -> IUReport | Problem:
-        found = self.tree.locate(os.path.relpath(path, self.root), str(path), "bad-xml")
-        if isinstance(found, Problem):
-            return found
+        report_file = self.tree.locate(os.path.relpath(path, self.root), str(path), "bad-xml")
+        if isinstance(report_file, Problem):
+            return report_file
         try:
             report = iu_reports.parse_report(ElementTree.fromstring(path.read_bytes()), self.people)
         except (ElementTree.ParseError, ValueError, LookupError) as error:
@@ -129,15 +129,15 @@ class _Reader:
                 message, hint = f"{report.uid}: no image {image}", "the download is incomplete"
                 self.problems.append(Problem("absent-image", str(path), message, hint))
                 return None
-            found = self.tree.find(relative, str(path))
-            if isinstance(found, Problem):
-                self.problems.append(found)
+            source = self.tree.find(relative, str(path))
+            if isinstance(source, Problem):
+                self.problems.append(source)
                 return None
             facts = self.sources.images.get(image)
-            rows, columns = image_size_of(found)
+            rows, columns = image_size_of(source)
             if rows == 0 and facts is not None:
                 rows, columns = facts.rows, facts.columns
-            shots.append(Shot(image, found, facts.position if facts else "", rows, columns))
+            shots.append(Shot(image, source, facts.position if facts else "", rows, columns))
         return shots
 
     def _record(
@@ -173,13 +173,13 @@ def _splits() -> dict[str, tuple[str, str]]:
 
 def _key(image: str) -> str:
     """One name for an image's spellings: ``CXR1_1_IM-0001-3001``, ``1_IM-0001-3001`` and their suffixes."""
-    found = _ID.match(image)
-    return f"{found[1]}_{found[2].rstrip('-')}" if found else image
+    match = _ID.match(image)
+    return f"{match[1]}_{match[2].rstrip('-')}" if match else image
 
 
 def _index(root: Path) -> dict[str, str]:
     """Key -> path relative to the root, the first folder that has an image winning; one level of folders."""
-    found: dict[str, str] = {}
+    paths: dict[str, str] = {}
     for name in IMAGES:
         folder = root / name
         if not folder.is_dir():
@@ -190,5 +190,5 @@ def _index(root: Path) -> dict[str, str]:
                 inner = sorted(os.scandir(entry.path), key=lambda one: one.name)
             for one in inner:
                 if one.name.lower().endswith(_PICTURES) and _ID.match(one.name):
-                    found.setdefault(_key(one.name), os.path.relpath(one.path, root))
-    return found
+                    paths.setdefault(_key(one.name), os.path.relpath(one.path, root))
+    return paths

@@ -75,11 +75,11 @@ class PEIRGross(ReportDataset):
         tree = ImageTree(root / folder, cls.name)
         records: list[ReportRecord] = []
         for (where, name, text), split in zip(pairs, drawn(len(pairs), _SEED, 0.3, 0.66), strict=True):
-            found = tree.find(name, where)
-            if isinstance(found, Problem):
-                problems.append(found)
+            image = tree.find(name, where)
+            if isinstance(image, Problem):
+                problems.append(image)
             else:
-                records.append(ReportRecord(name, name, split, {IMAGE: found}, profile.clean(text), where))
+                records.append(ReportRecord(name, name, split, {IMAGE: image}, profile.clean(text), where))
         tree.keep()
         return Listing(records, problems, _PUBLISHED)
 

@@ -92,17 +92,17 @@ def _list_first(root: Path, folder: str, profile: Profile) -> Listing:
                 problems.append(line)
                 continue
             where, study, text = line
-            known = older.get(study, "")
-            found = tree.find(f"{study}.jpg", where)
-            if isinstance(found, Problem) and found.kind == "absent-image" and known:
-                found = tree.find(known, where)
-            if isinstance(found, Problem):
-                problems.append(_left_out(found, study))
+            former = older.get(study, "")
+            image = tree.find(f"{study}.jpg", where)
+            if isinstance(image, Problem) and image.kind == "absent-image" and former:
+                image = tree.find(former, where)
+            if isinstance(image, Problem):
+                problems.append(_left_out(image, study))
                 continue
-            attributes = {"article": known.partition("_")[0] or None}
+            attributes = {"article": former.partition("_")[0] or None}
             clean = profile.clean(text)
             records.append(
-                ReportRecord(study, study, split, {IMAGE: found}, clean, where, attributes=attributes)
+                ReportRecord(study, study, split, {IMAGE: image}, clean, where, attributes=attributes)
             )
         tree.keep()
     return Listing(records, problems + _shared_articles(records), _PUBLISHED)
@@ -117,12 +117,12 @@ def _list_second(root: Path, profile: Profile) -> Listing:
         tree = ImageTree(root / name, ROCO.name)
         for row in rows:
             study = row.cells["ID"]
-            found = tree.find(f"{study}.jpg", row.where)
-            if isinstance(found, Problem):
-                problems.append(_left_out(found, study))
+            image = tree.find(f"{study}.jpg", row.where)
+            if isinstance(image, Problem):
+                problems.append(_left_out(image, study))
             else:
                 text = profile.clean(row.cells["Caption"])
-                records.append(ReportRecord(study, study, split, {IMAGE: found}, text, row.where))
+                records.append(ReportRecord(study, study, split, {IMAGE: image}, text, row.where))
         tree.keep()
     return Listing(records, problems, _PUBLISHED_2)
 
@@ -161,7 +161,7 @@ def _shared_articles(records: list[ReportRecord]) -> list[Problem]:
         article = record.attributes["article"]
         if isinstance(article, str):
             splits.setdefault(article, set()).add(record.split)
-    shared = sum(len(found) > 1 for found in splits.values())
+    shared = sum(len(parts) > 1 for parts in splits.values())
     if not shared:
         return []
     message = f"{shared} of {len(splits)} articles have images in more than one split; the studies stand"

@@ -132,8 +132,8 @@ class _Nodes:
         self.count += 1
         while not self.store.check([f"task{self.count}"]):
             time.sleep(_PAUSE)
-        found: dict[str, Any] = json.loads(self.store.get(f"task{self.count}"))
-        return found
+        task: dict[str, Any] = json.loads(self.store.get(f"task{self.count}"))
+        return task
 
     def finish(self) -> None:
         """The processes of the present task are to end on all nodes."""

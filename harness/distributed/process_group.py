@@ -173,11 +173,11 @@ def blocks(network: torch.nn.Module) -> list[torch.nn.Module]:
 
     Models of ``transformers`` name these classes in ``_no_split_modules``, and so may any other network.
     """
-    found: list[torch.nn.Module] = []
+    modules: list[torch.nn.Module] = []
     for model in network.modules():
         names = getattr(model, "_no_split_modules", None) or ()
-        found += [part for part in model.modules() if type(part).__name__ in names]
-    return list(dict.fromkeys(found))
+        modules += [part for part in model.modules() if type(part).__name__ in names]
+    return list(dict.fromkeys(modules))
 
 
 def whole_state(network: torch.nn.Module, group: ProcessGroup) -> dict[str, torch.Tensor]:

@@ -217,19 +217,19 @@ class Tasks:
 
         job = self.running.pop(task)
         try:
-            found = ray.get(task)
+            results = ray.get(task)
         except ray.exceptions.RayError as error:
             cause = getattr(error, "cause", None) or error
             reason = HarnessError(
                 f"its Ray task was lost for good: {type(cause).__name__}",
                 "run again to go on; Ray's logs name the node",
             )
-            found = self.lost(job, reason, self.found)
+            results = self.lost(job, reason, self.found)
         else:
-            self.waiting += self.after(job) if isinstance(found, list) else ()
-        if isinstance(found, HarnessError):
-            raise found
-        self.found |= dict(found)
+            self.waiting += self.after(job) if isinstance(results, list) else ()
+        if isinstance(results, HarnessError):
+            raise results
+        self.found |= dict(results)
 
 
 class _Lacking:

@@ -100,7 +100,7 @@ def decoded(data: bytes, suffix: str = "") -> tuple[Image.Image, str]:
         suffix: of the file's name; ``.dcm`` says that it must be DICOM.
 
     Raises:
-        Exception: the content is no readable image; whoever knows the file's name says so.
+        Exception: the content is no readable image; the caller adds the file's name.
     """
     if not data:
         raise ValueError("the file is empty")

@@ -192,7 +192,7 @@ def _through_table(values: NDArray[Any], item: Any, little_endian: bool) -> NDAr
     entries, first, bits = (int(number) for number in item.LUTDescriptor)
     data = item.LUTData
     entries = entries or 2**16
-    if isinstance(data, bytes):  # words, but for writers that pack tables of 8 bits
+    if isinstance(data, bytes):  # words; some writers pack tables of 8 bits as bytes
         wide = "<u2" if little_endian else ">u2"
         table: NDArray[Any] = np.frombuffer(data, dtype=wide if len(data) >= 2 * entries else np.uint8)
     else:

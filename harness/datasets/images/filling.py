@@ -1,7 +1,7 @@
 """Filling an image store: images that are missing are decoded by several processes at once.
 
 Processes are fresh interpreters that read jobs from standard input, so neither threads nor the main module of
-whoever asks matter. Each appends to the store itself; what it appended stays when the rest is interrupted.
+the caller matter. Each appends to the store itself; its images stay when the rest is interrupted.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def serve() -> None:
                 reply: int | HarnessError = decode_into(store, sources)
             except HarnessError as error:
                 reply = error
-            except Exception:  # who asked does the chunk again and meets the error where it can be told
+            except Exception:  # the caller repeats the chunk and raises the error there
                 return
             pickle.dump(reply, replies)
             replies.flush()

@@ -127,12 +127,12 @@ def absent(studies: Iterable[Study], views: Collection[str]) -> list[tuple[Pixel
             for view, source in study.images.sources.items():
                 if view in views:
                     wanted.setdefault(source.digest, source)
-    found = []
+    by_cache = []
     for cache, wanted in caches.values():
         missing = cache.store.absent(wanted)
         if missing:
-            found.append((cache, [source for digest, source in wanted.items() if digest in missing]))
-    return found
+            by_cache.append((cache, [source for digest, source in wanted.items() if digest in missing]))
+    return by_cache
 
 
 class Digests:

@@ -1,9 +1,9 @@
-"""Decoded images of one size in one growing file, mapped into memory by whoever reads them.
+"""Decoded images of one size in one growing file, mapped into memory by every process that reads them.
 
 A store is a folder, readable by the user alone::
 
     pixels.bin      rows of size * size * channels bytes, one after the other
-    index.bin       an entry a row: key of its source, CRC-32 of its pixels, CRC-32 of the entry
+    index.bin       an entry per row: key of its source, CRC-32 of its pixels, CRC-32 of the entry
     lock            held by the process that appends
 
 Pixels are on disk before their entry is written, and readers look at entries alone: what a killed process or
@@ -131,23 +131,23 @@ class ImageStore:
 
     def _refresh(self) -> None:
         """Take in the entries that were appended since the last look."""
-        found = self._index.stat().st_size if self._index.exists() else 0
-        if found < len(self._sums) * _ENTRY.itemsize:
+        size = self._index.stat().st_size if self._index.exists() else 0
+        if size < len(self._sums) * _ENTRY.itemsize:
             self._forget()  # the folder was deleted while this process had it open
-        known = len(self._sums)
-        if found == known * _ENTRY.itemsize:
+        rows = len(self._sums)
+        if size == rows * _ENTRY.itemsize:
             return
         with open(self._index, "rb") as stream:
-            stream.seek(known * _ENTRY.itemsize)
+            stream.seek(rows * _ENTRY.itemsize)
             data = stream.read()
         whole = len(data) // _ENTRY.itemsize
         entries = np.frombuffer(data, dtype=_ENTRY, count=whole)
-        good = entries["entry"] == _seals(entries, known)
+        good = entries["entry"] == _seals(entries, rows)
         count = int(np.argmin(good)) if not good.all() else whole
         if good[count:].any():
-            raise _damaged(self._index, f"entry {known + count} is not what was written")
+            raise _damaged(self._index, f"entry {rows + count} is not what was written")
         entries = entries[:count]
-        for row, key in enumerate(entries["key"], known):
+        for row, key in enumerate(entries["key"], rows):
             self._rows[key.tobytes()] = row
         self._sums = np.concatenate([self._sums, entries["pixels"]])
         self._checked = np.concatenate([self._checked, np.zeros(count, dtype=bool)])
@@ -156,9 +156,9 @@ class ImageStore:
         """A view of one row; the file is mapped anew where it has grown since."""
         if row >= len(self._map):
             rows = len(self._sums)
-            found = self._data.stat().st_size if self._data.exists() else 0
-            if found < rows * self._row_bytes:
-                raise _damaged(self._data, f"{found} bytes where {rows} rows were written")
+            size = self._data.stat().st_size if self._data.exists() else 0
+            if size < rows * self._row_bytes:
+                raise _damaged(self._data, f"{size} bytes where {rows} rows were written")
             mapped = np.memmap(self._data, dtype=np.uint8, mode="r", shape=(rows, *self.shape))
             self._map = np.asarray(mapped)
         return self._map[row]

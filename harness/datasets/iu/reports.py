@@ -56,7 +56,7 @@ class IUReport:
     """One study of the collection; a field that the source leaves empty is None (or an empty tuple).
 
     Attributes:
-        uid: study and patient id, e.g. ``CXR1002``; the collection has one study a patient.
+        uid: study and patient id, e.g. ``CXR1002``; the collection has one study per patient.
         mesh: human-made major codes, e.g. ``Opacity/lung/base/left``.
         automatic: codes that a program found in the text; nothing here uses them.
         images: ids of the study's real images, e.g. ``CXR1002_IM-0004-1001``.
@@ -169,11 +169,9 @@ def uid_of(study_id: str) -> str:
 def check_splits(reports: Mapping[str, IUReport], path: Path) -> None:
     """Raise ``CorruptFileError`` unless 2,069 / 296 / 590 studies with findings stand in ``reports``."""
     for split, expected in SPLIT_SIZES.items():
-        found = {
-            uid_of(i) for i in split_ids()[split] if uid_of(i) in reports and reports[uid_of(i)].findings
-        }
-        if len(found) != expected:
-            message = f"{path}: {len(found)} {split} studies with findings where {expected} are expected"
+        uids = {uid_of(i) for i in split_ids()[split] if uid_of(i) in reports and reports[uid_of(i)].findings}
+        if len(uids) != expected:
+            message = f"{path}: {len(uids)} {split} studies with findings where {expected} are expected"
             raise CorruptFileError(message, _REINSTALL)
 
 
@@ -187,12 +185,12 @@ def context_of(report: IUReport) -> str | None:
     indication = " ".join((report.indication or "").split())
     if not re.search(r"[^\W_]", _ANONYMISED.sub("", indication)):
         return None
-    known = []
+    facts = []
     if report.age is not None:
-        known.append(f"age {int(report.age)}")
+        facts.append(f"age {int(report.age)}")
     if report.sex is not None:
-        known.append(f"sex {report.sex}")
-    prefix = f"{', '.join(known)}. " if known else ""
+        facts.append(f"sex {report.sex}")
+    prefix = f"{', '.join(facts)}. " if facts else ""
     return f"{prefix}indication: {indication}"
 
 

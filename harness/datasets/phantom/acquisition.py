@@ -1,8 +1,8 @@
 """How the machine that took a study makes its images look.
 
 Radiographs carry the look of their device: tone curve, sharpening, noise, the shutter's borders. The study's
-own DICOM cells choose it here: two studies of one machine look alike, as real ones do, and what a report owes
-to the site it was written at can be read off a phantom as it can off a radiograph.
+own DICOM cells choose it here: two studies of one machine look alike, as real ones do, and a method
+can read the site, with the habits of its reports, off a phantom as it can off a radiograph.
 """
 
 from __future__ import annotations

@@ -61,7 +61,7 @@ def render_many(
             shape = (len(batch), 2, size, size)
             if len(data) == np.prod(shape):
                 yield from np.frombuffer(data, dtype=np.uint8).reshape(shape)
-            else:  # the worker could not start or died: draw here what it owed
+            else:  # the worker could not start or died: draw its batch here
                 yield from (render(patient, size) for patient in batch)
 
 

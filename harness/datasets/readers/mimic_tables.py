@@ -104,30 +104,30 @@ def read_images(path: Path) -> tuple[list[ImageRow], list[Problem]]:
 
 def read_split(path: Path) -> tuple[dict[str, str], list[Problem]]:
     """Image id -> ``train``, ``val`` or ``test``, and rows that name another split."""
-    known: dict[str, str] = {}
+    splits: dict[str, str] = {}
     problems = []
     for line, dicom, split in read_rows(path, ("dicom_id", "split")):
         if split in SPLIT_NAMES:
-            known[dicom] = SPLIT_NAMES[split]
+            splits[dicom] = SPLIT_NAMES[split]
         else:
             where, hint = f"{path.name}, line {line}", f"use {', '.join(SPLIT_NAMES)}"
             problems.append(Problem("wrong-split", where, f"{dicom} is of unknown split {split!r}", hint))
-    return known, problems
+    return splits, problems
 
 
 def read_labels(path: Path) -> tuple[dict[str, NDArray[np.float32]], list[Problem]]:
     """Study number -> float32 (14,) in the order of ``CHEXPERT_LABELS``, and rows with other values."""
-    known: dict[str, NDArray[np.float32]] = {}
+    labels: dict[str, NDArray[np.float32]] = {}
     problems = []
     for line, study, *cells in read_rows(path, ("study_id", *CHEXPERT_LABELS)):
         try:
-            known[study] = np.array([_POSITIVE[cell.strip()] for cell in cells], dtype=np.float32)
+            labels[study] = np.array([_POSITIVE[cell.strip()] for cell in cells], dtype=np.float32)
         except KeyError as error:
             message = f"s{study} has a label of value {error}"
             problems.append(
                 Problem("bad-label", f"{path.name}, line {line}", message, "use 1.0, 0.0, -1.0 or nothing")
             )
-    return known, problems
+    return labels, problems
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,16 +149,16 @@ class Patient:
 def read_patients(path: Path) -> dict[str, Patient]:
     """Subject number -> what MIMIC-IV's table of patients says."""
     sexes = {"F": "female", "M": "male"}
-    known = {}
+    patients = {}
     for _, subject, gender, age, year in read_rows(
         path, ("subject_id", "gender"), ("anchor_age", "anchor_year")
     ):
-        known[subject] = Patient(
+        patients[subject] = Patient(
             sexes.get(gender.strip().upper()),
             float(age) if age.strip().isdecimal() else None,
             int(year) if year.strip().isdecimal() else None,
         )
-    return known
+    return patients
 
 
 class Texts:
@@ -195,8 +195,8 @@ class Texts:
         try:
             if self._archive is not None:
                 return self._unzipped(f"files/{name}").decode("utf-8-sig")
-            found = self._tree.locate(name, where, "absent-report")
-            return found if isinstance(found, Problem) else found[0].read_text(encoding="utf-8-sig")
+            report = self._tree.locate(name, where, "absent-report")
+            return report if isinstance(report, Problem) else report[0].read_text(encoding="utf-8-sig")
         except UnicodeDecodeError as error:
             return Problem("not-utf8", where, f"not UTF-8 text at byte {error.start}", "restore the file")
         except (OSError, KeyError, ValueError, BadZipFile, zlib.error) as error:

@@ -174,15 +174,15 @@ def check_records(listing: Listing, allow_leaks: bool = False) -> list[Problem]:
     return problems
 
 
-def other_counts(where: Path, found: Mapping[str, int], released: Mapping[str, int]) -> list[Problem]:
+def other_counts(where: Path, counts: Mapping[str, int], released: Mapping[str, int]) -> list[Problem]:
     """What a release has more or less of than its authors say, counted before anything is left out."""
     hint = "a part of the release, or another version of it, gives other scores"
     return [
         Problem(
-            "count-differs", str(where), f"{found[what]:,} {what}, the release has {count:,}", hint, False
+            "count-differs", str(where), f"{counts[what]:,} {what}, the release has {count:,}", hint, False
         )
         for what, count in released.items()
-        if found[what] != count
+        if counts[what] != count
     ]
 
 
@@ -225,7 +225,7 @@ def _duplicates(records: Iterable[ReportRecord]) -> list[Problem]:
 
 
 def _leaks(records: Iterable[ReportRecord], *, fatal: bool) -> list[Problem]:
-    """One problem a patient, at the first record that is elsewhere than the patient's first."""
+    """One problem per patient, at the first record in another split than the patient's first record."""
     first: dict[str, ReportRecord] = {}
     named: set[str] = set()
     problems = []
@@ -261,10 +261,10 @@ class ImageTree:
 
     def find(self, relative: str, where: str) -> ImageFile | Problem:
         """The image ``relative`` to the root; ``where`` is the row that names it."""
-        found = self.locate(relative, where)
-        if isinstance(found, Problem):
-            return found
-        path, state = found
+        location = self.locate(relative, where)
+        if isinstance(location, Problem):
+            return location
+        path, state = location
         if self._digests is not None:
             return ImageFile(path, where, self._digests.of(path))
         text = f"{relative}\0{state.st_size}\0{state.st_mtime_ns}"

@@ -108,9 +108,9 @@ def context_text(sections: Mapping[str, str], age: float | None = None, sex: str
     ]
     if not told:
         return None
-    known = [] if age is None else [f"age {int(age)}"]
-    known += [] if sex is None else [f"sex {sex}"]
-    prefix = f"{', '.join(known)}. " if known else ""
+    facts = [] if age is None else [f"age {int(age)}"]
+    facts += [] if sex is None else [f"sex {sex}"]
+    prefix = f"{', '.join(facts)}. " if facts else ""
     return prefix + ". ".join(part.rstrip(" .") for part in told)
 
 
@@ -124,13 +124,13 @@ def _heading(line: str) -> tuple[str | None, str]:
     alone = line.strip().rstrip(":")
     if alone.isupper() and alone.lower() in _SECTION_OF:
         return _section(alone), ""
-    found = _CAPITALS.match(line)
-    if found:
-        section = _section(found[1])
-        return section, line[found.end() :] if section else ""
-    found = _ANY_CASE.match(line)
-    if found and found[1].strip().lower() in _SECTION_OF:
-        return _section(found[1]), line[found.end() :]
+    match = _CAPITALS.match(line)
+    if match:
+        section = _section(match[1])
+        return section, line[match.end() :] if section else ""
+    match = _ANY_CASE.match(line)
+    if match and match[1].strip().lower() in _SECTION_OF:
+        return _section(match[1]), line[match.end() :]
     return None, ""
 
 

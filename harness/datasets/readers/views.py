@@ -48,14 +48,14 @@ class Shot:
     @property
     def view(self) -> str | None:
         """The view that the position names, or None."""
-        known = _RANKS.get(self.position.strip().upper())
-        return known[0] if known else None
+        entry = _RANKS.get(self.position.strip().upper())
+        return entry[0] if entry else None
 
     @property
     def rank(self) -> int:
         """How early it is taken among the shots of its view; an unknown position comes last."""
-        known = _RANKS.get(self.position.strip().upper())
-        return known[1] if known else len(_RANKS)
+        entry = _RANKS.get(self.position.strip().upper())
+        return entry[1] if entry else len(_RANKS)
 
     @property
     def landscape(self) -> bool:
