@@ -9,8 +9,9 @@ of length 0 where the subject has none; ``glaucoma`` 0 or 1; ``race``, ``male``,
 where unknown. Methods get the middle B-scan of the volume. The JPEG files and ``data_summary_glaucoma.csv``
 beside them are not read.
 
-Not verified, because the data were not available: the number of subjects in each part, and on which axis the B-scans lie
-(the first, as in the authors' code). The authors' loader transposes the SLO image; here it stays as stored.
+Not verified, because the data were not available: the number of subjects in each part, and the axis of the
+B-scans (the first, as in the authors' code). The authors' loader transposes the SLO image; here it stays as
+stored.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """``mimic-cxr``: MIMIC-CXR in either layout that people have (Johnson et al. 2019; Chen et al. 2020).
 
 **R2Gen's**: ``annotation.json`` beside ``images/p10/p10000032/s50414267/<dicom_id>.jpg``; its text is the
-report as R2Gen took it, one entry per image. The release's tables, where they lie beside it, add views, labels
+report as R2Gen took it, one entry per image. The release's tables beside it add views, labels
 and context.
 
 **The release's**: the tables of MIMIC-CXR-JPG (see ``mimic_tables``), images as
