@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +17,7 @@ from harness.method.batching import collate
 from harness.method.contract import FitRun, Method
 from harness.method.size import REFERENCE_INFO, describe
 from harness.method.torch_method import TorchMethod
-from harness.metrics.base import JointMetric, Metric, values
+from harness.metrics.base import JointMetric, Metric, MetricOutput, Statistics, mean_of
 from tests.helpers import caption_trees, trees
 
 TREES = trees.TREES | caption_trees.TREES
@@ -212,21 +214,21 @@ def test_statistics_are_finite_rows(metric: Metric) -> None:
 def test_values_are_vectorised_and_within_bounds(metric: Metric) -> None:
     rows = scored(metric)
     weights = np.random.default_rng(0).multinomial(12, [1 / 12] * 12, size=15).astype(float)
-    found = values(metric, rows, weights)
+    found = metric.values(rows, weights)
     assert list(found) == [output.name for output in metric.outputs]
     order = np.random.default_rng(1).permutation(12)
-    shuffled = values(metric, rows[order], weights[:, order])
+    shuffled = metric.values(rows[order], weights[:, order])
     for output in metric.outputs:
         assert found[output.name].shape == (15,)
         low, high = output.bounds
         defined = found[output.name][~np.isnan(found[output.name])]
         assert len(defined) > 0
         assert ((defined >= low - 1e-9) & (defined <= high + 1e-9)).all()
-        one_by_one = [values(metric, rows, line[None])[output.name][0] for line in weights]
+        one_by_one = [metric.values(rows, line[None])[output.name][0] for line in weights]
         assert np.allclose(found[output.name], one_by_one, rtol=1e-9, atol=1e-9, equal_nan=True)
         assert np.allclose(found[output.name], shuffled[output.name], rtol=1e-9, atol=1e-9, equal_nan=True)
     if isinstance(metric, JointMetric):
-        with pytest.raises(TypeError, match="no function of summed rows"):
+        with pytest.raises(TypeError, match="no function of summed statistics"):
             metric.reduce(rows)
     else:
         grid = metric.reduce((weights @ rows).reshape(3, 5, -1))
@@ -235,11 +237,63 @@ def test_values_are_vectorised_and_within_bounds(metric: Metric) -> None:
             assert np.allclose(grid[output.name].ravel(), found[output.name], equal_nan=True)
 
 
+@pytest.mark.parametrize("name", METRICS)
+def test_metric_keeps_the_promises_of_its_base_class(name: str) -> None:
+    metric_class = registry.load("metrics", name)
+    assert issubclass(metric_class, Metric)
+    assert not metric_class.__abstractmethods__
+    metric = metric_class()
+    assert metric.name == name
+    assert isinstance(metric.task, Task)
+    assert len({output.name for output in metric.outputs}) == len(metric.outputs) > 0
+    assert metric.group in ("report text", "report findings", "diagnosis", "images")
+    flags = (metric.by_default, metric.tokenized, metric.recentred, metric.completes)
+    assert all(isinstance(flag, bool) for flag in flags)
+    assert metric.tokenized == ("tokenizer" in inspect.signature(metric_class).parameters)
+    assert metric.resamples is None or metric.resamples > 0
+    reason = metric.unavailable()
+    assert reason is None or (reason and "\n" not in reason)
+
+
+def test_remarks_name_outputs_of_the_metric(metric: Metric) -> None:
+    remarks = metric.remarks(scored(metric))
+    assert set(remarks) <= {output.name for output in metric.outputs}
+    assert all(line and "\n" not in line for line in remarks.values())
+
+
+class Words(Metric):
+    """As little as a metric plugin needs: six members."""
+
+    name = "words"
+    task = Task.REPORT
+    outputs = (MetricOutput("words", bounds=(0.0, float("inf"))),)
+    signature = "words|v:1"
+
+    def statistics(self, predictions: Sequence[Prediction], references: Sequence[Reference]) -> Statistics:
+        return np.array([[len((one.report or "").split()), 1.0] for one in predictions])
+
+    def reduce(self, totals: Statistics) -> dict[str, np.ndarray]:
+        return {"words": mean_of(totals)}
+
+
+def test_a_metric_plugin_needs_six_members_and_gets_defaults() -> None:
+    metric = Words()
+    assert metric.unavailable() is None
+    assert metric.group == "report text"
+    assert metric.by_default
+    assert not any((metric.tokenized, metric.recentred, metric.completes, metric.resamples))
+    statistics = metric.statistics([Prediction("a b c"), Prediction("a")], [])
+    assert metric.remarks(statistics) == {}
+    assert metric.values(statistics, np.array([[1.0, 1.0], [0.0, 2.0]]))["words"].tolist() == [2.0, 1.0]
+    with pytest.raises(TypeError, match="abstract"):
+        type("Lacking", (Metric,), {"name": "lacking"})()
+
+
 def test_signature_names_the_family_and_a_version(metric: Metric) -> None:
     family, *fields = metric.signature.split("|")
     assert family
     assert any(field.startswith("v:") for field in fields)
-    if metric.kind == "text":
+    if metric.tokenized:
         assert any(field == "tok:r2gen-iu" for field in fields)
         assert type(metric)(tokenizer="whitespace").signature != metric.signature
 

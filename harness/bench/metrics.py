@@ -22,7 +22,7 @@ from harness.metrics.text.tokenization import DEFAULT_PROFILE, tokenizer
 from harness.missingness import plan as missingness
 from harness.statistics import bootstrap
 from harness.statistics import curves as robustness
-from harness.statistics.significance import paired_randomisation
+from harness.statistics.significance import Resampling, paired_randomisation
 
 _SUITE = "metrics"
 _TRIALS = 10_000
@@ -42,7 +42,7 @@ def compare_benchmark() -> list[Row]:
     patients = [reference.patient_id for reference in references]
 
     def ours() -> None:
-        paired_randomisation(metric, rows_a, rows_b, patients, _TRIALS)
+        paired_randomisation(metric, rows_a, rows_b, Resampling(patients, _TRIALS))
 
     said, true = [_tokens(system) for system in (first, second)], _tokens(references)
     name, trials, peer = _peer_of_compare(said, true)

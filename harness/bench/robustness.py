@@ -19,7 +19,7 @@ from harness.core.files import peak_gib
 from harness.core.types import DatasetInfo, Prediction, Reference, Study, Task
 from harness.method.batching import collate
 from harness.method.contract import FitRun, Method
-from harness.metrics.base import Metric, values
+from harness.metrics.base import Metric
 from harness.missingness import masks
 from harness.missingness.plan import MaskPlan
 from harness.missingness.policy import FULL
@@ -104,7 +104,7 @@ def _naive(
             said = _predicted(method, test, info, plan.state_names(seed, column))
             for metric in families:
                 rows = metric.statistics(said, references)
-                for name, value in values(metric, rows, np.ones((1, len(rows)))).items():
+                for name, value in metric.values(rows, np.ones((1, len(rows)))).items():
                     found[name, seed, column] = float(value[0])
     return found
 

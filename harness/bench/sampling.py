@@ -18,7 +18,6 @@ from harness.evaluation.benchmark import cell_of, create, open_benchmark
 from harness.evaluation.entries import entries
 from harness.evaluation.synthesis import conditioned, generated
 from harness.method.batching import collate
-from harness.metrics.base import values
 from harness.metrics.images.distances import Lite0Distance
 
 _SUITE = "sampling"
@@ -79,7 +78,7 @@ def compared(
             torch.cuda.synchronize()
         speed = len(made) / (time.perf_counter() - started)
         rows = metric.statistics(made, references)
-        found[sampler] = speed, float(values(metric, rows, rows[None, :, 0])[FID][0])
+        found[sampler] = speed, float(metric.values(rows, rows[None, :, 0])[FID][0])
     *others, last = found
     return [
         measured(

@@ -22,7 +22,7 @@ from harness.evaluation import imputation
 from harness.evaluation.entries import PROTOCOL, Entry, code_fingerprint, entries
 from harness.evaluation.report_samples import ReportSamples
 from harness.method.contract import Method
-from harness.metrics.base import Metric, by_default
+from harness.metrics.base import Metric
 from harness.missingness import masks
 from harness.missingness.plan import MaskPlan
 from harness.missingness.policy import default_policy
@@ -137,10 +137,10 @@ def choose_metrics(config: RunConfig, dataset: Dataset) -> list[Metric]:
     chosen: list[Metric] = []
     for name in config.metrics or registry.names("metrics"):
         metric: Metric = registry.make_metric(name, options)
-        if not config.metrics and not by_default(metric):
+        if not config.metrics and not metric.by_default:
             continue
         reason = metric.unavailable()
-        if reason and (config.metrics or (config.tokenizer and metric.kind == "text")):
+        if reason and (config.metrics or (config.tokenizer and metric.tokenized)):
             raise UnavailableError(f"metric {name}: {reason}")
         if metric.task in dataset.info.tasks:
             chosen.append(metric)

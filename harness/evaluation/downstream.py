@@ -300,9 +300,9 @@ def _values(
     metric: Metric, output: str, said: Floats, truth: Sequence[Reference], weights: Floats
 ) -> tuple[float, Floats]:
     """An output on all test studies, and its replicates (B,)."""
-    rows = metric.statistics([Prediction(probabilities=line) for line in said], truth)
-    once = statistics.replicates(metric, rows, np.ones((1, len(rows))))[output]
-    return float(once[0]), statistics.replicates(metric, rows, weights)[output]
+    stats = metric.statistics([Prediction(probabilities=line) for line in said], truth)
+    once = statistics.replicates(metric, stats, np.ones((1, len(stats))))[output]
+    return float(once[0]), statistics.replicates(metric, stats, weights)[output]
 
 
 def _store(

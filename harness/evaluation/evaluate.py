@@ -31,7 +31,7 @@ from harness.evaluation.entries import Entry, entries, image_donors
 from harness.evaluation.expert_routing import routing
 from harness.evaluation.record import fail, findings, reliability_bins, remarks, store_result, summarise
 from harness.method.contract import Method
-from harness.metrics.base import Rows
+from harness.metrics.base import Statistics
 from harness.metrics.headline import CURVE_METRICS
 from harness.missingness.policy import FULL
 from harness.store.arrays import load_array, save_array
@@ -324,10 +324,10 @@ def score(
     predictions: Mapping[str, Mapping[str, Prediction]],
     reporter: Reporter,
     given: Given = NONE,
-) -> dict[str, dict[str, Rows]]:
+) -> dict[str, dict[str, Statistics]]:
     """Per-study statistics (n, k) of every metric on every state."""
     progress = reporter.phase(entry.label, "score")
-    rows: dict[str, dict[str, Rows]] = {}
+    rows: dict[str, dict[str, Statistics]] = {}
     metrics = [m for m in metrics_of(benchmark, entry) if does(benchmark, entry, m) and not m.unavailable()]
     whole = [predictions[FULL][reference.id] for reference in benchmark.references]
     for index, metric in enumerate(metrics):
@@ -337,11 +337,10 @@ def score(
             path = cell.statistics(name, metric.name, metric.signature, benchmark.test_set)
             found = load_array(path)
             if found is None:
-                completes = getattr(metric, "completes", False)
                 ordered = [predictions[state][reference.id] for reference in benchmark.references]
-                if completes:
+                if metric.completes:
                     ordered = synthesis.completed(ordered, benchmark.references, state)
-                if FULL in rows[metric.name] and not completes and all(map(is_, ordered, whole)):
+                if FULL in rows[metric.name] and not metric.completes and all(map(is_, ordered, whole)):
                     found = rows[metric.name][FULL]
                 else:
                     found = metric.statistics(ordered, benchmark.references)

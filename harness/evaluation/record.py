@@ -20,7 +20,7 @@ from harness.evaluation import provenance
 from harness.evaluation.benchmark import N_RESAMPLES, Benchmark, cell_of, create, does, metrics_of, state_name
 from harness.evaluation.entries import PROTOCOL, Entry, code_fingerprint
 from harness.method.card import card_facts
-from harness.metrics.base import Metric, MetricOutput, Rows, group_of
+from harness.metrics.base import Metric, MetricOutput, Statistics
 from harness.metrics.diagnosis.confidence import confidence_counts
 from harness.missingness import masks
 from harness.missingness.policy import FULL
@@ -31,7 +31,9 @@ from harness.store.predictions import timing_path
 from harness.store.results import Measurement
 
 
-def summarise(benchmark: Benchmark, rows: Mapping[str, Mapping[str, Rows]]) -> dict[str, robustness.Curve]:
+def summarise(
+    benchmark: Benchmark, rows: Mapping[str, Mapping[str, Statistics]]
+) -> dict[str, robustness.Curve]:
     """A curve over missing rates per metric output."""
     by_name = {metric.name: metric for metric in benchmark.metrics}
     return {
@@ -43,19 +45,18 @@ def summarise(benchmark: Benchmark, rows: Mapping[str, Mapping[str, Rows]]) -> d
     }
 
 
-def remarks(benchmark: Benchmark, rows: Mapping[str, Mapping[str, Rows]]) -> dict[str, str]:
+def remarks(benchmark: Benchmark, rows: Mapping[str, Mapping[str, Statistics]]) -> dict[str, str]:
     """What metrics say about their numbers, by output: FID's floor, for one."""
     found: dict[str, str] = {}
     for metric in benchmark.metrics:
-        say = getattr(metric, "remarks", None)
-        if say is not None and metric.name in rows:
-            found |= say(rows[metric.name][FULL])
+        if metric.name in rows:
+            found |= metric.remarks(rows[metric.name][FULL])
     return found
 
 
 def findings(
     benchmark: Benchmark,
-    rows: Mapping[str, Mapping[str, Rows]],
+    rows: Mapping[str, Mapping[str, Statistics]],
     predictions: Mapping[str, Mapping[str, Prediction]],
 ) -> dict[str, Any]:
     """What a manifest says beside the numbers: the cost of each modality's absence, counts of confidences."""
@@ -69,7 +70,7 @@ def findings(
     return {"reliance": {name: states for name, states in costs.items() if states}, "confidence": confidences}
 
 
-def reliability_bins(rows: Mapping[str, Mapping[str, Rows]]) -> dict[str, dict[str, list[float]]]:
+def reliability_bins(rows: Mapping[str, Mapping[str, Statistics]]) -> dict[str, dict[str, list[float]]]:
     """Per modality state, what a reliability diagram shows: the bins behind ECE, summed over studies.
 
     Returns:
@@ -168,7 +169,7 @@ def _row(
         n=len(benchmark.references),
         signature=metric.signature,
         control=entry.is_control,
-        group=group_of(metric),
+        group=metric.group,
         higher_is_better=output.higher_is_better,
         key=_key(benchmark, entry, seed),
         test_set=benchmark.test_set,

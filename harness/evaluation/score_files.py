@@ -16,10 +16,10 @@ from harness.core.names import did_you_mean
 from harness.core.registry import DEFAULTS, MetricOptions
 from harness.core.types import Prediction, Reference, Task
 from harness.evaluation.text_files import TextFile, joined_ids, read_texts
-from harness.metrics.base import Metric, MetricOutput, Rows, values
+from harness.metrics.base import Metric, MetricOutput, Statistics
 from harness.statistics import bootstrap
 from harness.statistics.estimate import Estimate
-from harness.statistics.significance import PairedTest, holm, paired_randomisation
+from harness.statistics.significance import PairedTest, Resampling, holm, paired_randomisation
 
 N_RESAMPLES = 1000
 
@@ -85,18 +85,18 @@ def score(
         HarnessError: an unreadable file, an id on one side only, an unknown metric, or one that was asked for
             by name and cannot run here.
     """
-    true, said = read_texts(references), read_texts(predictions)
-    targets = _references(true, joined_ids(true, said))
+    true, hypotheses = read_texts(references), read_texts(predictions)
+    targets = _references(true, joined_ids(true, hypotheses))
     chosen, unavailable = _choose(metrics, options)
     weights = bootstrap.bootstrap_weights([target.patient_id for target in targets], N_RESAMPLES)
     scores: list[Score] = []
     per_study: dict[str, NDArray[np.float64]] = {}
     for choice in chosen:
-        rows = _rows(choice.metric, said, targets)
-        found = bootstrap.estimate(choice.metric, rows, weights)
-        alone = values(choice.metric, rows, np.eye(len(rows)))
+        statistics = _statistics(choice.metric, hypotheses, targets)
+        estimates = bootstrap.estimate(choice.metric, statistics, weights)
+        alone = choice.metric.values(statistics, np.eye(len(statistics)))
         for output in choice.outputs:
-            scores.append(Score(output.name, found[output.name], choice.metric.signature))
+            scores.append(Score(output.name, estimates[output.name], choice.metric.signature))
             per_study[output.name] = alone[output.name]
     return Scores(tuple(scores), unavailable, tuple(target.id for target in targets), per_study)
 
@@ -116,25 +116,25 @@ def compare(
     if len(systems) < 2:
         raise HarnessError("--system: at least two systems are compared", "give --system NAME=FILE twice")
     true = read_texts(references)
-    said = {name: read_texts(path) for name, path in systems.items()}
-    for file in said.values():
+    files = {name: read_texts(path) for name, path in systems.items()}
+    for file in files.values():
         joined_ids(true, file)
     targets = _references(true, list(true.texts))
     patients = [target.patient_id for target in targets]
     weights = bootstrap.bootstrap_weights(patients, N_RESAMPLES)
+    resampling = Resampling(patients, trials, weights=weights)
     chosen, _ = _choose(metrics, options)
-    found: list[tuple[str, str, str, PairedTest, str]] = []
+    tests: list[tuple[str, str, str, PairedTest, str]] = []
     for choice in chosen:
-        rows = {name: _rows(choice.metric, file, targets) for name, file in said.items()}
+        metric = choice.metric
+        statistics = {name: _statistics(metric, file, targets) for name, file in files.items()}
         for a, b in combinations(systems, 2):
-            tests = paired_randomisation(choice.metric, rows[a], rows[b], patients, trials, weights=weights)
-            found += [
-                (output.name, a, b, tests[output.name], choice.metric.signature) for output in choice.outputs
-            ]
-    adjusted = holm([test.p_value for _, _, _, test, _ in found])
+            by_output = paired_randomisation(metric, statistics[a], statistics[b], resampling)
+            tests += [(o.name, a, b, by_output[o.name], metric.signature) for o in choice.outputs]
+    adjusted = holm([test.p_value for _, _, _, test, _ in tests])
     return [
         Comparison(metric, a, b, test, p_holm, signature)
-        for (metric, a, b, test, signature), p_holm in zip(found, adjusted, strict=True)
+        for (metric, a, b, test, signature), p_holm in zip(tests, adjusted, strict=True)
     ]
 
 
@@ -143,24 +143,26 @@ def _references(file: TextFile, ids: Sequence[str]) -> list[Reference]:
     return [Reference(name, file.patients.get(name, name), file.texts[name]) for name in ids]
 
 
-def _rows(metric: Metric, file: TextFile, targets: Sequence[Reference]) -> Rows:
+def _statistics(metric: Metric, file: TextFile, targets: Sequence[Reference]) -> Statistics:
     return metric.statistics([Prediction(report=file.texts[target.id]) for target in targets], targets)
 
 
 def _choose(wanted: Sequence[str] | None, options: MetricOptions) -> tuple[list[_Chosen], dict[str, str]]:
     """Metrics and their outputs that were asked for, and why the others of a default table cannot run."""
-    made: list[Metric] = [registry.make_metric(name, options) for name in registry.names("metrics")]
-    made = [metric for metric in made if metric.task is Task.REPORT]
-    known = {name for metric in made for name in (metric.name, *(output.name for output in metric.outputs))}
+    metrics: list[Metric] = [registry.make_metric(name, options) for name in registry.names("metrics")]
+    metrics = [metric for metric in metrics if metric.task is Task.REPORT]
+    names = {
+        name for metric in metrics for name in (metric.name, *(output.name for output in metric.outputs))
+    }
     for name in wanted or ():
-        if name not in known:
-            raise UnknownNameError(f"--metrics {name}: no such report metric", did_you_mean(name, known))
+        if name not in names:
+            raise UnknownNameError(f"--metrics {name}: no such report metric", did_you_mean(name, names))
     chosen: list[_Chosen] = []
     unavailable: dict[str, str] = {}
-    for metric in made:
+    for metric in metrics:
         outputs = tuple(o for o in metric.outputs if not wanted or {metric.name, o.name} & set(wanted))
         reason = metric.unavailable() if outputs else None
-        if reason and (wanted or (options.tokenizer and metric.kind == "text")):
+        if reason and (wanted or (options.tokenizer and metric.tokenized)):
             raise UnavailableError(f"--metrics {metric.name}: {reason}")
         if reason:
             unavailable |= dict.fromkeys((output.name for output in outputs), reason)

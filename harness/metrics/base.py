@@ -1,21 +1,25 @@
-"""The statistics contract: a metric is per-study rows, a reduction of their weighted sums, and a signature.
+"""The contract of metrics: statistics per study, a reduction of their weighted sums, and a signature.
 
-Because ``reduce`` sees only sums of rows, any subset, bootstrap resample or missing-rate mixture of the test
-set is a matrix product over rows that were computed once.
+Because ``reduce`` sees sums only, any subset, bootstrap resample or missing-rate mixture of the test set is a
+matrix product over statistics that were computed once.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from harness.core.types import Prediction, Reference, Task
 
-Rows = NDArray[np.float64]
+Statistics = NDArray[np.float64]
+"""Sufficient statistics, (n_studies, k): one row per study. A weighted sum over studies is (..., k)."""
+
+_GROUPS = {Task.REPORT: "report text", Task.DIAGNOSE: "diagnosis", Task.SYNTHESIZE: "images"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,107 +37,104 @@ class MetricOutput:
     bounds: tuple[float, float] = (0.0, 1.0)
 
 
-@runtime_checkable
-class Metric(Protocol):
+class Metric(ABC):
     """A metric family. Instances are cheap; heavy resources load on the first ``statistics`` call.
+
+    A subclass gives ``name``, ``task``, ``outputs``, ``signature``, ``statistics`` and ``reduce``. All other
+    members have a default.
 
     Attributes:
         name: registry name of the family, e.g. ``bleu``.
         task: the task whose predictions it scores.
         outputs: the numbers that ``reduce`` returns, in order.
-        kind: ``text`` metrics take a tokenisation profile, others ignore it.
-
-    More attributes may be there: ``default = False`` (runs only when asked for by name), ``group`` (the table
-    its numbers stand in), ``resamples`` (its interval uses only so many bootstrap resamples),
-    ``recentred = True`` (its replicates are biased, and only their spread is used) and a method
-    ``remarks(rows) -> {output: line}``, whose lines stand below a table.
+        by_default: a run that names no metrics computes it; False for slow families.
+        tokenized: ``--tokenizer`` sets its tokenisation profile. A run with a chosen profile that cannot run
+            here is an error instead of a table without the metric.
+        resamples: its intervals use only so many of the bootstrap resamples; None: all of them.
+        recentred: its bootstrap replicates are biased, so that only their spread is used: they are moved onto
+            the value.
+        completes: it scores the test set with generated images in place of the lost ones, instead of the
+            generated images alone.
     """
 
     name: ClassVar[str]
     task: ClassVar[Task]
     outputs: ClassVar[tuple[MetricOutput, ...]]
-    kind: ClassVar[Literal["text", "label", "image"]]
+
+    by_default: ClassVar[bool] = True
+    tokenized: ClassVar[bool] = False
+    resamples: ClassVar[int | None] = None
+    recentred: ClassVar[bool] = False
+    completes: ClassVar[bool] = False
 
     @property
+    @abstractmethod
     def signature(self) -> str:
         """Identity of the numbers: ``bleu|order:4|tok:r2gen-iu|len:closest|impl:coco|v:1``."""
-        ...
+
+    @abstractmethod
+    def statistics(self, predictions: Sequence[Prediction], references: Sequence[Reference]) -> Statistics:
+        """Sufficient statistics, float64 (n_studies, k), one row per study in the order given.
+
+        May be slow: the harness calls it once per modality state and stores what it returns.
+        """
+
+    @abstractmethod
+    def reduce(self, totals: Statistics) -> dict[str, NDArray[np.float64]]:
+        """Values (...) per output name from weighted sums of statistics (..., k).
+
+        Pure NumPy, vectorised over the leading axes, fast.
+        """
 
     def unavailable(self) -> str | None:
-        """One line that says what is absent and how to get it, or None where the metric can run."""
-        ...
+        """One line that says what is absent and how to get it; None, the default, if the metric can run."""
+        return None
 
-    def statistics(self, predictions: Sequence[Prediction], references: Sequence[Reference]) -> Rows:
-        """Per-study sufficient statistics, float64 (n_studies, k), in the order given. May be slow."""
-        ...
+    @property
+    def group(self) -> str:
+        """Heading of the table that its numbers stand in; by default that of its task."""
+        return _GROUPS[self.task]
 
-    def reduce(self, totals: Rows) -> dict[str, NDArray[np.float64]]:
-        """Weighted sums of rows (..., k) to values (...) per output name. Pure NumPy, vectorised, fast."""
-        ...
+    def remarks(self, statistics: Statistics) -> dict[str, str]:
+        """Output name -> a line that stands below the table; none by default.
 
-
-@runtime_checkable
-class JointMetric(Metric, Protocol):
-    """A metric that no sum of its rows determines: AUROC ranks all studies, FID needs their covariance."""
-
-    def joint(self, rows: Rows, weights: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
-        """Rows (n, k) under each line of ``weights`` (B, n) to values (B,) per output name.
-
-        A study of weight w counts as w copies; one of weight 0 is not there, whatever its row holds.
+        Args:
+            statistics: (n_studies, k), with no modality missing.
         """
-        ...
+        return {}
+
+    def values(self, statistics: Statistics, weights: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+        """Every output, (B,) per name, of statistics (n, k) under each line of ``weights`` (B, n)."""
+        return self.reduce(weights @ statistics)
 
 
-class NoSums:
-    """The ``reduce`` of a ``JointMetric``: a mistake of the caller."""
+class JointMetric(Metric):
+    """A metric that no sum of its statistics determines: AUROC ranks all studies, FID needs their covariance.
 
-    def reduce(self, totals: Rows) -> dict[str, NDArray[np.float64]]:
-        """Always an error."""
-        raise TypeError(f"{type(self).__name__} is no function of summed rows; call metrics.base.values")
-
-
-def values(metric: Metric, rows: Rows, weights: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
-    """Every output of any metric: rows (n, k) under each line of ``weights`` (B, n) to (B,) per name."""
-    if isinstance(metric, JointMetric):
-        return metric.joint(rows, weights)
-    return metric.reduce(weights @ rows)
-
-
-def affordable(metric: Metric, weights: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The first lines of bootstrap ``weights`` (B, n): as many as the metric's interval uses."""
-    return weights[: getattr(metric, "resamples", None)]
-
-
-def centred(metric: Metric, output: str, samples: NDArray[np.float64], value: float) -> NDArray[np.float64]:
-    """Bootstrap replicates (B,) of one output, moved onto its value where the metric asks for it.
-
-    A resample of n images has about 0.63 n distinct ones, and FID rises as images get fewer: every replicate
-    lies above the value, and only their spread tells something. Moved ones stay within the output's bounds.
+    A subclass gives ``joint`` in place of ``reduce``.
     """
-    defined = samples[~np.isnan(samples)]
-    if not getattr(metric, "recentred", False) or not len(defined):
-        return samples
-    lo, hi = next(one.bounds for one in metric.outputs if one.name == output)
-    return np.clip(samples - defined.mean() + value, lo, hi)
+
+    @abstractmethod
+    def joint(self, statistics: Statistics, weights: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+        """Every output, (B,) per name, of statistics (n, k) under each line of ``weights`` (B, n).
+
+        A study of weight w counts as w copies; a study of weight 0 is left out, whatever its statistics are.
+        """
+
+    def reduce(self, totals: Statistics) -> dict[str, NDArray[np.float64]]:
+        """Always an error: a sum is not enough.
+
+        Raises:
+            TypeError: in any case.
+        """
+        raise TypeError(f"{type(self).__name__} is no function of summed statistics; call its values()")
+
+    def values(self, statistics: Statistics, weights: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+        """As ``joint``."""
+        return self.joint(statistics, weights)
 
 
-def by_default(metric: Metric) -> bool:
-    """Whether a run that names no metrics computes this one; slow families say ``default = False``."""
-    return bool(getattr(metric, "default", True))
-
-
-def group_of(metric: Metric) -> str:
-    """The table that a metric's numbers stand in: its own ``group``, or what its task and kind imply."""
-    implied = {
-        (Task.REPORT, "text"): "report text",
-        (Task.REPORT, "label"): "report findings",
-        (Task.DIAGNOSE, "label"): "diagnosis",
-        (Task.SYNTHESIZE, "image"): "images",
-    }
-    return str(getattr(metric, "group", implied.get((metric.task, metric.kind), metric.task.value)))
-
-
-def mean_of(totals: Rows, value: int = 0, count: int = 1) -> NDArray[np.float64]:
+def mean_of(totals: Statistics, value: int = 0, count: int = 1) -> NDArray[np.float64]:
     """Ratio of two columns of ``totals`` (..., k), 0 where the count is 0."""
     denominator: NDArray[Any] = totals[..., count]
     return np.divide(

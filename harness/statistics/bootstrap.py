@@ -1,7 +1,7 @@
-"""Intervals, paired tests and rank groups over per-study rows: patients are resampled, rows are summed.
+"""Bootstrap intervals over patients, from statistics per study.
 
-Nothing here re-reads a text or an image. A bootstrap is one matrix product of a weight matrix with rows, and
-because every method meets the same weight matrix, every comparison is paired.
+Nothing here reads a text or an image again. A bootstrap is one matrix product of a weight matrix with
+statistics. All methods share the weight matrix, so every comparison is paired.
 """
 
 from __future__ import annotations
@@ -12,8 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.core.errors import HarnessError
-from harness.metrics.base import Metric, Rows, affordable, centred
-from harness.metrics.base import values as values_of
+from harness.metrics.base import Metric, Statistics
 from harness.statistics.estimate import Estimate
 
 FloatArray = NDArray[np.float64]
@@ -33,7 +32,7 @@ def clusters(patient_ids: Sequence[str]) -> tuple[int, NDArray[np.intp]]:
 def bootstrap_weights(patient_ids: Sequence[str], n_resamples: int = 1000, seed: int = 0) -> FloatArray:
     """How often each study counts in each bootstrap resample of patients.
 
-    Patients are drawn with replacement; all studies of a patient share the patient's count, so correlated
+    Patients are drawn with replacement. All studies of a patient share the patient's count, so correlated
     studies do not pass for independent evidence (Cameron, Gelbach & Miller 2008, "pairs cluster bootstrap").
 
     Args:
@@ -49,7 +48,7 @@ def bootstrap_weights(patient_ids: Sequence[str], n_resamples: int = 1000, seed:
     n_patients, index = clusters(patient_ids)
     rng = np.random.default_rng(seed)
     weights = np.empty((n_resamples, len(index)))
-    for block in _blocks(n_resamples, n_patients):
+    for block in blocks(n_resamples, n_patients):
         size = block.stop - block.start
         drawn = rng.integers(0, n_patients, size=(size, n_patients))
         drawn += np.arange(size)[:, None] * n_patients
@@ -73,30 +72,52 @@ def interval(values: FloatArray, level: float = 0.95) -> tuple[float, float]:
     return float(lo), float(hi)
 
 
-def replicates(metric: Metric, rows: Rows, weights: FloatArray) -> dict[str, FloatArray]:
-    """Every output of ``metric`` under every resample: rows (n, k) and weights (B, n) to (B,) per name."""
-    return values_of(metric, rows, affordable(metric, weights))
+def replicates(metric: Metric, statistics: Statistics, weights: FloatArray) -> dict[str, FloatArray]:
+    """Every output, (B,) per name, of statistics (n, k) under each resample of ``weights`` (B, n)."""
+    return metric.values(statistics, affordable(metric, weights))
 
 
-def estimate(metric: Metric, rows: Rows, weights: FloatArray, level: float = 0.95) -> dict[str, Estimate]:
-    """Every output of ``metric`` on all rows (n, k), with its interval under ``weights`` (B, n)."""
-    values, samples = _sampled(metric, rows, weights)
+def affordable(metric: Metric, weights: FloatArray) -> FloatArray:
+    """The first lines of bootstrap ``weights`` (B, n): as many as the metric's intervals use."""
+    return weights[: metric.resamples]
+
+
+def centred(metric: Metric, output: str, samples: FloatArray, value: float) -> FloatArray:
+    """Bootstrap replicates (B,) of one output, moved onto its value if the metric is ``recentred``.
+
+    A resample of n images has about 0.63 n distinct ones, and FID rises as images get fewer: every replicate
+    lies above the value, and only their spread is informative. Moved replicates stay within the output's
+    bounds.
+    """
+    defined = samples[~np.isnan(samples)]
+    if not metric.recentred or not len(defined):
+        return samples
+    lo, hi = next(one.bounds for one in metric.outputs if one.name == output)
+    return np.clip(samples - defined.mean() + value, lo, hi)
+
+
+def estimate(
+    metric: Metric, statistics: Statistics, weights: FloatArray, level: float = 0.95
+) -> dict[str, Estimate]:
+    """Every output of ``metric`` on statistics (n, k), with its interval under ``weights`` (B, n)."""
+    values, samples = value_and_replicates(metric, statistics, weights)
     return {
-        name: Estimate(value, *interval(samples[name], level), len(rows)) for name, value in values.items()
+        name: Estimate(value, *interval(samples[name], level), n=len(statistics))
+        for name, value in values.items()
     }
 
 
-def _sampled(
-    metric: Metric, rows: Rows, weights: FloatArray
+def value_and_replicates(
+    metric: Metric, statistics: Statistics, weights: FloatArray
 ) -> tuple[dict[str, float], dict[str, FloatArray]]:
-    """Each output on all rows, and the replicates (B,) that its interval is read from."""
-    once = replicates(metric, rows, np.ones((1, len(rows))))
+    """Each output on all studies, and the replicates (B,) that its interval is read from."""
+    once = replicates(metric, statistics, np.ones((1, len(statistics))))
     values = {name: float(value[0]) for name, value in once.items()}
-    samples = replicates(metric, rows, weights)
+    samples = replicates(metric, statistics, weights)
     return values, {name: centred(metric, name, samples[name], values[name]) for name in values}
 
 
-def _blocks(length: int, width: int) -> Iterator[slice]:
+def blocks(length: int, width: int) -> Iterator[slice]:
     """Slices of ``range(length)`` whose (slice, width) block has a bounded number of cells."""
     step = max(1, _CHUNK_CELLS // max(1, width))
     for start in range(0, length, step):

@@ -1,7 +1,7 @@
-"""How a metric decays as modalities go missing, from rows that were computed once per modality state.
+"""A metric as a function of the missing rate, from statistics that were computed once per modality state.
 
-A mask only says from which state each study's row comes. So a curve over any number of rates, mask seeds and
-bootstrap resamples is, per state, one product of masked weights with that state's rows.
+A mask only says from which state each study's statistics come. So a curve over any number of rates, mask
+seeds and bootstrap resamples is, per state, one product of masked weights with that state's statistics.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.core.errors import HarnessError
-from harness.metrics.base import JointMetric, Metric, Rows, affordable, centred
+from harness.metrics.base import JointMetric, Metric, Statistics
 from harness.missingness.plan import MaskPlan
-from harness.statistics.bootstrap import FloatArray, interval
+from harness.statistics.bootstrap import FloatArray, affordable, centred, interval
 from harness.statistics.estimate import Estimate
 
 _BLOCK_CELLS = 4_000_000
@@ -65,7 +65,11 @@ class Curve:
 
 
 def curves(
-    metric: Metric, rows: Mapping[str, Rows], plan: MaskPlan, weights: FloatArray, level: float = 0.95
+    metric: Metric,
+    statistics: Mapping[str, Statistics],
+    plan: MaskPlan,
+    weights: FloatArray,
+    level: float = 0.95,
 ) -> dict[str, Curve]:
     """A curve per output of ``metric``.
 
@@ -74,87 +78,95 @@ def curves(
     choice of patients and the choice of masks.
 
     Args:
-        metric: reduces sums of rows.
-        rows: state -> (n, k), in the order of ``plan.ids``; a study's row is read only if the plan puts the
-            study in that state.
+        metric: any metric.
+        statistics: state -> (n, k), in the order of ``plan.ids``; a study's row is read only if the plan puts
+            the study in that state.
         plan: masks for every seed and rate.
         weights: (B, n) from ``statistics.bootstrap_weights``.
         level: of the interval.
 
     Raises:
-        HarnessError: a state that the plan uses has no rows, or the shapes do not fit.
+        HarnessError: a state that the plan uses has no statistics, or the shapes do not fit.
     """
-    _check(rows, plan, weights)
+    _check(statistics, plan, weights)
     achieved = plan.achieved()
     points: dict[str, list[CurvePoint]] = {output.name: [] for output in metric.outputs}
     samples: dict[str, list[FloatArray]] = {output.name: [] for output in metric.outputs}
-    assignment = _distinct(rows, plan)
-    seen: NDArray[np.int8] | None = None
+    assignment = _distinct(statistics, plan)
+    previous: NDArray[np.int8] | None = None
     for column, rate in enumerate(plan.rates):
         masks = assignment[:, column]
-        if seen is None or not np.array_equal(masks, seen):
-            seen = masks
+        if previous is None or not np.array_equal(masks, previous):
+            previous = masks
             # Masks that are all alike need one line: replicate b meets mask b mod S either way.
             own = masks[:1] if (masks == masks[0]).all() else masks
-            values = _masked_values(metric, rows, plan.states, own, np.ones(own.shape))
-            replicated = _masked_values(metric, rows, plan.states, own, affordable(metric, weights))
-        for name, found in points.items():
+            values = _masked_values(metric, statistics, plan.states, own, np.ones(own.shape))
+            replicated = _masked_values(metric, statistics, plan.states, own, affordable(metric, weights))
+        for name in points:
             value = float(np.mean(values[name]))
             samples[name].append(centred(metric, name, replicated[name], value))
-            estimate = Estimate(value, *interval(samples[name][-1], level), len(plan.ids))
-            found.append(CurvePoint(rate, estimate, float(achieved[column])))
-    return {name: Curve(name, tuple(found), np.stack(samples[name])) for name, found in points.items()}
+            estimate = Estimate(value, *interval(samples[name][-1], level), n=len(plan.ids))
+            points[name].append(CurvePoint(rate, estimate, float(achieved[column])))
+    return {name: Curve(name, tuple(points[name]), np.stack(samples[name])) for name in points}
 
 
-def _distinct(rows: Mapping[str, Rows], plan: MaskPlan) -> NDArray[np.int8]:
-    """The plan's assignment (S, R, n) with states that make no difference to these rows taken for one.
+def _distinct(statistics: Mapping[str, Statistics], plan: MaskPlan) -> NDArray[np.int8]:
+    """The plan's assignment (S, R, n) with states that make no difference to these statistics taken for one.
 
     A method that does not read the dropped modality then has the same curve at every rate, computed once.
     """
     first: list[int] = []
     for index, state in enumerate(plan.states):
-        same = (other for other in first if state in rows and _equal(rows, plan.states[other], state))
+        same = (
+            other
+            for other in first
+            if state in statistics and same_statistics(statistics, plan.states[other], state)
+        )
         first.append(next(same, index))
     assignment: NDArray[np.int8] = np.array(first, dtype=np.int8)[plan.assignment]
     return assignment
 
 
-def _equal(rows: Mapping[str, Rows], one: str, other: str) -> bool:
-    return one in rows and np.array_equal(rows[one], rows[other])
+def same_statistics(statistics: Mapping[str, Statistics], one: str, other: str) -> bool:
+    """Whether two states have the same statistics: the method does not read what sets them apart."""
+    return one in statistics and np.array_equal(statistics[one], statistics[other])
 
 
 def _masked_values(
     metric: Metric,
-    rows: Mapping[str, Rows],
+    statistics: Mapping[str, Statistics],
     states: tuple[str, ...],
     masks: NDArray[np.int8],
     weights: FloatArray,
 ) -> dict[str, FloatArray]:
     """Outputs (B,) where line b of ``weights`` (B, n) meets mask b mod S of ``masks`` (S, n)."""
     if not isinstance(metric, JointMetric):
-        return metric.reduce(_masked_totals(rows, states, masks, weights))
+        return metric.reduce(_masked_totals(statistics, states, masks, weights))
     used = np.unique(masks)
-    # A study is there once per state that any mask puts it in; all but one of them weigh nothing.
-    stacked = np.concatenate([rows[states[index]] for index in used])
-    found: dict[str, list[FloatArray]] = {output.name: [] for output in metric.outputs}
+    # A study has one row per state that any mask uses; all but one of them have weight 0.
+    stacked = np.concatenate([statistics[states[index]] for index in used])
+    values: dict[str, list[FloatArray]] = {output.name: [] for output in metric.outputs}
     step = max(1, _BLOCK_CELLS // len(stacked))
     for start in range(0, len(weights), step):
         block = slice(start, start + step)
         chosen = masks[np.arange(len(weights))[block] % len(masks)]
         each = np.concatenate([np.where(chosen == index, weights[block], 0.0) for index in used], axis=1)
         for name, part in metric.joint(stacked, each).items():
-            found[name].append(part)
-    return {name: np.concatenate(parts) for name, parts in found.items()}
+            values[name].append(part)
+    return {name: np.concatenate(parts) for name, parts in values.items()}
 
 
 def _masked_totals(
-    rows: Mapping[str, Rows], states: tuple[str, ...], masks: NDArray[np.int8], weights: FloatArray
-) -> Rows:
+    statistics: Mapping[str, Statistics],
+    states: tuple[str, ...],
+    masks: NDArray[np.int8],
+    weights: FloatArray,
+) -> Statistics:
     """Weighted sums (B, k) where line b of ``weights`` (B, n) meets mask b mod S of ``masks`` (S, n)."""
-    width = next(iter(rows.values())).shape[1]
+    width = next(iter(statistics.values())).shape[1]
     used = np.unique(masks)
     if len(used) == 1:
-        return weights @ rows[states[used[0]]]
+        return weights @ statistics[states[used[0]]]
     totals = np.zeros((len(weights), width))
     step = max(1, _BLOCK_CELLS // weights.shape[1])
     for start in range(0, len(weights), step):
@@ -162,20 +174,23 @@ def _masked_totals(
         chosen = masks[np.arange(len(weights))[block] % len(masks)]
         for index in used:
             here = chosen == index
-            # A row that no study of this block is in may hold anything, NaN included: 0 x NaN is not 0.
-            own = np.where(here.any(axis=0)[:, None], rows[states[index]], 0.0)
+            # A row that no mask of this block uses may hold anything, NaN included: 0 x NaN is not 0.
+            own = np.where(here.any(axis=0)[:, None], statistics[states[index]], 0.0)
             totals[block] += np.where(here, weights[block], 0.0) @ own
     return totals
 
 
-def _check(rows: Mapping[str, Rows], plan: MaskPlan, weights: FloatArray) -> None:
+def _check(statistics: Mapping[str, Statistics], plan: MaskPlan, weights: FloatArray) -> None:
     for state in plan.used_states():
-        if state not in rows:
-            raise HarnessError(f"no rows for the modality state {state!r}", f"have {', '.join(rows)}")
-    shapes = {array.shape for array in rows.values()}
+        if state not in statistics:
+            raise HarnessError(
+                f"no statistics for the modality state {state!r}", f"there are {', '.join(statistics)}"
+            )
+    shapes = {array.shape for array in statistics.values()}
     if len(shapes) != 1 or next(iter(shapes))[0] != len(plan.ids) or weights.shape[1] != len(plan.ids):
         raise HarnessError(
-            f"rows {sorted(shapes)} and weights {weights.shape} do not fit a plan for {len(plan.ids)} studies"
+            f"statistics {sorted(shapes)} and weights {weights.shape} do not fit a plan for "
+            f"{len(plan.ids)} studies"
         )
 
 

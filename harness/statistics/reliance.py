@@ -7,11 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness.metrics.base import Metric, Rows, affordable
-from harness.metrics.base import values as values_of
+from harness.metrics.base import Metric, Statistics
 from harness.missingness.policy import FULL
-from harness.statistics.bootstrap import FloatArray, interval
-from harness.statistics.curves import _equal
+from harness.statistics.bootstrap import FloatArray, affordable, interval
+from harness.statistics.curves import same_statistics
 from harness.statistics.estimate import Estimate
 
 
@@ -33,32 +32,35 @@ class Cost:
         return {"value": self.value, "cost": self.cost.value, "lo": self.cost.lo, "hi": self.cost.hi}
 
 
-def reliance(metric: Metric, rows: Mapping[str, Rows], weights: FloatArray) -> dict[str, dict[str, Cost]]:
+def reliance(
+    metric: Metric, statistics: Mapping[str, Statistics], weights: FloatArray
+) -> dict[str, dict[str, Cost]]:
     """Output -> modality -> what its absence from every study costs.
 
     Args:
         metric: any metric.
-        rows: state -> (n, k); every state but ``full`` names the modality that is gone.
+        statistics: state -> (n, k); every state but ``full`` names the modality that is gone.
         weights: (B, n) from ``statistics.bootstrap_weights``.
     """
-    found: dict[str, dict[str, Cost]] = {output.name: {} for output in metric.outputs}
-    lost = [state for state in rows if state != FULL]
+    costs: dict[str, dict[str, Cost]] = {output.name: {} for output in metric.outputs}
+    lost = [state for state in statistics if state != FULL]
     if not lost:
-        return found
-    n = len(rows[FULL])
-    once, few = np.ones((1, n)), affordable(metric, weights)
-    whole = values_of(metric, rows[FULL], once)
-    drawn: dict[str, FloatArray] = {}
+        return costs
+    n = len(statistics[FULL])
+    once, resampled = np.ones((1, n)), affordable(metric, weights)
+    full = metric.values(statistics[FULL], once)
+    full_replicates: dict[str, FloatArray] = {}
     for state in lost:
-        if _equal(rows, FULL, state):  # the method does not read this modality
-            for name, unchanged in whole.items():
-                found[name][state] = Cost(float(unchanged[0]), Estimate(0.0, 0.0, 0.0, n))
+        if same_statistics(statistics, FULL, state):  # the method does not read this modality
+            for name, value in full.items():
+                costs[name][state] = Cost(float(value[0]), Estimate(0.0, 0.0, 0.0, n))
             continue
-        drawn = drawn or values_of(metric, rows[FULL], few)
-        value, lines = (values_of(metric, rows[state], each) for each in (once, few))
+        full_replicates = full_replicates or metric.values(statistics[FULL], resampled)
+        without = metric.values(statistics[state], once)
+        replicates = metric.values(statistics[state], resampled)
         for output in metric.outputs:
-            sign = 1.0 if output.higher_is_better else -1.0
-            cost = sign * float(whole[output.name][0] - value[output.name][0])
-            ends = interval(sign * (drawn[output.name] - lines[output.name]))
-            found[output.name][state] = Cost(float(value[output.name][0]), Estimate(cost, *ends, n))
-    return found
+            name, sign = output.name, 1.0 if output.higher_is_better else -1.0
+            cost = sign * float(full[name][0] - without[name][0])
+            ends = interval(sign * (full_replicates[name] - replicates[name]))
+            costs[name][state] = Cost(float(without[name][0]), Estimate(cost, *ends, n=n))
+    return costs

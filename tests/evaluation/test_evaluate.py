@@ -18,7 +18,7 @@ from harness.core.types import Prediction, Task
 from harness.evaluation import evaluate
 from harness.evaluation.benchmark import Benchmark, cell_of, open_benchmark
 from harness.evaluation.entries import entries, image_donors
-from harness.metrics.base import Metric, values
+from harness.metrics.base import Metric
 from harness.store.store import Store
 from tests.helpers.toys import FAST_METRICS, Quiet, ToyData
 
@@ -91,7 +91,7 @@ def naive(
         for state, reference in zip(states, benchmark.references, strict=True)
     ]
     rows = metric.statistics(mixed, benchmark.references)
-    return {name: float(value[0]) for name, value in values(metric, rows, np.ones((1, len(rows)))).items()}
+    return {name: float(value[0]) for name, value in metric.values(rows, np.ones((1, len(rows)))).items()}
 
 
 def test_second_run_repeats_no_work(toy_world: Path) -> None:

@@ -17,10 +17,10 @@ from harness.core.registry import MetricOptions
 from harness.core.types import Task
 from harness.evaluation import score_files
 from harness.evaluation.text_files import joined_ids, read_texts
-from harness.metrics.base import JointMetric, MetricOutput, NoSums, values
+from harness.metrics.base import JointMetric, MetricOutput
 from harness.metrics.text.tokenization import tokenizer
 from harness.statistics.bootstrap import bootstrap_weights, replicates
-from harness.statistics.significance import holm, paired_randomisation
+from harness.statistics.significance import Resampling, holm, paired_randomisation
 from tests.helpers.reports import corpus
 
 FAST = ("bleu", "rouge_l", "cider")
@@ -266,23 +266,20 @@ def test_holm_is_its_definition() -> None:
     assert holm([]) == []
 
 
-class Spread(NoSums):
-    """Weighted variance of the rows: no function of one sum."""
+class Spread(JointMetric):
+    """Weighted variance of the statistics: no function of one sum."""
 
     resamples: int | None = None
-    name, task, kind, outputs = "spread", Task.REPORT, "label", (MetricOutput("spread", bounds=(0.0, 9.0)),)
+    name, task, outputs = "spread", Task.REPORT, (MetricOutput("spread", bounds=(0.0, 9.0)),)
     signature = "spread|v:1"
-
-    def unavailable(self) -> None:
-        return None
 
     def statistics(self, predictions: object, references: object) -> np.ndarray:
         raise NotImplementedError
 
-    def joint(self, rows: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:
+    def joint(self, statistics: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:
         share = weights / weights.sum(1, keepdims=True)
-        mean = share @ rows[:, 0]
-        return {"spread": share @ rows[:, 0] ** 2 - mean**2}
+        mean = share @ statistics[:, 0]
+        return {"spread": share @ statistics[:, 0] ** 2 - mean**2}
 
 
 def test_joint_metric_is_tested_by_swapping_whole_studies() -> None:
@@ -291,14 +288,14 @@ def test_joint_metric_is_tested_by_swapping_whole_studies() -> None:
     rng = np.random.default_rng(0)
     narrow, wide = rng.normal(size=(80, 1)), 4 * rng.normal(size=(80, 1))
     patients = [f"p{index}" for index in range(80)]
-    found = paired_randomisation(metric, wide, narrow, patients, 500)["spread"]
+    found = paired_randomisation(metric, wide, narrow, Resampling(patients, 500))["spread"]
     assert found.difference.value == pytest.approx(wide.var() - narrow.var())
     assert found.p_value == pytest.approx(1 / 501)
     assert found.difference.lo > 0
     metric.resamples = 50
     weights = bootstrap_weights(patients, 1000)
     assert replicates(metric, wide, weights)["spread"].shape == (50,)
-    same = paired_randomisation(metric, narrow, narrow, patients, 500)["spread"]
+    same = paired_randomisation(metric, narrow, narrow, Resampling(patients, 500))["spread"]
     assert same.p_value == 1.0
-    twice = values(metric, narrow, 2 * np.ones((1, 80)))["spread"]
+    twice = metric.values(narrow, 2 * np.ones((1, 80)))["spread"]
     assert twice[0] == pytest.approx(narrow.var())

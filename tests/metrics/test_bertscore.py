@@ -191,7 +191,7 @@ def test_contract_and_signatures(official: BertScore, monkeypatch: pytest.Monkey
     assert "model:roberta-large|weights:absent|layer:17" in BertScore().signature
     for metric in (official, BertScoreMiniLM()):
         assert isinstance(metric, Metric)
-        assert metric.kind != "text", "it takes no tokenisation profile"
+        assert not metric.tokenized, "it takes no tokenisation profile"
         assert metric.statistics([], []).shape == (0, 2)
         with pytest.raises(HarnessError, match="no prediction report"):
             metric.statistics([Prediction()], pairs(["a"], ["a"])[1])

@@ -10,7 +10,6 @@ from netcal.metrics import ECE
 from sklearn.metrics import brier_score_loss, log_loss
 
 from harness.leaderboard.render.figures import reliability_diagram
-from harness.metrics.base import values
 from harness.metrics.diagnosis.calibration import (
     Brier,
     ClasswiseEce,
@@ -123,7 +122,7 @@ def test_perfect_and_repeated_predictions(family: type[LabelMetric], multilabel:
     if family is not EqualMassEce:  # its quantiles interpolate, as netcal's do
         assert score(metric, said, labels, np.full(60, 2)) == pytest.approx(once)
     rows = metric.statistics(*studies(said, labels))
-    assert np.isnan(next(iter(values(metric, rows, np.zeros((1, 60))).values()))).all()
+    assert np.isnan(next(iter(metric.values(rows, np.zeros((1, 60))).values()))).all()
 
 
 def test_bins_are_part_of_the_signature() -> None:

@@ -10,7 +10,7 @@ from sklearn import metrics as sk
 
 from harness.core.errors import HarnessError
 from harness.core.types import Prediction, Reference
-from harness.metrics.base import Metric, values
+from harness.metrics.base import Metric
 from harness.metrics.diagnosis.decisions import Auroc, Diagnosis
 
 
@@ -22,7 +22,7 @@ def studies(said: np.ndarray, labels: np.ndarray) -> tuple[list[Prediction], lis
 def score(metric: Metric, said: np.ndarray, labels: np.ndarray, weights: np.ndarray | None = None) -> dict:
     rows = metric.statistics(*studies(said, labels))
     once = np.ones((1, len(rows))) if weights is None else weights[None].astype(float)
-    return {name: float(value[0]) for name, value in values(metric, rows, once).items()}
+    return {name: float(value[0]) for name, value in metric.values(rows, once).items()}
 
 
 def findings(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -21,7 +21,7 @@ from harness.metrics.clinical.labels import (
     averaged_f1,
     confusion,
     label_outputs,
-    label_rows,
+    label_statistics,
 )
 from tests.helpers.reports import pairs
 
@@ -37,7 +37,7 @@ def random_classes(n: int, seed: int) -> Classes:
 @pytest.mark.parametrize(("n", "seed"), [(1, 0), (3, 1), (40, 2), (400, 3)])
 def test_averages_equal_scikit_learn(policy: Policy, n: int, seed: int) -> None:
     said, true = random_classes(n, seed), random_classes(n, seed + 100)
-    ours = averaged_f1(label_rows(said, true, policy).sum(axis=0))
+    ours = averaged_f1(label_statistics(said, true, policy).sum(axis=0))
     positive = [POSITIVE, UNCERTAIN] if policy == "positive" else [POSITIVE]
     five = [LABELS.index(name) for name in FIVE]
     for size, chosen in (("14", list(range(14))), ("5", five)):
@@ -61,7 +61,7 @@ def test_ignored_labels_count_on_neither_side() -> None:
 
 def test_empty_classes_score_zero_without_a_warning() -> None:
     blank = np.zeros((5, 14), dtype=np.int8)
-    values = averaged_f1(label_rows(blank, blank, "positive").sum(axis=0))
+    values = averaged_f1(label_statistics(blank, blank, "positive").sum(axis=0))
     assert set(map(float, values.values())) == {0.0}
     nothing = averaged_f1(np.zeros((2, 3, 45)))
     assert all((value == 0).all() and value.shape == (2, 3) for value in nothing.values())
@@ -72,6 +72,7 @@ class FirstWord(LabelF1):
 
     name = "first_word"
     outputs = label_outputs("first_word")
+    signature = "first_word|v:1"
 
     def __init__(self, uncertain: str = "positive") -> None:
         super().__init__(uncertain)
@@ -79,8 +80,8 @@ class FirstWord(LabelF1):
 
     def classes(self, texts):  # type: ignore[no-untyped-def]
         self.asked += texts
-        known = {"yes": POSITIVE, "no": NEGATIVE, "maybe": UNCERTAIN, "": BLANK}
-        return np.array([[known[text]] * 14 for text in texts], dtype=np.int8)
+        classes = {"yes": POSITIVE, "no": NEGATIVE, "maybe": UNCERTAIN, "": BLANK}
+        return np.array([[classes[text]] * 14 for text in texts], dtype=np.int8)
 
 
 @pytest.mark.parametrize(("policy", "micro"), [("positive", 2 / 3), ("negative", 1.0), ("ignored", 1.0)])

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.metrics.base import Metric, Rows
+from harness.metrics.base import Metric, Statistics
 from harness.metrics.text.bleu import Bleu
 from harness.metrics.text.cider import Cider
 from harness.metrics.text.ngrams import lcs_length
@@ -132,7 +132,7 @@ def test_sums_of_rows_score_any_subset_and_any_mixture(make: Callable[..., Metri
     stacked = metric.reduce(weights @ rows)
     for name, values in stacked.items():
         assert values.shape == (4, 5)
-        one: Rows = weights[2, 3] @ rows
+        one: Statistics = weights[2, 3] @ rows
         assert values[2, 3] == pytest.approx(float(metric.reduce(one)[name]), abs=1e-12)
     assert list(stacked) == [output.name for output in metric.outputs]
 

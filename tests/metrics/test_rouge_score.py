@@ -66,7 +66,7 @@ def test_it_is_not_the_coco_rouge() -> None:
 def test_contract_and_signature(monkeypatch: pytest.MonkeyPatch) -> None:
     metric = RougeScoreL()
     assert isinstance(metric, Metric)
-    assert metric.kind != "text", "it takes no tokenisation profile"
+    assert not metric.tokenized, "it takes no tokenisation profile"
     assert metric.signature == (
         "rouge_score_l|beta:1|stem:none|tok:rouge-score|ref:full|impl:rouge-score|v:1"
     )

@@ -9,7 +9,6 @@ import pytest
 
 from harness.core.errors import HarnessError
 from harness.core.types import Prediction, Reference
-from harness.metrics.base import values
 from harness.metrics.images import features as image_features
 from harness.metrics.images.alignment import Alignment, CoarseAlignment, CoarseJointDistance, JointDistance
 from harness.metrics.images.distances import Lite0LateralDistance
@@ -113,7 +112,7 @@ def test_the_joint_distance_sees_wrong_pairs_where_fid_is_blind(metric: JointDis
 
     def distance(draw: Callable[[int], Image]) -> float:
         rows = metric.statistics(drawn(references, draw), references)
-        return float(values(metric, rows, np.ones((1, len(rows))))[metric.name][0])
+        return float(metric.values(rows, np.ones((1, len(rows))))[metric.name][0])
 
     real = distance(lambda i: references[i].images["frontal"])
     said = distance(lambda i: scene(i % 2, 100 + i))
@@ -132,7 +131,7 @@ def test_the_joint_distance_leaves_out_studies_without_report() -> None:
     assert "real images with other patients" in metric.remarks(rows)["fjd_lite0"]
     weights = np.ones((2, len(rows)))
     weights[1, 3] = 5.0
-    first, second = values(metric, rows, weights)["fjd_lite0"]
+    first, second = metric.values(rows, weights)["fjd_lite0"]
     assert first == second
 
 

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from harness.core.errors import HarnessError, UnavailableError, UnknownNameError
 from harness.core.types import Prediction, Reference
-from harness.metrics.text.base import TextMetric
 from harness.metrics.text.bleu import Bleu
 from harness.metrics.text.tokenization import PROFILES, PennTreebank, tokenizer
 from tests.helpers.reports import findings
@@ -102,7 +101,7 @@ def test_an_unknown_profile_suggests_the_nearest() -> None:
 
 
 def test_a_missing_report_names_its_study() -> None:
-    metric = TextMetric()
+    metric = Bleu()
     with pytest.raises(HarnessError, match="study 's7' has no prediction report"):
         metric.tokens([Prediction()], [Reference("s7", "p", report="a")])
     with pytest.raises(HarnessError, match="study 's7' has no reference report"):

@@ -12,34 +12,30 @@ from numpy.typing import NDArray
 
 from harness.core.errors import HarnessError
 from harness.core.types import Task
-from harness.metrics.base import MetricOutput, Rows, mean_of
+from harness.metrics.base import Metric, MetricOutput, Statistics, mean_of
 from harness.metrics.text.bleu import Bleu
 from harness.statistics import bootstrap as statistics
 from harness.statistics.ranks import rank_groups
-from harness.statistics.significance import paired_randomisation
+from harness.statistics.significance import Resampling, paired_randomisation
 from tests.helpers.reports import findings, pairs
 
 
-class Mean:
-    """The simplest metric: rows are [value, 1]."""
+class Mean(Metric):
+    """The simplest metric: statistics are [value, 1]."""
 
     name = "mean"
     task = Task.REPORT
-    kind = "label"
     outputs = (MetricOutput("mean"),)
     signature = "mean|v:1"
 
-    def unavailable(self) -> str | None:
-        return None
-
-    def statistics(self, predictions, references) -> Rows:  # type: ignore[no-untyped-def]
+    def statistics(self, predictions, references) -> Statistics:  # type: ignore[no-untyped-def]
         raise NotImplementedError
 
-    def reduce(self, totals: Rows) -> dict[str, NDArray[np.float64]]:
+    def reduce(self, totals: Statistics) -> dict[str, NDArray[np.float64]]:
         return {"mean": mean_of(totals)}
 
 
-def rows_of(values: NDArray[np.float64]) -> Rows:
+def statistics_of(values: NDArray[np.float64]) -> Statistics:
     return np.stack([values, np.ones_like(values)], axis=1)
 
 
@@ -84,9 +80,9 @@ def test_weights_are_seeded_and_do_not_depend_on_the_block_size(monkeypatch: pyt
 def test_clustered_studies_widen_the_interval() -> None:
     values = np.repeat(np.random.default_rng(0).normal(size=60), 4)
     ids = [str(index // 4) for index in range(240)]
-    clustered = statistics.estimate(Mean(), rows_of(values), statistics.bootstrap_weights(ids, 2000, 0))
+    clustered = statistics.estimate(Mean(), statistics_of(values), statistics.bootstrap_weights(ids, 2000, 0))
     naive = statistics.estimate(
-        Mean(), rows_of(values), statistics.bootstrap_weights([str(i) for i in range(240)], 2000, 0)
+        Mean(), statistics_of(values), statistics.bootstrap_weights([str(i) for i in range(240)], 2000, 0)
     )
     ratio = (clustered["mean"].hi - clustered["mean"].lo) / (naive["mean"].hi - naive["mean"].lo)
     assert ratio == pytest.approx(2.0, rel=0.15)  # four copies of each patient: sqrt(4)
@@ -110,7 +106,7 @@ def test_interval_covers_the_truth_about_as_often_as_it_says() -> None:
     weights = statistics.bootstrap_weights(ids, 400, 0)
     hits = 0
     for _ in range(200):
-        found = statistics.estimate(Mean(), rows_of(rng.normal(size=80)), weights)["mean"]
+        found = statistics.estimate(Mean(), statistics_of(rng.normal(size=80)), weights)["mean"]
         hits += found.covers(0.0)
     assert 0.89 <= hits / 200 <= 0.99
 
@@ -122,8 +118,8 @@ def test_p_values_under_the_null_are_roughly_uniform_and_never_zero() -> None:
     found = []
     for trial in range(300):
         patient = np.repeat(rng.normal(size=(2, 30)), 2, axis=1)
-        a, b = (rows_of(side + 0.1 * rng.normal(size=60)) for side in patient)
-        test = paired_randomisation(Mean(), a, b, ids, trials=99, seed=trial, weights=weights)
+        a, b = (statistics_of(side + 0.1 * rng.normal(size=60)) for side in patient)
+        test = paired_randomisation(Mean(), a, b, Resampling(ids, 99, trial, weights=weights))
         found.append(test["mean"].p_value)
     p = np.array(found)
     assert p.min() >= 0.01
@@ -136,11 +132,13 @@ def test_paired_test_finds_a_real_difference_and_not_a_missing_one() -> None:
     rng = np.random.default_rng(3)
     ids = [str(index) for index in range(100)]
     a = rng.normal(size=100)
-    better = paired_randomisation(Mean(), rows_of(a + 0.5), rows_of(a + rng.normal(0, 0.1, 100)), ids)
+    better = paired_randomisation(
+        Mean(), statistics_of(a + 0.5), statistics_of(a + rng.normal(0, 0.1, 100)), Resampling(ids)
+    )
     assert better["mean"].p_value == pytest.approx(1 / 10_001)
     assert better["mean"].difference.lo > 0.4
     assert better["mean"].difference.value == pytest.approx(better["mean"].value_a - better["mean"].value_b)
-    same = paired_randomisation(Mean(), rows_of(a), rows_of(a), ids, trials=50)
+    same = paired_randomisation(Mean(), statistics_of(a), statistics_of(a), Resampling(ids, 50))
     assert same["mean"].p_value == 1.0
     assert same["mean"].difference.ci95 == (0.0, 0.0)
     assert same["mean"].trials == 50
@@ -151,7 +149,7 @@ def test_paired_test_equals_swapping_predictions_and_scoring_again() -> None:
     ids = [f"p{index // 2}" for index in range(16)]
     metric = Bleu()
     a, b = (metric.statistics(*pairs(side, texts[:16])) for side in (texts[16:32], texts[32:]))
-    test = paired_randomisation(metric, a, b, ids, trials=200, seed=5)["bleu_2"]
+    test = paired_randomisation(metric, a, b, Resampling(ids, 200, 5))["bleu_2"]
     rng = np.random.default_rng(np.random.SeedSequence([5, 1]))
     swaps = (rng.random((200, 8)) < 0.5)[:, np.unique(ids, return_inverse=True)[1]]
     count = 0
@@ -164,22 +162,22 @@ def test_paired_test_equals_swapping_predictions_and_scoring_again() -> None:
 
 def test_paired_test_is_antisymmetric_and_seeded() -> None:
     rng = np.random.default_rng(4)
-    a, b = rows_of(rng.normal(size=30)), rows_of(rng.normal(size=30))
+    a, b = statistics_of(rng.normal(size=30)), statistics_of(rng.normal(size=30))
     ids = [str(index) for index in range(30)]
     forth, back = (
-        paired_randomisation(Mean(), *sides, ids, trials=500, seed=1)["mean"] for sides in ((a, b), (b, a))
+        paired_randomisation(Mean(), *sides, Resampling(ids, 500, 1))["mean"] for sides in ((a, b), (b, a))
     )
     assert forth.difference.value == -back.difference.value
     assert forth.p_value == back.p_value
     assert forth.difference.ci95 == pytest.approx((-back.difference.hi, -back.difference.lo))
-    assert forth == paired_randomisation(Mean(), a, b, ids, trials=500, seed=1)["mean"]
+    assert forth == paired_randomisation(Mean(), a, b, Resampling(ids, 500, 1))["mean"]
 
 
 def test_paired_test_refuses_different_studies() -> None:
     with pytest.raises(HarnessError, match="different studies: 3 rows, 2 rows"):
-        paired_randomisation(Mean(), np.ones((3, 2)), np.ones((2, 2)), ["a", "b", "c"])
+        paired_randomisation(Mean(), np.ones((3, 2)), np.ones((2, 2)), Resampling(["a", "b", "c"]))
     with pytest.raises(HarnessError, match="--trials"):
-        paired_randomisation(Mean(), np.ones((1, 2)), np.ones((1, 2)), ["a"], trials=0)
+        Resampling(["a"], trials=0)
     with pytest.raises(HarnessError, match="no studies"):
         statistics.bootstrap_weights([], 10, 0)
 
@@ -188,7 +186,7 @@ def test_ten_thousand_trials_take_a_fraction_of_a_second() -> None:
     rng = np.random.default_rng(0)
     a, b = rng.random((590, 10)) + 1.0, rng.random((590, 10)) + 1.0
     started = time.process_time()
-    paired_randomisation(Bleu(), a, b, [str(index) for index in range(590)])
+    paired_randomisation(Bleu(), a, b, Resampling([str(index) for index in range(590)]))
     assert time.process_time() - started < 2.0
 
 

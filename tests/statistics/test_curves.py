@@ -7,7 +7,7 @@ import pytest
 
 from harness.core.errors import HarnessError
 from harness.core.types import Prediction, Reference
-from harness.metrics.base import Metric, Rows
+from harness.metrics.base import Metric, Statistics
 from harness.metrics.text.bleu import Bleu
 from harness.metrics.text.cider import Cider
 from harness.metrics.text.rouge import RougeL
@@ -58,7 +58,7 @@ def test_curve_equals_scoring_every_mask_from_scratch(
     weights = bootstrap_weights([reference.patient_id for reference in references], 30, 0)
     found = curves(metric, rows, masks, weights)
     for column in range(len(RATES)):
-        naive: list[Rows] = []
+        naive: list[Statistics] = []
         for seed in range(len(SEEDS)):
             states = masks.state_names(seed, column)
             said = [predictions[state][index] for index, state in enumerate(states)]
@@ -105,7 +105,7 @@ def test_rows_of_a_state_that_a_study_is_never_in_may_be_undefined(
 def test_states_without_rows_and_wrong_shapes_are_errors(masks: MaskPlan) -> None:
     weights = np.ones((5, COUNT))
     rows = {state: np.ones((COUNT, 2)) for state in masks.states}
-    with pytest.raises(HarnessError, match="no rows for the modality state 'lateral'"):
+    with pytest.raises(HarnessError, match="no statistics for the modality state 'lateral'"):
         curves(RougeL(), {state: rows[state] for state in rows if state != "lateral"}, masks, weights)
     with pytest.raises(HarnessError, match="do not fit a plan for 40 studies"):
         curves(RougeL(), rows, masks, np.ones((5, COUNT + 1)))

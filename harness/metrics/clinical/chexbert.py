@@ -44,7 +44,7 @@ class ChexbertF1(LabelF1):
 
     name: ClassVar[str] = "chexbert_f1"
     outputs: ClassVar[tuple[MetricOutput, ...]] = label_outputs("chexbert_f1")
-    default: ClassVar[bool] = False  # 104 s for 590 pairs at BERT's size on one core
+    by_default: ClassVar[bool] = False  # 104 s for 590 pairs at BERT's size on one core
 
     @property
     def signature(self) -> str:

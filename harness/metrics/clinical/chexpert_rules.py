@@ -89,8 +89,8 @@ class RuleLabeler:
 
         No Finding is positive where no observation other than Support Devices is positive or uncertain.
         """
-        rows = [self._classes_of(doc) for doc in self._docs(texts)]
-        return np.array(rows, dtype=np.int8).reshape(len(rows), len(LABELS))
+        classes = [self._classes_of(doc) for doc in self._docs(texts)]
+        return np.array(classes, dtype=np.int8).reshape(len(classes), len(LABELS))
 
     def mentions(self, text: str) -> list[tuple[str, str, int]]:
         """Every mention as (phrase, label, class), in reading order: what the labels are made of."""

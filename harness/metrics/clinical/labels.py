@@ -6,6 +6,7 @@ A labeller sorts every observation of a report into one of four classes, numbere
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import ClassVar, Literal, get_args
 
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from harness.core.errors import HarnessError
 from harness.core.names import did_you_mean
 from harness.core.types import CHEXPERT_LABELS, Prediction, Reference, Task
-from harness.metrics.base import MetricOutput, Rows
+from harness.metrics.base import Metric, MetricOutput, Statistics
 from harness.metrics.text.base import report_texts
 
 LABELS = (*CHEXPERT_LABELS[1:], CHEXPERT_LABELS[0])
@@ -33,9 +34,10 @@ SUBSETS = {"14": list(range(len(LABELS))), "5": [LABELS.index(name) for name in 
 AVERAGES = ("micro", "macro", "weighted", "example")
 
 Classes = NDArray[np.int8]
+Floats = NDArray[np.float64]
 
 
-class LabelF1:
+class LabelF1(Metric):
     """Base of the F1 metrics over CheXpert observations; a subclass labels texts in ``classes``.
 
     Args:
@@ -47,28 +49,28 @@ class LabelF1:
 
     name: ClassVar[str]
     task: ClassVar[Task] = Task.REPORT
+    group = "report findings"
     outputs: ClassVar[tuple[MetricOutput, ...]]
-    kind: ClassVar[Literal["text", "label", "image"]] = "label"
 
     def __init__(self, uncertain: str = "positive") -> None:
         self.policy = known_policy(uncertain)
 
+    @abstractmethod
     def classes(self, texts: Sequence[str]) -> Classes:
         """Classes int8 (n, 14) of distinct texts, in the order of ``LABELS``."""
-        raise NotImplementedError
 
-    def statistics(self, predictions: Sequence[Prediction], references: Sequence[Reference]) -> Rows:
-        """Rows of ``label_rows``, float64 (n_studies, 45). A text that occurs twice is labelled once."""
+    def statistics(self, predictions: Sequence[Prediction], references: Sequence[Reference]) -> Statistics:
+        """Float64 (n_studies, 45), as ``label_statistics`` says. Each distinct text is labelled once."""
         said, true = report_texts(predictions, references)
         place = {text: index for index, text in enumerate(dict.fromkeys([*said, *true]))}
         found = self.classes(list(place)) if place else np.zeros((0, len(LABELS)), dtype=np.int8)
         ours, theirs = (
             found[np.array([place[text] for text in texts], dtype=np.intp)] for texts in (said, true)
         )
-        return label_rows(ours, theirs, self.policy)
+        return label_statistics(ours, theirs, self.policy)
 
-    def reduce(self, totals: Rows) -> dict[str, NDArray[np.float64]]:
-        """Summed rows (..., 45) to F1 (...) per output."""
+    def reduce(self, totals: Statistics) -> dict[str, Floats]:
+        """Summed statistics (..., 45) to F1 (...) per output."""
         values = averaged_f1(totals)
         return {output.name: values[output.name.removeprefix(f"{self.name}_")] for output in self.outputs}
 
@@ -110,12 +112,12 @@ def confusion(said: Classes, true: Classes, policy: Policy) -> NDArray[np.bool_]
     return counts
 
 
-def f1(tp: Rows, fp: Rows, fn: Rows) -> Rows:
+def f1(tp: Floats, fp: Floats, fn: Floats) -> Floats:
     """F1 from counts of one shape, 0 where nothing is positive on either side."""
     return _ratio(2 * tp, 2 * tp + fp + fn)
 
 
-def label_rows(said: Classes, true: Classes, policy: Policy) -> Rows:
+def label_statistics(said: Classes, true: Classes, policy: Policy) -> Statistics:
     """Statistics of classes (n, 14): ``[TP x 14, FP x 14, FN x 14, F1 of the 14, F1 of the five, 1]``.
 
     The two F1 values are those of the one study, as example-based F1 averages them.
@@ -125,8 +127,8 @@ def label_rows(said: Classes, true: Classes, policy: Policy) -> Rows:
     return np.column_stack([*counts, *per_study, np.ones(len(said))])
 
 
-def averaged_f1(totals: Rows) -> dict[str, Rows]:
-    """Sums of ``label_rows`` (..., 45) to values (...) named ``micro_14``, ``macro_14`` and so on.
+def averaged_f1(totals: Statistics) -> dict[str, Floats]:
+    """Sums of ``label_statistics`` (..., 45) to values (...) named ``micro_14``, ``macro_14`` and so on.
 
     The same as scikit-learn's ``f1_score`` with ``zero_division=0``: ``macro`` is over all labels, also
     those that never occur; ``weighted`` weighs a label by its positive references; ``example`` is
@@ -135,7 +137,7 @@ def averaged_f1(totals: Rows) -> dict[str, Rows]:
     n = len(LABELS)
     counts = totals[..., : 3 * n].reshape(*totals.shape[:-1], 3, n)
     studies = totals[..., -1]
-    values: dict[str, Rows] = {}
+    values: dict[str, Floats] = {}
     for index, (size, chosen) in enumerate(SUBSETS.items()):
         tp, fp, fn = np.moveaxis(counts[..., chosen], -2, 0)
         each, support = f1(tp, fp, fn), tp + fn
@@ -146,6 +148,6 @@ def averaged_f1(totals: Rows) -> dict[str, Rows]:
     return values
 
 
-def _ratio(value: Rows, count: Rows) -> Rows:
-    ratio: Rows = np.divide(value, count, out=np.zeros(np.shape(count)), where=np.asarray(count) > 0)
+def _ratio(value: Floats, count: Floats) -> Floats:
+    ratio: Floats = np.divide(value, count, out=np.zeros(np.shape(count)), where=np.asarray(count) > 0)
     return ratio

@@ -14,7 +14,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +23,7 @@ from harness.core.errors import HarnessError, UnavailableError
 from harness.core.types import Prediction, Reference, Task
 from harness.core.weights import ALLOW_DOWNLOADS, downloads_allowed
 from harness.metrics.annotation_cache import annotated
-from harness.metrics.base import MetricOutput, Rows
+from harness.metrics.base import Metric, MetricOutput, Statistics
 from harness.metrics.pretrained import missing, old_tokenizer_methods, weights_digest
 from harness.metrics.text.base import report_texts
 
@@ -37,11 +37,11 @@ Facts = dict[str, list[str]]
 """Level -> digests of what a text states at that level."""
 
 
-class RadGraphF1:
+class RadGraphF1(Metric):
     """Mean over studies of the F1 between the facts of both texts, at three levels of detail.
 
     ``simple`` compares entities, ``partial`` also whether an entity has relations, ``complete`` which ones.
-    Rows are ``[simple, partial, complete, 1]``.
+    Statistics are ``[simple, partial, complete, 1]``.
 
     Args:
         model: model type of the package: ``radgraph-xl``, ``radgraph`` or ``modern-radgraph-xl``.
@@ -52,11 +52,11 @@ class RadGraphF1:
 
     name: ClassVar[str] = "radgraph_f1"
     task: ClassVar[Task] = Task.REPORT
+    group = "report findings"
     outputs: ClassVar[tuple[MetricOutput, ...]] = tuple(
         MetricOutput(f"radgraph_f1_{level}") for level in LEVELS
     )
-    kind: ClassVar[Literal["text", "label", "image"]] = "label"
-    default: ClassVar[bool] = False  # the package annotates one text at a time
+    by_default: ClassVar[bool] = False  # the package annotates one text at a time
 
     def __init__(self, model: str = "radgraph-xl") -> None:
         if model not in MODELS:
@@ -79,22 +79,22 @@ class RadGraphF1:
             f"{self.model}/{{{','.join(FILES)}}}, or {ALLOW_DOWNLOADS}=1"
         )
 
-    def statistics(self, predictions: Sequence[Prediction], references: Sequence[Reference]) -> Rows:
+    def statistics(self, predictions: Sequence[Prediction], references: Sequence[Reference]) -> Statistics:
         """F1 per level and 1 per study, float64 (n_studies, 4); 0 where a text is empty or states nothing.
 
         Raises:
             UnavailableError: the weights are absent.
         """
         said, true = report_texts(predictions, references)
-        rows = np.ones((len(said), len(LEVELS) + 1))
+        statistics = np.ones((len(said), len(LEVELS) + 1))
         texts = [text for both in zip(said, true, strict=True) if all(both) for text in both]
         found = dict(zip(texts, self._facts(texts), strict=True))
-        for row, ours, theirs in zip(rows, said, true, strict=True):
+        for row, ours, theirs in zip(statistics, said, true, strict=True):
             row[: len(LEVELS)] = rewards(found[ours], found[theirs]) if ours and theirs else 0.0
-        return rows
+        return statistics
 
-    def reduce(self, totals: Rows) -> dict[str, NDArray[np.float64]]:
-        """Summed rows (..., 4) to the mean F1 (...) per level."""
+    def reduce(self, totals: Statistics) -> dict[str, NDArray[np.float64]]:
+        """Summed statistics (..., 4) to the mean F1 (...) per level."""
         count = totals[..., -1:]
         means = np.divide(totals[..., :-1], count, out=np.zeros_like(totals[..., :-1]), where=count > 0)
         return {output.name: means[..., index] for index, output in enumerate(self.outputs)}

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ from harness.core.errors import UnavailableError, require
 from harness.core.types import Prediction, Reference, Task
 from harness.core.weights import ALLOW_DOWNLOADS, downloads_allowed, quiet_loading
 from harness.metrics.annotation_cache import annotated, pair
-from harness.metrics.base import MetricOutput, Rows, mean_of
+from harness.metrics.base import Metric, MetricOutput, Statistics, mean_of
 from harness.metrics.pretrained import missing, weights_digest
 from harness.metrics.text.base import report_texts
 
@@ -25,19 +25,19 @@ PARTS = ("ner", "eval")
 """Subfolders with the entity recogniser and the encoder, each in the Hugging Face layout."""
 
 
-class RateScore:
+class RateScore(Metric):
     """Mean over studies of the package's score.
 
     The package drops a report without a sentence from its list, which gives every later pair the score of
     another; here such a pair scores 0. Where a text has sentences but no entity, the package's 0.5 stands.
-    Rows are ``[score, 1]``.
+    Statistics are ``[score, 1]``.
     """
 
     name: ClassVar[str] = "ratescore"
     task: ClassVar[Task] = Task.REPORT
+    group = "report findings"
     outputs: ClassVar[tuple[MetricOutput, ...]] = (MetricOutput("ratescore"),)
-    kind: ClassVar[Literal["text", "label", "image"]] = "label"
-    default: ClassVar[bool] = False  # two transformers, one pair at a time
+    by_default: ClassVar[bool] = False  # two transformers, one pair at a time
 
     @property
     def signature(self) -> str:
@@ -56,7 +56,7 @@ class RateScore:
             f"or {ALLOW_DOWNLOADS}=1"
         )
 
-    def statistics(self, predictions: Sequence[Prediction], references: Sequence[Reference]) -> Rows:
+    def statistics(self, predictions: Sequence[Prediction], references: Sequence[Reference]) -> Statistics:
         """Score and 1 per study, float64 (n_studies, 2).
 
         Raises:
@@ -65,12 +65,14 @@ class RateScore:
         said, true = report_texts(predictions, references)
         keys = [pair(a, b) for a, b in zip(said, true, strict=True)]
         both = dict(zip(keys, zip(said, true, strict=True), strict=True))
-        rows = np.ones((len(said), 2))
-        rows[:, 0] = annotated(self.signature, keys, lambda asked: [self._score(*both[key]) for key in asked])
-        return rows
+        statistics = np.ones((len(said), 2))
+        statistics[:, 0] = annotated(
+            self.signature, keys, lambda absent: [self._score(*both[key]) for key in absent]
+        )
+        return statistics
 
-    def reduce(self, totals: Rows) -> dict[str, NDArray[np.float64]]:
-        """Summed rows (..., 2) to the mean score (...)."""
+    def reduce(self, totals: Statistics) -> dict[str, NDArray[np.float64]]:
+        """Summed statistics (..., 2) to the mean score (...)."""
         return {"ratescore": mean_of(totals)}
 
     def _score(self, said: str, true: str) -> float:

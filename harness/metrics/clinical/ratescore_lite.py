@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache, cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import yaml
@@ -19,7 +19,7 @@ from harness.core.errors import UnavailableError
 from harness.core.types import Prediction, Reference, Task
 from harness.core.weights import minilm_folder, quiet_loading
 from harness.metrics.annotation_cache import annotated, pair
-from harness.metrics.base import MetricOutput, Rows, mean_of
+from harness.metrics.base import Metric, MetricOutput, Statistics, mean_of
 from harness.metrics.clinical.chexpert_rules import TABLE as RULES
 from harness.metrics.clinical.chexpert_rules import negex_config, plain
 from harness.metrics.pretrained import missing
@@ -45,19 +45,19 @@ Entity = tuple[str, str, bool]
 """Words, type, and whether it tells of something abnormal; the anatomy tells of nothing, which is True."""
 
 
-class RateScoreLite:
+class RateScoreLite(Metric):
     """Mean over studies of an entity-wise similarity of both texts.
 
     Every entity takes the entity of the other text that is nearest in MiniLM's space; a pair of a finding and
     a denial keeps ``OPPOSITE`` of its similarity; entities weigh by type; the score is the harmonic mean of
-    both directions. Rows are ``[score, 1]``.
+    both directions. Statistics are ``[score, 1]``.
     """
 
     name: ClassVar[str] = "ratescore_lite"
     task: ClassVar[Task] = Task.REPORT
+    group = "report findings"
     outputs: ClassVar[tuple[MetricOutput, ...]] = (MetricOutput("ratescore_lite"),)
-    default: ClassVar[bool] = False  # a forward pass per entity
-    kind: ClassVar[Literal["text", "label", "image"]] = "label"
+    by_default: ClassVar[bool] = False  # a forward pass per entity
 
     @property
     def signature(self) -> str:
@@ -71,17 +71,19 @@ class RateScoreLite:
             return f"needs {' '.join(absent)}: pip install {' '.join(absent)}"
         return f"{_NO_MODEL}: {_GET_MODEL}" if minilm_folder() is None else None
 
-    def statistics(self, predictions: Sequence[Prediction], references: Sequence[Reference]) -> Rows:
+    def statistics(self, predictions: Sequence[Prediction], references: Sequence[Reference]) -> Statistics:
         """Score and 1 per study, float64 (n_studies, 2). One entityless text scores 0, two of them 1."""
         said, true = report_texts(predictions, references)
         both = {pair(a, b): (a, b) for a, b in zip(said, true, strict=True)}
         keys = [pair(a, b) for a, b in zip(said, true, strict=True)]
-        rows = np.ones((len(said), 2))
-        rows[:, 0] = annotated(self.signature, keys, lambda asked: self._scores([both[key] for key in asked]))
-        return rows
+        statistics = np.ones((len(said), 2))
+        statistics[:, 0] = annotated(
+            self.signature, keys, lambda absent: self._scores([both[key] for key in absent])
+        )
+        return statistics
 
-    def reduce(self, totals: Rows) -> dict[str, NDArray[np.float64]]:
-        """Summed rows (..., 2) to the mean score (...)."""
+    def reduce(self, totals: Statistics) -> dict[str, NDArray[np.float64]]:
+        """Summed statistics (..., 2) to the mean score (...)."""
         return {"ratescore_lite": mean_of(totals)}
 
     def _scores(self, pairs: Sequence[tuple[str, str]]) -> list[float]:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from harness.core.errors import HarnessError
 from harness.core.types import Prediction, Reference
-from harness.metrics.base import MetricOutput, NoSums, Rows
+from harness.metrics.base import JointMetric, MetricOutput, Statistics
 from harness.metrics.diagnosis.probabilities import Floats, LabelMetric
 
 BINS = 15
@@ -156,7 +156,7 @@ class _Binned(LabelMetric):
 class Ece(_Binned):
     """Expected calibration error of the chosen class, or of all findings pooled (Naeini et al. 2015).
 
-    Rows are ``[count, sum of confidences, number come true]`` per bin of equal width, (n, 3 * bins).
+    Statistics are ``[count, sum of confidences, number come true]`` per bin of equal width, (n, 3 * bins).
     """
 
     name: ClassVar[str] = "ece"
@@ -167,20 +167,20 @@ class Ece(_Binned):
         """Identity of the numbers."""
         return self._signature(self._over, "width[lo,hi)")
 
-    def statistics(self, predictions: Sequence[Prediction], references: Sequence[Reference]) -> Rows:
+    def statistics(self, predictions: Sequence[Prediction], references: Sequence[Reference]) -> Statistics:
         """Bin sums per study, float64 (n_studies, 3 * bins)."""
         confidence, correct = judgements(*self.arrays(predictions, references), self.multilabel)
         return _bin_sums(confidence, correct, self.bins).sum(axis=1).reshape(len(confidence), -1)
 
-    def reduce(self, totals: Rows) -> dict[str, Floats]:
-        """Summed rows (..., 3 * bins) to ECE (...); NaN of nothing."""
+    def reduce(self, totals: Statistics) -> dict[str, Floats]:
+        """Summed statistics (..., 3 * bins) to ECE (...); NaN of nothing."""
         return {"ece": _gap(totals.reshape(*totals.shape[:-1], 3, self.bins))}
 
 
 class ClasswiseEce(_Binned):
     """Mean over classes, or findings, of the calibration error of their own probability (Kull et al. 2019).
 
-    Rows hold the bin sums of ``Ece`` for every class, (n, n_labels * 3 * bins).
+    Statistics are the bin sums of ``Ece`` for every class, (n, n_labels * 3 * bins).
     """
 
     name: ClassVar[str] = "ece_classwise"
@@ -191,13 +191,13 @@ class ClasswiseEce(_Binned):
         """Identity of the numbers."""
         return self._signature("each", "width[lo,hi)")
 
-    def statistics(self, predictions: Sequence[Prediction], references: Sequence[Reference]) -> Rows:
+    def statistics(self, predictions: Sequence[Prediction], references: Sequence[Reference]) -> Statistics:
         """Bin sums per study and label, float64 (n_studies, n_labels * 3 * bins)."""
         said, labels = self.arrays(predictions, references)
         return _bin_sums(said, labels, self.bins).reshape(len(said), -1)
 
-    def reduce(self, totals: Rows) -> dict[str, Floats]:
-        """Summed rows (..., n_labels * 3 * bins) to values (...)."""
+    def reduce(self, totals: Statistics) -> dict[str, Floats]:
+        """Summed statistics (..., n_labels * 3 * bins) to values (...)."""
         return {"ece_classwise": _gap(totals.reshape(*totals.shape[:-1], -1, 3, self.bins)).mean(-1)}
 
 
@@ -218,10 +218,10 @@ def _gap(sums: Floats) -> Floats:
     return np.divide(gap, count, out=np.full(count.shape, np.nan), where=count > 0)
 
 
-class EqualMassEce(NoSums, _Binned):
+class EqualMassEce(_Binned, JointMetric):
     """``Ece`` over bins that hold equally many judgements; their edges depend on who is in the set.
 
-    Rows are ``[confidences (m), come true (m)]``, m judgements a study.
+    Statistics are ``[confidences (m), come true (m)]``, m judgements a study.
     """
 
     name: ClassVar[str] = "ece_mass"
@@ -232,16 +232,16 @@ class EqualMassEce(NoSums, _Binned):
         """Identity of the numbers."""
         return self._signature(self._over, "mass[lo,hi)")
 
-    def statistics(self, predictions: Sequence[Prediction], references: Sequence[Reference]) -> Rows:
+    def statistics(self, predictions: Sequence[Prediction], references: Sequence[Reference]) -> Statistics:
         """Judgements, float64 (n_studies, 2 * m)."""
         return np.concatenate(
             judgements(*self.arrays(predictions, references), self.multilabel), axis=1
         ).astype(np.float64)
 
-    def joint(self, rows: Rows, weights: Floats) -> dict[str, Floats]:
-        """Rows (n, 2 * m) under each line of ``weights`` (B, n) to ECE (B,)."""
-        width = rows.shape[1] // 2
-        confidence, correct = rows[:, :width].ravel(), rows[:, width:].ravel()
+    def joint(self, statistics: Statistics, weights: Floats) -> dict[str, Floats]:
+        """Statistics (n, 2 * m) under each line of ``weights`` (B, n) to ECE (B,)."""
+        width = statistics.shape[1] // 2
+        confidence, correct = statistics[:, :width].ravel(), statistics[:, width:].ravel()
         order = np.argsort(confidence, kind="stable")
         confidence, excess = confidence[order], (confidence - correct)[order]
         study = order // width
@@ -259,12 +259,12 @@ class EqualMassEce(NoSums, _Binned):
 
 
 class _Mean(LabelMetric):
-    """A proper scoring rule: rows are ``[sum over judgements, number of judgements]``."""
+    """A proper scoring rule: statistics are ``[sum over judgements, number of judgements]``."""
 
     name: ClassVar[str]
 
-    def reduce(self, totals: Rows) -> dict[str, Floats]:
-        """Summed rows (..., 2) to the mean (...); NaN of nothing."""
+    def reduce(self, totals: Statistics) -> dict[str, Floats]:
+        """Summed statistics (..., 2) to the mean (...); NaN of nothing."""
         count = totals[..., 1]
         mean = np.divide(totals[..., 0], count, out=np.full(count.shape, np.nan), where=count > 0)
         return {self.name: mean}
@@ -286,7 +286,7 @@ class Brier(_Mean):
         """Identity of the numbers."""
         return f"{self.name}|{self.setting}|over:{'pooled' if self.multilabel else 'sum'}|impl:sklearn|v:1"
 
-    def statistics(self, predictions: Sequence[Prediction], references: Sequence[Reference]) -> Rows:
+    def statistics(self, predictions: Sequence[Prediction], references: Sequence[Reference]) -> Statistics:
         """Squared error and number of judgements per study, float64 (n_studies, 2)."""
         said, labels = self.arrays(predictions, references)
         count = labels.shape[1] if self.multilabel else 1
@@ -307,7 +307,7 @@ class NegativeLogLikelihood(_Mean):
         over = "pooled" if self.multilabel else "true"
         return f"{self.name}|{self.setting}|over:{over}|eps:{_EPSILON:.1e}|impl:sklearn|v:1"
 
-    def statistics(self, predictions: Sequence[Prediction], references: Sequence[Reference]) -> Rows:
+    def statistics(self, predictions: Sequence[Prediction], references: Sequence[Reference]) -> Statistics:
         """Negative log-likelihood and number of judgements per study, float64 (n_studies, 2)."""
         said, labels = self.arrays(predictions, references)
         said = np.clip(said, _EPSILON, 1.0 - _EPSILON)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.core.types import Prediction, Reference
-from harness.metrics.base import MetricOutput, NoSums, Rows
+from harness.metrics.base import JointMetric, MetricOutput, Statistics
 from harness.metrics.diagnosis.probabilities import Floats, LabelMetric
 
 THRESHOLD = 0.5
@@ -25,8 +25,8 @@ _PAIR_CELLS = 2_000_000
 class Diagnosis(LabelMetric):
     """Decisions against labels, with scikit-learn's definitions.
 
-    Exclusive classes: the decision is the most probable class; rows are flattened confusion matrices
-    (n, C * C). Independent findings: a finding is called present from probability 0.5 upwards; rows are
+    Exclusive classes: the decision is the most probable class; statistics are flattened confusion matrices
+    (n, C * C). Independent findings: a finding is called present from probability 0.5 upwards; statistics are
     ``[TP (L), FP (L), FN (L), all findings right, 1]``.
 
     * ``accuracy``: share of studies decided rightly, for findings in all of them (subset accuracy).
@@ -50,26 +50,26 @@ class Diagnosis(LabelMetric):
         rule = f"present:p>={THRESHOLD:g}" if self.multilabel else "class:argmax"
         return f"{self.name}|{self.setting}|{rule}|zero:0|impl:sklearn|v:1"
 
-    def statistics(self, predictions: Sequence[Prediction], references: Sequence[Reference]) -> Rows:
+    def statistics(self, predictions: Sequence[Prediction], references: Sequence[Reference]) -> Statistics:
         """Counts per study, float64 (n_studies, C * C) or (n_studies, 3 * L + 2)."""
         said, labels = self.arrays(predictions, references)
         n, width = labels.shape
         if not self.multilabel:
             cell = labels.argmax(1) * width + said.argmax(1)
-            rows = np.zeros((n, width * width))
-            rows[np.arange(n), cell] = 1.0
-            return rows
+            statistics = np.zeros((n, width * width))
+            statistics[np.arange(n), cell] = 1.0
+            return statistics
         called, true = said >= THRESHOLD, labels == 1
         exact = (called == true).all(1, keepdims=True)
         counts = [called & true, called & ~true, ~called & true, exact, np.ones((n, 1), dtype=bool)]
         return np.concatenate(counts, axis=1).astype(np.float64)
 
-    def reduce(self, totals: Rows) -> dict[str, Floats]:
-        """Summed rows (..., k) to values (...) per output."""
+    def reduce(self, totals: Statistics) -> dict[str, Floats]:
+        """Summed statistics (..., k) to values (...) per output."""
         return _findings(totals) if self.multilabel else _classes(totals)
 
 
-def _classes(totals: Rows) -> dict[str, Floats]:
+def _classes(totals: Statistics) -> dict[str, Floats]:
     """Scores of summed confusion matrices, true class by chosen class."""
     width = isqrt(totals.shape[-1])
     confusion = totals.reshape(*totals.shape[:-1], width, width)
@@ -84,7 +84,7 @@ def _classes(totals: Rows) -> dict[str, Floats]:
     }
 
 
-def _findings(totals: Rows) -> dict[str, Floats]:
+def _findings(totals: Statistics) -> dict[str, Floats]:
     """Scores of summed ``[TP, FP, FN, exact, n]``."""
     width = (totals.shape[-1] - 2) // 3
     tp, fp, fn = (totals[..., part * width : (part + 1) * width] for part in range(3))
@@ -119,7 +119,7 @@ def _mean_of_defined(values: Floats) -> Floats:
     return _ratio(np.nansum(values, axis=-1), (~np.isnan(values)).sum(-1).astype(np.float64))
 
 
-class Auroc(NoSums, LabelMetric):
+class Auroc(LabelMetric, JointMetric):
     """Area under the ROC curve: mean over findings, or over classes against the rest.
 
     A tie counts one half (Hanley & McNeil 1982). A label of which only one outcome occurs has no ROC curve
@@ -135,14 +135,16 @@ class Auroc(NoSums, LabelMetric):
         """Identity of the numbers."""
         return f"{self.name}|{self.setting}|mean:macro|ties:half|undefined:skip|impl:sklearn|v:1"
 
-    def statistics(self, predictions: Sequence[Prediction], references: Sequence[Reference]) -> Rows:
+    def statistics(self, predictions: Sequence[Prediction], references: Sequence[Reference]) -> Statistics:
         """Probabilities and labels, float64 (n_studies, 2 * L)."""
         return np.concatenate(self.arrays(predictions, references), axis=1)
 
-    def joint(self, rows: Rows, weights: Floats) -> dict[str, Floats]:
-        """Rows (n, 2 * L) under each line of ``weights`` (B, n) to values (B,)."""
-        width = rows.shape[1] // 2
-        each = [_area(rows[:, label], rows[:, width + label] == 1, weights) for label in range(width)]
+    def joint(self, statistics: Statistics, weights: Floats) -> dict[str, Floats]:
+        """Statistics (n, 2 * L) under each line of ``weights`` (B, n) to values (B,)."""
+        width = statistics.shape[1] // 2
+        each = [
+            _area(statistics[:, label], statistics[:, width + label] == 1, weights) for label in range(width)
+        ]
         return {"auroc_macro": _mean_of_defined(np.stack(each, axis=-1))}
 
 

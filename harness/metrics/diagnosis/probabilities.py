@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from harness.core.errors import HarnessError
 from harness.core.types import Prediction, Reference, Task
+from harness.metrics.base import Metric
 
 Floats = NDArray[np.float64]
 
@@ -17,7 +18,7 @@ Floats = NDArray[np.float64]
 _SUM_TOLERANCE = 2e-3
 
 
-class LabelMetric:
+class LabelMetric(Metric):
     """Base of the metrics over class or finding probabilities.
 
     Args:
@@ -26,7 +27,6 @@ class LabelMetric:
     """
 
     task: ClassVar[Task] = Task.DIAGNOSE
-    kind: ClassVar[Literal["text", "label", "image"]] = "label"
 
     def __init__(self, multilabel: bool = True) -> None:
         self.multilabel = multilabel
@@ -35,10 +35,6 @@ class LabelMetric:
     def setting(self) -> str:
         """Field of the signature."""
         return "labels:multi" if self.multilabel else "labels:single"
-
-    def unavailable(self) -> str | None:
-        """NumPy is all that is needed."""
-        return None
 
     def arrays(
         self, predictions: Sequence[Prediction], references: Sequence[Reference]

@@ -21,7 +21,7 @@ from PIL import Image as Picture
 
 from harness.core.errors import UnavailableError
 from harness.core.types import Prediction, Reference, Task
-from harness.metrics.base import MetricOutput, NoSums, Rows, mean_of
+from harness.metrics.base import JointMetric, Metric, MetricOutput, Statistics, mean_of
 from harness.metrics.images.distances import frechet_distances
 from harness.metrics.images.extractors import Floats, Image, Lite0, digest
 from harness.metrics.images.features import features
@@ -45,10 +45,10 @@ def _coarse(images: Sequence[Image]) -> Floats:
 
 
 Judged = tuple[NDArray[np.intp], Floats, Floats, Floats]
-"""Rows of references; their real images, generated images and reports in the shared space, each (m, <= 8)."""
+"""Indices of m references; their real images, generated images and reports in the shared space, (m, <= 8)."""
 
 
-class Sighted:
+class Sighted(Metric):
     """What the metrics of this file have in common: whose eyes, and which view.
 
     Attributes:
@@ -57,7 +57,6 @@ class Sighted:
 
     name: ClassVar[str]
     task: ClassVar[Task] = Task.SYNTHESIZE
-    kind: ClassVar[Literal["text", "label", "image"]] = "image"
     view: ClassVar[str] = "frontal"
     eyes: ClassVar[Literal["lite0", "coarse"]] = "lite0"
 
@@ -133,7 +132,7 @@ class Alignment(Sighted):
         """Identity of the numbers, down to the weights."""
         return f"{self.name}|{self.space()}|v:1"
 
-    def statistics(self, predictions: Sequence[Prediction], references: Sequence[Reference]) -> Rows:
+    def statistics(self, predictions: Sequence[Prediction], references: Sequence[Reference]) -> Statistics:
         """``[own, own - others, the same of the real image, 1]`` per study (n, 4).
 
         Zeros where a study has no real image of the view or no report.
@@ -141,19 +140,19 @@ class Alignment(Sighted):
         Raises:
             HarnessError: a prediction lacks the view, or no reference has it.
         """
-        rows = np.zeros((len(references), 4))
+        statistics = np.zeros((len(references), 4))
         for target, seen, drawn, words in self.judged(predictions, references):
             own, gap = _gap(drawn, words)
             ceiling = _gap(seen, words)[1]
-            rows[target] = np.stack([own, gap, ceiling, np.ones_like(own)], axis=1)
-        return rows
+            statistics[target] = np.stack([own, gap, ceiling, np.ones_like(own)], axis=1)
+        return statistics
 
-    def reduce(self, totals: Rows) -> dict[str, NDArray[np.float64]]:
+    def reduce(self, totals: Statistics) -> dict[str, NDArray[np.float64]]:
         """Means over studies."""
         return {output.name: mean_of(totals, column, 3) for column, output in enumerate(self.outputs)}
 
 
-class JointDistance(Sighted, NoSums):
+class JointDistance(Sighted, JointMetric):
     """Fréchet distance of (image, report) pairs (DeVries et al. 2019), in the space that both share.
 
     FID sees images alone: shuffled among the conditions they score the same. Here the generated images with
@@ -177,7 +176,7 @@ class JointDistance(Sighted, NoSums):
         """Identity of the numbers, down to the weights."""
         return f"{self.name}|{self.space()}|resamples:{self.resamples},recentred|v:1"
 
-    def statistics(self, predictions: Sequence[Prediction], references: Sequence[Reference]) -> Rows:
+    def statistics(self, predictions: Sequence[Prediction], references: Sequence[Reference]) -> Statistics:
         """``[half, real, generated, report]`` per study (n, 1 + 3 x 8), the half 1 or 2.
 
         Zeros where a study has no real image of the view or no report.
@@ -185,18 +184,18 @@ class JointDistance(Sighted, NoSums):
         Raises:
             HarnessError: a prediction lacks the view, or no reference has it.
         """
-        rows = np.zeros((len(references), 1 + 3 * WIDTH))
+        statistics = np.zeros((len(references), 1 + 3 * WIDTH))
         for half, (target, *parts) in enumerate(self.judged(predictions, references), 1):
-            rows[target, 0] = half
+            statistics[target, 0] = half
             for number, part in enumerate(parts):
                 start = 1 + number * WIDTH
-                rows[target, start : start + part.shape[1]] = part
-        return rows
+                statistics[target, start : start + part.shape[1]] = part
+        return statistics
 
-    def joint(self, rows: Rows, weights: Floats) -> dict[str, Floats]:
+    def joint(self, statistics: Statistics, weights: Floats) -> dict[str, Floats]:
         """Rows under each line of ``weights`` (B, n) to values (B,); NaN below two studies a half."""
-        halves = [rows[:, 0] == half for half in (1, 2)]
-        real, made, words = np.split(rows[:, 1:], 3, axis=1)
+        halves = [statistics[:, 0] == half for half in (1, 2)]
+        real, made, words = np.split(statistics[:, 1:], 3, axis=1)
         pairs = np.hstack([real, words]), np.hstack([made, words])
         found = [
             frechet_distances(pairs[0][half], pairs[1][half], np.ascontiguousarray(weights[:, half]))
@@ -204,9 +203,9 @@ class JointDistance(Sighted, NoSums):
         ]
         return {self.name: np.mean(found, axis=0)}
 
-    def remarks(self, rows: Rows) -> dict[str, str]:
+    def remarks(self, statistics: Statistics) -> dict[str, str]:
         """What real images score beside other patients' reports: nothing but the pairing is wrong."""
-        told = rows[rows[:, 0] > 0]
+        told = statistics[statistics[:, 0] > 0]
         if len(told) < 4:
             return {}
         wrong = told.copy()

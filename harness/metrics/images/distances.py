@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from harness.core.errors import HarnessError, UnavailableError
 from harness.core.types import Prediction, Reference, Task
-from harness.metrics.base import MetricOutput, NoSums, Rows
+from harness.metrics.base import JointMetric, MetricOutput, Statistics
 from harness.metrics.images.extractors import (
     Extractor,
     Image,
@@ -31,7 +31,7 @@ _BLOCK_CELLS = 4_000_000
 """Cells of one block of a kernel matrix: 32 MB of float64."""
 
 
-class ImageMetric(NoSums):
+class ImageMetric(JointMetric):
     """Distance of the generated from the real images of one view, in the features of one extractor.
 
     * ``fid_<extractor>``: Fréchet distance of two Gaussians (Heusel et al. 2017). It falls with n, so compare
@@ -39,9 +39,9 @@ class ImageMetric(NoSums):
     * ``kid_<extractor>``: unbiased squared MMD under the kernel (x.y / d + 1)^3 (Bińkowski et al. 2018), over
       all images at once rather than over random subsets. It may be slightly negative.
 
-    Rows are ``[1, real features (d), generated features (d)]``, all 0 where a study has no real image of the
-    view. A weight is a share of the evidence, not a number of images: weights of 2 change nothing, and a
-    study is never paired with its own copy, which would pull every bootstrap resample's KID up.
+    Statistics are ``[1, real features (d), generated features (d)]``, all 0 where a study has no real image
+    of the view. A weight is a share of the evidence, not a number of images: weights of 2 change nothing, and
+    a study is never paired with its own copy, which would pull every bootstrap resample's KID up.
 
     Args:
         view: the view that is compared; one number over several views would mix two distributions.
@@ -52,7 +52,6 @@ class ImageMetric(NoSums):
     """
 
     task: ClassVar[Task] = Task.SYNTHESIZE
-    kind: ClassVar[Literal["text", "label", "image"]] = "image"
     resamples: ClassVar[int] = RESAMPLES
     recentred: ClassVar[bool] = True
     name: ClassVar[str]
@@ -89,7 +88,7 @@ class ImageMetric(NoSums):
             return str(error)
         return None
 
-    def statistics(self, predictions: Sequence[Prediction], references: Sequence[Reference]) -> Rows:
+    def statistics(self, predictions: Sequence[Prediction], references: Sequence[Reference]) -> Statistics:
         """Features per study, float64 (n_studies, 1 + 2 * d).
 
         Raises:
@@ -113,28 +112,28 @@ class ImageMetric(NoSums):
                 )
             made.append(_view(images, self.view))
         width = self.extractor.width
-        rows = np.zeros((len(references), 1 + 2 * width))
-        rows[kept, 0] = 1.0
-        rows[kept, 1 : 1 + width] = features(self.extractor, real)
-        rows[kept, 1 + width :] = features(self.extractor, made)
-        return rows
+        statistics = np.zeros((len(references), 1 + 2 * width))
+        statistics[kept, 0] = 1.0
+        statistics[kept, 1 : 1 + width] = features(self.extractor, real)
+        statistics[kept, 1 + width :] = features(self.extractor, made)
+        return statistics
 
-    def joint(self, rows: Rows, weights: Floats) -> dict[str, Floats]:
-        """Rows (n, 1 + 2 * d) under each line of ``weights`` (B, n) to values (B,); NaN below two images."""
-        used = (rows[:, 0] == 1) & (weights > 0).any(axis=0)
-        real, made = np.split(rows[used, 1:], 2, axis=1)
+    def joint(self, statistics: Statistics, weights: Floats) -> dict[str, Floats]:
+        """Values (B,) of statistics (n, 1 + 2 * d) under ``weights`` (B, n); NaN below two images."""
+        used = (statistics[:, 0] == 1) & (weights > 0).any(axis=0)
+        real, made = np.split(statistics[used, 1:], 2, axis=1)
         weights = weights[:, used]
         fid = frechet_distances(real, made, weights)
         return dict(
             zip((output.name for output in self.outputs), (fid, kid(real, made, weights)), strict=True)
         )
 
-    def remarks(self, rows: Rows) -> dict[str, str]:
+    def remarks(self, statistics: Statistics) -> dict[str, str]:
         """Beside each number: how many images it compares, and what two halves of the real ones score."""
-        n = int((rows[:, 0] == 1).sum())
+        n = int((statistics[:, 0] == 1).sum())
         if n < 4:
             return {}
-        floor = real_floor(self, rows)
+        floor = real_floor(self, statistics)
         half = int(floor.pop("n"))
         return {
             name: f"n {n} real and {n} generated; two halves of the real ones (n {half}) score {value:.3g}"
@@ -257,14 +256,16 @@ def _kernel(first: Floats, second: Floats) -> Floats:
     return base * base * base
 
 
-def real_floor(metric: ImageMetric, rows: Rows, splits: int = 10, seed: int = 0) -> dict[str, float]:
+def real_floor(
+    metric: ImageMetric, statistics: Statistics, splits: int = 10, seed: int = 0
+) -> dict[str, float]:
     """What the metric gives two halves of the real images: how far apart n / 2 images of one source come out.
 
     FID's bias falls roughly with 1 / n, so the floor at n is about half of this; a score below it is noise.
 
     Args:
-        metric: whose ``statistics`` made the rows.
-        rows: (n, 1 + 2 * d); only the real side is read.
+        metric: the metric that made ``statistics``.
+        statistics: (n, 1 + 2 * d); only the real side is read.
         splits: random halvings that are averaged.
         seed: of the halvings.
 
@@ -274,8 +275,8 @@ def real_floor(metric: ImageMetric, rows: Rows, splits: int = 10, seed: int = 0)
     Raises:
         HarnessError: fewer than four real images.
     """
-    width = (rows.shape[1] - 1) // 2
-    real = rows[rows[:, 0] == 1, 1 : 1 + width]
+    width = (statistics.shape[1] - 1) // 2
+    real = statistics[statistics[:, 0] == 1, 1 : 1 + width]
     half = len(real) // 2
     if half < 2:
         raise HarnessError(f"{len(real)} real images cannot be halved", "at least four are needed")
@@ -338,7 +339,7 @@ class CompletedDistance(Lite0Distance):
     """
 
     name, outputs = "images_completed", _outputs("lite0_completed")
-    default: ClassVar[bool] = False
+    by_default: ClassVar[bool] = False
     completes: ClassVar[bool] = True
 
 
@@ -346,5 +347,5 @@ class CompletedLateralDistance(Lite0LateralDistance):
     """The same of lateral views."""
 
     name, outputs = "images_completed_lateral", _outputs("lite0_completed_lateral")
-    default: ClassVar[bool] = False
+    by_default: ClassVar[bool] = False
     completes: ClassVar[bool] = True

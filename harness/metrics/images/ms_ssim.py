@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from harness.core.errors import HarnessError
 from harness.core.types import Prediction, Reference, Task
-from harness.metrics.base import MetricOutput, Rows, mean_of
+from harness.metrics.base import Metric, MetricOutput, Statistics, mean_of
 from harness.metrics.images.extractors import Image
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ _POWERS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 _C1, _C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
 
 
-class MsSsim:
+class MsSsim(Metric):
     """``ms_ssim``: mean MS-SSIM (Wang et al. 2003) of each study's generated image of a view with its own.
 
     High for an image of the same chest. It says nothing about variety: between images of one method it would
@@ -36,7 +36,6 @@ class MsSsim:
 
     name: ClassVar[str] = "ms_ssim"
     task: ClassVar[Task] = Task.SYNTHESIZE
-    kind: ClassVar[Literal["text", "label", "image"]] = "image"
     outputs: ClassVar[tuple[MetricOutput, ...]] = (MetricOutput("ms_ssim"),)
     view: ClassVar[str] = "frontal"
 
@@ -48,23 +47,19 @@ class MsSsim:
             "|impl:harness,as-torchmetrics|v:1"
         )
 
-    def unavailable(self) -> str | None:
-        """It needs nothing."""
-        return None
-
-    def statistics(self, predictions: Sequence[Prediction], references: Sequence[Reference]) -> Rows:
+    def statistics(self, predictions: Sequence[Prediction], references: Sequence[Reference]) -> Statistics:
         """``[similarity, 1]`` per study (n, 2); zeros where a study has no real image of the view.
 
         Raises:
             HarnessError: a prediction lacks the view, or no reference has it.
         """
         kept, real, made = pairs_of(self.view, predictions, references)
-        rows = np.zeros((len(references), 2))
-        rows[kept, 0] = similarity(real, made)
-        rows[kept, 1] = 1.0
-        return rows
+        statistics = np.zeros((len(references), 2))
+        statistics[kept, 0] = similarity(real, made)
+        statistics[kept, 1] = 1.0
+        return statistics
 
-    def reduce(self, totals: Rows) -> dict[str, NDArray[np.float64]]:
+    def reduce(self, totals: Statistics) -> dict[str, NDArray[np.float64]]:
         """Mean over studies."""
         return {self.outputs[0].name: mean_of(totals)}
 
@@ -80,7 +75,7 @@ class MsSsimLateral(MsSsim):
 def pairs_of(
     view: str, predictions: Sequence[Prediction], references: Sequence[Reference]
 ) -> tuple[list[int], list[Image], list[Image]]:
-    """Rows that have a real image of the view, these images, and the generated ones.
+    """Indices of references that have a real image of the view, these images, and the generated ones.
 
     Raises:
         HarnessError: counts differ, a prediction lacks the view, or no reference has it.

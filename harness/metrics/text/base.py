@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from harness.core.errors import HarnessError
 from harness.core.types import Prediction, Reference, Task
+from harness.metrics.base import Metric
 from harness.metrics.text.tokenization import DEFAULT_PROFILE, Tokens, tokenizer
 
 
-class TextMetric:
+class TextMetric(Metric):
     """Base of the metrics over report tokens.
 
     Args:
@@ -19,7 +20,7 @@ class TextMetric:
     """
 
     task: ClassVar[Task] = Task.REPORT
-    kind: ClassVar[Literal["text", "label", "image"]] = "text"
+    tokenized: ClassVar[bool] = True
 
     def __init__(self, tokenizer: str = DEFAULT_PROFILE, reference_words: int | None = None) -> None:
         self.profile = _known(tokenizer)

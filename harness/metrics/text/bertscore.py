@@ -7,11 +7,12 @@ similarities. Special tokens can be matched but do not count themselves. No idf 
 from __future__ import annotations
 
 import os
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +21,7 @@ from harness.core.errors import HarnessError, require
 from harness.core.types import Prediction, Reference, Task
 from harness.core.weights import downloads_allowed, minilm_folder, quiet_loading
 from harness.metrics.annotation_cache import annotated, pair
-from harness.metrics.base import MetricOutput, Rows, mean_of
+from harness.metrics.base import Metric, MetricOutput, Statistics, mean_of
 from harness.metrics.pretrained import hub_file, token_batches, weights_digest
 from harness.metrics.text.base import report_texts
 
@@ -48,15 +49,13 @@ WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 _CACHE_BYTES = 2**29
 
 
-class _GreedyMatching:
-    """What both metrics do once a model and a layer are chosen. Rows are ``[F1, 1]``."""
+class _GreedyMatching(Metric):
+    """What both metrics do once a model and a layer are chosen. Statistics are ``[F1, 1]``."""
 
     name: ClassVar[str]
     task: ClassVar[Task] = Task.REPORT
     outputs: ClassVar[tuple[MetricOutput, ...]]
-    kind: ClassVar[Literal["text", "label", "image"]] = "label"  # it takes no tokenisation profile
-    group: ClassVar[str] = "report text"
-    default: ClassVar[bool] = False  # a forward pass per text: minutes in a run over states and methods
+    by_default: ClassVar[bool] = False  # a forward pass per text: minutes in a run over states and methods
 
     model: str
     layer: int
@@ -69,36 +68,36 @@ class _GreedyMatching:
             f"|max:{MAX_TOKENS}|impl:bert-score|v:1"
         )
 
+    @abstractmethod
     def unavailable(self) -> str | None:
         """Why the model cannot be had here, or None."""
-        raise NotImplementedError
 
-    def statistics(self, predictions: Sequence[Prediction], references: Sequence[Reference]) -> Rows:
+    def statistics(self, predictions: Sequence[Prediction], references: Sequence[Reference]) -> Statistics:
         """F1 and 1 per study, float64 (n_studies, 2); 0 where either text is empty.
 
         Raises:
             UnavailableError: the model is absent.
         """
         said, true = report_texts(predictions, references)
-        rows = np.ones((len(said), 2))
+        statistics = np.ones((len(said), 2))
         if not said:
-            return rows
+            return statistics
         require(self.unavailable())
         if self._file() is None:
             _ = self._encoder  # fetches the weights: the cache is keyed by their digest
         pairs = {pair(*both): both for both in zip(said, true, strict=True)}
         keys = [pair(*both) for both in zip(said, true, strict=True)]
-        rows[:, 0] = annotated(
+        statistics[:, 0] = annotated(
             self.signature, keys, lambda absent: self._scores([pairs[key] for key in absent])
         )
-        return rows
+        return statistics
 
     def _scores(self, pairs: Sequence[tuple[str, str]]) -> list[float]:
         vectors = self._encoder.vectors([text for both in pairs for text in both])
         return [greedy_f1(vectors[ours], vectors[theirs]) for ours, theirs in pairs]
 
-    def reduce(self, totals: Rows) -> dict[str, NDArray[np.float64]]:
-        """Summed rows (..., 2) to the mean F1 (...)."""
+    def reduce(self, totals: Statistics) -> dict[str, NDArray[np.float64]]:
+        """Summed statistics (..., 2) to the mean F1 (...)."""
         return {self.outputs[0].name: mean_of(totals)}
 
     @cached_property
@@ -115,9 +114,9 @@ class _GreedyMatching:
         found = (Path(self._weights(), name) for name in WEIGHTS)
         return next((path for path in found if path.is_file()), None)
 
+    @abstractmethod
     def _weights(self) -> str:
         """Folder or name that the model is loaded from."""
-        raise NotImplementedError
 
 
 class BertScore(_GreedyMatching):

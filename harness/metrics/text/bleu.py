@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.core.types import Prediction, Reference
-from harness.metrics.base import MetricOutput, Rows
+from harness.metrics.base import MetricOutput, Statistics
 from harness.metrics.text.base import TextMetric
 from harness.metrics.text.ngrams import ngram_counts
 from harness.metrics.text.tokenization import Tokens
@@ -22,7 +22,7 @@ _TINY, _SMALL = 1e-15, 1e-9
 class Bleu(TextMetric):
     """Corpus BLEU: clipped n-gram precisions of orders 1 to n, geometric mean, brevity penalty.
 
-    Rows are ``[prediction length, reference length, matches 1..4, totals 1..4]``.
+    Statistics are ``[prediction length, reference length, matches 1..4, totals 1..4]``.
 
     Args:
         tokenizer: tokenisation profile.
@@ -38,14 +38,14 @@ class Bleu(TextMetric):
         """Identity of the numbers."""
         return f"bleu|order:{ORDER}|{self.text_fields}|len:closest|impl:coco|v:1"
 
-    def statistics(self, predictions: Sequence[Prediction], references: Sequence[Reference]) -> Rows:
+    def statistics(self, predictions: Sequence[Prediction], references: Sequence[Reference]) -> Statistics:
         """Lengths, clipped matches and totals per study, float64 (n_studies, 10)."""
         said, true = self.tokens(predictions, references)
-        rows = [_row(hypothesis, reference) for hypothesis, reference in zip(said, true, strict=True)]
-        return np.array(rows, dtype=np.float64).reshape(len(rows), 2 + 2 * ORDER)
+        counts = [_counts(hypothesis, reference) for hypothesis, reference in zip(said, true, strict=True)]
+        return np.array(counts, dtype=np.float64).reshape(len(counts), 2 + 2 * ORDER)
 
-    def reduce(self, totals: Rows) -> dict[str, NDArray[np.float64]]:
-        """Summed rows (..., 10) to BLEU (...) per order."""
+    def reduce(self, totals: Statistics) -> dict[str, NDArray[np.float64]]:
+        """Summed statistics (..., 10) to BLEU (...) per order."""
         said, true = totals[..., 0], totals[..., 1]
         matches, possible = totals[..., 2 : 2 + ORDER], totals[..., 2 + ORDER :]
         product = np.cumprod((matches + _TINY) / (possible + _SMALL), axis=-1, dtype=np.float64)
@@ -57,7 +57,7 @@ class Bleu(TextMetric):
         }
 
 
-def _row(hypothesis: Tokens, reference: Tokens) -> list[int]:
+def _counts(hypothesis: Tokens, reference: Tokens) -> list[int]:
     said, true = ngram_counts(hypothesis, ORDER), ngram_counts(reference, ORDER)
     matches = [(ours & theirs).total() for ours, theirs in zip(said, true, strict=True)]
     possible = [max(0, len(hypothesis) - order) for order in range(ORDER)]

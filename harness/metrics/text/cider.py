@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.core.types import Prediction, Reference
-from harness.metrics.base import MetricOutput, Rows, mean_of
+from harness.metrics.base import MetricOutput, Statistics, mean_of
 from harness.metrics.text.base import TextMetric
 from harness.metrics.text.ngrams import Ngram, ngram_counts
 from harness.metrics.text.tokenization import Tokens
@@ -37,7 +37,7 @@ class Cider(TextMetric):
     """Mean over studies of 10 x the clipped tf-idf cosine, damped by a Gaussian of the length difference.
 
     Document frequencies are those of the references given to ``statistics``, all of them: a resample or a
-    mask does not change them. Rows are ``[score, 1]``; the number of references is the printed n.
+    mask does not change them. Statistics are ``[score, 1]``; the number of references is the printed n.
 
     Args:
         tokenizer: tokenisation profile.
@@ -51,21 +51,21 @@ class Cider(TextMetric):
         """Identity of the numbers; ``df:references`` are the n references of the printed n."""
         return f"cider|d:1|n:{ORDER}|sigma:{SIGMA:g}|df:references|{self.text_fields}|impl:coco|v:1"
 
-    def statistics(self, predictions: Sequence[Prediction], references: Sequence[Reference]) -> Rows:
+    def statistics(self, predictions: Sequence[Prediction], references: Sequence[Reference]) -> Statistics:
         """Score and 1 per study, float64 (n_studies, 2)."""
         said, true = self.tokens(predictions, references)
-        return _rows(said, true, _clipped)
+        return _scores(said, true, _clipped)
 
-    def reduce(self, totals: Rows) -> dict[str, NDArray[np.float64]]:
-        """Summed rows (..., 2) to the mean score (...)."""
+    def reduce(self, totals: Statistics) -> dict[str, NDArray[np.float64]]:
+        """Summed statistics (..., 2) to the mean score (...)."""
         return {"cider": mean_of(totals)}
 
 
 class CiderPlain(TextMetric):
     """Mean over studies of 10 x the tf-idf cosine: CIDEr as first defined, neither clipped nor damped.
 
-    What papers print as CIDEr is nearly always CIDEr-D, our ``cider``. Document frequencies and rows are as
-    there. Words are not stemmed, as in the authors' code; their paper stems them.
+    What papers print as CIDEr is nearly always CIDEr-D, our ``cider``. Document frequencies and statistics
+    are those of ``cider``. Words are not stemmed, as in the authors' code; their paper stems them.
 
     Args:
         tokenizer: tokenisation profile.
@@ -79,29 +79,31 @@ class CiderPlain(TextMetric):
         """Identity of the numbers; ``df:references`` are the n references of the printed n."""
         return f"cider_plain|d:0|n:{ORDER}|df:references|{self.text_fields}|impl:coco|v:1"
 
-    def statistics(self, predictions: Sequence[Prediction], references: Sequence[Reference]) -> Rows:
+    def statistics(self, predictions: Sequence[Prediction], references: Sequence[Reference]) -> Statistics:
         """Score and 1 per study, float64 (n_studies, 2)."""
         said, true = self.tokens(predictions, references)
-        return _rows(said, true, _cosine)
+        return _scores(said, true, _cosine)
 
-    def reduce(self, totals: Rows) -> dict[str, NDArray[np.float64]]:
-        """Summed rows (..., 2) to the mean score (...)."""
+    def reduce(self, totals: Statistics) -> dict[str, NDArray[np.float64]]:
+        """Summed statistics (..., 2) to the mean score (...)."""
         return {"cider_plain": mean_of(totals)}
 
 
-def _rows(said: Sequence[Tokens], true: Sequence[Tokens], score: Callable[[_Vector, _Vector], float]) -> Rows:
+def _scores(
+    said: Sequence[Tokens], true: Sequence[Tokens], score: Callable[[_Vector, _Vector], float]
+) -> Statistics:
     """Score and 1 per study, with the document frequencies of ``true``."""
-    rows = np.ones((len(said), 2))
+    statistics = np.ones((len(said), 2))
     if not said:
-        return rows
+        return statistics
     reference_counts = [ngram_counts(tokens, ORDER) for tokens in true]
     frequency = _document_frequency(reference_counts)
     log_documents = math.log(len(true))
     inverse = {ngram: log_documents - math.log(count) for ngram, count in frequency.items()}
     for index, (tokens, counts) in enumerate(zip(said, reference_counts, strict=True)):
         hypothesis = _vector(ngram_counts(tokens, ORDER), inverse, log_documents)
-        rows[index, 0] = score(hypothesis, _vector(counts, inverse, log_documents))
-    return rows
+        statistics[index, 0] = score(hypothesis, _vector(counts, inverse, log_documents))
+    return statistics
 
 
 def _document_frequency(documents: Iterable[Sequence[Counter[Ngram]]]) -> Counter[Ngram]:

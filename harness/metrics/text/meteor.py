@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from harness.core.errors import HarnessError, UnavailableError, require
 from harness.core.types import Prediction, Reference
 from harness.metrics.annotation_cache import annotated
-from harness.metrics.base import MetricOutput, Rows, mean_of
+from harness.metrics.base import MetricOutput, Statistics, mean_of
 from harness.metrics.text.base import TextMetric
 from harness.metrics.text.tokenization import Tokens
 
@@ -44,9 +44,9 @@ _STATISTICS = 23
 class Meteor(TextMetric):
     """Corpus METEOR 1.5: match statistics are summed over studies, then scored once.
 
-    Rows are the jar's 23 segment statistics: lengths and function words of prediction and reference, matched
-    words by stage, chunks, and words under a match. A prediction that repeats its reference has no chunks in
-    its row, since the jar leaves them out of its corpus sum.
+    Statistics are the jar's 23 numbers per segment: lengths and function words of prediction and reference,
+    matched words by stage, chunks, and words under a match. A prediction that repeats its reference has no
+    chunks here, since the jar leaves them out of its corpus sum.
 
     Args:
         tokenizer: tokenisation profile; the jar's own normaliser then runs over the tokens.
@@ -68,7 +68,7 @@ class Meteor(TextMetric):
             return "METEOR's jar or its paraphrase table not found (meteor): install pycocoevalcap"
         return super().unavailable()
 
-    def statistics(self, predictions: Sequence[Prediction], references: Sequence[Reference]) -> Rows:
+    def statistics(self, predictions: Sequence[Prediction], references: Sequence[Reference]) -> Statistics:
         """Segment statistics per study, float64 (n_studies, 23).
 
         Raises:
@@ -80,14 +80,16 @@ class Meteor(TextMetric):
             return np.zeros((0, _STATISTICS))
         require(self.unavailable())
         lines = [_line(h, r) for h, r in zip(said, true, strict=True)]
-        rows = np.array(annotated(ALIGNMENT, lines, lambda absent: aligner().statistics(absent).tolist()))
-        lengths, matches = rows[:, :2], rows[:, _STAGES].reshape(-1, 8, 2).sum(axis=1)
-        repeats = (lengths == matches).all(axis=1) & (rows[:, _CHUNKS] == 1)
-        rows[repeats, _CHUNKS] = 0.0
-        return rows
+        statistics = np.array(
+            annotated(ALIGNMENT, lines, lambda absent: aligner().statistics(absent).tolist())
+        )
+        lengths, matches = statistics[:, :2], statistics[:, _STAGES].reshape(-1, 8, 2).sum(axis=1)
+        repeats = (lengths == matches).all(axis=1) & (statistics[:, _CHUNKS] == 1)
+        statistics[repeats, _CHUNKS] = 0.0
+        return statistics
 
-    def reduce(self, totals: Rows) -> dict[str, NDArray[np.float64]]:
-        """Summed rows (..., 23) to METEOR (...)."""
+    def reduce(self, totals: Statistics) -> dict[str, NDArray[np.float64]]:
+        """Summed statistics (..., 23) to METEOR (...)."""
         function_words = totals[..., 2:4]
         lengths = DELTA * (totals[..., :2] - function_words) + (1 - DELTA) * function_words
         counts = totals[..., _STAGES].reshape(*totals.shape[:-1], len(STAGE_WEIGHTS), 2, 2)
@@ -103,7 +105,7 @@ class MeteorNltk(TextMetric):
     """Mean over studies of NLTK's METEOR (Lavie & Agarwal 2007): exact, Porter stem and WordNet matches.
 
     Another metric than ``meteor``, not another implementation of it: no paraphrases, no weights, parameters
-    of 2007, and values about twice as high. Rows are ``[score, 1]``.
+    of 2007, and values about twice as high. Statistics are ``[score, 1]``.
 
     Args:
         tokenizer: tokenisation profile.
@@ -130,24 +132,24 @@ class MeteorNltk(TextMetric):
             )
         return super().unavailable()
 
-    def statistics(self, predictions: Sequence[Prediction], references: Sequence[Reference]) -> Rows:
+    def statistics(self, predictions: Sequence[Prediction], references: Sequence[Reference]) -> Statistics:
         """Score and 1 per study, float64 (n_studies, 2).
 
         Raises:
             UnavailableError: no NLTK or no WordNet.
         """
         said, true = self.tokens(predictions, references)
-        rows = np.ones((len(said), 2))
+        statistics = np.ones((len(said), 2))
         if not said:
-            return rows
+            return statistics
         require(self.unavailable())
         from nltk.translate.meteor_score import single_meteor_score
 
-        rows[:, 0] = list(map(single_meteor_score, true, said))
-        return rows
+        statistics[:, 0] = list(map(single_meteor_score, true, said))
+        return statistics
 
-    def reduce(self, totals: Rows) -> dict[str, NDArray[np.float64]]:
-        """Summed rows (..., 2) to the mean score (...)."""
+    def reduce(self, totals: Statistics) -> dict[str, NDArray[np.float64]]:
+        """Summed statistics (..., 2) to the mean score (...)."""
         return {"meteor_nltk": mean_of(totals)}
 
 
@@ -171,7 +173,7 @@ class Aligner:
         self._lock = threading.Lock()
         atexit.register(self.close)
 
-    def statistics(self, lines: Sequence[str]) -> Rows:
+    def statistics(self, lines: Sequence[str]) -> Statistics:
         """Statistics float64 (n, 23) of ``SCORE`` lines.
 
         Raises:

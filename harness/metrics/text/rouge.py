@@ -6,13 +6,13 @@ import re
 from collections.abc import Sequence
 from functools import lru_cache
 from importlib.util import find_spec
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from harness.core.types import Prediction, Reference, Task
-from harness.metrics.base import MetricOutput, Rows, mean_of
+from harness.metrics.base import Metric, MetricOutput, Statistics, mean_of
 from harness.metrics.text.base import TextMetric, at_least_one, references_field, report_texts
 from harness.metrics.text.ngrams import lcs_length
 from harness.metrics.text.tokenization import Tokens
@@ -24,7 +24,7 @@ _ALPHANUMERIC = re.compile("[a-z0-9]+")
 class RougeL(TextMetric):
     """Mean over studies of the longest-common-subsequence F-measure, recall weighted by beta = 1.2.
 
-    Rows are ``[score, 1]``.
+    Statistics are ``[score, 1]``.
 
     Args:
         tokenizer: tokenisation profile.
@@ -38,23 +38,25 @@ class RougeL(TextMetric):
         """Identity of the numbers."""
         return f"rouge_l|beta:{BETA:g}|{self.text_fields}|impl:coco|v:1"
 
-    def statistics(self, predictions: Sequence[Prediction], references: Sequence[Reference]) -> Rows:
+    def statistics(self, predictions: Sequence[Prediction], references: Sequence[Reference]) -> Statistics:
         """Score and 1 per study, float64 (n_studies, 2)."""
         said, true = self.tokens(predictions, references)
-        rows = np.ones((len(said), 2))
-        rows[:, 0] = [_score(hypothesis, reference) for hypothesis, reference in zip(said, true, strict=True)]
-        return rows
+        statistics = np.ones((len(said), 2))
+        statistics[:, 0] = [
+            _score(hypothesis, reference) for hypothesis, reference in zip(said, true, strict=True)
+        ]
+        return statistics
 
-    def reduce(self, totals: Rows) -> dict[str, NDArray[np.float64]]:
-        """Summed rows (..., 2) to the mean score (...)."""
+    def reduce(self, totals: Statistics) -> dict[str, NDArray[np.float64]]:
+        """Summed statistics (..., 2) to the mean score (...)."""
         return {"rouge_l": mean_of(totals)}
 
 
-class RougeScoreL:
+class RougeScoreL(Metric):
     """Mean over studies of the F1 of the longest common subsequence, as the rouge-score package has it.
 
     Precision and recall weigh the same. Tokens are runs of lower-case ASCII letters and digits of the text as
-    written, whatever the tokenisation profile, so punctuation never matches. Rows are ``[score, 1]``.
+    written, whatever the tokenisation profile, so punctuation never matches. Statistics are ``[score, 1]``.
 
     Args:
         stemmer: compare the Porter stems of words longer than three characters; needs nltk.
@@ -64,8 +66,6 @@ class RougeScoreL:
     name: ClassVar[str] = "rouge_score_l"
     task: ClassVar[Task] = Task.REPORT
     outputs: ClassVar[tuple[MetricOutput, ...]] = (MetricOutput("rouge_score_l"),)
-    kind: ClassVar[Literal["text", "label", "image"]] = "label"  # it takes no tokenisation profile
-    group: ClassVar[str] = "report text"
 
     def __init__(self, stemmer: bool = False, reference_words: int | None = None) -> None:
         self.stemmer = stemmer
@@ -84,18 +84,18 @@ class RougeScoreL:
             return "NLTK not found (rouge_score_l with stemmer): install nltk"
         return None
 
-    def statistics(self, predictions: Sequence[Prediction], references: Sequence[Reference]) -> Rows:
+    def statistics(self, predictions: Sequence[Prediction], references: Sequence[Reference]) -> Statistics:
         """Score and 1 per study, float64 (n_studies, 2); 0 where either text has no token."""
         said, true = report_texts(predictions, references)
-        rows = np.ones((len(said), 2))
-        rows[:, 0] = [
+        statistics = np.ones((len(said), 2))
+        statistics[:, 0] = [
             _f1(self._tokens(hypothesis), self._tokens(reference)[: self.reference_words])
             for hypothesis, reference in zip(said, true, strict=True)
         ]
-        return rows
+        return statistics
 
-    def reduce(self, totals: Rows) -> dict[str, NDArray[np.float64]]:
-        """Summed rows (..., 2) to the mean score (...)."""
+    def reduce(self, totals: Statistics) -> dict[str, NDArray[np.float64]]:
+        """Summed statistics (..., 2) to the mean score (...)."""
         return {"rouge_score_l": mean_of(totals)}
 
     def _tokens(self, text: str) -> Tokens:
