@@ -17,6 +17,7 @@ from harness.core.progress import Reporter
 from harness.evaluation import evaluate
 from harness.evaluation.benchmark import open_benchmark, prepare_images
 from harness.evaluation.entries import Entry, entries
+from harness.store.manifest import Machine, Manifest
 from harness.store.results import Measurement, StoredResult
 from harness.store.row_labels import trained
 from harness.store.store import Store
@@ -100,12 +101,12 @@ def reproduce(
     """
     if all(row.value is None for row in stored.rows):
         raise HarnessError(f"{stored.key}: the row has no numbers to reproduce")
-    if "command" in stored.manifest:
-        raise HarnessError(f"{stored.key}: not a row of harness run", stored.manifest["command"])
+    if stored.manifest.command:
+        raise HarnessError(f"{stored.key}: not a row of harness run", stored.manifest.command)
     if (into / "store.json").exists():
         raise HarnessError(f"--into {into}: a store is there already", "reproduce into a fresh folder")
     config = _config(stored, into, root, device)
-    _set_threads(stored.manifest)
+    _set_threads(stored.manifest.machine)
     benchmark = open_benchmark(config)
     prepare_images(benchmark, reporter)
     entry = _entry(config, stored)
@@ -141,14 +142,14 @@ def _config(stored: StoredResult, into: Path, root: Path | None, device: str | N
     """The settings of the stored run, for this row alone."""
     method = trained(stored.rows[0].method).partition("[")[0]
     try:
-        config, cost = dict(stored.manifest["config"]), stored.manifest.get("cost", {})
+        config, cost = dict(stored.manifest.config), stored.manifest.cost.to_json()
         names = (method, config.get("impute") or "")
         owners = {config["dataset"], *names, *(name.partition(":")[0] for name in names)}
-        values = {
+        values: dict[str, Any] = {
             **config,
             "methods": (method,),
-            "seeds": (stored.manifest["seed"],),
-            "device": device or stored.manifest["machine"]["device"],
+            "seeds": (stored.manifest.seed,),
+            "device": device or stored.manifest.machine.device,
             "root": root or config.get("root"),
             "store": into,
             "workers": 1,
@@ -174,13 +175,12 @@ def _entry(config: RunConfig, stored: StoredResult) -> Entry:
     return found[label]
 
 
-def _set_threads(manifest: Mapping[str, Any]) -> None:
+def _set_threads(machine: Machine) -> None:
     """As many threads as then: sums of floats are split among them."""
     import torch
 
-    threads = manifest["machine"].get("threads")
-    if threads:
-        torch.set_num_threads(threads)
+    if machine.threads:
+        torch.set_num_threads(machine.threads)
 
 
 def _differences(stored: Sequence[Measurement], found: Sequence[Measurement]) -> list[Difference]:
@@ -208,8 +208,11 @@ def _same(a: object, b: object) -> bool:
     return a == b
 
 
-def _changed(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    old, new = (_flat({name: each[name] for name in _CONTEXT if name in each}) for each in (then, now))
+def _changed(then: Manifest, now: Manifest) -> list[str]:
+    old, new = (
+        _flat({name: value for name, value in manifest.to_json().items() if name in _CONTEXT})
+        for manifest in (then, now)
+    )
     return [f"{name}: {old[name]} -> {new.get(name)}" for name in old if old[name] != new.get(name)]
 
 

@@ -24,7 +24,7 @@ from harness.store.store import Store
 PROJECT = "missing-modality-harness"
 _BATCH = 1000
 """Numbers that MLflow takes at a time."""
-_SAID = ("harness", "protocol", "cell", "code", "test_set", "masks", "mask_seeds")
+_COPIED = ("harness", "protocol", "cell", "code", "test_set", "masks", "mask_seeds")
 """What is copied from a manifest."""
 _SWITCHES = {"MLFLOW_DISABLE_TELEMETRY": "true", "WANDB_ERROR_REPORTING": "false"}
 """Neither tells its makers that it is used."""
@@ -98,7 +98,7 @@ def tracked(root: Path, rows: Sequence[Measurement]) -> Iterator[Tracked]:
 
 
 def _of(root: Path, result: StoredResult) -> Tracked:
-    first, said = result.rows[0], result.manifest
+    first, manifest = result.rows[0], result.manifest
     curves: dict[str, list[tuple[float, float]]] = {}
     for row in sorted(result.rows, key=lambda row: row.rate):
         if row.value is not None:
@@ -110,10 +110,14 @@ def _of(root: Path, result: StoredResult) -> Tracked:
         "drop": first.drop,
         "mechanism": first.mechanism,
         "studies": first.n,
-        "device": said["cost"]["device"],
-        **{name: said[name] for name in _SAID},
+        "device": manifest.cost.device,
+        **{name: getattr(manifest, name) for name in _COPIED},
     }
-    costs = {name: float(value) for name, value in said["cost"].items() if isinstance(value, int | float)}
+    costs = {
+        name: float(value)
+        for name, value in manifest.cost.to_json().items()
+        if isinstance(value, int | float)
+    }
     return Tracked(
         name=f"{first.method} {first.preset} s{first.seed}",
         dataset=first.dataset,
@@ -121,7 +125,7 @@ def _of(root: Path, result: StoredResult) -> Tracked:
         facts={name: str(value) for name, value in facts.items()},
         costs={_plain(name): value for name, value in costs.items()},
         curves=curves,
-        losses=training_summary(root / said["cell"] / "training").get("history", []),
+        losses=training_summary(root / manifest.cell / "training").get("history", []),
     )
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 
 from harness.core.errors import HarnessError
 from harness.core.files import write_atomic
+from harness.leaderboard.facts import AuditState, RowFacts
 from harness.leaderboard.leaderboard import Leaderboard
 from harness.store.results import Measurement, Status
 from harness.store.row_labels import IMPUTED, SHUFFLED
@@ -97,7 +98,7 @@ class SharedRun(_Closed):
     test_set: Hash
     masks: Hash
     mask_seeds: int
-    audit: Literal["passed", "failed", "not audited", "other code"]
+    audit: AuditState
     cost: SharedCost
     cpus: int | None
     threads: int | None
@@ -231,26 +232,25 @@ def _number(row: Measurement) -> dict[str, Any]:
     }
 
 
-def _run(facts: Mapping[str, Any]) -> dict[str, Any]:
-    machine, environment = facts.get("machine", {}), facts.get("environment", {})
-    cost = {name: facts.get("cost", {}).get(name) for name in SharedCost.model_fields}
-    gpu = machine.get("gpu")
+def _run(facts: RowFacts) -> dict[str, Any]:
+    machine, environment = facts.machine, facts.environment
+    cost = {name: getattr(facts.cost, name) for name in SharedCost.model_fields}
     return {
-        "harness": facts.get("harness", "unknown"),
-        "protocol": facts.get("protocol", 0),
-        "code": facts.get("code", ""),
-        "settings": _digest(json.dumps(facts.get("card", {}).get("settings", {}), sort_keys=True)),
-        "test_set": facts.get("test_set", ""),
-        "masks": facts.get("masks", ""),
-        "mask_seeds": facts.get("mask_seeds", 0),
-        "audit": facts.get("audit", {}).get("state", "not audited"),
-        "cost": cost,
-        "cpus": machine.get("cpus"),
-        "threads": machine.get("threads"),
-        "gpu": None if gpu is None else _joined(gpu),
-        "python": environment.get("python", "unknown"),
-        "system": _joined(environment.get("system", "unknown")),
-        "packages": dict(environment.get("packages", {})),
+        "harness": facts.harness,
+        "protocol": facts.protocol,
+        "code": facts.code,
+        "settings": _digest(json.dumps(facts.card.get("settings", {}), sort_keys=True)),
+        "test_set": facts.test_set,
+        "masks": facts.masks,
+        "mask_seeds": facts.mask_seeds,
+        "audit": facts.audit.state,
+        "cost": cost | {"device": facts.cost.device or None},
+        "cpus": machine.cpus,
+        "threads": machine.threads,
+        "gpu": None if machine.gpu is None else _joined(machine.gpu),
+        "python": environment.python,
+        "system": _joined(environment.system),
+        "packages": dict(environment.packages),
     }
 
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from harness.metrics.headline import CURVE_METRICS
 from harness.statistics.bootstrap import interval
+from harness.store.manifest import Reliance
 from harness.store.results import Measurement, StoredResult
 from harness.store.row_labels import SHUFFLED
 from harness.store.store import SCHEMA
@@ -146,7 +147,7 @@ class _Curve:
 
     rows: tuple[Measurement, ...]
     samples: Samples
-    costs: dict[str, Any]
+    costs: dict[str, Reliance]
 
     @property
     def rates(self) -> NDArray[np.float64]:
@@ -177,7 +178,7 @@ def _finite(value: Any) -> Any:
 
 def _curves(result: StoredResult) -> list[_Curve]:
     samples = result.replicates()
-    costs = result.manifest.get("reliance", {})
+    costs = result.manifest.reliance
     by_metric: dict[str, list[Measurement]] = {}
     for row in result.rows:
         if row.value is not None and row.status == "ok":
@@ -232,7 +233,7 @@ def _line(curve: _Curve, others: dict[tuple[object, ...], _Curve]) -> Line:
         retained=_with_interval(curve, lambda values: _ratio(values, at)),
         retention_rate=float(curve.rates[at]),
         fall=None if control is None else fall(curve, control),
-        reliance={name: Interval(each["cost"], each["lo"], each["hi"]) for name, each in curve.costs.items()},
+        reliance={name: Interval(each.cost, each.lo, each.hi) for name, each in curve.costs.items()},
     )
 
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 from harness.leaderboard.ranking import Cells, Samples, mean_of_seeds, ranks
 from harness.leaderboard.spec import Spec, spec_of
 from harness.metrics.headline import CURVE_METRICS
+from harness.store.manifest import Cost
 from harness.store.results import Measurement, Status
 
-NOT_AUDITED = "not audited"
+NOT_AUDITED: Final = "not audited"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,16 +38,13 @@ class Number:
 
 
 @dataclass(frozen=True, slots=True)
-class Cost:
-    """What a method costs, as measured when its row was made; None where nothing measured it.
+class RowCost:
+    """What a row's method costs (see ``store.manifest.Cost``); None where nothing measured it.
 
     Attributes:
-        parameters: numbers that training may have changed, and frozen ones.
-        flops: of a training forward pass on one study, or of inference where training has parts of its own; a
-            multiply-add counts as two.
-        training_seconds: wall clock.
-        seconds_per_study: prediction alone, in the batches of the run.
-        peak_memory_gib: while training; of the GPU's allocations, else of the process.
+        training_seconds, seconds_per_study: means over the row's seeds.
+        peak_memory_gib: the highest of its seeds.
+        device: of the first seed.
     """
 
     parameters: int | None = None
@@ -59,16 +58,16 @@ class Cost:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What is known of a result beside its numbers.
+    """What a table needs of a result beside its numbers.
 
     Attributes:
-        samples: metric -> bootstrap replicates (R, B), a line per missing rate.
+        samples: metric -> bootstrap replicates (R, B), one line per missing rate.
         cost: what it took.
         audit: ``passed``, ``failed`` or why there is no verdict.
     """
 
     samples: Samples = field(default_factory=dict)
-    cost: Cost = Cost()
+    cost: Cost = field(default_factory=Cost)
     audit: str = NOT_AUDITED
 
 
@@ -91,7 +90,7 @@ class Row:
     curve_metric: str
     keys: tuple[str, ...] = ()
     audit: str = NOT_AUDITED
-    cost: Cost = Cost()
+    cost: RowCost = RowCost()
 
     @property
     def ranked(self) -> bool:
@@ -366,19 +365,23 @@ def _verdict(known: Sequence[Evidence]) -> str:
     return "failed" if "failed" in verdicts else known[0].audit if len(verdicts) == 1 else NOT_AUDITED
 
 
-def _mean_cost(known: Sequence[Evidence]) -> Cost:
+def _mean_cost(seeds: Sequence[Evidence]) -> RowCost:
     """Times are means over seeds, memory is the highest."""
-    costs = [each.cost for each in known]
+    costs = [each.cost for each in seeds]
+    first = costs[0]
 
     def mean(values: Sequence[float | None]) -> float | None:
         timed = [value for value in values if value is not None]
         return sum(timed) / len(timed) if timed else None
 
-    return replace(
-        costs[0],
+    return RowCost(
+        parameters=first.parameters,
+        trainable_parameters=first.trainable_parameters,
+        flops=first.flops,
         training_seconds=mean([cost.training_seconds for cost in costs]),
         seconds_per_study=mean([cost.seconds_per_study for cost in costs]),
         peak_memory_gib=max((cost.peak_memory_gib or 0.0 for cost in costs), default=0.0) or None,
+        device=first.device,
     )
 
 

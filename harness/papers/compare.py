@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from harness.leaderboard.facts import RowFacts
 from harness.papers.checks import Finding, examine
 from harness.papers.commands import COSTS, Filler, filler
 from harness.papers.schema import Cell, Column, Ours, Paper, PaperDataset, PaperRow, PaperTable
@@ -132,14 +133,14 @@ class Results:
     failed: frozenset[str] = frozenset()
 
     @classmethod
-    def of(cls, rows: Iterable[Measurement], facts: Mapping[str, Mapping[str, Any]] | None = None) -> Results:
+    def of(cls, rows: Iterable[Measurement], facts: Mapping[str, RowFacts] | None = None) -> Results:
         """Index rows; ``facts`` (result key -> a row's cost and audit) adds costs as metrics."""
         facts = facts or {}
         own = [row for row in rows if not row.control]
         found: dict[tuple[str, str], list[Measurement]] = {}
         for row in [*own, *_averages(own), *_costs(facts)]:
             found.setdefault((row.method, row.metric), []).append(row)
-        failed = {key for key, each in facts.items() if each.get("audit", {}).get("state") == "failed"}
+        failed = {key for key, each in facts.items() if each.audit.state == "failed"}
         return cls(found, frozenset(failed))
 
 
@@ -278,14 +279,14 @@ def _averages(rows: Iterable[Measurement]) -> list[Measurement]:
     ]
 
 
-def _costs(facts: Mapping[str, Mapping[str, Any]]) -> list[Measurement]:
+def _costs(facts: Mapping[str, RowFacts]) -> list[Measurement]:
     """What a leaderboard says that methods cost, as rows at missing rate 0."""
     return [
         Measurement(
-            dataset=each["dataset"],
-            method=each["method"],
-            preset=each["preset"],
-            seed=each["seed"],
+            dataset=each.dataset,
+            method=each.method,
+            preset=each.preset,
+            seed=each.seed,
             drop="",
             mechanism="",
             rate=0.0,
@@ -293,11 +294,11 @@ def _costs(facts: Mapping[str, Mapping[str, Any]]) -> list[Measurement]:
             value=float(value),
             ci95=None,
             n=0,
-            signature=str(each["cost"].get("device", "")),
+            signature=each.cost.device,
             key=key,
         )
         for key, each in facts.items()
-        if not each.get("control")
-        for name, value in each.get("cost", {}).items()
-        if name in COSTS and value is not None
+        if not each.control
+        for name in COSTS
+        if (value := getattr(each.cost, name)) is not None
     ]

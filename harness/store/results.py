@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from harness.core.errors import CorruptFileError
 from harness.statistics.estimate import Estimate
+from harness.store.manifest import Manifest, ReliabilityBins
 
 Status = Literal["ok", "failed", "unavailable", "n/a"]
 
@@ -62,16 +63,21 @@ _ROW_FIELDS = tuple(field.name for field in fields(Measurement))
 
 @dataclass(frozen=True, slots=True)
 class StoredResult:
-    """One leaderboard row as its result file holds it."""
+    """One leaderboard row as its result file holds it.
+
+    Attributes:
+        key: the file below ``results``, without its suffix.
+        reliability: modality state -> bins of a reliability diagram; empty for methods without probabilities.
+    """
 
     path: Path
     key: str
     rows: list[Measurement]
-    manifest: Mapping[str, Any]
-    reliability: Mapping[str, Any]
+    manifest: Manifest
+    reliability: Mapping[str, ReliabilityBins]
 
     def replicates(self) -> dict[str, NDArray[np.float32]]:
-        """Metric -> bootstrap replicates (R, B), a line per missing rate; empty where there are none."""
+        """Metric -> bootstrap replicates (R, B), one line per missing rate; empty where there are none."""
         path = self.path.with_suffix(".npz")
         if not path.exists():
             return {}

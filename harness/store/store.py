@@ -30,6 +30,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Self
 
+from pydantic import ValidationError
+
 from harness.core.errors import CorruptFileError, HarnessError
 from harness.core.files import (
     clear_disk_errors,
@@ -39,6 +41,7 @@ from harness.core.files import (
 )
 from harness.core.slugs import slug
 from harness.store.cell import _TEMPORARY, Cell
+from harness.store.manifest import Manifest, ReliabilityBins
 from harness.store.results import Measurement, StoredResult, row_of
 
 SCHEMA = 1
@@ -115,21 +118,30 @@ class Store:
     def stored(self) -> list[StoredResult]:
         """Every stored leaderboard row, in a stable order."""
         folder = self.root / "results"
-        found = []
-        for path in sorted(folder.rglob("*.json")):
-            content = read_json(path)
-            key = path.relative_to(folder).with_suffix("").as_posix()
-            _check_schema(f"{path}: a result", content)
-            try:
-                manifest = content["manifest"]
-                own = {"key": key, "test_set": manifest.get("test_set", "")}
-                rows = [row_of(row | own) for row in content["rows"]]
-            except (KeyError, TypeError, AttributeError) as error:
-                raise CorruptFileError(
-                    f"{path}: not a result file: {error}", "delete it and run again"
-                ) from error
-            found.append(StoredResult(path, key, rows, manifest, content.get("reliability", {})))
-        return found
+        return [
+            _read_result(path, path.relative_to(folder).with_suffix("").as_posix())
+            for path in sorted(folder.rglob("*.json"))
+        ]
+
+
+def _read_result(path: Path, key: str) -> StoredResult:
+    content = read_json(path)
+    _check_schema(f"{path}: a result", content)
+    try:
+        manifest = Manifest.model_validate(content["manifest"])
+        reliability = {
+            state: ReliabilityBins.model_validate(bins)
+            for state, bins in content.get("reliability", {}).items()
+        }
+        own = {"key": key, "test_set": manifest.test_set}
+        rows = [row_of(row | own) for row in content["rows"]]
+    except ValidationError as error:
+        first = error.errors()[0]
+        reason = f"{'.'.join(map(str, first['loc']))}: {first['msg'].lower()}"
+        raise CorruptFileError(f"{path}: not a result file: {reason}", "delete it and run again") from None
+    except (KeyError, TypeError, AttributeError) as error:
+        raise CorruptFileError(f"{path}: not a result file: {error}", "delete it and run again") from error
+    return StoredResult(path, key, rows, manifest, reliability)
 
 
 def _is_new(root: Path) -> bool:

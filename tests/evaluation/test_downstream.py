@@ -130,12 +130,12 @@ def test_a_perfect_generator_is_worth_as_much_as_real_images_and_noise_nothing(w
     assert all(row.control for row in guessed)
     assert {row.n for row in rows} == {80}
     stored = Store(world / "store").stored()
-    own = next(each for each in stored if each.rows[0].method == "perfect").manifest["downstream"]
-    assert own["minus_real"]["auroc"]["synthetic"] == [0.0, 0.0, 0.0]
-    assert list(own["findings"]) == ["Cardiomegaly", "Edema"]
-    assert own["absent"]["Pneumothorax"] == "no test study has it"
-    assert own["absent"]["Lung Lesion"] == "signs-phantom has no such label"
-    assert not {"Fracture", "No Finding"} & {*own["absent"], *own["findings"]}
+    own = next(each for each in stored if each.rows[0].method == "perfect").manifest.downstream
+    assert own.minus_real["auroc"]["synthetic"] == (0.0, 0.0, 0.0)
+    assert list(own.findings) == ["Cardiomegaly", "Edema"]
+    assert own.absent["Pneumothorax"] == "no test study has it"
+    assert own.absent["Lung Lesion"] == "signs-phantom has no such label"
+    assert not {"Fracture", "No Finding"} & {*own.absent, *own.findings}
 
 
 def test_a_generator_is_told_a_report_alone(world: Path) -> None:

@@ -309,13 +309,13 @@ def test_a_row_with_an_imputer_is_reproduced_and_shared(world: Path) -> None:
     given = config(world, methods=("viewer",), set={"gossip": {"level": 3}})
     evaluate.run(given, Quiet())
     stored = reproduce.find(Store(given.store), "viewer+imputed-gossip[level=3]")
-    assert stored.manifest["imputed"]["states"]["lateral"]["from"] == ["frontal"]
+    assert stored.manifest.imputed.states["lateral"].conditions == ["frontal"]
     assert reproduce.reproduce(stored, world / "again", Quiet()).exact
     plain = reproduce.find(Store(given.store), "viewer")
-    assert plain.manifest["config"]["impute"] is None
+    assert plain.manifest.config["impute"] is None
     facts = Leaderboard.of(Store(given.store)).results
-    assert "--impute gossip --set gossip.level=3" in facts[stored.key]["command"]
-    assert "--impute" not in facts[plain.key]["command"]
+    assert "--impute gossip --set gossip.level=3" in facts[stored.key].command
+    assert "--impute" not in facts[plain.key].command
     assert "viewer+imputed-gossip[level=3]" in bundle.make(Leaderboard.of(Store(given.store)))
 
 

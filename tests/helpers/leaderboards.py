@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from harness.core.slugs import slug
+from harness.leaderboard.facts import RowFacts
 from harness.statistics.bootstrap import interval
 from harness.store import verdicts
 from harness.store.results import Measurement
@@ -54,10 +55,20 @@ def manifest(method: str, seed: int, rates: Sequence[float], **more: Any) -> dic
         "cell": f"cells/toy/{method}/tiny",
         "test_set": "8c21e0828f371446",
         "masks": "fe70595f8f554eff",
+        "bootstrap": {"resamples": 200, "seed": 0, "unit": "patient"},
         "machine": {"device": "cpu", "cpus": 2, "threads": 1},
         "environment": {"python": "3.11.7", "system": "Linux x86_64", "packages": {"numpy": "2.0.0"}},
+        "unix_time": 1_700_000_000,
         **more,
     }
+
+
+def row_facts(method: str, **changes: Any) -> RowFacts:
+    """What stands behind a row of a leaderboard, without a store."""
+    written = manifest(method, 0, RATES)
+    row = {"trained": method, "dataset": "toy", "preset": "tiny", "control": False, "reliability": {}}
+    values = {**written, **row, "audit": {"state": "passed", "failed": []}, "command": "", **changes}
+    return RowFacts.model_validate(values)
 
 
 def add(

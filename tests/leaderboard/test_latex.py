@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from harness.leaderboard.leaderboard import Leaderboard
 from harness.leaderboard.render import latex, leaderboard_latex
 from harness.leaderboard.spec import load_all
-from harness.leaderboard.tables import Cost, Evidence, tables
+from harness.leaderboard.tables import Evidence, tables
 from harness.papers import library
 from harness.papers.compare import Results, compare
 from harness.papers.render import formats, report_latex
+from harness.store.manifest import Cost
 from harness.store.results import Measurement
 from tests.helpers.system import require
 from tests.papers.test_papers import ROW, nasty, paper, table

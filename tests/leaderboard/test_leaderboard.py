@@ -8,6 +8,7 @@ import json
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,8 @@ from harness.core.config import RunConfig
 from harness.core.errors import HarnessError
 from harness.evaluation import evaluate
 from harness.leaderboard import spec as specs
-from harness.leaderboard.leaderboard import Leaderboard, run_command
+from harness.leaderboard.facts import run_command
+from harness.leaderboard.leaderboard import Leaderboard
 from harness.leaderboard.render import csv_parquet, formats, markdown
 from harness.leaderboard.spec import Spec
 from harness.leaderboard.tables import Table, tables
@@ -336,16 +338,16 @@ def test_a_run_measures_what_a_row_costs(toy_world: Path) -> None:
     config = RunConfig(methods=("learner",), dataset="toy", metrics=("bleu",), store=toy_world / "store")
     evaluate.run(config, Quiet())
     first, second = Store(config.store).stored()
-    cost = first.manifest["cost"]
-    assert cost["parameters"] == cost["trainable_parameters"] == 144 * 8 + 8 + 8 + 1
-    assert cost["flops"] == 2 * (144 * 8 + 8)
-    assert cost["training_seconds"] > 0
-    assert cost["seconds_per_study"] > 0
-    assert cost["peak_memory_gib"] > 0
-    assert first.manifest["card"]["settings"]["rate"] == 0.01
-    assert second.manifest["cost"]["parameters"] == cost["parameters"]
+    cost = first.manifest.cost
+    assert cost.parameters == cost.trainable_parameters == 144 * 8 + 8 + 8 + 1
+    assert cost.flops == 2 * (144 * 8 + 8)
+    assert cost.training_seconds > 0
+    assert cost.seconds_per_study > 0
+    assert cost.peak_memory_gib > 0
+    assert first.manifest.card["settings"]["rate"] == 0.01
+    assert second.manifest.cost.parameters == cost.parameters
     (table,) = Leaderboard.of(Store(config.store)).tables
-    assert table.rows[0].cost.flops == cost["flops"]
+    assert table.rows[0].cost.flops == cost.flops
     assert "1.17 k" in markdown.render([table])
 
 
@@ -366,13 +368,9 @@ def test_a_cost_that_cannot_be_counted_costs_no_numbers(monkeypatch: pytest.Monk
 
 
 def test_command_of_a_row_makes_it_again() -> None:
-    facts = {
-        "trained": "dia:no-alignment",
-        "seed": 2,
-        "config": {"dataset": "iu-phantom", "missing": [0.2, 0.4]},
-    }
-    facts["config"] |= RunConfig(drop="any").model_dump(mode="json", exclude={"missing", "store"})
-    facts["config"]["set"] = {"dia": {"lr": 0.1}, "vdgen": {"lr": 0.2}}
-    assert run_command(facts) == (
+    config: dict[str, Any] = {"dataset": "iu-phantom", "missing": [0.2, 0.4]}
+    config |= RunConfig(drop="any").model_dump(mode="json", exclude={"missing", "store"})
+    config["set"] = {"dia": {"lr": 0.1}, "vdgen": {"lr": 0.2}}
+    assert run_command("dia:no-alignment", 2, config) == (
         "harness run --methods dia:no-alignment --missing 0.2,0.4 --drop any --seeds 2 --set dia.lr=0.1"
     )

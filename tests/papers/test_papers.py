@@ -30,6 +30,7 @@ from harness.papers.schema import Paper
 from harness.store.results import Measurement
 from harness.store.row_labels import DOWNSTREAM
 from tests.cli.test_cli import invoke
+from tests.helpers.leaderboards import row_facts
 
 ROOT = Path(__file__).parents[2]
 COMMITTED = ROOT / "leaderboards/iu-phantom.json"
@@ -391,7 +392,8 @@ def test_a_published_number_outside_our_interval_is_marked() -> None:
     ],
 )
 def test_what_differs_is_flagged(change: dict[str, Any], kinds: str, compared: bool) -> None:
-    results = Results.of([replace(ROW, **change)], {"bad": {"audit": {"state": "failed"}, "cost": {}}})
+    bad = row_facts("dia", audit={"state": "failed"}, cost={})
+    results = Results.of([replace(ROW, **change)], {"bad": bad})
     (measured,) = cell(compare(paper(), results)).measured.values()
     assert "".join(flag.kind for flag in measured.flags) == kinds
     assert (measured.difference is not None) == compared
@@ -455,9 +457,7 @@ def test_a_number_that_is_not_finite_is_undefined_and_nothing_fills_it() -> None
 
 def test_mean_bleu_and_costs_are_at_hand() -> None:
     bleu = [replace(ROW, metric=f"bleu_{n}", value=n / 10, rate=0.0) for n in (1, 2, 3, 4)]
-    facts = {
-        "k": {"dataset": "derm7pt", "method": "dia", "preset": "paper", "seed": 0, "cost": {"flops": 5e9}}
-    }
+    facts = {"k": row_facts("dia", dataset="derm7pt", preset="paper", cost={"flops": 5e9})}
     results = Results.of(bleu, facts)
     assert results.rows["dia", "bleu_avg"][0].value == pytest.approx(0.25)
     assert results.rows["dia", "bleu_avg"][0].ci95 is None

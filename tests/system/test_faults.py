@@ -343,9 +343,9 @@ def test_out_of_memory_is_said_and_stands_in_the_manifest(
     ]
     assert any(line.endswith("out of memory: 8 at a time") for line in reporter.said["echo", "predict full"])
     assert any(line.endswith("out of memory: 2 x 4 studies") for line in reporter.said["learner", "train"])
-    costs = {each.manifest["method"]: each.manifest["cost"] for each in Store(config.store).stored()}
-    assert costs["echo"]["prediction_batch_size"] == 8
-    assert costs["learner"]["batch_division"] == 2
+    costs = {each.manifest.method: each.manifest.cost for each in Store(config.store).stored()}
+    assert costs["echo"].prediction_batch_size == 8
+    assert costs["learner"].batch_division == 2
 
 
 class Listener(Quiet):

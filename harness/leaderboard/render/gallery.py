@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -18,6 +17,7 @@ from harness.leaderboard.robustness import Line, RobustnessReport, main_metrics
 from harness.metrics.diagnosis.calibration import Reliability, width_edges
 from harness.metrics.diagnosis.confidence import from_counts
 from harness.missingness.policy import FULL
+from harness.store.manifest import ReliabilityBins
 from harness.store.results import Measurement, StoredResult
 
 KINDS = ("png", "svg", "pdf")
@@ -102,7 +102,7 @@ def _confidence(results: Mapping[str, StoredResult], dataset: str) -> Iterator[t
                 f"reliability-{slug(label)}",
                 partial(reliability_by_state, bins, title=f"{label} on {dataset}"),
             )
-        counts = result.manifest.get("confidence", {})
+        counts = result.manifest.confidence
         if counts:
             each = {_shown(state): from_counts(numbers) for state, numbers in counts.items()}
             densities[label] = {
@@ -117,7 +117,7 @@ def _confidence(results: Mapping[str, StoredResult], dataset: str) -> Iterator[t
 
 def _routing(results: Mapping[str, StoredResult], dataset: str) -> Iterator[tuple[str, Figure]]:
     for label, result in results.items():
-        routing = result.manifest.get("routing")
+        routing = result.manifest.routing
         if routing:
             shares = {_shown(state): np.array(each) for state, each in routing.items()}
             title = f"{label} on {dataset}: share of the words that each expert got"
@@ -151,10 +151,10 @@ def _shown(state: str) -> str:
     return "nothing missing" if state == FULL else f"{state} missing"
 
 
-def _reliability(bins: Mapping[str, Any]) -> Reliability:
+def _reliability(bins: ReliabilityBins) -> Reliability:
     """The points of a diagram from stored sums per bin."""
     count, confidence, correct = (
-        np.asarray(bins[name], dtype=np.float64) for name in ("count", "confidence", "correct")
+        np.asarray(sums, dtype=np.float64) for sums in (bins.count, bins.confidence, bins.correct)
     )
     empty = np.full(len(count), np.nan)
     mean = np.divide(confidence, count, out=empty.copy(), where=count > 0)

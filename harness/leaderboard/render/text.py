@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 
-from harness.leaderboard.tables import Cost, Number, Row, Table
+from harness.leaderboard.tables import Number, Row, RowCost, Table
 from harness.store.results import Measurement
 
 UNRANKED = "\N{EN DASH}"
@@ -58,7 +58,7 @@ RESULT_NOTE = (
 )
 
 
-def costs(cost: Cost) -> list[str]:
+def costs(cost: RowCost) -> list[str]:
     """A cost in words, in the order of ``COST_COLUMNS``; what nothing measured is a dash."""
     seconds, each = cost.training_seconds, cost.seconds_per_study
     return [

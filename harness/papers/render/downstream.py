@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
+from harness.leaderboard.facts import RowFacts
 from harness.leaderboard.leaderboard import Leaderboard
 from harness.leaderboard.render.text import markdown as escaped
 from harness.papers import library
 from harness.papers.compare import Report, Results, compare
 from harness.papers.render import report as text_report
 from harness.papers.render import report_latex
+from harness.store.manifest import Downstream
 from harness.store.row_labels import DOWNSTREAM, TRAINED_ON
 
 _TITLES = {"auroc": "AUROC", "f1": "F1"}
@@ -20,8 +21,8 @@ def markdown(leaderboard: Leaderboard) -> str:
     """Per generator the differences to real images and a table of findings; then the papers' tables."""
     parts = []
     for facts in leaderboard.results.values():
-        if "downstream" in facts:
-            parts += ["", *_generator(facts, facts["downstream"])]
+        if facts.downstream is not None:
+            parts += ["", *_generator(facts, facts.downstream)]
     for each in papers(leaderboard):
         for table in each.tables:
             title = escaped(each.paper.title)
@@ -37,7 +38,7 @@ def latex(leaderboard: Leaderboard) -> str:
 
 def papers(leaderboard: Leaderboard) -> list[Report]:
     """The generators' papers, with only the tables that ask for these numbers, ours beside."""
-    generators = {facts["trained"] for facts in leaderboard.results.values() if "downstream" in facts}
+    generators = {facts.trained for facts in leaderboard.results.values() if facts.downstream}
     found = []
     for name in library.names():
         paper = library.load(name)
@@ -58,26 +59,26 @@ def papers(leaderboard: Leaderboard) -> list[Report]:
     return found
 
 
-def _generator(facts: Mapping[str, Any], own: Mapping[str, Any]) -> Iterator[str]:
-    name = f"{facts['method']} ({facts['preset']}, seed {facts['seed']})"
+def _generator(facts: RowFacts, own: Downstream) -> Iterator[str]:
+    name = f"{facts.method} ({facts.preset}, seed {facts.seed})"
     yield f"### {escaped(name)}: each finding"
     yield ""
     yield (
-        f"The classifier learned from {own['training_studies']} studies. Macro averages, minus what the one "
+        f"The classifier learned from {own.training_studies} studies. Macro averages, minus what the one "
         "trained on real images has:"
     )
-    for score, differences in own["minus_real"].items():
+    for score, differences in own.minus_real.items():
         said = "; ".join(f"{on} {_number(value, '+.3f')}" for on, value in differences.items())
         yield f"- {_TITLES[score]}: {said}"
     yield ""
     heads = [f"{_TITLES[score]} {on}" for score in _TITLES for on in TRAINED_ON]
     yield _line(["finding", "positive in training", "in test", *heads])
     yield "|" + "|".join([":--"] + ["--:"] * (len(heads) + 2)) + "|"
-    for finding, each in own["findings"].items():
-        cells = [_number(each[score][on], ".3f") for score in _TITLES for on in TRAINED_ON]
-        yield _line([escaped(finding), str(each["train"]), str(each["test"]), *cells])
+    for finding, each in own.findings.items():
+        cells = [_number(scores[on], ".3f") for scores in (each.auroc, each.f1) for on in TRAINED_ON]
+        yield _line([escaped(finding), str(each.train), str(each.test), *cells])
     yield ""
-    for finding, reason in own["absent"].items():
+    for finding, reason in own.absent.items():
         yield f"- {escaped(finding)} is left out: {escaped(reason)}"
 
 

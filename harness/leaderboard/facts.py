@@ -1,0 +1,166 @@
+"""What stands behind a row of a leaderboard: how its numbers came about, their cost, the audit's verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from shlex import quote
+from typing import Any, Literal
+
+from pydantic import Field
+
+from harness.core.config import RunConfig
+from harness.leaderboard.tables import NOT_AUDITED
+from harness.store.manifest import (
+    BootstrapFacts,
+    Cost,
+    Downstream,
+    Environment,
+    Facts,
+    Imputed,
+    Machine,
+    Manifest,
+    ReliabilityBins,
+)
+from harness.store.results import StoredResult
+from harness.store.row_labels import trained
+from harness.store.verdicts import Verdict
+
+_PRIVATE = ("store", "workers", "executor")
+"""Settings of a run that say where it ran, not what it computed."""
+_LOCAL = {"root": "DIR", "masks": "FILE"}
+"""Paths of the machine that it ran on, and what stands for them."""
+_DEFAULTS = RunConfig().model_dump(mode="json")
+_COPIED = (
+    *("harness", "protocol", "cell", "code", "cost", "test_set", "masks", "mask_seeds", "achieved"),
+    *("bootstrap", "machine", "environment", "unix_time", "imputed", "downstream"),
+)
+"""Fields of a manifest that a leaderboard copies where they were set."""
+
+AuditState = Literal["passed", "failed", "not audited", "other code"]
+
+
+class AuditFacts(Facts):
+    """The verdict on a row's method.
+
+    Attributes:
+        state: ``other code`` where the method's source has changed since.
+        failed: a line per check that was not passed.
+    """
+
+    state: AuditState = NOT_AUDITED
+    failed: list[str] = Field(default_factory=list)
+
+
+class RowFacts(Facts):
+    """What the exports show of a result beside its numbers.
+
+    Attributes:
+        method: label of the row.
+        trained: label of the method whose checkpoint it uses.
+        control: whether the row is a control.
+        card: the method's card, with the settings that it ran with.
+        config: settings of the run, without what says where it ran.
+        reliability: modality state -> bins of a reliability diagram.
+        command: what makes the row again.
+
+    The others are those of ``Manifest``.
+    """
+
+    method: str
+    trained: str
+    dataset: str
+    preset: str
+    seed: int
+    control: bool
+    audit: AuditFacts
+    card: dict[str, Any]
+    config: dict[str, Any]
+    reliability: dict[str, ReliabilityBins]
+    harness: str
+    protocol: int
+    cell: str
+    code: str
+    cost: Cost = Cost()
+    test_set: str
+    masks: str = ""
+    mask_seeds: int = 0
+    achieved: dict[str, float] = Field(default_factory=dict)
+    bootstrap: BootstrapFacts
+    machine: Machine
+    environment: Environment
+    unix_time: int
+    imputed: Imputed | None = None
+    downstream: Downstream | None = None
+    command: str
+
+    @classmethod
+    def of(cls, stored: StoredResult, verdict: Verdict | None) -> RowFacts:
+        """The facts of a stored result.
+
+        Args:
+            stored: has at least one number.
+            verdict: on its method; None where it was not audited.
+        """
+        manifest, row = stored.manifest, stored.rows[0]
+        settings = {**manifest.config, **manifest.execution}
+        config = {key: value for key, value in settings.items() if key not in _PRIVATE}
+        config |= {name: stand_in for name, stand_in in _LOCAL.items() if config.get(name)}
+        label = trained(row.method).partition("[")[0]
+        return cls(
+            method=row.method,
+            trained=label,
+            dataset=row.dataset,
+            preset=row.preset,
+            seed=row.seed,
+            control=row.control,
+            audit=_audit(verdict, manifest),
+            card=manifest.card,
+            config=config,
+            reliability=dict(stored.reliability),
+            command=manifest.command or run_command(label, row.seed, config),
+            **{name: getattr(manifest, name) for name in _COPIED if name in manifest.model_fields_set},
+        )
+
+
+def run_command(label: str, seed: int, config: Mapping[str, Any]) -> str:
+    """The ``harness run`` that makes a result: flags for all settings that are not defaults.
+
+    Args:
+        label: of the trained method.
+        seed: of its training.
+        config: settings of the run that made it.
+    """
+    flags = [f"--methods {quote(label)}"]
+    for name, value in {**config, "seeds": [seed]}.items():
+        if name in ("methods", "set") or value == _DEFAULTS.get(name):
+            continue
+        text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
+        flags.append(f"--{name.replace('_', '-')} {quote(text)}")
+    names = (label, config.get("impute") or "")
+    owners = {config.get("dataset"), *names, *(name.partition(":")[0] for name in names)}
+    for owner, settings in config.get("set", {}).items():
+        if owner in owners:
+            flags += [f"--set {quote(f'{owner}.{key}={value}')}" for key, value in settings.items()]
+    return " ".join(["harness run", *flags])
+
+
+def verdict_on(stored: StoredResult, verdicts: Mapping[tuple[str, str], Verdict]) -> Verdict | None:
+    """A row's own verdict, else that of the method that its overrides or shuffled images vary.
+
+    Args:
+        stored: the row.
+        verdicts: (dataset, method) -> verdict.
+    """
+    row = stored.rows[0]
+    own = trained(row.method)
+    names = (row.method, own, own.partition("[")[0])
+    return next((verdicts[row.dataset, name] for name in names if (row.dataset, name) in verdicts), None)
+
+
+def _audit(verdict: Verdict | None, manifest: Manifest) -> AuditFacts:
+    if verdict is None:
+        return AuditFacts(state=NOT_AUDITED, failed=[])
+    if verdict.code != manifest.code:
+        return AuditFacts(state="other code", failed=[])
+    failed = [f"{check.check}: {check.detail}" for check in verdict.checks if not check.passed]
+    return AuditFacts(state="passed" if verdict.passed else "failed", failed=failed)

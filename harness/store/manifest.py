@@ -1,0 +1,208 @@
+"""The manifest: what evaluation writes beside a row's numbers, so that they can be explained and made again.
+
+Evaluation writes it; leaderboards, bundles, ``harness reproduce``, trackers and papers read it. JSON keys are
+the names of the fields, in their order; a field that was not set is not written.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Triple = tuple[float | None, float | None, float | None]
+"""A value and both ends of its 95 % interval; None where a leaderboard's JSON has what is not finite."""
+
+
+class Facts(BaseModel):
+    """What manifests are made of.
+
+    Keys that this version does not know are left out when a file is read, as with the numbers themselves: a
+    later version may write more under the same schema. What this version writes has a field here.
+    """
+
+    model_config = ConfigDict(extra="ignore", frozen=True, populate_by_name=True)
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields that were set, as JSON values."""
+        return self.model_dump(exclude_unset=True, by_alias=True)
+
+
+class Cost(Facts):
+    """What a method took, measured when it was fitted and when its test studies were predicted.
+
+    None, or a field that is not set: not measured, or nothing to measure.
+
+    Attributes:
+        parameters: numbers that training may have changed, and frozen ones.
+        flops: of a training forward pass on one study, or of inference where training has parts of its own; a
+            multiply-add counts as two.
+        training_seconds: wall clock, over all sessions of an interrupted fit.
+        peak_memory_gib: while training; of the GPU's allocations, else of the process.
+        batch_division: into how many parts memory made training divide its batches.
+        devices, strategy: of a training in several processes.
+        seconds_per_study: prediction alone, in the batches of the run.
+        prediction_batch_size: where memory did not suffice for the usual one.
+    """
+
+    device: str = ""
+    parameters: int | None = None
+    trainable_parameters: int | None = None
+    flops: int | None = None
+    training_seconds: float | None = None
+    peak_memory_gib: float | None = None
+    batch_division: int | None = None
+    devices: int | None = None
+    strategy: str | None = None
+    seconds_per_study: float | None = None
+    prediction_batch_size: int | None = None
+
+
+class BootstrapFacts(Facts):
+    """How intervals were resampled; ``unit`` is what was drawn with replacement, e.g. ``patient``."""
+
+    resamples: int
+    seed: int
+    unit: str
+
+
+class Machine(Facts):
+    """Device, cores and threads of the process that predicted; sums of floats depend on all three."""
+
+    device: str
+    cpus: int | None = None
+    threads: int | None = None
+    gpu: str | None = None
+
+
+class Environment(Facts):
+    """Versions of Python, of the system and of the packages that a score may depend on."""
+
+    python: str = "unknown"
+    system: str = "unknown"
+    packages: dict[str, str] = Field(default_factory=dict)
+
+
+class ImputedState(Facts):
+    """What was generated for the studies of one modality state.
+
+    Attributes:
+        conditions: modalities that the views were generated from; ``from`` in JSON.
+        studies: how many studies were completed.
+        left: how many stay without, because they have nothing to generate from.
+    """
+
+    conditions: list[str] = Field(alias="from")
+    studies: int
+    left: int
+
+
+class Imputed(Facts):
+    """Which method generated the views that a row's studies lack: its label, its cell, and what by state."""
+
+    by: str
+    cell: str
+    states: dict[str, ImputedState]
+
+
+class DownstreamFinding(Facts):
+    """One finding of ``harness downstream``.
+
+    Attributes:
+        train, test: studies that have it.
+        auroc, f1: training images (``synthetic``, ``both``, ``real``) -> the classifier's score.
+    """
+
+    train: int
+    test: int
+    auroc: dict[str, Triple]
+    f1: dict[str, Triple]
+
+
+class Downstream(Facts):
+    """What stands beside the numbers of ``harness downstream``.
+
+    Attributes:
+        absent: finding that is left out -> why.
+        minus_real: score -> training images -> its macro average minus that of real images.
+        findings: finding -> its own scores.
+    """
+
+    training_studies: int
+    absent: dict[str, str]
+    minus_real: dict[str, dict[str, Triple]]
+    findings: dict[str, DownstreamFinding]
+
+
+class Reliance(Facts):
+    """What the absence of one modality from every study costs.
+
+    Attributes:
+        value: the metric without the modality.
+        cost: how much worse that is, in the metric's own unit, with its 95 % interval; positive is worse.
+    """
+
+    value: float
+    cost: float
+    lo: float
+    hi: float
+
+
+class ReliabilityBins(Facts):
+    """Bins of equal width behind a reliability diagram: judgements, and sums of confidence and of correct."""
+
+    count: list[float]
+    confidence: list[float]
+    correct: list[float]
+
+
+class Manifest(Facts):
+    """How the numbers of one result came about.
+
+    Attributes:
+        harness: version.
+        protocol: of the evaluation; numbers of different protocols are not compared.
+        config: settings of the run, as their model dumps them; empty for rows of other commands.
+        execution: settings that say where it ran, likewise.
+        seed: training seed.
+        method: label of the row.
+        card: as ``card_facts`` gives it, with the settings that the method ran with.
+        code: fingerprint of the method's source.
+        cell: folder of the trained method below the store.
+        test_set: digest of what was scored against.
+        masks: digest of which study lost what.
+        mask_plan: file of the masks below the store.
+        natural: modality -> share of test studies that lack it by nature.
+        achieved: missing rate -> share of test studies that did lose a modality.
+        command: what makes the row again where that is not ``harness run``.
+        reliance: metric -> modality -> what its absence costs.
+        confidence: modality state -> number of confidences per bin.
+        routing: modality state -> shares of the experts (blocks, experts).
+    """
+
+    harness: str
+    protocol: int
+    config: dict[str, Any] = Field(default_factory=dict)
+    execution: dict[str, Any] = Field(default_factory=dict)
+    seed: int
+    method: str
+    card: dict[str, Any]
+    code: str
+    cost: Cost = Cost()
+    cell: str
+    test_set: str
+    masks: str = ""
+    mask_plan: str = ""
+    natural: dict[str, float] = Field(default_factory=dict)
+    mask_seeds: int = 0
+    achieved: dict[str, float] = Field(default_factory=dict)
+    bootstrap: BootstrapFacts
+    machine: Machine
+    environment: Environment
+    unix_time: int
+    command: str = ""
+    downstream: Downstream | None = None
+    reliance: dict[str, dict[str, Reliance]] = Field(default_factory=dict)
+    confidence: dict[str, list[int]] = Field(default_factory=dict)
+    routing: dict[str, list[list[float]]] = Field(default_factory=dict)
+    imputed: Imputed | None = None
