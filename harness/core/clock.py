@@ -16,7 +16,7 @@ OPEN = "open data"
 CELLS = "cells"
 """Phase of a run while its cells are worked on in processes of their own."""
 BETWEEN = "between"
-"""Phase of a process between two rows: what is kept is looked up, another job begins."""
+"""Phase of a process between two rows: it reads what the store has and begins another job."""
 
 
 @dataclass(frozen=True, slots=True)

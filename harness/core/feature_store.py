@@ -1,4 +1,4 @@
-"""What frozen networks made of images, kept on disk by content and shared by all processes and runs.
+"""Features of images from frozen networks, kept on disk by content and shared by all processes and runs.
 
 Six methods that look through the same frozen network at the same images, in several modality states and
 in the shuffled-image control, would compute the same features dozens of times. A record's key is a digest of
@@ -71,7 +71,7 @@ _OFF: ContextVar[bool] = ContextVar("features are computed", default=False)
 
 @contextmanager
 def computed() -> Iterator[None]:
-    """Without the store: where it matters what computing takes."""
+    """Compute features without the store, to measure how long it takes."""
     token = _OFF.set(True)
     try:
         yield

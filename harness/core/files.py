@@ -105,7 +105,7 @@ def seal(path: Path) -> None:
 
 
 def unseal(path: Path) -> None:
-    """Have ``path`` count as unfinished again."""
+    """Make ``path`` count as unfinished again."""
     path.with_name(path.name + ".sha256.json").unlink(missing_ok=True)
 
 

@@ -1,4 +1,4 @@
-"""What this machine lets a process use, and what it is."""
+"""The processors that this process may use, and their name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a run says what it is doing."""
+"""Reporters: the interface through which a run shows its progress."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ Progress = Callable[[float, str], None]
 
 
 class Reporter(Protocol):
-    """Where a run says what it is doing."""
+    """Shows the progress of a run, one phase of one row at a time."""
 
     def phase(self, label: str, phase: str) -> Progress:
         """Start a phase of a row; the result takes (fraction in [0, 1], status)."""

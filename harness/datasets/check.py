@@ -1,9 +1,9 @@
-"""``harness data check``: what a training run would find after a day, said in a minute, all of it.
+"""``harness data check``: all problems of a dataset that a training run would meet one by one.
 
-Datasets of reports are listed without being opened, so that every problem is named and not the first alone.
+Datasets of reports are listed without being opened, so that every problem is named, not only the first one.
 Other datasets are opened, which names their first fatal problem. Then every image is decoded to its last
-pixel, in parallel, by the code that a run reads images with: what is fatal here stops a run, and the
-reverse. Problems name ids, files and lines, never a word of a report.
+pixel, in parallel, by the same code that a run uses: the same problems are fatal here and in a run. Problems
+name ids, files and lines, never a word of a report.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ _SMALL = 32
 _MOST_THREADS = 16
 """Each may hold the largest image that a decoder takes; Pillow decodes beside Python's lock."""
 _CHUNK = 1024
-"""Images that are waited for together: a release has hundreds of thousands."""
+"""Images decoded per step, since a release has hundreds of thousands of them."""
 
 _TOLERANCE = 0.005
-"""A share differs from a published one, given in whole per cents, where it rounds to another per cent."""
+"""Published shares are whole per cents: ours differs if it rounds to another per cent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +150,7 @@ def _counts_of(
 
 
 def _by_split(studies: Sequence[tuple[str, bool]]) -> dict[str, Count]:
-    """Studies of each split and the share without context, where some have one; from (split, lacks it)."""
+    """Studies per split, and the share without context if any study has one; from (split, lacks context)."""
     some = any(not lacks for _, lacks in studies)
     counts: dict[str, Count] = {}
     for split in SPLITS:
@@ -162,7 +162,7 @@ def _by_split(studies: Sequence[tuple[str, bool]]) -> dict[str, Count]:
 
 
 def _of_opened(dataset_class: type[Dataset], root: Path | None, options: dict[str, Any]) -> _Found:
-    """The same of a dataset that has to be opened; images that are no files are read here."""
+    """Like ``_of_listing`` for a dataset that has to be opened; images that are no files are read here."""
     try:
         dataset = dataset_class.open(root, **options)
     except UnavailableError:
@@ -195,7 +195,7 @@ def _wrong_arrays(study: Study, info: DatasetInfo) -> list[Problem]:
 def _decode_all(
     images: Sequence[_StudyImage], problems: list[Problem], progress: Progress
 ) -> dict[str, Count]:
-    """Decode every file once; adds to ``problems``, returns what the files turned out to hold."""
+    """Decode every file once, add to ``problems`` and return counts of what the files hold."""
     sources = {(each.source.path, each.source.digest): each.source for each in images}
     facts: dict[tuple[Path, str], decode.ImageFacts] = {}
     wrong: dict[tuple[Path, str], Problem] = {}
@@ -249,7 +249,7 @@ def _small(
 def _shared(
     images: Sequence[_StudyImage], facts: Mapping[tuple[Path, str], decode.ImageFacts]
 ) -> Iterable[Problem]:
-    """One problem for each image, by content, that studies of two splits show."""
+    """One problem for each image whose content belongs to studies of two splits."""
     first: dict[str, _StudyImage] = {}
     named: set[str] = set()
     for each in images:
@@ -269,7 +269,7 @@ def _shared(
 
 
 def _differences(counts: Mapping[str, Count], published: Mapping[str, Count]) -> list[Problem]:
-    """One problem for each count that is not the published one; none where nothing could be counted."""
+    """One problem for each count that differs from the published one; none if nothing could be counted."""
     problems = []
     for key, expected in published.items():
         value = counts.get(key, 0)

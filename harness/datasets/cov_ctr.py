@@ -1,6 +1,6 @@
 """``cov-ctr``: lung CT slices with English reports and a COVID-19 label (Li et al. 2022, ASGK).
 
-The archive as the authors hand it out, and as MicarVLMoE's README has it renamed::
+The archive as the authors publish it, and as MicarVLMoE's README renames it::
 
     COV-CTR/reports_ZH_EN.csv     or  covctr/reports.csv
     COV-CTR/20.jpg ...            or  covctr/images/20.jpg ...

@@ -7,7 +7,7 @@ Columns, of which ``id``, ``patient``, ``split``, ``report`` and one with images
     image:NAME                       a further view, called NAME
     indication                       what the referring doctor wrote: the modality ``context``
     labels                           one class, or findings with a ``;`` between or behind them
-    attribute:NAME                   age, sex, site ...: numbers where they read as such
+    attribute:NAME                   age, sex, site ...: a number, or else text
 
 An empty cell is something that the study does not have. Other columns are not read; ``harness data check``
 names them.
@@ -178,7 +178,7 @@ def _record(
     problems: list[Problem],
     profile: Profile,
 ) -> ReportRecord | None:
-    """The study of a row, or None and a problem more."""
+    """The study of a row, or None and one more of ``problems``."""
     cells = row.cells
     empty = [column for column in ("id", "patient", "split") if not cells[column]]
     if empty:

@@ -125,7 +125,7 @@ def _record(
 
 
 def _check_counts(folder: Path, rows: int, records: Sequence[Record]) -> None:
-    """The whole release has a known split; a part of it, to try things out, has any."""
+    """Check the split of the whole release; a part of the release may have any split."""
     counts = {split: sum(record.split == split for record in records) for split in _INDEX_FILES}
     if rows == _RELEASE_ROWS and counts != _RELEASE_COUNTS:
         raise HarnessError(

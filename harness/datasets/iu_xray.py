@@ -46,7 +46,7 @@ class Sources:
 
 @cache
 def installed_sources() -> Sources:
-    """Reports and image facts of ``torchxrayvision``, read once a process."""
+    """Reports and image facts of ``torchxrayvision``, read once per process."""
     try:
         folder = iu_reports.find_data_folder()
     except UnavailableError:
@@ -105,7 +105,7 @@ def _shots(item: Item, tree: ImageTree, sources: Sources) -> tuple[list[Shot], l
 
 
 def image_size_of(file: ImageFile) -> tuple[int, int]:
-    """Height and width out of an image's header, zeros where it has none: reading pixels will say why."""
+    """Height and width from an image's header; zeros if it is damaged, which reading the pixels reports."""
     try:
         with Image.open(file.path) as image:
             return image.height, image.width

@@ -1,4 +1,4 @@
-"""``mimic-cxr``: MIMIC-CXR in either layout that people have (Johnson et al. 2019; Chen et al. 2020).
+"""``mimic-cxr``: MIMIC-CXR in two layouts, R2Gen's and the release's (Johnson et al. 2019; Chen et al. 2020).
 
 **R2Gen's**: ``annotation.json`` beside ``images/p10/p10000032/s50414267/<dicom_id>.jpg``; its text is the
 report as R2Gen took it, one entry per image. The release's tables beside it add views, labels
@@ -208,7 +208,7 @@ class _Annotated:
             )
 
     def listing(self) -> Listing:
-        """An entry is a record; without ``per_image``, entries of one study are one where views are known."""
+        """One record per entry; without ``per_image``, one per study if the views are known."""
         entries = []
         for item in self.items:
             if isinstance(item, Problem):

@@ -92,7 +92,7 @@ def _eyes(folder: Path, split: str, digests: Digests) -> list[Record]:
 
 
 def _check_subjects(folder: Path) -> None:
-    """No patient in two splits, where the lists of patients are there to tell."""
+    """Check that no patient is in two splits, if the lists of patients are there."""
     seen: dict[str, tuple[str, str]] = {}
     for split in SPLITS:
         for _, file, _ in _SOURCES.values():

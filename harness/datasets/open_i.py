@@ -7,7 +7,7 @@ The layout below ``--root``, as the archives unpack, side by side or one in the 
     NLMCXR_dcm/1/1_IM-0001-3001.dcm ...          and, or,
     images/images_normalized/1_IM-0001-3001.dcm.png ...    (as on Kaggle)
 
-The release has no split. The 2,955 studies of R2Gen's keep theirs; what the others get, the profile says.
+The release has no split. The 2,955 studies of R2Gen's split keep it; the profile decides about the others.
 View positions and ages are those of the DICOM metadata in the installed ``torchxrayvision``.
 """
 

@@ -1,7 +1,7 @@
 """``peir-gross``: photographs of gross pathology, each with one sentence (PEIR library; Jing et al. 2018).
 
 The folder that the public scrapers of the library write (``bio_image_caption`` and its descendants), and as
-MicarVLMoE's README has it renamed::
+MicarVLMoE's README renames it::
 
     peir_gross_captions.json     or  captions.json         object: file name -> caption
     peir_gross.tsv                                         instead of it: file name, tab, caption

@@ -55,7 +55,7 @@ Decoder = Callable[[Path], Image.Image]
 
 @dataclass(frozen=True, slots=True)
 class ImageFacts:
-    """What a file turned out to hold.
+    """What an image file holds.
 
     Attributes:
         width: pixels of the upright image.

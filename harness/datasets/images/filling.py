@@ -21,7 +21,7 @@ from harness.datasets.images.pixels import ImageFile, decoded
 from harness.datasets.images.store import ImageStore
 
 _CHUNK = 32
-"""Images between two appends: what a killed process loses of its work."""
+"""Images per append: a killed process loses at most so many."""
 _WORTH_WORKERS = 64
 _MAX_WORKERS = 32
 
@@ -89,7 +89,7 @@ def serve() -> None:
 
 
 class _Worker:
-    """A process that decodes chunks; once it has died, this process does its work."""
+    """A process that decodes chunks; if it dies, this process decodes the rest."""
 
     def __init__(self, store: ImageStore) -> None:
         self._store = ImageStore(store.folder, store.shape[0], store.shape[2])  # threads share no store

@@ -24,7 +24,7 @@ DEFAULT_IMAGE_SIZE = 224
 SMALLEST_IMAGE, LARGEST_IMAGE = 32, 1024
 
 _KEEP_EVERY = 60.0
-"""Seconds after which digests are written although more are to come."""
+"""Seconds between two writes of the digests while more are being computed."""
 
 
 @dataclass(frozen=True, slots=True)

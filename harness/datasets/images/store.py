@@ -30,7 +30,7 @@ _ENTRY = np.dtype([("key", "V16"), ("pixels", "<u4"), ("entry", "<u4")])
 _SEALED = _ENTRY.itemsize - 4
 """Bytes of an entry that its own checksum covers, after the number of its row."""
 _VIEWS = ("_rows", "_sums", "_checked", "_map")
-"""What a process knows of a store, each for itself."""
+"""The part of a store that one process has read."""
 
 
 def key_of(digest: str) -> bytes:

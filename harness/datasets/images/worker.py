@@ -7,6 +7,6 @@ import signal
 from harness.datasets.images.filling import serve
 
 if __name__ == "__main__":
-    # Who asked ends this process; Ctrl-C at a terminal would reach it too.
+    # The parent ends this process; Ctrl-C at a terminal would reach it too.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     serve()

@@ -3,7 +3,7 @@
 An image is a function of (study id, codes, age, sex, acquisition, image size, ``RENDERER_VERSION``). The
 patient's own anatomy depends on study id, age and sex alone: with and without a code it differs by that code.
 
-This module is light; what draws (and its compiler) is imported when the first image is drawn.
+This module imports little; the renderer and its compiler are imported when the first image is drawn.
 """
 
 from __future__ import annotations

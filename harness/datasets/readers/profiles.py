@@ -68,7 +68,7 @@ class Profile:
         return {view: file for view, file in images.items() if not self.views or view in self.views}
 
     def target(self, sections: Mapping[str, str | None]) -> str:
-        """The target text out of a report's sections by name; ``""`` where none of those wanted is there."""
+        """The target text from a report's sections by name; ``""`` if it has none of the profile's."""
         parts = (sections.get(name) for name in self.sections)
         return self.clean(" ".join(part for part in parts if part))
 

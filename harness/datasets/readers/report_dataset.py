@@ -1,7 +1,7 @@
 """Datasets of reports that the user supplies: a listing is checked, then opened; pixels are read later.
 
-A subclass says what it is called and how its folder is listed; everything that can be wrong with any listing
-is decided here once, so that ``harness data check`` and a training run refuse the same data.
+A subclass gives its name and lists its folder. All checks of a listing are here, so that ``harness data
+check`` and a training run refuse the same data.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Rows of a CSV file that know where they stand, and every row that does not fit, in one pass."""
+"""Rows of a CSV file with their line numbers, and every row that does not fit, in one pass."""
 
 from __future__ import annotations
 
