@@ -99,7 +99,7 @@ def mask_honest(subject: Subject, base: Answers) -> str:
     if subject.touches.of_inputs():
         raise Breach(f"{subject.touches.of_inputs()}, during predict")
     for modality in subject.case.info.modalities:
-        read = modality in subject.card.reads
+        read = modality in subject.case.info.read_by(subject.card.reads)
         dropped = modality if read else None
         before = subject.predict(dropped=dropped) if read else base
         for kind in range(2):

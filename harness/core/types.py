@@ -1,8 +1,8 @@
-"""The nouns that every part of the harness shares. NumPy only: tables rebuild where torch is absent."""
+"""The types that every part of the harness shares. NumPy only: tables rebuild where torch is absent."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ CONTEXT = "context"
 """The modality name of clinical text (demographics and indication); every other modality is an image."""
 
 IMAGE = "image"
-"""The only image of a study where a dataset's images have no named views (captions, CT slices)."""
+"""The only image of a study in datasets without named views (captions, CT slices)."""
 
 
 CHEXPERT_LABELS = (
@@ -64,6 +64,9 @@ class DatasetInfo:
         reference_words: text metrics cut references after so many tokens; None keeps them whole.
         licence: terms of the underlying data, shown by ``harness list datasets``.
         fingerprint: changes whenever the data that methods see change.
+        roles: modality -> the view that it stands for, e.g. ``{"image": "frontal"}``: methods that declare
+            this view read the modality.
+        may_show_images: images may stand in files that leave the machine, because this program drew them.
     """
 
     name: str
@@ -78,11 +81,26 @@ class DatasetInfo:
     reference_words: int | None = None
     licence: str = ""
     fingerprint: str = ""
+    roles: Mapping[str, str] = field(default_factory=dict)
+    may_show_images: bool = False
 
     @property
     def modalities(self) -> tuple[str, ...]:
         """All modality names, images first."""
         return (*self.image_modalities, CONTEXT) if self.has_context else self.image_modalities
+
+    def read_by(self, declared: Container[str]) -> frozenset[str]:
+        """The modalities of this dataset that a method reads.
+
+        Args:
+            declared: modalities that the method's card declares (``card.reads``).
+
+        Returns:
+            Those declared by their own name or by the view that they stand for.
+        """
+        return frozenset(
+            name for name in self.modalities if name in declared or self.roles.get(name) in declared
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +186,7 @@ class Targets:
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """What a method says about one study; at least one field is set.
+    """What a method predicts for one study; at least one field is set.
 
     Attributes:
         report: generated text.

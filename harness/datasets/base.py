@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol, Self
 
-from harness.core.types import DatasetInfo, Study
+from harness.core.types import IMAGE, DatasetInfo, Study
 
 SPLITS = ("train", "val", "test")
 
+ONLY_IMAGE: Mapping[str, str] = {IMAGE: "frontal"}
+"""Roles of a dataset with one image per study: methods for chest radiographs read it as the frontal view."""
+
 
 class Dataset(Protocol):
-    """A dataset that has been found and checked.
+    """An opened dataset, whose files were checked.
 
     Attributes:
         info: what methods may know.

@@ -32,6 +32,7 @@ class ExampleData:
             label_names=_LABELS,
             licence="drawn by this program",
             fingerprint="example-1",
+            may_show_images=True,
         )
 
     @classmethod

@@ -83,6 +83,7 @@ class IUPhantom:
             label_names=CHEXPERT_LABELS,
             licence=_LICENCE,
             fingerprint=version,
+            may_show_images=True,
         )
         return cls(info, reports, pixels)
 

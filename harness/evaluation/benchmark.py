@@ -98,7 +98,9 @@ def prepare_images(benchmark: Benchmark, reporter: Reporter) -> None:
     Raises:
         HarnessError: a file that is no readable image, or a full disk.
     """
-    views = {view for entry in entries(benchmark.config) for card in entry.cards for view in card.reads}
+    info = benchmark.dataset.info
+    cards = [card for entry in entries(benchmark.config) for card in entry.cards]
+    views = {view for card in cards for view in info.read_by(card.reads)}
     studies = [study for split in SPLITS for study in benchmark.splits[split]]
     for cache, sources in pixels.absent(studies, views):
         progress = reporter.phase("images", "decode once")

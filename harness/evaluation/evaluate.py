@@ -74,7 +74,7 @@ def evaluate(benchmark: Benchmark, entry: Entry, seed: int, reporter: Reporter) 
             show(benchmark, entry, seed, predictions[FULL])
             rows = score(benchmark, entry, cell, predictions, reporter, given)
             curves = summarise(benchmark, rows)
-            note = imputation.remark(entry, benchmark.plan.states, given)
+            note = imputation.remark(entry, benchmark.dataset.info, benchmark.plan.states, given)
             said = {name: note for name in CURVE_METRICS if note and name in curves} | remarks(
                 benchmark, rows
             )
@@ -283,9 +283,9 @@ def synthesize(
 
 
 def show(benchmark: Benchmark, entry: Entry, seed: int, predictions: Mapping[str, Prediction]) -> None:
-    """A sheet of generated images beside the real ones in the store's ``samples``, of phantoms only."""
+    """A sheet of generated beside real images in the store's ``samples``, where they may be shown."""
     info, studies = benchmark.dataset.info, benchmark.splits["test"]
-    if not synthesis.views(entry.method_class.card, info) or not sample_sheet.is_phantom(info):
+    if not synthesis.views(entry.method_class.card, info) or not info.may_show_images:
         return
     name = slug(f"{entry.label}-{benchmark.config.preset}-s{seed}")
     path = benchmark.store.root / "samples" / slug(info.name) / f"{name}.png"
@@ -303,7 +303,7 @@ def _per_state(
     answers: dict[str, dict[str, T]] = {FULL: {}}
     for state in benchmark.plan.states:
         # A study that lacks the modality by nature, or a method that never gets it, is in its full state.
-        reads = entry.method_class.card.reads
+        reads = benchmark.dataset.info.read_by(entry.method_class.card.reads)
         lost = frozenset() if state == FULL else frozenset({state}) & reads
         lacking = {s.id for s in benchmark.splits["test"] if state != FULL and not lost & s.modalities}
         studies = [study for study in benchmark.splits["test"] if study.id not in lacking]

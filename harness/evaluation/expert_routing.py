@@ -36,9 +36,9 @@ def routing(
     if path.exists():
         return {"routing": read_json(path)}
     method = fitted()
-    views = [
-        view for view in benchmark.dataset.info.image_modalities if view in entry.method_class.card.reads
-    ]
+    info = benchmark.dataset.info
+    reads = info.read_by(entry.method_class.card.reads)
+    views = [view for view in info.image_modalities if view in reads]
     found = {}
     try:
         for state in (FULL, *views):

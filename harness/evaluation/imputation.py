@@ -51,10 +51,11 @@ def conditions(entry: Entry, state: str, info: DatasetInfo) -> tuple[str, ...] |
     """
     if entry.imputer is None:
         return None
-    card, reads = entry.imputer.method_class.card, entry.method_class.card.reads
+    card, reads = entry.imputer.method_class.card, info.read_by(entry.method_class.card.reads)
     if state not in reads or state not in synthesis.views(card, info):
         return None
-    kept = tuple(name for name in info.modalities if name != state and name in reads & card.reads)
+    both = reads & info.read_by(card.reads)
+    kept = tuple(name for name in info.modalities if name != state and name in both)
     return kept if kept or not card.reads else None
 
 
@@ -159,11 +160,11 @@ def _with_view(study: Study, view: str, made: Prediction, by: str, info: Dataset
     return replace(study, images={**study.images, view: image})
 
 
-def remark(entry: Entry, states: Sequence[str], given: Mapping[str, Filled]) -> str:
+def remark(entry: Entry, info: DatasetInfo, states: Sequence[str], given: Mapping[str, Filled]) -> str:
     """What a row with an imputer still lacks, in a line that names it; empty where nothing."""
     if entry.imputer is None:
         return ""
-    reads = entry.method_class.card.reads
+    reads = info.read_by(entry.method_class.card.reads)
     kept = [state for state in states if state in reads and state not in given]
     parts = [f"not generated, so missing as without it: {', '.join(kept)}"] if kept else []
     parts += [

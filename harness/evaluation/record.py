@@ -209,6 +209,7 @@ def _manifest(benchmark: Benchmark, entry: Entry, seed: int, cell: Cell) -> dict
         "cost": _cost(benchmark, entry, cell),
         "cell": str(cell.directory.relative_to(benchmark.store.root)),
         "test_set": benchmark.test_set,
+        "may_show_images": benchmark.dataset.info.may_show_images,
         "masks": hashlib.sha256(benchmark.plan.assignment.tobytes()).hexdigest()[:16],
         "mask_plan": benchmark.saved_plan,
         "natural": masks.natural(benchmark.splits["test"], benchmark.dataset.info),

@@ -13,7 +13,6 @@ from PIL import Image
 from harness.core.errors import HarnessError
 from harness.core.files import write_atomic
 from harness.core.types import DatasetInfo, Prediction, Study
-from harness.store.row_labels import names_phantoms
 
 SHOWN = ("No Finding", "Cardiomegaly", "Pleural Effusion")
 """Labels of which a sheet shows the first two studies each, where the dataset has them."""
@@ -21,11 +20,6 @@ SHOWN = ("No Finding", "Cardiomegaly", "Pleural Effusion")
 _LINE, _LINES = 44, 8
 _ROW, _TITLE = 1.65, 0.35
 """Heights of a row and of the title, inches."""
-
-
-def is_phantom(info: DatasetInfo) -> bool:
-    """Whether a dataset's images are drawn by this program: only those are ever put on a sheet."""
-    return names_phantoms(info.name)
 
 
 def positive(study: Study, info: DatasetInfo) -> str:
@@ -53,10 +47,10 @@ def write_sheet(
     """A PNG with a row a study: findings and report, then per view the drawn and the generated image.
 
     Raises:
-        HarnessError: the dataset's images are not phantoms.
+        HarnessError: the dataset's images may not be shown.
     """
-    if not is_phantom(info):
-        raise HarnessError(f"no sample sheet of {info.name}", "only phantoms are shown")
+    if not info.may_show_images:
+        raise HarnessError(f"no sample sheet of {info.name}", "its images may not be shown")
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

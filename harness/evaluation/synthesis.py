@@ -20,7 +20,8 @@ def views(card: MethodCard, info: DatasetInfo) -> list[str]:
     """Image modalities that a method generates on a dataset; empty unless both declare the task."""
     if Task.SYNTHESIZE not in card.tasks & info.tasks:
         return []
-    return [view for view in info.image_modalities if not card.learned or view in card.reads]
+    reads = info.read_by(card.reads)
+    return [view for view in info.image_modalities if not card.learned or view in reads]
 
 
 def reports_of(studies: Sequence[Study], donors: Mapping[str, Study] | None = None) -> dict[str, str | None]:

@@ -32,7 +32,7 @@ _LOCAL = {"root": "DIR", "masks": "FILE"}
 _DEFAULTS = RunConfig().model_dump(mode="json")
 _COPIED = (
     *("harness", "protocol", "cell", "code", "cost", "test_set", "masks", "mask_seeds", "achieved"),
-    *("bootstrap", "machine", "environment", "unix_time", "imputed", "downstream"),
+    *("bootstrap", "machine", "environment", "unix_time", "imputed", "downstream", "may_show_images"),
 )
 """Fields of a manifest that a leaderboard copies where they were set."""
 
@@ -91,6 +91,7 @@ class RowFacts(Facts):
     unix_time: int
     imputed: Imputed | None = None
     downstream: Downstream | None = None
+    may_show_images: bool = False
     command: str
 
     @classmethod

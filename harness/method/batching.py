@@ -31,16 +31,15 @@ def collate(
     Args:
         studies: B studies.
         info: names the modalities and the image shape.
-        reads: modalities that the method's card declares; all others are blanked for it. None: all.
+        reads: modalities that the method's card declares; those that the dataset does not map to one of
+            them (``DatasetInfo.read_by``) are blanked. None: nothing is blanked.
         dropped: modality to blank for every study of the batch, or None.
         run_seed: goes into each study's seed.
-        donors: study id -> study whose images are shown instead (the shuffled-image control); which
+        donors: study id -> study whose images replace its own (the shuffled-image control); which
             views are present still follows the study itself.
     """
     size = (len(studies), info.image_size, info.image_size, info.channels)
-
-    def shown(modality: str) -> bool:
-        return modality != dropped and (reads is None or modality in reads)
+    visible = (frozenset(info.modalities) if reads is None else info.read_by(reads)) - {dropped}
 
     images: dict[str, torch.Tensor] = {}
     present: dict[str, torch.Tensor] = {}
@@ -49,7 +48,7 @@ def collate(
         here = np.zeros(len(studies), dtype=bool)
         for row, study in enumerate(studies):
             source = donors[study.id] if donors is not None else study
-            if shown(view) and view in study.images and view in source.images:
+            if view in visible and view in study.images and view in source.images:
                 # NumPy converts and divides block by block: each pixel passes through the cache once.
                 np.divide(source.images[view], np.float32(255.0), out=fractions[row], dtype=np.float32)
                 here[row] = True
@@ -58,7 +57,7 @@ def collate(
         present[view] = torch.from_numpy(here)
     context: list[str | None] = [None] * len(studies)
     if info.has_context:
-        if shown(CONTEXT):
+        if CONTEXT in visible:
             context = [study.context for study in studies]
         present[CONTEXT] = torch.tensor([text is not None for text in context])
     state = dropped or "full"

@@ -1,4 +1,4 @@
-"""What a method is: the card that it shows before anything is built."""
+"""The card of a method: what it is and what it reads, known before anything is built."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from harness.core.types import IMAGE, Task
+from harness.core.types import Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,7 @@ class Deviation:
 
 @dataclass(frozen=True, slots=True)
 class MethodCard:
-    """What a method is, without importing or building it further.
+    """What a method is, known before it is built.
 
     Attributes:
         name: registry name.
@@ -27,15 +27,15 @@ class MethodCard:
         paper: citation or link; empty for controls.
         licence: licence of this implementation's sources and weights.
         tasks: what it produces.
-        reads: modalities it can use; others are ignored.
+        reads: modalities it can use, by name or by role (``DatasetInfo.read_by``); others are blanked.
         presets: preset name -> ``Config`` overrides.
         variants: ablation name -> (description, ``Config`` overrides).
         deviations: where the paper left a choice.
         published: figures that the paper prints, e.g. ``{"parameters": 589.7e6}``.
         learned: False for controls that fit without gradient steps.
         samples: it can draw random reports (``Method.sample``).
-        gpus: GPUs that a cluster sets aside for a cell, where it has any.
-        memory_gib: memory that a cluster sets aside for a cell, GiB; 0 leaves it open.
+        gpus: GPUs that a cluster reserves for a cell, if it has any.
+        memory_gib: memory that a cluster reserves for a cell, GiB; 0 reserves none.
     """
 
     name: str
@@ -52,11 +52,6 @@ class MethodCard:
     samples: bool = False
     gpus: int = 1
     memory_gib: float = 0.0
-
-    def __post_init__(self) -> None:
-        """Who reads radiographs by view also reads a study's only image."""
-        if "frontal" in self.reads:
-            object.__setattr__(self, "reads", self.reads | {IMAGE})
 
 
 def card_facts(card: MethodCard, variant: str | None, settings: Mapping[str, Any]) -> dict[str, Any]:

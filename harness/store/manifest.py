@@ -170,6 +170,7 @@ class Manifest(Facts):
         code: fingerprint of the method's source.
         cell: folder of the trained method below the store.
         test_set: digest of what was scored against.
+        may_show_images: the dataset's images, and those generated from them, may stand on a page.
         masks: digest of which study lost what.
         mask_plan: file of the masks below the store.
         natural: modality -> share of test studies that lack it by nature.
@@ -191,6 +192,7 @@ class Manifest(Facts):
     cost: Cost = Cost()
     cell: str
     test_set: str
+    may_show_images: bool = False
     masks: str = ""
     mask_plan: str = ""
     natural: dict[str, float] = Field(default_factory=dict)

@@ -21,8 +21,3 @@ DOWNSTREAM = tuple(f"downstream_{score}_{on}" for score in ("auroc", "f1") for o
 def trained(label: str) -> str:
     """The label of the row whose checkpoint a row uses: without what a rerun on other inputs adds."""
     return label.removesuffix(SHUFFLED).partition(IMPUTED)[0]
-
-
-def names_phantoms(dataset: str) -> bool:
-    """The same of a dataset's name, for who has nothing else."""
-    return dataset.endswith("-phantom")

@@ -32,6 +32,7 @@ def test_info_labels_and_text(root: Path) -> None:
     info = dataset.info
     assert info.tasks == {Task.REPORT, Task.DIAGNOSE}
     assert (info.image_modalities, info.has_context, info.channels) == (("image",), False, 1)
+    assert (dict(info.roles), info.may_show_images) == ({"image": "frontal"}, False)
     assert (info.label_names, info.multilabel) == (CLASSES, False)
     studies = {study.id: study for study in all_studies(dataset)}
     assert len(studies) == 24

@@ -52,6 +52,7 @@ def test_splits_and_studies(dataset: IUPhantom) -> None:
     info = dataset.info
     assert info.modalities == ("frontal", "lateral", "context")
     assert info.tasks == set(Task)
+    assert info.may_show_images
     assert info.image_size == SIZE
     study = dataset.studies("train")[0]
     assert study.patient_id == study.id.partition("_")[0]

@@ -196,7 +196,7 @@ def test_a_study_of_which_nothing_remains_stays_without(tmp_path: Path) -> None:
     )
     assert [each.id for each in found["lateral"].studies] == ["s"]
     assert "nothing to generate lateral from in 1 studies" in imputation.remark(
-        entry, ("full", "lateral"), found
+        entry, INFO, ("full", "lateral"), found
     )
 
 

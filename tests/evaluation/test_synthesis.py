@@ -188,8 +188,8 @@ def test_a_run_scores_images_and_reads_them_back(toy_world: Path, monkeypatch: p
 # ---------------------------------------------------------------- sheets
 
 
-def test_a_sheet_shows_findings_and_phantoms_only(tmp_path: Path) -> None:
-    info = replace(INFO, name="toy-phantom", label_names=("Cardiomegaly", "No Finding"))
+def test_a_sheet_shows_findings_and_only_images_that_may_be_shown(tmp_path: Path) -> None:
+    info = replace(INFO, may_show_images=True, label_names=("Cardiomegaly", "No Finding"))
     studies = [replace(s, labels=np.eye(2, dtype=np.float32)[n % 2]) for n, s in enumerate(batch(6))]
     shown = sample_sheet.chosen(studies, info)
     assert [study.id for study in shown] == ["s1", "s3", "s0", "s2"]

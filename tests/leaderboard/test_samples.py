@@ -34,6 +34,7 @@ class Phantoms(ToyData):
             name=self.NAME,
             tasks=frozenset({Task.REPORT, Task.SYNTHESIZE}),
             label_names=CHEXPERT_LABELS,
+            may_show_images=self.NAME == "toy-phantom",
         )
 
     def _study(self, rng: np.random.Generator, split: str, number: int) -> Study:
@@ -105,6 +106,9 @@ def test_what_is_no_sheet_is_left_out(tmp_path: Path) -> None:
     leaderboard = replace(
         leaderboard, rows=tuple(replace(row, dataset="toy-phantom") for row in leaderboard.rows)
     )
+    silent, allowed = leaderboard.results, {"may_show_images": True}
+    results = {key: facts.model_copy(update=allowed) for key, facts in silent.items()}
+    leaderboard = replace(leaderboard, results=results)
     folder = store.root / "samples" / "toy-phantom"
     folder.mkdir(parents=True)
     Image.new("L", (30, 20)).save(folder / "first-tiny-s0.png")
@@ -114,6 +118,7 @@ def test_what_is_no_sheet_is_left_out(tmp_path: Path) -> None:
     Image.new("L", (8, 8)).save(folder / "cheat-base-s0.png")
     (sheet,) = samples.sheets_of(store.root, leaderboard)
     assert (sheet.title, sheet.width, sheet.height) == ("first on toy-phantom (tiny, seed 0)", 30, 20)
+    assert samples.sheets_of(store.root, replace(leaderboard, results=silent)) == [], "False is the default"
 
 
 def test_captions_name_what_to_look_for() -> None:

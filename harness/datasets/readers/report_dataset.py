@@ -20,7 +20,7 @@ from PIL import Image
 from harness.core.errors import HarnessError
 from harness.core.names import did_you_mean
 from harness.core.types import DatasetInfo, Study, Task
-from harness.datasets.base import SPLITS
+from harness.datasets.base import ONLY_IMAGE, SPLITS
 from harness.datasets.images import decode
 from harness.datasets.images.pixels import (
     DEFAULT_IMAGE_SIZE,
@@ -148,6 +148,7 @@ class ReportDataset(ABC):
             reference_words=profile.reference_words,
             licence=self.licence,
             fingerprint=_fingerprint(records, size, self.channels),
+            roles={view: role for view, role in ONLY_IMAGE.items() if view in views},
         )
 
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from harness.core.slugs import slug
 from harness.leaderboard.leaderboard import Leaderboard
 from harness.store.results import Measurement
-from harness.store.row_labels import names_phantoms
 
 FOLDER = "samples"
 _PNG = b"\x89PNG\r\n\x1a\n"
@@ -39,11 +38,13 @@ class Sheet:
 def sheets_of(store: Path, leaderboard: Leaderboard) -> list[Sheet]:
     """The sheets that ``write_sheet`` left for the leaderboard's rows, in their order.
 
-    What else lies in the folder is left out: files of datasets that are no phantoms, links, other formats.
+    All other files of the folder are left out: those of datasets whose images may not be shown, links, other
+    formats.
     """
     found: dict[Path, Sheet] = {}
     for row in leaderboard.rows:
-        if names_phantoms(row.dataset):
+        facts = leaderboard.results.get(row.key)
+        if facts is not None and facts.may_show_images:
             path, preset = _place(store, row)
             if path not in found and (content := _png(path)) is not None:
                 found[path] = _sheet(row, preset, content)
