@@ -19,7 +19,8 @@ from harness.core.types import Prediction, Reference
 from harness.datasets.iu import reports as iu_reports
 from harness.metrics.base import Metric
 from harness.metrics.text.tokenization import DEFAULT_PROFILE, tokenizer
-from harness.missingness import plan as missingness
+from harness.missingness.mechanisms import Population
+from harness.missingness.plan import Missingness, draw_plan
 from harness.statistics import bootstrap
 from harness.statistics import curves as robustness
 from harness.statistics.significance import Resampling, paired_randomisation
@@ -85,7 +86,8 @@ def rates_benchmark() -> list[Row]:
     full, dropped, references = _systems(590)
     names = [reference.id for reference in references]
     have = [frozenset({"frontal", "context"})] * len(names)
-    plan = missingness.plan(have, names, "context", "mcar", _RATES, range(1), ("frontal", "context"))
+    missingness = Missingness("context", "mcar", _RATES, range(1))
+    plan = draw_plan(Population.of(names, have), ("frontal", "context"), missingness)
     weights = bootstrap.bootstrap_weights(names)
     families = ["bleu", "rouge_l", "cider"]
     metrics: list[Metric] = [registry.make_metric(name) for name in families]

@@ -21,7 +21,7 @@ from harness.method.batching import collate
 from harness.method.contract import FitRun, Method
 from harness.metrics.base import Metric
 from harness.missingness import masks
-from harness.missingness.plan import MaskPlan
+from harness.missingness.plan import MaskPlan, Missingness
 from harness.missingness.policy import FULL
 from harness.statistics import bootstrap
 from harness.statistics import curves as robustness
@@ -45,7 +45,8 @@ def peer_benchmark() -> list[Row]:
         method = registry.load("methods", _METHOD).create(dataset.info)
         method.fit(train, [], FitRun(Path(folder), "cpu", 0))
     references = [Reference(one.id, one.patient_id, one.report) for one in test]
-    plan = masks.plan_of(test, dataset.info, "frontal", "mcar", (0.0, *_RATES), range(_MASK_SEEDS))
+    missingness = Missingness("frontal", "mcar", (0.0, *_RATES), range(_MASK_SEEDS))
+    plan = masks.plan_of(test, dataset.info, missingness)
     families: list[Metric] = [registry.make_metric(name) for name in _TEXT]
     weights = bootstrap.bootstrap_weights([one.patient_id for one in test])
     _predicted(method, test[:8], dataset.info, [FULL] * 8)  # what loads at the first call
@@ -141,7 +142,8 @@ def _from_statistics() -> None:
     dataset: Any = registry.load("datasets", "iu-phantom").open()
     test = list(dataset.studies("test"))
     references = [Reference(one.id, one.patient_id, one.report, one.labels) for one in test]
-    plan = masks.plan_of(test, dataset.info, "context", "mcar", (0.0, *_RATES), range(_MANY_SEEDS))
+    missingness = Missingness("context", "mcar", (0.0, *_RATES), range(_MANY_SEEDS))
+    plan = masks.plan_of(test, dataset.info, missingness)
     weights = bootstrap.bootstrap_weights([one.patient_id for one in test])
     rng = np.random.default_rng(0)
     stored = []

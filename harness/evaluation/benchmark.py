@@ -24,7 +24,7 @@ from harness.evaluation.report_samples import ReportSamples
 from harness.method.contract import Method
 from harness.metrics.base import Metric
 from harness.missingness import masks
-from harness.missingness.plan import MaskPlan
+from harness.missingness.plan import MaskPlan, Missingness
 from harness.missingness.policy import default_policy
 from harness.statistics import bootstrap
 from harness.store.cell import Cell
@@ -116,7 +116,7 @@ def mask_plan(config: RunConfig, info: DatasetInfo, studies: Sequence[Study]) ->
     if config.masks is None:
         seeds = range(config.mask_seeds)
         drop = config.drop or default_policy(info.modalities)
-        return masks.plan_of(studies, info, drop, config.mechanism, config.rates, seeds)
+        return masks.plan_of(studies, info, Missingness(drop, config.mechanism, config.rates, seeds))
     given = config.model_fields_set
     return masks.narrowed(
         masks.read_plan(config.masks, studies, info),

@@ -15,31 +15,19 @@ from numpy.typing import NDArray
 from harness.core.errors import HarnessError
 from harness.core.files import read_json, write_json
 from harness.core.types import CONTEXT, DatasetInfo, Study
-from harness.missingness import plan as missingness
-from harness.missingness.mechanisms import Observed
-from harness.missingness.plan import MaskPlan
+from harness.missingness.mechanisms import Observed, Population
+from harness.missingness.plan import MaskPlan, Missingness, check_rates, draw_plan
 from harness.missingness.policy import FULL, DropPolicy
 
 
-def plan_of(
-    studies: Sequence[Study],
-    info: DatasetInfo,
-    policy: str,
-    mechanism: str,
-    rates: Sequence[float],
-    seeds: Sequence[int],
-) -> MaskPlan:
-    """Masks for studies under a policy and mechanism; see ``missingness.plan``."""
-    return missingness.plan(
-        [study.modalities for study in studies],
+def plan_of(studies: Sequence[Study], info: DatasetInfo, missingness: Missingness) -> MaskPlan:
+    """Masks for the studies of a dataset; see ``missingness.plan.draw_plan``."""
+    population = Population.of(
         [study.id for study in studies],
-        policy,
-        mechanism,
-        rates,
-        seeds,
-        info.modalities,
+        [study.modalities for study in studies],
         Observed.of(studies, info.label_names, info.multilabel),
     )
+    return draw_plan(population, info.modalities, missingness)
 
 
 def read_plan(path: Path, studies: Sequence[Study], info: DatasetInfo) -> MaskPlan:
@@ -55,15 +43,14 @@ def read_plan(path: Path, studies: Sequence[Study], info: DatasetInfo) -> MaskPl
     """
     if not path.is_file():
         raise HarnessError(f"--masks {path}: no such file", "a run keeps its plan below masks/ in its store")
-    plan = MaskPlan.from_json(read_json(path))
-    plan = _in_order(plan, path, studies)
-    _check_states(plan, path, studies, info)
-    if 0.0 not in plan.rates:
-        nothing = np.zeros_like(plan.assignment[:, :1])
-        joined = np.concatenate([nothing, plan.assignment], axis=1)
-        plan = replace(plan, rates=(0.0, *plan.rates), assignment=joined)
-    missingness.check_rates(plan.rates)
-    return plan if _is_ours(plan, studies, info) else replace(plan, mechanism=_marked(plan))
+    masks = _in_order(MaskPlan.from_json(read_json(path)), path, studies)
+    _check_states(masks, path, studies, info)
+    if 0.0 not in masks.rates:
+        nothing = np.zeros_like(masks.assignment[:, :1])
+        joined = np.concatenate([nothing, masks.assignment], axis=1)
+        masks = replace(masks, rates=(0.0, *masks.rates), assignment=joined)
+    check_rates(masks.rates)
+    return masks if _is_ours(masks, studies, info) else replace(masks, mechanism=_marked(masks))
 
 
 def narrowed(
@@ -75,15 +62,15 @@ def narrowed(
     rates: Sequence[float] | None = None,
     seeds: int | None = None,
 ) -> MaskPlan:
-    """The part of a saved plan that flags ask for; None takes what the file has.
+    """The part of a saved plan that flags select; a flag that is None selects all of the file.
 
     Raises:
         HarnessError: a flag asks for what the file does not hold.
     """
-    for flag, asked, has in (("drop", drop, plan.policy), ("mechanism", mechanism, plan.mechanism)):
-        if asked is not None and asked != has:
+    for flag, value, stored in (("drop", drop, plan.policy), ("mechanism", mechanism, plan.mechanism)):
+        if value is not None and value != stored:
             raise HarnessError(
-                f"--{flag} {asked}, but --masks {path} holds masks of {has}", f"leave --{flag} out"
+                f"--{flag} {value}, but --masks {path} holds masks of {stored}", f"leave --{flag} out"
             )
     absent = [rate for rate in rates or () if rate not in plan.rates]
     if absent:
@@ -93,12 +80,12 @@ def narrowed(
         raise HarnessError(
             f"--mask-seeds {seeds}: --masks {path} has {len(plan.seeds)}", "leave --mask-seeds out"
         )
-    kept = [index for index, rate in enumerate(plan.rates) if rates is None or rate == 0 or rate in rates]
+    columns = [index for index, rate in enumerate(plan.rates) if rates is None or rate == 0 or rate in rates]
     return replace(
         plan,
-        rates=tuple(plan.rates[index] for index in kept),
+        rates=tuple(plan.rates[index] for index in columns),
         seeds=plan.seeds[:seeds],
-        assignment=plan.assignment[:seeds, kept],
+        assignment=plan.assignment[:seeds, columns],
     )
 
 
@@ -129,17 +116,17 @@ def _check_states(plan: MaskPlan, path: Path, studies: Sequence[Study], info: Da
             f"--masks {path}: states {', '.join(plan.states)} do not fit --drop {plan.policy}",
             f"on {info.name} it has {', '.join(states)}",
         )
-    known = frozenset(info.modalities)
+    offered = frozenset(info.modalities)
     for column, study in enumerate(studies):
         for index in np.unique(plan.assignment[:, :, column]):
             state = plan.states[index]
-            if state != FULL and not (study.modalities & known) - {state}:
+            if state != FULL and not (study.modalities & offered) - {state}:
                 raise HarnessError(f"--masks {path}: study {study.id} would lose {state}, its last modality")
 
 
 def _is_ours(plan: MaskPlan, studies: Sequence[Study], info: DatasetInfo) -> bool:
     try:
-        own = plan_of(studies, info, plan.policy, plan.mechanism, plan.rates, plan.seeds)
+        own = plan_of(studies, info, Missingness(plan.policy, plan.mechanism, plan.rates, plan.seeds))
     except HarnessError:
         return False
     return own.states == plan.states and bool((own.assignment == plan.assignment).all())
@@ -174,8 +161,7 @@ def thinned(
     """Training studies of which a share has one modality removed for good: ``--train-missing``."""
     if not rate or not studies:
         return list(studies)
-    plan = plan_of(studies, info, policy, mechanism, (rate,), (seed,))
-    states = plan.state_names(0, 0)
+    states = plan_of(studies, info, Missingness(policy, mechanism, (rate,), (seed,))).state_names(0, 0)
     return [
         study if state == FULL else without(study, state)
         for study, state in zip(studies, states, strict=True)

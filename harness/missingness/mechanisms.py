@@ -72,6 +72,24 @@ class Population:
     keys: NDArray[np.uint64]
     observed: Observed = field(default_factory=Observed)
 
+    @classmethod
+    def of(
+        cls, ids: Sequence[str], modalities: Sequence[frozenset[str]], observed: Observed | None = None
+    ) -> Population:
+        """Studies by id, with the modalities that each has by nature.
+
+        Raises:
+            HarnessError: an id occurs more than once, or the lengths differ.
+        """
+        if len(ids) != len(modalities):
+            raise HarnessError(f"{len(ids)} study ids for {len(modalities)} studies")
+        if len(set(ids)) != len(ids):
+            twice = next(study for study in ids if list(ids).count(study) > 1)
+            raise HarnessError(
+                f"study id {twice!r} occurs more than once", "ids have to be unique within a split"
+            )
+        return cls(tuple(ids), tuple(modalities), keys_of(ids), observed or Observed())
+
 
 @dataclass(frozen=True, slots=True)
 class Mechanism:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.core.errors import CorruptFileError, HarnessError
-from harness.missingness.mechanisms import Observed, Population, keys_of, mechanism_of, mix
+from harness.missingness.mechanisms import Population, mechanism_of, mix
 from harness.missingness.policy import ALTERNATE, DropPolicy
 
 _DIGITS = string.digits + string.ascii_lowercase
@@ -93,67 +93,64 @@ class MaskPlan:
             raise CorruptFileError(f"not a mask plan: {error!r}", "delete it and run again") from error
 
 
-def plan(
-    studies_modalities: Sequence[frozenset[str]],
-    ids: Sequence[str],
-    policy: str,
-    mechanism: str = "mcar",
-    rates: Sequence[float] = (0.0, 0.2, 0.4, 0.6, 0.8),
-    seeds: Sequence[int] = (0,),
-    modalities: Sequence[str] = (),
-    observed: Observed | None = None,
-) -> MaskPlan:
+@dataclass(frozen=True, slots=True)
+class Missingness:
+    """What goes missing: the settings from which masks are made.
+
+    Attributes:
+        policy: name of a drop policy: ``context``, an image modality, ``alternate`` (image modalities take
+            turns among the studies that lose one) or ``any`` (uniformly one of the study's modalities).
+        mechanism: as ``mechanisms.mechanism_of`` takes it.
+        rates: missing rates in [0, 1].
+        seeds: mask seeds.
+    """
+
+    policy: str
+    mechanism: str
+    rates: Sequence[float]
+    seeds: Sequence[int]
+
+
+def draw_plan(population: Population, modalities: Sequence[str], missingness: Missingness) -> MaskPlan:
     """Masks for every seed and rate.
 
     At rate r, ``round(r * n)`` of the n studies lose one modality, or as many as are eligible. A study is
     eligible to lose a modality that it has if it keeps at least one other.
 
     Args:
-        studies_modalities: per study, the modalities it has by nature.
-        ids: study ids in the same order.
-        policy: ``context``, an image modality, ``alternate`` (image modalities take turns among the studies
-            that lose one) or ``any`` (uniformly one of the study's modalities).
-        mechanism: as ``mechanisms.mechanism_of`` takes it.
-        rates: missing rates in [0, 1].
-        seeds: mask seeds.
+        population: the studies.
         modalities: the dataset's modalities, images first (``DatasetInfo.modalities``).
-        observed: attributes and labels of the studies, for mechanisms that depend on them.
+        missingness: policy, mechanism, rates and seeds.
 
     Raises:
         HarnessError: a rate, policy or mechanism that makes no sense; the message names the flag.
     """
-    rates = check_rates(rates)
+    rates = check_rates(missingness.rates)
+    seeds = tuple(int(seed) for seed in missingness.seeds)
     # Where nothing is dropped, a dataset need not support the policy.
+    policy = missingness.policy
     drop = DropPolicy.of(policy, modalities) if any(rates) else DropPolicy(policy, ())
-    population = _population(ids, studies_modalities, observed or Observed())
-    drawn = mechanism_of(mechanism, population)
-    if drawn.by_share and drop.targets and drop.targets != tuple(modalities[:1]):
+    mechanism = mechanism_of(missingness.mechanism, population)
+    if mechanism.by_share and drop.targets and drop.targets != tuple(modalities[:1]):
         raise HarnessError(
-            f"--mechanism {drawn.name} with --drop {policy}: prefix takes the first modality away, no other",
+            f"--mechanism {mechanism.name} with --drop {policy}: "
+            "prefix takes the first modality away, no other",
             f"use --drop {modalities[0]}",
         )
-    assignment = np.zeros((len(seeds), len(rates), len(ids)), dtype=np.int8)
+    assignment = np.zeros((len(seeds), len(rates), len(population.ids)), dtype=np.int8)
     eligible = _eligible(population, drop, modalities)
     for row, seed in enumerate(seeds if drop.targets else ()):
-        priority = drawn.priorities(seed)
+        priority = mechanism.priorities(seed)
         # Ties fall to the smaller hash of the id, never to the position in the file.
         order = np.lexsort((population.keys, priority))
         order = order[eligible[order].any(axis=1)]
         losses = _losses(drop, eligible, order, mix(population.keys, seed, 1))
         for column, rate in enumerate(rates):
-            count = round(rate * len(ids))
-            if drawn.by_share:
+            count = round(rate * len(population.ids))
+            if mechanism.by_share:
                 count = int(np.searchsorted(priority[order], rate + 1e-9, side="right"))
             assignment[row, column, order[:count]] = losses[:count]
-    return MaskPlan(
-        policy,
-        drawn.name,
-        drop.states,
-        tuple(rates),
-        tuple(int(seed) for seed in seeds),
-        tuple(ids),
-        assignment,
-    )
+    return MaskPlan(policy, mechanism.name, drop.states, rates, seeds, population.ids, assignment)
 
 
 def check_rates(rates: Sequence[float]) -> tuple[float, ...]:
@@ -166,23 +163,12 @@ def check_rates(rates: Sequence[float]) -> tuple[float, ...]:
     return tuple(float(rate) for rate in rates)
 
 
-def _population(ids: Sequence[str], modalities: Sequence[frozenset[str]], observed: Observed) -> Population:
-    if len(ids) != len(modalities):
-        raise HarnessError(f"{len(ids)} study ids for {len(modalities)} studies")
-    if len(set(ids)) != len(ids):
-        twice = next(study for study in ids if list(ids).count(study) > 1)
-        raise HarnessError(
-            f"study id {twice!r} occurs more than once", "ids have to be unique within a split"
-        )
-    return Population(tuple(ids), tuple(modalities), keys_of(ids), observed)
-
-
 def _eligible(population: Population, drop: DropPolicy, modalities: Sequence[str]) -> NDArray[np.bool_]:
     """(n, n_targets): the study has the modality and another one that the dataset knows."""
-    known = frozenset(modalities)
+    offered = frozenset(modalities)
     return np.array(
         [
-            [target in own and len(own & known) > 1 for target in drop.targets]
+            [target in own and len(own & offered) > 1 for target in drop.targets]
             for own in population.modalities
         ],
         dtype=bool,
@@ -192,7 +178,7 @@ def _eligible(population: Population, drop: DropPolicy, modalities: Sequence[str
 def _losses(
     drop: DropPolicy, eligible: NDArray[np.bool_], order: NDArray[np.intp], draws: NDArray[np.uint64]
 ) -> NDArray[np.int8]:
-    """State index (m,) that each study of ``order`` falls into when its turn comes."""
+    """Index of the state that each study of ``order`` gets, (m,)."""
     allowed = eligible[order]
     if drop.name == ALTERNATE:
         turn = np.arange(len(order)) % len(drop.targets)

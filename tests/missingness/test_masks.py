@@ -16,7 +16,7 @@ from harness.evaluation import evaluate
 from harness.evaluation.benchmark import cell_of, open_benchmark
 from harness.evaluation.entries import entries
 from harness.missingness import masks
-from harness.missingness.plan import MaskPlan
+from harness.missingness.plan import MaskPlan, Missingness
 from tests.helpers import toys
 from tests.helpers.toys import FAST_METRICS, Echo, Quiet, ToyData
 
@@ -74,9 +74,9 @@ def test_flags_narrow_a_saved_plan_or_are_refused(toy_world: Path) -> None:
 
 def written(folder: Path, **change: Any) -> Path:
     studies = ToyData().studies("test")
-    plan = masks.plan_of(studies, ToyData().info, "context", "mcar", (0.5,), (0,)).to_json() | change
+    plan = masks.plan_of(studies, ToyData().info, Missingness("context", "mcar", (0.5,), (0,)))
     path = folder / "plan.json"
-    path.write_text(json.dumps(plan))
+    path.write_text(json.dumps(plan.to_json() | change))
     return path
 
 

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.core.errors import CorruptFileError, HarnessError, UnknownNameError
-from harness.missingness.mechanisms import Observed
-from harness.missingness.plan import MaskPlan, plan
+from harness.missingness.mechanisms import Observed, Population
+from harness.missingness.plan import MaskPlan, Missingness, draw_plan
 from harness.missingness.policy import FULL, DropPolicy, default_policy
 
 MODALITIES = ("frontal", "lateral", "context")
@@ -25,8 +25,12 @@ def ids_of(studies: list[frozenset[str]]) -> list[str]:
     return [f"study-{index}" for index in range(len(studies))]
 
 
+def population_of(studies: list[frozenset[str]]) -> Population:
+    return Population.of(ids_of(studies), studies)
+
+
 def made(studies: list[frozenset[str]], policy: str, seeds: tuple[int, ...] = (0, 1, 2)) -> MaskPlan:
-    return plan(studies, ids_of(studies), policy, "mcar", RATES, seeds, MODALITIES)
+    return draw_plan(population_of(studies), MODALITIES, Missingness(policy, "mcar", RATES, seeds))
 
 
 def complete(count: int) -> list[frozenset[str]]:
@@ -67,9 +71,8 @@ def test_masks_do_not_depend_on_the_order_of_studies(studies, policy, random) ->
     straight = made(studies, policy)
     order = random.sample(range(len(studies)), len(studies))
     ids = ids_of(studies)
-    shuffled = plan(
-        [studies[i] for i in order], [ids[i] for i in order], policy, "mcar", RATES, (0, 1, 2), MODALITIES
-    )
+    population = Population.of([ids[i] for i in order], [studies[i] for i in order])
+    shuffled = draw_plan(population, MODALITIES, Missingness(policy, "mcar", RATES, (0, 1, 2)))
     assert (shuffled.assignment == straight.assignment[:, :, order]).all()
 
 
@@ -80,7 +83,7 @@ def test_masks_depend_on_the_seed_and_on_nothing_else() -> None:
     assert (first.assignment[0] == again.assignment[2]).all()
     assert (first.assignment[1] == again.assignment[0]).all()
     assert (first.assignment[0] != first.assignment[1]).any()
-    one_rate = plan(studies, ids_of(studies), "any", "mcar", (0.4,), (0,), MODALITIES)
+    one_rate = draw_plan(population_of(studies), MODALITIES, Missingness("any", "mcar", (0.4,), (0,)))
     assert (one_rate.assignment[:, 0] == first.assignment[:1, RATES.index(0.4)]).all()
 
 
@@ -94,7 +97,11 @@ def test_rate_zero_is_all_full_and_states_start_with_full() -> None:
 
 
 def test_without_a_rate_above_zero_a_dataset_need_not_support_the_policy() -> None:
-    masks = plan([frozenset({"frontal"})] * 3, ["a", "b", "c"], "context", "mcar", (0.0,), (0,), ("frontal",))
+    masks = draw_plan(
+        population_of([frozenset({"frontal"})] * 3),
+        ("frontal",),
+        Missingness("context", "mcar", (0.0,), (0,)),
+    )
     assert masks.states == ("full",)
     assert not masks.assignment.any()
 
@@ -115,7 +122,9 @@ def test_alternate_gives_a_study_with_one_view_the_turn_it_can_take() -> None:
 
 
 def test_which_study_loses_first_is_uniform_over_seeds() -> None:
-    masks = plan(complete(10), ids_of(complete(10)), "context", "mcar", (0.1,), range(3000), MODALITIES)
+    masks = draw_plan(
+        population_of(complete(10)), MODALITIES, Missingness("context", "mcar", (0.1,), range(3000))
+    )
     counts = (masks.assignment[:, 0] != 0).sum(axis=0)
     assert counts.sum() == 3000
     assert counts.min() > 240
@@ -141,11 +150,8 @@ def test_a_damaged_plan_is_refused(change: dict[str, object]) -> None:
 
 
 def test_errors_name_the_flag() -> None:
-    studies = complete(3)
-    ids = ids_of(studies)
-
     def build(policy: str = "any", mechanism: str = "mcar", rate: float = 0.2, having=MODALITIES) -> MaskPlan:  # type: ignore[no-untyped-def]
-        return plan(studies, ids, policy, mechanism, (rate,), (0,), having)
+        return draw_plan(population_of(complete(3)), having, Missingness(policy, mechanism, (rate,), (0,)))
 
     with pytest.raises(UnknownNameError, match=r"--drop contxt.*did you mean context"):
         build("contxt")
@@ -163,7 +169,7 @@ def test_errors_name_the_flag() -> None:
         with pytest.raises(HarnessError, match=r"--missing .*between 0 and 1"):
             build(rate=rate)
     with pytest.raises(HarnessError, match="'a' occurs more than once"):
-        plan(complete(2), ["a", "a"], "any", "mcar", (0.2,), (0,), MODALITIES)
+        Population.of(["a", "a"], complete(2))
 
 
 AGES = [20.0 + index for index in range(200)]
@@ -184,10 +190,11 @@ def observed(order: list[int] | None = None, multilabel: bool = True) -> Observe
 
 
 def drawn(mechanism: str, rates: tuple[float, ...] = (0.3,), seeds: int = 40, **rest: object) -> MaskPlan:
-    known = rest.pop("known", observed())
+    facts = rest.pop("known", observed())
     ids = rest.pop("ids", ids_of(complete(200)))
     policy = str(rest.pop("policy", "frontal"))
-    return plan(complete(200), ids, policy, mechanism, rates, range(seeds), MODALITIES, known)
+    population = Population.of(ids, complete(200), facts)
+    return draw_plan(population, MODALITIES, Missingness(policy, mechanism, rates, range(seeds)))
 
 
 def share(masks: MaskPlan, group: np.ndarray) -> float:

@@ -11,7 +11,8 @@ from harness.metrics.base import Metric, Statistics
 from harness.metrics.text.bleu import Bleu
 from harness.metrics.text.cider import Cider
 from harness.metrics.text.rouge import RougeL
-from harness.missingness.plan import MaskPlan, plan
+from harness.missingness.mechanisms import Population
+from harness.missingness.plan import MaskPlan, Missingness, draw_plan
 from harness.statistics import curves as robustness
 from harness.statistics.bootstrap import bootstrap_weights
 from harness.statistics.curves import Curve, CurvePoint, area_under_curve, curves, retention
@@ -28,7 +29,8 @@ SEEDS = (0, 1, 2)
 @pytest.fixture(scope="module")
 def masks() -> MaskPlan:
     studies = [frozenset(MODALITIES if index % 4 else ("frontal", "context")) for index in range(COUNT)]
-    return plan(studies, [f"s{index}" for index in range(COUNT)], "any", "mcar", RATES, SEEDS, MODALITIES)
+    population = Population.of([f"s{index}" for index in range(COUNT)], studies)
+    return draw_plan(population, MODALITIES, Missingness("any", "mcar", RATES, SEEDS))
 
 
 @pytest.fixture(scope="module")
