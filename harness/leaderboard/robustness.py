@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, is_dataclass
 from itertools import combinations
 from typing import Any
 
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from harness.metrics.headline import CURVE_METRICS
 from harness.statistics.bootstrap import interval
+from harness.statistics.estimate import Estimate
 from harness.store.manifest import Reliance
 from harness.store.results import Measurement, StoredResult
 from harness.store.row_labels import SHUFFLED
@@ -28,15 +29,6 @@ RETENTION_RATE = 0.8
 
 _MAIN = ("auroc_macro", *CURVE_METRICS)
 """A group is shown by the first of these that it has."""
-
-
-@dataclass(frozen=True, slots=True)
-class Interval:
-    """A number with its 95 % interval over patients and masks."""
-
-    value: float
-    lo: float
-    hi: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +51,7 @@ class Point:
     """A metric at one missing rate."""
 
     rate: float
-    value: float
-    lo: float
-    hi: float
+    estimate: Estimate
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,11 +80,11 @@ class Line:
     metric: str
     higher_is_better: bool
     points: tuple[Point, ...]
-    area: Interval
-    retained: Interval
+    area: Estimate
+    retained: Estimate
     retention_rate: float
     fall: Fall | None
-    reliance: dict[str, Interval]
+    reliance: dict[str, Estimate]
 
     @property
     def protocol(self) -> tuple[str, int, str, str, str]:
@@ -113,7 +103,7 @@ class Difference:
     rate: float
     a: str
     b: str
-    difference: Interval
+    difference: Estimate
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +127,7 @@ class RobustnessReport:
 
     def to_json(self) -> str:
         """``{"schema": .., "lines": [..], "differences": [..]}``; what is not finite becomes null."""
-        content = {"schema": SCHEMA, **_finite(asdict(self))}
+        content = {"schema": SCHEMA, **_json(self)}
         return json.dumps(content, indent=1) + "\n"
 
 
@@ -168,11 +158,18 @@ def main_metrics(lines: Sequence[Line]) -> list[Line]:
     return [line for line in lines if chosen[*line.protocol, line.group] == line.metric]
 
 
-def _finite(value: Any) -> Any:
+def _json(value: Any) -> Any:
+    """JSON values; the studies behind an estimate are written once, with its line."""
+    if isinstance(value, Point):
+        return {"rate": value.rate, **_json(value.estimate)}
+    if isinstance(value, Estimate):
+        return {name: _json(getattr(value, name)) for name in ("value", "lo", "hi")}
+    if is_dataclass(value):
+        return {field.name: _json(getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, dict):
-        return {key: _finite(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(each) for each in value]
+        return {key: _json(each) for key, each in value.items()}
+    if isinstance(value, tuple):
+        return [_json(each) for each in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
@@ -212,9 +209,7 @@ def _line(curve: _Curve, others: dict[tuple[object, ...], _Curve]) -> Line:
     first = curve.rows[0]
     control = others.get(_identity(first, first.method + SHUFFLED))
     at = max((index for index, rate in enumerate(curve.rates) if rate <= RETENTION_RATE + 1e-9), default=0)
-    points = [
-        Point(row.rate, float(row.value or 0.0), *(row.ci95 or (math.nan, math.nan))) for row in curve.rows
-    ]
+    points = [Point(row.rate, row.estimate) for row in curve.rows if row.estimate is not None]
     return Line(
         dataset=first.dataset,
         n=first.n,
@@ -229,18 +224,18 @@ def _line(curve: _Curve, others: dict[tuple[object, ...], _Curve]) -> Line:
         metric=first.metric,
         higher_is_better=first.higher_is_better,
         points=tuple(points),
-        area=_with_interval(curve, lambda values: _area(values, curve.rates)),
-        retained=_with_interval(curve, lambda values: _ratio(values, at)),
+        area=_summarised(curve, lambda values: _area(values, curve.rates)),
+        retained=_summarised(curve, lambda values: _ratio(values, at)),
         retention_rate=float(curve.rates[at]),
         fall=None if control is None else fall(curve, control),
-        reliance={name: Interval(each.cost, each.lo, each.hi) for name, each in curve.costs.items()},
+        reliance={name: Estimate(each.cost, each.lo, each.hi, first.n) for name, each in curve.costs.items()},
     )
 
 
-def _with_interval(curve: _Curve, summary: Any) -> Interval:
+def _summarised(curve: _Curve, summary: Callable[[Samples], Samples]) -> Estimate:
     """A summary of values (R, B) along the rates: of the curve itself, and its interval over replicates."""
     value = float(summary(curve.values[:, None])[0])
-    return Interval(value, *interval(summary(curve.samples)))
+    return Estimate(value, *interval(summary(curve.samples)), curve.rows[0].n)
 
 
 def _area(values: Samples, rates: NDArray[np.float64]) -> Samples:
@@ -303,8 +298,10 @@ def _pair(a: _Curve, b: _Curve) -> list[Difference]:
             float(rate),
             first.method,
             second.method,
-            Interval(
-                float(a.values[index] - b.values[index]), *interval(a.samples[index] - b.samples[index])
+            Estimate(
+                float(a.values[index] - b.values[index]),
+                *interval(a.samples[index] - b.samples[index]),
+                first.n,
             ),
         )
         for index, rate in enumerate(a.rates)

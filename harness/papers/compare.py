@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -11,6 +10,7 @@ from harness.leaderboard.facts import RowFacts
 from harness.papers.checks import Finding, examine
 from harness.papers.commands import COSTS, Filler, filler
 from harness.papers.schema import Cell, Column, Ours, Paper, PaperDataset, PaperRow, PaperTable
+from harness.statistics.estimate import Estimate
 from harness.store.results import Measurement
 
 FlagKind = Literal["D", "S", "M", "R", "P", "A", "U"]
@@ -53,17 +53,26 @@ class Measured:
 
     Attributes:
         row: the result it comes from, in the harness's unit.
-        value: None where there is none; ``status`` says why.
+        estimate: None where there is no finite number; ``status`` says why.
         difference: ours minus published; None where the two are not of the same dataset and metric.
         outside: whether the published number lies outside our interval.
     """
 
     row: Measurement
-    value: float | None
-    ci95: tuple[float, float] | None
+    estimate: Estimate | None
     difference: float | None
     outside: bool
     flags: tuple[Flag, ...]
+
+    @property
+    def value(self) -> float | None:
+        """The number itself, or None."""
+        return None if self.estimate is None else self.estimate.value
+
+    @property
+    def ci95(self) -> tuple[float, float] | None:
+        """Its interval; None for costs and averages, and where an end is not finite."""
+        return self.estimate.ci95 if self.estimate is not None and self.estimate.has_interval else None
 
     @property
     def status(self) -> str:
@@ -248,16 +257,16 @@ def _in_paper_unit(
     row: Measurement, published: Cell, column: Column, ours: Ours, flags: tuple[Flag, ...]
 ) -> Measured:
     scale = 1.0 if ours.scale is None else ours.scale
-    value = None if row.value is None or not math.isfinite(row.value) else row.value * scale
-    ci95 = None
-    if value is not None and row.ci95 is not None and all(map(math.isfinite, row.ci95)):
-        ci95 = (row.ci95[0] * scale, row.ci95[1] * scale)
+    estimate = row.estimate
+    if estimate is None or not estimate.is_defined:
+        return Measured(row, None, None, False, flags)
+    estimate = Estimate(estimate.value * scale, estimate.lo * scale, estimate.hi * scale, row.n)
     comparable = row.metric == (ours.metrics or ("",))[0] and all(flag.kind != "D" for flag in flags)
     difference, outside = None, False
-    if value is not None and published.value is not None and comparable:
-        difference = round(value, column.decimals) - published.value
-        outside = ci95 is not None and not ci95[0] <= published.value <= ci95[1]
-    return Measured(row, value, ci95, difference, outside, flags)
+    if published.value is not None and comparable:
+        difference = round(estimate.value, column.decimals) - published.value
+        outside = estimate.has_interval and not estimate.covers(published.value)
+    return Measured(row, estimate, difference, outside, flags)
 
 
 def _averages(rows: Iterable[Measurement]) -> list[Measurement]:

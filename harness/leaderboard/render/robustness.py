@@ -7,7 +7,8 @@ from itertools import groupby
 
 from rich.table import Table as RichTable
 
-from harness.leaderboard.robustness import Interval, Line, RobustnessReport, main_metrics
+from harness.leaderboard.robustness import Line, RobustnessReport, main_metrics
+from harness.statistics.estimate import Estimate
 
 
 def markdown(report: RobustnessReport) -> str:
@@ -99,11 +100,11 @@ def _fall(line: Line) -> tuple[str, str]:
     return meets, "never" if line.fall.indistinct == 0 else apart
 
 
-def _number(each: Interval) -> str:
+def _number(each: Estimate) -> str:
     if each.value != each.value:  # NaN: nothing to retain
         return "-"
     return f"{each.value:.3f} [{each.lo:.3f}, {each.hi:.3f}]"
 
 
-def _signed(each: Interval | None) -> str:
+def _signed(each: Estimate | None) -> str:
     return "-" if each is None else f"{each.value:+.3f} [{each.lo:+.3f}, {each.hi:+.3f}]"

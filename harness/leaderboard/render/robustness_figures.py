@@ -53,10 +53,11 @@ def curves_figure(lines: Sequence[Line], paths: Paths) -> None:
 
 def _curve(axes: Axes, line: Line, colour: str, style: str, marker: str, alpha: float) -> None:
     rates = [point.rate for point in line.points]
-    lo, hi = [point.lo for point in line.points], [point.hi for point in line.points]
+    estimates = [point.estimate for point in line.points]
+    lo, hi = [each.lo for each in estimates], [each.hi for each in estimates]
     axes.fill_between(rates, lo, hi, color=colour, alpha=alpha, lw=0)
     axes.plot(
-        rates, [point.value for point in line.points], color=colour, ls=style, marker=marker, ms=4, lw=1.6,
+        rates, [each.value for each in estimates], color=colour, ls=style, marker=marker, ms=4, lw=1.6,
         label=_label(line),
     )  # fmt: skip
 
