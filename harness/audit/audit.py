@@ -17,7 +17,7 @@ from harness.audit.checks import STEPS, Breach
 from harness.audit.subject import Answers, Case, Subject
 from harness.audit.watch import Touches, data_files
 from harness.core import registry
-from harness.core.config import RunConfig
+from harness.core.config import RunConfig, RunSettings
 from harness.core.errors import HarnessError
 from harness.core.progress import Reporter
 from harness.datasets.base import Dataset
@@ -36,17 +36,18 @@ SPLIT = "split-honest"
 CHECKS = (SPLIT, *STEPS)
 
 
-def audit(config: RunConfig, reporter: Reporter) -> list[Verdict]:
+def audit(settings: RunSettings, reporter: Reporter) -> list[Verdict]:
     """Audit every method of a run, several at a time where the machine bears it; verdicts go to the store.
 
     Raises:
         HarnessError: a name that is not registered, a dataset that is not there.
     """
+    config = settings.config
     jobs = [(entry.label, config.seeds[0]) for entry in _audited(config)]
-    workers = worker_count(config, resolve_device(config.device), len(jobs))
+    workers = worker_count(settings.execution, resolve_device(settings.execution.device), len(jobs))
     if workers == 1:
         with TemporaryDirectory(prefix="harness-audit-") as folder:
-            case = open_case(config, Path(folder))
+            case = open_case(settings, Path(folder))
             return [_kept(config, case, entry, reporter) for entry in _audited(config)]
     context = processes.ready(["harness.audit.audit", *registry.method_modules(config.methods)])
     # Whatever is wrong with the audit as a whole surfaces here.
@@ -61,12 +62,13 @@ def audit(config: RunConfig, reporter: Reporter) -> list[Verdict]:
                 reporter.failed(entry.label, f"audit: its process ended with code {code}")
                 yield entry.label, _verdict(entry, name, config.preset, 0, checks)
 
-    found = processes.Team(config, workers, reporter, context, _open, lost).work(jobs)
+    found = processes.Team(settings, workers, reporter, context, _open, lost).work(jobs)
     return [found[label] for label, _ in jobs]
 
 
-def open_case(config: RunConfig, folder: Path) -> Case:
+def open_case(settings: RunSettings, folder: Path) -> Case:
     """What all methods of an audit share; ``folder`` is for scratch files."""
+    config = settings.config
     limit = config.limit or LIMIT
     dataset_class: Any = registry.load("datasets", config.dataset)
 
@@ -76,13 +78,13 @@ def open_case(config: RunConfig, folder: Path) -> Case:
 
     dataset, files = data_files(opened, limit)
     train, val, test = (list(dataset.studies(split)[:limit]) for split in ("train", "val", "test"))
-    device = resolve_device(config.device)
+    device = resolve_device(settings.execution.device)
     return Case(dataset, files, train, val, test, config.preset, device, folder, seed=config.seeds[0])
 
 
-def _open(config: RunConfig) -> Opened:
+def _open(settings: RunSettings) -> Opened:
     """In a process of its own: the case, and the audit of one method after the other."""
-    case = open_case(config, Path())
+    config, case = settings.config, open_case(settings, Path())
 
     def work(job: Job, reporter: Reporter) -> Results:
         for entry in _audited(config):

@@ -12,7 +12,7 @@ from typing import Any
 
 from harness.bench.rows import Row, measured
 from harness.core import registry
-from harness.core.config import RunConfig
+from harness.core.config import RunSettings
 from harness.core.types import DatasetInfo, Prediction, Reference, Study
 from harness.evaluation.benchmark import cell_of, create, open_benchmark
 from harness.evaluation.entries import entries
@@ -42,10 +42,10 @@ def sampling_benchmark(name: str, store: Path, preset: str, device: str) -> list
         preset: its size.
         device: torch device.
     """
-    config = RunConfig.build({"methods": [name], "preset": preset, "store": store, "device": device})
-    bench = open_benchmark(config)
-    entry = entries(config)[0]
-    cell = cell_of(bench, entry, config.seeds[0])
+    settings = RunSettings.build({"methods": [name], "preset": preset, "store": store, "device": device})
+    bench = open_benchmark(settings)
+    entry = entries(settings.config)[0]
+    cell = cell_of(bench, entry, settings.config.seeds[0])
     if not cell.is_fitted():
         note = f"no trained {name} ({preset}) in {store}: harness run --methods {name} --preset {preset}"
         return [Row(_SUITE, f"{name} ({preset})", note=note, state="skipped")]

@@ -40,7 +40,7 @@ def downstream(
     out: Annotated[Path | None, typer.Option(help="Folder to write to instead of printing.")] = None,
 ) -> None:
     """Train a fixed classifier on real, on generated, and on both kinds of images; test it on real ones."""
-    from harness.core.config import RunConfig, parse_overrides, split_list
+    from harness.core.config import RunSettings, parse_overrides, split_list
 
     given: dict[str, Any] = {
         "methods": split_list(generator, "--generator"),
@@ -52,7 +52,7 @@ def downstream(
         "store": store,
         "set": parse_overrides(set_) if set_ else None,
     }
-    settings = RunConfig.build(given)
+    settings = RunSettings.build(given)
     from rich.console import Console
 
     from harness.cli.progress import ConsoleReporter

@@ -156,7 +156,7 @@ def run(
     import time
 
     started = time.monotonic()
-    from harness.core.config import RunConfig, parse_overrides, split_list
+    from harness.core.config import RunSettings, parse_overrides, split_list
 
     given: dict[str, Any] = {
         "methods": split_list(methods, "--methods") if methods != "all" or config is None else None,
@@ -189,7 +189,7 @@ def run(
         "set": parse_overrides(set_) if set_ else None,
         "track": track,
     }
-    settings = RunConfig.build(given, config)
+    settings = RunSettings.build(given, config)
     from harness.distributed import processes
 
     processes.begin(settings)
@@ -204,10 +204,11 @@ def run(
     if not rows:  # of several nodes, the first one has them
         return
     timings.begin("tables")
-    _print_tables(settings.store, rows)
-    written = _write_tables(_board(settings.store), settings.store / "tables", settings.store)
+    _print_tables(settings.config.store, rows)
+    folder = settings.config.store
+    written = _write_tables(_board(folder), folder / "tables", folder)
     timings.begin("figures")
-    written += _write_robustness(settings.store, settings.store / "tables", figures, rows, settings.workers)
+    written += _write_robustness(folder, folder / "tables", figures, rows, settings.execution.workers)
     timings.keep_again()
     for path in written:
         console.print(f"wrote {path}", highlight=False, soft_wrap=True)
@@ -436,7 +437,7 @@ def audit(
     format_: Annotated[FactFormat, typer.Option("--format", help="Output format.")] = FactFormat.table,
 ) -> None:
     """Does a method look at targets, at its batch, behind masks, at the test split? Exit 1 if one does."""
-    from harness.core.config import RunConfig, parse_overrides, split_list
+    from harness.core.config import RunSettings, parse_overrides, split_list
 
     given: dict[str, Any] = {
         "methods": split_list(methods, "--methods"),
@@ -449,7 +450,7 @@ def audit(
         "store": store,
         "set": parse_overrides(set_) if set_ else None,
     }
-    settings = RunConfig.build(given)
+    settings = RunSettings.build(given)
     import json
 
     from harness.audit import audit as audits

@@ -1,21 +1,25 @@
-"""One configuration behind flags and YAML; an error names the flag."""
+"""The settings of a run: what is computed, and where. Flags and YAML share one flat set of names."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic.fields import FieldInfo
 
 from harness.core.errors import HarnessError
 from harness.core.names import did_you_mean
 
 
 class RunConfig(BaseModel):
-    """What ``harness run`` does. Field names are the flags' names (``mask_seeds`` is ``--mask-seeds``).
+    """What a run computes. Field names are the flags' names (``mask_seeds`` is ``--mask-seeds``).
+
+    The store belongs here: it decides what is already trained and predicted, and where the results go.
 
     Attributes:
         methods: registered names, ``name:variant`` for an ablation, or ``all``.
@@ -33,16 +37,6 @@ class RunConfig(BaseModel):
         preset: size of the learned methods.
         seeds: one trained model per seed.
         limit: keep only the first N studies of every split (for trying things out).
-        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
-        executor: where cells run: ``local`` or on a ``ray`` cluster. Results do not depend on it.
-        devices: processes that train a cell together on a node, each on a GPU of its own; on a CPU for trying
-            it out. A cell's cost says how many there were; its identity does not.
-        shards: Ray tasks that predict a cell's test studies, each a part of them.
-        nodes: nodes that train a cell together, with ``devices`` processes each; like ``devices``.
-        strategy: with several processes, ``ddp`` gives each the whole network, ``fsdp`` a part of it.
-        address: the Ray cluster; by default one of this machine, for this run alone. No manifest names it.
-        track: also keep the rows in ``mlflow`` or ``wandb``; default neither. No manifest names it.
-        workers: cells that run at a time; default what suits the machine. Results do not depend on it.
         store: folder of checkpoints, predictions, statistics and results.
         metrics: metric families; default all that suit the dataset's tasks.
         tokenizer: tokenisation profile of the text metrics; default the dataset's.
@@ -69,15 +63,6 @@ class RunConfig(BaseModel):
     preset: str = "tiny"
     seeds: tuple[int, ...] = (0,)
     limit: int | None = Field(default=None, ge=2)
-    device: str = "auto"
-    executor: Literal["local", "ray"] = "local"
-    devices: int = Field(default=1, ge=1, exclude=True)
-    nodes: int = Field(default=1, ge=1, exclude=True)
-    shards: int = Field(default=1, ge=1, exclude=True)
-    strategy: Literal["ddp", "fsdp"] = Field(default="ddp", exclude=True)
-    address: str | None = Field(default=None, exclude=True)
-    track: Literal["mlflow", "wandb"] | None = Field(default=None, exclude=True)
-    workers: int | None = Field(default=None, ge=1)
     store: Path = Path("runs")
     metrics: tuple[str, ...] | None = None
     tokenizer: str | None = None
@@ -100,18 +85,85 @@ class RunConfig(BaseModel):
         """Sorted distinct rates with 0 in front."""
         return tuple(sorted({0.0, *self.missing}))
 
+
+class ExecutionConfig(BaseModel):
+    """Where a run computes. Results do not depend on it; a manifest keeps device, executor and workers.
+
+    Attributes:
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
+        executor: where cells run: ``local`` or on a ``ray`` cluster.
+        devices: processes that train a cell together on a node, each on a GPU of its own; on a CPU for trying
+            it out. A cell's cost says how many there were; its identity does not.
+        nodes: nodes that train a cell together, with ``devices`` processes each; like ``devices``.
+        shards: Ray tasks that predict a cell's test studies, each a part of them.
+        strategy: with several processes, ``ddp`` gives each the whole network, ``fsdp`` a part of it.
+        address: the Ray cluster; by default one of this machine, for this run alone.
+        track: also keep the rows in ``mlflow`` or ``wandb``; default neither.
+        workers: cells that run at a time; default what suits the machine.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    device: str = "auto"
+    executor: Literal["local", "ray"] = "local"
+    devices: int = Field(default=1, ge=1, exclude=True)
+    nodes: int = Field(default=1, ge=1, exclude=True)
+    shards: int = Field(default=1, ge=1, exclude=True)
+    strategy: Literal["ddp", "fsdp"] = Field(default="ddp", exclude=True)
+    address: str | None = Field(default=None, exclude=True)
+    track: Literal["mlflow", "wandb"] | None = Field(default=None, exclude=True)
+    workers: int | None = Field(default=None, ge=1)
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """A run: what it computes, and where.
+
+    Attributes:
+        config: decides the results.
+        execution: decides where and how fast they are computed.
+    """
+
+    config: RunConfig
+    execution: ExecutionConfig
+
     @classmethod
-    def build(cls, flags: Mapping[str, Any], file: Path | None = None) -> RunConfig:
-        """Flags that were given, over the values of a YAML file, over the defaults.
+    def of(cls, **values: Any) -> RunSettings:
+        """Settings from flat names: ``of(methods=("dia",), device="cpu")``.
+
+        Raises:
+            ValidationError: an unknown name or a bad value.
+        """
+        own = {name: value for name, value in values.items() if name in ExecutionConfig.model_fields}
+        rest = {name: value for name, value in values.items() if name not in own}
+        return cls(RunConfig.model_validate(rest), ExecutionConfig.model_validate(own))
+
+    @classmethod
+    def build(cls, flags: Mapping[str, Any], file: Path | None = None) -> RunSettings:
+        """Flags that are not None, over the values of a YAML file, over the defaults.
 
         Raises:
             HarnessError: an unknown key or a bad value; the message names the flag.
         """
         values = {**_from_yaml(file), **{key: value for key, value in flags.items() if value is not None}}
         try:
-            return cls.model_validate(values)
+            return cls.of(**values)
         except ValidationError as error:
             raise _flag_error(error, file) from None
+
+    def flat(self) -> dict[str, Any]:
+        """What manifests keep of both models, as one flat JSON object."""
+        return self.config.model_dump(mode="json") | self.execution.model_dump(mode="json")
+
+    def replaced(self, **values: Any) -> RunSettings:
+        """The same settings with other values under some flat names."""
+        own = {name: value for name, value in values.items() if name in ExecutionConfig.model_fields}
+        rest = {name: value for name, value in values.items() if name not in own}
+        return RunSettings(self.config.model_copy(update=rest), self.execution.model_copy(update=own))
+
+
+FIELDS: Mapping[str, FieldInfo] = {**RunConfig.model_fields, **ExecutionConfig.model_fields}
+"""Every setting of a run by its flat name: the keys of a YAML file and, with hyphens, the flags."""
 
 
 def parse_overrides(assignments: list[str]) -> dict[str, dict[str, Any]]:
@@ -164,6 +216,6 @@ def _flag_error(error: ValidationError, file: Path | None) -> HarnessError:
     flag = "--" + name.replace("_", "-")
     if first["type"] == "extra_forbidden":
         where = f"--config {file}: " if file else ""
-        return HarnessError(f"{where}unknown key {name!r}", did_you_mean(name, RunConfig.model_fields))
+        return HarnessError(f"{where}unknown key {name!r}", did_you_mean(name, FIELDS))
     reason = first["msg"].removeprefix("Value error, ")
     return HarnessError(f"{flag}: {reason[0].lower()}{reason[1:]}")

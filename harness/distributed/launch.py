@@ -23,7 +23,7 @@ from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from harness.core import registry
-from harness.core.config import RunConfig
+from harness.core.config import ExecutionConfig, RunSettings
 from harness.core.errors import HarnessError
 from harness.core.hardware import cores
 from harness.distributed.processes import die_with_parent, ready, use_threads
@@ -41,64 +41,64 @@ _GRACE = 3.0
 Message = tuple[str, Any]
 """What a process says: ``progress``, ``done``, ``smaller`` (batches, please) or ``error``, and what of it."""
 Progress = Callable[[float, str], None]
-Member = Callable[[RunConfig, str, int, Progress], None]
+Member = Callable[[RunSettings, str, int, Progress], None]
 """A top-level function that trains the cell of a method and a seed as one of several processes."""
 
 
-def together(config: RunConfig) -> int:
+def together(execution: ExecutionConfig) -> int:
     """How many processes train a cell."""
-    return config.devices * config.nodes
+    return execution.devices * execution.nodes
 
 
-def check(config: RunConfig) -> None:
+def check(execution: ExecutionConfig) -> None:
     """Find what is wrong with ``--devices``, ``--nodes`` and ``--strategy`` before any work.
 
     Raises:
         HarnessError: which flag, and what to do.
     """
-    several = f"--devices {config.devices} --nodes {config.nodes}"
-    if together(config) == 1:
-        if config.strategy != "ddp":
-            raise HarnessError(f"--strategy {config.strategy}: one device trains alone", "add --devices N")
+    several = f"--devices {execution.devices} --nodes {execution.nodes}"
+    if together(execution) == 1:
+        if execution.strategy != "ddp":
+            raise HarnessError(f"--strategy {execution.strategy}: one device trains alone", "add --devices N")
         return
-    if config.device.startswith("cuda:"):
-        raise HarnessError(f"--device {config.device} {several}: one GPU by number", "use --device cuda")
-    if (config.workers or 1) > 1 and config.executor == "local":
-        raise HarnessError(f"--workers {config.workers} {several}: one cell at a time", "drop --workers")
-    if config.nodes > 1 and config.executor == "ray":
+    if execution.device.startswith("cuda:"):
+        raise HarnessError(f"--device {execution.device} {several}: one GPU by number", "use --device cuda")
+    if (execution.workers or 1) > 1 and execution.executor == "local":
+        raise HarnessError(f"--workers {execution.workers} {several}: one cell at a time", "drop --workers")
+    if execution.nodes > 1 and execution.executor == "ray":
         raise HarnessError(
-            f"--nodes {config.nodes}: Ray trains a cell on one node",
+            f"--nodes {execution.nodes}: Ray trains a cell on one node",
             "use --devices with --executor ray",
         )
-    if config.nodes > 1:
-        _place(config)
-    if config.executor == "local":
-        _device_of(config)
+    if execution.nodes > 1:
+        _place(execution)
+    if execution.executor == "local":
+        _device_of(execution)
 
 
-def _device_of(config: RunConfig) -> str:
+def _device_of(execution: ExecutionConfig) -> str:
     """``cuda`` or ``cpu``; as many GPUs as are asked for have to be there."""
     import torch
 
-    if config.device == "cpu" or (config.device == "auto" and not torch.cuda.is_available()):
+    if execution.device == "cpu" or (execution.device == "auto" and not torch.cuda.is_available()):
         return "cpu"
-    if torch.cuda.device_count() < config.devices:
+    if torch.cuda.device_count() < execution.devices:
         raise HarnessError(
-            f"--devices {config.devices}: {torch.cuda.device_count()} CUDA devices found",
+            f"--devices {execution.devices}: {torch.cuda.device_count()} CUDA devices found",
             "give as many as there are, or --device cpu",
         )
     return "cuda"
 
 
-def _place(config: RunConfig) -> tuple[int, str, int]:
+def _place(execution: ExecutionConfig) -> tuple[int, str, int]:
     """Number of this node, host and port of the first, from the environment."""
     number = next((os.environ[name] for name in ("NODE_RANK", "SLURM_NODEID") if name in os.environ), "")
     host, port = os.environ.get("MASTER_ADDR", ""), os.environ.get("MASTER_PORT", "")
-    if not (number.isdecimal() and int(number) < config.nodes and host and port.isdecimal()):
+    if not (number.isdecimal() and int(number) < execution.nodes and host and port.isdecimal()):
         raise HarnessError(
-            f"--nodes {config.nodes}: NODE_RANK is {number!r}, MASTER_ADDR {host!r}, MASTER_PORT {port!r}",
-            f"set NODE_RANK (0 to {config.nodes - 1}; SLURM_NODEID will do) on each node, and on all of them "
-            "host and a free port of the first",
+            f"--nodes {execution.nodes}: NODE_RANK is {number!r}, MASTER_ADDR {host!r}, MASTER_PORT {port!r}",
+            f"set NODE_RANK (0 to {execution.nodes - 1}; SLURM_NODEID will do) on each node, "
+            "and on all of them host and a free port of the first",
         )
     return int(number), host, int(port)
 
@@ -106,11 +106,11 @@ def _place(config: RunConfig) -> tuple[int, str, int]:
 class _Nodes:
     """What the nodes of a run tell each other, in a key-value store on the first one."""
 
-    def __init__(self, config: RunConfig) -> None:
+    def __init__(self, execution: ExecutionConfig) -> None:
         from torch._C._distributed_c10d import TCPStore
 
-        self.number, self.host, port = _place(config)
-        self.others = config.nodes - 1
+        self.number, self.host, port = _place(execution)
+        self.others = execution.nodes - 1
         self.count = 0
         first = self.number == 0
         try:
@@ -118,7 +118,7 @@ class _Nodes:
         except RuntimeError as error:
             reason = (str(error).splitlines() or [""])[0]
             raise HarnessError(
-                f"--nodes {config.nodes}: no meeting at {self.host}:{port}: {reason}",
+                f"--nodes {execution.nodes}: no meeting at {self.host}:{port}: {reason}",
                 "is MASTER_ADDR the first node, which runs the same command, and MASTER_PORT free there?",
             ) from error
 
@@ -171,13 +171,13 @@ _nodes: _Nodes | None = None
 
 
 @contextmanager
-def meeting(config: RunConfig) -> Iterator[bool]:
+def meeting(execution: ExecutionConfig) -> Iterator[bool]:
     """The nodes of a run know each other for the duration; whether this is the first of them."""
     global _nodes
-    if config.nodes == 1:
+    if execution.nodes == 1:
         yield True
         return
-    _nodes = _Nodes(config)
+    _nodes = _Nodes(execution)
     try:
         yield _nodes.number == 0
     finally:
@@ -186,7 +186,7 @@ def meeting(config: RunConfig) -> Iterator[bool]:
         _nodes = None
 
 
-def follow(config: RunConfig, member: Member, progress: Callable[[str], Progress]) -> None:
+def follow(settings: RunSettings, member: Member, progress: Callable[[str], Progress]) -> None:
     """Train what the first node says, until it has nothing more.
 
     Raises:
@@ -196,7 +196,7 @@ def follow(config: RunConfig, member: Member, progress: Callable[[str], Progress
     try:
         while task := _nodes.next_task():
             name, seed = task["name"], task["seed"]
-            members = _Members(config, name, seed, member, task["port"])
+            members = _Members(settings, name, seed, member, task["port"])
             with members.ended():
                 message = members.watch(progress(name), _nodes.finished)
             if message is not None:
@@ -205,11 +205,12 @@ def follow(config: RunConfig, member: Member, progress: Callable[[str], Progress
                 time.sleep(_PAUSE)
     except RuntimeError as error:
         raise HarnessError(
-            f"--nodes {config.nodes}: the first node is gone", "start the command on all nodes again"
+            f"--nodes {settings.execution.nodes}: the first node is gone",
+            "start the command on all nodes again",
         ) from error
 
 
-def train(config: RunConfig, name: str, seed: int, member: Member, progress: Progress) -> None:
+def train(settings: RunSettings, name: str, seed: int, member: Member, progress: Progress) -> None:
     """Train a cell in as many processes as the run says; its files are there afterwards.
 
     Raises:
@@ -220,7 +221,7 @@ def train(config: RunConfig, name: str, seed: int, member: Member, progress: Pro
         port = _free_port()
         if _nodes is not None:
             _nodes.announce({"name": name, "seed": seed, "port": port})
-        members = _Members(config, name, seed, member, port)
+        members = _Members(settings, name, seed, member, port)
         with members.ended():
             try:
                 message = members.watch(progress, lambda: False)
@@ -242,27 +243,27 @@ def _free_port() -> int:
 class _Members:
     """This node's processes."""
 
-    def __init__(self, config: RunConfig, name: str, seed: int, member: Member, port: int) -> None:
-        device = _device_of(config)
+    def __init__(self, settings: RunSettings, name: str, seed: int, member: Member, port: int) -> None:
+        device = _device_of(settings.execution)
         if device == "cuda":
             import torch
 
             torch.cuda.empty_cache()  # what an earlier cell left here is room for the processes
-        first = 0 if _nodes is None else _nodes.number * config.devices
+        first = 0 if _nodes is None else _nodes.number * settings.execution.devices
         host = "127.0.0.1" if _nodes is None else _nodes.host
         os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # DDP advises, once per process and training
         modules = [
             "harness.evaluation.evaluate",
             "harness.method.training",
-            *registry.method_modules(config.methods),
+            *registry.method_modules(settings.config.methods),
         ]
         context = ready(modules)
         self.running: dict[Connection, Any] = {}
         self.processes: list[Any] = []
-        for number in range(config.devices):
+        for number in range(settings.execution.devices):
             ours, theirs = context.Pipe()
             own = f"cuda:{number}" if device == "cuda" else "cpu"
-            given = config.model_copy(update={"device": own})
+            given = settings.replaced(device=own)
             arguments = (given, name, seed, member, registry.snapshot(), first + number, host, port, theirs)
             process = context.Process(target=_work, args=arguments, name=f"rank {first + number}")
             process.start()
@@ -324,7 +325,7 @@ def _explains(failure: Message) -> bool:
 
 
 def _work(
-    config: RunConfig,
+    settings: RunSettings,
     name: str,
     seed: int,
     member: Member,
@@ -340,17 +341,18 @@ def _work(
     threading.Thread(target=die_with_parent, daemon=True).start()
     from harness.distributed.process_group import ProcessGroup, SmallerBatch, membership
 
-    use_threads(max(1, cores() // config.devices))
+    execution = settings.execution
+    use_threads(max(1, cores() // execution.devices))
     registry.restore(tables)
-    group = ProcessGroup(rank, together(config), config.devices, config.strategy, config.device)
+    group = ProcessGroup(rank, together(execution), execution.devices, execution.strategy, execution.device)
 
     def progress(fraction: float, status: str) -> None:
-        if rank % config.devices == 0:
+        if rank % execution.devices == 0:
             pipe.send(("progress", (fraction, status)))
 
     try:
         with membership(group, host, port):
-            member(config, name, seed, progress)
+            member(settings, name, seed, progress)
         pipe.send(("done", None))
     except SmallerBatch:
         pipe.send(("smaller", None))

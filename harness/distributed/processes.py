@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from harness.core import registry
 from harness.core.clock import BETWEEN, OPEN, Span, Watch
-from harness.core.config import RunConfig
+from harness.core.config import ExecutionConfig, RunSettings
 from harness.core.errors import HarnessError
 from harness.core.hardware import cores
 
@@ -39,11 +39,11 @@ Results = Iterable[tuple[Any, Any]]
 """(Key, result) pairs of a job, each handed over as soon as it is there."""
 
 Opened = Callable[[Job, "Reporter"], Results]
-Opener = Callable[[RunConfig], Opened]
+Opener = Callable[[RunSettings], Opened]
 """A top-level function that prepares a process for a run, and what then does its jobs."""
 
 
-def worker_count(config: RunConfig, device: str, jobs: int) -> int:
+def worker_count(execution: ExecutionConfig, device: str, jobs: int) -> int:
     """How many jobs run at a time: ``--workers``, else ``$HARNESS_WORKERS``, else what suits the machine.
 
     One where a GPU is shared; two on two to eleven cores, then one per four cores.
@@ -52,10 +52,10 @@ def worker_count(config: RunConfig, device: str, jobs: int) -> int:
         HarnessError: the environment variable is no number above 0.
     """
     named = os.environ.get(WORKERS, "")
-    if config.workers is None and named and not (named.isdecimal() and int(named)):
+    if execution.workers is None and named and not (named.isdecimal() and int(named)):
         raise HarnessError(f"${WORKERS} is {named!r}", "give a number of processes, 1 or more")
     suits = 1 if device.startswith("cuda") else _suitable()
-    return max(1, min(jobs, config.workers or int(named or suits)))
+    return max(1, min(jobs, execution.workers or int(named or suits)))
 
 
 def ready(modules: Sequence[str]) -> Any:
@@ -71,16 +71,17 @@ def ready(modules: Sequence[str]) -> Any:
     return context
 
 
-def begin(config: RunConfig) -> None:
+def begin(settings: RunSettings) -> None:
     """Start what ``ready`` needs, as early as can be: its imports and this process's own then overlap.
 
     Nothing happens where cells come one at a time: the user said so, or there is a GPU.
     """
-    named = str(config.workers or os.environ.get(WORKERS, ""))
-    one = named == "1" or config.devices * config.nodes > 1
-    alone = one or config.device.startswith("cuda") or Path("/proc/driver/nvidia").exists()
-    if config.executor == "local" and not alone and os.name == "posix":
-        ready(["harness.evaluation.evaluate", *registry.method_modules(config.methods)])
+    execution = settings.execution
+    named = str(execution.workers or os.environ.get(WORKERS, ""))
+    one = named == "1" or execution.devices * execution.nodes > 1
+    alone = one or execution.device.startswith("cuda") or Path("/proc/driver/nvidia").exists()
+    if execution.executor == "local" and not alone and os.name == "posix":
+        ready(["harness.evaluation.evaluate", *registry.method_modules(settings.config.methods)])
 
 
 @contextmanager
@@ -109,14 +110,14 @@ class Team:
 
     def __init__(
         self,
-        config: RunConfig,
+        settings: RunSettings,
         size: int,
         reporter: Reporter,
         context: Any,
         opener: Opener,
         lost: Callable[[Job, int | None, dict[Any, Any]], Results],
     ) -> None:
-        self.config, self.size, self.context = config, size, context
+        self.settings, self.size, self.context = settings, size, context
         self.opener, self.lost = opener, lost
         self.running: dict[Connection, tuple[Any, Job]] = {}
         self.waiting: list[Job] = []
@@ -152,7 +153,7 @@ class Team:
         threads = max(1, cores() // self.size)
         process = self.context.Process(
             target=_work,
-            args=(self.config, threads, registry.snapshot(), self.opener, theirs, time.monotonic()),
+            args=(self.settings, threads, registry.snapshot(), self.opener, theirs, time.monotonic()),
         )
         process.start()
         theirs.close()
@@ -244,7 +245,7 @@ class Messenger:
 
 
 def _work(
-    config: RunConfig,
+    settings: RunSettings,
     threads: int,
     tables: dict[str, dict[str, str]],
     opener: Opener,
@@ -265,7 +266,7 @@ def _work(
     messenger.watch.began("start", started)
     try:
         messenger.watch.begin(OPEN)
-        opened = opener(config)
+        opened = opener(settings)
         while True:
             messenger.watch.begin(BETWEEN)
             for key, result in opened(pipe.recv(), messenger):

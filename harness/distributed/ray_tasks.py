@@ -7,6 +7,7 @@ let go of the cell's lock.
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 import os
@@ -22,7 +23,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from harness.core import registry
-from harness.core.config import RunConfig
+from harness.core.config import ExecutionConfig, RunSettings
 from harness.core.errors import HarnessError, UnavailableError
 from harness.core.progress import Reporter
 from harness.distributed.processes import Job, Messenger, Opened, Opener, Relay, Results, use_threads
@@ -61,22 +62,22 @@ class Need:
         return {name: amount for name, amount in wanted.items() if amount}
 
 
-def check(config: RunConfig) -> None:
+def check(execution: ExecutionConfig) -> None:
     """Find what is wrong with the flags before any data is read.
 
     Raises:
         HarnessError: a device by number, or an address at which no cluster answers.
         UnavailableError: Ray is not installed.
     """
-    if config.device.startswith("cuda:"):
-        raise HarnessError(f"--device {config.device}: Ray chooses among the GPUs", "use --device cuda")
+    if execution.device.startswith("cuda:"):
+        raise HarnessError(f"--device {execution.device}: Ray chooses among the GPUs", "use --device cuda")
     if find_spec("ray") is None:
         raise UnavailableError(
             "--executor ray: ray is not installed", "pip install 'missing-modality-harness[ray]'"
         )
 
-    if config.address not in (None, "auto"):
-        _knock(config.address)
+    if execution.address not in (None, "auto"):
+        _knock(execution.address)
 
 
 def _knock(address: str) -> None:
@@ -126,7 +127,7 @@ class Tasks:
     """The jobs of one run, and what they found.
 
     Args:
-        config: the run as it was asked for; at most ``workers`` of its jobs run at a time, by default as many
+        execution: where the run computes; at most ``workers`` of its jobs run at a time, by default as many
             as the nodes bear.
         given: the run as each task gets it.
         opener: what a worker calls before its first job.
@@ -138,8 +139,8 @@ class Tasks:
 
     def __init__(
         self,
-        config: RunConfig,
-        given: RunConfig,
+        execution: ExecutionConfig,
+        given: RunSettings,
         opener: Opener,
         need: Callable[[Job], Need],
         lost: Lost,
@@ -147,7 +148,7 @@ class Tasks:
         after: Callable[[Job], Sequence[Job]] = lambda job: (),
     ) -> None:
         self.after = after
-        self.config, self.given, self.opener, self.need, self.lost = config, given, opener, need, lost
+        self.execution, self.given, self.opener, self.need, self.lost = execution, given, opener, need, lost
         self.relay = Relay(reporter)
         self.waiting: list[Job] = []
         self.lacking = _Lacking(reporter)
@@ -160,7 +161,7 @@ class Tasks:
         Raises:
             HarnessError: no cluster answers, no GPU where one is asked for, or a full disk.
         """
-        with _connected(self.config.address):
+        with _connected(self.execution.address):
             try:
                 self._work(jobs)
             except SystemError as error:
@@ -176,13 +177,13 @@ class Tasks:
         import ray
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-        gpus = _wants_gpus(self.config, ray.cluster_resources().get("GPU", 0.0))
+        gpus = _wants_gpus(self.execution, ray.cluster_resources().get("GPU", 0.0))
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         actor: Any = ray.remote(_Mailbox)
         mailbox = actor.options(num_cpus=0, scheduling_strategy=here).remote()
         self.waiting = list(jobs)
         while self.waiting or self.running:
-            while self.waiting and len(self.running) < (self.config.workers or math.inf):
+            while self.waiting and len(self.running) < (self.execution.workers or math.inf):
                 job = self.waiting.pop(0)
                 self.running[self._start(job, gpus, mailbox)] = job
             done, _ = ray.wait(list(self.running), timeout=_PAUSE)
@@ -261,13 +262,13 @@ def _amount(number: float) -> str:
     return f"{number / 2**30:.1f} GiB of" if number > 2**20 else f"{number:g}"
 
 
-def _wants_gpus(config: RunConfig, there: float) -> bool:
+def _wants_gpus(execution: ExecutionConfig, there: float) -> bool:
     """Whether tasks ask for GPUs. A cluster that grows on demand may have none yet."""
-    if config.device == "auto":
+    if execution.device == "auto":
         return there >= 1
-    if config.device == "cuda" and there < 1 and config.address is None:
+    if execution.device == "cuda" and there < 1 and execution.address is None:
         raise HarnessError("--device cuda: no GPU on this machine", "use --device cpu")
-    return config.device == "cuda"
+    return execution.device == "cuda"
 
 
 class _Mailbox:
@@ -306,14 +307,14 @@ class _Post:
 
 
 def _task(
-    config: RunConfig, tables: dict[str, dict[str, str]], opener: Opener, job: Job, mailbox: Any
+    settings: RunSettings, tables: dict[str, dict[str, str]], opener: Opener, job: Job, mailbox: Any
 ) -> list[tuple[Any, Any]] | HarnessError:
     """A job on its node: its results, or what has to end the run."""
     use_threads(1)  # the one CPU that Ray has set aside
     registry.restore(tables)
     post = _Post(mailbox)
     try:
-        return list(_opened(opener, _Once(config))(job, Messenger(post)))
+        return list(_opened(opener, _Once(settings))(job, Messenger(post)))
     except HarnessError as error:
         return error
     finally:
@@ -323,8 +324,8 @@ def _task(
 class _Once:
     """A run as a key: a worker opens its data once, however many of its jobs it gets."""
 
-    def __init__(self, config: RunConfig) -> None:
-        self.config, self.text = config, config.model_dump_json()
+    def __init__(self, settings: RunSettings) -> None:
+        self.settings, self.text = settings, json.dumps(settings.flat())
 
     def __hash__(self) -> int:
         return hash(self.text)
@@ -335,4 +336,4 @@ class _Once:
 
 @lru_cache(maxsize=1)
 def _opened(opener: Opener, run: _Once) -> Opened:
-    return opener(run.config)
+    return opener(run.settings)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from harness.core import registry
-from harness.core.config import RunConfig
+from harness.core.config import ExecutionConfig, RunConfig, RunSettings
 from harness.core.errors import HarnessError, UnavailableError
 from harness.core.progress import Reporter
 from harness.core.slugs import slug
@@ -38,7 +38,7 @@ N_RESAMPLES = 1000
 class Benchmark:
     """Everything that all rows of a run share; ``part`` is what this process predicts of the test studies."""
 
-    config: RunConfig
+    settings: RunSettings
     device: str
     dataset: Dataset
     splits: Mapping[str, Sequence[Study]]
@@ -48,6 +48,16 @@ class Benchmark:
     weights: np.ndarray[Any, np.dtype[np.float64]]
     store: Store
     part: Part | None = None
+
+    @property
+    def config(self) -> RunConfig:
+        """What is computed."""
+        return self.settings.config
+
+    @property
+    def execution(self) -> ExecutionConfig:
+        """Where it is computed."""
+        return self.settings.execution
 
     @cached_property
     def references(self) -> list[Reference]:
@@ -66,10 +76,11 @@ class Benchmark:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def open_benchmark(config: RunConfig) -> Benchmark:
+def open_benchmark(settings: RunSettings) -> Benchmark:
     """Find everything a run needs, before any work: bad names and absent weights surface here."""
+    config = settings.config
     entries(config)
-    device = resolve_device(config.device)
+    device = resolve_device(settings.execution.device)
     dataset_class = registry.load("datasets", config.dataset)
     dataset: Dataset = dataset_class.open(config.root, **config.set.get(config.dataset, {}))
     splits = {split: list(dataset.studies(split))[: config.limit] for split in SPLITS}
@@ -87,8 +98,9 @@ def open_benchmark(config: RunConfig) -> Benchmark:
         imputation.check(config.impute, entries(config), plan.states, dataset.info)
     weights = bootstrap.bootstrap_weights([study.patient_id for study in splits["test"]], N_RESAMPLES)
     samples = ReportSamples.of(config.report_samples, config.uncertain, dataset.info)
+    settings = RunSettings(config, settings.execution)
     return Benchmark(
-        config, device, dataset, splits, metrics, samples, plan, weights, Store(config.store).enter()
+        settings, device, dataset, splits, metrics, samples, plan, weights, Store(config.store).enter()
     )
 
 

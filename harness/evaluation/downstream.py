@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness import __version__
-from harness.core.config import RunConfig
+from harness.core.config import RunConfig, RunSettings
 from harness.core.errors import HarnessError
 from harness.core.files import write_atomic
 from harness.core.progress import Progress, Reporter
@@ -121,11 +121,11 @@ class Measured:
     each: Mapping[str, Estimate]
 
 
-def measure(config: RunConfig, limit: int | None, reporter: Reporter) -> list[Measurement]:
+def measure(settings: RunSettings, limit: int | None, reporter: Reporter) -> list[Measurement]:
     """Train generators that are not trained, generate what is not generated, classify, store.
 
     Args:
-        config: dataset, generators (``methods``), preset, seeds, store; its ``limit`` must be None.
+        settings: dataset, generators (``methods``), preset, seeds, store; ``limit`` must be None.
         limit: the classifier learns from the first so many training studies; default all. Generators learn
             from all of them in any case.
         reporter: where the command says what it does.
@@ -136,8 +136,8 @@ def measure(config: RunConfig, limit: int | None, reporter: Reporter) -> list[Me
     Raises:
         HarnessError: the dataset lacks labels, views or reports, or a method generates no frontal view.
     """
-    benchmark = open_benchmark(config)
-    rows = [row for row in entries(config) if row.label == row.trained_label]
+    benchmark = open_benchmark(settings)
+    rows = [row for row in entries(benchmark.config) if row.label == row.trained_label]
     for row in rows:
         if VIEW not in views(row.method_class.card, benchmark.dataset.info):
             raise HarnessError(
@@ -148,7 +148,7 @@ def measure(config: RunConfig, limit: int | None, reporter: Reporter) -> list[Me
     prepare_images(benchmark, reporter)
     found: list[Measurement] = []
     for row in rows:
-        for seed in config.seeds:
+        for seed in benchmark.config.seeds:
             found += _measured(experiment, row, seed, reporter)
     return found
 

@@ -9,7 +9,7 @@ from operator import is_
 from types import MappingProxyType
 from typing import Any, TypeVar
 
-from harness.core.config import RunConfig
+from harness.core.config import RunSettings
 from harness.core.errors import DiskError
 from harness.core.progress import Progress, Reporter
 from harness.core.slugs import slug
@@ -46,17 +46,17 @@ Given = Mapping[str, imputation.Filled]
 NONE: Given = MappingProxyType({})
 
 
-def run(config: RunConfig, reporter: Reporter) -> tuple[list[Measurement], bool]:
+def run(settings: RunSettings, reporter: Reporter) -> tuple[list[Measurement], bool]:
     """Train what is not trained, predict what is not predicted, score, store.
 
     Returns:
         The rows of this run and whether every cell succeeded. One failing method never takes the run down.
     """
-    benchmark = open_benchmark(config)
+    benchmark = open_benchmark(settings)
     prepare_images(benchmark, reporter)
     rows: list[Measurement] = []
-    for entry in entries(config):
-        for seed in config.seeds:
+    for entry in entries(settings.config):
+        for seed in settings.config.seeds:
             rows += evaluate(benchmark, entry, seed, reporter)
     return rows, all(row.status != "failed" for row in rows)
 

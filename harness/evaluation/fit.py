@@ -8,7 +8,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from harness.core.config import RunConfig
+from harness.core.config import RunSettings
 from harness.core.files import private_folder
 from harness.core.progress import Progress
 from harness.core.types import Study
@@ -26,19 +26,19 @@ from harness.store.cell import Cell
 def fitted(benchmark: Benchmark, entry: Entry, seed: int, cell: Cell, progress: Progress) -> Method[Any]:
     """Train an entry's method, store its checkpoint, and have it on the run's device."""
     private_folder(cell.training)
-    together = issubclass(entry.method_class, TorchMethod) and launch.together(benchmark.config) > 1
+    together = issubclass(entry.method_class, TorchMethod) and launch.together(benchmark.execution) > 1
     if not together:
         with _alone(cell):
             return _fit(benchmark, entry, seed, cell, progress)
-    launch.train(benchmark.config, _full_name(entry), seed, member, progress)
+    launch.train(benchmark.settings, _full_name(entry), seed, member, progress)
     method = create(benchmark, entry)
     method.load(cell.checkpoint)
     return method.to(benchmark.device)
 
 
-def member(config: RunConfig, name: str, seed: int, progress: Progress) -> None:
+def member(settings: RunSettings, name: str, seed: int, progress: Progress) -> None:
     """Train as one of several processes; the leading one stores the checkpoint."""
-    benchmark = open_benchmark(config)
+    benchmark = open_benchmark(settings)
     rows = entries(benchmark.config)
     rows += [row.imputer for row in rows if row.imputer]
     entry = next(row for row in rows if _full_name(row) == name)

@@ -200,6 +200,7 @@ def _manifest(benchmark: Benchmark, entry: Entry, seed: int, cell: Cell) -> dict
         "harness": __version__,
         "protocol": PROTOCOL,
         "config": benchmark.config.model_dump(mode="json") | ({} if entry.imputer else {"impute": None}),
+        "execution": benchmark.execution.model_dump(mode="json"),
         "seed": seed,
         "method": entry.label,
         "card": card_facts(

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from harness.core.config import RunConfig
+from harness.core.config import RunConfig, RunSettings
 from harness.core.errors import HarnessError
 from harness.core.names import did_you_mean
 from harness.core.progress import Reporter
@@ -105,12 +105,12 @@ def reproduce(
         raise HarnessError(f"{stored.key}: not a row of harness run", stored.manifest.command)
     if (into / "store.json").exists():
         raise HarnessError(f"--into {into}: a store is there already", "reproduce into a fresh folder")
-    config = _config(stored, into, root, device)
+    settings = _settings(stored, into, root, device)
     _set_threads(stored.manifest.machine)
-    benchmark = open_benchmark(config)
+    benchmark = open_benchmark(settings)
     prepare_images(benchmark, reporter)
-    entry = _entry(config, stored)
-    rows = evaluate.evaluate(benchmark, entry, config.seeds[0], reporter)
+    entry = _entry(settings.config, stored)
+    rows = evaluate.evaluate(benchmark, entry, settings.config.seeds[0], reporter)
     made = next(each for each in benchmark.store.stored() if each.key == rows[0].key)
     failure = next((row.detail for row in rows if row.status == "failed"), "")
     return Reproduction(
@@ -138,7 +138,7 @@ def render(found: Reproduction) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _config(stored: StoredResult, into: Path, root: Path | None, device: str | None) -> RunConfig:
+def _settings(stored: StoredResult, into: Path, root: Path | None, device: str | None) -> RunSettings:
     """The settings of the stored run, for this row alone."""
     method = trained(stored.rows[0].method).partition("[")[0]
     try:
@@ -157,7 +157,7 @@ def _config(stored: StoredResult, into: Path, root: Path | None, device: str | N
             **{name: cost[name] for name in ("devices", "strategy") if name in cost},
             "set": {owner: each for owner, each in config.get("set", {}).items() if owner in owners},
         }
-        return RunConfig.model_validate(values)
+        return RunSettings.of(**values)
     except (KeyError, TypeError) as error:
         raise HarnessError(f"{stored.path}: its manifest lacks {error}", "run the method again") from error
     except ValidationError as error:

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from harness.core import registry
 from harness.core.clock import CELLS, OPEN
-from harness.core.config import RunConfig
+from harness.core.config import RunConfig, RunSettings
 from harness.core.errors import HarnessError
 from harness.core.progress import Progress, Reporter
 from harness.core.types import Task
@@ -25,51 +25,54 @@ from harness.store.results import Measurement
 from harness.store.row_labels import trained
 
 
-def run(config: RunConfig, reporter: Reporter, *, tracks: bool = True) -> tuple[list[Measurement], bool]:
+def run(settings: RunSettings, reporter: Reporter, *, tracks: bool = True) -> tuple[list[Measurement], bool]:
     """``evaluate.run`` with several cells at a time where the machine bears it, or on a cluster.
 
     Returns:
         The rows of this run in the order of its methods, and whether every cell succeeded. Of several nodes
         that train together, the first has the rows.
     """
-    if config.address is not None and config.executor != "ray":
-        raise HarnessError(f"--address {config.address}: only Ray has one", "add --executor ray")
-    if config.shards > 1 and config.executor != "ray":
-        raise HarnessError(f"--shards {config.shards}: only Ray spreads predictions", "add --executor ray")
-    launch.check(config)
-    if config.track is not None:
-        tracking.check(config.track)
+    config, execution = settings.config, settings.execution
+    if execution.address is not None and execution.executor != "ray":
+        raise HarnessError(f"--address {execution.address}: only Ray has one", "add --executor ray")
+    if execution.shards > 1 and execution.executor != "ray":
+        raise HarnessError(f"--shards {execution.shards}: only Ray spreads predictions", "add --executor ray")
+    launch.check(execution)
+    if execution.track is not None:
+        tracking.check(execution.track)
     timings = Timings.over(reporter)
     timings.begin(OPEN)
-    rows, succeeded = (_on_cluster if config.executor == "ray" else _here)(config, timings)
+    rows, succeeded = (_on_cluster if execution.executor == "ray" else _here)(settings, timings)
     if not rows:
         return rows, succeeded
-    timings.keep(config, succeeded, dict.fromkeys((trained(label), seed) for label, seed in jobs_of(config)))
+    cells = dict.fromkeys((trained(label), seed) for label, seed in jobs_of(config))
+    timings.keep(settings, succeeded, cells)
     if tracks:
-        track(config, rows)
+        track(settings, rows)
     return rows, succeeded
 
 
-def track(config: RunConfig, rows: Sequence[Measurement]) -> None:
+def track(settings: RunSettings, rows: Sequence[Measurement]) -> None:
     """Keep a run's rows in what ``--track`` names, too.
 
     Raises:
         HarnessError: it failed; the store has everything all the same.
     """
-    if config.track is not None:
-        tracking.track(config.track, config.store, rows)
+    if settings.execution.track is not None:
+        tracking.track(settings.execution.track, settings.config.store, rows)
 
 
-def _here(config: RunConfig, reporter: Timings) -> tuple[list[Measurement], bool]:
+def _here(settings: RunSettings, reporter: Timings) -> tuple[list[Measurement], bool]:
     """Processes of this machine."""
-    if launch.together(config) > 1:
-        return _in_turn(config, reporter)
+    config, execution = settings.config, settings.execution
+    if launch.together(execution) > 1:
+        return _in_turn(settings, reporter)
     jobs = jobs_of(config)
-    workers = worker_count(config, resolve_device(config.device), len(jobs))
+    workers = worker_count(execution, resolve_device(execution.device), len(jobs))
     if workers == 1:
-        return evaluate.run(config, reporter)
+        return evaluate.run(settings, reporter)
     context = processes.ready(["harness.evaluation.evaluate", *registry.method_modules(config.methods)])
-    benchmark = open_benchmark(config)  # what is wrong with the run as a whole surfaces here
+    benchmark = open_benchmark(settings)  # what is wrong with the run as a whole surfaces here
     prepare_images(benchmark, reporter)
     elsewhere = reporter.elsewhere()
 
@@ -78,32 +81,33 @@ def _here(config: RunConfig, reporter: Timings) -> tuple[list[Measurement], bool
         return _failed(benchmark, job, error, found, elsewhere)
 
     reporter.begin(CELLS)
-    return _in_order(config, processes.Team(config, workers, elsewhere, context, _open, lost).work(jobs))
+    return _in_order(config, processes.Team(settings, workers, elsewhere, context, _open, lost).work(jobs))
 
 
-def _in_turn(config: RunConfig, reporter: Timings) -> tuple[list[Measurement], bool]:
+def _in_turn(settings: RunSettings, reporter: Timings) -> tuple[list[Measurement], bool]:
     """Cells one at a time, each trained by several processes. Nodes but the first have no rows."""
-    with launch.meeting(config) as first:
+    with launch.meeting(settings.execution) as first:
         if first:
-            return evaluate.run(config, reporter)
-        launch.follow(config, fitting.member, lambda name: reporter.phase(name, "train"))
+            return evaluate.run(settings, reporter)
+        launch.follow(settings, fitting.member, lambda name: reporter.phase(name, "train"))
         return [], True
 
 
-def _on_cluster(config: RunConfig, reporter: Timings) -> tuple[list[Measurement], bool]:
+def _on_cluster(settings: RunSettings, reporter: Timings) -> tuple[list[Measurement], bool]:
     """A Ray task per job. What it stores says nothing of the cluster: it is what a local run would store."""
-    ray_tasks.check(config)
+    config, execution = settings.config, settings.execution
+    ray_tasks.check(execution)
     cards = {entry.job: entry.cards for entry in entries(config)}
     here = {"executor": "local", "address": None, "track": None, "workers": None, "shards": 1}
     given = {"store": config.store, "root": config.root, "masks": config.masks}
     paths = {name: path.resolve() for name, path in given.items() if path is not None}
-    stored = config.model_copy(update=here | paths)  # a node's working folder is another
+    stored = settings.replaced(**here, **paths)  # a node's working folder is another
     # Where the run is started there may be no GPU: it reads data and writes what a lost task could not.
-    benchmark = open_benchmark(stored.model_copy(update={"device": "cpu"}))
+    benchmark = open_benchmark(stored.replaced(device="cpu"))
     benchmark = replace(
         benchmark,
-        device=f"Ray ({config.device})",
-        config=benchmark.config.model_copy(update={"device": config.device}),
+        device=f"Ray ({execution.device})",
+        settings=benchmark.settings.replaced(device=execution.device),
     )
     prepare_images(benchmark, reporter)
 
@@ -111,7 +115,7 @@ def _on_cluster(config: RunConfig, reporter: Timings) -> tuple[list[Measurement]
         label, _, *step = job
         used = cards[label]
         trains = any(card.learned for card in used) and step in ([], [FIT])
-        processes = config.devices if trains else 1
+        processes = execution.devices if trains else 1
         gpus = max(processes, *(card.gpus for card in used))
         return ray_tasks.Need(gpus, max(card.memory_gib for card in used), processes)
 
@@ -121,8 +125,8 @@ def _on_cluster(config: RunConfig, reporter: Timings) -> tuple[list[Measurement]
         return _failed(benchmark, job, error, found, elsewhere)
 
     reporter.begin(CELLS)
-    graph = _Graph(config.shards)
-    tasks = ray_tasks.Tasks(config, stored, _open, need, lost, elsewhere, graph.after)
+    graph = _Graph(execution.shards)
+    tasks = ray_tasks.Tasks(execution, stored, _open, need, lost, elsewhere, graph.after)
     return _in_order(config, tasks.work(graph.first(jobs_of(config))))
 
 
@@ -203,12 +207,12 @@ def jobs_of(config: RunConfig) -> list[Job]:
     return list(dict.fromkeys((row.job, seed) for row in rows for seed in config.seeds))
 
 
-def _open(config: RunConfig) -> Opened:
-    benchmark = open_benchmark(config)
+def _open(settings: RunSettings) -> Opened:
+    benchmark = open_benchmark(settings)
 
     def work(job: Job, reporter: Reporter) -> Results:
         label, seed, *step = job
-        rows = [entry for entry in entries(config) if entry.job == label]
+        rows = [entry for entry in entries(settings.config) if entry.job == label]
         if step == [FIT]:
             evaluate.prepare(benchmark, rows[0], seed, reporter)
         elif step and isinstance(step[0], Part):

@@ -19,7 +19,7 @@ from harness.core.files import read_json, write_json
 from harness.evaluation import provenance
 
 if TYPE_CHECKING:
-    from harness.core.config import RunConfig
+    from harness.core.config import RunSettings
     from harness.core.progress import Progress, Reporter
 
 SCHEMA = 1
@@ -114,23 +114,24 @@ class Timings:
         """The reporter for what happens in other processes, whose own clocks tell."""
         return Elsewhere(self.reporter, self.spent)
 
-    def keep(self, config: RunConfig, succeeded: bool, cells: Iterable[tuple[str, int]]) -> None:
+    def keep(self, settings: RunSettings, succeeded: bool, cells: Iterable[tuple[str, int]]) -> None:
         """Write the run's file, and count from here on what is told to ``keep_again``.
 
         Args:
-            config: the run.
+            settings: the run's.
             succeeded: whether no cell failed.
             cells: label and seed of what it trained or took from the store.
         """
         every = list(cells)
+        config = {k: value for k, value in settings.flat().items() if k not in ("store", "root", "masks")}
         fitted = [span for span in self.spans if span.phase == "train"]
         self.facts = {
-            "store": config.store,
+            "store": settings.config.store,
             "succeeded": succeeded,
             "cells": len(every),
             "trained": len(fitted),
-            "config": config.model_dump(mode="json", exclude={"store", "root", "masks"}),
-            "machine": provenance.measured_on(config.device),
+            "config": config,
+            "machine": provenance.measured_on(settings.execution.device),
         }
         self.keep_again()
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from harness.core.config import RunConfig
+from harness.core.config import RunSettings
 from harness.leaderboard.tables import NOT_AUDITED
 from harness.store.manifest import (
     BootstrapFacts,
@@ -29,7 +29,7 @@ _PRIVATE = ("store", "workers", "executor")
 """Settings of a run that say where it ran, not what it computed."""
 _LOCAL = {"root": "DIR", "masks": "FILE"}
 """Paths of the machine that it ran on, and what stands for them."""
-_DEFAULTS = RunConfig().model_dump(mode="json")
+_DEFAULTS = RunSettings.of().flat()
 _COPIED = (
     *("harness", "protocol", "cell", "code", "cost", "test_set", "masks", "mask_seeds", "achieved"),
     *("bootstrap", "machine", "environment", "unix_time", "imputed", "downstream", "may_show_images"),

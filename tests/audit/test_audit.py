@@ -14,7 +14,7 @@ from harness.audit import audit as audits
 from harness.audit.checks import repeats
 from harness.cli.main import app
 from harness.core import registry
-from harness.core.config import RunConfig
+from harness.core.config import RunSettings
 from harness.core.errors import CorruptFileError, UnknownNameError
 from harness.store import verdicts
 from harness.store.verdicts import Verdict
@@ -36,7 +36,7 @@ def sin_world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]
 
 def verdict_on(name: str, folder: Path, **rest: object) -> Verdict:
     chosen = {"methods": (name,), "dataset": "sin-data", "limit": 30, "store": folder / "store", **rest}
-    (found,) = audits.audit(RunConfig(**chosen), Quiet())
+    (found,) = audits.audit(RunSettings.of(**chosen), Quiet())
     return found
 
 
@@ -119,10 +119,10 @@ def test_the_command_prints_who_was_caught_and_exits_with_1(sin_world: Path) -> 
 def test_methods_side_by_side_get_the_verdicts_they_get_alone(sin_world: Path) -> None:
     names = ("honest", "parrot", "fatal")
     chosen = {"dataset": "sin-data", "limit": 12, "store": sin_world / "store"}
-    found = audits.audit(RunConfig(methods=names, workers=2, **chosen), Quiet())
+    found = audits.audit(RunSettings.of(methods=names, workers=2, **chosen), Quiet())
     assert [verdict.method for verdict in found] == list(names)
     for verdict in found[:2]:
-        (alone,) = audits.audit(RunConfig(methods=(verdict.method,), **chosen), Quiet())
+        (alone,) = audits.audit(RunSettings.of(methods=(verdict.method,), **chosen), Quiet())
         assert verdict == alone
     assert {check.detail for check in found[2].checks} == {"not tried: its process ended with code 7"}
     assert [check.check for check in found[2].checks] == CHECKS

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.core.config import RunConfig, parse_overrides, split_list
+from harness.core.config import ExecutionConfig, RunConfig, RunSettings, parse_overrides, split_list
 from harness.core.errors import HarnessError
 from harness.core.names import did_you_mean
 from tests.helpers.toys import Learner, LearnerConfig, ToyData
@@ -27,7 +27,14 @@ def test_yaml_and_flags_give_the_same_configuration(tmp_path: Path) -> None:
     file = tmp_path / "run.yaml"
     file.write_text("methods: [dia]\nmissing: [0.2]\nmask-seeds: 3\nset: {dia: {lr: 0.1}}\n")
     flags = {"methods": ("dia",), "missing": (0.2,), "mask_seeds": 3, "set": {"dia": {"lr": 0.1}}}
-    assert RunConfig.build({}, file) == RunConfig.build(flags)
+    assert RunSettings.build({}, file) == RunSettings.build(flags)
+
+
+def test_flat_names_reach_the_model_that_has_them() -> None:
+    settings = RunSettings.of(preset="base", device="cpu", workers=2)
+    assert settings == RunSettings(RunConfig(preset="base"), ExecutionConfig(device="cpu", workers=2))
+    assert not set(RunConfig.model_fields) & set(ExecutionConfig.model_fields)
+    assert settings.replaced(preset="tiny", workers=None) == RunSettings.of(device="cpu")
 
 
 @pytest.mark.parametrize(
@@ -43,7 +50,7 @@ def test_bad_yaml_is_explained(tmp_path: Path, content: str, says: str) -> None:
     file = tmp_path / "run.yaml"
     file.write_text(content)
     with pytest.raises(HarnessError, match=says):
-        RunConfig.build({}, file)
+        RunSettings.build({}, file)
 
 
 def test_list_items_have_the_right_kind() -> None:

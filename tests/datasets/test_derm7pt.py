@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from harness.core import files
-from harness.core.config import RunConfig
+from harness.core.config import RunSettings
 from harness.core.errors import CorruptFileError, HarnessError
 from harness.core.types import Task
 from harness.datasets.derm7pt import CLASSES, GROUPS, Derm7pt
@@ -165,7 +165,7 @@ def test_a_full_table_must_have_the_split_of_the_release(root: Path, monkeypatch
 
 
 def test_a_run_drops_either_view_and_scores_diagnosis(root: Path, tmp_path: Path) -> None:
-    config = RunConfig(
+    config = RunSettings.of(
         methods=("template",),
         dataset="derm7pt",
         root=root,

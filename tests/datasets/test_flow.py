@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness.core import registry
-from harness.core.config import RunConfig
+from harness.core.config import RunSettings
 from harness.datasets.check import examine
 from harness.evaluation import evaluate
 from tests.helpers import caption_trees, trees
@@ -65,7 +65,7 @@ def _rows(
 ) -> list[tuple[str, str]]:
     """(Method, metric) of the rows that have a value, after ``data check`` found nothing fatal."""
     assert examine(dataset, root, options).fatal == 0
-    config = RunConfig(
+    config = RunSettings.of(
         methods=(method,),
         dataset=dataset,
         root=root,

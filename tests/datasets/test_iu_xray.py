@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from harness.core.config import RunConfig
+from harness.core.config import RunSettings
 from harness.core.errors import HarnessError
 from harness.core.types import CHEXPERT_LABELS, Task
 from harness.datasets.images.pixels import ImageFile
@@ -211,7 +211,7 @@ def test_published_counts_are_those_of_r2gen() -> None:
 
 
 def test_a_run_trains_and_scores(root: Path, tmp_path: Path) -> None:
-    config = RunConfig(
+    config = RunSettings.of(
         methods=("retrieval",),
         dataset="iu-xray",
         root=root,

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.core.config import RunConfig
+from harness.core.config import RunSettings
 from harness.core.errors import HarnessError
 from harness.core.types import CHEXPERT_LABELS, Task
 from harness.datasets.mimic_cxr import MIMICCXR
@@ -346,7 +346,7 @@ def test_a_run_that_is_refused_leaves_no_results(
     harm(root)
     options = {"mimic-cxr": {"image_size": 32}}
     store = tmp_path / "store"
-    config = RunConfig(
+    config = RunSettings.of(
         methods=("retrieval",), dataset="mimic-cxr", root=root, metrics=("bleu",), store=store, set=options
     )
     with pytest.raises(HarnessError, match=said):
@@ -362,7 +362,7 @@ def test_what_is_kept_of_credentialed_data_is_the_users_alone(
     monkeypatch.setenv("HARNESS_CACHE", str(cache))
     before = {path for path in tmp_path.rglob("*") if cache not in path.parents}
     options = {"mimic-cxr": {"image_size": 32}}
-    config = RunConfig(
+    config = RunSettings.of(
         methods=("retrieval",), dataset="mimic-cxr", root=root, metrics=("bleu",), store=store, set=options
     )
     evaluate.run(config, Quiet())
@@ -375,7 +375,7 @@ def test_what_is_kept_of_credentialed_data_is_the_users_alone(
 
 @pytest.mark.parametrize("layout", ["root", "annotated"])
 def test_a_run_trains_and_scores(layout: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
-    config = RunConfig(
+    config = RunSettings.of(
         methods=("retrieval",),
         dataset="mimic-cxr",
         root=request.getfixturevalue(layout),

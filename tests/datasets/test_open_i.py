@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.core.config import RunConfig
+from harness.core.config import RunSettings
 from harness.core.errors import HarnessError
 from harness.core.types import Task
 from harness.datasets.open_i import OpenI
@@ -163,7 +163,7 @@ def test_a_wrong_root_is_told_what_was_expected(root: Path, tmp_path: Path) -> N
 
 
 def test_a_run_trains_and_scores(root: Path, tmp_path: Path) -> None:
-    config = RunConfig(
+    config = RunSettings.of(
         methods=("retrieval",),
         dataset="open-i",
         root=root,

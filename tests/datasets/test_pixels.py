@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from harness.core import files
-from harness.core.config import RunConfig
+from harness.core.config import RunSettings
 from harness.core.errors import HarnessError
 from harness.datasets.derm7pt import Derm7pt
 from harness.datasets.images import pixels
@@ -44,8 +44,8 @@ class Loud(Quiet):
         self.said.append((label, summary))
 
 
-def config(root: Path, store: Path, *methods: str) -> RunConfig:
-    return RunConfig(
+def config(root: Path, store: Path, *methods: str) -> RunSettings:
+    return RunSettings.of(
         methods=methods,
         dataset="derm7pt",
         root=root,

@@ -18,7 +18,7 @@ import pytest
 import torch
 
 from harness.core import registry
-from harness.core.config import RunConfig
+from harness.core.config import RunSettings
 from harness.core.errors import HarnessError
 from harness.core.files import read_json
 from harness.core.types import Inputs, Targets
@@ -119,9 +119,11 @@ def _toys(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     registry._table.cache_clear()
 
 
-def config(store: Path, *methods: str, **rest: Any) -> RunConfig:
+def config(store: Path, *methods: str, **rest: Any) -> RunSettings:
     given = {"missing": (0.4, 0.8), "drop": "any", "mask_seeds": 3, "metrics": toys.FAST_METRICS}
-    return RunConfig(methods=methods, dataset="toy", store=store, device="cpu", workers=1, **given | rest)
+    return RunSettings.of(
+        methods=methods, dataset="toy", store=store, device="cpu", workers=1, **given | rest
+    )
 
 
 def weights(store: Path, name: str) -> dict[str, torch.Tensor]:
@@ -170,7 +172,7 @@ def test_two_processes_give_the_table_of_one(tmp_path: Path, strategy: str) -> N
         assert epoch == pytest.approx(other, rel=1e-4)
     assert cost(tmp_path / "two", "stacked")["devices"] == 2
     assert cost(tmp_path / "two", "stacked")["parameters"] == cost(tmp_path / "one", "stacked")["parameters"]
-    again, _ = executors.run(several.model_copy(update={"devices": 1, "strategy": "ddp"}), toys.Quiet())
+    again, _ = executors.run(several.replaced(devices=1, strategy="ddp"), toys.Quiet())
     close(again, rows)  # how a cell was trained is no part of what it is
 
 
@@ -331,7 +333,7 @@ def test_what_cannot_be_is_said_at_once(
     for name in ("NODE_RANK", "SLURM_NODEID", "MASTER_ADDR"):
         monkeypatch.delenv(name, raising=False)
     with pytest.raises(HarnessError, match=said):
-        executors.run(RunConfig(**{"device": "cpu", **given}), toys.Quiet())
+        executors.run(RunSettings.of(**{"device": "cpu", **given}), toys.Quiet())
 
 
 @pytest.mark.parametrize(("studies", "batch"), [(40, 8), (40, 7), (41, 8), (5, 8)])

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from harness.core import registry
-from harness.core.config import RunConfig
+from harness.core.config import ExecutionConfig, RunSettings
 from harness.core.errors import HarnessError, UnavailableError
 from harness.core.types import Inputs, Prediction, Task
 from harness.distributed import ray_tasks
@@ -83,8 +83,8 @@ class Said(toys.Quiet):
         self.finished.append(label)
 
 
-def config(store: Path, *methods: str, **rest: Any) -> RunConfig:
-    return RunConfig(
+def config(store: Path, *methods: str, **rest: Any) -> RunSettings:
+    return RunSettings.of(
         methods=methods,
         dataset="toy",
         missing=(0.4, 0.8),
@@ -208,15 +208,15 @@ def test_a_wait_for_what_no_node_has_is_said(monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.usefixtures("_toys")
 def test_failures_and_user_errors_are_those_of_a_local_run(cluster: Any, tmp_path: Path) -> None:
     given = config(tmp_path / "ray", "echo", executor="ray", address=cluster.address)
-    failing = given.model_copy(update={"set": {"echo": {"fail": "fit"}}})
+    failing = given.replaced(set={"echo": {"fail": "fit"}})
     reporter = Said()
     rows, succeeded = executors.run(failing, reporter)
     assert not succeeded
     assert {row.status for row in rows} == {"failed"}
     with pytest.raises(HarnessError, match="unknown dataset 'toi'"):
-        executors.run(given.model_copy(update={"dataset": "toi"}), toys.Quiet())
+        executors.run(given.replaced(dataset="toi"), toys.Quiet())
     with pytest.raises(HarnessError, match="--device cuda:1: Ray chooses"):
-        executors.run(given.model_copy(update={"device": "cuda:1"}), toys.Quiet())
+        executors.run(given.replaced(device="cuda:1"), toys.Quiet())
 
 
 @pytest.mark.slow
@@ -324,10 +324,10 @@ def test_sigterm_ends_the_run_and_the_cluster_that_it_started(tmp_path: Path) ->
 def test_tasks_get_whole_paths_and_store_what_a_local_run_would(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen: list[RunConfig] = []
+    seen: list[RunSettings] = []
 
     class Tasks:
-        def __init__(self, config: RunConfig, given: RunConfig, *rest: object) -> None:
+        def __init__(self, execution: ExecutionConfig, given: RunSettings, *rest: object) -> None:
             seen.append(given)
 
         def work(self, jobs: list[tuple[str, int]]) -> dict[tuple[str, int], list[Measurement]]:
@@ -343,7 +343,7 @@ def test_tasks_get_whole_paths_and_store_what_a_local_run_would(
 def test_without_ray_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ray_tasks, "find_spec", lambda name: None)
     with pytest.raises(UnavailableError, match=r"missing-modality-harness\[ray\]"):
-        executors.run(RunConfig(executor="ray"), toys.Quiet())
+        executors.run(RunSettings.of(executor="ray"), toys.Quiet())
 
 
 @pytest.mark.parametrize(
@@ -360,9 +360,9 @@ def test_an_address_without_a_cluster_is_said_at_once(
 ) -> None:
     monkeypatch.setattr(ray_tasks, "find_spec", lambda name: name)
     with pytest.raises(HarnessError, match=f"--address {address}: {said}"):
-        executors.run(RunConfig(executor="ray", address=address), toys.Quiet())
+        executors.run(RunSettings.of(executor="ray", address=address), toys.Quiet())
 
 
 def test_an_address_is_for_ray_alone() -> None:
     with pytest.raises(HarnessError, match="--executor ray"):
-        executors.run(RunConfig(address="auto"), toys.Quiet())
+        executors.run(RunSettings.of(address="auto"), toys.Quiet())

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from harness.cli import main
 from harness.core import registry
-from harness.core.config import RunConfig
+from harness.core.config import RunSettings
 from harness.core.errors import HarnessError
 from harness.core.types import DatasetInfo, Inputs, Prediction, Study, Task
 from harness.evaluation import downstream, reproduce
@@ -102,8 +102,8 @@ def world(toy_world: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return toy_world
 
 
-def config(world: Path, *generators: str, **values: Any) -> RunConfig:
-    return RunConfig(methods=generators, dataset="signs-phantom", store=world / "store", **values)
+def config(world: Path, *generators: str, **values: Any) -> RunSettings:
+    return RunSettings.of(methods=generators, dataset="signs-phantom", store=world / "store", **values)
 
 
 def values(rows: Sequence[Measurement], method: str) -> dict[str, float]:

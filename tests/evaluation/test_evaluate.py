@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.core.config import RunConfig
+from harness.core.config import RunSettings
 from harness.core.errors import CorruptFileError, HarnessError, UnavailableError, UnknownNameError
 from harness.core.types import Prediction, Task
 from harness.evaluation import evaluate
@@ -30,15 +30,15 @@ def work(folder: Path) -> Counter[str]:
     return Counter(log.read_text().splitlines()) if log.exists() else Counter()
 
 
-def toy_config(folder: Path, methods: tuple[str, ...] = ("echo",), **rest: object) -> RunConfig:
+def toy_config(folder: Path, methods: tuple[str, ...] = ("echo",), **rest: object) -> RunSettings:
     chosen = {"missing": RATES, "metrics": FAST_METRICS, **rest}
-    return RunConfig(methods=methods, dataset="toy", store=folder / "store", **chosen)
+    return RunSettings.of(methods=methods, dataset="toy", store=folder / "store", **chosen)
 
 
 @pytest.mark.parametrize("drop", ["context", "any"])
 def test_cost_is_one_prediction_per_study_and_distinct_state(toy_world: Path, drop: str) -> None:
-    config = toy_config(toy_world, drop=drop, mask_seeds=20)
-    evaluate.run(config, Quiet())
+    settings = toy_config(toy_world, drop=drop, mask_seeds=20)
+    evaluate.run(settings, Quiet())
     asked = {line: times for line, times in work(toy_world).items() if line.startswith("predict")}
     lost = {"context": ["context"], "any": ["frontal", "lateral", "context"]}[drop]
     expected = {
@@ -59,17 +59,17 @@ def test_cost_is_states_times_studies_where_no_study_lacks_anything(
 
 
 def test_curve_equals_the_naive_computation_per_rate_and_mask(toy_world: Path) -> None:
-    config = toy_config(toy_world, drop="any", mask_seeds=20, metrics=None)
-    benchmark = open_benchmark(config)
-    rows = {(row.metric, row.rate): row.value for row in evaluate.run(config, Quiet())[0]}
-    entry = entries(config)[0]
+    settings = toy_config(toy_world, drop="any", mask_seeds=20, metrics=None)
+    benchmark = open_benchmark(settings)
+    rows = {(row.metric, row.rate): row.value for row in evaluate.run(settings, Quiet())[0]}
+    entry = entries(settings.config)[0]
     cell = cell_of(benchmark, entry, 0)
     fitted = evaluate.Fitted(benchmark, entry, 0, cell, Quiet())
     stored = evaluate.predict(benchmark, entry, 0, cell, fitted, Quiet())
     able = [metric for metric in benchmark.metrics if metric.task is Task.REPORT and not metric.unavailable()]
     assert {"bleu", "chexpert_rules_f1"} <= {metric.name for metric in able}
     for metric in able:
-        for column, rate in enumerate(config.rates):
+        for column, rate in enumerate(settings.config.rates):
             each = [
                 naive(benchmark, metric, stored, benchmark.plan.assignment[seed, column])
                 for seed in range(20)
@@ -95,10 +95,10 @@ def naive(
 
 
 def test_second_run_repeats_no_work(toy_world: Path) -> None:
-    config = toy_config(toy_world, ("echo", "learner"))
-    first, _ = evaluate.run(config, Quiet())
+    settings = toy_config(toy_world, ("echo", "learner"))
+    first, _ = evaluate.run(settings, Quiet())
     before = work(toy_world)
-    second, _ = evaluate.run(config, Quiet())
+    second, _ = evaluate.run(settings, Quiet())
     repeated = work(toy_world) - before
     assert second == first
     assert not [line for line in repeated if not line.startswith("done")]
@@ -133,45 +133,45 @@ def test_killed_run_continues_to_the_same_table(tmp_path: Path, point: str, meth
 
 def test_one_failing_method_does_not_take_the_run_down(toy_world: Path) -> None:
     reporter = Quiet()
-    config = toy_config(toy_world, ("echo", "learner"), set={"echo": {"fail": "fit"}})
-    rows, succeeded = evaluate.run(config, reporter)
+    settings = toy_config(toy_world, ("echo", "learner"), set={"echo": {"fail": "fit"}})
+    rows, succeeded = evaluate.run(settings, reporter)
     status = {row.method: row.status for row in rows}
     assert not succeeded
     assert "no luck" in reporter.failures["echo[fail=fit]"]
     assert status == {"echo[fail=fit]": "failed", "learner": "ok", "learner+shuffled-image": "ok"}
-    assert {row.status for row in Store(config.store).results()} == {"failed", "ok"}
+    assert {row.status for row in Store(settings.config.store).results()} == {"failed", "ok"}
 
 
 def test_damaged_predictions_are_named_and_not_used(toy_world: Path) -> None:
-    config = toy_config(toy_world)
-    evaluate.run(config, Quiet())
+    settings = toy_config(toy_world)
+    evaluate.run(settings, Quiet())
     (path,) = (toy_world / "store").rglob("full.jsonl")
     path.write_bytes(path.read_bytes().replace(b"heart", b"hurts", 1))
     reporter = Quiet()
-    _, succeeded = evaluate.run(config, reporter)
+    _, succeeded = evaluate.run(settings, reporter)
     assert not succeeded
     assert str(path) in reporter.failures["echo"]
 
 
 def test_damaged_checkpoint_is_named(toy_world: Path) -> None:
-    config = toy_config(toy_world, ("learner",))
-    evaluate.run(config, Quiet())
+    settings = toy_config(toy_world, ("learner",))
+    evaluate.run(settings, Quiet())
     (path,) = (toy_world / "store").rglob("checkpoint/model.safetensors")
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)
     reporter = Quiet()
-    evaluate.run(config, reporter)
+    evaluate.run(settings, reporter)
     assert str(path) in reporter.failures["learner"]
 
 
 def test_truncated_last_prediction_is_predicted_again(toy_world: Path) -> None:
-    config = toy_config(toy_world)
-    before, _ = evaluate.run(config, Quiet())
+    settings = toy_config(toy_world)
+    before, _ = evaluate.run(settings, Quiet())
     (path,) = (toy_world / "store").rglob("full.jsonl")
     path.with_name(path.name + ".sha256.json").unlink()
     path.write_bytes(path.read_bytes()[:-5])
-    after, succeeded = evaluate.run(config, Quiet())
+    after, succeeded = evaluate.run(settings, Quiet())
     assert succeeded
     assert after == before
 
@@ -208,9 +208,9 @@ def test_absent_gpu_and_absent_java_stop_before_any_work(
 
 
 def test_corrupt_result_file_is_named(toy_world: Path) -> None:
-    config = toy_config(toy_world)
-    evaluate.run(config, Quiet())
+    settings = toy_config(toy_world)
+    evaluate.run(settings, Quiet())
     (path,) = (toy_world / "store" / "results").rglob("*.json")
     path.write_text("{")
     with pytest.raises(CorruptFileError, match=path.name):
-        Store(config.store).results()
+        Store(settings.config.store).results()

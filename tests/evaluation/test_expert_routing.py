@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.core.config import RunConfig
+from harness.core.config import RunSettings
 from harness.core.errors import HarnessError
 from harness.core.types import Inputs
 from harness.evaluation import evaluate
@@ -37,7 +37,9 @@ def routing(self: Echo, inputs: Inputs) -> list[Route]:
 
 
 def manifest_of(folder: Path, **rest: Any) -> dict[str, Any]:
-    config = RunConfig(methods=("echo",), dataset="toy", metrics=("bleu",), store=folder / "store", **rest)
+    config = RunSettings.of(
+        methods=("echo",), dataset="toy", metrics=("bleu",), store=folder / "store", **rest
+    )
     assert evaluate.run(config, Quiet())[1]
     (path,) = (folder / "store" / "results").rglob("*.json")
     return json.loads(path.read_text())["manifest"]

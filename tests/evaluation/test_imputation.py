@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from harness.core import registry
-from harness.core.config import RunConfig
+from harness.core.config import RunSettings
 from harness.core.errors import HarnessError, UnknownNameError
 from harness.core.types import CONTEXT, DatasetInfo, Inputs, Prediction, Study, Task
 from harness.evaluation import evaluate, imputation, reproduce
@@ -101,7 +101,7 @@ def world(toy_world: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return toy_world
 
 
-def config(world: Path, **values: Any) -> RunConfig:
+def config(world: Path, **values: Any) -> RunSettings:
     given = {
         "methods": ("viewer", "echo"),
         "impute": "gossip",
@@ -112,7 +112,7 @@ def config(world: Path, **values: Any) -> RunConfig:
         "metrics": ("bleu",),
         "store": world / "store",
     }
-    return RunConfig(**{**given, **values})
+    return RunSettings.of(**{**given, **values})
 
 
 def work(world: Path) -> Counter[str]:
@@ -308,15 +308,15 @@ def test_an_unconditional_imputer_fills_all_that_is_lost(
 def test_a_row_with_an_imputer_is_reproduced_and_shared(world: Path) -> None:
     given = config(world, methods=("viewer",), set={"gossip": {"level": 3}})
     evaluate.run(given, Quiet())
-    stored = reproduce.find(Store(given.store), "viewer+imputed-gossip[level=3]")
+    stored = reproduce.find(Store(given.config.store), "viewer+imputed-gossip[level=3]")
     assert stored.manifest.imputed.states["lateral"].conditions == ["frontal"]
     assert reproduce.reproduce(stored, world / "again", Quiet()).exact
-    plain = reproduce.find(Store(given.store), "viewer")
+    plain = reproduce.find(Store(given.config.store), "viewer")
     assert plain.manifest.config["impute"] is None
-    facts = Leaderboard.of(Store(given.store)).results
+    facts = Leaderboard.of(Store(given.config.store)).results
     assert "--impute gossip --set gossip.level=3" in facts[stored.key].command
     assert "--impute" not in facts[plain.key].command
-    assert "viewer+imputed-gossip[level=3]" in bundle.make(Leaderboard.of(Store(given.store)))
+    assert "viewer+imputed-gossip[level=3]" in bundle.make(Leaderboard.of(Store(given.config.store)))
 
 
 def test_labels_that_may_not_leave_are_hashed_on_both_sides() -> None:
@@ -335,7 +335,7 @@ def test_the_completed_set_moves_away_from_the_real_one_as_the_rate_rises(
 
     monkeypatch.setattr(distances, "features", pixels)
     given = config(world, methods=("gossip",), impute=None, drop="frontal", missing=(0.4, 0.8), limit=16)
-    rows, succeeded = evaluate.run(given.model_copy(update={"metrics": ("images_completed",)}), Quiet())
+    rows, succeeded = evaluate.run(given.replaced(metrics=("images_completed",)), Quiet())
     assert succeeded
     fid = [row.value for row in rows if row.metric == "fid_lite0_completed"]
     assert fid[0] == pytest.approx(0.0, abs=1e-9)
@@ -365,7 +365,7 @@ def test_an_imputer_with_nothing_to_do_is_refused(world: Path, values: dict[str,
 
 def test_an_unknown_imputer_is_refused(world: Path) -> None:
     with pytest.raises(UnknownNameError, match="gosip"):
-        entries(config(world, impute="gosip"))
+        entries(config(world, impute="gosip").config)
 
 
 # ---------------------------------------------------------------- side by side
@@ -390,7 +390,7 @@ sys.exit(not succeeded)
 
 
 def test_imputed_rows_come_last_and_the_imputer_is_trained_once(world: Path) -> None:
-    jobs = executors.jobs_of(config(world, methods=("viewer", "gossip", "echo")))
+    jobs = executors.jobs_of(config(world, methods=("viewer", "gossip", "echo")).config)
     assert [label for label, _ in jobs] == [
         "viewer",
         "gossip",

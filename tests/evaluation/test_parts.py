@@ -11,7 +11,7 @@ import pytest
 from filelock import FileLock
 
 from harness.core import registry
-from harness.core.config import RunConfig
+from harness.core.config import RunSettings
 from harness.evaluation import evaluate
 from harness.evaluation.benchmark import Benchmark, open_benchmark
 from harness.evaluation.entries import entries
@@ -34,7 +34,7 @@ def _toys(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
 
 def benchmark(store: Path) -> Benchmark:
     return open_benchmark(
-        RunConfig(
+        RunSettings.of(
             methods=METHODS,
             dataset="toy",
             missing=(0.4,),

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from harness.core import registry
-from harness.core.config import RunConfig
+from harness.core.config import RunSettings
 from harness.core.errors import HarnessError
 from harness.core.types import CHEXPERT_LABELS, Inputs, Study, Task
 from harness.evaluation import evaluate
@@ -67,17 +67,17 @@ def world(toy_world: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return toy_world
 
 
-def config(folder: Path, **rest: Any) -> RunConfig:
+def config(folder: Path, **rest: Any) -> RunSettings:
     given = {
         "methods": ("speaker", "echo"),
         "metrics": METRICS,
         "report_samples": 6,
         **rest,
     }
-    return RunConfig(dataset="labelled", missing=(0.4,), store=folder / "store", **given)
+    return RunSettings.of(dataset="labelled", missing=(0.4,), store=folder / "store", **given)
 
 
-def run(settings: RunConfig) -> list[Measurement]:
+def run(settings: RunSettings) -> list[Measurement]:
     reporter = Quiet()
     rows, succeeded = evaluate.run(settings, reporter)
     assert succeeded, reporter.failures
@@ -191,4 +191,4 @@ def test_a_metric_of_draws_is_the_same_metric_under_another_signature() -> None:
 
 def test_a_number_of_samples_below_zero_names_the_flag() -> None:
     with pytest.raises(HarnessError, match="--report-samples"):
-        RunConfig.build({"report_samples": -1})
+        RunSettings.build({"report_samples": -1})

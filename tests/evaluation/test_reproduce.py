@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.core.config import RunConfig
+from harness.core.config import RunSettings
 from harness.core.errors import HarnessError
 from harness.core.files import read_json, write_json
 from harness.evaluation import evaluate, reproduce
@@ -19,7 +19,7 @@ from tests.helpers.toys import FAST_METRICS, Quiet
 @pytest.fixture
 def store(toy_world: Path) -> Store:
     """A store with a trained method, its control and an untrained one."""
-    config = RunConfig(
+    settings = RunSettings.of(
         methods=("echo", "learner:slow"),
         dataset="toy",
         missing=(0.4, 0.8),
@@ -29,8 +29,8 @@ def store(toy_world: Path) -> Store:
         store=toy_world / "store",
         set={"learner": {"training.epochs": 2}, "echo": {"fail": ""}},
     )
-    evaluate.run(config, Quiet())
-    return Store(config.store)
+    evaluate.run(settings, Quiet())
+    return Store(settings.config.store)
 
 
 def test_every_row_comes_out_to_the_digit(store: Store, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from harness.core.config import RunConfig
+from harness.core.config import ExecutionConfig
 from harness.core.errors import HarnessError
 from harness.distributed import processes
 
@@ -72,7 +72,7 @@ def test_processes_end_with_a_killed_run(tmp_path: Path) -> None:
 
 def test_number_of_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("HARNESS_WORKERS", raising=False)
-    chosen, free = RunConfig(workers=3), RunConfig()
+    chosen, free = ExecutionConfig(workers=3), ExecutionConfig()
     for cores, suits in ((1, 1), (2, 2), (8, 2), (16, 4)):
         monkeypatch.setattr(processes, "cores", lambda cores=cores: cores)
         assert processes.worker_count(free, "cpu", 9) == suits

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from harness.core import registry
-from harness.core.config import RunConfig
+from harness.core.config import RunSettings
 from harness.core.errors import HarnessError
 from harness.core.types import DatasetInfo, Inputs, Prediction, Reference, Study, Task
 from harness.datasets.phantom.draw import render
@@ -163,7 +163,7 @@ def test_a_run_scores_images_and_reads_them_back(toy_world: Path, monkeypatch: p
     monkeypatch.setitem(registry.DATASETS, "images", "tests.evaluation.test_synthesis:PictureData")
     monkeypatch.setitem(registry.METHODS, "painter", "tests.evaluation.test_synthesis:Painter")
     registry._table.cache_clear()
-    config = RunConfig(
+    config = RunSettings.of(
         methods=("painter",),
         dataset="images",
         drop="alternate",

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from harness.bench.phases import run_benchmark
 from harness.cli.main import app
 from harness.core.clock import Span, Watch, during
-from harness.core.config import RunConfig
+from harness.core.config import RunSettings
 from harness.core.errors import CorruptFileError, HarnessError
 from harness.evaluation import run as executors
 from harness.evaluation.timings import Timings, kept, last_complete
@@ -20,8 +20,8 @@ from tests.helpers.store_hash import contents
 from tests.helpers.toys import FAST_METRICS, Quiet
 
 
-def config(folder: Path, *methods: str, **rest: object) -> RunConfig:
-    return RunConfig(
+def config(folder: Path, *methods: str, **rest: object) -> RunSettings:
+    return RunSettings.of(
         methods=methods, dataset="toy", store=folder / "store", missing=(0.4,), metrics=FAST_METRICS, **rest
     )
 
@@ -51,7 +51,7 @@ def test_a_run_keeps_the_time_of_every_phase(toy_world: Path, workers: int) -> N
     before = time.monotonic()
     assert executors.run(given, Quiet())[1]
     passed = time.monotonic() - before
-    (_, run), *others = kept(given.store)
+    (_, run), *others = kept(given.config.store)
     assert not others
     assert run.succeeded
     assert (run.cells, run.trained) == (2, 2)
@@ -63,7 +63,7 @@ def test_a_run_keeps_the_time_of_every_phase(toy_world: Path, workers: int) -> N
     own = sum(share.seconds for share in run.shares if share.process == 0)
     assert 0.9 * run.seconds <= own <= run.seconds + 0.01 <= passed + 0.1
 
-    rows = {row.benchmark.split(":")[0]: row for row in run_benchmark(given.store, asked=True)}
+    rows = {row.benchmark.split(":")[0]: row for row in run_benchmark(given.config.store, asked=True)}
     assert rows["wall clock"].ours == run.seconds
     assert rows["cell learner"].ours > rows["cell echo"].ours
     chains = [row for name, row in rows.items() if name.startswith("chain of process")]
@@ -76,12 +76,12 @@ def test_a_run_keeps_the_time_of_every_phase(toy_world: Path, workers: int) -> N
 def test_times_belong_to_no_result_and_the_whole_run_is_told_rather_than_the_last(toy_world: Path) -> None:
     given = config(toy_world, "echo")
     executors.run(given, Quiet())
-    first = contents(given.store)
-    executors.run(given.model_copy(update={"mask_seeds": 7}), Quiet())
+    first = contents(given.config.store)
+    executors.run(given.replaced(mask_seeds=7), Quiet())
     executors.run(given, Quiet())
-    assert [run.trained for _, run in kept(given.store)] == [1, 0, 0]
-    assert last_complete(given.store).trained == 1
-    same = {name: digest for name, digest in contents(given.store).items() if name in first}
+    assert [run.trained for _, run in kept(given.config.store)] == [1, 0, 0]
+    assert last_complete(given.config.store).trained == 1
+    same = {name: digest for name, digest in contents(given.config.store).items() if name in first}
     assert same == first
     assert not any(name.startswith("timings") for name in first)
 
@@ -89,10 +89,10 @@ def test_times_belong_to_no_result_and_the_whole_run_is_told_rather_than_the_las
 def test_a_failed_run_is_no_complete_one(toy_world: Path) -> None:
     given = config(toy_world, "echo", set={"echo": {"fail": "fit"}})
     assert not executors.run(given, Quiet())[1]
-    assert [run.succeeded for _, run in kept(given.store)] == [False]
+    assert [run.succeeded for _, run in kept(given.config.store)] == [False]
     with pytest.raises(HarnessError, match="knows the times of no complete run"):
-        run_benchmark(given.store, asked=True)
-    (row,) = run_benchmark(given.store, asked=False)
+        run_benchmark(given.config.store, asked=True)
+    (row,) = run_benchmark(given.config.store, asked=False)
     assert row.state == "skipped"
 
 
@@ -111,7 +111,7 @@ def test_a_command_counts_its_tables_too(toy_world: Path) -> None:
     executors.run(given, timings)
     timings.begin("tables")
     timings.keep_again()
-    ((_, run),) = kept(given.store)
+    ((_, run),) = kept(given.config.store)
     phases = {share.phase: share.seconds for share in run.shares if not share.label}
     assert phases["import"] >= 3.0
     assert "tables" in phases

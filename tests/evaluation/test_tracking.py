@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 
-from harness.core.config import RunConfig
+from harness.core.config import RunSettings
 from harness.core.errors import HarnessError, UnavailableError
 from harness.evaluation import run as executors
 from harness.evaluation import tracking
 from tests.helpers import toys
 
 
-def config(store: Path, **rest: Any) -> RunConfig:
-    return RunConfig(
+def config(store: Path, **rest: Any) -> RunSettings:
+    return RunSettings.of(
         methods=("echo", "learner"),
         dataset="toy",
         missing=(0.4, 0.8),

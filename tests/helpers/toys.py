@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from harness.core import registry
-from harness.core.config import RunConfig
+from harness.core.config import RunSettings
 from harness.core.types import CONTEXT, DatasetInfo, Inputs, Prediction, Study, Targets, Task
 from harness.evaluation import run as executors
 from harness.method.card import MethodCard
@@ -214,7 +214,7 @@ def run(
 ) -> tuple[list[Measurement], bool]:
     """The toys through the real flow, in a process that may be killed."""
     register(dict.__setitem__)
-    config = RunConfig(
+    config = RunSettings.of(
         methods=methods,
         dataset="toy",
         missing=(0.4, 0.8),

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from harness.core.config import RunConfig
+from harness.core.config import RunSettings
 from harness.core.errors import HarnessError
 from harness.evaluation import evaluate
 from harness.leaderboard import spec as specs
@@ -335,9 +335,9 @@ def test_the_committed_table_is_that_of_the_committed_json() -> None:
 
 
 def test_a_run_measures_what_a_row_costs(toy_world: Path) -> None:
-    config = RunConfig(methods=("learner",), dataset="toy", metrics=("bleu",), store=toy_world / "store")
-    evaluate.run(config, Quiet())
-    first, second = Store(config.store).stored()
+    settings = RunSettings.of(methods=("learner",), dataset="toy", metrics=("bleu",), store=toy_world / "store")
+    evaluate.run(settings, Quiet())
+    first, second = Store(settings.config.store).stored()
     cost = first.manifest.cost
     assert cost.parameters == cost.trainable_parameters == 144 * 8 + 8 + 8 + 1
     assert cost.flops == 2 * (144 * 8 + 8)
@@ -346,7 +346,7 @@ def test_a_run_measures_what_a_row_costs(toy_world: Path) -> None:
     assert cost.peak_memory_gib > 0
     assert first.manifest.card["settings"]["rate"] == 0.01
     assert second.manifest.cost.parameters == cost.parameters
-    (table,) = Leaderboard.of(Store(config.store)).tables
+    (table,) = Leaderboard.of(Store(settings.config.store)).tables
     assert table.rows[0].cost.flops == cost.flops
     assert "1.17 k" in markdown.render([table])
 
@@ -369,7 +369,8 @@ def test_a_cost_that_cannot_be_counted_costs_no_numbers(monkeypatch: pytest.Monk
 
 def test_command_of_a_row_makes_it_again() -> None:
     config: dict[str, Any] = {"dataset": "iu-phantom", "missing": [0.2, 0.4]}
-    config |= RunConfig(drop="any").model_dump(mode="json", exclude={"missing", "store"})
+    rest = RunSettings.of(drop="any").flat()
+    config |= {name: value for name, value in rest.items() if name not in ("missing", "store")}
     config["set"] = {"dia": {"lr": 0.1}, "vdgen": {"lr": 0.2}}
     assert run_command("dia:no-alignment", 2, config) == (
         "harness run --methods dia:no-alignment --missing 0.2,0.4 --drop any --seeds 2 --set dia.lr=0.1"

@@ -12,7 +12,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from harness.cli.main import app
-from harness.core.config import RunConfig
+from harness.core.config import RunSettings
 from harness.core.errors import HarnessError
 from harness.core.types import Prediction, Reference
 from harness.evaluation import evaluate
@@ -171,7 +171,7 @@ def test_confidences_are_counted_without_studies() -> None:
 
 def test_a_run_writes_robustness_beside_its_leaderboard(toy_world: Path) -> None:
     store = toy_world / "store"
-    config = RunConfig(
+    config = RunSettings.of(
         methods=("echo", "learner"),
         dataset="toy",
         missing=(0.4, 0.8),

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from harness.core import registry
-from harness.core.config import RunConfig
+from harness.core.config import RunSettings
 from harness.core.types import CHEXPERT_LABELS, DatasetInfo, Study, Task
 from harness.evaluation import evaluate, sample_sheet
 from harness.leaderboard.leaderboard import Leaderboard
@@ -56,7 +56,9 @@ def store_of(folder: Path, monkeypatch: pytest.MonkeyPatch, dataset: type[Phanto
     monkeypatch.setitem(registry.DATASETS, dataset.NAME, f"tests.leaderboard.test_samples:{dataset.__name__}")
     monkeypatch.setitem(registry.METHODS, "noise", "methods.controls.noise:Noise")
     registry._table.cache_clear()
-    config = RunConfig(methods=("noise",), dataset=dataset.NAME, metrics=("ms_ssim",), store=folder / "store")
+    config = RunSettings.of(
+        methods=("noise",), dataset=dataset.NAME, metrics=("ms_ssim",), store=folder / "store"
+    )
     assert evaluate.run(config, Quiet())[1]
     return folder / "store"
 

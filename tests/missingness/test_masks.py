@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.core.config import RunConfig
+from harness.core.config import RunSettings
 from harness.core.errors import CorruptFileError, HarnessError
 from harness.core.types import CONTEXT
 from harness.evaluation import evaluate
@@ -21,10 +21,10 @@ from tests.helpers import toys
 from tests.helpers.toys import FAST_METRICS, Echo, Quiet, ToyData
 
 
-def config(folder: Path, **rest: Any) -> RunConfig:
+def config(folder: Path, **rest: Any) -> RunSettings:
     chosen = {"methods": ("echo",), "missing": (0.2, 0.6), "mask_seeds": 3, "metrics": FAST_METRICS, **rest}
     chosen = {name: value for name, value in chosen.items() if value is not None}
-    return RunConfig(dataset="toy", store=folder / "store", **chosen)
+    return RunSettings.of(dataset="toy", store=folder / "store", **chosen)
 
 
 def saved(folder: Path) -> Path:
@@ -32,7 +32,7 @@ def saved(folder: Path) -> Path:
     return path
 
 
-def numbers(settings: RunConfig) -> dict[tuple[str, float], Any]:
+def numbers(settings: RunSettings) -> dict[tuple[str, float], Any]:
     rows, succeeded = evaluate.run(settings, Quiet())
     assert succeeded
     return {(row.metric, row.rate): (row.value, row.ci95, row.drop, row.mechanism) for row in rows}

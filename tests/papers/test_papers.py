@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.core import registry
-from harness.core.config import RunConfig
+from harness.core.config import FIELDS
 from harness.core.errors import HarnessError, UnknownNameError
 from harness.leaderboard.leaderboard import Leaderboard
 from harness.papers import library
@@ -503,7 +503,7 @@ def test_methods_and_rates_share_a_command() -> None:
 
 @pytest.mark.parametrize("name", PAPERS)
 def test_commands_have_flags_that_exist_and_sensible_values(name: str) -> None:
-    known = {field.replace("_", "-") for field in RunConfig.model_fields}
+    known = {field.replace("_", "-") for field in FIELDS}
     report = compare(library.load(name), Results())
     cells = [cell for each in report.tables for row in each.rows for cell in row.cells]
     fillers = [cell.fill for cell in cells if cell.fill and cell.fill.runs]

@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 import torch
 
-from harness.core.config import RunConfig
+from harness.core.config import RunSettings
 from harness.core.errors import DiskError, HarnessError
 from harness.core.types import Inputs, Prediction, Targets
 from harness.evaluation import evaluate
@@ -266,7 +266,7 @@ def test_a_disk_that_fills_up_without_a_mount(
     toy_world: Path, monkeypatch: pytest.MonkeyPatch, share: float
 ) -> None:
     """The same where nothing can be mounted: flushing to the disk fails after a share of a run's writes."""
-    config, flush, done, most = toy_config(toy_world, "echo"), os.fsync, [0], [10**6]
+    settings, flush, done, most = toy_config(toy_world, "echo"), os.fsync, [0], [10**6]
     undisturbed = toy_config(toy_world / "undisturbed", "echo")
 
     def limited(file: int) -> None:
@@ -279,15 +279,15 @@ def test_a_disk_that_fills_up_without_a_mount(
     evaluate.run(undisturbed, Quiet())
     most[0], done[0] = int(share * done[0]), 0
     with pytest.raises(DiskError, match=r"cannot write .*: no space left on the disk \(free space"):
-        evaluate.run(config, Quiet())
-    assert not list(config.store.rglob(".*.tmp")), "nothing half-written"
+        evaluate.run(settings, Quiet())
+    assert not list(settings.config.store.rglob(".*.tmp")), "nothing half-written"
     most[0] = 10**6
-    assert evaluate.run(config, Quiet())[1]
-    assert contents(config.store) == contents(undisturbed.store)
+    assert evaluate.run(settings, Quiet())[1]
+    assert contents(settings.config.store) == contents(undisturbed.config.store)
 
 
-def toy_config(folder: Path, *methods: str, **rest: Any) -> RunConfig:
-    return RunConfig(
+def toy_config(folder: Path, *methods: str, **rest: Any) -> RunSettings:
+    return RunSettings.of(
         methods=methods, dataset="toy", store=folder / "store", missing=(0.4,), metrics=("bleu",), **rest
     )
 
@@ -303,17 +303,17 @@ def test_a_loss_that_is_not_finite_ends_its_cell_alone(
         return {"loss": found["loss"] * float("nan")} if steps[0] >= 13 else found
 
     monkeypatch.setattr(Learner, "losses", losses)
-    reporter, config = Quiet(), toy_config(toy_world, "learner", "echo")
-    rows, succeeded = evaluate.run(config, reporter)
+    reporter, settings = Quiet(), toy_config(toy_world, "learner", "echo")
+    rows, succeeded = evaluate.run(settings, reporter)
     assert not succeeded
     assert {row.method: row.status for row in rows}["echo"] == "ok"
     (detail,) = {row.detail for row in rows if row.method == "learner"}
     assert detail.startswith("learner: loss is not finite at epoch 3, step 3")
     assert "the last good checkpoint is kept" in reporter.failures["learner"]
-    (kept,) = config.store.rglob("training/last.ckpt")
+    (kept,) = settings.config.store.rglob("training/last.ckpt")
     assert torch.load(kept, weights_only=True)["epoch"] == 1
     monkeypatch.setattr(Learner, "losses", original)
-    assert evaluate.run(config, Quiet())[1], "the cell goes on from there"
+    assert evaluate.run(settings, Quiet())[1], "the cell goes on from there"
 
 
 def test_out_of_memory_is_said_and_stands_in_the_manifest(
@@ -335,15 +335,15 @@ def test_out_of_memory_is_said_and_stands_in_the_manifest(
     monkeypatch.setattr(Learner, "losses", losses)
     monkeypatch.setattr(Echo, "predict", predict)
     reporter = Listener()
-    config = toy_config(toy_world / "small", "echo", "learner")
-    rows, succeeded = evaluate.run(config, reporter)
+    settings = toy_config(toy_world / "small", "echo", "learner")
+    rows, succeeded = evaluate.run(settings, reporter)
     assert succeeded
     assert [(r.metric, r.rate, r.value) for r in rows if r.method == "echo"] == [
         (r.metric, r.rate, r.value) for r in undisturbed
     ]
     assert any(line.endswith("out of memory: 8 at a time") for line in reporter.said["echo", "predict full"])
     assert any(line.endswith("out of memory: 2 x 4 studies") for line in reporter.said["learner", "train"])
-    costs = {each.manifest.method: each.manifest.cost for each in Store(config.store).stored()}
+    costs = {each.manifest.method: each.manifest.cost for each in Store(settings.config.store).stored()}
     assert costs["echo"].prediction_batch_size == 8
     assert costs["learner"].batch_division == 2
 
@@ -361,13 +361,13 @@ class Listener(Quiet):
 
 
 def test_a_run_says_whom_it_waits_for(toy_world: Path) -> None:
-    config = toy_config(toy_world, "echo")
-    benchmark = open_benchmark(config)
+    settings = toy_config(toy_world, "echo")
+    benchmark = open_benchmark(settings)
     reporter = Listener()
-    holding = cell_of(benchmark, entries(config)[0], 0).lock()
+    holding = cell_of(benchmark, entries(settings.config)[0], 0).lock()
     with ThreadPoolExecutor(1) as pool:
         with holding:
-            result = pool.submit(evaluate.run, config, reporter)
+            result = pool.submit(evaluate.run, settings, reporter)
             deadline = time.monotonic() + 60
             while not reporter.said:
                 assert time.monotonic() < deadline
@@ -379,32 +379,32 @@ def test_a_run_says_whom_it_waits_for(toy_world: Path) -> None:
 
 @pytest.mark.parametrize("content", ['{"schema": 0}', '{"schema": 2}', "{}", "[]"])
 def test_a_store_of_another_schema_is_refused(toy_world: Path, content: str) -> None:
-    config = toy_config(toy_world, "echo")
-    evaluate.run(config, Quiet())
-    (result,) = (config.store / "results").rglob("*.json")
-    for path in (result, config.store / "store.json"):
+    settings = toy_config(toy_world, "echo")
+    evaluate.run(settings, Quiet())
+    (result,) = (settings.config.store / "results").rglob("*.json")
+    for path in (result, settings.config.store / "store.json"):
         path.write_text(content)
         with pytest.raises(
             HarnessError, match=r"of schema .*, but this version reads schema 1 \(use another"
         ):
-            Store(config.store).results()
+            Store(settings.config.store).results()
 
 
 def test_a_checkpoint_of_other_code_is_not_loaded(toy_world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    config = toy_config(toy_world, "learner")
-    evaluate.run(config, Quiet())
-    (first,) = config.store.glob("cells/toy/learner/*")
+    settings = toy_config(toy_world, "learner")
+    evaluate.run(settings, Quiet())
+    (first,) = settings.config.store.glob("cells/toy/learner/*")
     monkeypatch.setattr("harness.evaluation.benchmark.code_fingerprint", lambda method: "other code")
     work = toy_world / "work.log"
     work.unlink()
-    assert evaluate.run(config, Quiet())[1]
+    assert evaluate.run(settings, Quiet())[1]
     assert work.read_text().splitlines().count("step train") == 4 * 5, "trained again"
-    (second,) = set(config.store.glob("cells/toy/learner/*")) - {first}
+    (second,) = set(settings.config.store.glob("cells/toy/learner/*")) - {first}
     shutil.rmtree(second)
     second.mkdir()
     shutil.copytree(first / "checkpoint", second / "checkpoint")
     reporter = Quiet()
-    evaluate.run(config, reporter)
+    evaluate.run(settings, reporter)
     assert (
         f"{second / 'checkpoint'}: the checkpoint of {first.name}: of other code"
         in reporter.failures["learner"]
@@ -413,22 +413,22 @@ def test_a_checkpoint_of_other_code_is_not_loaded(toy_world: Path, monkeypatch: 
 
 def test_clocks_may_jump(toy_world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Backwards by an hour at every look, by decades between two runs, and files from the future."""
-    config, now = toy_config(toy_world, "echo", "learner"), [4e9]
+    settings, now = toy_config(toy_world, "echo", "learner"), [4e9]
 
     def backwards() -> float:
         now[0] -= 3600
         return now[0]
 
     monkeypatch.setattr(time, "time", backwards)
-    first, succeeded = evaluate.run(config, Quiet())
+    first, succeeded = evaluate.run(settings, Quiet())
     assert succeeded
-    before = contents(config.store)
-    for path in config.store.rglob("*"):
+    before = contents(settings.config.store)
+    for path in settings.config.store.rglob("*"):
         os.utime(path, (5e9, 5e9))
     now[0] = 1e6
     work = toy_world / "work.log"
     work.unlink()
-    second, _ = evaluate.run(config, Quiet())
+    second, _ = evaluate.run(settings, Quiet())
     assert second == first
-    assert contents(config.store) == before
+    assert contents(settings.config.store) == before
     assert {line.split()[0] for line in work.read_text().splitlines()} == {"done"}, "nothing is done again"

@@ -20,7 +20,7 @@ from safetensors import SafetensorError
 from torchxrayvision.models import DenseNet
 
 from harness.cli.progress import ConsoleReporter
-from harness.core.config import RunConfig
+from harness.core.config import RunSettings
 from harness.core.errors import CorruptFileError, HarnessError
 from harness.core.feature_store import FeatureStore
 from harness.core.files import seal
@@ -111,31 +111,31 @@ def test_a_poisoned_checkpoint_is_refused(
     toy_world: Path, trace: Path, name: str, poison: Callable[[Path], bytes]
 ) -> None:
     """With a seal that fits: whoever can write the file can write that, too."""
-    config = toy_config(toy_world, "learner")
-    evaluate.run(config, Quiet())
-    (cell,) = config.store.glob("cells/toy/learner/*")
+    settings = toy_config(toy_world, "learner")
+    evaluate.run(settings, Quiet())
+    (cell,) = settings.config.store.glob("cells/toy/learner/*")
     (cell / name).write_bytes(poison(trace))
     seal(cell / name)
     for path in (cell / "predictions").iterdir():
         path.unlink()
     reporter = Quiet()
-    assert not evaluate.run(config, reporter)[1]
+    assert not evaluate.run(settings, reporter)[1]
     assert str(cell / "checkpoint") in reporter.failures["learner"]
     assert "delete it and run again" in reporter.failures["learner"]
     assert not trace.exists()
 
 
 def test_poisoned_statistics_and_replicates_are_refused(toy_world: Path, trace: Path) -> None:
-    config = toy_config(toy_world, "echo")
-    evaluate.run(config, Quiet())
-    path = next(config.store.rglob("bleu-*.npy"))
+    settings = toy_config(toy_world, "echo")
+    evaluate.run(settings, Quiet())
+    path = next(settings.config.store.rglob("bleu-*.npy"))
     path.write_bytes(as_array(trace))
     seal(path)
     with pytest.raises(CorruptFileError, match=f"{path}: not an array.*delete"):
         load_array(path)
-    (replicates,) = config.store.rglob("results/**/*.npz")
+    (replicates,) = settings.config.store.rglob("results/**/*.npz")
     replicates.write_bytes(as_arrays(trace))
-    (stored,) = Store(config.store).stored()
+    (stored,) = Store(settings.config.store).stored()
     with pytest.raises(CorruptFileError, match="not bootstrap replicates"):
         stored.replicates()
     assert not trace.exists()
@@ -227,8 +227,8 @@ def test_a_poisoned_feature_store_is_computed_anew(
     assert not trace.exists()
 
 
-def toy_config(folder: Path, *methods: str, **rest: Any) -> RunConfig:
-    return RunConfig(
+def toy_config(folder: Path, *methods: str, **rest: Any) -> RunSettings:
+    return RunSettings.of(
         methods=methods, dataset="toy", store=folder / "store", missing=(0.4,), metrics=("bleu",), **rest
     )
 
@@ -346,5 +346,5 @@ def test_yaml_builds_no_objects(tmp_path: Path) -> None:
     file = tmp_path / "run.yaml"
     file.write_text(f"methods: !!python/object/apply:os.mkdir ['{tmp_path}/made']\n")
     with pytest.raises(HarnessError, match="not valid YAML"):
-        RunConfig.build({}, file)
+        RunSettings.build({}, file)
     assert not (tmp_path / "made").exists()
