@@ -335,7 +335,9 @@ def test_the_committed_table_is_that_of_the_committed_json() -> None:
 
 
 def test_a_run_measures_what_a_row_costs(toy_world: Path) -> None:
-    settings = RunSettings.of(methods=("learner",), dataset="toy", metrics=("bleu",), store=toy_world / "store")
+    settings = RunSettings.of(
+        methods=("learner",), dataset="toy", metrics=("bleu",), store=toy_world / "store"
+    )
     evaluate.run(settings, Quiet())
     first, second = Store(settings.config.store).stored()
     cost = first.manifest.cost
