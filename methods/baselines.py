@@ -29,8 +29,11 @@ from harness.method.card import Deviation, MethodCard
 from harness.method.config import MethodConfig, TrainingConfig
 from harness.method.contract import FitRun
 from harness.method.torch_method import TorchMethod
-from methods.common.backbones import KeptFeatures, PositionNorm, of_present
-from methods.common.lite0 import IMAGENET_MEAN, IMAGENET_STD, Lite0Stages
+from methods.common.feature_cache import FeatureCache
+from methods.common.lite0 import Lite0Stages
+from methods.common.optim import Optimizer, rate_groups, schedule, scheduled
+from methods.common.pixels import ImageNetScale, resized
+from methods.common.views import PositionNorm, complete_inputs, of_present, present_views
 
 
 class Config(MethodConfig):
@@ -135,9 +138,6 @@ class TrainedFeatures(nn.Module):
 
     NAMES: ClassVar[dict[str, str]] = {"lite0": "efficientnet_lite0", "resnet50": "resnet50"}
 
-    mean: Tensor
-    std: Tensor
-
     def __init__(self, config: Config, views: int) -> None:
         super().__init__()
         import timm
@@ -152,8 +152,7 @@ class TrainedFeatures(nn.Module):
             for network in networks if weights else ():
                 fill(network, weights, config.backbone_weights)
         self.networks = nn.ModuleList(networks).to(memory_format=torch.channels_last)
-        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1), persistent=False)
+        self.scale = ImageNetScale()
 
     def trunk(self, pixels: Tensor, present: Tensor) -> Tensor:
         """The images themselves: every layer is trained."""
@@ -165,9 +164,7 @@ class TrainedFeatures(nn.Module):
         for view, network in enumerate(self.networks):
 
             def features(images: Tensor, network: nn.Module = network) -> list[Tensor]:
-                colour = images.expand(-1, 3, -1, -1) if images.shape[1] == 1 else images
-                shown = ((colour - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
-                return [network(shown)]
+                return [network(self.scale(images).contiguous(memory_format=torch.channels_last))]
 
             # A batch without a single image must not move the running statistics.
             if not present.is_meta and not bool(present[:, view].any()):
@@ -267,7 +264,7 @@ class Fusion(TorchMethod[Config]):
 
     def __init__(self, config: Config, info: Any) -> None:
         super().__init__(config, info)
-        self._kept = KeptFeatures()
+        self._cache = FeatureCache()
 
     def artifacts(self, train: Sequence[Study]) -> dict[str, Any]:
         """Label frequencies of the training studies."""
@@ -282,10 +279,7 @@ class Fusion(TorchMethod[Config]):
 
     def example_batch(self, batch_size: int = 1) -> tuple[Inputs, Targets]:
         """All image modalities: what FLOPs are counted on."""
-        shape = (batch_size, self.info.channels, self.config.image_size, self.config.image_size)
-        images = {view: torch.zeros(shape) for view in self.info.image_modalities}
-        present = {name: torch.ones(batch_size, dtype=torch.bool) for name in self.info.modalities}
-        inputs = Inputs(["example"] * batch_size, images, [None] * batch_size, present, [0] * batch_size)
+        inputs = complete_inputs(self.info, batch_size, self.config.image_size)
         return inputs, Targets([""] * batch_size, torch.zeros(batch_size, len(self.info.label_names)))
 
     def build(self, artifacts: dict[str, Any]) -> FusionNetwork:
@@ -297,7 +291,7 @@ class Fusion(TorchMethod[Config]):
 
     def fit(self, train: Sequence[Study], val: Sequence[Study], run: FitRun) -> None:
         """``TorchMethod.fit``; a study passes a frozen backbone once."""
-        with self._kept.keeping(self.config.frozen):
+        with self._cache.keeping(self.config.frozen):
             super().fit(train, val, run)
 
     def losses(self, inputs: Inputs, targets: Targets) -> dict[str, Tensor]:
@@ -313,30 +307,18 @@ class Fusion(TorchMethod[Config]):
             return {"loss": F.binary_cross_entropy_with_logits(logits, targets.labels)}
         return {"loss": F.cross_entropy(logits, targets.labels.argmax(1))}
 
-    def optimizer(self, steps: int) -> tuple[torch.optim.Optimizer, Any]:
+    def optimizer(self, steps: int) -> Optimizer:
         """AdamW without decay of biases and norms; linear warm-up, then linear decay."""
         config = self.config
-        groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
-        for name, parameter in self.network.named_parameters():
-            if parameter.requires_grad:
-                key = (name.startswith("features."), parameter.dim() > 1)
-                groups.setdefault(key, []).append(parameter)
-        optimizer = torch.optim.AdamW(
-            [
-                {
-                    "params": parameters,
-                    "lr": config.learning_rate * (config.backbone_rate if pretrained else 1.0),
-                    "weight_decay": config.weight_decay if decays else 0.0,
-                }
-                for (pretrained, decays), parameters in groups.items()
-            ]
+        groups = rate_groups(
+            self.network,
+            config.learning_rate,
+            config.weight_decay,
+            pretrained=lambda name: name.startswith("features."),
+            factor=config.backbone_rate,
         )
         warm = max(1, round(config.warmup * steps))
-
-        def factor(step: int) -> float:
-            return (step + 1) / warm if step < warm else max(0.0, (steps - step) / max(1, steps - warm))
-
-        return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        return scheduled(torch.optim.AdamW(groups), schedule(steps, warm, "linear"))
 
     def generate(self, inputs: Inputs) -> list[Prediction]:
         """Probabilities of the classes, which sum to 1, or of each finding."""
@@ -347,18 +329,12 @@ class Fusion(TorchMethod[Config]):
 
     def _present(self, inputs: Inputs) -> Tensor:
         """Which image modalities are there, bool (B, N)."""
-        return torch.stack([inputs.present[name] for name in self.info.image_modalities], dim=1)
+        return present_views(inputs, self.info.image_modalities)
 
     def _pixels(self, inputs: Inputs, rows: Sequence[int]) -> Tensor:
         """Images (len(rows), N, C, H, W) of the configured size."""
         images = torch.stack([inputs.images[name][rows] for name in self.info.image_modalities], dim=1)
-        size = self.config.image_size
-        if images.shape[-1] == size:
-            return images
-        flat = F.interpolate(
-            images.flatten(0, 1), (size, size), mode="bilinear", antialias=not images.is_meta
-        )
-        return flat.unflatten(0, images.shape[:2])
+        return resized(images, self.config.image_size)
 
     def _trunk(self, inputs: Inputs, present: Tensor) -> Tensor:
         """What ``network.features`` goes on from (B, N, ...); a frozen part runs once a study while fitting.
@@ -367,7 +343,7 @@ class Fusion(TorchMethod[Config]):
         """
         trunk = self.network.features.trunk
         if self.config.frozen:
-            computed = self._kept(
+            computed = self._cache(
                 inputs.ids,
                 lambda rows: [trunk(self._pixels(inputs, rows), present[rows])],
                 self.network.prior,

@@ -30,7 +30,7 @@ from methods.codi_xr.deviations import DEVIATIONS
 from methods.codi_xr.network import CoDiNetwork
 from methods.codi_xr.pretrained import load_pretrained
 from methods.codi_xr.stages import Loss, Losses, Stage, Studies, adamw, resized
-from methods.common.generation import generate
+from methods.common.generation import Decoding, generate
 from methods.common.text import Vocabulary
 
 CARD = MethodCard(
@@ -216,8 +216,9 @@ class CoDiXR(TorchMethod[Config]):
         model = self.network.report_autoencoder
         state = model.start(model.raw(latents))
         step: Callable[[Tensor], Tensor] = partial(model.step, state=state)
-        found = generate(step, state, len(latents), self.config.report_words, latents.device)
-        return [self.vocabulary.decode(row) for row in found.tolist()]
+        decoding = Decoding(self.config.report_words)
+        words = generate(step, state, len(latents), decoding, latents.device)
+        return [self.vocabulary.decode(row) for row in words.tolist()]
 
     def _draw(self, latents: Tensor, view: str) -> np.ndarray[Any, np.dtype[np.uint8]]:
         """Standardised image latents (B, c, h, w) to uint8 images (B, H, W, C) of the dataset's size."""

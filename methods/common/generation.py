@@ -1,14 +1,16 @@
 """Words one after another: greedy, beam and sampled decoding for every report decoder.
 
-The search is transformers' ``generate``. A decoder brings a step function and a ``DecodingState``; added here
-is that finished sequences leave the state, that words which must not be written have probability 0 before
-normalisation, and that a drawn report depends on its own seed and on nothing else.
+The search is transformers' ``generate``. A decoder brings a step function and a ``DecodingState``. This
+module adds three things. Finished sequences leave the state. Banned words have probability 0 before
+normalisation. A sampled report depends on its own seed and on nothing else.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -23,29 +25,17 @@ from transformers import (
 )
 from transformers.modeling_outputs import CausalLMOutput
 
-from methods.common.text import BOS, EOS, PAD, UNK, DecodingState
+from methods.common.text import BOS, EOS, PAD, UNK, DecodingState, ReportDecoder
 
 Step = Callable[[Tensor], Tensor]
 """Prefixes (N, t) to logits of the next word (N, V)."""
 
 
-def generate(
-    step: Step,
-    state: DecodingState,
-    batch: int,
-    limit: int,
-    device: torch.device,
-    *,
-    beams: int = 1,
-    banned: Sequence[int] = (PAD, BOS, UNK),
-    seeds: Sequence[int] | None = None,
-    temperature: float = 1.0,
-) -> Tensor:
-    """Decode ``batch`` sequences; finished ones cost nothing more.
+@dataclass(frozen=True, slots=True)
+class Decoding:
+    """How words are chosen.
 
-    Args:
-        step: called with the prefixes of the sequences that ``state`` still holds, in its order.
-        state: what the decoder keeps for ``batch`` sequences before their first word.
+    Attributes:
         limit: most words, the end mark included; at least 1.
         beams: 1 takes the most probable word at each step; more is beam search, won by the hypothesis of the
             highest mean log-probability per word.
@@ -53,25 +43,75 @@ def generate(
         seeds: draw each sequence from the softmax with noise that follows from its seed alone; else the most
             probable word.
         temperature: divides the logits that are drawn from.
+    """
+
+    limit: int
+    beams: int = 1
+    banned: tuple[int, ...] = (PAD, BOS, UNK)
+    seeds: Sequence[int] | None = None
+    temperature: float = 1.0
+
+    def check(self, batch: int) -> None:
+        """Refuse what contradicts itself.
+
+        Raises:
+            ValueError: beams together with seeds, a temperature that is not positive, or another number of
+                seeds than ``batch``.
+        """
+        seeds = self.seeds
+        if seeds is not None and (self.beams > 1 or self.temperature <= 0 or len(seeds) != batch):
+            raise ValueError(
+                f"drawing takes one beam, a positive temperature and one seed per sequence; got beams "
+                f"{self.beams}, temperature {self.temperature:g}, {len(seeds)} seeds for {batch} sequences"
+            )
+
+
+def write(decoder: ReportDecoder, memory: Tensor, mask: Tensor | None, decoding: Decoding) -> Tensor:
+    """Reports that a decoder writes about encoded studies.
+
+    Args:
+        memory: (B, T, E), what the decoder reads of each study; mask: bool (B, T), which of it is there.
+        decoding: with seeds for several reports per study, those of one study next to each other
+            (``draw_seeds``).
+
+    Returns:
+        Word indices (B, <= limit), or one row per seed, padded with PAD after the end mark.
+
+    Raises:
+        ValueError: as ``Decoding.check``.
+    """
+    state, size, device = decoder.start(memory, mask), len(memory), memory.device
+    if decoding.seeds is not None:
+        draws = len(decoding.seeds) // max(1, size)
+        state.select(torch.arange(size, device=device).repeat_interleave(draws))
+        size *= draws
+    return generate(partial(decoder.step, state=state), state, size, decoding, device)
+
+
+def generate(
+    step: Step, state: DecodingState, batch: int, decoding: Decoding, device: torch.device
+) -> Tensor:
+    """Decode ``batch`` sequences; finished ones cost nothing more.
+
+    Args:
+        step: called with the prefixes of the sequences that ``state`` still holds, in its order.
+        state: what the decoder keeps for ``batch`` sequences before their first word.
 
     Returns:
         Indices (batch, <= limit), padded with PAD after the end mark.
 
     Raises:
-        ValueError: beams together with seeds, a temperature that is not positive, a seed too few or too many.
+        ValueError: as ``Decoding.check``.
     """
-    if seeds is not None and (beams > 1 or temperature <= 0 or len(seeds) != batch):
-        raise ValueError(
-            f"drawing takes one beam, a positive temperature and a seed a sequence; got beams {beams}, "
-            f"temperature {temperature:g}, {len(seeds)} seeds for {batch} sequences"
-        )
+    decoding.check(batch)
+    beams, seeds = decoding.beams, decoding.seeds
     if beams > 1:
         state.select(torch.arange(batch, device=device).repeat_interleave(beams))
-    search = _Search(step, state, batch, beams, tuple(banned), device)
-    noise = [] if seeds is None else [GumbelNoise(seeds, temperature, lambda: search.rows)]
+    search = _Search(step, state, batch, decoding, device)
+    noise = [] if seeds is None else [GumbelNoise(seeds, decoding.temperature, lambda: search.rows)]
     beam_options: dict[str, Any] = {"num_beams": beams, "length_penalty": 1.0} if beams > 1 else {}
     config = GenerationConfig(
-        max_new_tokens=limit,
+        max_new_tokens=decoding.limit,
         do_sample=False,
         use_cache=False,  # the cache is ours: every step gets whole prefixes
         bos_token_id=BOS,
@@ -80,14 +120,14 @@ def generate(
         **beam_options,
     )
     model: Any = search  # transformers types ``generate`` for its own models alone
-    found = model.generate(
+    words: Tensor = model.generate(
         torch.full((batch, 1), BOS, device=device),
         generation_config=config,
         logits_processor=LogitsProcessorList(noise),
         past_key_values=_Cache(search),
     )[:, 1:]
-    ended = (found == EOS).cumsum(1)
-    return found.masked_fill((ended - (found == EOS).long()) > 0, PAD)
+    ended = (words == EOS).cumsum(1)
+    return words.masked_fill((ended - (words == EOS).long()) > 0, PAD)
 
 
 def draw_seeds(seeds: Sequence[int], draws: int) -> list[int]:
@@ -114,14 +154,13 @@ class _Search(PreTrainedModel, GenerationMixin):
         step: Step,
         state: DecodingState,
         batch: int,
-        beams: int,
-        banned: tuple[int, ...],
+        decoding: Decoding,
         device: torch.device,
     ) -> None:
         super().__init__(PreTrainedConfig())
-        self.step, self.state, self.beams, self.banned = step, state, beams, list(banned)
+        self.step, self.state, self.beams, self.banned = step, state, decoding.beams, list(decoding.banned)
         self._device = device
-        self.size = batch * beams
+        self.size = batch * decoding.beams
         self.rows = torch.arange(self.size, device=device)
         self.parents: Tensor | None = None
         self.open: Tensor | None = None
@@ -197,7 +236,7 @@ class GumbelNoise(LogitsProcessor):
     def __init__(
         self, seeds: Sequence[int], temperature: float, rows: Callable[[], Tensor] | None = None
     ) -> None:
-        """A sequence's noise comes from its own seed; ``rows`` tells which sequences go on, else all."""
+        """Noise of a sequence comes from its own seed; ``rows`` gives those that go on (None: all)."""
         self.temperature, self.rows = temperature, rows
         self.generators = [torch.Generator().manual_seed(seed) for seed in seeds]
 

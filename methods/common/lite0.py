@@ -14,8 +14,7 @@ from torch import Tensor, nn
 
 from harness.core.feature_store import FeatureStore, store_of
 from harness.core.weights import fold_norms, lite0_weights
-
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+from methods.common.pixels import ImageNetScale
 
 TOGETHER = 8
 """Images that pass together on a CPU. The activations of more fall out of its cache; and oneDNN sums in
@@ -44,9 +43,6 @@ class Lite0Stages(nn.Module):
     CHANNELS = (16, 24, 40, 80, 112, 192, 320)
     STRIDES = (2, 4, 8, 16, 16, 32, 32)
 
-    mean: Tensor
-    std: Tensor
-
     def __init__(self, stages: Sequence[int] = (2, 3, 5, 7), side: int = 0) -> None:
         """``stages`` counts from 1 to 7, ascending; maps larger than ``side`` are averaged to that (0: none).
 
@@ -68,8 +64,7 @@ class Lite0Stages(nn.Module):
         self.parts = nn.ModuleList(parts)
         fold_norms(self.parts).to(memory_format=torch.channels_last)
         self.requires_grad_(False)
-        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1), persistent=False)
+        self.scale = ImageNetScale()
         self.eval()
 
     def train(self, mode: bool = True) -> Lite0Stages:
@@ -83,7 +78,7 @@ class Lite0Stages(nn.Module):
         if Records.hold(images, self.stages, sides):
             kept = records().maps(images)
             return [_averaged(kept[stage], side) for stage, side in zip(self.stages, sides, strict=True)]
-        x = _standardised(images, self.mean, self.std)
+        x = self.scale(images).contiguous(memory_format=torch.channels_last)
         parts = [self._maps(part) for part in x.split(TOGETHER if x.device.type == "cpu" else len(x))]
         whole = parts[0] if len(parts) == 1 else [torch.cat(column) for column in zip(*parts, strict=True)]
         return [_averaged(x, side) for x, side in zip(whole, sides, strict=True)]
@@ -104,9 +99,6 @@ class Lite0Stages(nn.Module):
 class PooledLite0(nn.Module):
     """Frozen EfficientNet-Lite0: images (B, C, H, W) in [0, 1] to pooled features (B, 1280)."""
 
-    mean: Tensor
-    std: Tensor
-
     def __init__(self) -> None:
         super().__init__()
         self.network = efficientnet_lite0()
@@ -114,8 +106,7 @@ class PooledLite0(nn.Module):
         self.network.reset_classifier(0)
         fold_norms(self.network.eval()).to(memory_format=torch.channels_last)
         self.requires_grad_(False)
-        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1), persistent=False)
+        self.scale = ImageNetScale()
 
     @torch.no_grad()
     def forward(self, images: Tensor) -> Tensor:
@@ -126,7 +117,7 @@ class PooledLite0(nn.Module):
 
     def everything(self, images: Tensor) -> dict[int, Tensor]:
         """Maps (B, c, h, w) after each stage, and under ``POOLED`` the features (B, 1280, 1, 1)."""
-        x = _standardised(images, self.mean, self.std)
+        x = self.scale(images).contiguous(memory_format=torch.channels_last)
         x = self.network.bn1(self.network.conv_stem(x))
         found = {}
         for stage, block in enumerate(self.network.blocks, 1):
@@ -220,11 +211,6 @@ def _records(store: FeatureStore) -> Records:
     # Building a network draws random numbers, and a training step's noise must not depend on who came first.
     with torch.random.fork_rng(devices=[]), torch.inference_mode(False):
         return Records(store)
-
-
-def _standardised(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
-    colour = images.expand(-1, 3, -1, -1) if images.shape[1] == 1 else images
-    return ((colour - mean) / std).contiguous(memory_format=torch.channels_last)
 
 
 def _averaged(x: Tensor, side: int) -> Tensor:

@@ -99,8 +99,8 @@ class ReportDecoder(Protocol):
     def __call__(self, words: Tensor, memory: Tensor, mask: Tensor) -> Tensor:
         """Indices (B, S), memory (B, T, E), bool (B, T), to logits (B, S, V) of the next words."""
 
-    def start(self, memory: Tensor, mask: Tensor) -> Any:
-        """The ``DecodingState`` before the first word."""
+    def start(self, memory: Tensor, mask: Any) -> Any:
+        """The ``DecodingState`` before the first word; ``mask`` as in ``__call__``, or None where it is."""
 
     def step(self, prefix: Tensor, state: Any) -> Tensor:
         """Logits (B, V) of the word after ``prefix`` (B, t)."""
@@ -131,22 +131,40 @@ class PrefixDecoder(nn.Module):
         return self(prefix, state.memory, state.mask)[:, -1]
 
 
+@dataclass(frozen=True, slots=True)
+class DecoderSize:
+    """Sizes of a Transformer decoder.
+
+    Attributes:
+        width: of its vectors, E.
+        heads, layers: attention heads of each layer, and layers.
+        hidden: width of its feed-forward networks.
+        limit: longest sequence, in words.
+    """
+
+    width: int
+    heads: int
+    layers: int
+    hidden: int
+    limit: int
+    dropout: float = 0.0
+
+
 class TransformerDecoder(PrefixDecoder):
     """Decoder of Vaswani et al. 2017, pre-normalised, with sinusoidal positions."""
 
     positions: Tensor
 
-    def __init__(
-        self, vocabulary: int, width: int, heads: int, layers: int, hidden: int, dropout: float, limit: int
-    ) -> None:
+    def __init__(self, vocabulary: int, size: DecoderSize) -> None:
         super().__init__()
+        width = size.width
         self.embed = embedding(vocabulary, width)
         self.scale = math.sqrt(width)
-        self.register_buffer("positions", sinusoids(limit, width), persistent=False)
+        self.register_buffer("positions", sinusoids(size.limit, width), persistent=False)
         layer = nn.TransformerDecoderLayer(
-            width, heads, hidden, dropout, "gelu", batch_first=True, norm_first=True
+            width, size.heads, size.hidden, size.dropout, "gelu", batch_first=True, norm_first=True
         )
-        self.layers = nn.TransformerDecoder(layer, layers, nn.LayerNorm(width))
+        self.layers = nn.TransformerDecoder(layer, size.layers, nn.LayerNorm(width))
         self.head = nn.Linear(width, vocabulary, bias=False)
 
     def forward(self, words: Tensor, memory: Tensor, mask: Tensor | None) -> Tensor:
@@ -162,21 +180,20 @@ class TransformerDecoder(PrefixDecoder):
 class Gpt2Decoder(PrefixDecoder):
     """GPT-2 with cross-attention, from random initialisation (Radford et al. 2019)."""
 
-    def __init__(
-        self, vocabulary: int, width: int, heads: int, layers: int, dropout: float, limit: int
-    ) -> None:
+    def __init__(self, vocabulary: int, size: DecoderSize) -> None:
+        """``size.hidden`` is not read: GPT-2's feed-forward networks are four times ``width``."""
         super().__init__()
         from transformers import GPT2Config, GPT2LMHeadModel
 
         config = GPT2Config(
             vocab_size=vocabulary,
-            n_positions=limit,
-            n_embd=width,
-            n_layer=layers,
-            n_head=heads,
-            resid_pdrop=dropout,
-            embd_pdrop=dropout,
-            attn_pdrop=dropout,
+            n_positions=size.limit,
+            n_embd=size.width,
+            n_layer=size.layers,
+            n_head=size.heads,
+            resid_pdrop=size.dropout,
+            embd_pdrop=size.dropout,
+            attn_pdrop=size.dropout,
             add_cross_attention=True,
             use_cache=False,
             bos_token_id=BOS,

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -23,10 +22,13 @@ from harness.core.types import CONTEXT, DatasetInfo, Inputs, Prediction, Study, 
 from harness.method.card import Deviation, MethodCard
 from harness.method.contract import FitRun
 from harness.method.torch_method import TorchMethod
-from methods.common.backbones import KeptFeatures, resized
-from methods.common.generation import draw_seeds, generate
+from methods.common.feature_cache import FeatureCache
+from methods.common.generation import Decoding, draw_seeds, write
+from methods.common.optim import Optimizer, rate_groups, schedule, scheduled
+from methods.common.pixels import resized
 from methods.common.text import PAD, ReportDecoder, Vocabulary
 from methods.common.text import words as split_words
+from methods.common.views import complete_inputs, stacked_views
 from methods.dia.config import BASE, DEVIATIONS, TINY, VARIANTS, DiAConfig
 from methods.dia.decoder import DECODERS
 from methods.dia.features import ContextEncoder, ModalityAbstractor, VisionExtractor, pooled, standardised
@@ -155,7 +157,7 @@ class DiA(TorchMethod[DiAConfig]):
 
     def __init__(self, config: DiAConfig, info: DatasetInfo) -> None:
         super().__init__(config, info)
-        self._kept = KeptFeatures()
+        self._cache = FeatureCache()
 
     def artifacts(self, train: Sequence[Study]) -> dict[str, Any]:
         """The vocabulary of training reports and contexts, and the reports' mean length in words."""
@@ -173,12 +175,9 @@ class DiA(TorchMethod[DiAConfig]):
 
     def example_batch(self, batch_size: int = 1) -> tuple[Inputs, Targets]:
         """All views, a full-length context and a full-length report: what FLOPs are counted on."""
-        info, config = self.info, self.config
-        shape = (batch_size, info.channels, config.image_size, config.image_size)
-        images = {view: torch.zeros(shape) for view in info.image_modalities}
-        present = {name: torch.ones(batch_size, dtype=torch.bool) for name in info.modalities}
+        config = self.config
         context = " ".join(["word1"] * (config.context_words - 1))
-        inputs = Inputs(["example"] * batch_size, images, [context] * batch_size, present, [0] * batch_size)
+        inputs = complete_inputs(self.info, batch_size, config.image_size, context)
         return inputs, Targets([" ".join(["word1"] * (config.report_words - 1))] * batch_size)
 
     def build(self, artifacts: dict[str, Any]) -> DiANetwork:
@@ -190,7 +189,7 @@ class DiA(TorchMethod[DiAConfig]):
 
     def fit(self, train: Sequence[Study], val: Sequence[Study], run: FitRun) -> None:
         """``TorchMethod.fit``; with ``keep_trunk`` each study passes the frozen stages only once."""
-        with self._kept.keeping(self.config.keep_trunk):
+        with self._cache.keeping(self.config.keep_trunk):
             super().fit(train, val, run)
 
     def losses(self, inputs: Inputs, targets: Targets) -> dict[str, Tensor]:
@@ -245,67 +244,45 @@ class DiA(TorchMethod[DiAConfig]):
             nats = nats + F.cross_entropy(logits.flatten(0, 1), following, ignore_index=PAD, reduction="sum")
         return nats
 
-    def optimizer(self, steps: int) -> tuple[torch.optim.Optimizer, Any]:
+    def optimizer(self, steps: int) -> Optimizer:
         """AdamW; no decay for biases, norms, embeddings' null vectors (1-d); linear warm-up."""
         config = self.config
-        groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
-        for name, parameter in self.network.named_parameters():
-            if parameter.requires_grad:
-                key = (name.startswith("vision.backbone"), parameter.dim() > 1)
-                groups.setdefault(key, []).append(parameter)
-        rate = config.learning_rate
+        groups = rate_groups(
+            self.network,
+            config.learning_rate,
+            config.weight_decay,
+            pretrained=lambda name: name.startswith("vision.backbone"),
+            factor=config.backbone_rate,
+        )
         optimizer = torch.optim.AdamW(
-            [
-                {
-                    "params": parameters,
-                    "lr": rate * (config.backbone_rate if pretrained else 1.0),
-                    "weight_decay": config.weight_decay if decays else 0.0,
-                }
-                for (pretrained, decays), parameters in groups.items()
-            ],
-            lr=rate,
-            betas=config.betas,
-            eps=1e-8,
-            fused=True,
+            groups, lr=config.learning_rate, betas=config.betas, eps=1e-8, fused=True
         )
         warm = max(1, round(config.warmup * steps))
-
-        def factor(step: int) -> float:
-            if step < warm:
-                return (step + 1) / warm
-            return 1.0 if config.schedule == "constant" else max(0.0, (steps - step) / max(1, steps - warm))
-
-        return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        return scheduled(optimizer, schedule(steps, warm, config.schedule))
 
     def generate(self, inputs: Inputs) -> list[Prediction]:
         """Greedy or beam search with cached decoding; latents are posterior means."""
-        decoder, config = self.network.decoder, self.config
-        code = self.network.encode(*self._read(inputs))
-        state = decoder.start(code.memory, code.mask)
-        step, limit = partial(decoder.step, state=state), config.report_words + 1
-        found = generate(step, state, len(inputs), limit, code.memory.device, beams=config.num_beams)
-        return [Prediction(report=self.vocabulary.decode(row)) for row in found.tolist()]
+        decoding = Decoding(self.config.report_words + 1, beams=self.config.num_beams)
+        return [Prediction(report=text) for text in self._write(inputs, decoding)]
 
     def draw_reports(self, inputs: Inputs, draws: int) -> list[list[str]]:
         """Reports drawn word by word; latents are posterior means, and studies are encoded once."""
-        decoder, config = self.network.decoder, self.config
-        code = self.network.encode(*self._read(inputs))
-        state = decoder.start(code.memory, code.mask)
-        device, size = code.memory.device, len(inputs) * draws
-        state.select(torch.arange(len(inputs), device=device).repeat_interleave(draws))
-        step, limit = partial(decoder.step, state=state), config.report_words + 1
         seeds = draw_seeds(inputs.seeds, draws)
-        found = generate(step, state, size, limit, device, seeds=seeds, temperature=config.draw_temperature)
-        texts = [self.vocabulary.decode(row) for row in found.tolist()]
-        return [texts[start : start + draws] for start in range(0, size, draws)]
+        limit, temperature = self.config.report_words + 1, self.config.draw_temperature
+        texts = self._write(inputs, Decoding(limit, seeds=seeds, temperature=temperature))
+        return [texts[start : start + draws] for start in range(0, len(texts), draws)]
+
+    def _write(self, inputs: Inputs, decoding: Decoding) -> list[str]:
+        """Texts about a batch, each study encoded once."""
+        code = self.network.encode(*self._read(inputs))
+        words = write(self.network.decoder, code.memory, code.mask, decoding)
+        return [self.vocabulary.decode(row) for row in words.tolist()]
 
     def _read(self, inputs: Inputs) -> tuple[list[Tensor], Tensor, Tensor, Tensor]:
         """Batch to (output of ``frozen``, views present, context indices, context present)."""
-        names = self.info.image_modalities
-        pixels = torch.stack([inputs.images[name] for name in names], dim=1)
-        views = torch.stack([inputs.present[name] for name in names], dim=1)
+        pixels, views = stacked_views(inputs, self.info.image_modalities)
         has_context = inputs.present.get(CONTEXT, torch.zeros_like(views[:, 0]))
         texts = inputs.context if CONTEXT in inputs.present else [None] * len(inputs)
         words = self.vocabulary.batch(texts, self.config.context_words).to(pixels.device)
-        frozen = self._kept(inputs.ids, lambda rows: self.network.frozen(pixels[rows], views[rows]), pixels)
+        frozen = self._cache(inputs.ids, lambda rows: self.network.frozen(pixels[rows], views[rows]), pixels)
         return frozen, views, words, has_context

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from methods.common.layers import GroupedQueryAttention, KeyValue, RMSNorm, SwiGLU, embedding
-from methods.common.text import Gpt2Decoder, ReportDecoder, TransformerDecoder
+from methods.common.text import DecoderSize, Gpt2Decoder, ReportDecoder, TransformerDecoder
 from methods.dia.config import DiAConfig
 
 
@@ -90,10 +90,13 @@ class LlamaXDecoder(nn.Module):
         return self.head(self.norm(x))
 
 
+def _size(config: DiAConfig) -> DecoderSize:
+    limit = config.report_words + 1
+    return DecoderSize(config.width, config.heads, config.layers, config.feed_forward, limit, config.dropout)
+
+
 DECODERS: dict[str, Callable[[int, DiAConfig], ReportDecoder]] = {
     "llama-x": LlamaXDecoder,
-    "transformer": lambda v, c: TransformerDecoder(
-        v, c.width, c.heads, c.layers, c.feed_forward, c.dropout, c.report_words + 1
-    ),
-    "gpt2": lambda v, c: Gpt2Decoder(v, c.width, c.heads, c.layers, c.dropout, c.report_words + 1),
+    "transformer": lambda vocabulary, config: TransformerDecoder(vocabulary, _size(config)),
+    "gpt2": lambda vocabulary, config: Gpt2Decoder(vocabulary, _size(config)),
 }

@@ -11,10 +11,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from harness.core.weights import lite0_weights
-from methods.common.backbones import PositionNorm, of_present
 from methods.common.layers import embedding, sinusoids
 from methods.common.lite0 import Lite0Stages
 from methods.common.text import PAD
+from methods.common.views import PositionNorm, of_present
 from methods.dia.config import DiAConfig
 
 STRIDES = (2, 4, 8, 16, 16, 32, 32)

@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from methods.common.backbones import of_present
 from methods.common.layers import gaussian_kl, gaussian_log_prob, info_nce, reparameterise
-from methods.common.text import BOS, PAD, TransformerDecoder
+from methods.common.text import BOS, PAD, DecoderSize, TransformerDecoder
+from methods.common.views import of_present
 from methods.dia.config import DiAConfig
 from methods.dia.features import ContextEncoder, pooled
 
@@ -197,15 +197,15 @@ class LanguageDecoder(nn.Module):
     def __init__(self, vocabulary: int, config: DiAConfig) -> None:
         super().__init__()
         self.expand = nn.Linear(config.latent, config.width)
-        self.decoder = TransformerDecoder(
-            vocabulary,
+        size = DecoderSize(
             config.width,
             config.heads,
-            config.context_decoder_layers,
-            config.context_decoder_hidden,
-            config.dropout,
-            config.context_words,
+            layers=config.context_decoder_layers,
+            hidden=config.context_decoder_hidden,
+            limit=config.context_words,
+            dropout=config.dropout,
         )
+        self.decoder = TransformerDecoder(vocabulary, size)
 
     def forward(self, z: Tensor, words: Tensor) -> Tensor:
         """(B, D) and indices (B, S) to each context's log-likelihood in nats, (B,)."""

@@ -9,7 +9,6 @@ Deviations from the paper, or choices where it is silent, are ``KEDR.card.deviat
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -25,7 +24,9 @@ from harness.core.types import DatasetInfo, Inputs, Prediction, Study, Targets, 
 from harness.method.card import Deviation, MethodCard
 from harness.method.contract import FitRun
 from harness.method.torch_method import TorchMethod
-from methods.common.backbones import KeptFeatures, resized
+from methods.common.feature_cache import FeatureCache
+from methods.common.optim import Optimizer, rate_groups, schedule, scheduled
+from methods.common.pixels import resized
 from methods.kedr.alignment import (
     class_mass,
     classification,
@@ -156,7 +157,7 @@ class KEDR(TorchMethod[KEDRConfig]):
 
     def __init__(self, config: KEDRConfig, info: DatasetInfo) -> None:
         super().__init__(config, info)
-        self._kept = KeptFeatures()
+        self._cache = FeatureCache()
         # A dataset with one image modality: the second is always absent.
         self.slots = (*info.image_modalities, "second modality")[:MODALITIES]
 
@@ -201,7 +202,7 @@ class KEDR(TorchMethod[KEDRConfig]):
 
     def fit(self, train: Sequence[Study], val: Sequence[Study], run: FitRun) -> None:
         """``TorchMethod.fit``; then text encoder, priors and the branches' classifiers are dropped."""
-        with self._kept.keeping(self.config.keep_features):
+        with self._cache.keeping(self.config.keep_features):
             super().fit(train, val, run)
         self.network.without_training_parts()
         self._artifacts = {"fitted": True}
@@ -236,33 +237,20 @@ class KEDR(TorchMethod[KEDRConfig]):
         loss = loss - config.weight_prior * weights.sum()
         return {"loss": loss, "cls": cls, "conf": conf, "align": align, "orth": orth, "select": cls}
 
-    def optimizer(self, steps: int) -> tuple[torch.optim.Optimizer, Any]:
+    def optimizer(self, steps: int) -> Optimizer:
         """Adam with weight averaging, cosine schedule; backbones have a rate of their own."""
         config = self.config
-        groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
-        for name, parameter in self.network.named_parameters():
-            if parameter.requires_grad:
-                key = (name.startswith("vision.") and ".network." in name, parameter.dim() > 1)
-                groups.setdefault(key, []).append(parameter)
-        optimizer = AveragedAdam(
-            [
-                {
-                    "params": parameters,
-                    "lr": config.learning_rate * (config.vision_rate if vision else 1.0),
-                    "weight_decay": config.weight_decay if decays else 0.0,
-                }
-                for (vision, decays), parameters in groups.items()
-            ],
-            steps=steps,
-            share=config.averaged,
-            lr=config.learning_rate,
-            fused=True,
+        groups = rate_groups(
+            self.network,
+            config.learning_rate,
+            config.weight_decay,
+            pretrained=lambda name: name.startswith("vision.") and ".network." in name,
+            factor=config.vision_rate,
         )
-
-        def factor(step: int) -> float:
-            return 0.5 * (1.0 + math.cos(math.pi * min(1.0, step / max(1, steps))))
-
-        return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        optimizer = AveragedAdam(
+            groups, steps=steps, share=config.averaged, lr=config.learning_rate, fused=True
+        )
+        return scheduled(optimizer, schedule(steps, 0, "cosine"))
 
     def as_fitted(self, inputs: Inputs) -> Tensor:
         """Logits (B, K) of a network without what training alone has: what inference costs are counted on."""
@@ -326,7 +314,7 @@ class KEDR(TorchMethod[KEDRConfig]):
         def trunk(rows: list[int]) -> list[Tensor]:
             return vision.trunk(resized(images[rows], size), present[rows])
 
-        return self._kept(inputs.ids, trunk, images), present
+        return self._cache(inputs.ids, trunk, images), present
 
 
 def thinned(present: Tensor, rate: float) -> Tensor:

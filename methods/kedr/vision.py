@@ -12,20 +12,18 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from harness.core.weights import lite0_weights
-from methods.common.backbones import PositionNorm, of_present
-from methods.common.lite0 import IMAGENET_MEAN, IMAGENET_STD, Lite0Stages
+from methods.common.lite0 import Lite0Stages
+from methods.common.pixels import ImageNetScale
+from methods.common.views import PositionNorm, of_present
 from methods.kedr.config import KEDRConfig
 
 MODALITIES = 2
 ANGLE, BRIGHTNESS = math.pi / 6, 0.2
-"""Images that pass the frozen backbone together on a CPU."""
+"""Widest turn in radians, and widest change of brightness, of an augmented image."""
 
 
 class Tower(nn.Module):
     """A trained backbone: images (M, C, H, W) in [0, 1] to features (M, d)."""
-
-    mean: Tensor
-    std: Tensor
 
     def __init__(self, config: KEDRConfig) -> None:
         super().__init__()
@@ -43,14 +41,12 @@ class Tower(nn.Module):
         network.reset_classifier(0)
         size: int = network.num_features
         self.project = nn.Identity() if size == config.width else nn.Linear(size, config.width)
-        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1), persistent=False)
+        self.scale = ImageNetScale()
         self.to(memory_format=torch.channels_last)
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Grey images are shown in all three channels."""
-        colour = images.expand(-1, 3, -1, -1) if images.shape[1] == 1 else images
-        x = ((colour - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
+        x = self.scale(images).contiguous(memory_format=torch.channels_last)
         return [self.project(self.network(x))]
 
 

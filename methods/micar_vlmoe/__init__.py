@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -25,9 +24,11 @@ from harness.core.types import DatasetInfo, Inputs, Prediction, Study, Targets, 
 from harness.method.card import Deviation, MethodCard
 from harness.method.contract import FitRun
 from harness.method.torch_method import TorchMethod
-from methods.common.backbones import KeptFeatures
-from methods.common.generation import draw_seeds, generate
+from methods.common.feature_cache import FeatureCache
+from methods.common.generation import Decoding, draw_seeds, write
+from methods.common.optim import Optimizer, schedule, scheduled
 from methods.common.text import BOS, PAD, Vocabulary
+from methods.common.views import complete_inputs, stacked_views
 from methods.micar_vlmoe.config import BASE, DEVIATIONS, TINY, VARIANTS, MicarConfig
 from methods.micar_vlmoe.decoder import Decoder, EncoderBlock, balancing
 from methods.micar_vlmoe.vision import ImageTokens, VisionEncoder
@@ -107,7 +108,7 @@ class MicarVLMoE(TorchMethod[MicarConfig]):
 
     def __init__(self, config: MicarConfig, info: DatasetInfo) -> None:
         super().__init__(config, info)
-        self._kept = KeptFeatures()
+        self._cache = FeatureCache()
 
     def artifacts(self, train: Sequence[Study]) -> dict[str, Any]:
         """The vocabulary of the training reports."""
@@ -120,12 +121,8 @@ class MicarVLMoE(TorchMethod[MicarConfig]):
 
     def example_batch(self, batch_size: int = 1) -> tuple[Inputs, Targets]:
         """One view, as the paper has it, and a full-length report: what FLOPs are counted on."""
-        info, config = self.info, self.config
-        shape = (batch_size, info.channels, config.image_size, config.image_size)
-        images = {view: torch.zeros(shape) for view in info.image_modalities}
-        present = {name: torch.ones(batch_size, dtype=torch.bool) for name in info.modalities}
-        inputs = Inputs(["example"] * batch_size, images, [None] * batch_size, present, [0] * batch_size)
-        return inputs, Targets([" ".join(["word1"] * (config.report_words - 1))] * batch_size)
+        inputs = complete_inputs(self.info, batch_size, self.config.image_size)
+        return inputs, Targets([" ".join(["word1"] * (self.config.report_words - 1))] * batch_size)
 
     def build(self, artifacts: dict[str, Any]) -> MicarNetwork:
         """The network for a vocabulary."""
@@ -134,7 +131,7 @@ class MicarVLMoE(TorchMethod[MicarConfig]):
 
     def fit(self, train: Sequence[Study], val: Sequence[Study], run: FitRun) -> None:
         """``TorchMethod.fit``; with ``keep_maps`` each study passes the frozen backbone only once."""
-        with self._kept.keeping(self.config.keep_maps):
+        with self._cache.keeping(self.config.keep_maps):
             super().fit(train, val, run)
 
     def losses(self, inputs: Inputs, targets: Targets) -> dict[str, Tensor]:
@@ -150,7 +147,7 @@ class MicarVLMoE(TorchMethod[MicarConfig]):
         balance = torch.stack([balancing(route.scores) for route in routes]).mean()
         return {"loss": ce + config.balance * balance, "ce": ce, "balance": balance, "select": ce}  # Eq. (7)
 
-    def optimizer(self, steps: int) -> tuple[torch.optim.Optimizer, Any]:
+    def optimizer(self, steps: int) -> Optimizer:
         """AdamW with AMSGrad; the vision encoder has a rate of its own."""
         config = self.config
         groups: dict[bool, list[nn.Parameter]] = {True: [], False: []}
@@ -168,13 +165,7 @@ class MicarVLMoE(TorchMethod[MicarConfig]):
             amsgrad=True,
             fused=True,
         )
-
-        def factor(step: int) -> float:
-            if config.schedule == "step":
-                return 1.0 if 2 * step < steps else 0.1
-            return max(0.0, (steps - step) / steps)
-
-        return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        return scheduled(optimizer, schedule(steps, 0, config.schedule))
 
     def generate(self, inputs: Inputs) -> list[Prediction]:
         """Greedy or beam search; attention is cached in latent width."""
@@ -182,17 +173,10 @@ class MicarVLMoE(TorchMethod[MicarConfig]):
 
     def draw_reports(self, inputs: Inputs, draws: int) -> list[list[str]]:
         """Reports drawn word by word; studies are encoded once."""
-        decoder, config = self.network.decoder, self.config
-        image, mask = self._encoded(inputs)
-        rows = torch.arange(len(inputs), device=image.device).repeat_interleave(draws)
-        state = decoder.start(image, mask)
-        state.select(rows)
-        step, limit = partial(decoder.step, state=state), config.report_words + 1
         seeds = draw_seeds(inputs.seeds, draws)
-        found = generate(
-            step, state, len(rows), limit, image.device, seeds=seeds, temperature=config.draw_temperature
-        )
-        texts = [self.vocabulary.decode(row) for row in found.tolist()]
+        limit, temperature = self.config.report_words + 1, self.config.draw_temperature
+        words = self.search(*self._encoded(inputs), Decoding(limit, seeds=seeds, temperature=temperature))
+        texts = [self.vocabulary.decode(row) for row in words.tolist()]
         return [texts[start : start + draws] for start in range(0, len(texts), draws)]
 
     def routing(self, inputs: Inputs) -> list[Routing]:
@@ -206,43 +190,38 @@ class MicarVLMoE(TorchMethod[MicarConfig]):
         self.network.eval()
         inputs = inputs.to(next(self.network.parameters()).device)
         with torch.inference_mode():
-            found = self._search(inputs)
+            reports = self._search(inputs)
             image, mask = self._encoded(inputs)
-            start = torch.full_like(found[:, :1], BOS)
-            _, routes = self.network.decoder(torch.cat([start, found], dim=1), image, mask)
+            start = torch.full_like(reports[:, :1], BOS)
+            _, routes = self.network.decoder(torch.cat([start, reports], dim=1), image, mask)
         stacked = [
             torch.stack(
-                [getattr(route, name).unflatten(0, (len(found), -1))[:, 1:] for route in routes], dim=1
+                [getattr(route, name).unflatten(0, (len(reports), -1))[:, 1:] for route in routes], dim=1
             )
             for name in ("experts", "weights", "scores")
         ]
         result = []
         for row, name in enumerate(inputs.ids):
-            words = self.vocabulary.decode(found[row].tolist()).split()
+            words = self.vocabulary.decode(reports[row].tolist()).split()
             arrays = [values[row, :, : len(words)].cpu().numpy() for values in stacked]
             result.append(Routing(name, words, *arrays))
         return result
 
-    def search(self, image: Tensor, mask: Tensor, limit: int, beams: int) -> Tensor:
+    def search(self, image: Tensor, mask: Tensor, decoding: Decoding) -> Tensor:
         """Image tokens (B, T, E) and bool (B, T) to word indices (B, <= limit), padded after the end mark."""
-        decoder = self.network.decoder
-        state = decoder.start(image, mask)
-        step = partial(decoder.step, state=state)
-        return generate(step, state, len(image), limit, image.device, beams=beams)
+        return write(self.network.decoder, image, mask, decoding)
 
     def _search(self, inputs: Inputs) -> Tensor:
         """Word indices (B, <= report_words + 1), padded after the end mark."""
-        config = self.config
-        return self.search(*self._encoded(inputs), config.report_words + 1, config.num_beams)
+        decoding = Decoding(self.config.report_words + 1, beams=self.config.num_beams)
+        return self.search(*self._encoded(inputs), decoding)
 
     def _encoded(self, inputs: Inputs) -> tuple[Tensor, Tensor]:
         """Image tokens (B, T, E) and bool (B, T) of a batch."""
-        names = self.info.image_modalities
-        images = torch.stack([inputs.images[name] for name in names], dim=1)
-        present = torch.stack([inputs.present[name] for name in names], dim=1)
+        images, present = stacked_views(inputs, self.info.image_modalities)
         vision = self.network.vision
 
         def trunk(rows: list[int]) -> list[Tensor]:
             return vision.trunk(images[rows], present[rows])
 
-        return self.network.encode(self._kept(inputs.ids, trunk, images), present)
+        return self.network.encode(self._cache(inputs.ids, trunk, images), present)

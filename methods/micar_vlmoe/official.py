@@ -15,6 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from methods.common.generation import Decoding
+
 FOLDER = "micar-vl-moe"
 SOURCE = "https://github.com/AI-14/micar-vl-moe"
 WORKS = ("vision encoder", "decode", "training step")
@@ -43,7 +45,8 @@ def ours(method: Any, batch: int) -> Mapping[str, Callable[[], Any]]:
             side = method.config.grid**2
             tokens = torch.randn(batch, side, method.config.width, device=device)
             mask = torch.ones(batch, side, dtype=torch.bool, device=device)
-            return method.search(tokens, mask, min(WORDS, method.config.report_words + 1), BEAMS)
+            limit = min(WORDS, method.config.report_words + 1)
+            return method.search(tokens, mask, Decoding(limit, beams=BEAMS))
 
     def step() -> None:
         method.network.train()

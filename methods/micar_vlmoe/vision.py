@@ -10,9 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from methods.common.backbones import PositionNorm, of_present, resized
 from methods.common.layers import RMSNorm
-from methods.common.lite0 import IMAGENET_MEAN, IMAGENET_STD, Lite0Stages
+from methods.common.lite0 import Lite0Stages
+from methods.common.pixels import ImageNetScale, resized
+from methods.common.views import PositionNorm, of_present
 from methods.micar_vlmoe.config import MicarConfig
 
 
@@ -25,9 +26,6 @@ def scaled_to(x: Tensor, like: Tensor) -> Tensor:
 
 class ResNetStages(nn.Module):
     """ResNet-101: images (B, C, H, W) in [0, 1] to C2 to C5 (B, 256 to 2048, H/4 to H/32, W/4 to W/32)."""
-
-    mean: Tensor
-    std: Tensor
 
     def __init__(self, weights: str) -> None:
         """``weights``: a state-dict file of timm's or torchvision's ResNet-101; random where empty.
@@ -49,13 +47,11 @@ class ResNetStages(nn.Module):
             missing, extra = self.network.load_state_dict(loaded, strict=False)
             if missing or any(not name.startswith("fc.") for name in extra):
                 raise ValueError(f"{weights}: not the weights of a ResNet-101")
-        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1), persistent=False)
+        self.scale = ImageNetScale()
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Grey images are shown in all three channels."""
-        colour = images.expand(-1, 3, -1, -1) if images.shape[1] == 1 else images
-        return self.network(((colour - self.mean) / self.std).contiguous(memory_format=torch.channels_last))
+        return self.network(self.scale(images).contiguous(memory_format=torch.channels_last))
 
 
 def refined(inputs: int, outputs: int, kernel: int) -> nn.Sequential:

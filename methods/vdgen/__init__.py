@@ -26,8 +26,11 @@ from harness.core.weights import model_folder
 from harness.method.card import Deviation, MethodCard
 from harness.method.contract import FitRun
 from harness.method.torch_method import TorchMethod
-from methods.common.backbones import KeptFeatures, resized
+from methods.common.feature_cache import FeatureCache
 from methods.common.generation import GumbelNoise, draw_seeds
+from methods.common.optim import Optimizer, decay_groups, schedule, scheduled
+from methods.common.pixels import resized
+from methods.common.views import complete_inputs, stacked_views
 from methods.vdgen.config import BASE, DEVIATIONS, TINY, VARIANTS, VDGenConfig
 from methods.vdgen.language import ReportTokenizer, adapted, random_llama, train_tokenizer
 from methods.vdgen.pretrained import FILES, fingerprint, load_llm, load_tokenizer
@@ -174,7 +177,7 @@ class VDGen(TorchMethod[VDGenConfig]):
 
     def __init__(self, config: VDGenConfig, info: DatasetInfo) -> None:
         super().__init__(config, info)
-        self._kept = KeptFeatures()
+        self._cache = FeatureCache()
 
     def artifacts(self, train: Sequence[Study]) -> dict[str, Any]:
         """The pretrained language model's name and fingerprint, or a tokenizer of the training reports."""
@@ -191,11 +194,7 @@ class VDGen(TorchMethod[VDGenConfig]):
 
     def example_batch(self, batch_size: int = 1) -> tuple[Inputs, Targets]:
         """All views and a report of the longest length: what FLOPs are counted on."""
-        info, size = self.info, self.config.image_size
-        views = info.image_modalities
-        images = {view: torch.zeros(batch_size, info.channels, size, size) for view in views}
-        present = {name: torch.ones(batch_size, dtype=torch.bool) for name in info.modalities}
-        inputs = Inputs(["example"] * batch_size, images, [None] * batch_size, present, [0] * batch_size)
+        inputs = complete_inputs(self.info, batch_size, self.config.image_size)
         return inputs, Targets([" ".join(["report"] * self.config.report_tokens)] * batch_size)
 
     def build(self, artifacts: dict[str, Any]) -> VDGenNetwork:
@@ -223,7 +222,7 @@ class VDGen(TorchMethod[VDGenConfig]):
 
     def fit(self, train: Sequence[Study], val: Sequence[Study], run: FitRun) -> None:
         """``TorchMethod.fit``; with ``keep_features`` each study passes the frozen layers only once."""
-        with self._kept.keeping(self.config.keep_features):
+        with self._cache.keeping(self.config.keep_features):
             super().fit(train, val, run)
 
     def losses(self, inputs: Inputs, targets: Targets) -> dict[str, Tensor]:
@@ -252,24 +251,18 @@ class VDGen(TorchMethod[VDGenConfig]):
         total = sum(parts.values(), torch.zeros_like(parts["report"]))
         return {"loss": total, **parts, "select": parts["report"]}  # Eq. (8)
 
-    def optimizer(self, steps: int) -> tuple[torch.optim.Optimizer, Any]:
+    def optimizer(self, steps: int) -> Optimizer:
         """AdamW without decay of vectors; linear warm-up, then cosine or linear to 0."""
         config = self.config
-        trained = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
-        groups = [
-            {"params": [p for p in trained if p.dim() > 1], "weight_decay": config.weight_decay},
-            {"params": [p for p in trained if p.dim() <= 1], "weight_decay": 0.0},
-        ]
+        groups = decay_groups(self.network.parameters(), config.weight_decay)
         optimizer = torch.optim.AdamW(groups, lr=config.learning_rate, fused=True)
         warm = round(config.warmup * steps)
+        line = schedule(steps, warm, "linear")
 
-        def factor(step: int) -> float:
-            if step < warm:
-                return (step + 1) / warm
-            left = max(0.0, (steps - step) / max(1, steps - warm))
-            return left if config.schedule == "linear" else 0.5 * (1 - math.cos(math.pi * left))
+        def half_cosine(step: int) -> float:
+            return line(step) if step < warm else 0.5 * (1 - math.cos(math.pi * line(step)))
 
-        return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        return scheduled(optimizer, line if config.schedule == "linear" else half_cosine)
 
     def generate(self, inputs: Inputs) -> list[Prediction]:
         """Greedy or beam search from the prompt, with a key-value cache."""
@@ -299,13 +292,11 @@ class VDGen(TorchMethod[VDGenConfig]):
 
     def _read(self, inputs: Inputs) -> tuple[Tensor, Tensor]:
         """Batch to (what ``vision.frozen`` gives, bool (B, N) views present)."""
-        names = self.info.image_modalities
-        images = torch.stack([inputs.images[name] for name in names], dim=1)
-        present = torch.stack([inputs.present[name] for name in names], dim=1)
+        images, present = stacked_views(inputs, self.info.image_modalities)
 
         def compute(rows: list[int]) -> list[Tensor]:
             chosen = images if len(rows) == len(images) else images[rows]
             views = present if len(rows) == len(images) else present[rows]
             return [self.network.vision.frozen(resized(chosen, self.config.image_size), views)]
 
-        return self._kept(inputs.ids, compute, images)[0], present
+        return self._cache(inputs.ids, compute, images)[0], present

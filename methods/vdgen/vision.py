@@ -10,9 +10,10 @@ from torch import Tensor, nn
 from transformers import SwinConfig, SwinModel
 
 from harness.core.weights import model_folder
-from methods.common.backbones import PositionNorm, of_present
 from methods.common.layers import info_nce
-from methods.common.lite0 import IMAGENET_MEAN, IMAGENET_STD, Lite0Stages
+from methods.common.lite0 import Lite0Stages
+from methods.common.pixels import ImageNetScale
+from methods.common.views import PositionNorm, of_present
 from methods.vdgen.config import VDGenConfig
 from methods.vdgen.pretrained import FILES, load_swin
 
@@ -39,9 +40,6 @@ def augmented(images: Tensor) -> Tensor:
 class SwinEncoder(nn.Module):
     """Swin Transformer (Liu et al. 2021c), trained; S is 49 at 224 pixels."""
 
-    mean: Tensor
-    std: Tensor
-
     def __init__(self, config: VDGenConfig, views: int) -> None:
         super().__init__()
         if config.swin and torch.get_default_device().type != "meta":
@@ -56,8 +54,7 @@ class SwinEncoder(nn.Module):
             )
             self.model = SwinModel(sizes, add_pooling_layer=False)
         self.width: int = self.model.num_features
-        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1), persistent=False)
+        self.scale = ImageNetScale()
 
     def frozen(self, images: Tensor, present: Tensor) -> Tensor:
         """Nothing is frozen: the images themselves."""
@@ -72,8 +69,7 @@ class SwinEncoder(nn.Module):
         return of_present(lambda flat: [self._features(augmented(flat))], images, present)[0]
 
     def _features(self, flat: Tensor) -> Tensor:
-        colour = flat.expand(-1, 3, -1, -1)
-        return self.model((colour - self.mean) / self.std).last_hidden_state
+        return self.model(self.scale(flat)).last_hidden_state
 
 
 class Lite0Encoder(nn.Module):

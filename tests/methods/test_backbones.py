@@ -8,8 +8,10 @@ import torch
 from torch import Tensor
 
 from harness.core.weights import lite0_weights
-from methods.common.backbones import KeptFeatures, PositionNorm, of_present
-from methods.common.lite0 import IMAGENET_MEAN, IMAGENET_STD, Lite0Stages
+from methods.common.feature_cache import FeatureCache
+from methods.common.lite0 import Lite0Stages
+from methods.common.pixels import IMAGENET_MEAN, IMAGENET_STD
+from methods.common.views import PositionNorm, of_present
 
 
 def close(first: Tensor, second: Tensor, tolerance: float = 1e-4) -> None:
@@ -87,7 +89,7 @@ def test_position_norm_survives_one_study_and_none() -> None:
 
 
 def test_features_are_computed_once_per_study_while_kept() -> None:
-    kept, calls = KeptFeatures(), list[int]()
+    kept, calls = FeatureCache(), list[int]()
     values = {"a": 1.0, "b": 2.0, "c": 3.0}
 
     def ask(*ids: str) -> Tensor:

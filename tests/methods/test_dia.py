@@ -384,7 +384,7 @@ def test_kept_trunk_gives_the_same_loss() -> None:
     inputs, targets = collate(batch, INFO), targets_of(batch)
     with torch.no_grad():
         plain = made.losses(inputs, targets)["ce"]
-        with made._kept.keeping():
+        with made._cache.keeping():
             first, second = made.losses(inputs, targets)["ce"], made.losses(inputs, targets)["ce"]
     torch.testing.assert_close(first, plain, atol=1e-3, rtol=1e-3)
     assert first == second

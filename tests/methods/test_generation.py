@@ -11,8 +11,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from methods.common.generation import draw_seeds, generate
-from methods.common.text import BOS, EOS, PAD, UNK, PrefixDecoder, PrefixState, TransformerDecoder
+from methods.common.generation import Decoding, draw_seeds, generate, write
+from methods.common.text import (
+    BOS,
+    EOS,
+    PAD,
+    UNK,
+    DecoderSize,
+    PrefixDecoder,
+    PrefixState,
+    TransformerDecoder,
+)
 from methods.dia.config import DiAConfig
 from methods.dia.decoder import LlamaXDecoder
 
@@ -64,7 +73,9 @@ def decode(decoder: Any, rows: list[int], **options: Any) -> dict[int, list[int]
     memory, mask = memory_of(100)
     state = decoder.start(memory[rows], mask[rows])
     with torch.inference_mode():
-        found = generate(lambda prefix: decoder.step(prefix, state), state, len(rows), LIMIT, CPU, **options)
+        found = generate(
+            lambda prefix: decoder.step(prefix, state), state, len(rows), Decoding(LIMIT, **options), CPU
+        )
     assert found.shape[0] == len(rows)
     assert found.shape[1] <= LIMIT
     return {
@@ -97,7 +108,7 @@ class Table:
         return self.logits[self.rows, prefix[:, -1]]
 
     def run(self, limit: int, **options: Any) -> Tensor:
-        return generate(self.step, self, len(self.logits), limit, CPU, **options)
+        return generate(self.step, self, len(self.logits), Decoding(limit, **options), CPU)
 
 
 def tables(studies: int, vocabulary: int = 7, seed: int = 0) -> Tensor:
@@ -120,9 +131,21 @@ def test_cached_draws_equal_uncached_ones() -> None:
     assert decode(decoder, rows, seeds=rows) == decode(Uncached(decoder), rows, seeds=rows)
 
 
+def test_write_starts_the_decoder_and_repeats_its_state_for_several_draws() -> None:
+    decoder, rows = llama_x(), list(range(10))
+    memory, mask = (each[:10] for each in memory_of(100))
+    with torch.inference_mode():
+        greedy = write(decoder, memory, mask, Decoding(LIMIT))
+        once = write(decoder, memory, mask, Decoding(LIMIT, seeds=draw_seeds(rows, 1)))
+        thrice = write(decoder, memory, mask, Decoding(LIMIT, seeds=draw_seeds(rows, 3)))
+    assert padded(greedy) == list(decode(decoder, rows).values())
+    assert padded(thrice)[::3] == padded(once)
+    assert len(thrice) == 30
+
+
 def test_decoder_of_the_text_module_follows_the_same_contract() -> None:
     torch.manual_seed(0)
-    decoder = TransformerDecoder(VOCABULARY, WIDTH, 2, 1, 32, 0.0, LIMIT).eval()
+    decoder = TransformerDecoder(VOCABULARY, DecoderSize(WIDTH, 2, 1, 32, LIMIT)).eval()
     assert len(decode(decoder, [0, 1, 2], beams=2)) == 3
 
 
@@ -239,9 +262,8 @@ def test_draws_follow_the_softmax(temperature: float) -> None:
     draws = 20_000
     seeds = draw_seeds([11, 12], draws // 2)
     state = PrefixState(torch.zeros(draws, 1, 1), None)
-    words = generate(
-        lambda prefix: logits[prefix[:, -1]], state, draws, 1, CPU, seeds=seeds, temperature=temperature
-    ).flatten()
+    decoding = Decoding(1, seeds=seeds, temperature=temperature)
+    words = generate(lambda prefix: logits[prefix[:, -1]], state, draws, decoding, CPU).flatten()
     allowed = logits[BOS].clone()
     allowed[[PAD, BOS, UNK]] = -math.inf
     expected = (allowed / temperature).softmax(-1) * draws

@@ -14,7 +14,7 @@ from torch import Tensor
 from harness.core.errors import HarnessError
 from harness.core.types import DatasetInfo, Inputs, Study, Task
 from harness.method.batching import collate, targets_of
-from methods.common.generation import generate
+from methods.common.generation import Decoding, generate
 from methods.common.text import EOS
 from methods.micar_vlmoe import MicarVLMoE
 from methods.micar_vlmoe.config import VARIANTS
@@ -173,8 +173,8 @@ def test_cached_search_equals_uncached_search_word_for_word_on_100_studies(beams
                 parameter.mul_(2.0)  # decisive logits: reports differ, and end at different lengths
         made.network.decoder.head.weight[EOS] *= 2
         state = Uncached(made.network.decoder, image, mask)
-        expected = generate(state.step, state, 100, 13, torch.device("cpu"), beams=beams)
-        found = made.search(image, mask, 13, beams)
+        expected = generate(state.step, state, 100, Decoding(13, beams=beams), torch.device("cpu"))
+        found = made.search(image, mask, Decoding(13, beams=beams))
     assert torch.equal(found, expected)
     assert len({tuple(row) for row in found.tolist()}) > 20
     assert len({int((row == EOS).nonzero()[0]) for row in found if (row == EOS).any()}) >= 3
@@ -295,9 +295,9 @@ def test_a_few_steps_overfit_four_studies() -> None:
 def test_kept_maps_give_the_same_loss() -> None:
     made, batch = method(), studies()
     inputs, targets = inputs_of(batch), targets_of(batch)
-    with torch.no_grad(), made._kept.keeping():
+    with torch.no_grad(), made._cache.keeping():
         first, second = made.losses(inputs, targets)["ce"], made.losses(inputs, targets)["ce"]
-        made._kept._kept = None
+        made._cache._features = None
         plain = made.losses(inputs, targets)["ce"]
     assert first == second
     torch.testing.assert_close(first, plain, atol=1e-3, rtol=1e-3)

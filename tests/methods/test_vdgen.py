@@ -494,7 +494,7 @@ def test_kept_features_give_the_same_losses() -> None:
     made, batch = method(), studies(6)
     with torch.no_grad():
         plain = losses(made, batch)["loss"]
-        with made._kept.keeping():
+        with made._cache.keeping():
             first, second = losses(made, batch)["loss"], losses(made, batch)["loss"]
     close(first, plain, 2e-3)
     assert first == second

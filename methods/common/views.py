@@ -1,21 +1,35 @@
-"""What image encoders share: views that are there, standardised features, features kept while fitting."""
+"""Several views of one study: stacking, masks, computing on the views that are present alone."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from harness.core.types import DatasetInfo, Inputs
 
-def resized(images: Tensor, size: int) -> Tensor:
-    """(B, N, C, H, W) to (B, N, C, size, size)."""
-    if images.shape[-1] == size == images.shape[-2]:
-        return images
-    flat = F.interpolate(images.flatten(0, 1), (size, size), mode="bilinear", antialias=not images.is_meta)
-    return flat.unflatten(0, images.shape[:2])
+
+def stacked_views(inputs: Inputs, views: Sequence[str]) -> tuple[Tensor, Tensor]:
+    """Images (B, N, C, H, W) of N views in [0, 1], and bool (B, N): which of them a study has."""
+    images = torch.stack([inputs.images[view] for view in views], dim=1)
+    return images, present_views(inputs, views)
+
+
+def present_views(inputs: Inputs, views: Sequence[str]) -> Tensor:
+    """Bool (B, N): which of N views a study has."""
+    return torch.stack([inputs.present[view] for view in views], dim=1)
+
+
+def complete_inputs(
+    info: DatasetInfo, batch_size: int, image_size: int, context: str | None = None
+) -> Inputs:
+    """Black images of every view, nothing absent, one context for all: what FLOPs are counted on."""
+    shape = (batch_size, info.channels, image_size, image_size)
+    images = {view: torch.zeros(shape) for view in info.image_modalities}
+    present = {name: torch.ones(batch_size, dtype=torch.bool) for name in info.modalities}
+    return Inputs(["example"] * batch_size, images, [context] * batch_size, present, [0] * batch_size)
 
 
 def of_present(
@@ -79,41 +93,3 @@ class PositionNorm(nn.Module):
             )
             columns.append(result)
         return torch.stack(columns, dim=1).view(x.shape)
-
-
-class KeptFeatures:
-    """What frozen layers make of each study, held in half precision on the CPU while a method is fitted.
-
-    Inside ``keeping()`` a study passes the frozen layers once; outside, every call computes. For inputs that
-    do not change between epochs only.
-    """
-
-    def __init__(self) -> None:
-        self._kept: dict[str, list[Tensor]] | None = None
-
-    @contextmanager
-    def keeping(self, active: bool = True) -> Iterator[None]:
-        """Keep features until the block ends; ``active=False`` keeps none."""
-        self._kept = {} if active else None
-        try:
-            yield
-        finally:
-            self._kept = None
-
-    def __call__(
-        self, ids: Sequence[str], compute: Callable[[list[int]], Sequence[Tensor]], like: Tensor
-    ) -> list[Tensor]:
-        """Features of the studies ``ids``, stacked: tensors (B, ...) of the device and type of ``like``.
-
-        Args:
-            compute: row numbers of this batch to tensors (len(rows), ...).
-        """
-        if self._kept is None:
-            return list(compute(list(range(len(ids)))))
-        new = [row for row, name in enumerate(ids) if name not in self._kept]
-        if new:
-            outputs = [output.detach().half().cpu() for output in compute(new)]
-            for position, row in enumerate(new):
-                self._kept[ids[row]] = [output[position].clone() for output in outputs]
-        columns = zip(*(self._kept[name] for name in ids), strict=True)
-        return [torch.stack(column).to(like.device, like.dtype) for column in columns]
