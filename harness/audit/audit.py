@@ -24,7 +24,8 @@ from harness.datasets.base import Dataset
 from harness.distributed import processes
 from harness.distributed.processes import Job, Opened, Results, worker_count
 from harness.evaluation.benchmark import resolve_device
-from harness.evaluation.entries import Entry, code_fingerprint, entries
+from harness.evaluation.entries import Entry, entries
+from harness.method.fingerprint import code_fingerprint
 from harness.store import verdicts
 from harness.store.store import Store
 from harness.store.verdicts import Check, Verdict

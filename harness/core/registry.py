@@ -110,6 +110,13 @@ def names(kind: str) -> list[str]:
     return list(_table(kind))
 
 
+def packages() -> set[str]:
+    """Top-level packages that register methods, datasets or metrics, the harness itself among them."""
+    tables = (_table(kind) for kind in ("methods", "datasets", "metrics"))
+    modules = (target.partition(":")[0] for table in tables for target in table.values())
+    return {module.partition(".")[0] for module in modules}
+
+
 def method_modules(wanted: Sequence[str]) -> list[str]:
     """Modules behind ``--methods``, none of them imported; unknown names are left out."""
     table = _table("methods")

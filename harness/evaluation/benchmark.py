@@ -19,9 +19,10 @@ from harness.core.types import DatasetInfo, Reference, Study, Task
 from harness.datasets.base import SPLITS, Dataset
 from harness.datasets.images import filling, pixels
 from harness.evaluation import imputation
-from harness.evaluation.entries import PROTOCOL, Entry, code_fingerprint, entries
+from harness.evaluation.entries import PROTOCOL, Entry, entries
 from harness.evaluation.report_samples import ReportSamples
 from harness.method.contract import Method
+from harness.method.fingerprint import code_fingerprint
 from harness.metrics.base import Metric
 from harness.missingness import masks
 from harness.missingness.plan import MaskPlan, Missingness

@@ -32,9 +32,10 @@ from harness.evaluation.benchmark import (
     open_benchmark,
     prepare_images,
 )
-from harness.evaluation.entries import PROTOCOL, Entry, code_fingerprint, entries
+from harness.evaluation.entries import PROTOCOL, Entry, entries
 from harness.evaluation.synthesis import views
 from harness.method.card import card_facts
+from harness.method.fingerprint import code_fingerprint
 from harness.metrics.base import Metric
 from harness.metrics.diagnosis.decisions import Auroc, Diagnosis
 from harness.metrics.images.extractors import EnlargedLite0, Image, digest

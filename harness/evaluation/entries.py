@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-import inspect
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 from harness.core import registry
@@ -150,26 +145,3 @@ def image_donors(studies: Sequence[Study], seed: int) -> dict[str, Study]:
 def _same_patient(group: Sequence[Study], shift: int) -> tuple[int, int]:
     pairs = zip(group, [*group[shift:], *group[:shift]], strict=True)
     return sum(a.patient_id == b.patient_id for a, b in pairs), shift
-
-
-@cache
-def code_fingerprint(method_class: type) -> str:
-    """Digest of the source of a method and of the sibling modules it imports."""
-    package = method_class.__module__.partition(".")[0]
-    seen: dict[str, str] = {}
-    pending = [method_class.__module__]
-    while pending:
-        name = pending.pop()
-        module = sys.modules.get(name)
-        if name in seen or module is None:
-            continue
-        source = inspect.getsourcefile(module)
-        seen[name] = hashlib.sha256(Path(source).read_bytes()).hexdigest() if source else ""
-        origins = {
-            getattr(value, "__module__", None) or getattr(value, "__name__", "")
-            for value in vars(module).values()
-        }
-        pending += [
-            origin for origin in origins if isinstance(origin, str) and origin.partition(".")[0] == package
-        ]
-    return hashlib.sha256(repr(sorted(seen.items())).encode()).hexdigest()[:12]

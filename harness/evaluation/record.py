@@ -18,8 +18,9 @@ from harness.core.slugs import slug
 from harness.core.types import Prediction
 from harness.evaluation import provenance
 from harness.evaluation.benchmark import N_RESAMPLES, Benchmark, cell_of, create, does, metrics_of, state_name
-from harness.evaluation.entries import PROTOCOL, Entry, code_fingerprint
+from harness.evaluation.entries import PROTOCOL, Entry
 from harness.method.card import card_facts
+from harness.method.fingerprint import code_fingerprint
 from harness.metrics.base import Metric, MetricOutput, Statistics
 from harness.metrics.diagnosis.confidence import confidence_counts
 from harness.missingness import masks

@@ -1,0 +1,195 @@
+"""The fingerprint of a method's source follows what the method imports, and nothing else."""
+
+from __future__ import annotations
+
+import importlib
+import linecache
+import sys
+import types
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.cli.new import new_method
+from harness.core import registry
+from harness.method import fingerprint
+
+PLUGIN = """
+import numpy as np
+import helpers_of_plugin.scores as scores
+from helpers_of_plugin import LIMIT
+from package_of_plugin import near
+
+class Method:
+    def predict(self):
+        from helpers_of_plugin.late import words
+        return words
+"""
+FILES = {
+    "package_of_plugin/__init__.py": "",
+    "package_of_plugin/method.py": PLUGIN,
+    "package_of_plugin/near.py": "from . import nearer\nfrom .deep.inside import f\n",
+    "package_of_plugin/nearer.py": "VALUE = 1\n",
+    "package_of_plugin/deep/inside.py": "def f():\n    return 1\n",
+    "package_of_plugin/unrelated.py": "VALUE = 1\n",
+    "helpers_of_plugin/__init__.py": "LIMIT = 3\n",
+    "helpers_of_plugin/scores.py": "BIAS = 0.5\n",
+    "helpers_of_plugin/late.py": "raise RuntimeError('imported')\n",
+    "helpers_of_plugin/unrelated.py": "VALUE = 1\n",
+    "site-packages/library_of_plugin/__init__.py": "VALUE = 1\n",
+}
+
+
+def fresh(method_class: type) -> str:
+    """The fingerprint as another process computes it."""
+    fingerprint._is_installed.cache_clear()
+    fingerprint.code_fingerprint.cache_clear()
+    return fingerprint.code_fingerprint(method_class)
+
+
+@pytest.fixture
+def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A method's class in a package that imports from another one, both below ``tmp_path``."""
+    for name, text in FILES.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.syspath_prepend(str(tmp_path / "site-packages"))
+    before = set(sys.modules)
+    yield importlib.import_module("package_of_plugin.method").Method
+    for name in set(sys.modules) - before:
+        if "_of_plugin" in name:
+            del sys.modules[name]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "package_of_plugin/__init__.py",
+        "package_of_plugin/method.py",
+        "package_of_plugin/near.py",
+        "package_of_plugin/nearer.py",
+        "package_of_plugin/deep/inside.py",
+        "helpers_of_plugin/__init__.py",
+        "helpers_of_plugin/scores.py",
+        "helpers_of_plugin/late.py",
+    ],
+)
+def test_every_imported_module_counts(plugin: type, tmp_path: Path, name: str) -> None:
+    before = fresh(plugin)
+    assert fresh(plugin) == before
+    with open(tmp_path / name, "a") as file:
+        file.write("# changed\n")
+    assert fresh(plugin) != before
+
+
+@pytest.mark.parametrize("name", ["package_of_plugin/unrelated.py", "helpers_of_plugin/unrelated.py"])
+def test_modules_that_are_not_imported_do_not_count(plugin: type, tmp_path: Path, name: str) -> None:
+    before = fresh(plugin)
+    (tmp_path / name).write_text("VALUE = 2\n")
+    assert fresh(plugin) == before
+
+
+def test_no_module_is_imported_for_it(plugin: type) -> None:
+    before = set(sys.modules)
+    fresh(plugin)
+    assert set(sys.modules) == before
+    assert "helpers_of_plugin.late" not in sys.modules, "it raises when it is imported"
+
+
+def test_places_do_not_count(plugin: type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = fresh(plugin)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    for package in ("package_of_plugin", "helpers_of_plugin"):
+        (tmp_path / package).rename(elsewhere / package)
+    for name in [name for name in sys.modules if "_of_plugin" in name]:
+        del sys.modules[name]
+    monkeypatch.syspath_prepend(str(elsewhere))
+    assert fresh(importlib.import_module("package_of_plugin.method").Method) == before
+
+
+def test_an_installed_package_counts_where_it_registers_something(
+    plugin: type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "package_of_plugin/near.py").write_text("import library_of_plugin\n")
+    library = tmp_path / "site-packages/library_of_plugin/__init__.py"
+
+    def change_is_seen() -> bool:
+        before = fresh(plugin)
+        library.write_text(library.read_text() + "# changed\n")
+        return fresh(plugin) != before
+
+    assert not change_is_seen()
+    monkeypatch.setitem(registry.DATASETS, "of-plugin", "library_of_plugin:Data")
+    registry._table.cache_clear()
+    assert change_is_seen()
+    monkeypatch.undo()
+    registry._table.cache_clear()
+
+
+def covered(method_class: type, monkeypatch: pytest.MonkeyPatch) -> tuple[set[str], Callable[[str], bool]]:
+    """Modules whose source counts for a method, and whether a change of one changes its fingerprint."""
+    original = fingerprint._source
+    names: set[str] = set()
+    changed: set[str] = set()
+
+    def source(name: str) -> bytes | None:
+        content = original(name)
+        if content is None:
+            return None
+        names.add(name)
+        return content + b"\n# changed" if name in changed else content
+
+    monkeypatch.setattr(fingerprint, "_source", source)
+    before = fresh(method_class)
+
+    def counts(name: str) -> bool:
+        changed.add(name)
+        after = fresh(method_class)
+        changed.clear()
+        return after != before
+
+    return names, counts
+
+
+def test_builtin_methods_follow_what_they_share(monkeypatch: pytest.MonkeyPatch) -> None:
+    names, counts = covered(registry.load("methods", "dia"), monkeypatch)
+    assert {name.partition(".")[0] for name in names} == {"methods"}
+    assert counts("methods.common.layers")
+    assert counts("methods.dia.vae")
+    assert not counts("methods.vdgen.language")
+    assert not counts("methods.controls.noise")
+
+
+def test_a_new_plugin_follows_the_shared_parts_of_the_builtin_methods(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new_method("followed", tmp_path, "report")
+    monkeypatch.syspath_prepend(str(tmp_path / "followed"))
+    module = importlib.import_module("followed")
+    _, counts = covered(module.Followed, monkeypatch)
+    assert counts("followed")
+    assert counts("methods.common.generation")
+    assert counts("methods.common.text")
+    assert not counts("methods.dia")
+    monkeypatch.delitem(sys.modules, "followed")
+
+
+def in_notebook(text: str) -> Any:
+    """A class whose module has no file, as a notebook's cell defines it."""
+    module = types.ModuleType("cells_of_notebook")
+    linecache.cache["<cell>"] = (len(text), None, text.splitlines(keepends=True), "<cell>")
+    sys.modules[module.__name__] = module
+    exec(compile(text, "<cell>", "exec"), vars(module))
+    return vars(module)["Method"]
+
+
+def test_a_class_in_a_notebook_counts_by_its_functions(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = [f"class Method:\n    def predict(self):\n        return {number}\n" for number in (1, 1, 2)]
+    first, same, other = (fresh(in_notebook(text)) for text in texts)
+    assert first == same != other
+    monkeypatch.delitem(sys.modules, "cells_of_notebook")
