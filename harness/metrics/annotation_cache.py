@@ -1,6 +1,6 @@
-"""Results of models on single texts, kept on disk: a text is annotated once, whoever asks for it.
+"""Results of models on single texts, kept on disk: a text is annotated once for all methods and runs.
 
-A file per signature holds digests of texts and what a model said about them. Reports under a data use
+One file per signature holds digests of texts and the model's results for them. Reports under a data use
 agreement must not leave their folder, so neither texts nor parts of them may stand in a value.
 """
 
@@ -21,27 +21,27 @@ CHUNK = 512
 
 
 def annotated(signature: str, texts: Sequence[str], work: Callable[[list[str]], Sequence[Any]]) -> list[Any]:
-    """What ``work`` says about each text, in the order given, from the cache where it is there.
+    """The result of ``work`` for each text, in the same order, from the cache where it has one.
 
     Args:
         signature: identity of ``work``; it changes whenever a result could.
         texts: may repeat.
-        work: distinct texts to as many JSON values, none of which holds text of a report.
+        work: distinct texts to one JSON value each; no value holds text of a report.
 
     Raises:
         ValueError: ``work`` returns another number of values than it got texts.
         DiskError: the cache cannot be written.
     """
     path = path_of(signature)
-    known = _read(path, signature)
+    values = _read(path, signature)
     place = {text: digest(text) for text in dict.fromkeys(texts)}
-    absent = [text for text, key in place.items() if key not in known]
+    absent = [text for text, key in place.items() if key not in values]
     for start in range(0, len(absent), CHUNK):
         chunk = absent[start : start + CHUNK]
-        found = dict(zip((place[text] for text in chunk), work(chunk), strict=True))
-        known |= found
-        _add(path, signature, found)
-    return [known[place[text]] for text in texts]
+        new = dict(zip((place[text] for text in chunk), work(chunk), strict=True))
+        values |= new
+        _add(path, signature, new)
+    return [values[place[text]] for text in texts]
 
 
 def path_of(signature: str) -> Path:
@@ -55,7 +55,7 @@ def digest(text: str) -> str:
 
 
 def pair(first: str, second: str) -> str:
-    """One text for two, so that their order matters and no other pair gives the same."""
+    """One text for two: their order matters, and no other pair gives the same text."""
     return f"{len(first)}|{first}{second}"
 
 
@@ -70,7 +70,7 @@ def _read(path: Path, signature: str) -> dict[str, Any]:
     return values if isinstance(values, dict) else {}
 
 
-def _add(path: Path, signature: str, found: dict[str, Any]) -> None:
+def _add(path: Path, signature: str, values: dict[str, Any]) -> None:
     private_folder(path.parent)
     with FileLock(f"{path}.lock"):
-        write_json(path, {"signature": signature, "values": _read(path, signature) | found})
+        write_json(path, {"signature": signature, "values": _read(path, signature) | values})

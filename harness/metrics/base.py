@@ -74,7 +74,7 @@ class Metric(ABC):
 
     @abstractmethod
     def statistics(self, predictions: Sequence[Prediction], references: Sequence[Reference]) -> Statistics:
-        """Sufficient statistics, float64 (n_studies, k), one row per study in the order given.
+        """Sufficient statistics, float64 (n_studies, k), one row per study in the same order.
 
         May be slow: the harness calls it once per modality state and stores what it returns.
         """

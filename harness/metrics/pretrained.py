@@ -1,4 +1,4 @@
-"""What model-based metrics share: weights found or fetched, batches of tokens, old tokenizer methods."""
+"""What model-based metrics share: weights on disk or downloaded, batches of tokens, old tokenizer methods."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ def hub_file(repository: str, name: str, download: bool = False) -> Path | None:
     """A file of a Hugging Face repository from the local cache, fetched first if ``download``."""
     from huggingface_hub import hf_hub_download, try_to_load_from_cache
 
-    found = try_to_load_from_cache(repository, name)
-    if isinstance(found, str):
-        return Path(found)
+    path = try_to_load_from_cache(repository, name)
+    if isinstance(path, str):
+        return Path(path)
     return Path(hf_hub_download(repository, name)) if download else None
 
 
@@ -93,7 +93,7 @@ def _with_special_tokens(tokenizer: Any, ids: list[int], other: list[int] | None
 
 
 def _surroundings(tokenizer: Any) -> tuple[list[int], list[int]]:
-    """Special tokens before and after a text, seen on a text of one token."""
+    """Special tokens before and after a text, derived from a text of one token."""
     plain = tokenizer("a", add_special_tokens=False)["input_ids"]
     framed = tokenizer("a")["input_ids"]
     start = next(i for i in range(len(framed)) if framed[i : i + len(plain)] == plain)

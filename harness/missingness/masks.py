@@ -96,10 +96,10 @@ def _in_order(plan: MaskPlan, path: Path, studies: Sequence[Study]) -> MaskPlan:
         raise HarnessError(f"--masks {path}: a study id occurs more than once")
     ids = [study.id for study in studies]
     for here, there, what in ((ids, place, "has no mask for"), (plan.ids, set(ids), "has a mask for")):
-        odd = [name for name in here if name not in there]
-        if odd:
+        unmatched = [name for name in here if name not in there]
+        if unmatched:
             raise HarnessError(
-                f"--masks {path}: {what} {len(odd)} studies, the first is {odd[0]!r}",
+                f"--masks {path}: {what} {len(unmatched)} studies, the first is {unmatched[0]!r}",
                 f"made for {len(plan.ids)} studies, the test set has {len(ids)}: same --dataset and --limit?",
             )
     order = [place[name] for name in ids]
@@ -126,10 +126,10 @@ def _check_states(plan: MaskPlan, path: Path, studies: Sequence[Study], info: Da
 
 def _is_ours(plan: MaskPlan, studies: Sequence[Study], info: DatasetInfo) -> bool:
     try:
-        own = plan_of(studies, info, Missingness(plan.policy, plan.mechanism, plan.rates, plan.seeds))
+        redrawn = plan_of(studies, info, Missingness(plan.policy, plan.mechanism, plan.rates, plan.seeds))
     except HarnessError:
         return False
-    return own.states == plan.states and bool((own.assignment == plan.assignment).all())
+    return redrawn.states == plan.states and bool((redrawn.assignment == plan.assignment).all())
 
 
 def _marked(plan: MaskPlan) -> str:

@@ -140,18 +140,17 @@ def _mcar(argument: str, population: Population) -> Mechanism:
 def _mar(argument: str, population: Population) -> Mechanism:
     """Attributes are ranked; categories in alphabetical order; an unknown value stands in the middle."""
     attributes = population.observed.attributes
-    known = sorted({name for each in attributes for name in each})
-    if not known:
+    names = sorted({name for each in attributes for name in each})
+    if not names:
         raise HarnessError("--mechanism mar: the dataset has no attributes", "use mcar or mnar")
-    wanted = argument.removeprefix("-")
-    near = [name for name in known if name == wanted] or [name for name in known if name.startswith(wanted)]
-    if not wanted or len(near) != 1:
-        hint = did_you_mean(wanted, known) if wanted and not near else f"attributes: {', '.join(known)}"
-        raise UnknownNameError(f"--mechanism mar:{argument}: name one attribute, e.g. mar:{known[0]}", hint)
-    values = _ranked([each.get(near[0]) for each in attributes])
+    prefix = argument.removeprefix("-")
+    matches = [prefix] if prefix in names else [name for name in names if name.startswith(prefix)]
+    if not prefix or len(matches) != 1:
+        hint = did_you_mean(prefix, names) if prefix and not matches else f"attributes: {', '.join(names)}"
+        raise UnknownNameError(f"--mechanism mar:{argument}: name one attribute, e.g. mar:{names[0]}", hint)
+    values = _ranked([each.get(matches[0]) for each in attributes])
     sign = "-" if argument.startswith("-") else ""
-    name = f"mar:{sign}{near[0]}"
-    return _depending_on(name, -values if sign else values, population)
+    return _depending_on(f"mar:{sign}{matches[0]}", -values if sign else values, population)
 
 
 def _mnar(argument: str, population: Population) -> Mechanism:
@@ -215,23 +214,23 @@ def _depending_on(name: str, values: NDArray[Any], population: Population) -> Me
 
 def _heights(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Mean ranks of values (n,), from -1 for the lowest to 1 for the highest; 0 where a value is unknown."""
-    known = ~np.isnan(values)
+    defined = ~np.isnan(values)
     heights = np.zeros(len(values))
-    levels, place, count = np.unique(values[known], return_inverse=True, return_counts=True)
+    levels, place, count = np.unique(values[defined], return_inverse=True, return_counts=True)
     if len(levels) > 1:
         below = np.cumsum(count) - count
         middle = below + (count - 1) / 2
         span = middle[-1] - middle[0]
-        heights[known] = ((middle - middle[0]) / span * 2 - 1)[place]
+        heights[defined] = ((middle - middle[0]) / span * 2 - 1)[place]
     return heights
 
 
 def _ranked(values: Sequence[str | float | None]) -> NDArray[np.float64]:
     """Numbers as they are; anything else by the alphabetical place of its text; NaN where None."""
-    known = [value for value in values if value is not None]
-    if all(isinstance(value, int | float) for value in known):
+    defined = [value for value in values if value is not None]
+    if all(isinstance(value, int | float) for value in defined):
         return np.array([np.nan if value is None else float(value) for value in values])
-    order = {text: float(place) for place, text in enumerate(sorted({str(value) for value in known}))}
+    order = {text: float(place) for place, text in enumerate(sorted({str(value) for value in defined}))}
     return np.array([np.nan if value is None else order[str(value)] for value in values])
 
 

@@ -1,7 +1,7 @@
 """Which study loses which modality at which rate: drop policies, mechanisms, nested seeded masks.
 
 A mask is a function of study ids, seed, policy and mechanism (and of what the mechanism depends on) alone:
-not of the method that is scored, nor, but for ``prefix``, of the order of studies. Masks are nested: what is
+not of the method that is scored, nor of the order of studies (except ``prefix``). Masks are nested: what is
 missing at rate 0.2 is missing, the same way, at 0.4.
 """
 
@@ -168,8 +168,8 @@ def _eligible(population: Population, drop: DropPolicy, modalities: Sequence[str
     offered = frozenset(modalities)
     return np.array(
         [
-            [target in own and len(own & offered) > 1 for target in drop.targets]
-            for own in population.modalities
+            [target in present and len(present & offered) > 1 for target in drop.targets]
+            for present in population.modalities
         ],
         dtype=bool,
     ).reshape(len(population.ids), len(drop.targets))

@@ -45,15 +45,15 @@ class DropPolicy:
             HarnessError: the dataset lacks the modality, or has nothing to spare.
         """
         images = tuple(modality for modality in modalities if modality != CONTEXT)
-        known = (*modalities, ALTERNATE, ANY)
-        if name not in known:
+        names = (*modalities, ALTERNATE, ANY)
+        if name not in names:
             if name == CONTEXT:
                 raise HarnessError(
                     "--drop context: the dataset has no clinical context", f"it has {', '.join(modalities)}"
                 )
-            near = did_you_mean(name, known)
+            near = did_you_mean(name, names)
             raise UnknownNameError(
-                f"--drop {name}: no such policy on this dataset, which allows {', '.join(known)}",
+                f"--drop {name}: no such policy on this dataset, which allows {', '.join(names)}",
                 near if near.startswith("did") else "",
             )
         if len(modalities) < 2:

@@ -50,9 +50,9 @@ def bootstrap_weights(patient_ids: Sequence[str], n_resamples: int = 1000, seed:
     weights = np.empty((n_resamples, len(index)))
     for block in blocks(n_resamples, n_patients):
         size = block.stop - block.start
-        drawn = rng.integers(0, n_patients, size=(size, n_patients))
-        drawn += np.arange(size)[:, None] * n_patients
-        counts = np.bincount(drawn.ravel(), minlength=size * n_patients).reshape(size, n_patients)
+        patients = rng.integers(0, n_patients, size=(size, n_patients))
+        patients += np.arange(size)[:, None] * n_patients
+        counts = np.bincount(patients.ravel(), minlength=size * n_patients).reshape(size, n_patients)
         weights[block] = counts[:, index]
     return weights
 

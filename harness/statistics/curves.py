@@ -99,12 +99,12 @@ def curves(
         if previous is None or not np.array_equal(masks, previous):
             previous = masks
             # Masks that are all alike need one line: replicate b meets mask b mod S either way.
-            own = masks[:1] if (masks == masks[0]).all() else masks
-            values = _masked_values(metric, statistics, plan.states, own, np.ones(own.shape))
-            replicated = _masked_values(metric, statistics, plan.states, own, affordable(metric, weights))
+            by_seed = masks[:1] if (masks == masks[0]).all() else masks
+            values = _masked_values(metric, statistics, plan.states, by_seed, np.ones(by_seed.shape))
+            resampled = _masked_values(metric, statistics, plan.states, by_seed, affordable(metric, weights))
         for name in points:
             value = float(np.mean(values[name]))
-            samples[name].append(centred(metric, name, replicated[name], value))
+            samples[name].append(centred(metric, name, resampled[name], value))
             estimate = Estimate(value, *interval(samples[name][-1], level), n=len(plan.ids))
             points[name].append(CurvePoint(rate, estimate, float(achieved[column])))
     return {name: Curve(name, tuple(points[name]), np.stack(samples[name])) for name in points}
@@ -149,8 +149,10 @@ def _masked_values(
     step = max(1, _BLOCK_CELLS // len(stacked))
     for start in range(0, len(weights), step):
         block = slice(start, start + step)
-        chosen = masks[np.arange(len(weights))[block] % len(masks)]
-        each = np.concatenate([np.where(chosen == index, weights[block], 0.0) for index in used], axis=1)
+        block_states = masks[np.arange(len(weights))[block] % len(masks)]
+        each = np.concatenate(
+            [np.where(block_states == index, weights[block], 0.0) for index in used], axis=1
+        )
         for name, part in metric.joint(stacked, each).items():
             values[name].append(part)
     return {name: np.concatenate(parts) for name, parts in values.items()}
@@ -171,12 +173,12 @@ def _masked_totals(
     step = max(1, _BLOCK_CELLS // weights.shape[1])
     for start in range(0, len(weights), step):
         block = slice(start, start + step)
-        chosen = masks[np.arange(len(weights))[block] % len(masks)]
+        block_states = masks[np.arange(len(weights))[block] % len(masks)]
         for index in used:
-            here = chosen == index
+            here = block_states == index
             # A row that no mask of this block uses may hold anything, NaN included: 0 x NaN is not 0.
-            own = np.where(here.any(axis=0)[:, None], statistics[states[index]], 0.0)
-            totals[block] += np.where(here, weights[block], 0.0) @ own
+            rows = np.where(here.any(axis=0)[:, None], statistics[states[index]], 0.0)
+            totals[block] += np.where(here, weights[block], 0.0) @ rows
     return totals
 
 

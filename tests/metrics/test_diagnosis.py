@@ -116,7 +116,7 @@ def test_study_without_weight_may_hold_anything() -> None:
         ([[0.5, 0.5]], [[1, 0.5]], True, "'s0' has labels other than 0 and 1"),
         ([[0.5, 0.5]], [[1, 1]], False, "'s0' has labels that are not one-hot"),
         ([[0.9, 0.9]], [[1, 0]], False, "do not add up to 1"),
-        ([[0.5, 0.5]], [[1, 0, 0]], True, "2 probabilities a study for 3 labels"),
+        ([[0.5, 0.5]], [[1, 0, 0]], True, "2 probabilities per study for 3 labels"),
     ],
 )
 def test_impossible_input_is_named(said: list, labels: list, multilabel: bool, says: str) -> None:

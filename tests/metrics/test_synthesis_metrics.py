@@ -85,7 +85,7 @@ def test_alignment_gap_is_nothing_without_a_condition(metric: Alignment) -> None
     said = value(metric, references, drawn(references, lambda i: scene(i % 2, 100 + i)))
     other = value(metric, references, drawn(references, lambda i: scene((i // 2) % 2, 100 + i)))
     wrong = value(metric, references, drawn(references, lambda i: scene(1 - i % 2, 100 + i)))
-    gap, real = (f"alignment_{what}_{metric.eyes}" for what in ("gap", "real"))
+    gap, real = (f"alignment_{what}_{metric.image_features}" for what in ("gap", "real"))
     assert said[gap] > 0.5
     assert abs(other[gap]) < 0.25
     assert wrong[gap] < -0.5
@@ -173,7 +173,7 @@ def test_features_are_computed_once(monkeypatch: pytest.MonkeyPatch) -> None:
         return np.array([[float(image.mean())] * width for image in images])
 
     monkeypatch.setattr(image_features, "extract", counted)
-    monkeypatch.setattr(image_features, "_kept", {})
+    monkeypatch.setattr(image_features, "_held", {})
     images = [scene(0.2, seed) for seed in range(4)]
     first = image_features.features(Lite0(), [*images, images[0]])
     again = image_features.features(Lite0(), images[::-1])
@@ -181,11 +181,11 @@ def test_features_are_computed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert np.array_equal(first[:4][::-1], again)
     assert np.array_equal(first[0], first[4])
 
-    monkeypatch.setattr(image_features, "_kept", {})  # as in another process
+    monkeypatch.setattr(image_features, "_held", {})  # as in another process
     other = image_features.features(Lite0(), [images[2], scene(0.9, 9)])
     assert asked == [4, 1]
     np.testing.assert_array_equal(other[0], first[2].astype(np.float32))
 
-    monkeypatch.setattr(image_features, "_kept", {})
+    monkeypatch.setattr(image_features, "_held", {})
     image_features.features(EnlargedLite0(), images[:1])  # another extractor finds nothing
     assert asked == [4, 1, 1]

@@ -71,8 +71,8 @@ class ChexbertF1(LabelF1):
         """
         if self._digest == "absent":
             _ = self._labeler  # fetches the weights, or says what to do: the cache is keyed by their digest
-        found = annotated(f"chexbert|weights:{self._digest}|v:1", texts, self._label)
-        return np.array(found, dtype=np.int8).reshape(len(texts), len(LABELS))
+        classes = annotated(f"chexbert|weights:{self._digest}|v:1", texts, self._label)
+        return np.array(classes, dtype=np.int8).reshape(len(texts), len(LABELS))
 
     def _label(self, texts: list[str]) -> list[list[int]]:
         return self._labeler(texts).tolist()
@@ -100,11 +100,11 @@ class Files:
 
 def find_files(download: bool = False) -> Files | None:
     """The files in ``$HARNESS_CHEXBERT``, in the cache folder of f1chexbert or in Hugging Face's, or None."""
-    chosen = os.environ.get(FOLDER)
-    folder = Path(chosen) if chosen else _package_folder()
+    named = os.environ.get(FOLDER)
+    folder = Path(named) if named else _package_folder()
     checkpoint: Path | None = folder / CHECKPOINT
     if not (folder / CHECKPOINT).is_file():
-        checkpoint = None if chosen else hub_file(REPOSITORY, CHECKPOINT, download)
+        checkpoint = None if named else hub_file(REPOSITORY, CHECKPOINT, download)
     bert = _bert_folder(folder, download)
     return Files(checkpoint, bert) if checkpoint and bert else None
 
@@ -158,10 +158,10 @@ class Labeler:
         """Classes int8 (n, 14); texts of like length share a batch."""
         ids = [self._ids(text) for text in texts]
         classes = np.zeros((len(texts), len(LABELS)), dtype=np.int8)
-        for chosen in token_batches([len(line) for line in ids]):
-            logits = self._logits([ids[index] for index in chosen])
+        for indices in token_batches([len(line) for line in ids]):
+            logits = self._logits([ids[index] for index in indices])
             parts = logits.split(CLASSES_PER_HEAD, dim=1)
-            classes[chosen] = self._torch.stack([part.argmax(dim=1) for part in parts], dim=1).cpu().numpy()
+            classes[indices] = self._torch.stack([part.argmax(dim=1) for part in parts], dim=1).cpu().numpy()
         return classes
 
     def _ids(self, text: str) -> list[int]:

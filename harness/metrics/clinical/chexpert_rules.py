@@ -95,7 +95,7 @@ class RuleLabeler:
     def mentions(self, text: str) -> list[tuple[str, str, int]]:
         """Every mention as (phrase, label, class), in reading order: what the labels are made of."""
         (doc,) = self._docs([text])
-        return [(span.text, LABELS[label], found) for span, label, found in _mentions(doc)]
+        return [(span.text, LABELS[label], class_index) for span, label, class_index in _mentions(doc)]
 
     def _docs(self, texts: Iterable[str]) -> Iterator[Doc]:
         for text in texts:
@@ -106,14 +106,14 @@ class RuleLabeler:
             yield doc
 
     def _classes_of(self, doc: Doc) -> Classes:
-        row = np.full(len(LABELS), BLANK, dtype=np.int8)
-        for _, label, found in _mentions(doc):
-            if _STRENGTH[found] > _STRENGTH[row[label]]:
-                row[label] = found
-        findings = np.isin(row, (POSITIVE, UNCERTAIN))
+        classes = np.full(len(LABELS), BLANK, dtype=np.int8)
+        for _, label, class_index in _mentions(doc):
+            if _STRENGTH[class_index] > _STRENGTH[classes[label]]:
+                classes[label] = class_index
+        findings = np.isin(classes, (POSITIVE, UNCERTAIN))
         findings[_DEVICES] = False
-        row[_NO_FINDING] = BLANK if findings.any() else POSITIVE
-        return row
+        classes[_NO_FINDING] = BLANK if findings.any() else POSITIVE
+        return classes
 
 
 @cache
@@ -145,8 +145,8 @@ def expand(phrase: str, words: Mapping[str, Sequence[str]]) -> Iterator[str]:
         KeyError: the phrase names a list that ``words`` lacks.
     """
     slots = [words[part[1:]] if part.startswith("$") else (part,) for part in phrase.split()]
-    for chosen in product(*slots):
-        yield " ".join(" ".join(chosen).split())
+    for words_of_slots in product(*slots):
+        yield " ".join(" ".join(words_of_slots).split())
 
 
 def _mentions(doc: Doc) -> Iterator[tuple[Span, int, int]]:
@@ -155,9 +155,9 @@ def _mentions(doc: Doc) -> Iterator[tuple[Span, int, int]]:
         kind, _, names = span.label_.partition(":")
         if kind == IGNORED or span._.get(_extension("hypothetical")):
             continue
-        found = NEGATIVE if kind == "absent" else _class_of(span)
+        class_index = NEGATIVE if kind == "absent" else _class_of(span)
         for name in names.split(" + "):
-            yield span, LABELS.index(name), found
+            yield span, LABELS.index(name), class_index
 
 
 def _class_of(span: Span) -> int:

@@ -61,13 +61,14 @@ class LabelF1(Metric):
 
     def statistics(self, predictions: Sequence[Prediction], references: Sequence[Reference]) -> Statistics:
         """Float64 (n_studies, 45), as ``label_statistics`` says. Each distinct text is labelled once."""
-        said, true = report_texts(predictions, references)
-        place = {text: index for index, text in enumerate(dict.fromkeys([*said, *true]))}
-        found = self.classes(list(place)) if place else np.zeros((0, len(LABELS)), dtype=np.int8)
-        ours, theirs = (
-            found[np.array([place[text] for text in texts], dtype=np.intp)] for texts in (said, true)
+        hypotheses, targets = report_texts(predictions, references)
+        place = {text: index for index, text in enumerate(dict.fromkeys([*hypotheses, *targets]))}
+        classes = self.classes(list(place)) if place else np.zeros((0, len(LABELS)), dtype=np.int8)
+        predicted, expected = (
+            classes[np.array([place[text] for text in texts], dtype=np.intp)]
+            for texts in (hypotheses, targets)
         )
-        return label_statistics(ours, theirs, self.policy)
+        return label_statistics(predicted, expected, self.policy)
 
     def reduce(self, totals: Statistics) -> dict[str, Floats]:
         """Summed statistics (..., 45) to F1 (...) per output."""
@@ -92,12 +93,12 @@ def label_outputs(family: str) -> tuple[MetricOutput, ...]:
     return tuple(MetricOutput(f"{family}_{average}_{size}") for size in SUBSETS for average in AVERAGES)
 
 
-def confusion(said: Classes, true: Classes, policy: Policy) -> NDArray[np.bool_]:
+def confusion(hypotheses: Classes, references: Classes, policy: Policy) -> NDArray[np.bool_]:
     """True positives, false positives and false negatives of each study and label.
 
     Args:
-        said: predicted classes (n, L).
-        true: reference classes (n, L).
+        hypotheses: predicted classes (n, L).
+        references: reference classes (n, L).
         policy: what an uncertain label counts as. ``ignored`` leaves out a label of a study where either side
             is uncertain.
 
@@ -105,10 +106,10 @@ def confusion(said: Classes, true: Classes, policy: Policy) -> NDArray[np.bool_]
         bool (3, n, L).
     """
     positive = (POSITIVE, UNCERTAIN) if policy == "positive" else (POSITIVE,)
-    ours, theirs = np.isin(said, positive), np.isin(true, positive)
+    ours, theirs = np.isin(hypotheses, positive), np.isin(references, positive)
     counts = np.stack([ours & theirs, ours & ~theirs, ~ours & theirs])
     if policy == "ignored":
-        counts &= (said != UNCERTAIN) & (true != UNCERTAIN)
+        counts &= (hypotheses != UNCERTAIN) & (references != UNCERTAIN)
     return counts
 
 
@@ -117,14 +118,14 @@ def f1(tp: Floats, fp: Floats, fn: Floats) -> Floats:
     return _ratio(2 * tp, 2 * tp + fp + fn)
 
 
-def label_statistics(said: Classes, true: Classes, policy: Policy) -> Statistics:
+def label_statistics(hypotheses: Classes, references: Classes, policy: Policy) -> Statistics:
     """Statistics of classes (n, 14): ``[TP x 14, FP x 14, FN x 14, F1 of the 14, F1 of the five, 1]``.
 
     The two F1 values are those of the one study, as example-based F1 averages them.
     """
-    counts = confusion(said, true, policy).astype(np.float64)
-    per_study = [f1(*counts[:, :, chosen].sum(axis=-1)) for chosen in SUBSETS.values()]
-    return np.column_stack([*counts, *per_study, np.ones(len(said))])
+    counts = confusion(hypotheses, references, policy).astype(np.float64)
+    per_study = [f1(*counts[:, :, subset].sum(axis=-1)) for subset in SUBSETS.values()]
+    return np.column_stack([*counts, *per_study, np.ones(len(hypotheses))])
 
 
 def averaged_f1(totals: Statistics) -> dict[str, Floats]:
@@ -138,8 +139,8 @@ def averaged_f1(totals: Statistics) -> dict[str, Floats]:
     counts = totals[..., : 3 * n].reshape(*totals.shape[:-1], 3, n)
     studies = totals[..., -1]
     values: dict[str, Floats] = {}
-    for index, (size, chosen) in enumerate(SUBSETS.items()):
-        tp, fp, fn = np.moveaxis(counts[..., chosen], -2, 0)
+    for index, (size, subset) in enumerate(SUBSETS.items()):
+        tp, fp, fn = np.moveaxis(counts[..., subset], -2, 0)
         each, support = f1(tp, fp, fn), tp + fn
         values[f"micro_{size}"] = f1(tp.sum(axis=-1), fp.sum(axis=-1), fn.sum(axis=-1))
         values[f"macro_{size}"] = each.mean(axis=-1)

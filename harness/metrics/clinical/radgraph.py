@@ -85,12 +85,12 @@ class RadGraphF1(Metric):
         Raises:
             UnavailableError: the weights are absent.
         """
-        said, true = report_texts(predictions, references)
-        statistics = np.ones((len(said), len(LEVELS) + 1))
-        texts = [text for both in zip(said, true, strict=True) if all(both) for text in both]
-        found = dict(zip(texts, self._facts(texts), strict=True))
-        for row, ours, theirs in zip(statistics, said, true, strict=True):
-            row[: len(LEVELS)] = rewards(found[ours], found[theirs]) if ours and theirs else 0.0
+        hypotheses, targets = report_texts(predictions, references)
+        statistics = np.ones((len(hypotheses), len(LEVELS) + 1))
+        texts = [text for both in zip(hypotheses, targets, strict=True) if all(both) for text in both]
+        facts = dict(zip(texts, self._facts(texts), strict=True))
+        for row, ours, theirs in zip(statistics, hypotheses, targets, strict=True):
+            row[: len(LEVELS)] = rewards(facts[ours], facts[theirs]) if ours and theirs else 0.0
         return statistics
 
     def reduce(self, totals: Statistics) -> dict[str, NDArray[np.float64]]:
@@ -107,9 +107,9 @@ class RadGraphF1(Metric):
 
     def _annotate(self, texts: list[str]) -> list[Facts]:
         with old_tokenizer_methods(), contextlib.redirect_stdout(io.StringIO()):
-            found = self._package(texts)
+            annotations = self._package(texts)
         empty: dict[str, Any] = {"entities": {}}  # the package leaves out a text that it cannot process
-        return [facts_of(found.get(str(index), empty)) for index in range(len(texts))]
+        return [facts_of(annotations.get(str(index), empty)) for index in range(len(texts))]
 
     @cached_property
     def _package(self) -> Any:
@@ -123,9 +123,9 @@ class RadGraphF1(Metric):
     @property
     def _root(self) -> Path:
         """The user's folder, or where the package keeps its downloads."""
-        chosen = os.environ.get(FOLDER)
-        if chosen:
-            return Path(chosen)
+        folder = os.environ.get(FOLDER)
+        if folder:
+            return Path(folder)
         from importlib.metadata import version
 
         from appdirs import user_cache_dir
@@ -162,13 +162,15 @@ def facts_of(annotation: Mapping[str, Any]) -> Facts:
     return {"simple": _digests(simple), "partial": _digests(partial), "complete": _digests(complete)}
 
 
-def rewards(said: Facts, true: Facts) -> list[float]:
+def rewards(hypothesis: Facts, reference: Facts) -> list[float]:
     """F1 between the facts of two texts at each level, 0 where either has none."""
-    return [_f1(set(said[level]), set(true[level])) for level in LEVELS]
+    return [_f1(set(hypothesis[level]), set(reference[level])) for level in LEVELS]
 
 
-def _f1(said: set[str], true: set[str]) -> float:
-    return 2 * len(said & true) / (len(said) + len(true)) if said and true else 0.0
+def _f1(hypothesis: set[str], reference: set[str]) -> float:
+    if not hypothesis or not reference:
+        return 0.0
+    return 2 * len(hypothesis & reference) / (len(hypothesis) + len(reference))
 
 
 def _digests(facts: Iterable[Fact]) -> list[str]:

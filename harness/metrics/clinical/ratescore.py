@@ -62,10 +62,10 @@ class RateScore(Metric):
         Raises:
             UnavailableError: the package or the weights are absent.
         """
-        said, true = report_texts(predictions, references)
-        keys = [pair(a, b) for a, b in zip(said, true, strict=True)]
-        both = dict(zip(keys, zip(said, true, strict=True), strict=True))
-        statistics = np.ones((len(said), 2))
+        hypotheses, targets = report_texts(predictions, references)
+        keys = [pair(*texts) for texts in zip(hypotheses, targets, strict=True)]
+        both = dict(zip(keys, zip(hypotheses, targets, strict=True), strict=True))
+        statistics = np.ones((len(hypotheses), 2))
         statistics[:, 0] = annotated(
             self.signature, keys, lambda absent: [self._score(*both[key]) for key in absent]
         )
@@ -75,16 +75,16 @@ class RateScore(Metric):
         """Summed statistics (..., 2) to the mean score (...)."""
         return {"ratescore": mean_of(totals)}
 
-    def _score(self, said: str, true: str) -> float:
+    def _score(self, hypothesis: str, reference: str) -> float:
         package = self._package
-        if not (self._sentences(said) and self._sentences(true)):
+        if not (self._sentences(hypothesis) and self._sentences(reference)):
             return 0.0
-        (score,) = package.compute_score([said], [true])
+        (score,) = package.compute_score([hypothesis], [reference])
         return float(score)
 
     @staticmethod
     def _sentences(text: str) -> list[str]:
-        """What the package reads of a text: without any it fails, or shortens its list of scores."""
+        """The sentences that the package reads; without any it fails, or shortens its list of scores."""
         from RaTEScore.utils import sentence_split
 
         sentences: list[str] = sentence_split([text])[0]

@@ -73,10 +73,10 @@ class RateScoreLite(Metric):
 
     def statistics(self, predictions: Sequence[Prediction], references: Sequence[Reference]) -> Statistics:
         """Score and 1 per study, float64 (n_studies, 2). One entityless text scores 0, two of them 1."""
-        said, true = report_texts(predictions, references)
-        both = {pair(a, b): (a, b) for a, b in zip(said, true, strict=True)}
-        keys = [pair(a, b) for a, b in zip(said, true, strict=True)]
-        statistics = np.ones((len(said), 2))
+        hypotheses, targets = report_texts(predictions, references)
+        both = {pair(a, b): (a, b) for a, b in zip(hypotheses, targets, strict=True)}
+        keys = [pair(a, b) for a, b in zip(hypotheses, targets, strict=True)]
+        statistics = np.ones((len(hypotheses), 2))
         statistics[:, 0] = annotated(
             self.signature, keys, lambda absent: self._scores([both[key] for key in absent])
         )
@@ -88,22 +88,27 @@ class RateScoreLite(Metric):
 
     def _scores(self, pairs: Sequence[tuple[str, str]]) -> list[float]:
         texts = dict.fromkeys(text for both in pairs for text in both)
-        found = {text: entities(text) for text in texts}
-        words = list(dict.fromkeys(entity[0] for listed in found.values() for entity in listed))
+        entities_of = {text: entities(text) for text in texts}
+        words = list(dict.fromkeys(entity[0] for listed in entities_of.values() for entity in listed))
         vectors = dict(zip(words, self._encoder(words), strict=True))
-        return [similarity(found[said], found[true], vectors) for said, true in pairs]
+        return [
+            similarity(entities_of[hypothesis], entities_of[reference], vectors)
+            for hypothesis, reference in pairs
+        ]
 
     @cached_property
     def _encoder(self) -> Encoder:
         return Encoder()
 
 
-def similarity(said: Sequence[Entity], true: Sequence[Entity], vectors: Mapping[str, Vectors]) -> float:
+def similarity(
+    hypothesis: Sequence[Entity], reference: Sequence[Entity], vectors: Mapping[str, Vectors]
+) -> float:
     """Score in [0, 1] of two lists of entities, whose vectors have length 1."""
-    if not said or not true:
-        return float(not said and not true)
-    cosines = np.stack([vectors[e[0]] for e in said]) @ np.stack([vectors[e[0]] for e in true]).T
-    first, second = _directed(said, true, cosines), _directed(true, said, cosines.T)
+    if not hypothesis or not reference:
+        return float(not hypothesis and not reference)
+    cosines = np.stack([vectors[e[0]] for e in hypothesis]) @ np.stack([vectors[e[0]] for e in reference]).T
+    first, second = _directed(hypothesis, reference, cosines), _directed(reference, hypothesis, cosines.T)
     return 2 * first * second / (first + second) if first + second > 0 else 0.0
 
 
@@ -185,12 +190,12 @@ class Encoder:
         order = sorted(range(len(phrases)), key=lambda index: len(phrases[index]))
         vectors = np.zeros((len(phrases), self._model.config.hidden_size), dtype=np.float32)
         for start in range(0, len(order), _BATCH):
-            chosen = order[start : start + _BATCH]
-            texts = [phrases[index] for index in chosen]
+            indices = order[start : start + _BATCH]
+            texts = [phrases[index] for index in indices]
             batch = self._tokenizer(texts, padding=True, truncation=True, return_tensors="pt")
             with self._torch.inference_mode():
                 hidden = self._model(**batch)[0]
             mask = batch["attention_mask"][:, :, None]
             mean = (hidden * mask).sum(1) / mask.sum(1)
-            vectors[chosen] = self._torch.nn.functional.normalize(mean, dim=1).numpy()
+            vectors[indices] = self._torch.nn.functional.normalize(mean, dim=1).numpy()
         return vectors

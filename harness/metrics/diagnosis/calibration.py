@@ -84,14 +84,14 @@ def reliability(
 def judgements(probabilities: Floats, labels: Floats, multilabel: bool) -> tuple[Floats, Floats]:
     """What a reliability diagram bins: confidences and whether each came true, both (n, m).
 
-    Exclusive classes give one judgement a study, the probability of the chosen class. Findings give one per
+    Exclusive classes give one judgement per study, the probability of the chosen class. Findings give one per
     finding, the probability that it is present: pooling them asks whether "30 %" means 30 % whatever the
     finding.
     """
     if multilabel:
         return probabilities, labels
-    chosen = probabilities.argmax(1)[:, None]
-    return np.take_along_axis(probabilities, chosen, 1), np.take_along_axis(labels, chosen, 1)
+    classes = probabilities.argmax(1)[:, None]
+    return np.take_along_axis(probabilities, classes, 1), np.take_along_axis(labels, classes, 1)
 
 
 def width_edges(bins: int) -> Floats:
@@ -105,9 +105,9 @@ def mass_edges(confidence: Floats, weights: Floats, bins: int) -> Floats:
     A confidence of weight w counts as w copies. Interpolated quantiles of a doubled sample are not those of
     the sample, so unlike everything else here equal-mass bins may shift where all weights are doubled.
     """
-    kept = weights > 0
-    order = np.argsort(confidence[kept], kind="stable")
-    return _sorted_mass_edges(confidence[kept][order], np.cumsum(weights[kept][order]), bins)
+    weighted = weights > 0
+    order = np.argsort(confidence[weighted], kind="stable")
+    return _sorted_mass_edges(confidence[weighted][order], np.cumsum(weights[weighted][order]), bins)
 
 
 def _sorted_mass_edges(confidence: Floats, cumulated: Floats, bins: int) -> Floats:
@@ -193,8 +193,8 @@ class ClasswiseEce(_Binned):
 
     def statistics(self, predictions: Sequence[Prediction], references: Sequence[Reference]) -> Statistics:
         """Bin sums per study and label, float64 (n_studies, n_labels * 3 * bins)."""
-        said, labels = self.arrays(predictions, references)
-        return _bin_sums(said, labels, self.bins).reshape(len(said), -1)
+        probabilities, labels = self.arrays(predictions, references)
+        return _bin_sums(probabilities, labels, self.bins).reshape(len(probabilities), -1)
 
     def reduce(self, totals: Statistics) -> dict[str, Floats]:
         """Summed statistics (..., n_labels * 3 * bins) to values (...)."""
@@ -219,9 +219,9 @@ def _gap(sums: Floats) -> Floats:
 
 
 class EqualMassEce(_Binned, JointMetric):
-    """``Ece`` over bins that hold equally many judgements; their edges depend on who is in the set.
+    """``Ece`` over bins that hold equally many judgements; their edges depend on the studies in the set.
 
-    Statistics are ``[confidences (m), come true (m)]``, m judgements a study.
+    Statistics are ``[confidences (m), come true (m)]``, m judgements per study.
     """
 
     name: ClassVar[str] = "ece_mass"
@@ -288,9 +288,11 @@ class Brier(_Mean):
 
     def statistics(self, predictions: Sequence[Prediction], references: Sequence[Reference]) -> Statistics:
         """Squared error and number of judgements per study, float64 (n_studies, 2)."""
-        said, labels = self.arrays(predictions, references)
+        probabilities, labels = self.arrays(predictions, references)
         count = labels.shape[1] if self.multilabel else 1
-        return np.stack([((said - labels) ** 2).sum(1), np.full(len(said), float(count))], axis=1)
+        return np.stack(
+            [((probabilities - labels) ** 2).sum(1), np.full(len(probabilities), float(count))], axis=1
+        )
 
 
 class NegativeLogLikelihood(_Mean):
@@ -309,9 +311,9 @@ class NegativeLogLikelihood(_Mean):
 
     def statistics(self, predictions: Sequence[Prediction], references: Sequence[Reference]) -> Statistics:
         """Negative log-likelihood and number of judgements per study, float64 (n_studies, 2)."""
-        said, labels = self.arrays(predictions, references)
-        said = np.clip(said, _EPSILON, 1.0 - _EPSILON)
+        probabilities, labels = self.arrays(predictions, references)
+        probabilities = np.clip(probabilities, _EPSILON, 1.0 - _EPSILON)
         if self.multilabel:
-            loss = -np.log(np.where(labels == 1, said, 1.0 - said)).sum(1)
-            return np.stack([loss, np.full(len(said), float(labels.shape[1]))], axis=1)
-        return np.stack([-np.log((said * labels).sum(1)), np.ones(len(said))], axis=1)
+            loss = -np.log(np.where(labels == 1, probabilities, 1.0 - probabilities)).sum(1)
+            return np.stack([loss, np.full(len(probabilities), float(labels.shape[1]))], axis=1)
+        return np.stack([-np.log((probabilities * labels).sum(1)), np.ones(len(probabilities))], axis=1)

@@ -27,15 +27,15 @@ def confidence_counts(
     """
     labelled = [(one.id, one.labels) for one in references if one.labels is not None]
     labels = np.array([truth for _, truth in labelled], dtype=np.float64)
-    found = {}
-    for state, said in predictions.items():
-        rows = [said[name].probabilities for name, _ in labelled]
-        if not labelled or any(row is None for row in rows):
+    counts = {}
+    for state, by_study in predictions.items():
+        probabilities = [by_study[name].probabilities for name, _ in labelled]
+        if not labelled or any(each is None for each in probabilities):
             return {}
-        confidence, _ = judgements(np.array(rows, dtype=np.float64), labels, multilabel)
-        counts, _ = np.histogram(np.clip(confidence, 0, 1), bins=BINS, range=(0, 1))
-        found[state] = [int(count) for count in counts]
-    return found
+        confidence, _ = judgements(np.array(probabilities, dtype=np.float64), labels, multilabel)
+        histogram, _ = np.histogram(np.clip(confidence, 0, 1), bins=BINS, range=(0, 1))
+        counts[state] = [int(count) for count in histogram]
+    return counts
 
 
 def from_counts(counts: Sequence[int]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:

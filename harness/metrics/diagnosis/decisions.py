@@ -31,7 +31,7 @@ class Diagnosis(LabelMetric):
 
     * ``accuracy``: share of studies decided rightly, for findings in all of them (subset accuracy).
     * ``f1_macro``: mean F1. A finding that neither occurs nor is called scores 0 (``zero_division=0``); a
-      class that neither occurs nor is chosen is left out, as scikit-learn does where ``labels`` is not given.
+      class that neither occurs nor is chosen is left out, as in scikit-learn without ``labels``.
     * ``kappa``: Cohen's, unweighted (Cohen 1960); the mean over findings for which it is defined.
 
     Where nothing is defined the value is NaN.
@@ -52,14 +52,14 @@ class Diagnosis(LabelMetric):
 
     def statistics(self, predictions: Sequence[Prediction], references: Sequence[Reference]) -> Statistics:
         """Counts per study, float64 (n_studies, C * C) or (n_studies, 3 * L + 2)."""
-        said, labels = self.arrays(predictions, references)
+        probabilities, labels = self.arrays(predictions, references)
         n, width = labels.shape
         if not self.multilabel:
-            cell = labels.argmax(1) * width + said.argmax(1)
+            cell = labels.argmax(1) * width + probabilities.argmax(1)
             statistics = np.zeros((n, width * width))
             statistics[np.arange(n), cell] = 1.0
             return statistics
-        called, true = said >= THRESHOLD, labels == 1
+        called, true = probabilities >= THRESHOLD, labels == 1
         exact = (called == true).all(1, keepdims=True)
         counts = [called & true, called & ~true, ~called & true, exact, np.ones((n, 1), dtype=bool)]
         return np.concatenate(counts, axis=1).astype(np.float64)
@@ -74,13 +74,13 @@ def _classes(totals: Statistics) -> dict[str, Floats]:
     width = isqrt(totals.shape[-1])
     confusion = totals.reshape(*totals.shape[:-1], width, width)
     right = np.diagonal(confusion, axis1=-2, axis2=-1)
-    chosen, true = confusion.sum(-2), confusion.sum(-1)
+    decided, true = confusion.sum(-2), confusion.sum(-1)
     n = true.sum(-1)
-    f1 = _ratio(2 * right, chosen + true)
+    f1 = _ratio(2 * right, decided + true)
     return {
         "accuracy": _ratio(right.sum(-1), n),
         "f1_macro": _mean_of_defined(f1),
-        "kappa": _kappa(right.sum(-1), (chosen * true).sum(-1), n),
+        "kappa": _kappa(right.sum(-1), (decided * true).sum(-1), n),
     }
 
 
@@ -165,7 +165,7 @@ def _area(scores: Floats, positive: NDArray[np.bool_], weights: Floats) -> Float
 def _ranked(
     scores: Floats, positive: NDArray[np.bool_]
 ) -> tuple[NDArray[np.intp], NDArray[np.bool_], NDArray[np.intp]]:
-    """Order of rising scores (n,), who is positive in that order (n,), and where each run of ties starts."""
+    """Order of rising scores (n,), which are positive in that order (n,), where each run of ties starts."""
     order = np.argsort(scores, kind="stable")
     ordered = scores[order]
     starts = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))

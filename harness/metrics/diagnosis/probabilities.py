@@ -39,7 +39,7 @@ class LabelMetric(Metric):
     def arrays(
         self, predictions: Sequence[Prediction], references: Sequence[Reference]
     ) -> tuple[Floats, Floats]:
-        """Probabilities in [0, 1] and labels that are 0 or 1, each (n_studies, n_labels), in the order given.
+        """Probabilities in [0, 1] and labels that are 0 or 1, each (n_studies, n_labels), in the same order.
 
         Raises:
             HarnessError: a study without either, of another length, or with values that are no probabilities
@@ -51,21 +51,21 @@ class LabelMetric(Metric):
             )
         ids = [reference.id for reference in references]
         labels = _stacked("reference labels", ids, [reference.labels for reference in references])
-        said = _stacked(
+        probabilities = _stacked(
             "predicted probabilities", ids, [prediction.probabilities for prediction in predictions]
         )
-        if said.shape != labels.shape:
+        if probabilities.shape != labels.shape:
             raise HarnessError(
-                f"{said.shape[1]} probabilities a study for {labels.shape[1]} labels",
+                f"{probabilities.shape[1]} probabilities per study for {labels.shape[1]} labels",
                 "a method predicts one probability per label name of the dataset",
             )
-        _require((said >= -1e-6) & (said <= 1 + 1e-6), ids, "probabilities outside [0, 1]")
+        _require((probabilities >= -1e-6) & (probabilities <= 1 + 1e-6), ids, "probabilities outside [0, 1]")
         _require(np.isin(labels, (0.0, 1.0)), ids, "labels other than 0 and 1")
         if not self.multilabel:
             _require(labels.sum(1, keepdims=True) == 1, ids, "labels that are not one-hot", "multilabel=True")
-            total = said.sum(1, keepdims=True)
+            total = probabilities.sum(1, keepdims=True)
             _require(np.abs(total - 1) < _SUM_TOLERANCE, ids, "class probabilities that do not add up to 1")
-        return np.clip(said, 0.0, 1.0), labels
+        return np.clip(probabilities, 0.0, 1.0), labels
 
 
 def _stacked(what: str, ids: Sequence[str], values: Sequence[NDArray[np.generic] | None]) -> Floats:

@@ -1,12 +1,13 @@
-"""Do generated images say what the true report says? Asked in a space that images and reports share.
+"""Do generated images agree with the true report? Measured in a space that images and reports share.
 
 The space comes from the real test pairs alone, by canonical correlation analysis, the linear relative of
-contrastive learning: what is seen of an image on one side, TF-IDF of reports on the other. It is fitted on
-one half of the patients and used on the other, both ways round: no pair is judged by a space that has seen
-it, and no method by its own contrastive space.
+contrastive learning: features of an image on one side, TF-IDF of its report on the other. It is fitted on one
+half of the patients and used on the other half, both ways round: no pair is scored in a space that was fitted
+on it, and no method in its own contrastive space.
 
-Images are seen by one of two ``eyes``: ``lite0``, features of EfficientNet-Lite0, which small artefacts and
-blur move far; or ``coarse``, grey levels of 16 x 16 areas, which see where it is bright and no texture.
+There are two kinds of image features: ``lite0``, those of EfficientNet-Lite0, which small artefacts and blur
+change strongly; and ``coarse``, grey levels of 16 x 16 areas, which show where an image is bright and no
+texture.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ _RIDGE = 0.1
 
 
 _GRID = 16
-"""Areas per side that the coarse eyes tell apart."""
+"""Areas per side of the coarse image features."""
 
 
 def _coarse(images: Sequence[Image]) -> Floats:
@@ -44,25 +45,26 @@ def _coarse(images: Sequence[Image]) -> Floats:
     return np.stack([np.asarray(each, dtype=np.float64).ravel() / 255.0 for each in small])
 
 
-Judged = tuple[NDArray[np.intp], Floats, Floats, Floats]
+Half = tuple[NDArray[np.intp], Floats, Floats, Floats]
 """Indices of m references; their real images, generated images and reports in the shared space, (m, <= 8)."""
 
 
-class Sighted(Metric):
-    """What the metrics of this file have in common: whose eyes, and which view.
+class SharedSpaceMetric(Metric):
+    """What the metrics of this file have in common: which image features, and which view.
 
     Attributes:
-        eyes: ``lite0`` or ``coarse``.
+        image_features: ``lite0`` or ``coarse``.
+        view: the view that is compared.
     """
 
     name: ClassVar[str]
     task: ClassVar[Task] = Task.SYNTHESIZE
     view: ClassVar[str] = "frontal"
-    eyes: ClassVar[Literal["lite0", "coarse"]] = "lite0"
+    image_features: ClassVar[Literal["lite0", "coarse"]] = "lite0"
 
     def unavailable(self) -> str | None:
         """What is absent and how to get it, or None."""
-        if self.eyes == "coarse":
+        if self.image_features == "coarse":
             return None
         try:
             Lite0().source()
@@ -72,19 +74,19 @@ class Sighted(Metric):
 
     def space(self) -> str:
         """Part of the signature that says in which space images and reports meet."""
-        if self.eyes == "coarse":
-            seen, weights = f"grey{_GRID}x{_GRID}-pca{IMAGE_RANK}", "none"
+        if self.image_features == "coarse":
+            description, weights = f"grey{_GRID}x{_GRID}-pca{IMAGE_RANK}", "none"
         else:
             size = Lite0.preparation.partition(",")[0]
-            seen, weights = f"lite0@{size}-pca{IMAGE_RANK}", "absent"
+            description, weights = f"lite0@{size}-pca{IMAGE_RANK}", "absent"
             if self.unavailable() is None:
                 weights = digest(Lite0().source())
         return (
-            f"view:{self.view}|space:cca{WIDTH}({seen},tfidf-svd{TEXT_RANK})"
+            f"view:{self.view}|space:cca{WIDTH}({description},tfidf-svd{TEXT_RANK})"
             f"|fit:real test pairs,two halves of patients|weights:{weights}"
         )
 
-    def judged(self, predictions: Sequence[Prediction], references: Sequence[Reference]) -> Iterator[Judged]:
+    def halves(self, predictions: Sequence[Prediction], references: Sequence[Reference]) -> Iterator[Half]:
         """The two halves of the patients that have the view and a report, each in the space of the other.
 
         Nothing where fewer than four studies have both.
@@ -92,31 +94,38 @@ class Sighted(Metric):
         Raises:
             HarnessError: a prediction lacks the view, or no reference has it.
         """
-        kept, real, made = pairs_of(self.view, predictions, references)
-        told = [place for place, row in enumerate(kept) if (references[row].report or "").strip()]
-        if len(told) < 4:
+        indices, real, generated = pairs_of(self.view, predictions, references)
+        places = [place for place, row in enumerate(indices) if (references[row].report or "").strip()]
+        if len(places) < 4:
             return
-        texts = _tfidf([references[kept[place]].report or "" for place in told])
-        seen, drawn = (self._seen([images[place] for place in told]) for images in (real, made))
-        half = np.array([_half(references[kept[place]].patient_id) for place in told])
+        texts = _tfidf([references[indices[place]].report or "" for place in places])
+        real_features, generated_features = (
+            self._features([images[place] for place in places]) for images in (real, generated)
+        )
+        half = np.array([_half(references[indices[place]].patient_id) for place in places])
         if len(set(half.tolist())) < 2 or min(half.sum(), (~half).sum()) < 2:
-            half = np.arange(len(told)) % 2 == 0
-        target = np.array([kept[place] for place in told])
+            half = np.arange(len(places)) % 2 == 0
+        target = np.array([indices[place] for place in places])
         for one in (half, ~half):
-            image_map, text_map = _space(seen[~one], texts[~one])
-            yield target[one], image_map(seen[one]), image_map(drawn[one]), text_map(texts[one])
+            image_map, text_map = _space(real_features[~one], texts[~one])
+            yield (
+                target[one],
+                image_map(real_features[one]),
+                image_map(generated_features[one]),
+                text_map(texts[one]),
+            )
 
-    def _seen(self, images: Sequence[Image]) -> Floats:
-        return _coarse(images) if self.eyes == "coarse" else features(Lite0(), images)
+    def _features(self, images: Sequence[Image]) -> Floats:
+        return _coarse(images) if self.image_features == "coarse" else features(Lite0(), images)
 
 
-class Alignment(Sighted):
+class Alignment(SharedSpaceMetric):
     """Cosine of generated image and true report, and by how much it beats other patients' reports.
 
     * ``alignment_lite0``: mean cosine of a study's generated image with its own report;
     * ``alignment_gap_lite0``: that minus the mean cosine with the reports of all other studies of the half;
       0 for images that have nothing to do with their condition;
-    * ``alignment_real_lite0``: the gap of the real images. Images that show nothing but what a report says
+    * ``alignment_real_lite0``: the gap of the real images. Images that show only what a report says
       can have a larger one.
     """
 
@@ -141,9 +150,9 @@ class Alignment(Sighted):
             HarnessError: a prediction lacks the view, or no reference has it.
         """
         statistics = np.zeros((len(references), 4))
-        for target, seen, drawn, words in self.judged(predictions, references):
-            own, gap = _gap(drawn, words)
-            ceiling = _gap(seen, words)[1]
+        for target, real, generated, words in self.halves(predictions, references):
+            own, gap = _gap(generated, words)
+            ceiling = _gap(real, words)[1]
             statistics[target] = np.stack([own, gap, ceiling, np.ones_like(own)], axis=1)
         return statistics
 
@@ -152,13 +161,13 @@ class Alignment(Sighted):
         return {output.name: mean_of(totals, column, 3) for column, output in enumerate(self.outputs)}
 
 
-class JointDistance(Sighted, JointMetric):
+class JointDistance(SharedSpaceMetric, JointMetric):
     """Fréchet distance of (image, report) pairs (DeVries et al. 2019), in the space that both share.
 
-    FID sees images alone: shuffled among the conditions they score the same. Here the generated images with
-    their conditions' reports are held against the real pairs, so that images which do not say what their
-    report says are far away even if they are good images. The mean of the two halves, each judged in the
-    other's space.
+    FID compares images alone: shuffled among the conditions they score the same. Here the generated images
+    with their conditions' reports are compared with the real pairs, so images that do not agree with their
+    report are far away even if they are good images. The value is the mean of the two halves, each in the
+    space that was fitted on the other half.
 
     Attributes:
         resamples, recentred: as for FID.
@@ -185,7 +194,7 @@ class JointDistance(Sighted, JointMetric):
             HarnessError: a prediction lacks the view, or no reference has it.
         """
         statistics = np.zeros((len(references), 1 + 3 * WIDTH))
-        for half, (target, *parts) in enumerate(self.judged(predictions, references), 1):
+        for half, (target, *parts) in enumerate(self.halves(predictions, references), 1):
             statistics[target, 0] = half
             for number, part in enumerate(parts):
                 start = 1 + number * WIDTH
@@ -195,32 +204,32 @@ class JointDistance(Sighted, JointMetric):
     def joint(self, statistics: Statistics, weights: Floats) -> dict[str, Floats]:
         """Rows under each line of ``weights`` (B, n) to values (B,); NaN below two studies a half."""
         halves = [statistics[:, 0] == half for half in (1, 2)]
-        real, made, words = np.split(statistics[:, 1:], 3, axis=1)
-        pairs = np.hstack([real, words]), np.hstack([made, words])
-        found = [
+        real, generated, words = np.split(statistics[:, 1:], 3, axis=1)
+        pairs = np.hstack([real, words]), np.hstack([generated, words])
+        distances = [
             frechet_distances(pairs[0][half], pairs[1][half], np.ascontiguousarray(weights[:, half]))
             for half in halves
         ]
-        return {self.name: np.mean(found, axis=0)}
+        return {self.name: np.mean(distances, axis=0)}
 
     def remarks(self, statistics: Statistics) -> dict[str, str]:
         """What real images score beside other patients' reports: nothing but the pairing is wrong."""
-        told = statistics[statistics[:, 0] > 0]
-        if len(told) < 4:
+        scored = statistics[statistics[:, 0] > 0]
+        if len(scored) < 4:
             return {}
-        wrong = told.copy()
+        mismatched = scored.copy()
         for half in (1, 2):
-            here = np.flatnonzero(told[:, 0] == half)
-            wrong[here, 1 + WIDTH : 1 + 2 * WIDTH] = told[np.roll(here, 1), 1 : 1 + WIDTH]
-        value = self.joint(wrong, np.ones((1, len(wrong))))[self.name][0]
-        return {self.name: f"n {len(told)}; real images with other patients' reports score {value:.3g}"}
+            here = np.flatnonzero(scored[:, 0] == half)
+            mismatched[here, 1 + WIDTH : 1 + 2 * WIDTH] = scored[np.roll(here, 1), 1 : 1 + WIDTH]
+        value = self.joint(mismatched, np.ones((1, len(mismatched))))[self.name][0]
+        return {self.name: f"n {len(scored)}; real images with other patients' reports score {value:.3g}"}
 
 
 class CoarseAlignment(Alignment):
-    """``alignment_coarse`` and its companions: the same with coarse eyes, which need no weights."""
+    """``alignment_coarse`` and its companions: the same with coarse image features, which need no weights."""
 
     name: ClassVar[str] = "alignment_coarse"
-    eyes: ClassVar[Literal["lite0", "coarse"]] = "coarse"
+    image_features: ClassVar[Literal["lite0", "coarse"]] = "coarse"
     outputs: ClassVar[tuple[MetricOutput, ...]] = (
         MetricOutput("alignment_coarse", bounds=(-1.0, 1.0)),
         MetricOutput("alignment_gap_coarse", bounds=(-2.0, 2.0)),
@@ -229,10 +238,10 @@ class CoarseAlignment(Alignment):
 
 
 class CoarseJointDistance(JointDistance):
-    """``fjd_coarse``: the same with coarse eyes, which need no weights."""
+    """``fjd_coarse``: the same with coarse image features, which need no weights."""
 
     name: ClassVar[str] = "fjd_coarse"
-    eyes: ClassVar[Literal["lite0", "coarse"]] = "coarse"
+    image_features: ClassVar[Literal["lite0", "coarse"]] = "coarse"
     outputs: ClassVar[tuple[MetricOutput, ...]] = (
         MetricOutput("fjd_coarse", higher_is_better=False, bounds=(0.0, np.inf)),
     )
@@ -257,13 +266,13 @@ class _Whitened:
         self.mean = x.mean(0)
         _, values, axes = np.linalg.svd(x - self.mean, full_matrices=False)
         deviation = values / np.sqrt(max(1, len(x) - 1))
-        kept = min(rank, int((deviation > 1e-9).sum()), max(1, len(x) // 4))
+        rank_kept = min(rank, int((deviation > 1e-9).sum()), max(1, len(x) // 4))
         floor = _RIDGE * deviation[:1]
-        self.axes = axes[:kept].T / np.sqrt(deviation[:kept] ** 2 + floor**2 + 1e-12)
+        self.axes = axes[:rank_kept].T / np.sqrt(deviation[:rank_kept] ** 2 + floor**2 + 1e-12)
 
     def __call__(self, x: Floats) -> Floats:
-        found: Floats = (x - self.mean) @ self.axes
-        return found
+        projected: Floats = (x - self.mean) @ self.axes
+        return projected
 
 
 def _space(images: Floats, texts: Floats) -> tuple[_Projected, _Projected]:
@@ -282,8 +291,8 @@ class _Projected:
         self.whitened, self.directions = whitened, directions
 
     def __call__(self, x: Floats) -> Floats:
-        found: Floats = self.whitened(x) @ self.directions
-        return found
+        projected: Floats = self.whitened(x) @ self.directions
+        return projected
 
 
 def _tfidf(texts: Sequence[str]) -> Floats:

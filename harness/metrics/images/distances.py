@@ -98,34 +98,34 @@ class ImageMetric(JointMetric):
             raise HarnessError(
                 f"{len(predictions)} predictions for {len(references)} references", "join them by id first"
             )
-        kept = [index for index, one in enumerate(references) if self.view in (one.images or {})]
-        if not kept:
+        indices = [index for index, one in enumerate(references) if self.view in (one.images or {})]
+        if not indices:
             raise HarnessError(f"no study has a real {self.view} image", "choose another view")
-        real = [_view(references[index].images, self.view) for index in kept]
-        made = []
-        for index in kept:
+        real = [_view(references[index].images, self.view) for index in indices]
+        generated = []
+        for index in indices:
             images = predictions[index].images or {}
             if self.view not in images:
                 raise HarnessError(
                     f"study {references[index].id!r} has no generated {self.view} image",
                     f"it has {', '.join(images) or 'none'}",
                 )
-            made.append(_view(images, self.view))
+            generated.append(_view(images, self.view))
         width = self.extractor.width
         statistics = np.zeros((len(references), 1 + 2 * width))
-        statistics[kept, 0] = 1.0
-        statistics[kept, 1 : 1 + width] = features(self.extractor, real)
-        statistics[kept, 1 + width :] = features(self.extractor, made)
+        statistics[indices, 0] = 1.0
+        statistics[indices, 1 : 1 + width] = features(self.extractor, real)
+        statistics[indices, 1 + width :] = features(self.extractor, generated)
         return statistics
 
     def joint(self, statistics: Statistics, weights: Floats) -> dict[str, Floats]:
         """Values (B,) of statistics (n, 1 + 2 * d) under ``weights`` (B, n); NaN below two images."""
         used = (statistics[:, 0] == 1) & (weights > 0).any(axis=0)
-        real, made = np.split(statistics[used, 1:], 2, axis=1)
+        real, generated = np.split(statistics[used, 1:], 2, axis=1)
         weights = weights[:, used]
-        fid = frechet_distances(real, made, weights)
+        fid = frechet_distances(real, generated, weights)
         return dict(
-            zip((output.name for output in self.outputs), (fid, kid(real, made, weights)), strict=True)
+            zip((output.name for output in self.outputs), (fid, kid(real, generated, weights)), strict=True)
         )
 
     def remarks(self, statistics: Statistics) -> dict[str, str]:
@@ -145,17 +145,17 @@ def _view(images: Mapping[str, Image] | None, view: str) -> Image:
     return (images or {})[view]
 
 
-def frechet_distance(real: Floats, made: Floats, weights: Floats | None = None) -> float:
+def frechet_distance(real: Floats, generated: Floats, weights: Floats | None = None) -> float:
     """Squared Fréchet distance between Gaussians fitted to features (n, d) and (n, d).
 
     |mu_1 - mu_2|^2 + tr S_1 + tr S_2 - 2 tr (S_1 S_2)^(1/2), with weighted unbiased moments.
 
     Args:
-        real, made: features, at least two rows with weight.
+        real, generated: features, at least two rows with weight.
         weights: (n,) shared by both sides; 1 by default. NaN results where fewer than two are positive.
     """
     first = _centred(real, weights)
-    second = _centred(made, weights)
+    second = _centred(generated, weights)
     if first is None or second is None:
         return float("nan")
     (mean_1, scaled_1), (mean_2, scaled_2) = first, second
@@ -164,49 +164,49 @@ def frechet_distance(real: Floats, made: Floats, weights: Floats | None = None) 
     return max(0.0, float(distance))
 
 
-def frechet_distances(real: Floats, made: Floats, weights: Floats) -> Floats:
+def frechet_distances(real: Floats, generated: Floats, weights: Floats) -> Floats:
     """``frechet_distance`` (B,) of features (n, d) and (n, d) under each line of ``weights`` (B, n).
 
     Of fewer images than features all resamples share the inner products of the images: a resample then costs
     the singular values of the part of an (n, n) matrix that it drew, whatever d is.
     """
     if len(weights) == 1 or len(real) > real.shape[1]:
-        return np.array([frechet_distance(real, made, line) for line in weights])
+        return np.array([frechet_distance(real, generated, line) for line in weights])
     centre = real.mean(axis=0)  # distances do not depend on it, rounding does
-    real, made = real - centre, made - centre
-    squares = np.square(real).sum(axis=1) + np.square(made).sum(axis=1)
-    across = real @ made.T
-    between = real @ real.T - across - across.T + made @ made.T
-    norms = real @ real.T + made @ made.T
-    found = np.full(len(weights), np.nan)
+    real, generated = real - centre, generated - centre
+    squares = np.square(real).sum(axis=1) + np.square(generated).sum(axis=1)
+    across = real @ generated.T
+    between = real @ real.T - across - across.T + generated @ generated.T
+    norms = real @ real.T + generated @ generated.T
+    distances = np.full(len(weights), np.nan)
     for line, weight in enumerate(weights):
-        kept = np.flatnonzero(weight > 0)
-        share = weight[kept] / weight[kept].sum() if len(kept) else weight[kept]
+        indices = np.flatnonzero(weight > 0)
+        share = weight[indices] / weight[indices].sum() if len(indices) else weight[indices]
         freedom = 1.0 - np.square(share).sum()
-        if len(kept) < 2 or freedom <= 0:
+        if len(indices) < 2 or freedom <= 0:
             continue
-        part = np.ix_(kept, kept)
-        spread = (share @ squares[kept] - share @ norms[part] @ share) / freedom
+        part = np.ix_(indices, indices)
+        spread = (share @ squares[indices] - share @ norms[part] @ share) / freedom
         cross = across[part]
         cross = cross - share @ cross
         cross = cross - (cross @ share)[:, None]
         root = np.sqrt(share / freedom)
         shared = np.linalg.svd(root[:, None] * cross * root, compute_uv=False).sum()
-        found[line] = max(0.0, float(share @ between[part] @ share + spread - 2.0 * shared))
-    return found
+        distances[line] = max(0.0, float(share @ between[part] @ share + spread - 2.0 * shared))
+    return distances
 
 
 def _centred(features: Floats, weights: Floats | None) -> tuple[Floats, Floats] | None:
     """Mean (d,), and A (n, d) with A^T A the unbiased covariance; studies without weight are left out."""
     weight = np.ones(len(features)) if weights is None else weights
-    kept = weight > 0
-    share = weight[kept] / weight[kept].sum() if kept.any() else weight[kept]
+    weighted = weight > 0
+    share = weight[weighted] / weight[weighted].sum() if weighted.any() else weight[weighted]
     # Equals n - 1 over n for equal weights, and does not change when all of them double.
     freedom = 1.0 - np.square(share).sum()
-    if kept.sum() < 2 or freedom <= 0:
+    if weighted.sum() < 2 or freedom <= 0:
         return None
-    mean = share @ features[kept]
-    return mean, np.sqrt(share / freedom)[:, None] * (features[kept] - mean)
+    mean = share @ features[weighted]
+    return mean, np.sqrt(share / freedom)[:, None] * (features[weighted] - mean)
 
 
 def trace_of_root(first: Floats, second: Floats) -> float:
@@ -227,7 +227,7 @@ def trace_of_root(first: Floats, second: Floats) -> float:
     return float(np.sqrt(np.maximum(np.linalg.eigvalsh(half.T @ half), 0.0)).sum())
 
 
-def kid(real: Floats, made: Floats, weights: Floats) -> Floats:
+def kid(real: Floats, generated: Floats, weights: Floats) -> Floats:
     """Unbiased squared MMD (B,) of features (n, d) and (n, d) under each line of ``weights`` (B, n).
 
     All resamples are one product with each block of the kernel matrices, which are never held whole.
@@ -240,11 +240,11 @@ def kid(real: Floats, made: Floats, weights: Floats) -> Floats:
     for start in range(0, len(real), step):
         block = slice(start, start + step)
         columns = np.arange(len(real))[block]
-        for side in (real, made):
+        for side in (real, generated):
             kernel = _kernel(side, side[block])
             kernel[columns, columns - start] = 0.0
             within += ((weights @ kernel) * weights[:, block]).sum(axis=1)
-        across += ((weights @ _kernel(real, made[block])) * weights[:, block]).sum(axis=1)
+        across += ((weights @ _kernel(real, generated[block])) * weights[:, block]).sum(axis=1)
     undefined = np.full(len(weights), np.nan)
     inner = np.divide(within, pairs, out=undefined, where=pairs > 0)
     distance: Floats = inner - 2.0 * np.divide(across, total**2, out=np.zeros(len(weights)), where=total > 0)
@@ -281,14 +281,14 @@ def real_floor(
     if half < 2:
         raise HarnessError(f"{len(real)} real images cannot be halved", "at least four are needed")
     rng = np.random.default_rng(seed)
-    found: dict[str, list[float]] = {output.name: [] for output in metric.outputs}
+    floors: dict[str, list[float]] = {output.name: [] for output in metric.outputs}
     for _ in range(splits):
         order = rng.permutation(len(real))
         first, second = real[order[:half]], real[order[half : 2 * half]]
         halves = np.concatenate([np.ones((half, 1)), first, second], axis=1)
         for name, value in metric.joint(halves, np.ones((1, half))).items():
-            found[name].append(float(value[0]))
-    return {"n": float(half), **{name: float(np.mean(values)) for name, values in found.items()}}
+            floors[name].append(float(value[0]))
+    return {"n": float(half), **{name: float(np.mean(values)) for name, values in floors.items()}}
 
 
 def _outputs(extractor: str) -> tuple[MetricOutput, ...]:
@@ -334,8 +334,9 @@ class Lite0LateralDistance(ImageMetric):
 class CompletedDistance(Lite0Distance):
     """FID and KID of a test set whose missing frontal views are replaced by generated ones.
 
-    In the state that lacks the view a study counts with its generated image, in every other with its real
-    one: over missing rates, how far completion takes the set from the real one. 0 where nothing is missing.
+    In the state that lacks the view, a study counts with its generated image, in every other state with its
+    real image. Over missing rates it is the distance of the completed set from the real one; 0 if nothing is
+    missing.
     """
 
     name, outputs = "images_completed", _outputs("lite0_completed")

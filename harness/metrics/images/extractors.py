@@ -58,7 +58,7 @@ class Extractor(Protocol):
 
 
 def extract(network: Network, images: Sequence[Image], width: int) -> Floats:
-    """Features (n, width) of uint8 images (H, W) or (H, W, C), C 1 or 3, in the order given."""
+    """Features (n, width) of uint8 images (H, W) or (H, W, C), C 1 or 3, in the same order."""
     import torch
 
     features = np.empty((len(images), width))
@@ -113,12 +113,12 @@ def _needs(package: str) -> None:
 @cache
 def digest(path: Path) -> str:
     """First 8 hex digits of the SHA-256 of a weights file, or of the tensors in a folder."""
-    found = hashlib.sha256()
+    state = hashlib.sha256()
     files = [path] if path.is_file() else sorted(path.glob("*.safetensors")) + sorted(path.glob("*.bin"))
     for file in files:
         with file.open("rb") as stream:
-            found.update(hashlib.file_digest(stream, "sha256").digest())
-    return found.hexdigest()[:8]
+            state.update(hashlib.file_digest(stream, "sha256").digest())
+    return state.hexdigest()[:8]
 
 
 class Inception:
@@ -188,19 +188,19 @@ class XrayDenseNet:
         from harness.metrics.images.unpickling import pickled_network
 
         path, model = self.source(), DenseNet().eval()
-        found = pickled_network(path)
-        trained = dict(found.named_parameters()) | dict(found.named_buffers())
+        pickled = pickled_network(path)
+        trained = dict(pickled.named_parameters()) | dict(pickled.named_buffers())
         try:
-            own = model.features.state_dict()
-            model.features.load_state_dict({name: trained[f"features.{name}"] for name in own})
+            names = model.features.state_dict()
+            model.features.load_state_dict({name: trained[f"features.{name}"] for name in names})
         except (KeyError, RuntimeError) as error:
             reason = str(error).splitlines()[0]
             raise CorruptFileError(f"{path}: not the DenseNet-121: {reason}", "download it again") from error
 
         def features(images: Tensor) -> Tensor:
             grey = _resized(images.mean(1, keepdim=True), 224)
-            found: Tensor = model.features2(grey / 255 * 2048 - 1024)
-            return found
+            pooled: Tensor = model.features2(grey / 255 * 2048 - 1024)
+            return pooled
 
         return features
 
@@ -231,8 +231,8 @@ class RadDino:
 
         def features(images: Tensor) -> Tensor:
             sized = interpolate(images / 255, (518, 518), mode="bicubic", antialias=True).clamp(0, 1)
-            found: Tensor = model(pixel_values=(sized - mean) / std).pooler_output
-            return found.to(torch.float32)
+            pooled: Tensor = model(pixel_values=(sized - mean) / std).pooler_output
+            return pooled.to(torch.float32)
 
         return features
 
@@ -269,14 +269,14 @@ class Lite0:
         def features(images: Tensor) -> Tensor:
             fits = not self.enlarges and max(images.shape[-2:]) <= 224
             ready = ((images if fits else _resized(images, 224)) / 255 - mean) / std
-            found: Tensor = model(ready.contiguous(memory_format=torch.channels_last))
-            return found
+            pooled: Tensor = model(ready.contiguous(memory_format=torch.channels_last))
+            return pooled
 
         return features
 
 
 class EnlargedLite0(Lite0):
-    """The same at 224 px whatever an image's size: small findings are told apart better so."""
+    """The same at 224 px whatever an image's size: small findings are easier to distinguish."""
 
     name: ClassVar[str] = "lite0-224"
     preparation: ClassVar[str] = "224-bilinear,imagenet"

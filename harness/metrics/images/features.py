@@ -1,4 +1,4 @@
-"""Features of images, computed once however many metrics, states, rows and processes ask for them."""
+"""Features of images, computed once for all metrics, modality states, entries and processes."""
 
 from __future__ import annotations
 
@@ -13,43 +13,43 @@ from harness.core.feature_store import store_of
 from harness.metrics.images.extractors import BATCH, Extractor, Floats, Image, Network, digest, extract
 
 LIMIT = 20_000
-"""Images whose features are held, by extractor: 200 MB at 1,280 features."""
+"""Images whose features are kept in memory, per extractor: 200 MB at 1,280 features."""
 
 _STORE = "metrics"
 
-_kept: dict[str, dict[bytes, Floats]] = {}
+_held: dict[str, dict[bytes, Floats]] = {}
 _networks: dict[str, Network] = {}
 
 
 def features(extractor: Extractor, images: Sequence[Image]) -> Floats:
-    """Features (n, width) of uint8 images (H, W) or (H, W, C), in the order given.
+    """Features (n, width) of uint8 images (H, W) or (H, W, C), in the same order.
 
     Raises:
         UnavailableError: the extractor's weights are absent.
     """
     name = f"{extractor.name} {extractor.source()}"
-    known = _kept.setdefault(name, {})
+    vectors = _held.setdefault(name, {})
     keys = [_digest(image) for image in images]
-    new = {key: image for key, image in zip(keys, images, strict=True) if key not in known}
-    if len(known) + len(new) > LIMIT:
-        known.clear()
+    new = {key: image for key, image in zip(keys, images, strict=True) if key not in vectors}
+    if len(vectors) + len(new) > LIMIT:
+        vectors.clear()
         new = dict(zip(keys, images, strict=True))
-    found = _recorded(extractor, list(new))
-    known.update(found)
-    absent = [key for key in new if key not in found]
+    recorded = _recorded(extractor, list(new))
+    vectors.update(recorded)
+    absent = [key for key in new if key not in recorded]
     for start in range(0, len(absent), BATCH):
         some = absent[start : start + BATCH]
         if name not in _networks:
             _networks[name] = extractor.network()
-        known.update(
+        vectors.update(
             zip(some, extract(_networks[name], [new[key] for key in some], extractor.width), strict=True)
         )
-        _record(extractor, {key: known[key] for key in some})
-    return np.stack([known[key] for key in keys])
+        _record(extractor, {key: vectors[key] for key in some})
+    return np.stack([vectors[key] for key in keys])
 
 
 def _recorded(extractor: Extractor, keys: Sequence[bytes]) -> dict[bytes, Floats]:
-    """What is on disk: another process may have looked at the same real images."""
+    """Features on disk: another process may have computed those of the same real images."""
     store = store_of(_STORE)
     if store is None or not keys:
         return {}
@@ -61,11 +61,13 @@ def _recorded(extractor: Extractor, keys: Sequence[bytes]) -> dict[bytes, Floats
     }
 
 
-def _record(extractor: Extractor, found: dict[bytes, Floats]) -> None:
+def _record(extractor: Extractor, vectors: dict[bytes, Floats]) -> None:
     """Keep features on disk; networks compute in single precision, so that nothing is lost."""
     store = store_of(_STORE)
     if store is not None:
-        store.write({_name(extractor, key): row.astype(np.float32).tobytes() for key, row in found.items()})
+        store.write(
+            {_name(extractor, key): vector.astype(np.float32).tobytes() for key, vector in vectors.items()}
+        )
 
 
 def _name(extractor: Extractor, key: bytes) -> bytes:
@@ -86,6 +88,6 @@ def _torch() -> str:
 
 
 def _digest(image: Image) -> bytes:
-    found = hashlib.blake2b(repr(image.shape).encode(), digest_size=16)
-    found.update(np.ascontiguousarray(image).tobytes())
-    return found.digest()
+    state = hashlib.blake2b(repr(image.shape).encode(), digest_size=16)
+    state.update(np.ascontiguousarray(image).tobytes())
+    return state.digest()

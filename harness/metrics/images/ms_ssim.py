@@ -53,10 +53,10 @@ class MsSsim(Metric):
         Raises:
             HarnessError: a prediction lacks the view, or no reference has it.
         """
-        kept, real, made = pairs_of(self.view, predictions, references)
+        indices, real, generated = pairs_of(self.view, predictions, references)
         statistics = np.zeros((len(references), 2))
-        statistics[kept, 0] = similarity(real, made)
-        statistics[kept, 1] = 1.0
+        statistics[indices, 0] = similarity(real, generated)
+        statistics[indices, 1] = 1.0
         return statistics
 
     def reduce(self, totals: Statistics) -> dict[str, NDArray[np.float64]]:
@@ -84,14 +84,14 @@ def pairs_of(
         raise HarnessError(
             f"{len(predictions)} predictions for {len(references)} references", "join them by id first"
         )
-    kept = [row for row, one in enumerate(references) if view in (one.images or {})]
-    if not kept:
+    indices = [index for index, one in enumerate(references) if view in (one.images or {})]
+    if not indices:
         raise HarnessError(f"no study has a real {view} image", "choose another view")
-    for row in kept:
-        if view not in (predictions[row].images or {}):
-            raise HarnessError(f"study {references[row].id!r} has no generated {view} image")
-    real = [(references[row].images or {})[view] for row in kept]
-    return kept, real, [(predictions[row].images or {})[view] for row in kept]
+    for index in indices:
+        if view not in (predictions[index].images or {}):
+            raise HarnessError(f"study {references[index].id!r} has no generated {view} image")
+    real = [(references[index].images or {})[view] for index in indices]
+    return indices, real, [(predictions[index].images or {})[view] for index in indices]
 
 
 def similarity(first: Sequence[Image], second: Sequence[Image]) -> NDArray[np.float64]:
@@ -99,7 +99,7 @@ def similarity(first: Sequence[Image], second: Sequence[Image]) -> NDArray[np.fl
     import torch
     from torch.nn.functional import avg_pool2d, interpolate
 
-    found = []
+    similarities = []
     for start in range(0, len(first), _BATCH):
         pair = []
         for side in (first, second):
@@ -113,12 +113,12 @@ def similarity(first: Sequence[Image], second: Sequence[Image]) -> NDArray[np.fl
             whole = scale == len(_POWERS) - 1
             product *= _scale(stacked, whole).double().clamp(0, 1) ** power
             stacked = avg_pool2d(stacked, 2)
-        found.append(product.numpy())
-    return np.concatenate(found)
+        similarities.append(product.numpy())
+    return np.concatenate(similarities)
 
 
 def _scale(pair: Tensor, whole: bool) -> Tensor:
-    """Structure and contrast (B,) of images (B, 2, H, W) at one scale; with ``whole`` their luminance, too.
+    """Structure and contrast (B,) of images (B, 2, H, W) at one scale; with ``whole`` also their luminance.
 
     As torchmetrics has it, windows lie inside of the image, but at the last scale they reach over its edge,
     where it is mirrored.
@@ -130,10 +130,10 @@ def _scale(pair: Tensor, whole: bool) -> Tensor:
     rows, columns = (_windows(side, whole) for side in pair.shape[-2:])
     mean_1, mean_2, square_1, square_2, mixed = (rows @ maps @ columns.T).unbind(1)
     variances = (square_1 - mean_1.square()).clamp(min=0) + (square_2 - mean_2.square()).clamp(min=0)
-    found = (2 * (mixed - mean_1 * mean_2) + _C2) / (variances + _C2)
+    structure = (2 * (mixed - mean_1 * mean_2) + _C2) / (variances + _C2)
     if whole:
-        found = found * (2 * mean_1 * mean_2 + _C1) / (mean_1.square() + mean_2.square() + _C1)
-    return found.mean((-2, -1))
+        structure = structure * (2 * mean_1 * mean_2 + _C1) / (mean_1.square() + mean_2.square() + _C1)
+    return structure.mean((-2, -1))
 
 
 @cache

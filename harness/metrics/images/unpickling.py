@@ -1,4 +1,4 @@
-"""Networks from files that pickle a whole network: their layers are taken, and nothing in them is called."""
+"""Networks from files that pickle a whole network: only layers are read, and no code of the file is run."""
 
 from __future__ import annotations
 
@@ -26,14 +26,15 @@ _CALLED = {
 """What rebuilds tensors and their containers."""
 
 
-# The one in Python: the one in C lets nobody see what is about to be called.
+# The unpickler in Python: that in C does not show what is about to be called.
 _Unpickler: Any = pickle._Unpickler
 
 
 class _Layers(_Unpickler):
     """An unpickler that finds layers, storages and what rebuilds tensors, and never calls a layer's class.
 
-    A network's constructor may itself open files, so objects are made without it, as pickles of networks ask.
+    A network's constructor may itself open files, so objects are created without it, as pickles of networks
+    require.
     """
 
     dispatch: ClassVar[dict[int, Any]] = dict(_Unpickler.dispatch)
@@ -42,9 +43,10 @@ class _Layers(_Unpickler):
         """A class or function of the short list."""
         if (module, name) in _CALLED or (module in ("torch", "torch.storage") and name.endswith("Storage")):
             return super().find_class(module, name)
-        found = super().find_class(module, name) if module.startswith(_LAYERS) and "." not in name else None
-        if isinstance(found, type) and issubclass(found, nn.Module | nn.Parameter):
-            return found
+        if module.startswith(_LAYERS) and "." not in name:
+            layer_class = super().find_class(module, name)
+            if isinstance(layer_class, type) and issubclass(layer_class, nn.Module | nn.Parameter):
+                return layer_class
         raise pickle.UnpicklingError(f"it asks for {module}.{name}")
 
     def load_reduce(self) -> None:
@@ -52,9 +54,9 @@ class _Layers(_Unpickler):
         self._refuse_layers(self.stack[-2])
         super().load_reduce()
 
-    def _instantiate(self, made: Any, arguments: Any) -> None:
-        self._refuse_layers(made)
-        super()._instantiate(made, arguments)
+    def _instantiate(self, layer_class: Any, arguments: Any) -> None:
+        self._refuse_layers(layer_class)
+        super()._instantiate(layer_class, arguments)
 
     @staticmethod
     def _refuse_layers(called: Any) -> None:
@@ -76,10 +78,10 @@ def pickled_network(path: Path) -> nn.Module:
     """
     reader = SimpleNamespace(Unpickler=_Layers, load=_load, __name__="pickle")
     try:
-        found = torch.load(path, map_location="cpu", pickle_module=reader, weights_only=False)
+        network = torch.load(path, map_location="cpu", pickle_module=reader, weights_only=False)
     except Exception as error:  # torch.load raises whatever the unpickler meets
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise CorruptFileError(f"{path}: not a network: {reason}", "download it again") from error
-    if not isinstance(found, nn.Module):
+    if not isinstance(network, nn.Module):
         raise CorruptFileError(f"{path}: not a network", "download it again")
-    return found
+    return network

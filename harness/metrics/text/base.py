@@ -33,17 +33,17 @@ class TextMetric(Metric):
     def tokens(
         self, predictions: Sequence[Prediction], references: Sequence[Reference]
     ) -> tuple[list[Tokens], list[Tokens]]:
-        """Tokens of predicted and of reference reports, in the order given.
+        """Tokens of predicted and of reference reports, in the same order.
 
         An empty text is a valid report without tokens.
 
         Raises:
             HarnessError: a study has no report at all, or the lengths differ.
         """
-        said, true = report_texts(predictions, references)
-        tokens = tokenizer(self.profile).batch(said + true)
-        references_tokens = [line[: self.reference_words] for line in tokens[len(said) :]]
-        return tokens[: len(said)], references_tokens
+        hypotheses, targets = report_texts(predictions, references)
+        tokens = tokenizer(self.profile).batch(hypotheses + targets)
+        references_tokens = [line[: self.reference_words] for line in tokens[len(hypotheses) :]]
+        return tokens[: len(hypotheses)], references_tokens
 
     @property
     def text_fields(self) -> str:
@@ -54,7 +54,7 @@ class TextMetric(Metric):
 def report_texts(
     predictions: Sequence[Prediction], references: Sequence[Reference]
 ) -> tuple[list[str], list[str]]:
-    """Predicted and reference reports as written, in the order given.
+    """Predicted and reference reports as written, in the same order.
 
     Raises:
         HarnessError: a study has no report at all, or the lengths differ.
@@ -64,8 +64,8 @@ def report_texts(
             f"{len(predictions)} predictions for {len(references)} references", "join them by id first"
         )
     ids = [reference.id for reference in references]
-    said = _texts("prediction", ids, (prediction.report for prediction in predictions))
-    return said, _texts("reference", ids, (reference.report for reference in references))
+    hypotheses = _texts("prediction", ids, (prediction.report for prediction in predictions))
+    return hypotheses, _texts("reference", ids, (reference.report for reference in references))
 
 
 def at_least_one(words: int | None) -> int | None:

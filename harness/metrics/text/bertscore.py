@@ -78,15 +78,15 @@ class _GreedyMatching(Metric):
         Raises:
             UnavailableError: the model is absent.
         """
-        said, true = report_texts(predictions, references)
-        statistics = np.ones((len(said), 2))
-        if not said:
+        hypotheses, targets = report_texts(predictions, references)
+        statistics = np.ones((len(hypotheses), 2))
+        if not hypotheses:
             return statistics
         require(self.unavailable())
         if self._file() is None:
             _ = self._encoder  # fetches the weights: the cache is keyed by their digest
-        pairs = {pair(*both): both for both in zip(said, true, strict=True)}
-        keys = [pair(*both) for both in zip(said, true, strict=True)]
+        pairs = {pair(*both): both for both in zip(hypotheses, targets, strict=True)}
+        keys = [pair(*both) for both in zip(hypotheses, targets, strict=True)]
         statistics[:, 0] = annotated(
             self.signature, keys, lambda absent: self._scores([pairs[key] for key in absent])
         )
@@ -111,8 +111,8 @@ class _GreedyMatching(Metric):
 
     def _file(self) -> Path | None:
         """The weights, or None where they are not on disk."""
-        found = (Path(self._weights(), name) for name in WEIGHTS)
-        return next((path for path in found if path.is_file()), None)
+        paths = (Path(self._weights(), name) for name in WEIGHTS)
+        return next((path for path in paths if path.is_file()), None)
 
     @abstractmethod
     def _weights(self) -> str:
@@ -259,9 +259,9 @@ class Encoder:
             ]
             for places in token_batches([len(ids) for ids in tokens]):
                 embedded = self._embed([tokens[place] for place in places])
-                for place, found in zip(places, embedded, strict=True):
-                    self._cache[new[place]] = found
-                    self._bytes += found.unit.nbytes
+                for place, token_vectors in zip(places, embedded, strict=True):
+                    self._cache[new[place]] = token_vectors
+                    self._bytes += token_vectors.unit.nbytes
         return {text: self._cache[text] for text in distinct}
 
     def _embed(self, batch: Sequence[Sequence[int]]) -> list[TokenVectors]:
@@ -295,7 +295,7 @@ def _tokenizer(weights: str, local: bool) -> Any:
 
 
 def _cached_weights(model: str) -> Path | None:
-    """Weights of a model whose configuration, too, is in the Hugging Face cache."""
+    """Weights of a model in the Hugging Face cache, if its configuration is there as well."""
     if hub_file(model, "config.json") is None:
         return None
     return next((path for name in WEIGHTS if (path := hub_file(model, name))), None)

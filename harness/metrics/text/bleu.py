@@ -40,16 +40,18 @@ class Bleu(TextMetric):
 
     def statistics(self, predictions: Sequence[Prediction], references: Sequence[Reference]) -> Statistics:
         """Lengths, clipped matches and totals per study, float64 (n_studies, 10)."""
-        said, true = self.tokens(predictions, references)
-        counts = [_counts(hypothesis, reference) for hypothesis, reference in zip(said, true, strict=True)]
+        hypotheses, targets = self.tokens(predictions, references)
+        counts = [
+            _counts(hypothesis, reference) for hypothesis, reference in zip(hypotheses, targets, strict=True)
+        ]
         return np.array(counts, dtype=np.float64).reshape(len(counts), 2 + 2 * ORDER)
 
     def reduce(self, totals: Statistics) -> dict[str, NDArray[np.float64]]:
         """Summed statistics (..., 10) to BLEU (...) per order."""
-        said, true = totals[..., 0], totals[..., 1]
+        length, reference_length = totals[..., 0], totals[..., 1]
         matches, possible = totals[..., 2 : 2 + ORDER], totals[..., 2 + ORDER :]
         product = np.cumprod((matches + _TINY) / (possible + _SMALL), axis=-1, dtype=np.float64)
-        ratio = (said + _TINY) / (true + _SMALL)
+        ratio = (length + _TINY) / (reference_length + _SMALL)
         brevity = np.exp(np.minimum(0.0, 1.0 - 1.0 / ratio))
         return {
             output.name: np.power(product[..., index], 1.0 / (index + 1)) * brevity
@@ -58,7 +60,7 @@ class Bleu(TextMetric):
 
 
 def _counts(hypothesis: Tokens, reference: Tokens) -> list[int]:
-    said, true = ngram_counts(hypothesis, ORDER), ngram_counts(reference, ORDER)
-    matches = [(ours & theirs).total() for ours, theirs in zip(said, true, strict=True)]
+    ngrams, reference_ngrams = ngram_counts(hypothesis, ORDER), ngram_counts(reference, ORDER)
+    matches = [(ours & theirs).total() for ours, theirs in zip(ngrams, reference_ngrams, strict=True)]
     possible = [max(0, len(hypothesis) - order) for order in range(ORDER)]
     return [len(hypothesis), len(reference), *matches, *possible]

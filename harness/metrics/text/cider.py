@@ -53,8 +53,8 @@ class Cider(TextMetric):
 
     def statistics(self, predictions: Sequence[Prediction], references: Sequence[Reference]) -> Statistics:
         """Score and 1 per study, float64 (n_studies, 2)."""
-        said, true = self.tokens(predictions, references)
-        return _scores(said, true, _clipped)
+        hypotheses, targets = self.tokens(predictions, references)
+        return _scores(hypotheses, targets, _clipped)
 
     def reduce(self, totals: Statistics) -> dict[str, NDArray[np.float64]]:
         """Summed statistics (..., 2) to the mean score (...)."""
@@ -81,8 +81,8 @@ class CiderPlain(TextMetric):
 
     def statistics(self, predictions: Sequence[Prediction], references: Sequence[Reference]) -> Statistics:
         """Score and 1 per study, float64 (n_studies, 2)."""
-        said, true = self.tokens(predictions, references)
-        return _scores(said, true, _cosine)
+        hypotheses, targets = self.tokens(predictions, references)
+        return _scores(hypotheses, targets, _cosine)
 
     def reduce(self, totals: Statistics) -> dict[str, NDArray[np.float64]]:
         """Summed statistics (..., 2) to the mean score (...)."""
@@ -90,17 +90,17 @@ class CiderPlain(TextMetric):
 
 
 def _scores(
-    said: Sequence[Tokens], true: Sequence[Tokens], score: Callable[[_Vector, _Vector], float]
+    hypotheses: Sequence[Tokens], targets: Sequence[Tokens], score: Callable[[_Vector, _Vector], float]
 ) -> Statistics:
     """Score and 1 per study, with the document frequencies of ``true``."""
-    statistics = np.ones((len(said), 2))
-    if not said:
+    statistics = np.ones((len(hypotheses), 2))
+    if not hypotheses:
         return statistics
-    reference_counts = [ngram_counts(tokens, ORDER) for tokens in true]
+    reference_counts = [ngram_counts(tokens, ORDER) for tokens in targets]
     frequency = _document_frequency(reference_counts)
-    log_documents = math.log(len(true))
+    log_documents = math.log(len(targets))
     inverse = {ngram: log_documents - math.log(count) for ngram, count in frequency.items()}
-    for index, (tokens, counts) in enumerate(zip(said, reference_counts, strict=True)):
+    for index, (tokens, counts) in enumerate(zip(hypotheses, reference_counts, strict=True)):
         hypothesis = _vector(ngram_counts(tokens, ORDER), inverse, log_documents)
         statistics[index, 0] = score(hypothesis, _vector(counts, inverse, log_documents))
     return statistics

@@ -75,11 +75,11 @@ class Meteor(TextMetric):
             UnavailableError: no Java or no jar.
             HarnessError: the jar failed twice on these texts.
         """
-        said, true = self.tokens(predictions, references)
-        if not said:
+        hypotheses, targets = self.tokens(predictions, references)
+        if not hypotheses:
             return np.zeros((0, _STATISTICS))
         require(self.unavailable())
-        lines = [_line(h, r) for h, r in zip(said, true, strict=True)]
+        lines = [_line(h, r) for h, r in zip(hypotheses, targets, strict=True)]
         statistics = np.array(
             annotated(ALIGNMENT, lines, lambda absent: aligner().statistics(absent).tolist())
         )
@@ -138,14 +138,14 @@ class MeteorNltk(TextMetric):
         Raises:
             UnavailableError: no NLTK or no WordNet.
         """
-        said, true = self.tokens(predictions, references)
-        statistics = np.ones((len(said), 2))
-        if not said:
+        hypotheses, targets = self.tokens(predictions, references)
+        statistics = np.ones((len(hypotheses), 2))
+        if not hypotheses:
             return statistics
         require(self.unavailable())
         from nltk.translate.meteor_score import single_meteor_score
 
-        statistics[:, 0] = list(map(single_meteor_score, true, said))
+        statistics[:, 0] = list(map(single_meteor_score, targets, hypotheses))
         return statistics
 
     def reduce(self, totals: Statistics) -> dict[str, NDArray[np.float64]]:
@@ -156,14 +156,14 @@ class MeteorNltk(TextMetric):
 class Aligner:
     """The jar as one long-lived process that answers a line of statistics to each line of a pair.
 
-    It needs several seconds to start, so it stays until the interpreter ends; if it dies, it is started once
-    more and the batch is redone. One thread at a time.
+    It needs several seconds to start, so it runs until the interpreter ends. If it dies, it is started once
+    more and the batch is computed again. One thread at a time uses it.
 
     Args:
         jar: METEOR's jar, beside its ``data`` folder.
     """
 
-    # Far beyond what thousands of reports take: a jar that is silent for so long hangs.
+    # Far longer than thousands of reports need: a jar without an answer for so long hangs.
     _SECONDS = 600.0
 
     def __init__(self, jar: Path) -> None:
@@ -194,7 +194,7 @@ class Aligner:
             raise HarnessError(f"METEOR answered {answers[0]!r}", "look for odd texts") from error
 
     def close(self) -> None:
-        """Let the process end; a later call of ``statistics`` starts another."""
+        """End the process; a later call of ``statistics`` starts another one."""
         with self._lock:
             self._stop()
 
@@ -226,7 +226,7 @@ class Aligner:
             self._stop()
             command = ["java", "-Xmx2G", "-XX:+UseSerialGC", "-jar", str(self.jar)]
             command += ["-", "-", "-stdio", "-l", "en", "-norm"]
-            # A pipe that nobody reads would fill up and block the jar.
+            # A pipe that no process reads would fill up and block the jar.
             self._errors = tempfile.TemporaryFile()  # noqa: SIM115
             self._process = subprocess.Popen(
                 command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors

@@ -40,10 +40,10 @@ class RougeL(TextMetric):
 
     def statistics(self, predictions: Sequence[Prediction], references: Sequence[Reference]) -> Statistics:
         """Score and 1 per study, float64 (n_studies, 2)."""
-        said, true = self.tokens(predictions, references)
-        statistics = np.ones((len(said), 2))
+        hypotheses, targets = self.tokens(predictions, references)
+        statistics = np.ones((len(hypotheses), 2))
         statistics[:, 0] = [
-            _score(hypothesis, reference) for hypothesis, reference in zip(said, true, strict=True)
+            _score(hypothesis, reference) for hypothesis, reference in zip(hypotheses, targets, strict=True)
         ]
         return statistics
 
@@ -86,11 +86,11 @@ class RougeScoreL(Metric):
 
     def statistics(self, predictions: Sequence[Prediction], references: Sequence[Reference]) -> Statistics:
         """Score and 1 per study, float64 (n_studies, 2); 0 where either text has no token."""
-        said, true = report_texts(predictions, references)
-        statistics = np.ones((len(said), 2))
+        hypotheses, targets = report_texts(predictions, references)
+        statistics = np.ones((len(hypotheses), 2))
         statistics[:, 0] = [
             _f1(self._tokens(hypothesis), self._tokens(reference)[: self.reference_words])
-            for hypothesis, reference in zip(said, true, strict=True)
+            for hypothesis, reference in zip(hypotheses, targets, strict=True)
         ]
         return statistics
 
