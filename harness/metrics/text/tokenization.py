@@ -107,7 +107,7 @@ class R2Gen(Tokenizer):
 class PennTreebank(Tokenizer):
     """The COCO captioning tools' profile: Stanford's PTBTokenizer, lower-cased, punctuation tokens dropped.
 
-    One Java process per batch, one text a line. Any white space inside a text becomes a space first: PTB
+    One Java process per batch, one text per line. Any white space inside a text becomes a space first: PTB
     starts a new line at more characters than a line feed, and one stray line would shift all later texts.
     """
 
