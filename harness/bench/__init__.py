@@ -1,1 +1,1 @@
-"""``harness bench``: what the harness costs, each time as a ratio against a peer in the same run."""
+"""``harness bench``: how fast the harness is, always as a ratio against a peer in the same run."""

@@ -33,7 +33,7 @@ FEWEST, SMALLEST, LARGEST = 2, 32, 4096
 
 
 class _Decoded(Mapping[str, NDArray[np.uint8]]):
-    """The peer: the file is opened, decoded and resized by Pillow whenever its image is asked for."""
+    """The peer: the file is opened, decoded and resized by Pillow at every access to its image."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -130,7 +130,7 @@ def _study(source: ImageFile, images: Mapping[str, NDArray[np.uint8]]) -> Study:
 
 
 def _alone(sources: Sequence[ImageFile]) -> float:
-    """Images a second that one process decodes and resizes."""
+    """Images per second that one process decodes and resizes."""
     started = time.perf_counter()
     for source in sources:
         _Decoded(source.path)[_VIEW]
@@ -145,7 +145,7 @@ def _check(ours: Sequence[Study], theirs: Sequence[Study], info: DatasetInfo) ->
 
 
 def _loading(studies: Sequence[Study], info: DatasetInfo) -> float:
-    """Images a second from the store, in the process that trains, from the second epoch on."""
+    """Images per second from the store, in the process that trains, from the second epoch on."""
     loader = _loader(studies, info)
     _exhaust(loader)
     epochs, started = 0, time.perf_counter()
@@ -156,7 +156,7 @@ def _loading(studies: Sequence[Study], info: DatasetInfo) -> float:
 
 
 def _decoding(studies: Sequence[Study], info: DatasetInfo) -> float:
-    """Images a second with Pillow in worker processes, in the second epoch: they run by then."""
+    """Images per second with Pillow in worker processes, in the second epoch: they run by then."""
     loader = _loader(studies, info, num_workers=cores(), persistent_workers=True)
     _exhaust(loader)
     started = time.perf_counter()

@@ -1,4 +1,4 @@
-"""Ratios over time: a line of JSON per ``harness bench --history FILE``."""
+"""Ratios over time: one line of JSON per ``harness bench --history FILE``."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from harness.core.errors import CorruptFileError
 from harness.core.files import clear_disk_errors, write_atomic
 
 SAME = ("cpu", "cores", "threads", "gpu")
-"""What two machines have to have in common for their ratios to be compared."""
+"""Facts that two machines share where their ratios are compared."""
 
 Ratios = dict[tuple[str, str, str], float]
 """Identity of a row to the ratio that it had."""
 
 
 def append(path: Path, report: Mapping[str, Any]) -> None:
-    """Add a run as one line: it is there as a whole or not at all, whoever else adds one meanwhile."""
+    """Add a run as one line, atomically: several processes may add lines at the same time."""
     line = json.dumps(report, ensure_ascii=False, allow_nan=False) + "\n"
     with clear_disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -42,9 +42,9 @@ def before(path: Path, machine: Mapping[str, Any]) -> Ratios:
         return ratios
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
         try:
-            found = json.loads(line)
-            if all(found["machine"].get(key) == machine.get(key) for key in SAME):
-                for row in found["rows"]:
+            report = json.loads(line)
+            if all(report["machine"].get(key) == machine.get(key) for key in SAME):
+                for row in report["rows"]:
                     if row["ratio"] is not None:
                         ratios[row["suite"], row["benchmark"], row["of"]] = float(row["ratio"])
         except (ValueError, KeyError, TypeError, AttributeError) as error:

@@ -19,13 +19,13 @@ from harness.metrics.clinical.labels import LABELS, POSITIVE, UNCERTAIN, f1
 def agreement(chosen: Callable[[IUReport], bool] = lambda report: True) -> list[dict[str, str | float]]:
     """Precision, recall and F1 of the rule labels against labels made of the MeSH codes.
 
-    A report is its findings and its impression, for the coders read both. Uncertain mentions are positive.
+    The text is the findings and the impression: the coders read both. Uncertain mentions are positive.
 
     Args:
-        chosen: which reports to take; all 3,955 unless told.
+        chosen: which reports to take; all 3,955 by default.
 
     Returns:
-        A row per label, then ``micro`` and ``macro`` over all 14, each with ``label``, ``positives`` (by
+        One row per label, then ``micro`` and ``macro`` over all 14, each with ``label``, ``positives`` (by
         MeSH), ``found``, ``precision``, ``recall``, ``f1``, ``reports`` and ``reports_per_second``
         (building the labeller not counted).
 
@@ -38,9 +38,9 @@ def agreement(chosen: Callable[[IUReport], bool] = lambda report: True) -> list[
     texts = [text_of(report) for report in reports]
     label = labeler().classes
     started = time.perf_counter()
-    said = np.isin(label(texts), (POSITIVE, UNCERTAIN))
+    predicted = np.isin(label(texts), (POSITIVE, UNCERTAIN))
     speed = len(texts) / (time.perf_counter() - started)
-    counts = np.stack([said & true, said & ~true, ~said & true]).sum(axis=1).astype(np.float64)
+    counts = np.stack([predicted & true, predicted & ~true, ~predicted & true]).sum(axis=1).astype(np.float64)
     rows = [_row(name, counts[:, index]) for index, name in enumerate(LABELS)]
     each = np.array([[row["precision"], row["recall"], row["f1"]] for row in rows], dtype=np.float64)
     micro = _row("micro", counts.sum(axis=1))
@@ -52,9 +52,9 @@ def agreement(chosen: Callable[[IUReport], bool] = lambda report: True) -> list[
 
 def labeler_benchmark(every: bool = False) -> list[Row]:
     """F1 over all labels, with ``every`` that of each label, and the speed; the coders are no peer."""
-    found = agreement()
-    count = found[0]["reports"]
-    shown = [row for row in found if every or row["label"] in ("micro", "macro")]
+    scores = agreement()
+    count = scores[0]["reports"]
+    printed = [row for row in scores if every or row["label"] in ("micro", "macro")]
     rows = [
         measured(
             "labeler",
@@ -64,9 +64,9 @@ def labeler_benchmark(every: bool = False) -> list[Row]:
             note=f"precision {row['precision']:.3f}, recall {row['recall']:.3f}, "
             f"{row['found']:,.0f} found, {row['positives']:,.0f} coded",
         )
-        for row in shown
+        for row in printed
     ]
-    speed = float(found[0]["reports_per_second"])
+    speed = float(scores[0]["reports_per_second"])
     return [*rows, measured("labeler", "labelling findings and impressions", speed, unit="reports/s")]
 
 

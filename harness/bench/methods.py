@@ -1,7 +1,7 @@
-"""Speed and memory of methods on random weights, beside official code where it is at hand.
+"""Speed and memory of methods on random weights, beside official code where it is available.
 
-Every line is a process of its own, so that peak memory is that of one job. Official repositories are not
-shipped: a method names its peer's adapter (``peer``), and the user gives the folder that holds the clones.
+Every line is measured in a process of its own, so that peak memory is that of one job. Official repositories
+are not shipped: a method names its peer's adapter (``peer``), and the user names the folder of the clones.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Works = Mapping[str, Callable[[], Any]]
 
 BATCH = 8
 _TIMES, _SECONDS = 5, 5.0
-"""A piece of work is repeated so often at most, and not any more once it has taken so many seconds."""
+"""Most repetitions of a piece of work, and seconds after which it is not repeated again."""
 
 
 def learned_methods() -> list[str]:
@@ -45,10 +45,10 @@ def check(methods: Sequence[str], peers: Path | None) -> None:
     Raises:
         HarnessError: an unknown or a control method, or no such folder of peers.
     """
-    known = learned_methods()
+    learned = learned_methods()
     for name in methods:
-        if name not in known:
-            raise HarnessError(f"--methods {name}: no method with a network", did_you_mean(name, known))
+        if name not in learned:
+            raise HarnessError(f"--methods {name}: no method with a network", did_you_mean(name, learned))
     if peers is not None and not peers.is_dir():
         raise HarnessError(f"--peers {peers}: no such folder", "give the one that holds the clones")
 
@@ -99,8 +99,8 @@ def _measured(name: str, preset: str, work: str, device: str, folder: Path | Non
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
         raise HarnessError(f"{name} ({preset}), {work}: {last}", f"in {folder}" if folder else "")
-    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    return found
+    costs: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return costs
 
 
 def _work(name: str, preset: str, work: str, device: str, folder: str | None = None) -> None:

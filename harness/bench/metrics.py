@@ -45,15 +45,15 @@ def compare_benchmark() -> list[Row]:
     def ours() -> None:
         paired_randomisation(metric, rows_a, rows_b, Resampling(patients, _TRIALS))
 
-    said, true = [_tokens(system) for system in (first, second)], _tokens(references)
-    name, trials, peer = _peer_of_compare(said, true)
+    systems, truth = [_tokens(texts) for texts in (first, second)], _tokens(references)
+    name, trials, peer = _peer_of_compare(systems, truth)
     seconds, naive = best(ours), best(peer, 1) * _TRIALS / trials
     of = f"{name}, {trials} trials extrapolated"
     return [measured(_SUITE, f"compare, BLEU-4, {_TRIALS:,} trials, 590 pairs", seconds, peer=naive, of=of)]
 
 
 def _peer_of_compare(
-    said: Sequence[Sequence[str]], true: Sequence[str]
+    systems: Sequence[Sequence[str]], truth: Sequence[str]
 ) -> tuple[str, int, Callable[[], None]]:
     """Name, number of trials and work of radeval's test, or of pycocoevalcap where radeval is absent."""
     if find_spec("radeval") is not None:
@@ -62,9 +62,9 @@ def _peer_of_compare(
 
         def radeval() -> None:
             compare_systems(
-                {"a": list(said[0]), "b": list(said[1])},
+                {"a": list(systems[0]), "b": list(systems[1])},
                 {"bleu": lambda hypotheses, references: Bleu(n=4)(references, hypotheses)[0]},
-                list(true),
+                list(truth),
                 n_samples=_RADEVAL_TRIALS,
                 print_results=False,
             )
@@ -74,9 +74,9 @@ def _peer_of_compare(
 
     def coco() -> None:
         for _ in range(_PEER_TRIALS):
-            swap = rng.random(len(true)) < 0.5
-            for one, other in (said, said[::-1]):
-                _coco(["bleu"], [b if s else a for a, b, s in zip(one, other, swap, strict=True)], true)
+            swap = rng.random(len(truth)) < 0.5
+            for one, other in (systems, systems[::-1]):
+                _coco(["bleu"], [b if s else a for a, b, s in zip(one, other, swap, strict=True)], truth)
 
     return "pycocoevalcap per trial", _PEER_TRIALS, coco
 
@@ -95,16 +95,16 @@ def rates_benchmark() -> list[Row]:
     def ours() -> None:
         for metric in metrics:
             rows = {
-                state: metric.statistics(said, references)
-                for state, said in zip(plan.states, (full, dropped), strict=True)
+                state: metric.statistics(predictions, references)
+                for state, predictions in zip(plan.states, (full, dropped), strict=True)
             }
             robustness.curves(metric, rows, plan, weights)
 
-    said, true = [_tokens(system) for system in (full, dropped)], _tokens(references)
+    texts, truth = [_tokens(system) for system in (full, dropped)], _tokens(references)
 
     def peer() -> None:
         for masks in plan.assignment[0]:
-            _coco(families, [said[state][study] for study, state in enumerate(masks)], true)
+            _coco(families, [texts[state][study] for study, state in enumerate(masks)], truth)
 
     return [
         measured(
@@ -125,17 +125,17 @@ def fid_benchmark() -> list[Row]:
 
     rng = np.random.default_rng(0)
     mix = rng.normal(size=(_FEATURES, _FEATURES)) / np.sqrt(_FEATURES)
-    real, made = (
+    real, generated = (
         np.maximum(rng.normal(size=(_IMAGES, _FEATURES)) @ mix + shift, 0.0) for shift in (0.0, 0.1)
     )
     name = f"FID from {_IMAGES:,} x {_FEATURES:,} features, one thread"
 
     def ours() -> None:
-        frechet_distance(real, made)
+        frechet_distance(real, generated)
 
     with threadpool_limits(1):  # several wait for one another wherever a core has other work
         seconds = best(ours, 2)
-        peers = _fid_peers(real, made)
+        peers = _fid_peers(real, generated)
         rows = [
             measured(_SUITE, name, seconds, peer=best(peer, 1), of=f"{package} {version(package)}")
             for package, peer in peers.items()
@@ -144,14 +144,14 @@ def fid_benchmark() -> list[Row]:
     return rows or [measured(_SUITE, name, seconds, note=note)]
 
 
-def _fid_peers(real: NDArray[np.float64], made: NDArray[np.float64]) -> dict[str, Callable[[], None]]:
+def _fid_peers(real: NDArray[np.float64], generated: NDArray[np.float64]) -> dict[str, Callable[[], None]]:
     """Those of the reference implementations that are installed."""
     peers: dict[str, Callable[[], None]] = {}
     if find_spec("cleanfid") is not None:
         from cleanfid.fid import fid_from_feats
 
         def clean_fid() -> None:
-            fid_from_feats(real, made)
+            fid_from_feats(real, generated)
 
         peers["clean-fid"] = clean_fid
     if find_spec("torch_fidelity") is not None:
@@ -159,7 +159,7 @@ def _fid_peers(real: NDArray[np.float64], made: NDArray[np.float64]) -> dict[str
         from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
 
         def torch_fidelity() -> None:
-            sides = [fid_features_to_statistics(torch.from_numpy(side)) for side in (real, made)]
+            sides = [fid_features_to_statistics(torch.from_numpy(side)) for side in (real, generated)]
             fid_statistics_to_metric(*sides, verbose=False)
 
         peers["torch-fidelity"] = torch_fidelity
@@ -175,19 +175,19 @@ def memory_benchmark() -> list[Row]:
 
 
 def _score_big() -> None:
-    said, _, references = _systems(_BIG)
+    predictions, _, references = _systems(_BIG)
     weights = bootstrap.bootstrap_weights([reference.patient_id for reference in references])
     for family in ("bleu", "rouge_l", "cider"):
         metric = registry.make_metric(family)
-        bootstrap.estimate(metric, metric.statistics(said, references), weights)
+        bootstrap.estimate(metric, metric.statistics(predictions, references), weights)
     print(peak_gib())
 
 
 def _systems(count: int) -> tuple[list[Prediction], list[Prediction], list[Reference]]:
     """Two systems that copy other studies' findings, and the truth; texts repeat where there are too few."""
     reports = iu_reports.read_reports(iu_reports.find_data_folder())
-    found = [report.findings for report in reports.values() if report.findings]
-    texts = [found[index % len(found)] for index in range(count + 2)]
+    findings = [report.findings for report in reports.values() if report.findings]
+    texts = [findings[index % len(findings)] for index in range(count + 2)]
     references = [Reference(str(index), str(index), text) for index, text in enumerate(texts[:count])]
     first, second = ([Prediction(report=text) for text in texts[shift : count + shift]] for shift in (1, 2))
     return first, second, references
@@ -199,13 +199,13 @@ def _tokens(texts: Sequence[Prediction | Reference]) -> list[str]:
     return [" ".join(tokens) for tokens in batch]
 
 
-def _coco(families: Sequence[str], said: Sequence[str], true: Sequence[str]) -> None:
+def _coco(families: Sequence[str], candidates: Sequence[str], truth: Sequence[str]) -> None:
     from pycocoevalcap.bleu.bleu import Bleu
     from pycocoevalcap.cider.cider import Cider
     from pycocoevalcap.rouge.rouge import Rouge
 
-    hypotheses = {index: [text] for index, text in enumerate(said)}
-    references = {index: [text] for index, text in enumerate(true)}
+    hypotheses = {index: [text] for index, text in enumerate(candidates)}
+    references = {index: [text] for index, text in enumerate(truth)}
     scorers: dict[str, Callable[[], Any]] = {"bleu": lambda: Bleu(4), "rouge_l": Rouge, "cider": Cider}
     for family in families:
         extra = {"verbose": 0} if family == "bleu" else {}

@@ -26,25 +26,25 @@ _WORK = ("train", "predict", "generate", "draw", "score")
 """First words of the phases of a row; ``draw`` is of reports."""
 
 
-def run_benchmark(store: Path, asked: bool) -> list[Row]:
-    """Seconds and shares of the last complete run, rather of one that took no cell from the store.
+def run_benchmark(store: Path, required: bool) -> list[Row]:
+    """Seconds and shares of the last complete run; runs that took no cell from the store come first.
 
     Args:
         store: where runs keep their times.
-        asked: whether nothing to report is an error.
+        required: whether nothing to report is an error.
 
     Raises:
         HarnessError: no complete run in the store.
     """
-    found = last_complete(store)
-    if found is None:
-        if asked:
+    run = last_complete(store)
+    if run is None:
+        if required:
             raise HarnessError(
                 f"--store {store}: knows the times of no complete run", "harness run keeps them"
             )
         note = f"no complete run in {store}: harness run keeps the times of each"
         return [Row(_SUITE, "where a run's time went", note=note, state="skipped")]
-    return [*_whole(found), *_of_processes(found), *_by_cell(found)]
+    return [*_whole(run), *_of_processes(run), *_by_cell(run)]
 
 
 def _whole(run: Kept) -> list[Row]:
@@ -59,14 +59,14 @@ def _whole(run: Kept) -> list[Row]:
         parts = _sums(own, lambda share: share.phase)
     else:  # the rows were worked on in this process
         parts = _sums(own, lambda share: share.phase if share.phase in _NAMES else CELLS)
-    told = sum(parts.values())
+    accounted = sum(parts.values())
     order = [*_NAMES, *sorted(set(parts) - set(_NAMES))]
     rows += [
         measured(_SUITE, _NAMES.get(phase, phase), parts[phase], note=_percent(parts[phase], run.seconds))
         for phase in order
         if phase in parts
     ]
-    rest = run.seconds - told
+    rest = run.seconds - accounted
     if rest >= 0.01 * run.seconds:
         rows.append(measured(_SUITE, "not told", rest, note=_percent(rest, run.seconds)))
     return rows
@@ -108,14 +108,14 @@ def _working(run: Kept) -> list[Share]:
 
 
 def _sums(shares: Iterable[Share], key: Callable[[Share], str]) -> dict[str, float]:
-    found: dict[str, float] = {}
+    sums: dict[str, float] = {}
     for share in shares:
-        found[key(share)] = found.get(key(share), 0.0) + share.seconds
-    return found
+        sums[key(share)] = sums.get(key(share), 0.0) + share.seconds
+    return sums
 
 
 def _kind(share: Share) -> str:
-    """``predict context`` is a prediction; what is none of the work of a row keeps its name."""
+    """``predict context`` is a prediction; a phase that is no work on a row keeps its name."""
     first = share.phase.partition(" ")[0]
     return first if share.label and first in (*_WORK, "wait") else share.phase
 

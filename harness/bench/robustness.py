@@ -52,10 +52,12 @@ def peer_benchmark() -> list[Row]:
     _predicted(method, test[:8], dataset.info, [FULL] * 8)  # what loads at the first call
 
     started = time.perf_counter()
-    said = {state: _predicted(method, test, dataset.info, [state] * len(test)) for state in plan.states}
+    predictions = {
+        state: _predicted(method, test, dataset.info, [state] * len(test)) for state in plan.states
+    }
     ours: dict[str, robustness.Curve] = {}
     for metric in families:
-        rows = {state: metric.statistics(each, references) for state, each in said.items()}
+        rows = {state: metric.statistics(each, references) for state, each in predictions.items()}
         ours |= robustness.curves(metric, rows, plan, weights)
     quick = time.perf_counter() - started
 
@@ -80,14 +82,14 @@ def _predicted(
     method: Method[Any], studies: Sequence[Study], info: DatasetInfo, states: Sequence[str]
 ) -> list[Prediction]:
     """Predictions of studies, each in its state, in batches of up to 32."""
-    found: dict[str, Prediction] = {}
+    by_id: dict[str, Prediction] = {}
     for state in dict.fromkeys(states):
         own = [study for study, each in zip(studies, states, strict=True) if each == state]
         for start in range(0, len(own), 32):
             dropped = None if state == FULL else state
             inputs = collate(own[start : start + 32], info, reads=method.card.reads, dropped=dropped)
-            found.update(zip(inputs.ids, method.predict(inputs), strict=True))
-    return [found[study.id] for study in studies]
+            by_id.update(zip(inputs.ids, method.predict(inputs), strict=True))
+    return [by_id[study.id] for study in studies]
 
 
 def _naive(
@@ -99,15 +101,15 @@ def _naive(
     plan: MaskPlan,
 ) -> dict[tuple[str, int, int], float]:
     """(output, seed, rate's column) -> value, each masked test set predicted and scored anew."""
-    found = {}
+    values = {}
     for seed in range(_NAIVE_SEEDS):
         for column in range(1, len(plan.rates)):
-            said = _predicted(method, test, info, plan.state_names(seed, column))
+            predictions = _predicted(method, test, info, plan.state_names(seed, column))
             for metric in families:
-                rows = metric.statistics(said, references)
+                rows = metric.statistics(predictions, references)
                 for name, value in metric.values(rows, np.ones((1, len(rows)))).items():
-                    found[name, seed, column] = float(value[0])
-    return found
+                    values[name, seed, column] = float(value[0])
+    return values
 
 
 def _check(
@@ -129,12 +131,12 @@ def stored_benchmark() -> list[Row]:
     """Curves of several methods at 4 rates x 100 mask seeds x 1,000 resamples, in a process of its own."""
     code = "from harness.bench.robustness import _from_statistics; _from_statistics()"
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    found = json.loads(done.stdout.splitlines()[-1])
+    report = json.loads(done.stdout.splitlines()[-1])
     name = (
-        f"curves of {_METHODS} methods, {found['studies']} studies, {found['outputs']} outputs each, "
+        f"curves of {_METHODS} methods, {report['studies']} studies, {report['outputs']} outputs each, "
         f"{len(_RATES)} rates x {_MANY_SEEDS} mask seeds x 1,000 resamples, from statistics"
     )
-    return [measured("robustness", name, found["seconds"], gib=found["gib"])]
+    return [measured("robustness", name, report["seconds"], gib=report["gib"])]
 
 
 def _from_statistics() -> None:
@@ -149,9 +151,9 @@ def _from_statistics() -> None:
     stored = []
     for number in range(_METHODS):
         kind, names = (Task.REPORT, _TEXT) if number % 2 else (Task.DIAGNOSE, _DIAGNOSIS)
-        said = {state: _made_up(rng, references, kind) for state in plan.states}
+        predictions = {state: _made_up(rng, references, kind) for state in plan.states}
         for metric in map(registry.make_metric, names):
-            rows = {state: metric.statistics(each, references) for state, each in said.items()}
+            rows = {state: metric.statistics(each, references) for state, each in predictions.items()}
             stored.append((metric, rows))
     started = time.perf_counter()
     outputs = 0

@@ -22,9 +22,9 @@ class Row:
         benchmark: the work that was measured.
         ours, peer: the values, in ``unit``; None where nothing was measured.
         unit: ``s``, ``GiB``, a rate (``images/s``) or the name of a score.
-        of: who the peer is, its version where it is known, and how it was measured.
+        of: name of the peer, its version where it is known, and how it was measured.
         gib, peer_gib: peak memory of the processes that did the work, GiB.
-        note: what a reader has to know, or why a benchmark failed.
+        note: what a reader must know, or why a benchmark failed.
         state: ``ok``; ``no peer`` where ours stands alone; ``skipped`` or ``failed`` without a value.
     """
 
@@ -48,7 +48,7 @@ class Row:
 
     @property
     def identity(self) -> tuple[str, str, str]:
-        """What a later run's row of the same benchmark has in common with this one."""
+        """Key of the same benchmark in other runs."""
         return self.suite, self.benchmark, self.of
 
     def to_json(self) -> dict[str, Any]:
@@ -57,7 +57,7 @@ class Row:
 
 
 def measured(suite: str, benchmark: str, ours: float, **rest: Any) -> Row:
-    """A row that says for itself whether it has a peer; ``rest`` are its other attributes."""
+    """A row with the state that follows from its peer; ``rest`` are its other attributes."""
     state: State = "ok" if rest.get("peer") is not None else "no peer"
     return Row(suite, benchmark, ours, state=state, **rest)
 

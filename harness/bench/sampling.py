@@ -1,6 +1,6 @@
-"""What a sampler's steps cost and buy: images per second beside the FID of what comes out.
+"""What a sampler's steps cost and gain: images per second beside the FID of the generated images.
 
-On trained methods alone: noise of random weights has no quality that steps could lose.
+Only trained methods are measured: images of random weights have no quality that fewer steps could lose.
 """
 
 from __future__ import annotations
@@ -68,27 +68,27 @@ def compared(
     import torch
 
     references = [Reference(one.id, one.patient_id, images=one.images) for one in studies]
-    metric, found = Lite0Distance(), {}
+    metric, scores = Lite0Distance(), {}
     for sampler, options in method.SAMPLERS.items():
         method.sample_with(**options)
         list(_drawn(method, studies[:_FIRST], info))
         started = time.perf_counter()
-        made = list(_drawn(method, studies, info))
+        predictions = list(_drawn(method, studies, info))
         if device.startswith("cuda"):
             torch.cuda.synchronize()
-        speed = len(made) / (time.perf_counter() - started)
-        rows = metric.statistics(made, references)
-        found[sampler] = speed, float(metric.values(rows, rows[None, :, 0])[FID][0])
-    *others, last = found
+        speed = len(predictions) / (time.perf_counter() - started)
+        rows = metric.statistics(predictions, references)
+        scores[sampler] = speed, float(metric.values(rows, rows[None, :, 0])[FID][0])
+    *others, last = scores
     return [
         measured(
             _SUITE,
             f"{label}, {_VIEW} from report, {sampler}, {device}",
-            found[sampler][0],
+            scores[sampler][0],
             unit="images/s",
-            peer=found[last][0],
+            peer=scores[last][0],
             of=last,
-            note=f"{FID} {found[sampler][1]:.1f} against {found[last][1]:.1f}, n {len(studies)}",
+            note=f"{FID} {scores[sampler][1]:.1f} against {scores[last][1]:.1f}, n {len(studies)}",
         )
         for sampler in others
     ]
@@ -98,7 +98,7 @@ def _drawn(method: Any, studies: Sequence[Study], info: DatasetInfo) -> Iterator
     """Frontal views from the report and nothing else."""
     for start in range(0, len(studies), _BATCH):
         some = studies[start : start + _BATCH]
-        told = [Study(one.id, one.patient_id, one.split, images={}) for one in some]
-        inputs = collate(told, info, reads=method.card.reads)
+        without_images = [Study(one.id, one.patient_id, one.split, images={}) for one in some]
+        inputs = collate(without_images, info, reads=method.card.reads)
         reports = {one.id: one.report for one in some}
         yield from generated(method, conditioned(inputs, [_VIEW], reports, 0, "full"), [_VIEW])

@@ -1,4 +1,4 @@
-"""All benchmarks in one go. One that fails is a row that says so; the others go on."""
+"""All benchmarks in one go. A failed benchmark becomes a row with its reason; the others go on."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Options:
     """The flags of ``harness bench``.
 
     Attributes:
-        suites: which of ``SUITES``; empty for all, and then what has nothing to measure is left out.
+        suites: which of ``SUITES``; empty for all, without those that have nothing to measure.
         methods: names of learned methods, or None for all of them.
         preset: size of the methods.
         peers: folder with clones of official repositories.
@@ -94,7 +94,7 @@ def _works(suite: str, options: Options) -> Iterator[tuple[str, str, Work]]:
     else:
         from harness.bench.phases import run_benchmark
 
-        yield suite, "last run", partial(run_benchmark, options.store, asked=bool(options.suites))
+        yield suite, "last run", partial(run_benchmark, options.store, required=bool(options.suites))
 
 
 def _guarded(suite: str, name: str, work: Work, reporter: Reporter) -> Sequence[Row]:

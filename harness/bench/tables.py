@@ -16,7 +16,7 @@ NUMERIC = ("ours", "peer", "ratio", "before")
 
 
 def heading(facts: Mapping[str, Any]) -> str:
-    """The machine and the moment in one line."""
+    """The machine, date and commit in one line."""
     parts = [
         facts["cpu"],
         f"{facts['cores']} of {facts['cpus']} cores",
@@ -33,7 +33,7 @@ def heading(facts: Mapping[str, Any]) -> str:
 
 def cells(rows: Sequence[Row], ratios: Ratios | None = None) -> list[dict[str, str]]:
     """Rows as text by column; ``before`` is there where a history is."""
-    found = []
+    lines = []
     for row in rows:
         cell = {
             "suite": row.suite,
@@ -44,26 +44,26 @@ def cells(rows: Sequence[Row], ratios: Ratios | None = None) -> list[dict[str, s
         }
         if ratios is not None:
             cell["before"] = _ratio(ratios.get(row.identity))
-        said = row.state if row.state in ("failed", "skipped") else ""
+        state = row.state if row.state in ("failed", "skipped") else ""
         remark = "; ".join(part for part in (row.of, row.note) if part)
-        found.append(cell | {"the peer, remarks": ": ".join(part for part in (said, remark) if part)})
-    return found
+        lines.append(cell | {"the peer, remarks": ": ".join(part for part in (state, remark) if part)})
+    return lines
 
 
 def markdown(facts: Mapping[str, Any], rows: Sequence[Row], ratios: Ratios | None = None) -> str:
     """The machine as a paragraph, then the table; of one suite alone, without its name in each row."""
     lines = [heading(facts) + ".", ""]
-    found = cells(rows, ratios)
+    texts = cells(rows, ratios)
     alone = len({row.suite for row in rows}) == 1
-    columns = [column for column in found[0] if not (alone and column == "suite")]
+    columns = [column for column in texts[0] if not (alone and column == "suite")]
     lines.append("| " + " | ".join(columns) + " |")
     lines.append("|" + "|".join("--:" if column in NUMERIC else "---" for column in columns) + "|")
-    lines += ["| " + " | ".join(_inline(each[column]) for column in columns) + " |" for each in found]
+    lines += ["| " + " | ".join(_inline(each[column]) for column in columns) + " |" for each in texts]
     return "\n".join(lines) + "\n"
 
 
 def check_page(path: Path, suites: Iterable[str]) -> None:
-    """Find out whether a page has a place for each of these suites, before minutes are spent on measuring.
+    """Check that a page has a place for each of these suites, before anything is measured.
 
     Raises:
         HarnessError: no such page, or no two marks of a suite on it.
@@ -86,9 +86,9 @@ def put_into(path: Path, facts: Mapping[str, Any], rows: Sequence[Row], ratios: 
 def _parts(path: Path, page: str, suite: str) -> tuple[str, str]:
     """A page up to and with the first mark of a suite, and from its second one on."""
     begin, end = f"<!-- harness bench {suite} -->\n", f"<!-- end of harness bench {suite} -->"
-    head, found, rest = page.partition(begin)
+    head, opened, rest = page.partition(begin)
     _, closed, tail = rest.partition(end)
-    if not (found and closed):
+    if not (opened and closed):
         raise HarnessError(
             f"--into {path}: nothing between {begin.strip()} and {end}", "write these two lines into it"
         )

@@ -1,4 +1,4 @@
-"""What may leave the house: aggregates, hashes, signatures and versions, in one JSON file.
+"""What may leave the institution: aggregates, hashes, signatures and versions, in one JSON file.
 
 The file is built from a closed schema, not by leaving things out: a field that is not named here does not
 leave. No string in it contains white space, so no report, path or free text fits into one; what could hold a
@@ -25,7 +25,7 @@ from harness.store.row_labels import IMPUTED, SHUFFLED
 from harness.store.store import SCHEMA, Store
 
 MINIMUM_STUDIES = 10
-"""An aggregate over fewer studies tells too much about each of them."""
+"""An aggregate over fewer studies reveals too much about each of them."""
 
 _OVERRIDE = r"(?:[A-Za-z_.-]+=(?:-?[0-9][0-9.e+-]*|True|False)|sha256:[0-9a-f]{8})"
 _METHOD = rf"[A-Za-z0-9][A-Za-z0-9._-]*(:[A-Za-z0-9._-]+)?(\[{_OVERRIDE}(,{_OVERRIDE})*\])?"
@@ -136,9 +136,9 @@ def make(leaderboard: Leaderboard, store: Store | None = None) -> str:
         "runs": {_digest(key): _run(facts) for key, facts in leaderboard.results.items()},
     }
     text = json.dumps(content, indent=1) + "\n"
-    found = check(text, "--share")
+    bundle = check(text, "--share")
     if store is not None:
-        leaked = sorted(set(_strings(found.model_dump())) & set(study_ids(store)))
+        leaked = sorted(set(_strings(bundle.model_dump())) & set(study_ids(store)))
         if leaked:
             raise HarnessError(f"--share: {len(leaked)} study ids would leave, the first as {leaked[0]!r}")
     return text
@@ -152,7 +152,7 @@ def check(text: str, name: str) -> Bundle:
         name: what messages call it.
 
     Raises:
-        HarnessError: names the first place that may not leave, and why; never repeats what stands there.
+        HarnessError: names the first place that is refused, and why; never repeats its content.
     """
     try:
         content = json.loads(text, object_pairs_hook=_without_repeats, parse_constant=_no_constant)
@@ -160,7 +160,7 @@ def check(text: str, name: str) -> Bundle:
         raise HarnessError(f"{name}: refused: {error}") from None
     try:
         # From JSON text, strict mode still takes a list for a pair.
-        found = Bundle.model_validate_json(json.dumps(content))
+        bundle = Bundle.model_validate_json(json.dumps(content))
     except ValidationError as error:
         first = error.errors(include_input=False, include_context=False)[0]
         place = ".".join(
@@ -170,8 +170,8 @@ def check(text: str, name: str) -> Bundle:
             f"{name}: refused: {place}: {_reason(first['type'], first['msg'])}",
             "a bundle holds aggregates, hashes, signatures and versions, nothing else",
         ) from None
-    _check_rows(found, name)
-    return found
+    _check_rows(bundle, name)
+    return bundle
 
 
 def study_ids(store: Store) -> Iterator[str]:
@@ -184,14 +184,14 @@ def study_ids(store: Store) -> Iterator[str]:
                     yield str(json.loads(match[1]))
 
 
-def _check_rows(found: Bundle, name: str) -> None:
-    """Each number once and of a known run: many rows under one name could be studies in disguise."""
+def _check_rows(bundle: Bundle, name: str) -> None:
+    """Refuse repeated numbers and unknown runs: many rows under one name could be single studies."""
     seen = set()
-    for row in found.rows:
+    for row in bundle.rows:
         identity = (row.run, row.metric, row.rate)
         if identity in seen:
             raise HarnessError(f"{name}: refused: {row.metric} at rate {row.rate:g} stands there twice")
-        if row.run not in found.runs:
+        if row.run not in bundle.runs:
             raise HarnessError(f"{name}: refused: a number of a run that is not described")
         if row.value is not None and row.status != "ok":
             raise HarnessError(f"{name}: refused: a value with the status {row.status}")
@@ -287,10 +287,10 @@ def _strings(value: Any) -> Iterator[str]:
 
 
 def _without_repeats(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    values = dict(pairs)
+    if len(values) < len(pairs):
         raise ValueError("a field stands there twice, and a reader would see one of them")
-    return found
+    return values
 
 
 def _no_constant(text: str) -> float:

@@ -44,7 +44,7 @@ class AuditFacts(Facts):
 
     Attributes:
         state: ``other code`` where the method's source has changed since.
-        failed: a line per check that was not passed.
+        failed: one line per check that was not passed.
     """
 
     state: AuditState = NOT_AUDITED

@@ -13,7 +13,7 @@ from harness.statistics.ranks import rank_groups
 from harness.store.results import Measurement
 
 Samples = Mapping[str, NDArray[np.floating[Any]]]
-"""Metric -> replicates (R, B), a line per missing rate."""
+"""Metric -> replicates (R, B), one line per missing rate."""
 
 Cells = dict[tuple[str, float], NDArray[np.float64]]
 """(metric, missing rate) -> replicates (B,)."""
@@ -24,9 +24,9 @@ def mean_of_seeds(
 ) -> tuple[dict[str, dict[float, dict[str, Any]]], Cells]:
     """One number per metric and rate from the rows of a method's seeds, and its replicates.
 
-    A mean has the interval of the mean over seeds under each resample of patients and masks: it says nothing
-    on other seeds, whose spread is ``seed_sd``. A seed without a value leaves none: a mean over the seeds
-    that happened to work is the mean of something else.
+    The interval is that of the mean over these seeds, under each resample of patients and masks. It does not
+    cover other seeds; their spread is ``seed_sd``. If one seed has no value, the mean has none either: the
+    mean over the seeds that worked would be another quantity.
 
     Args:
         seeds: the rows of each seed.
@@ -41,15 +41,17 @@ def mean_of_seeds(
     shared: Cells = {}
     for cell in dict.fromkeys(cell for each in own for cell in each):
         rows = [each[cell] for each in own if cell in each]
-        drawn = [each[cell] for each in lines if cell in each]
-        paired = len(drawn) == len(seeds) and len({line.shape for line in drawn}) == 1
+        replicates = [each[cell] for each in lines if cell in each]
+        paired = len(replicates) == len(seeds) and len({line.shape for line in replicates}) == 1
         if paired:
-            shared[cell] = np.mean(drawn, axis=0)
+            shared[cell] = np.mean(replicates, axis=0)
         numbers.setdefault(cell[0], {})[cell[1]] = _number(rows, len(seeds), shared.get(cell))
     return numbers, shared
 
 
-def _number(rows: Sequence[Measurement], n_seeds: int, drawn: NDArray[np.float64] | None) -> dict[str, Any]:
+def _number(
+    rows: Sequence[Measurement], n_seeds: int, replicates: NDArray[np.float64] | None
+) -> dict[str, Any]:
     lost = next((row for row in rows if row.value is None), None)
     if lost is not None or len(rows) < n_seeds:
         shown = lost or rows[0]
@@ -61,7 +63,7 @@ def _number(rows: Sequence[Measurement], n_seeds: int, drawn: NDArray[np.float64
     values = np.array([each.value for each in rows], dtype=np.float64)
     return {
         "value": float(values.mean()),
-        "ci95": None if drawn is None else interval(drawn),
+        "ci95": None if replicates is None else interval(replicates),
         "detail": row.detail,
         "seed_sd": float(values.std(ddof=1)),
     }
@@ -91,7 +93,7 @@ def ranks(
         samples: method -> replicates (B,), made with the same resamples.
         higher_is_better: direction.
     """
-    drawn = {name: line for name, line in samples.items() if line is not None}
-    if len(drawn) < len(values) or len({line.shape for line in drawn.values()}) > 1:
+    replicates = {name: line for name, line in samples.items() if line is not None}
+    if len(replicates) < len(values) or len({line.shape for line in replicates.values()}) > 1:
         return {}
-    return rank_groups(values, drawn, higher_is_better=higher_is_better)
+    return rank_groups(values, replicates, higher_is_better=higher_is_better)

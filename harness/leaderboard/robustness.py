@@ -61,7 +61,7 @@ class Line:
     Attributes:
         points: by rate.
         area: mean height over the range of rates.
-        retained: share of the full-modality value that is left at ``retention_rate``; NaN where it is 0.
+        retained: share of the full-modality value left at ``retention_rate``; NaN where that value is 0.
         retention_rate: 0.8, or the highest rate below it.
         fall: against the method's own control; None for controls and where there is none.
         reliance: modality -> what its absence from every study costs; positive is worse.
@@ -153,8 +153,8 @@ def main_metrics(lines: Sequence[Line]) -> list[Line]:
     chosen: dict[tuple[object, ...], str] = {}
     for line in lines:
         key = (*line.protocol, line.group)
-        known = [other.metric for other in lines if (*other.protocol, other.group) == key]
-        chosen[key] = next((name for name in _MAIN if name in known), known[0])
+        measured = [other.metric for other in lines if (*other.protocol, other.group) == key]
+        chosen[key] = next((name for name in _MAIN if name in measured), measured[0])
     return [line for line in lines if chosen[*line.protocol, line.group] == line.metric]
 
 
@@ -180,14 +180,14 @@ def _curves(result: StoredResult) -> list[_Curve]:
     for row in result.rows:
         if row.value is not None and row.status == "ok":
             by_metric.setdefault(row.metric, []).append(row)
-    found = []
+    curves = []
     for metric, rows in by_metric.items():
         ordered = sorted(rows, key=lambda row: row.rate)
         lines = samples.get(metric)
         if len(ordered) < 2 or lines is None or len(lines) != len(ordered):
             continue
-        found.append(_Curve(tuple(ordered), lines.astype(np.float64), costs.get(metric, {})))
-    return found
+        curves.append(_Curve(tuple(ordered), lines.astype(np.float64), costs.get(metric, {})))
+    return curves
 
 
 def _identity(row: Measurement, method: str | None = None) -> tuple[object, ...]:
@@ -279,12 +279,12 @@ def _differences(curves: Sequence[_Curve]) -> list[Difference]:
         row = curve.rows[0]
         if row.metric in _MAIN and not row.method.endswith(SHUFFLED):
             groups.setdefault(_identity(row, ""), []).append(curve)
-    found = []
+    differences = []
     for members in groups.values():
         for a, b in combinations(members, 2):
             if a.samples.shape == b.samples.shape and np.allclose(a.rates, b.rates):
-                found += _pair(a, b)
-    return found
+                differences += _pair(a, b)
+    return differences
 
 
 def _pair(a: _Curve, b: _Curve) -> list[Difference]:

@@ -72,7 +72,7 @@ class Spec(BaseModel):
         metrics: columns, where all groups share them.
         sort: the metric that ranks, where all groups share it.
         rates: missing rates of the curve; left out, all that were measured.
-        seeds: ``mean`` shows a method's seeds as one row, ``each`` as a row each.
+        seeds: ``mean`` shows a method's seeds as one row, ``each`` as one row per seed.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -132,8 +132,8 @@ def load(path: Path) -> Spec:
 
 def load_all(paths: Sequence[Path] = ()) -> list[Spec]:
     """The specs in ``paths``, or those of the checkout that this package runs from."""
-    found = paths or sorted((Path(__file__).parents[2] / "leaderboards").glob("*.yaml"))
-    return [load(path) for path in found]
+    files = paths or sorted((Path(__file__).parents[2] / "leaderboards").glob("*.yaml"))
+    return [load(path) for path in files]
 
 
 def spec_of(dataset: str, specs: Iterable[Spec]) -> list[Spec]:

@@ -25,7 +25,7 @@ class Number:
         ci95: interval over patients and masks.
         detail: why there is no value, or a remark.
         rank: group among the methods, best first; methods that cannot be told apart share it. None for
-            controls, for methods that failed the audit, and where no bootstrap replicates are at hand.
+            controls, for methods that failed the audit, and where bootstrap replicates are absent.
         seed_sd: standard deviation over training seeds where the value is their mean.
     """
 
@@ -123,10 +123,10 @@ class Table:
         absent: metrics that the spec asks for and no run measured.
         curve_metric: the metric shown over ``rates``.
         sort: the metric that ranks the methods, at missing rate ``sort_rate``.
-        signatures: metric name -> signature; one signature a column.
+        signatures: metric name -> signature; one signature per column.
         lower_is_better: metrics of which less is better.
-        remarks: metric name -> a line on its numbers.
-        unavailable: metric name -> advice, for metrics that could run for no method and so have no column.
+        remarks: metric name -> one line on its numbers.
+        unavailable: metric name -> advice, for metrics without a column because they ran for no method.
         seeds: how many seeds a row averages over, at most.
         rows: ranked methods, best first; then those that are not ranked; then the controls, likewise.
     """
@@ -164,15 +164,15 @@ class Table:
 
     def marks(self, metric: str, rate: float) -> dict[str, int]:
         """Row label -> 1 for the best printed value among the ranked rows, 2 for the second best."""
-        found = {}
+        values = {}
         for row in self.rows:
             number = row.at(metric, rate)
             if row.ranked and number and number.value is not None and math.isfinite(number.value):
-                found[row.method] = round(number.value, 3)
-        if len(found) < 2:
+                values[row.method] = round(number.value, 3)
+        if len(values) < 2:
             return {}
-        order = sorted(set(found.values()), reverse=metric not in self.lower_is_better)
-        return {name: order.index(value) + 1 for name, value in found.items() if value in order[:2]}
+        order = sorted(set(values.values()), reverse=metric not in self.lower_is_better)
+        return {name: order.index(value) + 1 for name, value in values.items() if value in order[:2]}
 
 
 def tables(
@@ -182,7 +182,7 @@ def tables(
 ) -> list[Table]:
     """A table per (dataset, test set, drop policy, mechanism), group of metrics and set of signatures.
 
-    Two numbers with different signatures never share a column: results that differ in one get a table each.
+    Two numbers with different signatures never share a column: such results stand in separate tables.
     A method that does not do a group's task has no row in its table.
 
     Args:
@@ -237,9 +237,9 @@ def _by_signatures(rows: Sequence[Measurement]) -> list[list[Measurement]]:
         identities.setdefault(_identity(row), {})[row.metric] = row.signature
     parts: list[tuple[dict[str, str], set[tuple[str, str, int]]]] = []
     for identity, signatures in identities.items():
-        for known, members in parts:
-            if all(known.get(metric, signature) == signature for metric, signature in signatures.items()):
-                known.update(signatures)
+        for merged, members in parts:
+            if all(merged.get(metric, signature) == signature for metric, signature in signatures.items()):
+                merged.update(signatures)
                 members.add(identity)
                 break
         else:
@@ -275,26 +275,26 @@ def _table(rows: Sequence[Measurement], spec: Spec, evidence: Mapping[str, Evide
 
 
 def _remarks(rows: Sequence[Measurement]) -> dict[str, str]:
-    """All that rows say of a metric; most say the same."""
-    found: dict[str, dict[str, None]] = {}
+    """Metric -> its remarks in all rows, each once."""
+    remarks: dict[str, dict[str, None]] = {}
     for row in rows:
         if row.status == "ok" and row.detail:
-            found.setdefault(row.metric, {})[row.detail] = None
-    return {metric: "; ".join(said) for metric, said in found.items()}
+            remarks.setdefault(row.metric, {})[row.detail] = None
+    return {metric: "; ".join(details) for metric, details in remarks.items()}
 
 
 def arranged(table: Table, spec: Spec) -> Table:
     """The same numbers in the columns, rates and order of another spec."""
     columns = spec.group(table.group)
-    known = {*table.metrics, *table.others}
-    measured = tuple(name for name in table.signatures if name in known)
+    listed = {*table.metrics, *table.others}
+    measured = tuple(name for name in table.signatures if name in listed)
     shown = tuple(name for name in columns.metrics if name in measured) or measured
     default = next((name for name in CURVE_METRICS if name in measured), measured[0])
     sort = columns.sort_metric if columns.sort_metric in measured else default
     curve_metric = columns.curve if columns.curve in measured else sort
     assert sort is not None
     assert curve_metric is not None
-    found = {rate for row in table.rows for rates in row.numbers.values() for rate in rates} - {0.0}
+    dropped_rates = {rate for row in table.rows for rates in row.numbers.values() for rate in rates} - {0.0}
     lower = sort in table.lower_is_better
     rows = [replace(row, curve_metric=curve_metric) for row in table.rows]
     return replace(
@@ -305,7 +305,7 @@ def arranged(table: Table, spec: Spec) -> Table:
         curve_metric=curve_metric,
         sort=sort,
         sort_rate=columns.sort_rate,
-        rates=tuple(sorted(found if spec.rates is None else found.intersection(spec.rates))),
+        rates=tuple(sorted(dropped_rates if spec.rates is None else dropped_rates.intersection(spec.rates))),
         rows=tuple(sorted(rows, key=lambda row: _place(row, sort, columns.sort_rate, lower))),
     )
 
@@ -323,14 +323,14 @@ def _members(rows: Sequence[Measurement], spec: Spec, evidence: Mapping[str, Evi
     members, samples = [], {}
     for label, seeds in grouped.items():
         keys = tuple(dict.fromkeys(own[0].key for own in seeds.values()))
-        known = [evidence.get(key, Evidence()) for key in keys]
-        numbers, samples[label] = mean_of_seeds(list(seeds.values()), [each.samples for each in known])
+        of_seeds = [evidence.get(key, Evidence()) for key in keys]
+        numbers, samples[label] = mean_of_seeds(list(seeds.values()), [each.samples for each in of_seeds])
         control = any(row.control for own in seeds.values() for row in own)
         cells = {
             metric: {rate: Number(**cell) for rate, cell in rates.items()}
             for metric, rates in numbers.items()
         }
-        members.append(Row(label, control, cells, "", keys, _verdict(known), _mean_cost(known)))
+        members.append(Row(label, control, cells, "", keys, _verdict(of_seeds), _mean_cost(of_seeds)))
     return _with_ranks(members, samples, lower)
 
 
@@ -341,7 +341,7 @@ def _with_ranks(members: Sequence[Row], samples: Mapping[str, Cells], lower: set
             for rate, number in rates.items():
                 if number.value is not None:
                     values.setdefault((metric, rate), {})[row.method] = number.value
-    found = {
+    groups = {
         cell: ranks(each, {name: samples[name].get(cell) for name in each}, cell[0] not in lower)
         for cell, each in values.items()
     }
@@ -350,7 +350,7 @@ def _with_ranks(members: Sequence[Row], samples: Mapping[str, Cells], lower: set
             row,
             numbers={
                 metric: {
-                    rate: replace(number, rank=found.get((metric, rate), {}).get(row.method))
+                    rate: replace(number, rank=groups.get((metric, rate), {}).get(row.method))
                     for rate, number in rates.items()
                 }
                 for metric, rates in row.numbers.items()
@@ -360,9 +360,9 @@ def _with_ranks(members: Sequence[Row], samples: Mapping[str, Cells], lower: set
     ]
 
 
-def _verdict(known: Sequence[Evidence]) -> str:
-    verdicts = {each.audit for each in known}
-    return "failed" if "failed" in verdicts else known[0].audit if len(verdicts) == 1 else NOT_AUDITED
+def _verdict(seeds: Sequence[Evidence]) -> str:
+    verdicts = {each.audit for each in seeds}
+    return "failed" if "failed" in verdicts else seeds[0].audit if len(verdicts) == 1 else NOT_AUDITED
 
 
 def _mean_cost(seeds: Sequence[Evidence]) -> RowCost:

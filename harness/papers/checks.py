@@ -34,8 +34,8 @@ class Finding:
 
     Attributes:
         says: what the paper claims, or what follows from what it prints.
-        problems: a line per number that does not fit; empty where all do.
-        known: the recorded reason of a failure that is expected.
+        problems: one line per number that does not fit; empty where all do.
+        expected: the recorded reason of a failure that is expected.
         tested: how many comparisons the readable numbers allowed.
     """
 
@@ -43,7 +43,7 @@ class Finding:
     check: str
     says: str
     problems: tuple[str, ...]
-    known: str
+    expected: str
     tested: int
 
     @property
@@ -51,10 +51,10 @@ class Finding:
         """``holds``, ``known`` (fails as recorded), ``new`` (fails), ``mended`` (recorded, yet it holds) or
         ``untested`` (no readable numbers)."""
         if self.problems:
-            return "known" if self.known else "new"
+            return "known" if self.expected else "new"
         if not self.tested:
             return "untested"
-        return "mended" if self.known else "holds"
+        return "mended" if self.expected else "holds"
 
 
 def examine(paper: Paper) -> list[Finding]:
@@ -63,7 +63,7 @@ def examine(paper: Paper) -> list[Finding]:
     for check in paper.checks:
         results = list(_RUN[type(check)](paper, check))
         problems = tuple(text for text in results if text)
-        findings.append(Finding(paper.id, check.id, check.says, problems, check.known, len(results)))
+        findings.append(Finding(paper.id, check.id, check.says, problems, check.expected, len(results)))
     return findings
 
 

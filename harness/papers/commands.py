@@ -1,4 +1,4 @@
-"""Which command fills a cell that has no number of ours, or why none does."""
+"""The command that fills a cell without a number of ours, or the reason why none does."""
 
 from __future__ import annotations
 

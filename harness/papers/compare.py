@@ -111,14 +111,14 @@ class ReportTable:
 
     def flags(self) -> list[Flag]:
         """Every flag that occurs, in the order of ``FLAGS``."""
-        found = dict.fromkeys(
+        flags = dict.fromkeys(
             flag
             for row in self.rows
             for cell in row.cells
             for measured in cell.measured.values()
             for flag in measured.flags
         )
-        return sorted(found, key=lambda flag: list(FLAGS).index(flag.kind))
+        return sorted(flags, key=lambda flag: list(FLAGS).index(flag.kind))
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,11 +146,11 @@ class Results:
         """Index rows; ``facts`` (result key -> a row's cost and audit) adds costs as metrics."""
         facts = facts or {}
         own = [row for row in rows if not row.control]
-        found: dict[tuple[str, str], list[Measurement]] = {}
+        by_name: dict[tuple[str, str], list[Measurement]] = {}
         for row in [*own, *_averages(own), *_costs(facts)]:
-            found.setdefault((row.method, row.metric), []).append(row)
+            by_name.setdefault((row.method, row.metric), []).append(row)
         failed = {key for key, each in facts.items() if each.audit.state == "failed"}
-        return cls(found, frozenset(failed))
+        return cls(by_name, frozenset(failed))
 
 
 def compare(paper: Paper, results: Results) -> Report:
@@ -200,15 +200,15 @@ def _measured(
         return {}
     dataset = paper.datasets[ours.dataset]
     for name in (dataset.reader, *dataset.substitutes):
-        found: dict[Run, Measured] = {}
+        by_run: dict[Run, Measured] = {}
         for metric in ours.metrics:
             for row in _candidates(results.rows.get((ours.method, metric), ()), name, ours):
                 run = Run(_rank(row.preset), row.preset, row.seed)
-                if run not in found or (found[run].value is None and row.value is not None):
+                if run not in by_run or (by_run[run].value is None and row.value is not None):
                     flags = _flags(dataset, column, ours, row, results.failed)
-                    found[run] = _in_paper_unit(row, published, column, ours, flags)
-        if found:
-            return found
+                    by_run[run] = _in_paper_unit(row, published, column, ours, flags)
+        if by_run:
+            return by_run
     return {}
 
 
@@ -271,11 +271,11 @@ def _in_paper_unit(
 
 def _averages(rows: Iterable[Measurement]) -> list[Measurement]:
     """``bleu_avg``, the mean of BLEU-1 to BLEU-4 of a result; it has no interval of its own."""
-    found: dict[tuple[Any, ...], dict[str, Measurement]] = {}
+    parts_of: dict[tuple[Any, ...], dict[str, Measurement]] = {}
     for row in rows:
         if row.metric in _BLEU and row.value is not None:
             key = (row.dataset, row.method, row.preset, row.seed, row.drop, row.mechanism, row.rate, row.n)
-            found.setdefault(key, {})[row.metric] = row
+            parts_of.setdefault(key, {})[row.metric] = row
     return [
         replace(
             parts["bleu_1"],
@@ -283,7 +283,7 @@ def _averages(rows: Iterable[Measurement]) -> list[Measurement]:
             value=sum(row.value or 0.0 for row in parts.values()) / len(_BLEU),
             ci95=None,
         )
-        for parts in found.values()
+        for parts in parts_of.values()
         if len(parts) == len(_BLEU)
     ]
 

@@ -39,8 +39,8 @@ def folder() -> Path:
 
 def names() -> list[str]:
     """Papers that come with the harness, then any other file beside them."""
-    found = {path.stem for path in folder().glob("*.yaml")}
-    return [*(name for name in ORDER if name in found), *sorted(found - set(ORDER))]
+    stems = {path.stem for path in folder().glob("*.yaml")}
+    return [*(name for name in ORDER if name in stems), *sorted(stems - set(ORDER))]
 
 
 def load(name: str) -> Paper:
@@ -52,9 +52,9 @@ def load(name: str) -> Paper:
     """
     if name.endswith((".yaml", ".yml")):
         return read(Path(name))
-    known = names()
-    if name not in known:
-        raise UnknownNameError(f"unknown paper {name!r}", did_you_mean(name, known))
+    available = names()
+    if name not in available:
+        raise UnknownNameError(f"unknown paper {name!r}", did_you_mean(name, available))
     return read(folder() / f"{name}.yaml")
 
 

@@ -166,14 +166,14 @@ class PaperTable(Strict):
     def _rectangular(self) -> Self:
         _distinct([column.id for column in self.columns], f"table {self.id}: column")
         _distinct([row.id for row in self.rows], f"table {self.id}: row")
-        known = {column.id for column in self.columns}
+        column_ids = {column.id for column in self.columns}
         for row in self.rows:
             place = f"table {self.id}, row {row.id}"
             if len(row.values) != len(self.columns):
                 raise ValueError(f"{place}: {len(row.values)} values for {len(self.columns)} columns")
             if len(row.head) != len(self.headers):
                 raise ValueError(f"{place}: {len(row.head)} headings for {len(self.headers)} headers")
-            if unknown := row.notes.keys() - known:
+            if unknown := row.notes.keys() - column_ids:
                 raise ValueError(f"{place}: a note on column {sorted(unknown)[0]!r}, which does not exist")
             for column, value in zip(self.columns, row.values, strict=True):
                 explained = row.note or row.notes.get(column.id) or self.notes
@@ -217,7 +217,7 @@ class CheckBase(Strict):
 
     id: str
     says: str
-    known: str = ""
+    expected: str = Field(default="", alias="known")
     """Why a check that fails is expected to: it is printed, and no error."""
 
 

@@ -24,11 +24,11 @@ from harness.core.files import (
 from harness.core.slugs import slug
 
 _LOCK_SECONDS = 1.0
-"""How long a run waits for a lock before it says who holds it."""
+"""Seconds that a run waits for a lock before it reports which process holds it."""
 
 
 _TEMPORARY = ".*.tmp"
-"""What files are called until they are whole."""
+"""Names of files that are not yet complete."""
 
 
 class Cell:
@@ -49,10 +49,10 @@ class Cell:
 
     @contextmanager
     def lock(self, waiting: Callable[[str], None] = lambda holder: None) -> Iterator[None]:
-        """Hold the cell against other runs, after the one that holds it now; a lock dies with its process.
+        """Keep other runs out of the cell, once the run that holds it is done; a lock ends with its process.
 
         Args:
-            waiting: called about once a second with who holds it.
+            waiting: called about once a second with the name of the process that holds it.
         """
         holder = self.directory / ".holder.json"
         with clear_disk_errors(self.directory):
@@ -60,8 +60,8 @@ class Cell:
             lock = FileLock(self.directory / ".lock")
             self._acquire(lock, holder, waiting)
         try:
-            for left in self.directory.rglob(_TEMPORARY):
-                left.unlink(missing_ok=True)
+            for leftover in self.directory.rglob(_TEMPORARY):
+                leftover.unlink(missing_ok=True)
             write_json(holder, {"process": os.getpid(), "machine": platform.node()})
             yield
         finally:
@@ -73,7 +73,7 @@ class Cell:
             try:
                 lock.acquire(timeout=_LOCK_SECONDS)
             except Timeout:
-                waiting(_said_by(holder))
+                waiting(_holder_name(holder))
             except NotImplementedError:
                 raise HarnessError(
                     f"{self.directory}: its file system cannot lock files", "choose another --store"
@@ -86,14 +86,14 @@ class Cell:
         done = self.checkpoint / "done.json"
         if not done.exists():
             return False
-        found = read_json(done)
-        owner = found.get("cell", self.directory.name)  # early stores did not say
+        content = read_json(done)
+        owner = content.get("cell", self.directory.name)  # early stores did not record it
         if owner != self.directory.name:
             raise CorruptFileError(
                 f"{self.checkpoint}: the checkpoint of {owner}: of other code, data or settings",
                 "delete it and run again",
             )
-        for name in found["files"]:
+        for name in content["files"]:
             verify(self.checkpoint / name)
         return True
 
@@ -121,10 +121,10 @@ class Cell:
         return self.directory / "statistics" / slug(state) / f"{slug(metric)}-{digest}.npy"
 
 
-def _said_by(holder: Path) -> str:
-    """Who holds a lock, in words; it may be gone, or not have said so yet."""
+def _holder_name(holder: Path) -> str:
+    """The process that holds a lock, in words; its file may be gone, or not be written yet."""
     try:
-        found = json.loads(holder.read_text())
-        return f"process {found['process']} on {found['machine']}"
+        content = json.loads(holder.read_text())
+        return f"process {content['process']} on {content['machine']}"
     except (OSError, ValueError, KeyError, TypeError):
         return "another run"

@@ -31,7 +31,7 @@ class Facts(BaseModel):
 class Cost(Facts):
     """What a method took, measured when it was fitted and when its test studies were predicted.
 
-    None, or a field that is not set: not measured, or nothing to measure.
+    None, or a field that is not set, means that nothing was measured.
 
     Attributes:
         parameters: numbers that training may have changed, and frozen ones.
@@ -39,10 +39,10 @@ class Cost(Facts):
             multiply-add counts as two.
         training_seconds: wall clock, over all sessions of an interrupted fit.
         peak_memory_gib: while training; of the GPU's allocations, else of the process.
-        batch_division: into how many parts memory made training divide its batches.
+        batch_division: number of parts that each training batch was divided into, to fit into memory.
         devices, strategy: of a training in several processes.
         seconds_per_study: prediction alone, in the batches of the run.
-        prediction_batch_size: where memory did not suffice for the usual one.
+        prediction_batch_size: studies per batch where the usual batch did not fit into memory.
     """
 
     device: str = ""
@@ -88,8 +88,8 @@ class ImputedState(Facts):
 
     Attributes:
         conditions: modalities that the views were generated from; ``from`` in JSON.
-        studies: how many studies were completed.
-        left: how many stay without, because they have nothing to generate from.
+        studies: number of studies that were completed.
+        left: number of studies that were not completed, because they have nothing to generate from.
     """
 
     conditions: list[str] = Field(alias="from")
@@ -171,7 +171,7 @@ class Manifest(Facts):
         cell: folder of the trained method below the store.
         test_set: digest of what was scored against.
         may_show_images: the dataset's images, and those generated from them, may stand on a page.
-        masks: digest of which study lost what.
+        masks: digest of the modalities that each study loses.
         mask_plan: file of the masks below the store.
         natural: modality -> share of test studies that lack it by nature.
         achieved: missing rate -> share of test studies that did lose a modality.

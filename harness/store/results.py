@@ -89,13 +89,13 @@ class StoredResult:
 
 
 def row_of(values: Mapping[str, Any]) -> Measurement:
-    """A number from JSON; keys that this version does not know are left out, and so are control characters.
+    """A number from JSON, without keys that this version does not know.
 
-    A terminal would obey them.
+    Control characters become spaces: a terminal would execute them.
     """
-    known = {name: _visible(values[name]) for name in _ROW_FIELDS if name in values}
+    own = {name: _visible(values[name]) for name in _ROW_FIELDS if name in values}
     ci95 = values["ci95"]
-    return Measurement(**known | {"ci95": None if ci95 is None else (ci95[0], ci95[1])})
+    return Measurement(**own | {"ci95": None if ci95 is None else (ci95[0], ci95[1])})
 
 
 def _visible(value: Any) -> Any:

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 SHUFFLED = "+shuffled-image"
-"""What the label of a learned method's control ends in."""
+"""Suffix of the label of a learned method's control."""
 
 
 IMPUTED = "+imputed-"
-"""Stands between a method's label and that of the method which generates what its studies lack."""
+"""Between a method's label and the label of the method that generates the views which its studies lack."""
 
 
 TRAINED_ON = ("synthetic", "both", "real")
-"""What ``harness downstream`` trains its classifier on; what the others are compared with comes last."""
+"""Training images of the classifiers of ``harness downstream``; the others are compared with the last."""
 
 
 DOWNSTREAM = tuple(f"downstream_{score}_{on}" for score in ("auroc", "f1") for on in TRAINED_ON)
-"""Names of its numbers."""
+"""Metric names of ``harness downstream``."""
 
 
 def trained(label: str) -> str:

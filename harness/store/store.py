@@ -1,4 +1,4 @@
-"""The store: one folder a cell, every finished file sealed with its checksum, one result file a row.
+"""The store: one folder per cell, one result file per row, a sealed checksum beside every finished file.
 
 Layout below ``--store``::
 
@@ -7,7 +7,7 @@ Layout below ``--store``::
         cell.json                                   what was trained, on what, with which code
         training/                                   resumable state of an unfinished fit
         checkpoint/                                 the fitted method; sealed
-        predictions/[shuffled-]STATE.jsonl          a line a study; sealed when complete
+        predictions/[shuffled-]STATE.jsonl          one line per study; sealed when complete
         predictions/imputed-...                     of and with generated views
         statistics/[shuffled-]STATE/METRIC-HASH.npy per-study rows (n, k); sealed
     results/DATASET/METHOD/RUN.json                 the printed numbers of one leaderboard row, its manifest
@@ -63,9 +63,9 @@ class Store:
         _check_schema(f"{root}: a store", read_json(marker))
 
     def enter(self) -> Self:
-        """Be known as a run on this store for as long as this object lives.
+        """Register as a run on this store for as long as this object exists.
 
-        A run that is alone removes what killed ones were writing; those in cells go when a cell is locked.
+        A run that is alone removes the unfinished files of killed runs; those in a cell go when it is locked.
         """
         with clear_disk_errors(self.root):
             presence = os.open(self.root / ".runs.lock", os.O_RDWR | os.O_CREAT, 0o600)
@@ -74,8 +74,8 @@ class Store:
             fcntl.flock(presence, fcntl.LOCK_EX | fcntl.LOCK_NB)
             names = ("masks", "results", "audits", "samples", "tables", "timings", "downstream")
             folders = [self.root / name for name in names]
-            for left in (*self.root.glob(_TEMPORARY), *(p for f in folders for p in f.rglob(_TEMPORARY))):
-                left.unlink(missing_ok=True)
+            for leftover in (*self.root.glob(_TEMPORARY), *(p for f in folders for p in f.rglob(_TEMPORARY))):
+                leftover.unlink(missing_ok=True)
         with suppress(OSError):  # file systems without locks are refused where a cell needs one
             fcntl.flock(presence, fcntl.LOCK_SH)
         return self
@@ -145,14 +145,14 @@ def _read_result(path: Path, key: str) -> StoredResult:
 
 
 def _is_new(root: Path) -> bool:
-    """An empty folder, or one that a killed run had begun to make a store of."""
+    """An empty folder, or one in which a run was killed before the store was complete."""
     return root.is_dir() and all(path.match(".store.json.*.tmp") for path in root.iterdir())
 
 
 def _check_schema(what: str, content: Any) -> None:
-    found = content.get("schema") if isinstance(content, dict) else None
-    if found != SCHEMA:
+    schema = content.get("schema") if isinstance(content, dict) else None
+    if schema != SCHEMA:
         raise HarnessError(
-            f"{what} of schema {found}, but this version reads schema {SCHEMA}",
+            f"{what} of schema {schema}, but this version reads schema {SCHEMA}",
             "use another --store, or the version that wrote it",
         )

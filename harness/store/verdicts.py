@@ -1,4 +1,4 @@
-"""What an audit found about a method, and where a store keeps it. No torch: leaderboards read it."""
+"""The result of an audit of a method, and where a store keeps it. No torch: leaderboards read it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Check:
     Attributes:
         check: e.g. ``mask-honest``.
         passed: the answer.
-        detail: what was tried; where it failed, the study and the change that gave the method away.
+        detail: what was tried; where it failed, the study and the change that showed it.
     """
 
     check: str
@@ -37,7 +37,7 @@ class Verdict:
         method: label of the leaderboard row, e.g. ``dia:no-alignment``.
         dataset: registry name.
         preset: size that was audited; ``-`` for controls.
-        studies: test studies that were asked about.
+        studies: number of test studies that were checked.
         code: fingerprint of the method's source; a verdict says nothing about other code.
         checks: in the order in which they are printed.
     """

@@ -54,14 +54,10 @@ HABITS: dict[str, str] = {
 
 NAMES_LEFT: dict[str, int] = {
     "harness/audit": 14,
-    "harness/bench": 31,
     "harness/cli": 9,
     "harness/distributed": 3,
     "harness/evaluation": 69,
-    "harness/leaderboard": 27,
     "harness/method": 3,
-    "harness/papers": 18,
-    "harness/store": 8,
     "methods/baselines.py": 5,
     "methods/codi_xr": 18,
     "methods/common": 6,
@@ -73,14 +69,10 @@ NAMES_LEFT: dict[str, int] = {
 }
 HABITS_LEFT: dict[str, int] = {
     "harness/audit": 8,
-    "harness/bench": 5,
     "harness/cli": 5,
     "harness/distributed": 7,
     "harness/evaluation": 18,
-    "harness/leaderboard": 9,
     "harness/method": 5,
-    "harness/papers": 3,
-    "harness/store": 10,
     "methods/baselines.py": 3,
     "methods/codi_xr": 4,
     "methods/common": 4,

@@ -193,7 +193,7 @@ def save_figure(figure: Figure, paths: Paths) -> None:
     from matplotlib import rc_context
 
     undated: dict[str, dict[str, Any]] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
-    # Laid out once, for every format alike: with an engine at hand each format would be drawn twice.
+    # The layout is made once for all formats: with an engine set, every format would be drawn twice.
     figure.draw_without_rendering()
     figure.set_layout_engine(None)
     for path in [paths] if isinstance(paths, Path) else paths:

@@ -1,4 +1,4 @@
-"""A leaderboard in every file format. What a format needs is imported when it is asked for."""
+"""A leaderboard in every file format. What a format needs is imported when it is used."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def render(leaderboard: Leaderboard, kind: str, store: Path | None = None) -> by
     Args:
         leaderboard: what is written.
         kind: a key of ``SUFFIXES``.
-        store: where sample sheets lie that a page shows; None shows none.
+        store: folder with the sample sheets that a page shows; None shows none.
     """
     if kind == "html":
         return _html(leaderboard, store).encode()

@@ -134,13 +134,13 @@ def _by_metric(lines: Sequence[Line]) -> list[list[Line]]:
 def _by_protocol(
     stored: Sequence[StoredResult],
 ) -> dict[tuple[str, str, str, str], dict[str, StoredResult]]:
-    found: dict[tuple[str, str, str, str], dict[str, StoredResult]] = {}
+    by_protocol: dict[tuple[str, str, str, str], dict[str, StoredResult]] = {}
     for result in stored:
         if result.rows:
             row = result.rows[0]
             label = row.method if row.seed == 0 else f"{row.method} seed {row.seed}"
-            found.setdefault(_protocol(row), {})[label] = result
-    return found
+            by_protocol.setdefault(_protocol(row), {})[label] = result
+    return by_protocol
 
 
 def _protocol(row: Measurement | Line) -> tuple[str, str, str, str]:

@@ -29,7 +29,7 @@ Place = tuple[str, float]
 
 
 def fragment(tables: Sequence[Table]) -> str:
-    """Every table as floats; what the methods of a protocol cost stands after the last of its tables."""
+    """Every table as floats; the costs of the methods of a protocol stand after the last of its tables."""
     parts = ["".join(f"% {line}\n" for line in ["Needs in the preamble:", *PACKAGES.splitlines()])]
     for place, (_, group) in enumerate(
         groupby(tables, lambda t: (t.dataset, t.n, t.drop, t.mechanism, t.test_set)), start=1

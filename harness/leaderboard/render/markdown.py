@@ -21,9 +21,9 @@ from harness.leaderboard.tables import Number, Row, Table
 
 
 def render(tables: Sequence[Table]) -> str:
-    """Every table with its title, one row a method, controls in their own band, signatures below.
+    """Every table with its title, one row per method, controls in a band of their own, signatures below.
 
-    What the methods of a protocol cost stands once, below the last of its tables.
+    The costs of the methods of a protocol stand once, below the last of its tables.
     """
     parts = []
     for _, group in groupby(tables, lambda t: (t.dataset, t.n, t.drop, t.mechanism, t.test_set)):
@@ -56,7 +56,7 @@ TOGETHER = {"f1_macro": "F1", "kappa": "Kappa", "accuracy": "ACC"}
 
 
 def _missing_rates(table: Table) -> Iterator[str]:
-    """The form of papers on missing modalities, a column a rate: F1/Kappa/ACC in a cell; then ECE."""
+    """The form of papers on missing modalities, one column per rate: F1/Kappa/ACC in a cell; then ECE."""
     if not table.rates or not set(TOGETHER) <= set(table.metrics):
         return
 

@@ -79,11 +79,11 @@ def reliance_figure(lines: Sequence[Line], paths: Paths) -> None:
     axes = figure.subplots()
     height = 0.8 / len(modalities)
     for number, name in enumerate(modalities):
-        found = [(row, line.reliance[name]) for row, line in enumerate(shown) if name in line.reliance]
-        cost = np.array([each.value for _, each in found])
-        ends = np.array([[each.value - each.lo, each.hi - each.value] for _, each in found]).T
+        bars = [(row, line.reliance[name]) for row, line in enumerate(shown) if name in line.reliance]
+        cost = np.array([each.value for _, each in bars])
+        ends = np.array([[each.value - each.lo, each.hi - each.value] for _, each in bars]).T
         axes.barh(
-            [row + (number - (len(modalities) - 1) / 2) * height for row, _ in found],
+            [row + (number - (len(modalities) - 1) / 2) * height for row, _ in bars],
             cost,
             height * 0.9,
             xerr=np.maximum(ends, 0.0),

@@ -1,4 +1,4 @@
-"""Sample sheets of a store for the HTML page: of phantoms, and of rows that the leaderboard has, alone."""
+"""Sample sheets of a store for the HTML page: only of phantoms, and only of the leaderboard's rows."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Sheet:
 
     Attributes:
         title: method, dataset, preset and seed.
-        alt: what the image shows, for who does not see it.
+        alt: what the image shows, for readers that cannot see it.
         uri: the PNG itself as a data URI.
         width, height: its size in pixels.
     """
@@ -41,14 +41,14 @@ def sheets_of(store: Path, leaderboard: Leaderboard) -> list[Sheet]:
     All other files of the folder are left out: those of datasets whose images may not be shown, links, other
     formats.
     """
-    found: dict[Path, Sheet] = {}
+    sheets: dict[Path, Sheet] = {}
     for row in leaderboard.rows:
         facts = leaderboard.results.get(row.key)
         if facts is not None and facts.may_show_images:
             path, preset = _place(store, row)
-            if path not in found and (content := _png(path)) is not None:
-                found[path] = _sheet(row, preset, content)
-    return list(found.values())
+            if path not in sheets and (content := _png(path)) is not None:
+                sheets[path] = _sheet(row, preset, content)
+    return list(sheets.values())
 
 
 def _place(store: Path, row: Measurement) -> tuple[Path, str]:

@@ -1,4 +1,4 @@
-"""How a number is written, in every format, and how foreign text is kept from meaning anything there."""
+"""How every format writes a number, and how it escapes foreign text."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _MARKDOWN = re.compile(r"([\\`*<>\[\]|#&$])")
 
 
 def number(cell: Number | Measurement | None, *, interval: bool = True) -> str:
-    """``0.174 [0.151, 0.199]``; what has no value says why in one word, and an absent cell is blank."""
+    """``0.174 [0.151, 0.199]``; one word says why there is no value, and an absent cell is blank."""
     if cell is None:
         return ""
     if cell.value is None or not math.isfinite(cell.value):
@@ -27,12 +27,12 @@ def number(cell: Number | Measurement | None, *, interval: bool = True) -> str:
 
 def rank(table: Table, row: Row) -> str:
     """The rank group; a row that is not ranked has a dash."""
-    found = table.rank(row)
-    return UNRANKED if found is None else str(found)
+    group = table.rank(row)
+    return UNRANKED if group is None else str(group)
 
 
 def label(row: Row) -> str:
-    """The row's label; one that failed the audit says so, since it is shown and not ranked."""
+    """The row's label; a method that failed the audit is marked, because it is shown and not ranked."""
     return f"{row.method} (audit failed)" if row.audit == "failed" else row.method
 
 
@@ -59,7 +59,7 @@ RESULT_NOTE = (
 
 
 def costs(cost: RowCost) -> list[str]:
-    """A cost in words, in the order of ``COST_COLUMNS``; what nothing measured is a dash."""
+    """A cost in words, in the order of ``COST_COLUMNS``; a dash where nothing was measured."""
     seconds, each = cost.training_seconds, cost.seconds_per_study
     return [
         _count(cost.parameters),

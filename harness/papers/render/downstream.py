@@ -1,4 +1,4 @@
-"""What stands below a table of ``harness downstream``: differences, findings, and the paper's own numbers."""
+"""The text below a table of ``harness downstream``: differences, findings, and the paper's own numbers."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ def latex(leaderboard: Leaderboard) -> str:
 def papers(leaderboard: Leaderboard) -> list[Report]:
     """The generators' papers, with only the tables that ask for these numbers, ours beside."""
     generators = {facts.trained for facts in leaderboard.results.values() if facts.downstream}
-    found = []
+    reports = []
     for name in library.names():
         paper = library.load(name)
         if paper.method not in generators:
             continue
-        wanted = tuple(
+        tables = tuple(
             table
             for table in paper.tables
             if any(
@@ -53,10 +53,10 @@ def papers(leaderboard: Leaderboard) -> list[Report]:
                 for column in table.columns
             )
         )
-        if wanted:
-            own = paper.model_copy(update={"tables": wanted, "checks": ()})
-            found.append(compare(own, Results.of(leaderboard.rows, leaderboard.results)))
-    return found
+        if tables:
+            part = paper.model_copy(update={"tables": tables, "checks": ()})
+            reports.append(compare(part, Results.of(leaderboard.rows, leaderboard.results)))
+    return reports
 
 
 def _generator(facts: RowFacts, own: Downstream) -> Iterator[str]:
@@ -68,8 +68,8 @@ def _generator(facts: RowFacts, own: Downstream) -> Iterator[str]:
         "trained on real images has:"
     )
     for score, differences in own.minus_real.items():
-        said = "; ".join(f"{on} {_number(value, '+.3f')}" for on, value in differences.items())
-        yield f"- {_TITLES[score]}: {said}"
+        texts = "; ".join(f"{on} {_number(value, '+.3f')}" for on, value in differences.items())
+        yield f"- {_TITLES[score]}: {texts}"
     yield ""
     heads = [f"{_TITLES[score]} {on}" for score in _TITLES for on in TRAINED_ON]
     yield _line(["finding", "positive in training", "in test", *heads])

@@ -1,4 +1,4 @@
-"""Reports in every format that files can have. What a format needs is imported when it is asked for."""
+"""Reports in every file format. What a format needs is imported when it is used."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def checks(findings: Sequence[Finding]) -> str:
     for each in findings:
         lines.append(f"{each.state:8} {each.paper}/{each.check}: {each.says} [{each.tested} compared]")
         lines += [f"         - {problem}" for problem in each.problems]
-        lines += [f"         recorded: {each.known}"] if each.known else []
+        lines += [f"         recorded: {each.expected}"] if each.expected else []
     counts = Counter(each.state for each in findings)
     lines.append(", ".join(f"{count} {state}" for state, count in counts.items()) or "nothing to check")
     return "\n".join(lines) + "\n"

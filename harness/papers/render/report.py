@@ -16,7 +16,7 @@ OUTSIDE = "the published number lies outside our 95 % interval"
 
 @dataclass(frozen=True, slots=True)
 class OurCell:
-    """Our side of a cell as text; all empty where the table asks for nothing.
+    """Our number in a cell as text; all empty where the table asks for none.
 
     Attributes:
         flags: letters of ``FLAGS``.
@@ -143,30 +143,30 @@ def _number(measured: Measured, decimals: int) -> OurCell:
 
 
 def _legend(table: ReportTable) -> tuple[str, ...]:
-    """A line per letter: what it means, and what occurs of it in the table."""
-    found: dict[str, dict[str, list[str]]] = {}
+    """One line per letter: its meaning, and its cases in the table."""
+    texts_of: dict[str, dict[str, list[str]]] = {}
     for flag in table.flags():
-        about = found.setdefault(flag.kind, {}).setdefault(flag.text, [])
+        about = texts_of.setdefault(flag.kind, {}).setdefault(flag.text, [])
         if flag.about and flag.about not in about:
             about.append(flag.about)
     return tuple(
         f"{kind}: {FLAGS[kind]}: "  # type: ignore[index]
         + "; ".join(f"{', '.join(about)}: {text}" if about else text for text, about in texts.items())
-        for kind, texts in found.items()
+        for kind, texts in texts_of.items()
     )
 
 
 def _signatures(table: ReportTable) -> tuple[tuple[str, str], ...]:
     """Column headings and the signature of our numbers below them."""
-    found: dict[str, list[str]] = {}
+    labels_of: dict[str, list[str]] = {}
     for row in table.rows:
         for cell in row.cells:
             for measured in cell.measured.values():
-                labels = found.setdefault(measured.row.signature, [])
+                labels = labels_of.setdefault(measured.row.signature, [])
                 if measured.value is not None and cell.column.label not in labels:
                     labels.append(cell.column.label)
     return tuple(
-        (", ".join(labels), signature) for signature, labels in found.items() if labels and signature
+        (", ".join(labels), signature) for signature, labels in labels_of.items() if labels and signature
     )
 
 
@@ -220,8 +220,8 @@ def to_markdown(report: Report) -> str:
     text, off = summary(report)
     lines += ["## Do the published numbers agree with each other?", "", text, ""]
     for finding in off:
-        known = f" {markdown(finding.known)}" if finding.known else " **Not recorded so far.**"
-        lines.append(f"- *{markdown(finding.says)}*:{known}")
+        reason = f" {markdown(finding.expected)}" if finding.expected else " **Not recorded so far.**"
+        lines.append(f"- *{markdown(finding.says)}*:{reason}")
         lines += [f"  - {markdown(problem)}" for problem in finding.problems]
     return "\n".join(lines).rstrip() + "\n"
 

@@ -1,4 +1,4 @@
-"""Reports as JSON and CSV: a row per cell and measured number, what scripts read."""
+"""Reports as JSON and CSV, for scripts: one row per cell and measured number."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def to_json(reports: Sequence[Report]) -> str:
                     "says": each.says,
                     "state": each.state,
                     "problems": list(each.problems),
-                    "known": each.known,
+                    "known": each.expected,
                 }
                 for each in report.findings
             ],

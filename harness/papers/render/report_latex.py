@@ -1,4 +1,4 @@
-"""A paper's report as LaTeX: a fragment per table, ready to be input, and a document that holds them."""
+"""A paper's report as LaTeX: one fragment per table, to be input anywhere, and a document that holds them."""
 
 from __future__ import annotations
 
@@ -47,9 +47,9 @@ def standalone(report: Report, *, inputs: bool = False) -> str:
     body += [r"\subsection*{Do the published numbers agree with each other?}", escape(text)]
     items = []
     for finding in off:
-        known = escape(finding.known) if finding.known else r"\textbf{Not recorded so far.}"
+        reason = escape(finding.expected) if finding.expected else r"\textbf{Not recorded so far.}"
         problems = "; ".join(escape(problem) for problem in finding.problems)
-        items.append(rf"\emph{{{escape(finding.says)}}}: {known} ({problems}.)")
+        items.append(rf"\emph{{{escape(finding.says)}}}: {reason} ({problems}.)")
     return document(escape(paper.title), [*body, *itemize(items)])
 
 
