@@ -107,7 +107,7 @@ def examine(
     return Examination(name, str(root or ""), counts, published, problems)
 
 
-_Found = tuple[dict[str, Count], Mapping[str, Count], list[Problem], list[_StudyImage]]
+_Contents = tuple[dict[str, Count], Mapping[str, Count], list[Problem], list[_StudyImage]]
 
 
 def _checked_options(name: str, dataset_class: Any, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -118,7 +118,7 @@ def _checked_options(name: str, dataset_class: Any, options: Mapping[str, Any]) 
     return dict(options)
 
 
-def _of_listing(dataset_class: type[ReportDataset], root: Path | None, options: dict[str, Any]) -> _Found:
+def _of_listing(dataset_class: type[ReportDataset], root: Path | None, options: dict[str, Any]) -> _Contents:
     """Counts, published counts, problems and images of a dataset that can be listed."""
     profile = profile_of(dataset_class.name, dataset_class.profiles, options.get("profile", DEFAULT))
     folder = dataset_class.find_root(root)
@@ -161,7 +161,7 @@ def _by_split(studies: Sequence[tuple[str, bool]]) -> dict[str, Count]:
     return counts
 
 
-def _of_opened(dataset_class: type[Dataset], root: Path | None, options: dict[str, Any]) -> _Found:
+def _of_opened(dataset_class: type[Dataset], root: Path | None, options: dict[str, Any]) -> _Contents:
     """Like ``_of_listing`` for a dataset that has to be opened; images that are no files are read here."""
     try:
         dataset = dataset_class.open(root, **options)

@@ -1,8 +1,9 @@
-"""Processes that train one cell together: started, watched, started anew with a smaller batch, ended.
+"""Starts, watches and ends the processes that train one cell together.
 
-Each trains from the cell's description alone, so nothing is handed over but a configuration. On several
-nodes the same command runs once per node. The first node's does everything; the others' start their
-processes when it says so, and write nothing.
+The processes get the run's settings and read the data themselves. When one of them runs out of memory, all
+start again with a smaller batch. On several nodes the same command runs once per node. The command of the
+first node does everything else, too; the commands of the other nodes start their processes when the first
+node announces a cell, and write nothing.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from multiprocessing.connection import Connection, wait
 from typing import Any
@@ -29,20 +31,46 @@ from harness.core.hardware import cores
 from harness.distributed.processes import die_with_parent, ready, use_threads
 
 _PAUSE = 0.2
-"""Seconds between two looks at other nodes."""
-_MEET = timedelta(minutes=10)
+"""Seconds between two polls of other nodes."""
+_CONNECT_TIMEOUT = timedelta(minutes=10)
 """How long the nodes of a run wait for the first."""
-_FAREWELL = 10.0
-"""Seconds that the first node waits for the others to hear that a run is over."""
+_END_TIMEOUT = 10.0
+"""Seconds that the first node waits until the others have read that a run is over."""
 
 _GRACE = 3.0
-"""Seconds in which the reason of a failure may still come in."""
+"""Seconds after a first failure in which a failure that explains it may still arrive."""
 
 Message = tuple[str, Any]
-"""What a process says: ``progress``, ``done``, ``smaller`` (batches, please) or ``error``, and what of it."""
+"""Kind and content: ``progress``, ``done``, ``smaller`` (a smaller batch is needed) or ``error``."""
 Progress = Callable[[float, str], None]
 Member = Callable[[RunSettings, str, int, Progress], None]
 """A top-level function that trains the cell of a method and a seed as one of several processes."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Training:
+    """The training of one cell by a process group.
+
+    Attributes:
+        settings: of the run; ``device`` is that of the process.
+        name: the method, with its variant.
+        seed: of the cell.
+        member: trains the cell in each process.
+    """
+
+    settings: RunSettings
+    name: str
+    seed: int
+    member: Member
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """The rank of a process, and the address at which its group connects."""
+
+    rank: int
+    host: str
+    port: int
 
 
 def together(execution: ExecutionConfig) -> int:
@@ -51,10 +79,10 @@ def together(execution: ExecutionConfig) -> int:
 
 
 def check(execution: ExecutionConfig) -> None:
-    """Find what is wrong with ``--devices``, ``--nodes`` and ``--strategy`` before any work.
+    """Check ``--devices``, ``--nodes`` and ``--strategy`` before any work.
 
     Raises:
-        HarnessError: which flag, and what to do.
+        HarnessError: names the flag and what to do.
     """
     several = f"--devices {execution.devices} --nodes {execution.nodes}"
     if together(execution) == 1:
@@ -77,7 +105,11 @@ def check(execution: ExecutionConfig) -> None:
 
 
 def _device_of(execution: ExecutionConfig) -> str:
-    """``cuda`` or ``cpu``; as many GPUs as are asked for have to be there."""
+    """``cuda`` or ``cpu``.
+
+    Raises:
+        HarnessError: fewer GPUs than ``--devices``.
+    """
     import torch
 
     if execution.device == "cpu" or (execution.device == "auto" and not torch.cuda.is_available()):
@@ -104,7 +136,7 @@ def _place(execution: ExecutionConfig) -> tuple[int, str, int]:
 
 
 class _Nodes:
-    """What the nodes of a run tell each other, in a key-value store on the first one."""
+    """Messages between the nodes of a run, in a key-value store on the first node."""
 
     def __init__(self, execution: ExecutionConfig) -> None:
         from torch._C._distributed_c10d import TCPStore
@@ -114,7 +146,9 @@ class _Nodes:
         self.count = 0
         first = self.number == 0
         try:
-            self.store = TCPStore(self.host, port, is_master=first, timeout=_MEET, wait_for_workers=False)
+            self.store = TCPStore(
+                self.host, port, is_master=first, timeout=_CONNECT_TIMEOUT, wait_for_workers=False
+            )
         except RuntimeError as error:
             reason = (str(error).splitlines() or [""])[0]
             raise HarnessError(
@@ -123,12 +157,12 @@ class _Nodes:
             ) from error
 
     def announce(self, task: dict[str, Any]) -> None:
-        """Tell the other nodes what comes next."""
+        """Send the next task to the other nodes."""
         self.count += 1
         self.store.set(f"task{self.count}", json.dumps(task))
 
     def next_task(self) -> dict[str, Any]:
-        """Wait for what the first node says next."""
+        """Wait for the next task from the first node; an empty one ends the run."""
         self.count += 1
         while not self.store.check([f"task{self.count}"]):
             time.sleep(_PAUSE)
@@ -136,33 +170,33 @@ class _Nodes:
         return task
 
     def finish(self) -> None:
-        """The processes of the present task are to end on all nodes."""
+        """End the processes of the present task on all nodes."""
         self.store.set(f"over{self.count}", "")
 
     def finished(self) -> bool:
-        """Whether the first node said so."""
+        """Whether the first node has ended the present task."""
         return bool(self.store.check([f"over{self.count}"]))
 
     def complain(self, message: Message) -> None:
-        """Tell the first node why a process of this one failed."""
+        """Send the failure of one of this node's processes to the first node."""
         kind, error = message
-        told = [kind, str(error), isinstance(error, HarnessError)]
-        self.store.set(f"failed{self.count}", json.dumps(told))
+        failure = [kind, str(error), isinstance(error, HarnessError)]
+        self.store.set(f"failed{self.count}", json.dumps(failure))
 
     def complaint(self) -> Message | None:
-        """What another node told."""
+        """The failure that another node sent, or None."""
         if not self.store.check([f"failed{self.count}"]):
             return None
-        kind, text, worded = json.loads(self.store.get(f"failed{self.count}"))
-        return kind, HarnessError(text) if worded else RuntimeError(text)
+        kind, text, is_harness_error = json.loads(self.store.get(f"failed{self.count}"))
+        return kind, HarnessError(text) if is_harness_error else RuntimeError(text)
 
     def part(self) -> None:
-        """End of the run: the first node stays until the others know."""
+        """End the run: the first node waits until the others have read it."""
         if self.number:
             self.store.add("gone", 1)
             return
         self.announce({})
-        deadline = time.monotonic() + _FAREWELL
+        deadline = time.monotonic() + _END_TIMEOUT
         while self.store.add("gone", 0) < self.others and time.monotonic() < deadline:
             time.sleep(_PAUSE)
 
@@ -172,7 +206,7 @@ _nodes: _Nodes | None = None
 
 @contextmanager
 def meeting(execution: ExecutionConfig) -> Iterator[bool]:
-    """The nodes of a run know each other for the duration; whether this is the first of them."""
+    """Connect the nodes of a run inside the block; yields whether this is the first node."""
     global _nodes
     if execution.nodes == 1:
         yield True
@@ -181,24 +215,24 @@ def meeting(execution: ExecutionConfig) -> Iterator[bool]:
     try:
         yield _nodes.number == 0
     finally:
-        with suppress(RuntimeError):  # the others are gone
+        with suppress(RuntimeError):  # other nodes may have ended already
             _nodes.part()
         _nodes = None
 
 
 def follow(settings: RunSettings, member: Member, progress: Callable[[str], Progress]) -> None:
-    """Train what the first node says, until it has nothing more.
+    """Train the cells that the first node announces, until it ends the run.
 
     Raises:
-        HarnessError: the first node is gone.
+        HarnessError: the connection to the first node is lost.
     """
     assert _nodes is not None
     try:
         while task := _nodes.next_task():
-            name, seed = task["name"], task["seed"]
-            members = _Members(settings, name, seed, member, task["port"])
+            training = _Training(settings, task["name"], task["seed"], member)
+            members = _Members(training, task["port"])
             with members.ended():
-                message = members.watch(progress(name), _nodes.finished)
+                message = members.watch(progress(training.name), _nodes.finished)
             if message is not None:
                 _nodes.complain(message)
             while not _nodes.finished():
@@ -211,17 +245,18 @@ def follow(settings: RunSettings, member: Member, progress: Callable[[str], Prog
 
 
 def train(settings: RunSettings, name: str, seed: int, member: Member, progress: Progress) -> None:
-    """Train a cell in as many processes as the run says; its files are there afterwards.
+    """Train a cell by a process group; afterwards its files are in the store.
 
     Raises:
-        Exception: what one of the processes raised.
-        HarnessError: one of them died.
+        Exception: the error of one of the processes.
+        HarnessError: one of the processes died.
     """
+    training = _Training(settings, name, seed, member)
     while True:
         port = _free_port()
         if _nodes is not None:
             _nodes.announce({"name": name, "seed": seed, "port": port})
-        members = _Members(settings, name, seed, member, port)
+        members = _Members(training, port)
         with members.ended():
             try:
                 message = members.watch(progress, lambda: False)
@@ -241,47 +276,49 @@ def _free_port() -> int:
 
 
 class _Members:
-    """This node's processes."""
+    """This node's processes of the group that trains a cell."""
 
-    def __init__(self, settings: RunSettings, name: str, seed: int, member: Member, port: int) -> None:
-        device = _device_of(settings.execution)
+    def __init__(self, training: _Training, port: int) -> None:
+        execution = training.settings.execution
+        device = _device_of(execution)
         if device == "cuda":
             import torch
 
-            torch.cuda.empty_cache()  # what an earlier cell left here is room for the processes
-        first = 0 if _nodes is None else _nodes.number * settings.execution.devices
+            torch.cuda.empty_cache()  # memory of an earlier cell, which the processes need
+        first = 0 if _nodes is None else _nodes.number * execution.devices
         host = "127.0.0.1" if _nodes is None else _nodes.host
         os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # DDP advises, once per process and training
-        modules = [
-            "harness.evaluation.evaluate",
-            "harness.method.training",
-            *registry.method_modules(settings.config.methods),
-        ]
-        context = ready(modules)
+        methods = registry.method_modules(training.settings.config.methods)
+        context = ready(["harness.evaluation.evaluate", "harness.method.training", *methods])
         self.running: dict[Connection, Any] = {}
         self.processes: list[Any] = []
-        for number in range(settings.execution.devices):
+        for number in range(execution.devices):
             ours, theirs = context.Pipe()
-            own = f"cuda:{number}" if device == "cuda" else "cpu"
-            given = settings.replaced(device=own)
-            arguments = (given, name, seed, member, registry.snapshot(), first + number, host, port, theirs)
-            process = context.Process(target=_work, args=arguments, name=f"rank {first + number}")
+            place = _Place(first + number, host, port)
+            own = training.settings.replaced(device=f"cuda:{number}" if device == "cuda" else "cpu")
+            process = context.Process(
+                target=_work,
+                args=(replace(training, settings=own), place, registry.snapshot(), theirs),
+                name=f"rank {place.rank}",
+            )
             process.start()
             theirs.close()
             self.running[ours] = process
             self.processes.append(process)
 
     def watch(self, progress: Progress, over: Callable[[], bool]) -> Message | None:
-        """Relay progress until all are done or it is ``over`` (None), or one fails (why).
+        """Relay progress until all processes are done, one of them fails, or the task is ``over``.
 
-        When one fails, the others fail too, for they can no longer reach it: the reason may come second.
+        Returns:
+            The failure, or None. When a process fails, the others fail too, because they can no longer reach
+            it. So the failure that explains the others may arrive second.
         """
         failures: list[Message] = []
         deadline = math.inf
         while self.running and not over():
             for pipe in wait(list(self.running), _PAUSE):
                 assert isinstance(pipe, Connection)
-                kind, rest = self._heard(pipe)
+                kind, rest = self._received(pipe)
                 if kind == "progress":
                     progress(*rest)
                     continue
@@ -295,7 +332,8 @@ class _Members:
                     break
         return max(failures, key=_explains, default=None)
 
-    def _heard(self, pipe: Connection) -> Message:
+    def _received(self, pipe: Connection) -> Message:
+        """The next message of a process; its death is an error."""
         try:
             message: Message = pipe.recv()
         except (EOFError, ConnectionResetError):
@@ -314,45 +352,37 @@ class _Members:
             yield
         finally:
             for process in self.processes:
-                process.kill()  # whatever it was writing is whole or absent
+                process.kill()  # files are renamed into place: each is whole or absent
             for process in self.processes:
                 process.join()
 
 
 def _explains(failure: Message) -> bool:
-    """Whether a failure is one in its own right rather than that of a process without its fellows."""
+    """Whether a failure has its own cause, rather than the loss of another process."""
     return failure[0] == "smaller" or isinstance(failure[1], HarnessError)
 
 
-def _work(
-    settings: RunSettings,
-    name: str,
-    seed: int,
-    member: Member,
-    tables: dict[str, dict[str, str]],
-    rank: int,
-    host: str,
-    port: int,
-    pipe: Connection,
-) -> None:
-    """One of the processes: train, and say how it went."""
-    for heard in (signal.SIGINT, signal.SIGTERM):  # by the parent too, which ends its processes
-        signal.signal(heard, signal.SIG_IGN)
+def _work(training: _Training, place: _Place, tables: dict[str, dict[str, str]], pipe: Connection) -> None:
+    """Train as one of the processes, and send progress and outcome through ``pipe``."""
+    for stop in (signal.SIGINT, signal.SIGTERM):  # the parent gets them too, and ends its processes
+        signal.signal(stop, signal.SIG_IGN)
     threading.Thread(target=die_with_parent, daemon=True).start()
     from harness.distributed.process_group import ProcessGroup, SmallerBatch, membership
 
-    execution = settings.execution
+    execution = training.settings.execution
     use_threads(max(1, cores() // execution.devices))
     registry.restore(tables)
-    group = ProcessGroup(rank, together(execution), execution.devices, execution.strategy, execution.device)
+    group = ProcessGroup(
+        place.rank, together(execution), execution.devices, execution.strategy, execution.device
+    )
 
     def progress(fraction: float, status: str) -> None:
-        if rank % execution.devices == 0:
+        if place.rank % execution.devices == 0:
             pipe.send(("progress", (fraction, status)))
 
     try:
-        with membership(group, host, port):
-            member(settings, name, seed, progress)
+        with membership(group, place.host, place.port):
+            training.member(training.settings, training.name, training.seed, progress)
         pipe.send(("done", None))
     except SmallerBatch:
         pipe.send(("smaller", None))
@@ -361,7 +391,7 @@ def _work(
 
 
 def _portable(error: Exception) -> Exception:
-    """An error that survives the way to another process, with its traceback as a note."""
+    """The error as one that can be pickled, with its traceback as a note."""
     error.add_note("".join(traceback.format_exception(error)))
     try:
         pickle.loads(pickle.dumps(error))

@@ -1,7 +1,8 @@
-"""Several processes that train one cell together, one per device: who is which, and what they agree on.
+"""The process group: several processes, one per device, that train one cell together.
 
 A batch of ``training.batch_size`` studies is split among them. Each process weighs its loss by its share of
-the batch, so the mean of their gradients is that of the whole batch where a loss is a mean over studies.
+the batch. So the mean of their gradients is the gradient of the whole batch, if the loss is a mean over
+studies.
 """
 
 from __future__ import annotations
@@ -19,22 +20,22 @@ import torch
 from harness.core.errors import HarnessError
 
 _PATIENCE = timedelta(minutes=10)
-"""How long processes wait for one another."""
+"""How long a process waits for the others before it fails."""
 
 
 class SmallerBatch(BaseException):
-    """A device ran out of memory: all processes have to start again, with half as many studies at a time."""
+    """A device ran out of memory: all processes start again, with half as many studies at a time."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProcessGroup:
-    """This process among those that train one cell.
+    """The processes that train one cell, seen from one of them.
 
     Attributes:
-        rank: its number; 0 is the one that writes files.
-        size: how many there are.
-        devices: how many of them are on each node.
-        strategy: whether each holds the whole network (``ddp``) or a part of it (``fsdp``).
+        rank: number of this process; rank 0 writes files.
+        size: number of processes.
+        devices: number of processes on each node.
+        strategy: each process holds the whole network (``ddp``) or a part of it (``fsdp``).
         device: torch device of this process.
     """
 
@@ -46,7 +47,7 @@ class ProcessGroup:
 
     @property
     def is_rank_zero(self) -> bool:
-        """Whether this process writes."""
+        """Whether this process is rank 0, which writes files."""
         return self.rank == 0
 
     @property
@@ -63,21 +64,21 @@ class ProcessGroup:
         return [float(each) for each in tensor.tolist()]
 
     def all(self, holds: bool) -> bool:
-        """Whether something holds in every process."""
+        """Whether ``holds`` is true in every process."""
         return self.total(float(holds))[0] == self.size
 
     def as_rank_zero(self, value: bool) -> bool:
-        """What the leading process thinks."""
+        """The value of rank 0, in every process."""
         return self.total(float(value and self.is_rank_zero))[0] > 0
 
     def same_buffers(self, network: torch.nn.Module) -> None:
-        """Give every process the leading one's buffers: each has seen other studies."""
+        """Copy the buffers of rank 0 to every process, since each process has seen other studies."""
         if self.size > 1:
             for buffer in network.buffers():
                 torch.distributed.broadcast(buffer, 0)
 
     def trainer_options(self) -> dict[str, Any]:
-        """What Lightning's Trainer has to know about several processes."""
+        """Arguments of Lightning's Trainer for this process group."""
         from lightning.fabric.plugins.environments.lightning import LightningEnvironment
         from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy
 
@@ -99,46 +100,46 @@ _current = _ALONE
 
 
 def process_group() -> ProcessGroup:
-    """The process group of this process; alone unless it was started as a member of one."""
+    """The process group of this process; a group of one unless ``membership`` set another."""
     return _current
 
 
 @contextmanager
-def membership(member: ProcessGroup, host: str, port: int) -> Iterator[None]:
-    """Meet the others at ``host:port`` and be one of them for the duration.
+def membership(group: ProcessGroup, host: str, port: int) -> Iterator[None]:
+    """Connect to the other processes at ``host:port``; inside the block this process is one of the group.
 
     Raises:
-        HarnessError: not all of them came.
+        HarnessError: not all processes connected.
     """
     global _current
-    on_gpu = member.device.startswith("cuda")
-    if member.size == member.devices and sys.platform == "linux":
+    on_gpu = group.device.startswith("cuda")
+    if group.size == group.devices and sys.platform == "linux":
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")  # nothing leaves the machine
-    # How Lightning learns that its processes are there already.
+    # These tell Lightning that its processes exist already.
     os.environ |= {
-        "LOCAL_RANK": str(member.rank % member.devices),
-        "NODE_RANK": str(member.rank // member.devices),
+        "LOCAL_RANK": str(group.rank % group.devices),
+        "NODE_RANK": str(group.rank // group.devices),
         "MASTER_ADDR": host,
         "MASTER_PORT": str(port),
     }
     if on_gpu:
-        torch.cuda.set_device(member.device)
+        torch.cuda.set_device(group.device)
     try:
         torch.distributed.init_process_group(
             "nccl" if on_gpu else "gloo",
             init_method=f"tcp://{host}:{port}",
-            rank=member.rank,
-            world_size=member.size,
+            rank=group.rank,
+            world_size=group.size,
             timeout=_PATIENCE,
-            device_id=torch.device(member.device) if on_gpu else None,
+            device_id=torch.device(group.device) if on_gpu else None,
         )
     except (RuntimeError, ValueError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise HarnessError(
-            f"--devices {member.devices}: {member.size} processes did not meet at {host}:{port}: {reason}",
+            f"--devices {group.devices}: {group.size} processes did not meet at {host}:{port}: {reason}",
             "can the nodes reach each other there?",
         ) from error
-    _current = member
+    _current = group
     try:
         yield
     finally:
@@ -169,9 +170,9 @@ def shard(root: torch.nn.Module, network: torch.nn.Module, group: ProcessGroup) 
 
 
 def blocks(network: torch.nn.Module) -> list[torch.nn.Module]:
-    """Parts of which a network, or one inside it, says that they are used as a whole and by calling them.
+    """Parts of a network that are only used as a whole, by calling them.
 
-    Models of ``transformers`` name these classes in ``_no_split_modules``, and so may any other network.
+    A network names the classes of these parts in ``_no_split_modules``, as models of ``transformers`` do.
     """
     modules: list[torch.nn.Module] = []
     for model in network.modules():
@@ -181,7 +182,7 @@ def blocks(network: torch.nn.Module) -> list[torch.nn.Module]:
 
 
 def whole_state(network: torch.nn.Module, group: ProcessGroup) -> dict[str, torch.Tensor]:
-    """State of a network whose parameters are spread, on the CPU of the leading process; else empty."""
+    """The whole state of a network with spread parameters, on rank 0's CPU; empty on other ranks."""
     state: dict[str, torch.Tensor] = {}
     for name, tensor in network.state_dict().items():
         gather = getattr(tensor, "full_tensor", None)  # all processes have to take part

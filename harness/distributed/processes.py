@@ -1,7 +1,7 @@
-"""Jobs side by side on one machine: a few processes that take one after the other and talk to the console.
+"""Jobs side by side on one machine: each of a few processes does one job after another.
 
-Small networks gain little from a second thread, so two processes are nearly twice as fast as one. What a job
-computes does not depend on its neighbours.
+Small networks gain little from a second thread, so two processes are nearly twice as fast as one. The result
+of a job does not depend on the other jobs.
 """
 
 from __future__ import annotations
@@ -33,20 +33,20 @@ _PAUSE = 0.2
 """Seconds between two messages of one phase."""
 
 Job = tuple[Any, ...]
-"""Label of a row, a seed, and which step of the work on it where that is not all of it."""
+"""Label of a row, a seed, and the step of the row if the job is only one step."""
 
 Results = Iterable[tuple[Any, Any]]
-"""(Key, result) pairs of a job, each handed over as soon as it is there."""
+"""(Key, result) pairs of a job, each as soon as it is computed."""
 
 Opened = Callable[[Job, "Reporter"], Results]
 Opener = Callable[[RunSettings], Opened]
-"""A top-level function that prepares a process for a run, and what then does its jobs."""
+"""A top-level function that opens a run in a process and returns the function that does its jobs."""
 
 
 def worker_count(execution: ExecutionConfig, device: str, jobs: int) -> int:
-    """How many jobs run at a time: ``--workers``, else ``$HARNESS_WORKERS``, else what suits the machine.
+    """How many jobs run at a time: ``--workers``, else ``$HARNESS_WORKERS``, else a default for the machine.
 
-    One where a GPU is shared; two on two to eleven cores, then one per four cores.
+    The default is one job on a GPU, two on two to eleven cores, then one per four cores.
 
     Raises:
         HarnessError: the environment variable is no number above 0.
@@ -59,9 +59,9 @@ def worker_count(execution: ExecutionConfig, device: str, jobs: int) -> int:
 
 
 def ready(modules: Sequence[str]) -> Any:
-    """Where processes come from. Their common parent imports ``modules`` while this process reads data.
+    """A context that starts processes from a server, which imports ``modules`` while this process reads data.
 
-    A fork of this process would inherit thread pools that do not survive it.
+    A fork of this process would inherit thread pools that do not work after a fork.
     """
     if os.name != "posix":
         return multiprocessing.get_context("spawn")
@@ -72,9 +72,9 @@ def ready(modules: Sequence[str]) -> Any:
 
 
 def begin(settings: RunSettings) -> None:
-    """Start what ``ready`` needs, as early as can be: its imports and this process's own then overlap.
+    """Start the server of ``ready`` early, so that its imports and those of this process overlap.
 
-    Nothing happens where cells come one at a time: the user said so, or there is a GPU.
+    Nothing is started if cells run one at a time: on a GPU, or with ``--workers 1``.
     """
     execution = settings.execution
     named = str(execution.workers or os.environ.get(WORKERS, ""))
@@ -86,7 +86,7 @@ def begin(settings: RunSettings) -> None:
 
 @contextmanager
 def several(workers: int | None) -> Iterator[Callable[..., Iterable[Any]]]:
-    """A ``map`` over so many processes, by default as many as suit the machine; with one, ``map`` itself."""
+    """A ``map`` over ``workers`` processes, by default as suits the machine; ``map`` itself for one."""
     size = workers or _suitable()
     if size == 1:
         yield map
@@ -104,8 +104,8 @@ class Team:
 
     Args:
         context: from ``ready``.
-        opener: what each process calls first.
-        lost: (job, exit code, what has been found) to the results that stand in for those of a dead process.
+        opener: called first in each process.
+        lost: (job, exit code, results so far) to the results of a job whose process died.
     """
 
     def __init__(
@@ -121,14 +121,14 @@ class Team:
         self.opener, self.lost = opener, lost
         self.running: dict[Connection, tuple[Any, Job]] = {}
         self.waiting: list[Job] = []
-        self.found: dict[Any, Any] = {}
+        self.results: dict[Any, Any] = {}
         self.relay = Relay(reporter)
 
     def work(self, jobs: Sequence[Job]) -> dict[Any, Any]:
         """Results by key.
 
         Raises:
-            HarnessError: what ends one process and the run with it: a full disk.
+            HarnessError: an error that ends the whole run, such as a full disk.
         """
         self.waiting = list(jobs)
         try:
@@ -143,12 +143,12 @@ class Team:
                         self._end(pipe)
         finally:
             for process, _ in self.running.values():
-                process.kill()  # whatever it was writing is whole or absent
+                process.kill()  # files are renamed into place: each is whole or absent
                 process.join()
-        return self.found
+        return self.results
 
     def _start(self) -> None:
-        """One more process, with the next job."""
+        """Start one more process, with the next job."""
         ours, theirs = self.context.Pipe()
         threads = max(1, cores() // self.size)
         process = self.context.Process(
@@ -170,30 +170,30 @@ class Team:
             pipe.send(self.waiting.pop(0))
         elif kind == "idle":
             del self.running[pipe]
-            pipe.close()  # the process ends when it asks for its next job
+            pipe.close()  # the process ends when it reads its next job
             process.join()
         elif kind == "result":
-            self.found[rest[0]] = rest[1]
+            self.results[rest[0]] = rest[1]
         else:
             self.relay.play(kind, *rest)
 
     def _end(self, pipe: Connection) -> None:
-        """A process died: its job's results are missing."""
+        """A process died: take the results that ``lost`` gives for its job."""
         process, job = self.running.pop(pipe)
         process.join()
-        self.found |= dict(self.lost(job, process.exitcode, self.found))
+        self.results |= dict(self.lost(job, process.exitcode, self.results))
 
 
 class Pipe(Protocol):
-    """Where messages go in."""
+    """The end of a channel that takes messages."""
 
     def send(self, message: tuple[Any, ...], /) -> None:
-        """Send and go on."""
+        """Send without waiting for an answer."""
         ...
 
 
 class Relay:
-    """What messengers of other processes said, said again to this process's reporter."""
+    """Passes the messages of other processes' ``Messenger`` to this process's reporter."""
 
     def __init__(self, reporter: Reporter) -> None:
         self.reporter = reporter
@@ -201,7 +201,7 @@ class Relay:
         self.updates: dict[str, Callable[[float, str], None]] = {}
 
     def play(self, kind: str, *rest: Any) -> None:
-        """One message."""
+        """Pass one message to the reporter."""
         if kind == "phase":
             self.updates[rest[0]] = self.reporter.phase(*rest)
         elif kind == "update":
@@ -213,9 +213,9 @@ class Relay:
 
 
 class Messenger:
-    """The reporter inside a process: everything goes through the pipe, updates not more often than shown.
+    """The reporter inside a process: sends everything through the pipe, also how long each phase took.
 
-    So does how long each phase took.
+    It sends at most one update of a phase per ``_PAUSE`` seconds.
     """
 
     def __init__(self, pipe: Pipe) -> None:
@@ -252,13 +252,13 @@ def _work(
     pipe: Connection,
     started: float,
 ) -> None:
-    """Jobs in a process of its own, until there is none left.
+    """Do jobs in this process until none is left.
 
     Args:
-        started: when its parent started it, by ``time.monotonic``.
+        started: when the parent started this process, by ``time.monotonic``.
     """
-    for heard in (signal.SIGINT, signal.SIGTERM):  # by the parent too, which ends its processes
-        signal.signal(heard, signal.SIG_IGN)
+    for stop in (signal.SIGINT, signal.SIGTERM):  # the parent gets them too, and ends its processes
+        signal.signal(stop, signal.SIG_IGN)
     threading.Thread(target=die_with_parent, daemon=True).start()
     use_threads(threads)
     registry.restore(tables)
@@ -280,20 +280,20 @@ def _work(
 
 
 def use_threads(count: int) -> None:
-    """Let torch and NumPy's linear algebra use so many threads in this process.
+    """Limit torch and NumPy's linear algebra to ``count`` threads in this process.
 
-    Processes that work side by side would else each start as many as there are processors, and wait for them.
+    Otherwise each of several processes would start one thread per processor, and they would slow each other.
     """
     import torch
     from threadpoolctl import threadpool_limits
 
-    os.environ["OPENBLAS_NUM_THREADS"] = str(count)  # for SciPy's own copy, which is loaded later
+    os.environ["OPENBLAS_NUM_THREADS"] = str(count)  # for SciPy's own OpenBLAS, which is loaded later
     threadpool_limits(count, user_api="blas")
     torch.set_num_threads(count)
 
 
 def die_with_parent() -> None:
-    """A killed run must not go on working, nor hold locks that the next one waits for."""
+    """End this process when its parent ends: a killed run must not keep locks that the next run waits for."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()

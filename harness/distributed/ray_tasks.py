@@ -1,8 +1,8 @@
-"""Jobs of a run on a Ray cluster: a task each, on whatever node has room; the store is a path that all share.
+"""Jobs of a run on a Ray cluster: one task per job, on a node with free resources.
 
-A task opens the run's data on its node and works as a process of ``processes`` does. When its worker or node
-is lost, Ray starts it again elsewhere: it goes on from what the store has, once its predecessor has
-let go of the cell's lock.
+All nodes share the store's path. A task opens the run's data on its node and works like a process of
+``processes``. When its worker or node is lost, Ray starts it again elsewhere. It then waits for the cell's
+lock and continues from the files in the store.
 """
 
 from __future__ import annotations
@@ -31,23 +31,23 @@ from harness.distributed.processes import Job, Messenger, Opened, Opener, Relay,
 RETRIES = 3
 """How often Ray starts a task again whose worker or node was lost."""
 _PAUSE = 0.2
-"""Seconds between two looks at what the tasks have said."""
+"""Seconds between two readings of the tasks' messages."""
 _LOOK = 5.0
-"""Seconds between two looks at what the nodes have."""
+"""Seconds between two readings of the nodes' resources."""
 _KNOCK = 10.0
 """Seconds that a cluster has to answer."""
 
-Found = dict[Any, Any]
-Lost = Callable[[Job, HarnessError, Found], Results]
-"""(Job, why it is lost, what has been found) to the results that stand in for its own."""
+ResultsByKey = dict[Any, Any]
+Lost = Callable[[Job, HarnessError, ResultsByKey], Results]
+"""(Job, why it is lost, results so far) to the results of a job that Ray gave up."""
 
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """What a job needs of its node.
+    """Resources of its node that a job needs.
 
     Attributes:
-        gpus: GPUs, where the run has any.
+        gpus: GPUs, if the run uses any.
         memory_gib: memory that Ray reserves, GiB; 0 reserves none.
         cpus: processors.
     """
@@ -57,13 +57,32 @@ class Need:
     cpus: int = 1
 
     def resources(self, gpus: bool) -> dict[str, float]:
-        """Ray's names of what is needed and how much of it, memory in bytes."""
-        wanted = {"CPU": self.cpus, "GPU": self.gpus if gpus else 0, "memory": self.memory_gib * 2**30}
-        return {name: amount for name, amount in wanted.items() if amount}
+        """Ray's name of each resource -> amount, memory in bytes."""
+        amounts = {"CPU": self.cpus, "GPU": self.gpus if gpus else 0, "memory": self.memory_gib * 2**30}
+        return {name: amount for name, amount in amounts.items() if amount}
+
+
+def _none_after(job: Job) -> Sequence[Job]:
+    return ()
+
+
+@dataclass(frozen=True, slots=True)
+class JobRules:
+    """How a run treats its jobs.
+
+    Attributes:
+        need: resources of a job.
+        lost: results of a job that Ray gave up.
+        after: jobs that can begin when a job has succeeded.
+    """
+
+    need: Callable[[Job], Need]
+    lost: Lost
+    after: Callable[[Job], Sequence[Job]] = _none_after
 
 
 def check(execution: ExecutionConfig) -> None:
-    """Find what is wrong with the flags before any data is read.
+    """Check the flags before any data is read.
 
     Raises:
         HarnessError: a device by number, or an address at which no cluster answers.
@@ -81,7 +100,7 @@ def check(execution: ExecutionConfig) -> None:
 
 
 def _knock(address: str) -> None:
-    """See whether anything answers at HOST:PORT; Ray itself would try for minutes."""
+    """Check that something answers at HOST:PORT; Ray itself would try for minutes."""
     if "://" in address:
         raise HarnessError(
             f"--address {address}: the run itself must be on a node of the cluster",
@@ -117,61 +136,56 @@ def _connected(address: str | None) -> Iterator[None]:
         ) from error
     try:
         if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, on_sigterm)  # Ray put its own in its place
+            signal.signal(signal.SIGTERM, on_sigterm)  # Ray has installed another handler
         yield
     finally:
         ray.shutdown()
 
 
 class Tasks:
-    """The jobs of one run, and what they found.
+    """The jobs of one run, and their results.
 
     Args:
         execution: where the run computes; at most ``workers`` of its jobs run at a time, by default as many
-            as the nodes bear.
-        given: the run as each task gets it.
-        opener: what a worker calls before its first job.
-        need: resources of a job.
-        lost: results of a job that Ray gave up.
-        reporter: hears what the tasks say.
-        after: jobs that can begin when one has succeeded.
+            as the nodes have resources for.
+        settings: of the run, as each task gets them.
+        opener: called in each worker before its first job.
+        rules: resources, successors and replacements of jobs.
+        reporter: gets the messages of the tasks.
     """
 
     def __init__(
         self,
         execution: ExecutionConfig,
-        given: RunSettings,
+        settings: RunSettings,
         opener: Opener,
-        need: Callable[[Job], Need],
-        lost: Lost,
+        rules: JobRules,
         reporter: Reporter,
-        after: Callable[[Job], Sequence[Job]] = lambda job: (),
     ) -> None:
-        self.after = after
-        self.execution, self.given, self.opener, self.need, self.lost = execution, given, opener, need, lost
+        self.execution, self.settings, self.opener, self.rules = execution, settings, opener, rules
         self.relay = Relay(reporter)
         self.waiting: list[Job] = []
-        self.lacking = _Lacking(reporter)
+        self.shortage = _Shortage(reporter)
         self.running: dict[Any, Job] = {}
-        self.found: Found = {}
+        self.results: ResultsByKey = {}
 
-    def work(self, jobs: Sequence[Job]) -> Found:
-        """Results by key; jobs are started in their order.
+    def work(self, jobs: Sequence[Job]) -> ResultsByKey:
+        """Start jobs in their order; returns the results of all by key.
 
         Raises:
-            HarnessError: no cluster answers, no GPU where one is asked for, or a full disk.
+            HarnessError: no cluster answers, no GPU for ``--device cuda``, or a full disk.
         """
         with _connected(self.execution.address):
             try:
                 self._work(jobs)
             except SystemError as error:
-                # What a signal raises inside Ray's compiled code comes out of it as this error's cause.
+                # An exception of a signal handler inside Ray's compiled code is the cause of this error.
                 if error.__cause__ is None or isinstance(error.__cause__, Exception):
                     raise
                 raise error.__cause__ from None
             finally:
                 self._cancel()
-        return self.found
+        return self.results
 
     def _work(self, jobs: Sequence[Job]) -> None:
         import ray
@@ -189,7 +203,9 @@ class Tasks:
             done, _ = ray.wait(list(self.running), timeout=_PAUSE)
             for message in ray.get(mailbox.empty.remote()):
                 self.relay.play(*message)
-            self.lacking.look([(job[0], self.need(job).resources(gpus)) for job in self.running.values()])
+            self.shortage.report(
+                [(job[0], self.rules.need(job).resources(gpus)) for job in self.running.values()]
+            )
             for task in done:
                 self._collect(task)
 
@@ -202,7 +218,7 @@ class Tasks:
     def _start(self, job: Job, gpus: bool, mailbox: Any) -> Any:
         import ray
 
-        need = self.need(job)
+        need = self.rules.need(job)
         task = ray.remote(_task).options(
             name=f"{job[0]}, seed {job[1]}",
             num_cpus=need.cpus,
@@ -211,7 +227,7 @@ class Tasks:
             max_retries=RETRIES,
             retry_exceptions=False,
         )
-        return task.remote(self.given, registry.snapshot(), self.opener, job, mailbox)
+        return task.remote(self.settings, registry.snapshot(), self.opener, job, mailbox)
 
     def _collect(self, task: Any) -> None:
         import ray
@@ -225,36 +241,38 @@ class Tasks:
                 f"its Ray task was lost for good: {type(cause).__name__}",
                 "run again to go on; Ray's logs name the node",
             )
-            results = self.lost(job, reason, self.found)
+            results = self.rules.lost(job, reason, self.results)
         else:
-            self.waiting += self.after(job) if isinstance(results, list) else ()
+            self.waiting += self.rules.after(job) if isinstance(results, list) else ()
         if isinstance(results, HarnessError):
             raise results
-        self.found |= dict(results)
+        self.results |= dict(results)
 
 
-class _Lacking:
-    """Says what tasks wait for that no node has: without it, a run would just be silent."""
+class _Shortage:
+    """Reports the resources that a task waits for and no node has: the run would else print nothing."""
 
     def __init__(self, reporter: Reporter) -> None:
         self.reporter = reporter
         self.next = time.monotonic() + _LOOK
         self.updates: dict[str, Callable[[float, str], None]] = {}
 
-    def look(self, wanted: Sequence[tuple[str, dict[str, float]]]) -> None:
-        """Compare (label, resources) with what the nodes have, every few seconds."""
+    def report(self, needed: Sequence[tuple[str, dict[str, float]]]) -> None:
+        """Compare (label, resources) with the nodes' resources, every few seconds."""
         import ray
 
         if time.monotonic() < self.next:
             return
         self.next = time.monotonic() + _LOOK
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-        for label, needs in wanted:
+        for label, needs in needed:
             if any(all(node.get(name, 0) >= each for name, each in needs.items()) for node in nodes):
                 continue
-            told = ", ".join(f"{_amount(each)} {name}" for name, each in needs.items())
+            missing = ", ".join(f"{_amount(each)} {name}" for name, each in needs.items())
             if label not in self.updates:
-                self.updates[label] = self.reporter.phase(label, f"wait for a node with {told}: none has it,")
+                self.updates[label] = self.reporter.phase(
+                    label, f"wait for a node with {missing}: none has it,"
+                )
             self.updates[label](0.0, "")
 
 
@@ -262,17 +280,17 @@ def _amount(number: float) -> str:
     return f"{number / 2**30:.1f} GiB of" if number > 2**20 else f"{number:g}"
 
 
-def _wants_gpus(execution: ExecutionConfig, there: float) -> bool:
-    """Whether tasks ask for GPUs. A cluster that grows on demand may have none yet."""
+def _wants_gpus(execution: ExecutionConfig, gpus: float) -> bool:
+    """Whether tasks need GPUs. A cluster that grows on demand may have none yet."""
     if execution.device == "auto":
-        return there >= 1
-    if execution.device == "cuda" and there < 1 and execution.address is None:
+        return gpus >= 1
+    if execution.device == "cuda" and gpus < 1 and execution.address is None:
         raise HarnessError("--device cuda: no GPU on this machine", "use --device cpu")
     return execution.device == "cuda"
 
 
 class _Mailbox:
-    """An actor beside the run itself: what the tasks say waits here."""
+    """An actor on the run's node that keeps the tasks' messages until the run reads them."""
 
     def __init__(self) -> None:
         self.messages: list[tuple[Any, ...]] = []
@@ -288,18 +306,18 @@ class _Mailbox:
 
 
 class _Post:
-    """A task's way to the mailbox."""
+    """Sends a task's messages to the mailbox."""
 
     def __init__(self, mailbox: Any) -> None:
         self.mailbox = mailbox
         self.last: Any = None
 
     def send(self, message: tuple[Any, ...], /) -> None:
-        """Send and go on."""
+        """Send without waiting for an answer."""
         self.last = self.mailbox.put.remote(message)
 
     def flush(self) -> None:
-        """Wait until everything has arrived: a task must not be over before its last message."""
+        """Wait until all messages have arrived: a task must not end before its last message."""
         import ray
 
         if self.last is not None:
@@ -309,7 +327,7 @@ class _Post:
 def _task(
     settings: RunSettings, tables: dict[str, dict[str, str]], opener: Opener, job: Job, mailbox: Any
 ) -> list[tuple[Any, Any]] | HarnessError:
-    """A job on its node: its results, or what has to end the run."""
+    """Do a job on its node; returns its results, or the error that ends the run."""
     use_threads(1)  # the one CPU that Ray has set aside
     registry.restore(tables)
     post = _Post(mailbox)
@@ -322,7 +340,7 @@ def _task(
 
 
 class _Once:
-    """A run as a key: a worker opens its data once, however many of its jobs it gets."""
+    """A run as a key of the cache: a worker opens its data once for all of its jobs."""
 
     def __init__(self, settings: RunSettings) -> None:
         self.settings, self.text = settings, json.dumps(settings.flat())

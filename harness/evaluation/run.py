@@ -126,7 +126,8 @@ def _on_cluster(settings: RunSettings, reporter: Timings) -> tuple[list[Measurem
 
     reporter.begin(CELLS)
     graph = _Graph(execution.shards)
-    tasks = ray_tasks.Tasks(execution, stored, _open, need, lost, elsewhere, graph.after)
+    rules = ray_tasks.JobRules(need, lost, graph.after)
+    tasks = ray_tasks.Tasks(execution, stored, _open, rules, elsewhere)
     return _in_order(config, tasks.work(graph.first(jobs_of(config))))
 
 

@@ -197,9 +197,9 @@ def test_a_wait_for_what_no_node_has_is_said(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(ray_tasks, "_LOOK", 0.0)
     monkeypatch.setattr(ray, "nodes", lambda: [{"Alive": True, "Resources": {"CPU": 8.0}}])
     reporter = Said()
-    lacking = ray_tasks._Lacking(reporter)
+    shortage = ray_tasks._Shortage(reporter)
     for _ in range(2):
-        lacking.look([("small", {"CPU": 1}), ("large", {"CPU": 1, "GPU": 2, "memory": 3 * 2**30})])
+        shortage.report([("small", {"CPU": 1}), ("large", {"CPU": 1, "GPU": 2, "memory": 3 * 2**30})])
     assert reporter.phases == [
         ("large", "wait for a node with 1 CPU, 2 GPU, 3.0 GiB of memory: none has it,")
     ]
