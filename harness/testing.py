@@ -17,7 +17,7 @@ __all__ = ["ExampleData", "audited"]
 
 
 class _Silent:
-    """A reporter that says nothing."""
+    """A reporter without output."""
 
     def phase(self, label: str, phase: str) -> Any:
         return lambda fraction, status: None

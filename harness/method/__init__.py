@@ -1,4 +1,4 @@
-"""What a method has to fulfil, and what it is given: the names that plugins import."""
+"""The contract of a method and what it receives: the names that plugins import."""
 
 from harness.method.card import Deviation, MethodCard
 from harness.method.config import MethodConfig, TrainingConfig

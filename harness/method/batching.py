@@ -1,4 +1,4 @@
-"""From studies to a batch: the one place where an absent modality is blanked."""
+"""From studies to a batch: absent modalities are blanked here and nowhere else."""
 
 from __future__ import annotations
 
@@ -45,16 +45,16 @@ def collate(
     present: dict[str, torch.Tensor] = {}
     for view in info.image_modalities:
         fractions = np.empty(size, dtype=np.float32)
-        here = np.zeros(len(studies), dtype=bool)
+        has_view = np.zeros(len(studies), dtype=bool)
         for row, study in enumerate(studies):
             source = donors[study.id] if donors is not None else study
             if view in visible and view in study.images and view in source.images:
                 # NumPy converts and divides block by block: each pixel passes through the cache once.
                 np.divide(source.images[view], np.float32(255.0), out=fractions[row], dtype=np.float32)
-                here[row] = True
-        fractions[~here] = 0.0
+                has_view[row] = True
+        fractions[~has_view] = 0.0
         images[view] = torch.from_numpy(fractions).permute(0, 3, 1, 2)
-        present[view] = torch.from_numpy(here)
+        present[view] = torch.from_numpy(has_view)
     context: list[str | None] = [None] * len(studies)
     if info.has_context:
         if CONTEXT in visible:
@@ -66,7 +66,7 @@ def collate(
 
 
 def targets_of(studies: Sequence[Study]) -> Targets:
-    """Targets of a batch of training or validation studies."""
+    """Targets of a batch of training or validation studies; labels only where every study has some."""
     labels = [study.labels for study in studies]
     stacked = None
     if labels and all(label is not None for label in labels):

@@ -1,4 +1,4 @@
-"""The contract every method fulfils, and the base class of those written in PyTorch.
+"""The contract that every method fulfils.
 
 A method is three calls: ``fit`` on training and validation studies, ``predict`` on blanked inputs, and
 ``save``/``load``. Masks, scoring, batching order and checkpoints belong to the harness.
@@ -118,7 +118,7 @@ class Method(ABC, Generic[C]):
         """One prediction per study of the batch: a function of that study's inputs and seed alone."""
 
     def sample(self, inputs: Inputs, draws: int) -> list[list[str]]:
-        """``draws`` random reports for each study, asked for where the card says ``samples``.
+        """``draws`` random reports for each study; called where the card declares ``samples``.
 
         A report is a function of its study's inputs and seed and of its number among the draws alone, so that
         more draws leave the first ones as they were.
@@ -126,7 +126,7 @@ class Method(ABC, Generic[C]):
         raise NotImplementedError(f"{self.card.name} draws no reports")
 
     def synthesize(self, inputs: Inputs, targets: Sequence[str]) -> list[Prediction]:
-        """Generate image modalities or ``report``, asked for where the card declares ``Task.SYNTHESIZE``.
+        """Generate image modalities or ``report``; called where the card declares ``Task.SYNTHESIZE``.
 
         Conditions are the modalities present in ``inputs`` and ``inputs.reports``; a target is never among
         them. Noise follows from ``inputs.seeds``. A prediction has ``images`` of the image targets.

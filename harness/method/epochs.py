@@ -1,4 +1,4 @@
-"""Which studies come when: the order of an epoch, and each process's part of it."""
+"""The order of studies in an epoch, and each process's part of every batch."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Batch = tuple[Inputs, Targets]
 
 
 class EpochOrder(Sampler[int]):
-    """A fresh order each epoch that depends on (seed, epoch) alone; every study comes once.
+    """Another order in each epoch, which depends on (seed, epoch) alone; every study occurs once.
 
     With ``bucket``, pools of that many batches are sorted by report length, cut into batches, and the batches
     shuffled: studies of a batch are then similarly long, and little of it is padding.
@@ -52,10 +52,11 @@ class EpochOrder(Sampler[int]):
         return iter([*shuffled.flatten().tolist(), *order[full:]])
 
 
-class SharedBatches(Sampler[list[int]]):
-    """A process's part of each training batch: every ``size``-th study of it, whatever order comes in.
+class SplitBatches(Sampler[list[int]]):
+    """A process's part of each training batch: every ``size``-th study of it, in the sampler's order.
 
-    A batch with fewer studies than there are processes lends one to those left without, at weight 0.
+    Where a batch has fewer studies than there are processes, the processes without a study repeat the first
+    one with weight 0.
     """
 
     def __init__(self, sampler: EpochOrder, batch_size: int, drop_last: bool, group: ProcessGroup) -> None:
@@ -72,16 +73,17 @@ class SharedBatches(Sampler[list[int]]):
             yield batch[self.group.rank :: self.group.size] or batch[:1]
 
     def weight(self, index: int) -> float:
-        """What a mean over this process's studies of a batch counts in the mean over all processes."""
+        """Weight of the mean over this process's studies of a batch in the mean over all processes."""
         whole = min(self.batch_size, self.studies - index * self.batch_size)
         own = len(range(self.group.rank, whole, self.group.size))
         return own * self.group.size / whole
 
 
-class DealtBatches(Sampler[list[int]]):
-    """Whole validation batches, dealt out among the processes: each is what one process alone would see.
+class WholeBatches(Sampler[list[int]]):
+    """Validation batches, each computed whole by one process: the batches of a run with one process.
 
-    All processes take as many steps; who has run out repeats the last batch at weight 0.
+    All processes take the same number of steps: processes without a batch left repeat the last one with
+    weight 0.
     """
 
     def __init__(self, studies: Sequence[Any], batch_size: int, group: ProcessGroup) -> None:
@@ -97,12 +99,12 @@ class DealtBatches(Sampler[list[int]]):
             yield list(range(start, min(start + self.batch_size, self.studies)))
 
     def weight(self, index: int) -> float:
-        """1 for a batch that counts."""
+        """1 for a batch that counts, 0 for a repeated one."""
         return float(index * self.group.size + self.group.rank < self.batches)
 
 
 def hash_seed(*parts: int) -> int:
-    """A 63-bit seed for (run seed, epoch, step): neighbours share no stream."""
+    """A 63-bit seed for (run seed, epoch, step); seeds of neighbouring steps are unrelated."""
     digest = hashlib.blake2b(repr(parts).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") >> 1
 
@@ -119,13 +121,13 @@ def loader(
     batch_size: int,
     sampler: EpochOrder | None = None,
 ) -> DataLoader[Study]:
-    """Batches of studies: training ones in the sampler's order, or validation ones as they come."""
+    """Training batches in the sampler's order, or validation batches in the order of ``studies``."""
     # A last batch of one study would break batch normalisation.
     drop_last = sampler is not None and len(studies) % batch_size == 1 and len(studies) > batch_size
     batches: dict[str, Any] = {"batch_size": batch_size, "sampler": sampler, "drop_last": drop_last}
     if process_group().size > 1:
-        dealt = DealtBatches(studies, batch_size, process_group())
-        shared = None if sampler is None else SharedBatches(sampler, batch_size, drop_last, process_group())
-        batches = {"batch_sampler": dealt if shared is None else shared}
+        whole = WholeBatches(studies, batch_size, process_group())
+        split = None if sampler is None else SplitBatches(sampler, batch_size, drop_last, process_group())
+        batches = {"batch_sampler": whole if split is None else split}
     collated = partial(_batch, info=info, reads=reads)
     return DataLoader(studies, collate_fn=collated, **batches)  # type: ignore[arg-type]

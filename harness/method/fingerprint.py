@@ -79,7 +79,7 @@ def _spec(name: str) -> ModuleSpec | None:
     """Where a module is, without importing it or its packages; None where there is no such module."""
     loaded = sys.modules.get(name)
     if loaded is not None:
-        return loaded.__spec__
+        return getattr(loaded, "__spec__", None)
     parent = name.rpartition(".")[0]
     folders = None
     if parent:

@@ -1,4 +1,4 @@
-"""Between a ``Trainable`` and Lightning: what happens with one batch, on one process or on several."""
+"""A ``Trainable`` as a Lightning module: the steps with one batch, in one process or in several."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class TrainableModule(LightningModule):
     """Adapter from a trainable's losses and optimiser to Lightning's hooks.
 
     Attributes:
-        shown: losses of the last training batch, detached.
+        last_losses: losses of the last training batch, detached.
         weight: what the last batch's loss counts in the mean over all processes.
         val_total: sum of the selection loss over the ``val_count`` validation studies so far.
     """
@@ -28,7 +28,7 @@ class TrainableModule(LightningModule):
         self.network = trainable.network
         # A parameter that no step has used has no optimiser state.
         self.strict_loading = not process_group().shards
-        self.shown: dict[str, torch.Tensor] = {}
+        self.last_losses: dict[str, torch.Tensor] = {}
         self.weight = 1.0
         self.val_total, self.val_count = 0.0, 0.0
 
@@ -63,7 +63,7 @@ class TrainableModule(LightningModule):
             )
             parts = ", ".join(f"{name} {value:.4g}" for name, value in zip(losses, means, strict=True))
             raise self.not_finite("loss is", index + 1, parts)
-        self.shown = {name: value.detach() for name, value in losses.items()}
+        self.last_losses = {name: value.detach() for name, value in losses.items()}
         if process_group().size == 1:
             return losses["loss"]
         self.weight = _weight(self.trainer.train_dataloader, index)

@@ -110,7 +110,7 @@ class TrainingState(Callback):
     ) -> None:
         """Report the running loss."""
         assert isinstance(module, TrainableModule)
-        self.total += float(module.shown["loss"]) * module.weight
+        self.total += float(module.last_losses["loss"]) * module.weight
         self.batches += 1
         per_epoch = max(1, int(trainer.num_training_batches))
         done = (trainer.current_epoch + (batch_idx + 1) / per_epoch) / self.settings.epochs

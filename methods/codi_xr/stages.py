@@ -35,7 +35,7 @@ class Stage:
     Attributes:
         folder: name of its folder of checkpoints.
         network: the part that trains.
-        settings: epochs, batch size and the like.
+        settings: epochs, batch size and so on.
         loss: from the ids of a batch to its losses.
         rate: learning rate; weight decay and warm-up are the same in all stages.
         config: of the whole method.
@@ -243,9 +243,9 @@ class Studies:
         for chosen in ([1, 1, 1], [1, 0, 0], [0, 1, 0], [0, 0, 1]):
             weights = torch.tensor(chosen) * torch.tensor(self.network.config.weights)
             weights[number] = 0.0
-            here = self.present[:count, number] & self.present[:count][:, weights > 0].all(1)
-            if weights.any() and here.any():
-                rows = here.nonzero().flatten()
+            complete = self.present[:count, number] & self.present[:count][:, weights > 0].all(1)
+            if weights.any() and complete.any():
+                rows = complete.nonzero().flatten()
                 contexts.append(mixed(self.embeddings[rows], weights.expand(len(rows), -1)))
                 latents.append(self.latents[name][rows])
         if contexts:
@@ -269,8 +269,8 @@ class Losses:
     def image_autoencoder(self, ids: list[str]) -> dict[str, Tensor]:
         """Reconstruction and KL of the images that are there."""
         rows, model = [self.studies.rows[name] for name in ids], self.network.image_autoencoder
-        seen = [(view, self.studies.having(view, rows)) for view in VIEWS]
-        parts = [self.studies.readings(here, view) for view, here in seen if here]
+        rows_of = {view: self.studies.having(view, rows) for view in VIEWS}
+        parts = [self.studies.readings(some, view) for view, some in rows_of.items() if some]
         if not parts:
             return {"loss": model.vae.quant_conv.weight.sum() * 0.0}
         error, kl = model.loss(torch.cat(parts))

@@ -25,7 +25,7 @@ from harness.core.types import Inputs, Targets
 from harness.distributed.process_group import ProcessGroup, blocks
 from harness.evaluation import reproduce
 from harness.evaluation import run as executors
-from harness.method.epochs import DealtBatches, EpochOrder, SharedBatches
+from harness.method.epochs import EpochOrder, SplitBatches, WholeBatches
 from harness.store.results import Measurement
 from harness.store.store import Store
 from tests.helpers import toys
@@ -340,7 +340,7 @@ def test_what_cannot_be_is_said_at_once(
 @pytest.mark.parametrize("size", [2, 3, 4])
 def test_shares_of_a_batch_are_the_batch(studies: int, batch: int, size: int) -> None:
     order = EpochOrder([1] * studies, 0, batch, 0)
-    shares = [SharedBatches(order, batch, False, ProcessGroup(rank, size, size)) for rank in range(size)]
+    shares = [SplitBatches(order, batch, False, ProcessGroup(rank, size, size)) for rank in range(size)]
     whole = list(order)
     for index, parts in enumerate(zip(*shares, strict=True)):
         weighed = [(share.weight(index), part) for share, part in zip(shares, parts, strict=True)]
@@ -349,9 +349,11 @@ def test_shares_of_a_batch_are_the_batch(studies: int, batch: int, size: int) ->
         for weight, part in weighed:
             assert part
             assert weight == pytest.approx(len(part) * size / len(counted) if weight else 0)
-    dealt = [DealtBatches(range(studies), batch, ProcessGroup(rank, size, size)) for rank in range(size)]
-    assert len({len(each) for each in dealt}) == 1
-    seen = [n for each in dealt for i, part in enumerate(each) if each.weight(i) for n in part]
+    per_process = [
+        WholeBatches(range(studies), batch, ProcessGroup(rank, size, size)) for rank in range(size)
+    ]
+    assert len({len(each) for each in per_process}) == 1
+    seen = [n for each in per_process for i, part in enumerate(each) if each.weight(i) for n in part]
     assert sorted(seen) == list(range(studies))
 
 

@@ -17,15 +17,15 @@ from tests.helpers.toys import Learner, LearnerConfig, ToyData
 
 
 def fit(
-    folder: Path, *, stop_in_epoch: int | None = None, said: list[str] | None = None, **training: object
+    folder: Path, *, stop_in_epoch: int | None = None, statuses: list[str] | None = None, **training: object
 ) -> Learner:
     data = ToyData()
     config = LearnerConfig(training=TrainingConfig(**{"epochs": 4, "batch_size": 8, **training}))
     learner = Learner(config, data.info)
 
     def progress(fraction: float, status: str) -> None:
-        if said is not None:
-            said.append(status)
+        if statuses is not None:
+            statuses.append(status)
         if stop_in_epoch and status.startswith(f"epoch {stop_in_epoch}/"):
             raise RuntimeError("pulled the plug")
 
@@ -48,7 +48,7 @@ def test_interrupted_training_ends_with_the_same_weights(tmp_path: Path, epoch: 
     assert training_summary(tmp_path / "parts")["history"] == training_summary(tmp_path / "whole")["history"]
 
 
-def seen(folder: Path, monkeypatch: pytest.MonkeyPatch, **options: object) -> list[list[str]]:
+def batches_of(folder: Path, monkeypatch: pytest.MonkeyPatch, **options: object) -> list[list[str]]:
     """Ids of every training batch, in order."""
     batches: list[list[str]] = []
     original = Learner.losses
@@ -68,7 +68,7 @@ def seen(folder: Path, monkeypatch: pytest.MonkeyPatch, **options: object) -> li
 def test_every_study_comes_once_an_epoch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bucket: int, batch_size: int
 ) -> None:
-    batches = seen(tmp_path, monkeypatch, epochs=2, batch_size=batch_size, bucket=bucket)
+    batches = batches_of(tmp_path, monkeypatch, epochs=2, batch_size=batch_size, bucket=bucket)
     per_epoch = -(-40 // batch_size)
     epochs = [batches[:per_epoch], batches[per_epoch:]]
     expected = sorted(study.id for study in ToyData().studies("train"))
@@ -84,8 +84,8 @@ def test_buckets_hold_reports_of_similar_length(tmp_path: Path, monkeypatch: pyt
     def padding(batches: list[list[str]]) -> int:
         return sum(max(lengths[i] for i in batch) * len(batch) for batch in batches)
 
-    plain = seen(tmp_path / "plain", monkeypatch, epochs=3)
-    bucketed = seen(tmp_path / "bucketed", monkeypatch, epochs=3, bucket=5)
+    plain = batches_of(tmp_path / "plain", monkeypatch, epochs=3)
+    bucketed = batches_of(tmp_path / "bucketed", monkeypatch, epochs=3, bucket=5)
     assert padding(bucketed) < 0.85 * padding(plain)
     means = [sum(lengths[i] for i in batch) for batch in bucketed[:5]]
     assert means not in (sorted(means), sorted(means, reverse=True)), "batches are shuffled, not sorted"
@@ -158,10 +158,10 @@ def test_out_of_memory_halves_the_batch_and_keeps_the_step(
     monkeypatch.setattr(torch.nn.Dropout, "forward", lambda self, x: x)
     whole = fit(tmp_path / "whole", gradient_clip=0.0)
     exhausted(monkeypatch, 2, from_step)
-    said: list[str] = []
-    halved = fit(tmp_path / "halved", gradient_clip=0.0, said=said)
+    statuses: list[str] = []
+    halved = fit(tmp_path / "halved", gradient_clip=0.0, statuses=statuses)
     assert torch.allclose(weights(whole), weights(halved), atol=1e-5)
-    assert said[-1].endswith("out of memory: 4 x 2 studies")
+    assert statuses[-1].endswith("out of memory: 4 x 2 studies")
     summary = training_summary(tmp_path / "halved")
     assert summary["batch_division"] == 4
     assert "batch_division" not in training_summary(tmp_path / "whole")
@@ -200,12 +200,12 @@ def test_weights_that_are_not_finite_are_never_kept(
     original, steps = Learner.losses, [0]
 
     def losses(self: Learner, inputs: Inputs, targets: Targets) -> dict[str, torch.Tensor]:
-        found = original(self, inputs, targets)
+        values = original(self, inputs, targets)
         steps[0] += self.network.training
         if self.network.training and steps[0] == 5 * epoch:
             zero = self.network[1].weight.sum() * 0
-            found["loss"] = found["loss"] + zero.sqrt()
-        return found
+            values["loss"] = values["loss"] + zero.sqrt()
+        return values
 
     monkeypatch.setattr(Learner, "losses", losses)
     with pytest.raises(HarnessError, match=f"weights are not finite at epoch {epoch}, step 5"):
