@@ -155,12 +155,6 @@ class MixtureOfExperts(nn.Module):
         return (routes.weights[..., None].to(outputs.dtype) * outputs).sum(1), routes  # Eq. (6): Z
 
 
-def balancing(scores: Tensor) -> Tensor:
-    """L_b (Eq. 6) of gate scores (N, experts): the negative entropy of their mean, -log(experts) at best."""
-    mean = scores.mean(0)
-    return (mean * mean.clamp(min=1e-8).log()).sum()
-
-
 class DecoderBlock(nn.Module):
     """MDLA self-attention, gated fusion and mixture of experts, each with a residual (Eq. 4)."""
 

@@ -16,9 +16,12 @@ from torch import Tensor
 from harness.core.errors import HarnessError
 from harness.core.types import DatasetInfo, Study, Task
 from harness.method.batching import collate, targets_of
-from methods.dia import DiA, DiANetwork
-from methods.dia.config import VARIANTS, DiAConfig
-from methods.dia.vae import Mixture, alignment, elbo, orthogonality, whitened
+from methods.dia import DiA
+from methods.dia.card import VARIANTS
+from methods.dia.config import DiAConfig
+from methods.dia.losses import alignment, elbo, orthogonality, whitened
+from methods.dia.network import DiANetwork
+from methods.dia.vae import Mixture
 
 INFO = DatasetInfo("toy", frozenset({Task.REPORT}), ("frontal", "lateral"), True, 32)
 

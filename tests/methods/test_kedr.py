@@ -17,10 +17,11 @@ from harness.core.types import CHEXPERT_LABELS, DatasetInfo, Study, Task
 from harness.method import size as costs
 from harness.method.batching import collate, targets_of
 from harness.method.contract import FitRun
-from methods.kedr import KEDR, thinned
+from methods.kedr import KEDR
 from methods.kedr.averaging import AveragedAdam
-from methods.kedr.config import VARIANTS
+from methods.kedr.card import VARIANTS
 from methods.kedr.knowledge import SHIPPED, TextEncoder, descriptions, encoder_folder
+from methods.kedr.method import thinned
 
 SKIN = ("nevus", "basal cell carcinoma", "melanoma", "miscellaneous", "seborrheic keratosis")
 INFOS = {
@@ -63,7 +64,8 @@ def _no_text_encoder(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureReq
     """Embeddings that cost nothing; a test that is about the text encoder asks for it with ``real_text``."""
     if "real_text" not in request.keywords and "real_text" not in request.fixturenames:
         monkeypatch.setattr(
-            "methods.kedr.embedded", lambda texts, encoder: [[len(t) % 7, len(t) % 5, 1.0] for t in texts]
+            "methods.kedr.method.embedded",
+            lambda texts, encoder: [[len(t) % 7, len(t) % 5, 1.0] for t in texts],
         )
 
 

@@ -6,7 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from methods.kedr.alignment import (
+from methods.kedr.config import KEDRConfig
+from methods.kedr.equilibrium import broyden, equilibrium
+from methods.kedr.fusion import BoundedLinear, EquilibriumFusion
+from methods.kedr.losses import (
     class_mass,
     confidence_error,
     contrastive,
@@ -16,9 +19,6 @@ from methods.kedr.alignment import (
     transport,
     true_class_probability,
 )
-from methods.kedr.config import KEDRConfig
-from methods.kedr.equilibrium import broyden, equilibrium
-from methods.kedr.fusion import BoundedLinear, EquilibriumFusion
 from methods.kedr.vision import SharedEncoder, augmented
 
 SOURCE = torch.tensor([0.2, 0.3, 0.1, 0.4], dtype=torch.float64)

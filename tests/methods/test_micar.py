@@ -17,7 +17,7 @@ from harness.method.batching import collate, targets_of
 from methods.common.generation import Decoding, generate
 from methods.common.text import EOS
 from methods.micar_vlmoe import MicarVLMoE
-from methods.micar_vlmoe.config import VARIANTS
+from methods.micar_vlmoe.card import VARIANTS
 from methods.micar_vlmoe.vision import FeaturePyramid, ResNetStages, VisionEncoder
 
 INFO = DatasetInfo("toy", frozenset({Task.REPORT}), ("frontal", "lateral"), True, 32)

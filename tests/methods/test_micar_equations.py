@@ -27,8 +27,8 @@ from methods.micar_vlmoe.decoder import (
     EncoderBlock,
     GatedFusion,
     MixtureOfExperts,
-    balancing,
 )
+from methods.micar_vlmoe.losses import balancing
 from methods.micar_vlmoe.vision import FeaturePyramid, scaled_to
 
 WIDTH, HEADS, LATENT, ROTATED = 16, 2, 24, 4

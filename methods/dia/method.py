@@ -1,0 +1,165 @@
+"""DiA-gnostic VLVAE behind the harness' interface: losses, optimiser, decoding."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from harness.core.types import CONTEXT, DatasetInfo, Inputs, Prediction, Study, Targets
+from harness.method.card import MethodCard
+from harness.method.contract import FitRun
+from harness.method.torch_method import TorchMethod
+from methods.common.feature_cache import FeatureCache
+from methods.common.generation import Decoding, draw_seeds, write
+from methods.common.optim import Optimizer, rate_groups, schedule, scheduled
+from methods.common.text import PAD, Vocabulary
+from methods.common.text import words as split_words
+from methods.common.views import complete_inputs, stacked_views
+from methods.dia.card import CARD
+from methods.dia.config import DiAConfig
+from methods.dia.losses import alignment, elbo, orthogonality
+from methods.dia.network import DiANetwork, Encoded
+
+
+class DiA(TorchMethod[DiAConfig]):
+    """DiA-gnostic VLVAE behind the harness' interface."""
+
+    card: ClassVar[MethodCard] = CARD
+    Config = DiAConfig
+    network: DiANetwork
+
+    def __init__(self, config: DiAConfig, info: DatasetInfo) -> None:
+        super().__init__(config, info)
+        self._cache = FeatureCache()
+
+    def artifacts(self, train: Sequence[Study]) -> dict[str, Any]:
+        """The vocabulary of training reports and contexts, and the reports' mean length in words."""
+        texts = [text for study in train for text in (study.report, study.context) if text]
+        counts = [len(split_words(study.report or "")) for study in train]
+        lengths = [min(count, self.config.report_words) + 1 for count in counts]
+        return {
+            "words": Vocabulary.train(texts, self.config.min_count).entries,
+            "report_length": sum(lengths) / len(lengths),
+        }
+
+    def reference_artifacts(self) -> dict[str, Any]:
+        """A stand-in vocabulary of the size that the paper's Table 3 counts: MIMIC-CXR's 4,000 words."""
+        return {"words": [f"word{number}" for number in range(3996)], "report_length": 50.0}
+
+    def example_batch(self, batch_size: int = 1) -> tuple[Inputs, Targets]:
+        """All views, a full-length context and a full-length report: what FLOPs are counted on."""
+        config = self.config
+        context = " ".join(["word1"] * (config.context_words - 1))
+        inputs = complete_inputs(self.info, batch_size, config.image_size, context)
+        return inputs, Targets([" ".join(["word1"] * (config.report_words - 1))] * batch_size)
+
+    def build(self, artifacts: dict[str, Any]) -> DiANetwork:
+        """The network for a vocabulary."""
+        self.vocabulary = Vocabulary(artifacts["words"])
+        self._report_length = float(artifacts["report_length"])
+        views = len(self.info.image_modalities)
+        return DiANetwork(len(self.vocabulary), self.config, views, self.info.channels)
+
+    def fit(self, train: Sequence[Study], val: Sequence[Study], run: FitRun) -> None:
+        """``TorchMethod.fit``; with ``keep_trunk`` each study passes the frozen stages only once."""
+        with self._cache.keeping(self.config.keep_trunk):
+            super().fit(train, val, run)
+
+    def losses(self, inputs: Inputs, targets: Targets) -> dict[str, Tensor]:
+        """Total loss (Eq. 7) and its parts; ``select`` is the report's cross-entropy."""
+        config, network = self.config, self.network
+        frozen, views, words, has_context = self._read(inputs)
+        if network.training:
+            views = views & (torch.rand(views.shape, device=views.device) >= config.view_dropout)
+            kept = torch.rand(has_context.shape, device=views.device) >= config.context_dropout
+            has_context = has_context & kept
+        code = network.encode(frozen, views, words, has_context)
+        report = self.vocabulary.batch(targets.reports, config.report_words, framed=True).to(views.device)
+        nats = self._nats(report, code)
+        per_word = nats / (report[:, 1:] != PAD).sum()
+        # Eq. (7) in nats per study, over the mean report length: a batch of short reports weighs less.
+        ce = nats / len(report) / self._report_length
+        if not config.vae:
+            return {"loss": ce, "ce": ce, "select": per_word}
+        terms = network.bound(code, views, words)
+        negative_elbo = -elbo(terms).mean()
+        assert code.latents is not None
+        z_v, z_l, z_s = code.latents
+        orth = align = ce.new_zeros(())
+        if config.lambda_orth:
+            orth = orthogonality(z_s, z_v, z_l, code.present)
+        if config.lambda_align:
+            align = alignment(z_s, z_v, z_l, code.present, config)
+        others = negative_elbo + config.lambda_orth * orth + config.lambda_align * align
+        loss = ce + others / self._report_length
+        parts = {name: value.mean() for name, value in terms.items()}
+        return {
+            "loss": loss,
+            "ce": ce,
+            "nelbo": negative_elbo,
+            "orth": orth,
+            "align": align,
+            **parts,
+            "select": per_word,
+        }
+
+    def _nats(self, report: Tensor, code: Encoded) -> Tensor:
+        """-log p(R) of framed reports (B, S), summed over the batch.
+
+        On a CPU the shorter and the longer half pass the decoder apart: less of what it computes is padding.
+        """
+        lengths = (report != PAD).sum(1)
+        nats = code.memory.new_zeros(())
+        for rows in lengths.argsort(stable=True).chunk(2 if report.device.type == "cpu" else 1):
+            words = report[rows] if report.is_meta else report[rows, : int(lengths[rows].max())]
+            logits = self.network.decoder(words[:, :-1], code.memory[rows], code.mask[rows]).float()
+            following = words[:, 1:].flatten()
+            nats = nats + F.cross_entropy(logits.flatten(0, 1), following, ignore_index=PAD, reduction="sum")
+        return nats
+
+    def optimizer(self, steps: int) -> Optimizer:
+        """AdamW; no decay for biases, norms, embeddings' null vectors (1-d); linear warm-up."""
+        config = self.config
+        groups = rate_groups(
+            self.network,
+            config.learning_rate,
+            config.weight_decay,
+            pretrained=lambda name: name.startswith("vision.backbone"),
+            factor=config.backbone_rate,
+        )
+        optimizer = torch.optim.AdamW(
+            groups, lr=config.learning_rate, betas=config.betas, eps=1e-8, fused=True
+        )
+        warm = max(1, round(config.warmup * steps))
+        return scheduled(optimizer, schedule(steps, warm, config.schedule))
+
+    def generate(self, inputs: Inputs) -> list[Prediction]:
+        """Greedy or beam search with cached decoding; latents are posterior means."""
+        decoding = Decoding(self.config.report_words + 1, beams=self.config.num_beams)
+        return [Prediction(report=text) for text in self._write(inputs, decoding)]
+
+    def draw_reports(self, inputs: Inputs, draws: int) -> list[list[str]]:
+        """Reports drawn word by word; latents are posterior means, and studies are encoded once."""
+        seeds = draw_seeds(inputs.seeds, draws)
+        limit, temperature = self.config.report_words + 1, self.config.draw_temperature
+        texts = self._write(inputs, Decoding(limit, seeds=seeds, temperature=temperature))
+        return [texts[start : start + draws] for start in range(0, len(texts), draws)]
+
+    def _write(self, inputs: Inputs, decoding: Decoding) -> list[str]:
+        """Texts about a batch, each study encoded once."""
+        code = self.network.encode(*self._read(inputs))
+        words = write(self.network.decoder, code.memory, code.mask, decoding)
+        return [self.vocabulary.decode(row) for row in words.tolist()]
+
+    def _read(self, inputs: Inputs) -> tuple[list[Tensor], Tensor, Tensor, Tensor]:
+        """Batch to (output of ``frozen``, views present, context indices, context present)."""
+        pixels, views = stacked_views(inputs, self.info.image_modalities)
+        has_context = inputs.present.get(CONTEXT, torch.zeros_like(views[:, 0]))
+        texts = inputs.context if CONTEXT in inputs.present else [None] * len(inputs)
+        words = self.vocabulary.batch(texts, self.config.context_words).to(pixels.device)
+        frozen = self._cache(inputs.ids, lambda rows: self.network.frozen(pixels[rows], views[rows]), pixels)
+        return frozen, views, words, has_context

@@ -1,0 +1,84 @@
+"""Where the paper is silent, contradicts itself, or is not followed."""
+
+from __future__ import annotations
+
+DEVIATIONS: tuple[tuple[str, str], ...] = (
+    (
+        "Eq. 3 sets S_ii = -inf and has exp(S_ii) as numerator: undefined as printed",
+        "S_ij compares image i with a second view of image j, so that S_ii is the similarity of two views of "
+        "one image, an image's similarity with itself (-inf) does not occur; the second view is a turned, "
+        "scaled, shifted image of other brightness and contrast (never mirrored: sides are findings), or, "
+        "on kept features, dropout of 20 % of them; in evaluation the views are equal",
+    ),
+    (
+        "S_ij of Eq. 3 is an inner product of vectors of any length",
+        "z^v is brought to unit length first, as Eq. 4 and 5 do it: at tau's size the loss would else start "
+        "in the thousands and could be lowered by shrinking z^v",
+    ),
+    ("tau and the size of z^v ('higher-dimensional') are not printed", "0.07 in Eq. 3 and 6; 2D"),
+    (
+        "Eq. 4 averages I^e, the text then calls z^img 'aligned'; z^text in Eq. 5 and 6 has a hat or none",
+        "the image side has no map of its own; W_2, B_2 map the report to D; S_ij = z_i^img . z_j^text",
+    ),
+    (
+        "Eq. 5's text vector: 'after being encoded by a language model', L vectors become one unsaid how",
+        "mean over the report's tokens of the decoder's own last hidden states, adapters off, without "
+        "gradient (it is the teacher); models trained from scratch have no knowledge to distil from hidden "
+        "states, so tiny and base take the mean of the token embeddings, a sketch of the report's words",
+    ),
+    (
+        "Eq. 1 and 7 start at p(T_2 | T_1); Eq. 2 sums over the vocabulary size N and i, n are mixed",
+        "cross-entropy of every token from the first to the end mark, averaged over the batch's tokens",
+    ),
+    (
+        "a [CLS] token is appended for Swin, which has none; LayerNorm 'before VSE'",
+        "no [CLS]; a LayerNorm of its own after the encoder gives I^e, which VSE, DID and the prompt share",
+    ),
+    (
+        "how I^e of width D enters a prompt of the language model's width",
+        "one linear layer; all S vectors of every present view stand between <img> and </img>",
+    ),
+    (
+        "the paper's I is one image; IU X-Ray studies have two views",
+        "vectors of the present views in the order frontal, lateral, plus a learned vector per view where "
+        "a dataset has several; averages run over all of them. With no view left: one learned null vector, "
+        "and the study takes no part in VSE and DID",
+    ),
+    (
+        "absent views do not occur in the paper's training",
+        "each view is taken for absent with 10 % probability in training, without which the null vector "
+        "would never be learned",
+    ),
+    (
+        "which weights LoRA adapts, its dropout, and whether the visual encoder trains",
+        "query and value projections (peft's choice for Llama), dropout 0.1; the encoder trains, for VSE and "
+        "DID calibrate its features",
+    ),
+    (
+        "epochs, optimiser, schedule, weight decay",
+        "15 epochs of AdamW, weight decay 0.01 on matrices, cosine to 0 without warm-up, gradients clipped "
+        "at norm 1; the last epoch's weights",
+    ),
+    (
+        "search: only the limit of 100 tokens is legible",
+        "beam 3 without penalties (greedy in tiny); padding, begin and unknown marks are never generated",
+    ),
+    (
+        "report text",
+        "lower case, numbering and punctuation but '.' removed, as the paper's examples are printed; "
+        "an end mark closes each report",
+    ),
+    (
+        "Llama-2-7B-chat and Swin-B ship with no package",
+        "paper reads both from folders or the hub's cache and downloads only with HARNESS_ALLOW_DOWNLOADS=1; "
+        "a checkpoint holds what was trained, and the language model's name and fingerprint",
+    ),
+    (
+        "tiny and base: no pretrained language model, no pretrained Swin",
+        "a small Llama of which all weights train, for adapters on random weights would adapt nothing, with "
+        "a BPE tokenizer trained on the reports in which each half of the prompt is one token; frozen Lite0 "
+        "features of 128 pixels at stride 16, averaged to one token per view, standardised per view and "
+        "channel, and mapped linearly before I^e. no-lora "
+        "freezes that Llama at its random initialisation: what it says can then come from the prompt alone",
+    ),
+)

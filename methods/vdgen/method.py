@@ -1,0 +1,162 @@
+"""VDGen behind the harness' interface: tokenizer and language model, losses, optimiser, decoding."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from harness.core.errors import HarnessError
+from harness.core.types import DatasetInfo, Inputs, Prediction, Study, Targets
+from harness.core.weights import model_folder
+from harness.method.card import MethodCard
+from harness.method.contract import FitRun
+from harness.method.torch_method import TorchMethod
+from methods.common.feature_cache import FeatureCache
+from methods.common.generation import GumbelNoise, draw_seeds
+from methods.common.optim import Optimizer, decay_groups, schedule, scheduled
+from methods.common.pixels import resized
+from methods.common.views import complete_inputs, stacked_views
+from methods.vdgen.card import CARD
+from methods.vdgen.config import VDGenConfig
+from methods.vdgen.language import ReportTokenizer, adapted, random_llama, train_tokenizer
+from methods.vdgen.network import VDGenNetwork, mean_of
+from methods.vdgen.pretrained import FILES, fingerprint, load_llm, load_tokenizer
+
+
+class VDGen(TorchMethod[VDGenConfig]):
+    """VDGen behind the harness' interface."""
+
+    card: ClassVar[MethodCard] = CARD
+    Config = VDGenConfig
+    network: VDGenNetwork
+
+    def __init__(self, config: VDGenConfig, info: DatasetInfo) -> None:
+        super().__init__(config, info)
+        self._cache = FeatureCache()
+
+    def artifacts(self, train: Sequence[Study]) -> dict[str, Any]:
+        """The pretrained language model's name and fingerprint, or a tokenizer of the training reports."""
+        if self.config.llm:
+            folder = model_folder(self.config.llm, "vdgen.llm", FILES)
+            return {"llm": self.config.llm, "fingerprint": fingerprint(folder)}
+        reports = [study.report for study in train if study.report]
+        serialised = train_tokenizer(reports, self.config.llm_vocabulary)
+        return {"tokenizer": serialised, "vocabulary": len(ReportTokenizer.of(serialised))}
+
+    def reference_artifacts(self) -> dict[str, Any]:
+        """Sizes without weights: the configured vocabulary; each half of the prompt is one token."""
+        return {"tokenizer": train_tokenizer(["report"] * 2, 1000), "vocabulary": self.config.llm_vocabulary}
+
+    def example_batch(self, batch_size: int = 1) -> tuple[Inputs, Targets]:
+        """All views and a report of the longest length: what FLOPs are counted on."""
+        inputs = complete_inputs(self.info, batch_size, self.config.image_size)
+        return inputs, Targets([" ".join(["report"] * self.config.report_tokens)] * batch_size)
+
+    def build(self, artifacts: dict[str, Any]) -> VDGenNetwork:
+        """The network around the pretrained language model, or around a small one from scratch.
+
+        Raises:
+            UnavailableError: a pretrained model is absent.
+            HarnessError: it is broken, or not the one that the artifacts name.
+        """
+        config = self.config
+        if "llm" in artifacts:
+            folder = model_folder(config.llm or artifacts["llm"], "vdgen.llm", FILES)
+            if fingerprint(folder) != artifacts["fingerprint"]:
+                raise HarnessError(
+                    f"{folder}: not the language model of this checkpoint", f"it was {artifacts['llm']}"
+                )
+            self.tokenizer = ReportTokenizer(load_tokenizer(folder))
+            llm = load_llm(folder, config.llm_dtype)
+        else:
+            self.tokenizer = ReportTokenizer.of(artifacts["tokenizer"])
+            llm = random_llama(config, artifacts["vocabulary"], self.tokenizer)
+        llm.generation_config = self.tokenizer.search(config, config.num_beams)
+        views = len(self.info.image_modalities)
+        return VDGenNetwork(config, views, adapted(llm, config), self.tokenizer.prompt(), "llm" in artifacts)
+
+    def fit(self, train: Sequence[Study], val: Sequence[Study], run: FitRun) -> None:
+        """``TorchMethod.fit``; with ``keep_features`` each study passes the frozen layers only once."""
+        with self._cache.keeping(self.config.keep_features):
+            super().fit(train, val, run)
+
+    def losses(self, inputs: Inputs, targets: Targets) -> dict[str, Tensor]:
+        """Total loss and its parts; ``select`` is the report's cross-entropy."""
+        network, config = self.network, self.config
+        features, present = self._read(inputs)
+        if network.training:
+            present = present & (torch.rand(present.shape, device=present.device) >= config.view_dropout)
+        report, said = (
+            x.to(features.device) for x in self.tokenizer.batch(targets.reports, config.report_tokens)
+        )
+        encoded = network.encode(features, present)
+        truth = report.flatten() if said.is_meta else report[said]
+        logits = network.logits(encoded, present, report, said).float()
+        parts = {"report": F.cross_entropy(logits, truth)}  # Eq. (2)
+        rows, tokens = present.any(1), present.repeat_interleave(encoded.shape[2], dim=1)
+        h = mean_of(encoded.flatten(1, 2), tokens)
+        if config.vse:
+            other = (
+                network.norm(network.vision.second_view(features, present)) if network.training else encoded
+            )
+            parts["vse"] = network.vse(h, mean_of(other.flatten(1, 2), tokens), rows)
+        if config.did:
+            told = said.sum(1) > 1
+            parts["did"] = network.did(h, network.teacher(report, said), rows & told)
+        total = sum(parts.values(), torch.zeros_like(parts["report"]))
+        return {"loss": total, **parts, "select": parts["report"]}  # Eq. (8)
+
+    def optimizer(self, steps: int) -> Optimizer:
+        """AdamW without decay of vectors; linear warm-up, then cosine or linear to 0."""
+        config = self.config
+        groups = decay_groups(self.network.parameters(), config.weight_decay)
+        optimizer = torch.optim.AdamW(groups, lr=config.learning_rate, fused=True)
+        warm = round(config.warmup * steps)
+        line = schedule(steps, warm, "linear")
+
+        def half_cosine(step: int) -> float:
+            return line(step) if step < warm else 0.5 * (1 - math.cos(math.pi * line(step)))
+
+        return scheduled(optimizer, line if config.schedule == "linear" else half_cosine)
+
+    def generate(self, inputs: Inputs) -> list[Prediction]:
+        """Greedy or beam search from the prompt, with a key-value cache."""
+        start, mask = self._prompted(inputs)
+        return [Prediction(report=text) for text in self._written(start, mask, self.config.num_beams)]
+
+    def draw_reports(self, inputs: Inputs, draws: int) -> list[list[str]]:
+        """Reports drawn token by token, each from its own seed; images are encoded once."""
+        start, mask = (x.repeat_interleave(draws, dim=0) for x in self._prompted(inputs))
+        noise = GumbelNoise(draw_seeds(inputs.seeds, draws), self.config.draw_temperature)
+        texts = self._written(start, mask, 1, noise)
+        return [texts[first : first + draws] for first in range(0, len(texts), draws)]
+
+    def _prompted(self, inputs: Inputs) -> tuple[Tensor, Tensor]:
+        features, present = self._read(inputs)
+        return self.network.prompt(self.network.encode(features, present), present)
+
+    def _written(self, start: Tensor, mask: Tensor, beams: int, *processors: GumbelNoise) -> list[str]:
+        """Reports that follow the prompts (B, P, D_t) with bool (B, P)."""
+        found = self.network.llm.generate(
+            inputs_embeds=start.to(self.network.llm.dtype),
+            attention_mask=mask.long(),
+            generation_config=self.tokenizer.search(self.config, beams),
+            logits_processor=list(processors),
+        )
+        return [self.tokenizer.decode(row) for row in found.tolist()]
+
+    def _read(self, inputs: Inputs) -> tuple[Tensor, Tensor]:
+        """Batch to (what ``vision.frozen`` gives, bool (B, N) views present)."""
+        images, present = stacked_views(inputs, self.info.image_modalities)
+
+        def compute(rows: list[int]) -> list[Tensor]:
+            chosen = images if len(rows) == len(images) else images[rows]
+            views = present if len(rows) == len(images) else present[rows]
+            return [self.network.vision.frozen(resized(chosen, self.config.image_size), views)]
+
+        return self._cache(inputs.ids, compute, images)[0], present
