@@ -14,9 +14,9 @@ from harness.bench.rows import Row, measured
 from harness.core import registry
 from harness.core.config import RunSettings
 from harness.core.types import DatasetInfo, Prediction, Reference, Study
-from harness.evaluation.benchmark import cell_of, create, open_benchmark
-from harness.evaluation.entries import entries
+from harness.evaluation.benchmark import open_benchmark
 from harness.evaluation.synthesis import conditioned, generated
+from harness.evaluation.trial import Trial
 from harness.method.batching import collate
 from harness.metrics.images.distances import Lite0Distance
 
@@ -44,14 +44,11 @@ def sampling_benchmark(name: str, store: Path, preset: str, device: str) -> list
     """
     settings = RunSettings.build({"methods": [name], "preset": preset, "store": store, "device": device})
     bench = open_benchmark(settings)
-    entry = entries(settings.config)[0]
-    cell = cell_of(bench, entry, settings.config.seeds[0])
-    if not cell.is_fitted():
+    trial = Trial(bench, bench.entries[0], settings.config.seeds[0])
+    if not trial.cell.is_fitted():
         note = f"no trained {name} ({preset}) in {store}: harness run --methods {name} --preset {preset}"
         return [Row(_SUITE, f"{name} ({preset})", note=note, state="skipped")]
-    method: Any = create(bench, entry)
-    method.load(cell.checkpoint)
-    method.to(bench.device)
+    method: Any = trial.method
     studies = [one for one in bench.splits["test"] if _VIEW in one.images and one.report]
     return compared(method, f"{name} ({preset})", studies, bench.dataset.info, bench.device)
 

@@ -15,21 +15,17 @@ from harness.core.config import ExecutionConfig, RunConfig, RunSettings
 from harness.core.errors import HarnessError, UnavailableError
 from harness.core.progress import Reporter
 from harness.core.slugs import slug
-from harness.core.types import DatasetInfo, Reference, Study, Task
+from harness.core.types import DatasetInfo, Reference, Study
 from harness.datasets.base import SPLITS, Dataset
 from harness.datasets.images import filling, pixels
 from harness.evaluation import imputation
-from harness.evaluation.entries import PROTOCOL, Entry, entries
+from harness.evaluation.entries import Entry, entries
 from harness.evaluation.report_samples import ReportSamples
-from harness.method.contract import Method
-from harness.method.fingerprint import code_fingerprint
 from harness.metrics.base import Metric
 from harness.missingness import masks
 from harness.missingness.plan import MaskPlan, Missingness
 from harness.missingness.policy import default_policy
-from harness.statistics import bootstrap
-from harness.store.cell import Cell
-from harness.store.predictions import Part
+from harness.statistics.bootstrap import bootstrap_weights
 from harness.store.store import Store
 
 N_RESAMPLES = 1000
@@ -37,9 +33,22 @@ N_RESAMPLES = 1000
 
 @dataclass(frozen=True)
 class Benchmark:
-    """Everything that all rows of a run share; ``part`` is what this process predicts of the test studies."""
+    """Everything that all trials of a run share.
+
+    Attributes:
+        settings: what is computed and where, as it was given.
+        entries: the rows that the settings ask for.
+        device: torch device string.
+        dataset, splits: the data; split name -> studies.
+        metrics: families that suit the dataset.
+        samples: how ``--report-samples`` makes probabilities of drawn reports, or None.
+        plan: which test study loses what at which missing rate, for every mask seed.
+        weights: bootstrap weights (B, n_test), patients resampled.
+        store: where results are kept.
+    """
 
     settings: RunSettings
+    entries: Sequence[Entry]
     device: str
     dataset: Dataset
     splits: Mapping[str, Sequence[Study]]
@@ -48,7 +57,6 @@ class Benchmark:
     plan: MaskPlan
     weights: np.ndarray[Any, np.dtype[np.float64]]
     store: Store
-    part: Part | None = None
 
     @property
     def config(self) -> RunConfig:
@@ -59,6 +67,18 @@ class Benchmark:
     def execution(self) -> ExecutionConfig:
         """Where it is computed."""
         return self.settings.execution
+
+    @cached_property
+    def resolved_config(self) -> dict[str, Any]:
+        """The settings as JSON with every default filled in: they make the same run again."""
+        plan = self.plan
+        resolved = {
+            "drop": plan.policy,
+            "mechanism": plan.mechanism,
+            "missing": plan.rates,
+            "mask_seeds": len(plan.seeds),
+        }
+        return self.config.model_copy(update=resolved).model_dump(mode="json")
 
     @cached_property
     def references(self) -> list[Reference]:
@@ -77,31 +97,35 @@ class Benchmark:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def open_benchmark(settings: RunSettings) -> Benchmark:
-    """Find everything a run needs, before any work: bad names and absent weights surface here."""
+def open_benchmark(settings: RunSettings, rows: Sequence[Entry] | None = None) -> Benchmark:
+    """Find everything a run needs, before any work: bad names and absent weights surface here.
+
+    Args:
+        settings: of the run.
+        rows: ``entries(settings.config)``, where the caller has them.
+    """
     config = settings.config
-    entries(config)
+    rows = entries(config) if rows is None else rows
     device = resolve_device(settings.execution.device)
     dataset_class = registry.load("datasets", config.dataset)
     dataset: Dataset = dataset_class.open(config.root, **config.set.get(config.dataset, {}))
     splits = {split: list(dataset.studies(split))[: config.limit] for split in SPLITS}
+    test = splits["test"]
     metrics = choose_metrics(config, dataset)
-    plan = mask_plan(config, dataset.info, splits["test"])
-    config = config.model_copy(
-        update={
-            "drop": plan.policy,
-            "mechanism": plan.mechanism,
-            "missing": plan.rates,
-            "mask_seeds": len(plan.seeds),
-        }
-    )
+    plan = mask_plan(config, dataset.info, test)
     if config.impute is not None:
-        imputation.check(config.impute, entries(config), plan.states, dataset.info)
-    weights = bootstrap.bootstrap_weights([study.patient_id for study in splits["test"]], N_RESAMPLES)
-    samples = ReportSamples.of(config.report_samples, config.uncertain, dataset.info)
-    settings = RunSettings(config, settings.execution)
+        imputation.check(config.impute, rows, plan.states, dataset.info)
     return Benchmark(
-        settings, device, dataset, splits, metrics, samples, plan, weights, Store(config.store).enter()
+        settings=settings,
+        entries=rows,
+        device=device,
+        dataset=dataset,
+        splits=splits,
+        metrics=metrics,
+        samples=ReportSamples.of(config.report_samples, config.uncertain, dataset.info),
+        plan=plan,
+        weights=bootstrap_weights([study.patient_id for study in test], N_RESAMPLES),
+        store=Store(config.store).enter(),
     )
 
 
@@ -112,7 +136,7 @@ def prepare_images(benchmark: Benchmark, reporter: Reporter) -> None:
         HarnessError: a file that is no readable image, or a full disk.
     """
     info = benchmark.dataset.info
-    cards = [card for entry in entries(benchmark.config) for card in entry.cards]
+    cards = [card for entry in benchmark.entries for card in entry.cards]
     views = {view for card in cards for view in info.read_by(card.reads)}
     studies = [study for split in SPLITS for study in benchmark.splits[split]]
     for cache, sources in pixels.absent(studies, views):
@@ -174,59 +198,3 @@ def resolve_device(device: str) -> str:
     raise HarnessError(
         f"--device {device}: {torch.cuda.device_count()} CUDA devices found", "use --device cpu"
     )
-
-
-def create(benchmark: Benchmark, entry: Entry) -> Method[Any]:
-    """An unfitted instance of an entry's method."""
-    return entry.method_class.create(
-        benchmark.dataset.info,
-        variant=entry.variant,
-        preset=benchmark.config.preset,
-        overrides=entry.overrides,
-    )
-
-
-def cell_of(benchmark: Benchmark, entry: Entry, seed: int) -> Cell:
-    """The store's folder for the trained method behind an entry."""
-    method = create(benchmark, entry)
-    identity = {
-        "method": entry.name,
-        "variant": entry.variant,
-        "preset": benchmark.config.preset,
-        "seed": seed,
-        "config": method.config.model_dump(mode="json"),
-        "dataset": benchmark.dataset.info.name,
-        "data": benchmark.dataset.info.fingerprint,
-        "limit": benchmark.config.limit,
-        "code": code_fingerprint(entry.method_class),
-        "protocol": PROTOCOL,
-        **_train_missing(benchmark),
-    }
-    return benchmark.store.cell(
-        benchmark.dataset.info.name, entry.trained_label, benchmark.config.preset, seed, identity
-    )
-
-
-def _train_missing(benchmark: Benchmark) -> dict[str, Any]:
-    """What a cell's weights owe to ``--train-missing``; nothing where all training studies are whole."""
-    rate, plan = benchmark.config.train_missing, benchmark.plan
-    return {"train_missing": {"rate": rate, "drop": plan.policy, "mechanism": plan.mechanism}} if rate else {}
-
-
-def metrics_of(benchmark: Benchmark, entry: Entry) -> list[Metric]:
-    """The run's metrics as they apply to a method: those of probabilities from draws say so."""
-    samples = benchmark.samples
-    if samples is None or not samples.serve(entry):
-        return list(benchmark.metrics)
-    return [samples.metric(m) if m.task is Task.DIAGNOSE else m for m in benchmark.metrics]
-
-
-def does(benchmark: Benchmark, entry: Entry, metric: Metric) -> bool:
-    """Whether a method's predictions are something for this metric."""
-    drawn = benchmark.samples is not None and benchmark.samples.serve(entry) and metric.task is Task.DIAGNOSE
-    return drawn or metric.task in entry.method_class.card.tasks
-
-
-def state_name(entry: Entry, state: str) -> str:
-    """Name of a state's files; the shuffled-image control shares its method's cell."""
-    return f"shuffled-{state}" if entry.shuffled else state

@@ -23,17 +23,13 @@ from harness.core.files import write_atomic
 from harness.core.progress import Progress, Reporter
 from harness.core.slugs import slug
 from harness.core.types import CHEXPERT_LABELS, Prediction, Reference, Study
-from harness.evaluation import evaluate, predict, provenance
-from harness.evaluation.benchmark import (
-    N_RESAMPLES,
-    Benchmark,
-    cell_of,
-    create,
-    open_benchmark,
-    prepare_images,
-)
-from harness.evaluation.entries import PROTOCOL, Entry, entries
+from harness.evaluation import provenance
+from harness.evaluation.ask import Question, ask
+from harness.evaluation.benchmark import N_RESAMPLES, Benchmark, open_benchmark, prepare_images
+from harness.evaluation.entries import PROTOCOL, Entry
+from harness.evaluation.requests import GenerateView
 from harness.evaluation.synthesis import views
+from harness.evaluation.trial import Trial
 from harness.method.card import card_facts
 from harness.method.fingerprint import code_fingerprint
 from harness.metrics.base import Metric
@@ -43,7 +39,6 @@ from harness.metrics.images.features import features
 from harness.statistics import bootstrap as statistics
 from harness.statistics.estimate import Estimate
 from harness.store.arrays import load_array, save_array
-from harness.store.cell import Cell
 from harness.store.results import Measurement
 from harness.store.row_labels import DOWNSTREAM, TRAINED_ON
 
@@ -138,7 +133,7 @@ def measure(settings: RunSettings, limit: int | None, reporter: Reporter) -> lis
         HarnessError: the dataset lacks labels, views or reports, or a method generates no frontal view.
     """
     benchmark = open_benchmark(settings)
-    rows = [row for row in entries(benchmark.config) if row.label == row.trained_label]
+    rows = [row for row in benchmark.entries if row.label == row.trained_label]
     for row in rows:
         if VIEW not in views(row.method_class.card, benchmark.dataset.info):
             raise HarnessError(
@@ -147,11 +142,8 @@ def measure(settings: RunSettings, limit: int | None, reporter: Reporter) -> lis
             )
     experiment = prepare(benchmark, limit)
     prepare_images(benchmark, reporter)
-    found: list[Measurement] = []
-    for row in rows:
-        for seed in benchmark.config.seeds:
-            found += _measured(experiment, row, seed, reporter)
-    return found
+    trials = (Trial(benchmark, row, seed, reporter) for row in rows for seed in benchmark.config.seeds)
+    return [measurement for trial in trials for measurement in _measured(experiment, trial)]
 
 
 def prepare(benchmark: Benchmark, limit: int | None) -> Experiment:
@@ -193,52 +185,41 @@ def _labels(studies: Sequence[Study], findings: Sequence[str], names: Sequence[s
     return np.stack([np.asarray(s.labels, dtype=np.float64)[columns] for s in studies])
 
 
-def _measured(experiment: Experiment, entry: Entry, seed: int, reporter: Reporter) -> list[Measurement]:
+def _measured(experiment: Experiment, trial: Trial) -> list[Measurement]:
     """One generator: its images, the classifier on each training set, and its stored row."""
-    benchmark, real = experiment.benchmark, [s.images[VIEW] for s in experiment.train]
-    cell = cell_of(benchmark, entry, seed)
-    with cell.lock(lambda holder: reporter.phase(entry.label, f"wait for {holder}")(0.0, "")):
-        made = synthesized_images(experiment, entry, seed, cell, reporter)
-        shown = {"real": real, "synthetic": made, "test": [s.images[VIEW] for s in experiment.test]}
+    real = [study.images[VIEW] for study in experiment.train]
+    test = [study.images[VIEW] for study in experiment.test]
+    with trial.cell.lock(trial.waiting):
+        trial.require_trained()
+        images = {"real": real, "synthetic": synthesized_images(experiment, trial), "test": test}
         sets = {
-            name: _features(benchmark, images, reporter.phase(entry.label, f"look at {name} images"))
-            for name, images in shown.items()
+            name: _features(trial.benchmark, own, trial.phase(f"look at {name} images"))
+            for name, own in images.items()
         }
         sets["both"] = np.concatenate([sets["real"], sets["synthetic"]])
-        labels, progress = experiment.labels(experiment.train), reporter.phase(entry.label, "classify")
+        labels, progress = experiment.labels(experiment.train), trial.phase("classify")
         measured: dict[tuple[str, str], Measured] = {}
         for number, on in enumerate(TRAINED_ON):
             truth = np.concatenate([labels, labels]) if on == "both" else labels
-            said = classify(sets[on], truth, sets["test"])
-            measured |= {(score, on): _scored(experiment, said, score) for score in SCORES}
+            probabilities = classify(sets[on], truth, sets["test"])
+            measured |= {(score, on): _scored(experiment, probabilities, score) for score in SCORES}
             progress((number + 1) / len(TRAINED_ON), f"trained on {on}")
-        rows = _store(experiment, entry, seed, cell, measured)
+        rows = _store(experiment, trial, measured)
     values = {row.metric: row.value for row in rows}
-    reporter.done(entry.label, ", ".join(f"{name} {values[name]:.3f}" for name in DOWNSTREAM[:3]))
+    trial.reporter.done(trial.entry.label, ", ".join(f"{name} {values[name]:.3f}" for name in DOWNSTREAM[:3]))
     return rows
 
 
-def synthesized_images(
-    experiment: Experiment, entry: Entry, seed: int, cell: Cell, reporter: Reporter
-) -> list[Image]:
+def synthesized_images(experiment: Experiment, trial: Trial) -> list[Image]:
     """A generated view of every training study, from its report and nothing else; resumable.
 
     The caller holds the cell's lock.
     """
-    benchmark = experiment.benchmark
-    told = [Study(s.id, s.patient_id, s.split, images={}) for s in experiment.train]
-    made = predict.synthesize_state(
-        evaluate.Fitted(benchmark, entry, seed, cell, reporter),
-        told,
-        benchmark.dataset.info,
-        cell.predictions(f"downstream-{VIEW}-from-report"),
-        targets=[VIEW],
-        reports={s.id: s.report for s in experiment.train},
-        dropped=None,
-        run_seed=seed,
-        progress=reporter.phase(entry.label, f"generate {VIEW}"),
-    )
-    return [(made[s.id].images or {})[VIEW] for s in experiment.train]
+    empty = [Study(s.id, s.patient_id, s.split, images={}) for s in experiment.train]
+    request = GenerateView(VIEW, {s.id: s.report for s in experiment.train}, trial.seed)
+    question = Question(f"downstream-{VIEW}-from-report", empty, f"generate {VIEW}")
+    generated = ask(trial, request, question)
+    return [(generated[s.id].images or {})[VIEW] for s in experiment.train]
 
 
 def _features(benchmark: Benchmark, images: Sequence[Image], progress: Progress) -> Floats:
@@ -307,19 +288,18 @@ def _values(
 
 
 def _store(
-    experiment: Experiment, entry: Entry, seed: int, cell: Cell, measured: Mapping[tuple[str, str], Measured]
+    experiment: Experiment, trial: Trial, measured: Mapping[tuple[str, str], Measured]
 ) -> list[Measurement]:
     """Write a generator's numbers, their replicates and how they came about."""
-    benchmark = experiment.benchmark
-    preset = benchmark.config.preset if entry.method_class.card.learned else "-"
-    name = slug(f"{benchmark.config.preset}-s{seed}-{GROUP}-n{len(experiment.train)}")
+    benchmark, entry = trial.benchmark, trial.entry
+    name = slug(f"{benchmark.config.preset}-s{trial.seed}-{GROUP}-n{len(experiment.train)}")
     key = "/".join([slug(benchmark.dataset.info.name), slug(entry.label), name])
     rows = [
         Measurement(
             dataset=benchmark.dataset.info.name,
             method=entry.label,
-            preset=preset,
-            seed=seed,
+            preset=trial.preset,
+            seed=trial.seed,
             drop="none",
             mechanism="none",
             rate=0.0,
@@ -340,7 +320,7 @@ def _store(
     }
     path = benchmark.store.root / "results" / f"{key}.npz"
     write_atomic(path, lambda stream: np.savez(stream, **samples))  # type: ignore[arg-type]
-    benchmark.store.write_result(key, rows, _manifest(experiment, entry, seed, cell, measured))
+    benchmark.store.write_result(key, rows, _manifest(experiment, trial, measured))
     return rows
 
 
@@ -349,24 +329,24 @@ def _place(score: str, on: str) -> int:
 
 
 def _manifest(
-    experiment: Experiment, entry: Entry, seed: int, cell: Cell, measured: Mapping[tuple[str, str], Measured]
+    experiment: Experiment, trial: Trial, measured: Mapping[tuple[str, str], Measured]
 ) -> dict[str, Any]:
-    benchmark = experiment.benchmark
-    settings = create(benchmark, entry).config.model_dump(mode="json")
+    benchmark, entry = trial.benchmark, trial.entry
+    settings = trial.new_method().config.model_dump(mode="json")
     return {
         "harness": __version__,
         "protocol": PROTOCOL,
-        "seed": seed,
+        "seed": trial.seed,
         "method": entry.label,
         "card": card_facts(entry.method_class.card, entry.variant, settings),
         "code": code_fingerprint(entry.method_class),
-        "cell": str(cell.directory.relative_to(benchmark.store.root)),
+        "cell": str(trial.cell.directory.relative_to(benchmark.store.root)),
         "test_set": benchmark.test_set,
         "bootstrap": {"resamples": N_RESAMPLES, "seed": 0, "unit": "patient"},
         "machine": provenance.machine(benchmark.device),
         "environment": provenance.environment(),
         "unix_time": int(time.time()),
-        "command": command(benchmark.config, entry, seed, len(experiment.train)),
+        "command": command(benchmark.config, entry, trial.seed, len(experiment.train)),
         GROUP: facts(experiment, measured),
     }
 

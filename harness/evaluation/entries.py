@@ -44,6 +44,11 @@ class Entry:
     imputer: Entry | None = None
 
     @property
+    def full_name(self) -> str:
+        """``NAME`` or ``NAME:VARIANT``, as ``--methods`` takes it."""
+        return f"{self.name}:{self.variant}" if self.variant else self.name
+
+    @property
     def is_control(self) -> bool:
         """Rows that a learned method has to beat."""
         return self.shuffled or not self.method_class.card.learned

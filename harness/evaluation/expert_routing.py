@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -10,61 +11,48 @@ import numpy as np
 from harness.core.errors import HarnessError
 from harness.core.files import read_json, write_json
 from harness.core.types import Study
-from harness.evaluation.benchmark import Benchmark
-from harness.evaluation.entries import Entry
+from harness.evaluation.trial import Trial
 from harness.method.batching import collate
-from harness.method.contract import Method
 from harness.missingness.policy import FULL
-from harness.store.cell import Cell
 
 STUDIES = 64
 """Test studies that are asked about: enough for shares of thousands of words."""
 _BATCH = 32
 
 
-def routing(
-    benchmark: Benchmark, entry: Entry, seed: int, cell: Cell, fitted: Callable[[], Method[Any]]
-) -> dict[str, Any]:
+def expert_routing(trial: Trial) -> dict[str, Any]:
     """``{"routing": {state: shares}}`` with shares (blocks, experts) of the routed words; rows sum to 1.
 
     States are ``full`` and every image modality that the method reads, dropped. Empty for methods and
     variants without experts.
     """
-    if entry.shuffled or not entry.method_class.has_experts:
+    if trial.entry.shuffled or not trial.entry.method_class.has_experts:
         return {}
-    path = cell.directory / "routing" / f"{benchmark.test_set}.json"
+    path = trial.cell.directory / "routing" / f"{trial.benchmark.test_set}.json"
     if path.exists():
         return {"routing": read_json(path)}
-    method = fitted()
-    info = benchmark.dataset.info
-    reads = info.read_by(entry.method_class.card.reads)
-    views = [view for view in info.image_modalities if view in reads]
-    found = {}
+    shares: dict[str, list[list[float]]] = {}
     try:
-        for state in (FULL, *views):
-            some = [one for one in benchmark.splits["test"] if state == FULL or state in one.modalities][
-                :STUDIES
-            ]
-            if some:
-                found[state] = _shares(benchmark, method, some, None if state == FULL else state, seed)
+        for state in (FULL, *(view for view in trial.info.image_modalities if view in trial.reads)):
+            able = (one for one in trial.studies if state == FULL or state in one.modalities)
+            studies = list(islice(able, STUDIES))
+            if studies:
+                shares[state] = _shares(trial, studies, None if state == FULL else state)
     except HarnessError:
         return {}
-    write_json(path, found)
-    return {"routing": found}
+    write_json(path, shares)
+    return {"routing": shares}
 
 
-def _shares(
-    benchmark: Benchmark, method: Method[Any], studies: Sequence[Study], dropped: str | None, seed: int
-) -> list[list[float]]:
+def _shares(trial: Trial, studies: Sequence[Study], dropped: str | None) -> list[list[float]]:
     """Mean utilisation over studies, weighted by their numbers of words."""
+    method = trial.method
     total, count = 0.0, 0
     for start in range(0, len(studies), _BATCH):
         batch = studies[start : start + _BATCH]
-        inputs = collate(
-            batch, benchmark.dataset.info, reads=method.card.reads, dropped=dropped, run_seed=seed
-        )
-        for each in method.routing(inputs):
-            total = total + each.utilisation() * len(each.words)
-            count += len(each.words)
-    shares: list[list[float]] = np.round(np.asarray(total) / max(1, count), 6).tolist()
-    return shares
+        inputs = collate(batch, trial.info, reads=method.card.reads, dropped=dropped, run_seed=trial.seed)
+        for routed in method.routing(inputs):
+            total = total + routed.utilisation() * len(routed.words)
+            count += len(routed.words)
+    mean: list[list[float]] = np.round(np.asarray(total) / max(1, count), 6).tolist()
+    return mean

@@ -1,193 +1,151 @@
-"""From statistics to a stored row: curves, what a manifest says, and what a failed cell leaves behind."""
+"""A row in the store: numbers, bootstrap replicates, manifest; and what a failure leaves behind."""
 
 from __future__ import annotations
 
 import hashlib
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from harness import __version__
 from harness.core.errors import HarnessError
-from harness.core.files import read_json, write_atomic
-from harness.core.progress import Reporter
+from harness.core.files import write_atomic
 from harness.core.slugs import slug
 from harness.core.types import Prediction
-from harness.evaluation import provenance
-from harness.evaluation.benchmark import N_RESAMPLES, Benchmark, cell_of, create, does, metrics_of, state_name
-from harness.evaluation.entries import PROTOCOL, Entry
+from harness.evaluation import provenance, sample_sheet
+from harness.evaluation.benchmark import N_RESAMPLES
+from harness.evaluation.completion import Completion
+from harness.evaluation.entries import PROTOCOL
+from harness.evaluation.expert_routing import expert_routing
+from harness.evaluation.predict import StateAnswers
+from harness.evaluation.score import StateStatistics, findings, reliability_bins, remarks
+from harness.evaluation.trial import Trial
 from harness.method.card import card_facts
 from harness.method.fingerprint import code_fingerprint
-from harness.metrics.base import Metric, MetricOutput, Statistics
-from harness.metrics.diagnosis.confidence import confidence_counts
+from harness.metrics.base import Metric, MetricOutput
+from harness.metrics.headline import CURVE_METRICS
 from harness.missingness import masks
 from harness.missingness.policy import FULL
-from harness.statistics import curves as robustness
-from harness.statistics.reliance import reliance
-from harness.store.cell import Cell
-from harness.store.predictions import timing_path
+from harness.statistics.curves import Curve
+from harness.store.predictions import PREDICTIONS, AnswerFile
 from harness.store.results import Measurement
 
 
-def summarise(
-    benchmark: Benchmark, rows: Mapping[str, Mapping[str, Statistics]]
-) -> dict[str, robustness.Curve]:
-    """A curve over missing rates per metric output."""
-    by_name = {metric.name: metric for metric in benchmark.metrics}
-    return {
-        output: curve
-        for name, states in rows.items()
-        for output, curve in robustness.curves(
-            by_name[name], states, benchmark.plan, benchmark.weights
-        ).items()
-    }
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of a trial, from its predictions to its curves.
 
-
-def remarks(benchmark: Benchmark, rows: Mapping[str, Mapping[str, Statistics]]) -> dict[str, str]:
-    """What metrics say about their numbers, by output: FID's floor, for one."""
-    found: dict[str, str] = {}
-    for metric in benchmark.metrics:
-        if metric.name in rows:
-            found |= metric.remarks(rows[metric.name][FULL])
-    return found
-
-
-def findings(
-    benchmark: Benchmark,
-    rows: Mapping[str, Mapping[str, Statistics]],
-    predictions: Mapping[str, Mapping[str, Prediction]],
-) -> dict[str, Any]:
-    """What a manifest says beside the numbers: the cost of each modality's absence, counts of confidences."""
-    by_name = {metric.name: metric for metric in benchmark.metrics}
-    costs = {
-        output: {state: cost.to_json() for state, cost in states.items()}
-        for name, each in rows.items()
-        for output, states in reliance(by_name[name], each, benchmark.weights).items()
-    }
-    confidences = confidence_counts(predictions, benchmark.references, benchmark.dataset.info.multilabel)
-    return {"reliance": {name: states for name, states in costs.items() if states}, "confidence": confidences}
-
-
-def reliability_bins(rows: Mapping[str, Mapping[str, Statistics]]) -> dict[str, dict[str, list[float]]]:
-    """Per modality state, what a reliability diagram shows: the bins behind ECE, summed over studies.
-
-    Returns:
-        State -> ``count``, ``confidence`` and ``correct`` per bin of equal width, the latter two as sums;
-        empty for methods without probabilities.
+    Attributes:
+        completion: views that were generated in the place of lost ones.
+        predictions: modality state -> study id -> prediction.
+        statistics: metric family -> modality state -> per-study statistics (n, k).
+        curves: metric output -> curve over missing rates.
     """
-    found = {}
-    for state, each in rows.get("ece", {}).items():
-        count, confidence, correct = each.sum(axis=0).reshape(3, -1).tolist()
-        found[state] = {"count": count, "confidence": confidence, "correct": correct}
-    return found
+
+    completion: Completion
+    predictions: StateAnswers[Prediction]
+    statistics: StateStatistics
+    curves: Mapping[str, Curve]
 
 
-def store_result(
-    benchmark: Benchmark,
-    entry: Entry,
-    seed: int,
-    cell: Cell,
-    curves: Mapping[str, robustness.Curve],
-    said: Mapping[str, str],
-    reliability: Mapping[str, Any],
-    facts: Mapping[str, Any],
-) -> list[Measurement]:
-    """Write the row's numbers, its bootstrap replicates (for paired ranks), its manifest with ``facts``."""
-    rows: list[Measurement] = []
-    for metric in metrics_of(benchmark, entry):
-        for output in metric.outputs:
-            if output.name in curves:
-                detail = said.get(output.name, "")
-                rows += [
-                    _row(
-                        benchmark,
-                        entry,
-                        seed,
-                        metric,
-                        output,
-                        p.rate,
-                        value=p.estimate.value,
-                        ci95=p.estimate.ci95,
-                        detail=detail,
-                    )
-                    for p in curves[output.name].points
-                ]
-                continue
-            reason = metric.unavailable()
-            status = "unavailable" if reason and does(benchmark, entry, metric) else "n/a"
-            rows.append(_row(benchmark, entry, seed, metric, output, 0.0, status=status, detail=reason or ""))
-    key = _key(benchmark, entry, seed)
-    path = benchmark.store.root / "results" / f"{key}.npz"
-    replicates = {name: curve.replicates.astype(np.float32) for name, curve in curves.items()}
+def record(trial: Trial, outcome: Outcome) -> list[Measurement]:
+    """Write the row's numbers, its bootstrap replicates (for paired ranks) and its manifest."""
+    sample_sheet.show(trial, outcome.predictions[FULL])
+    facts = {
+        **findings(trial, outcome.statistics, outcome.predictions),
+        **expert_routing(trial),
+        **outcome.completion.facts,
+    }
+    measurements = list(_measurements(trial, outcome))
+    key, store = row_key(trial), trial.benchmark.store
+    replicates = {name: curve.replicates.astype(np.float32) for name, curve in outcome.curves.items()}
+    path = store.root / "results" / f"{key}.npz"
     write_atomic(path, lambda stream: np.savez(stream, **replicates))  # type: ignore[arg-type]
-    manifest = {**_manifest(benchmark, entry, seed, cell), **facts}
-    benchmark.store.write_result(key, rows, manifest, reliability)
-    return rows
+    manifest = {**_manifest(trial), **facts}
+    store.write_result(key, measurements, manifest, reliability_bins(outcome.statistics))
+    return measurements
 
 
-def fail(
-    benchmark: Benchmark, entry: Entry, seed: int, error: Exception, reporter: Reporter
-) -> list[Measurement]:
-    """Store and report rows that say why a cell has no numbers."""
-    cell = cell_of(benchmark, entry, seed)
+def record_failure(trial: Trial, error: Exception) -> list[Measurement]:
+    """Store and report rows that say why a trial has no numbers."""
     reason = str(error) if isinstance(error, HarnessError) else f"{type(error).__name__}: {error}"
-    log = cell.directory / "error.txt"
+    log = trial.cell.directory / "error.txt"
     write_atomic(log, lambda stream: stream.write("".join(traceback.format_exception(error)).encode()))
-    rows = [
-        _row(benchmark, entry, seed, metric, output, 0.0, status="failed", detail=reason.splitlines()[0])
-        for metric in metrics_of(benchmark, entry)
+    measurements = [
+        _measurement(trial, metric, output, 0.0, status="failed", detail=reason.splitlines()[0])
+        for metric in trial.metrics
         for output in metric.outputs
     ]
-    benchmark.store.write_result(_key(benchmark, entry, seed), rows, _manifest(benchmark, entry, seed, cell))
+    trial.benchmark.store.write_result(row_key(trial), measurements, _manifest(trial))
     shown = reason.splitlines()[0] if reason else type(error).__name__
-    reporter.failed(entry.label, shown if isinstance(error, HarnessError) else f"{shown} (traceback: {log})")
-    return rows
+    hint = "" if isinstance(error, HarnessError) else f" (traceback: {log})"
+    trial.reporter.failed(trial.entry.label, f"{shown}{hint}")
+    return measurements
 
 
-def _row(
-    benchmark: Benchmark,
-    entry: Entry,
-    seed: int,
-    metric: Metric,
-    output: MetricOutput,
-    rate: float,
-    **rest: Any,
+def row_key(trial: Trial) -> str:
+    """The row's result file below ``results``, without its suffix."""
+    benchmark, plan = trial.benchmark, trial.benchmark.plan
+    size = f"n{len(benchmark.references)}"
+    parts = [benchmark.config.preset, f"s{trial.seed}", plan.policy, plan.mechanism, size]
+    return "/".join([slug(trial.info.name), _folder(trial.entry.label), slug("-".join(parts))])
+
+
+def _measurements(trial: Trial, outcome: Outcome) -> Iterator[Measurement]:
+    """Every output of every metric, at every missing rate where it has a curve."""
+    said_of = _remarks(trial, outcome)
+    for metric in trial.metrics:
+        for output in metric.outputs:
+            if output.name in outcome.curves:
+                detail = said_of.get(output.name, "")
+                for point in outcome.curves[output.name].points:
+                    values = {
+                        "value": point.estimate.value,
+                        "ci95": point.estimate.ci95,
+                        "detail": detail,
+                    }
+                    yield _measurement(trial, metric, output, point.rate, **values)
+                continue
+            reason = metric.unavailable()
+            status = "unavailable" if reason and trial.suits(metric) else "n/a"
+            yield _measurement(trial, metric, output, 0.0, status=status, detail=reason or "")
+
+
+def _remarks(trial: Trial, outcome: Outcome) -> dict[str, str]:
+    """Metric output -> remark; what a metric says of its number comes before what the row lacks."""
+    lacking = outcome.completion.remark
+    of_row = {name: lacking for name in CURVE_METRICS if lacking and name in outcome.curves}
+    return of_row | remarks(trial, outcome.statistics)
+
+
+def _measurement(
+    trial: Trial, metric: Metric, output: MetricOutput, rate: float, **values: Any
 ) -> Measurement:
+    benchmark = trial.benchmark
     return Measurement(
-        dataset=benchmark.dataset.info.name,
-        method=entry.label,
-        preset=benchmark.config.preset if entry.method_class.card.learned else "-",
-        seed=seed,
+        dataset=trial.info.name,
+        method=trial.entry.label,
+        preset=trial.preset,
+        seed=trial.seed,
         drop=benchmark.plan.policy,
         mechanism=benchmark.plan.mechanism,
         rate=rate,
         metric=output.name,
-        value=rest.pop("value", None),
-        ci95=rest.pop("ci95", None),
+        value=values.pop("value", None),
+        ci95=values.pop("ci95", None),
         n=len(benchmark.references),
         signature=metric.signature,
-        control=entry.is_control,
+        control=trial.entry.is_control,
         group=metric.group,
         higher_is_better=output.higher_is_better,
-        key=_key(benchmark, entry, seed),
+        key=row_key(trial),
         test_set=benchmark.test_set,
-        **rest,
+        **values,
     )
-
-
-def _key(benchmark: Benchmark, entry: Entry, seed: int) -> str:
-    plan = benchmark.plan
-    parts = [
-        benchmark.config.preset,
-        f"s{seed}",
-        plan.policy,
-        plan.mechanism,
-        f"n{len(benchmark.references)}",
-    ]
-    return "/".join([slug(benchmark.dataset.info.name), _folder(entry.label), slug("-".join(parts))])
 
 
 def _folder(label: str) -> str:
@@ -196,29 +154,27 @@ def _folder(label: str) -> str:
     return slug(f"{label}-{digest}" if "/" in label else label)
 
 
-def _manifest(benchmark: Benchmark, entry: Entry, seed: int, cell: Cell) -> dict[str, Any]:
+def _manifest(trial: Trial) -> dict[str, Any]:
+    benchmark, entry, plan = trial.benchmark, trial.entry, trial.benchmark.plan
+    settings = trial.new_method().config.model_dump(mode="json")
     return {
         "harness": __version__,
         "protocol": PROTOCOL,
-        "config": benchmark.config.model_dump(mode="json") | ({} if entry.imputer else {"impute": None}),
+        "config": benchmark.resolved_config | ({} if entry.imputer else {"impute": None}),
         "execution": benchmark.execution.model_dump(mode="json"),
-        "seed": seed,
+        "seed": trial.seed,
         "method": entry.label,
-        "card": card_facts(
-            entry.method_class.card, entry.variant, create(benchmark, entry).config.model_dump(mode="json")
-        ),
+        "card": card_facts(entry.method_class.card, entry.variant, settings),
         "code": code_fingerprint(entry.method_class),
-        "cost": _cost(benchmark, entry, cell),
-        "cell": str(cell.directory.relative_to(benchmark.store.root)),
+        "cost": _cost(trial),
+        "cell": str(trial.cell.directory.relative_to(benchmark.store.root)),
         "test_set": benchmark.test_set,
-        "may_show_images": benchmark.dataset.info.may_show_images,
-        "masks": hashlib.sha256(benchmark.plan.assignment.tobytes()).hexdigest()[:16],
+        "may_show_images": trial.info.may_show_images,
+        "masks": hashlib.sha256(plan.assignment.tobytes()).hexdigest()[:16],
         "mask_plan": benchmark.saved_plan,
-        "natural": masks.natural(benchmark.splits["test"], benchmark.dataset.info),
-        "mask_seeds": len(benchmark.plan.seeds),
-        "achieved": dict(
-            zip(map(str, benchmark.plan.rates), map(float, benchmark.plan.achieved()), strict=True)
-        ),
+        "natural": masks.natural(trial.studies, trial.info),
+        "mask_seeds": len(plan.seeds),
+        "achieved": dict(zip(map(str, plan.rates), map(float, plan.achieved()), strict=True)),
         "bootstrap": {"resamples": N_RESAMPLES, "seed": 0, "unit": "patient"},
         "machine": provenance.machine(benchmark.device),
         "environment": provenance.environment(),
@@ -226,14 +182,14 @@ def _manifest(benchmark: Benchmark, entry: Entry, seed: int, cell: Cell) -> dict
     }
 
 
-def _cost(benchmark: Benchmark, entry: Entry, cell: Cell) -> dict[str, Any]:
+def _cost(trial: Trial) -> dict[str, Any]:
     """What was measured when the cell was fitted and its test studies were predicted."""
-    facts = cell.facts() if (cell.checkpoint / "done.json").exists() else {}
-    cost: dict[str, Any] = {"device": facts.get("device", benchmark.device), **facts.get("cost", {})}
-    timing = timing_path(cell.predictions(state_name(entry, FULL)))
-    if timing.exists():
-        taken = read_json(timing)
-        cost["seconds_per_study"] = taken["seconds"] / taken["studies"]
-        if "batch_size" in taken:
-            cost["prediction_batch_size"] = taken["batch_size"]
+    facts = trial.cell.facts() if (trial.cell.checkpoint / "done.json").exists() else {}
+    cost: dict[str, Any] = {"device": facts.get("device", trial.benchmark.device), **facts.get("cost", {})}
+    file = AnswerFile(trial.cell.predictions(trial.state_name(FULL)), PREDICTIONS)
+    timing = file.timing()
+    if timing.studies:
+        cost["seconds_per_study"] = timing.seconds / timing.studies
+        if timing.batch_size is not None:
+            cost["prediction_batch_size"] = timing.batch_size
     return cost

@@ -10,13 +10,14 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from harness.core.config import RunConfig, RunSettings
+from harness.core.config import RunSettings
 from harness.core.errors import HarnessError
 from harness.core.names import did_you_mean
 from harness.core.progress import Reporter
-from harness.evaluation import evaluate
-from harness.evaluation.benchmark import open_benchmark, prepare_images
-from harness.evaluation.entries import Entry, entries
+from harness.evaluation.benchmark import Benchmark, open_benchmark, prepare_images
+from harness.evaluation.entries import Entry
+from harness.evaluation.evaluate import evaluate
+from harness.evaluation.trial import Trial
 from harness.store.manifest import Machine, Manifest
 from harness.store.results import Measurement, StoredResult
 from harness.store.row_labels import trained
@@ -109,8 +110,7 @@ def reproduce(
     _set_threads(stored.manifest.machine)
     benchmark = open_benchmark(settings)
     prepare_images(benchmark, reporter)
-    entry = _entry(settings.config, stored)
-    rows = evaluate.evaluate(benchmark, entry, settings.config.seeds[0], reporter)
+    rows = evaluate(Trial(benchmark, _entry(benchmark, stored), benchmark.config.seeds[0], reporter))
     made = next(each for each in benchmark.store.stored() if each.key == rows[0].key)
     failure = next((row.detail for row in rows if row.status == "failed"), "")
     return Reproduction(
@@ -167,12 +167,12 @@ def _settings(stored: StoredResult, into: Path, root: Path | None, device: str |
         ) from None
 
 
-def _entry(config: RunConfig, stored: StoredResult) -> Entry:
+def _entry(benchmark: Benchmark, stored: StoredResult) -> Entry:
     label = stored.rows[0].method
-    found = {entry.label: entry for entry in entries(config)}
-    if label not in found:
-        raise HarnessError(f"{stored.path}: its settings give {', '.join(found)}, not {label}")
-    return found[label]
+    by_label = {entry.label: entry for entry in benchmark.entries}
+    if label not in by_label:
+        raise HarnessError(f"{stored.path}: its settings give {', '.join(by_label)}, not {label}")
+    return by_label[label]
 
 
 def _set_threads(machine: Machine) -> None:

@@ -1,38 +1,89 @@
-"""Cells of a run side by side on one machine."""
+"""A run: its trials one after another, side by side on one machine, or as tasks on a cluster."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from harness.core import registry
 from harness.core.clock import CELLS, OPEN
-from harness.core.config import RunConfig, RunSettings
+from harness.core.config import RunSettings
 from harness.core.errors import HarnessError
 from harness.core.progress import Progress, Reporter
 from harness.core.types import Task
 from harness.distributed import launch, processes, ray_tasks
 from harness.distributed.processes import Job, Opened, Results, worker_count
-from harness.evaluation import evaluate, tracking
-from harness.evaluation import fit as fitting
+from harness.evaluation import tracking
 from harness.evaluation.benchmark import Benchmark, open_benchmark, prepare_images, resolve_device
 from harness.evaluation.entries import Entry, entries
-from harness.evaluation.record import fail
+from harness.evaluation.evaluate import evaluate, predict_shard, prepare
+from harness.evaluation.record import record_failure
 from harness.evaluation.timings import Timings
-from harness.store.predictions import Part
+from harness.evaluation.trial import Trial, train_as_member
+from harness.store.predictions import Shard
 from harness.store.results import Measurement
 from harness.store.row_labels import trained
 
+Rows = dict[tuple[str, int], list[Measurement]]
+"""(label, seed) -> the numbers of a leaderboard row."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a run has to do: its settings, and the rows that they ask for."""
+
+    settings: RunSettings
+    entries: Sequence[Entry]
+
+    @classmethod
+    def of(cls, settings: RunSettings) -> Work:
+        """Find the rows.
+
+        Raises:
+            UnknownNameError: a method, variant or setting that does not exist.
+        """
+        return cls(settings, entries(settings.config))
+
+    @property
+    def jobs(self) -> list[Job]:
+        """What may run side by side, as (label, seed).
+
+        Learned methods come first, for they take longest, and of them those that write reports. A
+        shuffled-image rerun needs its method's checkpoint, so it belongs to its method's job. A row with an
+        imputer needs two checkpoints and comes last; what is not trained by then it trains, under the lock of
+        that cell.
+        """
+
+        def late(entry: Entry) -> tuple[bool, bool, bool]:
+            card = entry.method_class.card
+            return bool(entry.imputer), not card.learned, Task.REPORT not in card.tasks
+
+        ordered = sorted(self.entries, key=late)
+        return list(
+            dict.fromkeys((entry.job, seed) for entry in ordered for seed in self.settings.config.seeds)
+        )
+
+    def in_order(self, rows: Rows) -> tuple[list[Measurement], bool]:
+        """All numbers in the order of ``--methods`` and ``--seeds``, and whether every row succeeded."""
+        seeds = self.settings.config.seeds
+        numbers = [row for entry in self.entries for seed in seeds for row in rows[entry.label, seed]]
+        return numbers, all(row.status != "failed" for row in numbers)
+
 
 def run(settings: RunSettings, reporter: Reporter, *, tracks: bool = True) -> tuple[list[Measurement], bool]:
-    """``evaluate.run`` with several cells at a time where the machine bears it, or on a cluster.
+    """Train what is not trained, predict what is not predicted, score, store.
+
+    Args:
+        settings: what is computed, and where.
+        reporter: shows progress.
+        tracks: also hand the rows to what ``--track`` names.
 
     Returns:
-        The rows of this run in the order of its methods, and whether every cell succeeded. Of several nodes
-        that train together, the first has the rows.
+        The numbers of this run in the order of its methods, and whether every trial succeeded: one failing
+        method never takes the run down. Of several nodes that train together, the first has the numbers.
     """
-    config, execution = settings.config, settings.execution
+    execution = settings.execution
     if execution.address is not None and execution.executor != "ray":
         raise HarnessError(f"--address {execution.address}: only Ray has one", "add --executor ray")
     if execution.shards > 1 and execution.executor != "ray":
@@ -42,11 +93,11 @@ def run(settings: RunSettings, reporter: Reporter, *, tracks: bool = True) -> tu
         tracking.check(execution.track)
     timings = Timings.over(reporter)
     timings.begin(OPEN)
-    rows, succeeded = (_on_cluster if execution.executor == "ray" else _here)(settings, timings)
+    work = Work.of(settings)
+    rows, succeeded = (_on_cluster if execution.executor == "ray" else _here)(work, timings)
     if not rows:
         return rows, succeeded
-    cells = dict.fromkeys((trained(label), seed) for label, seed in jobs_of(config))
-    timings.keep(settings, succeeded, cells)
+    timings.keep(settings, succeeded, dict.fromkeys((trained(label), seed) for label, seed in work.jobs))
     if tracks:
         track(settings, rows)
     return rows, succeeded
@@ -62,82 +113,96 @@ def track(settings: RunSettings, rows: Sequence[Measurement]) -> None:
         tracking.track(settings.execution.track, settings.config.store, rows)
 
 
-def _here(settings: RunSettings, reporter: Timings) -> tuple[list[Measurement], bool]:
-    """Processes of this machine."""
-    config, execution = settings.config, settings.execution
+def run_serially(settings: RunSettings, reporter: Reporter) -> tuple[list[Measurement], bool]:
+    """A run's trials one after another, in this process."""
+    return _serially(Work.of(settings), reporter)
+
+
+def _serially(work: Work, reporter: Reporter) -> tuple[list[Measurement], bool]:
+    benchmark = open_benchmark(work.settings, work.entries)
+    prepare_images(benchmark, reporter)
+    rows = {
+        (entry.label, seed): evaluate(Trial(benchmark, entry, seed, reporter))
+        for entry in benchmark.entries
+        for seed in benchmark.config.seeds
+    }
+    return work.in_order(rows)
+
+
+def _here(work: Work, reporter: Timings) -> tuple[list[Measurement], bool]:
+    """In processes of this machine."""
+    settings, execution = work.settings, work.settings.execution
     if launch.together(execution) > 1:
-        return _in_turn(settings, reporter)
-    jobs = jobs_of(config)
-    workers = worker_count(execution, resolve_device(execution.device), len(jobs))
+        return _trained_together(work, reporter)
+    workers = worker_count(execution, resolve_device(execution.device), len(work.jobs))
     if workers == 1:
-        return evaluate.run(settings, reporter)
-    context = processes.ready(["harness.evaluation.evaluate", *registry.method_modules(config.methods)])
-    benchmark = open_benchmark(settings)  # what is wrong with the run as a whole surfaces here
+        return _serially(work, reporter)
+    methods = registry.method_modules(settings.config.methods)
+    context = processes.ready(["harness.evaluation.evaluate", *methods])
+    benchmark = open_benchmark(settings, work.entries)  # errors of the run as a whole surface here
     prepare_images(benchmark, reporter)
     elsewhere = reporter.elsewhere()
 
-    def lost(job: Job, code: int | None, found: Found) -> Results:
+    def lost(job: Job, code: int | None, rows: Rows) -> Results:
         error = HarnessError(f"its process ended with code {code}", "out of memory? try --workers 1")
-        return _failed(benchmark, job, error, found, elsewhere)
+        return _failed(benchmark, job, error, rows, elsewhere)
 
     reporter.begin(CELLS)
-    return _in_order(config, processes.Team(settings, workers, elsewhere, context, _open, lost).work(jobs))
+    return work.in_order(processes.Team(settings, workers, elsewhere, context, _open, lost).work(work.jobs))
 
 
-def _in_turn(settings: RunSettings, reporter: Timings) -> tuple[list[Measurement], bool]:
-    """Cells one at a time, each trained by several processes. Nodes but the first have no rows."""
-    with launch.meeting(settings.execution) as first:
+def _trained_together(work: Work, reporter: Timings) -> tuple[list[Measurement], bool]:
+    """One trial at a time, each trained by several processes. Only the first node has rows."""
+    with launch.meeting(work.settings.execution) as first:
         if first:
-            return evaluate.run(settings, reporter)
-        launch.follow(settings, fitting.member, lambda name: reporter.phase(name, "train"))
+            return _serially(work, reporter)
+        launch.follow(work.settings, train_as_member, lambda name: reporter.phase(name, "train"))
         return [], True
 
 
-def _on_cluster(settings: RunSettings, reporter: Timings) -> tuple[list[Measurement], bool]:
-    """A Ray task per job. What it stores says nothing of the cluster: it is what a local run would store."""
-    config, execution = settings.config, settings.execution
+def _on_cluster(work: Work, reporter: Timings) -> tuple[list[Measurement], bool]:
+    """One Ray task per job. What it stores says nothing of the cluster: a local run would store the same."""
+    settings, execution = work.settings, work.settings.execution
+    config = settings.config
     ray_tasks.check(execution)
-    cards = {entry.job: entry.cards for entry in entries(config)}
-    here = {"executor": "local", "address": None, "track": None, "workers": None, "shards": 1}
-    given = {"store": config.store, "root": config.root, "masks": config.masks}
-    paths = {name: path.resolve() for name, path in given.items() if path is not None}
-    stored = settings.replaced(**here, **paths)  # a node's working folder is another
+    cards = {entry.job: entry.cards for entry in work.entries}
+    local = {"executor": "local", "address": None, "track": None, "workers": None, "shards": 1}
+    paths = {"store": config.store, "root": config.root, "masks": config.masks}
+    absolute = {name: path.resolve() for name, path in paths.items() if path is not None}
+    stored = settings.replaced(**local, **absolute)  # a node's working folder is another
     # Where the run is started there may be no GPU: it reads data and writes what a lost task could not.
-    benchmark = open_benchmark(stored.replaced(device="cpu"))
-    benchmark = replace(
-        benchmark,
-        device=f"Ray ({execution.device})",
-        settings=benchmark.settings.replaced(device=execution.device),
-    )
+    benchmark = open_benchmark(stored.replaced(device="cpu"), work.entries)
+    own = benchmark.settings.replaced(device=execution.device)
+    benchmark = replace(benchmark, device=f"Ray ({execution.device})", settings=own)
     prepare_images(benchmark, reporter)
 
     def need(job: Job) -> ray_tasks.Need:
         label, _, *step = job
         used = cards[label]
         trains = any(card.learned for card in used) and step in ([], [FIT])
-        processes = execution.devices if trains else 1
-        gpus = max(processes, *(card.gpus for card in used))
-        return ray_tasks.Need(gpus, max(card.memory_gib for card in used), processes)
+        members = execution.devices if trains else 1
+        gpus = max(members, *(card.gpus for card in used))
+        return ray_tasks.Need(gpus, max(card.memory_gib for card in used), members)
 
     elsewhere = reporter.elsewhere()
 
-    def lost(job: Job, error: HarnessError, found: Found) -> Results:
-        return _failed(benchmark, job, error, found, elsewhere)
+    def lost(job: Job, error: HarnessError, rows: Rows) -> Results:
+        return _failed(benchmark, job, error, rows, elsewhere)
 
     reporter.begin(CELLS)
-    graph = _Graph(execution.shards)
-    rules = ray_tasks.JobRules(need, lost, graph.after)
+    steps = _Steps(execution.shards)
+    rules = ray_tasks.JobRules(need, lost, steps.after)
     tasks = ray_tasks.Tasks(execution, stored, _open, rules, elsewhere)
-    return _in_order(config, tasks.work(graph.first(jobs_of(config))))
+    return work.in_order(tasks.work(steps.first(work.jobs)))
 
 
 FIT, JOIN = "fit", "join"
 
 
-class _Graph:
-    """Steps of a job whose test studies several tasks predict: fit, then the parts, then all that is left.
+class _Steps:
+    """Steps of a job whose test studies several tasks predict: fit, then the shards, then the rest.
 
-    The last one alone would do; it finds done what the others did.
+    The last step alone would do; it finds done what the others did.
     """
 
     def __init__(self, shards: int) -> None:
@@ -153,74 +218,53 @@ class _Graph:
         job, step = done[:2], done[2:]
         if step == (FIT,):
             self.left[job] = self.shards
-            return [(*job, Part(number, self.shards)) for number in range(self.shards)]
+            return [(*job, Shard(number, self.shards)) for number in range(self.shards)]
         if not step or step == (JOIN,):
             return []
         self.left[job] -= 1
         return [] if self.left[job] else [(*job, JOIN)]
 
 
-class _Named:
-    """A reporter of one of several tasks that work on a row."""
+class _OfShard:
+    """A reporter of one of several tasks that work on a row: the row's label, with the shard behind it."""
 
-    def __init__(self, reporter: Reporter, which: str) -> None:
-        self.reporter, self.which = reporter, which
+    def __init__(self, reporter: Reporter, shard: Shard) -> None:
+        self.reporter, self.suffix = reporter, f" {shard}"
 
     def phase(self, label: str, phase: str) -> Progress:
-        return self.reporter.phase(label + self.which, phase)
+        return self.reporter.phase(label + self.suffix, phase)
 
     def done(self, label: str, summary: str) -> None:
-        self.reporter.done(label + self.which, summary)
+        self.reporter.done(label + self.suffix, summary)
 
     def failed(self, label: str, reason: str) -> None:
-        self.reporter.failed(label + self.which, reason)
+        self.reporter.failed(label + self.suffix, reason)
 
 
-Found = dict[tuple[str, int], list[Measurement]]
-"""Rows by label and seed."""
-
-
-def _failed(benchmark: Benchmark, job: Job, error: HarnessError, found: Found, reporter: Reporter) -> Results:
+def _failed(benchmark: Benchmark, job: Job, error: HarnessError, rows: Rows, reporter: Reporter) -> Results:
     """Failed rows for what was left undone where a job was lost."""
     label, seed, *_ = job
-    for entry in entries(benchmark.config):
-        if entry.job == label and (entry.label, seed) not in found:
-            yield (entry.label, seed), fail(benchmark, entry, seed, error, reporter)
-
-
-def _in_order(config: RunConfig, found: Found) -> tuple[list[Measurement], bool]:
-    rows = [row for entry in entries(config) for seed in config.seeds for row in found[entry.label, seed]]
-    return rows, all(row.status != "failed" for row in rows)
-
-
-def jobs_of(config: RunConfig) -> list[Job]:
-    """What may run side by side; learned methods first, for they take longest, and of them those that write.
-
-    A shuffled-image rerun needs its method's checkpoint, so it comes along. A row with an imputer needs two
-    checkpoints and comes last; what is not trained by then it trains, under the lock of that cell.
-    """
-
-    def late(row: Entry) -> tuple[bool, bool, bool]:
-        card = row.method_class.card
-        return bool(row.imputer), not card.learned, Task.REPORT not in card.tasks
-
-    rows = sorted(entries(config), key=late)
-    return list(dict.fromkeys((row.job, seed) for row in rows for seed in config.seeds))
+    for entry in benchmark.entries:
+        if entry.job == label and (entry.label, seed) not in rows:
+            yield (entry.label, seed), record_failure(Trial(benchmark, entry, seed, reporter), error)
 
 
 def _open(settings: RunSettings) -> Opened:
+    """In a process of its own: the benchmark, and then one job after another."""
     benchmark = open_benchmark(settings)
 
     def work(job: Job, reporter: Reporter) -> Results:
         label, seed, *step = job
-        rows = [entry for entry in entries(settings.config) if entry.job == label]
+        trials = [
+            Trial(benchmark, entry, seed, reporter) for entry in benchmark.entries if entry.job == label
+        ]
         if step == [FIT]:
-            evaluate.prepare(benchmark, rows[0], seed, reporter)
-        elif step and isinstance(step[0], Part):
-            for entry in rows:
-                evaluate.share(benchmark, entry, seed, step[0], _Named(reporter, f" {step[0]}"))
+            prepare(trials[0])
+        elif step and isinstance(step[0], Shard):
+            for trial in trials:
+                predict_shard(replace(trial, shard=step[0], reporter=_OfShard(reporter, step[0])))
         else:
-            for entry in rows:
-                yield (entry.label, seed), evaluate.evaluate(benchmark, entry, seed, reporter)
+            for trial in trials:
+                yield (trial.entry.label, seed), evaluate(trial)
 
     return work

@@ -12,7 +12,10 @@ from PIL import Image
 
 from harness.core.errors import HarnessError
 from harness.core.files import write_atomic
+from harness.core.slugs import slug
 from harness.core.types import DatasetInfo, Prediction, Study
+from harness.evaluation import synthesis
+from harness.evaluation.trial import Trial
 
 SHOWN = ("No Finding", "Cardiomegaly", "Pleural Effusion")
 """Labels of which a sheet shows the first two studies each, where the dataset has them."""
@@ -20,6 +23,22 @@ SHOWN = ("No Finding", "Cardiomegaly", "Pleural Effusion")
 _LINE, _LINES = 44, 8
 _ROW, _TITLE = 1.65, 0.35
 """Heights of a row and of the title, inches."""
+
+
+def show(trial: Trial, predictions: Mapping[str, Prediction]) -> None:
+    """A sheet of generated images beside the real ones in the store's ``samples``, where they may be shown.
+
+    Args:
+        trial: its method generates views; of others nothing is written.
+        predictions: study id -> prediction with everything present.
+    """
+    info = trial.info
+    if not synthesis.views(trial.entry.method_class.card, info) or not info.may_show_images:
+        return
+    name = slug(f"{trial.entry.label}-{trial.benchmark.config.preset}-s{trial.seed}")
+    path = trial.benchmark.store.root / "samples" / slug(info.name) / f"{name}.png"
+    title = f"{trial.entry.label} on {info.name}"
+    write_sheet(path, title, chosen(trial.studies, info), predictions, info)
 
 
 def positive(study: Study, info: DatasetInfo) -> str:

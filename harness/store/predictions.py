@@ -1,23 +1,36 @@
-"""Prediction files: one JSON line per study, and how a part of the studies has a file of its own."""
+"""Answer files: one JSON line per study, appended batch by batch and sealed when complete.
+
+A ``Shard`` of the test studies has a file of its own below the file of all studies, so that several processes
+can predict side by side. A process that later asks about all studies takes over what the shards' files hold.
+"""
 
 from __future__ import annotations
 
 import base64
+import glob
 import io
-from collections.abc import Mapping
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, Generic, TypeVar
 
 import numpy as np
+from filelock import FileLock
 from PIL import Image
 
+from harness.core.errors import CorruptFileError
+from harness.core.files import clear_disk_errors, is_sealed, read_json, seal, unseal, verify, write_json
 from harness.core.types import Prediction
+
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """Every ``count``-th test study, from the one with this number on."""
+class Shard:
+    """Every ``count``-th test study, starting at number ``number``."""
 
     number: int
     count: int
@@ -25,21 +38,158 @@ class Part:
     def __str__(self) -> str:
         return f"{self.number + 1}/{self.count}"
 
-    def path(self, whole: Path) -> Path:
-        """Its file, below the one of all studies; the folder's ``.lock`` keeps it to one process."""
-        return whole.parent / f"part-{self.number}-of-{self.count}" / whole.name
+
+@dataclass(frozen=True, slots=True)
+class Codec(Generic[Answer]):
+    """How an answer about one study becomes a JSON object, and back to (study id, answer)."""
+
+    encode: Callable[[str, Answer], dict[str, Any]]
+    decode: Callable[[Mapping[str, Any]], tuple[str, Answer]]
 
 
-def timing_path(path: Path) -> Path:
-    """Where the time that answers took is kept: seconds in the method, and the studies of that session.
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """What the answers of a file cost.
 
-    ``batch_size`` is there where memory did not suffice for the usual one.
+    Attributes:
+        seconds: spent in the method.
+        studies: answered in that time.
+        batch_size: studies per call, where memory did not suffice for the usual number.
     """
-    return path.with_name(path.stem + ".seconds.json")
+
+    seconds: float = 0.0
+    studies: int = 0
+    batch_size: int | None = None
+
+    def __add__(self, other: Timing) -> Timing:
+        sizes = [size for size in (self.batch_size, other.batch_size) if size is not None]
+        return Timing(
+            self.seconds + other.seconds, self.studies + other.studies, min(sizes) if sizes else None
+        )
+
+
+class AnswerFile(Generic[Answer]):
+    """The answers about the test studies in one modality state; ``path`` is a JSONL file."""
+
+    def __init__(self, path: Path, codec: Codec[Answer]) -> None:
+        self.path, self.codec = path, codec
+
+    def shard(self, shard: Shard) -> AnswerFile[Answer]:
+        """The file of a shard; the ``.lock`` in its folder keeps it to one process."""
+        folder = self.path.parent / f"part-{shard.number}-of-{shard.count}"
+        return AnswerFile(folder / self.path.name, self.codec)
+
+    @property
+    def lock(self) -> FileLock:
+        """Of a shard's file, whose writer does not hold the cell's lock."""
+        return FileLock(self.path.parent / ".lock")
+
+    def sealed(self) -> dict[str, Answer] | None:
+        """The answers of a file that is complete and undamaged; None where it was never completed.
+
+        Raises:
+            CorruptFileError: the file is not what was sealed.
+        """
+        if not is_sealed(self.path):
+            return None
+        verify(self.path)
+        return self.read()
+
+    def read(self) -> dict[str, Answer]:
+        """Complete lines by study id; a last line cut short by a kill is removed from the file."""
+        content = self._whole_lines()
+        if self.path.exists() and self.path.stat().st_size > len(content):
+            with open(self.path, "r+b") as stream:
+                stream.truncate(len(content))
+        return self._decoded(content)
+
+    def peek(self) -> dict[str, Answer]:
+        """Complete lines of a file to which another process may be appending."""
+        return self._decoded(self._whole_lines())
+
+    @contextmanager
+    def appending(self) -> Iterator[Callable[[Mapping[str, Answer]], None]]:
+        """A function that appends answers and has them on disk when it returns."""
+        with clear_disk_errors(self.path):
+            self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            with open(self.path, "a", encoding="utf-8") as stream:
+                yield lambda answers: self._append(stream, answers)
+
+    def unseal(self) -> None:
+        """Open a sealed file again: it is complete for fewer studies, and about to grow."""
+        unseal(self.path)
+
+    def seal(self) -> None:
+        """Declare the file complete."""
+        seal(self.path)
+
+    def of_shards(self, locks: ExitStack) -> tuple[dict[str, Answer], Timing]:
+        """What the shards' files hold once no process writes to them, and what it cost.
+
+        Args:
+            locks: keeps the shards' locks until it is closed.
+        """
+        answers: dict[str, Answer] = {}
+        timing = Timing()
+        for shard in self._shards():
+            locks.enter_context(shard.lock)
+            answers |= shard.peek()
+            timing += shard.timing()
+        return answers, timing
+
+    def remove_shards(self) -> None:
+        """Remove the shards' files, whose answers this file holds."""
+        for shard in self._shards():
+            with shard.lock:
+                shard.path.unlink(missing_ok=True)
+                shard._timing_path.unlink(missing_ok=True)
+
+    def timing(self) -> Timing:
+        """What the answers cost; nothing where that was not kept."""
+        return Timing(**read_json(self._timing_path)) if self._timing_path.exists() else Timing()
+
+    def keep_timing(self, timing: Timing) -> None:
+        """Write down what the answers cost."""
+        facts = {"seconds": timing.seconds, "studies": timing.studies}
+        if timing.batch_size is not None:
+            facts["batch_size"] = timing.batch_size
+        # A run that has just locked the cell may be removing the file of a shard, folder and all.
+        with suppress(FileNotFoundError):
+            write_json(self._timing_path, facts)
+
+    @property
+    def _timing_path(self) -> Path:
+        return self.path.with_name(self.path.stem + ".seconds.json")
+
+    def _shards(self) -> list[AnswerFile[Answer]]:
+        paths = sorted(self.path.parent.glob(f"part-*/{glob.escape(self.path.name)}"))
+        return [AnswerFile(path, self.codec) for path in paths]
+
+    def _append(self, stream: IO[str], answers: Mapping[str, Answer]) -> None:
+        for study_id, answer in answers.items():
+            stream.write(json.dumps(self.codec.encode(study_id, answer), ensure_ascii=False) + "\n")
+        stream.flush()
+        os.fsync(stream.fileno())
+
+    def _whole_lines(self) -> bytes:
+        content = self.path.read_bytes() if self.path.exists() else b""
+        return content[: content.rfind(b"\n") + 1]
+
+    def _decoded(self, content: bytes) -> dict[str, Answer]:
+        answers: dict[str, Answer] = {}
+        for number, line in enumerate(content.splitlines(), 1):
+            try:
+                study_id, answer = self.codec.decode(json.loads(line))
+            except (ValueError, KeyError, TypeError) as error:
+                raise CorruptFileError(
+                    f"{self.path}, line {number}: not a prediction: {error}", "delete the file and run again"
+                ) from error
+            answers[study_id] = answer
+        return answers
 
 
 def encode(study_id: str, prediction: Prediction) -> dict[str, Any]:
-    """One JSONL line: exact floats, images as PNG."""
+    """A prediction as a JSON object: exact floats, images as PNG."""
     line: dict[str, Any] = {"id": study_id}
     if prediction.report is not None:
         line["report"] = prediction.report
@@ -69,6 +219,10 @@ def _decode_reports(line: Mapping[str, Any]) -> tuple[str, list[str]]:
     return str(line["id"]), list(line["reports"])
 
 
+PREDICTIONS = Codec(encode, decode)
+DRAWN_REPORTS = Codec(_encode_reports, _decode_reports)
+
+
 def _to_png(pixels: np.ndarray[Any, Any]) -> str:
     stream = io.BytesIO()
     Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(stream, format="PNG")
@@ -77,4 +231,4 @@ def _to_png(pixels: np.ndarray[Any, Any]) -> str:
 
 def _from_png(text: str) -> np.ndarray[Any, np.dtype[np.uint8]]:
     pixels = np.asarray(Image.open(io.BytesIO(base64.b64decode(text))), dtype=np.uint8)
-    return pixels if pixels.ndim == 3 else pixels[..., None]
+    return pixels[..., None] if pixels.ndim == 2 else pixels

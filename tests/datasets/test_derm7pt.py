@@ -14,7 +14,7 @@ from harness.core.config import RunSettings
 from harness.core.errors import CorruptFileError, HarnessError
 from harness.core.types import Task
 from harness.datasets.derm7pt import CLASSES, GROUPS, Derm7pt
-from harness.evaluation import evaluate
+from harness.evaluation.run import run_serially
 from tests.helpers import trees
 from tests.helpers.toys import Quiet
 
@@ -176,7 +176,7 @@ def test_a_run_drops_either_view_and_scores_diagnosis(root: Path, tmp_path: Path
         store=tmp_path / "store",
         set={"derm7pt": {"image_size": 32}},
     )
-    rows, succeeded = evaluate.run(config, Quiet())
+    rows, succeeded = run_serially(config, Quiet())
     assert succeeded
     found = {(row.metric, row.rate) for row in rows if row.status == "ok"}
     assert found == {(m, r) for m in ("accuracy", "f1_macro", "kappa", "ece") for r in (0.0, 0.5)}

@@ -10,7 +10,7 @@ import pytest
 from harness.core import registry
 from harness.core.config import RunSettings
 from harness.datasets.check import examine
-from harness.evaluation import evaluate
+from harness.evaluation.run import run_serially
 from tests.helpers import caption_trees, trees
 from tests.helpers.toys import Quiet
 
@@ -74,6 +74,6 @@ def _rows(
         set={dataset: {"image_size": 32, **options}, method: learned},
     )
     reporter = Quiet()
-    rows, succeeded = evaluate.run(config, reporter)
+    rows, succeeded = run_serially(config, reporter)
     assert succeeded, reporter.failures
     return [(row.method, row.metric) for row in rows if row.status == "ok"]

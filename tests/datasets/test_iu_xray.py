@@ -18,7 +18,7 @@ from harness.datasets.iu_xray import IUXRay
 from harness.datasets.readers.records import Listing
 from harness.datasets.readers.report_dataset import check_records
 from harness.datasets.readers.views import Shot, by_shape
-from harness.evaluation import evaluate
+from harness.evaluation.run import run_serially
 from tests.helpers import trees
 from tests.helpers.toys import Quiet
 
@@ -222,7 +222,7 @@ def test_a_run_trains_and_scores(root: Path, tmp_path: Path) -> None:
         store=tmp_path / "store",
         set={"iu-xray": {"image_size": 32, "profile": "r2gen"}},
     )
-    rows, succeeded = evaluate.run(config, Quiet())
+    rows, succeeded = run_serially(config, Quiet())
     assert succeeded
     found = [row for row in rows if row.status == "ok"]
     assert {row.metric for row in found} >= {"bleu_4", "rouge_l"}

@@ -17,7 +17,7 @@ from harness.core.errors import HarnessError
 from harness.core.types import CHEXPERT_LABELS, Task
 from harness.datasets.mimic_cxr import MIMICCXR
 from harness.datasets.readers.records import Listing
-from harness.evaluation import evaluate
+from harness.evaluation.run import run_serially
 from tests.helpers import images, trees
 from tests.helpers.toys import Quiet
 
@@ -350,7 +350,7 @@ def test_a_run_that_is_refused_leaves_no_results(
         methods=("retrieval",), dataset="mimic-cxr", root=root, metrics=("bleu",), store=store, set=options
     )
     with pytest.raises(HarnessError, match=said):
-        evaluate.run(config, Quiet())
+        run_serially(config, Quiet())
     left = [path for path in store.rglob("*") if path.is_file()]
     assert not [path for path in left if path.suffix in (".tmp", ".jsonl", ".npy", ".npz")], left
 
@@ -365,7 +365,7 @@ def test_what_is_kept_of_credentialed_data_is_the_users_alone(
     config = RunSettings.of(
         methods=("retrieval",), dataset="mimic-cxr", root=root, metrics=("bleu",), store=store, set=options
     )
-    evaluate.run(config, Quiet())
+    run_serially(config, Quiet())
     new = set(tmp_path.rglob("*")) - before
     outside = {path for path in new if not any(path.is_relative_to(home) for home in (cache, store))}
     assert not outside
@@ -383,7 +383,7 @@ def test_a_run_trains_and_scores(layout: str, tmp_path: Path, request: pytest.Fi
         store=tmp_path / "store",
         set={"mimic-cxr": {"image_size": 32, "profile": "r2gen"}},
     )
-    rows, succeeded = evaluate.run(config, Quiet())
+    rows, succeeded = run_serially(config, Quiet())
     assert succeeded
     found = [row for row in rows if row.status == "ok"]
     assert found

@@ -12,7 +12,7 @@ from harness.core.errors import HarnessError
 from harness.core.types import Task
 from harness.datasets.open_i import OpenI
 from harness.datasets.readers.records import Listing
-from harness.evaluation import evaluate
+from harness.evaluation.run import run_serially
 from tests.helpers import images, trees
 from tests.helpers.toys import Quiet
 
@@ -174,6 +174,6 @@ def test_a_run_trains_and_scores(root: Path, tmp_path: Path) -> None:
         store=tmp_path / "store",
         set={"open-i": {"image_size": 32}},
     )
-    rows, succeeded = evaluate.run(config, Quiet())
+    rows, succeeded = run_serially(config, Quiet())
     assert succeeded
     assert "rouge_l" in {row.metric for row in rows if row.status == "ok"}

@@ -16,8 +16,8 @@ from harness.core.errors import HarnessError
 from harness.datasets.derm7pt import Derm7pt
 from harness.datasets.images import pixels
 from harness.datasets.images.pixels import Digests, LazyImages, PixelCache
-from harness.evaluation import evaluate
 from harness.evaluation.benchmark import open_benchmark, prepare_images
+from harness.evaluation.run import run_serially
 from harness.store.store import Store
 from tests.helpers import trees
 from tests.helpers.images import jpeg, source_of
@@ -113,7 +113,7 @@ def test_digests_survive_a_run_that_is_killed_midway(tmp_path: Path, monkeypatch
 def test_a_run_decodes_what_its_methods_read_before_it_starts(tmp_path: Path) -> None:
     root = trees.derm7pt(tmp_path / "release_v0")
     blind, seeing, again = Loud(), Loud(), Loud()
-    evaluate.run(config(root, tmp_path / "store", "template"), blind)
+    run_serially(config(root, tmp_path / "store", "template"), blind)
     assert "images" not in dict(blind.said)
     benchmark = open_benchmark(config(root, tmp_path / "store", "retrieval"))
     prepare_images(benchmark, seeing)
@@ -134,7 +134,7 @@ def test_an_unreadable_image_stops_a_run_before_it_trains(tmp_path: Path) -> Non
     root = trees.derm7pt(tmp_path / "release_v0")
     (root / "images" / "NEL" / "NEL003.JPG").write_bytes(b"no image")
     with pytest.raises(HarnessError, match=r"line 4: .*NEL003\.JPG is not a readable image"):
-        evaluate.run(config(root, tmp_path / "store", "retrieval"), Quiet())
+        run_serially(config(root, tmp_path / "store", "retrieval"), Quiet())
 
 
 def test_cache_and_store_are_the_user_s_alone(tmp_path: Path, cache: Path) -> None:
@@ -142,7 +142,7 @@ def test_cache_and_store_are_the_user_s_alone(tmp_path: Path, cache: Path) -> No
     (tmp_path / "store").mkdir(mode=0o755)
     mask = os.umask(0)
     try:
-        evaluate.run(config(root, tmp_path / "store", "retrieval"), Quiet())
+        run_serially(config(root, tmp_path / "store", "retrieval"), Quiet())
         Store(tmp_path / "new" / "store")
     finally:
         os.umask(mask)

@@ -15,9 +15,12 @@ import pytest
 from harness.core.config import RunSettings
 from harness.core.errors import CorruptFileError, HarnessError, UnavailableError, UnknownNameError
 from harness.core.types import Prediction, Task
-from harness.evaluation import evaluate
-from harness.evaluation.benchmark import Benchmark, cell_of, open_benchmark
-from harness.evaluation.entries import entries, image_donors
+from harness.evaluation.benchmark import Benchmark, open_benchmark
+from harness.evaluation.completion import Completion
+from harness.evaluation.entries import image_donors
+from harness.evaluation.predict import predict
+from harness.evaluation.run import run_serially
+from harness.evaluation.trial import Trial
 from harness.metrics.base import Metric
 from harness.store.store import Store
 from tests.helpers.toys import FAST_METRICS, Quiet, ToyData
@@ -38,7 +41,7 @@ def toy_config(folder: Path, methods: tuple[str, ...] = ("echo",), **rest: objec
 @pytest.mark.parametrize("drop", ["context", "any"])
 def test_cost_is_one_prediction_per_study_and_distinct_state(toy_world: Path, drop: str) -> None:
     settings = toy_config(toy_world, drop=drop, mask_seeds=20)
-    evaluate.run(settings, Quiet())
+    run_serially(settings, Quiet())
     asked = {line: times for line, times in work(toy_world).items() if line.startswith("predict")}
     lost = {"context": ["context"], "any": ["frontal", "lateral", "context"]}[drop]
     expected = {
@@ -53,7 +56,7 @@ def test_cost_is_states_times_studies_where_no_study_lacks_anything(
 ) -> None:
     complete = [s for s in ToyData().studies("test") if len(s.modalities) == 3]
     monkeypatch.setattr(ToyData, "studies", lambda self, split: complete)
-    evaluate.run(toy_config(toy_world, drop="any", mask_seeds=20), Quiet())
+    run_serially(toy_config(toy_world, drop="any", mask_seeds=20), Quiet())
     asked = sum(times for line, times in work(toy_world).items() if line.startswith("predict"))
     assert asked == 4 * len(complete)
 
@@ -61,11 +64,9 @@ def test_cost_is_states_times_studies_where_no_study_lacks_anything(
 def test_curve_equals_the_naive_computation_per_rate_and_mask(toy_world: Path) -> None:
     settings = toy_config(toy_world, drop="any", mask_seeds=20, metrics=None)
     benchmark = open_benchmark(settings)
-    rows = {(row.metric, row.rate): row.value for row in evaluate.run(settings, Quiet())[0]}
-    entry = entries(settings.config)[0]
-    cell = cell_of(benchmark, entry, 0)
-    fitted = evaluate.Fitted(benchmark, entry, 0, cell, Quiet())
-    stored = evaluate.predict(benchmark, entry, 0, cell, fitted, Quiet())
+    rows = {(row.metric, row.rate): row.value for row in run_serially(settings, Quiet())[0]}
+    entry = benchmark.entries[0]
+    stored = predict(Trial(benchmark, entry, 0), Completion())
     able = [metric for metric in benchmark.metrics if metric.task is Task.REPORT and not metric.unavailable()]
     assert {"bleu", "chexpert_rules_f1"} <= {metric.name for metric in able}
     for metric in able:
@@ -96,9 +97,9 @@ def naive(
 
 def test_second_run_repeats_no_work(toy_world: Path) -> None:
     settings = toy_config(toy_world, ("echo", "learner"))
-    first, _ = evaluate.run(settings, Quiet())
+    first, _ = run_serially(settings, Quiet())
     before = work(toy_world)
-    second, _ = evaluate.run(settings, Quiet())
+    second, _ = run_serially(settings, Quiet())
     repeated = work(toy_world) - before
     assert second == first
     assert not [line for line in repeated if not line.startswith("done")]
@@ -134,7 +135,7 @@ def test_killed_run_continues_to_the_same_table(tmp_path: Path, point: str, meth
 def test_one_failing_method_does_not_take_the_run_down(toy_world: Path) -> None:
     reporter = Quiet()
     settings = toy_config(toy_world, ("echo", "learner"), set={"echo": {"fail": "fit"}})
-    rows, succeeded = evaluate.run(settings, reporter)
+    rows, succeeded = run_serially(settings, reporter)
     status = {row.method: row.status for row in rows}
     assert not succeeded
     assert "no luck" in reporter.failures["echo[fail=fit]"]
@@ -144,34 +145,34 @@ def test_one_failing_method_does_not_take_the_run_down(toy_world: Path) -> None:
 
 def test_damaged_predictions_are_named_and_not_used(toy_world: Path) -> None:
     settings = toy_config(toy_world)
-    evaluate.run(settings, Quiet())
+    run_serially(settings, Quiet())
     (path,) = (toy_world / "store").rglob("full.jsonl")
     path.write_bytes(path.read_bytes().replace(b"heart", b"hurts", 1))
     reporter = Quiet()
-    _, succeeded = evaluate.run(settings, reporter)
+    _, succeeded = run_serially(settings, reporter)
     assert not succeeded
     assert str(path) in reporter.failures["echo"]
 
 
 def test_damaged_checkpoint_is_named(toy_world: Path) -> None:
     settings = toy_config(toy_world, ("learner",))
-    evaluate.run(settings, Quiet())
+    run_serially(settings, Quiet())
     (path,) = (toy_world / "store").rglob("checkpoint/model.safetensors")
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)
     reporter = Quiet()
-    evaluate.run(settings, reporter)
+    run_serially(settings, reporter)
     assert str(path) in reporter.failures["learner"]
 
 
 def test_truncated_last_prediction_is_predicted_again(toy_world: Path) -> None:
     settings = toy_config(toy_world)
-    before, _ = evaluate.run(settings, Quiet())
+    before, _ = run_serially(settings, Quiet())
     (path,) = (toy_world / "store").rglob("full.jsonl")
     path.with_name(path.name + ".sha256.json").unlink()
     path.write_bytes(path.read_bytes()[:-5])
-    after, succeeded = evaluate.run(settings, Quiet())
+    after, succeeded = run_serially(settings, Quiet())
     assert succeeded
     assert after == before
 
@@ -187,29 +188,29 @@ def test_shuffled_images_come_from_other_patients_with_the_same_views() -> None:
 
 def test_unknown_names_come_with_a_suggestion(toy_world: Path) -> None:
     with pytest.raises(UnknownNameError, match="did you mean learner"):
-        evaluate.run(toy_config(toy_world, ("lerner",)), Quiet())
+        run_serially(toy_config(toy_world, ("lerner",)), Quiet())
     with pytest.raises(UnknownNameError, match="did you mean learner:slow"):
-        evaluate.run(toy_config(toy_world, ("learner:slo",)), Quiet())
+        run_serially(toy_config(toy_world, ("learner:slo",)), Quiet())
     with pytest.raises(UnknownNameError, match=r"--set ekko"):
-        evaluate.run(toy_config(toy_world, set={"ekko": {"fail": "x"}}), Quiet())
+        run_serially(toy_config(toy_world, set={"ekko": {"fail": "x"}}), Quiet())
     with pytest.raises(HarnessError, match="rate"):
-        evaluate.run(toy_config(toy_world, ("learner",), set={"learner": {"rate": "fast"}}), Quiet())
+        run_serially(toy_config(toy_world, ("learner",), set={"learner": {"rate": "fast"}}), Quiet())
 
 
 def test_absent_gpu_and_absent_java_stop_before_any_work(
     toy_world: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(HarnessError, match="--device cuda:7"):
-        evaluate.run(toy_config(toy_world, device="cuda:7"), Quiet())
+        run_serially(toy_config(toy_world, device="cuda:7"), Quiet())
     monkeypatch.setenv("PATH", str(toy_world))
     with pytest.raises(UnavailableError, match=r"[Jj]ava"):
-        evaluate.run(toy_config(toy_world, tokenizer="ptb"), Quiet())
+        run_serially(toy_config(toy_world, tokenizer="ptb"), Quiet())
     assert not work(toy_world)
 
 
 def test_corrupt_result_file_is_named(toy_world: Path) -> None:
     settings = toy_config(toy_world)
-    evaluate.run(settings, Quiet())
+    run_serially(settings, Quiet())
     (path,) = (toy_world / "store" / "results").rglob("*.json")
     path.write_text("{")
     with pytest.raises(CorruptFileError, match=path.name):

@@ -13,7 +13,7 @@ import pytest
 from harness.core.config import RunSettings
 from harness.core.errors import HarnessError
 from harness.core.types import Inputs
-from harness.evaluation import evaluate
+from harness.evaluation.run import run_serially
 from harness.leaderboard.render.gallery import write_figures
 from harness.leaderboard.robustness import RobustnessReport
 from harness.store.store import Store
@@ -40,7 +40,7 @@ def manifest_of(folder: Path, **rest: Any) -> dict[str, Any]:
     config = RunSettings.of(
         methods=("echo",), dataset="toy", metrics=("bleu",), store=folder / "store", **rest
     )
-    assert evaluate.run(config, Quiet())[1]
+    assert run_serially(config, Quiet())[1]
     (path,) = (folder / "store" / "results").rglob("*.json")
     return json.loads(path.read_text())["manifest"]
 

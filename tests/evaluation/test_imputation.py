@@ -20,20 +20,22 @@ from harness.core import registry
 from harness.core.config import RunSettings
 from harness.core.errors import HarnessError, UnknownNameError
 from harness.core.types import CONTEXT, DatasetInfo, Inputs, Prediction, Study, Task
-from harness.evaluation import evaluate, imputation, reproduce
+from harness.evaluation import completion, reproduce
 from harness.evaluation import run as executors
+from harness.evaluation.completion import CompletedState, Completion, complete_states
 from harness.evaluation.entries import Entry, entries
+from harness.evaluation.run import run_serially
 from harness.leaderboard import bundle, robustness
 from harness.leaderboard.leaderboard import Leaderboard
 from harness.method.card import MethodCard
 from harness.method.config import MethodConfig
 from harness.method.contract import FitRun, Method
 from harness.metrics.images import distances
-from harness.store.cell import Cell
 from harness.store.results import Measurement
 from harness.store.row_labels import trained
 from harness.store.store import Store
 from tests.helpers.toys import Echo, Quiet, log
+from tests.helpers.trials import trial_of
 
 INFO = DatasetInfo("toy", frozenset({Task.REPORT, Task.SYNTHESIZE}), ("frontal", "lateral"), True, 8)
 
@@ -134,44 +136,40 @@ def study(**values: Any) -> Study:
     return Study("s", "p", "test", **{**given, **values})
 
 
-def filled(folder: Path, one: Study, predictor: type[Method[Any]] = Viewer) -> imputation.Filled:
+def completion_of(
+    folder: Path, studies: Sequence[Study], predictor: type[Method[Any]] = Viewer, *states: str
+) -> Completion:
     imputer = Entry("gossip", "gossip", None, Gossip)
     entry = Entry("viewer+imputed-gossip", "viewer", None, predictor, imputer=imputer)
-    method = Gossip(GossipConfig(), INFO)
-    return imputation.complete(
-        entry,
-        [one],
-        ("full", "lateral", "context"),
-        INFO,
-        Cell(folder),
-        lambda: method,
-        0,
-        lambda state: lambda fraction, status: None,
-    )["lateral"]
+    return complete_states(trial_of(folder, entry, studies, states or ("full", "lateral", "context"), INFO))
+
+
+def completed(folder: Path, one: Study, predictor: type[Method[Any]] = Viewer) -> CompletedState:
+    return completion_of(folder, [one], predictor).states["lateral"]
 
 
 def test_an_imputer_knows_no_more_than_the_predicting_method_sees(tmp_path: Path) -> None:
-    (base,) = filled(tmp_path / "a", study()).studies
+    (base,) = completed(tmp_path / "a", study()).studies
     lateral = np.full((8, 8, 1), 77, np.uint8)
     secret = study(
         report="SENTINEL", context="SENTINEL", labels=np.ones(2, np.float32), attributes={"age": "SENTINEL"}
     )
     secret = replace(secret, images={**secret.images, "lateral": lateral})
-    (other,) = filled(tmp_path / "b", secret).studies
+    (other,) = completed(tmp_path / "b", secret).studies
     assert np.array_equal(base.images["lateral"], other.images["lateral"])
     assert not np.array_equal(other.images["lateral"], lateral)
     # What the method does see is told: the other view, and to a method that reads it the context.
     changed = study(images={**study().images, "frontal": lateral})
-    (third,) = filled(tmp_path / "c", changed).studies
+    (third,) = completed(tmp_path / "c", changed).studies
     assert not np.array_equal(base.images["lateral"], third.images["lateral"])
-    told, kept = (filled(tmp_path / name, one, Echo) for name, one in (("d", study()), ("e", secret)))
+    told, kept = (completed(tmp_path / name, one, Echo) for name, one in (("d", study()), ("e", secret)))
     assert told.conditions == kept.conditions == ("frontal", "context")
     assert not np.array_equal(told.studies[0].images["lateral"], kept.studies[0].images["lateral"])
 
 
 def test_all_but_the_lost_view_is_the_studys_own(tmp_path: Path) -> None:
     one = study()
-    found = filled(tmp_path, one)
+    found = completed(tmp_path, one)
     (whole,) = found.studies
     assert replace(whole, images=one.images) == replace(one)
     assert whole.images["frontal"] is one.images["frontal"]
@@ -182,27 +180,14 @@ def test_a_study_of_which_nothing_remains_stays_without(tmp_path: Path) -> None:
     one = study()
     alone = replace(one, id="alone", images={"lateral": one.images["lateral"]})
     bare = replace(alone, id="bare", context=None)  # no mask takes the last modality of a study
-    imputer = Entry("gossip", "gossip", None, Gossip)
-    entry = Entry("viewer+imputed-gossip", "viewer", None, Viewer, imputer=imputer)
-    found = imputation.complete(
-        entry,
-        [alone, bare, one],
-        ("full", "lateral"),
-        INFO,
-        Cell(tmp_path),
-        lambda: Gossip(GossipConfig(), INFO),
-        0,
-        lambda state: lambda fraction, status: None,
-    )
-    assert [each.id for each in found["lateral"].studies] == ["s"]
-    assert "nothing to generate lateral from in 1 studies" in imputation.remark(
-        entry, INFO, ("full", "lateral"), found
-    )
+    completion = completion_of(tmp_path, [alone, bare, one], Viewer, "full", "lateral")
+    assert [each.id for each in completion.states["lateral"].studies] == ["s"]
+    assert "nothing to generate lateral from in 1 studies" in completion.remark
 
 
 def test_a_image_of_another_size_is_refused(tmp_path: Path) -> None:
     with pytest.raises(HarnessError, match=r"gossip: the generated lateral of s is uint8 \(8, 8, 1\)"):
-        imputation._with_view(
+        completion._with_view(
             study(), "lateral", Prediction(images=study().images), "gossip", replace(INFO, image_size=9)
         )
 
@@ -211,7 +196,7 @@ def test_a_image_of_another_size_is_refused(tmp_path: Path) -> None:
 
 
 def test_each_method_has_a_row_with_and_without(world: Path) -> None:
-    rows, succeeded = evaluate.run(config(world), Quiet())
+    rows, succeeded = run_serially(config(world), Quiet())
     assert succeeded
     names = ["viewer", "viewer+shuffled-image", "viewer+imputed-gossip", "echo", "echo+imputed-gossip"]
     assert list(dict.fromkeys(row.method for row in rows)) == names
@@ -234,7 +219,7 @@ def test_each_method_has_a_row_with_and_without(world: Path) -> None:
         0.0,
         0.5,
     }
-    without, _ = evaluate.run(config(world, impute=None, store=world / "other"), Quiet())
+    without, _ = run_serially(config(world, impute=None, store=world / "other"), Quiet())
     own = [row for row in rows if "+imputed" not in row.method]
     assert [(r.method, r.rate, r.value, r.ci95) for r in without] == [
         (r.method, r.rate, r.value, r.ci95) for r in own
@@ -242,7 +227,7 @@ def test_each_method_has_a_row_with_and_without(world: Path) -> None:
 
 
 def test_a_filled_state_is_the_prediction_on_the_completed_study(world: Path) -> None:
-    evaluate.run(config(world, methods=("viewer",)), Quiet())
+    run_serially(config(world, methods=("viewer",)), Quiet())
     store = world / "store"
     (images,) = store.rglob("imputed-lateral-from-frontal.jsonl")
     assert images.parts[-4] == "gossip"
@@ -255,10 +240,10 @@ def test_a_filled_state_is_the_prediction_on_the_completed_study(world: Path) ->
 
 
 def test_a_second_run_paints_and_predicts_nothing(world: Path) -> None:
-    first, _ = evaluate.run(config(world), Quiet())
+    first, _ = run_serially(config(world), Quiet())
     before = work(world)
     assert before["fit gossip"] == 1
-    again, _ = evaluate.run(config(world), Quiet())
+    again, _ = run_serially(config(world), Quiet())
     assert first == again
     assert not [line for line in work(world) - before if not line.startswith("done")]
 
@@ -274,21 +259,21 @@ def test_an_imputer_that_fails_half_way_fails_its_rows_alone_and_goes_on_from_th
         return paint(self, inputs, targets)
 
     monkeypatch.setattr(Gossip, "synthesize", tired)
-    rows, succeeded = evaluate.run(config(world, methods=("viewer",)), Quiet())
+    rows, succeeded = run_serially(config(world, methods=("viewer",)), Quiet())
     assert not succeeded
     status = {row.method: (row.status, row.detail) for row in rows}
     assert status["viewer"] == ("ok", "")
     assert status["viewer+imputed-gossip"] == ("failed", "ValueError: out of paint")
     monkeypatch.setattr(Gossip, "synthesize", paint)
-    rows, succeeded = evaluate.run(config(world, methods=("viewer",)), Quiet())
+    rows, succeeded = run_serially(config(world, methods=("viewer",)), Quiet())
     assert succeeded
     assert {times for line, times in work(world).items() if line.startswith("paint")} == {1}
     assert work(world)["fit gossip"] == 1
 
 
 def test_the_predictions_of_another_imputer_are_others(world: Path) -> None:
-    evaluate.run(config(world, methods=("viewer",)), Quiet())
-    rows, _ = evaluate.run(config(world, methods=("viewer",), set={"gossip": {"level": 90}}), Quiet())
+    run_serially(config(world, methods=("viewer",)), Quiet())
+    rows, _ = run_serially(config(world, methods=("viewer",), set={"gossip": {"level": 90}}), Quiet())
     assert "viewer+imputed-gossip[level=90]" in {row.method for row in rows}
     names = {path.name for path in (world / "store").rglob("imputed-gossip*-lateral.jsonl")}
     assert len(names) == 2
@@ -299,7 +284,7 @@ def test_an_unconditional_imputer_fills_all_that_is_lost(
 ) -> None:
     monkeypatch.setitem(registry.METHODS, "noise", "methods.controls.noise:Noise")
     registry._table.cache_clear()
-    rows, succeeded = evaluate.run(config(world, methods=("learner",), impute="noise"), Quiet())
+    rows, succeeded = run_serially(config(world, methods=("learner",), impute="noise"), Quiet())
     assert succeeded
     assert of(rows, "learner", 0.5).value != of(rows, "learner+imputed-noise", 0.5).value
     assert list((world / "store").rglob("imputed-frontal-from-nothing.jsonl"))
@@ -307,7 +292,7 @@ def test_an_unconditional_imputer_fills_all_that_is_lost(
 
 def test_a_row_with_an_imputer_is_reproduced_and_shared(world: Path) -> None:
     given = config(world, methods=("viewer",), set={"gossip": {"level": 3}})
-    evaluate.run(given, Quiet())
+    run_serially(given, Quiet())
     stored = reproduce.find(Store(given.config.store), "viewer+imputed-gossip[level=3]")
     assert stored.manifest.imputed.states["lateral"].conditions == ["frontal"]
     assert reproduce.reproduce(stored, world / "again", Quiet()).exact
@@ -335,7 +320,7 @@ def test_the_completed_set_moves_away_from_the_real_one_as_the_rate_rises(
 
     monkeypatch.setattr(distances, "features", pixels)
     given = config(world, methods=("gossip",), impute=None, drop="frontal", missing=(0.4, 0.8), limit=16)
-    rows, succeeded = evaluate.run(given.replaced(metrics=("images_completed",)), Quiet())
+    rows, succeeded = run_serially(given.replaced(metrics=("images_completed",)), Quiet())
     assert succeeded
     fid = [row.value for row in rows if row.metric == "fid_lite0_completed"]
     assert fid[0] == pytest.approx(0.0, abs=1e-9)
@@ -360,7 +345,7 @@ def test_the_completed_set_moves_away_from_the_real_one_as_the_rate_rises(
 def test_an_imputer_with_nothing_to_do_is_refused(world: Path, values: dict[str, Any], message: str) -> None:
     limited = {"drop": "frontal"} if values.get("methods") == ("learner",) else {}
     with pytest.raises(HarnessError, match=message):
-        evaluate.run(config(world, **{**limited, **values}), Quiet())
+        run_serially(config(world, **{**limited, **values}), Quiet())
 
 
 def test_an_unknown_imputer_is_refused(world: Path) -> None:
@@ -390,7 +375,7 @@ sys.exit(not succeeded)
 
 
 def test_imputed_rows_come_last_and_the_imputer_is_trained_once(world: Path) -> None:
-    jobs = executors.jobs_of(config(world, methods=("viewer", "gossip", "echo")).config)
+    jobs = executors.Work.of(config(world, methods=("viewer", "gossip", "echo"))).jobs
     assert [label for label, _ in jobs] == [
         "viewer",
         "gossip",
@@ -399,7 +384,7 @@ def test_imputed_rows_come_last_and_the_imputer_is_trained_once(world: Path) -> 
         "echo+imputed-gossip",
     ]
 
-    rows, _ = evaluate.run(config(world, methods=("gossip", "viewer", "echo")), Quiet())
+    rows, _ = run_serially(config(world, methods=("gossip", "viewer", "echo")), Quiet())
     alone = work(world)
     (world / "both").mkdir()
     done = subprocess.run(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,10 +13,10 @@ from filelock import FileLock
 
 from harness.core import registry
 from harness.core.config import RunSettings
-from harness.evaluation import evaluate
 from harness.evaluation.benchmark import Benchmark, open_benchmark
-from harness.evaluation.entries import entries
-from harness.store.predictions import Part
+from harness.evaluation.evaluate import evaluate, predict_shard, prepare
+from harness.evaluation.trial import Trial
+from harness.store.predictions import Shard
 from tests.helpers import toys
 from tests.helpers.store_hash import contents
 
@@ -47,17 +48,18 @@ def benchmark(store: Path) -> Benchmark:
     )
 
 
-def share(given: Benchmark, *parts: Part, trained: bool = True) -> None:
-    for entry in entries(given.config):
+def share(benchmark: Benchmark, *shards: Shard, trained: bool = True) -> None:
+    for entry in benchmark.entries:
+        trial = Trial(benchmark, entry, 0)
         if trained:
-            evaluate.prepare(given, entry, 0, toys.Quiet())
-        for part in parts:
-            evaluate.share(given, entry, 0, part, toys.Quiet())
+            prepare(trial)
+        for shard in shards:
+            predict_shard(replace(trial, shard=shard))
 
 
-def finish(given: Benchmark) -> None:
-    for entry in entries(given.config):
-        rows = evaluate.evaluate(given, entry, 0, toys.Quiet())
+def finish(benchmark: Benchmark) -> None:
+    for entry in benchmark.entries:
+        rows = evaluate(Trial(benchmark, entry, 0))
         assert {row.status for row in rows} == {"ok"}
 
 
@@ -76,25 +78,25 @@ def test_parts_leave_the_store_of_one_process(tmp_path: Path) -> None:
     finish(benchmark(tmp_path / "whole"))
     alone = asked(tmp_path / "work.log")
     given = benchmark(tmp_path / "parts")
-    share(given, *(Part(number, 3) for number in range(3)))
+    share(given, *(Shard(number, 3) for number in range(3)))
     assert part_files(tmp_path / "parts")
     finish(given)
     assert asked(tmp_path / "work.log") == alone
     assert contents(tmp_path / "parts") == contents(tmp_path / "whole")
     (timing,) = (tmp_path / "parts").glob("cells/toy/echo/*/predictions/full.seconds.json")
     assert '"studies": 40' in timing.read_text()
-    share(given, Part(1, 3), Part(0, 5))  # a task that comes late, or of another run
+    share(given, Shard(1, 3), Shard(0, 5))  # a task that comes late, or of another run
     assert not part_files(tmp_path / "parts")
 
 
 def test_what_a_lost_task_left_is_completed(tmp_path: Path) -> None:
     finish(benchmark(tmp_path / "whole"))
     given = benchmark(tmp_path / "parts")
-    share(given, Part(0, 2))
+    share(given, Shard(0, 2))
     for path in part_files(tmp_path / "parts"):
         if path.suffix == ".jsonl":
             path.write_bytes(path.read_bytes()[:-40])  # as a kill leaves it
-    share(given, Part(2, 3))
+    share(given, Shard(2, 3))
     finish(given)
     found, expected = (
         {
@@ -110,14 +112,14 @@ def test_what_a_lost_task_left_is_completed(tmp_path: Path) -> None:
 
 
 def test_nothing_is_predicted_before_the_cell_is_trained(tmp_path: Path) -> None:
-    share(benchmark(tmp_path / "store"), Part(0, 2), trained=False)
+    share(benchmark(tmp_path / "store"), Shard(0, 2), trained=False)
     assert not part_files(tmp_path / "store")
     assert not asked(tmp_path / "work.log")
 
 
 def test_a_run_waits_for_the_parts_that_another_predicts(tmp_path: Path) -> None:
     given = benchmark(tmp_path / "store")
-    share(given, Part(0, 2))
+    share(given, Shard(0, 2))
     busy = FileLock(part_files(tmp_path / "store")[0].parent / ".lock")
     with busy:
         run = threading.Thread(target=finish, args=(given,))

@@ -16,8 +16,8 @@ from harness.core import registry
 from harness.core.config import RunSettings
 from harness.core.errors import HarnessError
 from harness.core.types import CHEXPERT_LABELS, Inputs, Study, Task
-from harness.evaluation import evaluate
 from harness.evaluation.report_samples import ReportSamples
+from harness.evaluation.run import run_serially
 from harness.leaderboard.tables import tables
 from harness.metrics.base import JointMetric
 from harness.store.results import Measurement
@@ -79,7 +79,7 @@ def config(folder: Path, **rest: Any) -> RunSettings:
 
 def run(settings: RunSettings) -> list[Measurement]:
     reporter = Quiet()
-    rows, succeeded = evaluate.run(settings, reporter)
+    rows, succeeded = run_serially(settings, reporter)
     assert succeeded, reporter.failures
     return rows
 

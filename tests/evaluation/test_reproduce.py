@@ -10,7 +10,8 @@ import pytest
 from harness.core.config import RunSettings
 from harness.core.errors import HarnessError
 from harness.core.files import read_json, write_json
-from harness.evaluation import evaluate, reproduce
+from harness.evaluation import reproduce
+from harness.evaluation.run import run_serially
 from harness.store.store import Store
 from tests.cli.test_cli import invoke
 from tests.helpers.toys import FAST_METRICS, Quiet
@@ -29,7 +30,7 @@ def store(toy_world: Path) -> Store:
         store=toy_world / "store",
         set={"learner": {"training.epochs": 2}, "echo": {"fail": ""}},
     )
-    evaluate.run(settings, Quiet())
+    run_serially(settings, Quiet())
     return Store(settings.config.store)
 
 

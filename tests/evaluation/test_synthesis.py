@@ -17,7 +17,8 @@ from harness.core.errors import HarnessError
 from harness.core.types import DatasetInfo, Inputs, Prediction, Reference, Study, Task
 from harness.datasets.phantom.draw import render
 from harness.datasets.phantom.patient import Patient
-from harness.evaluation import evaluate, sample_sheet, synthesis
+from harness.evaluation import sample_sheet, synthesis
+from harness.evaluation.run import run_serially
 from harness.method.batching import collate
 from harness.method.card import MethodCard
 from harness.method.config import MethodConfig
@@ -172,14 +173,14 @@ def test_a_run_scores_images_and_reads_them_back(toy_world: Path, monkeypatch: p
         metrics=("bleu", "ms_ssim"),
         store=toy_world / "store",
     )
-    rows, succeeded = evaluate.run(config, Quiet())
+    rows, succeeded = run_serially(config, Quiet())
     assert succeeded
     found = {(row.metric, row.rate): row.value for row in rows if row.status == "ok"}
     assert {("ms_ssim", 0.0), ("ms_ssim", 0.5), ("bleu_1", 0.0)} <= set(found)
     files = {path.name for path in (toy_world / "store").rglob("synthesis-*.jsonl")}
     assert {"synthesis-frontal-full.jsonl", "synthesis-lateral-frontal.jsonl"} <= files
     monkeypatch.setattr(Painter, "synthesize", None)
-    again, _ = evaluate.run(config, Quiet())
+    again, _ = run_serially(config, Quiet())
     assert [(r.metric, r.rate, r.value, r.ci95) for r in again] == [
         (r.metric, r.rate, r.value, r.ci95) for r in rows
     ]

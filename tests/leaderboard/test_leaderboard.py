@@ -14,7 +14,7 @@ import pytest
 
 from harness.core.config import RunSettings
 from harness.core.errors import HarnessError
-from harness.evaluation import evaluate
+from harness.evaluation.run import run_serially
 from harness.leaderboard import spec as specs
 from harness.leaderboard.facts import run_command
 from harness.leaderboard.leaderboard import Leaderboard
@@ -338,7 +338,7 @@ def test_a_run_measures_what_a_row_costs(toy_world: Path) -> None:
     settings = RunSettings.of(
         methods=("learner",), dataset="toy", metrics=("bleu",), store=toy_world / "store"
     )
-    evaluate.run(settings, Quiet())
+    run_serially(settings, Quiet())
     first, second = Store(settings.config.store).stored()
     cost = first.manifest.cost
     assert cost.parameters == cost.trainable_parameters == 144 * 8 + 8 + 8 + 1

@@ -15,7 +15,7 @@ from harness.cli.main import app
 from harness.core.config import RunSettings
 from harness.core.errors import HarnessError
 from harness.core.types import Prediction, Reference
-from harness.evaluation import evaluate
+from harness.evaluation.run import run_serially
 from harness.leaderboard.render import robustness as export
 from harness.leaderboard.render.gallery import write_figures
 from harness.leaderboard.render.robustness_figures import curves_figure, reliance_figure, routing_figure
@@ -180,7 +180,7 @@ def test_a_run_writes_robustness_beside_its_leaderboard(toy_world: Path) -> None
         metrics=FAST_METRICS,
         store=store,
     )
-    evaluate.run(config, Quiet())
+    run_serially(config, Quiet())
     out = toy_world / "out"
     result = CliRunner().invoke(app, ["leaderboard", "--store", str(store), "--out", str(out), "--figures"])
     assert result.exit_code == 0, result.output

@@ -13,7 +13,8 @@ from PIL import Image
 from harness.core import registry
 from harness.core.config import RunSettings
 from harness.core.types import CHEXPERT_LABELS, DatasetInfo, Study, Task
-from harness.evaluation import evaluate, sample_sheet
+from harness.evaluation import sample_sheet
+from harness.evaluation.run import run_serially
 from harness.leaderboard.leaderboard import Leaderboard
 from harness.leaderboard.render import formats, samples
 from harness.store.store import Store
@@ -59,7 +60,7 @@ def store_of(folder: Path, monkeypatch: pytest.MonkeyPatch, dataset: type[Phanto
     config = RunSettings.of(
         methods=("noise",), dataset=dataset.NAME, metrics=("ms_ssim",), store=folder / "store"
     )
-    assert evaluate.run(config, Quiet())[1]
+    assert run_serially(config, Quiet())[1]
     return folder / "store"
 
 

@@ -12,9 +12,9 @@ import pytest
 from harness.core.config import RunSettings
 from harness.core.errors import CorruptFileError, HarnessError
 from harness.core.types import CONTEXT
-from harness.evaluation import evaluate
-from harness.evaluation.benchmark import cell_of, open_benchmark
-from harness.evaluation.entries import entries
+from harness.evaluation.benchmark import open_benchmark
+from harness.evaluation.run import run_serially
+from harness.evaluation.trial import Trial
 from harness.missingness import masks
 from harness.missingness.plan import MaskPlan, Missingness
 from tests.helpers import toys
@@ -33,7 +33,7 @@ def saved(folder: Path) -> Path:
 
 
 def numbers(settings: RunSettings) -> dict[tuple[str, float], Any]:
-    rows, succeeded = evaluate.run(settings, Quiet())
+    rows, succeeded = run_serially(settings, Quiet())
     assert succeeded
     return {(row.metric, row.rate): (row.value, row.ci95, row.drop, row.mechanism) for row in rows}
 
@@ -173,13 +173,13 @@ def test_training_without_modalities_is_a_cell_and_a_row_of_its_own(
     numbers(whole)
     assert seen == {"train": 32, "val": 32}
     thin = config(toy_world, train_missing=0.5)
-    rows, _ = evaluate.run(thin, Quiet())
+    rows, _ = run_serially(thin, Quiet())
     assert seen == {"train": 12, "val": 12}
     assert {row.method for row in rows} == {"echo[train-missing=0.5]"}
     benches = [open_benchmark(each) for each in (whole, thin)]
-    cells = [cell_of(benchmark, entries(benchmark.config)[0], 0) for benchmark in benches]
+    cells = [Trial(benchmark, benchmark.entries[0], 0).cell for benchmark in benches]
     assert cells[0].directory != cells[1].directory
-    evaluate.run(thin, Quiet())
+    run_serially(thin, Quiet())
     assert (toy_world / "work.log").read_text().count("fit echo") == 2
 
 

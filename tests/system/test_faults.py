@@ -23,9 +23,9 @@ import torch
 from harness.core.config import RunSettings
 from harness.core.errors import DiskError, HarnessError
 from harness.core.types import Inputs, Prediction, Targets
-from harness.evaluation import evaluate
-from harness.evaluation.benchmark import cell_of, open_benchmark
-from harness.evaluation.entries import entries
+from harness.evaluation.benchmark import open_benchmark
+from harness.evaluation.run import run_serially
+from harness.evaluation.trial import Trial
 from harness.store.cell import Cell
 from harness.store.store import Store
 from tests.helpers.store_hash import contents
@@ -276,13 +276,13 @@ def test_a_disk_that_fills_up_without_a_mount(
         flush(file)
 
     monkeypatch.setattr(os, "fsync", limited)
-    evaluate.run(undisturbed, Quiet())
+    run_serially(undisturbed, Quiet())
     most[0], done[0] = int(share * done[0]), 0
     with pytest.raises(DiskError, match=r"cannot write .*: no space left on the disk \(free space"):
-        evaluate.run(settings, Quiet())
+        run_serially(settings, Quiet())
     assert not list(settings.config.store.rglob(".*.tmp")), "nothing half-written"
     most[0] = 10**6
-    assert evaluate.run(settings, Quiet())[1]
+    assert run_serially(settings, Quiet())[1]
     assert contents(settings.config.store) == contents(undisturbed.config.store)
 
 
@@ -304,7 +304,7 @@ def test_a_loss_that_is_not_finite_ends_its_cell_alone(
 
     monkeypatch.setattr(Learner, "losses", losses)
     reporter, settings = Quiet(), toy_config(toy_world, "learner", "echo")
-    rows, succeeded = evaluate.run(settings, reporter)
+    rows, succeeded = run_serially(settings, reporter)
     assert not succeeded
     assert {row.method: row.status for row in rows}["echo"] == "ok"
     (detail,) = {row.detail for row in rows if row.method == "learner"}
@@ -313,13 +313,13 @@ def test_a_loss_that_is_not_finite_ends_its_cell_alone(
     (kept,) = settings.config.store.rglob("training/last.ckpt")
     assert torch.load(kept, weights_only=True)["epoch"] == 1
     monkeypatch.setattr(Learner, "losses", original)
-    assert evaluate.run(settings, Quiet())[1], "the cell goes on from there"
+    assert run_serially(settings, Quiet())[1], "the cell goes on from there"
 
 
 def test_out_of_memory_is_said_and_stands_in_the_manifest(
     toy_world: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    undisturbed, _ = evaluate.run(toy_config(toy_world, "echo"), Quiet())
+    undisturbed, _ = run_serially(toy_config(toy_world, "echo"), Quiet())
     train, ask = Learner.losses, Echo.predict
 
     def losses(self: Learner, inputs: Inputs, targets: Targets) -> dict[str, torch.Tensor]:
@@ -336,7 +336,7 @@ def test_out_of_memory_is_said_and_stands_in_the_manifest(
     monkeypatch.setattr(Echo, "predict", predict)
     reporter = Listener()
     settings = toy_config(toy_world / "small", "echo", "learner")
-    rows, succeeded = evaluate.run(settings, reporter)
+    rows, succeeded = run_serially(settings, reporter)
     assert succeeded
     assert [(r.metric, r.rate, r.value) for r in rows if r.method == "echo"] == [
         (r.metric, r.rate, r.value) for r in undisturbed
@@ -364,10 +364,10 @@ def test_a_run_says_whom_it_waits_for(toy_world: Path) -> None:
     settings = toy_config(toy_world, "echo")
     benchmark = open_benchmark(settings)
     reporter = Listener()
-    holding = cell_of(benchmark, entries(settings.config)[0], 0).lock()
+    holding = Trial(benchmark, benchmark.entries[0], 0).cell.lock()
     with ThreadPoolExecutor(1) as pool:
         with holding:
-            result = pool.submit(evaluate.run, settings, reporter)
+            result = pool.submit(run_serially, settings, reporter)
             deadline = time.monotonic() + 60
             while not reporter.said:
                 assert time.monotonic() < deadline
@@ -380,7 +380,7 @@ def test_a_run_says_whom_it_waits_for(toy_world: Path) -> None:
 @pytest.mark.parametrize("content", ['{"schema": 0}', '{"schema": 2}', "{}", "[]"])
 def test_a_store_of_another_schema_is_refused(toy_world: Path, content: str) -> None:
     settings = toy_config(toy_world, "echo")
-    evaluate.run(settings, Quiet())
+    run_serially(settings, Quiet())
     (result,) = (settings.config.store / "results").rglob("*.json")
     for path in (result, settings.config.store / "store.json"):
         path.write_text(content)
@@ -392,19 +392,19 @@ def test_a_store_of_another_schema_is_refused(toy_world: Path, content: str) -> 
 
 def test_a_checkpoint_of_other_code_is_not_loaded(toy_world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = toy_config(toy_world, "learner")
-    evaluate.run(settings, Quiet())
+    run_serially(settings, Quiet())
     (first,) = settings.config.store.glob("cells/toy/learner/*")
-    monkeypatch.setattr("harness.evaluation.benchmark.code_fingerprint", lambda method: "other code")
+    monkeypatch.setattr("harness.evaluation.trial.code_fingerprint", lambda method: "other code")
     work = toy_world / "work.log"
     work.unlink()
-    assert evaluate.run(settings, Quiet())[1]
+    assert run_serially(settings, Quiet())[1]
     assert work.read_text().splitlines().count("step train") == 4 * 5, "trained again"
     (second,) = set(settings.config.store.glob("cells/toy/learner/*")) - {first}
     shutil.rmtree(second)
     second.mkdir()
     shutil.copytree(first / "checkpoint", second / "checkpoint")
     reporter = Quiet()
-    evaluate.run(settings, reporter)
+    run_serially(settings, reporter)
     assert (
         f"{second / 'checkpoint'}: the checkpoint of {first.name}: of other code"
         in reporter.failures["learner"]
@@ -420,7 +420,7 @@ def test_clocks_may_jump(toy_world: Path, monkeypatch: pytest.MonkeyPatch) -> No
         return now[0]
 
     monkeypatch.setattr(time, "time", backwards)
-    first, succeeded = evaluate.run(settings, Quiet())
+    first, succeeded = run_serially(settings, Quiet())
     assert succeeded
     before = contents(settings.config.store)
     for path in settings.config.store.rglob("*"):
@@ -428,7 +428,7 @@ def test_clocks_may_jump(toy_world: Path, monkeypatch: pytest.MonkeyPatch) -> No
     now[0] = 1e6
     work = toy_world / "work.log"
     work.unlink()
-    second, _ = evaluate.run(settings, Quiet())
+    second, _ = run_serially(settings, Quiet())
     assert second == first
     assert contents(settings.config.store) == before
     assert {line.split()[0] for line in work.read_text().splitlines()} == {"done"}, "nothing is done again"

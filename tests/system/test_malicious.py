@@ -26,7 +26,7 @@ from harness.core.feature_store import FeatureStore
 from harness.core.files import seal
 from harness.core.slugs import slug
 from harness.core.types import DatasetInfo, Task
-from harness.evaluation import evaluate
+from harness.evaluation.run import run_serially
 from harness.leaderboard.leaderboard import Leaderboard
 from harness.leaderboard.render import formats, terminal
 from harness.method.contract import Method
@@ -112,14 +112,14 @@ def test_a_poisoned_checkpoint_is_refused(
 ) -> None:
     """With a seal that fits: whoever can write the file can write that, too."""
     settings = toy_config(toy_world, "learner")
-    evaluate.run(settings, Quiet())
+    run_serially(settings, Quiet())
     (cell,) = settings.config.store.glob("cells/toy/learner/*")
     (cell / name).write_bytes(poison(trace))
     seal(cell / name)
     for path in (cell / "predictions").iterdir():
         path.unlink()
     reporter = Quiet()
-    assert not evaluate.run(settings, reporter)[1]
+    assert not run_serially(settings, reporter)[1]
     assert str(cell / "checkpoint") in reporter.failures["learner"]
     assert "delete it and run again" in reporter.failures["learner"]
     assert not trace.exists()
@@ -127,7 +127,7 @@ def test_a_poisoned_checkpoint_is_refused(
 
 def test_poisoned_statistics_and_replicates_are_refused(toy_world: Path, trace: Path) -> None:
     settings = toy_config(toy_world, "echo")
-    evaluate.run(settings, Quiet())
+    run_serially(settings, Quiet())
     path = next(settings.config.store.rglob("bleu-*.npy"))
     path.write_bytes(as_array(trace))
     seal(path)

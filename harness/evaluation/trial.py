@@ -1,0 +1,210 @@
+"""One method with one seed on a benchmark: what carries a leaderboard row from training to its numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from harness.core.config import RunSettings
+from harness.core.files import private_folder
+from harness.core.progress import SILENT, Progress, Reporter
+from harness.core.types import DatasetInfo, Study, Task
+from harness.distributed import launch
+from harness.distributed.process_group import process_group
+from harness.evaluation import fit
+from harness.evaluation.benchmark import Benchmark, open_benchmark
+from harness.evaluation.entries import PROTOCOL, Entry, image_donors
+from harness.method.contract import FitRun, Method
+from harness.method.fingerprint import code_fingerprint
+from harness.method.torch_method import TorchMethod
+from harness.metrics.base import Metric
+from harness.missingness import masks
+from harness.store.cell import Cell
+from harness.store.predictions import Shard
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One method with one seed on a benchmark: a leaderboard row in the making.
+
+    Attributes:
+        benchmark: what all trials of a run share.
+        entry: method, variant, overrides, control, imputer.
+        seed: of training and of every random draw at prediction.
+        reporter: shows progress.
+        shard: only these of the test studies are predicted; None predicts all.
+    """
+
+    benchmark: Benchmark
+    entry: Entry
+    seed: int
+    reporter: Reporter = SILENT
+    shard: Shard | None = None
+
+    @property
+    def info(self) -> DatasetInfo:
+        """The dataset."""
+        return self.benchmark.dataset.info
+
+    @cached_property
+    def reads(self) -> frozenset[str]:
+        """The dataset's modalities that the method reads."""
+        return self.info.read_by(self.entry.method_class.card.reads)
+
+    @property
+    def studies(self) -> Sequence[Study]:
+        """The test studies."""
+        return self.benchmark.splits["test"]
+
+    @property
+    def states(self) -> Sequence[str]:
+        """Modality states of the run; the first one is ``full``."""
+        return self.benchmark.plan.states
+
+    @property
+    def preset(self) -> str:
+        """The preset that a leaderboard shows; ``-`` where nothing is trained."""
+        return self.benchmark.config.preset if self.entry.method_class.card.learned else "-"
+
+    @cached_property
+    def cell(self) -> Cell:
+        """The folder of the trained method in the store."""
+        benchmark, entry = self.benchmark, self.entry
+        identity = {
+            "method": entry.name,
+            "variant": entry.variant,
+            "preset": benchmark.config.preset,
+            "seed": self.seed,
+            "config": self.new_method().config.model_dump(mode="json"),
+            "dataset": self.info.name,
+            "data": self.info.fingerprint,
+            "limit": benchmark.config.limit,
+            "code": code_fingerprint(entry.method_class),
+            "protocol": PROTOCOL,
+            **self._train_missing(),
+        }
+        return benchmark.store.cell(
+            self.info.name, entry.trained_label, benchmark.config.preset, self.seed, identity
+        )
+
+    def _train_missing(self) -> dict[str, Any]:
+        """What the weights owe to ``--train-missing``; nothing where all training studies are whole."""
+        rate, plan = self.benchmark.config.train_missing, self.benchmark.plan
+        facts = {"rate": rate, "drop": plan.policy, "mechanism": plan.mechanism}
+        return {"train_missing": facts} if rate else {}
+
+    def new_method(self) -> Method[Any]:
+        """An unfitted instance of the entry's method."""
+        return self.entry.method_class.create(
+            self.info,
+            variant=self.entry.variant,
+            preset=self.benchmark.config.preset,
+            overrides=self.entry.overrides,
+        )
+
+    @cached_property
+    def method(self) -> Method[Any]:
+        """The fitted method on its device: trained, or loaded from the cell, at first use."""
+        if not self.cell.is_fitted():
+            return train(self)
+        return self._loaded()
+
+    def _loaded(self) -> Method[Any]:
+        method = self.new_method()
+        method.load(self.cell.checkpoint)
+        return method.to(self.benchmark.device)
+
+    def require_trained(self) -> None:
+        """Train the method if it is not: a row stands for a trained method even where its answers survive."""
+        if not self.cell.is_fitted():
+            _ = self.method
+
+    @cached_property
+    def donors(self) -> dict[str, Study] | None:
+        """Study id -> the study whose images are shown instead; None but for the shuffled-image control."""
+        return image_donors(self.studies, self.seed) if self.entry.shuffled else None
+
+    @property
+    def metrics(self) -> list[Metric]:
+        """The run's metrics; those of probabilities from drawn reports say so in their signatures."""
+        metrics, samples = self.benchmark.metrics, self.benchmark.samples
+        if samples is None or not self.draws_reports:
+            return list(metrics)
+        return [samples.metric(metric) if metric.task is Task.DIAGNOSE else metric for metric in metrics]
+
+    @property
+    def draws_reports(self) -> bool:
+        """Whether the trial's probabilities come from drawn reports (``--report-samples``)."""
+        return self.benchmark.samples is not None and self.benchmark.samples.serve(self.entry)
+
+    def suits(self, metric: Metric) -> bool:
+        """Whether the method does what a metric measures."""
+        drawn = self.draws_reports and metric.task is Task.DIAGNOSE
+        return drawn or metric.task in self.entry.method_class.card.tasks
+
+    def state_name(self, state: str) -> str:
+        """Name of a state's files; the shuffled-image control shares the cell of its method."""
+        return f"shuffled-{state}" if self.entry.shuffled else state
+
+    def phase(self, name: str) -> Progress:
+        """Begin a phase of the row."""
+        return self.reporter.phase(self.entry.label, name)
+
+    @property
+    def waiting(self) -> Callable[[str], None]:
+        """Shows which process holds the cell, from the first time that this one has to wait for it."""
+        updates: list[Progress] = []
+
+        def show(holder: str) -> None:
+            if not updates:
+                updates.append(self.phase(f"wait for {holder}, which works on it,"))
+            updates[0](0.0, "")
+
+        return show
+
+
+def train(trial: Trial) -> Method[Any]:
+    """Train a trial's method in this process, or in several together; its checkpoint is in the cell then.
+
+    Returns:
+        The trained method on the run's device.
+    """
+    progress = trial.phase("train")
+    private_folder(trial.cell.training)
+    together = (
+        issubclass(trial.entry.method_class, TorchMethod) and launch.together(trial.benchmark.execution) > 1
+    )
+    if not together:
+        with fit.alone(trial.cell):
+            return _train_here(trial, progress)
+    launch.train(trial.benchmark.settings, trial.entry.full_name, trial.seed, train_as_member, progress)
+    return trial._loaded()
+
+
+def train_as_member(settings: RunSettings, name: str, seed: int, progress: Progress) -> None:
+    """Train as one of several processes; rank 0 stores the checkpoint."""
+    benchmark = open_benchmark(settings)
+    rows = [*benchmark.entries, *(row.imputer for row in benchmark.entries if row.imputer)]
+    trial = Trial(benchmark, next(row for row in rows if row.full_name == name), seed)
+    if not process_group().is_rank_zero:
+        _train_here(trial, lambda fraction, status: None)
+        return
+    with fit.exclusive(trial.cell):
+        _train_here(trial, progress)
+
+
+def _train_here(trial: Trial, progress: Progress) -> Method[Any]:
+    benchmark = trial.benchmark
+    run = FitRun(trial.cell.training, benchmark.device, trial.seed, progress)
+    train, val = (_thinned(trial, split) for split in ("train", "val"))
+    studies = fit.FitStudies(train, val, example=benchmark.splits["train"][0])
+    return fit.fit(trial.new_method(), studies, run, trial.cell)
+
+
+def _thinned(trial: Trial, split: str) -> list[Study]:
+    """Training or validation studies, some of them without a modality if the run asks for it."""
+    plan, rate = trial.benchmark.plan, trial.benchmark.config.train_missing
+    whole = trial.benchmark.splits[split]
+    return masks.thinned(whole, trial.info, plan.policy, plan.mechanism, rate, trial.seed)
