@@ -54,7 +54,7 @@ def audit(settings: RunSettings, reporter: Reporter) -> list[Verdict]:
     # Whatever is wrong with the audit as a whole surfaces here.
     name = registry.load("datasets", config.dataset).open(config.root, **_settings(config)).info.name
 
-    def lost(job: Job, code: int | None, found: dict[str, Verdict]) -> Results:
+    def lost(job: Job, code: int | None, verdict_of: dict[str, Verdict]) -> Results:
         checks = tuple(
             Check(check, False, f"not tried: its process ended with code {code}") for check in CHECKS
         )
@@ -63,8 +63,8 @@ def audit(settings: RunSettings, reporter: Reporter) -> list[Verdict]:
                 reporter.failed(entry.label, f"audit: its process ended with code {code}")
                 yield entry.label, _verdict(entry, name, config.preset, 0, checks)
 
-    found = processes.Team(settings, workers, reporter, context, _open, lost).work(jobs)
-    return [found[label] for label, _ in jobs]
+    verdict_of = processes.Team(settings, workers, reporter, context, _open, lost).work(jobs)
+    return [verdict_of[label] for label, _ in jobs]
 
 
 def open_case(settings: RunSettings, folder: Path) -> Case:
@@ -74,8 +74,8 @@ def open_case(settings: RunSettings, folder: Path) -> Case:
     dataset_class: Any = registry.load("datasets", config.dataset)
 
     def opened() -> Dataset:
-        found: Dataset = dataset_class.open(config.root, **_settings(config))
-        return found
+        opened_dataset: Dataset = dataset_class.open(config.root, **_settings(config))
+        return opened_dataset
 
     dataset, files = data_files(opened, limit)
     train, val, test = (list(dataset.studies(split)[:limit]) for split in ("train", "val", "test"))
@@ -140,14 +140,14 @@ def _verdict(entry: Entry, dataset: str, preset: str, studies: int, checks: tupl
 def _checks(subject: Subject, progress: Callable[[float, str], None]) -> Iterator[Check]:
     total = len(STEPS) + 1
     try:
-        found = _trained(subject, lambda share, status: progress(share / total, f"{SPLIT}: {status}"))
+        split_check = _trained(subject, lambda share, status: progress(share / total, f"{SPLIT}: {status}"))
         base = subject.predict()
     except Exception as error:
         reason = _reason(error)
         yield Check(SPLIT, False, f"not tried: {reason}")
         yield from (Check(name, False, f"not tried: {reason}") for name in STEPS)
         return
-    yield found
+    yield split_check
     for number, name in enumerate(STEPS, 1):
         progress(number / total, name)
         yield _one(name, subject, base)
@@ -190,10 +190,10 @@ def _reason(error: Exception) -> str:
     return text.splitlines()[0]
 
 
-def to_rows(found: Sequence[Verdict]) -> list[dict[str, Any]]:
+def to_rows(audited: Sequence[Verdict]) -> list[dict[str, Any]]:
     """One row per method and check: method, check, passed, detail."""
     return [
         {"method": verdict.method, "check": check.check, "passed": check.passed, "detail": check.detail}
-        for verdict in found
+        for verdict in audited
         for check in verdict.checks
     ]

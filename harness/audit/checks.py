@@ -43,9 +43,9 @@ Step = Callable[[Subject, Answers], str]
 
 
 def _expect_same(subject: Subject, before: Answers, after: Answers, change: str) -> None:
-    found = first_difference(before, after, subject.case.info.label_names)
-    if found:
-        raise Breach(f"{found}, when {change}")
+    difference = first_difference(before, after, subject.case.info.label_names)
+    if difference:
+        raise Breach(f"{difference}, when {change}")
 
 
 def target_blind(subject: Subject, base: Answers) -> str:
@@ -75,9 +75,9 @@ def batch_independent(subject: Subject, base: Answers) -> str:
     few = test[:ALONE]
     _expect_same(subject, base, subject.predict(few, size=1), "the study was alone in its batch")
     mixed = [study for own in test for study in (own, _stranger(own))]
-    known = {study.id for study in test}
+    own_ids = {study.id for study in test}
     after = subject.predict(mixed)
-    ours = {name: answer for name, answer in after.items() if name.partition(", ")[0] in known}
+    ours = {name: answer for name, answer in after.items() if name.partition(", ")[0] in own_ids}
     _expect_same(subject, base, ours, "every other study of the batch was noise")
     return (
         f"{len(test)} studies in reverse and among noise, {len(few)} alone; "
@@ -229,10 +229,10 @@ def text_honest(subject: Subject, base: Answers) -> str:
 def repeats(context: str, report: str) -> bool:
     """Whether a report holds the whole indication, of two words or more, or four of its words in a row."""
     indication = _words(context.rpartition("indication:")[2])
-    said = f" {' '.join(_words(report))} "
+    words = f" {' '.join(_words(report))} "
     length = min(_RUN, len(indication))
     runs = (indication[start : start + length] for start in range(len(indication) - length + 1))
-    return length > 1 and any(f" {' '.join(run)} " in said for run in runs)
+    return length > 1 and any(f" {' '.join(run)} " in words for run in runs)
 
 
 def _tail(hits: int, trials: int) -> float:

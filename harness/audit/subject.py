@@ -115,8 +115,8 @@ class Subject:
         for view in synthesis.views(self.card, self.case.info):
             reports = {name: self.case.reports.get(name) for name in inputs.ids}
             conditions = synthesis.conditioned(inputs, [view], reports, self.case.seed, "audit")
-            made = zip(inputs.ids, synthesis.generated(asked, conditions, [view]), strict=True)
-            answers |= {f"{name}, generated {view}": answer for name, answer in made}
+            generated = zip(inputs.ids, synthesis.generated(asked, conditions, [view]), strict=True)
+            answers |= {f"{name}, generated {view}": answer for name, answer in generated}
         return answers
 
     def predict(
@@ -170,9 +170,9 @@ def first_difference(before: Answers, after: Answers, labels: Sequence[str]) -> 
     Reports are not quoted: verdicts leave the machine that the data may not leave.
     """
     for name, answer in after.items():
-        found = _difference(before[name], answer, labels)
-        if found:
-            return f"study {name}: {found}"
+        difference = _difference(before[name], answer, labels)
+        if difference:
+            return f"study {name}: {difference}"
     return ""
 
 

@@ -102,11 +102,11 @@ def watching(
     original = owner.studies
 
     def studies(self: Dataset, split: str) -> Sequence[Study]:
-        found = original(self, split)
+        of_split = original(self, split)
         if split != "test":
-            return found
-        given = answers or {}
-        return [Watched(study, given.get(study.id), touches, raises) for study in found]  # type: ignore[misc]
+            return of_split
+        replaced = answers or {}
+        return [Watched(study, replaced.get(study.id), touches, raises) for study in of_split]  # type: ignore[misc]
 
     inherited = "studies" not in vars(owner)
     owner.studies = studies  # type: ignore[method-assign]

@@ -153,8 +153,8 @@ def prepare(benchmark: Benchmark, limit: int | None) -> Experiment:
         HarnessError: nothing to learn from or to test on.
     """
     info = benchmark.dataset.info
-    known = [name for name in FINDINGS if name in info.label_names]
-    if not info.multilabel or not known:
+    offered = [name for name in FINDINGS if name in info.label_names]
+    if not info.multilabel or not offered:
         raise HarnessError(
             f"{info.name} has none of the findings {', '.join(FINDINGS)}", "choose a chest X-ray dataset"
         )
@@ -164,14 +164,14 @@ def prepare(benchmark: Benchmark, limit: int | None) -> Experiment:
     ]
     if not test or not train:
         raise HarnessError(f"{info.name}: no study with a {VIEW} view, a report and labels")
-    absent = {name: f"{info.name} has no such label" for name in FINDINGS if name not in known}
+    absent = {name: f"{info.name} has no such label" for name in FINDINGS if name not in offered}
     for split, studies in (("test", test), ("training", train)):
-        counts = dict(zip(known, _labels(studies, known, info.label_names).sum(axis=0), strict=True))
-        for name in (n for n in known if n not in absent):
+        counts = dict(zip(offered, _labels(studies, offered, info.label_names).sum(axis=0), strict=True))
+        for name in (n for n in offered if n not in absent):
             if not 0 < counts[name] < len(studies):
                 share = "every" if counts[name] else "no"
                 absent[name] = f"{share} {split} study has it"
-    findings = tuple(name for name in known if name not in absent)
+    findings = tuple(name for name in offered if name not in absent)
     if not findings:
         raise HarnessError(f"{info.name}: no finding can be learned", "raise --limit")
     truth = _labels(test, findings, info.label_names).astype(np.float32)
@@ -225,25 +225,25 @@ def synthesized_images(experiment: Experiment, trial: Trial) -> list[Image]:
 def _features(benchmark: Benchmark, images: Sequence[Image], progress: Progress) -> Floats:
     """Features (n, 1280) of images, block by block; each is kept in the store under its pixels' digest."""
     folder = benchmark.store.root / "downstream" / slug(benchmark.dataset.info.name)
-    found = []
+    blocks = []
     for start in range(0, len(images), BLOCK):
         block = images[start : start + BLOCK]
         path = folder / f"lite0-{_digest(block)}.npy"
-        known = load_array(path)
-        if known is None:
-            known = features(EnlargedLite0(), block)
-            save_array(path, known)
-        found.append(known)
+        of_block = load_array(path)
+        if of_block is None:
+            of_block = features(EnlargedLite0(), block)
+            save_array(path, of_block)
+        blocks.append(of_block)
         done = min(start + BLOCK, len(images))
         progress(done / len(images), f"{done}/{len(images)}")
-    return np.concatenate(found)
+    return np.concatenate(blocks)
 
 
 def _digest(images: Sequence[Image]) -> str:
-    found = hashlib.sha256(f"{EnlargedLite0().preparation} {digest(EnlargedLite0().source())}".encode())
+    total = hashlib.sha256(f"{EnlargedLite0().preparation} {digest(EnlargedLite0().source())}".encode())
     for image in images:
-        found.update(repr(image.shape).encode() + np.ascontiguousarray(image).tobytes())
-    return found.hexdigest()[:20]
+        total.update(repr(image.shape).encode() + np.ascontiguousarray(image).tobytes())
+    return total.hexdigest()[:20]
 
 
 def classify(train: Floats, labels: Floats, test: Floats) -> Floats:
@@ -252,19 +252,19 @@ def classify(train: Floats, labels: Floats, test: Floats) -> Floats:
     from sklearn.preprocessing import StandardScaler
 
     scaler = StandardScaler().fit(train)
-    seen, asked = scaler.transform(train), scaler.transform(test)
-    said = np.empty((len(test), labels.shape[1]))
+    train_scaled, test_scaled = scaler.transform(train), scaler.transform(test)
+    probabilities = np.empty((len(test), labels.shape[1]))
     for column, truth in enumerate(labels.T):
         model = LogisticRegression(C=REGULARISATION, class_weight="balanced", max_iter=ITERATIONS)
-        said[:, column] = model.fit(seen, truth).predict_proba(asked)[:, 1]
-    return said
+        probabilities[:, column] = model.fit(train_scaled, truth).predict_proba(test_scaled)[:, 1]
+    return probabilities
 
 
-def _scored(experiment: Experiment, said: Floats, score: str) -> Measured:
+def _scored(experiment: Experiment, probabilities: Floats, score: str) -> Measured:
     """A score over all findings, and over each."""
     family, output = SCORES[score]
     metric: Metric = family(multilabel=True)
-    value, samples = _values(metric, output, said, experiment.references, experiment.weights)
+    value, samples = _values(metric, output, probabilities, experiment.references, experiment.weights)
     each = {}
     for column, name in enumerate(experiment.findings):
         alone = [
@@ -272,17 +272,19 @@ def _scored(experiment: Experiment, said: Floats, score: str) -> Measured:
             for r in experiment.references
             if r.labels is not None
         ]
-        one, several = _values(metric, output, said[:, column : column + 1], alone, experiment.weights)
+        one, several = _values(
+            metric, output, probabilities[:, column : column + 1], alone, experiment.weights
+        )
         each[name] = Estimate(one, *statistics.interval(several), len(alone))
     estimate = Estimate(value, *statistics.interval(samples), len(experiment.references))
     return Measured(estimate, samples, each)
 
 
 def _values(
-    metric: Metric, output: str, said: Floats, truth: Sequence[Reference], weights: Floats
+    metric: Metric, output: str, probabilities: Floats, truth: Sequence[Reference], weights: Floats
 ) -> tuple[float, Floats]:
     """An output on all test studies, and its replicates (B,)."""
-    stats = metric.statistics([Prediction(probabilities=line) for line in said], truth)
+    stats = metric.statistics([Prediction(probabilities=line) for line in probabilities], truth)
     once = statistics.replicates(metric, stats, np.ones((1, len(stats))))[output]
     return float(once[0]), statistics.replicates(metric, stats, weights)[output]
 
@@ -304,8 +306,8 @@ def _store(
             mechanism="none",
             rate=0.0,
             metric=f"{GROUP}_{score}_{on}",
-            value=found.estimate.value,
-            ci95=found.estimate.ci95,
+            value=result.estimate.value,
+            ci95=result.estimate.ci95,
             n=len(experiment.test),
             signature=f"{experiment.signature}|{SCORES[score][0](multilabel=True).signature}",
             control=entry.is_control,
@@ -313,7 +315,7 @@ def _store(
             key=key,
             test_set=benchmark.test_set,
         )
-        for (score, on), found in sorted(measured.items(), key=lambda item: _place(*item[0]))
+        for (score, on), result in sorted(measured.items(), key=lambda item: _place(*item[0]))
     ]
     samples = {
         f"{GROUP}_{score}_{on}": m.samples[None].astype(np.float32) for (score, on), m in measured.items()

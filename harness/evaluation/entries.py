@@ -109,8 +109,8 @@ def _entry(config: RunConfig, full_name: str) -> Entry:
     name, variant = registry.split_variant(full_name)
     method_class = registry.load("methods", name)
     if variant is not None and variant not in method_class.card.variants:
-        known = [f"{name}:{each}" for each in method_class.card.variants]
-        raise UnknownNameError(f"unknown method {full_name!r}", did_you_mean(full_name, known))
+        variants = [f"{name}:{each}" for each in method_class.card.variants]
+        raise UnknownNameError(f"unknown method {full_name!r}", did_you_mean(full_name, variants))
     overrides = {**config.set.get(name, {}), **(config.set.get(full_name, {}) if variant else {})}
     settings = dict(overrides) | ({"train-missing": config.train_missing} if config.train_missing else {})
     shown = ",".join(f"{key}={value}" for key, value in sorted(settings.items()))
@@ -122,13 +122,13 @@ def _imputer(config: RunConfig) -> Entry | None:
     """The method behind ``--impute``, whether it has rows in this run or not."""
     if config.impute is None:
         return None
-    found = _entry(config, config.impute)
-    if Task.SYNTHESIZE not in found.method_class.card.tasks:
+    imputer = _entry(config, config.impute)
+    if Task.SYNTHESIZE not in imputer.method_class.card.tasks:
         raise HarnessError(
             f"--impute {config.impute}: it generates nothing",
             "harness list methods says which methods do the task synthesize",
         )
-    return found
+    return imputer
 
 
 def image_donors(studies: Sequence[Study], seed: int) -> dict[str, Study]:

@@ -64,7 +64,7 @@ class ReportSamples:
         """Study id -> reports to study id -> probabilities (n_labels,), in the dataset's order of labels."""
         texts = [text for reports in drawn.values() for text in reports]
         columns = [LABELS.index(name) for name in self.label_names]
-        found = np.array(
+        by_report = np.array(
             annotated(
                 f"chexpert_rules|rules:{table_digest()}|v:1",
                 texts,
@@ -74,7 +74,7 @@ class ReportSamples:
         ends = np.cumsum([len(reports) for reports in drawn.values()])[:-1]
         return {
             study_id: self._share(classes)
-            for study_id, classes in zip(drawn, np.split(found, ends), strict=True)
+            for study_id, classes in zip(drawn, np.split(by_report, ends), strict=True)
         }
 
     def _share(self, classes: NDArray[Any]) -> NDArray[np.float64]:
@@ -91,9 +91,9 @@ class ReportSamples:
         self, predictions: Mapping[str, Prediction], drawn: Mapping[str, Sequence[str]]
     ) -> dict[str, Prediction]:
         """The predictions of a state with the label frequencies of the reports drawn in it."""
-        found = self.frequencies(drawn)
+        frequencies = self.frequencies(drawn)
         return {
-            study_id: replace(prediction, probabilities=found[study_id])
+            study_id: replace(prediction, probabilities=frequencies[study_id])
             for study_id, prediction in predictions.items()
         }
 
@@ -101,6 +101,6 @@ class ReportSamples:
         """``metric`` under a signature that says where its probabilities come from."""
         family = type(metric)
         signature = f"{metric.signature}|{self.signature}"
-        made = copy(metric)
-        made.__class__ = type(family.__name__, (family,), {"signature": property(lambda _: signature)})
-        return made
+        relabelled = copy(metric)
+        relabelled.__class__ = type(family.__name__, (family,), {"signature": property(lambda _: signature)})
+        return relabelled

@@ -111,30 +111,30 @@ def reproduce(
     benchmark = open_benchmark(settings)
     prepare_images(benchmark, reporter)
     rows = evaluate(Trial(benchmark, _entry(benchmark, stored), benchmark.config.seeds[0], reporter))
-    made = next(each for each in benchmark.store.stored() if each.key == rows[0].key)
+    again = next(each for each in benchmark.store.stored() if each.key == rows[0].key)
     failure = next((row.detail for row in rows if row.status == "failed"), "")
     return Reproduction(
         stored.key,
         sum(row.value is not None for row in stored.rows),
         tuple(_differences(stored.rows, rows)),
-        tuple(_changed(stored.manifest, made.manifest)),
+        tuple(_changed(stored.manifest, again.manifest)),
         failure,
     )
 
 
-def render(found: Reproduction) -> str:
+def render(outcome: Reproduction) -> str:
     """What came out, in lines: the verdict, each difference, and what may explain it."""
-    equal = found.compared - len({(each.metric, each.rate) for each in found.differences})
-    lines = [f"{found.key}: {equal} of {found.compared} numbers are equal to the digit"]
-    if found.failure:
-        lines.append(f"the new run failed: {found.failure}")
+    equal = outcome.compared - len({(each.metric, each.rate) for each in outcome.differences})
+    lines = [f"{outcome.key}: {equal} of {outcome.compared} numbers are equal to the digit"]
+    if outcome.failure:
+        lines.append(f"the new run failed: {outcome.failure}")
     lines += [
         f"- {each.metric} at rate {each.rate:g}: {each.field} {each.stored} -> {each.found}"
-        for each in found.differences
+        for each in outcome.differences
     ]
-    if found.changed:
+    if outcome.changed:
         lines.append("not the same as then:")
-        lines += [f"- {each}" for each in found.changed]
+        lines += [f"- {each}" for each in outcome.changed]
     return "\n".join(lines) + "\n"
 
 
@@ -183,13 +183,13 @@ def _set_threads(machine: Machine) -> None:
         torch.set_num_threads(machine.threads)
 
 
-def _differences(stored: Sequence[Measurement], found: Sequence[Measurement]) -> list[Difference]:
-    made = {(row.metric, row.rate): row for row in found}
+def _differences(stored: Sequence[Measurement], rows: Sequence[Measurement]) -> list[Difference]:
+    by_place = {(row.metric, row.rate): row for row in rows}
     differences = []
     for row in stored:
         if row.value is None:
             continue
-        other = made.get((row.metric, row.rate))
+        other = by_place.get((row.metric, row.rate))
         if other is None:
             differences.append(Difference(row.metric, row.rate, "value", row.value, None))
             continue
@@ -217,10 +217,10 @@ def _changed(then: Manifest, now: Manifest) -> list[str]:
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    flat: dict[str, Any] = {}
     for name, value in values.items():
         if isinstance(value, Mapping):
-            found |= _flat(value, f"{prefix}{name}.")
+            flat |= _flat(value, f"{prefix}{name}.")
         else:
-            found[f"{prefix}{name}"] = value
-    return found
+            flat[f"{prefix}{name}"] = value
+    return flat

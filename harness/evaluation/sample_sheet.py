@@ -50,14 +50,16 @@ def positive(study: Study, info: DatasetInfo) -> str:
 
 def chosen(studies: Sequence[Study], info: DatasetInfo, each: int = 2) -> list[Study]:
     """Studies of a sheet: ``each`` per shown label, in the order of the test split."""
-    found: list[Study] = []
+    studies_shown: list[Study] = []
     for label in SHOWN:
         if label not in info.label_names:
             continue
         column = info.label_names.index(label)
-        having = [s for s in studies if s.labels is not None and s.labels[column] > 0 and s not in found]
-        found += having[:each]
-    return found or list(studies[: len(SHOWN) * each])
+        with_label = [
+            s for s in studies if s.labels is not None and s.labels[column] > 0 and s not in studies_shown
+        ]
+        studies_shown += with_label[:each]
+    return studies_shown or list(studies[: len(SHOWN) * each])
 
 
 def write_sheet(
@@ -86,9 +88,9 @@ def write_sheet(
         caption = textwrap.wrap(positive(study, info), _LINE - 6, max_lines=2, placeholder=" ...")
         axes[row, 0].text(0, 0.98, "\n".join(caption), fontsize=7.5, weight="bold", va="top")
         axes[row, 0].text(0, 0.98 - 0.13 * len(caption), "\n".join(text), fontsize=7, va="top")
-        made = predictions[study.id].images or {}
+        generated = predictions[study.id].images or {}
         for number, view in enumerate(views):
-            for offset, images in enumerate((study.images, made)):
+            for offset, images in enumerate((study.images, generated)):
                 axis = axes[row, 1 + 2 * number + offset]
                 if view in images:
                     axis.imshow(images[view].squeeze(), cmap="gray", vmin=0, vmax=255)

@@ -67,13 +67,13 @@ def joined(
 
     What is the same object in two states stays so: nothing is computed twice of what a state does not change.
     """
-    known: dict[tuple[int, int], Prediction] = {}
+    joint: dict[tuple[int, int], Prediction] = {}
 
-    def with_images(old: Prediction, made: Prediction) -> Prediction:
-        key = (id(old), id(made))
-        if key not in known:
-            known[key] = replace(old, images={**(old.images or {}), **(made.images or {})})
-        return known[key]
+    def with_images(old: Prediction, image: Prediction) -> Prediction:
+        key = (id(old), id(image))
+        if key not in joint:
+            joint[key] = replace(old, images={**(old.images or {}), **(image.images or {})})
+        return joint[key]
 
     return {
         state: {name: with_images(old, images[state][name]) for name, old in studies.items()}

@@ -174,17 +174,17 @@ def kept(store: Path) -> list[tuple[Path, Kept]]:
     Raises:
         CorruptFileError: a file that is none of this version.
     """
-    found = []
+    runs = []
     for path in sorted((store / "timings").glob("*.seconds.json")):
         content = read_json(path)
         try:
             if content.pop("schema") != SCHEMA:
                 raise KeyError("schema")
             rows = tuple(Share(**share) for share in content.pop("shares"))
-            found.append((path, Kept(**content, shares=rows)))
+            runs.append((path, Kept(**content, shares=rows)))
         except (KeyError, TypeError, AttributeError) as error:
             raise CorruptFileError(f"{path}: not the times of a run", "delete it") from error
-    return found
+    return runs
 
 
 def last_complete(store: Path) -> Kept | None:

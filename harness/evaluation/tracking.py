@@ -143,10 +143,10 @@ def _to_mlflow(root: Path, results: Sequence[Tracked]) -> None:
     folder = root.resolve()
     client = MlflowClient(tracking_uri=f"sqlite:///{folder / 'mlflow.db'}")
     for result in results:
-        found = client.get_experiment_by_name(result.dataset)
+        existing = client.get_experiment_by_name(result.dataset)
         experiment = (
-            found.experiment_id
-            if found is not None
+            existing.experiment_id
+            if existing is not None
             else client.create_experiment(result.dataset, artifact_location=(folder / "mlflow").as_uri())
         )
         run = client.create_run(experiment, run_name=result.name).info.run_id
