@@ -54,11 +54,11 @@ def _whole(run: Kept) -> list[Row]:
     what = f"{config['dataset']}, {names}, {config['preset']}, {run.cells} cells, {run.trained} trained"
     date = f"{machine['date']}, {machine['cpu']}, {machine['cores']} cores, load {machine['load']}"
     rows = [measured(_SUITE, f"wall clock: {what}", run.seconds, note=f"run that ended {date}")]
-    own = [share for share in run.shares if share.process == 0]
-    if any(share.phase == CELLS for share in own):
-        parts = _sums(own, lambda share: share.phase)
+    main_shares = [share for share in run.shares if share.process == 0]
+    if any(share.phase == CELLS for share in main_shares):
+        parts = _sums(main_shares, lambda share: share.phase)
     else:  # the rows were worked on in this process
-        parts = _sums(own, lambda share: share.phase if share.phase in _NAMES else CELLS)
+        parts = _sums(main_shares, lambda share: share.phase if share.phase in _NAMES else CELLS)
     accounted = sum(parts.values())
     order = [*_NAMES, *sorted(set(parts) - set(_NAMES))]
     rows += [
@@ -82,11 +82,13 @@ def _of_processes(run: Kept) -> list[Row]:
         for kind, seconds in sorted(kinds.items(), key=lambda item: -item[1])
     ]
     for process in sorted({share.process for share in shares}):
-        own = [share for share in shares if share.process == process]
-        jobs = list(dict.fromkeys(_cell(share) for share in own if share.label))
-        used = sum(share.processor_seconds for share in own)
+        of_process = [share for share in shares if share.process == process]
+        jobs = list(dict.fromkeys(_cell(share) for share in of_process if share.label))
+        used = sum(share.processor_seconds for share in of_process)
         note = f"{_seconds(used)} of processor; {', '.join(jobs)}"
-        rows.append(measured(_SUITE, f"chain of process {process}", sum(s.seconds for s in own), note=note))
+        rows.append(
+            measured(_SUITE, f"chain of process {process}", sum(s.seconds for s in of_process), note=note)
+        )
     return rows
 
 

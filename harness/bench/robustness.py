@@ -84,10 +84,10 @@ def _predicted(
     """Predictions of studies, each in its state, in batches of up to 32."""
     by_id: dict[str, Prediction] = {}
     for state in dict.fromkeys(states):
-        own = [study for study, each in zip(studies, states, strict=True) if each == state]
-        for start in range(0, len(own), 32):
+        in_state = [study for study, each in zip(studies, states, strict=True) if each == state]
+        for start in range(0, len(in_state), 32):
             dropped = None if state == FULL else state
-            inputs = collate(own[start : start + 32], info, reads=method.card.reads, dropped=dropped)
+            inputs = collate(in_state[start : start + 32], info, reads=method.card.reads, dropped=dropped)
             by_id.update(zip(inputs.ids, method.predict(inputs), strict=True))
     return [by_id[study.id] for study in studies]
 

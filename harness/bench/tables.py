@@ -78,8 +78,8 @@ def put_into(path: Path, facts: Mapping[str, Any], rows: Sequence[Row], ratios: 
     page = path.read_text(encoding="utf-8")
     for suite in dict.fromkeys(row.suite for row in rows if row.state != "skipped"):
         head, tail = _parts(path, page, suite)
-        own = [row for row in rows if row.suite == suite]
-        page = f"{head}\n{markdown(facts, own, ratios)}\n{tail}"
+        of_suite = [row for row in rows if row.suite == suite]
+        page = f"{head}\n{markdown(facts, of_suite, ratios)}\n{tail}"
     write_atomic(path, lambda stream: stream.write(page.encode()))
 
 

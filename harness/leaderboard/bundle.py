@@ -258,9 +258,9 @@ def _label(method: str) -> str:
     """The label; overrides that are not numbers or switches become a digest: they may be local paths."""
     if re.fullmatch(_LABEL, method):
         return method
-    own, imputed, by = method.partition(IMPUTED)
+    label, imputed, by = method.partition(IMPUTED)
     if imputed:
-        return f"{_label(own)}{imputed}{_label(by)}"
+        return f"{_label(label)}{imputed}{_label(by)}"
     base, _, rest = method.partition("[")
     control = SHUFFLED if method.endswith(SHUFFLED) else ""
     return f"{base.removesuffix(SHUFFLED)}[sha256:{_digest(rest)[:8]}]{control}"

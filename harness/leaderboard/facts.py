@@ -153,8 +153,8 @@ def verdict_on(stored: StoredResult, verdicts: Mapping[tuple[str, str], Verdict]
         verdicts: (dataset, method) -> verdict.
     """
     row = stored.rows[0]
-    own = trained(row.method)
-    names = (row.method, own, own.partition("[")[0])
+    label = trained(row.method)
+    names = (row.method, label, label.partition("[")[0])
     return next((verdicts[row.dataset, name] for name in names if (row.dataset, name) in verdicts), None)
 
 

@@ -76,13 +76,13 @@ class Leaderboard:
             raise CorruptFileError(f"{path}: not a leaderboard's JSON: {error!r}") from error
         if schema != SCHEMA:
             raise CorruptFileError(f"{path}: of schema {schema}, but this version reads schema {SCHEMA}")
-        shown = [
+        rearranged = [
             arranged(table, spec)
             for table in parts.tables
             for spec in spec_of(table.dataset, specs)
             if spec.shows(table.group)
         ]
-        return cls(rows, tuple(shown or tables(rows, specs)), parts.results)
+        return cls(rows, tuple(rearranged or tables(rows, specs)), parts.results)
 
     def payload(self) -> dict[str, Any]:
         """Tables and what stands behind their rows as JSON values; what is not finite becomes null."""

@@ -35,12 +35,12 @@ def mean_of_seeds(
     Returns:
         Metric -> rate -> fields of a number, and the replicates of each that has any.
     """
-    own = [{(row.metric, row.rate): row for row in rows} for rows in seeds]
+    by_cell = [{(row.metric, row.rate): row for row in rows} for rows in seeds]
     lines = [_cells(rows, each) for rows, each in zip(seeds, samples, strict=True)]
     numbers: dict[str, dict[float, dict[str, Any]]] = {}
     shared: Cells = {}
-    for cell in dict.fromkeys(cell for each in own for cell in each):
-        rows = [each[cell] for each in own if cell in each]
+    for cell in dict.fromkeys(cell for each in by_cell for cell in each):
+        rows = [each[cell] for each in by_cell if cell in each]
         replicates = [each[cell] for each in lines if cell in each]
         paired = len(replicates) == len(seeds) and len({line.shape for line in replicates}) == 1
         if paired:
@@ -54,9 +54,9 @@ def _number(
 ) -> dict[str, Any]:
     lost = next((row for row in rows if row.value is None), None)
     if lost is not None or len(rows) < n_seeds:
-        shown = lost or rows[0]
-        status = shown.status if shown.status != "ok" else "failed"
-        return {"status": status, "detail": shown.detail}
+        reason = lost or rows[0]
+        status = reason.status if reason.status != "ok" else "failed"
+        return {"status": status, "detail": reason.detail}
     row = rows[0]
     if n_seeds == 1:
         return {"value": row.value, "ci95": row.ci95, "status": row.status, "detail": row.detail}
@@ -75,9 +75,9 @@ def _cells(rows: Sequence[Measurement], samples: Samples) -> Cells:
         rates.setdefault(row.metric, []).append(row.rate)
     return {
         (metric, rate): np.asarray(samples[metric][line], dtype=np.float64)
-        for metric, own in rates.items()
-        if metric in samples and len(samples[metric]) == len(own)
-        for line, rate in enumerate(sorted(own))
+        for metric, of_metric in rates.items()
+        if metric in samples and len(samples[metric]) == len(of_metric)
+        for line, rate in enumerate(sorted(of_metric))
     }
 
 

@@ -216,8 +216,8 @@ def _order(
         return {row.method for row in rows if not row.control and row.status != "n/a"}
 
     protocol = key[:-1]
-    there = methods(row for other, rows in groups.items() if other[:-1] == protocol for row in rows)
-    return str(key[0]), -len(there), str(protocol), not methods(groups[key])
+    evaluated = methods(row for other, rows in groups.items() if other[:-1] == protocol for row in rows)
+    return str(key[0]), -len(evaluated), str(protocol), not methods(groups[key])
 
 
 def _declared(rows: Sequence[Measurement]) -> list[Measurement]:
@@ -288,7 +288,7 @@ def arranged(table: Table, spec: Spec) -> Table:
     columns = spec.group(table.group)
     listed = {*table.metrics, *table.others}
     measured = tuple(name for name in table.signatures if name in listed)
-    shown = tuple(name for name in columns.metrics if name in measured) or measured
+    chosen = tuple(name for name in columns.metrics if name in measured) or measured
     default = next((name for name in CURVE_METRICS if name in measured), measured[0])
     sort = columns.sort_metric if columns.sort_metric in measured else default
     curve_metric = columns.curve if columns.curve in measured else sort
@@ -299,8 +299,8 @@ def arranged(table: Table, spec: Spec) -> Table:
     rows = [replace(row, curve_metric=curve_metric) for row in table.rows]
     return replace(
         table,
-        metrics=shown,
-        others=tuple(name for name in measured if name not in shown),
+        metrics=chosen,
+        others=tuple(name for name in measured if name not in chosen),
         absent=tuple(name for name in columns.metrics if name not in table.signatures),
         curve_metric=curve_metric,
         sort=sort,
@@ -322,10 +322,10 @@ def _members(rows: Sequence[Measurement], spec: Spec, evidence: Mapping[str, Evi
     lower = {row.metric for row in rows if not row.higher_is_better}
     members, samples = [], {}
     for label, seeds in grouped.items():
-        keys = tuple(dict.fromkeys(own[0].key for own in seeds.values()))
+        keys = tuple(dict.fromkeys(of_seed[0].key for of_seed in seeds.values()))
         of_seeds = [evidence.get(key, Evidence()) for key in keys]
         numbers, samples[label] = mean_of_seeds(list(seeds.values()), [each.samples for each in of_seeds])
-        control = any(row.control for own in seeds.values() for row in own)
+        control = any(row.control for of_seed in seeds.values() for row in of_seed)
         cells = {
             metric: {rate: Number(**cell) for rate, cell in rates.items()}
             for metric, rates in numbers.items()

@@ -149,14 +149,14 @@ def _best(paper: Paper, check: BestCheck) -> Iterator[str]:
     rivals = [each for each in table.rows if each is not row and check.among in ("", each.head[0])]
     for key in check.columns:
         column = table.column(key)
-        own = table.cell(row, column).value
-        if own is None:
+        printed = table.cell(row, column).value
+        if printed is None:
             continue
         sign = -1.0 if column.better == "lower" else 1.0
         values = [(each, value) for each in rivals if (value := table.cell(each, column).value) is not None]
-        above = [each for each, value in values if sign * (value - own) > 0]
-        tied = [each for each, value in values if value == own]
-        place = f"{_name(column)}: {own:g}"
+        above = [each for each, value in values if sign * (value - printed) > 0]
+        tied = [each for each, value in values if value == printed]
+        place = f"{_name(column)}: {printed:g}"
         if len(above) != check.rank - 1:
             yield f"{place} is number {len(above) + 1}, after {_list(table, above, column)}"
         elif check.strict and tied:

@@ -71,12 +71,12 @@ def filler(paper: Paper, ours: Ours, detail: str) -> Filler:
         return Filler(text=f"no command: this version does not read {dataset.label}", runs=False)
     if ours.command and readable[0] == dataset.reader:
         return Filler(text=ours.command, advice=detail)
-    own = readable[0] == dataset.reader
+    is_papers_own = readable[0] == dataset.reader
     return Filler(
         readable[0],
-        dataset.profile if own else "",
+        dataset.profile if is_papers_own else "",
         method,
-        "paper" if own else "",
+        "paper" if is_papers_own else "",
         ours.drop or "",
         ours.rate or 0.0,
         advice=detail,

@@ -145,9 +145,9 @@ class Results:
     def of(cls, rows: Iterable[Measurement], facts: Mapping[str, RowFacts] | None = None) -> Results:
         """Index rows; ``facts`` (result key -> a row's cost and audit) adds costs as metrics."""
         facts = facts or {}
-        own = [row for row in rows if not row.control]
+        of_methods = [row for row in rows if not row.control]
         by_name: dict[tuple[str, str], list[Measurement]] = {}
-        for row in [*own, *_averages(own), *_costs(facts)]:
+        for row in [*of_methods, *_averages(of_methods), *_costs(facts)]:
             by_name.setdefault((row.method, row.metric), []).append(row)
         failed = {key for key, each in facts.items() if each.audit.state == "failed"}
         return cls(by_name, frozenset(failed))
@@ -235,9 +235,9 @@ def _flags(
         flags.append(Flag("S", f"{row.n} test studies, the paper has {dataset.n_test}"))
     elif not dataset.n_test and row.metric not in COSTS:
         flags.append(Flag("U", f"size of {dataset.label}'s test set not stated; ours is {row.n}"))
-    wanted = (ours.metrics or ("",))[0]
-    if row.metric != wanted:
-        flags.append(Flag("M", f"{row.metric} in place of {wanted}"))
+    metric = (ours.metrics or ("",))[0]
+    if row.metric != metric:
+        flags.append(Flag("M", f"{row.metric} in place of {metric}"))
     if missing := [part for part in column.signature if part not in row.signature]:
         flags.append(Flag("M", f"{row.metric}: ours is not {', '.join(missing)}, but {row.signature}"))
     if column.backend:

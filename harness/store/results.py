@@ -93,9 +93,9 @@ def row_of(values: Mapping[str, Any]) -> Measurement:
 
     Control characters become spaces: a terminal would execute them.
     """
-    own = {name: _visible(values[name]) for name in _ROW_FIELDS if name in values}
+    fields_of_row = {name: _visible(values[name]) for name in _ROW_FIELDS if name in values}
     ci95 = values["ci95"]
-    return Measurement(**own | {"ci95": None if ci95 is None else (ci95[0], ci95[1])})
+    return Measurement(**fields_of_row | {"ci95": None if ci95 is None else (ci95[0], ci95[1])})
 
 
 def _visible(value: Any) -> Any:

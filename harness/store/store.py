@@ -133,8 +133,8 @@ def _read_result(path: Path, key: str) -> StoredResult:
             state: ReliabilityBins.model_validate(bins)
             for state, bins in content.get("reliability", {}).items()
         }
-        own = {"key": key, "test_set": manifest.test_set}
-        rows = [row_of(row | own) for row in content["rows"]]
+        shared = {"key": key, "test_set": manifest.test_set}
+        rows = [row_of(row | shared) for row in content["rows"]]
     except ValidationError as error:
         first = error.errors()[0]
         reason = f"{'.'.join(map(str, first['loc']))}: {first['msg'].lower()}"

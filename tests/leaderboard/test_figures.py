@@ -10,7 +10,7 @@ from PIL import Image
 
 from harness.core.errors import HarnessError
 from harness.leaderboard.render.figures import (
-    Judged,
+    Judgements,
     confidence_density,
     reflected_density,
     reliability_by_state,
@@ -20,14 +20,14 @@ from harness.metrics.diagnosis.calibration import reliability
 STATES = ("nothing missing", "clinical missing", "dermoscopic missing")
 
 
-def judged(seed: int, sharpness: float = 3.0, n: int = 400) -> Judged:
+def judged(seed: int, sharpness: float = 3.0, n: int = 400) -> Judgements:
     rng = np.random.default_rng(seed)
     confidence = rng.beta(sharpness, 1.5, n)
-    return Judged(confidence, (rng.random(n) < confidence**1.3).astype(float))
+    return Judgements(confidence, (rng.random(n) < confidence**1.3).astype(float))
 
 
 @pytest.fixture
-def states() -> dict[str, Judged]:
+def states() -> dict[str, Judgements]:
     return {name: judged(number, 6 - 2 * number) for number, name in enumerate(STATES)}
 
 
@@ -59,7 +59,7 @@ def test_uniform_confidence_has_a_flat_density_up_to_the_ends() -> None:
     assert np.allclose(density, 1.0, atol=0.02)
 
 
-def test_the_svg_says_states_errors_and_counts(tmp_path: Path, states: dict[str, Judged]) -> None:
+def test_the_svg_says_states_errors_and_counts(tmp_path: Path, states: dict[str, Judgements]) -> None:
     reliability_by_state(states, tmp_path / "r.svg", title="kedr on derm7pt")
     text = (tmp_path / "r.svg").read_text()
     assert "kedr on derm7pt" in text
@@ -70,7 +70,7 @@ def test_the_svg_says_states_errors_and_counts(tmp_path: Path, states: dict[str,
 
 
 def test_the_density_svg_has_a_row_per_method_and_one_legend(
-    tmp_path: Path, states: dict[str, Judged]
+    tmp_path: Path, states: dict[str, Judgements]
 ) -> None:
     confidence_density({"kedr": states, "late_fusion": states}, tmp_path / "d.svg", title="derm7pt")
     text = (tmp_path / "d.svg").read_text()
@@ -81,7 +81,9 @@ def test_the_density_svg_has_a_row_per_method_and_one_legend(
 
 
 @pytest.mark.parametrize("kind", ["png", "svg", "pdf"])
-def test_every_format_is_written_the_same_twice(tmp_path: Path, states: dict[str, Judged], kind: str) -> None:
+def test_every_format_is_written_the_same_twice(
+    tmp_path: Path, states: dict[str, Judgements], kind: str
+) -> None:
     for number in (1, 2):
         reliability_by_state(states, tmp_path / f"r{number}.{kind}")
         confidence_density({"kedr": states}, tmp_path / f"d{number}.{kind}")
@@ -90,7 +92,7 @@ def test_every_format_is_written_the_same_twice(tmp_path: Path, states: dict[str
         assert first.read_bytes() == second.read_bytes()
 
 
-def test_a_png_is_a_drawing(tmp_path: Path, states: dict[str, Judged]) -> None:
+def test_a_png_is_a_drawing(tmp_path: Path, states: dict[str, Judgements]) -> None:
     confidence_density({"kedr": states}, tmp_path / "d.png")
     pixels = np.asarray(Image.open(tmp_path / "d.png").convert("RGB"))
     assert pixels.shape[1] == round(5.6 * 160)
@@ -98,13 +100,13 @@ def test_a_png_is_a_drawing(tmp_path: Path, states: dict[str, Judged]) -> None:
 
 
 def test_empty_bins_and_a_single_judgement_are_drawn(tmp_path: Path) -> None:
-    few = {"nothing missing": Judged(np.array([0.9]), np.array([1.0]))}
+    few = {"nothing missing": Judgements(np.array([0.9]), np.array([1.0]))}
     reliability_by_state(few, tmp_path / "r.png")
     confidence_density({"template": few}, tmp_path / "d.png")
     assert (tmp_path / "r.png").stat().st_size > 0
 
 
-def test_what_cannot_be_drawn_is_an_error(tmp_path: Path, states: dict[str, Judged]) -> None:
+def test_what_cannot_be_drawn_is_an_error(tmp_path: Path, states: dict[str, Judgements]) -> None:
     with pytest.raises(HarnessError, match="no modality states"):
         reliability_by_state({}, tmp_path / "r.png")
     with pytest.raises(HarnessError, match="no modality states"):
@@ -115,7 +117,7 @@ def test_what_cannot_be_drawn_is_an_error(tmp_path: Path, states: dict[str, Judg
     with pytest.raises(HarnessError, match="6 modality states, at most 5"):
         confidence_density({"kedr": many}, tmp_path / "d.png")
     with pytest.raises(HarnessError, match="expected"):
-        Judged(np.array([0.5]), np.array([1.0, 0.0]))
+        Judgements(np.array([0.5]), np.array([1.0, 0.0]))
     with pytest.raises(HarnessError, match=r"in \[0, 1\]"):
-        Judged(np.array([1.5]), np.array([1.0]))
+        Judgements(np.array([1.5]), np.array([1.0]))
     assert not list(tmp_path.glob("*.tmp"))

@@ -28,8 +28,8 @@ _STYLES = (("#0072b2", "-"), ("#d55e00", "--"), ("#009e73", "-."), ("#cc79a7", "
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
-    """What one method said of the test studies in one modality state.
+class Judgements:
+    """One method's confidences on the test studies in one modality state, and which of them came true.
 
     Attributes:
         confidence: (n,) in [0, 1], e.g. the probability of the chosen class.
@@ -73,7 +73,7 @@ def reliability_diagram(
 
 
 def reliability_by_state(
-    states: Mapping[str, Judged | Reliability], paths: Paths, *, title: str = "", bins: int = BINS
+    states: Mapping[str, Judgements | Reliability], paths: Paths, *, title: str = "", bins: int = BINS
 ) -> None:
     """One reliability diagram per modality state, side by side, on the same axes.
 
@@ -90,8 +90,8 @@ def reliability_by_state(
     _needs_states(states)
     figure = empty_figure(1.0 + 3.1 * len(states), 4.8)
     grid = figure.subplots(2, len(states), sharex=True, sharey="row", height_ratios=(3.4, 1), squeeze=False)
-    for column, (name, given) in enumerate(states.items()):
-        curve = given if isinstance(given, Reliability) else _binned(given, bins)
+    for column, (name, judgements) in enumerate(states.items()):
+        curve = judgements if isinstance(judgements, Reliability) else _binned(judgements, bins)
         top, bottom = grid[:, column]
         _reliability(curve, top, bottom)
         top.set_title(f"{name}\nECE {curve.ece:.3f}, n = {curve.count.sum():,.0f}", fontsize=9)
@@ -103,7 +103,9 @@ def reliability_by_state(
     save_figure(figure, paths)
 
 
-def confidence_density(methods: Mapping[str, Mapping[str, Judged]], paths: Paths, *, title: str = "") -> None:
+def confidence_density(
+    methods: Mapping[str, Mapping[str, Judgements]], paths: Paths, *, title: str = ""
+) -> None:
     """Densities of the confidence, a row per method and a curve per modality state; medians as ticks.
 
     A density is a Gaussian kernel estimate that is reflected at 0 and 1, so no mass is drawn where no
@@ -125,21 +127,21 @@ def confidence_density(methods: Mapping[str, Mapping[str, Judged]], paths: Paths
     rows = figure.subplots(len(methods), 1, sharex=True, squeeze=False)[:, 0]
     at = np.linspace(0, 1, 501)
     for axes, (method, states) in zip(rows, methods.items(), strict=True):
-        for name, judged in states.items():
+        for name, judgements in states.items():
             colour, line = _STYLES[names.index(name)]
-            density = reflected_density(judged.confidence, at)
+            density = reflected_density(judgements.confidence, at)
             axes.fill_between(at, density, color=colour, alpha=0.12, lw=0)
             axes.plot(at, density, color=colour, ls=line, lw=1.6, label=name)
-            median = float(np.median(judged.confidence))
+            median = float(np.median(judgements.confidence))
             axes.plot([median], [0], marker="|", color=colour, ms=12, mew=2, clip_on=False)
         axes.set(xlim=(0, 1), ylabel="density")
         axes.set_ylim(bottom=0)
         axes.set_title(method, fontsize=9, loc="left")
         axes.spines[["top", "right"]].set_visible(False)
     rows[-1].set_xlabel("confidence (tick: median)")
-    drawn = {line.get_label(): line for axes in rows for line in axes.get_legend_handles_labels()[0]}
+    handles = {line.get_label(): line for axes in rows for line in axes.get_legend_handles_labels()[0]}
     figure.legend(
-        [drawn[name] for name in names],
+        [handles[name] for name in names],
         names,
         loc="outside lower center",
         ncols=min(3, len(names)),
@@ -208,8 +210,10 @@ def save_figure(figure: Figure, paths: Paths) -> None:
         write_atomic(path, lambda target, stream=stream: target.write(stream.getvalue()))  # type: ignore[misc]
 
 
-def _binned(judged: Judged, bins: int) -> Reliability:
-    confidence, correct = (np.asarray(each, dtype=np.float64) for each in (judged.confidence, judged.correct))
+def _binned(judgements: Judgements, bins: int) -> Reliability:
+    confidence, correct = (
+        np.asarray(each, dtype=np.float64) for each in (judgements.confidence, judgements.correct)
+    )
     return reliability(confidence, correct, bins)
 
 

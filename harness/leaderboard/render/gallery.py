@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from harness.core.slugs import slug
-from harness.leaderboard.render.figures import Judged, Paths, confidence_density, reliability_by_state
+from harness.leaderboard.render.figures import Judgements, Paths, confidence_density, reliability_by_state
 from harness.leaderboard.render.robustness_figures import curves_figure, reliance_figure, routing_figure
 from harness.leaderboard.robustness import Line, RobustnessReport, main_metrics
 from harness.metrics.diagnosis.calibration import Reliability, width_edges
@@ -64,14 +64,14 @@ def write_figures(
     Returns:
         The files that were written.
     """
-    wanted = None if rows is None else {_protocol(row) for row in rows}
+    protocols = None if rows is None else {_protocol(row) for row in rows}
     figures: list[tuple[Path, Figure]] = []
     for lines in _by_metric(main_metrics(report.lines)):
-        if wanted is None or _protocol(lines[0]) in wanted:
+        if protocols is None or _protocol(lines[0]) in protocols:
             folder = out / slug("-".join(_protocol(lines[0])))
             figures += ((folder / name, figure) for name, figure in _curves(lines))
     for protocol, results in _by_protocol(stored).items():
-        if wanted is None or protocol in wanted:
+        if protocols is None or protocol in protocols:
             folder = out / slug("-".join(protocol))
             parts = (*_confidence(results, protocol[0]), *_routing(results, protocol[0]))
             figures += ((folder / name, figure) for name, figure in parts)
@@ -83,16 +83,16 @@ def write_figures(
 
 def _curves(lines: Sequence[Line]) -> Iterator[tuple[str, Figure]]:
     """Curves of one metric, and what each modality's absence costs."""
-    shown = [line for line in lines if "+" not in line.method]
+    plain = [line for line in lines if "+" not in line.method]
     metric = slug(lines[0].metric)
-    yield f"curves-{metric}", partial(curves_figure, shown)
-    if any(line.reliance for line in shown):
-        yield f"reliance-{metric}", partial(reliance_figure, shown)
+    yield f"curves-{metric}", partial(curves_figure, plain)
+    if any(line.reliance for line in plain):
+        yield f"reliance-{metric}", partial(reliance_figure, plain)
 
 
 def _confidence(results: Mapping[str, StoredResult], dataset: str) -> Iterator[tuple[str, Figure]]:
     """Reliability diagrams of each method, and the densities of all."""
-    densities: dict[str, dict[str, Judged]] = {}
+    densities: dict[str, dict[str, Judgements]] = {}
     for label, result in results.items():
         if "+" in label:
             continue
@@ -106,7 +106,7 @@ def _confidence(results: Mapping[str, StoredResult], dataset: str) -> Iterator[t
         if counts:
             each = {_shown(state): from_counts(numbers) for state, numbers in counts.items()}
             densities[label] = {
-                state: Judged(values, np.zeros(len(values))) for state, values in each.items()
+                state: Judgements(values, np.zeros(len(values))) for state, values in each.items()
             }
     labels = list(densities)
     for start in range(0, len(labels), _DENSITIES):

@@ -34,10 +34,10 @@ def fragment(tables: Sequence[Table]) -> str:
     for place, (_, group) in enumerate(
         groupby(tables, lambda t: (t.dataset, t.n, t.drop, t.mechanism, t.test_set)), start=1
     ):
-        own = list(group)
-        for index, table in enumerate(own, start=1):
+        of_protocol = list(group)
+        for index, table in enumerate(of_protocol, start=1):
             parts += [each.tex() for each in _floats(table, f"tab:leaderboard-{place}-{index}")]
-        parts.append(_costs(own, f"tab:leaderboard-{place}-cost").tex())
+        parts.append(_costs(of_protocol, f"tab:leaderboard-{place}-cost").tex())
     return "\n".join(parts)
 
 

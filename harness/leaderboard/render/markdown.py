@@ -27,10 +27,10 @@ def render(tables: Sequence[Table]) -> str:
     """
     parts = []
     for _, group in groupby(tables, lambda t: (t.dataset, t.n, t.drop, t.mechanism, t.test_set)):
-        own = list(group)
-        for table in own:
+        of_protocol = list(group)
+        for table in of_protocol:
             parts += [_table(table), *_missing_rates(table)]
-        parts.append(_cost_table(own))
+        parts.append(_cost_table(of_protocol))
     return "\n".join(parts)
 
 

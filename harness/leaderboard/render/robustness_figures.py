@@ -72,14 +72,14 @@ def reliance_figure(lines: Sequence[Line], paths: Paths) -> None:
     Raises:
         HarnessError: no line has a cost, lines of several metrics, or another file type.
     """
-    shown = [line for line in lines if line.reliance]
-    first = _one_metric(shown)
-    modalities = list(dict.fromkeys(name for line in shown for name in line.reliance))
-    figure = empty_figure(6.4, 1.3 + 0.24 * len(shown) * (len(modalities) + 1))
+    with_costs = [line for line in lines if line.reliance]
+    first = _one_metric(with_costs)
+    modalities = list(dict.fromkeys(name for line in with_costs for name in line.reliance))
+    figure = empty_figure(6.4, 1.3 + 0.24 * len(with_costs) * (len(modalities) + 1))
     axes = figure.subplots()
     height = 0.8 / len(modalities)
     for number, name in enumerate(modalities):
-        bars = [(row, line.reliance[name]) for row, line in enumerate(shown) if name in line.reliance]
+        bars = [(row, line.reliance[name]) for row, line in enumerate(with_costs) if name in line.reliance]
         cost = np.array([each.value for _, each in bars])
         ends = np.array([[each.value - each.lo, each.hi - each.value] for _, each in bars]).T
         axes.barh(
@@ -94,7 +94,7 @@ def reliance_figure(lines: Sequence[Line], paths: Paths) -> None:
             label=f"without {name}",
         )
     axes.axvline(0, color="#333333", lw=0.8)
-    axes.set_yticks(range(len(shown)), [_label(line) for line in shown])
+    axes.set_yticks(range(len(with_costs)), [_label(line) for line in with_costs])
     axes.invert_yaxis()
     axes.set_xlabel(f"loss of {first.metric} (right is worse)")
     axes.spines[["top", "right"]].set_visible(False)

@@ -59,26 +59,26 @@ def papers(leaderboard: Leaderboard) -> list[Report]:
     return reports
 
 
-def _generator(facts: RowFacts, own: Downstream) -> Iterator[str]:
+def _generator(facts: RowFacts, downstream: Downstream) -> Iterator[str]:
     name = f"{facts.method} ({facts.preset}, seed {facts.seed})"
     yield f"### {escaped(name)}: each finding"
     yield ""
     yield (
-        f"The classifier learned from {own.training_studies} studies. Macro averages, minus what the one "
-        "trained on real images has:"
+        f"The classifier learned from {downstream.training_studies} studies. Macro averages, minus what the "
+        "one trained on real images has:"
     )
-    for score, differences in own.minus_real.items():
+    for score, differences in downstream.minus_real.items():
         texts = "; ".join(f"{on} {_number(value, '+.3f')}" for on, value in differences.items())
         yield f"- {_TITLES[score]}: {texts}"
     yield ""
     heads = [f"{_TITLES[score]} {on}" for score in _TITLES for on in TRAINED_ON]
     yield _line(["finding", "positive in training", "in test", *heads])
     yield "|" + "|".join([":--"] + ["--:"] * (len(heads) + 2)) + "|"
-    for finding, each in own.findings.items():
+    for finding, each in downstream.findings.items():
         cells = [_number(scores[on], ".3f") for scores in (each.auroc, each.f1) for on in TRAINED_ON]
         yield _line([escaped(finding), str(each.train), str(each.test), *cells])
     yield ""
-    for finding, reason in own.absent.items():
+    for finding, reason in downstream.absent.items():
         yield f"- {escaped(finding)} is left out: {escaped(reason)}"
 
 

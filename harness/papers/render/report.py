@@ -243,8 +243,8 @@ def markdown_table(content: Sheet) -> list[str]:
             blank = [""] * (len(content.headers) - 1)
             lines.append(_raw([*blank, f"*{markdown(ours.label)}*", *map(_markdown_cell, ours.cells)]))
             if ours.has_differences:
-                shown = [cell.difference + ("\\*" if cell.outside else "") for cell in ours.cells]
-                lines.append(_raw([*blank, "*difference*", *shown]))
+                differences = [cell.difference + ("\\*" if cell.outside else "") for cell in ours.cells]
+                lines.append(_raw([*blank, "*difference*", *differences]))
     lines.append("")
     for number, each in enumerate(content.advice, 1):
         lines.append(f"{number}. {code(each.text) if each.runs else markdown(each.text)}")

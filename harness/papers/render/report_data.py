@@ -105,6 +105,6 @@ def _flat(paper: str, entry: dict[str, Any]) -> list[dict[str, Any]]:
     for each in entry["measured"] or [{}]:
         lo, hi = each.get("ci95") or (None, None)
         flags = "".join(dict.fromkeys(flag["kind"] for flag in each.get("flags", [])))
-        own = {key: each.get(key) for key in _MEASURED} | {"ci95_lo": lo, "ci95_hi": hi, "flags": flags}
-        lines.append(published | own)
+        ours = {key: each.get(key) for key in _MEASURED} | {"ci95_lo": lo, "ci95_hi": hi, "flags": flags}
+        lines.append(published | ours)
     return lines
