@@ -117,10 +117,10 @@ def packages() -> set[str]:
     return {module.partition(".")[0] for module in modules}
 
 
-def method_modules(wanted: Sequence[str]) -> list[str]:
+def method_modules(names: Sequence[str]) -> list[str]:
     """Modules behind ``--methods``, none of them imported; unknown names are left out."""
     table = _table("methods")
-    chosen = table if "all" in wanted else {split_variant(name)[0] for name in wanted}
+    chosen = table if "all" in names else {split_variant(name)[0] for name in names}
     return sorted({table[name].partition(":")[0] for name in chosen if name in table})
 
 
@@ -167,12 +167,12 @@ def make_metric(name: str, options: MetricOptions = DEFAULTS) -> Any:
     """An instance of a metric family, with those of the options that its constructor takes by name."""
     family = load("metrics", name)
     takes = signature(family).parameters
-    given = {
+    arguments = {
         option.name: value
         for option in fields(options)
         if (value := getattr(options, option.name)) is not None and option.name in takes
     }
-    return family(**given)
+    return family(**arguments)
 
 
 def split_variant(name: str) -> tuple[str, str | None]:

@@ -20,13 +20,13 @@ class Stopped(BaseException):
 
 @contextmanager
 def leaving_when_asked() -> Iterator[None]:
-    """SIGINT and SIGTERM raise ``Stopped`` in the main thread, once: what follows is not to disturb it."""
-    asked = False
+    """SIGINT and SIGTERM raise ``Stopped`` in the main thread, once: later signals are ignored."""
+    stopped = False
 
     def leave(number: int, frame: FrameType | None) -> None:
-        nonlocal asked
-        if not asked:
-            asked = True
+        nonlocal stopped
+        if not stopped:
+            stopped = True
             raise Stopped(number)
 
     if threading.current_thread() is not threading.main_thread():

@@ -95,10 +95,10 @@ def examine(
         HarnessError: unknown dataset or option, or ``root`` is not there: nothing could be examined.
     """
     dataset_class = registry.load("datasets", name)
-    given = _checked_options(name, dataset_class, options or {})
+    arguments = _checked_options(name, dataset_class, options or {})
     report_dataset = isinstance(dataset_class, type) and issubclass(dataset_class, ReportDataset)
     examined = _of_listing if report_dataset else _of_opened
-    counts, published, problems, images = examined(dataset_class, root, given)
+    counts, published, problems, images = examined(dataset_class, root, arguments)
     if sample is not None:
         images = images[:: max(1, -(-len(images) // max(1, sample)))]
     counts |= _decode_all(images, problems, progress or (lambda done, total: None))
@@ -127,12 +127,14 @@ def _of_listing(dataset_class: type[ReportDataset], root: Path | None, options: 
     except HarnessError as error:
         return {}, {}, [Problem("unreadable", str(folder), error.message, error.hint)], []
     problems = [*listing.problems, *check_records(listing, bool(options.get("allow_leaks")))]
-    kept = usable(listing.records)
+    records = usable(listing.records)
     labels = getattr(listing, "label_names", ()) or dataset_class.label_names
     images = [
-        _StudyImage(record.id, record.split, source) for record in kept for source in record.images.values()
+        _StudyImage(record.id, record.split, source)
+        for record in records
+        for source in record.images.values()
     ]
-    return _counts_of(kept, labels, listing.published), listing.published, problems, images
+    return _counts_of(records, labels, listing.published), listing.published, problems, images
 
 
 def _counts_of(
@@ -251,15 +253,15 @@ def _shared(
 ) -> Iterable[Problem]:
     """One problem for each image whose content belongs to studies of two splits."""
     first: dict[str, _StudyImage] = {}
-    named: set[str] = set()
+    reported: set[str] = set()
     for each in images:
         key = (each.source.path, each.source.digest)
         if key not in facts:
             continue
         digest = facts[key].digest
         other = first.setdefault(digest, each)
-        if other.split != each.split and digest not in named:
-            named.add(digest)
+        if other.split != each.split and digest not in reported:
+            reported.add(digest)
             message = (
                 f"the image of {each.study} ({each.split}) is also that of {other.study} ({other.split}), "
                 f"{other.source.where}; the studies stand"

@@ -84,16 +84,16 @@ class COVCTR(ReportDataset):
         splits = by_group(figures, _SEED, 0.1, 0.1) if by_figure else drawn(len(rows), _MICAR_SEED, 0.2, 0.5)
         tree = ImageTree(folder / "images" if (folder / "images").is_dir() else folder, cls.name)
         records: list[ReportRecord] = []
-        seen: dict[str, Row] = {}
+        first_rows: dict[str, Row] = {}
         for row, figure, split in zip(rows, figures, splits, strict=True):
             name = row.cells["image_id"]
-            if seen.setdefault(name, row) is not row:
-                problems.append(_repeated(row, seen[name]))
+            if first_rows.setdefault(name, row) is not row:
+                problems.append(_repeated(row, first_rows[name]))
                 continue
             image = tree.find(name, row.where) if name else _unnamed(row)
             label = _label(row)
-            met = [each for each in (image, label) if isinstance(each, Problem)]
-            problems += met
+            row_problems = [each for each in (image, label) if isinstance(each, Problem)]
+            problems += row_problems
             if isinstance(image, Problem) or isinstance(label, Problem):
                 continue
             text = profile.clean(" ".join(row.cells[section] for section in profile.sections))

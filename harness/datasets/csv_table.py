@@ -106,17 +106,17 @@ class CSVTable(ReportDataset):
         """Every row of the table; see ``ReportDataset.list_root``."""
         rows, problems = read_csv(root, REQUIRED)
         columns = tuple(rows[0].cells) if rows else ()
-        views, met = _columns(root, columns)
-        problems += met
+        views, column_problems = _columns(root, columns)
+        problems += column_problems
         names = sorted({name for row in rows for name in _names(row)})
         tree = ImageTree(root.resolve().parent, cls.name)
         records = [_record(row, views, names, tree, problems, profile) for row in rows]
         tree.keep()
-        kept = [record for record in records if record is not None]
-        problems += _unlabelled(kept) if names else []
+        complete = [record for record in records if record is not None]
+        problems += _unlabelled(complete) if names else []
         multilabel = any(";" in row.cells.get("labels", "") for row in rows)
         return TableListing(
-            kept, problems, views=tuple(views.values()), label_names=tuple(names), multilabel=multilabel
+            complete, problems, views=tuple(views.values()), label_names=tuple(names), multilabel=multilabel
         )
 
     def __init__(
@@ -128,17 +128,17 @@ class CSVTable(ReportDataset):
 
     def _describe(self, records: Sequence[ReportRecord], profile: Profile, size: int) -> DatasetInfo:
         info = super()._describe(records, profile, size)
-        seen = {view for record in records for view in record.images}
+        used_views = {view for record in records for view in record.images}
         labelled = bool(self.table.label_names) and all(record.labels is not None for record in records)
         names = self.table.label_names if labelled else ()
-        named = hashlib.sha256("\0".join([info.fingerprint, *names]).encode()).hexdigest()[:16]
+        digest = hashlib.sha256("\0".join([info.fingerprint, *names]).encode()).hexdigest()[:16]
         return replace(
             info,
-            image_modalities=tuple(view for view in self.table.views if view in seen),
+            image_modalities=tuple(view for view in self.table.views if view in used_views),
             tasks=info.tasks | {Task.DIAGNOSE} if labelled else info.tasks,
             label_names=names,
             multilabel=self.table.multilabel,
-            fingerprint=f"{named}-{size}px",
+            fingerprint=f"{digest}-{size}px",
         )
 
 

@@ -177,10 +177,10 @@ class _Release:
     def _split_of(self, rows: list[ImageRow]) -> str | None:
         """The one split of a study's images; a problem is noted where there is none."""
         unlisted = [row for row in rows if row.dicom not in self.split]
-        named = sorted({self.split[row.dicom] for row in rows if row not in unlisted})
-        if not unlisted and len(named) == 1:
-            return named[0]
-        where, message = rows[0].where, f"images of s{rows[0].study} are in {' and '.join(named)}"
+        splits = sorted({self.split[row.dicom] for row in rows if row not in unlisted})
+        if not unlisted and len(splits) == 1:
+            return splits[0]
+        where, message = rows[0].where, f"images of s{rows[0].study} are in {' and '.join(splits)}"
         if unlisted:
             where, message = unlisted[0].where, f"image {unlisted[0].dicom} has no row in {tables.SPLIT}"
         self.problems.append(Problem("wrong-split", where, message, f"restore {tables.SPLIT}"))

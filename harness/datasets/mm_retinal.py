@@ -77,15 +77,15 @@ class MMRetinal(ReportDataset):
         records: list[ReportRecord] = []
         problems: list[Problem] = []
         for kind in KINDS:
-            rows, met = read_csv(root / f"{kind}_translated_v1.csv", ("Image_ID", "en_caption"))
-            problems += met
+            rows, row_problems = read_csv(root / f"{kind}_translated_v1.csv", ("Image_ID", "en_caption"))
+            problems += row_problems
             files = _by_stem(root / kind)
             tree = ImageTree(root / kind, cls.name)
-            seen: dict[str, Row] = {}
+            first_rows: dict[str, Row] = {}
             for row, split in zip(rows, drawn(len(rows), _SEED, 0.2, 0.5), strict=True):
                 case = row.cells["Image_ID"]
-                if seen.setdefault(case, row) is not row:
-                    message = f"{case} has a second row, after {seen[case].where}; the first one counts"
+                if first_rows.setdefault(case, row) is not row:
+                    message = f"{case} has a second row, after {first_rows[case].where}; the first one counts"
                     problems.append(Problem("repeated-image", row.where, message, fatal=False))
                     continue
                 image = tree.find(files.get(case, case), row.where) if case else _unnamed(row)

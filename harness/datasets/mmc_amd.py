@@ -93,14 +93,14 @@ def _eyes(folder: Path, split: str, digests: Digests) -> list[Record]:
 
 def _check_subjects(folder: Path) -> None:
     """Check that no patient is in two splits, if the lists of patients are there."""
-    seen: dict[str, tuple[str, str]] = {}
+    first_places: dict[str, tuple[str, str]] = {}
     for split in SPLITS:
         for _, file, _ in _SOURCES.values():
             relative = f"mmc-amd-splitAP-{split}/SubjectSets/{file}.txt"
             if not (folder / relative).exists():
                 continue
             for where, patient in read_lines(folder, relative):
-                first_split, first = seen.setdefault(patient, (split, where))
+                first_split, first = first_places.setdefault(patient, (split, where))
                 if first_split != split:
                     raise HarnessError(
                         f"{where}: patient {patient} of {split} is also in {first_split} ({first})",

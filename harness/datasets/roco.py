@@ -112,8 +112,8 @@ def _list_second(root: Path, profile: Profile) -> Listing:
     records: list[ReportRecord] = []
     problems: list[Problem] = []
     for split, name in TABLES.items():
-        rows, met = read_csv(root / f"{name}_captions.csv", ("ID", "Caption"))
-        problems += met
+        rows, row_problems = read_csv(root / f"{name}_captions.csv", ("ID", "Caption"))
+        problems += row_problems
         tree = ImageTree(root / name, ROCO.name)
         for row in rows:
             study = row.cells["ID"]
@@ -127,10 +127,10 @@ def _list_second(root: Path, profile: Profile) -> Listing:
     return Listing(records, problems, _PUBLISHED_2)
 
 
-def _captions(path: Path, shown: str) -> Iterator[tuple[str, str, str] | Problem]:
+def _captions(path: Path, label: str) -> Iterator[tuple[str, str, str] | Problem]:
     """(where, id, caption) of each line; a caption may hold any character but tab and line feed."""
     for number, line in enumerate(read_text(path).split("\n"), 1):
-        where = f"{shown}, line {number}"
+        where = f"{label}, line {number}"
         study, tab, text = line.rstrip("\r").partition("\t")
         if tab and study.strip():
             yield where, study.strip(), text
@@ -143,8 +143,8 @@ def _older_names(root: Path, part: str, problems: list[Problem]) -> dict[str, st
     path = root / part / "licences.txt"
     if not path.exists():
         return {}
-    rows, met = read_csv(path, ("ROCO_ID", "PMC_ID"), shown=f"{part}/licences.txt")
-    problems += [replace(each, fatal=False) for each in met]
+    rows, row_problems = read_csv(path, ("ROCO_ID", "PMC_ID"), label=f"{part}/licences.txt")
+    problems += [replace(each, fatal=False) for each in row_problems]
     return {row.cells["ROCO_ID"]: row.cells["PMC_ID"] for row in rows}
 
 

@@ -51,11 +51,11 @@ def worker_count(execution: ExecutionConfig, device: str, jobs: int) -> int:
     Raises:
         HarnessError: the environment variable is no number above 0.
     """
-    named = os.environ.get(WORKERS, "")
-    if execution.workers is None and named and not (named.isdecimal() and int(named)):
-        raise HarnessError(f"${WORKERS} is {named!r}", "give a number of processes, 1 or more")
+    number = os.environ.get(WORKERS, "")
+    if execution.workers is None and number and not (number.isdecimal() and int(number)):
+        raise HarnessError(f"${WORKERS} is {number!r}", "give a number of processes, 1 or more")
     suits = 1 if device.startswith("cuda") else _suitable()
-    return max(1, min(jobs, execution.workers or int(named or suits)))
+    return max(1, min(jobs, execution.workers or int(number or suits)))
 
 
 def ready(modules: Sequence[str]) -> Any:

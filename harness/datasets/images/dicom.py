@@ -82,12 +82,12 @@ def dicom_image(data: bytes) -> tuple[Image.Image, str]:
     if form.kind in _COLOUR:
         return Image.fromarray(_eight_bit_colour(values, form.bits)), stored
     try:
-        shown = _shown(values, header)
+        brightness = _shown(values, header)
     except Exception as error:
         raise ValueError(f"DICOM whose tables cannot be applied ({type(error).__name__})") from None
     if form.kind == "MONOCHROME1":
-        shown = 1.0 - shown
-    return Image.fromarray(np.rint(shown * 255.0).astype(np.uint8)), stored
+        brightness = 1.0 - brightness
+    return Image.fromarray(np.rint(brightness * 255.0).astype(np.uint8)), stored
 
 
 def _header(data: bytes) -> Dataset:
@@ -176,15 +176,19 @@ def window(values: NDArray[Any], center: float, width: float, function: str) -> 
     Raises:
         ValueError: another function than LINEAR, LINEAR_EXACT and SIGMOID.
     """
-    given = values.astype(np.float64)
+    numbers = values.astype(np.float64)
     if function == "SIGMOID":
-        return np.asarray(1.0 / (1.0 + np.exp(np.clip(-4.0 * (given - center) / width, -700.0, 700.0))))
+        return np.asarray(1.0 / (1.0 + np.exp(np.clip(-4.0 * (numbers - center) / width, -700.0, 700.0))))
     if function == "LINEAR":
         center, width = center - 0.5, width - 1.0
     elif function != "LINEAR_EXACT":
         raise ValueError("an unknown VOI LUT function")
     # A LINEAR window of width 1 is a threshold.
-    return np.clip((given - center) / width + 0.5, 0.0, 1.0) if width else (given > center).astype(np.float64)
+    return (
+        np.clip((numbers - center) / width + 0.5, 0.0, 1.0)
+        if width
+        else (numbers > center).astype(np.float64)
+    )
 
 
 def _through_table(values: NDArray[Any], item: Any, little_endian: bool) -> NDArray[np.float64]:

@@ -123,15 +123,15 @@ def absent(studies: Iterable[Study], views: Collection[str]) -> list[tuple[Pixel
     caches: dict[int, tuple[PixelCache, dict[str, ImageFile]]] = {}
     for study in studies:
         if isinstance(study.images, LazyImages):
-            _, wanted = caches.setdefault(id(study.images.cache), (study.images.cache, {}))
+            _, sources = caches.setdefault(id(study.images.cache), (study.images.cache, {}))
             for view, source in study.images.sources.items():
                 if view in views:
-                    wanted.setdefault(source.digest, source)
+                    sources.setdefault(source.digest, source)
     by_cache = []
-    for cache, wanted in caches.values():
-        missing = cache.store.absent(wanted)
+    for cache, sources in caches.values():
+        missing = cache.store.absent(sources)
         if missing:
-            by_cache.append((cache, [source for digest, source in wanted.items() if digest in missing]))
+            by_cache.append((cache, [source for digest, source in sources.items() if digest in missing]))
     return by_cache
 
 

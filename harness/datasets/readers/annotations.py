@@ -67,9 +67,9 @@ def _item(entry: Any, split: str, where: str) -> Item | Problem:
     paths = [entry["image_path"]] if isinstance(entry["image_path"], str) else entry["image_path"]
     if not all(isinstance(path, str) for path in paths):
         return Problem("bad-entry", where, "image_path holds something else than paths")
-    named = entry.get("split", split)
-    if named != split:
-        return Problem("wrong-split", where, f"{entry['id']} stands under {split} but says split {named!r}")
+    other = entry.get("split", split)
+    if other != split:
+        return Problem("wrong-split", where, f"{entry['id']} stands under {split} but says split {other!r}")
     more = {key: value for key, value in entry.items() if key not in ("id", "report", "image_path", "split")}
     return Item(str(entry["id"]), split, entry["report"], tuple(paths), more, where)
 

@@ -209,7 +209,7 @@ def _check(name: str, records: Sequence[Record]) -> None:
 
 def _fingerprint(records: Sequence[Record], size: int, channels: int) -> str:
     """Digest of everything that methods see: ids, splits, classes, attributes and contents of images."""
-    seen = [
+    contents = [
         (
             record.id,
             record.split,
@@ -219,5 +219,5 @@ def _fingerprint(records: Sequence[Record], size: int, channels: int) -> str:
         )
         for record in records
     ]
-    text = json.dumps([ORDINARY_VERSION, channels, seen], sort_keys=True)
+    text = json.dumps([ORDINARY_VERSION, channels, contents], sort_keys=True)
     return f"{hashlib.sha256(text.encode()).hexdigest()[:16]}-{size}px"

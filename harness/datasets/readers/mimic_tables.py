@@ -88,10 +88,10 @@ def find_table(root: Path, name: str) -> Path | None:
 
 def read_images(path: Path) -> tuple[list[ImageRow], list[Problem]]:
     """All rows of the metadata, in their order, and those whose ids are no ids."""
-    wanted = ("dicom_id", "subject_id", "study_id", "ViewPosition")
+    columns = ("dicom_id", "subject_id", "study_id", "ViewPosition")
     rows, problems = [], []
     for line, dicom, subject, study, position, date, meaning in read_rows(
-        path, wanted, ("StudyDate", "ViewCodeSequence_CodeMeaning")
+        path, columns, ("StudyDate", "ViewCodeSequence_CodeMeaning")
     ):
         where = f"{path.name}, line {line}"
         if not (subject.isdecimal() and study.isdecimal() and dicom):

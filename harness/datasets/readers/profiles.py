@@ -33,8 +33,8 @@ def alphabetic(text: str) -> str:
 
 def without_codes(text: str) -> str:
     """One line without tokens of de-identification (``XXXX``, ``___``) and tokens that hold a digit."""
-    kept = (t for t in text.split() if not _DEIDENTIFIED.search(t) and not any(c.isdigit() for c in t))
-    return " ".join(kept)
+    words = (t for t in text.split() if not _DEIDENTIFIED.search(t) and not any(c.isdigit() for c in t))
+    return " ".join(words)
 
 
 @dataclass(frozen=True, slots=True)

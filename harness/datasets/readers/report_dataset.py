@@ -127,8 +127,8 @@ class ReportDataset(ABC):
         return self._studies[split]
 
     def _describe(self, records: Sequence[ReportRecord], profile: Profile, size: int) -> DatasetInfo:
-        seen = {view for record in records for view in record.images}
-        views = tuple(view for view in self.views if view in seen)
+        used_views = {view for record in records for view in record.images}
+        views = tuple(view for view in self.views if view in used_views)
         labelled = bool(self.label_names) and all(record.labels is not None for record in records)
         tasks = {Task.REPORT}
         if labelled:
@@ -228,16 +228,16 @@ def _duplicates(records: Iterable[ReportRecord]) -> list[Problem]:
 def _leaks(records: Iterable[ReportRecord], *, fatal: bool) -> list[Problem]:
     """One problem per patient, at the first record in another split than the patient's first record."""
     first: dict[str, ReportRecord] = {}
-    named: set[str] = set()
+    reported: set[str] = set()
     problems = []
     for record in records:
         other = first.setdefault(record.patient_id, record)
-        if other.split != record.split and record.patient_id not in named:
-            named.add(record.patient_id)
+        if other.split != record.split and record.patient_id not in reported:
+            reported.add(record.patient_id)
             message = (
                 f"patient {record.patient_id} of {record.split} is also in {other.split} ({other.where})"
             )
-            hint = "one split a patient; --set DATASET.allow_leaks=true opens the data as they are"
+            hint = "one split per patient; --set DATASET.allow_leaks=true opens the data as they are"
             problems.append(Problem("patient-in-two-splits", record.where, message, hint, fatal))
     return problems
 
@@ -353,7 +353,7 @@ def _fingerprint(records: Sequence[ReportRecord], size: int, channels: int) -> s
     """Digest of everything that methods see: ids, splits, texts, labels, attributes, identities of images."""
     digest = hashlib.sha256(json.dumps([_FINGERPRINT_VERSION, decode.DECODER_VERSION, channels]).encode())
     for record in records:
-        seen = [
+        contents = [
             record.id,
             record.patient_id,
             record.split,
@@ -363,5 +363,5 @@ def _fingerprint(records: Sequence[ReportRecord], size: int, channels: int) -> s
             {view: source.digest for view, source in record.images.items()},
             dict(record.attributes),
         ]
-        digest.update(json.dumps(seen, sort_keys=True).encode())
+        digest.update(json.dumps(contents, sort_keys=True).encode())
     return f"{digest.hexdigest()[:16]}-{size}px"

@@ -21,17 +21,17 @@ class Row:
     cells: Mapping[str, str]
 
 
-def read_csv(path: Path, required: Iterable[str], shown: str = "") -> tuple[list[Row], list[Problem]]:
+def read_csv(path: Path, required: Iterable[str], label: str = "") -> tuple[list[Row], list[Problem]]:
     """All rows under a header, whatever their columns, and the rows of another length.
 
     Args:
         required: columns that must be there.
-        shown: how messages call the file; by default its name.
+        label: how messages call the file; by default its name.
 
     Raises:
         HarnessError: the file is absent, not UTF-8 or not CSV, has no header or lacks a column.
     """
-    name = shown or path.name
+    name = label or path.name
     reader = csv.reader(io.StringIO(read_text(path), newline=""), strict=True)
     rows: list[Row] = []
     problems: list[Problem] = []
@@ -56,11 +56,11 @@ def read_csv(path: Path, required: Iterable[str], shown: str = "") -> tuple[list
 def _check_header(path: Path, header: list[str], required: Iterable[str]) -> None:
     if not any(header):
         raise HarnessError(f"{path}, line 1: no header", "the first line names the columns")
-    wanted = list(required)
-    absent = [column for column in wanted if column not in header]
+    columns = list(required)
+    absent = [column for column in columns if column not in header]
     if absent:
         # A first line with none of the columns may be a study's row, whose text no message repeats.
-        has = f"it has {', '.join(filter(None, header))}" if len(absent) < len(wanted) else ""
+        has = f"it has {', '.join(filter(None, header))}" if len(absent) < len(columns) else ""
         hint = has or "the first line names the columns"
         raise HarnessError(f"{path}, line 1: no column {', '.join(absent)}", hint)
     twice = sorted({column for column in header if header.count(column) > 1})

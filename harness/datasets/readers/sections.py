@@ -103,15 +103,15 @@ def context_text(sections: Mapping[str, str], age: float | None = None, sex: str
     E.g. ``age 54, sex female. indication: chest pain. history: smoker``. Words of de-identification (``___``)
     do not count; age and sex alone do not make a context, since every study has them where any has.
     """
-    told = [
+    parts = [
         f"{name}: {sections[name]}" for name in (INDICATION, HISTORY) if has_words(sections.get(name, ""))
     ]
-    if not told:
+    if not parts:
         return None
     facts = [] if age is None else [f"age {int(age)}"]
     facts += [] if sex is None else [f"sex {sex}"]
     prefix = f"{', '.join(facts)}. " if facts else ""
-    return prefix + ". ".join(part.rstrip(" .") for part in told)
+    return prefix + ". ".join(part.rstrip(" .") for part in parts)
 
 
 def has_words(text: str) -> bool:
