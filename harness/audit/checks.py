@@ -95,7 +95,7 @@ def _stranger(study: Study) -> Study:
 
 
 def mask_honest(subject: Subject, base: Answers) -> str:
-    """Whatever stood in a missing modality changes nothing, whoever blanks it."""
+    """The content of a missing modality changes no prediction, blanked by the harness or by the method."""
     if subject.touches.of_inputs():
         raise Breach(f"{subject.touches.of_inputs()}, during predict")
     for modality in subject.case.info.modalities:

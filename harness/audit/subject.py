@@ -28,7 +28,7 @@ LEVELS = 1
 """Largest difference of a pixel, of 255."""
 
 Answers = dict[str, Prediction]
-"""What a method said, by study id; more of a study stands under ``ID, drawn reports`` and the like."""
+"""Study id -> prediction. Drawn reports and generated views stand under ``ID, drawn reports`` and so on."""
 
 
 @dataclass(frozen=True)

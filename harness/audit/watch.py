@@ -62,7 +62,7 @@ class Touches:
 
 
 class Watched:
-    """A test study that notes who reads it, and raises where reading it is a breach."""
+    """A test study that notes when it is read, and raises where reading it is a breach."""
 
     def __init__(self, study: Study, answer: Answer | None, touches: Touches, raises: bool) -> None:
         values = {"study": study, "answer": answer, "touches": touches, "raises": raises}
@@ -199,7 +199,7 @@ def _opened() -> Iterator[list[str]]:
 
 @cache
 def _listen() -> None:
-    """An audit hook stays until the process ends: there is one, and it is idle where nobody listens."""
+    """An audit hook stays until the process ends: there is one, and it is idle while nothing is watched."""
 
     def heard(event: str, arguments: tuple[Any, ...]) -> None:
         if event == "open" and _LISTENERS and isinstance(arguments[0], str | os.PathLike):

@@ -1,7 +1,7 @@
 """Downstream value of generated images: one fixed classifier trained on real, on generated, and on both.
 
 The classifier is the same for everybody and chosen without looking at a test study: frozen ImageNet features
-of an image, standardised, and one regularised logistic regression a finding. What differs between two rows
+of an image, standardised, and one regularised logistic regression per finding. What differs between two rows
 is the images alone.
 """
 
@@ -90,7 +90,7 @@ class Experiment:
 
     @property
     def signature(self) -> str:
-        """Identity of the numbers but for the score's own."""
+        """Identity of the numbers, without the score's own part."""
         names = hashlib.sha256("\0".join(self.findings).encode()).hexdigest()[:8]
         parts = [
             f"{GROUP}|{VIEW}-from-report",
@@ -127,7 +127,7 @@ def measure(settings: RunSettings, limit: int | None, reporter: Reporter) -> lis
         reporter: where the command says what it does.
 
     Returns:
-        One row a generator, seed, score and training set; the store has them, too.
+        One row per generator, seed, score and training set; the store has them, too.
 
     Raises:
         HarnessError: the dataset lacks labels, views or reports, or a method generates no frontal view.

@@ -36,7 +36,7 @@ class Difference:
     rate: float
     field: str
     stored: object
-    found: object
+    reproduced: object
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +129,7 @@ def render(outcome: Reproduction) -> str:
     if outcome.failure:
         lines.append(f"the new run failed: {outcome.failure}")
     lines += [
-        f"- {each.metric} at rate {each.rate:g}: {each.field} {each.stored} -> {each.found}"
+        f"- {each.metric} at rate {each.rate:g}: {each.field} {each.stored} -> {each.reproduced}"
         for each in outcome.differences
     ]
     if outcome.changed:

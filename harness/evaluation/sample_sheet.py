@@ -65,7 +65,7 @@ def chosen(studies: Sequence[Study], info: DatasetInfo, each: int = 2) -> list[S
 def write_sheet(
     path: Path, title: str, studies: Sequence[Study], predictions: Mapping[str, Prediction], info: DatasetInfo
 ) -> None:
-    """A PNG with a row a study: findings and report, then per view the drawn and the generated image.
+    """A PNG with one row per study: findings and report, then per view the drawn and the generated image.
 
     Raises:
         HarnessError: the dataset's images may not be shown.

@@ -2,7 +2,7 @@
 
 The file's ending says the format: ``.json`` (a list of strings, or an object id -> text or id -> [text]),
 ``.jsonl`` (objects with ``id`` and ``report`` or ``text``), ``.csv`` (columns of these names); anything else
-is plain text, one report a line. Objects and rows may carry a ``patient_id``.
+is plain text, one report per line. Objects and rows may carry a ``patient_id``.
 """
 
 from __future__ import annotations

@@ -115,7 +115,7 @@ class Timings:
         return Elsewhere(self.reporter, self.spent)
 
     def keep(self, settings: RunSettings, succeeded: bool, cells: Iterable[tuple[str, int]]) -> None:
-        """Write the run's file, and count from here on what is told to ``keep_again``.
+        """Write the run's file; what follows counts for ``keep_again``.
 
         Args:
             settings: the run's.

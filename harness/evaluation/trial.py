@@ -90,7 +90,7 @@ class Trial:
         )
 
     def _train_missing(self) -> dict[str, Any]:
-        """What the weights owe to ``--train-missing``; nothing where all training studies are whole."""
+        """What ``--train-missing`` did to the weights; empty where all training studies are whole."""
         rate, plan = self.benchmark.config.train_missing, self.benchmark.plan
         facts = {"rate": rate, "drop": plan.policy, "mechanism": plan.mechanism}
         return {"train_missing": facts} if rate else {}
@@ -123,7 +123,7 @@ class Trial:
 
     @cached_property
     def donors(self) -> dict[str, Study] | None:
-        """Study id -> the study whose images are shown instead; None but for the shuffled-image control."""
+        """Study id -> the study whose images are shown instead (shuffled-image control), or None."""
         return image_donors(self.studies, self.seed) if self.entry.shuffled else None
 
     @property

@@ -53,10 +53,8 @@ HABITS: dict[str, str] = {
 """What is written -> what to write instead. A blank in a pattern also matches a line break."""
 
 NAMES_LEFT: dict[str, int] = {
-    "harness/audit": 14,
     "harness/cli": 9,
     "harness/distributed": 3,
-    "harness/evaluation": 69,
     "methods/baselines.py": 5,
     "methods/codi_xr": 18,
     "methods/common": 6,
@@ -67,10 +65,8 @@ NAMES_LEFT: dict[str, int] = {
     "methods/vdgen": 6,
 }
 HABITS_LEFT: dict[str, int] = {
-    "harness/audit": 8,
     "harness/cli": 5,
     "harness/distributed": 7,
-    "harness/evaluation": 18,
     "methods/baselines.py": 3,
     "methods/codi_xr": 4,
     "methods/common": 4,
