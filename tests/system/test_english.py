@@ -192,3 +192,25 @@ def test_the_habits_themselves(tmp_path: Path, text: str, hits: int) -> None:
     page = tmp_path / "page.md"
     page.write_text(text)
     assert len(list(habits_in(page))) == hits
+
+
+_PATH = re.compile(r"\b(?:harness|methods|tests|docs|leaderboards|reports)/[\w./-]*\w\.(?:py|md|yaml|json)\b")
+_LINK = re.compile(r"\]\((?!https?:)([^)#]+)")
+_HOLDER = re.compile(r"`(\w+)(?:\.(\w+))?` in `([\w/]+\.py)`")
+
+
+@pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(ROOT)))
+def test_files_that_a_page_names_exist(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    named = [ROOT / path for path in _PATH.findall(text)]
+    linked = [page.parent / target for target in _LINK.findall(text)]
+    assert not [str(path) for path in named + linked if not path.exists()]
+
+
+def test_the_glossary_names_what_is_there() -> None:
+    holders = _HOLDER.findall((ROOT / "docs" / "glossary.md").read_text(encoding="utf-8"))
+    assert len(holders) > 20
+    for name, member, path in holders:
+        source = (ROOT / path).read_text(encoding="utf-8")
+        assert re.search(rf"^(?:class |def )?{name}\b", source, flags=re.M), f"{name} is not in {path}"
+        assert not member or re.search(rf"\b{member}\b", source), f"{name}.{member} is not in {path}"
