@@ -140,9 +140,10 @@ def prose_of_code(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def prose_of_page(path: Path) -> Iterator[tuple[int, str]]:
-    """The page without its code blocks, which keep their lines."""
+    """The page without its blocks and words of code; lines stay where they are."""
     text = path.read_text(encoding="utf-8")
-    yield 1, re.sub(r"^```.*?^```", lambda block: "\n" * block[0].count("\n"), text, flags=re.M | re.S)
+    text = re.sub(r"^```.*?^```", lambda block: "\n" * block[0].count("\n"), text, flags=re.M | re.S)
+    yield 1, re.sub(r"`[^`\n]*`", "CODE", text)
 
 
 def habits_in(path: Path) -> Iterator[Hit]:
