@@ -164,7 +164,7 @@ def _one(name: str, subject: Subject, base: Answers) -> Check:
 
 
 def _trained(subject: Subject, progress: Callable[[float, str], None]) -> Check:
-    """Fit with poisoned test studies. A method that reads one is fitted again without, for the other checks."""
+    """Fit with poisoned test studies; a method that reads one is fitted again without them."""
     case = subject.case
     method, touches = subject.fit(case.seed, progress, poisoned=True)
     breach = _breach(touches)
