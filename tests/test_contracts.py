@@ -204,34 +204,34 @@ def scored(metric: Metric, n: int = 12) -> np.ndarray:
 
 
 def test_statistics_are_finite_rows(metric: Metric) -> None:
-    rows = scored(metric)
-    assert rows.dtype == np.float64
-    assert rows.ndim == 2
-    assert rows.shape[0] == 12
-    assert np.isfinite(rows).all()
+    statistics = scored(metric)
+    assert statistics.dtype == np.float64
+    assert statistics.ndim == 2
+    assert statistics.shape[0] == 12
+    assert np.isfinite(statistics).all()
 
 
 def test_values_are_vectorised_and_within_bounds(metric: Metric) -> None:
-    rows = scored(metric)
+    statistics = scored(metric)
     weights = np.random.default_rng(0).multinomial(12, [1 / 12] * 12, size=15).astype(float)
-    found = metric.values(rows, weights)
+    found = metric.values(statistics, weights)
     assert list(found) == [output.name for output in metric.outputs]
     order = np.random.default_rng(1).permutation(12)
-    shuffled = metric.values(rows[order], weights[:, order])
+    shuffled = metric.values(statistics[order], weights[:, order])
     for output in metric.outputs:
         assert found[output.name].shape == (15,)
         low, high = output.bounds
         defined = found[output.name][~np.isnan(found[output.name])]
         assert len(defined) > 0
         assert ((defined >= low - 1e-9) & (defined <= high + 1e-9)).all()
-        one_by_one = [metric.values(rows, line[None])[output.name][0] for line in weights]
+        one_by_one = [metric.values(statistics, line[None])[output.name][0] for line in weights]
         assert np.allclose(found[output.name], one_by_one, rtol=1e-9, atol=1e-9, equal_nan=True)
         assert np.allclose(found[output.name], shuffled[output.name], rtol=1e-9, atol=1e-9, equal_nan=True)
     if isinstance(metric, JointMetric):
         with pytest.raises(TypeError, match="no function of summed statistics"):
-            metric.reduce(rows)
+            metric.reduce(statistics)
     else:
-        grid = metric.reduce((weights @ rows).reshape(3, 5, -1))
+        grid = metric.reduce((weights @ statistics).reshape(3, 5, -1))
         for output in metric.outputs:
             assert grid[output.name].shape == (3, 5)
             assert np.allclose(grid[output.name].ravel(), found[output.name], equal_nan=True)

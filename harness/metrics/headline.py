@@ -10,4 +10,4 @@ CURVE_METRICS = (
     "f1_macro",
     "auroc_macro",
 )
-"""The metric whose decay over missing rates a table shows: the first of these that it has."""
+"""A table shows the curve over missing rates of the first of these metrics that it has."""

@@ -82,7 +82,7 @@ def curves(
         statistics: state -> (n, k), in the order of ``plan.ids``; a study's row is read only if the plan puts
             the study in that state.
         plan: masks for every seed and rate.
-        weights: (B, n) from ``statistics.bootstrap_weights``.
+        weights: (B, n) from ``bootstrap.bootstrap_weights``.
         level: of the interval.
 
     Raises:

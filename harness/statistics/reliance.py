@@ -40,7 +40,7 @@ def reliance(
     Args:
         metric: any metric.
         statistics: state -> (n, k); every state but ``full`` names the modality that is gone.
-        weights: (B, n) from ``statistics.bootstrap_weights``.
+        weights: (B, n) from ``bootstrap.bootstrap_weights``.
     """
     costs: dict[str, dict[str, Cost]] = {output.name: {} for output in metric.outputs}
     lost = [state for state in statistics if state != FULL]

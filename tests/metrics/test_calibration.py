@@ -121,8 +121,8 @@ def test_perfect_and_repeated_predictions(family: type[LabelMetric], multilabel:
     assert score(metric, said[order], labels[order]) == pytest.approx(once)
     if family is not EqualMassEce:  # its quantiles interpolate, as netcal's do
         assert score(metric, said, labels, np.full(60, 2)) == pytest.approx(once)
-    rows = metric.statistics(*studies(said, labels))
-    assert np.isnan(next(iter(metric.values(rows, np.zeros((1, 60))).values()))).all()
+    statistics = metric.statistics(*studies(said, labels))
+    assert np.isnan(next(iter(metric.values(statistics, np.zeros((1, 60))).values()))).all()
 
 
 def test_bins_are_part_of_the_signature() -> None:

@@ -95,7 +95,7 @@ def test_contract_and_signature() -> None:
     assert len({CiderPlain(tokenizer=profile).signature for profile in PROFILES}) == len(PROFILES)
     assert metric.statistics([], []).shape == (0, 2)
     said, true = corpus(30)
-    rows = metric.statistics(*pairs(said, true))
-    values = metric.reduce(np.ones((2, 3, 30)) @ rows)["cider_plain"]
+    statistics = metric.statistics(*pairs(said, true))
+    values = metric.reduce(np.ones((2, 3, 30)) @ statistics)["cider_plain"]
     assert values.shape == (2, 3)
-    assert values == pytest.approx(np.full((2, 3), rows[:, 0].mean()))
+    assert values == pytest.approx(np.full((2, 3), statistics[:, 0].mean()))

@@ -20,9 +20,9 @@ def studies(said: np.ndarray, labels: np.ndarray) -> tuple[list[Prediction], lis
 
 
 def score(metric: Metric, said: np.ndarray, labels: np.ndarray, weights: np.ndarray | None = None) -> dict:
-    rows = metric.statistics(*studies(said, labels))
-    once = np.ones((1, len(rows))) if weights is None else weights[None].astype(float)
-    return {name: float(value[0]) for name, value in metric.values(rows, once).items()}
+    statistics = metric.statistics(*studies(said, labels))
+    once = np.ones((1, len(statistics))) if weights is None else weights[None].astype(float)
+    return {name: float(value[0]) for name, value in metric.values(statistics, once).items()}
 
 
 def findings(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -100,12 +100,12 @@ def test_perfect_prediction_scores_one(multilabel: bool) -> None:
 
 
 def test_study_without_weight_may_hold_anything() -> None:
-    rows = Auroc().statistics(*studies(*findings(30, 2)))
+    statistics = Auroc().statistics(*studies(*findings(30, 2)))
     weights = np.ones((1, 30))
     weights[0, 4] = 0
-    spoiled = rows.copy()
+    spoiled = statistics.copy()
     spoiled[4] = np.nan
-    assert Auroc().joint(spoiled, weights) == Auroc().joint(rows, weights)
+    assert Auroc().joint(spoiled, weights) == Auroc().joint(statistics, weights)
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ def features(n: int, d: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     return np.maximum(rng.normal(size=(n, d)) @ mix, 0), np.maximum(rng.normal(size=(n, d)) @ mix + 0.2, 0)
 
 
-def rows_of(real: np.ndarray, made: np.ndarray) -> np.ndarray:
+def statistics_of(real: np.ndarray, made: np.ndarray) -> np.ndarray:
     return np.concatenate([np.ones((len(real), 1)), real, made], axis=1)
 
 
@@ -79,50 +79,52 @@ def test_kid_equals_torch_fidelity(n: int, d: int) -> None:
 
 @pytest.mark.parametrize(("n", "d"), [(40, 60), (120, 20)])
 def test_images_in_any_order_or_doubled_score_the_same(n: int, d: int) -> None:
-    rows, metric = rows_of(*features(n, d, 1)), Lite0Distance()
+    statistics, metric = statistics_of(*features(n, d, 1)), Lite0Distance()
     weights = np.random.default_rng(0).integers(0, 3, (4, n)).astype(float)
-    found = metric.joint(rows, weights)
+    found = metric.joint(statistics, weights)
     order = np.random.default_rng(1).permutation(n)
-    spoiled = np.where((weights[0] > 0)[:, None], rows, np.nan)
+    spoiled = np.where((weights[0] > 0)[:, None], statistics, np.nan)
     for name, value in found.items():
-        assert metric.joint(rows[order], weights[:, order])[name] == pytest.approx(value, rel=1e-8)
-        assert metric.joint(rows, 2 * weights)[name] == pytest.approx(value, rel=1e-8)
+        assert metric.joint(statistics[order], weights[:, order])[name] == pytest.approx(value, rel=1e-8)
+        assert metric.joint(statistics, 2 * weights)[name] == pytest.approx(value, rel=1e-8)
         assert metric.joint(spoiled, weights[:1])[name][0] == pytest.approx(value[0], rel=1e-8)
 
 
 def test_same_images_are_at_distance_zero() -> None:
     real, _ = features(50, 80, 2)
-    found = Lite0Distance().joint(rows_of(real, real), np.ones((1, 50)))
+    found = Lite0Distance().joint(statistics_of(real, real), np.ones((1, 50)))
     assert found["fid_lite0"][0] == pytest.approx(0, abs=1e-9)
     assert found["kid_lite0"][0] < 0  # unbiased: identical sets come out below 0
 
 
 def test_one_image_has_no_distance() -> None:
-    found = Lite0Distance().joint(rows_of(*features(5, 8, 0)), np.eye(5)[:1])
+    found = Lite0Distance().joint(statistics_of(*features(5, 8, 0)), np.eye(5)[:1])
     assert np.isnan(found["fid_lite0"][0])
     assert np.isnan(found["kid_lite0"][0])
 
 
 def test_floor_says_what_halves_of_one_source_score() -> None:
     same, other = features(200, 40, 3)
-    metric, rows = Lite0Distance(), rows_of(same, other + 1.0)
-    floor, smaller = real_floor(metric, rows), real_floor(metric, rows[:50])
+    metric, statistics = Lite0Distance(), statistics_of(same, other + 1.0)
+    floor, smaller = real_floor(metric, statistics), real_floor(metric, statistics[:50])
     assert (floor["n"], smaller["n"]) == (100, 25)
     assert 0 < floor["fid_lite0"] < smaller["fid_lite0"]
-    assert floor["fid_lite0"] < metric.joint(rows, np.ones((1, 200)))["fid_lite0"][0]
+    assert floor["fid_lite0"] < metric.joint(statistics, np.ones((1, 200)))["fid_lite0"][0]
     assert abs(floor["kid_lite0"]) < 1e-2
     with pytest.raises(HarnessError, match="cannot be halved"):
-        real_floor(metric, rows_of(same[:3], other[:3]))
+        real_floor(metric, statistics_of(same[:3], other[:3]))
 
 
 def test_interval_of_fid_holds_its_value_and_the_spread_of_repeated_samples() -> None:
     """A plain percentile interval lies above the value: a resample has fewer distinct images."""
     n, d, metric = 150, 24, Lite0Distance()
     many, others = features(60 * n, d, 0)
-    sets = [rows_of(many[start : start + n], others[start : start + n]) for start in range(0, 60 * n, n)]
-    values = [metric.joint(rows, np.ones((1, n)))["fid_lite0"][0] for rows in sets]
+    sets = [
+        statistics_of(many[start : start + n], others[start : start + n]) for start in range(0, 60 * n, n)
+    ]
+    values = [metric.joint(statistics, np.ones((1, n)))["fid_lite0"][0] for statistics in sets]
     weights = bootstrap_weights([str(index) for index in range(n)], 500)
-    found = [estimate(metric, rows, weights)["fid_lite0"] for rows in sets[:8]]
+    found = [estimate(metric, statistics, weights)["fid_lite0"] for statistics in sets[:8]]
     assert all(one.lo < one.value < one.hi for one in found)
     width = np.mean([one.hi - one.lo for one in found])
     assert width == pytest.approx(np.quantile(values, 0.975) - np.quantile(values, 0.025), rel=0.5)
@@ -132,12 +134,12 @@ def test_interval_of_fid_holds_its_value_and_the_spread_of_repeated_samples() ->
 
 
 def test_numbers_come_with_n_and_the_floor() -> None:
-    rows = rows_of(*features(60, 8, 0))
-    rows[0] = 0.0
-    line = Lite0Distance().remarks(rows)["fid_lite0"]
+    statistics = statistics_of(*features(60, 8, 0))
+    statistics[0] = 0.0
+    line = Lite0Distance().remarks(statistics)["fid_lite0"]
     assert "n 59 real and 59 generated" in line
-    assert f"(n 29) score {real_floor(Lite0Distance(), rows)['fid_lite0']:.3g}" in line
-    assert Lite0Distance().remarks(rows[:4]) == {}
+    assert f"(n 29) score {real_floor(Lite0Distance(), statistics)['fid_lite0']:.3g}" in line
+    assert Lite0Distance().remarks(statistics[:4]) == {}
 
 
 # ---------------------------------------------------------------- extractors
@@ -152,13 +154,13 @@ def test_rows_hold_both_sides_and_skip_studies_without_a_real_image() -> None:
     references = [Reference(f"s{i}", f"p{i}", images={"frontal": image(i)}) for i in range(3)]
     references[1] = Reference("s1", "p1", images={"lateral": image(9)})
     predictions = [Prediction(images={"frontal": image(i, (32, 32, 3))}) for i in (0, 1, 2)]
-    rows = metric.statistics(predictions, references)
-    assert rows.shape == (3, 1 + 2 * Lite0.width)
-    assert rows[:, 0].tolist() == [1, 0, 1]
-    assert not rows[1].any()
+    statistics = metric.statistics(predictions, references)
+    assert statistics.shape == (3, 1 + 2 * Lite0.width)
+    assert statistics[:, 0].tolist() == [1, 0, 1]
+    assert not statistics[1].any()
     grey = metric.statistics([Prediction(images=one.images) for one in references[::2]], references[::2])
     assert np.allclose(grey[:, 1:1281], grey[:, 1281:])
-    assert np.allclose(grey[:, 1:1281], rows[::2, 1:1281], atol=1e-5)
+    assert np.allclose(grey[:, 1:1281], statistics[::2, 1:1281], atol=1e-5)
 
 
 def test_absent_images_are_named() -> None:
@@ -194,8 +196,8 @@ def test_xray_network_gets_its_range_and_size(monkeypatch: pytest.MonkeyPatch, t
     white, black = np.full((64, 64, 1), 255, np.uint8), np.zeros((64, 64, 1), np.uint8)
     assert XrayDistance().unavailable() is None
     references = [Reference("s", "p", images={"frontal": white})]
-    rows = XrayDistance().statistics([Prediction(images={"frontal": black})], references)
-    assert rows.shape == (1, 1 + 2 * 1024)
+    statistics = XrayDistance().statistics([Prediction(images={"frontal": black})], references)
+    assert statistics.shape == (1, 1 + 2 * 1024)
     assert seen[0].shape == seen[1].shape == (1, 1, 224, 224)
     assert seen[0].unique().tolist() == [1024.0]
     assert seen[1].unique().tolist() == [-1024.0]
@@ -210,6 +212,6 @@ def test_raddino_reads_a_local_folder(monkeypatch: pytest.MonkeyPatch, tmp_path:
     Dinov2Model(config).save_pretrained(tmp_path)
     monkeypatch.setenv("HARNESS_RADDINO_WEIGHTS", str(tmp_path))
     references = [Reference("s", "p", images={"frontal": image(0)})]
-    rows = RadDinoDistance().statistics([Prediction(images={"frontal": image(1)})], references)
-    assert rows.shape == (1, 1 + 2 * 768)
-    assert np.isfinite(rows).all()
+    statistics = RadDinoDistance().statistics([Prediction(images={"frontal": image(1)})], references)
+    assert statistics.shape == (1, 1 + 2 * 768)
+    assert np.isfinite(statistics).all()

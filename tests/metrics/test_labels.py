@@ -87,8 +87,8 @@ class FirstWord(LabelF1):
 @pytest.mark.parametrize(("policy", "micro"), [("positive", 2 / 3), ("negative", 1.0), ("ignored", 1.0)])
 def test_policies(policy: str, micro: float) -> None:
     metric = FirstWord(policy)
-    rows = metric.statistics(*pairs(["yes", "maybe", "no", ""], ["yes", "no", "no", ""]))
-    assert metric.reduce(rows.sum(axis=0))["first_word_micro_14"] == pytest.approx(micro)
+    statistics = metric.statistics(*pairs(["yes", "maybe", "no", ""], ["yes", "no", "no", ""]))
+    assert metric.reduce(statistics.sum(axis=0))["first_word_micro_14"] == pytest.approx(micro)
     assert sorted(metric.asked) == ["", "maybe", "no", "yes"], "a text that repeats is labelled once"
 
 

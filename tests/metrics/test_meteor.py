@@ -23,12 +23,12 @@ from tests.helpers.reports import corpus, pairs
 needs_jar = pytest.mark.skipif(Meteor().unavailable() is not None, reason=str(Meteor().unavailable()))
 
 
-def rows_of(said: list[str], true: list[str], profile: str = "r2gen-iu") -> np.ndarray:
+def statistics_of(said: list[str], true: list[str], profile: str = "r2gen-iu") -> np.ndarray:
     return Meteor(tokenizer=profile).statistics(*pairs(said, true))
 
 
-def value(rows: np.ndarray) -> float:
-    return float(Meteor().reduce(rows.sum(axis=0))["meteor"])
+def value(statistics: np.ndarray) -> float:
+    return float(Meteor().reduce(statistics.sum(axis=0))["meteor"])
 
 
 @pytest.fixture(scope="module")
@@ -50,32 +50,32 @@ def test_real_reports_score_as_the_jar_scores_them(coco, profile: str) -> None: 
     tokens = tokenizer(profile)
     given = {index: [" ".join(tokens(text))] for index, text in enumerate(true)}
     result = {index: [" ".join(tokens(text))] for index, text in enumerate(said)}
-    rows = rows_of(said, true, profile)  # first, while the package's process still starts
+    statistics = statistics_of(said, true, profile)  # first, while the package's process still starts
     whole, segments = coco.compute_score(given, result)
     assert 0.05 < whole < 0.5
-    assert value(rows) == pytest.approx(whole, abs=1e-9)
-    assert Meteor().reduce(rows)["meteor"] == pytest.approx(segments, abs=1e-9)
-    chosen = [0, 3, 4, 6, 6, 9]  # a resample of the rows is the jar's score of those texts
+    assert value(statistics) == pytest.approx(whole, abs=1e-9)
+    assert Meteor().reduce(statistics)["meteor"] == pytest.approx(segments, abs=1e-9)
+    chosen = [0, 3, 4, 6, 6, 9]  # a resample of the statistics is the jar's score of those texts
     again = {place: given[index] for place, index in enumerate(chosen)}
     picked, _ = coco.compute_score(again, {place: result[index] for place, index in enumerate(chosen)})
-    assert value(rows[chosen]) == pytest.approx(picked, abs=1e-9)
+    assert value(statistics[chosen]) == pytest.approx(picked, abs=1e-9)
 
 
 @needs_jar
 def test_repeated_reports_score_one_and_empty_ones_zero() -> None:
     texts = [text for text in corpus(40)[1] if text.strip()]
-    rows = rows_of(texts, texts)
-    assert Meteor().reduce(rows)["meteor"] == pytest.approx(np.ones(len(texts)))
-    assert value(rows) == pytest.approx(1.0)
-    assert value(rows_of(["", "a b", ""], ["a b", "", ""])) == 0.0
+    statistics = statistics_of(texts, texts)
+    assert Meteor().reduce(statistics)["meteor"] == pytest.approx(np.ones(len(texts)))
+    assert value(statistics) == pytest.approx(1.0)
+    assert value(statistics_of(["", "a b", ""], ["a b", "", ""])) == 0.0
 
 
 @needs_jar
 def test_order_and_doubling_of_studies_change_nothing() -> None:
     said, true = corpus(40)
-    rows = rows_of(said, true)
-    assert value(rows_of(said[::-1], true[::-1])) == pytest.approx(value(rows), abs=1e-12)
-    assert value(rows_of(said * 2, true * 2)) == pytest.approx(value(rows), abs=1e-12)
+    statistics = statistics_of(said, true)
+    assert value(statistics_of(said[::-1], true[::-1])) == pytest.approx(value(statistics), abs=1e-12)
+    assert value(statistics_of(said * 2, true * 2)) == pytest.approx(value(statistics), abs=1e-12)
 
 
 @needs_jar
@@ -90,9 +90,11 @@ def test_no_text_can_break_the_protocol() -> None:
         "\x00",
         "é ü 肺",
     ]
-    rows = rows_of([*odd, "the lungs are clear"], [*odd[::-1], "the lungs are clear"], "whitespace")
-    assert np.isfinite(rows).all()
-    assert Meteor().reduce(rows)["meteor"][-1] == 1.0
+    statistics = statistics_of(
+        [*odd, "the lungs are clear"], [*odd[::-1], "the lungs are clear"], "whitespace"
+    )
+    assert np.isfinite(statistics).all()
+    assert Meteor().reduce(statistics)["meteor"][-1] == 1.0
 
 
 ANSWER = " ".join(["2.0", "2.0", "1.0", "1.0", *["1.0"] * 4, *["0.0"] * 12, "1.0", "2.0", "2.0"])
@@ -179,7 +181,7 @@ def test_what_is_absent_is_said_in_one_line(monkeypatch: pytest.MonkeyPatch) -> 
         patch.setattr(shutil, "which", lambda name: None)
         assert "Java not found" in str(Meteor().unavailable())
         with pytest.raises(UnavailableError, match="Java not found"):
-            rows_of(["a"], ["a"])
+            statistics_of(["a"], ["a"])
     monkeypatch.setattr(meteor, "_jar", lambda: None)
     assert "pycocoevalcap" in str(Meteor().unavailable())
 
@@ -255,13 +257,13 @@ def test_nltk_port_equals_nltk_on_real_reports(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(meteor_score.single_meteor_score, "__defaults__", patched)
     assert MeteorNltk().unavailable() is None
     said, true = corpus(60)
-    rows = MeteorNltk().statistics(*pairs(said, true))
+    statistics = MeteorNltk().statistics(*pairs(said, true))
     tokens = tokenizer("r2gen-iu")
     expected = [
         meteor_score.meteor_score([tokens(reference)], tokens(hypothesis), wordnet=stub)
         for hypothesis, reference in zip(said, true, strict=True)
     ]
-    assert rows[:, 0] == pytest.approx(expected, abs=1e-12)
-    assert MeteorNltk().reduce(rows.sum(axis=0))["meteor_nltk"] == pytest.approx(np.mean(expected))
+    assert statistics[:, 0] == pytest.approx(expected, abs=1e-12)
+    assert MeteorNltk().reduce(statistics.sum(axis=0))["meteor_nltk"] == pytest.approx(np.mean(expected))
     synonym = MeteorNltk().statistics(*pairs(["the lung is clear"], ["the pulmo is clear"]))[0, 0]
     assert synonym > 0.9, "WordNet's synonyms match"

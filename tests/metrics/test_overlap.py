@@ -120,19 +120,19 @@ def test_a_perfect_system_scores_the_upper_bound() -> None:
 def test_sums_of_rows_score_any_subset_and_any_mixture(make: Callable[..., Metric]) -> None:
     said, true = corpus(60)
     metric = make()
-    rows = metric.statistics(*pairs(said, true))
-    assert rows.dtype == np.float64
-    assert rows.shape[0] == 60
-    parts = rows[:20].sum(axis=0) + rows[20:].sum(axis=0)
-    whole = metric.reduce(rows.sum(axis=0))
+    statistics = metric.statistics(*pairs(said, true))
+    assert statistics.dtype == np.float64
+    assert statistics.shape[0] == 60
+    parts = statistics[:20].sum(axis=0) + statistics[20:].sum(axis=0)
+    whole = metric.reduce(statistics.sum(axis=0))
     assert {name: float(v) for name, v in metric.reduce(parts).items()} == pytest.approx(
         {name: float(v) for name, v in whole.items()}, abs=1e-12
     )
     weights = np.random.default_rng(0).integers(0, 3, size=(4, 5, 60)).astype(float)
-    stacked = metric.reduce(weights @ rows)
+    stacked = metric.reduce(weights @ statistics)
     for name, values in stacked.items():
         assert values.shape == (4, 5)
-        one: Statistics = weights[2, 3] @ rows
+        one: Statistics = weights[2, 3] @ statistics
         assert values[2, 3] == pytest.approx(float(metric.reduce(one)[name]), abs=1e-12)
     assert list(stacked) == [output.name for output in metric.outputs]
 

@@ -103,11 +103,11 @@ def test_rewards_equal_the_package_s(metric: RadGraphF1, package: Any, reports: 
     texts = list(findings(reports))
     said = [*texts[: reports // 2], "", "Normal.", "Same text.", long]
     true = [*texts[reports // 2 :], "Clear.", "", "Same text.", texts[0]]
-    rows = metric.statistics(*pairs(said, true))
+    statistics = metric.statistics(*pairs(said, true))
     mean, each, _, _ = package(hyps=said, refs=true)
-    assert rows[:, :3] == pytest.approx(np.array(each).T, abs=1e-12)
+    assert statistics[:, :3] == pytest.approx(np.array(each).T, abs=1e-12)
     assert len(np.unique(np.array(each))) > 5, "the checkpoint should find something"
-    values = metric.reduce(rows.sum(axis=0))
+    values = metric.reduce(statistics.sum(axis=0))
     assert [float(values[f"radgraph_f1_{level}"]) for level in LEVELS] == pytest.approx(list(mean))
 
 

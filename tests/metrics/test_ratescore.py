@@ -105,9 +105,9 @@ def test_scores_equal_the_package_s_on_200_reports(
     assert len(expected) == 100
     assert len({round(value, 6) for value in expected}) > 50
     metric = RateScore()
-    rows = metric.statistics(*pairs(said, true))
-    assert np.allclose(rows[:, 0], expected, rtol=0, atol=1e-6)
-    assert float(metric.reduce(rows.sum(axis=0))["ratescore"]) == pytest.approx(np.mean(expected))
+    statistics = metric.statistics(*pairs(said, true))
+    assert np.allclose(statistics[:, 0], expected, rtol=0, atol=1e-6)
+    assert float(metric.reduce(statistics.sum(axis=0))["ratescore"]) == pytest.approx(np.mean(expected))
     captured = capfd.readouterr()
     assert not captured.out + captured.err  # the sentence splitter would print every report
 

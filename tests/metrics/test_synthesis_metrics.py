@@ -111,8 +111,8 @@ def test_the_joint_distance_sees_wrong_pairs_where_fid_is_blind(metric: JointDis
     references = cases(60)
 
     def distance(draw: Callable[[int], Image]) -> float:
-        rows = metric.statistics(drawn(references, draw), references)
-        return float(metric.values(rows, np.ones((1, len(rows))))[metric.name][0])
+        statistics = metric.statistics(drawn(references, draw), references)
+        return float(metric.values(statistics, np.ones((1, len(statistics))))[metric.name][0])
 
     real = distance(lambda i: references[i].images["frontal"])
     said = distance(lambda i: scene(i % 2, 100 + i))
@@ -126,21 +126,21 @@ def test_the_joint_distance_leaves_out_studies_without_report() -> None:
     references = cases(30)
     references[3] = Reference("s3", "p3", None, None, references[3].images)
     metric = JointDistance()
-    rows = metric.statistics(drawn(references, lambda i: scene(i % 2, i + 50)), references)
-    assert not rows[3].any()
-    assert "real images with other patients" in metric.remarks(rows)["fjd_lite0"]
-    weights = np.ones((2, len(rows)))
+    statistics = metric.statistics(drawn(references, lambda i: scene(i % 2, i + 50)), references)
+    assert not statistics[3].any()
+    assert "real images with other patients" in metric.remarks(statistics)["fjd_lite0"]
+    weights = np.ones((2, len(statistics)))
     weights[1, 3] = 5.0
-    first, second = metric.values(rows, weights)["fjd_lite0"]
+    first, second = metric.values(statistics, weights)["fjd_lite0"]
     assert first == second
 
 
 def test_alignment_skips_studies_without_report() -> None:
     references = cases(12)
     references[3] = Reference("s3", "p3", None, None, references[3].images)
-    rows = Alignment().statistics(drawn(references, lambda i: scene(i % 2, i)), references)
-    assert not rows[3].any()
-    assert rows[:, 3].sum() == 11
+    statistics = Alignment().statistics(drawn(references, lambda i: scene(i % 2, i)), references)
+    assert not statistics[3].any()
+    assert statistics[:, 3].sum() == 11
 
 
 @pytest.mark.parametrize("metric", [MsSsim(), Alignment()])

@@ -1,4 +1,4 @@
-"""Curves from rows per state equal what scoring every masked test set from scratch gives."""
+"""Curves from statistics per state equal what scoring every masked test set from scratch gives."""
 
 from __future__ import annotations
 
@@ -56,9 +56,9 @@ def test_curve_equals_scoring_every_mask_from_scratch(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(robustness, "_BLOCK_CELLS", 7 * COUNT)  # several blocks
-    rows = {state: metric.statistics(said, references) for state, said in predictions.items()}
+    statistics = {state: metric.statistics(said, references) for state, said in predictions.items()}
     weights = bootstrap_weights([reference.patient_id for reference in references], 30, 0)
-    found = curves(metric, rows, masks, weights)
+    found = curves(metric, statistics, masks, weights)
     for column in range(len(RATES)):
         naive: list[Statistics] = []
         for seed in range(len(SEEDS)):
@@ -79,9 +79,9 @@ def test_curve_equals_scoring_every_mask_from_scratch(
 
 def test_points_carry_rate_size_and_achieved_rate(masks: MaskPlan, references: list[Reference]) -> None:
     metric = RougeL()
-    rows = metric.statistics([Prediction(report=one.report) for one in references], references)
+    statistics = metric.statistics([Prediction(report=one.report) for one in references], references)
     weights = bootstrap_weights([one.patient_id for one in references], 20, 0)
-    curve = curves(metric, dict.fromkeys(masks.states, rows), masks, weights)["rouge_l"]
+    curve = curves(metric, dict.fromkeys(masks.states, statistics), masks, weights)["rouge_l"]
     assert [point.rate for point in curve.points] == list(RATES)
     assert all(point.estimate.n == COUNT for point in curve.points)
     assert all(point.estimate.value == pytest.approx(1.0) for point in curve.points)
@@ -94,25 +94,27 @@ def test_rows_of_a_state_that_a_study_is_never_in_may_be_undefined(
 ) -> None:
     metric = RougeL()
     full = metric.statistics([Prediction(report=one.report) for one in references], references)
-    rows = {state: full.copy() for state in masks.states}
+    statistics = {state: full.copy() for state in masks.states}
     lateral = masks.states.index("lateral")
-    rows["lateral"][~(masks.assignment == lateral).any(axis=(0, 1))] = np.nan
+    statistics["lateral"][~(masks.assignment == lateral).any(axis=(0, 1))] = np.nan
     weights = bootstrap_weights([one.patient_id for one in references], 20, 0)
     assert all(
         point.estimate.value == pytest.approx(1.0)
-        for point in curves(metric, rows, masks, weights)["rouge_l"].points
+        for point in curves(metric, statistics, masks, weights)["rouge_l"].points
     )
 
 
 def test_states_without_rows_and_wrong_shapes_are_errors(masks: MaskPlan) -> None:
     weights = np.ones((5, COUNT))
-    rows = {state: np.ones((COUNT, 2)) for state in masks.states}
+    statistics = {state: np.ones((COUNT, 2)) for state in masks.states}
     with pytest.raises(HarnessError, match="no statistics for the modality state 'lateral'"):
-        curves(RougeL(), {state: rows[state] for state in rows if state != "lateral"}, masks, weights)
+        curves(
+            RougeL(), {state: statistics[state] for state in statistics if state != "lateral"}, masks, weights
+        )
     with pytest.raises(HarnessError, match="do not fit a plan for 40 studies"):
-        curves(RougeL(), rows, masks, np.ones((5, COUNT + 1)))
+        curves(RougeL(), statistics, masks, np.ones((5, COUNT + 1)))
     with pytest.raises(HarnessError, match="do not fit"):
-        curves(RougeL(), rows | {"full": np.ones((3, 2))}, masks, weights)
+        curves(RougeL(), statistics | {"full": np.ones((3, 2))}, masks, weights)
 
 
 def made(*values: tuple[float, float]) -> Curve:
@@ -136,12 +138,12 @@ def test_states_that_make_no_difference_cost_nothing(
     masks: MaskPlan, references: list[Reference], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     metric = RougeL()
-    rows = metric.statistics([Prediction(report=text) for text in findings(COUNT + 3)[3:]], references)
+    statistics = metric.statistics([Prediction(report=text) for text in findings(COUNT + 3)[3:]], references)
     weights = bootstrap_weights([one.patient_id for one in references], 20, 0)
     calls = []
     original = robustness._masked_values
     monkeypatch.setattr(robustness, "_masked_values", lambda *all: calls.append(1) or original(*all))
-    curve = curves(metric, {state: rows.copy() for state in masks.states}, masks, weights)["rouge_l"]
+    curve = curves(metric, {state: statistics.copy() for state in masks.states}, masks, weights)["rouge_l"]
     assert len(calls) == 2  # once for the value and once for the replicates, whatever the number of rates
     assert len({point.estimate for point in curve.points}) == 1
     assert [point.achieved for point in curve.points] == pytest.approx([0.0, 0.3, 0.7])
@@ -154,8 +156,8 @@ def test_reliance_is_the_paired_loss_and_positive_where_absence_hurts(
     right = metric.statistics([Prediction(report=one.report) for one in references], references)
     wrong = metric.statistics([Prediction(report="nothing") for _ in references], references)
     weights = bootstrap_weights([one.patient_id for one in references], 50, 0)
-    rows = {"full": right, "frontal": wrong, "lateral": right}
-    costs = reliance(metric, rows, weights)["rouge_l"]
+    statistics = {"full": right, "frontal": wrong, "lateral": right}
+    costs = reliance(metric, statistics, weights)["rouge_l"]
     assert set(costs) == {"frontal", "lateral"}
     assert costs["frontal"].cost.value == pytest.approx(1.0 - costs["frontal"].value)
     cost = costs["frontal"].cost

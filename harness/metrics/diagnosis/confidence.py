@@ -18,7 +18,7 @@ def confidence_counts(
 ) -> dict[str, list[int]]:
     """Per modality state, how many confidences fell into each bin; empty for methods without probabilities.
 
-    Confidences are those that a reliability diagram bins (``metrics.calibration.judgements``).
+    Confidences are those that a reliability diagram bins (``calibration.judgements``).
 
     Args:
         predictions: state -> study id -> prediction.

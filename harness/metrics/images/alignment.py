@@ -26,7 +26,7 @@ from harness.metrics.base import JointMetric, Metric, MetricOutput, Statistics, 
 from harness.metrics.images.distances import frechet_distances
 from harness.metrics.images.extractors import Floats, Image, Lite0, digest
 from harness.metrics.images.features import features
-from harness.metrics.images.ms_ssim import pairs_of
+from harness.metrics.images.pairs import pairs_of
 
 IMAGE_RANK, TEXT_RANK, WIDTH = 48, 48, 8
 """Principal components of either side, and canonical directions that are compared."""

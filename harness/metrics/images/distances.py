@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -13,7 +13,6 @@ from harness.core.types import Prediction, Reference, Task
 from harness.metrics.base import JointMetric, MetricOutput, Statistics
 from harness.metrics.images.extractors import (
     Extractor,
-    Image,
     Inception,
     Lite0,
     RadDino,
@@ -21,6 +20,7 @@ from harness.metrics.images.extractors import (
     digest,
 )
 from harness.metrics.images.features import features
+from harness.metrics.images.pairs import pairs_of
 
 Floats = NDArray[np.float64]
 
@@ -48,7 +48,7 @@ class ImageMetric(JointMetric):
 
     Attributes:
         resamples: the interval uses so many bootstrap resamples.
-        recentred: replicates are moved onto the value (see ``metrics.base.centred``).
+        recentred: replicates are moved onto the value (see ``statistics.bootstrap.centred``).
     """
 
     task: ClassVar[Task] = Task.SYNTHESIZE
@@ -94,23 +94,7 @@ class ImageMetric(JointMetric):
         Raises:
             HarnessError: a prediction lacks the view, or no reference has it.
         """
-        if len(predictions) != len(references):
-            raise HarnessError(
-                f"{len(predictions)} predictions for {len(references)} references", "join them by id first"
-            )
-        indices = [index for index, one in enumerate(references) if self.view in (one.images or {})]
-        if not indices:
-            raise HarnessError(f"no study has a real {self.view} image", "choose another view")
-        real = [_view(references[index].images, self.view) for index in indices]
-        generated = []
-        for index in indices:
-            images = predictions[index].images or {}
-            if self.view not in images:
-                raise HarnessError(
-                    f"study {references[index].id!r} has no generated {self.view} image",
-                    f"it has {', '.join(images) or 'none'}",
-                )
-            generated.append(_view(images, self.view))
+        indices, real, generated = pairs_of(self.view, predictions, references)
         width = self.extractor.width
         statistics = np.zeros((len(references), 1 + 2 * width))
         statistics[indices, 0] = 1.0
@@ -139,10 +123,6 @@ class ImageMetric(JointMetric):
             name: f"n {n} real and {n} generated; two halves of the real ones (n {half}) score {value:.3g}"
             for name, value in floor.items()
         }
-
-
-def _view(images: Mapping[str, Image] | None, view: str) -> Image:
-    return (images or {})[view]
 
 
 def frechet_distance(real: Floats, generated: Floats, weights: Floats | None = None) -> float:

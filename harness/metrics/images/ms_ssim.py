@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.core.errors import HarnessError
 from harness.core.types import Prediction, Reference, Task
 from harness.metrics.base import Metric, MetricOutput, Statistics, mean_of
 from harness.metrics.images.extractors import Image
+from harness.metrics.images.pairs import pairs_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -70,28 +70,6 @@ class MsSsimLateral(MsSsim):
     name: ClassVar[str] = "ms_ssim_lateral"
     outputs: ClassVar[tuple[MetricOutput, ...]] = (MetricOutput("ms_ssim_lateral"),)
     view: ClassVar[str] = "lateral"
-
-
-def pairs_of(
-    view: str, predictions: Sequence[Prediction], references: Sequence[Reference]
-) -> tuple[list[int], list[Image], list[Image]]:
-    """Indices of references that have a real image of the view, these images, and the generated ones.
-
-    Raises:
-        HarnessError: counts differ, a prediction lacks the view, or no reference has it.
-    """
-    if len(predictions) != len(references):
-        raise HarnessError(
-            f"{len(predictions)} predictions for {len(references)} references", "join them by id first"
-        )
-    indices = [index for index, one in enumerate(references) if view in (one.images or {})]
-    if not indices:
-        raise HarnessError(f"no study has a real {view} image", "choose another view")
-    for index in indices:
-        if view not in (predictions[index].images or {}):
-            raise HarnessError(f"study {references[index].id!r} has no generated {view} image")
-    real = [(references[index].images or {})[view] for index in indices]
-    return indices, real, [(predictions[index].images or {})[view] for index in indices]
 
 
 def similarity(first: Sequence[Image], second: Sequence[Image]) -> NDArray[np.float64]:
