@@ -4,5 +4,15 @@ from harness.method.card import Deviation, MethodCard
 from harness.method.config import MethodConfig, TrainingConfig
 from harness.method.contract import FitRun, Method
 from harness.method.torch_method import TorchMethod
+from harness.method.trainable import Trainable
 
-__all__ = ["Deviation", "FitRun", "Method", "MethodCard", "MethodConfig", "TorchMethod", "TrainingConfig"]
+__all__ = [
+    "Deviation",
+    "FitRun",
+    "Method",
+    "MethodCard",
+    "MethodConfig",
+    "TorchMethod",
+    "Trainable",
+    "TrainingConfig",
+]

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from harness.core.errors import HarnessError
 from harness.core.types import Inputs, Targets
+from harness.distributed.process_group import ProcessGroup
+from harness.method import training
 from harness.method.batching import collate, targets_of
 from harness.method.config import TrainingConfig
 from harness.method.contract import FitRun
 from harness.method.cost import training_summary
+from harness.method.training import train_network
 from tests.helpers.toys import Learner, LearnerConfig, ToyData
 
 
@@ -218,6 +223,47 @@ def test_accumulated_batches_make_one_step(tmp_path: Path) -> None:
     large = fit(tmp_path / "a", batch_size=8, accumulate=5, gradient_clip=0.0)
     assert torch.isfinite(weights(large)).all()
     assert len(training_summary(tmp_path / "a")["history"]) == 4
+
+
+class Slope:
+    """The least that the training loop takes: a number, fitted to how many studies a batch has."""
+
+    name = "slope"
+    reads: frozenset[str] = frozenset()
+    settings = TrainingConfig(epochs=2, batch_size=8)
+    spreadable = False
+
+    def __init__(self) -> None:
+        self.network: torch.nn.Module = torch.nn.Linear(1, 1)
+        self.info = replace(ToyData().info, image_modalities=(), has_context=False)
+        self.ids: set[str] = set()
+
+    def losses(self, inputs: Inputs, targets: Targets) -> dict[str, torch.Tensor]:
+        assert not inputs.images
+        self.ids |= set(inputs.ids)
+        return {"loss": (self.network(torch.ones(1)) - len(inputs)).square().mean()}
+
+    def optimizer(self, steps: int) -> tuple[torch.optim.Optimizer, Any]:
+        return torch.optim.SGD(self.network.parameters(), 0.1), None
+
+
+def test_the_loop_takes_a_trainable_that_is_no_method(tmp_path: Path) -> None:
+    slope, data = Slope(), ToyData()
+    before = slope.network(torch.ones(1)).item()
+    train_network(slope, data.studies("train"), [], FitRun(tmp_path, "cpu", 0))
+    assert abs(slope.network(torch.ones(1)).item() - 8) < abs(before - 8)
+    assert slope.ids == {study.id for study in data.studies("train")}
+    with pytest.raises(HarnessError, match="slope: no training studies"):
+        train_network(slope, [], [], FitRun(tmp_path, "cpu", 0))
+
+
+def test_parts_of_a_network_are_not_spread_over_processes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    group = ProcessGroup(size=2, strategy="fsdp")
+    monkeypatch.setattr(training, "process_group", lambda: group)
+    with pytest.raises(HarnessError, match="--strategy fsdp: slope trains parts of a network in turn"):
+        train_network(Slope(), ToyData().studies("train"), [], FitRun(tmp_path, "cpu", 0))
 
 
 def test_saved_learner_predicts_the_same(tmp_path: Path) -> None:
