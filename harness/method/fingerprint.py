@@ -8,7 +8,7 @@ the source says: ``import`` and ``from .. import`` anywhere in a file, also insi
 - ``harness``, for which ``PROTOCOL`` in ``harness.evaluation.entries`` stands.
 
 Imports by a computed name (``importlib.import_module``) and data files are not seen. Of a class without a
-module file, as in a notebook, only the source of its functions counts.
+module file, as in a notebook, only the functions of the class count.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from functools import cache
 from importlib.machinery import ModuleSpec
 from importlib.util import resolve_name
 from pathlib import Path
+from types import CodeType
+from typing import Any
 
 from harness.core import registry
 
@@ -102,11 +104,24 @@ def _source(name: str) -> bytes | None:
 
 
 def _own_source(method_class: type, name: str) -> bytes | None:
-    """The source of a class's functions where their module has no file, as in a notebook."""
+    """The code of a class's functions where their module has no file, as in a notebook."""
     if name != method_class.__module__:
         return None
     functions = [value for value in vars(method_class).values() if inspect.isfunction(value)]
-    return "\n".join(inspect.getsource(function) for function in functions).encode()
+    return repr([_instructions(function.__code__) for function in functions]).encode()
+
+
+def _instructions(code: CodeType) -> list[Any]:
+    """What a function does, from its compiled form: the same in every process with one version of Python."""
+    constants = [
+        _instructions(constant)
+        if isinstance(constant, CodeType)
+        else sorted(map(repr, constant))
+        if isinstance(constant, frozenset)
+        else constant
+        for constant in code.co_consts
+    ]
+    return [code.co_name, code.co_code, code.co_names, constants]
 
 
 def _imported(source: bytes, name: str) -> Iterator[str]:
