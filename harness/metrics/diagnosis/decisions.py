@@ -123,7 +123,7 @@ class Auroc(LabelMetric, JointMetric):
     """Area under the ROC curve: mean over findings, or over classes against the rest.
 
     A tie counts one half (Hanley & McNeil 1982). A label of which only one outcome occurs has no ROC curve
-    and is left out of the mean; the value is NaN where that leaves none. Rows are
+    and is left out of the mean; the value is NaN where that leaves none. Statistics are
     ``[probabilities (L), labels (L)]``.
     """
 
