@@ -39,6 +39,7 @@ from harness.metrics.images.features import features
 from harness.statistics import bootstrap as statistics
 from harness.statistics.estimate import Estimate
 from harness.store.arrays import load_array, save_array
+from harness.store.manifest import BootstrapFacts, Downstream, DownstreamFinding, Manifest, Triple
 from harness.store.results import Measurement
 from harness.store.row_labels import DOWNSTREAM, TRAINED_ON
 
@@ -330,54 +331,55 @@ def _place(score: str, on: str) -> int:
     return DOWNSTREAM.index(f"{GROUP}_{score}_{on}")
 
 
-def _manifest(
-    experiment: Experiment, trial: Trial, measured: Mapping[tuple[str, str], Measured]
-) -> dict[str, Any]:
+def _manifest(experiment: Experiment, trial: Trial, measured: Mapping[tuple[str, str], Measured]) -> Manifest:
     benchmark, entry = trial.benchmark, trial.entry
     settings = trial.new_method().config.model_dump(mode="json")
-    return {
-        "harness": __version__,
-        "protocol": PROTOCOL,
-        "seed": trial.seed,
-        "method": entry.label,
-        "card": card_facts(entry.method_class.card, entry.variant, settings),
-        "code": code_fingerprint(entry.method_class),
-        "cell": str(trial.cell.directory.relative_to(benchmark.store.root)),
-        "test_set": benchmark.test_set,
-        "bootstrap": {"resamples": N_RESAMPLES, "seed": 0, "unit": "patient"},
-        "machine": provenance.machine(benchmark.device),
-        "environment": provenance.environment(),
-        "unix_time": int(time.time()),
-        "command": command(benchmark.config, entry, trial.seed, len(experiment.train)),
-        GROUP: facts(experiment, measured),
-    }
+    return Manifest(
+        harness=__version__,
+        protocol=PROTOCOL,
+        seed=trial.seed,
+        method=entry.label,
+        card=card_facts(entry.method_class.card, entry.variant, settings),
+        code=code_fingerprint(entry.method_class),
+        cell=str(trial.cell.directory.relative_to(benchmark.store.root)),
+        test_set=benchmark.test_set,
+        bootstrap=BootstrapFacts(resamples=N_RESAMPLES, seed=0, unit="patient"),
+        machine=provenance.machine(benchmark.device),
+        environment=provenance.environment(),
+        unix_time=int(time.time()),
+        command=command(benchmark.config, entry, trial.seed, len(experiment.train)),
+        downstream=facts(experiment, measured),
+    )
 
 
-def facts(experiment: Experiment, measured: Mapping[tuple[str, str], Measured]) -> dict[str, Any]:
+def facts(experiment: Experiment, measured: Mapping[tuple[str, str], Measured]) -> Downstream:
     """What stands beside the numbers: differences to real images, and each finding's own scores."""
     splits = {"train": experiment.train, "test": experiment.test}
     counts = {name: experiment.labels(own).sum(axis=0).astype(int).tolist() for name, own in splits.items()}
-    return {
-        "training_studies": len(experiment.train),
-        "absent": dict(experiment.absent),
-        "minus_real": {
+
+    def scores(name: str, score: str) -> dict[str, Triple]:
+        return {on: _triple(measured[score, on].each[name]) for on in TRAINED_ON}
+
+    return Downstream(
+        training_studies=len(experiment.train),
+        absent=dict(experiment.absent),
+        minus_real={
             score: {
                 on: _triple(_difference(measured[score, on], measured[score, "real"]))
                 for on in TRAINED_ON[:2]
             }
             for score in SCORES
         },
-        "findings": {
-            name: {
-                **{split: counts[split][number] for split in counts},
-                **{
-                    score: {on: _triple(measured[score, on].each[name]) for on in TRAINED_ON}
-                    for score in SCORES
-                },
-            }
+        findings={
+            name: DownstreamFinding(
+                train=counts["train"][number],
+                test=counts["test"][number],
+                auroc=scores(name, "auroc"),
+                f1=scores(name, "f1"),
+            )
             for number, name in enumerate(experiment.findings)
         },
-    }
+    )
 
 
 def _difference(one: Measured, real: Measured) -> Estimate:
@@ -386,7 +388,7 @@ def _difference(one: Measured, real: Measured) -> Estimate:
     return Estimate(one.estimate.value - real.estimate.value, *ends, one.estimate.n)
 
 
-def _triple(estimate: Estimate) -> tuple[float, float, float]:
+def _triple(estimate: Estimate) -> Triple:
     """(Value, lower end, upper end), as the manifest stores it."""
     return estimate.value, *estimate.ci95
 

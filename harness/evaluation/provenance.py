@@ -13,6 +13,7 @@ from typing import Any
 
 from harness import __version__
 from harness.core.hardware import cores, cpu_model, load
+from harness.store.manifest import Environment, Machine
 
 PACKAGES = (
     "torch",
@@ -36,7 +37,7 @@ PACKAGES = (
 
 
 @cache
-def environment() -> dict[str, Any]:
+def environment() -> Environment:
     """Python, system and package versions; a package that is not installed is left out."""
     packages = {}
     for name in PACKAGES:
@@ -45,17 +46,15 @@ def environment() -> dict[str, Any]:
         except PackageNotFoundError:
             continue
     system = f"{platform.system()} {platform.machine()}"
-    return {"python": platform.python_version(), "system": system, "packages": packages}
+    return Environment(python=platform.python_version(), system=system, packages=packages)
 
 
-def machine(device: str) -> dict[str, Any]:
+def machine(device: str) -> Machine:
     """Device, cores and threads of this process; sums of floats depend on all three."""
     import torch
 
-    facts: dict[str, Any] = {"device": device, "cpus": os.cpu_count(), "threads": torch.get_num_threads()}
-    if device.startswith("cuda"):
-        facts["gpu"] = torch.cuda.get_device_name(device)
-    return facts
+    gpu = {"gpu": torch.cuda.get_device_name(device)} if device.startswith("cuda") else {}
+    return Machine(device=device, cpus=os.cpu_count(), threads=torch.get_num_threads(), **gpu)
 
 
 def measured_on(device: str) -> dict[str, Any]:
@@ -73,7 +72,7 @@ def measured_on(device: str) -> dict[str, Any]:
         "cpu": cpu_model(),
         "cores": cores(),
         "load": load(),
-        **machine(device),
+        **machine(device).to_json(),
         "torch": version("torch"),
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",

@@ -31,6 +31,7 @@ from harness.metrics.headline import CURVE_METRICS
 from harness.missingness import masks
 from harness.missingness.policy import FULL
 from harness.statistics.curves import Curve
+from harness.store.manifest import BootstrapFacts, Cost, Manifest
 from harness.store.predictions import PREDICTIONS, AnswerFile
 from harness.store.results import Measurement
 
@@ -65,7 +66,7 @@ def record(trial: Trial, outcome: Outcome) -> list[Measurement]:
     replicates = {name: curve.replicates.astype(np.float32) for name, curve in outcome.curves.items()}
     path = store.root / "results" / f"{key}.npz"
     write_atomic(path, lambda stream: np.savez(stream, **replicates))  # type: ignore[arg-type]
-    manifest = {**_manifest(trial), **facts}
+    manifest = _manifest(trial, **facts)
     store.write_result(key, measurements, manifest, reliability_bins(outcome.statistics))
     return measurements
 
@@ -154,35 +155,37 @@ def _folder(label: str) -> str:
     return slug(f"{label}-{digest}" if "/" in label else label)
 
 
-def _manifest(trial: Trial) -> dict[str, Any]:
+def _manifest(trial: Trial, **facts: Any) -> Manifest:
+    """How the row came about; ``facts`` are the fields that only a row with numbers has."""
     benchmark, entry, plan = trial.benchmark, trial.entry, trial.benchmark.plan
     settings = trial.new_method().config.model_dump(mode="json")
-    return {
-        "harness": __version__,
-        "protocol": PROTOCOL,
-        "config": benchmark.resolved_config | ({} if entry.imputer else {"impute": None}),
-        "execution": benchmark.execution.model_dump(mode="json"),
-        "seed": trial.seed,
-        "method": entry.label,
-        "card": card_facts(entry.method_class.card, entry.variant, settings),
-        "code": code_fingerprint(entry.method_class),
-        "cost": _cost(trial),
-        "cell": str(trial.cell.directory.relative_to(benchmark.store.root)),
-        "test_set": benchmark.test_set,
-        "may_show_images": trial.info.may_show_images,
-        "masks": hashlib.sha256(plan.assignment.tobytes()).hexdigest()[:16],
-        "mask_plan": benchmark.saved_plan,
-        "natural": masks.natural(trial.studies, trial.info),
-        "mask_seeds": len(plan.seeds),
-        "achieved": dict(zip(map(str, plan.rates), map(float, plan.achieved()), strict=True)),
-        "bootstrap": {"resamples": N_RESAMPLES, "seed": 0, "unit": "patient"},
-        "machine": provenance.machine(benchmark.device),
-        "environment": provenance.environment(),
-        "unix_time": int(time.time()),
-    }
+    return Manifest(
+        harness=__version__,
+        protocol=PROTOCOL,
+        config=benchmark.resolved_config | ({} if entry.imputer else {"impute": None}),
+        execution=benchmark.execution.model_dump(mode="json"),
+        seed=trial.seed,
+        method=entry.label,
+        card=card_facts(entry.method_class.card, entry.variant, settings),
+        code=code_fingerprint(entry.method_class),
+        cost=_cost(trial),
+        cell=str(trial.cell.directory.relative_to(benchmark.store.root)),
+        test_set=benchmark.test_set,
+        may_show_images=trial.info.may_show_images,
+        masks=hashlib.sha256(plan.assignment.tobytes()).hexdigest()[:16],
+        mask_plan=benchmark.saved_plan,
+        natural=masks.natural(trial.studies, trial.info),
+        mask_seeds=len(plan.seeds),
+        achieved=dict(zip(map(str, plan.rates), map(float, plan.achieved()), strict=True)),
+        bootstrap=BootstrapFacts(resamples=N_RESAMPLES, seed=0, unit="patient"),
+        machine=provenance.machine(benchmark.device),
+        environment=provenance.environment(),
+        unix_time=int(time.time()),
+        **facts,
+    )
 
 
-def _cost(trial: Trial) -> dict[str, Any]:
+def _cost(trial: Trial) -> Cost:
     """What was measured when the cell was fitted and its test studies were predicted."""
     facts = trial.cell.facts() if (trial.cell.checkpoint / "done.json").exists() else {}
     cost: dict[str, Any] = {"device": facts.get("device", trial.benchmark.device), **facts.get("cost", {})}
@@ -192,4 +195,4 @@ def _cost(trial: Trial) -> dict[str, Any]:
         cost["seconds_per_study"] = timing.seconds / timing.studies
         if timing.batch_size is not None:
             cost["prediction_batch_size"] = timing.batch_size
-    return cost
+    return Cost(**cost)

@@ -95,7 +95,7 @@ class Store:
         self,
         key: str,
         rows: list[Measurement],
-        manifest: Mapping[str, Any],
+        manifest: Manifest,
         reliability: Mapping[str, Any] | None = None,
     ) -> Path:
         """Write one leaderboard row (its numbers over metrics and rates) with its manifest.
@@ -107,7 +107,7 @@ class Store:
             reliability: modality state -> bins of a reliability diagram.
         """
         path = self.root / "results" / f"{key}.json"
-        content = {"schema": SCHEMA, "manifest": manifest, "rows": [asdict(row) for row in rows]}
+        content = {"schema": SCHEMA, "manifest": manifest.to_json(), "rows": [asdict(row) for row in rows]}
         write_json(path, content | {"reliability": dict(reliability or {})})
         return path
 

@@ -12,6 +12,7 @@ from harness.core.slugs import slug
 from harness.leaderboard.facts import RowFacts
 from harness.statistics.bootstrap import interval
 from harness.store import verdicts
+from harness.store.manifest import Manifest
 from harness.store.results import Measurement
 from harness.store.store import Store
 from harness.store.verdicts import Check, Verdict
@@ -21,8 +22,8 @@ GROUPS = {"cider": "report text", "bleu_4": "report text", "ece": "diagnosis", "
 N = 590
 
 
-def manifest(method: str, seed: int, rates: Sequence[float], **more: Any) -> dict[str, Any]:
-    """What a run writes beside a row."""
+def manifest_values(method: str, seed: int, rates: Sequence[float], **more: Any) -> dict[str, Any]:
+    """What a run writes beside a row, as JSON values."""
     card = {
         "name": method,
         "title": f"The paper of {method}",
@@ -65,7 +66,7 @@ def manifest(method: str, seed: int, rates: Sequence[float], **more: Any) -> dic
 
 def row_facts(method: str, **changes: Any) -> RowFacts:
     """What stands behind a row of a leaderboard, without a store."""
-    written = manifest(method, 0, RATES)
+    written = manifest_values(method, 0, RATES)
     row = {"trained": method, "dataset": "toy", "preset": "tiny", "control": False, "reliability": {}}
     values = {**written, **row, "audit": {"state": "passed", "failed": []}, "command": "", **changes}
     return RowFacts.model_validate(values)
@@ -124,7 +125,8 @@ def add(
     np.savez(path, **samples)
     bins = {"count": [10.0, 20.0, 30.0], "confidence": [1.0, 10.0, 25.0], "correct": [2.0, 9.0, 20.0]}
     reliability = {"full": bins, "context": bins} if "ece" in heights else {}
-    store.write_result(key, rows, manifest(method, seed, rates, **facts), reliability)
+    manifest = Manifest.model_validate(manifest_values(method, seed, rates, **facts))
+    store.write_result(key, rows, manifest, reliability)
     return key
 
 

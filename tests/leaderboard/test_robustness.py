@@ -21,9 +21,10 @@ from harness.leaderboard.render.gallery import write_figures
 from harness.leaderboard.render.robustness_figures import curves_figure, reliance_figure, routing_figure
 from harness.leaderboard.robustness import RobustnessReport, first_zero, main_metrics
 from harness.metrics.diagnosis.confidence import confidence_counts, from_counts
+from harness.store.manifest import Manifest
 from harness.store.results import Measurement
 from harness.store.store import Store
-from tests.helpers.leaderboards import manifest
+from tests.helpers.leaderboards import manifest_values
 from tests.helpers.toys import FAST_METRICS, Quiet
 
 RATES = (0.0, 0.4, 0.8)
@@ -60,7 +61,7 @@ def stored(
         ]
         costs = {"cider": {"lateral": {"value": 0.1, "cost": 0.2, "lo": 0.1, "hi": 0.3}}}
         facts = {"reliance": costs, "confidence": {"full": [1, 2, 3]}, "test_set": "t"}
-        store.write_result(key, rows, manifest(method, 0, RATES, **facts))
+        store.write_result(key, rows, Manifest.model_validate(manifest_values(method, 0, RATES, **facts)))
         samples = np.array(values)[:, None] + shared + rng.normal(0, noise, (3, 200))
         np.savez(folder / "results" / f"{key}.npz", cider=samples.astype(np.float32))
     return RobustnessReport.of(store.stored())

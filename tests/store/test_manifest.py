@@ -10,13 +10,13 @@ import pytest
 from harness.core.errors import CorruptFileError
 from harness.leaderboard.facts import RowFacts
 from harness.store.manifest import Cost, ImputedState, Manifest
-from tests.helpers.leaderboards import RATES, add, manifest, small_store
+from tests.helpers.leaderboards import RATES, add, manifest_values, small_store
 
 COMMITTED = Path(__file__).parents[2] / "leaderboards" / "iu-phantom.json"
 
 
 def test_what_is_read_is_written_again_to_the_byte() -> None:
-    values = manifest("dia", 0, RATES, imputed={"by": "gossip", "cell": "cells/x", "states": {}})
+    values = manifest_values("dia", 0, RATES, imputed={"by": "gossip", "cell": "cells/x", "states": {}})
     values["cost"] = {"device": "cpu", "parameters": None, "training_seconds": 125.0, "devices": 2}
     assert json.dumps(Manifest.model_validate(values).to_json()) == json.dumps(values)
     state = {"from": ["frontal"], "studies": 3, "left": 1}
@@ -29,7 +29,7 @@ def test_the_committed_facts_keep_their_keys_order_and_digits() -> None:
 
 
 def test_keys_of_a_later_version_are_left_out() -> None:
-    values = manifest("dia", 0, RATES, moonlight=0.3)
+    values = manifest_values("dia", 0, RATES, moonlight=0.3)
     assert "moonlight" not in Manifest.model_validate(values).to_json()
     assert Cost.model_validate({"device": "cpu", "joules": 1.0}).to_json() == {"device": "cpu"}
 
@@ -41,6 +41,9 @@ def test_a_manifest_that_is_none_is_named_with_its_file(
     tmp_path: Path, change: dict[str, object], place: str
 ) -> None:
     store = small_store(tmp_path)
-    key = add(store, "odd", {"cider": 0.1}, **change)
+    key = add(store, "odd", {"cider": 0.1})
+    path = store.root / "results" / f"{key}.json"
+    content = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps(content | {"manifest": content["manifest"] | change}), encoding="utf-8")
     with pytest.raises(CorruptFileError, match=rf"{key}\.json: not a result file: {place}: "):
         store.stored()
