@@ -1,19 +1,20 @@
-"""``harness bench``: parsing and printing only."""
+"""``harness bench``."""
 
 from __future__ import annotations
 
-import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from harness.cli.output import Format, format_option, print_json, print_table, stderr, stdout
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-class Benchmark(StrEnum):
+class Suite(StrEnum):
     """What can be measured."""
 
     metrics = "metrics"
@@ -25,35 +26,29 @@ class Benchmark(StrEnum):
     run = "run"
 
 
-class BenchFormat(StrEnum):
-    """Formats of a run of benchmarks."""
-
-    table = "table"
-    markdown = "markdown"
-    json = "json"
-
-
 def bench(
-    what: Annotated[list[Benchmark] | None, typer.Argument(help="What to measure; default all.")] = None,
-    methods: Annotated[str, typer.Option(help="For methods and sampling: which of them, or all.")] = "all",
-    preset: Annotated[str, typer.Option(help="For methods and sampling: their size.")] = "tiny",
+    what: Annotated[list[Suite] | None, typer.Argument(help="What to measure; default all.")] = None,
+    methods: Annotated[str, typer.Option(help="Methods to measure (methods, sampling), or all.")] = "all",
+    preset: Annotated[str, typer.Option(help="Size of the methods (methods, sampling).")] = "tiny",
     peers: Annotated[
-        Path | None, typer.Option(help="For methods: folder with clones of the official repositories.")
+        Path | None, typer.Option(help="Folder with clones of the official repositories (methods).")
     ] = None,
-    device: Annotated[str, typer.Option(help="For methods and sampling: auto, cpu, cuda or cuda:N.")] = "cpu",
-    images: Annotated[int, typer.Option(help="For data: files of each format.")] = 128,
-    size: Annotated[int, typer.Option(help="For data: their height and width in pixels.")] = 1024,
-    store: Annotated[Path, typer.Option(help="For run and sampling: store of the run.")] = Path("runs"),
+    device: Annotated[
+        str, typer.Option(help="Device (methods, sampling): auto, cpu, cuda or cuda:N.")
+    ] = "cpu",
+    images: Annotated[int, typer.Option(help="Number of files of each format (data).")] = 128,
+    size: Annotated[int, typer.Option(help="Height and width of the files in pixels (data).")] = 1024,
+    store: Annotated[Path, typer.Option(help="Store of the run (run, sampling).")] = Path("runs"),
     history: Annotated[
         Path | None,
-        typer.Option(help="File that gets a JSON line per call; shows this machine's last ratios."),
+        typer.Option(help="File that gets one JSON line per call, to compare with the last ratios."),
     ] = None,
     into: Annotated[
         Path | None, typer.Option(help="Markdown page whose tables between marks are replaced.")
     ] = None,
-    format_: Annotated[BenchFormat, typer.Option("--format", help="Output format.")] = BenchFormat.table,
+    format_: Annotated[Format, format_option(Format.table, Format.markdown, Format.json)] = Format.table,
 ) -> None:
-    """Speed as ratios against peers in the same run, agreement with human codes, and where a run's time went.
+    """Measure speed beside peers, agreement with human codes, and where the time of a run went.
 
     Exit 1 if a benchmark failed; the others are measured all the same.
     """
@@ -73,7 +68,7 @@ def bench(
     options = suite.Options(suites, chosen, preset, peers, device, images, size, store)
     facts = measured_on(device)
     ratios = before(history, facts) if history is not None else None
-    with ConsoleReporter(_stderr()) as reporter:
+    with ConsoleReporter(stderr()) as reporter:
         rows = suite.run(options, reporter)
     report = suite.report(rows, facts)
     if history is not None:
@@ -87,42 +82,18 @@ def _show(
     report: dict[str, Any],
     rows: Sequence[Any],
     ratios: Any,
-    format_: BenchFormat,
+    format_: Format,
     into: Path | None,
 ) -> None:
-    import json
-
     from harness.bench import tables
 
     if into is not None:
         tables.put_into(into, report["machine"], rows, ratios)
         typer.echo(f"wrote {into}")
-    elif format_ is BenchFormat.json:
-        typer.echo(json.dumps(report, indent=1, ensure_ascii=False))
-    elif format_ is BenchFormat.markdown:
+    elif format_ is Format.json:
+        print_json(report)
+    elif format_ is Format.markdown:
         typer.echo(tables.markdown(report["machine"], rows, ratios), nl=False)
     else:
-        _print(tables.heading(report["machine"]), tables.cells(rows, ratios))
-
-
-def _print(heading: str, rows: Sequence[dict[str, str]]) -> None:
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
-    from harness.bench.tables import NUMERIC
-
-    console = Console() if sys.stdout.isatty() else Console(width=200)
-    console.print(escape(heading), highlight=False)
-    table = Table(box=None, pad_edge=False)
-    for column in rows[0] if rows else ():
-        table.add_column(column, overflow="fold", justify="right" if column in NUMERIC else "left")
-    for row in rows:
-        table.add_row(*map(escape, row.values()))
-    console.print(table)
-
-
-def _stderr() -> Any:
-    from rich.console import Console
-
-    return Console(stderr=True)
+        stdout().print(tables.heading(report["machine"]), highlight=False, markup=False)
+        print_table(tables.cells(rows, ratios), right=tables.NUMERIC)

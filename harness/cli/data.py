@@ -1,48 +1,38 @@
-"""``harness data``: commands about data before a run reads them. Parsing and printing only."""
+"""``harness data``: checks of data before a run reads them."""
 
 from __future__ import annotations
 
-import sys
-from enum import StrEnum
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from harness.cli.options import Overrides
+from harness.cli.output import Format, format_option, print_json, stderr, stdout
+
 if TYPE_CHECKING:
     from rich.console import Console
 
     from harness.datasets.check import Examination
 
-data = typer.Typer(help="Look at data before a run does.", no_args_is_help=True)
+data = typer.Typer(help="Check data before a run reads them.", no_args_is_help=True)
 
 _SHOWN = 20
 """Problems of one kind that the table shows; JSON has all."""
 
 
-class CheckFormat(StrEnum):
-    """Formats of what was found."""
-
-    table = "table"
-    json = "json"
-
-
 @data.command()
 def check(
     dataset: Annotated[str, typer.Argument(help="Dataset name.")],
-    root: Annotated[Path | None, typer.Option(help="Folder of the data; for csv the file.")] = None,
+    root: Annotated[Path | None, typer.Option(help="Folder of the data, or the file of csv.")] = None,
     sample: Annotated[
-        int | None, typer.Option(min=1, help="Decode only N images, spread evenly; default all.")
+        int | None, typer.Option(min=1, help="Decode only N images, evenly spread; default all.")
     ] = None,
-    set_: Annotated[list[str] | None, typer.Option("--set", help="DATASET.key=value, repeatable.")] = None,
-    format_: Annotated[CheckFormat, typer.Option("--format", help="Output format.")] = CheckFormat.table,
+    set_: Overrides = None,
+    format_: Annotated[Format, format_option(Format.table, Format.json)] = Format.table,
 ) -> None:
-    """Counts beside the published ones, and everything that is wrong; exit 1 if something is fatal."""
-    import json
-
-    from rich.console import Console
-
+    """Print counts beside the published ones and all problems; exit 1 if one is fatal."""
     from harness.core.config import parse_overrides
     from harness.core.errors import HarnessError
     from harness.datasets.check import examine, to_json
@@ -53,13 +43,13 @@ def check(
             raise HarnessError(
                 f"--set {owner}.…: the dataset is {dataset}", f"write --set {dataset}.key=value"
             )
-    with _Bar(Console(stderr=True)) as update:
-        found = examine(dataset, root, overrides.get(dataset, {}), update, sample=sample)
-    if format_ is CheckFormat.json:
-        typer.echo(json.dumps(to_json(found), indent=1, ensure_ascii=False))
+    with _Bar(stderr()) as update:
+        examination = examine(dataset, root, overrides.get(dataset, {}), update, sample=sample)
+    if format_ is Format.json:
+        print_json(to_json(examination))
     else:
-        _print(found, Console() if sys.stdout.isatty() else Console(width=200))
-    if found.fatal:
+        _print(examination, stdout())
+    if examination.fatal:
         raise typer.Exit(1)
 
 
@@ -83,33 +73,39 @@ class _Bar:
         self.progress.update(self.task, completed=done, total=total)
 
 
-def _print(found: Examination, console: Console) -> None:
+def _print(examination: Examination, console: Console) -> None:
     from rich.markup import escape
     from rich.table import Table
 
     from harness.datasets.check import written
 
     counts = Table(box=None, pad_edge=False)
-    counts.add_column(found.dataset, overflow="fold")
+    counts.add_column(examination.dataset, overflow="fold")
     counts.add_column("found", justify="right")
     counts.add_column("published", justify="right")
-    for key, value in found.counts.items():
-        expected = found.published.get(key)
+    for key, value in examination.counts.items():
+        expected = examination.published.get(key)
         counts.add_row(escape(key), written(value), "" if expected is None else written(expected))
     console.print(counts)
-    if found.problems:
-        problems = Table(box=None, pad_edge=False)
-        for column in ("", "problem", "where", "what", "hint"):
-            problems.add_column(column, overflow="fold")
-        for (fatal, kind), group in groupby(
-            sorted(found.problems, key=lambda each: (not each.fatal, each.kind)),
-            key=lambda each: (each.fatal, each.kind),
-        ):
-            own = list(group)
-            for each in own[:_SHOWN]:
-                cells = (kind, each.where, each.message, each.hint)
-                problems.add_row("FATAL" if fatal else "note", *map(escape, cells))
-            if len(own) > _SHOWN:
-                problems.add_row("", kind, "", f"... and {len(own) - _SHOWN} more: --format json has all", "")
-        console.print(problems)
-    console.print(f"{found.fatal} fatal, {len(found.problems) - found.fatal} to know of")
+    if examination.problems:
+        _print_problems(examination, console)
+    console.print(f"{examination.fatal} fatal, {len(examination.problems) - examination.fatal} to know of")
+
+
+def _print_problems(examination: Examination, console: Console) -> None:
+    """Fatal ones first, by kind, a limited number of each kind."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for column in ("", "problem", "where", "what", "hint"):
+        table.add_column(column, overflow="fold")
+    ordered = sorted(examination.problems, key=lambda each: (not each.fatal, each.kind))
+    for (fatal, kind), group in groupby(ordered, key=lambda each: (each.fatal, each.kind)):
+        own = list(group)
+        for each in own[:_SHOWN]:
+            cells = (kind, each.where, each.message, each.hint)
+            table.add_row("FATAL" if fatal else "note", *map(escape, cells))
+        if len(own) > _SHOWN:
+            table.add_row("", kind, "", f"... and {len(own) - _SHOWN} more: --format json has all", "")
+    console.print(table)

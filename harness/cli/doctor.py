@@ -1,4 +1,4 @@
-"""What this machine has and lacks, each with what to do about it."""
+"""``harness doctor``: what this machine has and lacks, and what to do about it."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ import subprocess
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
+import typer
+
+from harness.cli.output import Format, format_option, print_rows
 from harness.core import registry
 from harness.core.errors import HarnessError, UnavailableError
 from harness.core.files import cache_root
@@ -24,6 +27,17 @@ class Finding:
     name: str
     state: Literal["ok", "optional", "missing"]
     detail: str
+
+
+def doctor(
+    format_: Annotated[Format, format_option(Format.table, Format.json, Format.csv)] = Format.table,
+) -> None:
+    """Check packages, device, Java, data, weights and free space; exit 1 if the main job cannot run."""
+    findings = examine()
+    rows = [{"check": each.name, "state": each.state, "detail": each.detail} for each in findings]
+    print_rows(rows, format_)
+    if any(each.state == "missing" for each in findings):
+        raise typer.Exit(1)
 
 
 def examine() -> list[Finding]:

@@ -6,12 +6,31 @@ import keyword
 import re
 from importlib.resources import files
 from pathlib import Path
+from typing import Annotated
 
+import typer
+
+from harness.cli.output import report_written
 from harness.core import registry
 from harness.core.errors import HarnessError
 from harness.core.files import write_atomic
 
 TASKS = ("report", "diagnose")
+
+new = typer.Typer(help="Write the files of something new.", no_args_is_help=True)
+
+
+@new.command("method")
+def method(
+    name: Annotated[str, typer.Argument(help="Name of the method, e.g. my-method.")],
+    task: Annotated[str, typer.Option(help="What the method produces: report or diagnose.")] = "report",
+    out: Annotated[Path, typer.Option(help="Folder in which the folder of the method is created.")] = Path(),
+) -> None:
+    """Write a runnable method in one file, with its test and the metadata that registers it."""
+    paths = new_method(name, out, task)
+    report_written(paths)
+    folder = paths[0].parent
+    typer.echo(f"next: pip install --editable {folder}, then harness audit --methods {name}")
 
 
 def new_method(name: str, out: Path, task: str = "report") -> list[Path]:

@@ -20,57 +20,79 @@ class RunConfig(BaseModel):
     """What a run computes. Field names are the flags' names (``mask_seeds`` is ``--mask-seeds``).
 
     The store belongs here: it decides what is already trained and predicted, and where the results go.
-
-    Attributes:
-        methods: registered names, ``name:variant`` for an ablation, or ``all``.
-        dataset: registered dataset name.
-        root: folder of a dataset that does not ship with a package.
-        missing: fractions of test studies that lose one modality; 0 is always evaluated too.
-        drop: drop policy, ``context``, an image modality, ``alternate`` or ``any``; by default ``context``
-            where the dataset has one, else ``alternate``.
-        mechanism: how the studies that lose a modality are drawn: ``mcar``, ``mar:ATTRIBUTE``, ``mnar``,
-            ``mnar:LABEL`` or ``prefix``.
-        mask_seeds: number of independent masks that a curve averages over.
-        masks: file with the plan of another run, used instead of drawing one.
-        train_missing: fraction of training and validation studies that lose a modality for good, under the
-            same drop policy and mechanism.
-        preset: size of the learned methods.
-        seeds: one trained model per seed.
-        limit: keep only the first N studies of every split (for trying things out).
-        store: folder of checkpoints, predictions, statistics and results.
-        metrics: metric families; default all that suit the dataset's tasks.
-        tokenizer: tokenisation profile of the text metrics; default the dataset's.
-        reference_words: text metrics cut references after so many tokens; default what the dataset's profile
-            says, else never.
-        uncertain: what the label metrics take an uncertain finding for; default positive.
-        report_samples: reports drawn per study and modality state, whose label frequencies are the
-            probabilities of methods that only write; 0 draws none.
-        impute: method that generates what a study loses; each other method has a row with it, too.
-        set: ``method.key=value`` overrides (``dataset.key=value`` reaches the dataset).
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    methods: tuple[str, ...] = ("all",)
-    dataset: str = "iu-phantom"
-    root: Path | None = None
-    missing: tuple[float, ...] = ()
-    drop: str | None = None
-    mechanism: str = "mcar"
-    mask_seeds: int = Field(default=20, ge=1, le=10_000)
-    masks: Path | None = None
-    train_missing: float = Field(default=0.0, ge=0.0, le=1.0)
-    preset: str = "tiny"
-    seeds: tuple[int, ...] = (0,)
-    limit: int | None = Field(default=None, ge=2)
-    store: Path = Path("runs")
-    metrics: tuple[str, ...] | None = None
-    tokenizer: str | None = None
-    reference_words: int | None = Field(default=None, ge=1)
-    uncertain: Literal["positive", "negative", "ignored"] | None = None
-    report_samples: int = Field(default=0, ge=0, le=1000)
-    impute: str | None = None
-    set: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    methods: tuple[str, ...] = Field(
+        default=("all",),
+        description="Methods to evaluate: registered names, name:variant for an ablation, or all.",
+    )
+    dataset: str = Field(default="iu-phantom", description="Registered name of the dataset.")
+    root: Path | None = Field(default=None, description="Folder of a dataset that ships with no package.")
+    missing: tuple[float, ...] = Field(
+        default=(),
+        description="Shares of test studies that lose a modality, e.g. 0.2,0.4; 0 is always evaluated too.",
+    )
+    drop: str | None = Field(
+        default=None,
+        description=(
+            "Drop policy: context, an image modality, alternate or any; "
+            "default context, or alternate without one."
+        ),
+    )
+    mechanism: str = Field(
+        default="mcar",
+        description="Which studies lose a modality: mcar, mar:ATTRIBUTE, mnar, mnar:LABEL or prefix.",
+    )
+    mask_seeds: int = Field(
+        default=20, ge=1, le=10_000, description="Number of independent masks that a curve averages over."
+    )
+    masks: Path | None = Field(
+        default=None, description="File below masks/ with the masks of another run, used instead of new ones."
+    )
+    train_missing: float = Field(
+        default=0.0,
+        ge=0.0,
+        le=1.0,
+        description="Share of training and validation studies that lose a modality under the same policy.",
+    )
+    preset: str = Field(default="tiny", description="Size of the learned methods: tiny, base or paper.")
+    seeds: tuple[int, ...] = Field(
+        default=(0,), description="Training seeds, e.g. 0,1,2; each seed trains one model per method."
+    )
+    limit: int | None = Field(default=None, ge=2, description="Keep only the first N studies of each split.")
+    store: Path = Field(
+        default=Path("runs"), description="Folder of checkpoints, predictions, statistics and results."
+    )
+    metrics: tuple[str, ...] | None = Field(
+        default=None, description="Metric families; default all that suit the tasks of the dataset."
+    )
+    tokenizer: str | None = Field(
+        default=None, description="Tokenisation profile of the text metrics; default that of the dataset."
+    )
+    reference_words: int | None = Field(
+        default=None,
+        ge=1,
+        description="Cut references after this number of tokens; default that of the dataset's profile.",
+    )
+    uncertain: Literal["positive", "negative", "ignored"] | None = Field(
+        default=None, description="What label metrics count an uncertain finding as; default positive."
+    )
+    report_samples: int = Field(
+        default=0,
+        ge=0,
+        le=1000,
+        description="Reports drawn per study for the probabilities of methods that only write; 0 draws none.",
+    )
+    impute: str | None = Field(
+        default=None,
+        description="Method that generates the views that studies lose; it adds one row per method.",
+    )
+    set: dict[str, dict[str, Any]] = Field(
+        default_factory=dict,
+        description="Override a setting: method.key=value or dataset.key=value; repeatable.",
+    )
 
     @field_validator("missing")
     @classmethod
@@ -87,32 +109,49 @@ class RunConfig(BaseModel):
 
 
 class ExecutionConfig(BaseModel):
-    """Where a run computes. Results do not depend on it; a manifest keeps device, executor and workers.
+    """Where a run computes. Results do not depend on it.
 
-    Attributes:
-        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
-        executor: where cells run: ``local`` or on a ``ray`` cluster.
-        devices: processes that train a cell together on a node, each on a GPU of its own; on a CPU for trying
-            it out. A cell's cost says how many there were; its identity does not.
-        nodes: nodes that train a cell together, with ``devices`` processes each; like ``devices``.
-        shards: Ray tasks that predict a cell's test studies, each a part of them.
-        strategy: with several processes, ``ddp`` gives each the whole network, ``fsdp`` a part of it.
-        address: the Ray cluster; by default one of this machine, for this run alone.
-        track: also keep the rows in ``mlflow`` or ``wandb``; default neither.
-        workers: cells that run at a time; default what suits the machine.
+    A manifest keeps device, executor and workers. It leaves out the fields with ``exclude``; the cost of a
+    cell has the number of devices and the strategy that trained it.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    device: str = "auto"
-    executor: Literal["local", "ray"] = "local"
-    devices: int = Field(default=1, ge=1, exclude=True)
-    nodes: int = Field(default=1, ge=1, exclude=True)
-    shards: int = Field(default=1, ge=1, exclude=True)
-    strategy: Literal["ddp", "fsdp"] = Field(default="ddp", exclude=True)
-    address: str | None = Field(default=None, exclude=True)
-    track: Literal["mlflow", "wandb"] | None = Field(default=None, exclude=True)
-    workers: int | None = Field(default=None, ge=1)
+    device: str = Field(default="auto", description="Device: auto, cpu, cuda or cuda:N.")
+    executor: Literal["local", "ray"] = Field(
+        default="local", description="Where cells run: on this machine, or on a Ray cluster (extra ray)."
+    )
+    devices: int = Field(
+        default=1,
+        ge=1,
+        exclude=True,
+        description="Processes per node that train a cell together, one per GPU.",
+    )
+    nodes: int = Field(
+        default=1,
+        ge=1,
+        exclude=True,
+        description="Nodes that train a cell together; start the same command on each.",
+    )
+    shards: int = Field(
+        default=1, ge=1, exclude=True, description="Ray tasks that share the test studies of a cell."
+    )
+    strategy: Literal["ddp", "fsdp"] = Field(
+        default="ddp",
+        exclude=True,
+        description="How processes hold a network: ddp copies it, fsdp splits it.",
+    )
+    address: str | None = Field(
+        default=None,
+        exclude=True,
+        description="Address of the Ray cluster, HOST:PORT or auto; default a cluster for this run alone.",
+    )
+    track: Literal["mlflow", "wandb"] | None = Field(
+        default=None, exclude=True, description="Tracker that also gets the rows (extras of these names)."
+    )
+    workers: int | None = Field(
+        default=None, ge=1, description="Cells that run at a time; default what suits the machine."
+    )
 
 
 @dataclass(frozen=True)

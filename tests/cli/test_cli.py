@@ -7,10 +7,15 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+from typer.main import get_command
 
 from harness.cli import main as cli
+from harness.cli.options import values_of
+from harness.core import registry
+from harness.core.config import FIELDS, RunSettings
 from harness.store.store import Store
 from tests.helpers.toys import FAST_METRICS
 
@@ -174,8 +179,8 @@ def test_full_disk_is_one_line(toy_world: Path, tiny_disk: Path, capsys: pytest.
 
 def test_help_starts_without_heavy_imports() -> None:
     script = (
-        "import sys, harness.cli\n"
-        "heavy = {'torch', 'lightning', 'pandas', 'transformers', 'numpy', 'pydantic', 'rich.table'}\n"
+        "import sys, harness.cli.main\n"
+        "heavy = {'torch', 'lightning', 'pandas', 'transformers', 'numpy', 'scipy', 'PIL'}\n"
         "sys.exit(str(sorted(heavy & set(sys.modules))) if heavy & set(sys.modules) else 0)"
     )
     subprocess.run([sys.executable, "-c", script], check=True)
@@ -201,6 +206,96 @@ def test_lists_name_everything_registered(capsys: pytest.CaptureFixture[str]) ->
     profiles = invoke(capsys, "list", "profiles")[1]
     assert "cut at 100 tokens" in profiles
     assert "micar-vlmoe" in profiles
+
+
+def test_lists_are_json_for_programs(capsys: pytest.CaptureFixture[str]) -> None:
+    def rows(what: str) -> list[dict[str, Any]]:
+        code, out, _ = invoke(capsys, "list", what, "--format", "json")
+        assert code == 0
+        return json.loads(out)["rows"]
+
+    methods = {row["name"]: row for row in rows("methods")}
+    assert list(methods) == registry.names("methods")
+    assert methods["dia"]["tasks"] == ["report"]
+    assert methods["dia"]["reads"] == ["context", "frontal", "lateral"]
+    assert "paper" in methods["dia"]["presets"]
+    assert "no-alignment" in methods["dia"]["variants"]
+    assert methods["dia"]["licence"] == "Apache-2.0"
+    assert [row["name"] for row in rows("datasets")] == registry.names("datasets")
+    assert {"dataset", "profile", "tokenizer"} <= set(rows("profiles")[0])
+    metrics = {row["name"]: row for row in rows("metrics")}
+    assert metrics["bleu"]["outputs"][3]["name"] == "bleu_4"
+    assert metrics["bleu"]["outputs"][3]["higher_is_better"]
+    assert metrics["bleu"]["signature"].startswith("bleu|order:4")
+    assert metrics["bleu"]["available"]
+    for row in metrics.values():
+        assert row["available"] == (row["reason"] is None)
+    assert invoke(capsys, "list", "metrics", "--format", "csv")[1].startswith("metric,family,task,better,")
+
+
+def test_a_format_that_a_command_lacks_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = invoke(capsys, "list", "methods", "--format", "latex")
+    assert code == 2
+    assert out == ""
+    assert "'latex' is not one of 'table', 'json', 'csv'" in " ".join(err.replace("│", " ").split())
+
+
+def command(name: str) -> Any:
+    return get_command(cli.app).commands[name]
+
+
+def test_run_has_one_flag_per_setting_and_no_other() -> None:
+    flags = {flag for each in command("run").params for flag in each.opts if flag.startswith("--")}
+    assert flags - {"--figures", "--config"} == {"--" + name.replace("_", "-") for name in FIELDS}
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_a_setting_is_described_by_one_plain_sentence(name: str) -> None:
+    text = FIELDS[name].description or ""
+    (option,) = (each for each in command("run").params if each.name == name)
+    assert option.help == text
+    assert text[:1].isupper()
+    assert text.endswith(".")
+    assert ". " not in text.replace("e.g. ", "")
+    assert len(text.split()) <= 20
+
+
+def test_flags_of_every_kind_reach_the_settings() -> None:
+    flags = {"methods": "dia,kedr", "missing": "0.2,0.4", "seeds": "0,1", "set": ["dia.lr=0.1"], "workers": 2}
+    settings = RunSettings.build(values_of(flags | {"drop": None}))
+    assert settings == RunSettings.of(
+        methods=("dia", "kedr"), missing=(0.2, 0.4), seeds=(0, 1), set={"dia": {"lr": 0.1}}, workers=2
+    )
+
+
+def test_help_of_run_has_panels_in_order(capsys: pytest.CaptureFixture[str]) -> None:
+    out = invoke(capsys, "run", "--help")[1]
+    panels = ["What to evaluate", "Missingness", "Metrics", "Where to run", "Output"]
+    places = [out.index(panel) for panel in panels]
+    assert places == sorted(places)
+
+
+def test_a_bundle_is_written_and_checked(toy_world: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    toy_run(capsys, toy_world)
+    files = [toy_world / name for name in ("new.json", "old.json")]
+    store = ["--store", str(toy_world / "store")]
+    assert invoke(capsys, "bundle", "write", str(files[0]), *store)[0] == 0
+    assert invoke(capsys, "leaderboard", *store, "--share", str(files[1]))[0] == 0
+    assert files[0].read_text() == files[1].read_text()
+    for words in (["bundle", "check"], ["share"]):
+        code, out, _ = invoke(capsys, *words, str(files[0]))
+        assert code == 0
+        assert "and nothing else" in out
+    files[0].write_text(files[0].read_text()[:-9])
+    assert invoke(capsys, "bundle", "check", str(files[0]))[0] == 2
+
+
+def test_papers_and_its_older_name_print_the_same(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = invoke(capsys, "papers", "all", "--check")
+    assert invoke(capsys, "report", "all", "--check")[:2] == (code, out)
+    names = invoke(capsys, "--help")[1]
+    assert "papers" in names
+    assert "report " not in names
 
 
 def test_doctor_reports_absent_java(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

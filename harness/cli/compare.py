@@ -1,0 +1,51 @@
+"""``harness compare``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.cli.options import MetricNames, ReferenceReports, ReferenceWords, Tokenizer, Uncertain
+from harness.cli.output import Format, format_option, stdout
+from harness.core.errors import HarnessError
+
+
+def compare(
+    references: ReferenceReports,
+    system: Annotated[list[str], typer.Option(help="A system as NAME=FILE; give the option at least twice.")],
+    metrics: MetricNames = None,
+    tokenizer: Tokenizer = None,
+    reference_words: ReferenceWords = None,
+    uncertain: Uncertain = None,
+    trials: Annotated[int, typer.Option(help="Random swaps of the paired test.")] = 10_000,
+    format_: Annotated[Format, format_option(Format.table, Format.json, Format.csv)] = Format.table,
+) -> None:
+    """Test the differences between systems on the same studies, paired."""
+    from harness.cli import score_tables
+    from harness.core.config import split_list
+    from harness.core.registry import MetricOptions
+    from harness.evaluation import score_files
+
+    systems = _systems(system)
+    options = MetricOptions(tokenizer, reference_words, uncertain)
+    rows = score_files.compare(references, systems, split_list(metrics, "--metrics"), options, trials)
+    if format_ is Format.table:
+        stdout().print(score_tables.comparison_table(rows))
+    elif format_ is Format.json:
+        typer.echo(score_tables.comparison_json(rows), nl=False)
+    else:
+        typer.echo(score_tables.comparison_csv(rows), nl=False)
+
+
+def _systems(assignments: Sequence[str]) -> dict[str, Path]:
+    """Name -> file of predicted reports."""
+    systems: dict[str, Path] = {}
+    for assignment in assignments:
+        name, equals, file = assignment.partition("=")
+        if not (name and equals and file) or name in systems:
+            raise HarnessError(f"--system {assignment}: expected NAME=FILE, each name once")
+        systems[name] = Path(file)
+    return systems

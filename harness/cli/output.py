@@ -1,0 +1,123 @@
+"""What commands print: the consoles, the ``--format`` option, tables of facts and JSON."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from rich.console import Console
+
+
+class Format(StrEnum):
+    """Formats of what commands print; each command takes some of them."""
+
+    table = "table"
+    markdown = "markdown"
+    latex = "latex"
+    html = "html"
+    csv = "csv"
+    json = "json"
+    parquet = "parquet"
+
+
+def format_option(*formats: Format) -> Any:
+    """The option ``--format`` of a command that prints in these formats; the first is the default."""
+    names = "|".join(formats)
+
+    def parse(text: str) -> Format:
+        if text not in formats:
+            raise typer.BadParameter(f"{text!r} is not one of {', '.join(map(repr, map(str, formats)))}.")
+        return Format(text)
+
+    return typer.Option("--format", parser=parse, metavar=f"[{names}]", help="Output format.")
+
+
+def stderr() -> Console:
+    """Standard error, for progress and notes."""
+    from rich.console import Console
+
+    return Console(stderr=True)
+
+
+def stdout() -> Console:
+    """Standard output; wide where it is no terminal, so that a log keeps whole lines."""
+    from rich.console import Console
+
+    return Console() if sys.stdout.isatty() else Console(width=200)
+
+
+def print_rows(rows: Sequence[Mapping[str, Any]], format_: Format) -> None:
+    """Facts as a table, as CSV, or as JSON: ``{"rows": [..]}``."""
+    if format_ is Format.json:
+        print_json({"rows": list(rows)})
+    elif format_ is Format.csv:
+        typer.echo(as_csv(rows), nl=False)
+    else:
+        print_table(rows)
+
+
+def print_json(content: Mapping[str, Any]) -> None:
+    """One JSON object, indented."""
+    typer.echo(json.dumps(content, indent=1))
+
+
+def print_table(rows: Sequence[Mapping[str, Any]], right: Sequence[str] = ()) -> None:
+    """Rows as a table without lines; the columns in ``right`` are aligned to the right."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for column in _columns(rows):
+        table.add_column(column, overflow="fold", justify="right" if column in right else "left")
+    for row in rows:
+        table.add_row(*(escape(as_text(row.get(column))) for column in _columns(rows)))
+    stdout().print(table)
+
+
+def as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
+    """One line per row below a line of column names."""
+    from harness.leaderboard.render.text import spreadsheet
+
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(_columns(rows))
+    writer.writerows([spreadsheet(as_text(row.get(column))) for column in _columns(rows)] for row in rows)
+    return stream.getvalue()
+
+
+def as_text(value: Any) -> str:
+    """A cell: lists joined by commas, ``yes`` and ``NO`` for booleans, nothing for None."""
+    if isinstance(value, bool):
+        return "yes" if value else "NO"
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(as_text, value))
+    return "" if value is None else str(value)
+
+
+def write(path: Path, content: str | bytes) -> Path:
+    """Write a file, whole or not at all, and return its path."""
+    from harness.core.files import write_atomic
+
+    data = content.encode() if isinstance(content, str) else content
+    write_atomic(path, lambda stream: stream.write(data))
+    return path
+
+
+def report_written(paths: Sequence[Path], say: Callable[[str], None] = typer.echo) -> None:
+    """One line per file that a command wrote."""
+    for path in paths:
+        say(f"wrote {path}")
+
+
+def _columns(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    return list(dict.fromkeys(column for row in rows for column in row))

@@ -1,0 +1,49 @@
+"""``harness run``."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from harness.cli import tables
+from harness.cli.options import EVALUATE, Figures, values_of, with_settings
+from harness.cli.output import report_written, stderr
+from harness.core.config import RunSettings
+
+ConfigFile = Annotated[
+    Path | None,
+    typer.Option("--config", "-c", help="YAML file with the same keys; flags win.", rich_help_panel=EVALUATE),
+]
+
+
+@with_settings
+def run(*, figures: Figures = True, config: ConfigFile = None, **flags: Any) -> None:
+    """Train what is not trained, predict what is not predicted, score, print the leaderboard."""
+    started = time.monotonic()
+    settings = RunSettings.build(values_of(flags), config)
+    from harness.distributed import processes
+
+    processes.begin(settings)
+    from harness.cli.progress import ConsoleReporter
+    from harness.evaluation import run as executors
+    from harness.evaluation.timings import Timings
+
+    console, store = stderr(), settings.config.store
+    with ConsoleReporter(console) as reporter:
+        timings = Timings(reporter, started)
+        rows, succeeded = executors.run(settings, timings, tracks=False)
+    if not rows:  # of several nodes, the first one has them
+        return
+    timings.begin("tables")
+    tables.print_leaderboard(store, rows)
+    paths = tables.write_leaderboard(tables.read_leaderboard(store), store / "tables", store)
+    timings.begin("figures")
+    paths += tables.write_robustness(store, store / "tables", figures, rows, settings.execution.workers)
+    timings.keep_again()
+    report_written(paths, lambda line: console.print(line, highlight=False, soft_wrap=True))
+    executors.track(settings, rows)  # a tracker that fails must not cost the tables
+    if not succeeded:
+        raise typer.Exit(1)

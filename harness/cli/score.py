@@ -1,0 +1,39 @@
+"""``harness score``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.cli.options import MetricNames, ReferenceReports, ReferenceWords, Tokenizer, Uncertain
+from harness.cli.output import Format, format_option, stdout, write
+
+
+def score(
+    references: ReferenceReports,
+    predictions: Annotated[Path, typer.Option(help="Predicted reports, in any of these formats.")],
+    metrics: MetricNames = None,
+    tokenizer: Tokenizer = None,
+    reference_words: ReferenceWords = None,
+    uncertain: Uncertain = None,
+    per_study: Annotated[Path | None, typer.Option(help="CSV file to write with one row per study.")] = None,
+    format_: Annotated[Format, format_option(Format.table, Format.json, Format.csv)] = Format.table,
+) -> None:
+    """Score the output file of any system; no model is needed."""
+    from harness.cli import score_tables
+    from harness.core.config import split_list
+    from harness.core.registry import MetricOptions
+    from harness.evaluation import score_files
+
+    options = MetricOptions(tokenizer, reference_words, uncertain)
+    scores = score_files.score(references, predictions, split_list(metrics, "--metrics"), options)
+    if per_study is not None:
+        write(per_study, score_tables.per_study_csv(scores))
+    if format_ is Format.table:
+        stdout().print(score_tables.score_table(scores))
+    elif format_ is Format.json:
+        typer.echo(score_tables.score_json(scores), nl=False)
+    else:
+        typer.echo(score_tables.score_csv(scores), nl=False)

@@ -1,0 +1,111 @@
+"""The tables of a store: what ``harness run``, ``harness leaderboard`` and ``harness papers`` share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.cli.output import Format, stdout, write
+from harness.core.errors import HarnessError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from harness.leaderboard.leaderboard import Leaderboard
+    from harness.store.results import Measurement
+    from harness.store.store import Store
+
+RUN_FORMATS = (Format.markdown, Format.json, Format.html)
+"""Formats in which every run leaves its leaderboard in the store."""
+
+
+def open_store(store: Path) -> Store:
+    """A store that exists; reading never makes one.
+
+    Raises:
+        HarnessError: there is none.
+    """
+    from harness.store.store import Store
+
+    if not (store / "store.json").exists():
+        raise HarnessError(f"--store {store}: no results store there", "harness run makes one")
+    return Store(store)
+
+
+def read_leaderboard(
+    store: Path, results: Path | None = None, specs: Sequence[Path] | None = None
+) -> Leaderboard:
+    """The leaderboard of a JSON file, else of a store."""
+    from harness.leaderboard.leaderboard import Leaderboard
+    from harness.leaderboard.spec import load_all
+
+    loaded = load_all(specs or ())
+    return Leaderboard.from_json(results, loaded) if results else Leaderboard.of(open_store(store), loaded)
+
+
+def print_leaderboard(store: Path, rows: Sequence[Measurement]) -> None:
+    """The tables of one run's rows."""
+    from harness.leaderboard.leaderboard import Leaderboard
+    from harness.leaderboard.render import robustness, terminal
+    from harness.leaderboard.robustness import RobustnessReport
+    from harness.leaderboard.spec import load_all
+
+    opened, keys, console = open_store(store), {row.key for row in rows}, stdout()
+    tables = Leaderboard.of(opened, load_all(), only=keys).tables
+    for table in tables:
+        for part in terminal.render(table):
+            console.print(part)
+    if tables:
+        console.print(terminal.render_costs(tables))
+    report = RobustnessReport.of([each for each in opened.stored() if each.key in keys])
+    for grid in robustness.rich(report):
+        console.print(grid)
+
+
+def write_leaderboard(
+    leaderboard: Leaderboard, out: Path, store: Path | None, formats: Sequence[Format] = RUN_FORMATS
+) -> list[Path]:
+    """Files of a leaderboard; ``store`` has the sample sheets that its page shows."""
+    from harness.leaderboard.render.formats import SUFFIXES, render
+
+    paths = []
+    for each in formats:
+        path = write(out / f"leaderboard.{SUFFIXES[each.value]}", render(leaderboard, each.value, store))
+        paths.append(path)
+        if each is Format.latex:
+            from harness.leaderboard.render.leaderboard_latex import standalone
+
+            paths.append(write(out / "leaderboard-document.tex", standalone(path.stem)))
+    return paths
+
+
+def write_robustness(
+    store: Path, out: Path, figures: bool, rows: Sequence[Measurement] | None = None, workers: int | None = 1
+) -> list[Path]:
+    """``robustness.md`` and ``.json``, and the figures; one line for those, there are many.
+
+    Args:
+        store: results store.
+        out: folder to write to.
+        figures: whether to draw figures.
+        rows: draw only protocols of these, as PNG and SVG; by default everything, as PDF too.
+        workers: processes that draw; None is what suits the machine.
+    """
+    from harness.leaderboard.render import robustness
+    from harness.leaderboard.robustness import RobustnessReport
+
+    stored = open_store(store).stored()
+    report = RobustnessReport.of(stored)
+    paths = [
+        write(out / "robustness.md", robustness.markdown(report)),
+        write(out / "robustness.json", report.to_json()),
+    ]
+    if figures:
+        from harness.distributed import processes
+        from harness.leaderboard.render.gallery import KINDS, write_figures
+
+        kinds = KINDS if rows is None else ("png", "svg")
+        with processes.several(workers) as over:
+            files = write_figures(stored, report, out / "figures", kinds, rows, over)
+        paths += sorted({path.parent for path in files})
+    return paths
