@@ -26,7 +26,7 @@ ifdef STORE
 endif
 	$(BIN)/harness leaderboard --results $(LEADERBOARD).json --format markdown > $(LEADERBOARD).md.new
 	mv $(LEADERBOARD).md.new $(LEADERBOARD).md
-	$(BIN)/harness report all --results $(LEADERBOARD).json --out reports
+	$(BIN)/harness papers all --results $(LEADERBOARD).json --out reports
 
 test: $(STAMP) lint
 	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses=logical --maxprocesses=4 --dist=loadfile

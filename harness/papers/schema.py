@@ -326,7 +326,7 @@ class Paper(Strict):
     """One paper's published numbers.
 
     Attributes:
-        id: the name that ``harness report`` takes.
+        id: the name that ``harness papers`` takes.
         method: registered name of the paper's model.
         source: what the numbers were read from.
         notes: remarks on the whole paper.
