@@ -63,7 +63,7 @@ def test_a_run_keeps_the_time_of_every_phase(toy_world: Path, workers: int) -> N
     own = sum(share.seconds for share in run.shares if share.process == 0)
     assert 0.9 * run.seconds <= own <= run.seconds + 0.01 <= passed + 0.1
 
-    rows = {row.benchmark.split(":")[0]: row for row in run_benchmark(given.config.store, asked=True)}
+    rows = {row.benchmark.split(":")[0]: row for row in run_benchmark(given.config.store, required=True)}
     assert rows["wall clock"].ours == run.seconds
     assert rows["cell learner"].ours > rows["cell echo"].ours
     chains = [row for name, row in rows.items() if name.startswith("chain of process")]
@@ -91,8 +91,8 @@ def test_a_failed_run_is_no_complete_one(toy_world: Path) -> None:
     assert not executors.run(given, Quiet())[1]
     assert [run.succeeded for _, run in kept(given.config.store)] == [False]
     with pytest.raises(HarnessError, match="knows the times of no complete run"):
-        run_benchmark(given.config.store, asked=True)
-    (row,) = run_benchmark(given.config.store, asked=False)
+        run_benchmark(given.config.store, required=True)
+    (row,) = run_benchmark(given.config.store, required=False)
     assert row.state == "skipped"
 
 
