@@ -18,6 +18,7 @@ from harness.evaluation.benchmark import open_benchmark
 from harness.evaluation.synthesis import conditioned, generated
 from harness.evaluation.trial import Trial
 from harness.method.batching import collate
+from harness.method.contract import Method
 from harness.metrics.images.distances import Lite0Distance
 
 _SUITE = "sampling"
@@ -54,7 +55,7 @@ def sampling_benchmark(name: str, store: Path, preset: str, device: str) -> list
 
 
 def compared(
-    method: Any, label: str, studies: Sequence[Study], info: DatasetInfo, device: str = "cpu"
+    method: Method[Any], label: str, studies: Sequence[Study], info: DatasetInfo, device: str = "cpu"
 ) -> list[Row]:
     """Images per second and FID of every sampler of a trained method, beside its last one's.
 
@@ -91,7 +92,7 @@ def compared(
     ]
 
 
-def _drawn(method: Any, studies: Sequence[Study], info: DatasetInfo) -> Iterator[Prediction]:
+def _drawn(method: Method[Any], studies: Sequence[Study], info: DatasetInfo) -> Iterator[Prediction]:
     """Frontal views from the report and nothing else."""
     for start in range(0, len(studies), _BATCH):
         some = studies[start : start + _BATCH]
