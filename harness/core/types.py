@@ -81,7 +81,7 @@ class DatasetInfo:
     reference_words: int | None = None
     licence: str = ""
     fingerprint: str = ""
-    roles: Mapping[str, str] = field(default_factory=dict)
+    roles: Mapping[str, str] = field(default_factory=dict, hash=False)
     may_show_images: bool = False
 
     @property

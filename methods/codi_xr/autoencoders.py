@@ -12,7 +12,7 @@ from diffusers.models.resnet import ResnetBlock2D
 from torch import Tensor, nn
 from transformers import BertConfig, BertModel, DynamicCache, GPT2Config, GPT2LMHeadModel
 
-from methods.codi_xr.config import VIEWS, Config
+from methods.codi_xr.config import VIEWS, CoDiXRConfig
 from methods.common.layers import gaussian_kl, reparameterise
 from methods.common.text import BOS, EAGER, EOS, PAD, UNK
 
@@ -56,16 +56,16 @@ class PatchBasis(nn.Module):
 
     def coefficients(self, images: Tensor, view: int) -> Tensor:
         """Images (B, C, H, W) to components (B, K, g, g), not scaled."""
-        found = torch.einsum("bpd,pdk->bkp", self._cut(images) - self.mean[view], self.axes[view])
-        return found.unflatten(2, (self.grid, self.grid))
+        components = torch.einsum("bpd,pdk->bkp", self._cut(images) - self.mean[view], self.axes[view])
+        return components.unflatten(2, (self.grid, self.grid))
 
     def forward(self, images: Tensor, view: int) -> Tensor:
         """Images (B, C, H, W) to components (B, K, g, g)."""
         return self.coefficients(images, view) / self.scale
 
-    def images(self, found: Tensor, view: int) -> Tensor:
+    def images(self, components: Tensor, view: int) -> Tensor:
         """The inverse of ``forward``, as far as K components go."""
-        patches = torch.einsum("bkp,pdk->bpd", found.flatten(2) * self.scale, self.axes[view])
+        patches = torch.einsum("bkp,pdk->bpd", components.flatten(2) * self.scale, self.axes[view])
         columns = (patches + self.mean[view]).transpose(1, 2)
         side = self.grid * self.patch
         return F.fold(columns, (side, side), self.patch, stride=self.patch)
@@ -103,7 +103,7 @@ class ImageAutoencoder(nn.Module):
     shift: Tensor
     scale: Tensor
 
-    def __init__(self, config: Config, channels: int) -> None:
+    def __init__(self, config: CoDiXRConfig, channels: int) -> None:
         super().__init__()
         self.config, self.channels = config, channels
         self.basis = None
@@ -155,9 +155,9 @@ class ImageAutoencoder(nn.Module):
         """Images (B, C, H, W) in [0, 1] to standardised posterior means (B, c, h, w)."""
         return self.compressed(self.read(images, view), view)
 
-    def compressed(self, read: Tensor, view: int) -> Tensor:
+    def compressed(self, readings: Tensor, view: int) -> Tensor:
         """What ``read`` gives (B, k, h, w) to standardised posterior means (B, c, h, w)."""
-        mean = self.vae.encode(read).latent_dist.mode()
+        mean = self.vae.encode(readings).latent_dist.mode()
         return (mean.float() - self.shift[view]) * self.scale[view]
 
     def decode(self, latents: Tensor, view: int) -> Tensor:
@@ -204,9 +204,9 @@ class Whitening(nn.Module):
         """Standardised latents (B, ...) to what is diffused."""
         return (latents.flatten(1) @ self.matrix).view_as(latents)
 
-    def back(self, found: Tensor) -> Tensor:
+    def back(self, diffused: Tensor) -> Tensor:
         """What was generated (B, ...) to standardised latents."""
-        return (found.flatten(1) @ self.inverse).view_as(found)
+        return (diffused.flatten(1) @ self.inverse).view_as(diffused)
 
 
 @dataclass(slots=True)
@@ -229,7 +229,7 @@ class ReportAutoencoder(nn.Module):
     scale: Tensor
     trained: Tensor
 
-    def __init__(self, config: Config, words: int) -> None:
+    def __init__(self, config: CoDiXRConfig, words: int) -> None:
         super().__init__()
         self.config = config
         length = config.report_words + 2
@@ -273,11 +273,11 @@ class ReportAutoencoder(nn.Module):
         """Framed indices (B, S) to mean and log-variance (B, D)."""
         # Four-dimensional: passed on as it is, also for tensors without data.
         mask = (words == PAD)[:, None, None].to(self.moments.weight.dtype) * -1e4
-        found = self.encoder(input_ids=words, attention_mask=mask)
-        pooled = found.pooler_output
+        states = self.encoder(input_ids=words, attention_mask=mask)
+        pooled = states.pooler_output
         if self.config.report_pooling == "mean":
             there = (words != PAD)[..., None].to(pooled.dtype)
-            pooled = (found.last_hidden_state * there).sum(1) / there.sum(1).clamp(min=1)
+            pooled = (states.last_hidden_state * there).sum(1) / there.sum(1).clamp(min=1)
         mean, log_variance = self.moments(pooled).float().chunk(2, dim=-1)
         return mean, log_variance.clamp(-10.0, 5.0)
 
@@ -286,11 +286,11 @@ class ReportAutoencoder(nn.Module):
         mean, log_variance = self.posterior(words)
         z = reparameterise(mean, log_variance) if self.training else mean
         targets = words.masked_fill(~rows[:, None], PAD)[:, 1:]
-        seen = words[:, :-1]
+        inputs = words[:, :-1]
         if self.training and self.config.word_dropout:
-            gone = torch.rand(seen.shape, device=seen.device) < self.config.word_dropout
-            seen = seen.masked_fill(gone & (seen > UNK), UNK)
-        logits = self.logits(seen, z).float()
+            gone = torch.rand(inputs.shape, device=inputs.device) < self.config.word_dropout
+            inputs = inputs.masked_fill(gone & (inputs > UNK), UNK)
+        logits = self.logits(inputs, z).float()
         total = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=PAD, reduction="sum")
         count = (targets != PAD).sum().clamp(min=1)
         kl = gaussian_kl(mean, log_variance)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModelWithProjection, CLIPVisionConfig
 from transformers import CLIPVisionModelWithProjection as Vision
 
-from methods.codi_xr.config import MODALITIES, VIEWS, Config
+from methods.codi_xr.config import MODALITIES, VIEWS, CoDiXRConfig
 from methods.common.layers import embedding, info_nce, sinusoids
 from methods.common.text import EAGER, EOS, PAD
 
@@ -25,7 +25,7 @@ class ClipEncoders(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, config: Config, words: int) -> None:
+    def __init__(self, config: CoDiXRConfig, words: int) -> None:
         super().__init__()
         self.size = config.clip_size
         self.top = max(words, config.text_vocabulary if config.clip else 0) + 1
@@ -74,7 +74,7 @@ class SmallEncoders(nn.Module):
 
     positions: Tensor
 
-    def __init__(self, config: Config, words: int, latent: tuple[int, int, int]) -> None:
+    def __init__(self, config: CoDiXRConfig, words: int, latent: tuple[int, int, int]) -> None:
         super().__init__()
         size, width, drop = math.prod(latent), config.text_width, config.embedding_dropout
         self.views = nn.ModuleList(
@@ -110,7 +110,7 @@ class SmallEncoders(nn.Module):
 class Contrastive(nn.Module):
     """Encoders and the learned temperature."""
 
-    def __init__(self, config: Config, words: int, latent: tuple[int, int, int]) -> None:
+    def __init__(self, config: CoDiXRConfig, words: int, latent: tuple[int, int, int]) -> None:
         super().__init__()
         small = config.encoders == "latent"
         self.encoders = SmallEncoders(config, words, latent) if small else ClipEncoders(config, words)

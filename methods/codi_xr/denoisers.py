@@ -14,7 +14,7 @@ from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import Tensor, nn
 
 from methods.codi_xr.autoencoders import groups
-from methods.codi_xr.config import Config
+from methods.codi_xr.config import CoDiXRConfig
 from methods.codi_xr.diffusion import token
 
 POSITIONS = 4
@@ -67,15 +67,15 @@ class Connector(nn.Module):
         environment: Tensor | None = None,
     ) -> Tensor:
         """Hidden states (B, S, C), condition (B, 1, D), environments (B, M, E) or None, to (B, S, C)."""
-        found = self.plain(attn, hidden_states, encoder_hidden_states, attention_mask, temb)
+        attended = self.plain(attn, hidden_states, encoder_hidden_states, attention_mask, temb)
         if environment is None:
-            return found
+            return attended
         query, key, value = (
             x.unflatten(-1, (attn.heads, -1)).transpose(1, 2)
             for x in (attn.to_q(hidden_states), self.key(environment), self.value(environment))
         )
-        heard = F.scaled_dot_product_attention(query, key, value)
-        return found + self.out(heard.transpose(1, 2).flatten(2))
+        others = F.scaled_dot_product_attention(query, key, value)
+        return attended + self.out(others.transpose(1, 2).flatten(2))
 
 
 def connect(denoiser: nn.Module, environment: int) -> list[Connector]:
@@ -96,7 +96,7 @@ def connect(denoiser: nn.Module, environment: int) -> list[Connector]:
 class ImageDenoiser(nn.Module):
     """UNet2DConditionModel of Stable Diffusion, with the condition as its only context token."""
 
-    def __init__(self, config: Config, side: int) -> None:
+    def __init__(self, config: CoDiXRConfig, side: int) -> None:
         super().__init__()
         down = ["CrossAttnDownBlock2D" if attends else "DownBlock2D" for attends in config.unet_attention]
         up = ["CrossAttnUpBlock2D" if attends else "UpBlock2D" for attends in reversed(config.unet_attention)]
@@ -120,10 +120,10 @@ class ImageDenoiser(nn.Module):
 
     def forward(self, noisy: Tensor, time: Tensor, context: Tensor, environment: Tensor | None) -> Tensor:
         """Noisy latents (B, c, h, w), steps (B,), condition (B, D), environments (B, M, E), to noise."""
-        heard: dict[str, Any] | None = None if environment is None else {"environment": environment}
+        environments: dict[str, Any] | None = None if environment is None else {"environment": environment}
         label = context if self.timed else None
         return self.unet(
-            noisy, time, context[:, None], class_labels=label, cross_attention_kwargs=heard
+            noisy, time, context[:, None], class_labels=label, cross_attention_kwargs=environments
         ).sample
 
 
@@ -152,18 +152,18 @@ class PositionAttention(nn.Module):
         self.block = BasicTransformerBlock(channels, heads, channels // heads, cross_attention_dim=context)
         self.outward = zeroed(nn.Linear(channels, channels))
 
-    def forward(self, x: Tensor, context: Tensor, heard: dict[str, Any] | None) -> Tensor:
+    def forward(self, x: Tensor, context: Tensor, environments: dict[str, Any] | None) -> Tensor:
         """(B, 4 C), context (B, 1, D), to (B, 4 C)."""
         places = x.unflatten(1, (-1, POSITIONS))
         y = self.inward(self.norm(places).transpose(1, 2))
-        y = self.block(y, encoder_hidden_states=context, cross_attention_kwargs=heard)
+        y = self.block(y, encoder_hidden_states=context, cross_attention_kwargs=environments)
         return x + self.outward(y).transpose(1, 2).flatten(1)
 
 
 class ReportDenoiser(nn.Module):
     """A UNet whose convolutions are linear layers, on the latent of a report."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: CoDiXRConfig) -> None:
         super().__init__()
         base, blocks = config.report_channels, config.report_blocks
         widths = [base * multiplier for multiplier in config.report_multipliers]
@@ -200,7 +200,7 @@ class ReportDenoiser(nn.Module):
 
     def forward(self, noisy: Tensor, time: Tensor, context: Tensor, environment: Tensor | None) -> Tensor:
         """Noisy latents (B, Z), steps (B,), condition (B, D), environments (B, M, E), to noise (B, Z)."""
-        heard = None if environment is None else {"environment": environment}
+        environments = None if environment is None else {"environment": environment}
         clock = self.time(self.clock(time).to(noisy.dtype))
         if self.told is not None:
             clock = clock + self.told(context)
@@ -208,22 +208,22 @@ class ReportDenoiser(nn.Module):
         x = self.inward(noisy)
         skips = [x]
         for unit in self.down:
-            x = self._through(unit, x, clock, context, heard)
+            x = self._through(unit, x, clock, context, environments)
             skips.append(x)
-        x = self.last(self._through(self.middle, x, clock, context, heard), clock)
+        x = self.last(self._through(self.middle, x, clock, context, environments), clock)
         for unit in self.up:
             x = x if _resizes(unit) else torch.cat([x, skips.pop()], dim=1)
-            x = self._through(unit, x, clock, context, heard)
+            x = self._through(unit, x, clock, context, environments)
         return self.out(x)
 
     @staticmethod
     def _through(
-        unit: nn.Module, x: Tensor, clock: Tensor, context: Tensor, heard: dict[str, Any] | None
+        unit: nn.Module, x: Tensor, clock: Tensor, context: Tensor, environments: dict[str, Any] | None
     ) -> Tensor:
         assert isinstance(unit, nn.ModuleList)
         if _resizes(unit):
             return unit[0](x)
-        return unit[1](unit[0](x, clock), context, heard)
+        return unit[1](unit[0](x, clock), context, environments)
 
 
 def _resizes(unit: nn.Module) -> bool:
@@ -248,9 +248,11 @@ class ConditionMean(nn.Module):
 
     def fit(self, contexts: Tensor, latents: Tensor) -> None:
         """Learn from condition tokens (N, D) and the latents (N, ...) that belong to them."""
-        given, wanted = self._given(contexts).double(), latents.flatten(1).double()
-        spread = given.T @ given / len(given) + self.RIDGE * torch.eye(given.shape[1], device=given.device)
-        self.weight.copy_(torch.linalg.solve(spread, given.T @ wanted / len(given)))
+        inputs, outputs = self._given(contexts).double(), latents.flatten(1).double()
+        spread = inputs.T @ inputs / len(inputs) + self.RIDGE * torch.eye(
+            inputs.shape[1], device=inputs.device
+        )
+        self.weight.copy_(torch.linalg.solve(spread, inputs.T @ outputs / len(inputs)))
 
     def forward(self, context: Tensor) -> Tensor:
         """Tokens (B, D) to (B, ...); zeros where there is no condition."""

@@ -61,9 +61,10 @@ def sample(start: Mapping[str, Tensor], denoise: Denoise, sampler: str, steps: i
     solvers: dict[str, Any] = {name: scheduler(sampler, steps) for name in start}
     latents = {name: noise * solvers[name].init_noise_sigma for name, noise in start.items()}
     for time in next(iter(solvers.values())).timesteps.tolist() if solvers else ():
-        found = denoise(latents, time)
+        noises = denoise(latents, time)
         latents = {
-            name: solvers[name].step(found[name].float(), time, latents[name]).prev_sample for name in latents
+            name: solvers[name].step(noises[name].float(), time, latents[name]).prev_sample
+            for name in latents
         }
     return latents
 

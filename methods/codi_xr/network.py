@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from methods.codi_xr.autoencoders import ImageAutoencoder, ReportAutoencoder, Whitening
-from methods.codi_xr.config import MODALITIES, REPORT, VIEWS, Config
+from methods.codi_xr.config import MODALITIES, REPORT, VIEWS, CoDiXRConfig
 from methods.codi_xr.contrastive import Contrastive, paired
 from methods.codi_xr.denoisers import (
     ConditionMean,
@@ -30,7 +30,7 @@ class CoDiNetwork(nn.Module):
 
     signal: Tensor
 
-    def __init__(self, config: Config, words: int, channels: int) -> None:
+    def __init__(self, config: CoDiXRConfig, words: int, channels: int) -> None:
         super().__init__()
         self.config = config
         self.image_autoencoder = ImageAutoencoder(config, channels)
@@ -104,10 +104,10 @@ class CoDiNetwork(nn.Module):
         With ``gaussian_start`` it adds to what is right for Gaussian latents of unit variance,
         sqrt(1 - a_t) x_t.
         """
-        found = self.denoiser(name)(noisy, time, context, environment)
+        noise = self.denoiser(name)(noisy, time, context, environment)
         if not self.config.gaussian_start:
-            return found
-        return found + (1.0 - self.signal[time]).sqrt().view(-1, *[1] * (noisy.dim() - 1)) * noisy
+            return noise
+        return noise + (1.0 - self.signal[time]).sqrt().view(-1, *[1] * (noisy.dim() - 1)) * noisy
 
     def connectors(self) -> list[Connector]:
         """What stage 3 trains beside the environment encoders."""
@@ -118,8 +118,8 @@ class CoDiNetwork(nn.Module):
     ) -> dict[str, Tensor]:
         """Images (B, C, H, W), their latents and report indices (B, S) to features (B, D) of each."""
         encoders = self.contrastive.encoders
-        found = {view: encoders.image(images[view], latents[view], VIEWS.index(view)) for view in images}
-        return found | {REPORT: encoders.report(words)}
+        features = {view: encoders.image(images[view], latents[view], VIEWS.index(view)) for view in images}
+        return features | {REPORT: encoders.report(words)}
 
     def diffusion_loss(
         self, latents: Mapping[str, Tensor], present: Tensor, embeddings: Tensor
@@ -131,13 +131,15 @@ class CoDiNetwork(nn.Module):
         """
         losses = {}
         for number, name in enumerate(MODALITIES):
-            context, told = self._drawn_contexts(embeddings, present, number)
+            context, condition = self._drawn_contexts(embeddings, present, number)
             clean = self.around(name, latents[name], context, -1.0)
             time = torch.randint(TRAINING_STEPS, (len(clean),), device=clean.device)
             noise = torch.randn_like(clean)
             noisy = noised(clean, noise, self.signal[time])
-            found = self.noise_in(name, noisy, time, told, None)
-            losses[name] = _mean_over(F.mse_loss(found.float(), noise, reduction="none"), present[:, number])
+            estimate = self.noise_in(name, noisy, time, condition, None)
+            losses[name] = _mean_over(
+                F.mse_loss(estimate.float(), noise, reduction="none"), present[:, number]
+            )
         return {"loss": torch.stack(list(losses.values())).sum(), **losses}
 
     def _drawn_contexts(self, embeddings: Tensor, present: Tensor, target: int) -> tuple[Tensor, Tensor]:
@@ -168,9 +170,9 @@ class CoDiNetwork(nn.Module):
         here = dict(zip(MODALITIES, present.unbind(1), strict=True))
         tokens = self.tokens(noisy, here)
         losses = {}
-        for name, (_, told) in contexts.items():
-            found = self.noise_in(name, noisy[name], time, told, others(tokens, name))
-            error = F.mse_loss(found.float(), noise[name], reduction="none")
+        for name, (_, condition) in contexts.items():
+            estimate = self.noise_in(name, noisy[name], time, condition, others(tokens, name))
+            error = F.mse_loss(estimate.float(), noise[name], reduction="none")
             losses[name] = _mean_over(error, here[name])
         agreement = paired(tokens, here, ENVIRONMENT_TEMPERATURE)
         total = torch.stack(list(losses.values())).sum() + self.config.align * agreement
@@ -203,9 +205,9 @@ class CoDiNetwork(nn.Module):
 
         start = {name: seeded_noise(seeds, name, self.shapes[name]).to(device) for name in targets}
         with torch.autocast("cuda", torch.bfloat16, enabled=device.type == "cuda"):
-            found = sample(start, denoise, config.sampler, config.steps)
+            diffused = sample(start, denoise, config.sampler, config.steps)
         whole = {}
-        for name, x in found.items():
+        for name, x in diffused.items():
             factor = config.mean_guidance if name in VIEWS else config.report_mean_guidance
             whole[name] = self.restored(name, self.around(name, x, context, factor * (config.guidance > 0)))
         return whole
@@ -219,7 +221,7 @@ class CoDiNetwork(nn.Module):
             weight, [context, torch.zeros_like(context)]
         )
         times = len(contexts)
-        found = self.noise_in(
+        noise = self.noise_in(
             name,
             torch.cat([noisy] * times),
             torch.full((times * len(noisy),), time, device=noisy.device),
@@ -227,8 +229,8 @@ class CoDiNetwork(nn.Module):
             None if environment is None else torch.cat([environment] * times),
         ).float()
         if times == 1:
-            return found
-        conditional, unconditional = found.chunk(2)
+            return noise
+        conditional, unconditional = noise.chunk(2)
         return guided(conditional, unconditional, weight)
 
 

@@ -11,11 +11,11 @@ from transformers import CLIPVisionModelWithProjection
 
 from harness.core.errors import HarnessError, UnavailableError
 from harness.core.weights import ALLOW_DOWNLOADS, downloads_allowed
-from methods.codi_xr.config import VIEWS, Config
+from methods.codi_xr.config import VIEWS, CoDiXRConfig
 from methods.codi_xr.network import CoDiNetwork
 
 
-def load_pretrained(network: CoDiNetwork, config: Config) -> None:
+def load_pretrained(network: CoDiNetwork, config: CoDiXRConfig) -> None:
     """Fill the parts whose sources the configuration names.
 
     Raises:

@@ -1,31 +1,17 @@
-"""The stages of training: each is one run of the harness' loop over a part of the network.
-
-What earlier stages computed from a study (latents, embeddings) does not change any more: it is computed once
-and looked up by the study's id.
-"""
+"""The stages of training: each is one run of the harness' loop over a part of the network."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from harness.core.types import DatasetInfo, Inputs, Study, Targets
+from harness.core.types import DatasetInfo, Inputs, Targets
 from harness.method.config import TrainingConfig
-from methods.codi_xr.config import MODALITIES, NAME, REPORT, VIEWS, Config
-from methods.codi_xr.diffusion import mixed
-from methods.codi_xr.network import CoDiNetwork
-from methods.common.text import Vocabulary
-
-BATCH = 64
-
-Loss = Callable[[list[str]], dict[str, Tensor]]
-"""Ids of a batch to its losses."""
+from methods.codi_xr.config import NAME, CoDiXRConfig
+from methods.codi_xr.losses import Loss
+from methods.common.optim import Optimizer, decay_groups, schedule, scheduled
 
 
 @dataclass(slots=True)
@@ -47,7 +33,7 @@ class Stage:
     settings: TrainingConfig
     loss: Loss
     rate: float
-    config: Config
+    config: CoDiXRConfig
     dataset: DatasetInfo
 
     @property
@@ -74,230 +60,13 @@ class Stage:
         """Losses of the batch's studies."""
         return self.loss(inputs.ids)
 
-    def optimizer(self, steps: int) -> tuple[torch.optim.Optimizer, Any]:
+    def optimizer(self, steps: int) -> Optimizer:
         """AdamW under a cosine with warm-up."""
         return adamw(self.network, self.rate, self.config, steps)
 
 
-def adamw(network: nn.Module, rate: float, config: Config, steps: int) -> tuple[torch.optim.Optimizer, Any]:
+def adamw(network: nn.Module, rate: float, config: CoDiXRConfig, steps: int) -> Optimizer:
     """AdamW that spares biases and norms from decay; linear warm-up, then half a cosine down to 0."""
-    trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    groups = [
-        {"params": [p for p in trained if p.dim() > 1], "weight_decay": config.weight_decay},
-        {"params": [p for p in trained if p.dim() <= 1], "weight_decay": 0.0},
-    ]
-    optimizer = torch.optim.AdamW([group for group in groups if group["params"]], lr=rate, fused=True)
+    groups = decay_groups(network.parameters(), config.weight_decay)
     warm = max(1, round(config.warmup * steps))
-
-    def factor(step: int) -> float:
-        if step < warm:
-            return (step + 1) / warm
-        return 0.5 * (1.0 + math.cos(math.pi * min(1.0, (step - warm) / max(1, steps - warm))))
-
-    return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
-
-
-def resized(images: Tensor, size: int) -> Tensor:
-    """Images (B, C, H, W) at ``size`` pixels, antialiased."""
-    if images.shape[-1] == size:
-        return images
-    return nn.functional.interpolate(images, (size, size), mode="bilinear", antialias=True)
-
-
-class Studies:
-    """Training and validation studies with what finished stages computed from them.
-
-    Attributes:
-        present: bool (N, 3), which modalities a study has.
-        latents: of each modality (N, ...).
-        embeddings: unit vectors (N, 3, D).
-    """
-
-    def __init__(
-        self, studies: Sequence[Study], network: CoDiNetwork, vocabulary: Vocabulary, info: DatasetInfo
-    ) -> None:
-        self.studies, self.network, self.vocabulary, self.info = studies, network, vocabulary, info
-        self.rows = {study.id: row for row, study in enumerate(studies)}
-        have = [[*(view in study.images for view in VIEWS), bool(study.report)] for study in studies]
-        self.present = torch.tensor(have)
-        self.latents: dict[str, Tensor] = {}
-        self.read: dict[str, Tensor] = {}
-        self.embeddings = torch.zeros(0)
-
-    @property
-    def device(self) -> torch.device:
-        """Of the network."""
-        return self.network.signal.device
-
-    def pixels(self, rows: Sequence[int], view: str) -> Tensor:
-        """Images (B, C, H, W) in [0, 1] at the model's size; zeros where a study lacks the view."""
-        side, channels = self.info.image_size, self.info.channels
-        blank = np.zeros((side, side, channels), dtype=np.uint8)
-        stacked = np.stack([self.studies[row].images.get(view, blank) for row in rows])
-        images = torch.from_numpy(stacked).to(self.device).permute(0, 3, 1, 2).float() / 255.0
-        return resized(images, self.network.config.image_size)
-
-    @torch.no_grad()
-    def project(self, count: int) -> None:
-        """Where the autoencoder reads principal components: learn them from the first ``count`` studies.
-
-        Nothing trains what comes before them, so every image is projected once.
-        """
-        basis = self.network.image_autoencoder.basis
-        if basis is None:
-            return
-        for number, view in enumerate(VIEWS):
-            rows = self.having(view)
-            training = [place for place, row in enumerate(rows) if row < count]
-            if not training:
-                continue
-            parts = [self.pixels(rows[start : start + BATCH], view) for start in range(0, len(rows), BATCH)]
-            images = torch.cat(parts) * 2.0 - 1.0
-            basis.fit(number, images[training])
-            components = basis(images, number)
-            self.read[view] = components.new_zeros(len(self.studies), *components.shape[1:])
-            self.read[view][rows] = components
-
-    def readings(self, rows: Sequence[int], view: str) -> Tensor:
-        """What the image autoencoder reads of one view (B, k, h, w)."""
-        if view in self.read:
-            return self.read[view][rows]
-        return self.network.image_autoencoder.read(self.pixels(rows, view), VIEWS.index(view))
-
-    def words(self, rows: Sequence[int], limit: int) -> Tensor:
-        """Framed report indices (B, S), S <= limit + 2."""
-        texts = [self.studies[row].report or "" for row in rows]
-        return self.vocabulary.batch(texts, limit, framed=True).to(self.device)
-
-    def having(self, name: str, rows: Sequence[int] | None = None) -> list[int]:
-        """Those of ``rows`` (all by default) whose studies have the modality."""
-        column = self.present[:, MODALITIES.index(name)].tolist()
-        return [row for row in (range(len(self.studies)) if rows is None else rows) if column[row]]
-
-    @torch.no_grad()
-    def encode(self, name: str) -> None:
-        """Compute one modality's latents; absent ones are zeros."""
-        shape = self.network.shapes[name]
-        encoded = torch.zeros(len(self.studies), *shape)
-        rows = self.having(name)
-        for start in range(0, len(rows), BATCH):
-            batch = rows[start : start + BATCH]
-            if name == REPORT:
-                autoencoder = self.network.report_autoencoder
-                latents = autoencoder.encode(self.words(batch, self.network.config.report_words))
-            else:
-                read = self.readings(batch, name)
-                latents = self.network.image_autoencoder.compressed(read, VIEWS.index(name))
-            encoded[batch] = latents.float().cpu()
-        self.latents[name] = encoded
-
-    def calibrate(self, name: str, count: int) -> None:
-        """Standardise a modality's latents by moments of the first ``count`` studies; encode again."""
-        rows = [row for row in self.having(name) if row < count]
-        if not rows:
-            return
-        latents = self.latents[name][rows].to(self.device)
-        if name == REPORT:
-            self.network.report_autoencoder.calibrate(latents)
-        else:
-            self.network.image_autoencoder.calibrate(VIEWS.index(name), latents)
-        self.encode(name)
-
-    def features(self, rows: Sequence[int]) -> dict[str, Tensor]:
-        """Features (B, D) of all modalities; meaningless where one is absent."""
-        network = self.network
-        small = network.config.encoders == "latent"
-        latents = {view: self.latents[view][rows].to(self.device) for view in VIEWS}
-        # Small encoders read latents, the others images.
-        images = latents if small else {view: self.pixels(rows, view) for view in VIEWS}
-        return network.embed(images, latents, self.words(rows, network.config.text_words - 2))
-
-    @torch.no_grad()
-    def embed(self) -> None:
-        """Compute all embeddings."""
-        parts = []
-        for start in range(0, len(self.studies), BATCH):
-            features = self.features(range(start, min(start + BATCH, len(self.studies))))
-            stacked = torch.stack([features[name] for name in MODALITIES], dim=1).float()
-            parts.append(nn.functional.normalize(stacked, dim=-1).cpu())
-        self.embeddings = torch.cat(parts)
-
-    @torch.no_grad()
-    def diffuse(self, count: int) -> None:
-        """Bring all latents to the space of diffusion, which the first ``count`` studies define."""
-        for name in MODALITIES:
-            rows = self.having(name)
-            space = self.network.space(name)
-            if space is not None and rows:
-                training = self.latents[name][[row for row in rows if row < count]]
-                space.fit(training.to(self.device))
-            latents = self.latents[name].to(self.device)
-            self.latents[name] = self.network.diffused(name, latents).cpu()
-            if self.network.config.prior_mean:
-                self._fit_mean(name, count)
-
-    def _fit_mean(self, name: str, count: int) -> None:
-        """Regress one modality's latents on each other modality alone, and on both."""
-        number = MODALITIES.index(name)
-        contexts, latents = [], []
-        for chosen in ([1, 1, 1], [1, 0, 0], [0, 1, 0], [0, 0, 1]):
-            weights = torch.tensor(chosen) * torch.tensor(self.network.config.weights)
-            weights[number] = 0.0
-            complete = self.present[:count, number] & self.present[:count][:, weights > 0].all(1)
-            if weights.any() and complete.any():
-                rows = complete.nonzero().flatten()
-                contexts.append(mixed(self.embeddings[rows], weights.expand(len(rows), -1)))
-                latents.append(self.latents[name][rows])
-        if contexts:
-            mean = self.network.mean(name)
-            mean.fit(torch.cat(contexts).to(self.device), torch.cat(latents).to(self.device))
-
-    def batch(self, ids: Sequence[str]) -> tuple[dict[str, Tensor], Tensor, Tensor]:
-        """Latents of each modality, present (B, 3) and embeddings (B, 3, D) of studies."""
-        rows = [self.rows[name] for name in ids]
-        latents = {name: self.latents[name][rows].to(self.device) for name in MODALITIES}
-        return latents, self.present[rows].to(self.device), self.embeddings[rows].to(self.device)
-
-
-class Losses:
-    """The losses of the five training runs, over ``Studies``."""
-
-    def __init__(self, studies: Studies, report_steps: int) -> None:
-        self.studies, self.network = studies, studies.network
-        self.config, self.report_steps = studies.network.config, max(1, report_steps)
-
-    def image_autoencoder(self, ids: list[str]) -> dict[str, Tensor]:
-        """Reconstruction and KL of the images that are there."""
-        rows, model = [self.studies.rows[name] for name in ids], self.network.image_autoencoder
-        rows_of = {view: self.studies.having(view, rows) for view in VIEWS}
-        parts = [self.studies.readings(some, view) for view, some in rows_of.items() if some]
-        if not parts:
-            return {"loss": model.vae.quant_conv.weight.sum() * 0.0}
-        error, kl = model.loss(torch.cat(parts))
-        return {"loss": error + self.config.image_kl * kl, "error": error, "kl": kl}
-
-    def report_autoencoder(self, ids: list[str]) -> dict[str, Tensor]:
-        """Cross-entropy and KL, whose weight is 0 for half of the steps and then rises for a quarter."""
-        rows, model = [self.studies.rows[name] for name in ids], self.network.report_autoencoder
-        if model.training:
-            model.trained += 1
-        risen = (float(model.trained) / self.report_steps - 0.5) / 0.25
-        weight = self.config.report_beta * min(1.0, max(0.0, risen))
-        words = self.studies.words(rows, self.config.report_words)
-        ce, kl = model.loss(words, self.studies.present[rows, -1].to(words.device))
-        return {"loss": ce + weight * kl, "ce": ce, "kl": kl}
-
-    def contrastive(self, ids: list[str]) -> dict[str, Tensor]:
-        """InfoNCE over the pairs of modalities."""
-        rows = [self.studies.rows[name] for name in ids]
-        columns = self.studies.present[rows].to(self.studies.device).unbind(1)
-        present: Mapping[str, Tensor] = dict(zip(MODALITIES, columns, strict=True))
-        return {"loss": self.network.contrastive.loss(self.studies.features(rows), dict(present))}
-
-    def diffusion(self, ids: list[str]) -> dict[str, Tensor]:
-        """Stage 2."""
-        return self.network.diffusion_loss(*self.studies.batch(ids))
-
-    def alignment(self, ids: list[str]) -> dict[str, Tensor]:
-        """Stage 3."""
-        return self.network.alignment_loss(*self.studies.batch(ids))
+    return scheduled(torch.optim.AdamW(groups, lr=rate, fused=True), schedule(steps, warm, "cosine"))

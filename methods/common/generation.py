@@ -195,14 +195,14 @@ class _Search(PreTrainedModel, GenerationMixin):
             keep = torch.ones_like(self.rows, dtype=torch.bool)
         else:
             keep = self.open.repeat_interleave(self.beams)[self.rows]
-        kept = self.rows[keep]
+        rows = self.rows[keep]
         if self.parents is not None:
             place = torch.empty_like(self.parents)
             place[self.rows] = torch.arange(len(self.rows), device=place.device)
-            self.state.select(place[self.parents[kept]])
-        elif len(kept) < len(self.rows):
+            self.state.select(place[self.parents[rows]])
+        elif len(rows) < len(self.rows):
             self.state.select(keep.nonzero().flatten())
-        self.rows, self.parents = kept, None
+        self.rows, self.parents = rows, None
 
     def _check_early_stop_heuristic(  # type: ignore[override]  # static in the library
         self, *args: Any, **options: Any

@@ -76,8 +76,8 @@ class Lite0Stages(nn.Module):
         """Images (B, C, H, W) in [0, 1], grey or colour, to one map (B, c, h, w) per chosen stage."""
         sides = [self._side(images.shape[-1], stride) for stride in self.strides]
         if Records.hold(images, self.stages, sides):
-            kept = records().maps(images)
-            return [_averaged(kept[stage], side) for stage, side in zip(self.stages, sides, strict=True)]
+            stored = records().maps(images)
+            return [_averaged(stored[stage], side) for stage, side in zip(self.stages, sides, strict=True)]
         x = self.scale(images).contiguous(memory_format=torch.channels_last)
         parts = [self._maps(part) for part in x.split(TOGETHER if x.device.type == "cpu" else len(x))]
         whole = parts[0] if len(parts) == 1 else [torch.cat(column) for column in zip(*parts, strict=True)]
@@ -119,12 +119,12 @@ class PooledLite0(nn.Module):
         """Maps (B, c, h, w) after each stage, and under ``POOLED`` the features (B, 1280, 1, 1)."""
         x = self.scale(images).contiguous(memory_format=torch.channels_last)
         x = self.network.bn1(self.network.conv_stem(x))
-        found = {}
+        features = {}
         for stage, block in enumerate(self.network.blocks, 1):
-            found[stage] = x = block(x)
+            features[stage] = x = block(x)
         x = self.network.bn2(self.network.conv_head(x))
-        found[POOLED] = self.network.forward_head(x, pre_logits=True)[:, :, None, None]
-        return found
+        features[POOLED] = self.network.forward_head(x, pre_logits=True)[:, :, None, None]
+        return features
 
 
 POOLED = 0
@@ -172,8 +172,8 @@ class Records:
         sizes = [int(np.prod(shape)) for shape in shapes.values()]
         new = [number for number, row in enumerate(rows) if row is None or row.size != sum(sizes)]
         for part in torch.tensor(new, dtype=torch.long).split(TOGETHER) if new else ():
-            found = self.network.everything(images[part])
-            columns = [_averaged(found[stage], shape[1]).flatten(1) for stage, shape in shapes.items()]
+            features = self.network.everything(images[part])
+            columns = [_averaged(features[stage], shape[1]).flatten(1) for stage, shape in shapes.items()]
             computed = torch.cat(columns, dim=1).half().numpy()
             rows_of = dict(zip(part.tolist(), computed, strict=True))
             self.store.write({keys[number]: row.tobytes() for number, row in rows_of.items()})
@@ -208,7 +208,7 @@ def records() -> Records:
 
 @cache
 def _records(store: FeatureStore) -> Records:
-    # Building a network draws random numbers, and a training step's noise must not depend on who came first.
+    # Building a network draws random numbers, and a step's noise must not depend on which method came first.
     with torch.random.fork_rng(devices=[]), torch.inference_mode(False):
         return Records(store)
 

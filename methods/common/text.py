@@ -50,9 +50,9 @@ class Vocabulary:
     def train(cls, texts: Iterable[str], min_count: int = 3, max_size: int | None = None) -> Vocabulary:
         """Words of ``texts`` seen at least ``min_count`` times, most frequent first, ties alphabetical."""
         counts = Counter(word for text in texts for word in words(text))
-        kept = [word for word, count in counts.items() if count >= min_count]
-        kept.sort(key=lambda word: (-counts[word], word))
-        return cls(kept[: None if max_size is None else max_size - len(SPECIALS)])
+        entries = [word for word, count in counts.items() if count >= min_count]
+        entries.sort(key=lambda word: (-counts[word], word))
+        return cls(entries[: None if max_size is None else max_size - len(SPECIALS)])
 
     def __len__(self) -> int:
         return len(self.index)

@@ -51,7 +51,7 @@ class Noise(Method[NoiseConfig]):
 
     def synthesize(self, inputs: Inputs, targets: Sequence[str]) -> list[Prediction]:
         """Images of the targets; a study's noise follows from its seed."""
-        made = []
+        predictions = []
         for seed in inputs.seeds:
             generator = torch.Generator().manual_seed(seed)
             images = {}
@@ -59,8 +59,8 @@ class Noise(Method[NoiseConfig]):
                 mean, deviation = self.moments[view]
                 noise = torch.randn(mean.shape, generator=generator).numpy()
                 images[view] = np.clip(np.round(mean + deviation * noise), 0, 255).astype(np.uint8)
-            made.append(Prediction(images=images))
-        return made
+            predictions.append(Prediction(images=images))
+        return predictions
 
     def save(self, directory: Path) -> None:
         """Write ``noise.npz``."""

@@ -1,7 +1,7 @@
 """Controls: what a method that has learned nothing about the image scores.
 
 A fixed normal report does as well on IU X-Ray as many published systems, and copying the report of the study
-that looks most alike comes close. Whoever reads a leaderboard has to see both.
+that looks most alike comes close. A leaderboard without both says little.
 """
 
 from __future__ import annotations

@@ -196,9 +196,9 @@ class AbstractorLayer(nn.Module):
         self, vision: Tensor, language: Tensor, masks: tuple[Tensor, Tensor]
     ) -> tuple[Tensor, Tensor]:
         """F_V (B, S_V, E) and F_L (B, S_L, E) to F_V2L and F_L2V of the same shapes."""
-        seen, read = ~masks[0], ~masks[1]
-        v2l = vision + self.to_language(vision, language, language, read, need_weights=False)[0]  # Eq. (1)
-        l2v = language + self.to_vision(language, vision, vision, seen, need_weights=False)[0]  # Eq. (2)
+        no_v, no_l = ~masks[0], ~masks[1]
+        v2l = vision + self.to_language(vision, language, language, no_l, need_weights=False)[0]  # Eq. (1)
+        l2v = language + self.to_vision(language, vision, vision, no_v, need_weights=False)[0]  # Eq. (2)
         return v2l + self.blocks[0](v2l), l2v + self.blocks[1](l2v)
 
 

@@ -75,8 +75,8 @@ class DiA(TorchMethod[DiAConfig]):
         frozen, views, words, has_context = self._read(inputs)
         if network.training:
             views = views & (torch.rand(views.shape, device=views.device) >= config.view_dropout)
-            kept = torch.rand(has_context.shape, device=views.device) >= config.context_dropout
-            has_context = has_context & kept
+            remains = torch.rand(has_context.shape, device=views.device) >= config.context_dropout
+            has_context = has_context & remains
         code = network.encode(frozen, views, words, has_context)
         report = self.vocabulary.batch(targets.reports, config.report_words, framed=True).to(views.device)
         nats = self._nats(report, code)

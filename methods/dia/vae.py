@@ -77,8 +77,8 @@ class Mixture:
             return q - middle, p - middle
 
         shape = (samples, *self.mean.shape)
-        drawn = reparameterise(self.mean.expand(shape), self.log_variance.expand(shape))
-        from_q = torch.stack([ratios(drawn[:, :, expert])[0].mean(0) for expert in range(2)], dim=-1)
+        per_expert = reparameterise(self.mean.expand(shape), self.log_variance.expand(shape))
+        from_q = torch.stack([ratios(per_expert[:, :, expert])[0].mean(0) for expert in range(2)], dim=-1)
         from_p = ratios(torch.randn(samples, *zero.shape, device=zero.device))[1].mean(0)
         return 0.5 * ((self.weights * from_q).sum(-1) + from_p)
 

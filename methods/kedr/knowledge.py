@@ -38,14 +38,14 @@ def descriptions(classes: Sequence[str], level: str, file: str = "") -> list[str
     path = Path(file) if file else SHIPPED
     try:
         groups = yaml.safe_load(path.read_text(encoding="utf-8"))["groups"]
-        known = [
+        described = [
             {name.lower(): entry for name, entry in group["classes"].items()} for group in groups.values()
         ]
     except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
         raise HarnessError(
             f"kedr.priors: {path}: {error!r}", f"write it like {SHIPPED.name}, which is shipped with kedr"
         ) from error
-    entries = max(known, key=lambda group: sum(name.lower() in group for name in classes), default={})
+    entries = max(described, key=lambda group: sum(name.lower() in group for name in classes), default={})
     for name in classes:
         if level not in (entries.get(name.lower()) or {}):
             raise HarnessError(
@@ -118,9 +118,11 @@ class TextEncoder(nn.Module):
 
 def embedded(texts: Sequence[str], encoder: str) -> list[list[float]]:
     """Embeddings of texts by an encoder that does not learn: MiniLM's mean, another BERT's first token."""
-    made = TextEncoder(tokenised(texts, encoder), str(encoder_folder(encoder)), mean=encoder == MINILM).eval()
+    model = TextEncoder(
+        tokenised(texts, encoder), str(encoder_folder(encoder)), mean=encoder == MINILM
+    ).eval()
     with torch.inference_mode():
-        return made(torch.arange(len(texts))).tolist()
+        return model(torch.arange(len(texts))).tolist()
 
 
 class Knowledge(nn.Module):

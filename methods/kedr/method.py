@@ -54,7 +54,7 @@ class KEDR(TorchMethod[KEDRConfig]):
 
         Raises:
             HarnessError: a dataset without labels, or a class without a description.
-            UnavailableError: the text encoder is not at hand.
+            UnavailableError: the text encoder is not available.
         """
         config, names = self.config, self.info.label_names
         if not names or any(study.labels is None for study in train):
@@ -75,7 +75,7 @@ class KEDR(TorchMethod[KEDRConfig]):
         return {"embeddings": [[0.0] * 384] * classes}
 
     def example_batch(self, batch_size: int = 1) -> tuple[Inputs, Targets]:
-        """Both modalities and one class a study, each another: what FLOPs are counted on."""
+        """Both modalities, and study i with class i alone: what FLOPs are counted on."""
         info = self.info
         shape = (batch_size, info.channels, self.config.image_size, self.config.image_size)
         images = {slot: torch.zeros(shape) for slot in self.slots}
@@ -192,10 +192,10 @@ class KEDR(TorchMethod[KEDRConfig]):
 
     def _read(self, inputs: Inputs) -> tuple[list[Tensor], Tensor]:
         """Output of ``vision.trunk`` and bool (B, 2); absent slots are zeros."""
-        given = [slot for slot in self.slots if slot in inputs.images]
-        like = inputs.images[given[0]]
+        here = [slot for slot in self.slots if slot in inputs.images]
+        like = inputs.images[here[0]]
         images = torch.stack([inputs.images.get(slot, torch.zeros_like(like)) for slot in self.slots], dim=1)
-        nowhere = torch.zeros_like(inputs.present[given[0]])
+        nowhere = torch.zeros_like(inputs.present[here[0]])
         present = torch.stack([inputs.present.get(slot, nowhere) for slot in self.slots], dim=1)
         vision, size = self.network.vision, self.config.image_size
 

@@ -77,7 +77,7 @@ def official(method: Any, folder: Path, batch: int, device: str) -> Mapping[str,
 
 
 class _Tokenizer:
-    """Texts of one length, whatever they say: BioClinicalBERT's vocabulary need not be at hand."""
+    """Texts of one length, whatever they say: BioClinicalBERT's vocabulary need not be available."""
 
     def __init__(self, tokens: int) -> None:
         self.tokens = tokens

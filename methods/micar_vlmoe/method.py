@@ -68,8 +68,8 @@ class MicarVLMoE(TorchMethod[MicarConfig]):
         network, config = self.network, self.config
         image, mask = self._encoded(inputs)
         report = self.vocabulary.batch(targets.reports, config.report_words, framed=True).to(image.device)
-        read = report[:, :-1]
-        logits, routes = network.decoder(read, image, mask, read != PAD)
+        words = report[:, :-1]
+        logits, routes = network.decoder(words, image, mask, words != PAD)
         ce = F.cross_entropy(logits.float().flatten(0, 1), report[:, 1:].flatten(), ignore_index=PAD)
         if not routes:
             return {"loss": ce, "ce": ce, "select": ce}

@@ -70,11 +70,13 @@ class FeaturePyramid(nn.Module):
 
     def levels(self, maps: Sequence[Tensor]) -> list[Tensor]:
         """P2 to P5."""
-        found: list[Tensor] = []
+        pyramid: list[Tensor] = []
         for phi, feature in zip(reversed(self.lateral), reversed(maps), strict=True):
             level = phi(feature)
-            found.insert(0, level + scaled_to(found[0], level) if found else level)  # P_i = phi(C_i) + lambda
-        return found
+            if pyramid:
+                level = level + scaled_to(pyramid[0], level)  # P_i = phi(C_i) + lambda(P_i+1, C_i)
+            pyramid.insert(0, level)
+        return pyramid
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
         """Maps (M, c_i, h_i, w_i) to F (M, d_v, h_1, w_1)."""

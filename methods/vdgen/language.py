@@ -92,10 +92,10 @@ class ReportTokenizer:
 
     def decode(self, tokens: Sequence[int]) -> str:
         """Text up to the first end mark."""
-        kept = list(tokens)
-        if self.end in kept:
-            kept = kept[: kept.index(self.end)]
-        return str(self.tokenizer.decode(kept, skip_special_tokens=True)).strip()
+        shortened = list(tokens)
+        if self.end in shortened:
+            shortened = shortened[: shortened.index(self.end)]
+        return str(self.tokenizer.decode(shortened, skip_special_tokens=True)).strip()
 
     def search(self, config: VDGenConfig, beams: int) -> GenerationConfig:
         """How reports are generated: beam search, or greedy where ``beams`` is 1."""

@@ -91,12 +91,12 @@ class VDGen(TorchMethod[VDGenConfig]):
         features, present = self._read(inputs)
         if network.training:
             present = present & (torch.rand(present.shape, device=present.device) >= config.view_dropout)
-        report, said = (
+        report, mask = (
             x.to(features.device) for x in self.tokenizer.batch(targets.reports, config.report_tokens)
         )
         encoded = network.encode(features, present)
-        truth = report.flatten() if said.is_meta else report[said]
-        logits = network.logits(encoded, present, report, said).float()
+        truth = report.flatten() if mask.is_meta else report[mask]
+        logits = network.logits(encoded, present, report, mask).float()
         parts = {"report": F.cross_entropy(logits, truth)}  # Eq. (2)
         rows, tokens = present.any(1), present.repeat_interleave(encoded.shape[2], dim=1)
         h = mean_of(encoded.flatten(1, 2), tokens)
@@ -106,8 +106,8 @@ class VDGen(TorchMethod[VDGenConfig]):
             )
             parts["vse"] = network.vse(h, mean_of(other.flatten(1, 2), tokens), rows)
         if config.did:
-            told = said.sum(1) > 1
-            parts["did"] = network.did(h, network.teacher(report, said), rows & told)
+            has_report = mask.sum(1) > 1
+            parts["did"] = network.did(h, network.teacher(report, mask), rows & has_report)
         total = sum(parts.values(), torch.zeros_like(parts["report"]))
         return {"loss": total, **parts, "select": parts["report"]}  # Eq. (8)
 
@@ -142,13 +142,13 @@ class VDGen(TorchMethod[VDGenConfig]):
 
     def _written(self, start: Tensor, mask: Tensor, beams: int, *processors: GumbelNoise) -> list[str]:
         """Reports that follow the prompts (B, P, D_t) with bool (B, P)."""
-        found = self.network.llm.generate(
+        tokens = self.network.llm.generate(
             inputs_embeds=start.to(self.network.llm.dtype),
             attention_mask=mask.long(),
             generation_config=self.tokenizer.search(self.config, beams),
             logits_processor=list(processors),
         )
-        return [self.tokenizer.decode(row) for row in found.tolist()]
+        return [self.tokenizer.decode(row) for row in tokens.tolist()]
 
     def _read(self, inputs: Inputs) -> tuple[Tensor, Tensor]:
         """Batch to (what ``vision.frozen`` gives, bool (B, N) views present)."""

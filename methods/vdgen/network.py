@@ -53,10 +53,10 @@ class VDGenNetwork(nn.Module):
     def prompt(self, encoded: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
         """The prompt with image vectors: (B, P, D_t), and bool (B, P), False on the padding at its left."""
         size, tokens = len(encoded), encoded.shape[2]
-        seen = torch.cat(
+        vectors = torch.cat(
             [self.null.expand(size, 1, -1), (encoded + self.views[:, None]).flatten(1, 2)], dim=1
         )
-        embed, image = self.llm.get_input_embeddings(), self.project(seen)
+        embed, image = self.llm.get_input_embeddings(), self.project(vectors)
         parts = [embed(ids).expand(size, -1, -1).to(image.dtype) for ids in (self.before, self.after)]
         whole = torch.cat([parts[0], image, parts[1]], dim=1)
         fixed = torch.ones(size, 1, dtype=torch.bool, device=whole.device)
@@ -74,19 +74,19 @@ class VDGenNetwork(nn.Module):
             order = order[:, -int(mask.sum(1).max()) :]
         return whole.gather(1, order[..., None].expand(-1, -1, whole.shape[-1])), mask.gather(1, order)
 
-    def logits(self, encoded: Tensor, present: Tensor, report: Tensor, said: Tensor) -> Tensor:
+    def logits(self, encoded: Tensor, present: Tensor, report: Tensor, tokens_present: Tensor) -> Tensor:
         """Logits of a report's tokens, each given the prompt and the tokens before it.
 
         Args:
             encoded: I^e (B, N, S, D); present: bool (B, N).
-            report: tokens (B, T); said: bool (B, T), M of them True, where they are no padding.
+            report: tokens (B, T); tokens_present: bool (B, T), M of them True, where they are no padding.
 
         Returns:
             (M, V).
         """
         start, mask = self.prompt(encoded, present)
         words = self.llm.get_input_embeddings()(report[:, :-1]).to(start.dtype)
-        mask = torch.cat([mask, torch.ones_like(said[:, 1:])], dim=1)
+        mask = torch.cat([mask, torch.ones_like(tokens_present[:, 1:])], dim=1)
         length = mask.shape[1]
         causal = torch.ones(length, length, dtype=torch.bool, device=mask.device).tril()
         alone = torch.eye(length, dtype=torch.bool, device=mask.device)  # padding attends to itself: no NaN
@@ -96,7 +96,7 @@ class VDGenNetwork(nn.Module):
             position_ids=(mask.cumsum(1) - 1).clamp(min=0),
             use_cache=False,
         ).last_hidden_state[:, -report.shape[1] :]
-        last = hidden.flatten(0, 1) if said.is_meta else hidden[said]
+        last = hidden.flatten(0, 1) if tokens_present.is_meta else hidden[tokens_present]
         return self.llm.get_output_embeddings()(last)  # Eq. (1), Eq. (7)
 
     @torch.no_grad()

@@ -308,7 +308,7 @@ def test_cached_writing_equals_reading_whole_prefixes(made: CoDiXR) -> None:
 
 
 def test_latents_are_standardised(tmp_path: Path) -> None:
-    from methods.codi_xr.stages import Studies
+    from methods.codi_xr.studies import Studies
 
     made = method()
     cases = Studies(studies(), made.network.eval(), made.vocabulary, INFO)

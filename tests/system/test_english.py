@@ -55,26 +55,10 @@ HABITS: dict[str, str] = {
 NAMES_LEFT: dict[str, int] = {
     "harness/cli": 9,
     "harness/distributed": 3,
-    "methods/baselines.py": 5,
-    "methods/codi_xr": 18,
-    "methods/common": 6,
-    "methods/controls": 4,
-    "methods/dia": 5,
-    "methods/kedr": 5,
-    "methods/micar_vlmoe": 6,
-    "methods/vdgen": 6,
 }
 HABITS_LEFT: dict[str, int] = {
     "harness/cli": 5,
     "harness/distributed": 7,
-    "methods/baselines.py": 3,
-    "methods/codi_xr": 4,
-    "methods/common": 4,
-    "methods/controls": 4,
-    "methods/dia": 3,
-    "methods/kedr": 6,
-    "methods/micar_vlmoe": 3,
-    "methods/vdgen": 3,
 }
 """Folder -> how many are left there. Entries may only shrink; both tables end empty."""
 

@@ -1,0 +1,47 @@
+"""Configuration of the two baselines."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from harness.method.config import MethodConfig, TrainingConfig
+
+
+class FusionConfig(MethodConfig):
+    """Values of ``base``, which ``paper`` repeats: there is no paper whose sizes it could have.
+
+    Attributes:
+        backbone: one per modality, trained; with ``frozen`` one EfficientNet-Lite0 for all.
+        backbone_weights: ``package`` (ImageNet weights of Lite0 that ship with a package), a state-dict file
+            of timm's network, or empty for random initialisation.
+        frozen: features of a frozen Lite0 instead, computed once a study.
+        stage, grid: of the frozen Lite0, the stage whose map is averaged to grid x grid positions.
+        image_size: pixels of the side to which images are resized.
+        hidden: width of the head's hidden layer.
+        modality_dropout: training probability that a modality is dropped; the last one never is.
+        flips: mirror training images at random, the images of a study alike; trained backbones only.
+        backbone_rate: learning-rate factor of the backbones.
+        warmup: share of the steps in which the learning rate rises; it falls to 0 in the others.
+    """
+
+    training: TrainingConfig = TrainingConfig(epochs=15, batch_size=16)
+    backbone: Literal["lite0", "resnet50"] = "lite0"
+    backbone_weights: str = "package"
+    frozen: bool = False
+    stage: int = 5
+    grid: int = 4
+    image_size: int = 224
+    hidden: int = 256
+    dropout: float = 0.3
+    modality_dropout: float = 0.3
+    flips: bool = False
+    learning_rate: float = 1e-3
+    backbone_rate: float = 0.2
+    weight_decay: float = 0.01
+    warmup: float = 0.1
+
+
+class EarlyFusionConfig(FusionConfig):
+    """As ``FusionConfig``, without modality dropout."""
+
+    modality_dropout: float = 0.0

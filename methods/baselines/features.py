@@ -1,0 +1,114 @@
+"""Features of images: of a frozen EfficientNet-Lite0, or of one trained network per modality."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from harness.core.errors import HarnessError
+from harness.core.weights import lite0_weights
+from methods.baselines.config import FusionConfig
+from methods.common.lite0 import Lite0Stages
+from methods.common.pixels import ImageNetScale
+from methods.common.views import PositionNorm, of_present
+
+
+class FrozenFeatures(nn.Module):
+    """A frozen Lite0's map after one stage, averaged to a grid and standardised over training studies."""
+
+    def __init__(self, config: FusionConfig, views: int) -> None:
+        super().__init__()
+        self.lite0 = Lite0Stages((config.stage,), config.grid)
+        self.grid = config.grid
+        self.width = self.lite0.channels[0] * config.grid**2
+        self.norm = PositionNorm(views, self.width)
+
+    def trunk(self, pixels: Tensor, present: Tensor) -> Tensor:
+        """Images (B, N, C, H, W) to what no training step changes, (B, N, S)."""
+
+        def pooled(images: Tensor) -> list[Tensor]:
+            return [F.adaptive_avg_pool2d(self.lite0(images)[0], self.grid).flatten(1)]
+
+        return of_present(pooled, pixels, present)[0]
+
+    def forward(self, trunk: Tensor, present: Tensor) -> Tensor:
+        """(B, N, S) to features (B, N, S); zeros where a modality is absent."""
+        return self.norm(trunk, present)
+
+
+class TrainedFeatures(nn.Module):
+    """One trained network per modality: images (B, N, C, H, W) to pooled features (B, N, S)."""
+
+    NAMES: ClassVar[dict[str, str]] = {"lite0": "efficientnet_lite0", "resnet50": "resnet50"}
+
+    def __init__(self, config: FusionConfig, views: int) -> None:
+        super().__init__()
+        import timm
+
+        networks = [
+            timm.create_model(self.NAMES[config.backbone], pretrained=False, num_classes=0)
+            for _ in range(views)
+        ]
+        self.width: int = networks[0].num_features  # type: ignore[assignment]
+        if not next(networks[0].parameters()).is_meta:
+            weights = backbone_weights(config)
+            for network in networks if weights else ():
+                fill(network, weights, config.backbone_weights)
+        self.networks = nn.ModuleList(networks).to(memory_format=torch.channels_last)
+        self.scale = ImageNetScale()
+
+    def trunk(self, pixels: Tensor, present: Tensor) -> Tensor:
+        """The images themselves: every layer is trained."""
+        return pixels
+
+    def forward(self, pixels: Tensor, present: Tensor) -> Tensor:
+        """Zeros where a modality is absent."""
+        columns = []
+        for view, network in enumerate(self.networks):
+
+            def features(images: Tensor, network: nn.Module = network) -> list[Tensor]:
+                return [network(self.scale(images).contiguous(memory_format=torch.channels_last))]
+
+            # A batch without a single image must not move the running statistics.
+            if not present.is_meta and not bool(present[:, view].any()):
+                columns.append(pixels.new_zeros(len(pixels), self.width))
+                continue
+            one = slice(view, view + 1)
+            columns.append(of_present(features, pixels[:, one], present[:, one])[0][:, 0])
+        return torch.stack(columns, dim=1)
+
+
+def backbone_weights(config: FusionConfig) -> dict[str, Tensor]:
+    """Weights for the configured backbone; none for random initialisation.
+
+    Raises:
+        HarnessError: the file is absent or no state dict, or the package has no weights of this backbone.
+    """
+    source = config.backbone_weights
+    if not source:
+        return {}
+    if source == "package":
+        if config.backbone != "lite0":
+            raise HarnessError(
+                f"no package ships weights of {config.backbone}", "set backbone_weights to a state-dict file"
+            )
+        return lite0_weights()
+    try:
+        weights: dict[str, Tensor] = torch.load(Path(source), map_location="cpu", weights_only=True)
+    except Exception as error:  # torch.load raises whatever the unpickler meets
+        raise HarnessError(f"backbone_weights {source}: {str(error).splitlines()[0]}") from error
+    return weights
+
+
+def fill(network: nn.Module, weights: dict[str, Tensor], source: str) -> None:
+    """Load weights that may hold a classifier besides."""
+    try:
+        missing, extra = network.load_state_dict(weights, strict=False)
+    except (RuntimeError, TypeError, AttributeError) as error:
+        raise HarnessError(f"backbone_weights {source}: {str(error).splitlines()[0]}") from error
+    if missing or any(not name.startswith(("fc.", "classifier.")) for name in extra):
+        raise HarnessError(f"backbone_weights {source}: the weights of another network")
