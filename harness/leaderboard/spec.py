@@ -1,4 +1,4 @@
-"""What a leaderboard shows: YAML files that name a dataset, groups of metrics, rates and an order."""
+"""Specs: YAML files that say which columns, missing rates and order the tables of a dataset have."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class GroupSpec(BaseModel):
 
 
 class Spec(BaseModel):
-    """One leaderboard.
+    """Which groups, columns, missing rates and order the tables of a dataset have.
 
     Attributes:
         dataset: registry name, or several.

@@ -105,7 +105,7 @@ class Cell(Strict):
     Attributes:
         value: the number, or None.
         spread: what stands behind a plus-minus sign.
-        note: what a reader has to know about this cell.
+        note: what a reader must know about this cell.
     """
 
     state: CellState
@@ -218,7 +218,7 @@ class CheckBase(Strict):
     id: str
     says: str
     expected: str = Field(default="", alias="known")
-    """Why a check that fails is expected to: it is printed, and no error."""
+    """Why the check is expected to fail, ``known`` in files: the failure is printed and is no error."""
 
 
 class LinearCheck(CheckBase):

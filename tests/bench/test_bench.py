@@ -37,9 +37,9 @@ MACHINE: dict[str, Any] = {
 def test_work_is_done_and_measured(capsys: pytest.CaptureFixture[str]) -> None:
     for work in ("predict", "training step"):
         methods._work("dia", "tiny", work, "cpu")
-        found = json.loads(capsys.readouterr().out.splitlines()[-1])
-        assert found["seconds"] > 0
-        assert found["gib"] > 0.1
+        report = json.loads(capsys.readouterr().out.splitlines()[-1])
+        assert report["seconds"] > 0
+        assert report["gib"] > 0.1
 
 
 def test_controls_and_unknown_names_are_refused(tmp_path: Path) -> None:
@@ -105,9 +105,9 @@ def test_robustness_from_statistics_and_against_predicting_anew(
     assert "4 rates x 20 mask seeds" in row.benchmark
     monkeypatch.setattr(robustness, "_METHODS", 2)
     robustness._from_statistics()
-    found = json.loads(capsys.readouterr().out.splitlines()[-1])
-    assert found["studies"] == 24
-    assert found["seconds"] > 0
+    report = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert report["studies"] == 24
+    assert report["seconds"] > 0
 
 
 def test_data_is_filled_and_loaded_faster_than_it_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,7 +136,7 @@ def test_pixels_that_differ_end_the_data_benchmark_and_so_do_sizes_out_of_range(
 
 
 def test_every_label_where_the_labeler_is_asked_for_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = [
+    scores = [
         {
             "label": label,
             "positives": 3.0,
@@ -149,7 +149,7 @@ def test_every_label_where_the_labeler_is_asked_for_alone(monkeypatch: pytest.Mo
         }
         for label in ("Edema", "micro", "macro")
     ]
-    monkeypatch.setattr(labeler, "agreement", lambda: found)
+    monkeypatch.setattr(labeler, "agreement", lambda: scores)
     assert [row.unit for row in suite.run(suite.Options(("labeler",)), Quiet())] == ["F1"] * 3 + ["reports/s"]
     assert len(suite.run(suite.Options(("labeler", "run")), Quiet())) == 4
 
@@ -301,8 +301,8 @@ def test_the_page_of_results_has_a_place_for_every_benchmark() -> None:
 
 
 def test_a_process_that_ends_says_why_without_its_command(some: Callable[..., None]) -> None:
-    def ended(said: str) -> list[Row]:
-        raise subprocess.CalledProcessError(3, ["/secret/python", "-c", "..."], stderr=said)
+    def ended(message: str) -> list[Row]:
+        raise subprocess.CalledProcessError(3, ["/secret/python", "-c", "..."], stderr=message)
 
     some(one=lambda: ended("Traceback\nValueError: no\n"), two=lambda: ended(""))
     rows = suite.run(suite.Options(("metrics",)), Quiet())

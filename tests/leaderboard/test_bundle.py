@@ -28,11 +28,11 @@ def bundle(tmp_path: Path) -> dict[str, Any]:
 
 def test_bundle_holds_the_numbers_and_passes_its_own_check(tmp_path: Path) -> None:
     leaderboard = Leaderboard.of(small_store(tmp_path))
-    found = share.check(share.make(leaderboard), "bundle.json")
-    assert [row.value for row in found.rows] == [row.value for row in leaderboard.rows]
-    assert {row.n for row in found.rows} == {590}
-    assert len(found.runs) == 5
-    run = next(iter(found.runs.values()))
+    bundle = share.check(share.make(leaderboard), "bundle.json")
+    assert [row.value for row in bundle.rows] == [row.value for row in leaderboard.rows]
+    assert {row.n for row in bundle.rows} == {590}
+    assert len(bundle.runs) == 5
+    run = next(iter(bundle.runs.values()))
     assert run.packages == {"numpy": "2.0.0"}
     assert run.audit in ("passed", "failed", "not audited", "other code")
 

@@ -41,7 +41,7 @@ class Visit:
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    program = next((found for name in BROWSERS if (found := shutil.which(name))), None) or require("chromium")
+    program = next((path for name in BROWSERS if (path := shutil.which(name))), None) or require("chromium")
     with sync_api.sync_playwright() as driver:
         running = driver.chromium.launch(executable_path=program, args=["--no-sandbox"])
         yield running
@@ -59,11 +59,11 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def visit(browser: Any, file: Path) -> Iterator[Visit]:
     """The page; whatever a test does to it, it logs no error and asks for nothing but itself."""
-    made = Visit(browser, file)
-    yield made
-    made.page.close()
-    assert made.errors == []
-    assert made.requests == [file.as_uri()]
+    visit = Visit(browser, file)
+    yield visit
+    visit.page.close()
+    assert visit.errors == []
+    assert visit.requests == [file.as_uri()]
 
 
 def test_sorting_by_a_column_and_back(visit: Visit) -> None:
@@ -146,17 +146,17 @@ def test_reliability_diagrams_and_cards(visit: Visit) -> None:
 
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (1280, "dark"), (390, "light")])
 def test_page_fits_and_contrasts(browser: Any, file: Path, width: int, scheme: str) -> None:
-    made = Visit(browser, file, width, color_scheme=scheme)
-    assert made.page.evaluate("document.documentElement.scrollWidth") <= width
-    lightness = made.page.evaluate(
+    visit = Visit(browser, file, width, color_scheme=scheme)
+    assert visit.page.evaluate("document.documentElement.scrollWidth") <= width
+    lightness = visit.page.evaluate(
         "() => [getComputedStyle(document.body).color, getComputedStyle(document.body).backgroundColor]"
         ".map(text => text.match(/[0-9.]+/g).slice(0, 3).reduce((sum, part) => sum + Number(part), 0))"
     )
     assert (lightness[0] < lightness[1]) == (scheme == "light")
     assert abs(lightness[0] - lightness[1]) > 500
-    made.page.get_by_role("button", name="Theme").click()
-    assert made.page.locator("html").get_attribute("data-theme") == "light"
-    made.page.close()
+    visit.page.get_by_role("button", name="Theme").click()
+    assert visit.page.locator("html").get_attribute("data-theme") == "light"
+    visit.page.close()
 
 
 def test_text_of_others_stays_text(browser: Any, tmp_path: Path) -> None:
@@ -167,22 +167,22 @@ def test_text_of_others_stays_text(browser: Any, tmp_path: Path) -> None:
     assert "<img" not in page
     path = tmp_path / "page.html"
     path.write_text(page, encoding="utf-8")
-    made = Visit(browser, path)
-    assert made.page.locator("img").count() == 0
-    assert made.page.title().startswith("</script><img")
-    assert "onerror" in made.page.locator("#grid").inner_text()
-    assert made.errors == []
-    assert made.requests == [path.as_uri()]
-    made.page.close()
+    visit = Visit(browser, path)
+    assert visit.page.locator("img").count() == 0
+    assert visit.page.title().startswith("</script><img")
+    assert "onerror" in visit.page.locator("#grid").inner_text()
+    assert visit.errors == []
+    assert visit.requests == [path.as_uri()]
+    visit.page.close()
 
 
 def test_an_empty_store_says_so(browser: Any, tmp_path: Path) -> None:
     path = tmp_path / "page.html"
     path.write_text(html.render(Leaderboard.of(Store(tmp_path / "store"))))
-    made = Visit(browser, path)
-    assert "no results yet" in made.page.locator("main").inner_text()
-    assert made.errors == []
-    made.page.close()
+    visit = Visit(browser, path)
+    assert "no results yet" in visit.page.locator("main").inner_text()
+    assert visit.errors == []
+    visit.page.close()
 
 
 def test_page_is_small_and_names_no_other_address(file: Path) -> None:

@@ -114,8 +114,8 @@ def test_differences_intervals_and_flags_are_printed() -> None:
 @needs_latex
 @pytest.mark.parametrize("name", library.names())
 def test_every_report_compiles(tmp_path: Path, name: str) -> None:
-    found = Leaderboard.from_json(COMMITTED)
-    report = compare(library.load(name), Results.of(found.rows, found.results))
+    leaderboard = Leaderboard.from_json(COMMITTED)
+    report = compare(library.load(name), Results.of(leaderboard.rows, leaderboard.results))
     for file, content in formats.files(report, "latex").items():
         (tmp_path / file).write_text(content, encoding="utf-8")
     assert_fits(compiled(tmp_path, f"{name}-report"))
@@ -145,8 +145,10 @@ def test_foreign_text_compiles_and_does_nothing(tmp_path: Path) -> None:
 
 @needs_latex
 def test_the_committed_leaderboard_compiles(tmp_path: Path) -> None:
-    found = Leaderboard.from_json(COMMITTED, load_all(()))
-    (tmp_path / "leaderboard.tex").write_text(leaderboard_latex.fragment(found.tables), encoding="utf-8")
+    leaderboard = Leaderboard.from_json(COMMITTED, load_all(()))
+    (tmp_path / "leaderboard.tex").write_text(
+        leaderboard_latex.fragment(leaderboard.tables), encoding="utf-8"
+    )
     (tmp_path / "document.tex").write_text(leaderboard_latex.standalone("leaderboard"), encoding="utf-8")
     assert_fits(compiled(tmp_path, "document"))
 

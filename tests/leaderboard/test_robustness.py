@@ -85,12 +85,12 @@ def test_area_retention_and_the_fall_to_the_control(tmp_path: Path) -> None:
 
 
 def test_differences_are_paired_and_along_the_curve(tmp_path: Path) -> None:
-    found = stored(tmp_path, {"dia": (0.8, 0.5, 0.2), "vdgen": (0.6, 0.55, 0.5)})
-    assert [(each.a, each.b, each.rate) for each in found.differences] == [
+    report = stored(tmp_path, {"dia": (0.8, 0.5, 0.2), "vdgen": (0.6, 0.55, 0.5)})
+    assert [(each.a, each.b, each.rate) for each in report.differences] == [
         ("dia", "vdgen", rate) for rate in RATES
     ]
-    assert [each.difference.value for each in found.differences] == pytest.approx([0.2, -0.05, -0.3])
-    first = found.differences[0].difference
+    assert [each.difference.value for each in report.differences] == pytest.approx([0.2, -0.05, -0.3])
+    first = report.differences[0].difference
     assert first.hi - first.lo < 0.08  # what moves both alike has gone: each curve's own spread is 0.2
 
 
@@ -112,28 +112,28 @@ def test_first_zero() -> None:
 
 
 def test_json_has_no_number_that_json_lacks(tmp_path: Path) -> None:
-    found = stored(tmp_path, {"dia": (0.0, 0.1, 0.2)})  # nothing to retain
-    content = json.loads(found.to_json(), parse_constant=lambda name: pytest.fail(name))
+    report = stored(tmp_path, {"dia": (0.0, 0.1, 0.2)})  # nothing to retain
+    content = json.loads(report.to_json(), parse_constant=lambda name: pytest.fail(name))
     (line,) = content["lines"]
     assert line["retained"]["value"] is None
     assert {"area", "points", "fall", "reliance"} <= set(line)
 
 
 def test_markdown_and_terminal_say_the_same(tmp_path: Path) -> None:
-    found = stored(tmp_path, {"dia": (0.8, 0.5, 0.2), "dia+shuffled-image": (0.3, 0.3, 0.3)})
-    text = export.markdown(found)
+    report = stored(tmp_path, {"dia": (0.8, 0.5, 0.2), "dia+shuffled-image": (0.3, 0.3, 0.3)})
+    text = export.markdown(report)
     assert "### Robustness of cider: toy, 50 test studies, any missing (mcar)" in text
     assert "| dia | 0.500 [" in text
     assert "without lateral" in text
     assert "+0.200 [+0.100, +0.300]" in text
-    (grid,) = export.rich(found)
+    (grid,) = export.rich(report)
     assert grid.row_count == 2
     assert export.markdown(RobustnessReport((), ())).startswith("No result has a missing rate above 0.")
 
 
 def test_figures_are_drawn_in_every_format(tmp_path: Path) -> None:
-    found = stored(tmp_path / "s", {"dia": (0.8, 0.5, 0.2), "template": (0.1, 0.1, 0.1)})
-    written = write_figures(Store(tmp_path / "s").stored(), found, tmp_path / "figures")
+    report = stored(tmp_path / "s", {"dia": (0.8, 0.5, 0.2), "template": (0.1, 0.1, 0.1)})
+    written = write_figures(Store(tmp_path / "s").stored(), report, tmp_path / "figures")
     names = {path.name for path in written}
     for name in ("curves-cider", "reliance-cider", "confidence"):
         assert {f"{name}.png", f"{name}.svg", f"{name}.pdf"} <= names
@@ -193,8 +193,8 @@ def test_a_run_writes_robustness_beside_its_leaderboard(toy_world: Path) -> None
     assert learner["reliance"]["context"]["value"] == 0.0  # it does not read it
     assert "Robustness of cider" in (out / "robustness.md").read_text()
     assert list((out / "figures").rglob("curves-cider.png"))
-    found = RobustnessReport.of(Store(store).stored())
-    assert {line.metric for line in main_metrics(found.lines)} == {"cider"}
+    report = RobustnessReport.of(Store(store).stored())
+    assert {line.metric for line in main_metrics(report.lines)} == {"cider"}
     bare = CliRunner().invoke(app, ["leaderboard", "--store", str(store), "--out", str(toy_world / "bare")])
     assert bare.exit_code == 0
     assert not (toy_world / "bare" / "figures").exists()

@@ -110,8 +110,8 @@ def with_values(values: list[Any], checks: list[dict[str, Any]], **row: Any) -> 
     return paper(tables=[table(rows=rows)], checks=checks)
 
 
-def one(found: Paper) -> Finding:
-    (finding,) = examine(found)
+def one(examined: Paper) -> Finding:
+    (finding,) = examine(examined)
     return finding
 
 
@@ -126,8 +126,8 @@ def cell(report: Report, row: str = "own", column: str = "acc") -> ReportCell:
 
 
 def committed() -> Results:
-    found = Leaderboard.from_json(COMMITTED)
-    return Results.of(found.rows, found.results)
+    leaderboard = Leaderboard.from_json(COMMITTED)
+    return Results.of(leaderboard.rows, leaderboard.results)
 
 
 # Data
@@ -139,8 +139,8 @@ def test_the_five_papers_come_with_the_harness() -> None:
 
 @pytest.mark.parametrize("name", PAPERS)
 def test_every_cell_has_its_source_and_every_gap_its_reason(name: str) -> None:
-    found = library.load(name)
-    for each, row, column in found.cells():
+    loaded = library.load(name)
+    for each, row, column in loaded.cells():
         assert each.where in each.source(row, column)
         assert row.head[-1] in each.source(row, column)
         if each.cell(row, column).state == "unreadable":
@@ -155,8 +155,10 @@ def test_numbers_add_up_or_are_recorded_not_to(name: str) -> None:
 
 
 def test_known_contradictions_are_found() -> None:
-    known = {(f.paper, f.check) for name in PAPERS for f in examine(library.load(name)) if f.state == "known"}
-    assert {("dia", "iu-mixture"), ("dia", "mimic-mixture"), ("micar_vlmoe", "best-pgross")} <= known
+    recorded = {
+        (f.paper, f.check) for name in PAPERS for f in examine(library.load(name)) if f.state == "known"
+    }
+    assert {("dia", "iu-mixture"), ("dia", "mimic-mixture"), ("micar_vlmoe", "best-pgross")} <= recorded
 
 
 def test_headline_bleu_4_of_dia_is_the_mixture_of_its_rows() -> None:
@@ -171,8 +173,8 @@ def test_names_of_methods_variants_and_metrics_exist(name: str) -> None:
     outputs = {
         output.name for family in registry.METRICS for output in registry.load("metrics", family).outputs
     } | {*COSTS, *DOWNSTREAM, "bleu_avg"}
-    found = library.load(name)
-    for each, row, column in found.cells():
+    loaded = library.load(name)
+    for each, row, column in loaded.cells():
         ours = each.ours_at(row, column)
         assert set(ours.metrics or ()) <= outputs
         base, variant = registry.split_variant(ours.method or "")
@@ -503,7 +505,7 @@ def test_methods_and_rates_share_a_command() -> None:
 
 @pytest.mark.parametrize("name", PAPERS)
 def test_commands_have_flags_that_exist_and_sensible_values(name: str) -> None:
-    known = {field.replace("_", "-") for field in FIELDS}
+    flags = {field.replace("_", "-") for field in FIELDS}
     report = compare(library.load(name), Results())
     cells = [cell for each in report.tables for row in each.rows for cell in row.cells]
     fillers = [cell.fill for cell in cells if cell.fill and cell.fill.runs]
@@ -511,7 +513,7 @@ def test_commands_have_flags_that_exist_and_sensible_values(name: str) -> None:
         words = shlex.split(filler.command())
         assert words[0] == "harness"
         if words[1] == "run":
-            assert {word[2:] for word in words if word.startswith("--")} <= known
+            assert {word[2:] for word in words if word.startswith("--")} <= flags
     wanted = [cell for cell in cells if cell.ours.asks]
     assert all(cell.fill for cell in wanted)
 
@@ -529,9 +531,9 @@ def test_committed_reports_are_those_of_the_committed_results(name: str) -> None
 
 @pytest.mark.parametrize("name", PAPERS)
 def test_the_table_keeps_its_shape_and_every_number(name: str) -> None:
-    found = library.load(name)
-    text = formats.text([compare(found, Results())], "markdown")
-    for each in found.tables:
+    loaded = library.load(name)
+    text = formats.text([compare(loaded, Results())], "markdown")
+    for each in loaded.tables:
         lines = [
             " | ".join([*row.head, *(_printed(each.cell(row, c).value, c.decimals) for c in each.columns)])
             for row in each.rows

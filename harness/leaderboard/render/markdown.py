@@ -81,7 +81,7 @@ def _over_rates(table: Table, what: str, cell: Callable[[Row, float], str]) -> s
 
 
 def _percent(cell: Number | None) -> str:
-    """``41.3``; what has no value says why in one word."""
+    """``41.3``; one word says why there is no value."""
     return f"{100 * cell.value:.1f}" if cell and cell.value is not None else number(cell) or UNRANKED
 
 

@@ -1,4 +1,4 @@
-"""Sample sheets of a store for the HTML page: only of phantoms, and only of the leaderboard's rows."""
+"""Sample sheets of a store for the HTML page: of the leaderboard's rows, where images may be shown."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from harness.store.results import Measurement
 FOLDER = "samples"
 _PNG = b"\x89PNG\r\n\x1a\n"
 _LARGEST = 8 << 20
-"""Bytes of a sheet that a page still takes."""
+"""Most bytes of a sheet on a page."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ def _place(store: Path, row: Measurement) -> tuple[Path, str]:
 
 
 def _png(path: Path) -> bytes | None:
-    """A file's content where it is a PNG of bearable size and no link out of the store."""
+    """A file's content where it is a PNG, small enough for a page, and no link out of the store."""
     if path.is_symlink() or path.parent.is_symlink() or not path.is_file():
         return None
     if path.stat().st_size > _LARGEST:
