@@ -63,9 +63,9 @@ def test_a_full_store_keeps_what_it_has() -> None:
     store = FeatureStore("small", limit=1 << 17)
     for number in range(40):
         store.write({bytes([number]): bytes(10_000)})
-    found = store.read([bytes([number]) for number in range(40)])
-    assert found[0] == bytes(10_000)
-    assert found[-1] is None
+    stored = store.read([bytes([number]) for number in range(40)])
+    assert stored[0] == bytes(10_000)
+    assert stored[-1] is None
 
 
 def test_a_folder_that_cannot_be_made_is_no_store(cache: Path) -> None:
@@ -105,9 +105,9 @@ def test_maps_are_those_of_the_network_to_half_precision(monkeypatch: pytest.Mon
     stages, pooled, images = Lite0Stages((2, 3, 5, 7), side=4), PooledLite0(), pixels(side=128)
     kept, kept_pooled = stages(images), pooled(images)
     monkeypatch.setenv("HARNESS_FEATURES", "0")
-    for found, expected in zip([*kept, kept_pooled], [*stages(images), pooled(images)], strict=True):
-        assert found.shape == expected.shape
-        torch.testing.assert_close(found, expected, atol=2e-3, rtol=2e-3)
+    for stored, expected in zip([*kept, kept_pooled], [*stages(images), pooled(images)], strict=True):
+        assert stored.shape == expected.shape
+        torch.testing.assert_close(stored, expected, atol=2e-3, rtol=2e-3)
 
 
 def test_a_changed_pixel_finds_nothing() -> None:

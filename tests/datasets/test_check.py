@@ -33,8 +33,8 @@ def check(dataset: str, root: Path, *options: str) -> tuple[int, dict[str, Any]]
     return result.exit_code, json.loads(result.stdout)
 
 
-def problems(found: dict[str, Any], kind: str) -> list[dict[str, Any]]:
-    return [problem for problem in found["problems"] if problem["kind"] == kind]
+def problems(report: dict[str, Any], kind: str) -> list[dict[str, Any]]:
+    return [problem for problem in report["problems"] if problem["kind"] == kind]
 
 
 def folder_of(root: Path) -> Path:
@@ -103,10 +103,10 @@ def test_images_of_every_layout(dataset: str, variant: str, tmp_path: Path) -> N
     path = some_image(root)
     change(path)
     before = contents(folder_of(root))
-    code, found = check(dataset, root)
+    code, report = check(dataset, root)
     assert contents(folder_of(root)) == before
-    fatal = [problem for problem in found["problems"] if problem["fatal"]]
-    named = problems(found, kind)
+    fatal = [problem for problem in report["problems"] if problem["fatal"]]
+    named = problems(report, kind)
     if kind == "unreadable-image":
         assert code == 1
         assert [problem["kind"] for problem in fatal] == [kind]
@@ -142,8 +142,8 @@ def test_text_that_is_not_utf_8_in_every_layout(dataset: str, tmp_path: Path) ->
     path = some_table(root)
     text = path.read_bytes()
     path.write_bytes(text[:-1] + b"\xff\xfe" + text[-1:])
-    code, found = check(dataset, root)
-    fatal = [problem for problem in found["problems"] if problem["fatal"]]
+    code, report = check(dataset, root)
+    fatal = [problem for problem in report["problems"] if problem["fatal"]]
     assert code == 1
     assert path.name in f"{fatal[0]['where']} {fatal[0]['message']}"
 
@@ -154,9 +154,9 @@ def test_a_link_that_leads_out_in_every_layout(dataset: str, tmp_path: Path) -> 
     path = some_image(root)
     path.rename(tmp_path / "secret.jpg")
     path.symlink_to(tmp_path / "secret.jpg")
-    code, found = check(dataset, root)
+    code, report = check(dataset, root)
     assert code == 1
-    assert "is a link that leads out" in found["problems"][0]["message"]
+    assert "is a link that leads out" in report["problems"][0]["message"]
 
 
 @pytest.mark.parametrize("dataset", LISTED)
@@ -164,8 +164,8 @@ def test_an_absent_image_in_every_layout(dataset: str, tmp_path: Path) -> None:
     root = TREES[dataset](tmp_path / "data")
     path = some_image(root)
     path.unlink()
-    code, found = check(dataset, root)
-    (named,) = problems(found, "absent-image")
+    code, report = check(dataset, root)
+    (named,) = problems(report, "absent-image")
     assert path.stem in named["message"]
     assert code == named["fatal"]
     assert "left out" in named["message"] or named["fatal"]
@@ -176,9 +176,9 @@ def test_bad_json(dataset: str, tmp_path: Path) -> None:
     root = TREES[dataset](tmp_path / "data")
     path = some_table(root)
     path.write_text(path.read_text()[:-20])
-    code, found = check(dataset, root)
+    code, report = check(dataset, root)
     assert code == 1
-    assert path.name in found["problems"][0]["message"]
+    assert path.name in report["problems"][0]["message"]
 
 
 def rewritten(change: Callable[[list[dict[str, str]]], object]) -> Change:
@@ -241,17 +241,17 @@ TABLES: dict[str, tuple[Change, str, str]] = {
 @pytest.mark.parametrize("variant", TABLES)
 def test_tables(variant: str, tmp_path: Path) -> None:
     root = caption_trees.own(tmp_path / "data")
-    change, kind, said = TABLES[variant]
+    change, kind, message = TABLES[variant]
     change(root)
     before = contents(root.parent)
-    code, found = check("csv", root)
+    code, report = check("csv", root)
     assert code == 1
     assert contents(root.parent) == before
-    named = problems(found, kind)
+    named = problems(report, kind)
     assert named
     assert all(problem["fatal"] for problem in named)
-    assert any(said in f"{problem['where']} {problem['message']}" for problem in named)
-    text = json.dumps(found)
+    assert any(message in f"{problem['where']} {problem['message']}" for problem in named)
+    text = json.dumps(report)
     assert not any(words in text for words in caption_trees.SENTENCES)
     with pytest.raises(HarnessError):
         registry.load("datasets", "csv").open(root)
@@ -268,8 +268,8 @@ def test_every_problem_is_named_and_not_the_first_alone(tmp_path: Path) -> None:
     ):
         change(root)
     (tmp_path / "images" / "6-frontal.png").write_bytes(b"nothing")
-    code, found = check("csv", root)
-    kinds = [problem["kind"] for problem in found["problems"]]
+    code, report = check("csv", root)
+    kinds = [problem["kind"] for problem in report["problems"]]
     assert code == 1
     assert sorted(kinds[:5]) == [
         "absent-image",
@@ -285,9 +285,9 @@ def test_leaks_are_allowed_where_they_are_asked_for(tmp_path: Path) -> None:
     root = caption_trees.own(tmp_path)
     cell(11, "patient", "p0")(root)
     assert check("csv", root)[0] == 1
-    code, found = check("csv", root, "--set", "csv.allow_leaks=true")
+    code, report = check("csv", root, "--set", "csv.allow_leaks=true")
     assert code == 0
-    assert [problem["fatal"] for problem in problems(found, "patient-in-two-splits")] == [False]
+    assert [problem["fatal"] for problem in problems(report, "patient-in-two-splits")] == [False]
 
 
 def test_a_sample_of_the_images_is_decoded(tmp_path: Path) -> None:
@@ -312,8 +312,8 @@ def test_the_same_image_in_two_splits_is_noted_once(tmp_path: Path) -> None:
     images = tmp_path / "images"
     for copy in ("8-frontal.png", "9-frontal.png"):
         (images / copy).write_bytes((images / "0-frontal.png").read_bytes())
-    code, found = check("csv", root)
-    (named,) = problems(found, "image-in-two-splits")
+    code, report = check("csv", root)
+    (named,) = problems(report, "image-in-two-splits")
     assert code == 0
     assert "s8 (test)" in named["message"]
     assert "s0 (train)" in named["message"]
@@ -321,13 +321,13 @@ def test_the_same_image_in_two_splits_is_noted_once(tmp_path: Path) -> None:
 
 def test_counts_stand_beside_the_published_ones(tmp_path: Path) -> None:
     root = caption_trees.cov_ctr(tmp_path)
-    code, found = check("cov-ctr", root)
+    code, report = check("cov-ctr", root)
     assert code == 0
-    assert set(found) == {"dataset", "root", "counts", "published", "problems"}
-    assert found["counts"]["studies"] == 24
-    assert found["published"]["studies"] == 728
-    assert found["counts"]["files stored as RGB"] == 24
-    assert {problem["where"] for problem in problems(found, "count-differs")} == {
+    assert set(report) == {"dataset", "root", "counts", "published", "problems"}
+    assert report["counts"]["studies"] == 24
+    assert report["published"]["studies"] == 728
+    assert report["counts"]["files stored as RGB"] == 24
+    assert {problem["where"] for problem in problems(report, "count-differs")} == {
         "studies",
         "label COVID-19",
         "label no COVID-19",
@@ -350,22 +350,22 @@ def test_the_table_shows_counts_problems_and_a_verdict(tmp_path: Path) -> None:
 @pytest.mark.parametrize("dataset", ["example", "fairvision"])
 def test_datasets_that_are_no_listings(dataset: str, tmp_path: Path) -> None:
     root = trees.TREES[dataset](tmp_path) if dataset in trees.TREES else tmp_path
-    code, found = check(dataset, root)
-    assert (code, found["problems"]) == (0, [])
-    assert found["counts"]["studies"] == {"example": 72, "fairvision": 12}[dataset]
+    code, report = check(dataset, root)
+    assert (code, report["problems"]) == (0, [])
+    assert report["counts"]["studies"] == {"example": 72, "fairvision": 12}[dataset]
 
 
 def test_a_folder_that_cannot_be_opened_is_one_fatal_problem(tmp_path: Path) -> None:
     root = trees.derm7pt(tmp_path)
     (root / "meta" / "meta.csv").write_text("case_num\n1\n")
-    code, found = check("derm7pt", root)
+    code, report = check("derm7pt", root)
     assert code == 1
-    assert [problem["kind"] for problem in found["problems"]] == ["unreadable"]
-    assert "no column" in found["problems"][0]["message"]
+    assert [problem["kind"] for problem in report["problems"]] == ["unreadable"]
+    assert "no column" in report["problems"][0]["message"]
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["no-such-set"], "unknown dataset 'no-such-set'"),
         (["csv"], "csv reads a table"),
@@ -376,8 +376,8 @@ def test_a_folder_that_cannot_be_opened_is_one_fatal_problem(tmp_path: Path) -> 
         (["csv", "--root", "{}", "--set", "csv.profile=r2gen"], "unknown profile 'r2gen'"),
     ],
 )
-def test_what_cannot_be_examined_is_one_line(arguments: list[str], said: str, tmp_path: Path) -> None:
+def test_what_cannot_be_examined_is_one_line(arguments: list[str], message: str, tmp_path: Path) -> None:
     root = caption_trees.own(tmp_path)
     result = CliRunner().invoke(app, ["data", "check", *(each.format(root) for each in arguments)])
     assert isinstance(result.exception, HarnessError)
-    assert said in str(result.exception)
+    assert message in str(result.exception)

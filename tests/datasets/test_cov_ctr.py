@@ -47,7 +47,7 @@ def test_panels_of_a_figure_are_one_patient_in_one_split(root: Path) -> None:
         assert study.patient_id == figure_of(study.id)
         splits[study.patient_id].add(study.split)
     assert len(splits) == 20
-    assert all(len(found) == 1 for found in splits.values())
+    assert all(len(parts) == 1 for parts in splits.values())
 
 
 def test_the_papers_split_is_by_row_and_says_what_it_tears_apart(root: Path) -> None:
@@ -58,8 +58,8 @@ def test_the_papers_split_is_by_row_and_says_what_it_tears_apart(root: Path) -> 
     )
     assert (dataset.info.tokenizer, dataset.info.reference_words) == ("whitespace", 80)
     assert dataset.studies("train")[0].report == micar_text(caption_trees.sentence(0))
-    found = examine("cov-ctr", root, {"profile": "micar-vlmoe"})
-    (torn,) = [problem for problem in found.problems if problem.kind == "figure-in-two-splits"]
+    examination = examine("cov-ctr", root, {"profile": "micar-vlmoe"})
+    (torn,) = [problem for problem in examination.problems if problem.kind == "figure-in-two-splits"]
     assert torn.message.endswith("of 20 figures have panels in more than one split; the studies stand")
 
 

@@ -147,14 +147,14 @@ def test_the_page_from_the_file_to_the_leaderboard_row(
     exec(compile(script, PAGE.name, "exec", dont_inherit=True), {"__name__": "page"})
     commands = [line.removeprefix("$ harness ") for block in blocks("console") for line in block.splitlines()]
     assert [command.split()[0] for command in commands] == ["data", "run", "leaderboard"]
-    said = []
+    messages = []
     for command in commands:
         result = CliRunner().invoke(app, command.split(), catch_exceptions=False)
         assert result.exit_code == 0, result.output
-        said.append(result.stdout)
-    assert said[0].endswith("0 fatal, 0 to know of\n")
-    assert "# csv" in said[2]
-    assert re.search(r"retrieval.*\d\.\d", said[2])
+        messages.append(result.stdout)
+    assert messages[0].endswith("0 fatal, 0 to know of\n")
+    assert "# csv" in messages[2]
+    assert re.search(r"retrieval.*\d\.\d", messages[2])
 
 
 def test_what_the_page_says_is_refused(root: Path) -> None:

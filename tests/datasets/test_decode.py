@@ -37,9 +37,9 @@ def test_ordinary_images_are_resized_as_pillow_does(tmp_path: Path) -> None:
         path = jpeg(tmp_path / f"{mode}.jpg", mode=mode)
         for channels, wanted in ((3, "RGB"), (1, "L")):
             plain = Image.open(path).convert(wanted).resize((32, 32), Image.Resampling.BICUBIC)
-            found = resized(decoded(path.read_bytes())[0], 32, channels)
-            assert found.shape == (32, 32, channels)
-            assert np.array_equal(found.squeeze(), np.asarray(plain))
+            pixels = resized(decoded(path.read_bytes())[0], 32, channels)
+            assert pixels.shape == (32, 32, channels)
+            assert np.array_equal(pixels.squeeze(), np.asarray(plain))
 
 
 def test_facts_of_a_file(tmp_path: Path) -> None:
@@ -51,10 +51,10 @@ def test_facts_of_a_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize("top", [255, 1000, 4095, 65535])
 def test_sixteen_bits_use_the_whole_range(tmp_path: Path, top: int) -> None:
     path = png(tmp_path / "deep.png", ramp(top=top).astype(np.uint16))
-    found = shown(path)
+    pixels = shown(path)
     assert inspect(path).mode == "I;16"
-    assert (found.min(), found.max()) == (0, 255)
-    assert np.abs(found.astype(float) - ramp(top=top) * 255.0 / top).max() <= 0.5
+    assert (pixels.min(), pixels.max()) == (0, 255)
+    assert np.abs(pixels.astype(float) - ramp(top=top) * 255.0 / top).max() <= 0.5
 
 
 def test_deep_tiff_and_constant_images(tmp_path: Path) -> None:
@@ -83,10 +83,10 @@ def test_transparent_parts_are_black(tmp_path: Path) -> None:
     values = np.full((20, 20, 4), 200, np.uint8)
     values[:, :10, 3] = 0
     values[:, 10:, 3] = 255
-    found = shown(png(tmp_path / "a.png", values))
-    assert found.shape == (20, 20, 3)
-    assert not found[:, :10].any()
-    assert (found[:, 10:] == 200).all()
+    pixels = shown(png(tmp_path / "a.png", values))
+    assert pixels.shape == (20, 20, 3)
+    assert not pixels[:, :10].any()
+    assert (pixels[:, 10:] == 200).all()
     grey = shown(png(tmp_path / "la.png", values, "LA"))
     assert grey.shape == (20, 20)
 
@@ -109,7 +109,7 @@ def test_broken_exif_costs_no_picture(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "data", "said"),
+    ("name", "data", "message"),
     [
         ("empty.jpg", b"", "the file is empty"),
         ("text.png", b"no image at all", "none of PNG, JPEG"),
@@ -117,10 +117,10 @@ def test_broken_exif_costs_no_picture(tmp_path: Path) -> None:
         ("text.dcm", b"no image at all", "not DICOM: it lacks the DICM prefix"),
     ],
 )
-def test_no_picture(tmp_path: Path, name: str, data: bytes, said: str) -> None:
+def test_no_image(tmp_path: Path, name: str, data: bytes, message: str) -> None:
     path = tmp_path / name
     path.write_bytes(data)
-    with pytest.raises(HarnessError, match=f"{name} is not a readable image: {said}"):
+    with pytest.raises(HarnessError, match=f"{name} is not a readable image: {message}"):
         inspect(path)
 
 
@@ -209,8 +209,8 @@ def test_windows_are_those_of_the_standard(function: str) -> None:
 
 def test_a_window_without_width_is_none_and_width_one_a_threshold(tmp_path: Path) -> None:
     values = ramp(top=999).astype(np.uint16)
-    found = shown(dicom(tmp_path / "a.dcm", values, WindowCenter=500, WindowWidth=0))
-    assert np.array_equal(found, shown(dicom(tmp_path / "b.dcm", values)))
+    pixels = shown(dicom(tmp_path / "a.dcm", values, WindowCenter=500, WindowWidth=0))
+    assert np.array_equal(pixels, shown(dicom(tmp_path / "b.dcm", values)))
     threshold = shown(dicom(tmp_path / "c.dcm", values, WindowCenter=500, WindowWidth=1))
     assert np.array_equal(threshold == 255, values >= 500)
 
@@ -218,8 +218,8 @@ def test_a_window_without_width_is_none_and_width_one_a_threshold(tmp_path: Path
 def test_rescale_comes_before_the_window(tmp_path: Path) -> None:
     values = ramp(top=3000).astype(np.int16) - 1000
     options = {"RescaleSlope": 2, "RescaleIntercept": -100, "WindowCenter": 1000, "WindowWidth": 2000}
-    found = shown(dicom(tmp_path / "a.dcm", values, **options))
-    assert np.abs(found - 255.0 * window(values * 2 - 100, 1000, 2000, "LINEAR")).max() <= 0.5
+    pixels = shown(dicom(tmp_path / "a.dcm", values, **options))
+    assert np.abs(pixels - 255.0 * window(values * 2 - 100, 1000, 2000, "LINEAR")).max() <= 0.5
 
 
 @pytest.mark.parametrize("bits", [8, 12])
@@ -228,9 +228,9 @@ def test_the_table_comes_before_the_window(tmp_path: Path, bits: int) -> None:
     table = np.round(np.linspace(0, 1, 3000) ** 2 * (2**bits - 1)).astype(np.uint16)
     sequence = images.lookup_table(500, table, bits)
     options = {"WindowCenter": 100, "WindowWidth": 10, "BitsStored": 12}
-    found = shown(dicom(tmp_path / "a.dcm", values, VOILUTSequence=sequence, **options))
+    pixels = shown(dicom(tmp_path / "a.dcm", values, VOILUTSequence=sequence, **options))
     expected = table[np.clip(values.astype(int) - 500, 0, 2999)] / (2**bits - 1) * 255
-    assert np.abs(found - expected).max() <= 0.5
+    assert np.abs(pixels - expected).max() <= 0.5
 
 
 @pytest.mark.parametrize(("top", "bits"), [(255, 8), (4095, 12)])
@@ -246,12 +246,12 @@ def test_dicom_in_jpeg_2000_and_jpeg(tmp_path: Path, top: int, bits: int) -> Non
     values = ramp(top=top).astype(np.uint8 if bits == 8 else np.uint16)
     plain = shown(dicom(tmp_path / "a.dcm", values, BitsStored=bits))
     lossless = packed("JPEG2000", no_jp2=True)
-    found = dicom(tmp_path / "b.dcm", values, BitsStored=bits, syntax=JPEG2000Lossless, PixelData=lossless)
-    assert np.array_equal(shown(found), plain)
+    file = dicom(tmp_path / "b.dcm", values, BitsStored=bits, syntax=JPEG2000Lossless, PixelData=lossless)
+    assert np.array_equal(shown(file), plain)
     if bits == 8:
         lossy = packed("JPEG", quality=98)
-        found = dicom(tmp_path / "c.dcm", values, syntax=JPEGBaseline8Bit, PixelData=lossy)
-        assert np.abs(shown(found).astype(int) - plain).mean() < 2
+        file = dicom(tmp_path / "c.dcm", values, syntax=JPEGBaseline8Bit, PixelData=lossy)
+        assert np.abs(shown(file).astype(int) - plain).mean() < 2
 
 
 def test_dicom_in_colour_and_in_rle(tmp_path: Path) -> None:
@@ -268,7 +268,7 @@ def test_dicom_in_colour_and_in_rle(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("elements", "said"),
+    ("elements", "message"),
     [
         ({"PixelData": None}, "DICOM without pixels: no PixelData"),
         ({"Rows": None, "PixelData": None}, "no Rows, PixelData"),
@@ -282,14 +282,14 @@ def test_dicom_in_colour_and_in_rle(tmp_path: Path) -> None:
     ],
 )
 def test_dicom_that_cannot_be_shown_says_why_and_no_name(
-    tmp_path: Path, elements: dict[str, object], said: str, recwarn: pytest.WarningsRecorder
+    tmp_path: Path, elements: dict[str, object], message: str, recwarn: pytest.WarningsRecorder
 ) -> None:
     if elements.get("syntax") == "1.2.840.10008.1.2.4.80":
         from pydicom.encaps import encapsulate
 
         elements = {**elements, "PixelData": encapsulate([b"\xff\xd8 no codestream \xff\xd9"])}
     path = dicom(tmp_path / "a.dcm", ramp(top=4095).astype(np.uint16), **elements)
-    with pytest.raises(HarnessError, match=said) as caught:
+    with pytest.raises(HarnessError, match=message) as caught:
         inspect(path)
     assert PATIENT.encode() in path.read_bytes()
     assert not {"Doe", "Jane", "12345678"} & set(str(caught.value).replace("^", " ").split())

@@ -119,7 +119,7 @@ def test_the_folder_above_will_do(root: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("file", "old", "new", "said"),
+    ("file", "old", "new", "message"),
     [
         ("meta/meta.csv", "NEL/NEL002.JPG", "NEL/gone.jpg", r"meta\.csv, line 3: no file .*gone\.jpg"),
         ("meta/meta.csv", "NEL/NEL002.JPG", "../../secret.jpg", r"line 3: '../../secret.jpg' is not a path"),
@@ -131,9 +131,9 @@ def test_the_folder_above_will_do(root: Path) -> None:
         ("meta/test_indexes.csv", "11", "3", r"test_indexes\.csv, line 4 .*case4 is a second time"),
     ],
 )
-def test_what_is_wrong_is_named_with_its_row(root: Path, file: str, old: str, new: str, said: str) -> None:
+def test_what_is_wrong_is_named_with_its_row(root: Path, file: str, old: str, new: str, message: str) -> None:
     change(root / file, old, new)
-    with pytest.raises(HarnessError, match=said):
+    with pytest.raises(HarnessError, match=message):
         Derm7pt.open(root)
 
 
@@ -178,6 +178,6 @@ def test_a_run_drops_either_view_and_scores_diagnosis(root: Path, tmp_path: Path
     )
     rows, succeeded = run_serially(config, Quiet())
     assert succeeded
-    found = {(row.metric, row.rate) for row in rows if row.status == "ok"}
-    assert found == {(m, r) for m in ("accuracy", "f1_macro", "kappa", "ece") for r in (0.0, 0.5)}
+    measured = {(row.metric, row.rate) for row in rows if row.status == "ok"}
+    assert measured == {(m, r) for m in ("accuracy", "f1_macro", "kappa", "ece") for r in (0.0, 0.5)}
     assert all(row.n == 3 for row in rows)

@@ -91,16 +91,16 @@ def test_pickles_are_never_opened(root: Path, tmp_path: Path, key: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"glaucoma": np.array(2)}, r"data_00000\.npz: unknown class 2"),
         ({"glaucoma": None}, r"data_00000\.npz: no key glaucoma"),
         ({"oct_bscans": None}, r"data_00000\.npz: no key oct_bscans"),
     ],
 )
-def test_what_is_wrong_is_named(root: Path, changes: dict[str, object], said: str) -> None:
+def test_what_is_wrong_is_named(root: Path, changes: dict[str, object], message: str) -> None:
     trees.subject(root / "Glaucoma" / "Training" / "data_00000.npz", 0, **changes)
-    with pytest.raises(HarnessError, match=said):
+    with pytest.raises(HarnessError, match=message):
         FairVision.open(root)
 
 

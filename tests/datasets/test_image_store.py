@@ -181,10 +181,10 @@ def test_an_unreadable_file_ends_filling_and_is_named(
     store: ImageStore, tmp_path: Path, sources: list[ImageFile]
 ) -> None:
     broken = source_of(truncated(jpeg(tmp_path / "broken.jpg")), "list.csv, line 999")
-    said = r"list\.csv, line 999: .*broken\.jpg is not a readable image: .*truncated"
-    with pytest.raises(HarnessError, match=said):
+    message = r"list\.csv, line 999: .*broken\.jpg is not a readable image: .*truncated"
+    with pytest.raises(HarnessError, match=message):
         list(fill(store, [*sources[:80], broken, *sources[80:]], workers=2))
-    with pytest.raises(HarnessError, match=said):
+    with pytest.raises(HarnessError, match=message):
         decode_into(store, [sources[0], broken])
     assert store.read(sources[0].digest) is not None
 
@@ -247,8 +247,8 @@ def test_killed_while_filling_and_resumed(tmp_path: Path, sources: list[ImageFil
 
 def test_two_processes_fill_at_once(store: ImageStore, tmp_path: Path, sources: list[ImageFile]) -> None:
     processes = [filler(store, sources, tmp_path), filler(store, sources[::-1], tmp_path)]
-    said = [process.communicate(timeout=60)[0] for process in processes]
-    assert said == [f"{len(sources)}\n"] * 2
+    outputs = [process.communicate(timeout=60)[0] for process in processes]
+    assert outputs == [f"{len(sources)}\n"] * 2
     assert (store.folder / "pixels.bin").stat().st_size == len(sources) * SIZE * SIZE * 3
     alone = ImageStore(tmp_path / "alone", SIZE, 3)
     list(fill(alone, sources, workers=1))

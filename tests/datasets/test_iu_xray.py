@@ -117,7 +117,7 @@ def test_one_image_is_a_missing_view(root: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (lambda a: a.update({"    ": a.pop("test")}), r"annotation\.json: unknown split '    '"),
         (lambda a: a.update({"tests": a.pop("test")}), r"unknown split 'tests' \(did you mean test"),
@@ -146,14 +146,14 @@ def test_one_image_is_a_missing_view(root: Path) -> None:
         (lambda a: a["val"][0].update(image_path=["x" * 300 + "/0.png"]), r"no file .*File name too long"),
     ],
 )
-def test_what_is_wrong_is_named(root: Path, change: Callable[[dict[str, Any]], object], said: str) -> None:
+def test_what_is_wrong_is_named(root: Path, change: Callable[[dict[str, Any]], object], message: str) -> None:
     edit(root, change)
-    with pytest.raises(HarnessError, match=said):
+    with pytest.raises(HarnessError, match=message):
         IUXRay.open(root)
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         (b'{"train": [', r"annotation\.json, line 1, column 12: not valid JSON"),
         (b"[" * 100_000, r"annotation\.json: not readable JSON: RecursionError"),
@@ -161,9 +161,9 @@ def test_what_is_wrong_is_named(root: Path, change: Callable[[dict[str, Any]], o
         (b'{"train": "\xff"}', r"annotation\.json: not UTF-8 text at byte 11"),
     ],
 )
-def test_a_damaged_annotation_is_named(root: Path, content: bytes, said: str) -> None:
+def test_a_damaged_annotation_is_named(root: Path, content: bytes, message: str) -> None:
     (root / "annotation.json").write_bytes(content)
-    with pytest.raises(HarnessError, match=said):
+    with pytest.raises(HarnessError, match=message):
         IUXRay.open(root)
 
 
@@ -176,8 +176,8 @@ def test_all_problems_are_listed_not_only_the_first(root: Path) -> None:
     listing = listed(edit(root, break_three))
     problems = [*listing.problems, *check_records(listing)]
     assert [problem.kind for problem in problems] == ["path-outside-root", "missing-field", "empty-report"]
-    said = " ".join(problem.message for problem in problems)
-    assert not any(sentence in said for sentence in trees.SENTENCES)
+    message = " ".join(problem.message for problem in problems)
+    assert not any(sentence in message for sentence in trees.SENTENCES)
 
 
 def test_a_link_out_of_the_images_is_refused(root: Path, tmp_path: Path) -> None:
@@ -224,6 +224,6 @@ def test_a_run_trains_and_scores(root: Path, tmp_path: Path) -> None:
     )
     rows, succeeded = run_serially(config, Quiet())
     assert succeeded
-    found = [row for row in rows if row.status == "ok"]
-    assert {row.metric for row in found} >= {"bleu_4", "rouge_l"}
-    assert all("ref:60" in row.signature for row in found)
+    measured = [row for row in rows if row.status == "ok"]
+    assert {row.metric for row in measured} >= {"bleu_4", "rouge_l"}
+    assert all("ref:60" in row.signature for row in measured)

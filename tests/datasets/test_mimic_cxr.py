@@ -66,8 +66,8 @@ def test_studies_of_physionets_layout(root: Path) -> None:
 
 
 def test_counts_of_the_tables_are_held_against_the_release(root: Path) -> None:
-    said = [problem.message for problem in listed(root).problems if problem.kind == "count-differs"]
-    assert said == ["21 images, the release has 377,110", "11 studies, the release has 227,835"]
+    messages = [problem.message for problem in listed(root).problems if problem.kind == "count-differs"]
+    assert messages == ["21 images, the release has 377,110", "11 studies, the release has 227,835"]
     assert listed(root, "r2gen").published["train"] == 270790
     assert "train" not in listed(root).published
 
@@ -174,7 +174,7 @@ def test_a_study_without_findings_is_left_out(root: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("file", "old", "new", "said"),
+    ("file", "old", "new", "message"),
     [
         (SPLIT, "train", "training", r"split\.csv, line 2: .* is of unknown split 'training'"),
         (SPLIT, ",train", ",test", r"metadata\.csv, line 2: images of s50000000 are in test and train"),
@@ -192,9 +192,9 @@ def test_a_study_without_findings_is_left_out(root: Path) -> None:
         (METADATA, ",21800506", "", r"metadata\.csv, line 2: 4 cells, expected 5"),
     ],
 )
-def test_what_is_wrong_is_named_with_its_row(root: Path, file: str, old: str, new: str, said: str) -> None:
+def test_what_is_wrong_is_named_with_its_row(root: Path, file: str, old: str, new: str, message: str) -> None:
     change(root / file, old, new)
-    with pytest.raises(HarnessError, match=said):
+    with pytest.raises(HarnessError, match=message):
         MIMICCXR.open(root)
 
 
@@ -232,16 +232,18 @@ def link_out(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("harm", "said"),
+    ("harm", "message"),
     [
         (absent, r"s50000000\.txt: no file .*s50000000\.txt"),
         (not_utf8, r"s50000000\.txt: not UTF-8 text at byte 11"),
         (link_out, r"s50000000\.txt: .* is a link that leads out"),
     ],
 )
-def test_a_report_that_cannot_be_read_is_named(root: Path, harm: Callable[[Path], None], said: str) -> None:
+def test_a_report_that_cannot_be_read_is_named(
+    root: Path, harm: Callable[[Path], None], message: str
+) -> None:
     harm(root / "files" / f"{FOLDER}.txt")
-    with pytest.raises(HarnessError, match=said) as caught:
+    with pytest.raises(HarnessError, match=message) as caught:
         MIMICCXR.open(root)
     assert "secret" not in str(caught.value)
 
@@ -331,7 +333,7 @@ def leak(root: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("harm", "said"),
+    ("harm", "message"),
     [
         (leak, "patient p10000000 of test is also in train"),
         (
@@ -341,7 +343,7 @@ def leak(root: Path) -> None:
     ],
 )
 def test_a_run_that_is_refused_leaves_no_results(
-    root: Path, tmp_path: Path, harm: Callable[[Path], object], said: str
+    root: Path, tmp_path: Path, harm: Callable[[Path], object], message: str
 ) -> None:
     harm(root)
     options = {"mimic-cxr": {"image_size": 32}}
@@ -349,7 +351,7 @@ def test_a_run_that_is_refused_leaves_no_results(
     config = RunSettings.of(
         methods=("retrieval",), dataset="mimic-cxr", root=root, metrics=("bleu",), store=store, set=options
     )
-    with pytest.raises(HarnessError, match=said):
+    with pytest.raises(HarnessError, match=message):
         run_serially(config, Quiet())
     left = [path for path in store.rglob("*") if path.is_file()]
     assert not [path for path in left if path.suffix in (".tmp", ".jsonl", ".npy", ".npz")], left
@@ -385,6 +387,6 @@ def test_a_run_trains_and_scores(layout: str, tmp_path: Path, request: pytest.Fi
     )
     rows, succeeded = run_serially(config, Quiet())
     assert succeeded
-    found = [row for row in rows if row.status == "ok"]
-    assert found
-    assert all("tok:r2gen-mimic|ref:100" in row.signature for row in found)
+    measured = [row for row in rows if row.status == "ok"]
+    assert measured
+    assert all("tok:r2gen-mimic|ref:100" in row.signature for row in measured)

@@ -35,7 +35,7 @@ def test_the_second_image_of_an_eye_is_left_out(root: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("file", "line", "said"),
+    ("file", "line", "message"),
     [
         ("train/ImageSets/cfp.txt", "f-x-1", r"cfp\.txt, line 5: unknown class 'x'"),
         ("train/ImageSets/cfp.txt", "o-h-1", r"line 5: 'o-h-1' is no id of a fundus image"),
@@ -45,10 +45,10 @@ def test_the_second_image_of_an_eye_is_left_out(root: Path) -> None:
         ("test/SubjectSets/oct.txt", "patient0", r"patient patient0 of test is also in train .*line 1"),
     ],
 )
-def test_what_is_wrong_is_named_with_its_row(root: Path, file: str, line: str, said: str) -> None:
+def test_what_is_wrong_is_named_with_its_row(root: Path, file: str, line: str, message: str) -> None:
     path = root / f"mmc-amd-splitAP-{file}"
     trees.write_lines(path, [*(path.read_text().split() if path.exists() else []), line])
-    with pytest.raises(HarnessError, match=said):
+    with pytest.raises(HarnessError, match=message):
         MMCAMD.open(root)
 
 

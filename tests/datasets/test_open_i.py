@@ -48,8 +48,8 @@ def test_studies_are_those_of_r2gens_split(root: Path) -> None:
     assert study.labels is not None
     left_out, *counts = listed(root).problems
     assert (left_out.kind, left_out.fatal) == ("not-in-split", False)
-    said = [problem.message for problem in counts]
-    assert said == ["12 report files, the release has 3,955", "24 images, the release has 7,470"]
+    messages = [problem.message for problem in counts]
+    assert messages == ["12 report files, the release has 3,955", "24 images, the release has 7,470"]
 
 
 def test_an_empty_indication_is_a_missing_context(root: Path) -> None:
@@ -109,7 +109,7 @@ def test_the_first_patients_images_have_its_number_twice(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "said"),
+    ("old", "new", "message"),
     [
         ("</eCitation>", "", r"2384\.xml, line \d+: is no well-formed XML"),
         ('<uId id="CXR2384"/>', "", r"2384\.xml: has no uId"),
@@ -121,9 +121,9 @@ def test_the_first_patients_images_have_its_number_twice(tmp_path: Path) -> None
         ('"CXR2384"', '"CXR2926"', r"CXR2926_IM-1328 is a second time in the data"),
     ],
 )
-def test_what_is_wrong_is_named_with_its_file(root: Path, old: str, new: str, said: str) -> None:
+def test_what_is_wrong_is_named_with_its_file(root: Path, old: str, new: str, message: str) -> None:
     change(root, old, new)
-    with pytest.raises(HarnessError, match=said):
+    with pytest.raises(HarnessError, match=message):
         OpenI.open(root)
 
 

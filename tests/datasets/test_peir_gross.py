@@ -48,7 +48,7 @@ def test_layouts(root: Path, captions: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         ('{"a.jpg": "x"', "peir_gross_captions.json: not JSON"),
         ('["a.jpg"]', "expected one object of file name -> caption"),
@@ -59,9 +59,9 @@ def test_layouts(root: Path, captions: str) -> None:
         ("{}", "the train split has no studies"),
     ],
 )
-def test_what_is_wrong_is_named(root: Path, content: str, said: str) -> None:
+def test_what_is_wrong_is_named(root: Path, content: str, message: str) -> None:
     (root / "peir_gross_captions.json").write_text(content)
-    with pytest.raises(HarnessError, match=said):
+    with pytest.raises(HarnessError, match=message):
         PEIRGross.open(root)
 
 

@@ -89,7 +89,7 @@ def test_digests_are_computed_again_only_of_what_has_changed(
 ) -> None:
     paths = [jpeg(tmp_path / f"{n}.jpg", n) for n in range(3)]
     first = Digests("mine")
-    known = [first.of(path) for path in paths]
+    digests_of_files = [first.of(path) for path in paths]
     first.keep()
     jpeg(paths[1], 99)
     os.utime(paths[1], ns=(1, 1))
@@ -97,7 +97,7 @@ def test_digests_are_computed_again_only_of_what_has_changed(
     original = files.digest_of
     monkeypatch.setattr(files, "digest_of", lambda path: computed.append(path) or original(path))
     again = Digests("mine")
-    same = [again.of(path) == digest for path, digest in zip(paths, known, strict=True)]
+    same = [again.of(path) == digest for path, digest in zip(paths, digests_of_files, strict=True)]
     assert same == [True, False, True]
     assert computed == [paths[1]]
 

@@ -39,17 +39,17 @@ class Small(ReportDataset):
 @pytest.fixture
 def records(tmp_path: Path) -> list[ReportRecord]:
     """Two studies a split; the last has no lateral view."""
-    made = []
+    records_of_files = []
     for number, split in enumerate(("train", "train", "val", "val", "test", "test")):
         path = tmp_path / f"{number}.png"
         trees.image(path, number)
-        found = ImageTree(tmp_path, "small").find(path.name, f"row {number}")
-        assert isinstance(found, ImageFile)
-        images = {"frontal": found} if number == 5 else {"frontal": found, "lateral": found}
+        image = ImageTree(tmp_path, "small").find(path.name, f"row {number}")
+        assert isinstance(image, ImageFile)
+        images = {"frontal": image} if number == 5 else {"frontal": image, "lateral": image}
         labels = np.array([number % 2, 0], dtype=np.float32)
         context = None if number == 4 else "indication: cough"
         report = trees.words(number)
-        made.append(
+        records_of_files.append(
             ReportRecord(
                 f"s{number}",
                 f"p{number}",
@@ -62,7 +62,7 @@ def records(tmp_path: Path) -> list[ReportRecord]:
                 {"age": 5.0},
             )
         )
-    return made
+    return records_of_files
 
 
 def opened(records: list[ReportRecord], **options: object) -> Small:
@@ -235,10 +235,10 @@ def test_a_profile_sets_the_length_of_references_and_a_flag_overrides_it(tmp_pat
     root = trees.iu_xray(tmp_path)
     dataset = IUXRay.open(root, image_size=32, profile="r2gen")
     assert dataset.info.reference_words == IU_PROFILES["r2gen"].reference_words == 60
-    for words, said in ((None, "60"), (20, "20")):
+    for words, message in ((None, "60"), (20, "20")):
         config = RunConfig(dataset="iu-xray", metrics=("bleu",), reference_words=words)
         (metric,) = choose_metrics(config, dataset)
-        assert f"ref:{said}|" in metric.signature
+        assert f"ref:{message}|" in metric.signature
     (metric,) = choose_metrics(RunConfig(metrics=("bleu",)), IUXRay.open(root, image_size=32))
     assert "ref:full|" in metric.signature
 
@@ -247,7 +247,7 @@ def test_tables_name_file_and_line(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_bytes('\ufeffid,report\n1,"two\nlines"\n2,x\n'.encode())
     assert list(read_rows(path, ("id",), ("split",))) == [("3", "1", ""), ("4", "2", "")]
-    for content, said in (
+    for content, message in (
         (b"id\n1,2\n", r"t\.csv, line 2: 2 cells, expected 1"),
         (b"report\n1\n", r"t\.csv: no column id \(it has report\)"),
         (b"id,id\n1,2\n", r"t\.csv: column id is there twice"),
@@ -256,7 +256,7 @@ def test_tables_name_file_and_line(tmp_path: Path) -> None:
         (b"", r"t\.csv: no column id \(it has none\)"),
     ):
         path.write_bytes(content)
-        with pytest.raises(HarnessError, match=said):
+        with pytest.raises(HarnessError, match=message):
             list(read_rows(path, ("id",)))
     (tmp_path / "t.csv.gz").write_bytes(b"no gzip")
     with pytest.raises(HarnessError, match="damaged gzip file"):

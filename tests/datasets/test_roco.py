@@ -54,9 +54,9 @@ def test_older_names_are_found_and_absent_images_left_out(root: Path) -> None:
         "ROCO_00001",
         "ROCO_00003",
     ]
-    found = examine("roco", root)
-    (absent,) = [problem for problem in found.problems if problem.kind == "absent-image"]
-    assert found.fatal == 0
+    examination = examine("roco", root)
+    (absent,) = [problem for problem in examination.problems if problem.kind == "absent-image"]
+    assert examination.fatal == 0
     assert absent.message.endswith("; ROCO_00002 is left out")
     assert absent.where == "data/train/radiology/captions.txt, line 3"
 

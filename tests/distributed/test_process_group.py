@@ -62,10 +62,10 @@ class Stack(torch.nn.Module):
         self.register_buffer("seen", torch.zeros(()))
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        found = images.flatten(1)
+        values = images.flatten(1)
         for block in self.blocks:
-            found = found + block(found).tanh()
-        return self.head(found) + self.still.sum() * 0
+            values = values + block(values).tanh()
+        return self.head(values) + self.still.sum() * 0
 
 
 class Sick(Learner):
@@ -74,11 +74,11 @@ class Sick(Learner):
     card = replace(Learner.card, name="sick", variants={})
 
     def losses(self, inputs: Inputs, targets: Targets) -> dict[str, torch.Tensor]:
-        found = super().losses(inputs, targets)
+        values = super().losses(inputs, targets)
         self.steps = getattr(self, "steps", 0) + self.network.training
         if self.network.training and self.steps > 6 and "train7" in inputs.ids:
-            found["loss"] = found["loss"] * float("nan")
-        return found
+            values["loss"] = values["loss"] * float("nan")
+        return values
 
 
 class Large(Learner):
@@ -162,9 +162,9 @@ def test_two_processes_give_the_table_of_one(tmp_path: Path, strategy: str) -> N
     rows, succeeded = executors.run(several, toys.Quiet())
     assert succeeded
     close(rows, executors.run(config(tmp_path / "one", "stacked", set={"stacked": CALM}), toys.Quiet())[0])
-    found, expected = weights(tmp_path / "two", "stacked"), weights(tmp_path / "one", "stacked")
-    assert found.keys() == expected.keys()
-    for name, tensor in found.items():
+    values, expected = weights(tmp_path / "two", "stacked"), weights(tmp_path / "one", "stacked")
+    assert values.keys() == expected.keys()
+    for name, tensor in values.items():
         assert torch.allclose(tensor, expected[name], atol=1e-5), name
     history, alone = (summary(tmp_path / each, "stacked") for each in ("two", "one"))
     assert history["best_epoch"] == alone["best_epoch"]
@@ -244,7 +244,9 @@ def test_a_batch_that_is_too_small_to_share_is_an_error(tmp_path: Path) -> None:
     reporter = toys.Quiet()
     given = {"learner": {"training.batch_size": 1}}
     executors.run(config(tmp_path, "learner", devices=2, set=given), reporter)
-    assert all("2 processes cannot share a batch of 1 studies" in said for said in reporter.failures.values())
+    assert all(
+        "2 processes cannot share a batch of 1 studies" in reason for reason in reporter.failures.values()
+    )
     assert len(reporter.failures) == 2
 
 
@@ -305,19 +307,19 @@ def test_two_nodes_give_the_table_of_one_process(tmp_path: Path) -> None:
         )
         for number in (1, 0)
     ]
-    said = [node.communicate(timeout=300) for node in nodes]
-    assert [node.returncode for node in nodes] == [0, 0], said
+    outputs = [node.communicate(timeout=300) for node in nodes]
+    assert [node.returncode for node in nodes] == [0, 0], outputs
     expected, _ = executors.run(
         config(tmp_path / "one", "learner", "echo", set={"learner": CALM}), toys.Quiet()
     )
-    assert [out.strip() for out, _ in said] == ["0 True {}", f"{len(expected)} True {{}}"]
+    assert [out.strip() for out, _ in outputs] == ["0 True {}", f"{len(expected)} True {{}}"]
     again, _ = executors.run(config(tmp_path / "two", "learner", "echo", set={"learner": CALM}), toys.Quiet())
     close(again, expected)
     assert cost(tmp_path / "two", "learner")["devices"] == 2
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("given", "message"),
     [
         ({"strategy": "fsdp"}, "--strategy fsdp: one device trains alone"),
         ({"devices": 2, "workers": 3}, "--workers 3 --devices 2 --nodes 1: one cell at a time"),
@@ -328,11 +330,11 @@ def test_two_nodes_give_the_table_of_one_process(tmp_path: Path) -> None:
     ],
 )
 def test_what_cannot_be_is_said_at_once(
-    monkeypatch: pytest.MonkeyPatch, given: dict[str, Any], said: str
+    monkeypatch: pytest.MonkeyPatch, given: dict[str, Any], message: str
 ) -> None:
     for name in ("NODE_RANK", "SLURM_NODEID", "MASTER_ADDR"):
         monkeypatch.delenv(name, raising=False)
-    with pytest.raises(HarnessError, match=said):
+    with pytest.raises(HarnessError, match=message):
         executors.run(RunSettings.of(**{"device": "cpu", **given}), toys.Quiet())
 
 

@@ -170,11 +170,11 @@ def test_several_tasks_predict_what_one_process_predicts(cluster: Any, tmp_path:
     assert succeeded
     same(rows, expected)
     assert {f"learner {number}/3" for number in (1, 2, 3)} < set(reporter.finished)
-    found, alone = (
+    rows_of_cluster, alone = (
         {path.relative_to(tmp_path / each): path.read_bytes() for path in (tmp_path / each).rglob("*.jsonl")}
         for each in ("ray", "local")
     )
-    assert found == alone
+    assert rows_of_cluster == alone
 
 
 @pytest.mark.slow
@@ -297,9 +297,9 @@ def test_the_embedded_benchmark_survives_the_loss_of_a_node(cluster: Any, tmp_pa
     alone = harness("run", *wanted, "--no-figures", "--workers", "1", "--store", str(tmp_path / "local"))
     _, err = alone.communicate(timeout=400)
     assert alone.returncode == 0, err
-    found, expected = leaderboard(tmp_path / "ray"), leaderboard(tmp_path / "local")
-    assert len(found) == len(expected) > 100
-    for row, other in zip(found, expected, strict=True):
+    rows_of_cluster, expected = leaderboard(tmp_path / "ray"), leaderboard(tmp_path / "local")
+    assert len(rows_of_cluster) == len(expected) > 100
+    for row, other in zip(rows_of_cluster, expected, strict=True):
         assert row == pytest.approx(other, abs=1e-12, nan_ok=True)
 
 
@@ -347,7 +347,7 @@ def test_without_ray_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 @pytest.mark.parametrize(
-    ("address", "said"),
+    ("address", "message"),
     [
         ("ray://head:10001", "the run itself must be on a node"),
         ("head", "expected HOST:PORT or auto"),
@@ -356,10 +356,10 @@ def test_without_ray_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None
     ],
 )
 def test_an_address_without_a_cluster_is_said_at_once(
-    monkeypatch: pytest.MonkeyPatch, address: str, said: str
+    monkeypatch: pytest.MonkeyPatch, address: str, message: str
 ) -> None:
     monkeypatch.setattr(ray_tasks, "find_spec", lambda name: name)
-    with pytest.raises(HarnessError, match=f"--address {address}: {said}"):
+    with pytest.raises(HarnessError, match=f"--address {address}: {message}"):
         executors.run(RunSettings.of(executor="ray", address=address), toys.Quiet())
 
 

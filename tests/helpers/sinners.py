@@ -112,8 +112,8 @@ class LabelGuided(Honest):
 
     def predict(self, inputs: Inputs) -> list[Prediction]:
         truth = {study.id: study.labels for study in SinData.open().studies("test")}
-        known = [torch.from_numpy(truth[name]) for name in inputs.ids if name in truth]
-        guide = torch.stack(known).mean(0) if known else torch.zeros(len(LABELS))
+        truths = [torch.from_numpy(truth[name]) for name in inputs.ids if name in truth]
+        guide = torch.stack(truths).mean(0) if truths else torch.zeros(len(LABELS))
         return self.answer((self.features(inputs) @ self.weights + guide).sigmoid())
 
 
@@ -158,10 +158,10 @@ class ImageThief(Honest):
     """Fetches the missing image from the dataset."""
 
     def predict(self, inputs: Inputs) -> list[Prediction]:
-        found = {study.id: study for study in SinData.open().studies("test")}
+        studies = {study.id: study for study in SinData.open().studies("test")}
         for name in inputs.ids:
-            if name in found:
-                _ = found[name].images
+            if name in studies:
+                _ = studies[name].images
         return super().predict(inputs)
 
 
@@ -201,10 +201,10 @@ class Parrot(Honest):
     def predict(self, inputs: Inputs) -> list[Prediction]:
         here = inputs.present[CONTEXT].tolist()
         texts = [text if present else None for text, present in zip(inputs.context, here, strict=True)]
-        said = [(text or "nothing").partition("indication: ")[2] or "normal" for text in texts]
+        answers = [(text or "nothing").partition("indication: ")[2] or "normal" for text in texts]
         return [
             Prediction(text, answer.probabilities)
-            for text, answer in zip(said, super().predict(inputs), strict=True)
+            for text, answer in zip(answers, super().predict(inputs), strict=True)
         ]
 
 

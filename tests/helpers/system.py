@@ -31,7 +31,7 @@ def require(program: str) -> str:
     """Path of the program; the test is skipped where it is absent and cannot be installed."""
     if shutil.which(program) is None:
         _install(program)
-    found = shutil.which(program)
-    if found is None:
+    executable = shutil.which(program)
+    if executable is None:
         pytest.skip(f"no {program}: apt-get install {' '.join(PACKAGES[program])}")
-    return found
+    return executable
