@@ -8,25 +8,13 @@ from typing import Any
 
 from harness.audit.audit import examine
 from harness.audit.subject import Case
+from harness.core.progress import SILENT
 from harness.datasets.example import ExampleData
 from harness.evaluation.entries import Entry
 from harness.method.contract import Method
 from harness.store.verdicts import Verdict
 
 __all__ = ["ExampleData", "audited"]
-
-
-class _Silent:
-    """A reporter without output."""
-
-    def phase(self, label: str, phase: str) -> Any:
-        return lambda fraction, status: None
-
-    def done(self, label: str, summary: str) -> None:
-        return
-
-    def failed(self, label: str, reason: str) -> None:
-        return
 
 
 def audited(
@@ -47,4 +35,4 @@ def audited(
     train, val, test = (data.studies(split) for split in ("train", "val", "test"))
     case = Case(data, frozenset(), train, val, test, preset, "cpu", folder)
     name = method_class.card.name
-    return examine(case, Entry(name, name, None, method_class, dict(overrides or {})), _Silent())
+    return examine(case, Entry(name, name, None, method_class, dict(overrides or {})), SILENT)

@@ -1,13 +1,14 @@
 """The fingerprint of a method's source: a trained method and its predictions stand as long as it does.
 
 It covers the module of the method and, from there on, every module that is imported by one that it covers, as
-the source says: ``import`` and ``from .. import`` anywhere in a file, also inside functions. It leaves out
+the source says: ``import`` and ``from .. import`` anywhere in a file, also inside functions. Tables and texts
+beside the modules of a package (``methods/kedr/priors.yaml``) count, too. It leaves out
 
 - Python's standard library and what is installed in ``site-packages``, whose versions a manifest holds,
   except ``methods`` and the packages that register methods, datasets or metrics;
 - ``harness``, for which ``PROTOCOL`` in ``harness.evaluation.entries`` stands.
 
-Imports by a computed name (``importlib.import_module``) and data files are not seen. Of a class without a
+Imports by a computed name (``importlib.import_module``) are not seen. Of a class without a
 module file, as in a notebook, only the functions of the class count.
 """
 
@@ -31,6 +32,8 @@ from harness.core import registry
 _HARNESS = __name__.partition(".")[0]
 _SHARED = "methods"
 """The package of the built-in methods, whose shared parts plugins import."""
+_DATA = {".csv", ".json", ".toml", ".tsv", ".txt", ".yaml", ".yml"}
+"""How the names of a package's tables and texts end."""
 
 
 @cache
@@ -40,17 +43,21 @@ def code_fingerprint(method_class: type) -> str:
     No module is imported for it. Names and contents of modules count, their place on the disk does not.
     """
     packages = {method_class.__module__.partition(".")[0], _SHARED, *registry.packages()}
-    digests: dict[str, str] = {}
+    contents: dict[str, bytes] = {}
     pending = {base.__module__ for base in method_class.__mro__}
     while pending:
         name = pending.pop()
-        if name in digests or not _is_covered(name, packages):
+        if name in contents or not _is_covered(name, packages):
             continue
-        source = _source(name) or _own_source(method_class, name)
+        source = _source(name)
+        if source is None:
+            source = _own_source(method_class, name)
         if source is None:  # no such module: what a ``from`` names is a class or a function of the module
             continue
-        digests[name] = hashlib.sha256(source).hexdigest()
+        contents[name] = source
+        contents |= {f"{name}/{file.name}": file.read_bytes() for file in _data(name)}
         pending.update(_imported(source, name))
+    digests = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
     return hashlib.sha256(repr(sorted(digests.items())).encode()).hexdigest()[:12]
 
 
@@ -101,6 +108,14 @@ def _source(name: str) -> bytes | None:
         return Path(file).read_bytes() if file else None
     file = spec.origin if spec.has_location else None
     return Path(file).read_bytes() if file and Path(file).is_file() else b""
+
+
+def _data(name: str) -> list[Path]:
+    """Tables and texts in the folder of a package; none where the module is no package."""
+    spec = _spec(name)
+    if spec is None or spec.origin is None or not spec.submodule_search_locations:
+        return []
+    return [path for path in Path(spec.origin).parent.iterdir() if path.suffix in _DATA and path.is_file()]
 
 
 def _own_source(method_class: type, name: str) -> bytes | None:

@@ -32,7 +32,10 @@ FILES = {
     "package_of_plugin/near.py": "from . import nearer\nfrom .deep.inside import f\n",
     "package_of_plugin/nearer.py": "VALUE = 1\n",
     "package_of_plugin/deep/inside.py": "def f():\n    return 1\n",
+    "package_of_plugin/deep/__init__.py": "",
+    "package_of_plugin/deep/priors.yaml": "groups: {}\n",
     "package_of_plugin/unrelated.py": "VALUE = 1\n",
+    "package_of_plugin/unrelated/priors.yaml": "groups: {}\n",
     "helpers_of_plugin/__init__.py": "LIMIT = 3\n",
     "helpers_of_plugin/scores.py": "BIAS = 0.5\n",
     "helpers_of_plugin/late.py": "raise RuntimeError('imported')\n",
@@ -72,6 +75,7 @@ def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         "package_of_plugin/near.py",
         "package_of_plugin/nearer.py",
         "package_of_plugin/deep/inside.py",
+        "package_of_plugin/deep/priors.yaml",
         "helpers_of_plugin/__init__.py",
         "helpers_of_plugin/scores.py",
         "helpers_of_plugin/late.py",
@@ -85,7 +89,14 @@ def test_every_imported_module_counts(plugin: type, tmp_path: Path, name: str) -
     assert fresh(plugin) != before
 
 
-@pytest.mark.parametrize("name", ["package_of_plugin/unrelated.py", "helpers_of_plugin/unrelated.py"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "package_of_plugin/unrelated.py",
+        "package_of_plugin/unrelated/priors.yaml",
+        "helpers_of_plugin/unrelated.py",
+    ],
+)
 def test_modules_that_are_not_imported_do_not_count(plugin: type, tmp_path: Path, name: str) -> None:
     before = fresh(plugin)
     (tmp_path / name).write_text("VALUE = 2\n")
