@@ -14,7 +14,7 @@ class FusionConfig(MethodConfig):
         backbone: one per modality, trained; with ``frozen`` one EfficientNet-Lite0 for all.
         backbone_weights: ``package`` (ImageNet weights of Lite0 that ship with a package), a state-dict file
             of timm's network, or empty for random initialisation.
-        frozen: features of a frozen Lite0 instead, computed once a study.
+        frozen: features of a frozen Lite0 instead, computed once per study.
         stage, grid: of the frozen Lite0, the stage whose map is averaged to grid x grid positions.
         image_size: pixels of the side to which images are resized.
         hidden: width of the head's hidden layer.
