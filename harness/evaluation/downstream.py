@@ -7,115 +7,45 @@ is the images alone.
 
 from __future__ import annotations
 
-import hashlib
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping
 
 import numpy as np
-from numpy.typing import NDArray
 
 from harness import __version__
 from harness.core.config import RunConfig, RunSettings
 from harness.core.errors import HarnessError
 from harness.core.files import write_atomic
-from harness.core.progress import Progress, Reporter
+from harness.core.progress import Reporter
 from harness.core.slugs import slug
-from harness.core.types import CHEXPERT_LABELS, Prediction, Reference, Study
+from harness.core.types import Reference, Study
 from harness.evaluation import provenance
 from harness.evaluation.ask import Question, ask
 from harness.evaluation.benchmark import N_RESAMPLES, Benchmark, open_benchmark, prepare_images
+from harness.evaluation.downstream_classifier import (
+    FINDINGS,
+    GROUP,
+    SCORES,
+    VIEW,
+    Experiment,
+    Measured,
+    classify,
+    image_features,
+    labels_of,
+    scored,
+)
 from harness.evaluation.entries import PROTOCOL, Entry
 from harness.evaluation.requests import GenerateView
 from harness.evaluation.synthesis import views
 from harness.evaluation.trial import Trial
 from harness.method.card import card_facts
 from harness.method.fingerprint import code_fingerprint
-from harness.metrics.base import Metric
-from harness.metrics.diagnosis.decisions import Auroc, Diagnosis
-from harness.metrics.images.extractors import EnlargedLite0, Image, digest
-from harness.metrics.images.features import features
+from harness.metrics.images.extractors import Image
 from harness.statistics import bootstrap as statistics
 from harness.statistics.estimate import Estimate
-from harness.store.arrays import load_array, save_array
 from harness.store.manifest import BootstrapFacts, Downstream, DownstreamFinding, Manifest, Triple
 from harness.store.results import Measurement
 from harness.store.row_labels import DOWNSTREAM, TRAINED_ON
-
-Floats = NDArray[np.float64]
-
-NO_DISEASE = ("No Finding", "Pleural Other", "Fracture", "Support Devices")
-FINDINGS = tuple(name for name in CHEXPERT_LABELS if name not in NO_DISEASE)
-"""The ten classes. The source of the CoDi XR paper counts ten and does not name them: these are what is left
-of CheXpert's fourteen without ``NO_DISEASE``."""
-
-GROUP = "downstream"
-VIEW = "frontal"
-REGULARISATION = 0.01
-"""scikit-learn's ``C`` of every regression."""
-ITERATIONS = 2000
-BLOCK = 128
-"""Images whose features are computed and kept together."""
-SCORES: Mapping[str, tuple[type[Any], str]] = {
-    "auroc": (Auroc, "auroc_macro"),
-    "f1": (Diagnosis, "f1_macro"),
-}
-"""What is measured -> metric family and its output."""
-
-
-@dataclass(frozen=True)
-class Experiment:
-    """What all generators of a run share.
-
-    Attributes:
-        findings: those of the ten that can be learned and tested here.
-        absent: the others -> why.
-        train: training studies with the view, a report and labels.
-        test: test studies with the view and labels.
-        references: labels (n_findings,) of the test studies.
-        weights: (B, n_test), patients resampled.
-    """
-
-    benchmark: Benchmark
-    findings: tuple[str, ...]
-    absent: Mapping[str, str]
-    train: Sequence[Study]
-    test: Sequence[Study]
-    references: Sequence[Reference]
-    weights: Floats
-
-    def labels(self, studies: Sequence[Study]) -> Floats:
-        """0 or 1, (n_studies, n_findings)."""
-        return _labels(studies, self.findings, self.benchmark.dataset.info.label_names)
-
-    @property
-    def signature(self) -> str:
-        """Identity of the numbers, without the score's own part."""
-        names = hashlib.sha256("\0".join(self.findings).encode()).hexdigest()[:8]
-        parts = [
-            f"{GROUP}|{VIEW}-from-report",
-            f"features:lite0-{digest(EnlargedLite0().source())}",
-            f"classifier:standardised,logistic-l2-C{REGULARISATION:g},balanced",
-            f"findings:{len(self.findings)}-{names}",
-            f"train:{len(self.train)}",
-        ]
-        return "|".join(parts)
-
-
-@dataclass(frozen=True, slots=True)
-class Measured:
-    """One score of the classifier trained on one set.
-
-    Attributes:
-        estimate: over all findings.
-        samples: bootstrap replicates (B,).
-        each: finding -> its own estimate.
-    """
-
-    estimate: Estimate
-    samples: Floats
-    each: Mapping[str, Estimate]
 
 
 def measure(settings: RunSettings, limit: int | None, reporter: Reporter) -> list[Measurement]:
@@ -167,7 +97,7 @@ def prepare(benchmark: Benchmark, limit: int | None) -> Experiment:
         raise HarnessError(f"{info.name}: no study with a {VIEW} view, a report and labels")
     absent = {name: f"{info.name} has no such label" for name in FINDINGS if name not in offered}
     for split, studies in (("test", test), ("training", train)):
-        counts = dict(zip(offered, _labels(studies, offered, info.label_names).sum(axis=0), strict=True))
+        counts = dict(zip(offered, labels_of(studies, offered, info.label_names).sum(axis=0), strict=True))
         for name in (n for n in offered if n not in absent):
             if not 0 < counts[name] < len(studies):
                 share = "every" if counts[name] else "no"
@@ -175,15 +105,10 @@ def prepare(benchmark: Benchmark, limit: int | None) -> Experiment:
     findings = tuple(name for name in offered if name not in absent)
     if not findings:
         raise HarnessError(f"{info.name}: no finding can be learned", "raise --limit")
-    truth = _labels(test, findings, info.label_names).astype(np.float32)
+    truth = labels_of(test, findings, info.label_names).astype(np.float32)
     references = [Reference(s.id, s.patient_id, labels=row) for s, row in zip(test, truth, strict=True)]
     weights = statistics.bootstrap_weights([s.patient_id for s in test], N_RESAMPLES)
     return Experiment(benchmark, findings, absent, train, test, references, weights)
-
-
-def _labels(studies: Sequence[Study], findings: Sequence[str], names: Sequence[str]) -> Floats:
-    columns = [names.index(name) for name in findings]
-    return np.stack([np.asarray(s.labels, dtype=np.float64)[columns] for s in studies])
 
 
 def _measured(experiment: Experiment, trial: Trial) -> list[Measurement]:
@@ -194,7 +119,7 @@ def _measured(experiment: Experiment, trial: Trial) -> list[Measurement]:
         trial.require_trained()
         images = {"real": real, "synthetic": synthesized_images(experiment, trial), "test": test}
         sets = {
-            name: _features(trial.benchmark, own, trial.phase(f"look at {name} images"))
+            name: image_features(trial.benchmark, own, trial.phase(f"look at {name} images"))
             for name, own in images.items()
         }
         sets["both"] = np.concatenate([sets["real"], sets["synthetic"]])
@@ -203,7 +128,7 @@ def _measured(experiment: Experiment, trial: Trial) -> list[Measurement]:
         for number, on in enumerate(TRAINED_ON):
             truth = np.concatenate([labels, labels]) if on == "both" else labels
             probabilities = classify(sets[on], truth, sets["test"])
-            measured |= {(score, on): _scored(experiment, probabilities, score) for score in SCORES}
+            measured |= {(score, on): scored(experiment, probabilities, score) for score in SCORES}
             progress((number + 1) / len(TRAINED_ON), f"trained on {on}")
         rows = _store(experiment, trial, measured)
     values = {row.metric: row.value for row in rows}
@@ -221,73 +146,6 @@ def synthesized_images(experiment: Experiment, trial: Trial) -> list[Image]:
     question = Question(f"downstream-{VIEW}-from-report", empty, f"generate {VIEW}")
     generated = ask(trial, request, question)
     return [(generated[s.id].images or {})[VIEW] for s in experiment.train]
-
-
-def _features(benchmark: Benchmark, images: Sequence[Image], progress: Progress) -> Floats:
-    """Features (n, 1280) of images, block by block; each is kept in the store under its pixels' digest."""
-    folder = benchmark.store.root / "downstream" / slug(benchmark.dataset.info.name)
-    blocks = []
-    for start in range(0, len(images), BLOCK):
-        block = images[start : start + BLOCK]
-        path = folder / f"lite0-{_digest(block)}.npy"
-        of_block = load_array(path)
-        if of_block is None:
-            of_block = features(EnlargedLite0(), block)
-            save_array(path, of_block)
-        blocks.append(of_block)
-        done = min(start + BLOCK, len(images))
-        progress(done / len(images), f"{done}/{len(images)}")
-    return np.concatenate(blocks)
-
-
-def _digest(images: Sequence[Image]) -> str:
-    total = hashlib.sha256(f"{EnlargedLite0().preparation} {digest(EnlargedLite0().source())}".encode())
-    for image in images:
-        total.update(repr(image.shape).encode() + np.ascontiguousarray(image).tobytes())
-    return total.hexdigest()[:20]
-
-
-def classify(train: Floats, labels: Floats, test: Floats) -> Floats:
-    """Probabilities (n_test, L) of regressions fitted to features (n, d) and labels (n, L)."""
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.preprocessing import StandardScaler
-
-    scaler = StandardScaler().fit(train)
-    train_scaled, test_scaled = scaler.transform(train), scaler.transform(test)
-    probabilities = np.empty((len(test), labels.shape[1]))
-    for column, truth in enumerate(labels.T):
-        model = LogisticRegression(C=REGULARISATION, class_weight="balanced", max_iter=ITERATIONS)
-        probabilities[:, column] = model.fit(train_scaled, truth).predict_proba(test_scaled)[:, 1]
-    return probabilities
-
-
-def _scored(experiment: Experiment, probabilities: Floats, score: str) -> Measured:
-    """A score over all findings, and over each."""
-    family, output = SCORES[score]
-    metric: Metric = family(multilabel=True)
-    value, samples = _values(metric, output, probabilities, experiment.references, experiment.weights)
-    each = {}
-    for column, name in enumerate(experiment.findings):
-        alone = [
-            Reference(r.id, r.patient_id, labels=r.labels[column : column + 1])
-            for r in experiment.references
-            if r.labels is not None
-        ]
-        one, several = _values(
-            metric, output, probabilities[:, column : column + 1], alone, experiment.weights
-        )
-        each[name] = Estimate(one, *statistics.interval(several), len(alone))
-    estimate = Estimate(value, *statistics.interval(samples), len(experiment.references))
-    return Measured(estimate, samples, each)
-
-
-def _values(
-    metric: Metric, output: str, probabilities: Floats, truth: Sequence[Reference], weights: Floats
-) -> tuple[float, Floats]:
-    """An output on all test studies, and its replicates (B,)."""
-    stats = metric.statistics([Prediction(probabilities=line) for line in probabilities], truth)
-    once = statistics.replicates(metric, stats, np.ones((1, len(stats))))[output]
-    return float(once[0]), statistics.replicates(metric, stats, weights)[output]
 
 
 def _store(

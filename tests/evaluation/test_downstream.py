@@ -17,7 +17,7 @@ from harness.core import registry
 from harness.core.config import RunSettings
 from harness.core.errors import HarnessError
 from harness.core.types import DatasetInfo, Inputs, Prediction, Study, Task
-from harness.evaluation import downstream, reproduce
+from harness.evaluation import downstream, downstream_classifier, reproduce
 from harness.leaderboard import bundle
 from harness.leaderboard.leaderboard import Leaderboard
 from harness.method.contract import FitRun
@@ -98,7 +98,7 @@ def world(toy_world: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setitem(registry.METHODS, "perfect", "tests.evaluation.test_downstream:Perfect")
     monkeypatch.setitem(registry.METHODS, "noise", "methods.controls.noise:Noise")
     registry._table.cache_clear()
-    monkeypatch.setattr(downstream, "features", means)
+    monkeypatch.setattr(downstream_classifier, "features", means)
     return toy_world
 
 
@@ -210,7 +210,7 @@ def test_a_dataset_without_the_findings_is_refused(world: Path, monkeypatch: pyt
 
 
 def test_the_ten_findings_are_those_of_chexpert_that_are_diseases_of_heart_and_lungs() -> None:
-    assert len(downstream.FINDINGS) == 10
+    assert len(downstream_classifier.FINDINGS) == 10
     assert set(TRAINED_ON) == {"real", "synthetic", "both"}
 
 
@@ -218,6 +218,6 @@ def test_a_classifier_of_real_features_is_deterministic() -> None:
     rng = np.random.default_rng(0)
     train, test = rng.normal(size=(60, 8)), rng.normal(size=(20, 8))
     labels = (train[:, :2] + rng.normal(size=(60, 2)) > 0).astype(float)
-    first, again = (downstream.classify(train, labels, test) for _ in range(2))
+    first, again = (downstream_classifier.classify(train, labels, test) for _ in range(2))
     assert np.array_equal(first, again)
     assert np.corrcoef(first[:, 0], test[:, 0])[0, 1] > 0.8
