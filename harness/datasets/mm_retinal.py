@@ -47,7 +47,7 @@ class MMRetinal(ReportDataset):
     """MM-Retinal: 4,349 images of the retina (CFP, FFA, OCT) with captions from textbooks."""
 
     name: ClassVar[str] = "mm-retinal"
-    expected: ClassVar[str] = "CFP_translated_v1.csv, CFP/ and the like for FFA and OCT"
+    expected: ClassVar[str] = "CFP_translated_v1.csv, CFP/ and the same for FFA and OCT"
     views: ClassVar[tuple[str, ...]] = (IMAGE,)
     channels: ClassVar[int] = 3
     licence: ClassVar[str] = (

@@ -33,7 +33,7 @@ SIDE = 12
 
 
 class SignsData(ToyData):
-    """Two findings are bright bands of the frontal view; nobody has the third of the ten."""
+    """Two findings are bright bands of the frontal view; no study has the third of the ten."""
 
     def __init__(self) -> None:
         self.info = DatasetInfo(

@@ -1,4 +1,4 @@
-"""``--impute``: what an imputer is told, what its images change, and what they are kept under."""
+"""``--impute``: inputs of the imputer, effect of its images, and the names of their files."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class GossipConfig(MethodConfig):
 
 
 class Gossip(Method[GossipConfig]):
-    """Paints all that it was told: a change of anything changes the image."""
+    """Paints all of its inputs: a change of any input changes the image."""
 
     Config = GossipConfig
     card = MethodCard(
@@ -126,7 +126,7 @@ def of(rows: Sequence[Measurement], method: str, rate: float) -> Measurement:
     return next(r for r in rows if (r.method, r.rate, r.metric) == (method, rate, "bleu_4"))
 
 
-# ---------------------------------------------------------------- what is told
+# ---------------------------------------------------------------- inputs of the imputer
 
 
 def study(**values: Any) -> Study:
@@ -158,7 +158,7 @@ def test_an_imputer_knows_no_more_than_the_predicting_method_sees(tmp_path: Path
     (other,) = completed(tmp_path / "b", secret).studies
     assert np.array_equal(base.images["lateral"], other.images["lateral"])
     assert not np.array_equal(other.images["lateral"], lateral)
-    # What the method does see is told: the other view, and to a method that reads it the context.
+    # The imputer gets what the method sees: the other view, and the context if the method reads it.
     changed = study(images={**study().images, "frontal": lateral})
     (third,) = completed(tmp_path / "c", changed).studies
     assert not np.array_equal(base.images["lateral"], third.images["lateral"])

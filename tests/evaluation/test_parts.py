@@ -1,4 +1,4 @@
-"""Test studies predicted in parts, by whoever and however far: the store of one process."""
+"""Test studies predicted in shards, by any process and however far: the store of one process."""
 
 from __future__ import annotations
 

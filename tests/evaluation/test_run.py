@@ -25,7 +25,7 @@ def start(folder: Path, store: str, workers: int, **environment: str) -> subproc
 
 
 def running(process: int) -> bool:
-    """Whether a process still does anything; nobody may have collected one that ended."""
+    """Whether a process still does anything; one that ended may still be in the process table."""
     status = Path(f"/proc/{process}/status")
     try:
         return "State:\tZ" not in status.read_text()

@@ -1,4 +1,4 @@
-"""Synthesis: what a method is told, what a run keeps of it, and rulers that see findings on phantoms."""
+"""Synthesis: inputs of a method, what a run keeps, and measures that see findings on phantoms."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class PainterConfig(MethodConfig):
 
 
 class Painter(Method[PainterConfig]):
-    """Paints what it was told: the brightness of the other view, or the length of the report."""
+    """Paints its inputs: the brightness of the other view, or the length of the report."""
 
     Config = PainterConfig
     card = MethodCard(

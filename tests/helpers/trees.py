@@ -198,7 +198,7 @@ MIMIC_REPORT = """                                 FINAL REPORT
 
 
 def mimic_rows() -> list[dict[str, str]]:
-    """Images of eleven studies of eleven patients: PA and lateral, but for the last, which is AP alone."""
+    """Images of eleven studies of eleven patients: PA and lateral; the last has AP alone."""
     splits = ["train"] * 6 + ["validate"] * 2 + ["test"] * 3
     return [
         {

@@ -1,4 +1,4 @@
-"""What leaves the house, and what the checker refuses."""
+"""What leaves the site, and what the checker refuses."""
 
 from __future__ import annotations
 

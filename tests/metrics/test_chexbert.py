@@ -21,7 +21,7 @@ from tests.helpers.reports import findings, pairs
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a random two-layer CheXbert, trained by nobody, and a vocabulary of report words."""
+    """A folder with an untrained two-layer CheXbert with random weights, and a vocabulary of report words."""
     import torch
     from f1chexbert.f1chexbert import bert_labeler
 

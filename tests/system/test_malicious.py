@@ -110,7 +110,7 @@ def test_a_poisoned_training_state_is_refused(
 def test_a_poisoned_checkpoint_is_refused(
     toy_world: Path, trace: Path, name: str, poison: Callable[[Path], bytes]
 ) -> None:
-    """With a seal that fits: whoever can write the file can write that, too."""
+    """With a seal that fits: an attacker who can write the file can write the seal, too."""
     settings = toy_config(toy_world, "learner")
     run_serially(settings, Quiet())
     (cell,) = settings.config.store.glob("cells/toy/learner/*")

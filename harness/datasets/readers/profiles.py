@@ -126,18 +126,18 @@ MIMIC_PROFILES = table(
     replace(_WHOLE, tokenizer="r2gen-mimic"),
     Profile(
         "r2gen",
-        "R2Gen: a record an image, references cut at 100 tokens",
+        "R2Gen: a record per image, references cut at 100 tokens",
         tokenizer="r2gen-mimic",
         reference_words=100,
         per_image=True,
     ),
     Profile(
         "vdgen",
-        "VDGen: a record an image, references whole; its 100 tokens cap what it writes",
+        "VDGen: a record per image, references whole; its 100 tokens cap what it writes",
         tokenizer="r2gen-mimic",
         per_image=True,
     ),
-    replace(_DIA, about="DiA: a record an image, lower-cased words of letters alone", per_image=True),
+    replace(_DIA, about="DiA: a record per image, lower-cased words of letters alone", per_image=True),
     replace(_BOTH, tokenizer="r2gen-mimic"),
     Profile("impression", "IMPRESSION alone, references whole", ("impression",), tokenizer="r2gen-mimic"),
 )

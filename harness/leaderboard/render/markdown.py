@@ -114,7 +114,7 @@ def _notes(table: Table) -> Iterator[str]:
     if any(
         row.ranked and table.rank(row) is None and row.at(table.sort, table.sort_rate) for row in table.rows
     ):
-        yield "Ranks are missing where a method has no number or some bootstrap replicates are not at hand."
+        yield "Ranks are missing where a method has no number or some bootstrap replicates are absent."
     if table.seeds > 1:
         yield f"Means over up to {table.seeds} seeds; intervals are of that mean, not over other seeds."
     yield ""
