@@ -119,7 +119,7 @@ def _method_lines(row: Row) -> list[Row]:
 
 
 def _dataset_lines(row: Row) -> list[Row]:
-    return [{"dataset": row["name"], "what": row["about"]}]
+    return [{"dataset": row["name"], "what": row["about"], "licence": row["licence"]}]
 
 
 def _profile_lines(row: Row) -> list[Row]:

@@ -10,10 +10,9 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.output import report_written
+from harness.cli.output import report_written, write
 from harness.core import registry
 from harness.core.errors import HarnessError
-from harness.core.files import write_atomic
 
 TASKS = ("report", "diagnose")
 
@@ -38,7 +37,7 @@ def new_method(name: str, out: Path, task: str = "report") -> list[Path]:
 
     Args:
         name: registry name: lower-case letters, digits, "-" and "_"; also the folder's.
-        out: where the folder is made.
+        out: where the folder is created.
         task: what the method produces: ``report`` or ``diagnose``.
 
     Returns:
@@ -66,15 +65,13 @@ def new_method(name: str, out: Path, task: str = "report") -> list[Path]:
         "class_name": "".join(word.capitalize() for word in words),
         "title": " ".join(words).capitalize(),
     }
-    wanted = {
+    targets = {
         f"{task}.py.j2": f"{module}.py",
         "test.py.j2": f"test_{module}.py",
         "pyproject.toml.j2": "pyproject.toml",
     }
-    texts = {folder / target: _filled(template, values) for template, target in wanted.items()}
-    for path, text in texts.items():
-        write_atomic(path, lambda stream, text=text: stream.write(text.encode()))  # type: ignore[misc]
-    return list(texts)
+    texts = {folder / target: _filled(template, values) for template, target in targets.items()}
+    return [write(path, text) for path, text in texts.items()]
 
 
 def _filled(template: str, values: dict[str, str]) -> str:

@@ -84,14 +84,15 @@ def print_table(rows: Sequence[Mapping[str, Any]], right: Sequence[str] = ()) ->
     stdout().print(table)
 
 
-def as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
-    """One line per row below a line of column names."""
+def as_csv(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = None) -> str:
+    """One line per row below a line of column names; by default the columns of the rows."""
     from harness.leaderboard.render.text import spreadsheet
 
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(_columns(rows))
-    writer.writerows([spreadsheet(as_text(row.get(column))) for column in _columns(rows)] for row in rows)
+    names = _columns(rows) if columns is None else columns
+    writer.writerow(names)
+    writer.writerows([spreadsheet(_joined(row.get(name))) for name in names] for row in rows)
     return stream.getvalue()
 
 
@@ -102,6 +103,10 @@ def as_text(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return ", ".join(map(as_text, value))
     return "" if value is None else str(value)
+
+
+def _joined(value: Any) -> Any:
+    return as_text(value) if isinstance(value, (list, tuple)) else value
 
 
 def write(path: Path, content: str | bytes) -> Path:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
 from collections.abc import Sequence
@@ -11,8 +9,8 @@ from typing import Any
 
 from rich.table import Table as RichTable
 
+from harness.cli.output import as_csv
 from harness.evaluation.score_files import Comparison, Scores
-from harness.leaderboard.render.text import spreadsheet
 
 
 def score_table(scores: Scores) -> RichTable:
@@ -45,17 +43,19 @@ def score_json(scores: Scores) -> str:
 
 def score_csv(scores: Scores) -> str:
     """One line per metric that could run."""
+    columns = ("metric", "value", "ci95_lo", "ci95_hi", "n", "signature")
     lines = [
         (each.metric, each.estimate.value, *each.estimate.ci95, each.estimate.n, each.signature)
         for each in scores.scores
     ]
-    return _csv(("metric", "value", "ci95_lo", "ci95_hi", "n", "signature"), lines)
+    return as_csv([dict(zip(columns, line, strict=True)) for line in lines], columns)
 
 
 def per_study_csv(scores: Scores) -> str:
     """One line per study: every metric on that study alone."""
-    columns = [column.tolist() for column in scores.per_study.values()]
-    return _csv(("id", *scores.per_study), list(zip(scores.ids, *columns, strict=True)))
+    columns = {"id": scores.ids, **{name: column.tolist() for name, column in scores.per_study.items()}}
+    lines = zip(*columns.values(), strict=True)
+    return as_csv([dict(zip(columns, line, strict=True)) for line in lines], tuple(columns))
 
 
 def comparison_table(rows: Sequence[Comparison]) -> RichTable:
@@ -91,7 +91,7 @@ def comparison_csv(rows: Sequence[Comparison]) -> str:
         facts = _facts(row)
         facts["ci95_lo"], facts["ci95_hi"] = facts.pop("ci95")
         flat.append(facts)
-    return _csv(tuple(flat[0]) if flat else (), [tuple(facts.values()) for facts in flat])
+    return as_csv(flat)
 
 
 def _facts(row: Comparison) -> dict[str, Any]:
@@ -114,11 +114,3 @@ def _facts(row: Comparison) -> dict[str, Any]:
 def _finite(value: float) -> float | None:
     """JSON has no NaN."""
     return value if math.isfinite(value) else None
-
-
-def _csv(header: Sequence[str], lines: Sequence[Sequence[Any]]) -> str:
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows([spreadsheet(value) for value in line] for line in lines)
-    return stream.getvalue()

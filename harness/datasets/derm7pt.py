@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Self
+from typing import ClassVar, Self
 
 from harness.core.errors import HarnessError
 from harness.core.names import did_you_mean
@@ -64,6 +64,8 @@ class Derm7pt(FolderDataset):
     ``notes`` say: here such a case has no clinical view.
     """
 
+    licence: ClassVar[str] = _LICENCE
+
     @classmethod
     def open(cls, root: Path | None = None, *, image_size: int | None = None) -> Self:
         """Read the tables and find every image.
@@ -84,7 +86,7 @@ class Derm7pt(FolderDataset):
             modalities=MODALITIES,
             classes=CLASSES,
             channels=3,
-            licence=_LICENCE,
+            licence=cls.licence,
         )
         return cls(release, records, image_size)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
@@ -22,6 +23,8 @@ class ExampleData:
     Every fifth study has no clinical text and every seventh no lateral view.
     """
 
+    licence: ClassVar[str] = "drawn by this program"
+
     def __init__(self) -> None:
         self.info = DatasetInfo(
             name="example",
@@ -30,7 +33,7 @@ class ExampleData:
             has_context=True,
             image_size=_SIZE,
             label_names=_LABELS,
-            licence="drawn by this program",
+            licence=self.licence,
             fingerprint="example-1",
             may_show_images=True,
         )

@@ -21,7 +21,7 @@ import zipfile
 import zlib
 from functools import partial
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,6 +46,8 @@ _LICENCE = "Harvard-FairVision: CC BY-NC-ND 4.0, not for clinical use; read from
 class FairVision(FolderDataset):
     """Harvard-FairVision, glaucoma: SLO fundus and the middle OCT B-scan, two classes, the authors' split."""
 
+    licence: ClassVar[str] = _LICENCE
+
     @classmethod
     def open(cls, root: Path | None = None, *, image_size: int | None = None) -> Self:
         """Read labels and attributes of every subject; images stay in their files.
@@ -69,7 +71,7 @@ class FairVision(FolderDataset):
             modalities=tuple(_KEYS),
             classes=CLASSES,
             channels=1,
-            licence=_LICENCE,
+            licence=cls.licence,
         )
         return cls(release, records, image_size)
 

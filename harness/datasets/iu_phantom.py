@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO, Self
+from typing import IO, ClassVar, Self
 
 import numpy as np
 from filelock import FileLock
@@ -42,6 +42,8 @@ class IUPhantom:
         info: what methods may know.
         reports: the parsed reports of all 3,955 studies by uid (``CXR1002``).
     """
+
+    licence: ClassVar[str] = _LICENCE
 
     def __init__(self, info: DatasetInfo, reports: dict[str, IUReport], pixels: NDArray[np.uint8]) -> None:
         self.info = info
@@ -81,7 +83,7 @@ class IUPhantom:
             has_context=True,
             image_size=size,
             label_names=CHEXPERT_LABELS,
-            licence=_LICENCE,
+            licence=cls.licence,
             fingerprint=version,
             may_show_images=True,
         )

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Self
+from typing import ClassVar, Self
 
 from harness.core.errors import HarnessError
 from harness.datasets.base import SPLITS
@@ -47,6 +47,8 @@ class MMCAMD(FolderDataset):
     have no OCT; they lack it by nature.
     """
 
+    licence: ClassVar[str] = _LICENCE
+
     @classmethod
     def open(cls, root: Path | None = None, *, image_size: int | None = None) -> Self:
         """Read the lists and find every image.
@@ -69,7 +71,7 @@ class MMCAMD(FolderDataset):
             modalities=tuple(_SOURCES),
             classes=CLASSES,
             channels=3,
-            licence=_LICENCE,
+            licence=cls.licence,
         )
         return cls(release, records, image_size)
 

@@ -128,7 +128,7 @@ def make(leaderboard: Leaderboard, store: Store | None = None) -> str:
         HarnessError: nothing to share, too few studies behind a number, or something that may not leave.
     """
     if not leaderboard.rows:
-        raise HarnessError("--share: the store holds no results", "harness run makes some")
+        raise HarnessError("bundle: the store holds no results", "harness run makes some")
     content = {
         "bundle": 1,
         "schema": SCHEMA,
@@ -136,11 +136,11 @@ def make(leaderboard: Leaderboard, store: Store | None = None) -> str:
         "runs": {_digest(key): _run(facts) for key, facts in leaderboard.results.items()},
     }
     text = json.dumps(content, indent=1) + "\n"
-    bundle = check(text, "--share")
+    bundle = check(text, "bundle")
     if store is not None:
         leaked = sorted(set(_strings(bundle.model_dump())) & set(study_ids(store)))
         if leaked:
-            raise HarnessError(f"--share: {len(leaked)} study ids would leave, the first as {leaked[0]!r}")
+            raise HarnessError(f"bundle: {len(leaked)} study ids would leave, the first as {leaked[0]!r}")
     return text
 
 
