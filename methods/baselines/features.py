@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import ClassVar
 
 import torch
@@ -14,6 +13,7 @@ from harness.core.weights import lite0_weights
 from methods.baselines.config import FusionConfig
 from methods.common.lite0 import Lite0Stages
 from methods.common.pixels import ImageNetScale
+from methods.common.pretrained import Source, fill, read_weights
 from methods.common.views import PositionNorm, of_present
 
 
@@ -55,9 +55,11 @@ class TrainedFeatures(nn.Module):
         ]
         self.width: int = networks[0].num_features  # type: ignore[assignment]
         if not next(networks[0].parameters()).is_meta:
-            weights = backbone_weights(config)
+            name = self.NAMES[config.backbone]
+            source = Source(config.backbone_weights, "backbone_weights", f"timm's {name}")
+            weights = backbone_weights(config, source)
             for network in networks if weights else ():
-                fill(network, weights, config.backbone_weights)
+                fill(network, weights, source)
         self.networks = nn.ModuleList(networks).to(memory_format=torch.channels_last)
         self.scale = ImageNetScale()
 
@@ -82,33 +84,18 @@ class TrainedFeatures(nn.Module):
         return torch.stack(columns, dim=1)
 
 
-def backbone_weights(config: FusionConfig) -> dict[str, Tensor]:
+def backbone_weights(config: FusionConfig, source: Source) -> dict[str, Tensor]:
     """Weights for the configured backbone; none for random initialisation.
 
     Raises:
         HarnessError: the file is absent or no state dict, or the package has no weights of this backbone.
     """
-    source = config.backbone_weights
-    if not source:
+    if not config.backbone_weights:
         return {}
-    if source == "package":
-        if config.backbone != "lite0":
-            raise HarnessError(
-                f"no package ships weights of {config.backbone}", "set backbone_weights to a state-dict file"
-            )
-        return lite0_weights()
-    try:
-        weights: dict[str, Tensor] = torch.load(Path(source), map_location="cpu", weights_only=True)
-    except Exception as error:  # torch.load raises whatever the unpickler meets
-        raise HarnessError(f"backbone_weights {source}: {str(error).splitlines()[0]}") from error
-    return weights
-
-
-def fill(network: nn.Module, weights: dict[str, Tensor], source: str) -> None:
-    """Load weights that may hold a classifier besides."""
-    try:
-        missing, extra = network.load_state_dict(weights, strict=False)
-    except (RuntimeError, TypeError, AttributeError) as error:
-        raise HarnessError(f"backbone_weights {source}: {str(error).splitlines()[0]}") from error
-    if missing or any(not name.startswith(("fc.", "classifier.")) for name in extra):
-        raise HarnessError(f"backbone_weights {source}: the weights of another network")
+    if config.backbone_weights != "package":
+        return read_weights(source)
+    if config.backbone != "lite0":
+        raise HarnessError(
+            f"no package ships weights of {config.backbone}", "set backbone_weights to a state-dict file"
+        )
+    return lite0_weights()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 from harness.core.weights import lite0_weights
 from methods.common.layers import embedding, sinusoids
 from methods.common.lite0 import Lite0Stages
+from methods.common.pretrained import Source, fill, in_order, read_weights
 from methods.common.text import PAD
 from methods.common.views import PositionNorm, of_present
 from methods.dia.config import DiAConfig
@@ -64,7 +64,7 @@ class Backbone(nn.Module):
 
         net: Any = timm.create_model(config.backbone, pretrained=False)
         if config.backbone_weights and not net.conv_stem.weight.is_meta:
-            load_ordered(net, config.backbone_weights)
+            load_backbone(net, config.backbone_weights)
         frozen = config.freeze_stages
         if channels == 1 and not frozen:  # a grey image is three equal channels: the stem's kernels add up
             net.conv_stem.weight = nn.Parameter(net.conv_stem.weight.detach().sum(1, keepdim=True))
@@ -98,21 +98,18 @@ class Backbone(nn.Module):
         return self.trained(trunk.contiguous(memory_format=torch.channels_last))
 
 
-def load_ordered(net: nn.Module, weights: str) -> None:
+def load_backbone(net: nn.Module, weights: str) -> None:
     """Fill ``net`` from a state-dict file; names may differ where order and shapes agree.
 
     Raises:
-        FileNotFoundError: no such file.
+        HarnessError: no such file, or it holds another network.
         UnavailableError: the package that ships the weights is absent.
     """
     if weights == "package":
         net.load_state_dict(lite0_weights())
         return
-    loaded = torch.load(Path(weights), map_location="cpu", weights_only=True)
-    own = net.state_dict()
-    if set(own) != set(loaded):
-        loaded = dict(zip(own, loaded.values(), strict=True))
-    net.load_state_dict(loaded)
+    source = Source(weights, "dia.backbone_weights", "the configured EfficientNet")
+    fill(net, in_order(net, read_weights(source), source), source)
 
 
 class VisionExtractor(nn.Module):

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from methods.common.layers import gaussian_kl, gaussian_log_prob, reparameterise
+from methods.common.pretrained import Source, fill, read_weights
 from methods.common.text import BOS, PAD, DecoderSize, TransformerDecoder
 from methods.common.views import of_present
 from methods.dia.config import DiAConfig
@@ -111,13 +112,15 @@ class VisionPosterior(nn.Module):
         )
 
     def _load(self, path: str, channels: int) -> None:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        state = {
-            name.removeprefix("features."): t for name, t in state.items() if name.startswith("features.")
+        source = Source(path, "dia.vgg_weights", "a VGG16")
+        weights = {
+            name.removeprefix("features."): tensor
+            for name, tensor in read_weights(source).items()
+            if name.startswith("features.")
         }
-        if channels == 1:
-            state["0.weight"] = state["0.weight"].sum(1, keepdim=True)
-        self.features.load_state_dict(state)
+        if channels == 1 and "0.weight" in weights:  # a grey image is three equal channels
+            weights["0.weight"] = weights["0.weight"].sum(1, keepdim=True)
+        fill(self.features, weights, source)
 
     def forward(self, pixels: Tensor, present: Tensor) -> Gaussian:
         """(B, N, C, H, W) and bool (B, N) to q(Z_v | V)."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 from harness.core.weights import lite0_weights
 from methods.common.lite0 import Lite0Stages
 from methods.common.pixels import ImageNetScale
+from methods.common.pretrained import Source, fill, read_weights
 from methods.common.views import PositionNorm, of_present
 from methods.kedr.config import KEDRConfig
 
@@ -34,10 +34,10 @@ class Tower(nn.Module):
         self.network = network
         if not next(self.network.parameters()).is_meta:
             if config.vision == "lite0":
-                self.network.load_state_dict(lite0_weights())
+                network.load_state_dict(lite0_weights())
             elif config.vision_weights:
-                path = Path(config.vision_weights)
-                self.network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+                source = Source(config.vision_weights, "kedr.vision_weights", "a ResNet-50")
+                fill(network, read_weights(source), source)
         network.reset_classifier(0)
         size: int = network.num_features
         self.project = nn.Identity() if size == config.width else nn.Linear(size, config.width)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 from methods.common.layers import RMSNorm
 from methods.common.lite0 import Lite0Stages
 from methods.common.pixels import ImageNetScale, resized
+from methods.common.pretrained import Source, fill, read_weights
 from methods.common.views import PositionNorm, of_present
 from methods.micar_vlmoe.config import MicarConfig
 
@@ -31,8 +31,7 @@ class ResNetStages(nn.Module):
         """``weights``: a state-dict file of timm's or torchvision's ResNet-101; random where empty.
 
         Raises:
-            FileNotFoundError: no such file.
-            ValueError: the file holds another network.
+            HarnessError: no such file, or the file holds another network.
         """
         super().__init__()
         import timm
@@ -43,10 +42,8 @@ class ResNetStages(nn.Module):
         self.network = network
         self.channels: list[int] = network.feature_info.channels()
         if weights and not network.conv1.weight.is_meta:
-            loaded = torch.load(Path(weights), map_location="cpu", weights_only=True)
-            missing, extra = self.network.load_state_dict(loaded, strict=False)
-            if missing or any(not name.startswith("fc.") for name in extra):
-                raise ValueError(f"{weights}: not the weights of a ResNet-101")
+            source = Source(weights, "micar_vlmoe.backbone_weights", "a ResNet-101")
+            fill(network, read_weights(source), source)
         self.scale = ImageNetScale()
 
     def forward(self, images: Tensor) -> list[Tensor]:

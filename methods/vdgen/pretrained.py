@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, SwinModel
 
-from harness.core.errors import HarnessError
-from harness.core.weights import quiet_loading
+from methods.common.pretrained import load_model
 
 FILES = ["*.json", "*.safetensors", "tokenizer.model"]
 EDGE = 1 << 20
@@ -41,16 +39,8 @@ def load_llm(folder: Path, dtype: str) -> Any:
     Raises:
         HarnessError: it cannot be read, or weights are missing from it.
     """
-    try:
-        with quiet_loading():
-            loaded: Any = AutoModelForCausalLM.from_pretrained(
-                folder, dtype=getattr(torch, dtype), local_files_only=True, output_loading_info=True
-            )
-            model, report = loaded
-    except Exception as error:
-        raise _broken(folder, error, "a causal language model") from error
-    _complete(folder, report)
-    return model
+    options = {"dtype": getattr(torch, dtype), "output_loading_info": True}
+    return load_model(AutoModelForCausalLM.from_pretrained, folder, "a causal language model", **options)
 
 
 def load_tokenizer(folder: Path) -> Any:
@@ -59,40 +49,14 @@ def load_tokenizer(folder: Path) -> Any:
     Raises:
         HarnessError: it cannot be read.
     """
-    try:
-        with quiet_loading():
-            return AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    except Exception as error:
-        raise _broken(folder, error, "a tokenizer") from error
+    return load_model(AutoTokenizer.from_pretrained, folder, "a tokenizer")
 
 
-def load_swin(folder: Path) -> SwinModel:
+def load_swin(folder: Path) -> Any:
     """The Swin Transformer in ``folder``, without its classifier.
 
     Raises:
         HarnessError: it cannot be read, or weights are missing from it.
     """
-    try:
-        with quiet_loading():
-            loaded: Any = SwinModel.from_pretrained(
-                folder, add_pooling_layer=False, local_files_only=True, output_loading_info=True
-            )
-            model, report = loaded
-    except Exception as error:
-        raise _broken(folder, error, "a Swin Transformer") from error
-    _complete(folder, report)
-    return model
-
-
-def _complete(folder: Path, report: Mapping[str, Any]) -> None:
-    missing = sorted(report["missing_keys"])
-    if missing:
-        raise HarnessError(
-            f"{folder}: {len(missing)} weights are missing, first {missing[0]}",
-            "copy the model's files again",
-        )
-
-
-def _broken(folder: Path, error: Exception, what: str) -> HarnessError:
-    reason = (str(error).splitlines() or [type(error).__name__])[0]
-    return HarnessError(f"{folder}: cannot read {what}: {reason}", "copy the model's files again")
+    options = {"add_pooling_layer": False, "output_loading_info": True}
+    return load_model(SwinModel.from_pretrained, folder, "a Swin Transformer", **options)

@@ -240,7 +240,7 @@ def test_studies_without_labels_are_an_error(tmp_path: Path) -> None:
     ("set_", "reason"),
     [
         ({"backbone": "resnet50"}, "no package ships weights of resnet50"),
-        ({"backbone_weights": "nowhere.pth"}, "backbone_weights nowhere.pth"),
+        ({"backbone_weights": "nowhere.pth"}, "backbone_weights: nowhere.pth"),
     ],
 )
 def test_weights_that_cannot_be_had_are_named(set_: dict[str, str], reason: str) -> None:
@@ -259,7 +259,7 @@ def test_resnet50_takes_a_state_dict_file(tmp_path: Path) -> None:
     networks = prepared(LateFusion, "base", one, **set_).network.features.networks
     assert all(torch.equal(network.conv1.weight, weights["conv1.weight"]) for network in networks)
     torch.save({"conv1.weight": weights["conv1.weight"]}, tmp_path / "resnet50.pth")
-    with pytest.raises(HarnessError, match="the weights of another network"):
+    with pytest.raises(HarnessError, match="not the weights of timm's resnet50"):
         prepared(LateFusion, "base", one, **set_)
 
 

@@ -359,7 +359,7 @@ def test_resnet_pyramid_trains_on_present_views(tmp_path: Path) -> None:
     torch.save(state | {"fc.weight": torch.zeros(2, 2)}, weights)
     assert torch.equal(ResNetStages(str(weights)).network.conv1.weight, stem)
     torch.save({"conv1.weight": stem}, weights)
-    with pytest.raises(ValueError, match="not the weights"):
+    with pytest.raises(HarnessError, match="not the weights"):
         ResNetStages(str(weights))
 
 
