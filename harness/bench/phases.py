@@ -123,7 +123,7 @@ def _kind(share: Share) -> str:
 
 
 def _cell(share: Share) -> str:
-    return share.label.removesuffix(SHUFFLED)
+    return share.label.replace(SHUFFLED, "")
 
 
 def _percent(part: float, whole: float, of: str = "of the wall clock") -> str:

@@ -64,6 +64,8 @@ class ConsoleReporter:
 
         def update(fraction: float, status: str) -> None:
             nonlocal last
+            if self.bars.get(label) != bar:  # the row has gone on to another phase, or is finished
+                return
             self.progress.update(bar, completed=fraction, status=status)
             if not self.live and time.monotonic() - last > 30:
                 last = time.monotonic()

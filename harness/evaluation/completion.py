@@ -63,7 +63,7 @@ def complete_states(trial: Trial) -> Completion:
     if trial.entry.imputer is None:
         return Completion()
     # Progress of the imputer's training shows at the row that waits for it.
-    reporter = ShownAs(trial.reporter, trial.entry.label)
+    reporter = ShownAs(trial.reporter, trial.title)
     imputer = replace(trial, entry=trial.entry.imputer, reporter=reporter, shard=None)
     with imputer.cell.lock(trial.waiting):
         imputer.require_trained()

@@ -132,7 +132,7 @@ def _measured(experiment: Experiment, trial: Trial) -> list[Measurement]:
             progress((number + 1) / len(TRAINED_ON), f"trained on {on}")
         rows = _store(experiment, trial, measured)
     values = {row.metric: row.value for row in rows}
-    trial.reporter.done(trial.entry.label, ", ".join(f"{name} {values[name]:.3f}" for name in DOWNSTREAM[:3]))
+    trial.done(", ".join(f"{name} {values[name]:.3f}" for name in DOWNSTREAM[:3]))
     return rows
 
 

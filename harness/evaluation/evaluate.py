@@ -36,7 +36,7 @@ def evaluate(trial: Trial) -> list[Measurement]:
         raise
     except Exception as error:
         return record_failure(trial, error)
-    trial.reporter.done(trial.entry.label, _headline(measurements))
+    trial.done(_headline(measurements))
     return measurements
 
 
@@ -66,9 +66,9 @@ def predict_shard(trial: Trial) -> None:
     except DiskError:
         raise
     except Exception:
-        trial.reporter.done(trial.entry.label, "left to the last of its tasks")
+        trial.done("left to the last of its tasks")
     else:
-        trial.reporter.done(trial.entry.label, "predicted")
+        trial.done("predicted")
 
 
 def _headline(measurements: Sequence[Measurement]) -> str:

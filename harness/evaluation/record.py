@@ -84,7 +84,7 @@ def record_failure(trial: Trial, error: Exception) -> list[Measurement]:
     trial.benchmark.store.write_result(row_key(trial), measurements, _manifest(trial))
     shown = reason.splitlines()[0] if reason else type(error).__name__
     hint = "" if isinstance(error, HarnessError) else f" (traceback: {log})"
-    trial.reporter.failed(trial.entry.label, f"{shown}{hint}")
+    trial.failed(f"{shown}{hint}")
     return measurements
 
 

@@ -148,9 +148,23 @@ class Trial:
         """Name of a state's files; the shuffled-image control shares the cell of its method."""
         return f"shuffled-{state}" if self.entry.shuffled else state
 
+    @property
+    def title(self) -> str:
+        """What progress calls the trial: the row's label, with the seed where the run has several."""
+        several = len(self.benchmark.config.seeds) > 1
+        return f"{self.entry.label} (seed {self.seed})" if several else self.entry.label
+
     def phase(self, name: str) -> Progress:
         """Begin a phase of the row."""
-        return self.reporter.phase(self.entry.label, name)
+        return self.reporter.phase(self.title, name)
+
+    def done(self, summary: str) -> None:
+        """Report that the row is finished."""
+        self.reporter.done(self.title, summary)
+
+    def failed(self, reason: str) -> None:
+        """Report that the row could not be finished."""
+        self.reporter.failed(self.title, reason)
 
     @property
     def waiting(self) -> Callable[[str], None]:

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -215,3 +216,18 @@ def test_corrupt_result_file_is_named(toy_world: Path) -> None:
     path.write_text("{")
     with pytest.raises(CorruptFileError, match=path.name):
         Store(settings.config.store).results()
+
+
+def test_progress_names_the_seed_where_a_run_has_several(toy_world: Path) -> None:
+    heard: list[str] = []
+
+    class Labels(Quiet):
+        def phase(self, label: str, phase: str) -> Callable[[float, str], None]:
+            heard.append(label)
+            return super().phase(label, phase)
+
+    run_serially(toy_config(toy_world, seeds=(0, 1)), Labels())
+    assert {"echo (seed 0)", "echo (seed 1)"} <= set(heard)
+    heard.clear()
+    run_serially(toy_config(toy_world, seeds=(2,)), Labels())
+    assert "echo" in heard
