@@ -1,4 +1,4 @@
-"""What a run shows while it works: method, phase, status, time left."""
+"""What a run shows while it works: row, phase, status and the time that is left."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from harness.core.signals import Stopped
 
 
 class ConsoleReporter:
-    """A live bar per row in work on a terminal; a line per phase and finished row elsewhere (logs, CI)."""
+    """Shows a bar per row on a terminal; elsewhere prints a line per phase and finished row (logs, CI)."""
 
     def __init__(self, console: Console) -> None:
         self.console = console

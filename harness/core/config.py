@@ -173,9 +173,8 @@ class RunSettings:
         Raises:
             ValidationError: an unknown name or a bad value.
         """
-        own = {name: value for name, value in values.items() if name in ExecutionConfig.model_fields}
-        rest = {name: value for name, value in values.items() if name not in own}
-        return cls(RunConfig.model_validate(rest), ExecutionConfig.model_validate(own))
+        config, execution = _split(values)
+        return cls(RunConfig.model_validate(config), ExecutionConfig.model_validate(execution))
 
     @classmethod
     def build(cls, flags: Mapping[str, Any], file: Path | None = None) -> RunSettings:
@@ -196,13 +195,18 @@ class RunSettings:
 
     def replaced(self, **values: Any) -> RunSettings:
         """The same settings with other values under some flat names."""
-        own = {name: value for name, value in values.items() if name in ExecutionConfig.model_fields}
-        rest = {name: value for name, value in values.items() if name not in own}
-        return RunSettings(self.config.model_copy(update=rest), self.execution.model_copy(update=own))
+        config, execution = _split(values)
+        return RunSettings(self.config.model_copy(update=config), self.execution.model_copy(update=execution))
 
 
 FIELDS: Mapping[str, FieldInfo] = {**RunConfig.model_fields, **ExecutionConfig.model_fields}
 """Every setting of a run by its flat name: the keys of a YAML file and, with hyphens, the flags."""
+
+
+def _split(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Values of each model. A name that neither model has goes to ``RunConfig``, which rejects it."""
+    execution = {name: value for name, value in values.items() if name in ExecutionConfig.model_fields}
+    return {name: value for name, value in values.items() if name not in execution}, execution
 
 
 def parse_overrides(assignments: list[str]) -> dict[str, dict[str, Any]]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.core.config import RunSettings
+from harness.core.config import ExecutionConfig, RunSettings
 from harness.core.errors import HarnessError
 from harness.core.files import read_json, write_json
 from harness.evaluation import reproduce
@@ -42,6 +42,16 @@ def test_every_row_comes_out_to_the_digit(store: Store, tmp_path: Path) -> None:
         assert found.exact, found.differences
         assert found.changed == ()
         assert found.compared == 3 * 6
+
+
+def test_a_manifest_tells_what_was_computed_from_where(store: Store, tmp_path: Path) -> None:
+    stored = reproduce.find(store, "echo[fail=]")
+    assert set(stored.manifest.execution) == {"device", "executor", "workers"}
+    assert not set(stored.manifest.config) & set(ExecutionConfig.model_fields)
+    content = read_json(stored.path)
+    content["manifest"]["config"] |= content["manifest"].pop("execution")  # as earlier manifests had it
+    write_json(stored.path, content)
+    assert reproduce.reproduce(reproduce.find(store, stored.key), tmp_path / "new", Quiet()).exact
 
 
 def test_a_digit_that_differs_is_named_with_what_may_explain_it(store: Store, tmp_path: Path) -> None:
