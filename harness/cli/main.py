@@ -26,7 +26,7 @@ from harness.cli.reproduce import reproduce
 from harness.cli.run import run
 from harness.cli.score import score
 from harness.core.errors import HarnessError
-from harness.core.signals import Stopped, leaving_when_asked
+from harness.core.signals import Stopped, stopped_by_signals
 
 app = typer.Typer(
     name="harness",
@@ -59,7 +59,7 @@ def main() -> None:
     # Spinning OpenMP threads starve each other when anything else runs on the machine.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     try:
-        with leaving_when_asked():
+        with stopped_by_signals():
             app()
     except HarnessError as error:
         text = " ".join(str(error).split())

@@ -19,7 +19,7 @@ class Stopped(BaseException):
 
 
 @contextmanager
-def leaving_when_asked() -> Iterator[None]:
+def stopped_by_signals() -> Iterator[None]:
     """SIGINT and SIGTERM raise ``Stopped`` in the main thread, once: later signals are ignored."""
     stopped = False
 
