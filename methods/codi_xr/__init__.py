@@ -2,10 +2,13 @@
 (Molino, Di Feola, Shen, Soda, Guarrasi), arXiv 2505.01091.
 
 It adapts CoDi (Tang et al. 2023, arXiv 2305.11846) to frontal view, lateral view and report. Stage 1 aligns
-them in one space, stage 2 trains a latent diffusion model for each, stage 3 lets these hear each other.
+them in one space, stage 2 trains a latent diffusion model for each, stage 3 conditions each of these on the
+others.
 Shapes: batch B, embedding D, image latent c x h x w, report latent Z, environment E, branches M.
 
-Deviations from the paper, or choices where it is silent, are ``CoDiXR.card.deviations``.
+Implemented: autoencoders of images and reports (``autoencoders``), stage 1 (``contrastive``), denoisers,
+environment encoders and connectors of stages 2 and 3 (``denoisers``), samplers (``diffusion``). Deviations
+from the paper, or choices where it is silent, are ``CoDiXR.card.deviations``.
 """
 
 from methods.codi_xr.method import CoDiXR

@@ -129,5 +129,5 @@ def paired(features: dict[str, Tensor], present: dict[str, Tensor], temperature:
         rows = present[first] & present[second]
         one, two = features[first], features[second]
         there, back = info_nce(one, two, temperature, rows), info_nce(two, one, temperature, rows)
-        terms.append(0.5 * (there + back))
+        terms.append(0.5 * (there + back))  # Eq. (1)
     return torch.stack(terms).mean()

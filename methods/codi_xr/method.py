@@ -102,7 +102,7 @@ class CoDiXR(TorchMethod[CoDiXRConfig]):
     def _train(
         self, stage: Stage, train: Sequence[Study], val: Sequence[Study], run: FitRun, number: int
     ) -> None:
-        """One stage; everything outside of it stands still."""
+        """Train one stage; all other parameters are frozen."""
         if not stage.settings.epochs:
             return
         self.network.requires_grad_(False).eval()

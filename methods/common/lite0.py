@@ -18,7 +18,7 @@ from methods.common.pixels import ImageNetScale
 
 TOGETHER = 8
 """Images that pass together on a CPU. The activations of more fall out of its cache; and oneDNN sums in
-another order from 16 images on, so up to 8 an image's features do not depend on its company."""
+another order from 16 images on, so up to 8 an image's features do not depend on the others in the batch."""
 
 
 def efficientnet_lite0() -> Any:

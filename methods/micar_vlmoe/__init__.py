@@ -4,7 +4,9 @@ Captioning and Report Generation (Izhar, Japar, Idris, Dang).
 Official code: https://github.com/AI-14/micar-vl-moe (no licence; this is written from the paper).
 Shapes: batch B, views N, patches of a view s, image tokens T, words S, width E (d_model).
 
-Deviations from the paper, or choices where it is silent, are ``MicarVLMoE.card.deviations``.
+Implemented: the multiscale vision encoder (``vision``), latent attention (``attention``), encoder and
+decoder with gated fusion and experts (``decoder``), load balancing (``losses``). Deviations from the paper,
+or choices where it is silent, are ``MicarVLMoE.card.deviations``.
 """
 
 from methods.micar_vlmoe.method import MicarVLMoE
