@@ -22,9 +22,12 @@ def reproduce(
     ] = None,
     root: Annotated[Path | None, typer.Option(help="Folder of the dataset, where it moved.")] = None,
     device: Annotated[str | None, typer.Option(help="Device; default that of the row.")] = None,
+    exact: Annotated[
+        bool, typer.Option("--exact", help="Compare to the last digit; else numbers within 1e-9 are equal.")
+    ] = False,
     format_: Annotated[Format, format_option(Format.table, Format.json)] = Format.table,
 ) -> None:
-    """Make a row again from its manifest in a new store and compare to the digit; exit 1 if it differs."""
+    """Make a row again from its manifest in a new store and compare the numbers; exit 1 if they differ."""
     opened = open_store(store)
     from harness.cli.progress import ConsoleReporter
     from harness.evaluation import reproduce as again
@@ -34,10 +37,13 @@ def reproduce(
         nullcontext(into) if into else TemporaryDirectory() as folder,
         ConsoleReporter(stderr()) as reporter,
     ):
-        reproduction = again.reproduce(stored, Path(folder), reporter, root=root, device=device)
+        tolerance = 0.0 if exact else again.TOLERANCE
+        reproduction = again.reproduce(
+            stored, Path(folder), reporter, root=root, device=device, tolerance=tolerance
+        )
     if format_ is Format.json:
-        print_json(asdict(reproduction) | {"exact": reproduction.exact})
+        print_json(asdict(reproduction) | {"equal": reproduction.equal})
     else:
         typer.echo(again.render(reproduction), nl=False)
-    if not reproduction.exact:
+    if not reproduction.equal:
         raise typer.Exit(1)

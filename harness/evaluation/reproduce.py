@@ -1,4 +1,4 @@
-"""A stored row made again from its manifest in a fresh store, and compared to the digit."""
+"""A stored row made again from its manifest in a fresh store, and compared with what was stored."""
 
 from __future__ import annotations
 
@@ -23,7 +23,13 @@ from harness.store.results import Measurement, StoredResult
 from harness.store.row_labels import trained
 from harness.store.store import Store
 
-_COMPARED = ("value", "ci95", "n", "signature", "status")
+TOLERANCE = 1e-9
+"""Numbers that differ by less, absolutely or relatively, are equal: sums of floats depend on the machine."""
+
+_NUMBERS = ("value", "ci95")
+_LABELS = ("n", "signature", "status")
+"""What must be the same to the letter."""
+
 _CONTEXT = ("harness", "protocol", "code", "test_set", "masks", "machine", "environment")
 """What of a manifest may explain a difference."""
 
@@ -46,7 +52,8 @@ class Reproduction:
     Attributes:
         key: the row.
         compared: numbers, each with interval, n, signature and status.
-        differences: those that are not equal; empty means reproduced to the digit.
+        differences: those that are not equal within the tolerance; empty means reproduced.
+        largest: largest absolute difference of a value or of an interval's end, whether it is equal or not.
         changed: ``what: then -> now`` for versions, code, data and machine that are not the same.
         failure: why the new run has no numbers, or empty.
     """
@@ -54,12 +61,13 @@ class Reproduction:
     key: str
     compared: int
     differences: tuple[Difference, ...]
+    largest: float
     changed: tuple[str, ...]
     failure: str = ""
 
     @property
-    def exact(self) -> bool:
-        """Whether every number is the stored one."""
+    def equal(self) -> bool:
+        """Whether every number is the stored one, within the tolerance."""
         return not self.differences and not self.failure
 
 
@@ -87,6 +95,7 @@ def reproduce(
     *,
     root: Path | None = None,
     device: str | None = None,
+    tolerance: float = TOLERANCE,
 ) -> Reproduction:
     """Train, predict and score the row again.
 
@@ -96,6 +105,7 @@ def reproduce(
         reporter: where the run says what it does.
         root: folder of the dataset, where it is not where it was.
         device: default the row's.
+        tolerance: largest difference, absolute or relative, of numbers that count as equal.
 
     Raises:
         HarnessError: the row has no numbers or its manifest does not say how they came about.
@@ -116,16 +126,21 @@ def reproduce(
     return Reproduction(
         stored.key,
         sum(row.value is not None for row in stored.rows),
-        tuple(_differences(stored.rows, rows)),
+        tuple(_differences(stored.rows, rows, tolerance)),
+        _largest(stored.rows, rows),
         tuple(_changed(stored.manifest, again.manifest)),
         failure,
     )
 
 
 def render(outcome: Reproduction) -> str:
-    """What came out, in lines: the verdict, each difference, and what may explain it."""
+    """What came out: one line where all is equal, else each difference and what may explain it as well."""
+    if outcome.equal:
+        return (
+            f"{outcome.key}: equal, largest difference {outcome.largest:.1g} ({outcome.compared} numbers)\n"
+        )
     equal = outcome.compared - len({(each.metric, each.rate) for each in outcome.differences})
-    lines = [f"{outcome.key}: {equal} of {outcome.compared} numbers are equal to the digit"]
+    lines = [f"{outcome.key}: {equal} of {outcome.compared} numbers are equal"]
     if outcome.failure:
         lines.append(f"the new run failed: {outcome.failure}")
     lines += [
@@ -183,29 +198,49 @@ def _set_threads(machine: Machine) -> None:
         torch.set_num_threads(machine.threads)
 
 
-def _differences(stored: Sequence[Measurement], rows: Sequence[Measurement]) -> list[Difference]:
-    by_place = {(row.metric, row.rate): row for row in rows}
+def _differences(
+    stored: Sequence[Measurement], rows: Sequence[Measurement], tolerance: float
+) -> list[Difference]:
     differences = []
-    for row in stored:
-        if row.value is None:
-            continue
-        other = by_place.get((row.metric, row.rate))
+    for row, other in _pairs(stored, rows):
         if other is None:
             differences.append(Difference(row.metric, row.rate, "value", row.value, None))
             continue
-        for name in _COMPARED:
+        for name in (*_NUMBERS, *_LABELS):
             then, now = getattr(row, name), getattr(other, name)
-            if not _same(then, now):
+            if not (_close(then, now, tolerance) if name in _NUMBERS else then == now):
                 differences.append(Difference(row.metric, row.rate, name, then, now))
     return differences
 
 
-def _same(a: object, b: object) -> bool:
-    if isinstance(a, (tuple, list)) and isinstance(b, (tuple, list)):
-        return len(a) == len(b) and all(map(_same, a, b))
-    if isinstance(a, float) and isinstance(b, float) and math.isnan(a) and math.isnan(b):
-        return True
-    return a == b
+def _largest(stored: Sequence[Measurement], rows: Sequence[Measurement]) -> float:
+    """Largest absolute difference of a value or of an interval's end, among those that are finite."""
+    gaps = (
+        abs(then - now)
+        for row, other in _pairs(stored, rows)
+        if other is not None and other.value is not None
+        for then, now in zip((row.value, *(row.ci95 or ())), (other.value, *(other.ci95 or ())), strict=False)
+        if then is not None and now is not None
+    )
+    return max((gap for gap in gaps if math.isfinite(gap)), default=0.0)
+
+
+def _pairs(
+    stored: Sequence[Measurement], rows: Sequence[Measurement]
+) -> list[tuple[Measurement, Measurement | None]]:
+    """Every stored number with the new one of its metric and missing rate."""
+    by_place = {(row.metric, row.rate): row for row in rows}
+    return [(row, by_place.get((row.metric, row.rate))) for row in stored if row.value is not None]
+
+
+def _close(a: Any, b: Any, tolerance: float) -> bool:
+    if a is None or b is None:
+        return a is b
+    if isinstance(a, (tuple, list)):
+        return all(_close(x, y, tolerance) for x, y in zip(a, b, strict=True))
+    if math.isnan(a) or math.isnan(b):
+        return math.isnan(a) and math.isnan(b)
+    return math.isclose(a, b, rel_tol=tolerance, abs_tol=tolerance)
 
 
 def _changed(then: Manifest, now: Manifest) -> list[str]:

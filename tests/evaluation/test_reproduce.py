@@ -1,9 +1,11 @@
-"""A row from its manifest: the same digits, or a list of what is not the same."""
+"""A row from its manifest: the same numbers, or a list of what is not the same."""
 
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,6 +14,7 @@ from harness.core.errors import HarnessError
 from harness.core.files import read_json, write_json
 from harness.evaluation import reproduce
 from harness.evaluation.run import run_serially
+from harness.store.results import StoredResult
 from harness.store.store import Store
 from tests.cli.test_cli import invoke
 from tests.helpers.toys import FAST_METRICS, Quiet
@@ -38,10 +41,11 @@ def test_every_row_comes_out_to_the_digit(store: Store, tmp_path: Path) -> None:
     keys = [each.key for each in store.stored()]
     assert len(keys) == 3
     for number, key in enumerate(keys):
-        found = reproduce.reproduce(reproduce.find(store, key), tmp_path / f"fresh{number}", Quiet())
-        assert found.exact, found.differences
-        assert found.changed == ()
-        assert found.compared == 3 * 6
+        stored, into = reproduce.find(store, key), tmp_path / f"fresh{number}"
+        again = reproduce.reproduce(stored, into, Quiet(), tolerance=0.0)
+        assert again.equal, again.differences
+        assert again.changed == ()
+        assert again.compared == 3 * 6
 
 
 def test_a_manifest_tells_what_was_computed_from_where(store: Store, tmp_path: Path) -> None:
@@ -51,22 +55,51 @@ def test_a_manifest_tells_what_was_computed_from_where(store: Store, tmp_path: P
     content = read_json(stored.path)
     content["manifest"]["config"] |= content["manifest"].pop("execution")  # as earlier manifests had it
     write_json(stored.path, content)
-    assert reproduce.reproduce(reproduce.find(store, stored.key), tmp_path / "new", Quiet()).exact
+    assert reproduce.reproduce(
+        reproduce.find(store, stored.key), tmp_path / "new", Quiet(), tolerance=0.0
+    ).equal
 
 
-def test_a_digit_that_differs_is_named_with_what_may_explain_it(store: Store, tmp_path: Path) -> None:
+def changed(store: Store, difference: float) -> StoredResult:
+    """The stored row of the untrained method, one of its values moved, made with another NumPy."""
     stored = reproduce.find(store, "echo[fail=]")
     content = read_json(stored.path)
     number = next(row for row in content["rows"] if row["metric"] == "cider" and row["rate"] == 0.4)
-    number["value"] += 1e-12
+    number["value"] += difference
     content["manifest"]["environment"]["packages"]["numpy"] = "1.0"
     write_json(stored.path, content)
-    found = reproduce.reproduce(reproduce.find(store, stored.key), tmp_path / "fresh", Quiet())
-    assert [(each.metric, each.rate, each.field) for each in found.differences] == [("cider", 0.4, "value")]
-    assert any(each.startswith("environment.packages.numpy: 1.0 -> ") for each in found.changed)
-    text = reproduce.render(found)
-    assert "17 of 18 numbers are equal to the digit" in text
+    return reproduce.find(store, stored.key)
+
+
+def test_a_number_that_differs_is_named_with_what_may_explain_it(store: Store, tmp_path: Path) -> None:
+    again = reproduce.reproduce(changed(store, 1e-6), tmp_path / "fresh", Quiet())
+    assert not again.equal
+    assert [(each.metric, each.rate, each.field) for each in again.differences] == [("cider", 0.4, "value")]
+    assert any(each.startswith("environment.packages.numpy: 1.0 -> ") for each in again.changed)
+    text = reproduce.render(again)
+    assert "17 of 18 numbers are equal" in text
     assert "cider at rate 0.4: value" in text
+
+
+def test_the_last_digits_may_differ_unless_exact_is_asked(store: Store, tmp_path: Path) -> None:
+    stored = changed(store, 1e-12)
+    again = reproduce.reproduce(stored, tmp_path / "fresh", Quiet())
+    assert again.equal
+    assert again.largest == pytest.approx(1e-12, rel=1e-3)
+    assert reproduce.render(again) == f"{stored.key}: equal, largest difference 1e-12 (18 numbers)\n"
+    assert not reproduce.reproduce(stored, tmp_path / "strict", Quiet(), tolerance=0.0).equal
+
+
+@pytest.mark.parametrize(("field", "value"), [("n", 21), ("signature", "cider|v:0"), ("ci95", [0.0, 1.0])])
+def test_count_signature_and_interval_are_compared_too(
+    store: Store, tmp_path: Path, field: str, value: Any
+) -> None:
+    stored = reproduce.find(store, "echo[fail=]")
+    content = read_json(stored.path)
+    content["rows"][0][field] = value
+    write_json(stored.path, content)
+    again = reproduce.reproduce(reproduce.find(store, stored.key), tmp_path / "fresh", Quiet())
+    assert [each.field for each in again.differences] == [field]
 
 
 @pytest.mark.parametrize(
@@ -107,13 +140,15 @@ def test_a_row_without_numbers_and_a_used_folder_are_refused(store: Store) -> No
         reproduce.reproduce(reproduce.find(store, stored.key), store.root, Quiet())
 
 
-def test_command_line_says_how_many_digits_agree(
+def test_command_line_says_in_one_line_that_a_row_is_equal(
     store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     code, out, _ = invoke(capsys, "reproduce", "echo[fail=]", "--store", str(store.root))
     assert code == 0
-    assert "18 of 18 numbers are equal to the digit" in out
-    stored = reproduce.find(store, "echo[fail=]")
+    assert re.fullmatch(r"\S+: equal, largest difference 0 \(18 numbers\)\n", out)
+    stored = changed(store, 1e-12)
+    assert invoke(capsys, "reproduce", stored.key, "--store", str(store.root))[0] == 0
+    assert invoke(capsys, "reproduce", stored.key, "--store", str(store.root), "--exact")[0] == 1
     content = read_json(stored.path)
     content["rows"][0]["value"] = 0.123
     write_json(stored.path, content)
@@ -122,7 +157,7 @@ def test_command_line_says_how_many_digits_agree(
     code, out, _ = invoke(capsys, *arguments)
     assert code == 1
     answer = json.loads(out)
-    assert answer["exact"] is False
+    assert answer["equal"] is False
     assert answer["differences"][0]["stored"] == 0.123
     assert (into / "store.json").exists()
     assert invoke(capsys, "reproduce", "x", "--store", str(tmp_path / "absent"))[0] == 2

@@ -328,7 +328,7 @@
       about.deviations?.length ? [h("h3", {}, "Where the paper leaves a choice"), h("ul", {}, about.deviations.map((each) => h("li", {}, `${each.where}: ${each.chosen}`)))] : [],
       about.settings && Object.keys(about.settings).length ? h("details", {}, h("summary", {}, "Settings"), h("pre", {}, h("code", {}, JSON.stringify(about.settings, null, 1)))) : [],
       first.command ? [h("h3", {}, "Run it"), command(first.command)] : [],
-      facts.length ? [h("h3", {}, "Reproduce these numbers to the digit"), command(row.keys.map((key) => `harness reproduce ${key}`).join("\n"))] : []);
+      facts.length ? [h("h3", {}, "Reproduce these numbers"), command(row.keys.map((key) => `harness reproduce ${key}`).join("\n"))] : []);
   }
 
   // ---- controls of the page --------------------------------------------------------------------------------
