@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+import time
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -177,3 +180,14 @@ def test_fresh_processes_draw_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> 
     assert len(drawn) == len(patients)
     for image, patient in zip(drawn, patients, strict=True):
         assert np.array_equal(image, render(patient, 64))
+
+
+def test_an_abandoned_drawing_ends_at_once() -> None:
+    patients = [Patient(f"S{number}", ("normal",)) for number in range(320)]
+    images = render_many(patients, 32, workers=2)
+    next(images)
+    time.sleep(1.0)  # by now the queues of both workers are full
+    closing = threading.Thread(target=images.close, daemon=True)  # type: ignore[attr-defined]
+    closing.start()
+    closing.join(20.0)
+    assert not closing.is_alive()

@@ -14,9 +14,10 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
-from dataclasses import astuple
-from queue import Queue
+from contextlib import ExitStack, suppress
+from dataclasses import astuple, dataclass
+from queue import Full, Queue
+from threading import Event
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +28,8 @@ from harness.datasets.phantom.patient import Patient
 _BATCH = 16
 _WORTH_WORKERS = 256
 _MAX_WORKERS = 8
+_PATIENCE = 0.2
+"""Seconds until a thread with a full queue looks whether anything still reads it."""
 
 
 def render(patient: Patient, size: int = 128) -> NDArray[np.uint8]:
@@ -52,10 +55,12 @@ def render_many(
     with ExitStack() as stack:
         threads = stack.enter_context(ThreadPoolExecutor(count))
         queues: list[Queue[bytes]] = [Queue(maxsize=4) for _ in range(count)]
+        abandoned = Event()
         for index, queue in enumerate(queues):
             process = stack.enter_context(_worker())
-            stack.callback(process.kill)  # runs first: an abandoned iterator leaves no process behind
-            threads.submit(_feed, process, batches[index::count], size, queue)
+            stack.callback(process.kill)  # an abandoned iterator leaves no process behind
+            threads.submit(_feed, process, batches[index::count], size, _Outbox(queue, abandoned))
+        stack.callback(abandoned.set)  # runs first of all: no thread waits for a reader that is gone
         for number, batch in enumerate(batches):
             data = queues[number % count].get()
             shape = (len(batch), 2, size, size)
@@ -75,8 +80,24 @@ def _worker() -> subprocess.Popen[bytes]:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Outbox:
+    """A bounded queue that a thread stops filling when the reader has gone: on a signal or a full disk."""
+
+    queue: Queue[bytes]
+    abandoned: Event
+
+    def put(self, data: bytes) -> bool:
+        """Wait for room; False where there will be none."""
+        while not self.abandoned.is_set():
+            with suppress(Full):
+                self.queue.put(data, timeout=_PATIENCE)
+                return True
+        return False
+
+
 def _feed(
-    process: subprocess.Popen[bytes], batches: Sequence[Sequence[Patient]], size: int, queue: Queue[bytes]
+    process: subprocess.Popen[bytes], batches: Sequence[Sequence[Patient]], size: int, outbox: _Outbox
 ) -> None:
     """Send one worker all its patients, then pass its images on batch by batch."""
     assert process.stdin is not None
@@ -88,4 +109,5 @@ def _feed(
     except OSError:
         pass  # a dead worker also reads short below
     for batch in batches:
-        queue.put(process.stdout.read(len(batch) * 2 * size * size))
+        if not outbox.put(process.stdout.read(len(batch) * 2 * size * size)):
+            return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 
 from harness.datasets.phantom.draw import render
@@ -20,4 +21,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    # The parent ends this process; Ctrl-C at a terminal would reach it too.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     main()
