@@ -1,4 +1,8 @@
-"""Specs: YAML files that say which columns, missing rates and order the tables of a dataset have."""
+"""Specs: YAML files that say which columns, missing rates and order the tables of a dataset have.
+
+Those that come with the harness are package data in ``specs/``, so that tables rank by the same metric from a
+checkout and from an installed package.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +15,9 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from harness.core.errors import HarnessError
 from harness.core.names import did_you_mean
+
+SPECS = Path(__file__).with_name("specs")
+"""The folder of the specs that come with the harness."""
 
 TASK_GROUPS = {
     "report": ("report text", "report findings"),
@@ -131,8 +138,8 @@ def load(path: Path) -> Spec:
 
 
 def load_all(paths: Sequence[Path] = ()) -> list[Spec]:
-    """The specs in ``paths``, or those of the checkout that this package runs from."""
-    files = paths or sorted((Path(__file__).parents[2] / "leaderboards").glob("*.yaml"))
+    """The specs in ``paths``, or those that come with the harness."""
+    files = paths or sorted(SPECS.glob("*.yaml"))
     return [load(path) for path in files]
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import site
-import sys
 from pathlib import Path
 
 import yaml
@@ -13,33 +11,16 @@ from harness.core.errors import HarnessError, UnknownNameError
 from harness.core.names import did_you_mean
 from harness.papers.schema import Paper
 
-_SHARE = Path("share/missing-modality-harness/papers")
-_FOLDERS = (
-    Path(__file__).parents[2] / "reports" / "papers",
-    Path(sys.prefix) / _SHARE,
-    Path(site.getuserbase()) / _SHARE,
-)
-"""In a checkout, and where a package puts its data, installed for all or for one user."""
+PUBLISHED = Path(__file__).with_name("published")
+"""The folder of the papers that come with the harness: package data."""
 
 ORDER = ("dia", "micar_vlmoe", "codi_xr", "vdgen", "kedr")
 """The papers that come with the harness, in the order of reports."""
 
 
-def folder() -> Path:
-    """Where the papers' files are.
-
-    Raises:
-        HarnessError: neither a checkout nor an installed package has them.
-    """
-    for candidate in _FOLDERS:
-        if candidate.is_dir():
-            return candidate
-    raise HarnessError(f"no papers in {_FOLDERS[0]}", "install the package again")
-
-
 def names() -> list[str]:
     """Papers that come with the harness, then any other file beside them."""
-    stems = {path.stem for path in folder().glob("*.yaml")}
+    stems = {path.stem for path in PUBLISHED.glob("*.yaml")}
     return [*(name for name in ORDER if name in stems), *sorted(stems - set(ORDER))]
 
 
@@ -55,7 +36,7 @@ def load(name: str) -> Paper:
     available = names()
     if name not in available:
         raise UnknownNameError(f"unknown paper {name!r}", did_you_mean(name, available))
-    return read(folder() / f"{name}.yaml")
+    return read(PUBLISHED / f"{name}.yaml")
 
 
 def read(path: Path) -> Paper:

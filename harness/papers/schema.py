@@ -1,4 +1,4 @@
-"""Published tables as data: what a file below ``reports/papers/`` may say, and how a cell is addressed."""
+"""Published tables as data: what a file in ``published/`` may say, and how a cell is addressed."""
 
 from __future__ import annotations
 
