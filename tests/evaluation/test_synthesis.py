@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.text import Text
 from PIL import Image
 
 from harness.core import registry
@@ -189,17 +190,34 @@ def test_a_run_scores_images_and_reads_them_back(toy_world: Path, monkeypatch: p
 # ---------------------------------------------------------------- sheets
 
 
-def test_a_sheet_shows_findings_and_only_images_that_may_be_shown(tmp_path: Path) -> None:
-    info = replace(INFO, may_show_images=True, label_names=("Cardiomegaly", "No Finding"))
-    studies = [replace(s, labels=np.eye(2, dtype=np.float32)[n % 2]) for n, s in enumerate(batch(6))]
-    shown = sample_sheet.chosen(studies, info)
-    assert [study.id for study in shown] == ["s1", "s3", "s0", "s2"]
-    predictions = {study.id: Prediction(images=study.images) for study in studies}
-    sample_sheet.write_sheet(tmp_path / "sheet.png", "toy", shown, predictions, info)
+SHEET_INFO = replace(INFO, may_show_images=True, label_names=("Cardiomegaly", "No Finding"))
+
+
+def sheet_rows() -> list[sample_sheet.SheetRow]:
+    studies = [
+        replace(study, labels=np.eye(2, dtype=np.float32)[n % 2], report="Invented words of a report.")
+        for n, study in enumerate(batch(6))
+    ]
+    chosen = sample_sheet.chosen(studies, SHEET_INFO)
+    assert [study.id for study in chosen] == ["s1", "s3", "s0", "s2"]
+    return [sample_sheet.SheetRow(study, studies[0], study.images) for study in chosen]
+
+
+def test_a_sheet_shows_only_images_that_may_be_shown(tmp_path: Path) -> None:
+    sample_sheet.write_sheet(tmp_path / "sheet.png", "toy", sheet_rows(), SHEET_INFO)
     assert Image.open(tmp_path / "sheet.png").size[0] > 300
     with pytest.raises(HarnessError, match="no sample sheet of toy"):
-        sample_sheet.write_sheet(tmp_path / "other.png", "toy", shown, predictions, INFO)
+        sample_sheet.write_sheet(tmp_path / "other.png", "toy", sheet_rows(), INFO)
     assert [path.name for path in tmp_path.iterdir()] == ["sheet.png"]
+
+
+def test_a_sheet_names_findings_and_never_shows_the_text_of_a_report() -> None:
+    figure = sample_sheet.sheet("toy", sheet_rows(), SHEET_INFO)
+    texts = [text.get_text() for text in figure.findobj(Text) if text.get_text()]
+    assert "toy\nReport text is not shown." in texts
+    assert texts.count("No Finding") == texts.count("Cardiomegaly") == 2
+    assert texts.count("Condition: report with Cardiomegaly") == 4, "the condition is another study's report"
+    assert "Invented" not in " ".join(texts)
 
 
 # ---------------------------------------------------------------- rulers

@@ -80,7 +80,8 @@ def test_a_run_s_sheet_is_on_the_page(
     shown = images.first
     assert shown.get_attribute("src").startswith("data:image/png;base64,")
     assert shown.evaluate("image => image.complete && image.naturalWidth") == Image.open(sheet).width
-    assert shown.get_attribute("alt").startswith("Sample sheet of noise on toy-phantom (tiny, seed 0): a row")
+    title = "Sample sheet of noise on toy-phantom (tiny, seed 0)"
+    assert shown.get_attribute("alt").startswith(f"{title}: one row per study")
     assert visit.page.get_by_role("heading", name="Generated images").is_visible()
     visit.page.set_viewport_size({"width": 390, "height": 800})
     assert visit.page.evaluate("document.documentElement.scrollWidth") <= 390

@@ -72,7 +72,7 @@ def _sheet(row: Measurement, preset: str, content: bytes) -> Sheet:
     width, height = struct.unpack(">II", content[16:24])
     title = f"{row.method} on {row.dataset} ({preset}, seed {row.seed})"
     alt = (
-        f"Sample sheet of {title}: a row per study, with its findings and report, then per view the phantom "
-        "that was drawn and the image that the method generated."
+        f"Sample sheet of {title}: one row per study, with the labels of its findings, then per view the "
+        "phantom that was drawn and the image that the method generated. Report text is not shown."
     )
     return Sheet(title, alt, f"data:image/png;base64,{base64.b64encode(content).decode()}", width, height)
