@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +15,14 @@ import pytest
 from harness.core import registry
 from harness.core.errors import UnknownNameError
 from harness.core.types import DatasetInfo, Prediction, Reference, Study, Task
+from harness.evaluation.report_samples import ReportSamples
 from harness.method.batching import collate
 from harness.method.contract import FitRun, Method
 from harness.method.size import REFERENCE_INFO, describe
 from harness.method.torch_method import TorchMethod
-from harness.metrics.base import JointMetric, Metric, MetricOutput, Statistics, mean_of
+from harness.metrics.base import SIGNATURE, JointMetric, Metric, MetricOutput, Statistics, mean_of
+from harness.metrics.clinical.labels import LABELS
+from harness.metrics.text.tokenization import PROFILES
 from tests.helpers import caption_trees, trees
 
 TREES = trees.TREES | caption_trees.TREES
@@ -296,6 +301,48 @@ def test_signature_names_the_family_and_a_version(metric: Metric) -> None:
     if metric.tokenized:
         assert any(field == "tok:r2gen-iu" for field in fields)
         assert type(metric)(tokenizer="whitespace").signature != metric.signature
+
+
+OPTIONS = [
+    registry.MetricOptions(tokenizer, words, uncertain, multilabel)
+    for tokenizer in (None, *PROFILES)
+    for words in (None, 60)
+    for uncertain in (None, "positive", "negative", "ignored")
+    for multilabel in (None, True, False)
+]
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_signatures_keep_their_grammar_under_all_options(name: str) -> None:
+    signatures = {registry.make_metric(name, options).signature for options in OPTIONS}
+    for each in signatures:
+        assert re.fullmatch(SIGNATURE, each), each
+        assert each.partition("|")[0] == name
+    samples = ReportSamples.of(4, None, replace(INFO, label_names=LABELS))
+    drawn = samples.metric(registry.make_metric(name))
+    assert re.fullmatch(SIGNATURE, drawn.signature), drawn.signature
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "bleu",
+        "bleu|",
+        "bleu|order",
+        "bleu|order:",
+        "|order:4",
+        "bleu|order:4|",
+        "bleu|fit:real pairs",
+        "bleu|fit:real\npairs",
+        "bleu|v:1\n",
+        "bleu|v:é",
+        "bleu|v:'1'",
+        "bleu|v:<b>",
+        "bleu|v:" + "1" * 61,
+    ],
+)
+def test_what_is_no_signature(text: str) -> None:
+    assert not re.fullmatch(SIGNATURE, text)
 
 
 @pytest.mark.parametrize("name", DATASETS)

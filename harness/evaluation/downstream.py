@@ -168,7 +168,7 @@ def _store(
             value=result.estimate.value,
             ci95=result.estimate.ci95,
             n=len(experiment.test),
-            signature=f"{experiment.signature}|{SCORES[score][0](multilabel=True).signature}",
+            signature=f"{experiment.signature}|score:{SCORES[score][0](multilabel=True).signature}",
             control=entry.is_control,
             group=GROUP,
             key=key,

@@ -87,7 +87,7 @@ class Experiment:
         """Identity of the numbers, without the score's own part."""
         names = hashlib.sha256("\0".join(self.findings).encode()).hexdigest()[:8]
         parts = [
-            f"{GROUP}|{VIEW}-from-report",
+            f"{GROUP}|image:{VIEW}-from-report",
             f"features:lite0-{digest(EnlargedLite0().source())}",
             f"classifier:standardised,logistic-l2-C{REGULARISATION:g},balanced",
             f"findings:{len(self.findings)}-{names}",

@@ -20,6 +20,7 @@ from harness.core.errors import HarnessError
 from harness.core.files import write_atomic
 from harness.leaderboard.facts import AuditState, RowFacts
 from harness.leaderboard.leaderboard import Leaderboard
+from harness.metrics.base import SIGNATURE
 from harness.store.results import Measurement, Status
 from harness.store.row_labels import IMPUTED, SHUFFLED
 from harness.store.store import SCHEMA, Store
@@ -34,7 +35,7 @@ _LABEL = rf"^{_METHOD}(\+shuffled-image|\+imputed-{_METHOD})?$"
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-][A-Za-z0-9._:+-]*$", max_length=64)]
 Label = Annotated[str, StringConstraints(pattern=_LABEL, max_length=128)]
 Hash = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{0,64}$")]
-Signature = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_]+(\|[^\s|\"'<]{1,60})*$", max_length=400)]
+Signature = Annotated[str, StringConstraints(pattern=rf"^{SIGNATURE}$", max_length=400)]
 Group = Literal[
     "",
     "report text",

@@ -19,6 +19,13 @@ from harness.core.types import Prediction, Reference, Task
 Statistics = NDArray[np.float64]
 """Sufficient statistics, (n_studies, k): one row per study. A weighted sum over studies is (..., k)."""
 
+SIGNATURE = r"[A-Za-z0-9_]+(\|[a-z0-9_]+:[!#-&(-;=-{}~]{1,60})+"
+"""Grammar of signatures, for a full match: the family, then parts ``key:value``, joined by ``|``.
+
+A value has at most 60 characters of printable ASCII, without blanks, quotes and ``<``. So a signature is one
+word in every format, and no report fits into it.
+"""
+
 _GROUPS = {Task.REPORT: "report text", Task.DIAGNOSE: "diagnosis", Task.SYNTHESIZE: "images"}
 
 
@@ -70,7 +77,10 @@ class Metric(ABC):
     @property
     @abstractmethod
     def signature(self) -> str:
-        """Identity of the numbers: ``bleu|order:4|tok:r2gen-iu|len:closest|impl:coco|v:1``."""
+        """Identity of the numbers: ``bleu|order:4|tok:r2gen-iu|len:closest|impl:coco|v:1``.
+
+        ``SIGNATURE`` is its grammar.
+        """
 
     @abstractmethod
     def statistics(self, predictions: Sequence[Prediction], references: Sequence[Reference]) -> Statistics:

@@ -11,13 +11,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.core import registry
 from harness.core.errors import HarnessError
+from harness.core.files import read_json, write_json
 from harness.leaderboard import bundle as share
 from harness.leaderboard.leaderboard import Leaderboard
 from harness.store.store import Store
 from tests.cli.test_cli import invoke, toy_run
 from tests.helpers.leaderboards import add, small_store
 
+ROOT = Path(__file__).parents[2]
 SENTENCE = "The heart is enlarged."
 
 
@@ -122,6 +125,31 @@ def test_local_paths_in_overrides_leave_as_a_digest(tmp_path: Path) -> None:
     labels = {row.method for row in share.check(text, "bundle.json").rows}
     assert "dia[training.epochs=3]" in labels
     assert any(label.startswith("vdgen[sha256:") for label in labels)
+
+
+@pytest.mark.parametrize("command", [("leaderboard", "--share"), ("bundle", "write")])
+def test_the_committed_results_are_shared(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], command: tuple[str, str]
+) -> None:
+    file, results = str(tmp_path / "bundle.json"), str(ROOT / "leaderboards" / "iu-phantom.json")
+    code, _, err = invoke(capsys, *command, file, "--results", results)
+    assert code == 0, err
+    assert invoke(capsys, "bundle", "check", file)[0] == 0
+
+
+def test_the_numbers_of_every_registered_metric_can_be_shared(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    for name in registry.names("metrics"):
+        metric = registry.make_metric(name)
+        key = add(store, f"of-{name}", {output.name: 0.5 for output in metric.outputs})
+        path = store.root / "results" / f"{key}.json"
+        content = read_json(path)
+        for row in content["rows"]:
+            row["signature"] = metric.signature
+        write_json(path, content)
+    assert len(share.check(share.make(Leaderboard.of(store)), "bundle.json").runs) == len(
+        registry.names("metrics")
+    )
 
 
 def test_an_empty_store_shares_nothing(tmp_path: Path) -> None:

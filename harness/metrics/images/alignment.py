@@ -83,7 +83,7 @@ class SharedSpaceMetric(Metric):
                 weights = digest(Lite0().source())
         return (
             f"view:{self.view}|space:cca{WIDTH}({description},tfidf-svd{TEXT_RANK})"
-            f"|fit:real test pairs,two halves of patients|weights:{weights}"
+            f"|fit:real-test-pairs,two-halves-of-patients|weights:{weights}"
         )
 
     def halves(self, predictions: Sequence[Prediction], references: Sequence[Reference]) -> Iterator[Half]:
