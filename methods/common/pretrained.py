@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -79,6 +80,8 @@ def read_weights(source: Source) -> dict[str, Tensor]:
 
             return load_file(path)
         weights: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
+    except UnpicklingError as error:  # PyTorch's own text advises to load it all the same
+        raise source.error("the file holds more than tensors, or is damaged") from error
     except Exception as error:  # safetensors and the unpickler raise types of their own
         raise source.error(reason_of(error)) from error
     return weights

@@ -33,7 +33,7 @@ from harness.method.contract import Method
 from harness.metrics.images.extractors import Inception, XrayDenseNet
 from harness.store.arrays import load_array
 from harness.store.store import Store
-from methods import baselines
+from methods.common.pretrained import Source, read_weights
 from methods.controls import noise, retrieval
 from tests.cli.test_cli import invoke
 from tests.helpers.leaderboards import add
@@ -209,8 +209,8 @@ def test_poisoned_weights_of_a_backbone_are_refused(
 ) -> None:
     path = tmp_path / "backbone.pth"
     path.write_bytes(poison(trace))
-    with pytest.raises(HarnessError, match=f"backbone_weights {path}"):
-        baselines.backbone_weights(baselines.Config(backbone_weights=str(path)))
+    with pytest.raises(HarnessError, match=f"backbone_weights: {path}"):
+        read_weights(Source(str(path), "backbone_weights", "timm's efficientnet_lite0"))
     assert not trace.exists()
 
 
