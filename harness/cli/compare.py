@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from harness.cli.options import MetricNames, ReferenceReports, ReferenceWords, Tokenizer, Uncertain
-from harness.cli.output import Format, format_option, stdout
+from harness.cli.output import Format, format_option, print_parts
 from harness.core.errors import HarnessError
 
 
@@ -33,7 +33,7 @@ def compare(
     options = MetricOptions(tokenizer, reference_words, uncertain)
     rows = score_files.compare(references, systems, split_list(metrics, "--metrics"), options, trials)
     if format_ is Format.table:
-        stdout().print(score_tables.comparison_table(rows))
+        print_parts(lambda screen: score_tables.comparison_table(rows, screen))
     elif format_ is Format.json:
         typer.echo(score_tables.comparison_json(rows), nl=False)
     else:

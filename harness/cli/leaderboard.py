@@ -13,7 +13,15 @@ from harness.cli.options import Figures, Out, Results, Store
 from harness.cli.output import Format, format_option, report_written
 from harness.core.errors import HarnessError
 
-_FORMATS = (Format.markdown, Format.latex, Format.json, Format.csv, Format.parquet, Format.html)
+_FORMATS = (
+    Format.markdown,
+    Format.table,
+    Format.latex,
+    Format.json,
+    Format.csv,
+    Format.parquet,
+    Format.html,
+)
 
 
 def leaderboard(
@@ -34,6 +42,10 @@ def leaderboard(
     board = tables.read_leaderboard(store, results, spec)
     if share is not None:
         write_bundle(board, share, source)
+    elif format_ is Format.table:
+        if out is not None:
+            raise HarnessError("--format table is printed, not written", "leave out --out")
+        tables.print_leaderboard(board, source)
     elif out is not None:
         paths = tables.write_leaderboard(board, out, source, [format_])
         if results is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
@@ -15,7 +16,9 @@ import typer
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from rich.console import Console
+    from rich.console import Console, RenderableType
+
+    from harness.leaderboard.render.blocks import Screen
 
 
 class Format(StrEnum):
@@ -50,10 +53,19 @@ def stderr() -> Console:
 
 
 def stdout() -> Console:
-    """Standard output; wide where it is no terminal, so that a log keeps whole lines."""
+    """Standard output; wide where it is no terminal and $COLUMNS is not set, so that a log keeps lines."""
     from rich.console import Console
 
-    return Console() if sys.stdout.isatty() else Console(width=200)
+    return Console() if sys.stdout.isatty() or os.environ.get("COLUMNS") else Console(width=200)
+
+
+def print_parts(parts: Callable[[Screen], Sequence[RenderableType]]) -> None:
+    """Print tables and lines, made for the width and the encoding of standard output."""
+    from harness.leaderboard.render.blocks import Screen
+
+    console = stdout()
+    for part in parts(Screen.of(console)):
+        console.print(part)
 
 
 def print_rows(rows: Sequence[Mapping[str, Any]], format_: Format) -> None:

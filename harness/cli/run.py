@@ -38,7 +38,7 @@ def run(*, figures: Figures = True, config: ConfigFile = None, **flags: Any) -> 
     if not rows:  # of several nodes, the first one has them
         return
     timings.begin("tables")
-    tables.print_leaderboard(store, rows)
+    tables.print_first_tables(store, rows, store / "tables")
     paths = tables.write_leaderboard(tables.read_leaderboard(store), store / "tables", store)
     timings.begin("figures")
     paths += tables.write_robustness(store, store / "tables", figures, rows, settings.execution.workers)

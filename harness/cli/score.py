@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from harness.cli.options import MetricNames, ReferenceReports, ReferenceWords, Tokenizer, Uncertain
-from harness.cli.output import Format, format_option, stdout, write
+from harness.cli.output import Format, format_option, print_parts, write
 
 
 def score(
@@ -32,7 +32,7 @@ def score(
     if per_study is not None:
         write(per_study, score_tables.per_study_csv(scores))
     if format_ is Format.table:
-        stdout().print(score_tables.score_table(scores))
+        print_parts(lambda screen: score_tables.score_table(scores, screen))
     elif format_ is Format.json:
         typer.echo(score_tables.score_json(scores), nl=False)
     else:

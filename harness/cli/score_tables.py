@@ -7,24 +7,46 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from rich.table import Table as RichTable
+from rich.console import RenderableType
 
 from harness.cli.output import as_csv
-from harness.evaluation.score_files import Comparison, Scores
+from harness.evaluation.score_files import Comparison, Score, Scores
+from harness.leaderboard.render.blocks import (
+    DIRECTIONS,
+    Column,
+    Screen,
+    blocks,
+    directed,
+    not_computed,
+    signature_lines,
+)
+from harness.leaderboard.render.short_names import short_names
+
+_LEVEL = 0.05
+"""Below it a difference counts as shown."""
 
 
-def score_table(scores: Scores) -> RichTable:
-    """Value, interval and signature of every metric; what cannot run says why."""
-    table = RichTable(title=f"n = {len(scores.ids)}, 95 % patient bootstrap", title_justify="left")
-    for column in ("metric", "value", "95 % interval"):
-        table.add_column(column, no_wrap=True)
-    table.add_column("signature", overflow="fold")
+def score_table(scores: Scores, screen: Screen) -> list[RenderableType]:
+    """Value and interval of every metric, by group; then the signatures and what was not computed."""
+    total = len(scores.scores) + len(scores.unavailable)
+    counts = f"{len(scores.scores)} of {total} values computed"
+    parts: list[RenderableType] = [
+        screen.text(f"n = {len(scores.ids)}, 95 % patient bootstrap, {counts}", "bold"),
+        screen.text(DIRECTIONS, "dim"),
+    ]
+    by_group: dict[str, list[Score]] = {}
     for each in scores.scores:
-        e = each.estimate
-        table.add_row(each.metric, f"{e.value:.4f}", rf"\[{e.lo:.4f}, {e.hi:.4f}]", each.signature)
-    for name, reason in scores.unavailable.items():
-        table.add_row(name, "unavailable", "", reason.replace("[", r"\["), style="dim")
-    return table
+        by_group.setdefault(each.group, []).append(each)
+    short = short_names(each.metric for each in scores.scores)
+    for group, members in by_group.items():
+        names = [directed(short[each.metric], each.higher_is_better) for each in members]
+        values = [f"{each.estimate.value:.4f}" for each in members]
+        intervals = [f"[{each.estimate.lo:.4f}, {each.estimate.hi:.4f}]" for each in members]
+        columns = [Column("value", values), Column("95 % interval", intervals)]
+        parts += blocks([Column(group, names, right=False)], columns, screen)
+        parts.append("")
+    parts += signature_lines({each.metric: each.signature for each in scores.scores}, screen)
+    return [*parts, *not_computed(scores.unavailable, screen)]
 
 
 def score_json(scores: Scores) -> str:
@@ -58,25 +80,48 @@ def per_study_csv(scores: Scores) -> str:
     return as_csv([dict(zip(columns, line, strict=True)) for line in lines], tuple(columns))
 
 
-def comparison_table(rows: Sequence[Comparison]) -> RichTable:
-    """One line per metric and pair of systems."""
+def comparison_table(rows: Sequence[Comparison], screen: Screen) -> list[RenderableType]:
+    """A table per pair of systems, one line per metric that says which of the two is better."""
     trials = rows[0].test.trials if rows else 0
-    title = f"paired approximate randomisation, {trials} trials; p adjusted after Holm over the table"
-    table = RichTable(title=title, title_justify="left")
-    for column in ("metric", "a", "b", "a value", "b value", "a - b", "95 % interval", "p", "p (Holm)"):
-        table.add_column(column)
+    parts: list[RenderableType] = [
+        screen.text(f"paired approximate randomisation, {trials} trials", "bold"),
+        screen.text(
+            f"better: p < {_LEVEL:g}; *: also with p (Holm), over all {len(rows)} tests; {DIRECTIONS}",
+            "dim",
+        ),
+    ]
+    by_pair: dict[tuple[str, str], list[Comparison]] = {}
     for row in rows:
-        t = row.test
-        table.add_row(
-            row.metric,
-            row.a,
-            row.b,
-            *(f"{value:.4f}" for value in (t.value_a, t.value_b, t.difference.value)),
-            rf"\[{t.difference.lo:.4f}, {t.difference.hi:.4f}]",
-            f"{t.p_value:.4g}",
-            f"{row.p_holm:.4g}",
-        )
-    return table
+        by_pair.setdefault((row.a, row.b), []).append(row)
+    for (a, b), members in by_pair.items():
+        parts += ["", screen.text(f"a = {a}, b = {b}", "bold"), *_pair(members, screen)]
+    return [*parts, "", *signature_lines({row.metric: row.signature for row in rows}, screen)]
+
+
+def _pair(rows: Sequence[Comparison], screen: Screen) -> list[RenderableType]:
+    short = short_names(row.metric for row in rows)
+    names = [directed(short[row.metric], row.higher_is_better) for row in rows]
+    tests = [row.test for row in rows]
+    differences = [test.difference for test in tests]
+    columns = [
+        Column("result", [verdict(row) for row in rows], right=False),
+        Column("a", [f"{test.value_a:.4f}" for test in tests]),
+        Column("b", [f"{test.value_b:.4f}" for test in tests]),
+        Column("a - b", [f"{each.value:+.4f}" for each in differences]),
+        Column("95 % interval", [f"[{each.lo:+.4f}, {each.hi:+.4f}]" for each in differences]),
+        Column("p", [f"{test.p_value:.4g}" for test in tests]),
+        Column("p (Holm)", [f"{row.p_holm:.4g}" for row in rows]),
+    ]
+    return blocks([Column("metric", names, right=False)], columns, screen)
+
+
+def verdict(row: Comparison) -> str:
+    """``a better``, ``b better`` or ``no difference shown``; a star for what survives Holm's adjustment."""
+    difference = row.test.difference.value
+    if not row.test.p_value < _LEVEL or difference == 0:
+        return "no difference shown"
+    better = "a" if (difference > 0) == row.higher_is_better else "b"
+    return f"{better} better" + (" *" if row.p_holm < _LEVEL else "")
 
 
 def comparison_json(rows: Sequence[Comparison]) -> str:

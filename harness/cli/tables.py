@@ -5,13 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.cli.output import Format, stdout, write
+from harness.cli.output import Format, print_parts, write
 from harness.core.errors import HarnessError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from rich.console import RenderableType
+
     from harness.leaderboard.leaderboard import Leaderboard
+    from harness.leaderboard.render.blocks import Screen
     from harness.store.results import Measurement
     from harness.store.store import Store
 
@@ -43,23 +46,40 @@ def read_leaderboard(
     return Leaderboard.from_json(results, loaded) if results else Leaderboard.of(open_store(store), loaded)
 
 
-def print_leaderboard(store: Path, rows: Sequence[Measurement]) -> None:
-    """The tables of one run's rows."""
-    from harness.leaderboard.leaderboard import Leaderboard
+def print_leaderboard(leaderboard: Leaderboard, store: Path | None) -> None:
+    """Every table of a leaderboard: all columns, curves, cost and audit; of a store, robustness too."""
     from harness.leaderboard.render import robustness, terminal
     from harness.leaderboard.robustness import RobustnessReport
+
+    report = None if store is None else RobustnessReport.of(open_store(store).stored())
+
+    def parts(screen: Screen) -> list[RenderableType]:
+        tables = [part for table in leaderboard.tables for part in terminal.render(table, screen)]
+        if leaderboard.tables:
+            tables += terminal.render_costs(leaderboard.tables, screen)
+        return tables if report is None else [*tables, *robustness.rich(report, screen)]
+
+    print_parts(parts)
+
+
+def print_first_tables(store: Path, rows: Sequence[Measurement], folder: Path) -> None:
+    """The first table of each task of one run's rows, then one line per further table in ``folder``."""
+    from harness.leaderboard.leaderboard import Leaderboard
+    from harness.leaderboard.render import terminal
     from harness.leaderboard.spec import load_all
 
-    opened, keys, console = open_store(store), {row.key for row in rows}, stdout()
-    tables = Leaderboard.of(opened, load_all(), only=keys).tables
-    for table in tables:
-        for part in terminal.render(table):
-            console.print(part)
-    if tables:
-        console.print(terminal.render_costs(tables))
-    report = RobustnessReport.of([each for each in opened.stored() if each.key in keys])
-    for grid in robustness.rich(report):
-        console.print(grid)
+    keys = {row.key for row in rows}
+    tables = Leaderboard.of(open_store(store), load_all(), only=keys).tables
+
+    def parts(screen: Screen) -> list[RenderableType]:
+        first = terminal.first_of_tasks(tables)
+        rendered = [part for table in first for part in terminal.render_first(table, screen)]
+        rendered += terminal.further(tables, first, str(folder / "leaderboard.md"), screen)
+        if any(table.rates for table in tables):
+            rendered.append(screen.text(f"robustness as modalities go missing: {folder / 'robustness.md'}"))
+        return rendered
+
+    print_parts(parts)
 
 
 def write_leaderboard(

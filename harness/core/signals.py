@@ -1,4 +1,8 @@
-"""Ctrl-C and SIGTERM, which schedulers send before they kill: a run leaves at once, the next continues."""
+"""Ctrl-C, SIGTERM and SIGHUP: a run ends at once, the next one continues.
+
+Schedulers send SIGTERM before they kill; a terminal that closes sends SIGHUP. They may reach the whole
+process group.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,9 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+
+ENDING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+"""Signals that ask a program to end. Windows has no SIGHUP."""
 
 
 class Stopped(BaseException):
@@ -20,7 +27,10 @@ class Stopped(BaseException):
 
 @contextmanager
 def stopped_by_signals() -> Iterator[None]:
-    """SIGINT and SIGTERM raise ``Stopped`` in the main thread, once: later signals are ignored."""
+    """The signals raise ``Stopped`` in the main thread, once: later ones are ignored until the program ends.
+
+    SIGHUP stays ignored where ``nohup`` has it ignored.
+    """
     stopped = False
 
     def leave(number: int, frame: FrameType | None) -> None:
@@ -32,9 +42,43 @@ def stopped_by_signals() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.signal(number, leave) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {
+        number: signal.signal(number, leave)
+        for number in ENDING
+        if number in (signal.SIGINT, signal.SIGTERM) or signal.getsignal(number) != signal.SIG_IGN
+    }
     try:
         yield
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            # A second Ctrl-C while the interpreter ends would print a traceback.
+            signal.signal(number, signal.SIG_IGN if stopped else handler)
+
+
+def leave_to_parent() -> None:
+    """Ignore the signals in this process: its parent gets them too, and ends its processes."""
+    for number in ENDING:
+        signal.signal(number, signal.SIG_IGN)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
+
+
+@contextmanager
+def children_leave_to_parent() -> Iterator[None]:
+    """Processes that start meanwhile ignore the signals from their first moment, also while they import.
+
+    A signal that comes meanwhile waits until the end of the context: it is blocked, and Linux keeps a blocked
+    signal even where it is ignored. Outside the main thread and on Windows this does nothing.
+    """
+    main = threading.current_thread() is threading.main_thread()
+    if not main or not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in ENDING}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)

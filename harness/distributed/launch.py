@@ -12,7 +12,6 @@ import json
 import math
 import os
 import pickle
-import signal
 import socket
 import threading
 import time
@@ -28,6 +27,7 @@ from harness.core import registry
 from harness.core.config import ExecutionConfig, RunSettings
 from harness.core.errors import HarnessError
 from harness.core.hardware import cores
+from harness.core.signals import leave_to_parent
 from harness.distributed.processes import die_with_parent, ready, use_threads
 
 _PAUSE = 0.2
@@ -364,8 +364,7 @@ def _explains(failure: Message) -> bool:
 
 def _work(training: _Training, place: _Place, tables: dict[str, dict[str, str]], pipe: Connection) -> None:
     """Train as one of the processes, and send progress and outcome through ``pipe``."""
-    for stop in (signal.SIGINT, signal.SIGTERM):  # the parent gets them too, and ends its processes
-        signal.signal(stop, signal.SIG_IGN)
+    leave_to_parent()
     threading.Thread(target=die_with_parent, daemon=True).start()
     from harness.distributed.process_group import ProcessGroup, SmallerBatch, membership
 

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from multiprocessing import forkserver
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -24,6 +23,7 @@ from harness.core.clock import BETWEEN, OPEN, Span, Watch
 from harness.core.config import ExecutionConfig, RunSettings
 from harness.core.errors import HarnessError
 from harness.core.hardware import cores
+from harness.core.signals import children_leave_to_parent, leave_to_parent
 
 if TYPE_CHECKING:
     from harness.core.progress import Reporter
@@ -67,7 +67,10 @@ def ready(modules: Sequence[str]) -> Any:
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(list(modules))
-    forkserver.ensure_running()
+    with children_leave_to_parent():
+        resource_tracker.ensure_running()  # it unblocks signals, so it needs a context of its own
+    with children_leave_to_parent():
+        forkserver.ensure_running()
     return context
 
 
@@ -91,8 +94,12 @@ def several(workers: int | None) -> Iterator[Callable[..., Iterable[Any]]]:
     if size == 1:
         yield map
         return
-    with ProcessPoolExecutor(size, mp_context=ready([])) as pool:
-        yield pool.map
+    with ProcessPoolExecutor(size, mp_context=ready([]), initializer=leave_to_parent) as pool:
+        try:
+            yield pool.map
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 def _suitable() -> int:
@@ -257,8 +264,7 @@ def _work(
     Args:
         started: when the parent started this process, by ``time.monotonic``.
     """
-    for stop in (signal.SIGINT, signal.SIGTERM):  # the parent gets them too, and ends its processes
-        signal.signal(stop, signal.SIG_IGN)
+    leave_to_parent()
     threading.Thread(target=die_with_parent, daemon=True).start()
     use_threads(threads)
     registry.restore(tables)

@@ -26,11 +26,13 @@ N_RESAMPLES = 1000
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """One number of a table."""
+    """One number of a table; ``group`` is the heading of the metrics of its kind, e.g. ``report text``."""
 
     metric: str
     estimate: Estimate
     signature: str
+    group: str
+    higher_is_better: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,7 @@ class Comparison:
     test: PairedTest
     p_holm: float
     signature: str
+    higher_is_better: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +99,8 @@ def score(
         estimates = bootstrap.estimate(choice.metric, statistics, weights)
         alone = choice.metric.values(statistics, np.eye(len(statistics)))
         for output in choice.outputs:
-            scores.append(Score(output.name, estimates[output.name], choice.metric.signature))
+            estimate, higher = estimates[output.name], output.higher_is_better
+            scores.append(Score(output.name, estimate, choice.metric.signature, choice.metric.group, higher))
             per_study[output.name] = alone[output.name]
     return Scores(tuple(scores), unavailable, tuple(target.id for target in targets), per_study)
 
@@ -124,17 +128,17 @@ def compare(
     weights = bootstrap.bootstrap_weights(patients, N_RESAMPLES)
     resampling = Resampling(patients, trials, weights=weights)
     chosen, _ = _choose(metrics, options)
-    tests: list[tuple[str, str, str, PairedTest, str]] = []
+    tests: list[tuple[MetricOutput, str, str, PairedTest, str]] = []
     for choice in chosen:
         metric = choice.metric
         statistics = {name: _statistics(metric, file, targets) for name, file in files.items()}
         for a, b in combinations(systems, 2):
             by_output = paired_randomisation(metric, statistics[a], statistics[b], resampling)
-            tests += [(o.name, a, b, by_output[o.name], metric.signature) for o in choice.outputs]
+            tests += [(o, a, b, by_output[o.name], metric.signature) for o in choice.outputs]
     adjusted = holm([test.p_value for _, _, _, test, _ in tests])
     return [
-        Comparison(metric, a, b, test, p_holm, signature)
-        for (metric, a, b, test, signature), p_holm in zip(tests, adjusted, strict=True)
+        Comparison(output.name, a, b, test, p_holm, signature, output.higher_is_better)
+        for (output, a, b, test, signature), p_holm in zip(tests, adjusted, strict=True)
     ]
 
 

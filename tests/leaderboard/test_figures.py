@@ -15,7 +15,11 @@ from harness.leaderboard.render.figures import (
     reflected_density,
     reliability_by_state,
 )
+from harness.leaderboard.render.gallery import changes, merged, relies
+from harness.leaderboard.render.robustness_figures import crowded, curves_figure
+from harness.leaderboard.robustness import Line, Point
 from harness.metrics.diagnosis.calibration import reliability
+from harness.statistics.estimate import Estimate
 
 STATES = ("nothing missing", "clinical missing", "dermoscopic missing")
 
@@ -121,3 +125,47 @@ def test_what_cannot_be_drawn_is_an_error(tmp_path: Path, states: dict[str, Judg
     with pytest.raises(HarnessError, match=r"in \[0, 1\]"):
         Judgements(np.array([1.5]), np.array([1.0]))
     assert not list(tmp_path.glob("*.tmp"))
+
+
+def line(method: str, values: tuple[float, ...], cost: float | None = None, control: bool = False) -> Line:
+    """A curve over missing rates 0, 0.2, ..., with intervals of +- 0.05."""
+    points = tuple(
+        Point(0.2 * number, Estimate(value, value - 0.05, value + 0.05, 50))
+        for number, value in enumerate(values)
+    )
+    return Line(
+        dataset="toy", n=50, drop="context", mechanism="mcar", test_set="", method=method, preset="tiny",
+        seed=0, control=control, group="report text", metric="cider", higher_is_better=True, points=points,
+        area=points[0].estimate, retained=points[0].estimate, retention_rate=0.8, fall=None,
+        reliance={} if cost is None else {"context": Estimate(cost, cost, cost, 50)},
+    )  # fmt: skip
+
+
+def test_a_curve_that_never_changes_and_a_cost_of_nothing_are_not_drawn() -> None:
+    assert changes(line("dia", (0.7, 0.5)))
+    assert not changes(line("vdgen", (0.4, 0.4, 0.4)))
+    assert relies(line("dia", (0.7,), cost=0.37))
+    assert not relies(line("vdgen", (0.4,), cost=0.0))
+    assert not relies(line("template", (0.4,)))
+
+
+def test_states_with_equal_content_share_a_panel() -> None:
+    assert merged({"full": [1], "context": [1], "lateral": [2]}) == {
+        "nothing missing,\ncontext missing": [1],
+        "lateral missing": [2],
+    }
+    assert merged({"full": [1], "context": [2]}) == {"nothing missing": [1], "context missing": [2]}
+
+
+def test_more_than_three_overlapping_bands_have_a_panel_each(tmp_path: Path) -> None:
+    near = [line(f"m{number}", (0.4 + number / 100, 0.4)) for number in range(4)]
+    far = [line(f"m{number}", (number, number + 0.01)) for number in range(4)]
+    assert crowded(near)
+    assert not crowded(near[:3])
+    assert not crowded(far)
+    control = line("template", (0.1, 0.1), control=True)
+    curves_figure([*near, control], tmp_path / "near.svg")
+    curves_figure([*far, control], tmp_path / "far.svg")
+    panels = [(tmp_path / f"{name}.svg").read_text().count('<g id="axes_') for name in ("near", "far")]
+    assert panels == [4, 1]
+    assert (tmp_path / "near.svg").read_text().count("template (control)") >= 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from rich.console import Console
 from typer.testing import CliRunner
 
 from harness.cli.main import app
@@ -17,6 +19,7 @@ from harness.core.errors import HarnessError
 from harness.core.types import Prediction, Reference
 from harness.evaluation.run import run_serially
 from harness.leaderboard.render import robustness as export
+from harness.leaderboard.render.blocks import Screen
 from harness.leaderboard.render.gallery import write_figures
 from harness.leaderboard.render.robustness_figures import curves_figure, reliance_figure, routing_figure
 from harness.leaderboard.robustness import RobustnessReport, first_zero, main_metrics
@@ -126,8 +129,12 @@ def test_markdown_and_terminal_say_the_same(tmp_path: Path) -> None:
     assert "| dia | 0.500 [" in text
     assert "without lateral" in text
     assert "+0.200 [+0.100, +0.300]" in text
-    (grid,) = export.rich(report)
-    assert grid.row_count == 2
+    console = Console(file=io.StringIO(), width=200)
+    with console.capture() as capture:
+        for part in export.rich(report, Screen.of(console)):
+            console.print(part)
+    assert "Robustness of cider: toy, 50 test studies, any missing (mcar)" in capture.get()
+    assert "+0.200 [+0.100, +0.300]" in capture.get()
     assert export.markdown(RobustnessReport((), ())).startswith("No result has a missing rate above 0.")
 
 

@@ -147,6 +147,7 @@ def ended(process: subprocess.Popen[str], seconds: float = 300) -> tuple[int, st
     ("number", "workers", "everyone"),
     [
         (signal.SIGTERM, 2, True),
+        pytest.param(signal.SIGHUP, 2, True, marks=pytest.mark.slow),
         pytest.param(signal.SIGTERM, 1, False, marks=pytest.mark.slow),
         pytest.param(signal.SIGINT, 1, True, marks=pytest.mark.slow),
     ],
@@ -166,6 +167,7 @@ def test_a_signal_ends_a_run_at_once_and_the_next_one_continues(
     (os.killpg if everyone else os.kill)(process.pid, number)
     code, said = ended(process, seconds=30)
     assert code == 128 + number
+    assert "Traceback" not in said
     assert "learner[training.epochs=40]: stopped at train" in said
     assert f"stopped by {signal.Signals(number).name}: what is finished is kept" in said
     assert "the same command continues from here" in said
@@ -176,6 +178,35 @@ def test_a_signal_ends_a_run_at_once_and_the_next_one_continues(
     assert len(json.loads(summary.read_text())["history"]) == 40
     # At most the epoch under way is done twice.
     assert 40 * 5 <= log.read_text().splitlines().count("step train") <= 41 * 5
+
+
+def group_of(process: subprocess.Popen[str]) -> list[int]:
+    """The other processes of its group."""
+    listed = subprocess.run(["ps", "-eo", "pid,pgid"], capture_output=True, text=True, check=True).stdout
+    pairs = [line.split() for line in listed.splitlines()[1:]]
+    return [int(pid) for pid, group in pairs if int(group) == process.pid != int(pid)]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_a_signal_to_the_group_while_its_processes_start_prints_no_traceback(
+    tmp_path: Path, number: int
+) -> None:
+    """Ctrl-C reaches processes that are still importing; a second one comes while the first is handled."""
+    process = start(tmp_path / "store", "--methods", "learner,echo", "--workers", "2")
+    deadline = time.monotonic() + 120
+    while len(group_of(process)) < 2:
+        assert process.poll() is None, ended(process)
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    time.sleep(0.3)
+    for _ in range(2):
+        os.killpg(process.pid, number)
+        time.sleep(0.05)
+    code, said = ended(process, seconds=60)
+    assert "Traceback" not in said
+    assert "KeyboardInterrupt" not in said
+    assert f"stopped by {signal.Signals(number).name}" in said
+    assert code == 128 + number
 
 
 def test_a_lock_whose_holder_was_killed_is_free(tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ from harness.core.types import DatasetInfo, Task
 from harness.evaluation.run import run_serially
 from harness.leaderboard.leaderboard import Leaderboard
 from harness.leaderboard.render import formats, terminal
+from harness.leaderboard.render.blocks import Screen
 from harness.method.contract import Method
 from harness.metrics.images.extractors import Inception, XrayDenseNet
 from harness.store.arrays import load_array
@@ -319,7 +320,7 @@ def test_a_result_file_with_hostile_labels_is_inert_in_the_terminal(tmp_path: Pa
     stream = io.StringIO()
     console = Console(file=stream, force_terminal=True, width=400, color_system=None)
     for table in Leaderboard.of(hostile_store(tmp_path)).tables:
-        for part in terminal.render(table):
+        for part in terminal.render(table, Screen.of(console)):
             console.print(part)
     said = stream.getvalue()
     assert "[red]x[/red] <script>" in said

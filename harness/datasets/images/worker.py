@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import signal
-
+from harness.core.signals import leave_to_parent
 from harness.datasets.images.filling import serve
 
 if __name__ == "__main__":
-    # The parent ends this process; Ctrl-C at a terminal would reach it too.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    leave_to_parent()
     serve()

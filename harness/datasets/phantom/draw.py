@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.core.hardware import cores
+from harness.core.signals import children_leave_to_parent
 from harness.datasets.phantom.patient import Patient
 
 _BATCH = 16
@@ -72,12 +73,13 @@ def render_many(
 
 def _worker() -> subprocess.Popen[bytes]:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-    return subprocess.Popen(
-        [sys.executable, "-m", "harness.datasets.phantom.worker"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        env=environment,
-    )
+    with children_leave_to_parent():
+        return subprocess.Popen(
+            [sys.executable, "-m", "harness.datasets.phantom.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=environment,
+        )
 
 
 @dataclass(frozen=True, slots=True)

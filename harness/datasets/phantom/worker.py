@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import signal
 import sys
 
+from harness.core.signals import leave_to_parent
 from harness.datasets.phantom.draw import render
 from harness.datasets.phantom.patient import Patient
 
@@ -21,6 +21,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    # The parent ends this process; Ctrl-C at a terminal would reach it too.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    leave_to_parent()
     main()

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -23,6 +24,7 @@ from harness.store.results import Measurement, StoredResult
 KINDS = ("png", "svg", "pdf")
 Figure = Callable[[Paths], None]
 """Draws itself into files; it can be sent to another process."""
+Content = TypeVar("Content")
 Map = Callable[[Callable[["Task"], list[Path]], Iterable["Task"]], Iterable[list[Path]]]
 
 
@@ -82,37 +84,72 @@ def write_figures(
 
 
 def _curves(lines: Sequence[Line]) -> Iterator[tuple[str, Figure]]:
-    """Curves of one metric, and what each modality's absence costs."""
+    """Curves of one metric, and what each modality's absence costs; neither where it would show nothing."""
     plain = [line for line in lines if "+" not in line.method]
     metric = slug(lines[0].metric)
-    yield f"curves-{metric}", partial(curves_figure, plain)
-    if any(line.reliance for line in plain):
-        yield f"reliance-{metric}", partial(reliance_figure, plain)
+    if any(changes(line) for line in plain):
+        yield f"curves-{metric}", partial(curves_figure, plain)
+    costly = [line for line in plain if relies(line)]
+    if costly:
+        yield f"reliance-{metric}", partial(reliance_figure, costly)
+
+
+def changes(line: Line) -> bool:
+    """Whether a curve has different values or intervals at two missing rates."""
+    return len({(each.estimate.value, *each.estimate.ci95) for each in line.points}) > 1
+
+
+def relies(line: Line) -> bool:
+    """Whether the absence of any modality has a cost, or an interval, other than exactly 0."""
+    return any(value != 0 for each in line.reliance.values() for value in (each.value, *each.ci95))
+
+
+def merged(states: Mapping[str, Content]) -> dict[str, Content]:
+    """States with equal content become one, named after all of them."""
+    groups: list[tuple[list[str], Content]] = []
+    for state, content in states.items():
+        names = next((names for names, other in groups if other == content), None)
+        if names is None:
+            groups.append(([state], content))
+        else:
+            names.append(state)
+    return {",\n".join(map(_shown, names)): content for names, content in groups}
 
 
 def _confidence(results: Mapping[str, StoredResult], dataset: str) -> Iterator[tuple[str, Figure]]:
     """Reliability diagrams of each method, and the densities of all."""
-    densities: dict[str, dict[str, Judgements]] = {}
+    counts: dict[str, Mapping[str, Any]] = {}
     for label, result in results.items():
         if "+" in label:
             continue
-        bins = {_shown(state): _reliability(each) for state, each in result.reliability.items()}
+        bins = {state: _reliability(each) for state, each in merged(result.reliability).items()}
         if bins:
             yield (
                 f"reliability-{slug(label)}",
                 partial(reliability_by_state, bins, title=f"{label} on {dataset}"),
             )
-        counts = result.manifest.confidence
-        if counts:
-            each = {_shown(state): from_counts(numbers) for state, numbers in counts.items()}
-            densities[label] = {
-                state: Judgements(values, np.zeros(len(values))) for state, values in each.items()
-            }
+        if result.manifest.confidence:
+            counts[label] = result.manifest.confidence
+    densities = _densities(counts)
     labels = list(densities)
     for start in range(0, len(labels), _DENSITIES):
         some = {label: densities[label] for label in labels[start : start + _DENSITIES]}
         name = "confidence" if len(labels) <= _DENSITIES else f"confidence-{start // _DENSITIES + 1}"
         yield name, partial(confidence_density, some, title=f"confidence on {dataset}")
+
+
+def _densities(counts: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Judgements]]:
+    """Label -> state -> confidences; states that are equal for every label are one."""
+    states = dict.fromkeys(state for each in counts.values() for state in each)
+    by_state = {
+        state: {label: each[state] for label, each in counts.items() if state in each} for state in states
+    }
+    densities: dict[str, dict[str, Judgements]] = {label: {} for label in counts}
+    for state, of_labels in merged(by_state).items():
+        for label, numbers in of_labels.items():
+            values = from_counts(numbers)
+            densities[label][state] = Judgements(values, np.zeros(len(values)))
+    return densities
 
 
 def _routing(results: Mapping[str, StoredResult], dataset: str) -> Iterator[tuple[str, Figure]]:

@@ -1,12 +1,14 @@
-"""Robustness beside the leaderboard: as markdown and as Rich tables."""
+"""Robustness beside the leaderboard: as markdown and for a terminal."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import groupby
 
-from rich.table import Table as RichTable
+from rich.console import RenderableType
 
+from harness.leaderboard.render.blocks import Column, Lines, Screen, blocks
 from harness.leaderboard.robustness import Line, RobustnessReport, main_metrics
 from harness.statistics.estimate import Estimate
 
@@ -26,18 +28,17 @@ def markdown(report: RobustnessReport) -> str:
     return "\n".join([*parts, *_NOTES]) + "\n"
 
 
-def rich(report: RobustnessReport) -> list[RichTable]:
+def rich(report: RobustnessReport, screen: Screen) -> list[RenderableType]:
     """The same tables for a terminal."""
-    tables = []
+    parts: list[RenderableType] = []
     for lines in _tables(report):
-        grid = RichTable(title=_title(lines[0]), title_justify="left", header_style="bold")
-        for number, column in enumerate(_header(lines)):
-            grid.add_column(column, justify="right" if number else "left", no_wrap=not number)
-        for line in lines:
-            cells = [cell.replace("[", r"\[") for cell in _cells(line, lines)]
-            grid.add_row(*cells, style="dim" if line.control else None)
-        tables.append(grid)
-    return tables
+        cells = [_cells(line, lines) for line in lines]
+        columns = [Column(name, column) for name, *column in zip(_header(lines), *cells, strict=True)]
+        labels = [replace(columns[0], right=False)]
+        styles = ["dim" if line.control else "" for line in lines]
+        parts.append(screen.text(_title(lines[0]), "bold"))
+        parts += [*blocks(labels, columns[1:], screen, Lines(styles)), ""]
+    return parts
 
 
 _NOTES = (

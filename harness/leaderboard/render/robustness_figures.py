@@ -11,19 +11,27 @@ from numpy.typing import NDArray
 from harness.core.errors import HarnessError
 from harness.leaderboard.render.figures import Paths, empty_figure, save_figure
 from harness.leaderboard.robustness import Line
+from harness.statistics.estimate import Estimate
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 """Okabe and Ito (2008), which the colour-blind tell apart; their yellow is too pale for a line."""
 _STYLES = ("-", "--", "-.", ":")
 _MARKERS = "osD^vPX"
 _GREY = "#8a8a8a"
+_TOGETHER = 3
+"""Overlapping bands that can be told apart in one panel."""
+_PANELS = 3
+"""Panels side by side."""
 
 
 def curves_figure(lines: Sequence[Line], paths: Paths) -> None:
     """One metric over missing rates: a line and a 95 % band per method, controls in grey.
+
+    Where bands of more than ``_TOGETHER`` methods overlap, each method has a panel of its own.
 
     Args:
         lines: of one metric under one protocol.
@@ -33,25 +41,76 @@ def curves_figure(lines: Sequence[Line], paths: Paths) -> None:
         HarnessError: no lines, lines of several metrics or protocols, or another file type.
     """
     first = _one_metric(lines)
-    figure = empty_figure(6.4, 4.2)
-    axes = figure.subplots()
     methods = [line for line in lines if not line.control]
     controls = [line for line in lines if line.control]
-    for number, line in enumerate(methods):
-        _curve(axes, line, _COLOURS[number % 7], _STYLES[number // 7 % 4], _MARKERS[number % 7], 0.16)
-    for number, line in enumerate(controls):
-        _curve(axes, line, _GREY, _STYLES[(number + 1) % 4], "", 0.08)
-    axes.set(xlabel=f"share of studies without {_what(first.drop)}", ylabel=_axis(first))
-    axes.set_xticks([point.rate for point in first.points])
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(axis="y", color="#e6e6e6", lw=0.7)
-    axes.set_axisbelow(True)
-    axes.set_title(_caption(first), fontsize=9, loc="left")
-    figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=8)
+    panels = [[line] for line in methods] if crowded(methods) else [methods]
+    alone = len(panels) == 1
+    columns = min(len(panels), 2 if len(panels) == 4 else _PANELS)
+    rows = -(-len(panels) // columns)
+    figure = empty_figure(*((6.4, 4.2) if alone else (2.9 * columns + 0.5, 2.3 * rows + 0.9)))
+    grid = list(figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).flat)
+    for axes, members in zip(grid, panels, strict=False):
+        for number, line in enumerate(methods):
+            if line in members:
+                look = _COLOURS[number % 7], _STYLES[number // 7 % 4], _MARKERS[number % 7]
+                _curve(axes, line, look, 0.16)
+        for number, line in enumerate(controls):
+            _curve(axes, line, (_GREY, _STYLES[(number + 1) % 4], ""), 0.08 if alone else 0.0)
+        axes.set_title("" if alone else _label(members[0]), fontsize=9)
+    _frame(grid, first, columns, len(panels))
+    figure.suptitle(_caption(first), fontsize=9)
+    _legend(figure, grid[0], lines if alone else controls)
     save_figure(figure, paths)
 
 
-def _curve(axes: Axes, line: Line, colour: str, style: str, marker: str, alpha: float) -> None:
+def _frame(grid: Sequence[Axes], line: Line, columns: int, panels: int) -> None:
+    """Label the lowest panel of each column and the first of each row; leave places without a panel empty."""
+    for place, axes in enumerate(grid):
+        if place >= panels:
+            axes.set_axis_off()
+            continue
+        axes.set_xticks([point.rate for point in line.points])
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(axis="y", color="#e6e6e6", lw=0.7)
+        axes.set_axisbelow(True)
+        if place + columns >= panels:
+            axes.tick_params(labelbottom=True)
+            axes.set_xlabel(f"share of studies without {_what(line.drop)}", fontsize=10 if panels == 1 else 8)
+        if place % columns == 0:
+            axes.set_ylabel(_axis(line), fontsize=10 if panels == 1 else 8)
+
+
+def _legend(figure: Figure, axes: Axes, lines: Sequence[Line]) -> None:
+    """The names of these lines below the panels."""
+    handles = {handle.get_label(): handle for handle in axes.get_legend_handles_labels()[0]}
+    names = [_label(line) for line in lines if _label(line) in handles]
+    if names:
+        figure.legend(
+            [handles[name] for name in names],
+            names,
+            loc="outside lower center",
+            ncols=3,
+            frameon=False,
+            fontsize=8,
+        )
+
+
+def crowded(lines: Sequence[Line]) -> bool:
+    """Whether more than ``_TOGETHER`` intervals have a value in common at any missing rate."""
+    by_rate: dict[float, list[Estimate]] = {}
+    for line in lines:
+        for point in line.points:
+            by_rate.setdefault(point.rate, []).append(point.estimate)
+    return any(
+        sum(other.lo <= each.lo <= other.hi for other in estimates) > _TOGETHER
+        for estimates in by_rate.values()
+        for each in estimates
+    )
+
+
+def _curve(axes: Axes, line: Line, looks: tuple[str, str, str], alpha: float) -> None:
+    """A line in its colour, style and marker, and its band."""
+    colour, style, marker = looks
     rates = [point.rate for point in line.points]
     estimates = [point.estimate for point in line.points]
     lo, hi = [each.lo for each in estimates], [each.hi for each in estimates]
