@@ -9,7 +9,11 @@ Progress = Callable[[float, str], None]
 
 
 class Reporter(Protocol):
-    """Shows the progress of a run, one phase of one row at a time."""
+    """Shows the progress of a run, one phase of one row at a time.
+
+    A reporter may also have ``expect(rows)``: a run calls it once, before its first row, with the labels of
+    all its rows.
+    """
 
     def phase(self, label: str, phase: str) -> Progress:
         """Start a phase of a row; the result takes (fraction in [0, 1], status)."""

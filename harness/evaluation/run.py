@@ -20,7 +20,7 @@ from harness.evaluation.entries import Entry, entries
 from harness.evaluation.evaluate import evaluate, predict_shard, prepare
 from harness.evaluation.record import record_failure
 from harness.evaluation.timings import Timings
-from harness.evaluation.trial import Trial, train_as_member
+from harness.evaluation.trial import Trial, row_title, train_as_member
 from harness.store.predictions import Shard
 from harness.store.results import Measurement
 from harness.store.row_labels import trained
@@ -64,6 +64,12 @@ class Work:
             dict.fromkeys((entry.job, seed) for entry in ordered for seed in self.settings.config.seeds)
         )
 
+    @property
+    def titles(self) -> list[str]:
+        """What progress calls the rows, in the order of ``--methods`` and ``--seeds``."""
+        seeds = self.settings.config.seeds
+        return [row_title(entry.label, seed, seeds) for entry in self.entries for seed in seeds]
+
     def in_order(self, rows: Rows) -> tuple[list[Measurement], bool]:
         """All numbers in the order of ``--methods`` and ``--seeds``, and whether every row succeeded."""
         seeds = self.settings.config.seeds
@@ -94,6 +100,7 @@ def run(settings: RunSettings, reporter: Reporter, *, tracks: bool = True) -> tu
     timings = Timings.over(reporter)
     timings.begin(OPEN)
     work = Work.of(settings)
+    timings.expect(work.titles)
     rows, succeeded = (_on_cluster if execution.executor == "ray" else _here)(work, timings)
     if not rows:
         return rows, succeeded

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -90,6 +90,11 @@ class Timings:
     def begin(self, phase: str) -> None:
         """This process now does something that concerns all rows."""
         self.watch.begin(phase)
+
+    def expect(self, rows: Sequence[str]) -> None:
+        """The run has these rows; a reporter that counts them has a method of this name."""
+        expect: Callable[[Sequence[str]], object] = getattr(self.reporter, "expect", lambda rows: None)
+        expect(rows)
 
     def phase(self, label: str, phase: str) -> Progress:
         """A phase of a row in this process."""

@@ -25,6 +25,11 @@ from harness.store.cell import Cell
 from harness.store.predictions import Shard
 
 
+def row_title(label: str, seed: int, seeds: Sequence[int]) -> str:
+    """A row's label, with its seed where the run has several seeds."""
+    return f"{label} (seed {seed})" if len(seeds) > 1 else label
+
+
 @dataclass(frozen=True)
 class Trial:
     """One method with one seed on a benchmark: a leaderboard row in the making.
@@ -151,8 +156,7 @@ class Trial:
     @property
     def title(self) -> str:
         """What progress calls the trial: the row's label, with the seed where the run has several."""
-        several = len(self.benchmark.config.seeds) > 1
-        return f"{self.entry.label} (seed {self.seed})" if several else self.entry.label
+        return row_title(self.entry.label, self.seed, self.benchmark.config.seeds)
 
     def phase(self, name: str) -> Progress:
         """Begin a phase of the row."""

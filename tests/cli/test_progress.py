@@ -7,6 +7,8 @@ import io
 from rich.console import Console
 
 from harness.cli.progress import ConsoleReporter
+from harness.core.progress import SILENT
+from harness.evaluation.timings import Timings
 
 
 def reporter(width: int = 120) -> tuple[ConsoleReporter, io.StringIO]:
@@ -33,3 +35,49 @@ def test_two_rows_of_one_label_do_not_end_each_others_bars() -> None:
         shown.done("dia", "")
         other(0.2, "")
         shown.done("dia", "")
+
+
+def test_rows_are_numbered_as_they_begin_and_times_have_names() -> None:
+    shown, stream = reporter(200)
+    with shown:
+        shown.expect(["dia", "vdgen", "template"])
+        shown.phase("images", "decode")
+        shown.phase("vdgen", "train")(0.5, "epoch 1")
+        shown.phase("dia", "train")
+        shown.progress.refresh()
+        shown.done("vdgen", "cider 0.4")
+    text = stream.getvalue()
+    assert "row 1 of 3: vdgen" in text
+    assert "row 2 of 3: dia" in text
+    assert "images" in text
+    assert "row 0" not in text
+    assert "elapsed 0:00" in text
+    assert "left unknown" in text
+
+
+def test_a_log_says_how_many_rows_are_finished_and_about_how_long_the_others_take() -> None:
+    stream = io.StringIO()
+    with ConsoleReporter(Console(file=stream, width=80)) as shown:
+        shown.expect(["dia", "vdgen"])
+        shown.phase("dia", "train")
+        shown.started -= 90
+        shown.done("dia", "cider 0.5")
+        shown.failed("vdgen", "no")
+    assert "row 1 of 2: dia: cider 0.5" in stream.getvalue()
+    assert "1 of 2 rows finished, about 1:30 left" in stream.getvalue()
+    assert "row 2 of 2: vdgen: FAILED: no" in stream.getvalue()
+
+
+def test_a_row_that_begins_again_is_not_finished() -> None:
+    shown, _ = reporter()
+    with shown:
+        shown.expect(["dia"])
+        shown.done("dia", "trained")
+        shown.phase("dia", "predict full")
+        assert not shown.finished
+        shown.done("dia", "cider 0.5")
+        assert shown.finished == {"dia"}
+
+
+def test_a_reporter_need_not_count_rows() -> None:
+    Timings(SILENT).expect(["dia"])
