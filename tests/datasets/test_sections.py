@@ -34,8 +34,8 @@ USUAL = """                                 FINAL REPORT
 
  FINDINGS:
 
- The lungs are clear.  Heart size
- is normal.
+ The lungs are clear.  Both hila
+ are slim.
 
  There is no effusion.
 
@@ -53,7 +53,7 @@ def test_the_usual_report() -> None:
     assert sections["indication"] == "___F with cough // eval for pneumonia"
     assert sections["technique"] == "Chest PA and lateral"
     assert sections["comparison"] == "None."
-    assert sections["findings"] == "The lungs are clear. Heart size is normal. There is no effusion."
+    assert sections["findings"] == "The lungs are clear. Both hila are slim. There is no effusion."
     assert sections["impression"] == "No acute process."
     assert "body" not in sections
     assert "\n" in split_sections(USUAL)["findings"]
@@ -79,12 +79,12 @@ def test_findings_without_a_heading() -> None:
     text = """                                 FINAL REPORT
  REASON FOR EXAMINATION:  Cough.
 
- Heart size is normal. The lungs are clear.
+ The lungs are clear. Both hila are slim.
 
  There is no effusion.
 """
     sections = report_sections(text)
-    assert sections["findings"] == "Heart size is normal. The lungs are clear. There is no effusion."
+    assert sections["findings"] == "The lungs are clear. Both hila are slim. There is no effusion."
     assert sections["indication"] == "Cough."
     assert context_text(sections) == "indication: Cough"
 

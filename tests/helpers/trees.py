@@ -120,7 +120,7 @@ def fairvision(root: Path) -> Path:
 SENTENCES = (
     "The heart is normal in size.",
     "The lungs are clear.",
-    "There is no pleural effusion.",
+    "No fluid is in the pleural space.",
     "A small nodule lies in the left apex.",
     "Mild edema is present.",
 )

@@ -23,16 +23,16 @@ pytestmark = pytest.mark.slow
 
 COUNT = 96
 NORMAL = (
-    "The heart is normal in size. The mediastinum is unremarkable. The lungs are clear. "
-    "There is no pleural effusion or pneumothorax."
+    "The lungs are clear. The heart is normal in size. No pneumothorax or pleural effusion. "
+    "The mediastinum is unremarkable."
 )
 LARGE_HEART = (
-    "The heart is enlarged. There is cardiomegaly. The lungs are clear. "
-    "There is no pleural effusion or pneumothorax."
+    "The lungs are clear. The heart is enlarged. There is cardiomegaly. No pneumothorax or pleural effusion. "
+    "The mediastinum is unremarkable."
 )
 LEFT_FLUID = (
-    "The heart is normal in size. There is a moderate left pleural effusion with blunting of the left "
-    "costophrenic angle."
+    "The heart is normal in size. A moderate left pleural effusion with blunting of the left costophrenic "
+    "angle."
 )
 
 

@@ -194,7 +194,11 @@ def save_figure(figure: Figure, paths: Paths) -> None:
     """Write the figure in the format that each file's name ends with, the same bytes every time."""
     from matplotlib import rc_context
 
-    undated: dict[str, dict[str, Any]] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
+    metadata: dict[str, dict[str, Any]] = {
+        "svg": {"Date": None},
+        "pdf": {"CreationDate": None},
+        "png": {"Software": None},
+    }
     # The layout is made once for all formats: with an engine set, every format would be drawn twice.
     figure.draw_without_rendering()
     figure.set_layout_engine(None)
@@ -206,7 +210,7 @@ def save_figure(figure: Figure, paths: Paths) -> None:
             )
         stream = BytesIO()
         with rc_context({"svg.fonttype": "none", "svg.hashsalt": "harness"}):
-            figure.savefig(stream, format=kind, dpi=160, metadata=undated.get(kind))
+            figure.savefig(stream, format=kind, dpi=160, metadata=metadata.get(kind))
         write_atomic(path, lambda target, stream=stream: target.write(stream.getvalue()))  # type: ignore[misc]
 
 
