@@ -91,9 +91,7 @@ def check(execution: ExecutionConfig) -> None:
     if execution.device.startswith("cuda:"):
         raise HarnessError(f"--device {execution.device}: Ray chooses among the GPUs", "use --device cuda")
     if find_spec("ray") is None:
-        raise UnavailableError(
-            "--executor ray: ray is not installed", "pip install 'missing-modality-harness[ray]'"
-        )
+        raise UnavailableError("--executor ray: ray is not installed", "pip install ray")
 
     if execution.address not in (None, "auto"):
         _knock(execution.address)

@@ -60,10 +60,7 @@ def check(tracker: str) -> None:
         UnavailableError: the package is not installed.
     """
     if find_spec(tracker) is None:
-        raise UnavailableError(
-            f"--track {tracker}: {tracker} is not installed",
-            f"pip install 'missing-modality-harness[{tracker}]'",
-        )
+        raise UnavailableError(f"--track {tracker}: {tracker} is not installed", f"pip install {tracker}")
 
 
 def track(tracker: str, root: Path, rows: Sequence[Measurement]) -> None:

@@ -81,9 +81,8 @@ DEVIATIONS: tuple[tuple[str, str], ...] = (
     ),
     (
         "FLOPs: 51.14 G without saying of what",
-        "counted on one 224-pixel colour view, 49 context and 49 report words: 67.2 G for the training "
-        "forward "
-        "pass, 58 G without the two VAE decoders, which inference does not run; VGG16 alone is 30.7 G",
+        "counted for the training forward pass on one 224-pixel colour view, 49 context and 49 report words; "
+        "9.5 G of it are the two VAE decoders, which inference does not run, and 30.7 G are VGG16",
     ),
     (
         "main text: one fully connected layer after VGG16; Table 4: a two-layer MLP",

@@ -36,9 +36,7 @@ def to_parquet(rows: Sequence[Measurement]) -> bytes:
         import pyarrow
         from pyarrow import parquet
     except ImportError:
-        raise UnavailableError(
-            "--format parquet: pyarrow is not installed", "pip install 'missing-modality-harness[parquet]'"
-        ) from None
+        raise UnavailableError("--format parquet: pyarrow is not installed", "pip install pyarrow") from None
     kinds = {"seed": pyarrow.int64(), "n": pyarrow.int64(), "rate": pyarrow.float64()}
     kinds |= {"value": pyarrow.float64(), "control": pyarrow.bool_(), "higher_is_better": pyarrow.bool_()}
     kinds |= {"ci95_lo": pyarrow.float64(), "ci95_hi": pyarrow.float64()}

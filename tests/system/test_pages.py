@@ -1,0 +1,77 @@
+"""Pages say what is so: numbers that a command prints, and commands that a reader can run."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.method.size import describe
+from methods.controls.retrieval import Retrieval
+from tests.system.test_english import CODE, pages, sources
+
+ROOT = Path(__file__).parents[2]
+_ROW = re.compile(
+    r"^\| `(\w+)` \| ([\w ]+) \| ([\d.]+) M \|[^|]*\| ([\d.]+) M \| ([\d.]+) G (FLOPs|multiply-adds)"
+)
+
+
+def sizes() -> Iterator[tuple[str, ...]]:
+    """Rows of the table of sizes: method, preset, parameters, trainable ones, FLOPs, and their unit."""
+    for line in (ROOT / "docs/results/gpu.md").read_text(encoding="utf-8").splitlines():
+        if match := _ROW.match(line):
+            method, presets, *rest = match.groups()
+            for preset in presets.split(" and "):
+                yield method, preset, *rest
+
+
+@pytest.mark.parametrize(
+    "row", [row for row in sizes() if row[1] == "paper"], ids=lambda row: f"{row[0]}-{row[1]}"
+)
+def test_the_table_of_sizes_is_what_describe_counts(row: tuple[str, ...]) -> None:
+    method, preset, parameters, trainable, flops, unit = row
+    facts: dict[str, Any] = describe(method, preset)
+    assert f"{facts['parameters'] / 1e6:.1f}" == parameters
+    assert f"{facts['trainable_parameters'] / 1e6:.1f}" == trainable
+    assert f"{facts['flops'] / (2e9 if unit == 'multiply-adds' else 1e9):.1f}" == flops
+
+
+def test_the_table_of_sizes_has_every_learned_method() -> None:
+    assert len({row[0] for row in sizes()}) == 7
+
+
+def test_the_flops_of_a_method_are_said_by_describe_alone() -> None:
+    """A deviation names parts of the count, never a total beside the one that describe prints."""
+    (deviation,) = [text for text in describe("dia", "paper")["deviations"] if text.startswith("FLOPs")]
+    assert "67." not in deviation
+
+
+def test_ratios_against_peers_stand_on_the_page_that_bench_writes() -> None:
+    bench = (ROOT / "docs/results/bench.md").read_text(encoding="utf-8")
+    (ratio,) = re.findall(r"^\| compare, .* s \| ([\d,]+) \|", bench, flags=re.M)
+    others = [page for page in pages() if page.name not in ("bench.md", "CHANGELOG.md")]
+    for page in others:
+        text = page.read_text(encoding="utf-8")
+        assert ratio not in text, page
+        assert not re.search(r"10,000 trials, 590 pairs", text), page
+
+
+def test_no_text_installs_a_package_that_is_not_published() -> None:
+    texts = [*sources(*CODE), *pages()]
+    hits = [path for path in texts if "install 'missing-modality-harness" in path.read_text(encoding="utf-8")]
+    assert not hits
+
+
+def test_no_page_holds_a_command_with_a_place_to_fill_in_for_the_repository() -> None:
+    hits = [path for path in pages() if re.search(r"git clone [A-Z]", path.read_text(encoding="utf-8"))]
+    assert not hits
+
+
+def test_retrieval_reads_the_photographs_that_the_page_on_derm7pt_names() -> None:
+    page = (ROOT / "docs/results/derm7pt.md").read_text(encoding="utf-8")
+    (sentence,) = [line for line in page.splitlines() if line.startswith("`retrieval` was not run")]
+    assert "Now it reads both photographs" in sentence
+    assert {"clinical", "dermoscopic"} <= Retrieval.card.reads
