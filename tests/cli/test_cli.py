@@ -79,6 +79,33 @@ def test_leaderboard_rebuilds_what_run_wrote(toy_world: Path, capsys: pytest.Cap
     assert len(out.splitlines()) == 1 + len(Store(store).results())
 
 
+@pytest.mark.parametrize("width", [80, 120])
+def test_what_a_terminal_shows_is_whole_and_fits(
+    toy_world: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, width: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    code, out, _ = toy_run(capsys, toy_world, "--missing", "0.2,0.6", "--mask-seeds", "2", "--no-figures")
+    assert code == 0
+    store = toy_world / "store"
+    content = json.loads((store / "tables/leaderboard.json").read_text())
+    shown = {
+        f"{row['value']:.3f} [" for row in content["rows"] if row["rate"] == 0.0 and row["value"] is not None
+    }
+    _, table, _ = invoke(capsys, "leaderboard", "--store", str(store), "--format", "table")
+    for text in (out, table):
+        assert max(map(len, text.splitlines())) <= width
+        assert "…" not in text
+    assert all(value in table for value in shown)
+    assert "cider over missing rates" in " ".join(out.split())
+    assert "cider ↑ over missing rates" in table
+    assert "told apart until" in table
+    code, out, err = invoke(
+        capsys, "leaderboard", "--store", str(store), "--format", "table", "--out", str(toy_world / "out")
+    )
+    assert (code, out) == (2, "")
+    assert "--format table is printed, not written" in err
+
+
 def test_flags_win_over_yaml(toy_world: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = toy_world / "run.yaml"
     file.write_text("methods: [echo]\nmetrics: [bleu]\ndataset: toy\nmissing: [0.3]\nmask-seeds: 2\n")
