@@ -21,6 +21,9 @@ from rich.text import Text
 
 from harness.core.signals import Stopped
 
+_WIDE = 100
+"""Characters of a line from which there is room for bars beside names and times."""
+
 
 class _Times(ProgressColumn):
     """``elapsed 0:42, left 1:10``; what is left follows from the share that is done."""
@@ -51,7 +54,7 @@ class ConsoleReporter:
             # Labels and states may hold brackets, which are no markup.
             TextColumn("{task.fields[label]}", style="bold", markup=False),
             TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=12),
+            *([BarColumn(bar_width=12)] if console.width >= _WIDE else []),
             TaskProgressColumn(),
             _Times(),
             TextColumn("{task.fields[status]}", style="dim", markup=False),

@@ -55,6 +55,18 @@ def test_rows_are_numbered_as_they_begin_and_times_have_names() -> None:
     assert "left unknown" in text
 
 
+def test_names_and_times_are_whole_on_eighty_characters() -> None:
+    shown, stream = reporter(80)
+    with shown:
+        shown.expect([f"method {number}" for number in range(17)])
+        shown.phase("method 0", "predict context")(0.5, "")
+        shown.progress.refresh()
+    text = stream.getvalue()
+    for words in ("row 1 of 17: method 0", "predict context", "rows finished", "left 0:00"):
+        assert words in text
+    assert "…" not in text
+
+
 def test_a_log_says_how_many_rows_are_finished_and_about_how_long_the_others_take() -> None:
     stream = io.StringIO()
     with ConsoleReporter(Console(file=stream, width=80)) as shown:

@@ -101,6 +101,29 @@ def test_a_run_prints_one_table_per_task_and_says_where_the_others_are(store: St
     assert "rules_micro_14" not in text
 
 
+def test_the_default_job_fits_two_screens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    groups = {
+        "report text": [f"bleu_{order}" for order in range(1, 5)] + ["rouge_l", "meteor", "cider"],
+        "report findings": list(LONG),
+        "diagnosis": ["auroc_macro", "f1_macro", "accuracy", "kappa", "ece", "ece_classwise", "brier"],
+        "images": [f"fid_{view}_{number}" for view in ("frontal", "lateral") for number in range(7)],
+    }
+    for group, names in groups.items():
+        for name in names:
+            monkeypatch.setitem(GROUPS, name, group)
+    store = Store(tmp_path / "store")
+    rows = {"report text": 10, "report findings": 10, "diagnosis": 8, "images": 3}
+    for group, count in rows.items():
+        for row in range(count):
+            label = f"{group[:6]}{row}+shuffled-image".replace(" ", "_")
+            add(store, label, dict.fromkeys(groups[group], 0.1 * (row + 1)), resamples=20)
+    tables = Leaderboard.of(store).tables
+    first = terminal.first_of_tasks(tables)
+    parts = [part for table in first for part in terminal.render_first(table, Screen(120))]
+    text = printed([*parts, *terminal.further(tables, first, "leaderboard.md", Screen(120))], 120)
+    assert len(text.splitlines()) <= 90
+
+
 def test_a_label_that_is_too_long_goes_on_in_the_next_line() -> None:
     labels = [Column("method", ["m" * 50, "short"], right=False)]
     columns = [Column("bleu_1 ↑", ["0.406 [0.389, 0.423]", "0.300 [0.281, 0.319]"])]
