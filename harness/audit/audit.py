@@ -18,7 +18,7 @@ from harness.audit.subject import Answers, Case, Subject
 from harness.audit.watch import Touches, data_files
 from harness.core import registry
 from harness.core.config import RunConfig, RunSettings
-from harness.core.errors import HarnessError
+from harness.core.failures import describe
 from harness.core.progress import Reporter
 from harness.datasets.base import Dataset
 from harness.distributed import processes
@@ -40,9 +40,26 @@ CHECKS = (SPLIT, *STEPS)
 def audit(settings: RunSettings, reporter: Reporter) -> list[Verdict]:
     """Audit every method of a run, several at a time where the machine bears it; verdicts go to the store.
 
+    A method that cannot be loaded fails every check; the store keeps no verdict about it.
+
     Raises:
         HarnessError: a name that is not registered, a dataset that is not there.
     """
+    config = settings.config
+    broken: dict[str, str] = {}
+    entries(config, broken)
+    for name, reason in broken.items():
+        reporter.failed(name, reason)
+    audited = _audit(settings, reporter)
+    return audited + [_not_loaded(config, name, reason) for name, reason in broken.items()]
+
+
+def _not_loaded(config: RunConfig, name: str, reason: str) -> Verdict:
+    checks = tuple(Check(check, False, f"not tried: {reason}") for check in CHECKS)
+    return Verdict(method=name, dataset=config.dataset, preset="-", studies=0, code="", checks=checks)
+
+
+def _audit(settings: RunSettings, reporter: Reporter) -> list[Verdict]:
     config = settings.config
     jobs = [(entry.label, config.seeds[0]) for entry in _audited(config)]
     workers = worker_count(settings.execution, resolve_device(settings.execution.device), len(jobs))
@@ -98,7 +115,7 @@ def _open(settings: RunSettings) -> Opened:
 
 
 def _audited(config: RunConfig) -> list[Entry]:
-    return [entry for entry in entries(config) if not entry.shuffled]
+    return [entry for entry in entries(config, {}) if not entry.shuffled]
 
 
 def _settings(config: RunConfig) -> dict[str, Any]:
@@ -143,7 +160,7 @@ def _checks(subject: Subject, progress: Callable[[float, str], None]) -> Iterato
         split_check = _trained(subject, lambda share, status: progress(share / total, f"{SPLIT}: {status}"))
         base = subject.predict()
     except Exception as error:
-        reason = _reason(error)
+        reason = describe(error, subject.entry.method_class.__module__)
         yield Check(SPLIT, False, f"not tried: {reason}")
         yield from (Check(name, False, f"not tried: {reason}") for name in STEPS)
         return
@@ -160,7 +177,9 @@ def _one(name: str, subject: Subject, base: Answers) -> Check:
     except Breach as breach:
         return Check(name, False, str(breach))
     except Exception as error:
-        return Check(name, False, f"could not be tried: {_reason(error)}")
+        return Check(
+            name, False, f"could not be tried: {describe(error, subject.entry.method_class.__module__)}"
+        )
 
 
 def _trained(subject: Subject, progress: Callable[[float, str], None]) -> Check:
@@ -183,11 +202,6 @@ def _breach(touches: Touches) -> str:
         study, name = touches.fields[0]
         return f"study {study}: its {name} was read during fit"
     return f"fit opened {touches.files[0]}, which holds the data" if touches.files else ""
-
-
-def _reason(error: Exception) -> str:
-    text = str(error) if isinstance(error, HarnessError) else f"{type(error).__name__}: {error}"
-    return text.splitlines()[0]
 
 
 def to_rows(audited: Sequence[Verdict]) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from harness.cli.options import MetricNames, ReferenceReports, ReferenceWords, Tokenizer, Uncertain
-from harness.cli.output import Format, format_option, print_parts
+from harness.cli.output import Format, format_option, print_parts, report_failures
 from harness.core.errors import HarnessError
 
 
@@ -31,13 +31,16 @@ def compare(
 
     systems = _systems(system)
     options = MetricOptions(tokenizer, reference_words, uncertain)
-    rows = score_files.compare(references, systems, split_list(metrics, "--metrics"), options, trials)
+    names = split_list(metrics, "--metrics")
+    comparisons = score_files.compare(references, systems, names, options, trials)
+    rows = comparisons.rows
     if format_ is Format.table:
         print_parts(lambda screen: score_tables.comparison_table(rows, screen))
     elif format_ is Format.json:
         typer.echo(score_tables.comparison_json(rows), nl=False)
     else:
         typer.echo(score_tables.comparison_csv(rows), nl=False)
+    report_failures(comparisons.failed)
 
 
 def _systems(assignments: Sequence[str]) -> dict[str, Path]:

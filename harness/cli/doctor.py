@@ -14,7 +14,7 @@ import typer
 
 from harness.cli.output import Format, format_option, print_rows
 from harness.core import registry
-from harness.core.errors import HarnessError, UnavailableError
+from harness.core.errors import HarnessError, PluginError, UnavailableError
 from harness.core.files import cache_root
 
 REQUIRED = ("torch", "torchvision", "transformers", "lightning", "timm", "torchxrayvision", "pycocoevalcap")
@@ -94,6 +94,8 @@ def _datasets() -> list[Finding]:
             findings.append(Finding(name, "ok", f"{counts} studies (train/val/test)"))
         except UnavailableError as error:  # it is nowhere until the user says where
             findings.append(Finding(name, "optional", str(error)))
+        except PluginError as error:  # the main job does not need it
+            findings.append(Finding(name, "optional", str(error)))
         except HarnessError as error:
             findings.append(Finding(name, "missing", str(error)))
     return findings
@@ -102,6 +104,9 @@ def _datasets() -> list[Finding]:
 def _metrics() -> list[Finding]:
     findings = []
     for name in registry.names("metrics"):
-        reason = registry.load("metrics", name)().unavailable()
+        try:
+            reason = registry.make_metric(name).unavailable()
+        except PluginError as error:
+            reason = str(error)
         findings.append(Finding(name, "optional" if reason else "ok", reason or "available"))
     return findings

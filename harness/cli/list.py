@@ -11,6 +11,7 @@ import typer
 
 from harness.cli.output import Format, format_option, print_rows
 from harness.core import registry
+from harness.core.failures import describe
 
 Row = dict[str, Any]
 
@@ -28,27 +29,38 @@ def list_(
     what: Annotated[Listing, typer.Argument(help="What to list.")],
     format_: Annotated[Format, format_option(Format.table, Format.json, Format.csv)] = Format.table,
 ) -> None:
-    """List what is registered."""
+    """List what is registered. Exit 1 if some of it cannot be loaded."""
     rows = listing(what.value)
+    broken = any("error" in row for row in rows)
     if format_ is not Format.json:
-        rows = [line for row in rows for line in _LINES[what.value](row)]
+        rows = [line for row in rows for line in _lines(what, row)]
     print_rows(rows, format_)
+    if broken:
+        raise typer.Exit(1)
 
 
 def listing(what: str) -> list[Row]:
-    """Facts of each registered method, dataset or metric, or of each profile, as JSON values."""
-    if what == "methods":
-        return [_method(name) for name in registry.names("methods")]
-    if what == "datasets":
-        return [_dataset(name) for name in registry.names("datasets")]
-    if what == "profiles":
-        return [row for name in registry.names("datasets") for row in _profiles(name)]
-    return [_metric(name) for name in registry.names("metrics")]
+    """Facts of each registered method, dataset or metric, or of each profile, as JSON values.
+
+    What cannot be loaded has ``name`` and ``error`` only.
+    """
+    kind = "datasets" if what == "profiles" else what
+    return [row for name in registry.names(kind) for row in _facts(what, kind, name)]
 
 
-def _method(name: str) -> Row:
+def _facts(what: str, kind: str, name: str) -> list[Row]:
+    """The rows of one registered name; any plugin may fail here, and the others are listed all the same."""
+    try:
+        return _FACTS[what](name)
+    except Exception as error:
+        text = describe(error).removeprefix(f"{kind[:-1]} {name} ")
+        prefix = "" if text.startswith("cannot be loaded") else "cannot be loaded: "
+        return [{"name": name, "error": prefix + text}]
+
+
+def _method(name: str) -> list[Row]:
     card = registry.load("methods", name).card
-    return {
+    facts = {
         "name": name,
         "title": card.title,
         "paper": card.paper,
@@ -59,16 +71,14 @@ def _method(name: str) -> Row:
         "presets": list(card.presets) if card.learned else [],
         "variants": {variant: text for variant, (text, _) in card.variants.items()},
     }
+    return [facts]
 
 
-def _dataset(name: str) -> Row:
+def _dataset(name: str) -> list[Row]:
     dataset = registry.load("datasets", name)
-    return {
-        "name": name,
-        "about": (dataset.__doc__ or "").strip().splitlines()[0],
-        "licence": getattr(dataset, "licence", None),
-        "profiles": list(getattr(dataset, "profiles", {})),
-    }
+    about = (dataset.__doc__ or "").strip().partition("\n")[0]
+    licence, profiles = getattr(dataset, "licence", None), list(getattr(dataset, "profiles", {}))
+    return [{"name": name, "about": about, "licence": licence, "profiles": profiles}]
 
 
 def _profiles(name: str) -> list[Row]:
@@ -85,10 +95,10 @@ def _profiles(name: str) -> list[Row]:
     ]
 
 
-def _metric(name: str) -> Row:
-    metric = registry.load("metrics", name)()
+def _metric(name: str) -> list[Row]:
+    metric = registry.make_metric(name)
     reason = metric.unavailable()
-    return {
+    facts = {
         "name": name,
         "task": metric.task.value,
         "outputs": [
@@ -103,6 +113,23 @@ def _metric(name: str) -> Row:
         "available": reason is None,
         "reason": reason,
     }
+    return [facts]
+
+
+_FACTS: Mapping[str, Callable[[str], list[Row]]] = {
+    "methods": _method,
+    "datasets": _dataset,
+    "profiles": _profiles,
+    "metrics": _metric,
+}
+
+
+def _lines(what: Listing, row: Row) -> list[Row]:
+    """The lines of a table for one entry; of what cannot be loaded, one line with the reason."""
+    if "error" in row:
+        first, last = _ENDS[what.value]
+        return [{first: row["name"], last: row["error"]}]
+    return _LINES[what.value](row)
 
 
 def _method_lines(row: Row) -> list[Row]:
@@ -162,3 +189,11 @@ _LINES: Mapping[str, Callable[[Row], list[Row]]] = {
     "metrics": _metric_lines,
 }
 """What is listed -> the lines of a table for one entry."""
+
+_ENDS = {
+    "methods": ("method", "title"),
+    "datasets": ("dataset", "what"),
+    "profiles": ("dataset", "what"),
+    "metrics": ("family", "state"),
+}
+"""What is listed -> the column of the name, and the one that says why something cannot be loaded."""

@@ -136,5 +136,13 @@ def report_written(paths: Sequence[Path], say: Callable[[str], None] = typer.ech
         say(f"wrote {path}")
 
 
+def report_failures(failed: Mapping[str, str]) -> None:
+    """One line on stderr per metric that failed, and exit code 1 if there is one."""
+    for name, reason in failed.items():
+        typer.echo(reason if reason.startswith("metric ") else f"metric {name}: {reason}", err=True)
+    if failed:
+        raise typer.Exit(1)
+
+
 def _columns(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     return list(dict.fromkeys(column for row in rows for column in row))

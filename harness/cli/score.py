@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from harness.cli.options import MetricNames, ReferenceReports, ReferenceWords, Tokenizer, Uncertain
-from harness.cli.output import Format, format_option, print_parts, write
+from harness.cli.output import Format, format_option, print_parts, report_failures, write
 
 
 def score(
@@ -37,3 +37,4 @@ def score(
         typer.echo(score_tables.score_json(scores), nl=False)
     else:
         typer.echo(score_tables.score_csv(scores), nl=False)
+    report_failures(scores.failed)

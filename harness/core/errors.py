@@ -28,6 +28,12 @@ class UnknownNameError(HarnessError):
     """A method, dataset, metric, variant or preset that is not registered."""
 
 
+class PluginError(HarnessError):
+    """A registered method, dataset or metric cannot be loaded, or breaks its contract."""
+
+    exit_code = 1
+
+
 class CorruptFileError(HarnessError):
     """A file in the store or the cache that is not what was written there."""
 

@@ -10,7 +10,8 @@ from importlib.metadata import entry_points
 from inspect import signature
 from typing import Any
 
-from harness.core.errors import HarnessError, UnknownNameError
+from harness.core.errors import HarnessError, PluginError, UnknownNameError
+from harness.core.failures import describe
 from harness.core.names import did_you_mean
 
 METHODS = {
@@ -129,18 +130,22 @@ def load(kind: str, name: str) -> Any:
 
     Raises:
         UnknownNameError: with the nearest registered names.
-        HarnessError: the class's module cannot be imported.
+        PluginError: the class's module cannot be imported, whatever the reason, or has no such class.
     """
     table = _table(kind)
     if name not in table:
         raise UnknownNameError(f"unknown {kind[:-1]} {name!r}", did_you_mean(name, table))
     module, _, attribute = table[name].partition(":")
     try:
-        return getattr(import_module(module), attribute)
-    except ImportError as error:
-        raise HarnessError(
-            f"{kind[:-1]} {name} cannot be loaded: {error}", f"install the package that {module} needs"
+        loaded = import_module(module)
+    except (Exception, SystemExit) as error:
+        hint = f"install the package that {module} needs" if isinstance(error, ImportError) else ""
+        raise PluginError(
+            f"{kind[:-1]} {name} cannot be loaded: {describe(error, module)}", hint or f"see {module}"
         ) from error
+    if not hasattr(loaded, attribute):
+        raise PluginError(f"{kind[:-1]} {name} cannot be loaded: {module} has no {attribute}")
+    return getattr(loaded, attribute)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,15 +169,30 @@ DEFAULTS = MetricOptions()
 
 
 def make_metric(name: str, options: MetricOptions = DEFAULTS) -> Any:
-    """An instance of a metric family, with those of the options that its constructor takes by name."""
+    """An instance of a metric family, with those of the options that its constructor takes by name.
+
+    Raises:
+        UnknownNameError: as ``load``.
+        PluginError: as ``load``; or the family cannot be made, or lacks what every metric declares.
+        HarnessError: an option that the family refuses.
+    """
     family = load("metrics", name)
-    takes = signature(family).parameters
-    arguments = {
-        option.name: value
-        for option in fields(options)
-        if (value := getattr(options, option.name)) is not None and option.name in takes
-    }
-    return family(**arguments)
+    try:
+        takes = signature(family).parameters
+        arguments = {
+            option.name: value
+            for option in fields(options)
+            if (value := getattr(options, option.name)) is not None and option.name in takes
+        }
+        metric = family(**arguments)
+        _ = metric.name, metric.task.value, metric.signature, metric.unavailable()
+        _ = [output.name for output in metric.outputs]
+    except HarnessError:
+        raise
+    except Exception as error:
+        reason = describe(error, getattr(family, "__module__", ""))
+        raise PluginError(f"metric {name} cannot be loaded: {reason}") from error
+    return metric
 
 
 def split_variant(name: str) -> tuple[str, str | None]:

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from harness.core.progress import Reporter
 
 WORKERS = "HARNESS_WORKERS"
+PRELOAD = "HARNESS_PRELOAD"
+"""Environment variable with the modules that the server of processes imports, joined by commas."""
 _PAUSE = 0.2
 """Seconds between two messages of one phase."""
 
@@ -66,7 +68,8 @@ def ready(modules: Sequence[str]) -> Any:
     if os.name != "posix":
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(list(modules))
+    os.environ[PRELOAD] = ",".join(modules)
+    context.set_forkserver_preload(["harness.distributed.preload"])
     with children_leave_to_parent():
         resource_tracker.ensure_running()  # it unblocks signals, so it needs a context of its own
     with children_leave_to_parent():

@@ -12,13 +12,14 @@ import numpy as np
 
 from harness.core import registry
 from harness.core.config import ExecutionConfig, RunConfig, RunSettings
-from harness.core.errors import HarnessError, UnavailableError
+from harness.core.errors import HarnessError
 from harness.core.progress import Reporter
 from harness.core.slugs import slug
 from harness.core.types import DatasetInfo, Reference, Study
 from harness.datasets.base import SPLITS, Dataset
 from harness.datasets.images import filling, pixels
 from harness.evaluation import imputation
+from harness.evaluation.chosen_metrics import choose_metrics
 from harness.evaluation.entries import Entry, entries
 from harness.evaluation.report_samples import ReportSamples
 from harness.metrics.base import Metric
@@ -105,13 +106,13 @@ def open_benchmark(settings: RunSettings, rows: Sequence[Entry] | None = None) -
         rows: ``entries(settings.config)``, where the caller has them.
     """
     config = settings.config
-    rows = entries(config) if rows is None else rows
+    rows = entries(config, {}) if rows is None else rows
     device = resolve_device(settings.execution.device)
     dataset_class = registry.load("datasets", config.dataset)
     dataset: Dataset = dataset_class.open(config.root, **config.set.get(config.dataset, {}))
     splits = {split: list(dataset.studies(split))[: config.limit] for split in SPLITS}
     test = splits["test"]
-    metrics = choose_metrics(config, dataset)
+    metrics = choose_metrics(config, dataset.info)
     plan = mask_plan(config, dataset.info, test)
     if config.impute is not None:
         imputation.check(config.impute, rows, plan.states, dataset.info)
@@ -163,27 +164,6 @@ def mask_plan(config: RunConfig, info: DatasetInfo, studies: Sequence[Study]) ->
         rates=config.missing if "missing" in given else None,
         seeds=config.mask_seeds if "mask_seeds" in given else None,
     )
-
-
-def choose_metrics(config: RunConfig, dataset: Dataset) -> list[Metric]:
-    """Metric families that suit the dataset; one that was asked for by name must be able to run."""
-    options = registry.MetricOptions(
-        tokenizer=config.tokenizer or dataset.info.tokenizer,
-        reference_words=config.reference_words or dataset.info.reference_words,
-        uncertain=config.uncertain,
-        multilabel=dataset.info.multilabel,
-    )
-    chosen: list[Metric] = []
-    for name in config.metrics or registry.names("metrics"):
-        metric: Metric = registry.make_metric(name, options)
-        if not config.metrics and not metric.by_default:
-            continue
-        reason = metric.unavailable()
-        if reason and (config.metrics or (config.tokenizer and metric.tokenized)):
-            raise UnavailableError(f"metric {name}: {reason}")
-        if metric.task in dataset.info.tasks:
-            chosen.append(metric)
-    return chosen
 
 
 def resolve_device(device: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from harness.core import registry
 from harness.core.config import RunConfig
-from harness.core.errors import HarnessError, UnknownNameError
+from harness.core.errors import HarnessError, PluginError, UnknownNameError
 from harness.core.names import did_you_mean
 from harness.core.types import CONTEXT, Study, Task
 from harness.method.batching import study_seed
@@ -73,13 +73,18 @@ class Entry:
         return self.label if self.imputer else self.trained_label
 
 
-def entries(config: RunConfig) -> list[Entry]:
+def entries(config: RunConfig, broken: dict[str, str] | None = None) -> list[Entry]:
     """Rows that ``--methods`` asks for; every learned method that reads images brings its own control.
 
     With ``--impute`` every other method that reads images has one more row.
 
+    Args:
+        config: of the run.
+        broken: gets the methods that cannot be loaded, name -> reason, as long as another one can be.
+
     Raises:
         UnknownNameError: a method or variant that does not exist, or ``--set`` for a method not in the run.
+        PluginError: a method cannot be loaded, and ``broken`` is None or no method is left.
         HarnessError: the imputer generates nothing.
     """
     wanted: list[str] = []
@@ -87,27 +92,45 @@ def entries(config: RunConfig) -> list[Entry]:
         wanted += registry.names("methods") if name == "all" else [name]
     imputer = _imputer(config)
     rows: list[Entry] = []
+    errors: dict[str, PluginError] = {}
     for full_name in dict.fromkeys(wanted):
-        row = _entry(config, full_name)
+        try:
+            row = _entry(config, full_name)
+        except PluginError as error:
+            errors[full_name] = error
+            continue
         rows.append(row)
         if row.method_class.card.learned:
             rows.append(replace(row, label=row.label + SHUFFLED, shuffled=True))
         if imputer and imputer.label != row.label and row.method_class.card.reads - {CONTEXT}:
             rows.append(replace(row, label=f"{row.label}{IMPUTED}{imputer.label}", imputer=imputer))
-    named = [*rows, imputer] if imputer else rows
-    owners = {row.name for row in named} | {f"{row.name}:{row.variant}" for row in named} | {config.dataset}
+    if errors and (broken is None or not rows):
+        raise next(iter(errors.values()))
+    if broken is not None:
+        broken.update((name, str(error)) for name, error in errors.items())
+    _check_owners(config, [*rows, imputer] if imputer else rows, errors)
+    return rows
+
+
+def _check_owners(config: RunConfig, rows: Sequence[Entry], broken: Mapping[str, object]) -> None:
+    """``--set`` names methods of the run, or its dataset."""
+    owners = {row.name for row in rows} | {f"{row.name}:{row.variant}" for row in rows}
+    owners |= {config.dataset, *broken, *(registry.split_variant(name)[0] for name in broken)}
     for owner in config.set:
         if owner not in owners:
             raise UnknownNameError(
                 f"--set {owner}.…: {owner} is not part of this run", did_you_mean(owner, owners)
             )
-    return rows
 
 
 def _entry(config: RunConfig, full_name: str) -> Entry:
     """The row of ``name`` or ``name:variant`` as it is."""
     name, variant = registry.split_variant(full_name)
     method_class = registry.load("methods", name)
+    if not isinstance(getattr(method_class, "card", None), MethodCard):
+        raise PluginError(
+            f"method {name} cannot be loaded: its class has no card", "see docs/adding-a-method.md"
+        )
     if variant is not None and variant not in method_class.card.variants:
         variants = [f"{name}:{each}" for each in method_class.card.variants]
         raise UnknownNameError(f"unknown method {full_name!r}", did_you_mean(full_name, variants))

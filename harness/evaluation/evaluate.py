@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from harness.core.errors import DiskError
 from harness.evaluation.completion import complete_states
+from harness.evaluation.metric_failures import MetricFailures
 from harness.evaluation.predict import predict
 from harness.evaluation.record import Outcome, record, record_failure
 from harness.evaluation.score import reduce, score
@@ -29,14 +30,20 @@ def evaluate(trial: Trial) -> list[Measurement]:
         with trial.cell.lock(trial.waiting):
             trial.require_trained()
             predictions = predict(trial, completion)  # every test study, once per modality state
-            statistics = score(trial, predictions, completion)  # metric -> state -> (n, k)
-            curves = reduce(trial, statistics)  # missing rates x mask seeds x bootstrap: matrix products
-            measurements = record(trial, Outcome(completion, predictions, statistics, curves))
+            failures = MetricFailures(trial.cell.directory)  # of metrics: each one fails alone
+            statistics = score(trial, predictions, completion, failures)  # metric -> state -> (n, k)
+            curves = reduce(trial, statistics, failures)  # rates x mask seeds x bootstrap: matrix products
+            outcome = Outcome(completion, predictions, statistics, curves, failures)
+            measurements = record(trial, outcome)
     except DiskError:
         raise
     except Exception as error:
         return record_failure(trial, error)
-    trial.done(_headline(measurements))
+    headline = _headline(measurements)
+    if failures.reasons:
+        trial.failed("; ".join(filter(None, (failures.summary(), headline))))
+    else:
+        trial.done(headline)
     return measurements
 
 

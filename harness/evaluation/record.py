@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import time
-import traceback
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +12,7 @@ import numpy as np
 
 from harness import __version__
 from harness.core.errors import HarnessError
+from harness.core.failures import describe, keep_traceback
 from harness.core.files import write_atomic
 from harness.core.slugs import slug
 from harness.core.types import Prediction
@@ -21,6 +21,7 @@ from harness.evaluation.benchmark import N_RESAMPLES
 from harness.evaluation.completion import Completion
 from harness.evaluation.entries import PROTOCOL
 from harness.evaluation.expert_routing import expert_routing
+from harness.evaluation.metric_failures import MetricFailures
 from harness.evaluation.predict import StateAnswers
 from harness.evaluation.score import StateStatistics, findings, reliability_bins, remarks
 from harness.evaluation.trial import Trial
@@ -45,46 +46,58 @@ class Outcome:
         predictions: modality state -> study id -> prediction.
         statistics: metric family -> modality state -> per-study statistics (n, k).
         curves: metric output -> curve over missing rates.
+        failures: why metrics have no numbers.
     """
 
     completion: Completion
     predictions: StateAnswers[Prediction]
     statistics: StateStatistics
     curves: Mapping[str, Curve]
+    failures: MetricFailures
 
 
 def record(trial: Trial, outcome: Outcome) -> list[Measurement]:
     """Write the row's numbers, its bootstrap replicates (for paired ranks) and its manifest."""
     sample_sheet.show(trial, outcome.predictions[FULL])
     facts = {
-        **findings(trial, outcome.statistics, outcome.predictions),
+        **findings(trial, outcome.statistics, outcome.predictions, outcome.failures),
         **expert_routing(trial),
         **outcome.completion.facts,
     }
     measurements = list(_measurements(trial, outcome))
     key, store = row_key(trial), trial.benchmark.store
-    replicates = {name: curve.replicates.astype(np.float32) for name, curve in outcome.curves.items()}
+    lost = {
+        output.name
+        for metric in trial.metrics
+        if metric.name in outcome.failures
+        for output in metric.outputs
+    }
+    replicates = {
+        name: curve.replicates.astype(np.float32)
+        for name, curve in outcome.curves.items()
+        if name not in lost
+    }
     path = store.root / "results" / f"{key}.npz"
     write_atomic(path, lambda stream: np.savez(stream, **replicates))  # type: ignore[arg-type]
     manifest = _manifest(trial, **facts)
-    store.write_result(key, measurements, manifest, reliability_bins(outcome.statistics))
+    scored = {name: each for name, each in outcome.statistics.items() if name not in outcome.failures}
+    store.write_result(key, measurements, manifest, reliability_bins(scored))
     return measurements
 
 
 def record_failure(trial: Trial, error: Exception) -> list[Measurement]:
     """Store and report rows that say why a trial has no numbers."""
-    reason = str(error) if isinstance(error, HarnessError) else f"{type(error).__name__}: {error}"
+    reason = describe(error, trial.entry.method_class.__module__)
     log = trial.cell.directory / "error.txt"
-    write_atomic(log, lambda stream: stream.write("".join(traceback.format_exception(error)).encode()))
+    keep_traceback(log, error)
     measurements = [
-        _measurement(trial, metric, output, 0.0, status="failed", detail=reason.splitlines()[0])
+        _measurement(trial, metric, output, 0.0, status="failed", detail=reason)
         for metric in trial.metrics
         for output in metric.outputs
     ]
     trial.benchmark.store.write_result(row_key(trial), measurements, _manifest(trial))
-    shown = reason.splitlines()[0] if reason else type(error).__name__
     hint = "" if isinstance(error, HarnessError) else f" (traceback: {log})"
-    trial.failed(f"{shown}{hint}")
+    trial.failed(f"{reason}{hint}")
     return measurements
 
 
@@ -99,8 +112,13 @@ def row_key(trial: Trial) -> str:
 def _measurements(trial: Trial, outcome: Outcome) -> Iterator[Measurement]:
     """Every output of every metric, at every missing rate where it has a curve."""
     said_of = _remarks(trial, outcome)
+    failures = outcome.failures
     for metric in trial.metrics:
         for output in metric.outputs:
+            if metric.name in failures:
+                failure = {"status": "failed", "detail": failures.reasons[metric.name]}
+                yield _measurement(trial, metric, output, 0.0, **failure)
+                continue
             if output.name in outcome.curves:
                 detail = said_of.get(output.name, "")
                 for point in outcome.curves[output.name].points:
@@ -120,7 +138,7 @@ def _remarks(trial: Trial, outcome: Outcome) -> dict[str, str]:
     """Metric output -> remark; what a metric says of its number comes before what the row lacks."""
     lacking = outcome.completion.remark
     of_row = {name: lacking for name in CURVE_METRICS if lacking and name in outcome.curves}
-    return of_row | remarks(trial, outcome.statistics)
+    return of_row | remarks(trial, outcome.statistics, outcome.failures)
 
 
 def _measurement(

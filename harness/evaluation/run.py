@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from harness.core import registry
@@ -16,6 +16,7 @@ from harness.distributed import launch, processes, ray_tasks
 from harness.distributed.processes import Job, Opened, Results, worker_count
 from harness.evaluation import tracking
 from harness.evaluation.benchmark import Benchmark, open_benchmark, prepare_images, resolve_device
+from harness.evaluation.chosen_metrics import broken_metrics
 from harness.evaluation.entries import Entry, entries
 from harness.evaluation.evaluate import evaluate, predict_shard, prepare
 from harness.evaluation.record import record_failure
@@ -31,10 +32,17 @@ Rows = dict[tuple[str, int], list[Measurement]]
 
 @dataclass(frozen=True)
 class Work:
-    """What a run has to do: its settings, and the rows that they ask for."""
+    """What a run has to do.
+
+    Attributes:
+        settings: of the run.
+        entries: the rows that the settings ask for.
+        broken: methods and metrics that the settings ask for and that cannot be loaded -> reason.
+    """
 
     settings: RunSettings
     entries: Sequence[Entry]
+    broken: Mapping[str, str]
 
     @classmethod
     def of(cls, settings: RunSettings) -> Work:
@@ -42,8 +50,11 @@ class Work:
 
         Raises:
             UnknownNameError: a method, variant or setting that does not exist.
+            PluginError: no method can be loaded.
         """
-        return cls(settings, entries(settings.config))
+        broken: dict[str, str] = {}
+        rows = entries(settings.config, broken)
+        return cls(settings, rows, broken | broken_metrics(settings.config))
 
     @property
     def jobs(self) -> list[Job]:
@@ -71,10 +82,10 @@ class Work:
         return [row_title(entry.label, seed, seeds) for entry in self.entries for seed in seeds]
 
     def in_order(self, rows: Rows) -> tuple[list[Measurement], bool]:
-        """All numbers in the order of ``--methods`` and ``--seeds``, and whether every row succeeded."""
+        """All numbers in the order of ``--methods`` and ``--seeds``, and whether all of them succeeded."""
         seeds = self.settings.config.seeds
         numbers = [row for entry in self.entries for seed in seeds for row in rows[entry.label, seed]]
-        return numbers, all(row.status != "failed" for row in numbers)
+        return numbers, not self.broken and all(row.status != "failed" for row in numbers)
 
 
 def run(settings: RunSettings, reporter: Reporter, *, tracks: bool = True) -> tuple[list[Measurement], bool]:
@@ -86,8 +97,9 @@ def run(settings: RunSettings, reporter: Reporter, *, tracks: bool = True) -> tu
         tracks: also hand the rows to what ``--track`` names.
 
     Returns:
-        The numbers of this run in the order of its methods, and whether every trial succeeded: one failing
-        method never takes the run down. Of several nodes that train together, the first has the numbers.
+        The numbers of this run in the order of its methods, and whether everything succeeded: a method or
+        metric that fails, or that cannot be loaded, never takes the run down. Of several nodes that train
+        together, the first has the numbers.
     """
     execution = settings.execution
     if execution.address is not None and execution.executor != "ray":
@@ -101,6 +113,8 @@ def run(settings: RunSettings, reporter: Reporter, *, tracks: bool = True) -> tu
     timings.begin(OPEN)
     work = Work.of(settings)
     timings.expect(work.titles)
+    for name, reason in work.broken.items():
+        timings.failed(name, reason)
     rows, succeeded = (_on_cluster if execution.executor == "ray" else _here)(work, timings)
     if not rows:
         return rows, succeeded

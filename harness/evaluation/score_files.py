@@ -11,12 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.core import registry
-from harness.core.errors import HarnessError, UnavailableError, UnknownNameError
+from harness.core.errors import HarnessError, PluginError, UnavailableError, UnknownNameError
 from harness.core.names import did_you_mean
 from harness.core.registry import DEFAULTS, MetricOptions
 from harness.core.types import Prediction, Reference, Task
+from harness.evaluation.metric_failures import MetricFailures
 from harness.evaluation.text_files import TextFile, joined_ids, read_texts
-from harness.metrics.base import Metric, MetricOutput, Statistics
+from harness.metrics.base import Metric, MetricOutput, Statistics, checked_statistics
 from harness.statistics import bootstrap
 from harness.statistics.estimate import Estimate
 from harness.statistics.significance import PairedTest, Resampling, holm, paired_randomisation
@@ -42,12 +43,14 @@ class Scores:
     Attributes:
         scores: in the metrics' order.
         unavailable: metric output -> one line of advice.
+        failed: metric family -> why it has no numbers.
         ids: studies, in the references' order.
         per_study: metric output -> value of each study taken alone (n,).
     """
 
     scores: tuple[Score, ...]
     unavailable: Mapping[str, str]
+    failed: Mapping[str, str]
     ids: tuple[str, ...]
     per_study: Mapping[str, NDArray[np.float64]]
 
@@ -63,6 +66,19 @@ class Comparison:
     p_holm: float
     signature: str
     higher_is_better: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Comparisons:
+    """Systems, compared.
+
+    Attributes:
+        rows: one per metric and pair of systems.
+        failed: metric family -> why it has no rows.
+    """
+
+    rows: tuple[Comparison, ...]
+    failed: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,24 +101,28 @@ def score(
         options: how metrics are computed.
 
     Raises:
-        HarnessError: an unreadable file, an id on one side only, an unknown metric, or one that was asked for
-            by name and cannot run here.
+        HarnessError: an unreadable file, an id on one side only, an unknown metric, or none of those that
+            were asked for by name can run here.
     """
     true, hypotheses = read_texts(references), read_texts(predictions)
     targets = _references(true, joined_ids(true, hypotheses))
-    chosen, unavailable = _choose(metrics, options)
+    failures = MetricFailures()
+    chosen, unavailable = _choose(metrics, options, failures)
     weights = bootstrap.bootstrap_weights([target.patient_id for target in targets], N_RESAMPLES)
     scores: list[Score] = []
     per_study: dict[str, NDArray[np.float64]] = {}
     for choice in chosen:
-        statistics = _statistics(choice.metric, hypotheses, targets)
-        estimates = bootstrap.estimate(choice.metric, statistics, weights)
-        alone = choice.metric.values(statistics, np.eye(len(statistics)))
-        for output in choice.outputs:
-            estimate, higher = estimates[output.name], output.higher_is_better
-            scores.append(Score(output.name, estimate, choice.metric.signature, choice.metric.group, higher))
-            per_study[output.name] = alone[output.name]
-    return Scores(tuple(scores), unavailable, tuple(target.id for target in targets), per_study)
+        metric = choice.metric
+        with failures.of(metric):
+            statistics = _statistics(metric, hypotheses, targets)
+            estimates = bootstrap.estimate(metric, statistics, weights)
+            alone = metric.values(statistics, np.eye(len(statistics)))
+            for output in choice.outputs:
+                estimate, higher = estimates[output.name], output.higher_is_better
+                scores.append(Score(output.name, estimate, metric.signature, metric.group, higher))
+                per_study[output.name] = alone[output.name]
+    ids = tuple(target.id for target in targets)
+    return Scores(tuple(scores), unavailable, failures.reasons, ids, per_study)
 
 
 def compare(
@@ -111,7 +131,7 @@ def compare(
     metrics: Sequence[str] | None = None,
     options: MetricOptions = DEFAULTS,
     trials: int = 10_000,
-) -> list[Comparison]:
+) -> Comparisons:
     """Paired tests of every pair of systems on every metric; arguments as ``score`` takes them.
 
     Raises:
@@ -127,19 +147,28 @@ def compare(
     patients = [target.patient_id for target in targets]
     weights = bootstrap.bootstrap_weights(patients, N_RESAMPLES)
     resampling = Resampling(patients, trials, weights=weights)
-    chosen, _ = _choose(metrics, options)
+    failures = MetricFailures()
+    chosen, _ = _choose(metrics, options, failures)
     tests: list[tuple[MetricOutput, str, str, PairedTest, str]] = []
     for choice in chosen:
         metric = choice.metric
-        statistics = {name: _statistics(metric, file, targets) for name, file in files.items()}
-        for a, b in combinations(systems, 2):
-            by_output = paired_randomisation(metric, statistics[a], statistics[b], resampling)
-            tests += [(o, a, b, by_output[o.name], metric.signature) for o in choice.outputs]
+        with failures.of(metric):
+            statistics = {name: _statistics(metric, file, targets) for name, file in files.items()}
+            pairs = {
+                (a, b): paired_randomisation(metric, statistics[a], statistics[b], resampling)
+                for a, b in combinations(systems, 2)
+            }
+            tests += [
+                (o, a, b, by_output[o.name], metric.signature)
+                for (a, b), by_output in pairs.items()
+                for o in choice.outputs
+            ]
     adjusted = holm([test.p_value for _, _, _, test, _ in tests])
-    return [
+    rows = (
         Comparison(output.name, a, b, test, p_holm, signature, output.higher_is_better)
         for (output, a, b, test, signature), p_holm in zip(tests, adjusted, strict=True)
-    ]
+    )
+    return Comparisons(tuple(rows), failures.reasons)
 
 
 def _references(file: TextFile, ids: Sequence[str]) -> list[Reference]:
@@ -148,28 +177,50 @@ def _references(file: TextFile, ids: Sequence[str]) -> list[Reference]:
 
 
 def _statistics(metric: Metric, file: TextFile, targets: Sequence[Reference]) -> Statistics:
-    return metric.statistics([Prediction(report=file.texts[target.id]) for target in targets], targets)
+    predictions = [Prediction(report=file.texts[target.id]) for target in targets]
+    return checked_statistics(metric, predictions, targets)
 
 
-def _choose(wanted: Sequence[str] | None, options: MetricOptions) -> tuple[list[_Chosen], dict[str, str]]:
-    """Metrics and their outputs that were asked for, and why the others of a default table cannot run."""
-    metrics: list[Metric] = [registry.make_metric(name, options) for name in registry.names("metrics")]
-    metrics = [metric for metric in metrics if metric.task is Task.REPORT]
+def _choose(
+    wanted: Sequence[str] | None, options: MetricOptions, failures: MetricFailures
+) -> tuple[list[_Chosen], dict[str, str]]:
+    """Metrics and their outputs that were asked for, and why others of the table cannot run."""
+    metrics = _report_metrics(wanted, options, failures)
     names = {
         name for metric in metrics for name in (metric.name, *(output.name for output in metric.outputs))
     }
     for name in wanted or ():
-        if name not in names:
+        if name not in names and name not in failures:
             raise UnknownNameError(f"--metrics {name}: no such report metric", did_you_mean(name, names))
     chosen: list[_Chosen] = []
     unavailable: dict[str, str] = {}
     for metric in metrics:
         outputs = tuple(o for o in metric.outputs if not wanted or {metric.name, o.name} & set(wanted))
         reason = metric.unavailable() if outputs else None
-        if reason and (wanted or (options.tokenizer and metric.tokenized)):
+        if reason and options.tokenizer and metric.tokenized:
             raise UnavailableError(f"--metrics {metric.name}: {reason}")
         if reason:
             unavailable |= dict.fromkeys((output.name for output in outputs), reason)
         elif outputs:
             chosen.append(_Chosen(metric, outputs))
+    if wanted and not chosen:
+        name, reason = next(iter((unavailable | failures.reasons).items()))
+        raise UnavailableError(f"--metrics {name}: {reason}")
     return chosen, unavailable
+
+
+def _report_metrics(
+    wanted: Sequence[str] | None, options: MetricOptions, failures: MetricFailures
+) -> list[Metric]:
+    """Every family that scores reports. A family that cannot be loaded is a failure if it was asked for."""
+    metrics: list[Metric] = []
+    for name in registry.names("metrics"):
+        try:
+            metric: Metric = registry.make_metric(name, options)
+        except PluginError as error:
+            if not wanted or name in wanted:
+                failures.reasons[name] = str(error)
+            continue
+        if metric.task is Task.REPORT:
+            metrics.append(metric)
+    return metrics

@@ -7,13 +7,14 @@ matrix product over statistics that were computed once.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.core.errors import PluginError
 from harness.core.types import Prediction, Reference, Task
 
 Statistics = NDArray[np.float64]
@@ -60,6 +61,7 @@ class Metric(ABC):
         resamples: its intervals use only so many of the bootstrap resamples; None: all of them.
         recentred: its bootstrap replicates are biased, so that only their spread is used: they are moved onto
             the value.
+        undefined: its statistics may be NaN or infinite.
         completes: it scores the test set with generated images in place of the lost ones, instead of the
             generated images alone.
     """
@@ -72,6 +74,7 @@ class Metric(ABC):
     tokenized: ClassVar[bool] = False
     resamples: ClassVar[int | None] = None
     recentred: ClassVar[bool] = False
+    undefined: ClassVar[bool] = False
     completes: ClassVar[bool] = False
 
     @property
@@ -142,6 +145,47 @@ class JointMetric(Metric):
     def values(self, statistics: Statistics, weights: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
         """As ``joint``."""
         return self.joint(statistics, weights)
+
+
+def checked_statistics(
+    metric: Metric, predictions: Sequence[Prediction], references: Sequence[Reference]
+) -> Statistics:
+    """``metric.statistics``, held to its contract.
+
+    Raises:
+        PluginError: it returned no floating-point array (n, k), or one with NaN or infinite entries and the
+            metric does not declare ``undefined``.
+    """
+    rows, n = metric.statistics(predictions, references), len(references)
+    promise = f"expected a float array (n, k) with n = {n}, one row per study"
+    if not isinstance(rows, np.ndarray):
+        raise PluginError(f"metric {metric.name}: statistics are a {type(rows).__name__}, {promise}")
+    if rows.ndim != 2 or len(rows) != n or not np.issubdtype(rows.dtype, np.floating):
+        raise PluginError(f"metric {metric.name}: statistics are {rows.dtype} {rows.shape}, {promise}")
+    wrong = np.flatnonzero(~np.isfinite(rows).all(axis=1))
+    if len(wrong) and not metric.undefined:
+        raise PluginError(
+            f"metric {metric.name}: statistics of {len(wrong)} of {n} studies are NaN or infinite, "
+            f"the first one is {references[wrong[0]].id}",
+            "a metric for which this is right declares undefined = True",
+        )
+    return rows
+
+
+def checked_values(
+    metric: Metric, values: Mapping[str, NDArray[np.float64]], lines: int
+) -> Mapping[str, NDArray[np.float64]]:
+    """What ``metric.reduce`` or ``metric.values`` returned, held to its contract.
+
+    Raises:
+        PluginError: an output is not there, or not of shape (lines,).
+    """
+    for output in metric.outputs:
+        shape = np.shape(values[output.name]) if output.name in values else None
+        if shape != (lines,):
+            state = "was not returned" if shape is None else f"has shape {shape}, expected {(lines,)}"
+            raise PluginError(f"metric {metric.name}: {output.name} {state}")
+    return values
 
 
 def mean_of(totals: Statistics, value: int = 0, count: int = 1) -> NDArray[np.float64]:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.core.errors import HarnessError
-from harness.metrics.base import Metric, Statistics
+from harness.metrics.base import Metric, Statistics, checked_values
 from harness.statistics.estimate import Estimate
 
 FloatArray = NDArray[np.float64]
@@ -74,7 +74,8 @@ def interval(values: FloatArray, level: float = 0.95) -> tuple[float, float]:
 
 def replicates(metric: Metric, statistics: Statistics, weights: FloatArray) -> dict[str, FloatArray]:
     """Every output, (B,) per name, of statistics (n, k) under each resample of ``weights`` (B, n)."""
-    return metric.values(statistics, affordable(metric, weights))
+    used = affordable(metric, weights)
+    return dict(checked_values(metric, metric.values(statistics, used), len(used)))
 
 
 def affordable(metric: Metric, weights: FloatArray) -> FloatArray:

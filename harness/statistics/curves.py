@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.core.errors import HarnessError
-from harness.metrics.base import JointMetric, Metric, Statistics
+from harness.metrics.base import JointMetric, Metric, Statistics, checked_values
 from harness.missingness.plan import MaskPlan
 from harness.statistics.bootstrap import FloatArray, affordable, centred, interval
 from harness.statistics.estimate import Estimate
@@ -141,7 +141,8 @@ def _masked_values(
 ) -> dict[str, FloatArray]:
     """Outputs (B,) where line b of ``weights`` (B, n) meets mask b mod S of ``masks`` (S, n)."""
     if not isinstance(metric, JointMetric):
-        return metric.reduce(_masked_totals(statistics, states, masks, weights))
+        totals = _masked_totals(statistics, states, masks, weights)
+        return dict(checked_values(metric, metric.reduce(totals), len(weights)))
     used = np.unique(masks)
     # A study has one row per state that any mask uses; all but one of them have weight 0.
     stacked = np.concatenate([statistics[states[index]] for index in used])
@@ -153,7 +154,7 @@ def _masked_values(
         each = np.concatenate(
             [np.where(block_states == index, weights[block], 0.0) for index in used], axis=1
         )
-        for name, part in metric.joint(stacked, each).items():
+        for name, part in checked_values(metric, metric.joint(stacked, each), len(each)).items():
             values[name].append(part)
     return {name: np.concatenate(parts) for name, parts in values.items()}
 

@@ -17,7 +17,7 @@ from harness.datasets.readers.profiles import IU_PROFILES, Profile, table
 from harness.datasets.readers.records import Listing, Problem, ReportRecord
 from harness.datasets.readers.report_dataset import ImageTree, ReportDataset, check_records, safe_id, usable
 from harness.datasets.readers.tables import read_json, read_rows, read_text
-from harness.evaluation.benchmark import choose_metrics
+from harness.evaluation.chosen_metrics import choose_metrics
 from tests.helpers import trees
 
 
@@ -237,9 +237,9 @@ def test_a_profile_sets_the_length_of_references_and_a_flag_overrides_it(tmp_pat
     assert dataset.info.reference_words == IU_PROFILES["r2gen"].reference_words == 60
     for words, message in ((None, "60"), (20, "20")):
         config = RunConfig(dataset="iu-xray", metrics=("bleu",), reference_words=words)
-        (metric,) = choose_metrics(config, dataset)
+        (metric,) = choose_metrics(config, dataset.info)
         assert f"ref:{message}|" in metric.signature
-    (metric,) = choose_metrics(RunConfig(metrics=("bleu",)), IUXRay.open(root, image_size=32))
+    (metric,) = choose_metrics(RunConfig(metrics=("bleu",)), IUXRay.open(root, image_size=32).info)
     assert "ref:full|" in metric.signature
 
 

@@ -235,7 +235,7 @@ def test_an_empty_and_a_very_long_report_are_scored(tmp_path: Path) -> None:
 
 def test_compare_finds_a_difference_and_none(files: Callable[[str], Path]) -> None:
     systems = {"same": files("truth"), "again": files("reversed"), "worse": files("worse")}
-    rows = score_files.compare(files("truth"), systems, ["bleu_4"], trials=2000)
+    rows = score_files.compare(files("truth"), systems, ["bleu_4"], trials=2000).rows
     by_pair = {(row.a, row.b): row for row in rows}
     same, worse = by_pair["same", "again"], by_pair["same", "worse"]
     assert same.test.difference.value == 0.0

@@ -1,0 +1,58 @@
+"""What is shown of an exception that code of others raised: its type and place, never its text.
+
+The text of such an exception may quote a report. Tables, progress and verdicts leave the machine; the log of
+a failure stays in the store, for the user alone.
+"""
+
+from __future__ import annotations
+
+import os
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+
+from harness.core.errors import HarnessError
+from harness.core.files import write_atomic
+
+
+def describe(error: BaseException, home: str = "") -> str:
+    """One line about an exception.
+
+    Args:
+        error: any exception.
+        home: a module of the package whose line is named. Without one, or without a line of that package in
+            the traceback, the innermost line is named.
+
+    Returns:
+        The message of a ``HarnessError``, which is worded for users. Of any other exception its type and
+        ``module:line``.
+    """
+    if isinstance(error, HarnessError):
+        return " ".join(str(error).split())
+    kind = type(error).__name__
+    if isinstance(error, ModuleNotFoundError) and str(error.name).replace(".", "").isidentifier():
+        return f"{kind}: there is no module {error.name}"
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{kind} in {Path(error.filename).name}:{error.lineno}"
+    places = list(_places(error))
+    package = home.partition(".")[0]
+    own = [place for place in places if place.partition(".")[0].partition(":")[0] == package]
+    place = (own or places or [""])[-1]
+    return f"{kind} at {place}" if place else kind
+
+
+def _places(error: BaseException) -> Iterator[str]:
+    """``module:line`` of every line of the traceback, outermost first."""
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        yield f"{frame.f_globals.get('__name__', '?')}:{line}"
+
+
+def keep_traceback(path: Path, error: BaseException) -> None:
+    """Write the whole traceback to a file that only the user can read (mode 0600)."""
+    text = "".join(traceback.format_exception(error)).encode()
+
+    def write(stream: object) -> None:
+        os.fchmod(stream.fileno(), 0o600)  # type: ignore[attr-defined]
+        stream.write(text)  # type: ignore[attr-defined]
+
+    write_atomic(path, write)

@@ -1,0 +1,60 @@
+"""Which metric families a run computes, and which of those that it asks for cannot be loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from harness.core import registry
+from harness.core.config import RunConfig
+from harness.core.errors import PluginError, UnavailableError
+from harness.core.registry import DEFAULTS, MetricOptions
+from harness.core.types import DatasetInfo
+from harness.metrics.base import Metric
+
+
+def choose_metrics(config: RunConfig, info: DatasetInfo) -> list[Metric]:
+    """Metric families that suit the dataset. A family that cannot be loaded is left out.
+
+    Raises:
+        UnavailableError: none of the families that were asked for by name can run here, or one cannot run
+            with the chosen tokenizer.
+        PluginError: none of the families that were asked for by name can be loaded.
+    """
+    options = MetricOptions(
+        tokenizer=config.tokenizer or info.tokenizer,
+        reference_words=config.reference_words or info.reference_words,
+        uncertain=config.uncertain,
+        multilabel=info.multilabel,
+    )
+    chosen: list[Metric] = []
+    errors: list[PluginError | UnavailableError] = []
+    for name, metric in _made(config, options):
+        if isinstance(metric, PluginError):
+            errors.append(metric)
+            continue
+        if not config.metrics and not metric.by_default:
+            continue
+        if reason := metric.unavailable():
+            errors.append(UnavailableError(f"metric {name}: {reason}"))
+            if config.tokenizer and metric.tokenized:
+                raise errors[-1]
+        if metric.task in info.tasks:
+            chosen.append(metric)
+    if config.metrics and errors and len(errors) == len(set(config.metrics)):
+        raise errors[0]
+    return chosen
+
+
+def broken_metrics(config: RunConfig) -> dict[str, str]:
+    """Families of the run that cannot be loaded -> reason."""
+    made = _made(config, DEFAULTS)
+    return {name: str(metric) for name, metric in made if isinstance(metric, PluginError)}
+
+
+def _made(config: RunConfig, options: MetricOptions) -> Iterator[tuple[str, Metric | PluginError]]:
+    """Each family that ``--metrics`` names, by default every registered one."""
+    for name in dict.fromkeys(config.metrics or registry.names("metrics")):
+        try:
+            yield name, registry.make_metric(name, options)
+        except PluginError as error:
+            yield name, error

@@ -1,0 +1,192 @@
+"""One broken plugin fails alone, is named, and its error's own text never leaves the private log."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from harness.core import registry
+from harness.core.errors import PluginError
+from harness.evaluation.run import run, run_serially
+from harness.metrics.base import checked_statistics
+from harness.store.store import Store
+from tests.cli.test_cli import invoke
+from tests.evaluation.test_evaluate import toy_config
+from tests.helpers import faulty
+from tests.helpers.toys import Quiet
+
+FAULTS = {
+    "raises": ("raised", "ValueError at tests.helpers.faulty:"),
+    "flat": (
+        "flattened",
+        "metric flat: statistics are float64 (40,), expected a float array (n, k) with n = 40",
+    ),
+    "undefined": ("not_a_number", "metric undefined: statistics of 40 of 40 studies are NaN or infinite"),
+    "forgets": ("forgotten", "metric forgets: forgotten was not returned"),
+}
+BAD_MODULE = "tests.helpers.not_importable:Anything"
+
+
+@pytest.fixture
+def faulty_world(toy_world: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The toys, and beside them metrics with one fault each."""
+    for name in ("lengths", *FAULTS):
+        monkeypatch.setitem(registry.METRICS, name, f"tests.helpers.faulty:{name.capitalize()}")
+    registry._table.cache_clear()
+    return toy_world
+
+
+@pytest.fixture
+def broken_world(faulty_world: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """And plugins that cannot be loaded at all."""
+    for table in (registry.METHODS, registry.DATASETS, registry.METRICS):
+        monkeypatch.setitem(table, "bad", BAD_MODULE)
+    monkeypatch.setitem(registry.METHODS, "cardless", "tests.helpers.faulty:NoCard")
+    monkeypatch.setitem(registry.METHODS, "absent", "tests.helpers.faulty:Nowhere")
+    monkeypatch.setitem(registry.DATASETS, "plain", "tests.helpers.faulty:Plain")
+    monkeypatch.setitem(registry.METRICS, "unfinished", "tests.helpers.faulty:Unfinished")
+    registry._table.cache_clear()
+    return faulty_world
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_failing_metric_fails_alone(faulty_world: Path, name: str) -> None:
+    settings = toy_config(faulty_world, metrics=("bleu", name, "lengths"))
+    reporter = Quiet()
+    rows, succeeded = run_serially(settings, reporter)
+    output, reason = FAULTS[name]
+    assert not succeeded
+    assert {row.status for row in rows if row.metric != output} == {"ok"}
+    (failed,) = [row for row in rows if row.metric == output]
+    assert failed.status == "failed"
+    assert failed.detail.startswith(reason)
+    assert name in reporter.failures["echo"]
+    assert reason in reporter.failures["echo"]
+    stored = {(row.metric, row.status) for row in Store(settings.config.store).results()}
+    assert {(output, "failed"), ("words", "ok"), ("bleu_1", "ok")} <= stored
+
+
+def test_the_text_of_an_error_stays_in_the_private_log(
+    faulty_world: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = faulty_world / "store"
+    arguments = ["--dataset", "toy", "--methods", "echo", "--store", str(store), "--missing", "0.5"]
+    code, out, err = invoke(capsys, "run", *arguments, "--metrics", "raises,lengths")
+    assert code == 1
+    assert "raises" in err
+    assert "tests.helpers.faulty:" in err
+    assert "SECRET" not in out + err
+    with_secret = [path for path in store.rglob("*") if path.is_file() and b"SECRET" in path.read_bytes()]
+    (log,) = with_secret
+    assert log.name == "error-raises.txt"
+    assert log.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_failing_method_keeps_its_text_to_itself_too(toy_world: Path) -> None:
+    reporter = Quiet()
+    rows, _ = run_serially(toy_config(toy_world, set={"echo": {"fail": "fit"}}), reporter)
+    assert {row.detail.partition(":")[0] for row in rows} == {"ValueError at tests.helpers.toys"}
+    assert "no luck" not in reporter.failures["echo[fail=fit]"]
+    (log,) = (toy_world / "store").rglob("error.txt")
+    assert "no luck" in log.read_text()
+    assert log.stat().st_mode & 0o777 == 0o600
+
+
+def test_methods_and_metrics_that_cannot_be_loaded_are_named_and_the_rest_runs(
+    broken_world: Path,
+) -> None:
+    methods = ("echo", "bad", "cardless", "absent")
+    reporter = Quiet()
+    rows, succeeded = run(toy_config(broken_world, methods, metrics=("bleu", "bad", "unfinished")), reporter)
+    assert not succeeded
+    assert {row.method for row in rows} == {"echo"}
+    assert {row.status for row in rows} == {"ok"}
+    assert set(reporter.failures) == {"bad", "cardless", "absent", "unfinished"}
+    assert "SECRET" not in "".join(reporter.failures.values())
+    with pytest.raises(
+        PluginError, match=r"method bad cannot be loaded: ValueError at tests.*not_importable:3"
+    ):
+        run(toy_config(broken_world, ("bad",)), Quiet())
+    with pytest.raises(PluginError, match=r"metric bad cannot be loaded: ValueError"):
+        run(toy_config(broken_world, metrics=("bad",)), Quiet())
+    with pytest.raises(PluginError, match=r"dataset bad cannot be loaded: ValueError"):
+        run(toy_config(broken_world).replaced(dataset="bad"), Quiet())
+
+
+def test_processes_start_though_a_module_cannot_be_imported(
+    broken_world: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    reporter = Quiet()
+    settings = toy_config(broken_world, ("echo", "learner", "bad"), metrics=("lengths",), workers=2)
+    rows, succeeded = run(settings, reporter)
+    assert not succeeded
+    assert {row.status for row in rows} == {"ok"}
+    assert set(reporter.failures) == {"bad"}
+    assert "SECRET" not in "".join(capfd.readouterr())
+
+
+@pytest.mark.parametrize("what", ["methods", "datasets", "profiles", "metrics"])
+def test_list_goes_on_after_a_plugin_that_cannot_be_loaded(
+    broken_world: Path, capsys: pytest.CaptureFixture[str], what: str
+) -> None:
+    code, out, err = invoke(capsys, "list", what, "--format", "json")
+    assert code == 1
+    rows = json.loads(out)["rows"]
+    errors = {row["name"]: row["error"] for row in rows if "error" in row}
+    assert errors["bad"].startswith("cannot be loaded: ValueError at tests.helpers.not_importable:3")
+    assert len(rows) > len(errors)
+    code, table, _ = invoke(capsys, "list", what)
+    assert code == 1
+    assert "cannot be loaded: ValueError" in " ".join(table.split())
+    assert "SECRET" not in out + err + table
+
+
+def test_list_shows_a_class_without_docstring(broken_world: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _, out, _ = invoke(capsys, "list", "datasets", "--format", "json")
+    assert {"name": "plain", "about": "", "licence": None, "profiles": []} in json.loads(out)["rows"]
+
+
+@pytest.mark.parametrize("command", ["score", "compare"])
+def test_report_files_are_scored_though_metrics_fail(
+    broken_world: Path, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    file = broken_world / "reports.json"
+    file.write_text(json.dumps({f"s{number}": f"clear lungs {number}" for number in range(12)}))
+    other = broken_world / "other.json"
+    other.write_text(json.dumps({f"s{number}": "clear lungs" for number in range(12)}))
+    systems = ["--predictions", str(other)]
+    if command == "compare":
+        systems = ["--system", f"a={file}", "--system", f"b={other}"]
+    names = "lengths,bad,raises,flat,undefined,forgets"
+    arguments = ["--references", str(file), *systems, "--metrics", names, "--format", "json"]
+    code, out, err = invoke(capsys, command, *arguments)
+    assert code == 1
+    assert "words" in out
+    for name in ("bad", "raises", "flat", "undefined", "forgets"):
+        assert f"metric {name}" in err
+    assert "Traceback" not in err
+    assert "SECRET" not in out + err
+
+
+def test_an_audit_names_a_method_that_cannot_be_loaded(
+    broken_world: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = str(broken_world / "store")
+    arguments = ["--dataset", "toy", "--limit", "12", "--store", store, "--format", "json"]
+    code, out, _ = invoke(capsys, "audit", "--methods", "echo,bad", *arguments)
+    assert code == 1
+    rows = json.loads(out)["rows"]
+    assert {row["method"] for row in rows} == {"echo", "bad"}
+    assert all("cannot be loaded" in row["detail"] for row in rows if row["method"] == "bad")
+    assert "SECRET" not in out
+
+
+def test_every_kind_of_wrong_statistics_is_described() -> None:
+    class Whole(faulty.Lengths):
+        def statistics(self, predictions: object, references: object) -> object:
+            return [[1, 2]]
+
+    with pytest.raises(PluginError, match=r"metric lengths: statistics are a list, expected a float array"):
+        checked_statistics(Whole(), [], [])
