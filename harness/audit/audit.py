@@ -21,6 +21,7 @@ from harness.core.config import RunConfig, RunSettings
 from harness.core.failures import describe
 from harness.core.progress import Reporter
 from harness.datasets.base import Dataset
+from harness.datasets.selection import select
 from harness.distributed import processes
 from harness.distributed.processes import Job, Opened, Results, worker_count
 from harness.evaluation.benchmark import resolve_device
@@ -95,7 +96,7 @@ def open_case(settings: RunSettings, folder: Path) -> Case:
         return opened_dataset
 
     dataset, files = data_files(opened, limit)
-    train, val, test = (list(dataset.studies(split)[:limit]) for split in ("train", "val", "test"))
+    train, val, test = (select(dataset.studies(split), limit) for split in ("train", "val", "test"))
     device = resolve_device(settings.execution.device)
     return Case(dataset, files, train, val, test, config.preset, device, folder, seed=config.seeds[0])
 

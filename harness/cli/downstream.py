@@ -23,7 +23,7 @@ def downstream(
     preset: Annotated[str, typer.Option(help="Size of the generators: tiny, base or paper.")] = "tiny",
     seeds: Annotated[str, typer.Option(help="Training seeds of the generators, e.g. 0,1,2.")] = "0",
     limit: Annotated[
-        int | None, typer.Option(min=2, help="Train the classifier on the first N training studies only.")
+        int | None, typer.Option(min=2, help="Train the classifier on N training studies only.")
     ] = None,
     device: Device = None,
     store: Annotated[Path, typer.Option(help="Folder of checkpoints, images and results.")] = Path("runs"),

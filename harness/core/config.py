@@ -61,7 +61,9 @@ class RunConfig(BaseModel):
     seeds: tuple[int, ...] = Field(
         default=(0,), description="Training seeds, e.g. 0,1,2; each seed trains one model per method."
     )
-    limit: int | None = Field(default=None, ge=2, description="Keep only the first N studies of each split.")
+    limit: int | None = Field(
+        default=None, ge=2, description="Keep only N studies of each split, of all findings."
+    )
     store: Path = Field(
         default=Path("runs"), description="Folder of checkpoints, predictions, statistics and results."
     )

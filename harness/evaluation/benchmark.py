@@ -18,6 +18,7 @@ from harness.core.slugs import slug
 from harness.core.types import DatasetInfo, Reference, Study
 from harness.datasets.base import SPLITS, Dataset
 from harness.datasets.images import filling, pixels
+from harness.datasets.selection import select
 from harness.evaluation import imputation
 from harness.evaluation.chosen_metrics import choose_metrics
 from harness.evaluation.entries import Entry, entries
@@ -110,7 +111,7 @@ def open_benchmark(settings: RunSettings, rows: Sequence[Entry] | None = None) -
     device = resolve_device(settings.execution.device)
     dataset_class = registry.load("datasets", config.dataset)
     dataset: Dataset = dataset_class.open(config.root, **config.set.get(config.dataset, {}))
-    splits = {split: list(dataset.studies(split))[: config.limit] for split in SPLITS}
+    splits = {split: select(dataset.studies(split), config.limit) for split in SPLITS}
     test = splits["test"]
     metrics = choose_metrics(config, dataset.info)
     plan = mask_plan(config, dataset.info, test)

@@ -19,6 +19,7 @@ from harness.core.files import write_atomic
 from harness.core.progress import Reporter
 from harness.core.slugs import slug
 from harness.core.types import Reference, Study
+from harness.datasets.selection import select
 from harness.evaluation import provenance
 from harness.evaluation.ask import Question, ask
 from harness.evaluation.benchmark import N_RESAMPLES, Benchmark, open_benchmark, prepare_images
@@ -53,8 +54,8 @@ def measure(settings: RunSettings, limit: int | None, reporter: Reporter) -> lis
 
     Args:
         settings: dataset, generators (``methods``), preset, seeds, store; ``limit`` must be None.
-        limit: the classifier learns from the first so many training studies; default all. Generators learn
-            from all of them in any case.
+        limit: the classifier learns from so many training studies of all findings; default all. Generators
+            learn from all of them in any case.
         reporter: where the command says what it does.
 
     Returns:
@@ -90,9 +91,8 @@ def prepare(benchmark: Benchmark, limit: int | None) -> Experiment:
             f"{info.name} has none of the findings {', '.join(FINDINGS)}", "choose a chest X-ray dataset"
         )
     test = [s for s in benchmark.splits["test"] if VIEW in s.images and s.labels is not None]
-    train = [s for s in benchmark.splits["train"] if VIEW in s.images and s.labels is not None and s.report][
-        :limit
-    ]
+    able = [s for s in benchmark.splits["train"] if VIEW in s.images and s.labels is not None and s.report]
+    train = select(able, limit)
     if not test or not train:
         raise HarnessError(f"{info.name}: no study with a {VIEW} view, a report and labels")
     absent = {name: f"{info.name} has no such label" for name in FINDINGS if name not in offered}

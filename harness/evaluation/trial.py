@@ -11,6 +11,7 @@ from harness.core.config import RunSettings
 from harness.core.files import private_folder
 from harness.core.progress import SILENT, Progress, Reporter
 from harness.core.types import DatasetInfo, Study, Task
+from harness.datasets import selection
 from harness.distributed import launch
 from harness.distributed.process_group import process_group
 from harness.evaluation import fit
@@ -85,7 +86,7 @@ class Trial:
             "config": self.new_method().config.model_dump(mode="json"),
             "dataset": self.info.name,
             "data": self.info.fingerprint,
-            "limit": benchmark.config.limit,
+            "limit": self._limit(),
             "code": code_fingerprint(entry.method_class),
             "protocol": PROTOCOL,
             **self._train_missing(),
@@ -93,6 +94,11 @@ class Trial:
         return benchmark.store.cell(
             self.info.name, entry.trained_label, benchmark.config.preset, self.seed, identity
         )
+
+    def _limit(self) -> dict[str, int] | None:
+        """Which studies of each split a limited run has; None for all of them."""
+        limit = self.benchmark.config.limit
+        return None if limit is None else {"studies": limit, "selection": selection.VERSION}
 
     def _train_missing(self) -> dict[str, Any]:
         """What ``--train-missing`` did to the weights; empty where all training studies are whole."""
