@@ -3,21 +3,38 @@
 from __future__ import annotations
 
 import os
+import platform
 import shutil
 import subprocess
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from textwrap import wrap
 from typing import Annotated, Literal
 
 import typer
 
+from harness import __version__
 from harness.cli.output import Format, format_option, print_rows
 from harness.core import registry
 from harness.core.errors import HarnessError, PluginError, UnavailableError
 from harness.core.files import cache_root
 
-REQUIRED = ("torch", "torchvision", "transformers", "lightning", "timm", "torchxrayvision", "pycocoevalcap")
+REQUIRED = (
+    "torch",
+    "torchvision",
+    "transformers",
+    "lightning",
+    "timm",
+    "torchxrayvision",
+    "pycocoevalcap",
+    "numpy",
+    "pydantic",
+)
+WIDTH, NAME_WIDTH = 80, 24
+"""Columns of a terminal, and of the longest registered name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,15 +51,47 @@ def doctor(
 ) -> None:
     """Check packages, device, Java, data, weights and free space; exit 1 if the main job cannot run."""
     findings = examine()
-    rows = [{"check": each.name, "state": each.state, "detail": each.detail} for each in findings]
-    print_rows(rows, format_)
+    if format_ is Format.table:
+        typer.echo(summary(findings) + "\n")
+        typer.echo("\n".join(line for each in findings for line in _lines(each)))
+    else:
+        rows = [{"check": each.name, "state": each.state, "detail": each.detail} for each in findings]
+        print_rows(rows, format_)
     if any(each.state == "missing" for each in findings):
         raise typer.Exit(1)
 
 
+def summary(findings: Sequence[Finding]) -> str:
+    """One line: whether the main job can run, and how much else is absent."""
+    count = Counter(each.state for each in findings)
+    names = ", ".join(each.name for each in findings if each.state == "missing")
+    ready = f"NOT READY, missing: {names}" if names else "ready: harness run works here"
+    optional = f"{count['optional']} optional parts are absent" if count["optional"] else "nothing is absent"
+    return "\n".join(wrap(f"{ready}; {optional}", WIDTH))
+
+
+def _lines(finding: Finding) -> list[str]:
+    """A finding in lines of at most ``WIDTH`` columns."""
+    head = f"{finding.name:<{NAME_WIDTH}} {finding.state:<8} "
+    lines = wrap(finding.detail, WIDTH - len(head), break_on_hyphens=False) or [""]
+    return [head + lines[0], *(" " * len(head) + line for line in lines[1:])]
+
+
 def examine() -> list[Finding]:
     """Look at packages, device, Java, cache folder, datasets and metrics."""
-    return [*(_package(name) for name in REQUIRED), _device(), _java(), _cache(), *_datasets(), *_metrics()]
+    return [
+        _program(),
+        *(_package(name) for name in REQUIRED),
+        _device(),
+        _java(),
+        _cache(),
+        *_datasets(),
+        *_metrics(),
+    ]
+
+
+def _program() -> Finding:
+    return Finding("harness", "ok", f"{__version__}, Python {platform.python_version()}")
 
 
 def _package(name: str) -> Finding:

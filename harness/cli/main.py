@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import Annotated
 
 import typer
 
+from harness import __version__
 from harness.cli.audit import audit
 from harness.cli.bench import bench
 from harness.cli.bundle import bundle, check
@@ -30,11 +32,26 @@ from harness.core.signals import Stopped, stopped_by_signals
 
 app = typer.Typer(
     name="harness",
-    help="Train, predict, score and compare medical multimodal models as modalities go missing.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
 )
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"harness {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _program(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Train, predict, score and compare medical multimodal models as modalities go missing."""
+
 
 EVALUATION, RESULTS, SETUP = "Evaluate", "Read results", "Set up"
 

@@ -62,6 +62,7 @@ def new_method(name: str, out: Path, task: str = "report") -> list[Path]:
     values = {
         "name": name,
         "module": module,
+        "task": task,
         "class_name": "".join(word.capitalize() for word in words),
         "title": " ".join(words).capitalize(),
     }

@@ -37,4 +37,7 @@ def score(
         typer.echo(score_tables.score_json(scores), nl=False)
     else:
         typer.echo(score_tables.score_csv(scores), nl=False)
+    if metrics is not None:
+        for name, reason in scores.unavailable.items():
+            typer.echo(f"{name}: not computed: {reason}", err=True)
     report_failures(scores.failed)

@@ -252,7 +252,33 @@ def _from_yaml(file: Path | None) -> dict[str, Any]:
         raise HarnessError(f"--config {file}: not valid YAML: {str(error).splitlines()[0]}") from error
     if not isinstance(values, dict):
         raise HarnessError(f"--config {file}: expected a mapping of flag names to values")
-    return {str(key).replace("-", "_"): value for key, value in values.items()}
+    named = {str(key).replace("-", "_"): value for key, value in values.items()}
+    if "set" in named:
+        named["set"] = _overrides(named["set"], file)
+    return named
+
+
+def _overrides(value: Any, file: Path) -> Any:
+    """``set`` of a YAML file, nested as ``RunConfig`` has it.
+
+    The file may have ``{dia: {training.epochs: 3}}``, ``{dia.training.epochs: 3}``, or a list of
+    ``dia.training.epochs=3`` as the flag takes them.
+    """
+    if isinstance(value, list):
+        strings = [each for each in value if isinstance(each, str)]
+        if len(strings) < len(value):
+            raise HarnessError(f"--config {file}: an item of set is no text", "write - dia.training.epochs=3")
+        return parse_overrides(strings)
+    if not isinstance(value, dict):
+        return value
+    nested: dict[str, dict[str, Any]] = {}
+    for name, setting in value.items():
+        owner, dot, key = str(name).partition(".")
+        if not dot and not isinstance(setting, dict):
+            example = f"{name}.training.epochs: 3"
+            raise HarnessError(f"--config {file}: set: {name} names no setting", f"write {example}, for one")
+        nested.setdefault(owner, {}).update({key: setting} if dot else setting)
+    return nested
 
 
 def _flag_error(error: ValidationError, file: Path | None) -> HarnessError:

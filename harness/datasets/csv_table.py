@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -114,6 +115,7 @@ class CSVTable(ReportDataset):
         tree.keep()
         complete = [record for record in records if record is not None]
         problems += _unlabelled(complete) if names else []
+        problems += _joined_by_commas(rows)
         multilabel = any(";" in row.cells.get("labels", "") for row in rows)
         return TableListing(
             complete, problems, views=tuple(views.values()), label_names=tuple(names), multilabel=multilabel
@@ -213,6 +215,22 @@ def _record(
 
 def _names(row: Row) -> list[str]:
     return [name for part in row.cells.get("labels", "").split(";") if (name := part.strip())]
+
+
+def _joined_by_commas(rows: Sequence[Row]) -> list[Problem]:
+    """A problem for the first cell of labels that is a list with commas.
+
+    A comma may be part of a name. It joins names where one of the parts also stands in another cell.
+    """
+    cells = dict.fromkeys(name for row in rows for name in _names(row))
+    parts = {name: {part.strip() for part in name.split(",")} for name in cells}
+    counts = Counter(part for each in parts.values() for part in each)
+    for row in rows:
+        for name in _names(row):
+            if len(parts[name]) > 1 and any(counts[part] > 1 for part in parts[name]):
+                hint = f"put ; between findings: {'; '.join(sorted(parts[name]))}"
+                return [Problem("comma-labels", row.where, f"labels {name!r} are joined by commas", hint)]
+    return []
 
 
 def _value(cell: str) -> str | float | None:

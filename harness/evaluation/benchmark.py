@@ -26,7 +26,7 @@ from harness.evaluation.report_samples import ReportSamples
 from harness.metrics.base import Metric
 from harness.missingness import masks
 from harness.missingness.plan import MaskPlan, Missingness
-from harness.missingness.policy import default_policy
+from harness.missingness.policy import check_policy, default_policy
 from harness.statistics.bootstrap import bootstrap_weights
 from harness.store.store import Store
 
@@ -152,6 +152,8 @@ def prepare_images(benchmark: Benchmark, reporter: Reporter) -> None:
 
 def mask_plan(config: RunConfig, info: DatasetInfo, studies: Sequence[Study]) -> MaskPlan:
     """The run's masks: drawn, or as ``--masks`` has them where flags do not narrow it."""
+    if config.drop is not None:
+        check_policy(config.drop, info.modalities)
     if config.masks is None:
         seeds = range(config.mask_seeds)
         drop = config.drop or default_policy(info.modalities)

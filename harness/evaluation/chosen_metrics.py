@@ -28,7 +28,7 @@ def choose_metrics(config: RunConfig, info: DatasetInfo) -> list[Metric]:
     )
     chosen: list[Metric] = []
     errors: list[PluginError | UnavailableError] = []
-    for name, metric in _made(config, options):
+    for name, metric in _families(config, options):
         if isinstance(metric, PluginError):
             errors.append(metric)
             continue
@@ -47,11 +47,18 @@ def choose_metrics(config: RunConfig, info: DatasetInfo) -> list[Metric]:
 
 def broken_metrics(config: RunConfig) -> dict[str, str]:
     """Families of the run that cannot be loaded -> reason."""
-    made = _made(config, DEFAULTS)
-    return {name: str(metric) for name, metric in made if isinstance(metric, PluginError)}
+    families = _families(config, DEFAULTS)
+    return {name: str(metric) for name, metric in families if isinstance(metric, PluginError)}
 
 
-def _made(config: RunConfig, options: MetricOptions) -> Iterator[tuple[str, Metric | PluginError]]:
+def absent_metrics(config: RunConfig) -> dict[str, str]:
+    """Families that were asked for by name and cannot run here -> what is absent and how to get it."""
+    families = _families(config, DEFAULTS) if config.metrics else ()
+    metrics = ((name, metric) for name, metric in families if isinstance(metric, Metric))
+    return {name: reason for name, metric in metrics if (reason := metric.unavailable())}
+
+
+def _families(config: RunConfig, options: MetricOptions) -> Iterator[tuple[str, Metric | PluginError]]:
     """Each family that ``--metrics`` names, by default every registered one."""
     for name in dict.fromkeys(config.metrics or registry.names("metrics")):
         try:

@@ -16,7 +16,7 @@ from harness.distributed import launch, processes, ray_tasks
 from harness.distributed.processes import Job, Opened, Results, worker_count
 from harness.evaluation import tracking
 from harness.evaluation.benchmark import Benchmark, open_benchmark, prepare_images, resolve_device
-from harness.evaluation.chosen_metrics import broken_metrics
+from harness.evaluation.chosen_metrics import absent_metrics, broken_metrics
 from harness.evaluation.entries import Entry, entries
 from harness.evaluation.evaluate import evaluate, predict_shard, prepare
 from harness.evaluation.record import record_failure
@@ -114,7 +114,9 @@ def run(settings: RunSettings, reporter: Reporter, *, tracks: bool = True) -> tu
     work = Work.of(settings)
     timings.expect(work.titles)
     for name, reason in work.broken.items():
-        timings.failed(name, reason)
+        timings.reporter.failed(name, reason)
+    for name, reason in absent_metrics(settings.config).items():
+        timings.reporter.done(name, f"not computed: {reason}")
     rows, succeeded = (_on_cluster if execution.executor == "ray" else _here)(work, timings)
     if not rows:
         return rows, succeeded

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
 
@@ -43,16 +43,16 @@ class Scores:
     Attributes:
         scores: in the metrics' order.
         unavailable: metric output -> one line of advice.
-        failed: metric family -> why it has no numbers.
         ids: studies, in the references' order.
         per_study: metric output -> value of each study taken alone (n,).
+        failed: metric family -> why it has no numbers.
     """
 
     scores: tuple[Score, ...]
     unavailable: Mapping[str, str]
-    failed: Mapping[str, str]
     ids: tuple[str, ...]
     per_study: Mapping[str, NDArray[np.float64]]
+    failed: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +122,7 @@ def score(
                 scores.append(Score(output.name, estimate, metric.signature, metric.group, higher))
                 per_study[output.name] = alone[output.name]
     ids = tuple(target.id for target in targets)
-    return Scores(tuple(scores), unavailable, failures.reasons, ids, per_study)
+    return Scores(tuple(scores), unavailable, ids, per_study, failures.reasons)
 
 
 def compare(

@@ -44,18 +44,8 @@ class DropPolicy:
             UnknownNameError: no such policy; the message names ``--drop``.
             HarnessError: the dataset lacks the modality, or has nothing to spare.
         """
+        check_policy(name, modalities)
         images = tuple(modality for modality in modalities if modality != CONTEXT)
-        names = (*modalities, ALTERNATE, ANY)
-        if name not in names:
-            if name == CONTEXT:
-                raise HarnessError(
-                    "--drop context: the dataset has no clinical context", f"it has {', '.join(modalities)}"
-                )
-            near = did_you_mean(name, names)
-            raise UnknownNameError(
-                f"--drop {name}: no such policy on this dataset, which allows {', '.join(names)}",
-                near if near.startswith("did") else "",
-            )
         if len(modalities) < 2:
             raise HarnessError(
                 f"--drop {name}: the dataset has one modality, and no study may lose its last one",
@@ -68,6 +58,27 @@ class DropPolicy:
             )
         targets = {ALTERNATE: images, ANY: tuple(modalities)}.get(name, (name,))
         return cls(name, targets)
+
+
+def check_policy(name: str, modalities: Sequence[str]) -> None:
+    """Whether a dataset with ``modalities`` has a policy of this name, with or without a missing rate.
+
+    Raises:
+        UnknownNameError: no such policy; the message names ``--drop`` and the nearest name.
+        HarnessError: the dataset has no clinical context.
+    """
+    names = (*modalities, ALTERNATE, ANY)
+    if name in names:
+        return
+    if name == CONTEXT:
+        raise HarnessError(
+            "--drop context: the dataset has no clinical context", f"it has {', '.join(modalities)}"
+        )
+    near = did_you_mean(name, names)
+    raise UnknownNameError(
+        f"--drop {name}: no such policy on this dataset, which allows {', '.join(names)}",
+        near if near.startswith("did") else "",
+    )
 
 
 def default_policy(modalities: Sequence[str]) -> str:

@@ -18,7 +18,7 @@ from harness.core.errors import HarnessError
 from harness.core.types import Task
 from harness.method.size import describe
 from harness.method.torch_method import TorchMethod
-from harness.testing import audited
+from harness.testing import audited, scored
 
 
 def load(path: Path) -> Any:
@@ -82,3 +82,9 @@ def test_the_command_says_what_it_wrote_and_what_comes_next(tmp_path: Path) -> N
     assert result.exit_code == 0
     assert (tmp_path / "thing" / "thing.py").exists()
     assert "harness audit --methods thing" in result.stdout
+
+
+def test_the_method_that_diagnoses_beats_chance_on_the_example_studies(tmp_path: Path) -> None:
+    paths = new_method("quick-look", tmp_path, "diagnose")
+    assert scored(load(paths[0]).QuickLook, tmp_path, "auroc")["auroc_macro"] > 0.75
+    assert "scored(QuickLook" in paths[1].read_text()

@@ -30,6 +30,35 @@ def test_yaml_and_flags_give_the_same_configuration(tmp_path: Path) -> None:
     assert RunSettings.build({}, file) == RunSettings.build(flags)
 
 
+@pytest.mark.parametrize(
+    "written",
+    [
+        "{dia: {lr: 0.1, training.epochs: 3}, kedr: {lr: 0.2}}",
+        "{dia.lr: 0.1, dia.training.epochs: 3, kedr.lr: 0.2}",
+        "{dia: {lr: 0.1}, dia.training.epochs: 3, kedr: {lr: 0.2}}",
+        "[dia.lr=0.1, dia.training.epochs=3, kedr.lr=0.2]",
+    ],
+)
+def test_yaml_has_overrides_nested_flat_or_as_the_flag_takes_them(tmp_path: Path, written: str) -> None:
+    file = tmp_path / "run.yaml"
+    file.write_text(f"set: {written}\n")
+    overrides = {"dia": {"lr": 0.1, "training.epochs": 3}, "kedr": {"lr": 0.2}}
+    assert RunSettings.build({}, file).config.set == overrides
+
+
+@pytest.mark.parametrize(
+    ("written", "message"),
+    [("{dia: 3}", "set: dia names no setting"), ("[{dia.lr: 3}]", "an item of set is no text")],
+)
+def test_overrides_of_yaml_that_name_nothing_are_explained(
+    tmp_path: Path, written: str, message: str
+) -> None:
+    file = tmp_path / "run.yaml"
+    file.write_text(f"set: {written}\n")
+    with pytest.raises(HarnessError, match=message):
+        RunSettings.build({}, file)
+
+
 def test_flat_names_reach_the_model_that_has_them() -> None:
     settings = RunSettings.of(preset="base", device="cpu", workers=2)
     assert settings == RunSettings(RunConfig(preset="base"), ExecutionConfig(device="cpu", workers=2))

@@ -54,6 +54,30 @@ def test_lists_of_findings_and_single_classes(root: Path) -> None:
     assert CSVTable.open(root).info.multilabel
 
 
+@pytest.mark.parametrize(
+    ("cells", "refused"),
+    [
+        (["Edema, Effusion", "Edema", "Effusion"], True),
+        (["Edema,Effusion", "Edema,Fracture", "None"], True),
+        (["Effusion, left", "None", "Edema"], False),
+        (["Edema;Effusion", "Effusion, left;", "Edema"], True),
+    ],
+)
+def test_labels_joined_by_commas_are_refused_and_a_name_with_a_comma_is_not(
+    root: Path, cells: list[str], refused: bool
+) -> None:
+    def change(rows: list[dict[str, str]]) -> None:
+        for number, row in enumerate(rows):
+            row["labels"] = cells[number % len(cells)]
+
+    caption_trees.rewrite(root, change)
+    if refused:
+        with pytest.raises(HarnessError, match=r"line [23]: labels .* are joined by commas \(put ; between"):
+            CSVTable.open(root)
+    else:
+        assert "Effusion, left" in CSVTable.open(root).info.label_names
+
+
 def test_labels_of_some_rows_are_no_task(root: Path) -> None:
     caption_trees.rewrite(root, lambda rows: rows[4].update(labels=""))
     info = CSVTable.open(root).info
