@@ -15,8 +15,8 @@ _SUITE = "run"
 _NAMES = {
     "import": "import",
     OPEN: "open data and store",
-    "draw phantoms": "draw phantoms, once a cache",
-    "decode once": "decode images, once a cache",
+    "draw phantoms": "draw phantoms, once per cache",
+    "decode once": "decode images, once per cache",
     CELLS: "rows: train, predict, generate, score",
     "tables": "tables",
     "figures": "figures and robustness",

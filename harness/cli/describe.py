@@ -11,7 +11,9 @@ from harness.cli.output import Format, format_option, print_json
 
 def describe(
     method: Annotated[str, typer.Argument(help="Method, or method:variant.")],
-    preset: Annotated[str, typer.Option(help="Size of the method: tiny, base or paper.")] = "paper",
+    preset: Annotated[
+        str | None, typer.Option(help="Size of the method; default paper, or the largest that it has.")
+    ] = None,
     format_: Annotated[Format, format_option(Format.table, Format.json)] = Format.table,
 ) -> None:
     """Print parameters, FLOPs and deviations of a method beside the figures of its paper."""

@@ -38,7 +38,7 @@ WIDTH, NAME_WIDTH = 80, 24
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Requirement:
     """One thing that was looked at; ``missing`` keeps the main job from running, ``optional`` does not."""
 
     name: str
@@ -61,7 +61,7 @@ def doctor(
         raise typer.Exit(1)
 
 
-def summary(findings: Sequence[Finding]) -> str:
+def summary(findings: Sequence[Requirement]) -> str:
     """One line: whether the main job can run, and how much else is absent."""
     count = Counter(each.state for each in findings)
     names = ", ".join(each.name for each in findings if each.state == "missing")
@@ -70,14 +70,14 @@ def summary(findings: Sequence[Finding]) -> str:
     return "\n".join(wrap(f"{ready}; {optional}", WIDTH))
 
 
-def _lines(finding: Finding) -> list[str]:
+def _lines(finding: Requirement) -> list[str]:
     """A finding in lines of at most ``WIDTH`` columns."""
     head = f"{finding.name:<{NAME_WIDTH}} {finding.state:<8} "
     lines = wrap(finding.detail, WIDTH - len(head), break_on_hyphens=False) or [""]
     return [head + lines[0], *(" " * len(head) + line for line in lines[1:])]
 
 
-def examine() -> list[Finding]:
+def examine() -> list[Requirement]:
     """Look at packages, device, Java, cache folder, datasets and metrics."""
     return [
         _program(),
@@ -90,72 +90,72 @@ def examine() -> list[Finding]:
     ]
 
 
-def _program() -> Finding:
-    return Finding("harness", "ok", f"{__version__}, Python {platform.python_version()}")
+def _program() -> Requirement:
+    return Requirement("harness", "ok", f"{__version__}, Python {platform.python_version()}")
 
 
-def _package(name: str) -> Finding:
+def _package(name: str) -> Requirement:
     try:
-        return Finding(name, "ok", version(name))
+        return Requirement(name, "ok", version(name))
     except PackageNotFoundError:
-        return Finding(name, "missing", f"pip install {name}")
+        return Requirement(name, "missing", f"pip install {name}")
 
 
-def _device() -> Finding:
+def _device() -> Requirement:
     try:
         import torch
     except ImportError:
-        return Finding("device", "missing", "torch is not installed")
+        return Requirement("device", "missing", "torch is not installed")
     if not torch.cuda.is_available():
-        return Finding("device", "ok", f"CPU, {os.cpu_count()} cores; no GPU found")
+        return Requirement("device", "ok", f"CPU, {os.cpu_count()} cores; no GPU found")
     gpu = torch.cuda.get_device_properties(0)
-    return Finding(
+    return Requirement(
         "device", "ok", f"{torch.cuda.device_count()} x {gpu.name}, {gpu.total_memory / 2**30:.0f} GiB"
     )
 
 
-def _java() -> Finding:
+def _java() -> Requirement:
     java = shutil.which("java")
     hint = "only --tokenizer ptb needs it; install a Java runtime"
     if java is None:
-        return Finding("java", "optional", f"not found: {hint}")
+        return Requirement("java", "optional", f"not found: {hint}")
     try:
         answer = subprocess.run([java, "-version"], capture_output=True, text=True, timeout=30, check=True)
     except (OSError, subprocess.SubprocessError) as error:
-        return Finding("java", "optional", f"{java} does not run ({error}): {hint}")
-    return Finding("java", "ok", (answer.stderr or answer.stdout).splitlines()[0])
+        return Requirement("java", "optional", f"{java} does not run ({error}): {hint}")
+    return Requirement("java", "ok", (answer.stderr or answer.stdout).splitlines()[0])
 
 
-def _cache() -> Finding:
+def _cache() -> Requirement:
     folder = cache_root()
     existing: Path = next(path for path in (folder, *folder.parents) if path.exists())
     if not os.access(existing, os.W_OK):
-        return Finding("cache", "missing", f"{folder} is not writable: set HARNESS_CACHE")
-    return Finding("cache", "ok", f"{folder}, {shutil.disk_usage(existing).free / 2**30:.0f} GiB free")
+        return Requirement("cache", "missing", f"{folder} is not writable: set HARNESS_CACHE")
+    return Requirement("cache", "ok", f"{folder}, {shutil.disk_usage(existing).free / 2**30:.0f} GiB free")
 
 
-def _datasets() -> list[Finding]:
+def _datasets() -> list[Requirement]:
     findings = []
     for name in registry.names("datasets"):
         try:
             dataset = registry.load("datasets", name).open()
             counts = "/".join(str(len(dataset.studies(split))) for split in ("train", "val", "test"))
-            findings.append(Finding(name, "ok", f"{counts} studies (train/val/test)"))
+            findings.append(Requirement(name, "ok", f"{counts} studies (train/val/test)"))
         except UnavailableError as error:  # it is nowhere until the user says where
-            findings.append(Finding(name, "optional", str(error)))
+            findings.append(Requirement(name, "optional", str(error)))
         except PluginError as error:  # the main job does not need it
-            findings.append(Finding(name, "optional", str(error)))
+            findings.append(Requirement(name, "optional", str(error)))
         except HarnessError as error:
-            findings.append(Finding(name, "missing", str(error)))
+            findings.append(Requirement(name, "missing", str(error)))
     return findings
 
 
-def _metrics() -> list[Finding]:
+def _metrics() -> list[Requirement]:
     findings = []
     for name in registry.names("metrics"):
         try:
             reason = registry.make_metric(name).unavailable()
         except PluginError as error:
             reason = str(error)
-        findings.append(Finding(name, "optional" if reason else "ok", reason or "available"))
+        findings.append(Requirement(name, "optional" if reason else "ok", reason or "available"))
     return findings

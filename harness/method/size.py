@@ -22,13 +22,22 @@ REFERENCE_INFO = DatasetInfo(
 """One colour image of 224 px and context: the input for which papers count parameters and FLOPs."""
 
 
-def describe(name: str, preset: str) -> dict[str, Any]:
-    """Facts about a method at a preset; sizes are None for methods without a network."""
+def describe(name: str, preset: str | None = None) -> dict[str, Any]:
+    """Facts about a method at a preset; sizes are None for methods without a network.
+
+    Args:
+        name: ``METHOD`` or ``METHOD:VARIANT``.
+        preset: on the card; by default ``paper`` where the method has it, else the last one, which is the
+            largest.
+    """
     base, variant = registry.split_variant(name)
     method_class = registry.load("methods", base)
     card = method_class.card
     if variant is not None and variant not in card.variants:
-        raise UnknownNameError(f"unknown method {name!r}", did_you_mean(variant, card.variants))
+        hint = did_you_mean(variant, card.variants) if card.variants else f"{base} has no variants"
+        raise UnknownNameError(f"unknown method {name!r}", hint)
+    if preset is None:
+        preset = "paper" if "paper" in card.presets else list(card.presets)[-1]
     method = method_class.create(REFERENCE_INFO, variant=variant, preset=preset)
     facts: dict[str, Any] = {
         "method": name,

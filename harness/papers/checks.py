@@ -10,7 +10,6 @@ from typing import Any
 
 from harness.papers.schema import (
     BestCheck,
-    Cell,
     CheckBase,
     Column,
     CountCheck,
@@ -22,6 +21,7 @@ from harness.papers.schema import (
     Paper,
     PaperRow,
     PaperTable,
+    PublishedCell,
 )
 
 _SLACK = 1e-9
@@ -29,7 +29,7 @@ _SLACK = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Contradiction:
     """The outcome of one check.
 
     Attributes:
@@ -57,13 +57,13 @@ class Finding:
         return "mended" if self.expected else "holds"
 
 
-def examine(paper: Paper) -> list[Finding]:
+def examine(paper: Paper) -> list[Contradiction]:
     """Run every check of a paper, in its order."""
     findings = []
     for check in paper.checks:
         results = list(_RUN[type(check)](paper, check))
         problems = tuple(text for text in results if text)
-        findings.append(Finding(paper.id, check.id, check.says, problems, check.expected, len(results)))
+        findings.append(Contradiction(paper.id, check.id, check.says, problems, check.expected, len(results)))
     return findings
 
 
@@ -202,7 +202,7 @@ def _name(column: Column) -> str:
 
 
 def _list(table: PaperTable, rows: Sequence[PaperRow], column: Column) -> str:
-    def shown(cell: Cell) -> str:
+    def shown(cell: PublishedCell) -> str:
         return "" if cell.value is None else f"{cell.value:g}"
 
     return ", ".join(f"{row.id} ({shown(table.cell(row, column))})" for row in rows) or "none"

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from harness.leaderboard.facts import RowFacts
-from harness.papers.checks import Finding, examine
+from harness.papers.checks import Contradiction, examine
 from harness.papers.commands import COSTS, Filler, filler
-from harness.papers.schema import Cell, Column, Ours, Paper, PaperDataset, PaperRow, PaperTable
+from harness.papers.schema import Column, Ours, Paper, PaperDataset, PaperRow, PaperTable, PublishedCell
 from harness.statistics.estimate import Estimate
 from harness.store.results import Measurement
 
@@ -84,7 +84,7 @@ class Measured:
 class ReportCell:
     """A cell: what is published, what was measured by each run, and what fills it where nothing was."""
 
-    published: Cell
+    published: PublishedCell
     column: Column
     source: str
     ours: Ours
@@ -127,7 +127,7 @@ class Report:
 
     paper: Paper
     tables: tuple[ReportTable, ...]
-    findings: tuple[Finding, ...]
+    findings: tuple[Contradiction, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +193,7 @@ def measured_detail(measured: Mapping[Run, Measured]) -> str:
 
 
 def _measured(
-    paper: Paper, column: Column, published: Cell, ours: Ours, results: Results
+    paper: Paper, column: Column, published: PublishedCell, ours: Ours, results: Results
 ) -> dict[Run, Measured]:
     """Each run's number for a cell: the paper's dataset before substitutes, its metric before stand-ins."""
     if not (ours.method and ours.metrics and ours.dataset):
@@ -254,7 +254,7 @@ def _flags(
 
 
 def _in_paper_unit(
-    row: Measurement, published: Cell, column: Column, ours: Ours, flags: tuple[Flag, ...]
+    row: Measurement, published: PublishedCell, column: Column, ours: Ours, flags: tuple[Flag, ...]
 ) -> Measured:
     scale = 1.0 if ours.scale is None else ours.scale
     estimate = row.estimate

@@ -99,7 +99,7 @@ class Column(Strict):
     ours: Ours = Ours()
 
 
-class Cell(Strict):
+class PublishedCell(Strict):
     """What a paper prints in one place.
 
     Attributes:
@@ -189,14 +189,14 @@ class PaperTable(Strict):
         """The column with id ``key``."""
         return _by_id(self.columns, key, f"table {self.id}: no column")
 
-    def cell(self, row: PaperRow, column: Column) -> Cell:
+    def cell(self, row: PaperRow, column: Column) -> PublishedCell:
         """What the paper prints where ``row`` meets ``column``."""
         value = row.values[self.columns.index(column)]
         note = row.notes.get(column.id, "")
         if value in (BLANK, UNREADABLE):
-            return Cell(state="blank" if value == BLANK else "unreadable", note=note)
+            return PublishedCell(state="blank" if value == BLANK else "unreadable", note=note)
         number, spread = value if isinstance(value, list) else (value, None)
-        return Cell(state="number", value=float(number), spread=spread, note=note)
+        return PublishedCell(state="number", value=float(number), spread=spread, note=note)
 
     def source(self, row: PaperRow, column: Column) -> str:
         """Where the cell stands: table, row and column."""
@@ -363,7 +363,7 @@ class Paper(Strict):
         """The table with id ``key``."""
         return _by_id(self.tables, key, f"{self.id}: no table")
 
-    def at(self, place: Place) -> tuple[Cell, Column]:
+    def at(self, place: Place) -> tuple[PublishedCell, Column]:
         """The cell at a place, with its column."""
         table = self.table(place[0])
         column = table.column(place[2])

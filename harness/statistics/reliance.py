@@ -15,7 +15,7 @@ from harness.statistics.estimate import Estimate
 
 
 @dataclass(frozen=True, slots=True)
-class Cost:
+class AbsenceCost:
     """What the absence of one modality costs.
 
     Attributes:
@@ -34,7 +34,7 @@ class Cost:
 
 def reliance(
     metric: Metric, statistics: Mapping[str, Statistics], weights: FloatArray
-) -> dict[str, dict[str, Cost]]:
+) -> dict[str, dict[str, AbsenceCost]]:
     """Output -> modality -> what its absence from every study costs.
 
     Args:
@@ -42,7 +42,7 @@ def reliance(
         statistics: state -> (n, k); every state but ``full`` names the modality that is gone.
         weights: (B, n) from ``bootstrap.bootstrap_weights``.
     """
-    costs: dict[str, dict[str, Cost]] = {output.name: {} for output in metric.outputs}
+    costs: dict[str, dict[str, AbsenceCost]] = {output.name: {} for output in metric.outputs}
     lost = [state for state in statistics if state != FULL]
     if not lost:
         return costs
@@ -53,7 +53,7 @@ def reliance(
     for state in lost:
         if same_statistics(statistics, FULL, state):  # the method does not read this modality
             for name, value in full.items():
-                costs[name][state] = Cost(float(value[0]), Estimate(0.0, 0.0, 0.0, n))
+                costs[name][state] = AbsenceCost(float(value[0]), Estimate(0.0, 0.0, 0.0, n))
             continue
         full_replicates = full_replicates or metric.values(statistics[FULL], resampled)
         without = metric.values(statistics[state], once)
@@ -62,5 +62,5 @@ def reliance(
             name, sign = output.name, 1.0 if output.higher_is_better else -1.0
             cost = sign * float(full[name][0] - without[name][0])
             ends = interval(sign * (full_replicates[name] - replicates[name]))
-            costs[name][state] = Cost(float(without[name][0]), Estimate(cost, *ends, n=n))
+            costs[name][state] = AbsenceCost(float(without[name][0]), Estimate(cost, *ends, n=n))
     return costs

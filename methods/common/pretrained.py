@@ -116,7 +116,7 @@ def in_order(network: nn.Module, weights: Mapping[str, Tensor], source: Source) 
     return dict(zip(names, weights.values(), strict=True))
 
 
-def load_model(load: Callable[..., Any], folder: Path, expected: str, **options: Any) -> Any:
+def load_model(load: Callable[..., Any], folder: Path | str, expected: str, **options: Any) -> Any:
     """A model of transformers or diffusers from a local folder, or a tokenizer.
 
     Args:

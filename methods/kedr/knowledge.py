@@ -13,7 +13,8 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoModel, AutoTokenizer, BertConfig, BertModel
 
 from harness.core.errors import HarnessError, UnavailableError
-from harness.core.weights import minilm_folder, model_folder, quiet_loading
+from harness.core.weights import minilm_folder, model_folder
+from methods.common.pretrained import load_model
 
 SHIPPED = Path(__file__).with_name("priors.yaml")
 MINILM = "minilm"
@@ -74,8 +75,7 @@ def encoder_folder(name: str) -> Path:
 
 def tokenised(texts: Sequence[str], encoder: str) -> list[list[int]]:
     """Token ids of each text, with the special tokens, cut where the encoder's reading ends."""
-    with quiet_loading():
-        tokenizer = AutoTokenizer.from_pretrained(encoder_folder(encoder), local_files_only=True)
+    tokenizer = load_model(AutoTokenizer.from_pretrained, encoder_folder(encoder), "a tokenizer of BERT")
     return tokenizer(list(texts), truncation=True, max_length=TOKENS.get(encoder, LONGEST))["input_ids"]
 
 
@@ -90,8 +90,8 @@ class TextEncoder(nn.Module):
         super().__init__()
         self.mean = mean
         if folder:
-            with quiet_loading():
-                self.model = AutoModel.from_pretrained(folder, local_files_only=True, add_pooling_layer=False)
+            load = AutoModel.from_pretrained
+            self.model = load_model(load, folder, "a BERT", add_pooling_layer=False)
         else:
             self.model = BertModel(BertConfig(**CLINICAL_BERT), add_pooling_layer=False)
         self.width = int(self.model.config.hidden_size)

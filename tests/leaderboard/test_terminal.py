@@ -85,7 +85,7 @@ def test_costs_and_robustness_fit_the_screen(store: Store, width: int) -> None:
     text += printed(robustness.rich(report, Screen(width)), width)
     assert max(map(cell_len, text.splitlines())) <= width
     assert "…" not in text
-    for word in ("seconds a study", "2 min 5 s", "1.50 GiB", "not audited", "told apart until"):
+    for word in ("seconds per study", "2 min 5 s", "1.50 GiB", "not audited", "told apart until"):
         assert word in text
 
 

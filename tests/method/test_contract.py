@@ -115,9 +115,10 @@ def _registered(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     registry._table.cache_clear()
 
 
+@pytest.mark.parametrize("preset", ["tiny", None])
 @pytest.mark.parametrize("name", ["plain", "least"])
-def test_describe_needs_nothing_optional(name: str) -> None:
-    facts = describe(name, "tiny")
+def test_describe_needs_nothing_optional(name: str, preset: str | None) -> None:
+    facts = describe(name, preset)
     assert facts["parameters"] is None
     assert facts["flops"] is None
     assert render(facts).startswith(f"{name} (")

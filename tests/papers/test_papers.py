@@ -22,7 +22,7 @@ from harness.core.config import FIELDS
 from harness.core.errors import HarnessError, UnknownNameError
 from harness.leaderboard.leaderboard import Leaderboard
 from harness.papers import library
-from harness.papers.checks import Finding, examine
+from harness.papers.checks import Contradiction, examine
 from harness.papers.commands import COSTS
 from harness.papers.compare import Report, ReportCell, Results, compare
 from harness.papers.render import formats, report_data
@@ -110,7 +110,7 @@ def with_values(values: list[Any], checks: list[dict[str, Any]], **row: Any) -> 
     return paper(tables=[table(rows=rows)], checks=checks)
 
 
-def one(examined: Paper) -> Finding:
+def one(examined: Paper) -> Contradiction:
     (finding,) = examine(examined)
     return finding
 

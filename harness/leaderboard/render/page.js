@@ -8,7 +8,7 @@
     ["parameters", "parameters", count],
     ["flops", "FLOPs", count],
     ["training_seconds", "training time", duration],
-    ["seconds_per_study", "seconds a study", (value) => value.toPrecision(2)],
+    ["seconds_per_study", "seconds per study", (value) => value.toPrecision(2)],
     ["peak_memory_gib", "peak memory", (value) => value.toFixed(2) + " GiB"],
     ["device", "device", String],
   ];

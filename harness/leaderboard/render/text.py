@@ -41,7 +41,7 @@ COST_COLUMNS = (
     "trainable",
     "FLOPs",
     "training time",
-    "seconds a study",
+    "seconds per study",
     "peak memory",
     "device",
 )

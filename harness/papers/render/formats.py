@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from harness.papers.checks import Finding
+from harness.papers.checks import Contradiction
 from harness.papers.compare import Report
 
 KINDS = ("markdown", "latex", "html", "csv", "json")
@@ -69,7 +69,7 @@ def _html(reports: Sequence[Report]) -> str:
     return environment.get_template("report.html.j2").render(papers=papers, outside=OUTSIDE)
 
 
-def checks(findings: Sequence[Finding]) -> str:
+def checks(findings: Sequence[Contradiction]) -> str:
     """Every check on a line, with what does not add up and what is recorded about it."""
     lines = []
     for each in findings:

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from harness.leaderboard.render.text import code, markdown
-from harness.papers.checks import Finding
+from harness.papers.checks import Contradiction
 from harness.papers.commands import Advice, merged
 from harness.papers.compare import FLAGS, Measured, Report, ReportCell, ReportRow, ReportTable, Run
-from harness.papers.schema import UNREADABLE, Cell
+from harness.papers.schema import UNREADABLE, PublishedCell
 
 OUTSIDE = "the published number lies outside our 95 % interval"
 
@@ -93,7 +93,7 @@ def sheet(table: ReportTable) -> Sheet:
     )
 
 
-def published(cell: Cell, decimals: int) -> str:
+def published(cell: PublishedCell, decimals: int) -> str:
     """What the paper prints: ``0.729 ± 0.107``, ``-`` for nothing, ``?`` for what is not readable."""
     if cell.value is None:
         return UNREADABLE if cell.state == "unreadable" else "-"
@@ -195,7 +195,7 @@ def _runs_of(names: Sequence[str]) -> tuple[tuple[str, int], ...]:
     return tuple(runs)
 
 
-def summary(report: Report) -> tuple[str, list[Finding]]:
+def summary(report: Report) -> tuple[str, list[Contradiction]]:
     """One line on the checks, and those that do not hold."""
     off = [finding for finding in report.findings if finding.problems]
     tested = sum(finding.tested for finding in report.findings)
