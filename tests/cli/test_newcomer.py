@@ -9,7 +9,7 @@ import pytest
 
 from harness import __version__
 from harness.cli import doctor
-from harness.cli.doctor import Finding
+from harness.cli.doctor import Requirement
 from harness.core import registry
 from harness.core.errors import UnavailableError
 from harness.evaluation.run import run_serially
@@ -19,11 +19,11 @@ from tests.helpers.toys import Quiet
 
 REASON = "needs weights: fetch them"
 FINDINGS = [
-    Finding("torch", "ok", "2.14.0"),
-    Finding(
+    Requirement("torch", "ok", "2.14.0"),
+    Requirement(
         "images_completed_lateral", "optional", f"weights of {'/a/long/path' * 12} are absent: fetch " * 2
     ),
-    Finding("java", "optional", "not found"),
+    Requirement("java", "optional", "not found"),
 ]
 
 
@@ -39,7 +39,7 @@ def test_doctor_sums_up_in_its_first_line_and_fits_80_columns(
     assert code == 0
     assert out.splitlines()[0] == "ready: harness run works here; 2 optional parts are absent"
     assert max(map(len, out.splitlines())) <= 80
-    absent = [*FINDINGS, Finding("timm", "missing", "pip install timm")]
+    absent = [*FINDINGS, Requirement("timm", "missing", "pip install timm")]
     monkeypatch.setattr(doctor, "examine", lambda: absent)
     code, out, _ = invoke(capsys, "doctor")
     assert code == 1
