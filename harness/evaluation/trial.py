@@ -178,7 +178,7 @@ class Trial:
 
     @property
     def waiting(self) -> Callable[[str], None]:
-        """Shows which process holds the cell, from the first time that this one has to wait for it."""
+        """Called with the process that holds the cell, again and again while this process waits for it."""
         updates: list[Progress] = []
 
         def show(holder: str) -> None:

@@ -2,7 +2,8 @@
 
 It covers the module of the method and, from there on, every module that is imported by one that it covers, as
 the source says: ``import`` and ``from .. import`` anywhere in a file, also inside functions. Tables and texts
-beside the modules of a package (``methods/kedr/priors.yaml``) count, too. It leaves out
+beside the modules of a package (``methods/kedr/priors.yaml``) and in its folders of data count, too. Of a
+method in a single file only the file counts: make it a package where it reads a table. It leaves out
 
 - Python's standard library and what is installed in ``site-packages``, whose versions a manifest holds,
   except ``methods`` and the packages that register methods, datasets or metrics;
@@ -55,7 +56,7 @@ def code_fingerprint(method_class: type) -> str:
         if source is None:  # no such module: what a ``from`` names is a class or a function of the module
             continue
         contents[name] = source
-        contents |= {f"{name}/{file.name}": file.read_bytes() for file in _data(name)}
+        contents |= {f"{name}/{place}": file.read_bytes() for place, file in _data(name)}
         pending.update(_imported(source, name))
     digests = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
     return hashlib.sha256(repr(sorted(digests.items())).encode()).hexdigest()[:12]
@@ -110,12 +111,19 @@ def _source(name: str) -> bytes | None:
     return Path(file).read_bytes() if file and Path(file).is_file() else b""
 
 
-def _data(name: str) -> list[Path]:
-    """Tables and texts in the folder of a package; none where the module is no package."""
+def _data(name: str) -> Iterator[tuple[str, Path]]:
+    """Tables and texts in the folder of a package, and in those of its folders that are no packages."""
     spec = _spec(name)
     if spec is None or spec.origin is None or not spec.submodule_search_locations:
-        return []
-    return [path for path in Path(spec.origin).parent.iterdir() if path.suffix in _DATA and path.is_file()]
+        return
+    top = Path(spec.origin).parent
+    folders = [top]
+    while folders:
+        for path in folders.pop().iterdir():
+            if path.is_dir() and not path.is_symlink() and not (path / "__init__.py").exists():
+                folders.append(path)
+            elif path.suffix in _DATA and path.is_file():
+                yield path.relative_to(top).as_posix(), path
 
 
 def _own_source(method_class: type, name: str) -> bytes | None:

@@ -35,7 +35,9 @@ FILES = {
     "package_of_plugin/deep/__init__.py": "",
     "package_of_plugin/deep/priors.yaml": "groups: {}\n",
     "package_of_plugin/unrelated.py": "VALUE = 1\n",
-    "package_of_plugin/unrelated/priors.yaml": "groups: {}\n",
+    "package_of_plugin/other/__init__.py": "",
+    "package_of_plugin/other/priors.yaml": "groups: {}\n",
+    "package_of_plugin/tables/deeper/units.json": "{}\n",
     "helpers_of_plugin/__init__.py": "LIMIT = 3\n",
     "helpers_of_plugin/scores.py": "BIAS = 0.5\n",
     "helpers_of_plugin/late.py": "raise RuntimeError('imported')\n",
@@ -76,6 +78,7 @@ def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         "package_of_plugin/nearer.py",
         "package_of_plugin/deep/inside.py",
         "package_of_plugin/deep/priors.yaml",
+        "package_of_plugin/tables/deeper/units.json",
         "helpers_of_plugin/__init__.py",
         "helpers_of_plugin/scores.py",
         "helpers_of_plugin/late.py",
@@ -93,7 +96,7 @@ def test_every_imported_module_counts(plugin: type, tmp_path: Path, name: str) -
     "name",
     [
         "package_of_plugin/unrelated.py",
-        "package_of_plugin/unrelated/priors.yaml",
+        "package_of_plugin/other/priors.yaml",
         "helpers_of_plugin/unrelated.py",
     ],
 )
