@@ -27,6 +27,7 @@ from harness.cli.papers import papers
 from harness.cli.reproduce import reproduce
 from harness.cli.run import run
 from harness.cli.score import score
+from harness.cli.store import store
 from harness.core.errors import HarnessError
 from harness.core.signals import Stopped, stopped_by_signals
 
@@ -60,6 +61,7 @@ for _command in (run, score, compare, audit, downstream, bench):
 for _command in (leaderboard, papers, reproduce):
     app.command(rich_help_panel=RESULTS)(_command)
 app.add_typer(bundle, name="bundle", rich_help_panel=RESULTS)
+app.add_typer(store, name="store", rich_help_panel=RESULTS)
 app.command("list", rich_help_panel=SETUP)(list_)
 for _command in (describe, doctor):
     app.command(rich_help_panel=SETUP)(_command)

@@ -67,6 +67,7 @@ class DatasetInfo:
         roles: modality -> the view that it stands for, e.g. ``{"image": "frontal"}``: methods that declare
             this view read the modality.
         may_show_images: images may stand in files that leave the machine, because this program drew them.
+        source: name of the user's own file that the studies come from; empty for datasets of one release.
     """
 
     name: str
@@ -83,6 +84,12 @@ class DatasetInfo:
     fingerprint: str = ""
     roles: Mapping[str, str] = field(default_factory=dict, hash=False)
     may_show_images: bool = False
+    source: str = ""
+
+    @property
+    def title(self) -> str:
+        """What tables call it: the name, with the file that the user brought (``csv:mine``)."""
+        return f"{self.name}:{self.source}" if self.source else self.name
 
     @property
     def modalities(self) -> tuple[str, ...]:

@@ -48,11 +48,13 @@ class TableListing(Listing):
         views: view names in the order of their columns.
         label_names: names of the labels, sorted.
         multilabel: some cell is a list of findings; otherwise labels are exclusive classes.
+        source: the file's name without its suffix.
     """
 
     views: tuple[str, ...] = ()
     label_names: tuple[str, ...] = ()
     multilabel: bool = False
+    source: str = ""
 
 
 class CSVTable(ReportDataset):
@@ -118,7 +120,12 @@ class CSVTable(ReportDataset):
         problems += _joined_by_commas(rows)
         multilabel = any(";" in row.cells.get("labels", "") for row in rows)
         return TableListing(
-            complete, problems, views=tuple(views.values()), label_names=tuple(names), multilabel=multilabel
+            complete,
+            problems,
+            views=tuple(views.values()),
+            label_names=tuple(names),
+            multilabel=multilabel,
+            source=root.stem,
         )
 
     def __init__(
@@ -141,6 +148,7 @@ class CSVTable(ReportDataset):
             label_names=names,
             multilabel=self.table.multilabel,
             fingerprint=f"{digest}-{size}px",
+            source=self.table.source,
         )
 
 

@@ -7,6 +7,7 @@ is the images alone.
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Mapping
 
@@ -153,11 +154,10 @@ def _store(
 ) -> list[Measurement]:
     """Write a generator's numbers, their replicates and how they came about."""
     benchmark, entry = trial.benchmark, trial.entry
-    name = slug(f"{benchmark.config.preset}-s{trial.seed}-{GROUP}-n{len(experiment.train)}")
-    key = "/".join([slug(benchmark.dataset.info.name), slug(entry.label), name])
+    key = _key(experiment, trial)
     rows = [
         Measurement(
-            dataset=benchmark.dataset.info.name,
+            dataset=benchmark.dataset.info.title,
             method=entry.label,
             preset=trial.preset,
             seed=trial.seed,
@@ -183,6 +183,15 @@ def _store(
     write_atomic(path, lambda stream: np.savez(stream, **samples))  # type: ignore[arg-type]
     benchmark.store.write_result(key, rows, _manifest(experiment, trial, measured))
     return rows
+
+
+def _key(experiment: Experiment, trial: Trial) -> str:
+    """Result file of a generator's row; it ends with a digest of what the numbers depend on."""
+    benchmark = trial.benchmark
+    parts = (trial.cell.directory.name, benchmark.test_set, experiment.signature)
+    digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:8]
+    name = f"{benchmark.config.preset}-s{trial.seed}-{GROUP}-n{len(experiment.train)}-{digest}"
+    return "/".join([slug(benchmark.dataset.info.title), slug(trial.entry.label), slug(name)])
 
 
 def _place(score: str, on: str) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -14,7 +13,6 @@ from harness import __version__
 from harness.core.errors import HarnessError
 from harness.core.failures import describe, keep_traceback
 from harness.core.files import write_atomic
-from harness.core.slugs import slug
 from harness.core.types import Prediction
 from harness.evaluation import provenance, sample_sheet
 from harness.evaluation.benchmark import N_RESAMPLES
@@ -65,7 +63,7 @@ def record(trial: Trial, outcome: Outcome) -> list[Measurement]:
         **outcome.completion.facts,
     }
     measurements = list(_measurements(trial, outcome))
-    key, store = row_key(trial), trial.benchmark.store
+    key, store = trial.result_key, trial.benchmark.store
     lost = {
         output.name
         for metric in trial.metrics
@@ -86,7 +84,10 @@ def record(trial: Trial, outcome: Outcome) -> list[Measurement]:
 
 
 def record_failure(trial: Trial, error: Exception) -> list[Measurement]:
-    """Store and report rows that say why a trial has no numbers."""
+    """Store and report rows that say why a trial has no numbers.
+
+    Numbers that an earlier run stored under the same identity stay: they are still right.
+    """
     reason = describe(error, trial.entry.method_class.__module__)
     log = trial.cell.directory / "error.txt"
     keep_traceback(log, error)
@@ -95,18 +96,11 @@ def record_failure(trial: Trial, error: Exception) -> list[Measurement]:
         for metric in trial.metrics
         for output in metric.outputs
     ]
-    trial.benchmark.store.write_result(row_key(trial), measurements, _manifest(trial))
+    if not trial.benchmark.store.has_numbers(trial.result_key):
+        trial.benchmark.store.write_result(trial.result_key, measurements, _manifest(trial))
     hint = "" if isinstance(error, HarnessError) else f" (traceback: {log})"
     trial.failed(f"{reason}{hint}")
     return measurements
-
-
-def row_key(trial: Trial) -> str:
-    """The row's result file below ``results``, without its suffix."""
-    benchmark, plan = trial.benchmark, trial.benchmark.plan
-    size = f"n{len(benchmark.references)}"
-    parts = [benchmark.config.preset, f"s{trial.seed}", plan.policy, plan.mechanism, size]
-    return "/".join([slug(trial.info.name), _folder(trial.entry.label), slug("-".join(parts))])
 
 
 def _measurements(trial: Trial, outcome: Outcome) -> Iterator[Measurement]:
@@ -146,7 +140,7 @@ def _measurement(
 ) -> Measurement:
     benchmark = trial.benchmark
     return Measurement(
-        dataset=trial.info.name,
+        dataset=trial.info.title,
         method=trial.entry.label,
         preset=trial.preset,
         seed=trial.seed,
@@ -161,16 +155,10 @@ def _measurement(
         control=trial.entry.is_control,
         group=metric.group,
         higher_is_better=output.higher_is_better,
-        key=row_key(trial),
+        key=trial.result_key,
         test_set=benchmark.test_set,
         **values,
     )
-
-
-def _folder(label: str) -> str:
-    """A row's folder; a label with a slash, as paths in ``--set`` have, is not to share one with ``_``."""
-    digest = hashlib.sha256(label.encode()).hexdigest()[:6]
-    return slug(f"{label}-{digest}" if "/" in label else label)
 
 
 def _manifest(trial: Trial, **facts: Any) -> Manifest:
@@ -188,9 +176,10 @@ def _manifest(trial: Trial, **facts: Any) -> Manifest:
         code=code_fingerprint(entry.method_class),
         cost=_cost(trial),
         cell=str(trial.cell.directory.relative_to(benchmark.store.root)),
+        identity=trial.identity,
         test_set=benchmark.test_set,
         may_show_images=trial.info.may_show_images,
-        masks=hashlib.sha256(plan.assignment.tobytes()).hexdigest()[:16],
+        masks=plan.digest,
         mask_plan=benchmark.saved_plan,
         natural=masks.natural(trial.studies, trial.info),
         mask_seeds=len(plan.seeds),

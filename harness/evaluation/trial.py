@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 from harness.core.config import RunSettings
 from harness.core.files import private_folder
 from harness.core.progress import SILENT, Progress, Reporter
+from harness.core.slugs import slug
 from harness.core.types import DatasetInfo, Study, Task
 from harness.datasets import selection
 from harness.distributed import launch
@@ -100,6 +103,40 @@ class Trial:
         limit = self.benchmark.config.limit
         return None if limit is None else {"studies": limit, "selection": selection.VERSION}
 
+    @cached_property
+    def identity(self) -> str:
+        """Digest of everything that the row's numbers depend on: equal digests, equal numbers.
+
+        The signatures hold tokenisation, length of references and policy for uncertain findings. The cells
+        hold code, settings and training data.
+        """
+        benchmark, plan = self.benchmark, self.benchmark.plan
+        config, imputer = benchmark.config, self.entry.imputer
+        parts = {
+            "label": self.entry.label,
+            "cell": self.cell.directory.name,
+            "imputer": None if imputer is None else replace(self, entry=imputer).cell.directory.name,
+            "metrics": sorted(metric.signature for metric in self.metrics),
+            "report_samples": config.report_samples,
+            "dataset": self.info.name,
+            "options": config.set.get(config.dataset, {}),
+            "test_set": benchmark.test_set,
+            "masks": [plan.policy, plan.mechanism, plan.rates, plan.seeds, plan.digest],
+        }
+        text = json.dumps(parts, sort_keys=True, default=str)
+        return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+    @cached_property
+    def result_key(self) -> str:
+        """The row's result file below ``results``, without its suffix; its last part is the identity."""
+        benchmark, plan = self.benchmark, self.benchmark.plan
+        size = f"n{len(benchmark.references)}"
+        parts = [
+            *(benchmark.config.preset, f"s{self.seed}", plan.policy, plan.mechanism, size),
+            self.identity,
+        ]
+        return "/".join([slug(self.info.title), label_folder(self.entry.label), slug("-".join(parts))])
+
     def _train_missing(self) -> dict[str, Any]:
         """What ``--train-missing`` did to the weights; empty where all training studies are whole."""
         rate, plan = self.benchmark.config.train_missing, self.benchmark.plan
@@ -187,6 +224,12 @@ class Trial:
             updates[0](0.0, "")
 
         return show
+
+
+def label_folder(label: str) -> str:
+    """A row's folder; a label with a slash, as paths in ``--set`` have, is not to share one with ``_``."""
+    digest = hashlib.sha256(label.encode()).hexdigest()[:6]
+    return slug(f"{label}-{digest}" if "/" in label else label)
 
 
 def train(trial: Trial) -> Method[Any]:

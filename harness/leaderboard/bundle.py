@@ -214,7 +214,7 @@ def _number(row: Measurement) -> dict[str, Any]:
     ends = row.ci95 if row.ci95 and all(abs(end) < float("inf") for end in row.ci95) else None
     return {
         "run": _digest(row.key),
-        "dataset": row.dataset,
+        "dataset": _dataset(row.dataset),
         "method": _label(row.method),
         "preset": row.preset,
         "seed": row.seed,
@@ -265,6 +265,12 @@ def _label(method: str) -> str:
     base, _, rest = method.partition("[")
     control = SHUFFLED if method.endswith(SHUFFLED) else ""
     return f"{base.removesuffix(SHUFFLED)}[sha256:{_digest(rest)[:8]}]{control}"
+
+
+def _dataset(title: str) -> str:
+    """The registry name; the name of a user's file leaves as a digest."""
+    name, _, source = title.partition(":")
+    return f"{name}:{_digest(source)[:8]}" if source else name
 
 
 def _joined(text: str) -> str:

@@ -155,7 +155,8 @@ def verdict_on(stored: StoredResult, verdicts: Mapping[tuple[str, str], Verdict]
     row = stored.rows[0]
     label = trained(row.method)
     names = (row.method, label, label.partition("[")[0])
-    return next((verdicts[row.dataset, name] for name in names if (row.dataset, name) in verdicts), None)
+    dataset = row.dataset.partition(":")[0]
+    return next((verdicts[dataset, name] for name in names if (dataset, name) in verdicts), None)
 
 
 def _audit(verdict: Verdict | None, manifest: Manifest) -> AuditFacts:

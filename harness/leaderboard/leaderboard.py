@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Container, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,10 @@ from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from harness.core.errors import CorruptFileError, HarnessError
 from harness.leaderboard.facts import RowFacts, verdict_on
+from harness.leaderboard.selection import current, version
 from harness.leaderboard.spec import Spec, spec_of
-from harness.leaderboard.tables import Evidence, Table, arranged, tables
-from harness.store.results import Measurement, row_of
+from harness.leaderboard.tables import Evidence, Protocol, Table, arranged, tables
+from harness.store.results import Measurement, StoredResult, row_of
 from harness.store.store import SCHEMA, Store
 from harness.store.verdicts import verdicts
 
@@ -41,17 +43,22 @@ class Leaderboard:
         Args:
             store: results and verdicts.
             specs: which columns and order.
-            only: result keys; all by default.
+            only: result keys; all by default. Of results that compete for a cell one is shown.
         """
-        stored = [each for each in store.stored() if each.rows and (only is None or each.key in only)]
+        everything = [each for each in store.stored() if each.rows and (only is None or each.key in only)]
+        stored = current(everything)
         audited = {(each.dataset, each.method): each for each in verdicts(store.root)}
         rows = [row for each in stored for row in each.rows]
         results = {each.key: RowFacts.of(each, verdict_on(each, audited)) for each in stored}
         evidence = {
-            each.key: Evidence(each.replicates(), each.manifest.cost, results[each.key].audit.state)
+            each.key: Evidence(
+                each.replicates(), each.manifest.cost, results[each.key].audit.state, version(each)
+            )
             for each in stored
         }
-        return cls(tuple(rows), tuple(tables(rows, specs, evidence)), results)
+        older = _hidden(everything, results)
+        ranked = [replace(table, older=older[table.protocol]) for table in tables(rows, specs, evidence)]
+        return cls(tuple(rows), tuple(ranked), results)
 
     @classmethod
     def from_json(cls, path: Path, specs: Sequence[Spec] = ()) -> Leaderboard:
@@ -105,6 +112,12 @@ class _Parts(BaseModel):
 
 
 _TABLES: TypeAdapter[tuple[Table, ...]] = TypeAdapter(tuple[Table, ...])
+
+
+def _hidden(stored: Sequence[StoredResult], visible: Container[str]) -> Counter[Protocol]:
+    """Protocol -> number of results of which no number stands in a table."""
+    first = [each.rows[0] for each in stored if each.key not in visible]
+    return Counter((row.dataset, row.n, row.drop, row.mechanism, row.test_set) for row in first)
 
 
 def _finite(value: Any) -> Any:

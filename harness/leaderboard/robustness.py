@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from itertools import combinations
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.leaderboard.selection import current
 from harness.metrics.headline import CURVE_METRICS
 from harness.statistics.bootstrap import interval
 from harness.statistics.estimate import Estimate
@@ -120,8 +122,11 @@ class RobustnessReport:
 
     @classmethod
     def of(cls, stored: Sequence[StoredResult]) -> RobustnessReport:
-        """The report on stored results; those without a rate above 0 or without replicates are left out."""
-        curves = [curve for result in stored for curve in _curves(result)]
+        """The report on stored results; those without a rate above 0 or without replicates are left out.
+
+        Of results that compete for a cell of a table, the one that the table shows is read.
+        """
+        curves = _of_one_signature([curve for result in current(stored) for curve in _curves(result)])
         by_identity = {_identity(curve.rows[0]): curve for curve in curves}
         return cls(tuple(_line(curve, by_identity) for curve in curves), tuple(_differences(curves)))
 
@@ -188,6 +193,19 @@ def _curves(result: StoredResult) -> list[_Curve]:
             continue
         curves.append(_Curve(tuple(ordered), lines.astype(np.float64), costs.get(metric, {})))
     return curves
+
+
+def _of_one_signature(curves: Sequence[_Curve]) -> list[_Curve]:
+    """Where a method has a metric with several signatures, the curve with the most common one."""
+    common = Counter((curve.rows[0].metric, curve.rows[0].signature) for curve in curves)
+    chosen: dict[tuple[object, ...], _Curve] = {}
+    for curve in curves:
+        row = curve.rows[0]
+        place = (*_identity(replace(row, signature="")), row.preset)
+        other = chosen.setdefault(place, curve).rows[0]
+        if common[row.metric, row.signature] > common[row.metric, other.signature]:
+            chosen[place] = curve
+    return list(chosen.values())
 
 
 def _identity(row: Measurement, method: str | None = None) -> tuple[object, ...]:

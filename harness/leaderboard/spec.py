@@ -144,5 +144,6 @@ def load_all(paths: Sequence[Path] = ()) -> list[Spec]:
 
 
 def spec_of(dataset: str, specs: Iterable[Spec]) -> list[Spec]:
-    """The specs of a dataset, else the one that shows everything."""
-    return [spec for spec in specs if dataset in spec.dataset] or [EVERYTHING]
+    """The specs of a dataset, by its title or by its registry name, else the one that shows everything."""
+    names = {dataset, dataset.partition(":")[0]}
+    return [spec for spec in specs if names.intersection(spec.dataset)] or [EVERYTHING]

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from harness.leaderboard.parts import by_signatures, declared
 from harness.leaderboard.ranking import Cells, Samples, mean_of_seeds, ranks
 from harness.leaderboard.spec import Spec, spec_of
 from harness.metrics.headline import CURVE_METRICS
@@ -14,6 +15,9 @@ from harness.store.manifest import Cost
 from harness.store.results import Measurement, Status
 
 NOT_AUDITED: Final = "not audited"
+
+Protocol = tuple[str, int, str, str, str]
+"""Dataset, number of test studies, drop policy, mechanism, test set: tables that agree stand together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +68,13 @@ class Evidence:
         samples: metric -> bootstrap replicates (R, B), one line per missing rate.
         cost: what it took.
         audit: ``passed``, ``failed`` or why there is no verdict.
+        version: results of one method stand in one row only where it agrees.
     """
 
     samples: Samples = field(default_factory=dict)
     cost: Cost = field(default_factory=Cost)
     audit: str = NOT_AUDITED
+    version: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +86,7 @@ class Row:
         control: whether it is a control, shown in a band of its own below the methods.
         numbers: metric -> missing rate -> its number.
         curve_metric: the table's.
-        keys: the results behind the row, one per seed.
+        keys: the results behind the row: one per seed, or several that complement each other.
         audit: ``passed``, ``failed`` (the row is shown, and not ranked) or why there is no verdict.
     """
 
@@ -128,6 +134,7 @@ class Table:
         remarks: metric name -> one line on its numbers.
         unavailable: metric name -> advice, for metrics without a column because they ran for no method.
         seeds: how many seeds a row averages over, at most.
+        older: results of the same protocol that the store holds and no table shows.
         rows: ranked methods, best first; then those that are not ranked; then the controls, likewise.
     """
 
@@ -150,6 +157,12 @@ class Table:
     remarks: dict[str, str] = field(default_factory=dict)
     unavailable: dict[str, str] = field(default_factory=dict)
     seeds: int = 1
+    older: int = 0
+
+    @property
+    def protocol(self) -> Protocol:
+        """What the numbers of two tables have to share to be compared."""
+        return self.dataset, self.n, self.drop, self.mechanism, self.test_set
 
     @property
     def title(self) -> str:
@@ -191,6 +204,7 @@ def tables(
         evidence: result key -> what is known beside the numbers; without it nothing is ranked.
     """
     groups: dict[tuple[object, ...], list[Measurement]] = {}
+    versions = {key: each.version for key, each in (evidence or {}).items()}
     for row in rows:
         key = (row.dataset, row.n, row.drop, row.mechanism, row.test_set, row.group)
         groups.setdefault(key, []).append(row)
@@ -200,7 +214,7 @@ def tables(
         for key in order
         for spec in spec_of(str(key[0]), specs)
         if spec.shows(str(key[-1]))
-        for part in _by_signatures(_declared(groups[key]))
+        for part in by_signatures(declared(groups[key]), versions)
     ]
 
 
@@ -218,33 +232,6 @@ def _order(
     protocol = key[:-1]
     evaluated = methods(row for other, rows in groups.items() if other[:-1] == protocol for row in rows)
     return str(key[0]), -len(evaluated), str(protocol), not methods(groups[key])
-
-
-def _declared(rows: Sequence[Measurement]) -> list[Measurement]:
-    """Rows of methods for which at least one cell is not ``n/a``."""
-    declared = {_identity(row) for row in rows if row.status != "n/a"}
-    return [row for row in rows if _identity(row) in declared]
-
-
-def _identity(row: Measurement) -> tuple[str, str, int]:
-    return row.method, row.preset, row.seed
-
-
-def _by_signatures(rows: Sequence[Measurement]) -> list[list[Measurement]]:
-    """Split rows so that within a part every metric has one signature."""
-    identities: dict[tuple[str, str, int], dict[str, str]] = {}
-    for row in rows:
-        identities.setdefault(_identity(row), {})[row.metric] = row.signature
-    parts: list[tuple[dict[str, str], set[tuple[str, str, int]]]] = []
-    for identity, signatures in identities.items():
-        for merged, members in parts:
-            if all(merged.get(metric, signature) == signature for metric, signature in signatures.items()):
-                merged.update(signatures)
-                members.add(identity)
-                break
-        else:
-            parts.append((dict(signatures), {identity}))
-    return [[row for row in rows if _identity(row) in members] for _, members in parts]
 
 
 def _table(rows: Sequence[Measurement], spec: Spec, evidence: Mapping[str, Evidence]) -> Table:
@@ -268,10 +255,17 @@ def _table(rows: Sequence[Measurement], spec: Spec, evidence: Mapping[str, Evide
         lower_is_better=tuple(dict.fromkeys(row.metric for row in rows if not row.higher_is_better)),
         remarks=_remarks(rows),
         unavailable=unable if able else {},
-        seeds=max(len(row.keys) for row in members),
+        seeds=1 if spec.seeds == "each" else _most_seeds(rows),
         rows=tuple(members),
     )
     return arranged(table, spec)
+
+
+def _most_seeds(rows: Sequence[Measurement]) -> int:
+    seeds: dict[tuple[str, str], set[int]] = {}
+    for row in rows:
+        seeds.setdefault((row.method, row.preset), set()).add(row.seed)
+    return max(map(len, seeds.values()))
 
 
 def _remarks(rows: Sequence[Measurement]) -> dict[str, str]:
@@ -322,8 +316,8 @@ def _members(rows: Sequence[Measurement], spec: Spec, evidence: Mapping[str, Evi
     lower = {row.metric for row in rows if not row.higher_is_better}
     members, samples = [], {}
     for label, seeds in grouped.items():
-        keys = tuple(dict.fromkeys(of_seed[0].key for of_seed in seeds.values()))
-        of_seeds = [evidence.get(key, Evidence()) for key in keys]
+        keys = tuple(dict.fromkeys(row.key for of_seed in seeds.values() for row in of_seed))
+        of_seeds = [_evidence(of_seed, evidence) for of_seed in seeds.values()]
         numbers, samples[label] = mean_of_seeds(list(seeds.values()), [each.samples for each in of_seeds])
         control = any(row.control for of_seed in seeds.values() for row in of_seed)
         cells = {
@@ -332,6 +326,13 @@ def _members(rows: Sequence[Measurement], spec: Spec, evidence: Mapping[str, Evi
         }
         members.append(Row(label, control, cells, "", keys, _verdict(of_seeds), _mean_cost(of_seeds)))
     return _with_ranks(members, samples, lower)
+
+
+def _evidence(rows: Sequence[Measurement], evidence: Mapping[str, Evidence]) -> Evidence:
+    """What stands behind the rows of one seed; a metric's replicates are those of the result that has it."""
+    own = {row.metric: evidence.get(row.key, Evidence()) for row in rows}
+    samples = {name: each.samples[name] for name, each in own.items() if name in each.samples}
+    return replace(own[rows[0].metric], samples=samples)
 
 
 def _with_ranks(members: Sequence[Row], samples: Mapping[str, Cells], lower: set[str]) -> list[Row]:

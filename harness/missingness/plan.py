@@ -7,6 +7,7 @@ missing at rate 0.2 is missing, the same way, at 0.4.
 
 from __future__ import annotations
 
+import hashlib
 import math
 import string
 from collections.abc import Mapping, Sequence
@@ -51,6 +52,11 @@ class MaskPlan:
         It falls short of the rate where too few studies have the modality and another one to keep.
         """
         return (self.assignment != 0).mean(axis=(0, 2))
+
+    @property
+    def digest(self) -> str:
+        """Digest of the states of all studies, for every mask seed and rate."""
+        return hashlib.sha256(self.assignment.tobytes()).hexdigest()[:16]
 
     def used_states(self) -> tuple[str, ...]:
         """The states that occur at least once: what has to be predicted."""

@@ -202,7 +202,9 @@ def _measured(
     for name in (dataset.reader, *dataset.substitutes):
         by_run: dict[Run, Measured] = {}
         for metric in ours.metrics:
-            for row in _candidates(results.rows.get((ours.method, metric), ()), name, ours):
+            candidates = _candidates(results.rows.get((ours.method, metric), ()), name, ours)
+            # Of numbers with several signatures, the one that the paper's column asks for comes first.
+            for row in sorted(candidates, key=lambda row: len(_foreign(column, row))):
                 run = Run(_rank(row.preset), row.preset, row.seed)
                 if run not in by_run or (by_run[run].value is None and row.value is not None):
                     flags = _flags(dataset, column, ours, row, results.failed)
@@ -219,6 +221,11 @@ def _candidates(rows: Iterable[Measurement], dataset: str, ours: Ours) -> list[M
     return sorted(
         fitting, key=lambda row: (row.drop != (ours.drop or row.drop), row.mechanism != "mcar", -row.n)
     )
+
+
+def _foreign(column: Column, row: Measurement) -> list[str]:
+    """Parts of the signature that the column asks for and the number does not have."""
+    return [part for part in column.signature if part not in row.signature]
 
 
 def _rank(preset: str) -> int:
@@ -238,7 +245,7 @@ def _flags(
     metric = (ours.metrics or ("",))[0]
     if row.metric != metric:
         flags.append(Flag("M", f"{row.metric} in place of {metric}"))
-    if missing := [part for part in column.signature if part not in row.signature]:
+    if missing := _foreign(column, row):
         flags.append(Flag("M", f"{row.metric}: ours is not {', '.join(missing)}, but {row.signature}"))
     if column.backend:
         flags.append(Flag("U", column.backend, column.label))
@@ -274,7 +281,8 @@ def _averages(rows: Iterable[Measurement]) -> list[Measurement]:
     parts_of: dict[tuple[Any, ...], dict[str, Measurement]] = {}
     for row in rows:
         if row.metric in _BLEU and row.value is not None:
-            key = (row.dataset, row.method, row.preset, row.seed, row.drop, row.mechanism, row.rate, row.n)
+            result = (row.dataset, row.test_set, row.method, row.preset, row.seed, row.signature)
+            key = (*result, row.drop, row.mechanism, row.rate, row.n)
             parts_of.setdefault(key, {})[row.metric] = row
     return [
         replace(

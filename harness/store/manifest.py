@@ -169,6 +169,8 @@ class Manifest(Facts):
         card: as ``card_facts`` gives it, with the settings that the method ran with.
         code: fingerprint of the method's source.
         cell: folder of the trained method below the store.
+        identity: digest of everything that the numbers depend on, and the end of the result's key; empty in
+            results of early stores.
         test_set: digest of what was scored against.
         may_show_images: the dataset's images, and those generated from them, may stand on a page.
         masks: digest of the modalities that each study loses.
@@ -191,6 +193,7 @@ class Manifest(Facts):
     code: str
     cost: Cost = Cost()
     cell: str
+    identity: str = ""
     test_set: str
     may_show_images: bool = False
     masks: str = ""

@@ -76,6 +76,11 @@ class StoredResult:
     manifest: Manifest
     reliability: Mapping[str, ReliabilityBins]
 
+    @property
+    def time(self) -> tuple[int, int]:
+        """When it was written: seconds, then nanoseconds, for results of the same second."""
+        return self.manifest.unix_time, self.path.stat().st_mtime_ns
+
     def replicates(self) -> dict[str, NDArray[np.float32]]:
         """Metric -> bootstrap replicates (R, B), one line per missing rate; empty where there are none."""
         path = self.path.with_suffix(".npz")

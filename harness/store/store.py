@@ -10,7 +10,8 @@ Layout below ``--store``::
         predictions/[shuffled-]STATE.jsonl          one line per study; sealed when complete
         predictions/imputed-...                     of and with generated views
         statistics/[shuffled-]STATE/METRIC-HASH.npy per-study rows (n, k); sealed
-    results/DATASET/METHOD/RUN.json                 the printed numbers of one leaderboard row, its manifest
+    results/DATASET/METHOD/RUN.json                 the printed numbers of one leaderboard row, its manifest;
+                                                    RUN ends with a digest of what the numbers depend on
     results/DATASET/METHOD/RUN.npz                  their bootstrap replicates, for paired ranks
     audits/DATASET/METHOD.json                      the verdict of harness audit
     timings/DATE-PROCESS.seconds.json               what the time of one run went into
@@ -24,7 +25,7 @@ import hashlib
 import json
 import os
 import weakref
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -39,6 +40,7 @@ from harness.core.files import (
     read_json,
     write_json,
 )
+from harness.core.names import did_you_mean
 from harness.core.slugs import slug
 from harness.store.cell import _TEMPORARY, Cell
 from harness.store.manifest import Manifest, ReliabilityBins
@@ -110,6 +112,27 @@ class Store:
         content = {"schema": SCHEMA, "manifest": manifest.to_json(), "rows": [asdict(row) for row in rows]}
         write_json(path, content | {"reliability": dict(reliability or {})})
         return path
+
+    def has_numbers(self, key: str) -> bool:
+        """Whether a readable result of this key holds at least one value."""
+        path = self.root / "results" / f"{key}.json"
+        with suppress(CorruptFileError):
+            return path.exists() and any(row.value is not None for row in _read_result(path, key).rows)
+        return False
+
+    def remove_results(self, keys: Sequence[str]) -> None:
+        """Remove leaderboard rows with their replicates; what was trained and predicted stays.
+
+        Raises:
+            HarnessError: no such result; then none is removed.
+        """
+        existing = [each.key for each in self.stored()]
+        for key in keys:
+            if key not in existing:
+                raise HarnessError(f"{key}: no such result in {self.root}", did_you_mean(key, existing))
+        for key in keys:
+            for suffix in (".npz", ".json"):
+                (self.root / "results" / f"{key}{suffix}").unlink(missing_ok=True)
 
     def results(self) -> list[Measurement]:
         """Every stored number, in a stable order."""

@@ -15,6 +15,7 @@ from harness.core.slugs import slug
 from harness.leaderboard.render.figures import Judgements, Paths, confidence_density, reliability_by_state
 from harness.leaderboard.render.robustness_figures import curves_figure, reliance_figure, routing_figure
 from harness.leaderboard.robustness import Line, RobustnessReport, main_metrics
+from harness.leaderboard.selection import current
 from harness.metrics.diagnosis.calibration import Reliability, width_edges
 from harness.metrics.diagnosis.confidence import from_counts
 from harness.missingness.policy import FULL
@@ -72,7 +73,7 @@ def write_figures(
         if protocols is None or _protocol(lines[0]) in protocols:
             folder = out / slug("-".join(_protocol(lines[0])))
             figures += ((folder / name, figure) for name, figure in _curves(lines))
-    for protocol, results in _by_protocol(stored).items():
+    for protocol, results in _by_protocol(current(stored)).items():
         if protocols is None or protocol in protocols:
             folder = out / slug("-".join(protocol))
             parts = (*_confidence(results, protocol[0]), *_routing(results, protocol[0]))

@@ -16,7 +16,7 @@ from harness.leaderboard.render.latex import (
     small,
     table_format,
 )
-from harness.leaderboard.render.text import COST_COLUMNS, COST_NOTE, costs, label, number, rank
+from harness.leaderboard.render.text import COST_COLUMNS, COST_NOTE, costs, label, number, older_note, rank
 from harness.leaderboard.tables import Row, Table
 
 _COLUMNS = 8
@@ -31,9 +31,7 @@ Place = tuple[str, float]
 def fragment(tables: Sequence[Table]) -> str:
     """Every table as floats; the costs of the methods of a protocol stand after the last of its tables."""
     parts = ["".join(f"% {line}\n" for line in ["Needs in the preamble:", *PACKAGES.splitlines()])]
-    for place, (_, group) in enumerate(
-        groupby(tables, lambda t: (t.dataset, t.n, t.drop, t.mechanism, t.test_set)), start=1
-    ):
+    for place, (_, group) in enumerate(groupby(tables, lambda t: t.protocol), start=1):
         of_protocol = list(group)
         for index, table in enumerate(of_protocol, start=1):
             parts += [each.tex() for each in _floats(table, f"tab:leaderboard-{place}-{index}")]
@@ -146,6 +144,8 @@ def _notes(table: Table) -> Iterator[str]:
     )
     if table.seeds > 1:
         yield f"Means over up to {table.seeds} seeds; intervals are of that mean, not over other seeds."
+    if table.older:
+        yield escape(older_note(table))
     shared: dict[str, list[str]] = {}
     for metric in table.metrics:
         shared.setdefault(table.signatures[metric], []).append(metric)

@@ -15,6 +15,7 @@ from harness.leaderboard.render.text import (
     label,
     markdown,
     number,
+    older_note,
     rank,
 )
 from harness.leaderboard.tables import Number, Row, Table
@@ -26,7 +27,7 @@ def render(tables: Sequence[Table]) -> str:
     The costs of the methods of a protocol stand once, below the last of its tables.
     """
     parts = []
-    for _, group in groupby(tables, lambda t: (t.dataset, t.n, t.drop, t.mechanism, t.test_set)):
+    for _, group in groupby(tables, lambda t: t.protocol):
         of_protocol = list(group)
         for table in of_protocol:
             parts += [_table(table), *_missing_rates(table)]
@@ -117,6 +118,8 @@ def _notes(table: Table) -> Iterator[str]:
         yield "Ranks are missing where a method has no number or some bootstrap replicates are absent."
     if table.seeds > 1:
         yield f"Means over up to {table.seeds} seeds; intervals are of that mean, not over other seeds."
+    if table.older:
+        yield older_note(table)
     yield ""
     shared: dict[str, list[str]] = {}
     for metric in table.metrics:

@@ -160,6 +160,7 @@
     for (const [name, remark] of Object.entries(t.remarks || {})) if (shown.includes(name)) lines.push(`${name}: ${remark}`);
     for (const [name, reason] of Object.entries(t.unavailable || {})) lines.push(`${name} unavailable: ${reason}`);
     if ((t.absent || []).length) lines.push(`not measured: ${t.absent.join(", ")}`);
+    if (t.older) lines.push(`The store holds ${t.older} older ${t.older === 1 ? "result" : "results"} that this table does not show: harness store ls.`);
     for (const row of t.rows) {
       const failed = Object.values(row.numbers).flatMap((each) => Object.values(each)).find((number) => number.status === "failed");
       if (failed) lines.push(`${row.method} failed: ${failed.detail || "no reason stored"}`);

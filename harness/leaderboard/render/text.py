@@ -52,6 +52,15 @@ COST_NOTE = (
     "Peak memory: while training; on a CPU, of the whole process with its data."
 )
 
+
+def older_note(table: Table) -> str:
+    """One line on results that the store holds and no table shows; empty where there are none."""
+    if not table.older:
+        return ""
+    noun = "result" if table.older == 1 else "results"
+    return f"The store holds {table.older} older {noun} that this table does not show: harness store ls."
+
+
 RESULT_NOTE = (
     "Result: its manifest is `results/RESULT.json` in the store; `harness reproduce RESULT` makes it "
     "again and compares."
