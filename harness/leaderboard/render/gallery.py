@@ -69,11 +69,15 @@ def write_figures(
     """
     protocols = None if rows is None else {_protocol(row) for row in rows}
     figures: list[tuple[Path, Figure]] = []
-    for lines in _by_metric(main_metrics(report.lines)):
+    visible = current(stored)
+    newest = _newest_test_sets(visible)
+    of_newest = [line for line in report.lines if newest.get(_protocol(line)) == line.test_set]
+    for lines in _by_metric(main_metrics(of_newest)):
         if protocols is None or _protocol(lines[0]) in protocols:
             folder = out / slug("-".join(_protocol(lines[0])))
             figures += ((folder / name, figure) for name, figure in _curves(lines))
-    for protocol, results in _by_protocol(current(stored)).items():
+    newest_results = [each for each in visible if newest[_protocol(each.rows[0])] == each.rows[0].test_set]
+    for protocol, results in _by_protocol(newest_results).items():
         if protocols is None or protocol in protocols:
             folder = out / slug("-".join(protocol))
             parts = (*_confidence(results, protocol[0]), *_routing(results, protocol[0]))
@@ -177,8 +181,17 @@ def _by_protocol(
         if result.rows:
             row = result.rows[0]
             label = row.method if row.seed == 0 else f"{row.method} seed {row.seed}"
-            by_protocol.setdefault(_protocol(row), {})[label] = result
+            of_protocol = by_protocol.setdefault(_protocol(row), {})
+            # Of results that complete each other, the one with most numbers stands for the method.
+            if label not in of_protocol or len(result.rows) > len(of_protocol[label].rows):
+                of_protocol[label] = result
     return by_protocol
+
+
+def _newest_test_sets(stored: Sequence[StoredResult]) -> dict[tuple[str, str, str, str], str]:
+    """Protocol -> test set of its newest result: figures of a file that was edited show it as it is now."""
+    ordered = sorted(stored, key=lambda each: each.time)
+    return {_protocol(each.rows[0]): each.rows[0].test_set for each in ordered}
 
 
 def _protocol(row: Measurement | Line) -> tuple[str, str, str, str]:
