@@ -21,6 +21,7 @@ from harness.leaderboard.render.blocks import (
     signature_lines,
 )
 from harness.leaderboard.render.short_names import short_names
+from harness.leaderboard.render.text import between
 
 _LEVEL = 0.05
 """Below it a difference counts as shown."""
@@ -41,7 +42,7 @@ def score_table(scores: Scores, screen: Screen) -> list[RenderableType]:
     for group, members in by_group.items():
         names = [directed(short[each.metric], each.higher_is_better) for each in members]
         values = [f"{each.estimate.value:.4f}" for each in members]
-        intervals = [f"[{each.estimate.lo:.4f}, {each.estimate.hi:.4f}]" for each in members]
+        intervals = [between(each.estimate.ci95, each.estimate.n, digits=4) for each in members]
         columns = [Column("value", values), Column("95 % interval", intervals)]
         parts += blocks([Column(group, names, right=False)], columns, screen)
         parts.append("")

@@ -66,6 +66,8 @@ class DatasetInfo:
         fingerprint: changes whenever the data that methods see change.
         roles: modality -> the view that it stands for, e.g. ``{"image": "frontal"}``: methods that declare
             this view read the modality.
+        language: of the reports, a code such as ``en``.
+        region: part of the body that the reports describe, e.g. ``chest``; empty where it varies.
         may_show_images: images may stand in files that leave the machine, because this program drew them.
         source: name of the user's own file that the studies come from; empty for datasets of one release.
     """
@@ -83,6 +85,8 @@ class DatasetInfo:
     licence: str = ""
     fingerprint: str = ""
     roles: Mapping[str, str] = field(default_factory=dict, hash=False)
+    language: str = "en"
+    region: str = "chest"
     may_show_images: bool = False
     source: str = ""
 

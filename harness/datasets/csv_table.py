@@ -47,6 +47,7 @@ class TableListing(Listing):
     Attributes:
         views: view names in the order of their columns.
         label_names: names of the labels, sorted.
+        language: of the reports.
         multilabel: some cell is a list of findings; otherwise labels are exclusive classes.
         source: the file's name without its suffix.
     """
@@ -55,6 +56,7 @@ class TableListing(Listing):
     label_names: tuple[str, ...] = ()
     multilabel: bool = False
     source: str = ""
+    language: str = "en"
 
 
 class CSVTable(ReportDataset):
@@ -76,6 +78,7 @@ class CSVTable(ReportDataset):
         profile: str = DEFAULT,
         allow_leaks: bool = False,
         channels: int = 1,
+        language: str = "en",
     ) -> Self:
         """Read and check the table.
 
@@ -83,6 +86,7 @@ class CSVTable(ReportDataset):
             root: the CSV file.
             image_size: height and width of every view in pixels, 32-1024; 224 by default.
             channels: 1 shows images in grey, 3 in colour.
+            language: of the reports; metrics for English ones are computed by default for ``en`` only.
 
         Raises:
             HarnessError: the first fatal problem; its message names file and line.
@@ -91,7 +95,7 @@ class CSVTable(ReportDataset):
         if channels not in kinds:
             raise HarnessError(f"csv.channels: {channels!r} channels", "1 (grey) or 3 (colour)")
         chosen = profile_of(cls.name, cls.profiles, profile)
-        listing = cls.list_root(cls.find_root(root), chosen)
+        listing = replace(cls.list_root(cls.find_root(root), chosen), language=str(language))
         # A grey or a colour table, whichever of the two classes was asked.
         return kinds[channels](listing, chosen, image_size=image_size, allow_leaks=allow_leaks)  # type: ignore[return-value]
 
@@ -147,6 +151,8 @@ class CSVTable(ReportDataset):
             tasks=info.tasks | {Task.DIAGNOSE} if labelled else info.tasks,
             label_names=names,
             multilabel=self.table.multilabel,
+            language=self.table.language,
+            region="chest" if used_views & {"frontal", "lateral"} else "",
             fingerprint=f"{digest}-{size}px",
             source=self.table.source,
         )

@@ -50,6 +50,7 @@ class MMRetinal(ReportDataset):
     expected: ClassVar[str] = "CFP_translated_v1.csv, CFP/ and the same for FFA and OCT"
     views: ClassVar[tuple[str, ...]] = (IMAGE,)
     channels: ClassVar[int] = 3
+    region: ClassVar[str] = "retina"
     licence: ClassVar[str] = (
         "MM-Retinal: the terms of its authors; images and captions of textbooks; read from --root"
     )

@@ -46,6 +46,7 @@ class PEIRGross(ReportDataset):
     expected: ClassVar[str] = "peir_gross_captions.json and peir_gross_images/"
     views: ClassVar[tuple[str, ...]] = (IMAGE,)
     channels: ClassVar[int] = 3
+    region: ClassVar[str] = ""
     licence: ClassVar[str] = "PEIR digital library: its terms; read from --root"
     profiles: ClassVar[Mapping[str, Profile]] = table(
         Profile(

@@ -57,6 +57,7 @@ class ROCO(ReportDataset):
     name: ClassVar[str] = "roco"
     expected: ClassVar[str] = "train/radiology/captions.txt (ROCO) or train_captions.csv (ROCOv2)"
     views: ClassVar[tuple[str, ...]] = (IMAGE,)
+    region: ClassVar[str] = ""
     licence: ClassVar[str] = "ROCO: Creative Commons licences of each image's paper; read from --root"
     profiles: ClassVar[Mapping[str, Profile]] = table(
         Profile("default", "caption as it stands; the release's split", clean=one_line),

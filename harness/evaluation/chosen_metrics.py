@@ -32,7 +32,7 @@ def choose_metrics(config: RunConfig, info: DatasetInfo) -> list[Metric]:
         if isinstance(metric, PluginError):
             errors.append(metric)
             continue
-        if not config.metrics and not metric.by_default:
+        if not config.metrics and not (metric.by_default and metric.made_for(info)):
             continue
         if reason := metric.unavailable():
             errors.append(UnavailableError(f"metric {name}: {reason}"))

@@ -59,13 +59,15 @@ def _number(
         return {"status": status, "detail": reason.detail}
     row = rows[0]
     if n_seeds == 1:
-        return {"value": row.value, "ci95": row.ci95, "status": row.status, "detail": row.detail}
+        names = ("value", "ci95", "status", "detail", "n")
+        return {name: getattr(row, name) for name in names}
     values = np.array([each.value for each in rows], dtype=np.float64)
     return {
         "value": float(values.mean()),
         "ci95": None if replicates is None else interval(replicates),
         "detail": row.detail,
         "seed_sd": float(values.std(ddof=1)),
+        "n": row.n,
     }
 
 

@@ -31,6 +31,7 @@ class Number:
         rank: group among the methods, best first; methods that cannot be told apart share it. None for
             controls, for methods that failed the audit, and where bootstrap replicates are absent.
         seed_sd: standard deviation over training seeds where the value is their mean.
+        n: test studies.
     """
 
     value: float | None = None
@@ -39,6 +40,7 @@ class Number:
     detail: str = ""
     rank: int | None = None
     seed_sd: float | None = None
+    n: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

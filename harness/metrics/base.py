@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.core.errors import PluginError
-from harness.core.types import Prediction, Reference, Task
+from harness.core.types import DatasetInfo, Prediction, Reference, Task
 
 Statistics = NDArray[np.float64]
 """Sufficient statistics, (n_studies, k): one row per study. A weighted sum over studies is (..., k)."""
@@ -56,6 +56,8 @@ class Metric(ABC):
         task: the task whose predictions it scores.
         outputs: the numbers that ``reduce`` returns, in order.
         by_default: a run that names no metrics computes it; False for slow families.
+        language, region: of the reports that it is made for (see ``DatasetInfo``). A run that names no
+            metrics computes it for no other reports. None: for all.
         tokenized: ``--tokenizer`` sets its tokenisation profile. A run with a chosen profile that cannot run
             here is an error instead of a table without the metric.
         resamples: its intervals use only so many of the bootstrap resamples; None: all of them.
@@ -71,6 +73,8 @@ class Metric(ABC):
     outputs: ClassVar[tuple[MetricOutput, ...]]
 
     by_default: ClassVar[bool] = True
+    language: ClassVar[str | None] = None
+    region: ClassVar[str | None] = None
     tokenized: ClassVar[bool] = False
     resamples: ClassVar[int | None] = None
     recentred: ClassVar[bool] = False
@@ -102,6 +106,10 @@ class Metric(ABC):
     def unavailable(self) -> str | None:
         """One line that says what is absent and how to get it; None, the default, if the metric can run."""
         return None
+
+    def made_for(self, info: DatasetInfo) -> bool:
+        """Whether a dataset's reports have the language and the body region that it is made for."""
+        return self.language in (None, info.language) and self.region in (None, info.region)
 
     @property
     def group(self) -> str:

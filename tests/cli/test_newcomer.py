@@ -11,8 +11,12 @@ from harness import __version__
 from harness.cli import doctor
 from harness.cli.doctor import Requirement
 from harness.core import registry
+from harness.core.config import RunConfig
 from harness.core.errors import UnavailableError
+from harness.core.types import DatasetInfo, Task
+from harness.evaluation.chosen_metrics import choose_metrics
 from harness.evaluation.run import run_serially
+from harness.leaderboard.render.text import between
 from tests.cli.test_cli import invoke, toy_run
 from tests.evaluation.test_evaluate import toy_config
 from tests.helpers.toys import Quiet
@@ -64,6 +68,35 @@ def test_a_mistyped_policy_is_refused_with_and_without_a_missing_rate(
     assert "--drop laterl: no such policy" in err
     assert "did you mean lateral" in err
     assert not list((toy_world / "store").rglob("results/**/*.json"))
+
+
+def chosen(language: str, region: str, *names: str) -> set[str]:
+    info = DatasetInfo(
+        "toy", frozenset({Task.REPORT}), ("frontal",), False, 32, language=language, region=region
+    )
+    return {metric.name for metric in choose_metrics(RunConfig(metrics=names or None), info)}
+
+
+def test_metrics_of_english_chest_reports_are_the_default_of_those_only() -> None:
+    english, chest = {"meteor"}, {"chexpert_rules_f1"}
+    assert english | chest <= chosen("en", "chest")
+    assert not (english | chest) & chosen("de", "chest")
+    assert not chest & chosen("en", "retina")
+    assert english <= chosen("en", "retina")
+    assert "bleu" in chosen("de", "")
+    assert chosen("de", "", "meteor", "chexpert_rules_f1") == english | chest
+
+
+def test_few_studies_have_no_interval_of_no_width(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert between((0.5, 0.5), 10) == "[n = 10, too few studies]"
+    assert between((0.5, 0.6), 10) == "[0.500, 0.600]"
+    assert between((0.5, 0.5), 590) == "[0.500, 0.500]"
+    file = tmp_path / "reports.json"
+    file.write_text(json.dumps({f"s{number}": f"clear lungs {number}" for number in range(10)}))
+    call = ("score", "--references", str(file), "--predictions", str(file), "--metrics", "bleu_1")
+    _, out, _ = invoke(capsys, *call)
+    assert "n = 10, too few studies" in out
+    assert "[1.0000, 1.0000]" not in out
 
 
 def test_a_metric_that_cannot_run_does_not_end_the_command(

@@ -78,6 +78,12 @@ def test_labels_joined_by_commas_are_refused_and_a_name_with_a_comma_is_not(
         assert "Effusion, left" in CSVTable.open(root).info.label_names
 
 
+def test_language_and_region_of_a_table(root: Path) -> None:
+    info = CSVTable.open(root).info
+    assert (info.language, info.region) == ("en", "chest")
+    assert CSVTable.open(root, language="de").info.language == "de"
+
+
 def test_labels_of_some_rows_are_no_task(root: Path) -> None:
     caption_trees.rewrite(root, lambda rows: rows[4].update(labels=""))
     info = CSVTable.open(root).info

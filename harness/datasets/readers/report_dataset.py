@@ -61,6 +61,7 @@ class ReportDataset(ABC):
     label_names: ClassVar[tuple[str, ...]] = ()
     multilabel: ClassVar[bool] = True
     channels: ClassVar[int] = 1
+    region: ClassVar[str] = "chest"
     licence: ClassVar[str]
     profiles: ClassVar[Mapping[str, Profile]]
 
@@ -146,6 +147,7 @@ class ReportDataset(ABC):
             multilabel=self.multilabel,
             tokenizer=profile.tokenizer,
             reference_words=profile.reference_words,
+            region=self.region,
             licence=self.licence,
             fingerprint=_fingerprint(records, size, self.channels),
             roles={view: role for view, role in ONLY_IMAGE.items() if view in views},

@@ -16,7 +16,16 @@ from harness.leaderboard.render.latex import (
     small,
     table_format,
 )
-from harness.leaderboard.render.text import COST_COLUMNS, COST_NOTE, costs, label, number, older_note, rank
+from harness.leaderboard.render.text import (
+    COST_COLUMNS,
+    COST_NOTE,
+    between,
+    costs,
+    label,
+    number,
+    older_note,
+    rank,
+)
 from harness.leaderboard.tables import Row, Table
 
 _COLUMNS = 8
@@ -132,7 +141,7 @@ def _interval(row: Row, place: Place) -> str:
     cell = row.at(*place)
     if cell is None or cell.value is None or cell.ci95 is None:
         return ""
-    return small(escape(f"[{cell.ci95[0]:.3f}, {cell.ci95[1]:.3f}]"))
+    return small(escape(between(cell.ci95, cell.n)))
 
 
 def _notes(table: Table) -> Iterator[str]:

@@ -9,6 +9,7 @@ from itertools import groupby
 from rich.console import RenderableType
 
 from harness.leaderboard.render.blocks import Column, Lines, Screen, blocks
+from harness.leaderboard.render.text import between
 from harness.leaderboard.robustness import Line, RobustnessReport, main_metrics
 from harness.statistics.estimate import Estimate
 
@@ -104,7 +105,7 @@ def _fall(line: Line) -> tuple[str, str]:
 def _number(each: Estimate) -> str:
     if each.value != each.value:  # NaN: nothing to retain
         return "-"
-    return f"{each.value:.3f} [{each.lo:.3f}, {each.hi:.3f}]"
+    return f"{each.value:.3f} {between(each.ci95, each.n)}"
 
 
 def _signed(each: Estimate | None) -> str:

@@ -8,6 +8,9 @@ import re
 from harness.leaderboard.tables import Number, Row, RowCost, Table
 from harness.store.results import Measurement
 
+FEW_STUDIES = 30
+"""Below so many studies an interval of no width is not shown as one."""
+
 UNRANKED = "\N{EN DASH}"
 _FORMULA = re.compile(r"^[=+\-@\t\r](?=.)", re.DOTALL)
 _MARKDOWN = re.compile(r"([\\`*<>\[\]|#&$])")
@@ -21,8 +24,23 @@ def number(cell: Number | Measurement | None, *, interval: bool = True) -> str:
         return cell.status if cell.status != "ok" else "undefined"
     text = f"{cell.value:.3f}"
     if interval and cell.ci95 is not None:
-        text += f" [{cell.ci95[0]:.3f}, {cell.ci95[1]:.3f}]"
+        text += f" {between(cell.ci95, cell.n)}"
     return text
+
+
+def between(ends: tuple[float, float], n: int | None, digits: int = 3) -> str:
+    """``[0.151, 0.199]``; an interval of no width over a few studies says instead that they are too few.
+
+    All resamples of a few studies may give one value. That is no sign of a precise number.
+
+    Args:
+        ends: of a 95 % interval.
+        n: studies, where that is known.
+        digits: decimals.
+    """
+    if n is not None and n < FEW_STUDIES and ends[0] == ends[1]:
+        return f"[n = {n}, too few studies]"
+    return f"[{ends[0]:.{digits}f}, {ends[1]:.{digits}f}]"
 
 
 def rank(table: Table, row: Row) -> str:

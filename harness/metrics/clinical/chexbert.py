@@ -43,6 +43,8 @@ class ChexbertF1(LabelF1):
     """
 
     name: ClassVar[str] = "chexbert_f1"
+    language: ClassVar[str | None] = "en"
+    region: ClassVar[str | None] = "chest"
     outputs: ClassVar[tuple[MetricOutput, ...]] = label_outputs("chexbert_f1")
     by_default: ClassVar[bool] = False  # 104 s for 590 pairs at BERT's size on one core
 

@@ -54,6 +54,8 @@ class ChexpertRulesF1(LabelF1):
     """
 
     name: ClassVar[str] = "chexpert_rules_f1"
+    language: ClassVar[str | None] = "en"
+    region: ClassVar[str | None] = "chest"
     outputs: ClassVar[tuple[MetricOutput, ...]] = label_outputs("chexpert_rules_f1")
 
     @property

@@ -53,6 +53,7 @@ class Meteor(TextMetric):
     """
 
     name: ClassVar[str] = "meteor"
+    language: ClassVar[str | None] = "en"
     outputs: ClassVar[tuple[MetricOutput, ...]] = (MetricOutput("meteor"),)
 
     @property
@@ -112,6 +113,7 @@ class MeteorNltk(TextMetric):
     """
 
     name: ClassVar[str] = "meteor_nltk"
+    language: ClassVar[str | None] = "en"
     outputs: ClassVar[tuple[MetricOutput, ...]] = (MetricOutput("meteor_nltk"),)
 
     @property
