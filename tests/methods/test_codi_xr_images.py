@@ -23,16 +23,16 @@ pytestmark = pytest.mark.slow
 
 COUNT = 96
 NORMAL = (
-    "The lungs are clear. The heart is normal in size. No pneumothorax or pleural effusion. "
-    "The mediastinum is unremarkable."
+    "The lungs are clear. The mediastinum is unremarkable. Heart is normal in size. "
+    "There is no pleural effusion or pneumothorax."
 )
 LARGE_HEART = (
-    "The lungs are clear. The heart is enlarged. There is cardiomegaly. No pneumothorax or pleural effusion. "
-    "The mediastinum is unremarkable."
+    "The lungs are clear. The heart is enlarged. There is cardiomegaly. "
+    "There is no pleural effusion or pneumothorax."
 )
-LEFT_FLUID = (
-    "The heart is normal in size. A moderate left pleural effusion with blunting of the left costophrenic "
-    "angle."
+FLUID = (
+    "There is a moderate left pleural effusion with blunting of the left costophrenic angle. "
+    "The heart is normal in size."
 )
 
 
@@ -63,7 +63,7 @@ def frontal(method: CoDiXR, studies: Sequence[Study], report: str) -> list[np.nd
 def test_reports_move_the_heart_and_the_costophrenic_angle(trained: CoDiXR, phantoms: IUPhantom) -> None:
     """Pairs that differ in the report alone, so that nothing else can be the reason."""
     studies = phantoms.studies("test")[:COUNT]
-    normal, large, fluid = (frontal(trained, studies, text) for text in (NORMAL, LARGE_HEART, LEFT_FLUID))
+    normal, large, fluid = (frontal(trained, studies, text) for text in (NORMAL, LARGE_HEART, FLUID))
     wider = np.array([heart_width(b) - heart_width(a) for a, b in zip(normal, large, strict=True)])
     assert wider.mean() > 0.04
     assert (wider > 0).mean() > 0.9
