@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,3 +30,9 @@ def toy_world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     yield tmp_path
     monkeypatch.undo()
     registry._table.cache_clear()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _hangups_reach_tests() -> None:
+    """Tests started by nohup ignore SIGHUP, and so would every program that they start."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)

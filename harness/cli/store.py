@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from harness.cli import tables
-from harness.cli.output import Format, format_option, print_json, print_table
+from harness.cli.output import Format, format_option, print_json
 
 if TYPE_CHECKING:
     from harness.store.results import StoredResult
@@ -31,8 +31,8 @@ def ls(
     if format_ is Format.json:
         print_json({"rows": rows})
         return
-    columns = ("key", "date", "state", "metrics")
-    print_table([{name: row[name] for name in columns} for row in rows])
+    for row in rows:  # the key stands last and is never cut: it is what rm takes
+        typer.echo(f"{row['date']}  {row['state']:<10}  {len(row['metrics']):>2} metrics  {row['key']}")
 
 
 @store.command("rm")
