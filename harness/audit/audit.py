@@ -21,6 +21,7 @@ from harness.core.config import RunConfig, RunSettings
 from harness.core.failures import describe
 from harness.core.progress import Reporter
 from harness.datasets.base import Dataset
+from harness.datasets.opening import open_dataset
 from harness.datasets.selection import select
 from harness.distributed import processes
 from harness.distributed.processes import Job, Opened, Results, worker_count
@@ -70,7 +71,7 @@ def _audit(settings: RunSettings, reporter: Reporter) -> list[Verdict]:
             return [_kept(config, case, entry, reporter) for entry in _audited(config)]
     context = processes.ready(["harness.audit.audit", *registry.method_modules(config.methods)])
     # Whatever is wrong with the audit as a whole surfaces here.
-    name = registry.load("datasets", config.dataset).open(config.root, **_settings(config)).info.name
+    name = open_dataset(config.dataset, config.root, _settings(config)).info.name
 
     def lost(job: Job, code: int | None, verdict_of: dict[str, Verdict]) -> Results:
         checks = tuple(
@@ -89,11 +90,9 @@ def open_case(settings: RunSettings, folder: Path) -> Case:
     """What all methods of an audit share; ``folder`` is for scratch files."""
     config = settings.config
     limit = config.limit or LIMIT
-    dataset_class: Any = registry.load("datasets", config.dataset)
 
     def opened() -> Dataset:
-        opened_dataset: Dataset = dataset_class.open(config.root, **_settings(config))
-        return opened_dataset
+        return open_dataset(config.dataset, config.root, _settings(config))
 
     dataset, files = data_files(opened, limit)
     train, val, test = (select(dataset.studies(split), limit) for split in ("train", "val", "test"))

@@ -135,10 +135,12 @@ def _cache() -> Requirement:
 
 
 def _datasets() -> list[Requirement]:
+    from harness.datasets.opening import open_dataset
+
     findings = []
     for name in registry.names("datasets"):
         try:
-            dataset = registry.load("datasets", name).open()
+            dataset = open_dataset(name)
             counts = "/".join(str(len(dataset.studies(split))) for split in ("train", "val", "test"))
             findings.append(Requirement(name, "ok", f"{counts} studies (train/val/test)"))
         except UnavailableError as error:  # it is nowhere until the user says where

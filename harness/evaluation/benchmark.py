@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from harness.core import registry
 from harness.core.config import ExecutionConfig, RunConfig, RunSettings
 from harness.core.errors import HarnessError
 from harness.core.progress import Reporter
@@ -18,6 +17,7 @@ from harness.core.slugs import slug
 from harness.core.types import DatasetInfo, Reference, Study
 from harness.datasets.base import SPLITS, Dataset
 from harness.datasets.images import filling, pixels
+from harness.datasets.opening import open_dataset
 from harness.datasets.selection import select
 from harness.evaluation import imputation
 from harness.evaluation.chosen_metrics import choose_metrics
@@ -109,8 +109,7 @@ def open_benchmark(settings: RunSettings, rows: Sequence[Entry] | None = None) -
     config = settings.config
     rows = entries(config, {}) if rows is None else rows
     device = resolve_device(settings.execution.device)
-    dataset_class = registry.load("datasets", config.dataset)
-    dataset: Dataset = dataset_class.open(config.root, **config.set.get(config.dataset, {}))
+    dataset = open_dataset(config.dataset, config.root, config.set.get(config.dataset))
     splits = {split: select(dataset.studies(split), config.limit) for split in SPLITS}
     test = splits["test"]
     metrics = choose_metrics(config, dataset.info)

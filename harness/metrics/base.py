@@ -6,6 +6,7 @@ matrix product over statistics that were computed once.
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -161,9 +162,14 @@ def checked_statistics(
     """``metric.statistics``, held to its contract.
 
     Raises:
-        PluginError: it returned no floating-point array (n, k), or one with NaN or infinite entries and the
-            metric does not declare ``undefined``.
+        PluginError: its signature breaks the grammar, or it returned no floating-point array (n, k), or one
+            with NaN or infinite entries and the metric does not declare ``undefined``.
     """
+    if not re.fullmatch(SIGNATURE, metric.signature):
+        raise PluginError(
+            f"metric {metric.name}: its signature is no list of key:value parts without blanks",
+            "an example: bleu|order:4|tok:r2gen-iu|v:1",
+        )
     rows, n = metric.statistics(predictions, references), len(references)
     promise = f"expected a float array (n, k) with n = {n}, one row per study"
     if not isinstance(rows, np.ndarray):

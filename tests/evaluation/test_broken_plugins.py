@@ -11,6 +11,7 @@ from harness.core import registry
 from harness.core.errors import PluginError
 from harness.evaluation.run import run, run_serially
 from harness.metrics.base import checked_statistics
+from harness.metrics.text.bleu import Bleu
 from harness.store.store import Store
 from tests.cli.test_cli import invoke
 from tests.evaluation.test_evaluate import toy_config
@@ -190,3 +191,11 @@ def test_every_kind_of_wrong_statistics_is_described() -> None:
 
     with pytest.raises(PluginError, match=r"metric lengths: statistics are a list, expected a float array"):
         checked_statistics(Whole(), [], [])
+
+
+def test_a_signature_with_blanks_fails_its_metric_alone() -> None:
+    class Blank(Bleu):
+        signature = "blank|fit:two words|v:1"  # type: ignore[assignment]
+
+    with pytest.raises(PluginError, match="its signature is no list of key:value parts"):
+        checked_statistics(Blank(), [], [])
