@@ -34,5 +34,6 @@ def toy_world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="session", autouse=True)
 def _hangups_reach_tests() -> None:
-    """Tests started by nohup ignore SIGHUP, and so would every program that they start."""
+    """Tests started by nohup or in the background ignore signals, and so would every program they start."""
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -90,6 +90,7 @@ def open_case(settings: RunSettings, folder: Path) -> Case:
     """What all methods of an audit share; ``folder`` is for scratch files."""
     config = settings.config
     limit = config.limit or LIMIT
+    registry.load("datasets", config.dataset)  # what its import opens is no data
 
     def opened() -> Dataset:
         return open_dataset(config.dataset, config.root, _settings(config))

@@ -135,7 +135,9 @@ def test_pixels_that_differ_end_the_data_benchmark_and_so_do_sizes_out_of_range(
     assert set(reporter.failures) == {"data, jpg", "data, png"}
 
 
-def test_every_label_where_the_labeler_is_asked_for_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_label_where_the_labeler_is_asked_for_alone(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     scores = [
         {
             "label": label,
@@ -151,7 +153,8 @@ def test_every_label_where_the_labeler_is_asked_for_alone(monkeypatch: pytest.Mo
     ]
     monkeypatch.setattr(labeler, "agreement", lambda: scores)
     assert [row.unit for row in suite.run(suite.Options(("labeler",)), Quiet())] == ["F1"] * 3 + ["reports/s"]
-    assert len(suite.run(suite.Options(("labeler", "run")), Quiet())) == 4
+    without_a_run = suite.Options(("labeler", "run"), store=tmp_path / "runs")
+    assert len(suite.run(without_a_run, Quiet())) == 4
 
 
 def test_samplers_are_held_against_the_last_one() -> None:
