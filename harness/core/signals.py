@@ -68,7 +68,8 @@ def children_leave_to_parent() -> Iterator[None]:
     """Processes that start meanwhile ignore the signals from their first moment, also while they import.
 
     A signal that comes meanwhile waits until the end of the context: it is blocked, and Linux keeps a blocked
-    signal even where it is ignored. Outside the main thread and on Windows this does nothing.
+    signal even where it is ignored. In a process with other threads, which do not block it, such a signal
+    may be lost: the next one counts. Outside the main thread and on Windows this does nothing.
     """
     main = threading.current_thread() is threading.main_thread()
     if not main or not hasattr(signal, "pthread_sigmask"):
