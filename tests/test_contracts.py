@@ -18,11 +18,13 @@ from harness.core.types import DatasetInfo, Prediction, Reference, Study, Task
 from harness.evaluation.report_samples import ReportSamples
 from harness.method.batching import collate
 from harness.method.contract import FitRun, Method
+from harness.method.cost import last_signs
 from harness.method.size import REFERENCE_INFO, describe
 from harness.method.torch_method import TorchMethod
 from harness.metrics.base import SIGNATURE, JointMetric, Metric, MetricOutput, Statistics, mean_of
 from harness.metrics.clinical.labels import LABELS
 from harness.metrics.text.tokenization import PROFILES
+from harness.store.manifest import VitalSigns
 from tests.helpers import caption_trees, trees
 
 TREES = trees.TREES | caption_trees.TREES
@@ -92,6 +94,13 @@ def test_predicts_what_its_card_declares(fitted: Method) -> None:
         if Task.DIAGNOSE in fitted.card.tasks:
             assert prediction.probabilities.shape == (3,)
             assert ((prediction.probabilities >= 0) & (prediction.probabilities <= 1)).all()
+
+
+def test_probes_are_finite_and_loss_terms_add_up(fitted: Method) -> None:
+    signs = VitalSigns(**last_signs(fitted.folder / "training"))
+    assert not signs.error
+    assert all(probe.value is not None for probe in signs.probes), [str(probe) for probe in signs.probes]
+    assert len({(probe.part, probe.quantity) for probe in signs.probes}) == len(signs.probes)
 
 
 def test_prediction_does_not_depend_on_company_or_order(fitted: Method) -> None:

@@ -14,7 +14,7 @@ from harness.core.files import private_folder
 from harness.core.types import Study
 from harness.distributed.process_group import process_group
 from harness.method.contract import FitRun, Method
-from harness.method.cost import PeakMemory, sizes, training_summary
+from harness.method.cost import PeakMemory, last_signs, sizes, training_summary
 from harness.store.cell import Cell
 
 
@@ -55,7 +55,8 @@ def fit(method: Method[Any], studies: FitStudies, run: FitRun, cell: Cell) -> Me
         **{name: summary[name] for name in ("batch_division",) if name in summary},
         **({"devices": group.size, "strategy": group.strategy} if group.size > 1 else {}),
     }
-    cell.mark_fitted({"seconds_of_last_session": seconds, "device": run.device, "cost": cost})
+    facts = {"seconds_of_last_session": seconds, "device": run.device, "cost": cost}
+    cell.mark_fitted(facts | {"signs": last_signs(cell.training)})
     return method
 
 

@@ -30,7 +30,7 @@ from harness.metrics.headline import CURVE_METRICS
 from harness.missingness import masks
 from harness.missingness.policy import FULL
 from harness.statistics.curves import Curve
-from harness.store.manifest import BootstrapFacts, Cost, Manifest
+from harness.store.manifest import BootstrapFacts, Cost, Manifest, VitalSigns
 from harness.store.predictions import PREDICTIONS, AnswerFile
 from harness.store.results import Measurement
 
@@ -165,6 +165,9 @@ def _manifest(trial: Trial, **facts: Any) -> Manifest:
     """How the row came about; ``facts`` are the fields that only a row with numbers has."""
     benchmark, entry, plan = trial.benchmark, trial.entry, trial.benchmark.plan
     settings = trial.new_method().config.model_dump(mode="json")
+    fitted = trial.cell.facts() if (trial.cell.checkpoint / "done.json").exists() else {}
+    if fitted.get("signs"):
+        facts["signs"] = VitalSigns(**fitted["signs"])
     return Manifest(
         harness=__version__,
         protocol=PROTOCOL,
@@ -174,7 +177,7 @@ def _manifest(trial: Trial, **facts: Any) -> Manifest:
         method=entry.label,
         card=card_facts(entry.method_class.card, entry.variant, settings),
         code=code_fingerprint(entry.method_class),
-        cost=_cost(trial),
+        cost=_cost(trial, fitted),
         cell=str(trial.cell.directory.relative_to(benchmark.store.root)),
         identity=trial.identity,
         test_set=benchmark.test_set,
@@ -192,10 +195,9 @@ def _manifest(trial: Trial, **facts: Any) -> Manifest:
     )
 
 
-def _cost(trial: Trial) -> Cost:
-    """What was measured when the cell was fitted and its test studies were predicted."""
-    facts = trial.cell.facts() if (trial.cell.checkpoint / "done.json").exists() else {}
-    cost: dict[str, Any] = {"device": facts.get("device", trial.benchmark.device), **facts.get("cost", {})}
+def _cost(trial: Trial, fitted: Mapping[str, Any]) -> Cost:
+    """What was measured when the cell was fitted (``fitted``) and its test studies were predicted."""
+    cost: dict[str, Any] = {"device": fitted.get("device", trial.benchmark.device), **fitted.get("cost", {})}
     file = AnswerFile(trial.cell.predictions(trial.state_name(FULL)), PREDICTIONS)
     timing = file.timing()
     if timing.studies:

@@ -20,6 +20,7 @@ from harness.store.manifest import (
     Machine,
     Manifest,
     ReliabilityBins,
+    VitalSigns,
 )
 from harness.store.results import StoredResult
 from harness.store.row_labels import trained
@@ -32,7 +33,16 @@ _LOCAL = {"root": "DIR", "masks": "FILE"}
 _DEFAULTS = RunSettings.of().flat()
 _COPIED = (
     *("harness", "protocol", "cell", "code", "cost", "test_set", "masks", "mask_seeds", "achieved"),
-    *("bootstrap", "machine", "environment", "unix_time", "imputed", "downstream", "may_show_images"),
+    *(
+        "bootstrap",
+        "machine",
+        "environment",
+        "unix_time",
+        "imputed",
+        "downstream",
+        "may_show_images",
+        "signs",
+    ),
 )
 """Fields of a manifest that a leaderboard copies where they were set."""
 
@@ -92,6 +102,7 @@ class RowFacts(Facts):
     imputed: Imputed | None = None
     downstream: Downstream | None = None
     may_show_images: bool = False
+    signs: VitalSigns | None = None
     command: str
 
     @classmethod

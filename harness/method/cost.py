@@ -95,3 +95,26 @@ def training_summary(directory: Path) -> Mapping[str, Any]:
     """Seconds, best epoch and history of a finished or interrupted fit; empty where there is none."""
     path = directory / "history.json"
     return dict(read_json(path)) if path.exists() else {}
+
+
+def last_signs(directory: Path) -> dict[str, Any]:
+    """Vital signs of a fit at the epoch whose weights stand, those of all stages in one; empty without any.
+
+    Args:
+        directory: of the fit; a method that trains in stages has a folder in it for each of them.
+    """
+    signs: dict[str, Any] = {}
+    for path in sorted(directory.rglob("history.json")):
+        summary = read_json(path)
+        measured = [epoch["signs"] for epoch in summary["history"] if "signs" in epoch]
+        if not measured:
+            continue
+        best = summary["history"][summary["best_epoch"]] if summary["best_epoch"] >= 0 else {}
+        stage = "" if path.parent == directory else f"{path.parent.name}: "
+        latest = best.get("signs", measured[-1]) if summary.get("keep") == "best" else measured[-1]
+        signs.setdefault("probes", []).extend(latest.get("probes", ()))
+        terms = {f"{stage}{name}": shares for name, shares in latest.get("terms", {}).items()}
+        signs.setdefault("terms", {}).update(terms)
+        if "error" in latest:
+            signs["error"] = f"{stage}{latest['error']}"
+    return signs

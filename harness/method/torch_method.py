@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+    from harness.method.probes import Probe
 
 R = TypeVar("R")
 
@@ -73,6 +74,20 @@ class TorchMethod(Method[C]):
     @abstractmethod
     def optimizer(self, steps: int) -> tuple[torch.optim.Optimizer, Any]:
         """Optimiser and per-step learning-rate scheduler (or None) for a run of ``steps`` steps."""
+
+    def loss_terms(self, losses: dict[str, Tensor]) -> Mapping[str, Tensor]:
+        """The weighted summands of ``losses["loss"]``, by name; their sum is the loss.
+
+        The training's history records which share of the loss and of its gradient each of them has.
+        """
+        return {"loss": losses["loss"]}
+
+    def probes(self, inputs: Inputs, targets: Targets) -> Sequence[Probe]:
+        """Numbers that show whether the named parts of the network act, on a batch of validation studies.
+
+        Called in eval mode, without gradients, after each validated epoch; see ``harness.method.probes``.
+        """
+        return ()
 
     @abstractmethod
     def generate(self, inputs: Inputs) -> list[Prediction]:

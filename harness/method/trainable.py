@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from harness.core.types import DatasetInfo, Inputs, Targets
@@ -9,6 +10,8 @@ from harness.method.config import TrainingConfig
 
 if TYPE_CHECKING:
     import torch
+
+    from harness.method.probes import Probe
 
 
 class Trainable(Protocol):
@@ -51,4 +54,12 @@ class Trainable(Protocol):
 
     def optimizer(self, steps: int) -> tuple[torch.optim.Optimizer, Any]:
         """Optimiser and per-step learning-rate scheduler (or None) for a run of ``steps`` steps."""
+        ...
+
+    def loss_terms(self, losses: dict[str, torch.Tensor]) -> Mapping[str, torch.Tensor]:
+        """The weighted summands of ``losses["loss"]``, by name."""
+        ...
+
+    def probes(self, inputs: Inputs, targets: Targets) -> Sequence[Probe]:
+        """Numbers that show whether the named parts of the network act; none where it has no such parts."""
         ...

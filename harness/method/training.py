@@ -30,6 +30,7 @@ from harness.distributed.process_group import SmallerBatch, process_group
 from harness.method.contract import FitRun
 from harness.method.epochs import EpochOrder, loader
 from harness.method.lightning_module import TrainableModule
+from harness.method.probes import ProbeSample
 from harness.method.trainable import Trainable
 from harness.method.training_state import TrainingState
 
@@ -52,6 +53,8 @@ def train_network(trainable: Trainable, train: Sequence[Study], val: Sequence[St
     if not train:
         raise HarnessError(f"{trainable.name}: no training studies", "raise --limit")
     state = TrainingState(run, trainable.settings, has_val=bool(val))
+    if process_group().size == 1:
+        state.sample = ProbeSample.of(val or train, trainable)
     fresh = not state.checkpoint.exists() and process_group().size == 1
     initial = _copies(trainable.network) if fresh else None
     with _quiet_lightning(), clear_disk_errors(run.directory), _own_copy(trainable) as network:

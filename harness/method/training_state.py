@@ -20,6 +20,7 @@ from harness.method.config import TrainingConfig
 from harness.method.contract import FitRun
 from harness.method.epochs import hash_seed
 from harness.method.lightning_module import TrainableModule
+from harness.method.probes import ProbeSample, vital_signs
 
 
 class TrainingState(Callback):
@@ -28,8 +29,10 @@ class TrainingState(Callback):
     Attributes:
         checkpoint: the resumable state, ``last.ckpt``; absent before the first finished epoch.
         best: lowest validation loss so far, of epoch ``best_epoch``; ``stale`` validations were no better.
-        history: one entry per finished epoch: the training loss and, where it was validated, the validation
-            loss.
+        history: one entry per finished epoch: the mean training loss (``train``) and its parts (``losses``)
+            and, where it was validated, the validation loss (``val``); there and in the last epoch the vital
+            signs (``signs``).
+        sample: the studies on which vital signs are measured; None where there are several processes.
         seconds: training time of all finished epochs.
         begun: whether the first step of this call was reached, so that the checkpoint was readable.
         whole: the network whose parameters are spread over processes; None where none are.
@@ -41,7 +44,8 @@ class TrainingState(Callback):
         self.checkpoint = run.directory / "last.ckpt"
         self.weights_file = run.directory / "kept.safetensors"
         self.best, self.best_epoch, self.stale = float("inf"), -1, 0
-        self.history: list[dict[str, float]] = []
+        self.history: list[dict[str, Any]] = []
+        self.sample: ProbeSample | None = None
         self.seconds = 0.0
         self.begun = False
         self.whole: torch.nn.Module | None = None
@@ -97,6 +101,7 @@ class TrainingState(Callback):
         """Start the epoch's clock and averages."""
         self.started = time.monotonic()
         self.total, self.batches = 0.0, 0
+        self.parts: dict[str, torch.Tensor] = {}
 
     def on_train_batch_start(
         self, trainer: Trainer, module: LightningModule, batch: Any, batch_idx: int
@@ -112,6 +117,8 @@ class TrainingState(Callback):
         assert isinstance(module, TrainableModule)
         self.total += float(module.last_losses["loss"]) * module.weight
         self.batches += 1
+        for name, value in module.last_losses.items():
+            self.parts[name] = self.parts.get(name, 0.0) + value.float() * module.weight
         per_epoch = max(1, int(trainer.num_training_batches))
         done = (trainer.current_epoch + (batch_idx + 1) / per_epoch) / self.settings.epochs
         validated = [epoch["val"] for epoch in self.history if "val" in epoch]
@@ -130,13 +137,17 @@ class TrainingState(Callback):
         trained = [local(p) for p in module.network.parameters() if p.requires_grad]
         if not process_group().all(all(bool(p.isfinite().all()) for p in trained)):
             raise module.not_finite("weights are", self.batches, "after the gradient of a finite loss")
-        epoch = {"train": process_group().total(self.total)[0] / process_group().size / max(1, self.batches)}
+        epoch: dict[str, Any] = {"train": self._mean(self.total)[0]}
+        epoch["losses"] = dict(zip(self.parts, self._mean(*map(float, self.parts.values())), strict=True))
         save = process_group().as_rank_zero(self.settings.keep == "last" or not self.weights_file.exists())
         if not self.has_val or (trainer.current_epoch + 1) % self.settings.val_every == 0:
             epoch["val"] = self._validation_loss(trainer, module)
             self.stale += 1
             if epoch["val"] < self.best:
                 self.best, self.best_epoch, self.stale, save = epoch["val"], trainer.current_epoch, 0, True
+        last = trainer.current_epoch + 1 == self.settings.epochs
+        if self.sample is not None and (last or "val" in epoch):
+            epoch["signs"] = vital_signs(module.trainable, self.sample)
         if save:
             self._save_weights(module.network)
         self.seconds += time.monotonic() - self.started
@@ -144,6 +155,11 @@ class TrainingState(Callback):
         self._replace(self.checkpoint, trainer.save_checkpoint)
         self._summarise()
         trainer.should_stop = trainer.should_stop or self._exhausted()
+
+    def _mean(self, *totals: float) -> list[float]:
+        """Means per batch, over all processes, of an epoch's totals in this process."""
+        batches = process_group().size * max(1, self.batches)
+        return [total / batches for total in process_group().total(*totals)] if totals else []
 
     def _validation_loss(self, trainer: Trainer, module: TrainableModule) -> float:
         """Mean selection loss of a validation study; without any, a later epoch counts as a better one."""
@@ -182,7 +198,8 @@ class TrainingState(Callback):
         if not process_group().is_rank_zero:
             return
         divided = {"batch_division": self.division} if self.division > 1 else {}
-        write_json(self.run.directory / "history.json", self.state_dict() | divided)
+        summary = self.state_dict() | {"keep": self.settings.keep} | divided
+        write_json(self.run.directory / "history.json", summary)
 
     def _exhausted(self) -> bool:
         return bool(self.settings.patience) and self.stale >= self.settings.patience

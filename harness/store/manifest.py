@@ -10,6 +10,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+DEAD_BELOW = 0.25
+"""A part is dead where its probe went less than this share of the way from ``dead`` to ``alive``."""
+
 Triple = tuple[float | None, float | None, float | None]
 """A value and both ends of its 95 % interval; None where a leaderboard's JSON has what is not finite."""
 
@@ -56,6 +59,53 @@ class Cost(Facts):
     strategy: str | None = None
     seconds_per_study: float | None = None
     prediction_batch_size: int | None = None
+
+
+class ProbeFacts(Facts):
+    """One vital sign of a named part of a trained network.
+
+    Attributes:
+        part: as the paper names it.
+        quantity: what was measured, with its unit.
+        value: None where it was not finite.
+        dead, alive: what it is where the part does nothing, and where it acts.
+    """
+
+    part: str
+    quantity: str
+    value: float | None
+    dead: float
+    alive: float
+
+    @property
+    def is_dead(self) -> bool:
+        """Whether the part does next to nothing."""
+        if self.value is None:
+            return True
+        return not (self.value - self.dead) / (self.alive - self.dead) >= DEAD_BELOW
+
+    def __str__(self) -> str:
+        value = "not finite" if self.value is None else f"{self.value:.3g}"
+        return f"{self.part}: {self.quantity} {value} (dead {self.dead:.3g}, alive {self.alive:.3g})"
+
+
+class VitalSigns(Facts):
+    """What showed, when training ended, whether the named parts of a network act.
+
+    Attributes:
+        probes: one number per part, or several.
+        terms: loss term -> its share of the ``loss`` and of the norms of all terms' gradients (``gradient``).
+        error: why they could not be measured.
+    """
+
+    probes: list[ProbeFacts] = Field(default_factory=list)
+    terms: dict[str, dict[str, float]] = Field(default_factory=dict)
+    error: str = ""
+
+    @property
+    def dead(self) -> list[ProbeFacts]:
+        """Probes of parts that do next to nothing."""
+        return [probe for probe in self.probes if probe.is_dead]
 
 
 class BootstrapFacts(Facts):
@@ -181,6 +231,7 @@ class Manifest(Facts):
         reliance: metric -> modality -> what its absence costs.
         confidence: modality state -> number of confidences per bin.
         routing: modality state -> shares of the experts (blocks, experts).
+        signs: vital signs of the trained network's parts.
     """
 
     harness: str
@@ -211,3 +262,4 @@ class Manifest(Facts):
     confidence: dict[str, list[int]] = Field(default_factory=dict)
     routing: dict[str, list[list[float]]] = Field(default_factory=dict)
     imputed: Imputed | None = None
+    signs: VitalSigns | None = None

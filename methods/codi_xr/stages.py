@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 
 from harness.core.types import DatasetInfo, Inputs, Targets
 from harness.method.config import TrainingConfig
+from harness.method.probes import Probe
 from methods.codi_xr.config import NAME, CoDiXRConfig
 from methods.codi_xr.losses import Loss
 from methods.common.optim import Optimizer, decay_groups, schedule, scheduled
@@ -59,6 +61,14 @@ class Stage:
     def losses(self, inputs: Inputs, targets: Targets) -> dict[str, Tensor]:
         """Losses of the batch's studies."""
         return self.loss(inputs.ids)
+
+    def loss_terms(self, losses: dict[str, Tensor]) -> Mapping[str, Tensor]:
+        """The whole loss: its parts are not weighted here."""
+        return {"loss": losses["loss"]}
+
+    def probes(self, inputs: Inputs, targets: Targets) -> Sequence[Probe]:
+        """None."""
+        return ()
 
     def optimizer(self, steps: int) -> Optimizer:
         """AdamW under a cosine with warm-up."""
