@@ -16,6 +16,7 @@ from harness.core.files import write_atomic
 from harness.core.types import Prediction
 from harness.evaluation import provenance, sample_sheet
 from harness.evaluation.benchmark import N_RESAMPLES
+from harness.evaluation.branch_confidence import branch_confidence
 from harness.evaluation.completion import Completion
 from harness.evaluation.entries import PROTOCOL
 from harness.evaluation.expert_routing import expert_routing
@@ -60,6 +61,7 @@ def record(trial: Trial, outcome: Outcome) -> list[Measurement]:
     facts = {
         **findings(trial, outcome.statistics, outcome.predictions, outcome.failures),
         **expert_routing(trial),
+        **branch_confidence(trial),
         **outcome.completion.facts,
     }
     measurements = list(_measurements(trial, outcome))
@@ -129,9 +131,9 @@ def _measurements(trial: Trial, outcome: Outcome) -> Iterator[Measurement]:
 
 
 def _remarks(trial: Trial, outcome: Outcome) -> dict[str, str]:
-    """Metric output -> remark; what a metric says of its number comes before what the row lacks."""
-    lacking = outcome.completion.remark
-    of_row = {name: lacking for name in CURVE_METRICS if lacking and name in outcome.curves}
+    """Metric output -> remark; what a metric says of its number comes before what concerns the row."""
+    remark = "; ".join(filter(None, (trial.new_method().remark, outcome.completion.remark)))
+    of_row = {name: remark for name in CURVE_METRICS if remark and name in outcome.curves}
     return of_row | remarks(trial, outcome.statistics, outcome.failures)
 
 

@@ -65,6 +65,7 @@ class Method(ABC, Generic[C]):
         card: what the method is.
         Config: its settings.
         has_experts: ``routing`` has an answer; mixtures of experts set it.
+        has_branches: ``confidences`` has an answer; methods that weight their branches by confidence set it.
         SAMPLERS: label -> options of ``sample_with``, of methods whose sampler can be chosen after training.
             ``harness bench sampling`` compares them with the last one, which is the paper's.
         peer: module that adapts the method's official code for ``harness bench methods``, or None.
@@ -73,6 +74,7 @@ class Method(ABC, Generic[C]):
     card: ClassVar[MethodCard]
     Config: ClassVar[type[MethodConfig]]
     has_experts: ClassVar[bool] = False
+    has_branches: ClassVar[bool] = False
     SAMPLERS: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     peer: ClassVar[str | None] = None
 
@@ -109,6 +111,14 @@ class Method(ABC, Generic[C]):
             ) from None
         return cls(config, info)  # type: ignore[arg-type]
 
+    @property
+    def remark(self) -> str:
+        """One line that every row of this method on this dataset must say; empty, the default, says nothing.
+
+        It follows from settings and dataset alone, and is asked of a method that is not fitted.
+        """
+        return ""
+
     @abstractmethod
     def fit(self, train: Sequence[Study], val: Sequence[Study], run: FitRun) -> None:
         """Learn from training studies; select on validation studies; never see a test study."""
@@ -144,6 +154,13 @@ class Method(ABC, Generic[C]):
             HarnessError: this variant has no experts.
         """
         return ()
+
+    def confidences(self, inputs: Inputs) -> Mapping[str, Any]:
+        """Branch -> its confidence in each study of a batch, (B,) in [0, 1]; called where ``has_branches``.
+
+        A branch whose modality a study lacks has a confidence, too. Empty for variants without confidence.
+        """
+        return {}
 
     @abstractmethod
     def save(self, directory: Path) -> None:

@@ -232,6 +232,7 @@ class Manifest(Facts):
         confidence: modality state -> number of confidences per bin.
         routing: modality state -> shares of the experts (blocks, experts).
         signs: vital signs of the trained network's parts.
+        branch_confidence: modality state -> branch -> number of studies per bin of its confidence.
     """
 
     harness: str
@@ -261,5 +262,6 @@ class Manifest(Facts):
     reliance: dict[str, dict[str, Reliance]] = Field(default_factory=dict)
     confidence: dict[str, list[int]] = Field(default_factory=dict)
     routing: dict[str, list[list[float]]] = Field(default_factory=dict)
+    branch_confidence: dict[str, dict[str, list[int]]] = Field(default_factory=dict)
     imputed: Imputed | None = None
     signs: VitalSigns | None = None

@@ -75,12 +75,8 @@ class TrainedFeatures(nn.Module):
             def features(images: Tensor, network: nn.Module = network) -> list[Tensor]:
                 return [network(self.scale(images).contiguous(memory_format=torch.channels_last))]
 
-            # A batch without a single image must not move the running statistics.
-            if not present.is_meta and not bool(present[:, view].any()):
-                columns.append(pixels.new_zeros(len(pixels), self.width))
-                continue
             one = slice(view, view + 1)
-            columns.append(of_present(features, pixels[:, one], present[:, one])[0][:, 0])
+            columns.append(of_present(features, pixels[:, one], present[:, one], network)[0][:, 0])
         return torch.stack(columns, dim=1)
 
 

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import math
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+
+def full_precision(x: Tensor) -> AbstractContextManager[object]:
+    """Autocast is off inside, on the device of ``x``: a product of two float32 tensors stays float32.
+
+    Inputs must be made float32 by the caller. A tensor without data needs nothing.
+    """
+    return nullcontext() if x.is_meta else torch.autocast(x.device.type, enabled=False)
 
 
 class RMSNorm(nn.Module):
@@ -161,7 +170,9 @@ def info_nce(
     Returns:
         Scalar; 0 where fewer than two rows take part, for there is no negative.
     """
-    similarity = F.normalize(anchors.float(), dim=-1) @ F.normalize(positives.float(), dim=-1).T / temperature
+    with full_precision(anchors):  # rounded to bfloat16, cosines near 1 would all be equal
+        cosines = F.normalize(anchors.float(), dim=-1) @ F.normalize(positives.float(), dim=-1).T
+        similarity = cosines / temperature
     if rows is None:
         rows = torch.ones_like(similarity[0], dtype=torch.bool)
     similarity = similarity.masked_fill(~rows, -1e4)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from harness.core.types import DatasetInfo, Inputs
 
@@ -32,15 +34,36 @@ def complete_inputs(
     return Inputs(["example"] * batch_size, images, [context] * batch_size, present, [0] * batch_size)
 
 
+@contextmanager
+def kept_statistics(network: nn.Module | None) -> Iterator[None]:
+    """Inside, batch normalisation of ``network`` neither uses nor moves statistics of the batch."""
+    norms = [part for part in (network.modules() if network else ()) if isinstance(part, _BatchNorm)]
+    training = [norm for norm in norms if norm.training]
+    for norm in training:
+        norm.eval()
+    try:
+        yield
+    finally:
+        for norm in training:
+            norm.train()
+
+
 def of_present(
-    module: Callable[..., Sequence[Tensor]], inputs: Tensor | Sequence[Tensor], present: Tensor
+    module: Callable[..., Sequence[Tensor]],
+    inputs: Tensor | Sequence[Tensor],
+    present: Tensor,
+    network: nn.Module | None = None,
 ) -> list[Tensor]:
     """What ``module`` makes of the views that are there; zeros for the others, which cost no time.
+
+    Where no view is there, one black image tells the shapes. It does not reach the running statistics of
+    ``network``.
 
     Args:
         module: tensors (M, ...), one argument for each of ``inputs``, to tensors (M, ...).
         inputs: one tensor or several (B, N, ...).
         present: bool (B, N).
+        network: whose batch normalisation ``module`` uses; None where it uses none that learns.
 
     Returns:
         Tensors (B, N, ...).
@@ -51,7 +74,9 @@ def of_present(
         return [output.unflatten(0, present.shape) for output in module(*flat)]
     some = bool(keep.any())
     results = []
-    for output in module(*(x[keep] if some else torch.zeros_like(x[:1]) for x in flat)):
+    with kept_statistics(None if some else network):
+        outputs = module(*(x[keep] if some else torch.zeros_like(x[:1]) for x in flat))
+    for output in outputs:
         result = output.new_zeros(len(keep), *output.shape[1:])
         if some:
             result[keep] = output

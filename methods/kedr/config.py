@@ -26,9 +26,13 @@ class KEDRConfig(MethodConfig):
         priors: YAML file of semantic priors; the one that is shipped where empty.
         prompting: level of Table 8 whose descriptions are used.
         text_encoder: a BERT's folder or hub name, or ``minilm``, which a package ships.
-        train_text: the text encoder learns, too; else its embeddings are computed once.
+        train_text: the text encoder is part of the network in training, and learns where priors are not
+            anchored; else its embeddings are computed once.
+        anchored: priors are fixed: an orthonormal map is in the learned projection's place, and nothing
+            behind it learns. Priors that learn through the alignment become one point.
         ked: shared branch, semantic priors and disentanglement; else the two modalities' branches alone.
         alignment: of shared features and priors, optimal transport (Eq. 7), ``contrastive`` or ``none``.
+        own_classes: the plan moves a study's mass to its own classes, not to any class of the batch.
         epsilon, transport_iterations: entropic regularisation, Sinkhorn iterations.
         temperature: of the contrastive alignment.
         confidence: branches are weighted by estimated true-class probability (Eq. 10-12).
@@ -59,8 +63,10 @@ class KEDRConfig(MethodConfig):
     prompting: Literal["none", "step-1", "step-2"] = "step-2"
     text_encoder: str = "emilyalsentzer/Bio_ClinicalBERT"
     train_text: bool = True
+    anchored: bool = True
     ked: bool = True
     alignment: Literal["transport", "contrastive", "none"] = "transport"
+    own_classes: bool = True
     epsilon: float = Field(default=0.1, gt=0.0)
     transport_iterations: int = Field(default=100, ge=1)
     temperature: float = 0.07

@@ -5,12 +5,12 @@ Multimodal Fusion). Shapes: batch B, branches M, width d; a state is the M branc
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import nullcontext
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from methods.common.layers import full_precision
 from methods.kedr.equilibrium import Map, Solution, equilibrium
 
 
@@ -108,8 +108,7 @@ class EquilibriumFusion(nn.Module):
 
         Computed in float32 also under mixed precision: rounding would end the iteration early.
         """
-        device = features[0].device.type
-        with nullcontext() if device == "meta" else torch.autocast(device, enabled=False):
+        with full_precision(features[0]):
             return self._solve([feature.float() for feature in features])
 
     def operator(self, features: Sequence[Tensor]) -> Map:

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from methods.common.layers import full_precision
+
 
 def class_mass(labels: Tensor, multilabel: bool) -> Tensor:
     """Each study's unit mass over its classes (B, K): equal parts over several, zeros where it has none."""
@@ -22,21 +24,36 @@ def centred(x: Tensor) -> Tensor:
 
 
 def distances(x: Tensor, y: Tensor) -> Tensor:
-    """Euclidean distances (B, K) of rows of (B, d) and (K, d), centred and at unit length: in [0, 2]."""
-    return (2.0 - 2.0 * centred(x) @ centred(y).T).clamp(min=1e-8).sqrt()
+    """Euclidean distances (B, K) of rows of (B, d) and (K, d), centred and at unit length: in [0, 2].
+
+    In float32 also under mixed precision: rounded to bfloat16, rows that are close would be equal, and the
+    gradient 0.
+    """
+    with full_precision(x):
+        return (2.0 - 2.0 * centred(x) @ centred(y).T).clamp(min=1e-8).sqrt()
 
 
-def sinkhorn(cost: Tensor, source: Tensor, target: Tensor, epsilon: float, iterations: int) -> Tensor:
+def sinkhorn(
+    cost: Tensor,
+    source: Tensor,
+    target: Tensor,
+    epsilon: float,
+    iterations: int,
+    allowed: Tensor | None = None,
+) -> Tensor:
     """Entropic optimal-transport plan (Cuturi 2013), computed on logarithms and differentiable.
 
     Args:
         cost: (B, K); source: masses (B,); target: masses (K,); both positive and of the same sum.
         epsilon: weight of the plan's entropy.
+        allowed: bool (B, K), where mass may go; everywhere if None. Some plan must be possible.
 
     Returns:
         argmin over plans T with these marginals of <C, T> - epsilon H(T), (B, K).
     """
     kernel = -cost / epsilon
+    if allowed is not None:
+        kernel = kernel.masked_fill(~allowed, -torch.inf)
     rows, columns = source.log(), target.log()
     u, v = torch.zeros_like(rows), torch.zeros_like(columns)
     for _ in range(iterations):
@@ -45,13 +62,21 @@ def sinkhorn(cost: Tensor, source: Tensor, target: Tensor, epsilon: float, itera
     return (kernel + u[:, None] + v).exp()
 
 
-def transport(shared: Tensor, priors: Tensor, mass: Tensor, epsilon: float, iterations: int) -> Tensor:
+def transport(
+    shared: Tensor,
+    priors: Tensor,
+    mass: Tensor,
+    epsilon: float,
+    iterations: int,
+    own_classes: bool = False,
+) -> Tensor:
     """L_OT: cost of moving the batch's shared features to the semantic priors of its classes.
 
     Equal descriptions of several studies are one target with their summed mass: the plan is the same.
 
     Args:
         shared: (B, d); priors: (K, d), those of the classes that occur; mass: (B, K) from ``class_mass``.
+        own_classes: a study's mass goes to its own classes; else the plan may send it to any in the batch.
     """
     weight = mass.sum(1)
     if not mass.is_meta:
@@ -59,13 +84,15 @@ def transport(shared: Tensor, priors: Tensor, mass: Tensor, epsilon: float, iter
     if not len(shared):
         return shared.sum() * 0.0
     cost = distances(shared, priors)
-    plan = sinkhorn(cost, weight / weight.sum(), mass.sum(0) / weight.sum(), epsilon, iterations)
+    source, target = weight / weight.sum(), mass.sum(0) / weight.sum()
+    plan = sinkhorn(cost, source, target, epsilon, iterations, mass > 0 if own_classes else None)
     return (plan * cost).sum()  # Eq. (7)
 
 
 def contrastive(shared: Tensor, priors: Tensor, mass: Tensor, temperature: float) -> Tensor:
     """Cross-entropy between a study's mass and softmax of its cosines with the priors: the ablation of OT."""
-    scores = centred(shared) @ centred(priors).T / temperature
+    with full_precision(shared):
+        scores = centred(shared) @ centred(priors).T / temperature
     each = -(mass * scores.log_softmax(1)).sum(1)
     return each.sum() / mass.sum().clamp(min=1.0)
 
@@ -102,7 +129,7 @@ def confidence_error(
 
     Args:
         estimate: (B, 1) or (B, K) in [0, 1]; logits: of the branch's own classifier (B, K).
-        present: bool (B,), studies that have this branch.
+        present: bool (B,), studies that count.
     """
     truth = true_class_probability(logits, labels, multilabel).detach()
     each = (estimate.float() - truth).square().mean(1)  # Eq. (12)

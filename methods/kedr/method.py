@@ -22,7 +22,7 @@ from methods.common.pixels import resized
 from methods.kedr.averaging import AveragedAdam
 from methods.kedr.card import CARD
 from methods.kedr.config import KEDRConfig
-from methods.kedr.knowledge import descriptions, embedded, encoder_folder, tokenised
+from methods.kedr.knowledge import descriptions, embedded, encoder_folder, tokenised, undescribed
 from methods.kedr.losses import (
     class_mass,
     classification,
@@ -34,6 +34,9 @@ from methods.kedr.losses import (
 from methods.kedr.network import KEDRNetwork, Reading
 from methods.kedr.vision import MODALITIES
 
+SHOWN = 5
+"""Classes that a remark names."""
+
 
 class KEDR(TorchMethod[KEDRConfig]):
     """KEDR behind the harness' interface."""
@@ -41,6 +44,7 @@ class KEDR(TorchMethod[KEDRConfig]):
     card: ClassVar[MethodCard] = CARD
     Config = KEDRConfig
     peer: ClassVar[str] = "methods.kedr.official"
+    has_branches: ClassVar[bool] = True
     network: KEDRNetwork
 
     def __init__(self, config: KEDRConfig, info: DatasetInfo) -> None:
@@ -49,11 +53,26 @@ class KEDR(TorchMethod[KEDRConfig]):
         # A dataset with one image modality: the second is always absent.
         self.slots = (*info.image_modalities, "second modality")[:MODALITIES]
 
+    @property
+    def remark(self) -> str:
+        """Which classes have no authored description, so that their priors are made of their names."""
+        config, names = self.config, self.info.label_names
+        if not config.ked or config.alignment == "none" or config.priors:
+            return ""
+        bare = undescribed(names, config.prompting)
+        if not bare:
+            return ""
+        more = f" and {len(bare) - SHOWN} more" if len(bare) > SHOWN else ""
+        return (
+            f"{self.card.name}: no authored description of {', '.join(bare[:SHOWN])}{more}; "
+            "their semantic priors are made from the class names alone"
+        )
+
     def artifacts(self, train: Sequence[Study]) -> dict[str, Any]:
         """Semantic priors of the dataset's classes, embedded or, for an encoder that learns, as tokens.
 
         Raises:
-            HarnessError: a dataset without labels, or a class without a description.
+            HarnessError: a dataset without labels, or a file of priors that lacks a class.
             UnavailableError: the text encoder is not available.
         """
         config, names = self.config, self.info.label_names
@@ -106,21 +125,8 @@ class KEDR(TorchMethod[KEDRConfig]):
         labels = targets.labels
         cls = classification(reading.logits, labels, multilabel).mean()  # Eq. (16)
         align, orth = self._disentanglement(reading, labels)
-        zero = cls.new_zeros(())
-        conf = sum(
-            (
-                confidence_error(estimate, head(feature), labels, here, multilabel)
-                for estimate, feature, here, head in zip(
-                    reading.confidence,
-                    reading.features,
-                    reading.here,
-                    network.classifiers or (),
-                    strict=False,
-                )
-            ),
-            start=zero,
-        )
-        weights = zero.new_zeros(2) if network.weights is None else network.weights
+        conf = self._confidence(reading, labels)
+        weights = cls.new_zeros(2) if network.weights is None else network.weights
         loss = align + orth + weights[0].exp() * conf + weights[1].exp() * cls  # Eq. (9), (17)
         loss = loss - config.weight_prior * weights.sum()
         return {"loss": loss, "cls": cls, "conf": conf, "align": align, "orth": orth, "select": cls}
@@ -159,13 +165,30 @@ class KEDR(TorchMethod[KEDRConfig]):
             return self.network(*self._read(inputs.to(device)))
 
     def confidences(self, inputs: Inputs) -> dict[str, NDArray[np.float32]]:
-        """Confidence (B,) of each branch, by modality name or ``shared``; NaN where a study lacks it."""
+        """Confidence (B,) of each branch, by modality name or ``shared``.
+
+        A study that lacks the modality has the confidence of a branch of zeros, which training teaches.
+        """
         reading = self.read(inputs)
         names = [*self.slots, "shared"]
         return {
-            name: torch.where(here, value.mean(1), torch.nan).cpu().numpy()
-            for name, value, here in zip(names, reading.confidence, reading.here, strict=False)
+            name: value.mean(1).cpu().numpy() for name, value in zip(names, reading.confidence, strict=False)
         }
+
+    def _confidence(self, reading: Reading, labels: Tensor) -> Tensor:
+        """Sum over branches of the error of their confidence, where they are there and where they are not."""
+        network, multilabel = self.network, self.info.multilabel
+        total = reading.logits.new_zeros((), dtype=torch.float32)
+        everywhere = torch.ones_like(reading.here[0])
+        for number, head in enumerate(network.classifiers or ()):
+            estimate, feature = reading.confidence[number], reading.features[number]
+            logits = head(feature)
+            total = total + confidence_error(estimate, logits, labels, reading.here[number], multilabel)
+            # Whichever study lacks it, the branch is zeros: each study's labels teach what that is worth.
+            estimate, logits = network.of_absent(number)
+            logits = logits.expand(len(labels), -1)
+            total = total + confidence_error(estimate, logits, labels, everywhere, multilabel)
+        return total
 
     def _disentanglement(self, reading: Reading, labels: Tensor) -> tuple[Tensor, Tensor]:
         """L_OT or its stand-in, and L_orth; zeros without the shared branch."""
@@ -188,7 +211,8 @@ class KEDR(TorchMethod[KEDRConfig]):
         priors, mass = self.network.knowledge(number), mass[:, number]
         if config.alignment == "contrastive":
             return contrastive(shared, priors, mass, config.temperature), orth
-        return transport(shared, priors, mass, config.epsilon, config.transport_iterations), orth
+        entropic = (config.epsilon, config.transport_iterations)
+        return transport(shared, priors, mass, *entropic, config.own_classes), orth
 
     def _read(self, inputs: Inputs) -> tuple[list[Tensor], Tensor]:
         """Output of ``vision.trunk`` and bool (B, 2); absent slots are zeros."""

@@ -57,7 +57,7 @@ class KEDRNetwork(nn.Module):
     def __init__(self, config: KEDRConfig, classes: int, multilabel: bool, artifacts: dict[str, Any]) -> None:
         super().__init__()
         training = not artifacts.get("fitted", False)
-        branches = MODALITIES + config.ked
+        branches, self.width = MODALITIES + config.ked, config.width
         self.vision = (FrozenVision if config.vision == "frozen-lite0" else TrainedVision)(config)
         self.specific = nn.ModuleList(SpecificEncoder(config) for _ in range(MODALITIES))
         self.shared = SharedEncoder(config) if config.ked else None
@@ -75,13 +75,19 @@ class KEDRNetwork(nn.Module):
         self.weights: nn.Parameter | None = None
         if training:
             if config.ked and config.alignment != "none":
-                self.knowledge = Knowledge(artifacts, config.width)
+                self.knowledge = Knowledge(artifacts, config.width, config.anchored)
             self.classifiers = nn.ModuleList(Head(config, classes) for _ in self.confidence)
             self.weights = nn.Parameter(torch.zeros(2))
 
     def without_training_parts(self) -> None:
         """Drop what inference has no use for."""
         self.knowledge = self.classifiers = self.weights = None
+
+    def of_absent(self, branch: int) -> tuple[Tensor, Tensor]:
+        """Confidence (1, 1) or (1, K) and class logits (1, K) of a branch that a study lacks, in training."""
+        assert self.classifiers is not None
+        nothing = self.fusion.weights.new_zeros(1, self.width)
+        return torch.sigmoid(self.confidence[branch](nothing)), self.classifiers[branch](nothing)
 
     def forward(self, trunk: Sequence[Tensor], present: Tensor) -> Reading:
         """Output of ``vision.trunk`` and bool (B, 2) to a ``Reading``."""

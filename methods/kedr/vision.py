@@ -70,7 +70,7 @@ class TrainedVision(nn.Module):
             view = images[:, number]
             if self.training and self.augment and not view.is_meta:
                 view = augmented(view)
-            (x,) = of_present(tower, view[:, None], present[:, number : number + 1])
+            (x,) = of_present(tower, view[:, None], present[:, number : number + 1], tower)
             columns.append(x[:, 0])
         return torch.stack(columns, dim=1)
 

@@ -118,7 +118,7 @@ class VisionEncoder(nn.Module):
         """Output of ``trunk`` and bool (B, N) to (B, N, s, d_v); zeros for views that are not there."""
         if self.norms:
             trunk = [norm(x, present) for norm, x in zip(self.norms, trunk, strict=True)]
-        return of_present(self._patches, trunk, present)[0]
+        return of_present(self._patches, trunk, present, self)[0]
 
     def _patches(self, *flat: Tensor) -> list[Tensor]:
         maps = list(flat) if self.backbone is None else self.backbone(*flat)

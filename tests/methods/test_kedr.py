@@ -20,7 +20,15 @@ from harness.method.contract import FitRun
 from methods.kedr import KEDR
 from methods.kedr.averaging import AveragedAdam
 from methods.kedr.card import VARIANTS
-from methods.kedr.knowledge import SHIPPED, TextEncoder, descriptions, encoder_folder
+from methods.kedr.knowledge import (
+    SHIPPED,
+    Knowledge,
+    TextEncoder,
+    descriptions,
+    encoder_folder,
+    mean_cosine,
+)
+from methods.kedr.losses import centred, transport
 from methods.kedr.method import thinned
 
 SKIN = ("nevus", "basal cell carcinoma", "melanoma", "miscellaneous", "seborrheic keratosis")
@@ -89,6 +97,13 @@ def studies(multilabel: bool, count: int = 6) -> list[Study]:
             labels = np.array([1, 1, 0], dtype=np.float32)
         made.append(Study(f"s{row}", f"p{row}", "train", images, labels=labels))
     return made
+
+
+def small_bert() -> nn.Module:
+    from transformers import BertConfig, BertModel
+
+    size = {"vocab_size": 8, "hidden_size": 16, "intermediate_size": 16}
+    return BertModel(BertConfig(**size, num_hidden_layers=1, num_attention_heads=2), add_pooling_layer=False)
 
 
 def method(multilabel: bool = True, variant: str | None = None, **overrides: Any) -> KEDR:
@@ -171,14 +186,46 @@ def test_one_modality_of_a_dataset_is_enough() -> None:
     assert made.predict(collate(one, info))[0].probabilities.shape == (2,)
 
 
-def test_confidence_is_of_the_branches_that_are_there() -> None:
+def test_every_branch_has_a_confidence_also_where_its_modality_is_absent() -> None:
     made = method()
-    found = made.confidences(collate(studies(True), made.info))
-    assert list(found) == ["frontal", "lateral", "shared"]
-    assert np.isnan(found["lateral"]).tolist() == [False, False, True, False, False, True]
-    for values in found.values():
-        inside = values[~np.isnan(values)]
-        assert ((inside > 0) & (inside < 1)).all()
+    confidences = made.confidences(collate(studies(True), made.info))
+    assert list(confidences) == ["frontal", "lateral", "shared"]
+    for values in confidences.values():
+        assert ((values > 0) & (values < 1)).all()
+    assert confidences["lateral"][2] == confidences["lateral"][5]  # a branch of zeros, whatever the study
+    assert len(set(confidences["lateral"].tolist())) == 5
+    assert method(variant="no-confidence").confidences(collate(studies(True), made.info)) == {}
+
+
+def test_confidence_of_an_absent_branch_is_learned_from_complete_studies() -> None:
+    made = method(False, modality_dropout=0.0, dropout=0.0)
+    complete = [study for study in studies(False) if len(study.images) == 2]
+    inputs, targets = collate(complete, made.info), targets_of(complete)
+    optimizer = torch.optim.Adam(made.network.parameters(), 0.01)
+    for _ in range(150):
+        optimizer.zero_grad()
+        made.losses(inputs, targets)["conf"].backward()
+        optimizer.step()
+    confidence, logits = made.network.of_absent(1)
+    share = targets.labels.mean(0)  # all that is known without an image
+    torch.testing.assert_close(logits.softmax(1)[0], share, atol=0.05, rtol=0)
+    expected = (share * logits.softmax(1)[0]).sum()
+    assert confidence.item() == pytest.approx(expected.item(), abs=0.05)
+
+
+@pytest.mark.parametrize("slot", [0, 1])
+def test_a_batch_without_a_modality_moves_no_statistics_of_its_tower(slot: int) -> None:
+    made = method(False, vision="lite0", augment=False, specific="none", keep_features=False, image_size=64)
+    made.network.train()
+    name = made.info.image_modalities[slot]
+    before = {key: buffer.clone() for key, buffer in made.network.vision.named_buffers()}
+    batch = [study for study in studies(False) if len(study.images) == 2]
+    made.losses(collate(batch, made.info, dropped=name), targets_of(batch))["loss"].backward()
+    moved = {
+        key for key, buffer in made.network.vision.named_buffers() if not torch.equal(buffer, before[key])
+    }
+    assert moved
+    assert all(key.startswith(f"towers.{1 - slot}.") for key in moved)
 
 
 # ---------------------------------------------------------------- training
@@ -227,8 +274,9 @@ def test_gradients_reach_every_part_and_no_frozen_one() -> None:
         "classifiers",
     ):
         assert any(name.startswith(part) and grad.abs().sum() > 0 for name, grad in found.items()), part
-    assert found["knowledge.project.weight"].abs().sum() > 0
-    assert not any("backbone" in name for name in found)
+    assert not any("backbone" in name or "knowledge" in name for name in found)
+    learning = gradients(method(modality_dropout=0.0, anchored=False))
+    assert learning["knowledge.project.weight"].abs().sum() > 0
 
 
 def test_loss_weights_follow_their_equation() -> None:
@@ -321,9 +369,23 @@ def test_every_dataset_has_a_description_per_class(classes: tuple[str, ...], lev
     assert len(set(texts)) == len(classes)
 
 
-def test_a_class_without_description_is_named_with_the_file(tmp_path: Path) -> None:
-    with pytest.raises(HarnessError, match=r"priors.yaml has no description of class 'goitre'"):
-        descriptions(("Edema", "goitre"), "step-2")
+def test_a_class_that_nobody_described_is_described_by_its_name_and_the_row_says_so() -> None:
+    texts = descriptions(("Edema", "goitre"), "step-2")
+    assert texts[0] == descriptions(("Edema",), "step-2")[0]
+    assert "goitre" in texts[1]
+    info = DatasetInfo("own", frozenset({Task.DIAGNOSE}), ("frontal",), False, 32, 1, ("goitre", "cyst"))
+    made = KEDR.create(info, overrides=SMALL)
+    assert "no authored description of goitre, cyst;" in made.remark
+    own = [Study("a", "a", "train", {}, labels=np.eye(2, dtype=np.float32)[0])]
+    assert len(made.artifacts(own)["embeddings"]) == 2
+    assert KEDR.create(info, variant="no-ot", overrides=SMALL).remark == ""
+    assert KEDR.create(INFOS[True], overrides=SMALL).remark == ""
+    many = tuple(f"kind {number}" for number in range(9))
+    info = DatasetInfo("many", frozenset({Task.DIAGNOSE}), ("frontal",), False, 32, 1, many)
+    assert "kind 4 and 4 more;" in KEDR.create(info, overrides=SMALL).remark
+
+
+def test_a_file_of_priors_that_lacks_a_class_is_named_with_the_class(tmp_path: Path) -> None:
     own = tmp_path / "own.yaml"
     own.write_text("groups: {mine: {classes: {goitre: {step-2: a large thyroid}}}}")
     assert descriptions(("Goitre",), "step-2", str(own)) == ["a large thyroid"]
@@ -332,6 +394,43 @@ def test_a_class_without_description_is_named_with_the_file(tmp_path: Path) -> N
     own.write_text("nonsense")
     with pytest.raises(HarnessError, match=r"own.yaml"):
         descriptions(("goitre",), "none", str(own))
+
+
+def test_anchored_priors_have_the_angles_of_the_text_encoder_and_never_move(real_text: None) -> None:
+    from methods.kedr.knowledge import embedded
+
+    embeddings = embedded(descriptions(CHEXPERT_LABELS, "step-2"), "minilm")
+    own = mean_cosine(torch.tensor(embeddings))
+    assert own == pytest.approx(0.677, abs=0.001)
+    for width in (16, 128, 512):
+        priors = Knowledge({"embeddings": embeddings}, width, anchored=True)(torch.arange(14))
+        assert mean_cosine(centred(priors)) == pytest.approx(own, abs=1e-4)
+        assert not priors.requires_grad
+    crowded = Knowledge({"embeddings": embeddings}, 8, anchored=True)(torch.arange(14))
+    assert mean_cosine(centred(crowded)) == pytest.approx(own, abs=0.1)
+
+
+def test_an_anchored_encoder_stays_as_it_is_and_one_that_learns_becomes_one_point(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tokens = [[1, 5, 2], [1, 6, 7, 2], [1, 3, 4, 2]]
+    cosines = {}
+    for anchored in (True, False):
+        torch.manual_seed(0)
+        monkeypatch.setattr("methods.kedr.knowledge.BertModel", lambda config, **options: small_bert())
+        knowledge = Knowledge({"tokens": tokens, "encoder": ""}, 16, anchored).train()
+        shared = nn.Parameter(torch.randn(12, 16))
+        mass = torch.eye(3).repeat(4, 1)
+        learned = [p for p in knowledge.parameters() if p.requires_grad]
+        assert bool(learned) != anchored
+        optimizer = torch.optim.Adam([shared, *learned], 0.01)
+        for _ in range(60):
+            optimizer.zero_grad()
+            transport(shared, knowledge(torch.arange(3)), mass, 0.1, 20, own_classes=anchored).backward()
+            optimizer.step()
+        cosines[anchored] = mean_cosine(centred(knowledge(torch.arange(3)))) - knowledge.own_cosine()
+    assert abs(cosines[True]) < 0.01
+    assert cosines[False] > 0.1
 
 
 def test_prompting_levels_give_other_priors(real_text: None) -> None:
@@ -350,16 +449,9 @@ def test_absent_text_encoder_says_what_to_do(monkeypatch: pytest.MonkeyPatch, tm
 
 
 def test_padding_does_not_change_a_description_embedding() -> None:
-    from transformers import BertConfig, BertModel
-
     torch.manual_seed(0)
     encoder = TextEncoder([[1, 5, 6, 2], [1, 7, 2]], "")
-    encoder.model = BertModel(
-        BertConfig(
-            vocab_size=8, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16
-        ),
-        add_pooling_layer=False,
-    )
+    encoder.model = small_bert()
     encoder.eval()
     both = encoder(torch.tensor([0, 1]))
     torch.testing.assert_close(both[1:], encoder(torch.tensor([1])), atol=1e-5, rtol=1e-4)

@@ -85,6 +85,47 @@ def test_transport_pulls_shared_features_to_the_priors() -> None:
     assert transport(priors, priors, torch.eye(3), 0.01, 500) < 1e-2
 
 
+def test_mass_goes_to_a_studys_own_classes_where_the_plan_is_tied_to_them() -> None:
+    torch.manual_seed(0)
+    mass = torch.tensor([[1.0, 0.0, 0.0], [0.5, 0.5, 0.0], [0.0, 0.5, 0.5], [0.0, 0.0, 1.0]])
+    source, target = torch.full((4,), 0.25), mass.mean(0)
+    plan = sinkhorn(torch.rand(4, 3), source, target, 0.1, 300, mass > 0)
+    assert (plan[mass == 0] == 0).all()
+    torch.testing.assert_close(plan.sum(1), source, atol=1e-4, rtol=0)
+    torch.testing.assert_close(plan.sum(0), target, atol=1e-4, rtol=0)
+    # Exchanged features: a free plan follows them at no cost, a tied one moves each to its own class.
+    priors = torch.eye(3)
+    exchanged = priors[[1, 2, 0]].clone().requires_grad_()
+    assert transport(exchanged, priors, torch.eye(3), 0.01, 500) < 1e-2
+    tied = transport(exchanged, priors, torch.eye(3), 0.01, 500, own_classes=True)
+    assert tied > 1
+    tied.backward()
+    assert exchanged.grad is not None
+    assert exchanged.grad.isfinite().all()
+    moved = (exchanged - 0.5 * exchanged.grad).detach()
+    assert transport(moved, priors, torch.eye(3), 0.01, 500, own_classes=True) < tied
+
+
+def test_alignment_is_computed_in_float32_under_autocast() -> None:
+    torch.manual_seed(0)
+    priors = torch.randn(3, 32)
+    shared = (priors + 0.01 * torch.randn(3, 32)).requires_grad_()
+
+    def gradient_of(low: bool) -> tuple[Tensor, Tensor]:
+        shared.grad = None
+        with torch.autocast("cpu", torch.bfloat16, enabled=low):
+            cost = distances(shared, priors)
+            total = cost.diagonal().sum() + contrastive(shared, priors, torch.eye(3), 0.07)
+        total.backward()
+        assert shared.grad is not None
+        return cost.detach(), shared.grad
+
+    (plain, expected), (rounded, gradient) = gradient_of(False), gradient_of(True)
+    assert rounded.dtype == torch.float32
+    torch.testing.assert_close(rounded, plain)
+    torch.testing.assert_close(gradient, expected)
+
+
 def test_studies_without_a_class_carry_no_mass() -> None:
     torch.manual_seed(0)
     shared, priors = torch.randn(3, 8), torch.randn(2, 8)

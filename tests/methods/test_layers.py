@@ -121,6 +121,15 @@ def test_info_nce_is_cross_entropy_and_ignores_rows_that_do_not_count() -> None:
     assert info_nce(a, b, 0.1, torch.tensor([True, False, False, False])) == 0
 
 
+def test_info_nce_is_computed_in_float32_under_autocast() -> None:
+    torch.manual_seed(0)
+    a = torch.randn(4, 64)
+    b = a + 1e-3 * torch.randn(4, 64)
+    plain = info_nce(a, b, 1.0)
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(info_nce(a, b, 1.0), plain, atol=1e-6, rtol=1e-6)
+
+
 def test_info_nce_falls_as_positives_come_closer() -> None:
     a = torch.randn(8, 6)
     far = info_nce(a, torch.randn(8, 6), 0.07)

@@ -109,6 +109,17 @@ def test_without_any_view_only_the_null_token_is_left() -> None:
     assert len(reports(made, batch)) == 3
 
 
+def test_a_batch_without_any_view_moves_no_statistics() -> None:
+    made = method()
+    made.network.train()
+    before = {name: buffer.clone() for name, buffer in made.network.named_buffers()}
+    bare = [Study(f"b{row}", "b", "train", {}, report=REPORTS[row]) for row in range(2)]
+    made.losses(inputs_of(bare), targets_of(bare))["loss"].backward()
+    assert all(torch.equal(buffer, before[name]) for name, buffer in made.network.named_buffers())
+    made.losses(inputs_of(studies()), targets_of(studies()))
+    assert any(not torch.equal(buffer, before[name]) for name, buffer in made.network.named_buffers())
+
+
 def test_content_of_an_absent_view_changes_nothing() -> None:
     made, inputs = method(), inputs_of(studies())
     inputs.present["lateral"].zero_()

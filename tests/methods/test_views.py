@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import Tensor
 
@@ -28,6 +29,20 @@ def test_absent_views_are_zeros_and_are_not_computed() -> None:
     nothing = of_present(module, [x, y], torch.zeros_like(present))
     assert seen == [3, 6, 1]
     assert all(output.eq(0).all() for output in nothing)
+
+
+@pytest.mark.parametrize("views", [0, 1])
+def test_a_black_image_in_the_place_of_no_image_moves_no_statistics(views: int) -> None:
+    norm = torch.nn.BatchNorm2d(3)
+    before = {name: tensor.clone() for name, tensor in norm.state_dict().items()}
+    present = torch.zeros(2, 1, dtype=torch.bool)
+    present[:views] = True
+    (output,) = of_present(lambda x: [norm(x)], torch.ones(2, 1, 3, 4, 4), present, norm)
+    assert output.shape == (2, 1, 3, 4, 4)
+    assert output[views:].eq(0).all()
+    assert norm.training
+    moved = [name for name, tensor in norm.state_dict().items() if not torch.equal(tensor, before[name])]
+    assert bool(moved) == bool(views)
 
 
 def test_position_norm_standardises_present_views_and_is_fixed_in_eval_mode() -> None:

@@ -54,7 +54,7 @@ def write_figures(
     rows: Sequence[Measurement] | None = None,
     over: Map = map,
 ) -> list[Path]:
-    """Draw curves, reliance, reliability, confidence densities and routing, as far as the results have them.
+    """Draw curves, reliance, reliability, densities of confidence and routing, as far as the results go.
 
     Args:
         stored: results; a figure holds those of one dataset and protocol.
@@ -80,7 +80,11 @@ def write_figures(
     for protocol, results in _by_protocol(newest_results).items():
         if protocols is None or protocol in protocols:
             folder = out / slug("-".join(protocol))
-            parts = (*_confidence(results, protocol[0]), *_routing(results, protocol[0]))
+            parts = (
+                *_confidence(results, protocol[0]),
+                *_branches(results, protocol[0]),
+                *_routing(results, protocol[0]),
+            )
             figures += ((folder / name, figure) for name, figure in parts)
     tasks = [
         Task(figure, [path.with_name(f"{path.name}.{kind}") for kind in kinds]) for path, figure in figures
@@ -155,6 +159,21 @@ def _densities(counts: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, J
             values = from_counts(numbers)
             densities[label][state] = Judgements(values, np.zeros(len(values)))
     return densities
+
+
+def _branches(results: Mapping[str, StoredResult], dataset: str) -> Iterator[tuple[str, Figure]]:
+    """Densities of the branches' confidence: a row per modality state, a curve per branch."""
+    for label, result in results.items():
+        states = {
+            _shown(state): {
+                branch: Judgements(from_counts(counts), np.zeros(sum(counts)))
+                for branch, counts in branches.items()
+            }
+            for state, branches in result.manifest.branch_confidence.items()
+        }
+        if states:
+            title = f"{label} on {dataset}: confidence of its branches"
+            yield f"branches-{slug(label)}", partial(confidence_density, states, title=title)
 
 
 def _routing(results: Mapping[str, StoredResult], dataset: str) -> Iterator[tuple[str, Figure]]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from harness.core.types import Prediction, Reference
 from harness.metrics.diagnosis.calibration import judgements
@@ -33,9 +35,14 @@ def confidence_counts(
         if not labelled or any(each is None for each in probabilities):
             return {}
         confidence, _ = judgements(np.array(probabilities, dtype=np.float64), labels, multilabel)
-        histogram, _ = np.histogram(np.clip(confidence, 0, 1), bins=BINS, range=(0, 1))
-        counts[state] = [int(count) for count in histogram]
+        counts[state] = histogram(confidence)
     return counts
+
+
+def histogram(confidence: NDArray[Any]) -> list[int]:
+    """How many of ``confidence`` (n,) in [0, 1] fell into each bin."""
+    counts, _ = np.histogram(np.clip(confidence, 0, 1), bins=BINS, range=(0, 1))
+    return [int(count) for count in counts]
 
 
 def from_counts(counts: Sequence[int]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
