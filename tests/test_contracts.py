@@ -185,6 +185,21 @@ def test_describe_prints_size_cost_and_deviations(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", METHODS)
+def test_deviations_with_ids_can_be_told_apart(name: str) -> None:
+    ids = [each.id for each in registry.load("methods", name).card.deviations if each.id]
+    assert len(ids) == len(set(ids))
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_variant_stands_beside_its_own_published_figures(name: str) -> None:
+    card = registry.load("methods", name).card
+    assert set(card.published_of_variants) <= set(card.variants)
+    for variant in card.variants:
+        facts = describe(f"{name}:{variant}", "paper" if card.learned else "tiny")
+        assert facts["paper"] == dict(card.published_of_variants.get(variant, {}))
+
+
+@pytest.mark.parametrize("name", METHODS)
 def test_unknown_preset_and_variant_are_named(name: str) -> None:
     method_class = registry.load("methods", name)
     with pytest.raises(UnknownNameError, match="no-such-variant"):

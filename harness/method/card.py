@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from harness.core.types import Task
@@ -11,10 +11,17 @@ from harness.core.types import Task
 
 @dataclass(frozen=True, slots=True)
 class Deviation:
-    """One place where the paper is silent or contradicts itself, and what was chosen."""
+    """One place where the paper is silent or contradicts itself, and what was chosen.
+
+    Attributes:
+        where: the place, and what is open there.
+        chosen: what this implementation does.
+        id: a short name, unique on its card, by which a test finds the text that describes a piece of code.
+    """
 
     where: str
     chosen: str
+    id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +39,7 @@ class MethodCard:
         variants: ablation name -> (description, ``Config`` overrides).
         deviations: where the paper left a choice.
         published: figures that the paper prints, e.g. ``{"parameters": 589.7e6}``.
+        published_of_variants: variant -> figures that the paper prints for it.
         learned: False for controls that fit without gradient steps.
         samples: it can draw random reports (``Method.sample``).
         gpus: GPUs that a cluster reserves for a cell, if it has any.
@@ -48,10 +56,15 @@ class MethodCard:
     variants: Mapping[str, tuple[str, Mapping[str, Any]]] = field(default_factory=dict)
     deviations: tuple[Deviation, ...] = ()
     published: Mapping[str, Any] = field(default_factory=dict)
+    published_of_variants: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     learned: bool = True
     samples: bool = False
     gpus: int = 1
     memory_gib: float = 0.0
+
+    def figures(self, variant: str | None) -> Mapping[str, Any]:
+        """What the paper prints about a variant, or about the method where it is None; may be empty."""
+        return self.published if variant is None else self.published_of_variants.get(variant, {})
 
 
 def card_facts(card: MethodCard, variant: str | None, settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -67,6 +80,6 @@ def card_facts(card: MethodCard, variant: str | None, settings: Mapping[str, Any
         "reads": sorted(card.reads),
         "learned": card.learned,
         "presets": sorted(card.presets),
-        "deviations": [{"where": each.where, "chosen": each.chosen} for each in card.deviations],
+        "deviations": [asdict(each) for each in card.deviations],
         "settings": dict(settings),
     }

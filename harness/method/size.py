@@ -50,7 +50,7 @@ def describe(name: str, preset: str | None = None) -> dict[str, Any]:
         "inference_parameters": None,
         "inference_flops": None,
         "components": {},
-        "paper": dict(card.published),
+        "paper": dict(card.figures(variant)),
         "deviations": [f"{each.where}: {each.chosen}" for each in card.deviations],
         "variants": {key: text for key, (text, _) in card.variants.items()},
     }
@@ -140,8 +140,6 @@ def render(facts: dict[str, Any]) -> str:
     if facts["deviations"]:
         lines += ["where the paper leaves a choice:", *(f"- {text}" for text in facts["deviations"])]
     if facts["variants"]:
-        lines += [
-            "variants:",
-            *(f"- {facts['method']}:{key}: {text}" for key, text in facts["variants"].items()),
-        ]
+        base, _ = registry.split_variant(facts["method"])
+        lines += ["variants:", *(f"- {base}:{key}: {text}" for key, text in facts["variants"].items())]
     return "\n".join(lines)

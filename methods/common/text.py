@@ -39,6 +39,18 @@ def words(text: str) -> list[str]:
     return result
 
 
+def cut(tokens: Sequence[str], limit: int) -> list[str]:
+    """``words`` of a text up to the ``limit``-th and the mark after it; the marks "." are not counted."""
+    result: list[str] = []
+    count = 0
+    for token in tokens:
+        count += token != "."
+        if count > limit:
+            break
+        result.append(token)
+    return result
+
+
 class Vocabulary:
     """Word <-> index. Indices 0-3 are padding, begin, end and unknown."""
 
@@ -57,9 +69,10 @@ class Vocabulary:
     def __len__(self) -> int:
         return len(self.index)
 
-    def encode(self, text: str, limit: int) -> list[int]:
-        """At most ``limit`` word indices, without begin and end."""
-        return [self.index.get(word, UNK) for word in words(text)[:limit]]
+    def encode(self, text: str, limit: int, *, marks: bool = True) -> list[int]:
+        """At most ``limit`` word indices, without begin and end; ``marks``: whether "." counts."""
+        tokens = words(text)
+        return [self.index.get(word, UNK) for word in (tokens[:limit] if marks else cut(tokens, limit))]
 
     def decode(self, indices: Iterable[int]) -> str:
         """Text up to the first end mark."""
@@ -71,13 +84,16 @@ class Vocabulary:
                 result.append(self.entries[index - len(SPECIALS)])
         return " ".join(result)
 
-    def batch(self, texts: Sequence[str | None], limit: int, *, framed: bool = False) -> Tensor:
+    def batch(
+        self, texts: Sequence[str | None], limit: int, *, framed: bool = False, marks: bool = True
+    ) -> Tensor:
         """Padded indices (B, S) of texts cut at ``limit`` words, S >= 1; None and "" are padding only.
 
         Args:
             framed: put begin and end around every text (then a text's end mark follows a cut, too).
+            marks: whether "." counts as a word.
         """
-        rows = [self.encode(text or "", limit) for text in texts]
+        rows = [self.encode(text or "", limit, marks=marks) for text in texts]
         if framed:
             rows = [[BOS, *row, EOS] for row in rows]
         result = torch.full((len(rows), max([1, *map(len, rows)])), PAD)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from harness.core.types import CONTEXT, Task
-from harness.method.card import Deviation, MethodCard
+from harness.method.card import MethodCard
 from methods.dia.deviations import DEVIATIONS
 
 TINY: dict[str, Any] = {
@@ -72,6 +72,8 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
         "VL-MoE-VAE without the DA constraint (Table 2, row 2)",
         {"lambda_orth": 0.0, "lambda_align": 0.0},
     ),
+    "orth-only": ("of the DA constraint the orthogonality alone (Figures 3b and 4b)", {"lambda_align": 0.0}),
+    "align-only": ("of the DA constraint the alignment alone (Figures 3c and 4c)", {"lambda_orth": 0.0}),
     "transformer-decoder": ("a Transformer decoder instead of LLaMA-X (Table 3)", {"decoder": "transformer"}),
     "gpt2-decoder": ("a GPT-2 decoder from scratch instead of LLaMA-X (Table 3)", {"decoder": "gpt2"}),
 }
@@ -86,7 +88,11 @@ CARD = MethodCard(
     reads=frozenset({"frontal", "lateral", CONTEXT}),
     presets={"tiny": TINY, "base": BASE, "paper": {}},
     variants=VARIANTS,
-    deviations=tuple(Deviation(where, chosen) for where, chosen in DEVIATIONS),
+    deviations=DEVIATIONS,
     published={"parameters": 589.7e6, "flops": 51.14e9},
+    published_of_variants={  # Table 3
+        "transformer-decoder": {"parameters": 591.2e6, "flops": 80.6e9},
+        "gpt2-decoder": {"parameters": 746.9e6, "flops": 86.4e9},
+    },
     samples=True,
 )

@@ -24,6 +24,8 @@ class DiAConfig(MethodConfig):
         vgg_size, vgg_width, vgg_hidden: input pixels, first-block channels and MLP width of q(Z_v|V).
         heads, kv_heads, layers, feed_forward: of the report decoder; ``heads`` everywhere.
         negatives: ``batch`` (supplement, Prop. 2) or ``pair`` (Eq. 6 as printed).
+        context_words, report_words: words of a context and of a report; the marks "." are not counted.
+        min_count: a word that occurs less often in the training texts is unknown.
         context_dropout, view_dropout: training probability that the context, a view, is replaced by null.
         draw_temperature: divides the logits where reports are drawn at random (``--report-samples``).
         backbone_rate: learning-rate factor of the pre-trained backbone.
@@ -70,7 +72,7 @@ class DiAConfig(MethodConfig):
     view_dropout: float = 0.1
     context_words: int = 50
     report_words: int = 50
-    min_count: int = 3
+    min_count: int = 4
     num_beams: int = 1
     draw_temperature: float = 1.0
     learning_rate: float = 1e-4
@@ -79,6 +81,16 @@ class DiAConfig(MethodConfig):
     weight_decay: float = 1e-5
     warmup: float = 0.1
     schedule: Literal["constant", "linear"] = "constant"
+
+    @property
+    def context_tokens(self) -> int:
+        """Most words and marks of a context: one mark after each word at most."""
+        return 2 * self.context_words
+
+    @property
+    def report_tokens(self) -> int:
+        """Most words and marks of a report, the end mark included."""
+        return 2 * self.report_words + 1
 
     @model_validator(mode="after")
     def _frozen_is_packaged(self) -> Self:

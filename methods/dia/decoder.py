@@ -91,8 +91,8 @@ class LlamaXDecoder(nn.Module):
 
 
 def _size(config: DiAConfig) -> DecoderSize:
-    limit = config.report_words + 1
-    return DecoderSize(config.width, config.heads, config.layers, config.feed_forward, limit, config.dropout)
+    width, limit = config.width, config.report_tokens
+    return DecoderSize(width, config.heads, config.layers, config.feed_forward, limit, config.dropout)
 
 
 DECODERS: dict[str, Callable[[int, DiAConfig], ReportDecoder]] = {

@@ -152,7 +152,7 @@ class ContextEncoder(nn.Module):
     def __init__(self, vocabulary: int, config: DiAConfig, layers: int, hidden: int) -> None:
         super().__init__()
         self.embed = embedding(vocabulary, config.width)
-        self.register_buffer("positions", sinusoids(config.context_words, config.width), persistent=False)
+        self.register_buffer("positions", sinusoids(config.context_tokens, config.width), persistent=False)
         self.null = nn.Parameter(0.02 * torch.randn(config.width))
         layer = nn.TransformerEncoderLayer(
             config.width, config.heads, hidden, config.dropout, "gelu", batch_first=True, norm_first=True
@@ -167,7 +167,13 @@ class ContextEncoder(nn.Module):
         x = torch.where(present[:, None, None], x, self.null)
         first = torch.ones_like(present)[:, None]
         mask = torch.cat([first, ((words != PAD) & present[:, None])[:, 1:]], dim=1)
-        return self.layers(x, src_key_padding_mask=~mask), mask
+        if present.is_meta or bool(present.all()):
+            return self.layers(x, src_key_padding_mask=~mask), mask
+        result = torch.zeros_like(x)  # an absent context is one token: the others of its row cost nothing
+        if bool(present.any()):
+            result[present] = self.layers(x[present], src_key_padding_mask=~mask[present])
+        result[~present, :1] = self.layers(x[~present, :1])
+        return result, mask
 
 
 class AbstractorLayer(nn.Module):

@@ -16,7 +16,7 @@ from harness.method.torch_method import TorchMethod
 from methods.common.feature_cache import FeatureCache
 from methods.common.generation import Decoding, draw_seeds, write
 from methods.common.optim import Optimizer, rate_groups, schedule, scheduled
-from methods.common.text import PAD, Vocabulary
+from methods.common.text import PAD, Vocabulary, cut
 from methods.common.text import words as split_words
 from methods.common.views import complete_inputs, stacked_views
 from methods.dia.card import CARD
@@ -39,8 +39,8 @@ class DiA(TorchMethod[DiAConfig]):
     def artifacts(self, train: Sequence[Study]) -> dict[str, Any]:
         """The vocabulary of training reports and contexts, and the reports' mean length in words."""
         texts = [text for study in train for text in (study.report, study.context) if text]
-        counts = [len(split_words(study.report or "")) for study in train]
-        lengths = [min(count, self.config.report_words) + 1 for count in counts]
+        limit = self.config.report_words
+        lengths = [len(cut(split_words(study.report or ""), limit)) + 1 for study in train]
         return {
             "words": Vocabulary.train(texts, self.config.min_count).entries,
             "report_length": sum(lengths) / len(lengths),
@@ -53,9 +53,9 @@ class DiA(TorchMethod[DiAConfig]):
     def example_batch(self, batch_size: int = 1) -> tuple[Inputs, Targets]:
         """All views, a full-length context and a full-length report: what FLOPs are counted on."""
         config = self.config
-        context = " ".join(["word1"] * (config.context_words - 1))
+        context = " ".join(["word1"] * config.context_words)
         inputs = complete_inputs(self.info, batch_size, config.image_size, context)
-        return inputs, Targets([" ".join(["word1"] * (config.report_words - 1))] * batch_size)
+        return inputs, Targets([" ".join(["word1"] * config.report_words)] * batch_size)
 
     def build(self, artifacts: dict[str, Any]) -> DiANetwork:
         """The network for a vocabulary."""
@@ -78,7 +78,8 @@ class DiA(TorchMethod[DiAConfig]):
             remains = torch.rand(has_context.shape, device=views.device) >= config.context_dropout
             has_context = has_context & remains
         code = network.encode(frozen, views, words, has_context)
-        report = self.vocabulary.batch(targets.reports, config.report_words, framed=True).to(views.device)
+        report = self.vocabulary.batch(targets.reports, config.report_words, framed=True, marks=False)
+        report = report.to(views.device)
         nats = self._nats(report, code)
         per_word = nats / (report[:, 1:] != PAD).sum()
         # Eq. (7) in nats per study, over the mean report length: a batch of short reports weighs less.
@@ -139,13 +140,13 @@ class DiA(TorchMethod[DiAConfig]):
 
     def generate(self, inputs: Inputs) -> list[Prediction]:
         """Greedy or beam search with cached decoding; latents are posterior means."""
-        decoding = Decoding(self.config.report_words + 1, beams=self.config.num_beams)
+        decoding = Decoding(self.config.report_tokens, beams=self.config.num_beams)
         return [Prediction(report=text) for text in self._write(inputs, decoding)]
 
     def draw_reports(self, inputs: Inputs, draws: int) -> list[list[str]]:
         """Reports drawn word by word; latents are posterior means, and studies are encoded once."""
         seeds = draw_seeds(inputs.seeds, draws)
-        limit, temperature = self.config.report_words + 1, self.config.draw_temperature
+        limit, temperature = self.config.report_tokens, self.config.draw_temperature
         texts = self._write(inputs, Decoding(limit, seeds=seeds, temperature=temperature))
         return [texts[start : start + draws] for start in range(0, len(texts), draws)]
 
@@ -153,13 +154,14 @@ class DiA(TorchMethod[DiAConfig]):
         """Texts about a batch, each study encoded once."""
         code = self.network.encode(*self._read(inputs))
         words = write(self.network.decoder, code.memory, code.mask, decoding)
-        return [self.vocabulary.decode(row) for row in words.tolist()]
+        texts = [self.vocabulary.decode(row).split() for row in words.tolist()]
+        return [" ".join(cut(text, self.config.report_words)) for text in texts]
 
     def _read(self, inputs: Inputs) -> tuple[list[Tensor], Tensor, Tensor, Tensor]:
         """Batch to (output of ``frozen``, views present, context indices, context present)."""
         pixels, views = stacked_views(inputs, self.info.image_modalities)
         has_context = inputs.present.get(CONTEXT, torch.zeros_like(views[:, 0]))
         texts = inputs.context if CONTEXT in inputs.present else [None] * len(inputs)
-        words = self.vocabulary.batch(texts, self.config.context_words).to(pixels.device)
+        words = self.vocabulary.batch(texts, self.config.context_words, marks=False).to(pixels.device)
         frozen = self._cache(inputs.ids, lambda rows: self.network.frozen(pixels[rows], views[rows]), pixels)
         return frozen, views, words, has_context

@@ -205,7 +205,7 @@ class LanguageDecoder(nn.Module):
             config.heads,
             layers=config.context_decoder_layers,
             hidden=config.context_decoder_hidden,
-            limit=config.context_words,
+            limit=config.context_tokens,
             dropout=config.dropout,
         )
         self.decoder = TransformerDecoder(vocabulary, size)
