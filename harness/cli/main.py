@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from harness import __version__
+from harness.cli.ablate import ablate
 from harness.cli.audit import audit
 from harness.cli.bench import bench
 from harness.cli.bundle import bundle, check
@@ -56,7 +57,7 @@ def _program(
 
 EVALUATION, RESULTS, SETUP = "Evaluate", "Read results", "Set up"
 
-for _command in (run, score, compare, audit, downstream, bench):
+for _command in (run, ablate, score, compare, audit, downstream, bench):
     app.command(rich_help_panel=EVALUATION)(_command)
 for _command in (leaderboard, papers, reproduce):
     app.command(rich_help_panel=RESULTS)(_command)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from inspect import Parameter, signature
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -16,7 +16,7 @@ EVALUATE, MISSINGNESS, METRICS = "What to evaluate", "Missingness", "Metrics"
 WHERE, OUTPUT = "Where to run", "Output"
 
 _PANELS: Mapping[str, tuple[str, ...]] = {
-    EVALUATE: ("methods", "dataset", "root", "preset", "seeds", "limit", "set"),
+    EVALUATE: ("methods", "dataset", "root", "preset", "seeds", "limit", "set", "shuffled"),
     MISSINGNESS: ("missing", "drop", "mechanism", "mask_seeds", "masks", "train_missing", "impute"),
     METRICS: ("metrics", "tokenizer", "reference_words", "uncertain", "report_samples"),
     WHERE: tuple(name for name in ExecutionConfig.model_fields if name != "track"),
@@ -56,18 +56,20 @@ Figures = Annotated[
 ]
 
 
-def with_settings(command: Callable[..., None]) -> Callable[..., None]:
+def with_settings(command: Callable[..., None], without: Sequence[str] = ()) -> Callable[..., None]:
     """Give a command one option per field of a run's settings, beside its own options, panel by panel.
 
     Args:
         command: takes the options of the fields as ``**flags``; an option that is absent is None.
+        without: fields that have no option.
 
     Returns:
         The same function, with a signature that typer reads.
     """
     plain = signature(command, eval_str=True)
     own = [each for each in plain.parameters.values() if each.kind is not Parameter.VAR_KEYWORD]
-    options = sorted([*map(_parameter, FIELDS), *own], key=_place)
+    names = [name for name in FIELDS if name not in without]
+    options = sorted([*map(_parameter, names), *own], key=_place)
     command.__signature__ = plain.replace(parameters=options)  # type: ignore[attr-defined]
     return command
 
@@ -109,8 +111,9 @@ def _parameter(name: str) -> Parameter:
     field = FIELDS[name]
     default = field.get_default(call_default_factory=True)
     text = ",".join(map(str, default)) if isinstance(default, tuple) else str(default)
+    flag = _flag(name)
     option = typer.Option(
-        _flag(name),
+        f"{flag}/--no{flag[1:]}" if field.annotation is bool else flag,
         help=field.description,
         rich_help_panel=_panel(name),
         metavar=_metavar(field.annotation),
@@ -126,7 +129,7 @@ def _typed(kind: Any) -> Any:
     if _is_mapping(kind):
         return list[str] | None
     plain = _plain(kind)
-    return (plain if plain in (int, float, Path) else str) | None
+    return (plain if plain in (bool, int, float, Path) else str) | None
 
 
 def _metavar(kind: Any) -> str | None:

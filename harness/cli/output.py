@@ -33,8 +33,11 @@ class Format(StrEnum):
     parquet = "parquet"
 
 
-def format_option(*formats: Format) -> Any:
-    """The option ``--format`` of a command that prints in these formats; the first is the default."""
+def format_option(*formats: Format, panel: str | None = None) -> Any:
+    """The option ``--format`` of a command that prints in these formats; the first is the default.
+
+    ``panel`` is where the command's help shows it, of a command whose help has panels.
+    """
     names = "|".join(formats)
 
     def parse(text: str) -> Format:
@@ -42,7 +45,9 @@ def format_option(*formats: Format) -> Any:
             raise typer.BadParameter(f"{text!r} is not one of {', '.join(map(repr, map(str, formats)))}.")
         return Format(text)
 
-    return typer.Option("--format", parser=parse, metavar=f"[{names}]", help="Output format.")
+    return typer.Option(
+        "--format", parser=parse, metavar=f"[{names}]", help="Output format.", rich_help_panel=panel
+    )
 
 
 def stderr() -> Console:

@@ -81,6 +81,10 @@ class RunConfig(BaseModel):
     uncertain: Literal["positive", "negative", "ignored"] | None = Field(
         default=None, description="What label metrics count an uncertain finding as; default positive."
     )
+    shuffled: bool = Field(
+        default=True,
+        description="Also show each learned method other studies' images, as its control.",
+    )
     report_samples: int = Field(
         default=0,
         ge=0,

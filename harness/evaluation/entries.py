@@ -76,7 +76,8 @@ class Entry:
 def entries(config: RunConfig, broken: dict[str, str] | None = None) -> list[Entry]:
     """Rows that ``--methods`` asks for; every learned method that reads images brings its own control.
 
-    With ``--impute`` every other method that reads images has one more row.
+    With ``--no-shuffled`` it does not. With ``--impute`` every other method that reads images has one more
+    row.
 
     Args:
         config: of the run.
@@ -100,7 +101,7 @@ def entries(config: RunConfig, broken: dict[str, str] | None = None) -> list[Ent
             errors[full_name] = error
             continue
         rows.append(row)
-        if row.method_class.card.learned:
+        if row.method_class.card.learned and config.shuffled:
             rows.append(replace(row, label=row.label + SHUFFLED, shuffled=True))
         if imputer and imputer.label != row.label and row.method_class.card.reads - {CONTEXT}:
             rows.append(replace(row, label=f"{row.label}{IMPUTED}{imputer.label}", imputer=imputer))

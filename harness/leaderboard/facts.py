@@ -146,6 +146,9 @@ def run_command(label: str, seed: int, config: Mapping[str, Any]) -> str:
     for name, value in {**config, "seeds": [seed]}.items():
         if name in ("methods", "set") or value == _DEFAULTS.get(name):
             continue
+        if isinstance(value, bool):
+            flags.append(f"--{'' if value else 'no-'}{name.replace('_', '-')}")
+            continue
         text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
         flags.append(f"--{name.replace('_', '-')} {quote(text)}")
     names = (label, config.get("impute") or "")

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from harness.statistics.bootstrap import interval
 from harness.statistics.ranks import rank_groups
+from harness.statistics.seeds import over_seeds
 from harness.store.results import Measurement
 
 Samples = Mapping[str, NDArray[np.floating[Any]]]
@@ -24,9 +25,9 @@ def mean_of_seeds(
 ) -> tuple[dict[str, dict[float, dict[str, Any]]], Cells]:
     """One number per metric and rate from the rows of a method's seeds, and its replicates.
 
-    The interval is that of the mean over these seeds, under each resample of patients and masks. It does not
-    cover other seeds; their spread is ``seed_sd``. If one seed has no value, the mean has none either: the
-    mean over the seeds that worked would be another quantity.
+    The interval of several seeds covers patients, masks and seeds (``statistics.seeds``); that of one seed is
+    its own. If one seed has no value, the mean has none either: the mean over the seeds that worked would be
+    another quantity.
 
     Args:
         seeds: the rows of each seed.
@@ -36,15 +37,16 @@ def mean_of_seeds(
         Metric -> rate -> fields of a number, and the replicates of each that has any.
     """
     by_cell = [{(row.metric, row.rate): row for row in rows} for rows in seeds]
-    lines = [_cells(rows, each) for rows, each in zip(seeds, samples, strict=True)]
+    lines = [replicates_of(rows, each) for rows, each in zip(seeds, samples, strict=True)]
     numbers: dict[str, dict[float, dict[str, Any]]] = {}
     shared: Cells = {}
     for cell in dict.fromkeys(cell for each in by_cell for cell in each):
         rows = [each[cell] for each in by_cell if cell in each]
         replicates = [each[cell] for each in lines if cell in each]
         paired = len(replicates) == len(seeds) and len({line.shape for line in replicates}) == 1
-        if paired:
-            shared[cell] = np.mean(replicates, axis=0)
+        values = [row.value for row in rows if row.value is not None]
+        if paired and len(values) == len(seeds):
+            shared[cell] = over_seeds(values, replicates)
         numbers.setdefault(cell[0], {})[cell[1]] = _number(rows, len(seeds), shared.get(cell))
     return numbers, shared
 
@@ -71,7 +73,8 @@ def _number(
     }
 
 
-def _cells(rows: Sequence[Measurement], samples: Samples) -> Cells:
+def replicates_of(rows: Sequence[Measurement], samples: Samples) -> Cells:
+    """The replicates of each metric and rate of one result; those that do not fit its rates are left out."""
     rates: dict[str, list[float]] = {}
     for row in rows:
         rates.setdefault(row.metric, []).append(row.rate)

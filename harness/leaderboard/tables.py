@@ -26,7 +26,7 @@ class Number:
 
     Attributes:
         value: None where there is none; ``status`` says why.
-        ci95: interval over patients and masks.
+        ci95: interval over patients, masks and, of several training seeds, seeds.
         detail: why there is no value, or a remark.
         rank: group among the methods, best first; methods that cannot be told apart share it. None for
             controls, for methods that failed the audit, and where bootstrap replicates are absent.
@@ -317,11 +317,12 @@ def _members(rows: Sequence[Measurement], spec: Spec, evidence: Mapping[str, Evi
         grouped.setdefault(label, {}).setdefault(row.seed, []).append(row)
     lower = {row.metric for row in rows if not row.higher_is_better}
     members, samples = [], {}
-    for label, seeds in grouped.items():
-        keys = tuple(dict.fromkeys(row.key for of_seed in seeds.values() for row in of_seed))
-        of_seeds = [_evidence(of_seed, evidence) for of_seed in seeds.values()]
-        numbers, samples[label] = mean_of_seeds(list(seeds.values()), [each.samples for each in of_seeds])
-        control = any(row.control for of_seed in seeds.values() for row in of_seed)
+    for label, by_seed in grouped.items():
+        seeds = [by_seed[seed] for seed in sorted(by_seed)]  # all methods in one order: the draws are shared
+        keys = tuple(dict.fromkeys(row.key for of_seed in seeds for row in of_seed))
+        of_seeds = [_evidence(of_seed, evidence) for of_seed in seeds]
+        numbers, samples[label] = mean_of_seeds(seeds, [each.samples for each in of_seeds])
+        control = any(row.control for of_seed in seeds for row in of_seed)
         cells = {
             metric: {rate: Number(**cell) for rate, cell in rates.items()}
             for metric, rates in numbers.items()

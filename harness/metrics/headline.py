@@ -1,4 +1,4 @@
-"""The metrics that stand for their task on curves and in one-line summaries."""
+"""The metrics that stand for their task on curves, in one-line summaries and in ablations."""
 
 from __future__ import annotations
 
@@ -11,3 +11,16 @@ CURVE_METRICS = (
     "auroc_macro",
 )
 """A table shows the curve over missing rates of the first of these metrics that it has."""
+
+ABLATION_METRICS = (
+    "cider",
+    "bleu_4",
+    "chexbert_f1_macro_14",
+    "chexpert_rules_f1_macro_14",
+    "auroc_macro",
+    "f1_macro",
+    "ece",
+    "fid_lite0",
+    "alignment_lite0",
+)
+"""``harness ablate`` compares variants by those of these metrics that were measured."""

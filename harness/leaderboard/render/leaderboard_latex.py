@@ -152,7 +152,7 @@ def _notes(table: Table) -> Iterator[str]:
         r"each number: 95\,\% interval, patients and masks resampled together."
     )
     if table.seeds > 1:
-        yield f"Means over up to {table.seeds} seeds; intervals are of that mean, not over other seeds."
+        yield f"Means over up to {table.seeds} seeds; their intervals cover training seeds, too."
     if table.older:
         yield escape(older_note(table))
     shared: dict[str, list[str]] = {}

@@ -117,7 +117,7 @@ def _notes(table: Table) -> Iterator[str]:
     ):
         yield "Ranks are missing where a method has no number or some bootstrap replicates are absent."
     if table.seeds > 1:
-        yield f"Means over up to {table.seeds} seeds; intervals are of that mean, not over other seeds."
+        yield f"Means over up to {table.seeds} seeds; their intervals cover training seeds, too."
     if table.older:
         yield older_note(table)
     yield ""

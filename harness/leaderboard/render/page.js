@@ -165,7 +165,7 @@
       const failed = Object.values(row.numbers).flatMap((each) => Object.values(each)).find((number) => number.status === "failed");
       if (failed) lines.push(`${row.method} failed: ${failed.detail || "no reason stored"}`);
     }
-    const seeds = t.seeds > 1 ? ` Means over up to ${t.seeds} seeds; sd is over seeds.` : "";
+    const seeds = t.seeds > 1 ? ` Means over up to ${t.seeds} seeds; sd is over seeds, and intervals cover them.` : "";
     const costs = $("costs").checked ? " FLOPs: a training forward pass on one study (of methods that leave parts behind when training ends, of inference), a multiply-add counting as two. Peak memory: while training; on a CPU, of the whole process." : "";
     replace("notes",
       h("p", {}, `Rank: by ${view.rankBy} at missing rate ${view.rate}; methods that the paired bootstrap cannot tell from the first of their rank share it. `, h("strong", {}, "Best"), " and ", h("u", {}, "second best"), ` among the ranked methods. Brackets: 95 % intervals.${seeds}${costs}`),

@@ -1,0 +1,302 @@
+"""What each part of a method is worth: the difference of every variant to the full method, paired.
+
+Everything is read from stored results and their bootstrap replicates; nothing is predicted or scored.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from statistics import fmean, stdev
+from typing import Any
+
+from harness.core.errors import HarnessError
+from harness.leaderboard.ranking import Cells, replicates_of
+from harness.metrics.headline import ABLATION_METRICS
+from harness.statistics.bootstrap import FloatArray, interval
+from harness.statistics.estimate import Estimate
+from harness.statistics.seeds import over_seeds
+from harness.store.manifest import ProbeFacts
+from harness.store.results import Measurement, StoredResult
+from harness.store.store import SCHEMA
+
+Place = tuple[str, float]
+"""Metric and missing rate."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One metric of one variant at one missing rate.
+
+    Attributes:
+        estimate: mean over seeds, with its interval over patients, masks and seeds.
+        by_seed: seed -> value.
+        difference: variant minus full method over the seeds that both have; None for the full method and
+            where they have no seed or no replicates in common.
+        worse: whether the variant is worse than the full method (True), better (False) or neither (None): the
+            interval of the difference contains 0.
+    """
+
+    estimate: Estimate
+    by_seed: Mapping[int, float]
+    difference: Estimate | None = None
+    worse: bool | None = None
+
+    @property
+    def seed_sd(self) -> float | None:
+        """Standard deviation over seeds; None for one seed."""
+        values = list(self.by_seed.values())
+        return stdev(values) if len(values) > 1 else None
+
+
+@dataclass(frozen=True, slots=True)
+class DeadPart:
+    """A named part of a network that did next to nothing when training ended.
+
+    Attributes:
+        probe: one vital sign of it, of the first of ``seeds``.
+    """
+
+    probe: ProbeFacts
+    seeds: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """The full method or one of its variants.
+
+    Attributes:
+        label: of its rows.
+        text: what the variant leaves out or changes; empty for the full method.
+        seeds: those with numbers.
+        failures: seed -> why it has none.
+        training_seconds: mean over seeds; None where nothing was measured.
+        dead: vital signs of dead parts; None where the method declares no probes.
+        cells: metric and missing rate -> cell; only what has a value.
+    """
+
+    label: str
+    text: str
+    seeds: tuple[int, ...]
+    failures: Mapping[int, str]
+    training_seconds: float | None
+    dead: tuple[DeadPart, ...] | None
+    cells: Mapping[Place, Cell]
+
+
+@dataclass(frozen=True, slots=True)
+class Ablation:
+    """All variants of a method beside the method itself, which is the first of ``members``.
+
+    Attributes:
+        metrics: shown, in order.
+        rates: missing rates, 0 first.
+        signatures: metric -> signature.
+        lower_is_better: metrics of which less is better.
+    """
+
+    dataset: str
+    n: int
+    drop: str
+    mechanism: str
+    preset: str
+    members: tuple[Member, ...]
+    metrics: tuple[str, ...]
+    rates: tuple[float, ...]
+    signatures: Mapping[str, str] = field(default_factory=dict)
+    lower_is_better: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(cls, stored: Iterable[StoredResult], every_metric: bool = False) -> Ablation:
+        """The ablation that the results of one run are.
+
+        Args:
+            stored: results of one method and its variants, each with one seed; controls are left out.
+            every_metric: show all metrics that were measured instead of the headline ones.
+
+        Raises:
+            HarnessError: the full method is not among them.
+        """
+        trials: dict[str, list[_Trial]] = {}
+        for each in stored:
+            row = each.rows[0]
+            if not row.control and each.manifest.imputed is None:
+                trials.setdefault(row.method, []).append(_Trial(each))
+        full = [own for own in trials.values() if not own[0].variant]
+        if len(full) != 1:
+            raise HarnessError(f"an ablation needs the full method once, but the results hold {len(full)}")
+        rows = [row for own in trials.values() for trial in own for row in trial.numbers.values()]
+        first = full[0][0].rows[0]
+        measured = tuple(dict.fromkeys(row.metric for row in rows))
+        chosen = tuple(name for name in ABLATION_METRICS if name in measured)
+        others = (own for own in trials.values() if own[0].variant)
+        return cls(
+            dataset=first.dataset,
+            n=first.n,
+            drop=first.drop,
+            mechanism=first.mechanism,
+            preset=first.preset,
+            members=tuple(_member(own, full[0]) for own in (full[0], *others)),
+            metrics=measured if every_metric or not chosen else chosen,
+            rates=tuple(sorted({row.rate for row in rows})),
+            signatures={row.metric: row.signature for row in rows},
+            lower_is_better=frozenset(row.metric for row in rows if not row.higher_is_better),
+        )
+
+    @property
+    def full(self) -> Member:
+        """The method with all of its parts."""
+        return self.members[0]
+
+    @property
+    def failed(self) -> bool:
+        """Whether any member lacks a seed."""
+        return any(member.failures for member in self.members)
+
+    def to_json(self) -> str:
+        """``{"schema", "dataset", .., "variants": [..], "rows": [..]}``; what is not finite becomes null."""
+        content = {
+            "schema": SCHEMA,
+            **{name: getattr(self, name) for name in ("dataset", "n", "drop", "mechanism", "preset")},
+            "method": self.full.label,
+            "variants": [
+                {
+                    "method": member.label,
+                    "text": member.text,
+                    "seeds": list(member.seeds),
+                    "failed": {str(seed): reason for seed, reason in member.failures.items()},
+                    "training_seconds": member.training_seconds,
+                    "dead": None if member.dead is None else [_dead(each) for each in member.dead],
+                }
+                for member in self.members
+            ],
+            "rows": [
+                self._row(member, place, cell)
+                for member in self.members
+                for place, cell in member.cells.items()
+                if place[0] in self.metrics
+            ],
+        }
+        return json.dumps(content, indent=1) + "\n"
+
+    def _row(self, member: Member, place: Place, cell: Cell) -> dict[str, Any]:
+        metric, rate = place
+        difference = cell.difference
+        return {
+            "method": member.label,
+            "metric": metric,
+            "rate": rate,
+            "value": _finite(cell.estimate.value),
+            "ci95": [_finite(end) for end in cell.estimate.ci95],
+            "seed_sd": cell.seed_sd,
+            "by_seed": {str(seed): _finite(value) for seed, value in cell.by_seed.items()},
+            "difference": None if difference is None else _finite(difference.value),
+            "difference_ci95": None if difference is None else [_finite(end) for end in difference.ci95],
+            "worse": cell.worse,
+            "higher_is_better": metric not in self.lower_is_better,
+            "signature": self.signatures[metric],
+        }
+
+
+class _Trial:
+    """A stored result: one method with one seed."""
+
+    def __init__(self, stored: StoredResult) -> None:
+        self.stored = stored
+        self.rows = stored.rows
+        self.seed = stored.rows[0].seed
+        self.variant: str | None = stored.manifest.card.get("variant")
+
+    @cached_property
+    def numbers(self) -> dict[Place, Measurement]:
+        """What has a value."""
+        return {(row.metric, row.rate): row for row in self.rows if row.value is not None}
+
+    @cached_property
+    def replicates(self) -> Cells:
+        """Of the numbers, (B,) each."""
+        return replicates_of(list(self.numbers.values()), self.stored.replicates())
+
+    @property
+    def failure(self) -> str:
+        """Why there is no number at all; empty where there is one."""
+        reasons = (row.detail for row in self.rows if row.status == "failed")
+        return "" if self.numbers else next(reasons, "no metric suits it")
+
+
+def _member(own: Sequence[_Trial], full: Sequence[_Trial]) -> Member:
+    own = sorted(own, key=lambda trial: trial.seed)
+    working = [trial for trial in own if not trial.failure]
+    reference = {trial.seed: trial for trial in full} if own[0].variant else {}
+    seconds = [trial.stored.manifest.cost.training_seconds for trial in working]
+    timed = [each for each in seconds if each is not None]
+    places = dict.fromkeys(place for trial in working for place in trial.numbers)
+    return Member(
+        label=own[0].rows[0].method,
+        text=own[0].stored.manifest.card.get("variant_text", ""),
+        seeds=tuple(trial.seed for trial in working),
+        failures={trial.seed: trial.failure for trial in own if trial.failure},
+        training_seconds=fmean(timed) if timed else None,
+        dead=_dead_parts(working),
+        cells={place: _cell(place, working, reference) for place in places},
+    )
+
+
+def _dead_parts(trials: Sequence[_Trial]) -> tuple[DeadPart, ...] | None:
+    signs = {trial.seed: trial.stored.manifest.signs for trial in trials}
+    if not any(each is not None and each.probes for each in signs.values()):
+        return None
+    dead: dict[tuple[str, str], list[tuple[ProbeFacts, int]]] = {}
+    for seed, each in signs.items():
+        for probe in each.dead if each is not None else ():
+            dead.setdefault((probe.part, probe.quantity), []).append((probe, seed))
+    return tuple(DeadPart(own[0][0], tuple(seed for _, seed in own)) for own in dead.values())
+
+
+def _dead(each: DeadPart) -> dict[str, Any]:
+    return {**each.probe.to_json(), "seeds": list(each.seeds)}
+
+
+def _cell(place: Place, own: Sequence[_Trial], full: Mapping[int, _Trial]) -> Cell:
+    trials = [trial for trial in own if place in trial.numbers]
+    paired = [trial for trial in trials if trial.seed in full and place in full[trial.seed].numbers]
+    estimate = _mean(place, trials, lambda trial: (_value(trial, place), trial.replicates.get(place)))
+
+    def minus_full(trial: _Trial) -> tuple[float, FloatArray | None]:
+        other = full[trial.seed]
+        a, b = trial.replicates.get(place), other.replicates.get(place)
+        fits = a is not None and b is not None and a.shape == b.shape
+        return _value(trial, place) - _value(other, place), a - b if fits else None  # type: ignore[operator]
+
+    difference = _mean(place, paired, minus_full) if paired else None
+    if difference is not None and not difference.has_interval:
+        difference = None
+    worse = None
+    if difference is not None and not difference.covers(0.0):
+        worse = (difference.value < 0) == trials[0].numbers[place].higher_is_better
+    return Cell(estimate, {trial.seed: _value(trial, place) for trial in trials}, difference, worse)
+
+
+def _value(trial: _Trial, place: Place) -> float:
+    value = trial.numbers[place].value
+    assert value is not None  # ``numbers`` has no other
+    return value
+
+
+def _mean(
+    place: Place, trials: Sequence[_Trial], number: Callable[[_Trial], tuple[float, FloatArray | None]]
+) -> Estimate:
+    """The mean over seeds of a number of each trial, with its interval where all have replicates."""
+    values, lines = zip(*map(number, trials), strict=True)
+    replicates = [line for line in lines if line is not None]
+    n = trials[0].numbers[place].n
+    if len(replicates) < len(lines) or len({line.shape for line in replicates}) > 1:
+        return Estimate(fmean(values), math.nan, math.nan, n)
+    return Estimate(fmean(values), *interval(over_seeds(values, replicates)), n)
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None

@@ -1,0 +1,77 @@
+"""``harness ablate`` on the toys: trained once, failures alone and named, one seed or several."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.cli.test_cli import invoke
+from tests.helpers.toys import Learner
+
+
+def ablate(capsys: pytest.CaptureFixture[str], folder: Path, *more: str) -> tuple[int, str, str]:
+    common = ["--dataset", "toy", "--store", str(folder / "store"), "--workers", "1"]
+    return invoke(capsys, "ablate", "learner", *common, "--metrics", "bleu,cider", *more)
+
+
+def trained_steps(folder: Path) -> int:
+    return (folder / "work.log").read_text().count("step train")
+
+
+def test_every_variant_is_trained_once_and_compared_with_the_method(
+    toy_world: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    variants = {**Learner.card.variants, "broken": ("no dropout that exists", {"dropout": 2.0})}
+    monkeypatch.setattr(Learner, "card", replace(Learner.card, variants=variants))
+    code, out, err = ablate(capsys, toy_world, "--seeds", "0,1", "--format", "json")
+    assert code == 1  # a variant failed, and the others stand
+    content = json.loads(out)
+    assert [each["method"] for each in content["variants"]] == ["learner", "learner:slow", "learner:broken"]
+    *_, slow, broken = content["variants"]
+    assert (slow["seeds"], slow["text"]) == ([0, 1], "a tenth of the rate")
+    assert set(broken["failed"]) == {"0", "1"}
+    assert "ValueError" in broken["failed"]["0"]
+    rows = {(row["method"], row["metric"]): row for row in content["rows"]}
+    cider = rows["learner:slow", "cider"]
+    values = {seed: rows["learner", "cider"]["by_seed"][seed] for seed in "01"}
+    by_hand = sum(cider["by_seed"][seed] - values[seed] for seed in "01") / 2
+    assert cider["difference"] == pytest.approx(by_hand)
+    assert cider["difference_ci95"][0] < by_hand < cider["difference_ci95"][1]
+    steps = trained_steps(toy_world)
+    code, out, _ = ablate(capsys, toy_world, "--seeds", "0,1", "--format", "markdown")
+    assert trained_steps(toy_world) == steps
+    assert "learner:broken failed with seed 0: " in out
+    assert "shuffled" not in out + err
+
+
+def test_an_ablation_trains_what_no_run_has_trained(
+    toy_world: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    common = ["--dataset", "toy", "--store", str(toy_world / "store"), "--workers", "1", "--no-figures"]
+    assert invoke(capsys, "run", "--methods", "learner", "--metrics", "bleu,cider", *common)[0] == 0
+    steps = trained_steps(toy_world)
+    file = toy_world / "ablation.md"
+    code, out, _ = ablate(capsys, toy_world, "--format", "markdown", "--out", str(file))
+    assert (code, out) == (0, f"wrote {file}\n")
+    assert trained_steps(toy_world) == 2 * steps  # the variant alone
+    assert "| learner:slow | 1 | " in file.read_text()
+
+
+@pytest.mark.parametrize(
+    ("method", "says"),
+    [
+        ("learnr", "did you mean learner"),
+        ("learner:slow", "harness ablate learner"),
+        ("echo", "its card has no variants"),
+    ],
+)
+def test_what_cannot_be_ablated_is_one_line(
+    toy_world: Path, capsys: pytest.CaptureFixture[str], method: str, says: str
+) -> None:
+    code, out, err = invoke(capsys, "ablate", method, "--dataset", "toy", "--store", str(toy_world / "store"))
+    assert (code, out) == (2, "")
+    assert says in err
+    assert len(err.strip().splitlines()) == 1
