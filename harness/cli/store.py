@@ -12,6 +12,9 @@ from harness.cli import tables
 from harness.cli.output import Format, format_option, print_json
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from harness.leaderboard.selection import Selection
     from harness.store.results import StoredResult
 
 store = typer.Typer(help="List or remove the results of a store.", no_args_is_help=True)
@@ -22,17 +25,20 @@ def ls(
     store_: Annotated[Path, typer.Option("--store", help="Results store.")] = Path("runs"),
     format_: Annotated[Format, format_option(Format.table, Format.json)] = Format.table,
 ) -> None:
-    """List every result: whether tables show it, when it was made, and which metrics it has."""
-    from harness.leaderboard.selection import current
+    """List every result: whether tables show it, when it was made, its metrics, masks and data."""
+    from harness.leaderboard.selection import select
 
     stored = tables.open_store(store_).stored()
-    visible = {each.key: len(each.rows) for each in current(stored)}
-    rows = [_row(each, visible.get(each.key, 0)) for each in stored]
+    selection = select(stored)
+    rows = [_row(each, _state(each, selection)) for each in stored]
     if format_ is Format.json:
         print_json({"rows": rows})
         return
     for row in rows:  # the key stands last and is never cut: it is what rm takes
-        typer.echo(f"{row['date']}  {row['state']:<10}  {len(row['metrics']):>2} metrics  {row['key']}")
+        facts = f"{len(row['metrics']):>2} metrics  {row['mask_seeds']:>3} mask seeds  data {row['data'][:8]}"
+        typer.echo(f"{row['date']}  {row['state']:<12}  {facts}  {row['key']}")
+    for line in _data_lines(rows):
+        typer.echo(line)
 
 
 @store.command("rm")
@@ -46,20 +52,49 @@ def rm(
         typer.echo(f"removed {key}")
 
 
-def _row(result: StoredResult, visible: int) -> dict[str, Any]:
-    """One result in a line; ``visible`` of its numbers stand in tables."""
-    first = result.rows[0] if result.rows else None
+def _state(result: StoredResult, selection: Selection) -> str:
+    """Whether tables show a result's numbers, and why not; of a result without any, its reasons."""
+    has_values = any(row.value is not None for row in result.rows)
+
+    def numbers(part: Sequence[StoredResult]) -> int:
+        rows = (row for each in part if each.key == result.key for row in each.rows)
+        return sum(row.value is not None or not has_values for row in rows)
+
+    shown, other_masks = numbers(selection.shown), numbers(selection.other_masks)
+    if shown:
+        state = "partly shown" if other_masks or numbers(selection.older) else "shown"
+    else:
+        state = "other masks" if other_masks else "superseded"
     failed = bool(result.rows) and all(row.status == "failed" for row in result.rows)
+    return f"{state}, failed" if failed else state
+
+
+def _row(result: StoredResult, state: str) -> dict[str, Any]:
+    """One result as JSON values."""
+    first, manifest = result.rows[0] if result.rows else None, result.manifest
     metrics = dict.fromkeys(row.signature.partition("|")[0] for row in result.rows if row.value is not None)
-    state = "shown" if visible == len(result.rows) else "partly shown" if visible else "superseded"
     return {
         "key": result.key,
         "dataset": first.dataset if first else "",
-        "method": result.manifest.method,
+        "root": manifest.config.get("root"),
+        "data": manifest.test_set,
+        "method": manifest.method,
         "preset": first.preset if first else "",
-        "seed": result.manifest.seed,
-        "identity": result.manifest.identity,
-        "date": datetime.fromtimestamp(result.manifest.unix_time, UTC).strftime("%Y-%m-%d %H:%M:%S"),
+        "seed": manifest.seed,
+        "identity": manifest.identity,
+        "date": datetime.fromtimestamp(manifest.unix_time, UTC).strftime("%Y-%m-%d %H:%M:%S"),
         "metrics": list(metrics),
-        "state": f"{state}, failed" if failed else state,
+        "rates": sorted({row.rate for row in result.rows}),
+        "mask_seeds": manifest.mask_seeds,
+        "state": state,
     }
+
+
+def _data_lines(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """Where several test sets have one name: which file or folder each was read from."""
+    places: dict[str, dict[str, str]] = {}
+    for row in rows:
+        places.setdefault(row["dataset"], {})[row["data"]] = row["root"] or ""
+    for dataset, roots in places.items():
+        if len(roots) > 1 and any(roots.values()):
+            yield from (f"{dataset}, data {data[:8]}: {root or 'no --root'}" for data, root in roots.items())

@@ -66,10 +66,12 @@ def print_first_tables(store: Path, rows: Sequence[Measurement], folder: Path) -
     """The first table of each task of one run's rows, then one line per further table in ``folder``."""
     from harness.leaderboard.leaderboard import Leaderboard
     from harness.leaderboard.render import terminal
+    from harness.leaderboard.selection import select
     from harness.leaderboard.spec import load_all
 
-    keys = {row.key for row in rows}
-    tables = Leaderboard.of(open_store(store), load_all(), only=keys).tables
+    keys, opened = {row.key for row in rows}, open_store(store)
+    tables = Leaderboard.of(opened, load_all(), only=keys).tables
+    aside = keys.intersection(each.key for each in select(opened.stored()).other_masks)
 
     def parts(screen: Screen) -> list[RenderableType]:
         first = terminal.first_of_tasks(tables)
@@ -77,6 +79,9 @@ def print_first_tables(store: Path, rows: Sequence[Measurement], folder: Path) -
         rendered += terminal.further(tables, first, str(folder / "leaderboard.md"), screen)
         if any(table.rates for table in tables):
             rendered.append(screen.text(f"robustness as modalities go missing: {folder / 'robustness.md'}"))
+        if aside:
+            why = "shows other masks than those of this run, because more methods have them"
+            rendered.append(screen.text(f"{folder / 'leaderboard.md'} {why}: harness store ls"))
         return rendered
 
     print_parts(parts)

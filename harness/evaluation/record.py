@@ -31,6 +31,7 @@ from harness.metrics.headline import CURVE_METRICS
 from harness.missingness import masks
 from harness.missingness.policy import FULL
 from harness.statistics.curves import Curve
+from harness.store.earlier import Earlier
 from harness.store.manifest import BootstrapFacts, Cost, Manifest, VitalSigns
 from harness.store.predictions import PREDICTIONS, AnswerFile
 from harness.store.results import Measurement
@@ -56,7 +57,13 @@ class Outcome:
 
 
 def record(trial: Trial, outcome: Outcome) -> list[Measurement]:
-    """Write the row's numbers, its bootstrap replicates (for paired ranks) and its manifest."""
+    """Write the row's numbers, its bootstrap replicates (for paired ranks) and its manifest.
+
+    Numbers that an earlier run stored under the same identity stay where this run has none, with a remark.
+
+    Returns:
+        What this run measured, failures of metrics included.
+    """
     sample_sheet.show(trial, outcome.predictions[FULL])
     facts = {
         **findings(trial, outcome.statistics, outcome.predictions, outcome.failures),
@@ -77,11 +84,14 @@ def record(trial: Trial, outcome: Outcome) -> list[Measurement]:
         for name, curve in outcome.curves.items()
         if name not in lost
     }
+    earlier = Earlier(store.result(key), measurements)
+    replicates = earlier.replicates() | replicates
+    manifest = earlier.manifest(_manifest(trial, **facts))
+    scored = {name: each for name, each in outcome.statistics.items() if name not in outcome.failures}
+    reliability = earlier.reliability(reliability_bins(scored))
     path = store.root / "results" / f"{key}.npz"
     write_atomic(path, lambda stream: np.savez(stream, **replicates))  # type: ignore[arg-type]
-    manifest = _manifest(trial, **facts)
-    scored = {name: each for name, each in outcome.statistics.items() if name not in outcome.failures}
-    store.write_result(key, measurements, manifest, reliability_bins(scored))
+    store.write_result(key, earlier.rows, manifest, reliability)
     return measurements
 
 

@@ -130,6 +130,7 @@ def make(leaderboard: Leaderboard, store: Store | None = None) -> str:
     """
     if not leaderboard.rows:
         raise HarnessError("bundle: the store holds no results", "harness run makes some")
+    _check_signatures(leaderboard)
     content = {
         "bundle": 1,
         "schema": SCHEMA,
@@ -183,6 +184,18 @@ def study_ids(store: Store) -> Iterator[str]:
                 match = re.match(rb'\{"id": ("(?:[^"\\]|\\.)*")', line)
                 if match:
                     yield str(json.loads(match[1]))
+
+
+def _check_signatures(leaderboard: Leaderboard) -> None:
+    """Refuse signatures outside the grammar, as older versions wrote some, with what makes them anew."""
+    for row in leaderboard.rows:
+        if not re.fullmatch(SIGNATURE, row.signature):
+            facts = leaderboard.results.get(row.key)
+            again = facts.command if facts else "harness run"
+            raise HarnessError(
+                f"bundle: {row.key}: {row.metric}: a signature with blanks, from an older version",
+                f"remove it (harness store rm {row.key}) and make it again ({again})",
+            )
 
 
 def _check_rows(bundle: Bundle, name: str) -> None:

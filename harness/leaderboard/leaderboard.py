@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections import Counter
 from collections.abc import Container, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -14,10 +13,11 @@ from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from harness.core.errors import CorruptFileError, HarnessError
 from harness.leaderboard.facts import RowFacts, verdict_on
-from harness.leaderboard.selection import current, version
+from harness.leaderboard.hidden import beside
+from harness.leaderboard.selection import masks_of, select
 from harness.leaderboard.spec import Spec, spec_of
-from harness.leaderboard.tables import Evidence, Protocol, Table, arranged, tables
-from harness.store.results import Measurement, StoredResult, row_of
+from harness.leaderboard.tables import Evidence, Table, arranged, tables, with_apart
+from harness.store.results import Measurement, row_of
 from harness.store.store import SCHEMA, Store
 from harness.store.verdicts import verdicts
 
@@ -46,18 +46,22 @@ class Leaderboard:
             only: result keys; all by default. Of results that compete for a cell one is shown.
         """
         everything = [each for each in store.stored() if each.rows and (only is None or each.key in only)]
-        stored = current(everything)
+        selection = select(everything)
+        stored = selection.shown
         audited = {(each.dataset, each.method): each for each in verdicts(store.root)}
         rows = [row for each in stored for row in each.rows]
         results = {each.key: RowFacts.of(each, verdict_on(each, audited)) for each in stored}
         evidence = {
             each.key: Evidence(
-                each.replicates(), each.manifest.cost, results[each.key].audit.state, version(each)
+                samples=each.replicates(),
+                cost=each.manifest.cost,
+                audit=results[each.key].audit.state,
+                cell=each.manifest.cell,
+                masks=masks_of(each),
             )
             for each in stored
         }
-        older = _hidden(everything, results)
-        ranked = [replace(table, older=older[table.protocol]) for table in tables(rows, specs, evidence)]
+        ranked = [replace(table, beside=beside(table, selection)) for table in tables(rows, specs, evidence)]
         return cls(tuple(rows), tuple(ranked), results)
 
     @classmethod
@@ -89,7 +93,7 @@ class Leaderboard:
             for spec in spec_of(table.dataset, specs)
             if spec.shows(table.group)
         ]
-        return cls(rows, tuple(rearranged or tables(rows, specs)), parts.results)
+        return cls(rows, tuple(with_apart(rearranged) or tables(rows, specs)), parts.results)
 
     def payload(self) -> dict[str, Any]:
         """Tables and what stands behind their rows as JSON values; what is not finite becomes null."""
@@ -112,12 +116,6 @@ class _Parts(BaseModel):
 
 
 _TABLES: TypeAdapter[tuple[Table, ...]] = TypeAdapter(tuple[Table, ...])
-
-
-def _hidden(stored: Sequence[StoredResult], visible: Container[str]) -> Counter[Protocol]:
-    """Protocol -> number of results of which no number stands in a table."""
-    first = [each.rows[0] for each in stored if each.key not in visible]
-    return Counter((row.dataset, row.n, row.drop, row.mechanism, row.test_set) for row in first)
 
 
 def _finite(value: Any) -> Any:

@@ -1,10 +1,12 @@
-"""Which rows share a table: a metric has one signature in it, and a method one line."""
+"""Which rows share a table: it has one set of masks, a metric has one signature in it, a method one line."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from harness.leaderboard.protocol import NOTHING_DROPPED, Masks, Place, place_of
 from harness.store.results import Measurement
 
 Identity = tuple[str, str, int]
@@ -13,14 +15,14 @@ Identity = tuple[str, str, int]
 
 @dataclass(slots=True)
 class _Line:
-    """Rows of one method, preset and seed that may stand in one line: of one version, without two signatures.
+    """Rows of one method, preset and seed that may stand in one line: of one cell, without two signatures.
 
     Attributes:
-        version: of the results; see ``selection.version``.
+        cell: of the trained method.
         signatures: metric -> signature.
     """
 
-    version: str
+    cell: str
     signatures: dict[str, str] = field(default_factory=dict)
     rows: list[Measurement] = field(default_factory=list)
 
@@ -40,14 +42,51 @@ def declared(rows: Sequence[Measurement]) -> list[Measurement]:
     return [row for row in rows if _identity(row) in able]
 
 
-def by_signatures(rows: Sequence[Measurement], versions: Mapping[str, str]) -> list[list[Measurement]]:
+def under_masks(
+    rows: Sequence[Measurement], masks: Mapping[str, Masks]
+) -> Iterator[tuple[Measurement, Masks]]:
+    """Every row with the masks of the table in which it stands.
+
+    Numbers of a result that has rate 0 alone stand beside those with masks, for they fit all masks.
+
+    Args:
+        rows: in each column, numbers at rates above 0 have the same masks.
+        masks: result key -> its masks.
+    """
+    columns: dict[_Column, Masks] = {}
+    usual: dict[tuple[Place, str], Counter[Masks]] = {}
+    for row in rows:
+        own = masks.get(row.key, NOTHING_DROPPED)
+        if row.value is not None and own.rates:
+            columns[_column(row)] = own
+            usual.setdefault((place_of(row), row.group), Counter())[own] += 1
+    for row in rows:
+        own = masks.get(row.key, NOTHING_DROPPED)
+        there = usual.get((place_of(row), row.group), Counter([NOTHING_DROPPED]))
+        most = there.most_common(1)[0][0]
+        if row.value is not None:
+            yield row, columns.get(_column(row), most)
+        else:
+            yield row, own if own in there else most
+
+
+_Column = tuple[Place, str, str]
+"""Place, metric, signature."""
+
+
+def _column(row: Measurement) -> _Column:
+    return place_of(row), row.metric, row.signature
+
+
+def by_signatures(rows: Sequence[Measurement], cells: Mapping[str, str]) -> list[list[Measurement]]:
     """Split rows into tables: in each, every metric has one signature, and every method one line.
 
     Args:
         rows: of one protocol and group of metrics.
-        versions: result key -> version; results of one method share a line only where it agrees.
+        cells: result key -> cell of the trained method; results of one method share a line only where it
+            agrees.
     """
-    lines = _lines(rows, versions)
+    lines = _lines(rows, cells)
     parts: list[tuple[_Line, set[Identity]]] = []
     # A method's line with most numbers comes before its other lines, so that it stands beside other methods.
     most = max(map(len, lines.values()), default=0)
@@ -67,7 +106,7 @@ def by_signatures(rows: Sequence[Measurement], versions: Mapping[str, str]) -> l
     return [sorted(part.rows, key=lambda row: places[id(row)]) for part, _ in parts]
 
 
-def _lines(rows: Sequence[Measurement], versions: Mapping[str, str]) -> dict[Identity, list[_Line]]:
+def _lines(rows: Sequence[Measurement], cells: Mapping[str, str]) -> dict[Identity, list[_Line]]:
     """Every method's lines, the one with most numbers first."""
     results: dict[Identity, dict[str, list[Measurement]]] = {}
     for row in rows:
@@ -76,10 +115,10 @@ def _lines(rows: Sequence[Measurement], versions: Mapping[str, str]) -> dict[Ide
     for identity, by_key in results.items():
         own = lines.setdefault(identity, [])
         for key, of_result in sorted(by_key.items(), key=lambda item: -len(item[1])):
-            version, signatures = versions.get(key, ""), _signatures(of_result)
-            line = next((each for each in own if each.version == version and each.agrees(signatures)), None)
+            cell, signatures = cells.get(key, ""), _signatures(of_result)
+            line = next((each for each in own if each.cell == cell and each.agrees(signatures)), None)
             if line is None:
-                line = _Line(version)
+                line = _Line(cell)
                 own.append(line)
             line.add(of_result)
         own.sort(key=lambda line: -len(line.rows))

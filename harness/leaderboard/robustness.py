@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from itertools import combinations
@@ -16,7 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.leaderboard.selection import current
+from harness.leaderboard.protocol import NOTHING_DROPPED, Masks, Protocol, Variant, told_apart
+from harness.leaderboard.selection import current, masks_of
 from harness.metrics.headline import CURVE_METRICS
 from harness.statistics.bootstrap import interval
 from harness.statistics.estimate import Estimate
@@ -67,6 +67,8 @@ class Line:
         retention_rate: 0.8, or the highest rate below it.
         fall: against the method's own control; None for controls and where there is none.
         reliance: modality -> what its absence from every study costs; positive is worse.
+        masks: of all points at rates above 0.
+        apart: in what it differs from lines of the same metric, dataset, drop policy and mechanism.
     """
 
     dataset: str
@@ -87,11 +89,25 @@ class Line:
     retention_rate: float
     fall: Fall | None
     reliance: dict[str, Estimate]
+    signature: str = ""
+    masks: Masks = NOTHING_DROPPED
+    apart: str = ""
 
     @property
-    def protocol(self) -> tuple[str, int, str, str, str]:
-        """What two lines have to share to be compared."""
-        return self.dataset, self.n, self.drop, self.mechanism, self.test_set
+    def protocol(self) -> Protocol:
+        """What two lines have to share to be compared, beside the metric."""
+        return self.dataset, self.n, self.drop, self.mechanism, self.test_set, self.masks
+
+    @property
+    def column(self) -> tuple[Protocol, str, str, str]:
+        """What lines of one table share."""
+        return self.protocol, self.group, self.metric, self.signature
+
+    @property
+    def heading(self) -> str:
+        """Dataset, number of test studies and missingness protocol, and in what the line's table differs."""
+        heading = f"{self.dataset}, {self.n} test studies, {self.drop} missing ({self.mechanism})"
+        return f"{heading}, {self.apart}" if self.apart else heading
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,9 +115,11 @@ class Difference:
     """Method a minus method b at one missing rate, paired."""
 
     dataset: str
+    test_set: str
     drop: str
     mechanism: str
     metric: str
+    signature: str
     rate: float
     a: str
     b: str
@@ -126,9 +144,10 @@ class RobustnessReport:
 
         Of results that compete for a cell of a table, the one that the table shows is read.
         """
-        curves = _of_one_signature([curve for result in current(stored) for curve in _curves(result)])
+        curves = [curve for result in current(stored) for curve in _curves(result)]
         by_identity = {_identity(curve.rows[0]): curve for curve in curves}
-        return cls(tuple(_line(curve, by_identity) for curve in curves), tuple(_differences(curves)))
+        lines = [_line(curve, by_identity) for curve in curves]
+        return cls(tuple(_with_apart(lines)), tuple(_differences(curves)))
 
     def to_json(self) -> str:
         """``{"schema": .., "lines": [..], "differences": [..]}``; what is not finite becomes null."""
@@ -143,6 +162,7 @@ class _Curve:
     rows: tuple[Measurement, ...]
     samples: Samples
     costs: dict[str, Reliance]
+    masks: Masks
 
     @property
     def rates(self) -> NDArray[np.float64]:
@@ -179,7 +199,7 @@ def _json(value: Any) -> Any:
 
 
 def _curves(result: StoredResult) -> list[_Curve]:
-    samples = result.replicates()
+    samples, masks = result.replicates(), masks_of(result)
     costs = result.manifest.reliance
     by_metric: dict[str, list[Measurement]] = {}
     for row in result.rows:
@@ -191,21 +211,19 @@ def _curves(result: StoredResult) -> list[_Curve]:
         lines = samples.get(metric)
         if len(ordered) < 2 or lines is None or len(lines) != len(ordered):
             continue
-        curves.append(_Curve(tuple(ordered), lines.astype(np.float64), costs.get(metric, {})))
+        curves.append(_Curve(tuple(ordered), lines.astype(np.float64), costs.get(metric, {}), masks))
     return curves
 
 
-def _of_one_signature(curves: Sequence[_Curve]) -> list[_Curve]:
-    """Where a method has a metric with several signatures, the curve with the most common one."""
-    common = Counter((curve.rows[0].metric, curve.rows[0].signature) for curve in curves)
-    chosen: dict[tuple[object, ...], _Curve] = {}
-    for curve in curves:
-        row = curve.rows[0]
-        place = (*_identity(replace(row, signature="")), row.preset)
-        other = chosen.setdefault(place, curve).rows[0]
-        if common[row.metric, row.signature] > common[row.metric, other.signature]:
-            chosen[place] = curve
-    return list(chosen.values())
+def _with_apart(lines: Sequence[Line]) -> list[Line]:
+    """The lines, each with what tells its table from others of the same metric."""
+    columns = list(dict.fromkeys(line.column for line in lines))
+    variants = [
+        Variant(str((metric, protocol[:4])), protocol[4], protocol[5], {metric: signature})
+        for protocol, _, metric, signature in columns
+    ]
+    apart = dict(zip(columns, told_apart(variants), strict=True))
+    return [replace(line, apart=apart[line.column]) for line in lines]
 
 
 def _identity(row: Measurement, method: str | None = None) -> tuple[object, ...]:
@@ -247,6 +265,8 @@ def _line(curve: _Curve, others: dict[tuple[object, ...], _Curve]) -> Line:
         retention_rate=float(curve.rates[at]),
         fall=None if control is None else fall(curve, control),
         reliance={name: Estimate(each.cost, each.lo, each.hi, first.n) for name, each in curve.costs.items()},
+        signature=first.signature,
+        masks=curve.masks,
     )
 
 
@@ -309,14 +329,16 @@ def _pair(a: _Curve, b: _Curve) -> list[Difference]:
     first, second = a.rows[0], b.rows[0]
     return [
         Difference(
-            first.dataset,
-            first.drop,
-            first.mechanism,
-            first.metric,
-            float(rate),
-            first.method,
-            second.method,
-            Estimate(
+            dataset=first.dataset,
+            test_set=first.test_set,
+            drop=first.drop,
+            mechanism=first.mechanism,
+            metric=first.metric,
+            signature=first.signature,
+            rate=float(rate),
+            a=first.method,
+            b=second.method,
+            difference=Estimate(
                 float(a.values[index] - b.values[index]),
                 *interval(a.samples[index] - b.samples[index]),
                 first.n,

@@ -7,7 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from harness.leaderboard.parts import by_signatures, declared
+from harness.leaderboard.costs import NO_COST, RowCost, mean_cost
+from harness.leaderboard.parts import by_signatures, declared, under_masks
+from harness.leaderboard.protocol import NOTHING_DROPPED, Masks, Protocol, Variant, place_of, told_apart
 from harness.leaderboard.ranking import Cells, Samples, mean_of_seeds, ranks
 from harness.leaderboard.spec import Spec, spec_of
 from harness.metrics.headline import CURVE_METRICS
@@ -15,9 +17,6 @@ from harness.store.manifest import Cost
 from harness.store.results import Measurement, Status
 
 NOT_AUDITED: Final = "not audited"
-
-Protocol = tuple[str, int, str, str, str]
-"""Dataset, number of test studies, drop policy, mechanism, test set: tables that agree stand together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,25 +43,6 @@ class Number:
 
 
 @dataclass(frozen=True, slots=True)
-class RowCost:
-    """What a row's method costs (see ``store.manifest.Cost``); None where nothing measured it.
-
-    Attributes:
-        training_seconds, seconds_per_study: means over the row's seeds.
-        peak_memory_gib: the highest of its seeds.
-        device: of the first seed.
-    """
-
-    parameters: int | None = None
-    trainable_parameters: int | None = None
-    flops: int | None = None
-    training_seconds: float | None = None
-    seconds_per_study: float | None = None
-    peak_memory_gib: float | None = None
-    device: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class Evidence:
     """What a table needs of a result beside its numbers.
 
@@ -70,13 +50,15 @@ class Evidence:
         samples: metric -> bootstrap replicates (R, B), one line per missing rate.
         cost: what it took.
         audit: ``passed``, ``failed`` or why there is no verdict.
-        version: results of one method stand in one row only where it agrees.
+        cell: of the trained method; results of one method stand in one row only where it agrees.
+        masks: under which it was measured.
     """
 
     samples: Samples = field(default_factory=dict)
     cost: Cost = field(default_factory=Cost)
     audit: str = NOT_AUDITED
-    version: str = ""
+    cell: str = ""
+    masks: Masks = NOTHING_DROPPED
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +80,7 @@ class Row:
     curve_metric: str
     keys: tuple[str, ...] = ()
     audit: str = NOT_AUDITED
-    cost: RowCost = RowCost()
+    cost: RowCost = NO_COST
 
     @property
     def ranked(self) -> bool:
@@ -136,7 +118,9 @@ class Table:
         remarks: metric name -> one line on its numbers.
         unavailable: metric name -> advice, for metrics without a column because they ran for no method.
         seeds: how many seeds a row averages over, at most.
-        older: results of the same protocol that the store holds and no table shows.
+        masks: of all numbers at missing rates above 0.
+        apart: in what it differs from the other tables with its title.
+        beside: one sentence each on results that the store holds and no table shows.
         rows: ranked methods, best first; then those that are not ranked; then the controls, likewise.
     """
 
@@ -159,17 +143,24 @@ class Table:
     remarks: dict[str, str] = field(default_factory=dict)
     unavailable: dict[str, str] = field(default_factory=dict)
     seeds: int = 1
-    older: int = 0
+    masks: Masks = NOTHING_DROPPED
+    apart: str = ""
+    beside: tuple[str, ...] = ()
 
     @property
     def protocol(self) -> Protocol:
         """What the numbers of two tables have to share to be compared."""
-        return self.dataset, self.n, self.drop, self.mechanism, self.test_set
+        return self.dataset, self.n, self.drop, self.mechanism, self.test_set, self.masks
+
+    @property
+    def heading(self) -> str:
+        """Dataset, number of test studies and missingness protocol."""
+        return f"{self.dataset}, {self.n} test studies, {self.drop} missing ({self.mechanism})"
 
     @property
     def title(self) -> str:
-        """Dataset, number of test studies, missingness protocol and group of metrics."""
-        title = f"{self.dataset}, {self.n} test studies, {self.drop} missing ({self.mechanism})"
+        """The heading, in what the table differs from others with that heading, and the group of metrics."""
+        title = f"{self.heading}, {self.apart}" if self.apart else self.heading
         return f"{title}: {self.group}" if self.group else title
 
     def rank(self, row: Row) -> int | None:
@@ -195,34 +186,52 @@ def tables(
     specs: Sequence[Spec] = (),
     evidence: Mapping[str, Evidence] | None = None,
 ) -> list[Table]:
-    """A table per (dataset, test set, drop policy, mechanism), group of metrics and set of signatures.
+    """A table per (dataset, test set, drop policy, mechanism, masks), group of metrics and set of signatures.
 
     Two numbers with different signatures never share a column: such results stand in separate tables.
     A method that does not do a group's task has no row in its table.
 
     Args:
-        rows: the long form.
+        rows: the long form; of each metric and signature under one set of masks, as ``selection.select``
+            leaves it.
         specs: which columns, rates and order; a dataset without one shows everything.
         evidence: result key -> what is known beside the numbers; without it nothing is ranked.
     """
-    groups: dict[tuple[object, ...], list[Measurement]] = {}
-    versions = {key: each.version for key, each in (evidence or {}).items()}
-    for row in rows:
-        key = (row.dataset, row.n, row.drop, row.mechanism, row.test_set, row.group)
-        groups.setdefault(key, []).append(row)
-    order = sorted(groups, key=lambda key: _order(key, groups))
-    return [
-        _table(part, spec, evidence or {})
-        for key in order
-        for spec in spec_of(str(key[0]), specs)
-        if spec.shows(str(key[-1]))
-        for part in by_signatures(declared(groups[key]), versions)
+    behind = evidence or {}
+    groups: dict[_Group, list[Measurement]] = {}
+    for row, masks in under_masks(list(rows), {key: each.masks for key, each in behind.items()}):
+        groups.setdefault(((*place_of(row), masks), row.group), []).append(row)
+    cells = {key: each.cell for key, each in behind.items()}
+    return with_apart(
+        [
+            _table(part, protocol, spec, behind)
+            for protocol, group in sorted(groups, key=lambda key: _order(key, groups))
+            for spec in spec_of(protocol[0], specs)
+            if spec.shows(group)
+            for part in by_signatures(declared(groups[protocol, group]), cells)
+        ]
+    )
+
+
+def with_apart(tables: Sequence[Table]) -> list[Table]:
+    """The tables, each with what tells it from the others with its title."""
+    variants = [
+        Variant(
+            replace(table, apart="").title,
+            table.test_set,
+            table.masks,
+            {name: table.signatures[name] for name in table.metrics},
+        )
+        for table in tables
     ]
+    return [replace(table, apart=text) for table, text in zip(tables, told_apart(variants), strict=True)]
 
 
-def _order(
-    key: tuple[object, ...], groups: Mapping[tuple[object, ...], Sequence[Measurement]]
-) -> tuple[str, int, str, bool]:
+_Group = tuple[Protocol, str]
+"""Protocol and group of metrics."""
+
+
+def _order(key: _Group, groups: Mapping[_Group, Sequence[Measurement]]) -> tuple[str, int, str, bool]:
     """Of a dataset's protocols the one with most methods first; within it, tables of controls alone last.
 
     Else groups stay in the order of the metrics.
@@ -231,24 +240,27 @@ def _order(
     def methods(rows: Iterable[Measurement]) -> set[str]:
         return {row.method for row in rows if not row.control and row.status != "n/a"}
 
-    protocol = key[:-1]
-    evaluated = methods(row for other, rows in groups.items() if other[:-1] == protocol for row in rows)
-    return str(key[0]), -len(evaluated), str(protocol), not methods(groups[key])
+    protocol = key[0]
+    evaluated = methods(row for other, rows in groups.items() if other[0] == protocol for row in rows)
+    return protocol[0], -len(evaluated), str(protocol), not methods(groups[key])
 
 
-def _table(rows: Sequence[Measurement], spec: Spec, evidence: Mapping[str, Evidence]) -> Table:
-    first = rows[0]
+def _table(
+    rows: Sequence[Measurement], protocol: Protocol, spec: Spec, evidence: Mapping[str, Evidence]
+) -> Table:
+    dataset, n, drop, mechanism, test_set, masks = protocol
     able = {row.metric for row in rows if row.status not in ("unavailable", "n/a")}
     unable = {row.metric: row.detail for row in rows if row.metric not in able and row.detail}
     measured = tuple(dict.fromkeys(row.metric for row in rows if row.metric in able or not able))
     members = _members(rows, spec, evidence)
     table = Table(
-        dataset=first.dataset,
-        n=first.n,
-        drop=first.drop,
-        mechanism=first.mechanism,
-        test_set=first.test_set,
-        group=first.group,
+        dataset=dataset,
+        n=n,
+        drop=drop,
+        mechanism=mechanism,
+        test_set=test_set,
+        masks=masks,
+        group=rows[0].group,
         metrics=measured,
         curve_metric=measured[0],
         sort=measured[0],
@@ -327,7 +339,17 @@ def _members(rows: Sequence[Measurement], spec: Spec, evidence: Mapping[str, Evi
             metric: {rate: Number(**cell) for rate, cell in rates.items()}
             for metric, rates in numbers.items()
         }
-        members.append(Row(label, control, cells, "", keys, _verdict(of_seeds), _mean_cost(of_seeds)))
+        members.append(
+            Row(
+                label,
+                control,
+                cells,
+                "",
+                keys,
+                _verdict(of_seeds),
+                mean_cost([each.cost for each in of_seeds]),
+            )
+        )
     return _with_ranks(members, samples, lower)
 
 
@@ -367,26 +389,6 @@ def _with_ranks(members: Sequence[Row], samples: Mapping[str, Cells], lower: set
 def _verdict(seeds: Sequence[Evidence]) -> str:
     verdicts = {each.audit for each in seeds}
     return "failed" if "failed" in verdicts else seeds[0].audit if len(verdicts) == 1 else NOT_AUDITED
-
-
-def _mean_cost(seeds: Sequence[Evidence]) -> RowCost:
-    """Times are means over seeds, memory is the highest."""
-    costs = [each.cost for each in seeds]
-    first = costs[0]
-
-    def mean(values: Sequence[float | None]) -> float | None:
-        timed = [value for value in values if value is not None]
-        return sum(timed) / len(timed) if timed else None
-
-    return RowCost(
-        parameters=first.parameters,
-        trainable_parameters=first.trainable_parameters,
-        flops=first.flops,
-        training_seconds=mean([cost.training_seconds for cost in costs]),
-        seconds_per_study=mean([cost.seconds_per_study for cost in costs]),
-        peak_memory_gib=max((cost.peak_memory_gib or 0.0 for cost in costs), default=0.0) or None,
-        device=first.device,
-    )
 
 
 def _place(row: Row, metric: str, rate: float, lower: bool) -> tuple[bool, bool, float, str]:

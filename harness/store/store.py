@@ -113,12 +113,17 @@ class Store:
         write_json(path, content | {"reliability": dict(reliability or {})})
         return path
 
-    def has_numbers(self, key: str) -> bool:
-        """Whether a readable result of this key holds at least one value."""
+    def result(self, key: str) -> StoredResult | None:
+        """The result of a key; None where there is none that can be read."""
         path = self.root / "results" / f"{key}.json"
         with suppress(CorruptFileError):
-            return path.exists() and any(row.value is not None for row in _read_result(path, key).rows)
-        return False
+            return _read_result(path, key) if path.exists() else None
+        return None
+
+    def has_numbers(self, key: str) -> bool:
+        """Whether a readable result of this key holds at least one value."""
+        result = self.result(key)
+        return result is not None and any(row.value is not None for row in result.rows)
 
     def remove_results(self, keys: Sequence[str]) -> None:
         """Remove leaderboard rows with their replicates; what was trained and predicted stays.

@@ -40,6 +40,22 @@ def test_bundle_holds_the_numbers_and_passes_its_own_check(tmp_path: Path) -> No
     assert run.audit in ("passed", "failed", "not audited", "other code")
 
 
+def test_a_signature_of_an_older_version_is_named_with_the_remedy(tmp_path: Path) -> None:
+    store = small_store(tmp_path)
+    key = add(store, "older", {"cider": 0.2})
+    path = store.root / "results" / f"{key}.json"
+    content = read_json(path)
+    for row in content["rows"]:
+        row["signature"] = "cider|fit:real test pairs|v:1"
+    write_json(path, content)
+    with pytest.raises(HarnessError) as caught:
+        share.make(Leaderboard.of(store), store)
+    for words in (f"{key}: cider: ", f"harness store rm {key}", "harness run --methods older"):
+        assert words in str(caught.value)
+    store.remove_results([key])
+    share.make(Leaderboard.of(store), store)
+
+
 def test_no_string_of_a_bundle_has_white_space_but_names_of_groups(bundle: dict[str, Any]) -> None:
     allowed = {"report text", "diagnosis", "not audited", "other code"}
     assert {text for text in share._strings(bundle) if " " in text} <= allowed

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from harness.core.slugs import slug
+from harness.leaderboard.protocol import Variant, told_apart
 from harness.leaderboard.render.figures import Judgements, Paths, confidence_density, reliability_by_state
 from harness.leaderboard.render.robustness_figures import curves_figure, reliance_figure, routing_figure
 from harness.leaderboard.robustness import Line, RobustnessReport, main_metrics
@@ -42,6 +43,9 @@ class Task:
         return self.paths
 
 
+_Protocol = tuple[str, str, str, str]
+"""Dataset, drop policy, mechanism and number of test studies."""
+
 _DENSITIES = 6
 """Methods that one figure of densities holds."""
 
@@ -59,7 +63,7 @@ def write_figures(
     Args:
         stored: results; a figure holds those of one dataset and protocol.
         report: their robustness.
-        out: folder; one below it for each protocol.
+        out: folder; one below it for each protocol, named after what tells it from others where it has to be.
         kinds: formats of each figure.
         rows: draw only what has the dataset and protocol of one of these.
         over: ``map``, or one that has several processes.
@@ -69,23 +73,25 @@ def write_figures(
     """
     protocols = None if rows is None else {_protocol(row) for row in rows}
     figures: list[tuple[Path, Figure]] = []
-    visible = current(stored)
-    newest = _newest_test_sets(visible)
-    of_newest = [line for line in report.lines if newest.get(_protocol(line)) == line.test_set]
-    for lines in _by_metric(main_metrics(of_newest)):
-        if protocols is None or _protocol(lines[0]) in protocols:
-            folder = out / slug("-".join(_protocol(lines[0])))
-            figures += ((folder / name, figure) for name, figure in _curves(lines))
-    newest_results = [each for each in visible if newest[_protocol(each.rows[0])] == each.rows[0].test_set]
-    for protocol, results in _by_protocol(newest_results).items():
+    by_data = _by_data(current(stored))
+    data = _data_apart(list(by_data))
+    for lines in _by_column(main_metrics(report.lines)):
+        protocol, line = _protocol(lines[0]), lines[0]
         if protocols is None or protocol in protocols:
-            folder = out / slug("-".join(protocol))
+            apart = data[protocol, line.test_set]
+            rest = line.apart.removeprefix(apart).removeprefix(", ")
+            folder = out / _folder(protocol, apart, rest)
+            figures += ((folder / name, figure) for name, figure in _curves(lines))
+    for (protocol, test_set), results in by_data.items():
+        if protocols is None or protocol in protocols:
+            apart = data[protocol, test_set]
+            dataset = f"{protocol[0]}, {apart}" if apart else protocol[0]
             parts = (
-                *_confidence(results, protocol[0]),
-                *_branches(results, protocol[0]),
-                *_routing(results, protocol[0]),
+                *_confidence(results, dataset),
+                *_branches(results, dataset),
+                *_routing(results, dataset),
             )
-            figures += ((folder / name, figure) for name, figure in parts)
+            figures += ((out / _folder(protocol, apart) / name, figure) for name, figure in parts)
     tasks = [
         Task(figure, [path.with_name(f"{path.name}.{kind}") for kind in kinds]) for path, figure in figures
     ]
@@ -185,35 +191,39 @@ def _routing(results: Mapping[str, StoredResult], dataset: str) -> Iterator[tupl
             yield f"routing-{slug(label)}", partial(routing_figure, shares, title=title)
 
 
-def _by_metric(lines: Sequence[Line]) -> list[list[Line]]:
-    def key(line: Line) -> tuple[str, ...]:
-        return tuple(map(str, (*line.protocol, line.metric)))
+def _by_column(lines: Sequence[Line]) -> list[list[Line]]:
+    def key(line: Line) -> str:
+        return str(line.column)
 
     return [list(group) for _, group in groupby(sorted(lines, key=key), key=key)]
 
 
-def _by_protocol(
-    stored: Sequence[StoredResult],
-) -> dict[tuple[str, str, str, str], dict[str, StoredResult]]:
-    by_protocol: dict[tuple[str, str, str, str], dict[str, StoredResult]] = {}
+def _by_data(stored: Sequence[StoredResult]) -> dict[tuple[_Protocol, str], dict[str, StoredResult]]:
+    """Protocol and test set -> label -> result."""
+    by_data: dict[tuple[_Protocol, str], dict[str, StoredResult]] = {}
     for result in stored:
         if result.rows:
             row = result.rows[0]
             label = row.method if row.seed == 0 else f"{row.method} seed {row.seed}"
-            of_protocol = by_protocol.setdefault(_protocol(row), {})
+            of_data = by_data.setdefault((_protocol(row), row.test_set), {})
             # Of results that complete each other, the one with most numbers stands for the method.
-            if label not in of_protocol or len(result.rows) > len(of_protocol[label].rows):
-                of_protocol[label] = result
-    return by_protocol
+            if label not in of_data or len(result.rows) > len(of_data[label].rows):
+                of_data[label] = result
+    return by_data
 
 
-def _newest_test_sets(stored: Sequence[StoredResult]) -> dict[tuple[str, str, str, str], str]:
-    """Protocol -> test set of its newest result: figures of a file that was edited show it as it is now."""
-    ordered = sorted(stored, key=lambda each: each.time)
-    return {_protocol(each.rows[0]): each.rows[0].test_set for each in ordered}
+def _data_apart(parts: Sequence[tuple[_Protocol, str]]) -> dict[tuple[_Protocol, str], str]:
+    """Protocol and test set -> what tells the data from others with that protocol."""
+    variants = [Variant(str(protocol), test_set) for protocol, test_set in parts]
+    return dict(zip(parts, told_apart(variants), strict=True))
 
 
-def _protocol(row: Measurement | Line) -> tuple[str, str, str, str]:
+def _folder(protocol: _Protocol, *apart: str) -> str:
+    words = [part.replace(", ", "-").replace(" ", "-") for part in apart if part]
+    return slug("-".join([*protocol, *words]))
+
+
+def _protocol(row: Measurement | Line) -> _Protocol:
     return row.dataset, row.drop, row.mechanism, f"n{row.n}"
 
 

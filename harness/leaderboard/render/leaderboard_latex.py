@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from itertools import groupby
 
 from harness.leaderboard.render.latex import (
     PACKAGES,
@@ -20,10 +19,11 @@ from harness.leaderboard.render.text import (
     COST_COLUMNS,
     COST_NOTE,
     between,
+    by_protocol,
+    cost_rows,
     costs,
     label,
     number,
-    older_note,
     rank,
 )
 from harness.leaderboard.tables import Row, Table
@@ -40,11 +40,10 @@ Place = tuple[str, float]
 def fragment(tables: Sequence[Table]) -> str:
     """Every table as floats; the costs of the methods of a protocol stand after the last of its tables."""
     parts = ["".join(f"% {line}\n" for line in ["Needs in the preamble:", *PACKAGES.splitlines()])]
-    for place, (_, group) in enumerate(groupby(tables, lambda t: t.protocol), start=1):
-        of_protocol = list(group)
+    for place, (title, of_protocol) in enumerate(by_protocol(tables), start=1):
         for index, table in enumerate(of_protocol, start=1):
             parts += [each.tex() for each in _floats(table, f"tab:leaderboard-{place}-{index}")]
-        parts.append(_costs(of_protocol, f"tab:leaderboard-{place}-cost").tex())
+        parts.append(_costs(title, of_protocol, f"tab:leaderboard-{place}-cost").tex())
     return "\n".join(parts)
 
 
@@ -153,8 +152,7 @@ def _notes(table: Table) -> Iterator[str]:
     )
     if table.seeds > 1:
         yield f"Means over up to {table.seeds} seeds; their intervals cover training seeds, too."
-    if table.older:
-        yield escape(older_note(table))
+    yield from map(escape, table.beside)
     shared: dict[str, list[str]] = {}
     for metric in table.metrics:
         shared.setdefault(table.signatures[metric], []).append(metric)
@@ -173,17 +171,11 @@ def _notes(table: Table) -> Iterator[str]:
             yield f"{escape(row.method)} failed: {escape(detail)}"
 
 
-def _costs(tables: Sequence[Table], label: str) -> Float:
-    rows = {
-        row.method: row
-        for control in (False, True)
-        for table in tables
-        for row in table.rows
-        if row.control is control
-    }
-    lines = [tuple(map(escape, [row.method, *costs(row.cost), row.audit])) for row in rows.values()]
+def _costs(title: str, tables: Sequence[Table], label: str) -> Float:
+    rows = cost_rows(tables)
+    lines = [tuple(map(escape, [row.method, *costs(row.cost), row.audit])) for row in rows]
     return Float(
-        caption=f"{escape(tables[0].title.partition(':')[0])}: cost and audit.",
+        caption=f"{escape(title)}: cost and audit.",
         label=label,
         headers=("method", *map(escape, COST_COLUMNS), "audit"),
         groups=(),

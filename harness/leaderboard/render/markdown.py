@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from itertools import groupby
 
 from harness.leaderboard.render.text import (
     COST_COLUMNS,
     COST_NOTE,
     RESULT_NOTE,
     UNRANKED,
+    by_protocol,
     code,
+    cost_rows,
     costs,
     label,
     markdown,
     number,
-    older_note,
     rank,
 )
 from harness.leaderboard.tables import Number, Row, Table
@@ -27,11 +27,10 @@ def render(tables: Sequence[Table]) -> str:
     The costs of the methods of a protocol stand once, below the last of its tables.
     """
     parts = []
-    for _, group in groupby(tables, lambda t: t.protocol):
-        of_protocol = list(group)
+    for title, of_protocol in by_protocol(tables):
         for table in of_protocol:
             parts += [_table(table), *_missing_rates(table)]
-        parts.append(_cost_table(of_protocol))
+        parts.append(_cost_table(title, of_protocol))
     return "\n".join(parts)
 
 
@@ -118,8 +117,8 @@ def _notes(table: Table) -> Iterator[str]:
         yield "Ranks are missing where a method has no number or some bootstrap replicates are absent."
     if table.seeds > 1:
         yield f"Means over up to {table.seeds} seeds; their intervals cover training seeds, too."
-    if table.older:
-        yield older_note(table)
+    for sentence in table.beside:
+        yield markdown(sentence)
     yield ""
     shared: dict[str, list[str]] = {}
     for metric in table.metrics:
@@ -142,20 +141,14 @@ def _all(row: Row) -> list[Number]:
     return [cell for rates in row.numbers.values() for cell in rates.values()]
 
 
-def _cost_table(tables: Sequence[Table]) -> str:
+def _cost_table(title: str, tables: Sequence[Table]) -> str:
     """Cost and audit of every method that stands in one of the tables."""
-    rows = {
-        row.method: row
-        for control in (False, True)
-        for t in tables
-        for row in t.rows
-        if row.control is control
-    }
-    title = tables[0].title.partition(":")[0]
     header = ["method", *COST_COLUMNS, "audit", "result"]
     lines = [f"### {markdown(title)}: cost and audit", "", _line(header)]
     lines.append("|" + "|".join([":--"] + ["--:"] * (len(header) - 4) + [":--"] * 3) + "|")
-    lines += [_line([markdown(row.method), *costs(row.cost), row.audit, _keys(row)]) for row in rows.values()]
+    lines += [
+        _line([markdown(row.method), *costs(row.cost), row.audit, _keys(row)]) for row in cost_rows(tables)
+    ]
     return "\n".join([*lines, "", COST_NOTE, RESULT_NOTE]) + "\n"
 
 

@@ -56,7 +56,7 @@
     return [...found].sort((a, b) => a - b);
   }
   function titleOf(t) {
-    return `${t.dataset}, ${t.n} test studies, ${t.drop} missing (${t.mechanism})` + (t.group ? `: ${t.group}` : "");
+    return `${t.dataset}, ${t.n} test studies, ${t.drop} missing (${t.mechanism})` + (t.apart ? `, ${t.apart}` : "") + (t.group ? `: ${t.group}` : "");
   }
   function written(number, ends = true) {
     const value = worth(number);
@@ -160,7 +160,7 @@
     for (const [name, remark] of Object.entries(t.remarks || {})) if (shown.includes(name)) lines.push(`${name}: ${remark}`);
     for (const [name, reason] of Object.entries(t.unavailable || {})) lines.push(`${name} unavailable: ${reason}`);
     if ((t.absent || []).length) lines.push(`not measured: ${t.absent.join(", ")}`);
-    if (t.older) lines.push(`The store holds ${t.older} older ${t.older === 1 ? "result" : "results"} that this table does not show: harness store ls.`);
+    lines.push(...(t.beside || []));
     for (const row of t.rows) {
       const failed = Object.values(row.numbers).flatMap((each) => Object.values(each)).find((number) => number.status === "failed");
       if (failed) lines.push(`${row.method} failed: ${failed.detail || "no reason stored"}`);
@@ -362,7 +362,7 @@
   function start() {
     $("theme").addEventListener("click", theme);
     if (!data.tables.length) { document.querySelector("main").replaceChildren(h("p", { class: "notice" }, "The store holds no results yet.")); return; }
-    replace("table", data.tables.map((t, index) => option(index, titleOf(t) + (t.test_set && data.tables.some((o) => o !== t && titleOf(o) === titleOf(t)) ? ` (test set ${t.test_set.slice(0, 8)})` : ""), index === 0)));
+    replace("table", data.tables.map((t, index) => option(index, titleOf(t), index === 0)));
     $("table").addEventListener("change", (event) => choose(Number(event.target.value)));
     $("rate").addEventListener("change", (event) => { view.rate = Number(event.target.value); drawTable(); });
     $("curve-metric").addEventListener("change", (event) => { view.curve = event.target.value; drawCurves(); });

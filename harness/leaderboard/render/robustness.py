@@ -8,6 +8,7 @@ from itertools import groupby
 
 from rich.console import RenderableType
 
+from harness.leaderboard.protocol import Protocol
 from harness.leaderboard.render.blocks import Column, Lines, Screen, blocks
 from harness.leaderboard.render.text import between
 from harness.leaderboard.robustness import Line, RobustnessReport, main_metrics
@@ -52,22 +53,21 @@ _NOTES = (
 
 
 def _tables(report: RobustnessReport) -> list[list[Line]]:
-    def key(line: Line) -> tuple[object, ...]:
-        return (*line.protocol, line.group, line.metric)
-
-    main = sorted(main_metrics(report.lines), key=lambda line: tuple(map(str, key(line))))
-    tables = [list(lines) for _, lines in groupby(main, key=key)]
+    main = sorted(main_metrics(report.lines), key=lambda line: _flat(line.column))
+    tables = [list(lines) for _, lines in groupby(main, key=lambda line: line.column)]
     for lines in tables:
         sign = -1.0 if lines[0].higher_is_better else 1.0
         lines.sort(key=lambda line: (line.control, sign * line.area.value, line.method))
     return tables
 
 
+def _flat(column: tuple[Protocol, str, str, str]) -> tuple[str, ...]:
+    protocol, *rest = column
+    return (*map(str, protocol), *rest)
+
+
 def _title(line: Line) -> str:
-    return (
-        f"Robustness of {line.metric}: {line.dataset}, {line.n} test studies, "
-        f"{line.drop} missing ({line.mechanism})"
-    )
+    return f"Robustness of {line.metric}: {line.heading}"
 
 
 def _modalities(lines: Sequence[Line]) -> list[str]:

@@ -201,7 +201,7 @@ def routing_figure(states: Mapping[str, NDArray[np.float64]], paths: Paths, *, t
 def _one_metric(lines: Sequence[Line]) -> Line:
     if not lines:
         raise HarnessError("no curves to draw")
-    if len({(*line.protocol, line.metric) for line in lines}) != 1:
+    if len({line.column for line in lines}) != 1:
         raise HarnessError("curves of one metric under one protocol share a figure")
     return lines[0]
 
@@ -220,4 +220,5 @@ def _what(drop: str) -> str:
 
 
 def _caption(line: Line) -> str:
-    return f"{line.dataset}, {line.n} test studies, masks {line.mechanism}, bands 95 %"
+    apart = f", {line.apart}" if line.apart else ""
+    return f"{line.dataset}, {line.n} test studies, masks {line.mechanism}, bands 95 %{apart}"

@@ -30,7 +30,8 @@ def render(table: Table, screen: Screen) -> list[RenderableType]:
     parts = [*_nothing_dropped(table, table.metrics, screen), *_curve(table, screen)]
     names = dict.fromkeys((*table.metrics, table.curve_metric))
     signatures = {name: table.signatures[name] for name in names}
-    return [*parts, *signature_lines(signatures, screen), *not_computed(table.unavailable, screen), ""]
+    notes = [*signature_lines(signatures, screen), *not_computed(table.unavailable, screen)]
+    return [*parts, *notes, *_beside(table, screen), ""]
 
 
 def first_of_tasks(tables: Sequence[Table]) -> list[Table]:
@@ -38,7 +39,7 @@ def first_of_tasks(tables: Sequence[Table]) -> list[Table]:
     first: dict[tuple[object, ...], Table] = {}
     for table in tables:
         task = table.group.partition(" ")[0]
-        first.setdefault((table.dataset, table.n, table.drop, table.mechanism, task), table)
+        first.setdefault((*table.protocol, task), table)
     return list(first.values())
 
 
@@ -49,7 +50,11 @@ def render_first(table: Table, screen: Screen) -> list[RenderableType]:
     full_names = [f"{short[name]} is {name}" for name in metrics if short[name] != name]
     legend = [screen.text("; ".join(full_names), "dim")] if full_names else []
     unable = not_computed(table.unavailable, screen)
-    return [*_nothing_dropped(table, metrics, screen), *legend, *unable, ""]
+    return [*_nothing_dropped(table, metrics, screen), *legend, *unable, *_beside(table, screen), ""]
+
+
+def _beside(table: Table, screen: Screen) -> list[Text]:
+    return [screen.text(sentence, "dim") for sentence in table.beside]
 
 
 def further(tables: Sequence[Table], first: Sequence[Table], file: str, screen: Screen) -> list[Text]:

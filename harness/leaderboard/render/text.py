@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterable
+from dataclasses import replace
+from itertools import groupby
 
-from harness.leaderboard.tables import Number, Row, RowCost, Table
+from harness.leaderboard.costs import RowCost
+from harness.leaderboard.protocol import Variant, told_apart
+from harness.leaderboard.tables import Number, Row, Table
 from harness.store.results import Measurement
 
 FEW_STUDIES = 30
@@ -43,6 +48,28 @@ def between(ends: tuple[float, float], n: int | None, digits: int = 3) -> str:
     return f"[{ends[0]:.{digits}f}, {ends[1]:.{digits}f}]"
 
 
+def cost_rows(tables: Iterable[Table]) -> list[Row]:
+    """The rows of a table of costs, with the keys of all results behind them: methods, then controls.
+
+    Rows of one method from several tables are one where their costs and audits agree.
+    """
+    rows: dict[tuple[str, RowCost, str], Row] = {}
+    for row in sorted((row for table in tables for row in table.rows), key=lambda row: row.control):
+        place = row.method, row.cost, row.audit
+        first = rows.setdefault(place, row)
+        rows[place] = replace(first, keys=tuple(dict.fromkeys((*first.keys, *row.keys))))
+    return list(rows.values())
+
+
+def by_protocol(tables: Iterable[Table]) -> list[tuple[str, list[Table]]]:
+    """The tables of each protocol with its heading, and with what tells it from others with that heading."""
+    groups = [list(group) for _, group in groupby(tables, lambda table: table.protocol)]
+    first = [group[0] for group in groups]
+    apart = told_apart([Variant(each.heading, each.test_set, each.masks) for each in first])
+    titles = [", ".join(filter(None, (each.heading, text))) for each, text in zip(first, apart, strict=True)]
+    return list(zip(titles, groups, strict=True))
+
+
 def rank(table: Table, row: Row) -> str:
     """The rank group; a row that is not ranked has a dash."""
     group = table.rank(row)
@@ -69,14 +96,6 @@ COST_NOTE = (
     "images are read, not computed. "
     "Peak memory: while training; on a CPU, of the whole process with its data."
 )
-
-
-def older_note(table: Table) -> str:
-    """One line on results that the store holds and no table shows; empty where there are none."""
-    if not table.older:
-        return ""
-    noun = "result" if table.older == 1 else "results"
-    return f"The store holds {table.older} older {noun} that this table does not show: harness store ls."
 
 
 RESULT_NOTE = (

@@ -1,0 +1,81 @@
+"""What a table says of results that the store holds and the table does not show."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+from harness.leaderboard.protocol import Masks, place_of
+from harness.leaderboard.selection import Line, Selection, line_of, masks_of
+from harness.leaderboard.tables import Table
+from harness.store.results import Measurement, StoredResult
+
+
+def beside(table: Table, selection: Selection) -> tuple[str, ...]:
+    """One sentence each on older results, on results under other masks, and on methods that have no others.
+
+    Args:
+        table: of the numbers that are shown.
+        selection: all numbers of the store.
+    """
+    keys = {each.key for part in (selection.shown, selection.other_masks) for each in part}
+    older = [each for each in selection.older if each.key not in keys and _is_of(table, each)]
+    other_masks = _curves(table, selection.other_masks)
+    lost = _only_under_other_masks(_curves(table, selection.shown), other_masks)
+    return (
+        *_count("older result", len(older)),
+        *_count("result", len(other_masks), _under(table.masks, map(masks_of, other_masks))),
+        *_named(table.masks, lost),
+    )
+
+
+def _is_of(table: Table, result: StoredResult) -> bool:
+    """Whether a result has the table's dataset, missingness and group of metrics."""
+    place = place_of(result.rows[0])
+    return (*place, table.masks) == table.protocol and any(row.group == table.group for row in result.rows)
+
+
+def _curves(table: Table, results: Iterable[StoredResult]) -> list[StoredResult]:
+    """The results that have numbers of the table's columns above rate 0, with those numbers alone."""
+
+    def fits(row: Measurement) -> bool:
+        same = table.signatures.get(row.metric) == row.signature
+        return same and row.rate > 0.0 and row.value is not None
+
+    parts = [replace(each, rows=list(filter(fits, each.rows))) for each in results if _is_of(table, each)]
+    return [each for each in parts if each.rows]
+
+
+def _count(what: str, number: int, where: str = "") -> Iterator[str]:
+    if number:
+        plural = "s" if number > 1 else ""
+        held = f"{number} {what}{plural}{where}"
+        yield f"The store holds {held} that this table does not show: harness store ls."
+
+
+def _under(own: Masks, others: Iterable[Masks]) -> str:
+    """`` under other masks (4 mask seeds; missing rate 0.2)``."""
+    words = dict.fromkeys(each.unlike([own]) for each in others)
+    return f" under other masks ({'; '.join(words)})"
+
+
+def _only_under_other_masks(
+    shown: Iterable[StoredResult], other_masks: Iterable[StoredResult]
+) -> dict[Line, StoredResult]:
+    """Methods that have one of the numbers under other masks only -> the newest result that has it."""
+    measured = {(line_of(row), row.metric) for each in shown for row in each.rows}
+    return {
+        line_of(row): each
+        for each in sorted(other_masks, key=lambda each: each.time)
+        for row in each.rows
+        if (line_of(row), row.metric) not in measured
+    }
+
+
+def _named(own: Masks, lost: dict[Line, StoredResult]) -> Iterator[str]:
+    if lost:
+        results = [
+            f"{method} ({masks_of(result).unlike([own])}): {result.key}"
+            for (method, _, _), result in sorted(lost.items())
+        ]
+        yield f"Measured under other masks only: {'; '.join(results)}."
