@@ -21,7 +21,7 @@ from harness.core.config import RunConfig, RunSettings
 from harness.core.failures import describe
 from harness.core.progress import Reporter
 from harness.datasets.base import Dataset
-from harness.datasets.opening import open_dataset
+from harness.datasets.opening import open_dataset, studies_of
 from harness.datasets.selection import select
 from harness.distributed import processes
 from harness.distributed.processes import Job, Opened, Results, worker_count
@@ -96,7 +96,7 @@ def open_case(settings: RunSettings, folder: Path) -> Case:
         return open_dataset(config.dataset, config.root, _settings(config))
 
     dataset, files = data_files(opened, limit)
-    train, val, test = (select(dataset.studies(split), limit) for split in ("train", "val", "test"))
+    train, val, test = (select(studies_of(dataset, split), limit) for split in ("train", "val", "test"))
     device = resolve_device(settings.execution.device)
     return Case(dataset, files, train, val, test, config.preset, device, folder, seed=config.seeds[0])
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from harness.core.errors import HarnessError
 from harness.core.types import Reference, Study
 from harness.datasets.base import Dataset
+from harness.datasets.opening import studies_of
 from harness.datasets.selection import select
 
 Answer = tuple[str | None, NDArray[np.float32] | None]
@@ -165,11 +166,11 @@ def data_files(open_dataset: Callable[[], Dataset], limit: int | None) -> tuple[
     """
     with _opened() as paths:
         dataset = open_dataset()
-        _read(select(dataset.studies("test"), limit))
+        _read(select(studies_of(dataset, "test"), limit))
     with _opened() as allowed:
         for split in ("train", "val"):
             for _ in range(2):  # the second time from what the first one kept
-                _read(select(dataset.studies(split), limit))
+                _read(select(studies_of(dataset, split), limit))
     return dataset, frozenset(filter(_is_data, paths)) - frozenset(allowed)
 
 

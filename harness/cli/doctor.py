@@ -19,7 +19,9 @@ import typer
 from harness import __version__
 from harness.cli.output import Format, format_option, print_rows
 from harness.core import registry
+from harness.core.config import RunConfig
 from harness.core.errors import HarnessError, PluginError, UnavailableError
+from harness.core.failures import describe
 from harness.core.files import cache_root
 
 REQUIRED = (
@@ -135,20 +137,23 @@ def _cache() -> Requirement:
 
 
 def _datasets() -> list[Requirement]:
-    from harness.datasets.opening import open_dataset
+    from harness.datasets.opening import open_dataset, studies_of
 
     findings = []
     for name in registry.names("datasets"):
         try:
             dataset = open_dataset(name)
-            counts = "/".join(str(len(dataset.studies(split))) for split in ("train", "val", "test"))
+            counts = "/".join(str(len(studies_of(dataset, split))) for split in ("train", "val", "test"))
             findings.append(Requirement(name, "ok", f"{counts} studies (train/val/test)"))
         except UnavailableError as error:  # it is nowhere until the user says where
             findings.append(Requirement(name, "optional", str(error)))
-        except PluginError as error:  # the main job does not need it
-            findings.append(Requirement(name, "optional", str(error)))
+        except PluginError as error:  # the main job needs its own dataset alone
+            main = name == RunConfig().dataset
+            findings.append(Requirement(name, "missing" if main else "optional", str(error)))
         except HarnessError as error:
             findings.append(Requirement(name, "missing", str(error)))
+        except Exception as error:  # e.g. studies of a length that cannot be counted
+            findings.append(Requirement(name, "optional", describe(error)))
     return findings
 
 
@@ -157,7 +162,7 @@ def _metrics() -> list[Requirement]:
     for name in registry.names("metrics"):
         try:
             reason = registry.make_metric(name).unavailable()
-        except PluginError as error:
-            reason = str(error)
+        except Exception as error:
+            reason = describe(error)
         findings.append(Requirement(name, "optional" if reason else "ok", reason or "available"))
     return findings

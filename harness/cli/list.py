@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from harness.cli.output import Format, format_option, print_rows
+from harness.cli.output import Format, as_text, format_option, print_entries, print_rows
 from harness.core import registry
 from harness.core.failures import describe
 
@@ -32,9 +32,12 @@ def list_(
     """List what is registered. Exit 1 if some of it cannot be loaded."""
     rows = listing(what.value)
     broken = any("error" in row for row in rows)
-    if format_ is not Format.json:
-        rows = [line for row in rows for line in _lines(what, row)]
-    print_rows(rows, format_)
+    if format_ is Format.table and what.value in _ENTRIES:
+        print_entries([_entry(what, row) for row in rows])
+    else:
+        if format_ is not Format.json:
+            rows = [line for row in rows for line in _lines(what, row)]
+        print_rows(rows, format_)
     if broken:
         raise typer.Exit(1)
 
@@ -59,7 +62,7 @@ def _facts(what: str, kind: str, name: str) -> list[Row]:
 
 
 def _method(name: str) -> list[Row]:
-    card = registry.load("methods", name).card
+    card = registry.card(name)
     facts = {
         "name": name,
         "title": card.title,
@@ -197,3 +200,29 @@ _ENDS = {
     "metrics": ("family", "state"),
 }
 """What is listed -> the column of the name, and the one that says why something cannot be loaded."""
+
+
+def _entry(what: Listing, row: Row) -> tuple[str, Mapping[str, str]]:
+    """What a terminal shows of one entry: its name and labelled facts; those that are empty are left out."""
+    facts = {"error": row["error"]} if "error" in row else _ENTRIES[what.value](row)
+    return row["name"], {label: as_text(fact) for label, fact in facts.items() if fact}
+
+
+def _method_entry(row: Row) -> Row:
+    shown = ("title", "tasks", "reads", "presets", "variants")
+    return {label: list(row[label]) if label == "variants" else row[label] for label in shown}
+
+
+def _metric_entry(row: Row) -> Row:
+    """A family with the numbers that it prints, those of one direction and range together."""
+    alike: dict[str, list[str]] = {}
+    for output in row["outputs"]:
+        better = "higher" if output["higher_is_better"] else "lower"
+        alike.setdefault(f"{better} is better, {_range(*output['bounds'])}", []).append(output["name"])
+    values = "; ".join(f"{', '.join(names)} ({text})" for text, names in alike.items())
+    state = row["reason"] or "available"
+    return {"values": values, "task": row["task"], "signature": row["signature"], "state": state}
+
+
+_ENTRIES: Mapping[str, Callable[[Row], Row]] = {"methods": _method_entry, "metrics": _metric_entry}
+"""What is listed by entries, because a table of it is wider than a terminal."""

@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -99,6 +100,19 @@ def print_table(rows: Sequence[Mapping[str, Any]], right: Sequence[str] = ()) ->
     for row in rows:
         table.add_row(*(escape(as_text(row.get(column))) for column in _columns(rows)))
     stdout().print(table)
+
+
+def print_entries(entries: Sequence[tuple[str, Mapping[str, str]]]) -> None:
+    """Names with labelled facts below each; long facts go on in the next line, at a blank or a ``|``."""
+    width = stdout().width
+    for name, facts in entries:
+        typer.echo(name)
+        indent = " " * (2 + max((len(label) for label in facts), default=0) + 2)
+        for label, fact in facts.items():
+            lines = wrap(fact.replace("|", "| "), width - len(indent), break_on_hyphens=False)
+            for number, line in enumerate(lines):
+                head = f"  {label}" if number == 0 else ""
+                typer.echo(f"{head:<{len(indent)}}{line.replace('| ', '|')}")
 
 
 def as_csv(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = None) -> str:

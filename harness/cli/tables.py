@@ -75,10 +75,10 @@ def print_first_tables(store: Path, rows: Sequence[Measurement], folder: Path) -
 
     def parts(screen: Screen) -> list[RenderableType]:
         first = terminal.first_of_tasks(tables)
-        rendered = [part for table in first for part in terminal.render_first(table, screen)]
+        rendered = terminal.render_first(first, screen)
         rendered += terminal.further(tables, first, str(folder / "leaderboard.md"), screen)
         if any(table.rates for table in tables):
-            rendered.append(screen.text(f"robustness as modalities go missing: {folder / 'robustness.md'}"))
+            rendered.append(screen.text(f"{folder / 'robustness.md'}: robustness as modalities go missing"))
         if aside:
             why = "shows other masks than those of this run, because more methods have them"
             rendered.append(screen.text(f"{folder / 'leaderboard.md'} {why}: harness store ls"))

@@ -100,6 +100,14 @@ class RunConfig(BaseModel):
         description="Override a setting: method.key=value or dataset.key=value; repeatable.",
     )
 
+    @field_validator("methods", "missing", "seeds", "metrics", mode="before")
+    @classmethod
+    def _one_is_a_list_of_one(cls, value: Any) -> Any:
+        """In a YAML file ``methods: template`` and ``missing: 0.2,0.4`` read as the flags do."""
+        if isinstance(value, str):
+            return [item.strip() for item in value.split(",") if item.strip()]
+        return [value] if isinstance(value, (int, float)) and not isinstance(value, bool) else value
+
     @field_validator("missing")
     @classmethod
     def _rates_are_fractions(cls, rates: tuple[float, ...]) -> tuple[float, ...]:
@@ -292,5 +300,5 @@ def _flag_error(error: ValidationError, file: Path | None) -> HarnessError:
     if first["type"] == "extra_forbidden":
         where = f"--config {file}: " if file else ""
         return HarnessError(f"{where}unknown key {name!r}", did_you_mean(name, FIELDS))
-    reason = first["msg"].removeprefix("Value error, ")
+    reason = first["msg"].removeprefix("Value error, ").replace("valid tuple", "list")
     return HarnessError(f"{flag}: {reason[0].lower()}{reason[1:]}")

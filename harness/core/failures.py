@@ -9,9 +9,10 @@ from __future__ import annotations
 import os
 import traceback
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from harness.core.errors import HarnessError
+from harness.core.errors import HarnessError, PluginError
 from harness.core.files import write_atomic
 
 
@@ -45,6 +46,26 @@ def _places(error: BaseException) -> Iterator[str]:
     """``module:line`` of every line of the traceback, outermost first."""
     for frame, line in traceback.walk_tb(error.__traceback__):
         yield f"{frame.f_globals.get('__name__', '?')}:{line}"
+
+
+@contextmanager
+def failures_named(what: str, home: str) -> Iterator[None]:
+    """Whatever code of a plugin raises becomes one line that names it; a ``HarnessError`` stays as it is.
+
+    Args:
+        what: begins the line, e.g. ``dataset mine cannot be opened``.
+        home: as ``describe`` takes it.
+
+    Raises:
+        PluginError: an exception came out of the block; it is the cause.
+    """
+    try:
+        yield
+    except HarnessError:
+        raise
+    except Exception as error:
+        hint = "harness --debug COMMAND prints the traceback"
+        raise PluginError(f"{what}: {describe(error, home)}", hint) from error
 
 
 def keep_traceback(path: Path, error: BaseException) -> None:

@@ -8,7 +8,7 @@ from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
 from inspect import signature
-from typing import Any
+from typing import Any, Protocol
 
 from harness.core.errors import HarnessError, PluginError, UnknownNameError
 from harness.core.failures import describe
@@ -17,15 +17,28 @@ from harness.core.names import did_you_mean
 METHODS = {
     "template": "methods.controls.template:Template",
     "retrieval": "methods.controls.retrieval:Retrieval",
-    "dia": "methods.dia:DiA",
-    "micar_vlmoe": "methods.micar_vlmoe:MicarVLMoE",
-    "vdgen": "methods.vdgen:VDGen",
-    "kedr": "methods.kedr:KEDR",
-    "codi_xr": "methods.codi_xr:CoDiXR",
+    "dia": "methods.dia.method:DiA",
+    "micar_vlmoe": "methods.micar_vlmoe.method:MicarVLMoE",
+    "vdgen": "methods.vdgen.method:VDGen",
+    "kedr": "methods.kedr.method:KEDR",
+    "codi_xr": "methods.codi_xr.method:CoDiXR",
     "noise": "methods.controls.noise:Noise",
-    "late_fusion": "methods.baselines:LateFusion",
-    "early_fusion": "methods.baselines:EarlyFusion",
+    "late_fusion": "methods.baselines.method:LateFusion",
+    "early_fusion": "methods.baselines.method:EarlyFusion",
 }
+CARDS = {
+    "methods.controls.template:Template": "methods.controls.card:TEMPLATE",
+    "methods.controls.retrieval:Retrieval": "methods.controls.card:RETRIEVAL",
+    "methods.dia.method:DiA": "methods.dia.card:CARD",
+    "methods.micar_vlmoe.method:MicarVLMoE": "methods.micar_vlmoe.card:CARD",
+    "methods.vdgen.method:VDGen": "methods.vdgen.card:CARD",
+    "methods.kedr.method:KEDR": "methods.kedr.card:CARD",
+    "methods.codi_xr.method:CoDiXR": "methods.codi_xr.card:CARD",
+    "methods.controls.noise:Noise": "methods.controls.card:NOISE",
+    "methods.baselines.method:LateFusion": "methods.baselines.card:LATE_FUSION",
+    "methods.baselines.method:EarlyFusion": "methods.baselines.card:EARLY_FUSION",
+}
+"""Class of a method -> its card in a module that imports no network: listing the methods takes no seconds."""
 DATASETS = {
     "iu-phantom": "harness.datasets.iu_phantom:IUPhantom",
     "derm7pt": "harness.datasets.derm7pt:Derm7pt",
@@ -77,6 +90,13 @@ METRICS = {
     "fjd_lite0": "harness.metrics.images.alignment:JointDistance",
     "fjd_coarse": "harness.metrics.images.alignment:CoarseJointDistance",
 }
+
+CONTRACTS = {
+    "methods": "harness.method.contract:Method",
+    "datasets": "harness.datasets.base:Dataset",
+    "metrics": "harness.metrics.base:Metric",
+}
+"""What the registered classes are: subclasses of these, or classes with the functions of a protocol."""
 
 
 @cache
@@ -130,7 +150,8 @@ def load(kind: str, name: str) -> Any:
 
     Raises:
         UnknownNameError: with the nearest registered names.
-        PluginError: the class's module cannot be imported, whatever the reason, or has no such class.
+        PluginError: the class's module cannot be imported, whatever the reason, has no such class, or what it
+            has is no method, dataset or metric.
     """
     table = _table(kind)
     if name not in table:
@@ -145,7 +166,36 @@ def load(kind: str, name: str) -> Any:
         ) from error
     if not hasattr(loaded, attribute):
         raise PluginError(f"{kind[:-1]} {name} cannot be loaded: {module} has no {attribute}")
-    return getattr(loaded, attribute)
+    registered = getattr(loaded, attribute)
+    home, _, contract = CONTRACTS[kind].partition(":")
+    if not _keeps(registered, getattr(import_module(home), contract)):
+        raise PluginError(
+            f"{kind[:-1]} {name} cannot be loaded: {table[name]} is no {contract}", f"see {home}.{contract}"
+        )
+    return registered
+
+
+def card(name: str) -> Any:
+    """The card of a method, from ``CARDS`` without importing the method, else from its class.
+
+    Raises:
+        UnknownNameError, PluginError: as ``load``.
+    """
+    target = CARDS.get(_table("methods").get(name, ""))
+    if target is None:
+        return load("methods", name).card
+    module, _, attribute = target.partition(":")
+    return getattr(import_module(module), attribute)
+
+
+def _keeps(registered: Any, contract: Any) -> bool:
+    """Whether it is a subclass of the contract; of a protocol, whether it is a class with its functions."""
+    if not isinstance(registered, type):
+        return False
+    if Protocol in contract.__bases__:
+        functions = (name for name in vars(contract) if not name.startswith("_"))
+        return all(callable(getattr(registered, name, None)) for name in functions)
+    return issubclass(registered, contract)
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,21 +65,17 @@ def leave_to_parent() -> None:
 
 @contextmanager
 def children_leave_to_parent() -> Iterator[None]:
-    """Processes that start meanwhile ignore the signals from their first moment, also while they import.
+    """Processes that start meanwhile have the signals blocked, until ``leave_to_parent`` ignores them.
 
-    A signal that comes meanwhile waits until the end of the context: it is blocked, and Linux keeps a blocked
-    signal even where it is ignored. In a process with other threads, which do not block it, such a signal
-    may be lost: the next one counts. Outside the main thread and on Windows this does nothing.
+    So none of them ends, or prints a traceback, while it imports. Nothing is lost here: a signal that comes
+    meanwhile is delivered at the end of the context, or at once where another thread takes it. On Windows
+    this does nothing.
     """
-    main = threading.current_thread() is threading.main_thread()
-    if not main or not hasattr(signal, "pthread_sigmask"):
+    if not hasattr(signal, "pthread_sigmask"):
         yield
         return
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in ENDING}
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, signal.SIG_DFL if handler is None else handler)
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)

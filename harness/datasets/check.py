@@ -19,6 +19,7 @@ from typing import Any
 
 from harness.core import registry
 from harness.core.errors import HarnessError, UnavailableError
+from harness.core.failures import failures_named
 from harness.core.names import did_you_mean
 from harness.core.types import DatasetInfo, Study
 from harness.datasets.base import SPLITS, Dataset
@@ -92,13 +93,14 @@ def examine(
         sample: decode so many images, evenly spread over the data, instead of all.
 
     Raises:
-        HarnessError: unknown dataset or option, or ``root`` is not there: nothing could be examined.
+        HarnessError: unknown dataset or option, ``root`` is not there, or the dataset's code fails: nothing
+            could be examined.
     """
     dataset_class = registry.load("datasets", name)
     arguments = _checked_options(name, dataset_class, options or {})
-    report_dataset = isinstance(dataset_class, type) and issubclass(dataset_class, ReportDataset)
-    examined = _of_listing if report_dataset else _of_opened
-    counts, published, problems, images = examined(dataset_class, root, arguments)
+    examined = _of_listing if issubclass(dataset_class, ReportDataset) else _of_opened
+    with failures_named(f"dataset {name} cannot be examined", dataset_class.__module__):
+        counts, published, problems, images = examined(dataset_class, root, arguments)
     if sample is not None:
         images = images[:: max(1, -(-len(images) // max(1, sample)))]
     counts |= _decode_all(images, problems, progress or (lambda done, total: None))

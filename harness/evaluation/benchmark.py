@@ -17,7 +17,7 @@ from harness.core.slugs import slug
 from harness.core.types import DatasetInfo, Reference, Study
 from harness.datasets.base import SPLITS, Dataset
 from harness.datasets.images import filling, pixels
-from harness.datasets.opening import open_dataset
+from harness.datasets.opening import open_dataset, studies_of
 from harness.datasets.selection import select
 from harness.evaluation import imputation
 from harness.evaluation.chosen_metrics import choose_metrics
@@ -110,7 +110,7 @@ def open_benchmark(settings: RunSettings, rows: Sequence[Entry] | None = None) -
     rows = entries(config, {}) if rows is None else rows
     device = resolve_device(settings.execution.device)
     dataset = open_dataset(config.dataset, config.root, config.set.get(config.dataset))
-    splits = {split: select(dataset.studies(split), config.limit) for split in SPLITS}
+    splits = {split: select(studies_of(dataset, split), config.limit) for split in SPLITS}
     test = splits["test"]
     metrics = choose_metrics(config, dataset.info)
     plan = mask_plan(config, dataset.info, test)

@@ -72,7 +72,10 @@ class Reproduction:
 
 
 def find(store: Store, row: str) -> StoredResult:
-    """The stored row that a user means: its key, its file, or a method's name where it has one row.
+    """The stored row that a user means.
+
+    Its key, its file, ``DATASET/METHOD/RUN`` with the names that tables print (``csv:mine``), or, where it is
+    the only row, ``DATASET/METHOD`` or ``METHOD``.
 
     Raises:
         HarnessError: none, or several.
@@ -80,12 +83,21 @@ def find(store: Store, row: str) -> StoredResult:
     wanted = row.removesuffix(".json")
     stored = store.stored()
     exact = [each for each in stored if wanted in (each.key, each.path.with_suffix("").as_posix())]
-    chosen = exact or [each for each in stored if each.rows and each.rows[0].method == row]
+    chosen = exact or [each for each in stored if wanted in _printed_names(each)]
     if len(chosen) == 1:
         return chosen[0]
     if chosen:
         raise HarnessError(f"{row}: {len(chosen)} rows", "name one: " + ", ".join(e.key for e in chosen))
     raise HarnessError(f"{row}: no such row in {store.root}", did_you_mean(wanted, [e.key for e in stored]))
+
+
+def _printed_names(result: StoredResult) -> tuple[str, ...]:
+    """What tables call a row, from the most exact name on."""
+    if not result.rows:
+        return ()
+    dataset, method = result.rows[0].dataset, result.rows[0].method
+    run = result.key.rpartition("/")[2]
+    return f"{dataset}/{method}/{run}", f"{dataset}/{method}", method
 
 
 def reproduce(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from harness.core import registry
@@ -37,12 +37,12 @@ class Work:
     Attributes:
         settings: of the run.
         entries: the rows that the settings ask for.
-        broken: methods and metrics that the settings ask for and that cannot be loaded -> reason.
+        broken: (name, reason) of methods and metrics that the settings ask for and that cannot be loaded.
     """
 
     settings: RunSettings
     entries: Sequence[Entry]
-    broken: Mapping[str, str]
+    broken: Sequence[tuple[str, str]]
 
     @classmethod
     def of(cls, settings: RunSettings) -> Work:
@@ -54,7 +54,8 @@ class Work:
         """
         broken: dict[str, str] = {}
         rows = entries(settings.config, broken)
-        return cls(settings, rows, broken | broken_metrics(settings.config))
+        metrics = broken_metrics(settings.config)
+        return cls(settings, rows, [*broken.items(), *metrics.items()])
 
     @property
     def jobs(self) -> list[Job]:
@@ -113,7 +114,7 @@ def run(settings: RunSettings, reporter: Reporter, *, tracks: bool = True) -> tu
     timings.begin(OPEN)
     work = Work.of(settings)
     timings.expect(work.titles)
-    for name, reason in work.broken.items():
+    for name, reason in work.broken:
         timings.reporter.failed(name, reason)
     for name, reason in absent_metrics(settings.config).items():
         timings.reporter.done(name, f"not computed: {reason}")

@@ -9,7 +9,3 @@ every image modality and nothing else, for exclusive classes (softmax) as for in
 Shapes: batch B, modalities N, feature width S, labels L. Neither reimplements a published system: choices are
 ``card.deviations``.
 """
-
-from methods.baselines.method import EarlyFusion, LateFusion
-
-__all__ = ["EarlyFusion", "LateFusion"]

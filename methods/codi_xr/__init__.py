@@ -10,7 +10,3 @@ Implemented: autoencoders of images and reports (``autoencoders``), stage 1 (``c
 environment encoders and connectors of stages 2 and 3 (``denoisers``), samplers (``diffusion``). Deviations
 from the paper, or choices where it is silent, are ``CoDiXR.card.deviations``.
 """
-
-from methods.codi_xr.method import CoDiXR
-
-__all__ = ["CoDiXR"]

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 
 from harness.core.errors import CorruptFileError
-from harness.core.types import Inputs, Prediction, Study, Task
-from harness.method.card import MethodCard
+from harness.core.types import Inputs, Prediction, Study
 from harness.method.config import MethodConfig
 from harness.method.contract import FitRun, Method
+from methods.controls.card import NOISE
 
 
 class NoiseConfig(MethodConfig):
@@ -26,15 +26,7 @@ class Noise(Method[NoiseConfig]):
     """Every pixel on its own: Gaussian noise with the mean and deviation of the view's training pixels."""
 
     Config = NoiseConfig
-    card = MethodCard(
-        name="noise",
-        title="Gaussian pixels around the mean training image, no condition",
-        paper="",
-        licence="Apache-2.0",
-        tasks=frozenset({Task.SYNTHESIZE}),
-        reads=frozenset(),
-        learned=False,
-    )
+    card = NOISE
 
     def fit(self, train: Sequence[Study], val: Sequence[Study], run: FitRun) -> None:
         """Mean and deviation of each pixel of each view."""

@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from harness.core.types import Inputs, Prediction, Study
-from harness.method.card import MethodCard
 from harness.method.config import MethodConfig
 from harness.method.contract import FitRun, Method
 from methods.common.lite0 import PooledLite0
-from methods.controls.shared import BOTH_TASKS, read_json
+from methods.controls.card import RETRIEVAL
+from methods.controls.shared import read_json
 
 
 class RetrievalConfig(MethodConfig):
@@ -38,15 +38,7 @@ class Retrieval(Method[RetrievalConfig]):
     """
 
     Config = RetrievalConfig
-    card = MethodCard(
-        name="retrieval",
-        title="nearest training study by frozen ImageNet features",
-        paper="",
-        licence="Apache-2.0",
-        tasks=BOTH_TASKS,
-        reads=frozenset({"frontal", "lateral", "clinical", "dermoscopic", "fundus", "oct", "slo"}),
-        learned=False,
-    )
+    card = RETRIEVAL
     device = "cpu"
 
     def fit(self, train: Sequence[Study], val: Sequence[Study], run: FitRun) -> None:

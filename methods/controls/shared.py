@@ -7,9 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from harness.core.errors import CorruptFileError
-from harness.core.types import Task
-
-BOTH_TASKS = frozenset({Task.REPORT, Task.DIAGNOSE})
 
 
 def read_json(path: Path) -> Any:

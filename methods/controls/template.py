@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.core.types import Inputs, Prediction, Study
-from harness.method.card import MethodCard
 from harness.method.config import MethodConfig
 from harness.method.contract import FitRun, Method
 from methods.common.text import words
-from methods.controls.shared import BOTH_TASKS, read_json
+from methods.controls.card import TEMPLATE
+from methods.controls.shared import read_json
 
 
 class TemplateConfig(MethodConfig):
@@ -28,15 +28,7 @@ class Template(Method[TemplateConfig]):
     """The same answer for everybody: the medoid training report and the class priors."""
 
     Config = TemplateConfig
-    card = MethodCard(
-        name="template",
-        title="medoid training report, class priors",
-        paper="",
-        licence="Apache-2.0",
-        tasks=BOTH_TASKS,
-        reads=frozenset(),
-        learned=False,
-    )
+    card = TEMPLATE
 
     def fit(self, train: Sequence[Study], val: Sequence[Study], run: FitRun) -> None:
         """Choose the report and count the labels."""

@@ -9,7 +9,3 @@ Implemented: extraction and fusion of both modalities (``features``), VL-MoE-VAE
 (``losses``), LLaMA-X and the decoders of Table 3 (``decoder``). Deviations from the paper, or choices where
 it is silent, are ``DiA.card.deviations``.
 """
-
-from methods.dia.method import DiA
-
-__all__ = ["DiA"]

@@ -8,7 +8,3 @@ Implemented: backbones and encoders (``vision``), semantic priors (``knowledge``
 and confidence (``losses``), fusion at a fixed point (``fusion``, ``equilibrium``), weight averaging
 (``averaging``). Deviations from the paper, or choices where it is silent, are ``KEDR.card.deviations``.
 """
-
-from methods.kedr.method import KEDR
-
-__all__ = ["KEDR"]

@@ -8,7 +8,3 @@ Implemented: the multiscale vision encoder (``vision``), latent attention (``att
 decoder with gated fusion and experts (``decoder``), load balancing (``losses``). Deviations from the paper,
 or choices where it is silent, are ``MicarVLMoE.card.deviations``.
 """
-
-from methods.micar_vlmoe.method import MicarVLMoE
-
-__all__ = ["MicarVLMoE"]

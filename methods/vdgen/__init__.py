@@ -9,7 +9,3 @@ Shapes: batch B, views N, vectors per view S, their width D, report tokens T, la
 Implemented: visual encoders (``vision``), VSE and DID (``losses``), tokens, prompt and LoRA (``language``).
 Deviations from the paper, or choices where it is silent, are ``VDGen.card.deviations``.
 """
-
-from methods.vdgen.method import VDGen
-
-__all__ = ["VDGen"]

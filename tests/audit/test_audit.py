@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from harness.audit import audit as audits
 from harness.audit.checks import repeats
-from harness.cli.main import app
+from harness.cli.app import app
 from harness.core import registry
 from harness.core.config import RunSettings
 from harness.core.errors import CorruptFileError, UnknownNameError

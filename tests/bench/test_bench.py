@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from harness.bench import data, history, labeler, methods, metrics, robustness, sampling, suite, tables
 from harness.bench.rows import Row, measured
-from harness.cli.main import app
+from harness.cli.app import app
 from harness.core.errors import CorruptFileError, HarnessError
 from harness.core.types import DatasetInfo, Inputs, Prediction, Study, Task
 from tests.helpers.toys import Quiet

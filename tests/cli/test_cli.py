@@ -13,6 +13,7 @@ import pytest
 from typer.main import get_command
 
 from harness.cli import main as cli
+from harness.cli.app import app
 from harness.cli.options import values_of
 from harness.core import registry
 from harness.core.config import FIELDS, RunSettings
@@ -206,7 +207,7 @@ def test_full_disk_is_one_line(toy_world: Path, tiny_disk: Path, capsys: pytest.
 
 def test_help_starts_without_heavy_imports() -> None:
     script = (
-        "import sys, harness.cli.main\n"
+        "import sys, harness.cli.app\n"
         "heavy = {'torch', 'lightning', 'pandas', 'transformers', 'numpy', 'scipy', 'PIL'}\n"
         "sys.exit(str(sorted(heavy & set(sys.modules))) if heavy & set(sys.modules) else 0)"
     )
@@ -268,7 +269,7 @@ def test_a_format_that_a_command_lacks_is_refused(capsys: pytest.CaptureFixture[
 
 
 def command(name: str) -> Any:
-    return get_command(cli.app).commands[name]
+    return get_command(app).commands[name]
 
 
 def test_run_has_one_flag_per_setting_and_no_other() -> None:

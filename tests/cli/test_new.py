@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from harness.cli.main import app
+from harness.cli.app import app
 from harness.cli.new import TASKS, new_method
 from harness.core import registry
 from harness.core.errors import HarnessError

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,7 +16,10 @@ from harness.cli.doctor import Requirement
 from harness.core import registry
 from harness.core.config import RunConfig
 from harness.core.errors import UnavailableError
+from harness.core.signals import Stopped
 from harness.core.types import DatasetInfo, Task
+from harness.evaluation import run as executors
+from harness.evaluation import score_files
 from harness.evaluation.chosen_metrics import choose_metrics
 from harness.evaluation.run import run_serially
 from harness.leaderboard.render.text import between
@@ -97,6 +103,53 @@ def test_few_studies_have_no_interval_of_no_width(capsys: pytest.CaptureFixture[
     _, out, _ = invoke(capsys, *call)
     assert "n = 10, too few studies" in out
     assert "[1.0000, 1.0000]" not in out
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_lists_fit_the_screen_and_cut_no_name(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], width: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    for what in ("methods", "metrics"):
+        code, out, _ = invoke(capsys, "list", what)
+        assert code == 0
+        lines = out.splitlines()
+        assert max(map(len, lines)) <= width
+        assert set(registry.names(what)) <= set(lines)
+    words = set(out.replace(",", " ").replace("(", " ").split())
+    for metric in map(registry.make_metric, registry.names("metrics")):
+        assert {output.name for output in metric.outputs} <= words
+        assert metric.signature in out.replace("\n" + " " * 13, "")
+    names = invoke(capsys, "list", "methods")[1].replace(",", " ").split()
+    for method in registry.METHODS:
+        assert set(registry.card(method).variants) <= set(names)
+
+
+def test_methods_are_listed_without_importing_their_networks() -> None:
+    code = (
+        "import sys; from harness.cli.list import listing; rows = listing('methods'); "
+        "print(len(rows), any('error' in row for row in rows), 'torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [str(len(registry.METHODS)), "False", "False"]
+    for name, target in registry.METHODS.items():
+        assert target in registry.CARDS
+        assert registry.card(name) is registry.load("methods", name).card
+
+
+def test_a_signal_says_what_is_kept_where_something_is(
+    toy_world: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stopped(*arguments: object, **more: object) -> None:
+        raise Stopped(signal.SIGINT)
+
+    monkeypatch.setattr(score_files, "score", stopped)
+    monkeypatch.setattr(executors, "run", stopped)
+    files = ("--references", "truth.csv", "--predictions", "mine.csv")
+    assert invoke(capsys, "score", *files) == (130, "", "stopped by SIGINT\n")
+    code, _, err = toy_run(capsys, toy_world)
+    assert code == 130
+    assert "stopped by SIGINT: what is finished is kept, training up to" in err
 
 
 def test_a_metric_that_cannot_run_does_not_end_the_command(

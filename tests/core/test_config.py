@@ -31,6 +31,24 @@ def test_yaml_and_flags_give_the_same_configuration(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("written", "listed"),
+    [
+        ("methods: template\nmissing: 0.5", "methods: [template]\nmissing: [0.5]"),
+        ("methods: dia,template\nseeds: 3", "methods: [dia, template]\nseeds: [3]"),
+        (
+            "metrics: bleu\nmissing: 0.2, 0.4\nseeds: 0,1",
+            "metrics: [bleu]\nmissing: [0.2, 0.4]\nseeds: [0, 1]",
+        ),
+    ],
+)
+def test_yaml_may_have_one_value_where_a_list_is_due(tmp_path: Path, written: str, listed: str) -> None:
+    short, long = tmp_path / "short.yaml", tmp_path / "long.yaml"
+    short.write_text(written)
+    long.write_text(listed)
+    assert RunSettings.build({}, short) == RunSettings.build({}, long)
+
+
+@pytest.mark.parametrize(
     "written",
     [
         "{dia: {lr: 0.1, training.epochs: 3}, kedr: {lr: 0.2}}",
@@ -71,6 +89,9 @@ def test_flat_names_reach_the_model_that_has_them() -> None:
     [
         ("misssing: [0.2]", "did you mean missing"),
         ("missing: [2]", "--missing"),
+        ("missing: half", "--missing"),
+        ("missing: true", "--missing: input should be a list"),
+        ("methods: {dia: 1}", "--methods: input should be a list"),
         ("- dia", "mapping"),
         ("a: [", "YAML"),
     ],

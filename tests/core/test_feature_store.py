@@ -14,7 +14,7 @@ from harness.core.feature_store import FeatureStore, store_of
 from harness.datasets.example import ExampleData
 from harness.method.batching import collate
 from harness.method.cost import sizes
-from methods.baselines import EarlyFusion
+from methods.baselines.method import EarlyFusion
 from methods.common import lite0
 from methods.common.lite0 import Lite0Stages, PooledLite0, Records
 

@@ -44,7 +44,7 @@ def test_nohup_keeps_its_promise() -> None:
         os.kill(os.getpid(), signal.SIGHUP)
 
 
-def test_a_child_ignores_the_signals_from_its_first_moment_and_the_parent_gets_them_afterwards() -> None:
+def test_a_child_is_spared_from_its_first_moment() -> None:
     with stopped_by_signals():
         with children_leave_to_parent():
             child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
@@ -52,6 +52,61 @@ def test_a_child_ignores_the_signals_from_its_first_moment_and_the_parent_gets_t
             child.send_signal(number)
         assert child.communicate(b"\n")[0] is None
         assert child.returncode == 0
-    with pytest.raises(Stopped), stopped_by_signals(), children_leave_to_parent():
-        # To the main thread: another thread, as test runners have, would take it and ignore it.
-        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+
+def test_a_child_that_was_sent_signals_ignores_them_from_then_on() -> None:
+    code = "from harness.core.signals import leave_to_parent; input(); leave_to_parent(); print('lives')"
+    with stopped_by_signals():
+        with children_leave_to_parent():
+            command = [sys.executable, "-c", code]
+            child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        for number in ENDING:
+            child.send_signal(number)
+        assert child.communicate(b"\n")[0] == b"lives\n"
+        assert child.returncode == 0
+
+
+@pytest.mark.parametrize("number", ENDING)
+def test_a_signal_that_comes_while_children_start_is_delivered_afterwards(number: int) -> None:
+    steps = []
+
+    def start() -> None:
+        with children_leave_to_parent():
+            # To the main thread: another thread, as test runners have, would take it at once.
+            signal.pthread_kill(threading.main_thread().ident or 0, number)
+            steps.append("started")
+        steps.append("not stopped")
+
+    with pytest.raises(Stopped), stopped_by_signals():
+        start()
+    assert steps == ["started"]
+
+
+def test_the_entry_point_handles_signals_before_it_imports_the_commands() -> None:
+    code = (
+        "import os, signal, sys; from harness.cli.main import main; "
+        "assert 'typer' not in sys.modules; "
+        "sys.meta_path.insert(0, type('Importing', (), {'find_spec': lambda *a: "
+        "os.kill(os.getpid(), signal.SIGINT)})); main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 130
+    assert done.stderr == "stopped by SIGINT\n"
+
+
+def test_no_signal_is_lost_where_other_threads_run() -> None:
+    over = threading.Event()
+    thread = threading.Thread(target=over.wait)
+
+    def start() -> None:
+        with children_leave_to_parent():
+            os.kill(os.getpid(), signal.SIGINT)
+            over.wait(5)
+
+    thread.start()
+    try:
+        with pytest.raises(Stopped), stopped_by_signals():
+            start()
+    finally:
+        over.set()
+        thread.join()

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from harness.cli.main import app
+from harness.cli.app import app
 from harness.core import files, registry
 from harness.core.errors import HarnessError
 from harness.datasets.readers.report_dataset import ReportDataset

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from harness.cli.main import app
+from harness.cli.app import app
 from harness.core.errors import HarnessError
 from harness.core.types import Study, Task
 from harness.datasets.check import examine

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -199,3 +200,95 @@ def test_a_signature_with_blanks_fails_its_metric_alone() -> None:
 
     with pytest.raises(PluginError, match="its signature is no list of key:value parts"):
         checked_statistics(Blank(), [], [])
+
+
+NO_PLUGIN = "{kind} stranger cannot be loaded: tests.helpers.faulty:Stranger is no {contract}"
+
+
+@pytest.fixture
+def strange_world(broken_world: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """And entry points that name something else, and datasets that fail when they are opened or read."""
+    for table in (registry.METHODS, registry.DATASETS, registry.METRICS):
+        monkeypatch.setitem(table, "stranger", "tests.helpers.faulty:Stranger")
+    for name in ("unopened", "unread"):
+        monkeypatch.setitem(registry.DATASETS, name, f"tests.helpers.faulty:{name.capitalize()}")
+    monkeypatch.setitem(registry.METRICS, "uncertain", "tests.helpers.faulty:Uncertain")
+    registry._table.cache_clear()
+    return broken_world
+
+
+def test_what_is_no_method_or_metric_is_refused_by_name_and_the_rest_runs(
+    strange_world: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = ["--dataset", "toy", "--store", str(strange_world / "store")]
+    methods, metrics = "echo,stranger", "bleu,stranger"
+    code, out, err = invoke(capsys, "run", *folder, "--methods", methods, "--metrics", metrics)
+    text = " ".join(err.split())
+    assert code == 1
+    assert "echo" in out
+    assert "stranger cannot be loaded: tests.helpers.faulty:Stranger is no Method" in text
+    assert "Traceback" not in err
+    with pytest.raises(PluginError, match=NO_PLUGIN.format(kind="metric", contract="Metric")):
+        registry.make_metric("stranger")
+    arguments = ["run", *folder[2:], "--dataset", "stranger", "--methods", "echo", "--metrics", "bleu"]
+    code, _, err = invoke(capsys, *arguments)
+    assert code == 1
+    assert err.startswith("error: " + NO_PLUGIN.format(kind="dataset", contract="Dataset"))
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("what", ["methods", "datasets", "metrics"])
+def test_list_says_what_is_no_plugin(
+    strange_world: Path, capsys: pytest.CaptureFixture[str], what: str
+) -> None:
+    code, out, _ = invoke(capsys, "list", what, "--format", "json")
+    assert code == 1
+    errors = {row["name"]: row["error"] for row in json.loads(out)["rows"] if "error" in row}
+    contract = what.removesuffix("s").capitalize()
+    assert f"tests.helpers.faulty:Stranger is no {contract}" in errors["stranger"]
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("unopened", r"dataset unopened cannot be opened: ValueError at tests.helpers.faulty:"),
+        ("unread", r"dataset toy: studies of (train|test): KeyError at tests.helpers.faulty:"),
+    ],
+)
+def test_a_dataset_whose_code_fails_is_one_line_and_a_traceback_on_request(
+    strange_world: Path, capsys: pytest.CaptureFixture[str], name: str, line: str
+) -> None:
+    store = ["--store", str(strange_world / "store")]
+    for command in (["run", "--metrics", "bleu"], ["audit"]):
+        arguments = [*command, "--dataset", name, "--methods", "echo", *store]
+        code, out, err = invoke(capsys, *arguments)
+        assert code == 1
+        assert re.match(f"error: {line}", err)
+        assert err.count("\n") == 1
+        assert "SECRET" not in out + err
+        code, _, err = invoke(capsys, "--debug", *arguments)
+        assert code == 1
+        assert "Traceback" in err
+        assert "SECRET" in err
+        assert re.search(f"error: {line}", err)
+    code, _, err = invoke(capsys, "data", "check", name)
+    assert code == 1
+    assert err.startswith(f"error: dataset {name} cannot be examined: ")
+
+
+def test_doctor_goes_on_after_any_broken_plugin(
+    strange_world: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for table, kept in ((registry.DATASETS, "toy"), (registry.METRICS, "bleu")):
+        for name in [each for each in table if table[each].startswith("harness.") and each != kept]:
+            monkeypatch.delitem(table, name)
+    registry._table.cache_clear()
+    code, out, _ = invoke(capsys, "doctor", "--format", "json")
+    rows = {row["check"]: row for row in json.loads(out)["rows"]}
+    assert rows["toy"]["state"] == "ok"
+    assert rows["bleu"]["state"] == "ok"
+    for name in ("stranger", "unopened", "unread", "uncertain", "bad"):
+        assert rows[name]["state"] == "optional"
+    assert "RuntimeError at tests.helpers.faulty:" in rows["uncertain"]["detail"]
+    assert code == 0
+    assert "SECRET" not in out

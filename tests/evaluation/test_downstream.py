@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from harness.cli import main
+from harness.cli.app import app
 from harness.core import registry
 from harness.core.config import RunSettings
 from harness.core.errors import HarnessError
@@ -163,7 +163,7 @@ def test_the_table_has_everything_beside_the_paper(world: Path, monkeypatch: pyt
     monkeypatch.setattr(library, "load", lambda name: paper)
     invoke = CliRunner().invoke
     store = ["--store", str(world / "store")]
-    done = invoke(main.app, [*arguments, *store])
+    done = invoke(app, [*arguments, *store])
     assert done.exit_code == 0, done.output
     assert "signs-phantom, 80 test studies" in done.output
     assert "| Cardiomegaly |" in done.output
@@ -171,7 +171,7 @@ def test_the_table_has_everything_beside_the_paper(world: Path, monkeypatch: pyt
     assert "match or exceed those on real data" in done.output
     for kind in ("latex", "html", "csv", "json"):
         path = world / "out"
-        wrote = invoke(main.app, [*arguments, *store, "--format", kind, "--out", str(path)])
+        wrote = invoke(app, [*arguments, *store, "--format", kind, "--out", str(path)])
         assert wrote.exit_code == 0, wrote.output
     content = json.loads((world / "out" / "downstream.json").read_text())
     assert {row["metric"] for row in content["rows"]} == set(DOWNSTREAM)

@@ -116,6 +116,20 @@ def test_rows_that_are_not_there_or_not_one(store: Store, row: str, says: str) -
         reproduce.find(store, row)
 
 
+def test_a_row_goes_by_the_names_that_tables_print(store: Store) -> None:
+    stored = reproduce.find(store, "learner:slow[training.epochs=2]")
+    content = read_json(stored.path)
+    for each in content["rows"]:
+        each["dataset"] = "csv:my"
+    run = stored.key.rpartition("/")[2]
+    write_json(store.root / f"results/csv@my/learner@slow/{run}.json", content)
+    stored.path.unlink()
+    key = f"csv@my/learner@slow/{run}"
+    label = "csv:my/learner:slow[training.epochs=2]"
+    for name in (key, f"{key}.json", f"{label}/{run}", label, label.partition("/")[2]):
+        assert reproduce.find(store, name).key == key
+
+
 def test_manifests_that_cannot_be_followed_are_named(store: Store, tmp_path: Path) -> None:
     stored = reproduce.find(store, "echo[fail=]")
     content = read_json(stored.path)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from harness.cli.main import app
+from harness.cli.app import app
 from harness.core.errors import HarnessError, UnknownNameError
 from harness.core.registry import MetricOptions
 from harness.core.types import Task

@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from harness.bench.phases import run_benchmark
-from harness.cli.main import app
+from harness.cli.app import app
 from harness.core.clock import Span, Watch, during
 from harness.core.config import RunSettings
 from harness.core.errors import CorruptFileError, HarnessError

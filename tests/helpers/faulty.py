@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 
-from harness.core.types import Prediction, Reference, Task
+from harness.core.types import Prediction, Reference, Study, Task
 from harness.metrics.base import Metric, MetricOutput
-from tests.helpers.toys import ToyData
+from tests.helpers.toys import Echo, ToyData
 
 
 class Lengths(Metric):
@@ -77,5 +78,41 @@ class Plain(ToyData):
 Plain.__doc__ = None
 
 
-class NoCard:
+class NoCard(Echo):
     """A method without a card."""
+
+    card = None  # type: ignore[assignment]
+
+
+class Stranger:
+    """No method, no dataset and no metric, though it is registered as one."""
+
+    name = "stranger"
+
+
+class Unopened(ToyData):
+    """Cannot be opened, and quotes what it read."""
+
+    @classmethod
+    def open(cls, root: Path | None = None, *, image_size: int | None = None) -> ToyData:
+        raise ValueError("SECRET report")
+
+
+class Unread(ToyData):
+    """Opens, and fails when its studies are read."""
+
+    @classmethod
+    def open(cls, root: Path | None = None, *, image_size: int | None = None) -> ToyData:
+        return cls()
+
+    def studies(self, split: str) -> list[Study]:
+        raise KeyError("SECRET report")
+
+
+class Uncertain(Lengths):
+    """Fails when it is asked whether it can run."""
+
+    name = "uncertain"
+
+    def unavailable(self) -> str | None:
+        raise RuntimeError("SECRET path")

@@ -13,7 +13,7 @@ from PIL import Image
 from rich.console import Console
 from typer.testing import CliRunner
 
-from harness.cli.main import app
+from harness.cli.app import app
 from harness.core.config import RunSettings
 from harness.core.errors import HarnessError
 from harness.core.types import Prediction, Reference

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -89,19 +91,28 @@ def test_costs_and_robustness_fit_the_screen(store: Store, width: int) -> None:
         assert word in text
 
 
-def test_a_run_prints_one_table_per_task_and_says_where_the_others_are(store: Store) -> None:
+@pytest.mark.parametrize("width", WIDTHS)
+def test_a_run_prints_one_table_per_task_and_says_where_the_others_are(store: Store, width: int) -> None:
     tables = Leaderboard.of(store).tables
     first = terminal.first_of_tasks(tables)
     assert [table.group for table in first] == ["report text", "diagnosis"]
-    text = printed([part for table in first for part in terminal.render_first(table, Screen(120))], 120)
-    text += printed(terminal.further(tables, first, "runs/tables/leaderboard.md", Screen(120)), 120)
+    text = printed(terminal.render_first(first, Screen(width)), width)
+    text += printed(terminal.further(tables, first, "runs/tables/leaderboard.md", Screen(width)), width)
+    assert max(map(cell_len, text.splitlines())) <= width
     assert len(text.splitlines()) <= 60
-    assert "report findings: 3 columns, 3 rows: runs/tables/leaderboard.md" in text
-    assert "report text: cider over missing rates: runs/tables/leaderboard.md" in text
+    lines = " ".join(text.split())
+    assert "runs/tables/leaderboard.md (also .html) has the rest:" in lines
+    assert "- report findings: 3 columns, 3 rows; chexpert_rules_f1_micro_14 over missing rates" in lines
+    assert re.search(r"- report text: (. more columns?; )?cider over missing rates", lines)
+    assert "cider ↑" in text, "the metric that ranks the methods is always there"
     assert "rules_micro_14" not in text
+    assert text.count("95 % interval") == 1
 
 
-def test_the_default_job_fits_two_screens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("width", "most"), [(80, 96), (120, 90)])
+def test_the_default_job_fits_two_screens(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, width: int, most: int
+) -> None:
     groups = {
         "report text": [f"bleu_{order}" for order in range(1, 5)] + ["rouge_l", "meteor", "cider"],
         "report findings": list(LONG),
@@ -119,9 +130,14 @@ def test_the_default_job_fits_two_screens(tmp_path: Path, monkeypatch: pytest.Mo
             add(store, label, dict.fromkeys(groups[group], 0.1 * (row + 1)), resamples=20)
     tables = Leaderboard.of(store).tables
     first = terminal.first_of_tasks(tables)
-    parts = [part for table in first for part in terminal.render_first(table, Screen(120))]
-    text = printed([*parts, *terminal.further(tables, first, "leaderboard.md", Screen(120))], 120)
-    assert len(text.splitlines()) <= 90
+    parts = terminal.render_first(first, Screen(width))
+    text = printed([*parts, *terminal.further(tables, first, "leaderboard.md", Screen(width))], width)
+    assert max(map(cell_len, text.splitlines())) <= width
+    assert len(text.splitlines()) <= most
+    for table in tables:
+        for rank_by in table.metrics:
+            narrow = printed(terminal.render_first([replace(table, sort=rank_by)], Screen(width)), width)
+            assert f" {short_names(table.metrics)[rank_by]} " in narrow, "the metric that ranks is there"
 
 
 def test_a_label_that_is_too_long_goes_on_in_the_next_line() -> None:

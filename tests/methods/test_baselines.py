@@ -16,8 +16,7 @@ from harness.core.types import DatasetInfo, Inputs, Study, Task
 from harness.method.batching import collate, targets_of
 from harness.method.contract import FitRun
 from harness.method.size import describe
-from methods.baselines import EarlyFusion, LateFusion
-from methods.baselines.method import Fusion, kept_modalities
+from methods.baselines.method import EarlyFusion, Fusion, LateFusion, kept_modalities
 
 INFO = DatasetInfo(
     name="small",

@@ -19,9 +19,9 @@ from harness.evaluation.synthesis import conditioned
 from harness.method.batching import collate, targets_of
 from harness.method.contract import FitRun
 from harness.method.size import REFERENCE_INFO
-from methods.codi_xr import CoDiXR
 from methods.codi_xr.config import MODALITIES, REPORT, VIEWS
 from methods.codi_xr.diffusion import alphas, guided, mixed, noised, sample, seeded_noise
+from methods.codi_xr.method import CoDiXR
 from methods.common.text import BOS, EOS
 
 INFO = DatasetInfo("toy", frozenset({Task.REPORT, Task.SYNTHESIZE}), VIEWS, True, 32)

@@ -16,7 +16,7 @@ from harness.datasets.iu_phantom import IUPhantom
 from harness.evaluation import synthesis
 from harness.method.batching import collate
 from harness.method.contract import FitRun
-from methods.codi_xr import CoDiXR
+from methods.codi_xr.method import CoDiXR
 from tests.helpers.phantom_measures import costophrenic_depth, heart_width
 
 pytestmark = pytest.mark.slow

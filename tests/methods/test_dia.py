@@ -16,10 +16,10 @@ from torch import Tensor
 from harness.core.errors import HarnessError
 from harness.core.types import DatasetInfo, Study, Task
 from harness.method.batching import collate, targets_of
-from methods.dia import DiA
 from methods.dia.card import VARIANTS
 from methods.dia.config import DiAConfig
 from methods.dia.losses import alignment, elbo, orthogonality, whitened
+from methods.dia.method import DiA
 from methods.dia.network import DiANetwork
 from methods.dia.vae import Mixture
 

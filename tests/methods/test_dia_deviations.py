@@ -13,12 +13,12 @@ import torch
 from harness.core.types import DatasetInfo, Study, Task
 from harness.method.batching import collate
 from harness.method.size import REFERENCE_INFO, describe
-from methods.dia import DiA
 from methods.dia.card import CARD, TINY
 from methods.dia.config import DiAConfig
 from methods.dia.decoder import LlamaXDecoder
 from methods.dia.features import GuidedContextAttention
 from methods.dia.losses import alignment
+from methods.dia.method import DiA
 from methods.dia.vae import Mixture, VisionDecoder, VisionPosterior
 
 PAPER = DiAConfig()

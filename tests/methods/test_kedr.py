@@ -17,7 +17,6 @@ from harness.core.types import CHEXPERT_LABELS, DatasetInfo, Study, Task
 from harness.method import size as costs
 from harness.method.batching import collate, targets_of
 from harness.method.contract import FitRun
-from methods.kedr import KEDR
 from methods.kedr.averaging import AveragedAdam
 from methods.kedr.card import VARIANTS
 from methods.kedr.knowledge import (
@@ -29,7 +28,7 @@ from methods.kedr.knowledge import (
     mean_cosine,
 )
 from methods.kedr.losses import centred, transport
-from methods.kedr.method import thinned
+from methods.kedr.method import KEDR, thinned
 
 SKIN = ("nevus", "basal cell carcinoma", "melanoma", "miscellaneous", "seborrheic keratosis")
 INFOS = {

@@ -16,8 +16,8 @@ from harness.core.types import DatasetInfo, Inputs, Study, Task
 from harness.method.batching import collate, targets_of
 from methods.common.generation import Decoding, generate
 from methods.common.text import EOS
-from methods.micar_vlmoe import MicarVLMoE
 from methods.micar_vlmoe.card import VARIANTS
+from methods.micar_vlmoe.method import MicarVLMoE
 from methods.micar_vlmoe.vision import FeaturePyramid, ResNetStages, VisionEncoder
 
 INFO = DatasetInfo("toy", frozenset({Task.REPORT}), ("frontal", "lateral"), True, 32)

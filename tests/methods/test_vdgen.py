@@ -19,10 +19,10 @@ from harness.core.types import DatasetInfo, Study, Targets, Task
 from harness.method.batching import collate, targets_of
 from harness.method.contract import FitRun
 from methods.common.generation import GumbelNoise
-from methods.vdgen import VDGen
 from methods.vdgen.card import VARIANTS
 from methods.vdgen.language import PROMPT, ReportTokenizer, train_tokenizer
 from methods.vdgen.losses import DiseaseInformationDistillation, VisionSelfEquilibration
+from methods.vdgen.method import VDGen
 from methods.vdgen.network import mean_of
 from methods.vdgen.pretrained import fingerprint
 from methods.vdgen.vision import augmented

@@ -105,18 +105,34 @@ def blocks(
         screen: where the tables are printed.
         lines: styles and sections of the rows.
     """
-    *others, last = labels
-    taken = sum(each.width + _GAP for each in others)
+    widths = _widths(labels, columns, screen)
+    parts = _parts(labels, columns, screen)
+    return [_grid(list(zip(labels, widths, strict=True)), part, screen, lines or Lines()) for part in parts]
+
+
+def block_count(labels: Sequence[Column], columns: Sequence[Column], screen: Screen) -> int:
+    """How many tables ``blocks`` makes of these columns."""
+    return len(_parts(labels, columns, screen))
+
+
+def _widths(labels: Sequence[Column], columns: Sequence[Column], screen: Screen) -> list[int]:
+    """Characters of each label: as many as it has; of the last one, as many as the widest column leaves."""
+    *others, last = [each.width for each in labels]
     widest = max((each.width for each in columns), default=0)
-    label = min(last.width, max(_NARROWEST, screen.width - taken - widest - _GAP))
-    room = screen.width - taken - label
+    room = screen.width - sum(width + _GAP for width in others) - widest - _GAP
+    return [*others, min(last, max(_NARROWEST, room))]
+
+
+def _parts(labels: Sequence[Column], columns: Sequence[Column], screen: Screen) -> list[list[Column]]:
+    """The columns of each block."""
+    *others, last = _widths(labels, columns, screen)
+    room = screen.width - sum(width + _GAP for width in others) - last
     parts: list[list[Column]] = [[]]
     for column in columns:
         if parts[-1] and sum(each.width + _GAP for each in (*parts[-1], column)) > room:
             parts.append([])
         parts[-1].append(column)
-    widths = [*(each.width for each in others), label]
-    return [_grid(list(zip(labels, widths, strict=True)), part, screen, lines or Lines()) for part in parts]
+    return parts
 
 
 def _grid(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from rich.console import RenderableType
 from rich.text import Text
@@ -12,6 +12,7 @@ from harness.leaderboard.render.blocks import (
     Column,
     Lines,
     Screen,
+    block_count,
     blocks,
     directed,
     not_computed,
@@ -19,15 +20,17 @@ from harness.leaderboard.render.blocks import (
 )
 from harness.leaderboard.render.short_names import short_names
 from harness.leaderboard.render.text import COST_COLUMNS, costs, label, number, rank
-from harness.leaderboard.tables import Row, Table
+from harness.leaderboard.tables import Table
 
 FEW = 8
-"""Columns of a table that the end of a run prints."""
+"""Columns of a table that the end of a run prints at most."""
+_BLOCKS = 2
+"""Blocks of a table that it prints at most."""
 
 
 def render(table: Table, screen: Screen) -> list[RenderableType]:
     """All columns of a table with nothing dropped, its curve over missing rates, and the signatures."""
-    parts = [*_nothing_dropped(table, table.metrics, screen), *_curve(table, screen)]
+    parts = [*_nothing_dropped(table, table.metrics, screen, [_note(screen)]), *_curve(table, screen)]
     names = dict.fromkeys((*table.metrics, table.curve_metric))
     signatures = {name: table.signatures[name] for name in names}
     notes = [*signature_lines(signatures, screen), *not_computed(table.unavailable, screen)]
@@ -43,14 +46,17 @@ def first_of_tasks(tables: Sequence[Table]) -> list[Table]:
     return list(first.values())
 
 
-def render_first(table: Table, screen: Screen) -> list[RenderableType]:
-    """The first ``FEW`` columns of a table with nothing dropped, and what could not be computed."""
-    metrics = table.metrics[:FEW]
-    short = short_names(table.metrics)
-    full_names = [f"{short[name]} is {name}" for name in metrics if short[name] != name]
-    legend = [screen.text("; ".join(full_names), "dim")] if full_names else []
-    unable = not_computed(table.unavailable, screen)
-    return [*_nothing_dropped(table, metrics, screen), *legend, *unable, *_beside(table, screen), ""]
+def render_first(tables: Sequence[Table], screen: Screen) -> list[RenderableType]:
+    """The first columns of each table with nothing dropped, and what could not be computed."""
+    parts: list[RenderableType] = [_note(screen)] if tables else []
+    for table in tables:
+        metrics = _first_metrics(table, screen)
+        short = short_names(table.metrics)
+        full_names = [f"{short[name]} is {name}" for name in metrics if short[name] != name]
+        legend = [screen.text("; ".join(full_names), "dim")] if full_names else []
+        parts += [*_nothing_dropped(table, metrics, screen), *legend]
+        parts += [*not_computed(table.unavailable, screen), *_beside(table, screen), ""]
+    return parts
 
 
 def _beside(table: Table, screen: Screen) -> list[Text]:
@@ -58,20 +64,33 @@ def _beside(table: Table, screen: Screen) -> list[Text]:
 
 
 def further(tables: Sequence[Table], first: Sequence[Table], file: str, screen: Screen) -> list[Text]:
-    """One line per table that ``render_first`` leaves out, with the file that holds it."""
+    """The file that holds the rest, and one line per table about what ``render_first`` leaves out of it."""
     shown = {id(table) for table in first}
-    lines = []
+    lines = [f"{file} (also .html) has the rest:"] if tables else []
     for table in tables:
-        group = table.group or table.dataset
+        left = len(table.metrics) - len(_first_metrics(table, screen))
+        rest = []
         if id(table) not in shown:
-            lines.append(f"{group}: {len(table.metrics)} columns, {len(table.rows)} rows: {file}")
-        elif len(table.metrics) > FEW:
-            lines.append(f"{group}: {len(table.metrics) - FEW} more columns: {file}")
+            rest.append(f"{len(table.metrics)} columns, {len(table.rows)} rows")
+        elif left:
+            rest.append(f"{left} more column{'s' * (left > 1)}")
         if table.rates:
-            lines.append(f"{group}: {table.curve_metric} over missing rates: {file}")
+            rest.append(f"{table.curve_metric} over missing rates")
+        if rest:
+            lines.append(f"- {table.group or table.dataset}: {'; '.join(rest)}")
     if tables:
-        lines.append(f"cost, audit and signatures: {file} (also .html)")
+        lines.append("- cost, audit and signatures")
     return [screen.text(line) for line in lines]
+
+
+def _first_metrics(table: Table, screen: Screen) -> list[str]:
+    """The first columns, as many as ``_BLOCKS`` blocks hold; the one that ranks the methods is among them."""
+    metrics = list(table.metrics[:FEW])
+    if table.sort in table.metrics and table.sort not in metrics:
+        metrics[-1] = table.sort
+    while len(metrics) > 1 and block_count(_labels(table), _columns(table, metrics), screen) > _BLOCKS:
+        metrics.remove(next(name for name in reversed(metrics) if name != table.sort))
+    return metrics
 
 
 def render_costs(tables: Sequence[Table], screen: Screen) -> list[RenderableType]:
@@ -86,15 +105,24 @@ def render_costs(tables: Sequence[Table], screen: Screen) -> list[RenderableType
     return [screen.text("cost and audit", "bold"), *blocks(labels, columns, screen, Lines(styles)), ""]
 
 
-def _nothing_dropped(table: Table, metrics: Sequence[str], screen: Screen) -> list[RenderableType]:
+def _note(screen: Screen) -> Text:
+    return screen.text(f"{DIRECTIONS}; [95 % interval]; # is the rank group, controls have none", "dim")
+
+
+def _nothing_dropped(
+    table: Table, metrics: Sequence[str], screen: Screen, notes: Sequence[Text] = ()
+) -> list[RenderableType]:
+    title = screen.text(f"{table.title}: nothing dropped", "bold")
+    return [title, *notes, *_blocks(table, _columns(table, metrics), screen)]
+
+
+def _columns(table: Table, metrics: Sequence[str]) -> list[Column]:
+    """The numbers of some metrics with nothing dropped."""
     short = short_names(table.metrics)
-    columns = [
+    return [
         _column(table, directed(short[name], name not in table.lower_is_better), name, 0.0)
         for name in metrics
     ]
-    title = screen.text(f"{table.title}: nothing dropped", "bold")
-    note = screen.text(f"{DIRECTIONS}; [95 % interval]; # is the rank group, controls have none", "dim")
-    return [title, note, *_blocks(table, columns, screen)]
 
 
 def _curve(table: Table, screen: Screen) -> list[RenderableType]:
@@ -117,9 +145,10 @@ def _blocks(table: Table, columns: Sequence[Column], screen: Screen) -> list[Ren
     rows = table.rows
     ends = frozenset(i for i in range(len(rows) - 1) if rows[i].control != rows[i + 1].control)
     lines = Lines(["dim" if row.control else "" for row in rows], ends)
+    return blocks(_labels(table), columns, screen, lines)
 
-    def labels(header: str, cell: Callable[[Row], str], right: bool) -> Column:
-        return Column(header, [cell(row) for row in rows], right=right)
 
-    shown = [labels("#", lambda row: rank(table, row), True), labels("method", label, False)]
-    return blocks(shown, columns, screen, lines)
+def _labels(table: Table) -> list[Column]:
+    """Rank group and method."""
+    ranks = Column("#", [rank(table, row) for row in table.rows])
+    return [ranks, Column("method", [label(row) for row in table.rows], right=False)]
