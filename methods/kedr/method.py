@@ -15,6 +15,7 @@ from harness.core.errors import HarnessError
 from harness.core.types import DatasetInfo, Inputs, Prediction, Study, Targets
 from harness.method.card import MethodCard
 from harness.method.contract import FitRun
+from harness.method.probes import Probe
 from harness.method.torch_method import TorchMethod
 from methods.common.feature_cache import FeatureCache
 from methods.common.optim import Optimizer, rate_groups, schedule, scheduled
@@ -32,6 +33,7 @@ from methods.kedr.losses import (
     transport,
 )
 from methods.kedr.network import KEDRNetwork, Reading
+from methods.kedr.probes import confidence_probe, fusion_probes, knowledge_probes
 from methods.kedr.vision import MODALITIES
 
 SHOWN = 5
@@ -126,10 +128,33 @@ class KEDR(TorchMethod[KEDRConfig]):
         cls = classification(reading.logits, labels, multilabel).mean()  # Eq. (16)
         align, orth = self._disentanglement(reading, labels)
         conf = self._confidence(reading, labels)
-        weights = cls.new_zeros(2) if network.weights is None else network.weights
-        loss = align + orth + weights[0].exp() * conf + weights[1].exp() * cls  # Eq. (9), (17)
-        loss = loss - config.weight_prior * weights.sum()
-        return {"loss": loss, "cls": cls, "conf": conf, "align": align, "orth": orth, "select": cls}
+        parts = {"cls": cls, "conf": conf, "align": align, "orth": orth, "select": cls}
+        return {"loss": sum(self.loss_terms(parts).values(), cls.new_zeros(()))} | parts
+
+    def loss_terms(self, losses: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Summands of the total loss; ``weights`` is the prior on the learned weights."""
+        learned, cls = self.network.weights, losses["cls"]
+        weights = cls.new_zeros(2) if learned is None else learned
+        return {
+            "align": losses["align"],
+            "orth": losses["orth"],  # Eq. (9)
+            "conf": weights[0].exp() * losses["conf"],
+            "cls": weights[1].exp() * cls,  # Eq. (17)
+            "weights": -self.config.weight_prior * weights.sum(),
+        }
+
+    def probes(self, inputs: Inputs, targets: Targets) -> list[Probe]:
+        """Vital signs of KED and CAD, as far as this variant has them."""
+        network, multilabel = self.network, self.info.multilabel
+        reading, labels = network(*self._read(inputs)), targets.labels
+        assert labels is not None
+        names = [*self.slots, "shared"][: len(reading.features)]
+        probes = list(fusion_probes(network, reading, names))
+        if network.knowledge is not None:
+            probes += knowledge_probes(network.knowledge, reading, labels, multilabel)
+        if network.classifiers:
+            probes.append(confidence_probe(network, reading, labels, multilabel))
+        return probes
 
     def optimizer(self, steps: int) -> Optimizer:
         """Adam with weight averaging, cosine schedule; backbones have a rate of their own."""

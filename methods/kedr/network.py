@@ -83,6 +83,12 @@ class KEDRNetwork(nn.Module):
         """Drop what inference has no use for."""
         self.knowledge = self.classifiers = self.weights = None
 
+    def weighted(self, features: list[Tensor], confidence: list[Tensor]) -> list[Tensor]:
+        """Features (B, d) of the branches by their confidence; all alike without confidence."""
+        if not confidence:
+            return features
+        return [f * c.mean(1, keepdim=True) for f, c in zip(features, confidence, strict=True)]  # Eq. (11)
+
     def of_absent(self, branch: int) -> tuple[Tensor, Tensor]:
         """Confidence (1, 1) or (1, K) and class logits (1, K) of a branch that a study lacks, in training."""
         assert self.classifiers is not None
@@ -98,10 +104,5 @@ class KEDRNetwork(nn.Module):
             features.append(self.shared(x, present))
             here.append(present.any(1))
         confidence = [torch.sigmoid(head(f)) for head, f in zip(self.confidence, features, strict=False)]
-        weighted = features
-        if confidence:
-            weighted = [
-                f * c.mean(1, keepdim=True) for f, c in zip(features, confidence, strict=True)
-            ]  # Eq. (11)
-        fused, solution = self.fusion(weighted)
+        fused, solution = self.fusion(self.weighted(features, confidence))
         return Reading(self.classifier(fused), features, confidence, here, solution)

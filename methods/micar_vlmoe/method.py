@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import torch
@@ -13,6 +14,7 @@ from harness.core.errors import HarnessError
 from harness.core.types import DatasetInfo, Inputs, Prediction, Study, Targets
 from harness.method.card import MethodCard
 from harness.method.contract import FitRun
+from harness.method.probes import Probe
 from harness.method.torch_method import TorchMethod
 from methods.common.feature_cache import FeatureCache
 from methods.common.generation import Decoding, draw_seeds, write
@@ -23,6 +25,7 @@ from methods.micar_vlmoe.card import CARD
 from methods.micar_vlmoe.config import MicarConfig
 from methods.micar_vlmoe.losses import balancing
 from methods.micar_vlmoe.network import MicarNetwork
+from methods.micar_vlmoe.probes import Reports, expert_probes, image_probes
 from methods.micar_vlmoe.routing import Routing
 
 
@@ -74,7 +77,27 @@ class MicarVLMoE(TorchMethod[MicarConfig]):
         if not routes:
             return {"loss": ce, "ce": ce, "select": ce}
         balance = torch.stack([balancing(route.scores) for route in routes]).mean()
-        return {"loss": ce + config.balance * balance, "ce": ce, "balance": balance, "select": ce}  # Eq. (7)
+        parts = {"ce": ce, "balance": balance, "select": ce}
+        return {"loss": sum(self.loss_terms(parts).values(), ce.new_zeros(()))} | parts  # Eq. (7)
+
+    def loss_terms(self, losses: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Cross-entropy of the report, and the balancing loss where there are experts."""
+        terms = {"report": losses["ce"]}
+        if "balance" in losses:
+            terms["balance"] = self.config.balance * losses["balance"]
+        return terms
+
+    def probes(self, inputs: Inputs, targets: Targets) -> list[Probe]:
+        """Vital signs of the image's way into the decoder and of its experts."""
+        image, mask = self._encoded(inputs)
+        indices = self.vocabulary.batch(targets.reports, self.config.report_words, framed=True)
+        reports = Reports(self.network.decoder, indices.to(image.device))
+        probes = list(image_probes(reports, image, mask, len(self.info.image_modalities)))
+        # The studies' features are cached by now, as they are with all views.
+        nothing = {view: torch.zeros_like(here) for view, here in inputs.present.items()}
+        _, full = reports.read(image, mask)
+        _, blind = reports.read(*self._encoded(replace(inputs, present=nothing)))
+        return probes + list(expert_probes(full, blind, self.config.top_k))
 
     def optimizer(self, steps: int) -> Optimizer:
         """AdamW with AMSGrad; the vision encoder has a rate of its own."""

@@ -291,6 +291,52 @@ def test_loss_weights_follow_their_equation() -> None:
     torch.testing.assert_close(made.network.weights.grad, expected, atol=1e-6, rtol=1e-4)
 
 
+@pytest.mark.parametrize("variant", [None, *VARIANTS])
+@pytest.mark.parametrize("multilabel", [True, False])
+def test_probes_are_finite_and_loss_terms_add_up(variant: str | None, multilabel: bool) -> None:
+    made, batch = method(multilabel, variant), studies(multilabel, 12)
+    inputs, targets = collate(batch, made.info), targets_of(batch)
+    losses = made.losses(inputs, targets)
+    torch.testing.assert_close(sum(made.loss_terms(losses).values()), losses["loss"])
+    with torch.no_grad():
+        probes = made.probes(inputs, targets)
+    parts = {probe.part for probe in probes}
+    assert ("KED" in parts) == (variant not in {"no-ked", "no-ot"})
+    assert ("CAD confidence" in parts) == (variant not in {"no-confidence", "no-cad"})
+    assert all(np.isfinite(probe.value) for probe in probes)
+    assert len({(probe.part, probe.quantity) for probe in probes}) == len(probes)
+
+
+def strengths(made: KEDR) -> dict[str, float]:
+    batch = studies(True, 12)
+    with torch.no_grad():
+        probes = made.probes(collate(batch, made.info), targets_of(batch))
+    return {
+        probe.quantity.split(":")[0]: (probe.value - probe.dead) / (probe.alive - probe.dead)
+        for probe in probes
+    }
+
+
+def test_a_collapsed_prior_and_a_shared_branch_that_is_constant_are_seen() -> None:
+    priors, margin = "mean cosine of two classes' priors", "cosine of shared features with a class's prior"
+    assert strengths(method())[priors] == pytest.approx(1.0, abs=1e-3)
+    made = method(anchored=False)
+    with torch.no_grad():
+        made.network.knowledge.project.weight.zero_()
+    assert strengths(made)[priors] == pytest.approx(0.0, abs=1e-3)
+    made = method()
+    made.network.shared.forward = lambda x, present: torch.ones_like(x[:, 0]) * torch.arange(16)
+    assert strengths(made)[margin] == pytest.approx(0.0, abs=1e-5)
+    made.network.shared.forward = lambda x, present: torch.zeros_like(x[:, 0])
+    unused = "change of the logits without the branch shared, relative to how they vary over studies"
+    assert strengths(made)[unused] == 0.0
+    # With the labels' own priors for shared features the alignment is what its reference says.
+    own = made.network.knowledge(targets_of(studies(True, 12)).labels.argmax(1))
+    made.network.shared.forward = lambda x, present: own
+    assert strengths(made)[margin] > 0.5
+    assert strengths(made)["studies of one class whose nearest prior is its own, share"] == 1.0
+
+
 def test_fit_learns_drops_text_and_labels_and_survives_saving(tmp_path: Path) -> None:
     made = KEDR.create(INFOS[False], overrides=SMALL)
     (tmp_path / "training").mkdir()

@@ -14,6 +14,7 @@ from torch import Tensor
 from harness.core.errors import HarnessError
 from harness.core.types import DatasetInfo, Inputs, Study, Task
 from harness.method.batching import collate, targets_of
+from harness.method.probes import Probe
 from methods.common.generation import Decoding, generate
 from methods.common.text import EOS
 from methods.micar_vlmoe.card import VARIANTS
@@ -264,6 +265,36 @@ def test_losses_do_not_depend_on_padding() -> None:
         alone = [made.losses(inputs_of([s]), targets_of([s]))["ce"] for s in batch]
     sizes = [len(made.vocabulary.encode(s.report or "", 12)) + 1 for s in batch]
     close(together, sum(ce * size for ce, size in zip(alone, sizes, strict=True)) / sum(sizes))
+
+
+def probed(made: MicarVLMoE) -> dict[tuple[str, str], Probe]:
+    batch = studies(8)
+    with torch.no_grad():
+        return {(p.part, p.quantity): p for p in made.probes(inputs_of(batch), targets_of(batch))}
+
+
+@pytest.mark.parametrize("variant", [None, *VARIANTS])
+def test_probes_are_finite_and_loss_terms_add_up(variant: str | None) -> None:
+    made, batch = method(variant), studies(8)
+    probes = probed(made)
+    assert all(np.isfinite(probe.value) for probe in probes.values())
+    assert any(part.startswith("experts") for part, _ in probes) == (variant != "no-moe")
+    losses = made.losses(inputs_of(batch), targets_of(batch))
+    close(sum(made.loss_terms(losses).values()), losses["loss"])
+
+
+def test_a_decoder_that_ignores_the_image_and_idle_experts_are_seen() -> None:
+    made = method()
+    with torch.no_grad():
+        for block in made.network.decoder.blocks:
+            block.fusion.cross.out.weight.zero_()
+            block.fusion.context.weight.zero_()
+            block.experts.gate.weight.zero_()
+    probes = probed(made)
+    for (part, quantity), probe in probes.items():
+        strength = (probe.value - probe.dead) / (probe.alive - probe.dead)
+        assert strength == pytest.approx(0.0, abs=1e-3), (part, quantity)
+    assert len(probes) == 2 + 2 * 3
 
 
 @pytest.mark.parametrize("variant", [None, *VARIANTS])
