@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from harness.core.types import Task
-from harness.method.card import Deviation, MethodCard
+from harness.method.card import MethodCard
 from methods.kedr.deviations import DEVIATIONS
 
 TINY: dict[str, Any] = {
@@ -65,7 +65,7 @@ CARD = MethodCard(
     reads=frozenset({"frontal", "lateral", "clinical", "dermoscopic", "fundus", "oct", "slo"}),
     presets={"tiny": TINY, "base": BASE, "paper": {}},
     variants=VARIANTS,
-    deviations=tuple(Deviation(where, chosen) for where, chosen in DEVIATIONS),
+    deviations=DEVIATIONS,
     published={
         "parameters": 230e6,
         "inference_parameters": 93.2e6,

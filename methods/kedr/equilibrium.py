@@ -33,8 +33,9 @@ class InverseJacobian:
     """Broyden's estimate H = -I + U^T V of the inverse Jacobian of f(z) - z, one per study."""
 
     def __init__(self, like: Tensor, limit: int) -> None:
-        self.left = like.new_zeros(len(like), limit, like.shape[1])
-        self.right = torch.zeros_like(self.left)
+        # Only the first ``rank`` vectors are ever read.
+        self.left = like.new_empty(len(like), limit, like.shape[1])
+        self.right = torch.empty_like(self.left)
         self.rank = 0
 
     def times(self, x: Tensor, transposed: bool = False) -> Tensor:

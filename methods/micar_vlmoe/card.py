@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from harness.core.types import Task
-from harness.method.card import Deviation, MethodCard
+from harness.method.card import MethodCard
 from methods.micar_vlmoe.deviations import DEVIATIONS
 
 TINY: dict[str, Any] = {
@@ -22,7 +22,7 @@ TINY: dict[str, Any] = {
     "map_side": 4,
     "keep_maps": True,
     "vision_width": 64,
-    "grid": 1,
+    "grid": 4,
     "width": 128,
     "latent": 128,
     "heads": 4,
@@ -73,7 +73,7 @@ CARD = MethodCard(
     reads=frozenset({"frontal", "lateral"}),
     presets={"tiny": TINY, "base": BASE, "paper": {}},
     variants=VARIANTS,
-    deviations=tuple(Deviation(where, chosen) for where, chosen in DEVIATIONS),
+    deviations=DEVIATIONS,
     published={"parameters": 156.8e6},
     samples=True,
 )

@@ -1,4 +1,4 @@
-"""What KEDR's and MicarVLMoE's parts do after the preset tiny was trained on iu-phantom; minutes of training."""
+"""What KEDR's and MicarVLMoE's parts do once preset tiny was trained on iu-phantom, which takes minutes."""
 
 from __future__ import annotations
 
