@@ -38,11 +38,13 @@ class Earlier:
 
     def _in_place_of(self, row: Measurement) -> list[Measurement]:
         """A row of the rerun, or the earlier curve of its metric with the reason as a remark."""
-        reason = row.detail or row.status
-        return [
-            replace(each, detail=f"{each.detail.partition(_REMARK)[0]}{_REMARK}{reason}")
-            for each in self._stored.get(row.metric, ())
-        ] or [row]
+        remark = f"{_REMARK}{row.detail or row.status}"
+
+        def with_remark(each: Measurement) -> Measurement:
+            own = each.detail.partition(_REMARK)[0].removesuffix("; ")
+            return replace(each, detail=f"{own}; {remark}" if own else remark)
+
+        return [with_remark(each) for each in self._stored.get(row.metric, ())] or [row]
 
     def replicates(self) -> dict[str, NDArray[np.float32]]:
         """Bootstrap replicates of the earlier numbers, as far as they can be read."""
