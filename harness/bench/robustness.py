@@ -22,7 +22,7 @@ from harness.method.contract import FitRun, Method
 from harness.metrics.base import Metric
 from harness.missingness import masks
 from harness.missingness.plan import MaskPlan, Missingness
-from harness.missingness.policy import FULL
+from harness.missingness.states import FULL
 from harness.statistics import bootstrap
 from harness.statistics import curves as robustness
 

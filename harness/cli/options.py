@@ -17,7 +17,10 @@ WHERE, OUTPUT = "Where to run", "Output"
 
 _PANELS: Mapping[str, tuple[str, ...]] = {
     EVALUATE: ("methods", "dataset", "root", "preset", "seeds", "limit", "set", "shuffled"),
-    MISSINGNESS: ("missing", "drop", "mechanism", "mask_seeds", "masks", "train_missing", "impute"),
+    MISSINGNESS: (
+        *("missing", "drop", "states", "mechanism", "mask_seeds", "masks"),
+        *("train_missing", "train_drop", "impute"),
+    ),
     METRICS: ("metrics", "tokenizer", "reference_words", "uncertain", "report_samples"),
     WHERE: tuple(name for name in ExecutionConfig.model_fields if name != "track"),
     OUTPUT: ("store", "track"),

@@ -37,9 +37,13 @@ class RunConfig(BaseModel):
     drop: str | None = Field(
         default=None,
         description=(
-            "Drop policy: context, an image modality, alternate or any; "
-            "default context, or alternate without one."
+            "What goes missing: modalities (context, frontal+lateral), alternate, any or every; "
+            "default context, else alternate."
         ),
+    )
+    states: Literal["single", "all"] = Field(
+        default="single",
+        description="What --drop every takes from all studies: single modalities, or all sets of them.",
     )
     mechanism: str = Field(
         default="mcar",
@@ -55,7 +59,11 @@ class RunConfig(BaseModel):
         default=0.0,
         ge=0.0,
         le=1.0,
-        description="Share of training and validation studies that lose a modality under the same policy.",
+        description="Share of training and validation studies that lose a modality.",
+    )
+    train_drop: str | None = Field(
+        default=None,
+        description="Drop policy of --train-missing; default that of --drop, or any where that has several.",
     )
     preset: str = Field(default="tiny", description="Size of the learned methods: tiny, base or paper.")
     seeds: tuple[int, ...] = Field(

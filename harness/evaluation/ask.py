@@ -18,7 +18,7 @@ from harness.evaluation.requests import Request
 from harness.evaluation.trial import Trial
 from harness.method.batching import collate
 from harness.method.contract import Method
-from harness.missingness.policy import FULL
+from harness.missingness.states import FULL
 from harness.store.predictions import AnswerFile, Shard, Timing
 
 Answer = TypeVar("Answer")
@@ -35,20 +35,15 @@ class Question:
         file: name of the answers' file in the cell.
         studies: test studies.
         phase: what progress shows.
-        dropped: modality that every study loses, or None.
+        state: name of the modality state.
         donors: study id -> the study whose images are shown instead (shuffled-image control), or None.
     """
 
     file: str
     studies: Sequence[Study]
     phase: str
-    dropped: str | None = None
+    state: str = FULL
     donors: Mapping[str, Study] | None = None
-
-    @property
-    def state(self) -> str:
-        """Name of the modality state."""
-        return self.dropped or FULL
 
 
 def ask(trial: Trial, request: Request[Answer], question: Question) -> dict[str, Answer]:
@@ -178,7 +173,7 @@ class _Asking(Generic[Answer]):
             studies,
             self.trial.info,
             reads=method.card.reads,
-            dropped=self.question.dropped,
+            dropped=self.question.state,
             run_seed=self.trial.seed,
             donors=self.question.donors,
         )

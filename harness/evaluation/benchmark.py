@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from harness.core.config import ExecutionConfig, RunConfig, RunSettings
 from harness.core.errors import HarnessError
@@ -26,7 +27,8 @@ from harness.evaluation.report_samples import ReportSamples
 from harness.metrics.base import Metric
 from harness.missingness import masks
 from harness.missingness.plan import MaskPlan, Missingness
-from harness.missingness.policy import check_policy, default_policy
+from harness.missingness.policy import ANY, check_policy, main_policy, policies_of
+from harness.missingness.states import lost_by, ordered
 from harness.statistics.bootstrap import bootstrap_weights
 from harness.store.store import Store
 
@@ -44,7 +46,7 @@ class Benchmark:
         dataset, splits: the data; split name -> studies.
         metrics: families that suit the dataset.
         samples: how ``--report-samples`` makes probabilities of drawn reports, or None.
-        plan: which test study loses what at which missing rate, for every mask seed.
+        plans: per drop policy, which test study loses what at which missing rate, for every mask seed.
         weights: bootstrap weights (B, n_test), patients resampled.
         store: where results are kept.
     """
@@ -56,8 +58,8 @@ class Benchmark:
     splits: Mapping[str, Sequence[Study]]
     metrics: Sequence[Metric]
     samples: ReportSamples | None
-    plan: MaskPlan
-    weights: np.ndarray[Any, np.dtype[np.float64]]
+    plans: tuple[MaskPlan, ...]
+    weights: NDArray[np.float64]
     store: Store
 
     @property
@@ -71,14 +73,42 @@ class Benchmark:
         return self.settings.execution
 
     @cached_property
-    def resolved_config(self) -> dict[str, Any]:
-        """The settings as JSON with every default filled in: they make the same run again."""
-        plan = self.plan
+    def states(self) -> tuple[str, ...]:
+        """Modality states of all plans, ``full`` first: every test study is predicted once per state."""
+        return ordered((state for plan in self.plans for state in plan.states), self.dataset.info.modalities)
+
+    @cached_property
+    def corners(self) -> dict[str, NDArray[np.bool_]]:
+        """Modality state -> (n_test,): studies that can be put into it, for they lose and keep something.
+
+        A corner is the test set with every such study in the state.
+        """
+        offered = frozenset(self.dataset.info.modalities)
+        studies = self.splits["test"]
+        return {
+            state: np.array(
+                [bool(lost_by(study.modalities, state, offered)) for study in studies], dtype=bool
+            )
+            for state in self.states
+        }
+
+    @property
+    def train_policy(self) -> str:
+        """What ``--train-missing`` takes from training studies."""
+        config = self.config
+        if config.train_drop is not None:
+            return config.train_drop
+        return self.plans[0].policy if len(self.plans) == 1 else ANY
+
+    def resolved_config(self, plan: MaskPlan) -> dict[str, Any]:
+        """The settings as JSON with every default filled in: they make the numbers of one plan again."""
         resolved = {
             "drop": plan.policy,
+            "states": "single",
             "mechanism": plan.mechanism,
             "missing": plan.rates,
             "mask_seeds": len(plan.seeds),
+            "train_drop": self.train_policy if self.config.train_missing else None,
         }
         return self.config.model_copy(update=resolved).model_dump(mode="json")
 
@@ -87,10 +117,9 @@ class Benchmark:
         """Truth of the test studies, in the order of the plan."""
         return [Reference(s.id, s.patient_id, s.report, s.labels, s.images) for s in self.splits["test"]]
 
-    @cached_property
-    def saved_plan(self) -> str:
-        """Path of the masks in the store, which keeps them from here on."""
-        return masks.save_plan(self.store.root, slug(self.dataset.info.name), self.plan)
+    def saved_plan(self, plan: MaskPlan) -> str:
+        """Path of a plan's masks in the store, which keeps them from here on."""
+        return masks.save_plan(self.store.root, slug(self.dataset.info.name), plan)
 
     @cached_property
     def test_set(self) -> str:
@@ -113,9 +142,10 @@ def open_benchmark(settings: RunSettings, rows: Sequence[Entry] | None = None) -
     splits = {split: select(studies_of(dataset, split), config.limit) for split in SPLITS}
     test = splits["test"]
     metrics = choose_metrics(config, dataset.info)
-    plan = mask_plan(config, dataset.info, test)
+    plans = mask_plans(config, dataset.info, test)
     if config.impute is not None:
-        imputation.check(config.impute, rows, plan.states, dataset.info)
+        states = dict.fromkeys(state for plan in plans for state in plan.states)
+        imputation.check(config.impute, rows, tuple(states), dataset.info)
     return Benchmark(
         settings=settings,
         entries=rows,
@@ -124,7 +154,7 @@ def open_benchmark(settings: RunSettings, rows: Sequence[Entry] | None = None) -
         splits=splits,
         metrics=metrics,
         samples=ReportSamples.of(config.report_samples, config.uncertain, dataset.info),
-        plan=plan,
+        plans=plans,
         weights=bootstrap_weights([study.patient_id for study in test], N_RESAMPLES),
         store=Store(config.store).enter(),
     )
@@ -149,16 +179,26 @@ def prepare_images(benchmark: Benchmark, reporter: Reporter) -> None:
         reporter.done("images", f"{done:,} decoded and kept in {cache.store.folder}")
 
 
-def mask_plan(config: RunConfig, info: DatasetInfo, studies: Sequence[Study]) -> MaskPlan:
-    """The run's masks: drawn, or as ``--masks`` has them where flags do not narrow it."""
-    if config.drop is not None:
-        check_policy(config.drop, info.modalities)
+def mask_plans(config: RunConfig, info: DatasetInfo, studies: Sequence[Study]) -> tuple[MaskPlan, ...]:
+    """The run's masks: drawn, one plan per drop policy, or of ``--masks``, as far as flags select them."""
+    if config.train_drop is not None:
+        check_policy(config.train_drop, info.modalities)
     if config.masks is None:
         seeds = range(config.mask_seeds)
-        drop = config.drop or default_policy(info.modalities)
-        return masks.plan_of(studies, info, Missingness(drop, config.mechanism, config.rates, seeds))
+        policies = policies_of(
+            config.drop or main_policy(info.modalities),
+            config.rates,
+            info.modalities,
+            every_subset=config.states == "all",
+        )
+        return tuple(
+            masks.plan_of(studies, info, Missingness(policy, config.mechanism, rates, seeds))
+            for policy, rates in policies.items()
+        )
+    if config.states == "all":
+        raise HarnessError("--states all with --masks: the file has its own states", "leave --states out")
     given = config.model_fields_set
-    return masks.narrowed(
+    plan = masks.narrowed(
         masks.read_plan(config.masks, studies, info),
         config.masks,
         drop=config.drop,
@@ -166,6 +206,7 @@ def mask_plan(config: RunConfig, info: DatasetInfo, studies: Sequence[Study]) ->
         rates=config.missing if "missing" in given else None,
         seeds=config.mask_seeds if "mask_seeds" in given else None,
     )
+    return (plan,)
 
 
 def resolve_device(device: str) -> str:

@@ -11,7 +11,7 @@ from harness.core.files import read_json, write_json
 from harness.evaluation.trial import Trial
 from harness.method.batching import collate
 from harness.metrics.diagnosis.confidence import histogram
-from harness.missingness.policy import FULL
+from harness.missingness.states import FULL
 
 _BATCH = 32
 

@@ -32,8 +32,8 @@ def evaluate(trial: Trial) -> list[Measurement]:
             predictions = predict(trial, completion)  # every test study, once per modality state
             failures = MetricFailures(trial.cell.directory)  # of metrics: each one fails alone
             statistics = score(trial, predictions, completion, failures)  # metric -> state -> (n, k)
-            curves = reduce(trial, statistics, failures)  # rates x mask seeds x bootstrap: matrix products
-            outcome = Outcome(completion, predictions, statistics, curves, failures)
+            reduction = reduce(trial, statistics, failures)  # rates x mask seeds x bootstrap, as products
+            outcome = Outcome(completion, predictions, statistics, reduction, failures)
             measurements = record(trial, outcome)
     except DiskError:
         raise

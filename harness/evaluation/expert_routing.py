@@ -13,7 +13,7 @@ from harness.core.files import read_json, write_json
 from harness.core.types import Study
 from harness.evaluation.trial import Trial
 from harness.method.batching import collate
-from harness.missingness.policy import FULL
+from harness.missingness.states import FULL
 
 STUDIES = 64
 """Test studies that are asked about: enough for shares of thousands of words."""

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from harness.core.types import Prediction
+from harness.core.types import Prediction, Study
 from harness.evaluation import synthesis
 from harness.evaluation.ask import Question, ask
 from harness.evaluation.completion import Completion
 from harness.evaluation.requests import DrawReports, GenerateView, Predict, Request
 from harness.evaluation.trial import Trial
-from harness.missingness.policy import FULL
+from harness.missingness.states import FULL
 
 Answer = TypeVar("Answer")
 
@@ -43,27 +43,39 @@ def predict(trial: Trial, completion: Completion) -> StateAnswers[Prediction]:
 def ask_states(trial: Trial, request: Request[Answer], completion: Completion) -> StateAnswers[Answer]:
     """A request about every test study in every modality state that differs for the trial's method.
 
-    A study that lacks a modality by nature, and every study where the method never reads the modality, is in
-    its full state: the same answer object stands in both.
+    A study's answer depends on what it really loses of what the method reads (``Trial.losses``). States that
+    take the same from a study share one answer object; where they take nothing it is that of ``full``.
     """
-    answers: StateAnswers[Answer] = {FULL: {}}
+    studies: dict[str, dict[str, Study]] = {FULL: {}}
     for state in trial.states:
-        lost = frozenset() if state == FULL else frozenset({state}) & trial.reads
-        unchanged = {s.id for s in trial.studies if state != FULL and not lost & s.modalities}
-        question = Question(
-            file=request.prefix + trial.state_name(state),
-            studies=[study for study in trial.studies if study.id not in unchanged],
-            phase=f"{request.phase}{state}",
-            dropped=None if state == FULL else state,
-            donors=trial.donors,
+        for study in trial.studies:
+            studies.setdefault(trial.losses[state][study.id], {})[study.id] = study
+    distinct = {
+        lost: ask(
+            trial,
+            request,
+            Question(
+                file=request.prefix + trial.state_name(lost),
+                studies=list(losing.values()),
+                phase=f"{request.phase}{lost}",
+                state=lost,
+                donors=trial.donors,
+            ),
         )
-        answered = ask(trial, request, question)
-        if state in completion.states:  # to the method, these are studies that lack nothing
+        for lost, losing in studies.items()
+    }
+    answers: StateAnswers[Answer] = {}
+    for state in trial.states:
+        by_study = ((study.id, distinct[trial.losses[state][study.id]]) for study in trial.studies)
+        # A shard of the studies has only their answers.
+        answers[state] = {name: answered[name] for name, answered in by_study if name in answered}
+        if state in completion.states:  # to the method, these are studies that lack less
             completed = completion.states[state]
-            file = request.prefix + trial.state_name(completed.name)
-            answered |= ask(
-                trial, request, Question(file, completed.studies, f"{request.phase}{state}, completed")
+            question = Question(
+                file=request.prefix + trial.state_name(completed.name),
+                studies=completed.studies,
+                phase=f"{request.phase}{state}, completed",
+                state=completed.still_missing,
             )
-        shared = unchanged if trial.shard is None else unchanged & answers[FULL].keys()
-        answers[state] = {**{study_id: answers[FULL][study_id] for study_id in shared}, **answered}
+            answers[state] |= ask(trial, request, question)
     return answers

@@ -22,15 +22,16 @@ from harness.evaluation.entries import PROTOCOL
 from harness.evaluation.expert_routing import expert_routing
 from harness.evaluation.metric_failures import MetricFailures
 from harness.evaluation.predict import StateAnswers
-from harness.evaluation.score import StateStatistics, findings, reliability_bins, remarks
+from harness.evaluation.score import Reduction, StateStatistics, reliability_bins, remarks
 from harness.evaluation.trial import Trial
 from harness.method.card import card_facts
 from harness.method.fingerprint import code_fingerprint
 from harness.metrics.base import Metric, MetricOutput
+from harness.metrics.diagnosis.confidence import confidence_counts
 from harness.metrics.headline import CURVE_METRICS
 from harness.missingness import masks
-from harness.missingness.policy import FULL
-from harness.statistics.curves import Curve
+from harness.missingness.plan import MaskPlan
+from harness.missingness.states import FULL
 from harness.store.earlier import Earlier
 from harness.store.manifest import BootstrapFacts, Cost, Manifest, VitalSigns
 from harness.store.predictions import PREDICTIONS, AnswerFile
@@ -45,34 +46,38 @@ class Outcome:
         completion: views that were generated in the place of lost ones.
         predictions: modality state -> study id -> prediction.
         statistics: metric family -> modality state -> per-study statistics (n, k).
-        curves: metric output -> curve over missing rates.
+        reduction: curves over missing rates, and the cost of each modality state.
         failures: why metrics have no numbers.
     """
 
     completion: Completion
     predictions: StateAnswers[Prediction]
     statistics: StateStatistics
-    curves: Mapping[str, Curve]
+    reduction: Reduction
     failures: MetricFailures
 
 
 def record(trial: Trial, outcome: Outcome) -> list[Measurement]:
-    """Write the row's numbers, its bootstrap replicates (for paired ranks) and its manifest.
+    """Write the row's numbers under each mask plan, as one result per plan.
 
-    Numbers that an earlier run stored under the same identity stay where this run has none, with a remark.
+    A result holds what a run of that plan alone would write: numbers, bootstrap replicates (for paired ranks)
+    and a manifest. Numbers that an earlier run stored under the same identity stay where this run has none,
+    with a remark.
 
     Returns:
         What this run measured, failures of metrics included.
     """
     sample_sheet.show(trial, outcome.predictions[FULL])
-    facts = {
-        **findings(trial, outcome.statistics, outcome.predictions, outcome.failures),
-        **expert_routing(trial),
-        **branch_confidence(trial),
-        **outcome.completion.facts,
-    }
-    measurements = list(_measurements(trial, outcome))
-    key, store = trial.result_key, trial.benchmark.store
+    confidences = confidence_counts(outcome.predictions, trial.benchmark.references, trial.info.multilabel)
+    shared = {"confidence": confidences, **expert_routing(trial), **branch_confidence(trial)}
+    return [row for plan in trial.plans for row in _record_plan(trial, plan, outcome, shared)]
+
+
+def _record_plan(
+    trial: Trial, plan: MaskPlan, outcome: Outcome, shared: Mapping[str, Any]
+) -> list[Measurement]:
+    measurements = list(_measurements(trial, plan, outcome))
+    key, store = trial.result_key(plan), trial.benchmark.store
     lost = {
         output.name
         for metric in trial.metrics
@@ -81,18 +86,37 @@ def record(trial: Trial, outcome: Outcome) -> list[Measurement]:
     }
     replicates = {
         name: curve.replicates.astype(np.float32)
-        for name, curve in outcome.curves.items()
+        for name, curve in outcome.reduction.curves[plan.policy].items()
         if name not in lost
+    }
+    scored = {
+        name: {state: rows for state, rows in by_state.items() if state in plan.states}
+        for name, by_state in outcome.statistics.items()
+        if name not in outcome.failures
     }
     earlier = Earlier(store.result(key), measurements)
     replicates = earlier.replicates() | replicates
-    manifest = earlier.manifest(_manifest(trial, **facts))
-    scored = {name: each for name, each in outcome.statistics.items() if name not in outcome.failures}
+    manifest = earlier.manifest(_manifest(trial, plan, **_facts(plan, outcome, shared)))
     reliability = earlier.reliability(reliability_bins(scored))
     path = store.root / "results" / f"{key}.npz"
     write_atomic(path, lambda stream: np.savez(stream, **replicates))  # type: ignore[arg-type]
     store.write_result(key, earlier.rows, manifest, reliability)
     return measurements
+
+
+def _facts(plan: MaskPlan, outcome: Outcome, shared: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields of a manifest that only a row with numbers has, for the modality states of a plan."""
+    costs = {
+        name: {state: cost.to_json() for state, cost in by_state.items() if state in plan.states}
+        for name, by_state in outcome.reduction.costs.items()
+    }
+    confidences = {state: each for state, each in shared["confidence"].items() if state in plan.states}
+    return {
+        **shared,
+        "reliance": {name: by_state for name, by_state in costs.items() if by_state},
+        "confidence": confidences,
+        **outcome.completion.facts(plan.states),
+    }
 
 
 def record_failure(trial: Trial, error: Exception) -> list[Measurement]:
@@ -103,79 +127,94 @@ def record_failure(trial: Trial, error: Exception) -> list[Measurement]:
     reason = describe(error, trial.entry.method_class.__module__)
     log = trial.cell.directory / "error.txt"
     keep_traceback(log, error)
-    measurements = [
-        _measurement(trial, metric, output, 0.0, status="failed", detail=reason)
-        for metric in trial.metrics
-        for output in metric.outputs
-    ]
-    if not trial.benchmark.store.has_numbers(trial.result_key):
-        trial.benchmark.store.write_result(trial.result_key, measurements, _manifest(trial))
+    measurements = []
+    for plan in trial.plans:
+        of_plan = [
+            _measurement(trial, plan, Place(metric, output, 0.0), status="failed", detail=reason)
+            for metric in trial.metrics
+            for output in metric.outputs
+        ]
+        key = trial.result_key(plan)
+        if not trial.benchmark.store.has_numbers(key):
+            trial.benchmark.store.write_result(key, of_plan, _manifest(trial, plan))
+        measurements += of_plan
     hint = "" if isinstance(error, HarnessError) else f" (traceback: {log})"
     trial.failed(f"{reason}{hint}")
     return measurements
 
 
-def _measurements(trial: Trial, outcome: Outcome) -> Iterator[Measurement]:
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a number stands in a row: metric, its output, missing rate."""
+
+    metric: Metric
+    output: MetricOutput
+    rate: float
+
+
+def _measurements(trial: Trial, plan: MaskPlan, outcome: Outcome) -> Iterator[Measurement]:
     """Every output of every metric, at every missing rate where it has a curve."""
-    said_of = _remarks(trial, outcome)
-    failures = outcome.failures
+    remark_on = _remarks(trial, plan, outcome)
+    failures, curves = outcome.failures, outcome.reduction.curves[plan.policy]
     for metric in trial.metrics:
         for output in metric.outputs:
+            at_full = Place(metric, output, 0.0)
             if metric.name in failures:
                 failure = {"status": "failed", "detail": failures.reasons[metric.name]}
-                yield _measurement(trial, metric, output, 0.0, **failure)
+                yield _measurement(trial, plan, at_full, **failure)
                 continue
-            if output.name in outcome.curves:
-                detail = said_of.get(output.name, "")
-                for point in outcome.curves[output.name].points:
+            if output.name in curves:
+                detail = remark_on.get(output.name, "")
+                for point in curves[output.name].points:
                     values = {
                         "value": point.estimate.value,
                         "ci95": point.estimate.ci95,
                         "detail": detail,
                     }
-                    yield _measurement(trial, metric, output, point.rate, **values)
+                    yield _measurement(trial, plan, Place(metric, output, point.rate), **values)
                 continue
             reason = metric.unavailable()
             status = "unavailable" if reason and trial.suits(metric) else "n/a"
-            yield _measurement(trial, metric, output, 0.0, status=status, detail=reason or "")
+            yield _measurement(trial, plan, at_full, status=status, detail=reason or "")
 
 
-def _remarks(trial: Trial, outcome: Outcome) -> dict[str, str]:
+def _remarks(trial: Trial, plan: MaskPlan, outcome: Outcome) -> dict[str, str]:
     """Metric output -> remark; what a metric says of its number comes before what concerns the row."""
-    remark = "; ".join(filter(None, (trial.new_method().remark, outcome.completion.remark)))
-    of_row = {name: remark for name in CURVE_METRICS if remark and name in outcome.curves}
+    lacking = outcome.completion.remark(plan.states, trial.reads)
+    parts = (trial.new_method().remark, lacking and f"{trial.entry.label}: {lacking}")
+    remark = "; ".join(filter(None, parts))
+    curves = outcome.reduction.curves[plan.policy]
+    of_row = {name: remark for name in CURVE_METRICS if remark and name in curves}
     return of_row | remarks(trial, outcome.statistics, outcome.failures)
 
 
-def _measurement(
-    trial: Trial, metric: Metric, output: MetricOutput, rate: float, **values: Any
-) -> Measurement:
-    benchmark = trial.benchmark
+def _measurement(trial: Trial, plan: MaskPlan, place: Place, **values: Any) -> Measurement:
+    benchmark, metric = trial.benchmark, place.metric
     return Measurement(
         dataset=trial.info.title,
         method=trial.entry.label,
         preset=trial.preset,
         seed=trial.seed,
-        drop=benchmark.plan.policy,
-        mechanism=benchmark.plan.mechanism,
-        rate=rate,
-        metric=output.name,
+        drop=plan.policy,
+        mechanism=plan.mechanism,
+        rate=place.rate,
+        metric=place.output.name,
         value=values.pop("value", None),
         ci95=values.pop("ci95", None),
         n=len(benchmark.references),
         signature=metric.signature,
         control=trial.entry.is_control,
         group=metric.group,
-        higher_is_better=output.higher_is_better,
-        key=trial.result_key,
+        higher_is_better=place.output.higher_is_better,
+        key=trial.result_key(plan),
         test_set=benchmark.test_set,
         **values,
     )
 
 
-def _manifest(trial: Trial, **facts: Any) -> Manifest:
+def _manifest(trial: Trial, plan: MaskPlan, **facts: Any) -> Manifest:
     """How the row came about; ``facts`` are the fields that only a row with numbers has."""
-    benchmark, entry, plan = trial.benchmark, trial.entry, trial.benchmark.plan
+    benchmark, entry = trial.benchmark, trial.entry
     settings = trial.new_method().config.model_dump(mode="json")
     fitted = trial.cell.facts() if (trial.cell.checkpoint / "done.json").exists() else {}
     if fitted.get("signs"):
@@ -183,7 +222,7 @@ def _manifest(trial: Trial, **facts: Any) -> Manifest:
     return Manifest(
         harness=__version__,
         protocol=PROTOCOL,
-        config=benchmark.resolved_config | ({} if entry.imputer else {"impute": None}),
+        config=benchmark.resolved_config(plan) | ({} if entry.imputer else {"impute": None}),
         execution=benchmark.execution.model_dump(mode="json"),
         seed=trial.seed,
         method=entry.label,
@@ -191,12 +230,13 @@ def _manifest(trial: Trial, **facts: Any) -> Manifest:
         code=code_fingerprint(entry.method_class),
         cost=_cost(trial, fitted),
         cell=str(trial.cell.directory.relative_to(benchmark.store.root)),
-        identity=trial.identity,
+        identity=trial.identity(plan),
         test_set=benchmark.test_set,
         may_show_images=trial.info.may_show_images,
         masks=plan.digest,
-        mask_plan=benchmark.saved_plan,
+        mask_plan=benchmark.saved_plan(plan),
         natural=masks.natural(trial.studies, trial.info),
+        without_input={state: trial.without_input[state] for state in plan.states},
         mask_seeds=len(plan.seeds),
         achieved=dict(zip(map(str, plan.rates), map(float, plan.achieved()), strict=True)),
         bootstrap=BootstrapFacts(resamples=N_RESAMPLES, seed=0, unit="patient"),

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from operator import is_
-from typing import Any
 
 from harness.core.types import Prediction
 from harness.evaluation import synthesis
@@ -13,10 +13,9 @@ from harness.evaluation.metric_failures import MetricFailures
 from harness.evaluation.predict import StateAnswers
 from harness.evaluation.trial import Trial
 from harness.metrics.base import Metric, Statistics, checked_statistics
-from harness.metrics.diagnosis.confidence import confidence_counts
-from harness.missingness.policy import FULL
-from harness.statistics import curves as curves_over_rates
-from harness.statistics.reliance import reliance
+from harness.missingness.states import FULL, missing_in
+from harness.statistics.curves import Curve, Mixtures
+from harness.statistics.reliance import AbsenceCost, reliance
 from harness.store.arrays import load_array, save_array
 
 StateStatistics = dict[str, dict[str, Statistics]]
@@ -43,21 +42,24 @@ def score(
 def _of_metric(
     trial: Trial, metric: Metric, predictions: StateAnswers[Prediction], completion: Completion
 ) -> dict[str, Statistics]:
-    """Modality state -> statistics. A state in which nothing changes for the method is scored once."""
+    """Modality state -> statistics. States that are the same for the method are scored once."""
     benchmark = trial.benchmark
     references = benchmark.references
-    in_full = [predictions[FULL][reference.id] for reference in references]
+    answers = {
+        state: [predictions[state][reference.id] for reference in references] for state in trial.states
+    }
     by_state: dict[str, Statistics] = {}
-    for state in trial.states:
+    for state, ordered in answers.items():
         name = completion.states[state].name if state in completion.states else trial.state_name(state)
         path = trial.cell.statistics(name, metric.name, metric.signature, benchmark.test_set)
         statistics = load_array(path)
         if statistics is None:
-            ordered = [predictions[state][reference.id] for reference in references]
+            same = (other for other in by_state if all(map(is_, ordered, answers[other])))
             if metric.completes:
-                ordered = synthesis.completed(ordered, references, state)
-            if FULL in by_state and not metric.completes and all(map(is_, ordered, in_full)):
-                statistics = by_state[FULL]
+                made_whole = synthesis.completed(ordered, references, missing_in(state))
+                statistics = checked_statistics(metric, made_whole, references)
+            elif (other := next(same, None)) is not None:
+                statistics = by_state[other]
             else:
                 statistics = checked_statistics(metric, ordered, references)
             save_array(path, statistics)
@@ -65,17 +67,33 @@ def _of_metric(
     return by_state
 
 
-def reduce(
-    trial: Trial, statistics: StateStatistics, failures: MetricFailures
-) -> dict[str, curves_over_rates.Curve]:
-    """A curve over missing rates per metric output: missing rates x mask seeds x bootstrap, as products."""
+@dataclass(frozen=True, slots=True)
+class Reduction:
+    """What statistics come to.
+
+    Attributes:
+        curves: drop policy -> metric output -> curve over missing rates.
+        costs: metric output -> modality state -> what it costs that every study is in it.
+    """
+
+    curves: dict[str, dict[str, Curve]]
+    costs: dict[str, dict[str, AbsenceCost]]
+
+
+def reduce(trial: Trial, statistics: StateStatistics, failures: MetricFailures) -> Reduction:
+    """Every curve of every metric output: missing rates x mask seeds x bootstrap, as products.
+
+    A mixture of states that several plans have, such as nothing missing, is computed once.
+    """
     benchmark = trial.benchmark
-    curves: dict[str, curves_over_rates.Curve] = {}
+    reduction = Reduction({plan.policy: {} for plan in trial.plans}, {})
     for metric in _scored(trial, statistics):
         with failures.of(metric):
-            states = statistics[metric.name]
-            curves |= curves_over_rates.curves(metric, states, benchmark.plan, benchmark.weights)
-    return curves
+            mixtures = Mixtures(metric, statistics[metric.name], benchmark.weights)
+            for plan in trial.plans:
+                reduction.curves[plan.policy].update(mixtures.curves(plan))
+            reduction.costs.update(reliance(mixtures, benchmark.corners))
+    return reduction
 
 
 def remarks(trial: Trial, statistics: StateStatistics, failures: MetricFailures) -> dict[str, str]:
@@ -85,25 +103,6 @@ def remarks(trial: Trial, statistics: StateStatistics, failures: MetricFailures)
         with failures.of(metric):
             by_output |= metric.remarks(statistics[metric.name][FULL])
     return by_output
-
-
-def findings(
-    trial: Trial,
-    statistics: StateStatistics,
-    predictions: StateAnswers[Prediction],
-    failures: MetricFailures,
-) -> dict[str, Any]:
-    """What a manifest says beside the numbers: the cost of each modality's absence, counts of confidences."""
-    benchmark = trial.benchmark
-    costs: dict[str, dict[str, Any]] = {}
-    for metric in _scored(trial, statistics):
-        with failures.of(metric):
-            lost = reliance(metric, statistics[metric.name], benchmark.weights)
-            costs |= {
-                name: {state: cost.to_json() for state, cost in each.items()} for name, each in lost.items()
-            }
-    confidences = confidence_counts(predictions, benchmark.references, trial.info.multilabel)
-    return {"reliance": {name: states for name, states in costs.items() if states}, "confidence": confidences}
 
 
 def _scored(trial: Trial, statistics: StateStatistics) -> list[Metric]:

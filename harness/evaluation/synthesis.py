@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -82,13 +82,13 @@ def joined(
 
 
 def completed(
-    predictions: Sequence[Prediction], references: Sequence[Reference], state: str
+    predictions: Sequence[Prediction], references: Sequence[Reference], lost: Collection[str]
 ) -> list[Prediction]:
-    """A test set made whole: real images, and the generated one of the modality that ``state`` lacks."""
+    """A test set made whole: real images, and generated ones of the views that were lost."""
     return [
         replace(
             one,
-            images={**(truth.images or {}), **{v: x for v, x in (one.images or {}).items() if v == state}},
+            images={**(truth.images or {}), **{v: x for v, x in (one.images or {}).items() if v in lost}},
         )
         for one, truth in zip(predictions, references, strict=True)
     ]

@@ -17,7 +17,7 @@ from harness.core.types import DatasetInfo, Study, Task
 from harness.datasets import selection
 from harness.distributed import launch
 from harness.distributed.process_group import process_group
-from harness.evaluation import fit
+from harness.evaluation import fit, imputation
 from harness.evaluation.benchmark import Benchmark, open_benchmark
 from harness.evaluation.entries import PROTOCOL, Entry, image_donors
 from harness.method.contract import FitRun, Method
@@ -25,6 +25,8 @@ from harness.method.fingerprint import code_fingerprint
 from harness.method.torch_method import TorchMethod
 from harness.metrics.base import Metric
 from harness.missingness import masks
+from harness.missingness.plan import MaskPlan
+from harness.missingness.states import lost_by, missing_in, state_of
 from harness.store.cell import Cell
 from harness.store.predictions import Shard
 
@@ -70,7 +72,41 @@ class Trial:
     @property
     def states(self) -> Sequence[str]:
         """Modality states of the run; the first one is ``full``."""
-        return self.benchmark.plan.states
+        return self.benchmark.states
+
+    @cached_property
+    def plans(self) -> list[MaskPlan]:
+        """The run's mask plans; of a row with an imputer those in which it generates something."""
+        entry, info = self.entry, self.info
+
+        def completes(plan: MaskPlan) -> bool:
+            return any(imputation.generated_views(entry, state, info) for state in plan.states)
+
+        return [plan for plan in self.benchmark.plans if entry.imputer is None or completes(plan)]
+
+    @cached_property
+    def losses(self) -> dict[str, dict[str, str]]:
+        """Modality state -> study id -> state with what the study loses there of what the method reads."""
+        modalities = self.info.modalities
+        offered = frozenset(modalities)
+        return {
+            state: {
+                study.id: state_of(lost_by(study.modalities, state, offered) & self.reads, modalities)
+                for study in self.studies
+            }
+            for state in self.states
+        }
+
+    @cached_property
+    def without_input(self) -> dict[str, int]:
+        """Modality state -> number of test studies that are left with nothing that the method reads."""
+        return {
+            state: sum(
+                not (study.modalities & self.reads) - missing_in(self.losses[state][study.id])
+                for study in self.studies
+            )
+            for state in self.states
+        }
 
     @property
     def preset(self) -> str:
@@ -103,14 +139,13 @@ class Trial:
         limit = self.benchmark.config.limit
         return None if limit is None else {"studies": limit, "selection": selection.VERSION}
 
-    @cached_property
-    def identity(self) -> str:
-        """Digest of everything that the row's numbers depend on: equal digests, equal numbers.
+    def identity(self, plan: MaskPlan) -> str:
+        """Digest of everything that the row's numbers under a plan depend on: equal digests, equal numbers.
 
         The signatures hold tokenisation, length of references and policy for uncertain findings. The cells
         hold code, settings and training data.
         """
-        benchmark, plan = self.benchmark, self.benchmark.plan
+        benchmark = self.benchmark
         config, imputer = benchmark.config, self.entry.imputer
         parts = {
             "label": self.entry.label,
@@ -126,21 +161,20 @@ class Trial:
         text = json.dumps(parts, sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()[:8]
 
-    @cached_property
-    def result_key(self) -> str:
+    def result_key(self, plan: MaskPlan) -> str:
         """The row's result file below ``results``, without its suffix; its last part is the identity."""
-        benchmark, plan = self.benchmark, self.benchmark.plan
+        benchmark = self.benchmark
         size = f"n{len(benchmark.references)}"
         parts = [
             *(benchmark.config.preset, f"s{self.seed}", plan.policy, plan.mechanism, size),
-            self.identity,
+            self.identity(plan),
         ]
         return "/".join([slug(self.info.title), label_folder(self.entry.label), slug("-".join(parts))])
 
     def _train_missing(self) -> dict[str, Any]:
         """What ``--train-missing`` did to the weights; empty where all training studies are whole."""
-        rate, plan = self.benchmark.config.train_missing, self.benchmark.plan
-        facts = {"rate": rate, "drop": plan.policy, "mechanism": plan.mechanism}
+        rate, mechanism = self.benchmark.config.train_missing, self.benchmark.plans[0].mechanism
+        facts = {"rate": rate, "drop": self.benchmark.train_policy, "mechanism": mechanism}
         return {"train_missing": facts} if rate else {}
 
     def new_method(self) -> Method[Any]:
@@ -272,6 +306,6 @@ def _train_here(trial: Trial, progress: Progress) -> Method[Any]:
 
 def _thinned(trial: Trial, split: str) -> list[Study]:
     """Training or validation studies, some of them without a modality if the run asks for it."""
-    plan, rate = trial.benchmark.plan, trial.benchmark.config.train_missing
-    whole = trial.benchmark.splits[split]
-    return masks.thinned(whole, trial.info, plan.policy, plan.mechanism, rate, trial.seed)
+    benchmark, rate = trial.benchmark, trial.benchmark.config.train_missing
+    whole, mechanism = benchmark.splits[split], benchmark.plans[0].mechanism
+    return masks.thinned(whole, trial.info, benchmark.train_policy, mechanism, rate, trial.seed)

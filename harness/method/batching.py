@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from harness.core.types import CONTEXT, DatasetInfo, Inputs, Study, Targets
+from harness.missingness.states import FULL, missing_in
 
 
 def study_seed(run_seed: int, study_id: str, state: str) -> int:
@@ -26,20 +27,22 @@ def collate(
     run_seed: int = 0,
     donors: Mapping[str, Study] | None = None,
 ) -> Inputs:
-    """Inputs of a batch of studies with one modality dropped.
+    """Inputs of a batch of studies in one modality state.
 
     Args:
         studies: B studies.
         info: names the modalities and the image shape.
         reads: modalities that the method's card declares; those that the dataset does not map to one of
             them (``DatasetInfo.read_by``) are blanked. None: nothing is blanked.
-        dropped: modality to blank for every study of the batch, or None.
+        dropped: modality to blank for every study of the batch, several joined by ``+`` as in a state's name,
+            or None.
         run_seed: goes into each study's seed.
         donors: study id -> study whose images replace its own (the shuffled-image control); which
             views are present still follows the study itself.
     """
     size = (len(studies), info.image_size, info.image_size, info.channels)
-    visible = (frozenset(info.modalities) if reads is None else info.read_by(reads)) - {dropped}
+    state = dropped or FULL
+    visible = (frozenset(info.modalities) if reads is None else info.read_by(reads)) - missing_in(state)
 
     images: dict[str, torch.Tensor] = {}
     present: dict[str, torch.Tensor] = {}
@@ -60,7 +63,6 @@ def collate(
         if CONTEXT in visible:
             context = [study.context for study in studies]
         present[CONTEXT] = torch.tensor([text is not None for text in context])
-    state = dropped or "full"
     seeds = [study_seed(run_seed, study.id, state) for study in studies]
     return Inputs([study.id for study in studies], images, context, present, seeds)
 

@@ -65,6 +65,8 @@ class Metric(ABC):
         recentred: its bootstrap replicates are biased, so that only their spread is used: they are moved onto
             the value.
         undefined: its statistics may be NaN or infinite.
+        mixed: it has values where the studies of a test set are in different modality states; False for
+            slow metrics of whole sets of images, which have values where all studies are in one state.
         completes: it scores the test set with generated images in place of the lost ones, instead of the
             generated images alone.
     """
@@ -80,6 +82,7 @@ class Metric(ABC):
     resamples: ClassVar[int | None] = None
     recentred: ClassVar[bool] = False
     undefined: ClassVar[bool] = False
+    mixed: ClassVar[bool] = True
     completes: ClassVar[bool] = False
 
     @property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,8 @@ from harness.core.files import read_json, write_json
 from harness.core.types import CONTEXT, DatasetInfo, Study
 from harness.missingness.mechanisms import Observed, Population
 from harness.missingness.plan import MaskPlan, Missingness, check_rates, draw_plan
-from harness.missingness.policy import FULL, DropPolicy
+from harness.missingness.policy import DropPolicy
+from harness.missingness.states import FULL, lost_by, missing_in
 
 
 def plan_of(studies: Sequence[Study], info: DatasetInfo, missingness: Missingness) -> MaskPlan:
@@ -120,7 +121,7 @@ def _check_states(plan: MaskPlan, path: Path, studies: Sequence[Study], info: Da
     for column, study in enumerate(studies):
         for index in np.unique(plan.assignment[:, :, column]):
             state = plan.states[index]
-            if state != FULL and not (study.modalities & offered) - {state}:
+            if missing_in(state) & study.modalities and not lost_by(study.modalities, state, offered):
                 raise HarnessError(f"--masks {path}: study {study.id} would lose {state}, its last modality")
 
 
@@ -158,29 +159,32 @@ def natural(studies: Sequence[Study], info: DatasetInfo) -> dict[str, float]:
 def thinned(
     studies: Sequence[Study], info: DatasetInfo, policy: str, mechanism: str, rate: float, seed: int
 ) -> list[Study]:
-    """Training studies of which a share has one modality removed for good: ``--train-missing``."""
+    """Training studies of which a share has modalities removed for good: ``--train-missing``."""
     if not rate or not studies:
         return list(studies)
     states = plan_of(studies, info, Missingness(policy, mechanism, (rate,), (seed,))).state_names(0, 0)
     return [
-        study if state == FULL else without(study, state)
+        study if state == FULL else without(study, missing_in(state))
         for study, state in zip(studies, states, strict=True)
     ]
 
 
-def without(study: Study, modality: str) -> Study:
-    """The study as if it had been made without a modality; its other images are not read."""
-    if modality == CONTEXT:
-        return replace(study, context=None)
-    return replace(study, images=_Fewer(study.images, modality))
+def without(study: Study, lost: Collection[str]) -> Study:
+    """The study as if it had been made without some modalities; its other images are not read."""
+    views = tuple(view for view in study.images if view not in lost)
+    return replace(
+        study,
+        context=None if CONTEXT in lost else study.context,
+        images=study.images if len(views) == len(study.images) else _Fewer(study.images, views),
+    )
 
 
 class _Fewer(Mapping[str, NDArray[np.uint8]]):
-    """Images without one view, still read at access."""
+    """Images of some views, still read at access."""
 
-    def __init__(self, images: Mapping[str, NDArray[np.uint8]], view: str) -> None:
+    def __init__(self, images: Mapping[str, NDArray[np.uint8]], views: tuple[str, ...]) -> None:
         self._images = images
-        self._views = tuple(name for name in images if name != view)
+        self._views = views
 
     def __getitem__(self, view: str) -> NDArray[np.uint8]:
         if view not in self._views:

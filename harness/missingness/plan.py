@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from harness.core.errors import CorruptFileError, HarnessError
 from harness.missingness.mechanisms import Population, mechanism_of, mix
 from harness.missingness.policy import ALTERNATE, DropPolicy
+from harness.missingness.states import lost_by
 
 _DIGITS = string.digits + string.ascii_lowercase
 
@@ -61,6 +62,11 @@ class MaskPlan:
     def used_states(self) -> tuple[str, ...]:
         """The states that occur at least once: what has to be predicted."""
         return tuple(self.states[index] for index in np.unique(self.assignment))
+
+    def is_mixture(self, rate_index: int) -> bool:
+        """Whether studies that can lose something are in different states at a rate."""
+        at_an_end = self.rates[rate_index] in (0.0, 1.0) and len(self.states) <= 2
+        return not at_an_end and bool(self.assignment[:, rate_index].any())
 
     def state_names(self, seed_index: int, rate_index: int) -> list[str]:
         """The state of each study under one mask."""
@@ -104,8 +110,9 @@ class Missingness:
     """What goes missing: the settings from which masks are made.
 
     Attributes:
-        policy: name of a drop policy: ``context``, an image modality, ``alternate`` (image modalities take
-            turns among the studies that lose one) or ``any`` (uniformly one of the study's modalities).
+        policy: name of a drop policy: a modality, several joined by ``+`` (all of them at once),
+            ``alternate`` (image modalities take turns among the studies that lose one) or ``any`` (uniformly
+            one of the study's modalities).
         mechanism: as ``mechanisms.mechanism_of`` takes it.
         rates: missing rates in [0, 1].
         seeds: mask seeds.
@@ -120,8 +127,8 @@ class Missingness:
 def draw_plan(population: Population, modalities: Sequence[str], missingness: Missingness) -> MaskPlan:
     """Masks for every seed and rate.
 
-    At rate r, ``round(r * n)`` of the n studies lose one modality, or as many as are eligible. A study is
-    eligible to lose a modality that it has if it keeps at least one other.
+    At rate r, ``round(r * n)`` of the n studies lose what the policy takes, or as many as are eligible. A
+    study is eligible to lose what it has of a target if it keeps at least one other modality.
 
     Args:
         population: the studies.
@@ -170,15 +177,13 @@ def check_rates(rates: Sequence[float]) -> tuple[float, ...]:
 
 
 def _eligible(population: Population, drop: DropPolicy, modalities: Sequence[str]) -> NDArray[np.bool_]:
-    """(n, n_targets): the study has the modality and another one that the dataset knows."""
+    """(n, n_targets): the study has something of the target, and a modality that it keeps."""
     offered = frozenset(modalities)
-    return np.array(
-        [
-            [target in present and len(present & offered) > 1 for target in drop.targets]
-            for present in population.modalities
-        ],
-        dtype=bool,
-    ).reshape(len(population.ids), len(drop.targets))
+    able = [
+        [bool(lost_by(present, target, offered)) for target in drop.targets]
+        for present in population.modalities
+    ]
+    return np.array(able, dtype=bool).reshape(len(population.ids), len(drop.targets))
 
 
 def _losses(

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from harness.core.errors import HarnessError
 from harness.metrics.base import JointMetric, Metric, Statistics, checked_values
 from harness.missingness.plan import MaskPlan
+from harness.missingness.states import FULL
 from harness.statistics.bootstrap import FloatArray, affordable, centred, interval
 from harness.statistics.estimate import Estimate
 
@@ -71,60 +72,110 @@ def curves(
     weights: FloatArray,
     level: float = 0.95,
 ) -> dict[str, Curve]:
-    """A curve per output of ``metric``.
+    """A curve per output of ``metric``; see ``Mixtures.curves``."""
+    return Mixtures(metric, statistics, weights).curves(plan, level)
 
-    The value at a rate is the mean over the S mask seeds of the metric on the masked test set. Replicate b
-    resamples patients with row b of ``weights`` and masks with seed b mod S, so the interval covers both the
-    choice of patients and the choice of masks.
 
-    Args:
+@dataclass(frozen=True, slots=True)
+class Values:
+    """Every output of a metric on a test set whose studies are in several modality states.
+
+    Attributes:
+        each: output -> its value for each mask, (S,).
+        resampled: output -> bootstrap replicates (B,); replicate b meets mask b mod S.
+    """
+
+    each: dict[str, FloatArray]
+    resampled: dict[str, FloatArray]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Mixtures:
+    """A metric on any mixture of modality states; equal mixtures are computed once.
+
+    Attributes:
         metric: any metric.
-        statistics: state -> (n, k), in the order of ``plan.ids``; a study's row is read only if the plan puts
-            the study in that state.
-        plan: masks for every seed and rate.
+        statistics: state -> (n, k); a study's row is read only if a mask puts the study in that state.
         weights: (B, n) from ``bootstrap.bootstrap_weights``.
-        level: of the interval.
-
-    Raises:
-        HarnessError: a state that the plan uses has no statistics, or the shapes do not fit.
     """
-    _check(statistics, plan, weights)
-    achieved = plan.achieved()
-    points: dict[str, list[CurvePoint]] = {output.name: [] for output in metric.outputs}
-    samples: dict[str, list[FloatArray]] = {output.name: [] for output in metric.outputs}
-    assignment = _distinct(statistics, plan)
-    previous: NDArray[np.int8] | None = None
-    for column, rate in enumerate(plan.rates):
-        masks = assignment[:, column]
-        if previous is None or not np.array_equal(masks, previous):
-            previous = masks
-            # Masks that are all alike need one line: replicate b meets mask b mod S either way.
-            by_seed = masks[:1] if (masks == masks[0]).all() else masks
-            values = _masked_values(metric, statistics, plan.states, by_seed, np.ones(by_seed.shape))
-            resampled = _masked_values(metric, statistics, plan.states, by_seed, affordable(metric, weights))
-        for name in points:
-            value = float(np.mean(values[name]))
-            samples[name].append(centred(metric, name, resampled[name], value))
-            estimate = Estimate(value, *interval(samples[name][-1], level), n=len(plan.ids))
-            points[name].append(CurvePoint(rate, estimate, float(achieved[column])))
-    return {name: Curve(name, tuple(points[name]), np.stack(samples[name])) for name in points}
 
+    metric: Metric
+    statistics: Mapping[str, Statistics]
+    weights: FloatArray
+    _distinct: dict[str, str] = field(init=False, repr=False, default_factory=dict)
+    _values: dict[bytes, Values] = field(init=False, repr=False, default_factory=dict)
 
-def _distinct(statistics: Mapping[str, Statistics], plan: MaskPlan) -> NDArray[np.int8]:
-    """The plan's assignment (S, R, n) with states that make no difference to these statistics taken for one.
+    def __post_init__(self) -> None:
+        """Take states that make no difference to these statistics for one.
 
-    A method that does not read the dropped modality then has the same curve at every rate, computed once.
-    """
-    first: list[int] = []
-    for index, state in enumerate(plan.states):
-        same = (
-            other
-            for other in first
-            if state in statistics and same_statistics(statistics, plan.states[other], state)
-        )
-        first.append(next(same, index))
-    assignment: NDArray[np.int8] = np.array(first, dtype=np.int8)[plan.assignment]
-    return assignment
+        A method that does not read a modality then has the same curve at every rate, computed once.
+        """
+        for state in self.statistics:
+            same = (
+                other
+                for other in dict.fromkeys(self._distinct.values())
+                if same_statistics(self.statistics, other, state)
+            )
+            self._distinct[state] = next(same, state)
+
+    def curves(self, plan: MaskPlan, level: float = 0.95) -> dict[str, Curve]:
+        """A curve per output of the metric under a plan.
+
+        The value at a rate is the mean over the S mask seeds of the metric on the masked test set. Replicate
+        b resamples patients with row b of the weights and masks with seed b mod S, so the interval covers
+        both the choice of patients and the choice of masks. A metric that is not ``mixed`` has no point where
+        the studies of one test set are in different states.
+
+        Args:
+            plan: masks for every seed and rate, for the studies of the statistics in their order.
+            level: of the interval.
+
+        Raises:
+            HarnessError: a state that the plan uses has no statistics, or the shapes do not fit.
+        """
+        _check(self.statistics, plan, self.weights)
+        achieved = plan.achieved()
+        points: dict[str, list[CurvePoint]] = {output.name: [] for output in self.metric.outputs}
+        samples: dict[str, list[FloatArray]] = {output.name: [] for output in self.metric.outputs}
+        for column, rate in enumerate(plan.rates):
+            masks = self._in_statistics(plan, column)
+            if not self.metric.mixed and plan.is_mixture(column) and masks.any():
+                continue
+            values = self.at(masks)
+            for name in points:
+                value = float(np.mean(values.each[name]))
+                samples[name].append(centred(self.metric, name, values.resampled[name], value))
+                estimate = Estimate(value, *interval(samples[name][-1], level), n=len(plan.ids))
+                points[name].append(CurvePoint(rate, estimate, float(achieved[column])))
+        return {name: Curve(name, tuple(points[name]), np.stack(samples[name])) for name in points}
+
+    def at(self, masks: NDArray[np.int8]) -> Values:
+        """The outputs under masks (S, n) of indices into the states of the statistics."""
+        # Masks that are all alike need one line: replicate b meets mask b mod S either way.
+        by_seed = masks[:1] if (masks == masks[0]).all() else masks
+        key = by_seed.tobytes()
+        if key not in self._values:
+            states = tuple(self.statistics)
+            used = affordable(self.metric, self.weights)
+            self._values[key] = Values(
+                _masked_values(self.metric, self.statistics, states, by_seed, np.ones(by_seed.shape)),
+                _masked_values(self.metric, self.statistics, states, by_seed, used),
+            )
+        return self._values[key]
+
+    def corner(self, state: str, able: NDArray[np.bool_]) -> Values:
+        """The outputs with every study that is ``able``, (n,), in one state and the others in ``full``."""
+        place = {name: index for index, name in enumerate(self.statistics)}
+        index = place[self._distinct[state]]
+        return self.at(np.where(able, index, place[FULL]).astype(np.int8)[None])
+
+    def _in_statistics(self, plan: MaskPlan, column: int) -> NDArray[np.int8]:
+        """Masks (S, n) at a rate: indices into the states of the statistics, distinct ones alone."""
+        place = {name: index for index, name in enumerate(self.statistics)}
+        # A state that no study is in need not have statistics.
+        index = [place.get(self._distinct.get(state, state), 0) for state in plan.states]
+        masks: NDArray[np.int8] = np.array(index, dtype=np.int8)[plan.assignment[:, column]]
+        return masks
 
 
 def same_statistics(statistics: Mapping[str, Statistics], one: str, other: str) -> bool:

@@ -1,4 +1,4 @@
-"""What the absence of a modality costs a method: value lost per modality state, with interval."""
+"""What the absence of modalities costs a method: value lost per modality state, with interval."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-from harness.metrics.base import Metric, Statistics
-from harness.missingness.policy import FULL
-from harness.statistics.bootstrap import FloatArray, affordable, interval
-from harness.statistics.curves import same_statistics
+from harness.missingness.states import FULL
+from harness.statistics.bootstrap import interval
+from harness.statistics.curves import Mixtures
 from harness.statistics.estimate import Estimate
 
 
 @dataclass(frozen=True, slots=True)
 class AbsenceCost:
-    """What the absence of one modality costs.
+    """What a modality state costs.
 
     Attributes:
-        value: the metric where every study that has the modality has lost it.
+        value: the metric where every study that can be put into the state is in it.
         cost: how much worse that is than with nothing missing, in the metric's own unit; positive is worse.
             Its interval resamples patients and is paired.
     """
@@ -33,34 +33,24 @@ class AbsenceCost:
 
 
 def reliance(
-    metric: Metric, statistics: Mapping[str, Statistics], weights: FloatArray
+    mixtures: Mixtures, corners: Mapping[str, NDArray[np.bool_]]
 ) -> dict[str, dict[str, AbsenceCost]]:
-    """Output -> modality -> what its absence from every study costs.
+    """Output -> modality state -> what it costs that every study is in it.
 
     Args:
-        metric: any metric.
-        statistics: state -> (n, k); every state but ``full`` names the modality that is gone.
-        weights: (B, n) from ``bootstrap.bootstrap_weights``.
+        mixtures: a metric on statistics of ``full`` and of the states.
+        corners: state -> (n,): the studies that can be put into it; the others keep everything.
     """
+    metric, n = mixtures.metric, len(mixtures.statistics[FULL])
     costs: dict[str, dict[str, AbsenceCost]] = {output.name: {} for output in metric.outputs}
-    lost = [state for state in statistics if state != FULL]
-    if not lost:
-        return costs
-    n = len(statistics[FULL])
-    once, resampled = np.ones((1, n)), affordable(metric, weights)
-    full = metric.values(statistics[FULL], once)
-    full_replicates: dict[str, FloatArray] = {}
-    for state in lost:
-        if same_statistics(statistics, FULL, state):  # the method does not read this modality
-            for name, value in full.items():
-                costs[name][state] = AbsenceCost(float(value[0]), Estimate(0.0, 0.0, 0.0, n))
+    full = mixtures.corner(FULL, np.ones(n, dtype=bool))
+    for state, able in corners.items():
+        if state == FULL:
             continue
-        full_replicates = full_replicates or metric.values(statistics[FULL], resampled)
-        without = metric.values(statistics[state], once)
-        replicates = metric.values(statistics[state], resampled)
+        without = mixtures.corner(state, able)
         for output in metric.outputs:
             name, sign = output.name, 1.0 if output.higher_is_better else -1.0
-            cost = sign * float(full[name][0] - without[name][0])
-            ends = interval(sign * (full_replicates[name] - replicates[name]))
-            costs[name][state] = AbsenceCost(float(without[name][0]), Estimate(cost, *ends, n=n))
+            cost = sign * float(full.each[name][0] - without.each[name][0]) + 0.0  # no -0.0
+            ends = interval(sign * (full.resampled[name] - without.resampled[name]) + 0.0)
+            costs[name][state] = AbsenceCost(float(without.each[name][0]), Estimate(cost, *ends, n=n))
     return costs

@@ -185,10 +185,10 @@ class Downstream(Facts):
 
 
 class Reliance(Facts):
-    """What the absence of one modality from every study costs.
+    """What it costs that every study is in one modality state.
 
     Attributes:
-        value: the metric without the modality.
+        value: the metric where every study that can be put into the state is in it.
         cost: how much worse that is, in the metric's own unit, with its 95 % interval; positive is worse.
     """
 
@@ -226,9 +226,11 @@ class Manifest(Facts):
         masks: digest of the modalities that each study loses.
         mask_plan: file of the masks below the store.
         natural: modality -> share of test studies that lack it by nature.
+        without_input: modality state -> number of test studies that are left with nothing that the method
+            reads.
         achieved: missing rate -> share of test studies that did lose a modality.
         command: what makes the row again where that is not ``harness run``.
-        reliance: metric -> modality -> what its absence costs.
+        reliance: metric -> modality state -> what it costs.
         confidence: modality state -> number of confidences per bin.
         routing: modality state -> shares of the experts (blocks, experts).
         signs: vital signs of the trained network's parts.
@@ -251,6 +253,7 @@ class Manifest(Facts):
     masks: str = ""
     mask_plan: str = ""
     natural: dict[str, float] = Field(default_factory=dict)
+    without_input: dict[str, int] = Field(default_factory=dict)
     mask_seeds: int = 0
     achieved: dict[str, float] = Field(default_factory=dict)
     bootstrap: BootstrapFacts

@@ -182,13 +182,14 @@ def test_a_study_of_which_nothing_remains_stays_without(tmp_path: Path) -> None:
     bare = replace(alone, id="bare", context=None)  # no mask takes the last modality of a study
     completion = completion_of(tmp_path, [alone, bare, one], Viewer, "full", "lateral")
     assert [each.id for each in completion.states["lateral"].studies] == ["s"]
-    assert "nothing to generate lateral from in 1 studies" in completion.remark
+    remark = completion.remark(("full", "lateral"), {"frontal", "lateral"})
+    assert "nothing to generate lateral from in 1 studies" in remark
 
 
 def test_a_image_of_another_size_is_refused(tmp_path: Path) -> None:
     with pytest.raises(HarnessError, match=r"gossip: the generated lateral of s is uint8 \(8, 8, 1\)"):
-        completion._with_view(
-            study(), "lateral", Prediction(images=study().images), "gossip", replace(INFO, image_size=9)
+        completion._with_views(
+            study(), {"lateral": Prediction(images=study().images)}, "gossip", replace(INFO, image_size=9)
         )
 
 

@@ -24,6 +24,7 @@ from harness.method.batching import collate
 from harness.method.card import MethodCard
 from harness.method.config import MethodConfig
 from harness.method.contract import FitRun, Method
+from harness.missingness.states import missing_in
 from methods.controls.noise import Noise, NoiseConfig
 from tests.helpers.phantom_measures import costophrenic_depth, heart_width
 from tests.helpers.toys import Quiet, ToyData
@@ -143,7 +144,8 @@ def test_completed_sets_have_real_images_but_for_the_missing_one() -> None:
     made = {view: np.ones((2, 2, 1), dtype=np.uint8) for view in ("frontal", "lateral")}
     answer, truth = [Prediction(images=made)], [Reference("s", "p", images=real)]
     found = {
-        state: synthesis.completed(answer, truth, state)[0].images for state in ("full", "lateral", "context")
+        state: synthesis.completed(answer, truth, missing_in(state))[0].images
+        for state in ("full", "lateral", "context")
     }
     assert {state: [int(images[v].max()) for v in real] for state, images in found.items()} == {
         "full": [0, 0],

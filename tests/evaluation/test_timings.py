@@ -57,7 +57,9 @@ def test_a_run_keeps_the_time_of_every_phase(toy_world: Path, workers: int) -> N
     assert (run.cells, run.trained) == (2, 2)
     by_row = {(share.label, share.phase) for share in run.shares}
     for label in ("echo", "learner", "learner+shuffled-image"):
-        assert {(label, "predict full"), (label, "predict context"), (label, "score")} <= by_row
+        assert {(label, "predict full"), (label, "score")} <= by_row
+    assert ("echo", "predict context") in by_row
+    assert ("learner", "predict context") not in by_row  # it reads no context
     assert ("learner", "train") in by_row
     assert {share.process for share in run.shares} == ({0} if workers == 1 else {0, 1, 2})
     own = sum(share.seconds for share in run.shares if share.process == 0)

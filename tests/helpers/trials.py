@@ -31,7 +31,7 @@ def trial_of(
         splits={"train": studies, "val": studies, "test": studies},
         metrics=[],
         samples=None,
-        plan=plan,
+        plans=(plan,),
         weights=np.ones((1, len(studies))),
         store=Store(folder),
     )

@@ -56,7 +56,7 @@ def test_flags_narrow_a_saved_plan_or_are_refused(toy_world: Path) -> None:
 
     def opened(**rest: Any) -> MaskPlan:
         rest = {"missing": None, "mask_seeds": None, **rest}
-        return open_benchmark(config(toy_world, masks=plan, **rest)).plan
+        return open_benchmark(config(toy_world, masks=plan, **rest)).plans[0]
 
     assert opened(missing=(0.6,)).rates == (0.0, 0.6)
     assert opened(mask_seeds=2).seeds == (0, 1)
@@ -135,14 +135,14 @@ def test_a_mask_that_empties_a_study_is_refused(tmp_path: Path) -> None:
 
 def test_a_study_without_a_view_keeps_the_rest_and_reads_nothing() -> None:
     study = ToyData().studies("test")[1]
-    blind = masks.without(study, "lateral")
+    blind = masks.without(study, {"lateral"})
     assert set(blind.images) == {"frontal"}
     assert blind.modalities == {"frontal", CONTEXT}
     assert (blind.images["frontal"] == study.images["frontal"]).all()
     assert "lateral" not in blind.images
     with pytest.raises(KeyError):
         blind.images["lateral"]
-    assert masks.without(study, CONTEXT).context is None
+    assert masks.without(study, {CONTEXT}).context is None
 
 
 def test_thinned_training_studies_follow_rate_policy_and_seed() -> None:

@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from harness.core.errors import CorruptFileError, HarnessError, UnknownNameError
 from harness.missingness.mechanisms import Observed, Population
 from harness.missingness.plan import MaskPlan, Missingness, draw_plan
-from harness.missingness.policy import FULL, DropPolicy, default_policy
+from harness.missingness.policy import DropPolicy, main_policy
+from harness.missingness.states import FULL, missing_in
 
 MODALITIES = ("frontal", "lateral", "context")
-POLICIES = ("context", "frontal", "lateral", "alternate", "any")
+POLICIES = ("context", "frontal", "lateral", "alternate", "any", "frontal+lateral", "lateral+context")
 RATES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 own = st.sets(st.sampled_from(MODALITIES), min_size=1).map(frozenset)
 populations = st.lists(own, min_size=1, max_size=40)
@@ -46,7 +47,8 @@ def test_no_study_is_emptied_and_none_loses_what_it_lacks(studies: list[frozense
     for seed in range(3):
         for rate in range(len(RATES)):
             for kept, state in zip(studies, masks.state_names(seed, rate), strict=True):
-                assert state == FULL or (state in kept and kept - {state})
+                lost = missing_in(state)
+                assert state == FULL or (lost & kept and kept - lost)
 
 
 @given(populations, st.sampled_from(POLICIES))
@@ -59,7 +61,8 @@ def test_masks_are_nested_and_hit_the_rate_up_to_eligibility(
         before, after = masks.assignment[:, low], masks.assignment[:, high]
         assert (after[before != 0] == before[before != 0]).all()
     targets = DropPolicy.of(policy, MODALITIES).targets
-    eligible = sum(bool(kept & set(targets)) and len(kept) > 1 for kept in studies)
+    losses = [missing_in(target) for target in targets]
+    eligible = sum(any(kept & lost and kept - lost for lost in losses) for kept in studies)
     expected = [min(round(rate * len(studies)), eligible) for rate in RATES]
     assert ((masks.assignment != 0).sum(axis=2) == expected).all()
     assert masks.achieved() == pytest.approx(np.array(expected) / len(studies))
@@ -305,4 +308,4 @@ def test_exclusive_classes_have_no_number_of_findings() -> None:
     ],
 )
 def test_what_goes_missing_unless_the_run_says_otherwise(modalities: tuple[str, ...], policy: str) -> None:
-    assert default_policy(modalities) == policy
+    assert main_policy(modalities) == policy

@@ -15,7 +15,7 @@ from harness.missingness.mechanisms import Population
 from harness.missingness.plan import MaskPlan, Missingness, draw_plan
 from harness.statistics import curves as robustness
 from harness.statistics.bootstrap import bootstrap_weights
-from harness.statistics.curves import Curve, CurvePoint, area_under_curve, curves, retention
+from harness.statistics.curves import Curve, CurvePoint, Mixtures, area_under_curve, curves, retention
 from harness.statistics.estimate import Estimate
 from harness.statistics.reliance import reliance
 from tests.helpers.reports import findings, pairs
@@ -157,7 +157,9 @@ def test_reliance_is_the_paired_loss_and_positive_where_absence_hurts(
     wrong = metric.statistics([Prediction(report="nothing") for _ in references], references)
     weights = bootstrap_weights([one.patient_id for one in references], 50, 0)
     statistics = {"full": right, "frontal": wrong, "lateral": right}
-    costs = reliance(metric, statistics, weights)["rouge_l"]
+    everyone = np.ones(len(references), dtype=bool)
+    corners = dict.fromkeys(statistics, everyone)
+    costs = reliance(Mixtures(metric, statistics, weights), corners)["rouge_l"]
     assert set(costs) == {"frontal", "lateral"}
     assert costs["frontal"].cost.value == pytest.approx(1.0 - costs["frontal"].value)
     cost = costs["frontal"].cost

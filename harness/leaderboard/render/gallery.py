@@ -19,7 +19,7 @@ from harness.leaderboard.robustness import Line, RobustnessReport, main_metrics
 from harness.leaderboard.selection import current
 from harness.metrics.diagnosis.calibration import Reliability, width_edges
 from harness.metrics.diagnosis.confidence import from_counts
-from harness.missingness.policy import FULL
+from harness.missingness.states import FULL
 from harness.store.manifest import ReliabilityBins
 from harness.store.results import Measurement, StoredResult
 

@@ -170,7 +170,7 @@ class JointDistance(SharedSpaceMetric, JointMetric):
     space that was fitted on the other half.
 
     Attributes:
-        resamples, recentred: as for FID.
+        resamples, recentred, mixed: as for FID.
     """
 
     name: ClassVar[str] = "fjd_lite0"
@@ -179,6 +179,7 @@ class JointDistance(SharedSpaceMetric, JointMetric):
     )
     resamples: ClassVar[int] = 200
     recentred: ClassVar[bool] = True
+    mixed: ClassVar[bool] = False
 
     @property
     def signature(self) -> str:

@@ -54,6 +54,7 @@ class ImageMetric(JointMetric):
     task: ClassVar[Task] = Task.SYNTHESIZE
     resamples: ClassVar[int] = RESAMPLES
     recentred: ClassVar[bool] = True
+    mixed: ClassVar[bool] = False
     name: ClassVar[str]
     outputs: ClassVar[tuple[MetricOutput, ...]]
     extractor: ClassVar[Extractor]
@@ -322,6 +323,7 @@ class CompletedDistance(Lite0Distance):
     name, outputs = "images_completed", _outputs("lite0_completed")
     by_default: ClassVar[bool] = False
     completes: ClassVar[bool] = True
+    mixed: ClassVar[bool] = True
 
 
 class CompletedLateralDistance(Lite0LateralDistance):
@@ -330,3 +332,4 @@ class CompletedLateralDistance(Lite0LateralDistance):
     name, outputs = "images_completed_lateral", _outputs("lite0_completed_lateral")
     by_default: ClassVar[bool] = False
     completes: ClassVar[bool] = True
+    mixed: ClassVar[bool] = True

@@ -1,0 +1,70 @@
+"""Modality states: the set of modalities that a study lacks, and its name.
+
+A state is named by its modalities, joined by ``+`` in the dataset's order: ``frontal+context``. The empty set
+is ``full``. Files, masks and manifests hold names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from itertools import combinations
+
+from harness.core.errors import HarnessError
+
+FULL = "full"
+"""The state in which a study keeps every modality it has by nature."""
+
+MOST_MODALITIES = 5
+"""A dataset with more modalities has too many subsets: 2^6 - 1 states are 63 predictions of every study."""
+
+_JOIN = "+"
+
+
+def state_of(lost: Collection[str], modalities: Sequence[str]) -> str:
+    """The name of a set of missing modalities; ``modalities`` are the dataset's, in its order."""
+    return _JOIN.join(name for name in modalities if name in lost) or FULL
+
+
+def missing_in(state: str) -> frozenset[str]:
+    """The modalities that a state lacks."""
+    return frozenset() if state == FULL else frozenset(state.split(_JOIN))
+
+
+def subsets(modalities: Sequence[str]) -> tuple[str, ...]:
+    """Every state in which something is missing and something is left, by the number of missing modalities.
+
+    Raises:
+        HarnessError: the dataset has more than ``MOST_MODALITIES``.
+    """
+    if len(modalities) > MOST_MODALITIES:
+        raise HarnessError(
+            f"{len(modalities)} modalities have {2 ** len(modalities) - 1:,} states, too many to predict",
+            f"every subset can be asked for with at most {MOST_MODALITIES}",
+        )
+    sizes = range(1, len(modalities))
+    return tuple(state_of(lost, modalities) for size in sizes for lost in combinations(modalities, size))
+
+
+def ordered(states: Iterable[str], modalities: Sequence[str]) -> tuple[str, ...]:
+    """States without repetition: ``full``, then by the number of modalities, in the dataset's order."""
+    place = {name: index for index, name in enumerate(modalities)}
+
+    def key(state: str) -> tuple[int, list[int]]:
+        lost = missing_in(state)
+        return len(lost), sorted(place.get(name, len(place)) for name in lost)
+
+    return tuple(sorted({FULL, *states}, key=key))
+
+
+def lost_by(present: frozenset[str], state: str, offered: frozenset[str]) -> frozenset[str]:
+    """What a study really loses when it is put into a state.
+
+    A study that would be left with nothing keeps everything: no study is ever empty.
+
+    Args:
+        present: modalities that the study has by nature.
+        state: name of a state.
+        offered: the dataset's modalities.
+    """
+    lost = missing_in(state) & present
+    return lost if (present & offered) - lost else frozenset()
