@@ -9,7 +9,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from harness.core.config import RunSettings
-from harness.leaderboard.tables import NOT_AUDITED
+from harness.leaderboard.evidence import NOT_AUDITED
 from harness.store.manifest import (
     BootstrapFacts,
     Cost,

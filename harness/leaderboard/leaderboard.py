@@ -12,11 +12,12 @@ from typing import Any
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from harness.core.errors import CorruptFileError, HarnessError
+from harness.leaderboard.evidence import Evidence
 from harness.leaderboard.facts import RowFacts, verdict_on
 from harness.leaderboard.hidden import beside
 from harness.leaderboard.selection import masks_of, select
 from harness.leaderboard.spec import Spec, spec_of
-from harness.leaderboard.tables import Evidence, Table, arranged, tables, with_apart
+from harness.leaderboard.tables import Table, arranged, tables, with_apart
 from harness.store.results import Measurement, row_of
 from harness.store.store import SCHEMA, Store
 from harness.store.verdicts import verdicts
@@ -58,6 +59,7 @@ class Leaderboard:
                 audit=results[each.key].audit.state,
                 cell=each.manifest.cell,
                 masks=masks_of(each),
+                signs=each.manifest.signs,
             )
             for each in stored
         }

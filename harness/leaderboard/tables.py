@@ -5,18 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final
 
 from harness.leaderboard.costs import NO_COST, RowCost, mean_cost
+from harness.leaderboard.evidence import NOT_AUDITED, Evidence, dead_parts, evidence_of, verdict
 from harness.leaderboard.parts import by_signatures, declared, under_masks
 from harness.leaderboard.protocol import NOTHING_DROPPED, Masks, Protocol, Variant, place_of, told_apart
-from harness.leaderboard.ranking import Cells, Samples, mean_of_seeds, ranks
+from harness.leaderboard.ranking import Cells, mean_of_seeds, ranks
 from harness.leaderboard.spec import Spec, spec_of
 from harness.metrics.headline import CURVE_METRICS
-from harness.store.manifest import Cost
 from harness.store.results import Measurement, Status
-
-NOT_AUDITED: Final = "not audited"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,25 +40,6 @@ class Number:
 
 
 @dataclass(frozen=True, slots=True)
-class Evidence:
-    """What a table needs of a result beside its numbers.
-
-    Attributes:
-        samples: metric -> bootstrap replicates (R, B), one line per missing rate.
-        cost: what it took.
-        audit: ``passed``, ``failed`` or why there is no verdict.
-        cell: of the trained method; results of one method stand in one row only where it agrees.
-        masks: under which it was measured.
-    """
-
-    samples: Samples = field(default_factory=dict)
-    cost: Cost = field(default_factory=Cost)
-    audit: str = NOT_AUDITED
-    cell: str = ""
-    masks: Masks = NOTHING_DROPPED
-
-
-@dataclass(frozen=True, slots=True)
 class Row:
     """A method in a table.
 
@@ -72,6 +50,7 @@ class Row:
         curve_metric: the table's.
         keys: the results behind the row: one per seed, or several that complement each other.
         audit: ``passed``, ``failed`` (the row is shown, and not ranked) or why there is no verdict.
+        dead_parts: one line per named part of its network that does next to nothing, in some of its seeds.
     """
 
     method: str
@@ -81,6 +60,7 @@ class Row:
     keys: tuple[str, ...] = ()
     audit: str = NOT_AUDITED
     cost: RowCost = NO_COST
+    dead_parts: tuple[str, ...] = ()
 
     @property
     def ranked(self) -> bool:
@@ -332,7 +312,7 @@ def _members(rows: Sequence[Measurement], spec: Spec, evidence: Mapping[str, Evi
     for label, by_seed in grouped.items():
         seeds = [by_seed[seed] for seed in sorted(by_seed)]  # all methods in one order: the draws are shared
         keys = tuple(dict.fromkeys(row.key for of_seed in seeds for row in of_seed))
-        of_seeds = [_evidence(of_seed, evidence) for of_seed in seeds]
+        of_seeds = [evidence_of(of_seed, evidence) for of_seed in seeds]
         numbers, samples[label] = mean_of_seeds(seeds, [each.samples for each in of_seeds])
         control = any(row.control for of_seed in seeds for row in of_seed)
         cells = {
@@ -346,18 +326,12 @@ def _members(rows: Sequence[Measurement], spec: Spec, evidence: Mapping[str, Evi
                 cells,
                 "",
                 keys,
-                _verdict(of_seeds),
+                verdict(of_seeds),
                 mean_cost([each.cost for each in of_seeds]),
+                dead_parts({of_seed[0].seed: each for of_seed, each in zip(seeds, of_seeds, strict=True)}),
             )
         )
     return _with_ranks(members, samples, lower)
-
-
-def _evidence(rows: Sequence[Measurement], evidence: Mapping[str, Evidence]) -> Evidence:
-    """What stands behind the rows of one seed; a metric's replicates are those of the result that has it."""
-    own = {row.metric: evidence.get(row.key, Evidence()) for row in rows}
-    samples = {name: each.samples[name] for name, each in own.items() if name in each.samples}
-    return replace(own[rows[0].metric], samples=samples)
 
 
 def _with_ranks(members: Sequence[Row], samples: Mapping[str, Cells], lower: set[str]) -> list[Row]:
@@ -384,11 +358,6 @@ def _with_ranks(members: Sequence[Row], samples: Mapping[str, Cells], lower: set
         )
         for row in members
     ]
-
-
-def _verdict(seeds: Sequence[Evidence]) -> str:
-    verdicts = {each.audit for each in seeds}
-    return "failed" if "failed" in verdicts else seeds[0].audit if len(verdicts) == 1 else NOT_AUDITED
 
 
 def _place(row: Row, metric: str, rate: float, lower: bool) -> tuple[bool, bool, float, str]:

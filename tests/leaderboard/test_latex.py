@@ -11,10 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.leaderboard.evidence import Evidence
 from harness.leaderboard.leaderboard import Leaderboard
 from harness.leaderboard.render import latex, leaderboard_latex
 from harness.leaderboard.spec import load_all
-from harness.leaderboard.tables import Evidence, tables
+from harness.leaderboard.tables import tables
 from harness.papers import library
 from harness.papers.compare import Results, compare
 from harness.papers.render import formats, report_latex

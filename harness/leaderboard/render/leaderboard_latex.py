@@ -22,6 +22,7 @@ from harness.leaderboard.render.text import (
     by_protocol,
     cost_rows,
     costs,
+    dead_notes,
     label,
     number,
     rank,
@@ -169,6 +170,7 @@ def _notes(table: Table) -> Iterator[str]:
         cells = [cell for rates in row.numbers.values() for cell in rates.values()]
         for detail in dict.fromkeys(cell.detail for cell in cells if cell.status == "failed"):
             yield f"{escape(row.method)} failed: {escape(detail)}"
+    yield from map(escape, dead_notes(table))
 
 
 def _costs(title: str, tables: Sequence[Table], label: str) -> Float:

@@ -13,6 +13,7 @@ from harness.leaderboard.render.text import (
     code,
     cost_rows,
     costs,
+    dead_notes,
     label,
     markdown,
     number,
@@ -135,6 +136,8 @@ def _notes(table: Table) -> Iterator[str]:
         lost = {cell.detail: cell for cell in _all(row) if cell.status == "failed"}
         for detail in lost:
             yield f"- {markdown(row.method)} failed: {markdown(detail)}"
+    for line in dead_notes(table):
+        yield f"- {markdown(line)}"
 
 
 def _all(row: Row) -> list[Number]:

@@ -161,6 +161,7 @@
     for (const [name, reason] of Object.entries(t.unavailable || {})) lines.push(`${name} unavailable: ${reason}`);
     if ((t.absent || []).length) lines.push(`not measured: ${t.absent.join(", ")}`);
     lines.push(...(t.beside || []));
+    for (const row of t.rows.filter((each) => !each.control)) lines.push(...(row.dead_parts || []).map((part) => `${row.method}: a part does next to nothing: ${part}`));
     for (const row of t.rows) {
       const failed = Object.values(row.numbers).flatMap((each) => Object.values(each)).find((number) => number.status === "failed");
       if (failed) lines.push(`${row.method} failed: ${failed.detail || "no reason stored"}`);

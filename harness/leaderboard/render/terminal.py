@@ -19,7 +19,7 @@ from harness.leaderboard.render.blocks import (
     signature_lines,
 )
 from harness.leaderboard.render.short_names import short_names
-from harness.leaderboard.render.text import COST_COLUMNS, costs, label, number, rank
+from harness.leaderboard.render.text import COST_COLUMNS, costs, dead_notes, label, number, rank
 from harness.leaderboard.tables import Table
 
 FEW = 8
@@ -34,7 +34,7 @@ def render(table: Table, screen: Screen) -> list[RenderableType]:
     names = dict.fromkeys((*table.metrics, table.curve_metric))
     signatures = {name: table.signatures[name] for name in names}
     notes = [*signature_lines(signatures, screen), *not_computed(table.unavailable, screen)]
-    return [*parts, *notes, *_beside(table, screen), ""]
+    return [*parts, *notes, *_notes(table, screen), ""]
 
 
 def first_of_tasks(tables: Sequence[Table]) -> list[Table]:
@@ -55,12 +55,14 @@ def render_first(tables: Sequence[Table], screen: Screen) -> list[RenderableType
         full_names = [f"{short[name]} is {name}" for name in metrics if short[name] != name]
         legend = [screen.text("; ".join(full_names), "dim")] if full_names else []
         parts += [*_nothing_dropped(table, metrics, screen), *legend]
-        parts += [*not_computed(table.unavailable, screen), *_beside(table, screen), ""]
+        parts += [*not_computed(table.unavailable, screen), *_notes(table, screen), ""]
     return parts
 
 
-def _beside(table: Table, screen: Screen) -> list[Text]:
-    return [screen.text(sentence, "dim") for sentence in table.beside]
+def _notes(table: Table, screen: Screen) -> list[Text]:
+    """What else the store holds, and which parts of the methods are dead."""
+    beside = [screen.text(sentence, "dim") for sentence in table.beside]
+    return [*beside, *(screen.text(line, "yellow") for line in dead_notes(table))]
 
 
 def further(tables: Sequence[Table], first: Sequence[Table], file: str, screen: Screen) -> list[Text]:

@@ -98,6 +98,16 @@ COST_NOTE = (
 )
 
 
+def dead_notes(table: Table) -> list[str]:
+    """One line per dead part of a method in the table; reruns of its checkpoint as controls have none."""
+    return [
+        f"{row.method}: a part does next to nothing: {line}"
+        for row in table.rows
+        if not row.control
+        for line in row.dead_parts
+    ]
+
+
 RESULT_NOTE = (
     "Result: its manifest is `results/RESULT.json` in the store; `harness reproduce RESULT` makes it "
     "again and compares."
