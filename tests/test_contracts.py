@@ -147,6 +147,7 @@ def test_card_is_complete(name: str) -> None:
     card = registry.load("methods", name).card
     assert card.name == name
     assert card.title
+    assert set(card.opponents) <= set(card.variants)
     assert card.licence
     assert card.tasks
     assert card.reads <= MODALITIES

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -88,13 +89,10 @@ def entries(config: RunConfig, broken: dict[str, str] | None = None) -> list[Ent
         PluginError: a method cannot be loaded, and ``broken`` is None or no method is left.
         HarnessError: the imputer generates nothing.
     """
-    wanted: list[str] = []
-    for name in config.methods:
-        wanted += registry.names("methods") if name == "all" else [name]
     imputer = _imputer(config)
     rows: list[Entry] = []
     errors: dict[str, PluginError] = {}
-    for full_name in dict.fromkeys(wanted):
+    for full_name in _named(config.methods):
         try:
             row = _entry(config, full_name)
         except PluginError as error:
@@ -111,6 +109,27 @@ def entries(config: RunConfig, broken: dict[str, str] | None = None) -> list[Ent
         broken.update((name, str(error)) for name, error in errors.items())
     _check_owners(config, [*rows, imputer] if imputer else rows, errors)
     return rows
+
+
+def _named(methods: Sequence[str]) -> list[str]:
+    """The methods and variants of a run, each once; ``all`` means every method with its ``opponents``.
+
+    A method that cannot be loaded brings none.
+    """
+    names: list[str] = []
+    for name in methods:
+        for each in registry.names("methods") if name == "all" else [name]:
+            names.append(each)
+            if name == "all":
+                names += [f"{each}:{variant}" for variant in _opponents(each)]
+    return list(dict.fromkeys(names))
+
+
+def _opponents(name: str) -> tuple[str, ...]:
+    with suppress(PluginError):
+        card = getattr(registry.load("methods", name), "card", None)
+        return card.opponents if isinstance(card, MethodCard) else ()
+    return ()
 
 
 def _check_owners(config: RunConfig, rows: Sequence[Entry], broken: Mapping[str, object]) -> None:

@@ -37,6 +37,8 @@ class MethodCard:
         reads: modalities it can use, by name or by role (``DatasetInfo.read_by``); others are blanked.
         presets: preset name -> ``Config`` overrides.
         variants: ablation name -> (description, ``Config`` overrides).
+        opponents: variants that ``--methods all`` runs, too: their numbers show what the method's own parts
+            contribute.
         deviations: where the paper left a choice.
         published: figures that the paper prints, e.g. ``{"parameters": 589.7e6}``.
         published_of_variants: variant -> figures that the paper prints for it.
@@ -54,6 +56,7 @@ class MethodCard:
     reads: frozenset[str]
     presets: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: {"tiny": {}})
     variants: Mapping[str, tuple[str, Mapping[str, Any]]] = field(default_factory=dict)
+    opponents: tuple[str, ...] = ()
     deviations: tuple[Deviation, ...] = ()
     published: Mapping[str, Any] = field(default_factory=dict)
     published_of_variants: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)

@@ -57,6 +57,7 @@ EARLY_FUSION = MethodCard(
     tasks=frozenset({Task.DIAGNOSE}),
     reads=IMAGE_MODALITIES,
     presets=PRESETS,
+    opponents=("dropout",),
     variants={"dropout": ("modalities are dropped in training", {"modality_dropout": 0.3})},
     deviations=(
         *COMMON,

@@ -88,6 +88,7 @@ CARD = MethodCard(
     reads=frozenset({"frontal", "lateral", CONTEXT}),
     presets={"tiny": TINY, "base": BASE, "paper": {}},
     variants=VARIANTS,
+    opponents=("baseline",),
     deviations=DEVIATIONS,
     published={"parameters": 589.7e6, "flops": 51.14e9},
     published_of_variants={  # Table 3

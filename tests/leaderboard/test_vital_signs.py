@@ -12,7 +12,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from harness.cli.main import app
+from harness.cli.app import app
 from harness.core import registry
 from harness.core.types import Inputs, Targets
 from harness.leaderboard.leaderboard import Leaderboard
