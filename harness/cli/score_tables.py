@@ -21,7 +21,7 @@ from harness.leaderboard.render.blocks import (
     signature_lines,
 )
 from harness.leaderboard.render.short_names import short_names
-from harness.leaderboard.render.text import between
+from harness.leaderboard.render.text import FEW_STUDIES, between
 
 _LEVEL = 0.05
 """Below it a difference counts as shown."""
@@ -83,11 +83,12 @@ def per_study_csv(scores: Scores) -> str:
 
 def comparison_table(rows: Sequence[Comparison], screen: Screen) -> list[RenderableType]:
     """A table per pair of systems, one line per metric that says which of the two is better."""
-    trials = rows[0].test.trials if rows else 0
+    trials, n = (rows[0].test.trials, rows[0].test.difference.n) if rows else (0, 0)
+    few = f"; of fewer than {FEW_STUDIES} studies no system is called better" if n < FEW_STUDIES else ""
     parts: list[RenderableType] = [
-        screen.text(f"paired approximate randomisation, {trials} trials", "bold"),
+        screen.text(f"paired approximate randomisation, n = {n}, {trials} trials", "bold"),
         screen.text(
-            f"better: p < {_LEVEL:g}; *: also with p (Holm), over all {len(rows)} tests; {DIRECTIONS}",
+            f"better: p < {_LEVEL:g}; *: also with p (Holm), over all {len(rows)} tests{few}; {DIRECTIONS}",
             "dim",
         ),
     ]
@@ -117,7 +118,12 @@ def _pair(rows: Sequence[Comparison], screen: Screen) -> list[RenderableType]:
 
 
 def verdict(row: Comparison) -> str:
-    """``a better``, ``b better`` or ``no difference shown``; a star for what survives Holm's adjustment."""
+    """``a better``, ``b better`` or ``no difference shown``; a star for what survives Holm's adjustment.
+
+    Of fewer than ``FEW_STUDIES`` studies it is ``too few studies``, whatever the p-value.
+    """
+    if row.test.difference.n < FEW_STUDIES:
+        return "too few studies"
     difference = row.test.difference.value
     if not row.test.p_value < _LEVEL or difference == 0:
         return "no difference shown"

@@ -113,7 +113,7 @@ def write_robustness(
         store: results store.
         out: folder to write to.
         figures: whether to draw figures.
-        rows: draw only protocols of these, as PNG and SVG; by default everything, as PDF too.
+        rows: draw only protocols of these; by default everything.
         workers: processes that draw; None is what suits the machine.
     """
     from harness.leaderboard.render import robustness
@@ -129,8 +129,7 @@ def write_robustness(
         from harness.distributed import processes
         from harness.leaderboard.render.gallery import KINDS, write_figures
 
-        kinds = KINDS if rows is None else ("png", "svg")
         with processes.several(workers) as over:
-            files = write_figures(stored, report, out / "figures", kinds, rows, over)
+            files = write_figures(stored, report, out / "figures", KINDS, rows, over)
         paths += sorted({path.parent for path in files})
     return paths

@@ -48,6 +48,8 @@ def test_run_prints_and_writes_the_leaderboard(toy_world: Path, capsys: pytest.C
     assert "echo" in out
     markdown = (toy_world / "store/tables/leaderboard.md").read_text()
     assert "| method | bleu_1 |" in markdown
+    figures = [path for path in (toy_world / "store/tables/figures").rglob("*") if path.is_file()]
+    assert {path.suffix for path in figures} == {".png", ".svg", ".pdf"}
     assert "cider @ 0.6" in markdown
     assert "bleu|order:4|tok:r2gen-iu" in markdown
     content = json.loads((toy_world / "store/tables/leaderboard.json").read_text())

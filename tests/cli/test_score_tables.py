@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from rich.cells import cell_len
@@ -47,7 +48,7 @@ def scores() -> Scores:
 def comparison(
     metric: str, difference: float, p: float, p_holm: float, higher_is_better: bool = True, b: str = "second"
 ) -> Comparison:
-    estimate = Estimate(difference, difference - 0.1, difference + 0.1, 24)
+    estimate = Estimate(difference, difference - 0.1, difference + 0.1, 240)
     test = PairedTest(0.4 + difference, 0.4, estimate, p, 500)
     return Comparison(metric, "first", b, test, p_holm, f"{metric}|v:1", higher_is_better)
 
@@ -86,6 +87,19 @@ def test_words_say_who_is_better_and_a_star_what_survives_holm() -> None:
     assert verdict(comparison("ece", -0.2, 0.001, 0.01, higher_is_better=False)) == "a better *"
     assert verdict(comparison("cider", 0.2, 0.06, 0.06)) == "no difference shown"
     assert verdict(comparison("cider", 0.2, float("nan"), float("nan"))) == "no difference shown"
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_few_studies_make_no_system_better(width: int) -> None:
+    row = comparison("cider", 0.2, 0.001, 0.01)
+    few = replace(row, test=replace(row.test, difference=replace(row.test.difference, n=12)))
+    assert verdict(few) == "too few studies"
+    text = printed(comparison_table([few], Screen(width)), width)
+    assert "n = 12" in text
+    assert "of fewer than 30 studies no system is called better" in " ".join(text.split())
+    assert "a better" not in text
+    assert "0.001" in text
+    assert "fewer than" not in printed(comparison_table([row], Screen(width)), width)
 
 
 def test_each_pair_of_systems_has_a_table() -> None:

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 
 from harness.datasets.iu import reports as iu_reports
-from harness.datasets.phantom import draw
+from harness.datasets.phantom import draw, figure
 from harness.datasets.phantom.anatomy import heart_extent
 from harness.datasets.phantom.draw import render, render_many
 from harness.datasets.phantom.patient import Patient
 from harness.datasets.phantom.render import PAINTERS, SHAPERS, build_scene
 
 SIZE = 96
+FIGURE = Path(__file__).parents[2] / "docs" / "figures" / "phantoms.png"
 VISIBLE = 12.0  # grey levels that count as a visible change of a pixel
 
 
@@ -24,6 +27,15 @@ def _difference(*codes: str, study: str = "S1", sex: str | None = "male") -> NDA
     """Change of each pixel (2, SIZE, SIZE) that the codes make to one patient."""
     plain = render(Patient(study, ("normal",), 60.0, sex), SIZE).astype(float)
     return np.abs(render(Patient(study, codes, 60.0, sex), SIZE).astype(float) - plain)
+
+
+def test_the_figure_of_the_pages_has_few_greys_and_is_small(tmp_path: Path) -> None:
+    figure.draw(tmp_path / "phantoms.png", size=32)
+    with Image.open(tmp_path / "phantoms.png") as drawn, Image.open(FIGURE) as committed:
+        assert drawn.mode == committed.mode == "P"
+        assert drawn.size == committed.size
+        assert len(committed.getcolors() or ()) <= 64
+    assert FIGURE.stat().st_size < 700_000
 
 
 def _quarters(frontal: NDArray[np.float64]) -> dict[str, float]:

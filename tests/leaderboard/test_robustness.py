@@ -127,14 +127,15 @@ def test_markdown_and_terminal_say_the_same(tmp_path: Path) -> None:
     text = export.markdown(report)
     assert "### Robustness of cider: toy, 50 test studies, any missing (mcar)" in text
     assert "| dia | 0.500 [" in text
-    assert "without lateral" in text
-    assert "+0.200 [+0.100, +0.300]" in text
+    assert "loss without lateral" in text
+    assert "| 0.200 [0.100, 0.300]" in text
     console = Console(file=io.StringIO(), width=200)
     with console.capture() as capture:
         for part in export.rich(report, Screen.of(console)):
             console.print(part)
     assert "Robustness of cider: toy, 50 test studies, any missing (mcar)" in capture.get()
-    assert "+0.200 [+0.100, +0.300]" in capture.get()
+    assert " 0.200 [0.100, 0.300]" in capture.get()
+    assert "Loss without X: how much worse the metric is" in " ".join(capture.get().split())
     assert export.markdown(RobustnessReport((), ())).startswith("No result has a missing rate above 0.")
 
 

@@ -6,9 +6,11 @@ Run it with ``python -m harness.datasets.phantom.figure [FILE]``.
 from __future__ import annotations
 
 import sys
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from harness.datasets.phantom.draw import render
 from harness.datasets.phantom.patient import Patient
@@ -28,6 +30,7 @@ CASES: tuple[tuple[str, ...], ...] = (
     ("Hernia, Hiatal/large", "Atherosclerosis/aorta"),
 )
 _COLUMNS = 4
+_SHADES = 64
 
 
 def draw(path: Path, size: int = 256) -> None:
@@ -46,8 +49,12 @@ def draw(path: Path, size: int = 256) -> None:
         axis.axis("off")
     figure.tight_layout(pad=0.4, h_pad=1.2)
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, metadata={"Software": None})
+    canvas = BytesIO()
+    figure.savefig(canvas, format="png")
     pyplot.close(figure)
+    # Phantoms and text are grey: 64 shades are a third of the size of a colour image with transparency.
+    with Image.open(canvas) as image:
+        image.convert("L").quantize(_SHADES, dither=Image.Dither.NONE).save(path, optimize=True)
 
 
 if __name__ == "__main__":

@@ -40,15 +40,15 @@ def rich(report: RobustnessReport, screen: Screen) -> list[RenderableType]:
         styles = ["dim" if line.control else "" for line in lines]
         parts.append(screen.text(_title(lines[0]), "bold"))
         parts += [*blocks(labels, columns[1:], screen, Lines(styles)), ""]
-    return parts
+    return [*parts, screen.text(" ".join(_NOTES), "dim")] if parts else []
 
 
 _NOTES = (
     "Area: mean height of the curve over its missing rates. Retained: share of the value with nothing",
     "missing that is left at the highest rate up to 0.8. Meets control, told apart until: missing rates at",
     "which the curve meets that of the same method on another patient's images, and up to which the paired",
-    "interval of their difference excludes 0. Without X: what the absence of X from every study costs;",
-    "positive is worse. Brackets: 95 % intervals over patients and masks.",
+    "interval of their difference excludes 0. Loss without X: how much worse the metric is when X is absent",
+    "from every study; below 0 it is better then. Brackets: 95 % intervals over patients and masks.",
 )
 
 
@@ -76,19 +76,19 @@ def _modalities(lines: Sequence[Line]) -> list[str]:
 
 def _header(lines: Sequence[Line]) -> list[str]:
     rate = max(line.retention_rate for line in lines)
-    without = [f"without {name}" for name in _modalities(lines)]
+    without = [f"loss without {name}" for name in _modalities(lines)]
     return ["method", "area", f"retained at {rate:g}", "meets control", "told apart until", *without]
 
 
 def _cells(line: Line, lines: Sequence[Line]) -> list[str]:
     several = len({each.seed for each in lines}) > 1
-    costs = [_signed(line.reliance.get(name)) for name in _modalities(lines)]
+    losses = [line.reliance.get(name) for name in _modalities(lines)]
     return [
         f"{line.method} seed {line.seed}" if several else line.method,
         _number(line.area),
         _number(line.retained),
         *_fall(line),
-        *costs,
+        *("-" if loss is None else _number(loss) for loss in losses),
     ]
 
 
@@ -106,7 +106,3 @@ def _number(each: Estimate) -> str:
     if each.value != each.value:  # NaN: nothing to retain
         return "-"
     return f"{each.value:.3f} {between(each.ci95, each.n)}"
-
-
-def _signed(each: Estimate | None) -> str:
-    return "-" if each is None else f"{each.value:+.3f} [{each.lo:+.3f}, {each.hi:+.3f}]"

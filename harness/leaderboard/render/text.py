@@ -14,7 +14,7 @@ from harness.leaderboard.tables import Number, Row, Table
 from harness.store.results import Measurement
 
 FEW_STUDIES = 30
-"""Below so many studies an interval of no width is not shown as one."""
+"""Below so many studies an interval of no width is not shown as one, and no system is called better."""
 
 UNRANKED = "\N{EN DASH}"
 _FORMULA = re.compile(r"^[=+\-@\t\r](?=.)", re.DOTALL)
