@@ -14,7 +14,7 @@ import pytest
 
 from harness.core import registry
 from harness.core.errors import UnknownNameError
-from harness.core.types import DatasetInfo, Prediction, Reference, Study, Task
+from harness.core.types import DatasetInfo, JointPrediction, Prediction, Reference, Study, Task
 from harness.evaluation.report_samples import ReportSamples
 from harness.method.batching import collate
 from harness.method.contract import FitRun, Method
@@ -229,7 +229,8 @@ def scored(metric: Metric, n: int = 12) -> np.ndarray:
             for _ in range(2)
         )
         references.append(Reference(f"s{i}", f"p{i}", " ".join(SENTENCES[i % 3 :]), labels, image))
-        predictions.append(Prediction(SENTENCES[i % 4], rng.random(3).astype(np.float32), generated))
+        answer = SENTENCES[i % 4], rng.random(3).astype(np.float32), generated
+        predictions.append(JointPrediction(*answer, apart=Prediction(*answer)))
     return metric.statistics(predictions, references)
 
 

@@ -89,6 +89,8 @@ METRICS = {
     "alignment_coarse": "harness.metrics.images.alignment:CoarseAlignment",
     "fjd_lite0": "harness.metrics.images.alignment:JointDistance",
     "fjd_coarse": "harness.metrics.images.alignment:CoarseJointDistance",
+    "agreement_views": "harness.metrics.images.agreement:ViewAgreement",
+    "agreement_report": "harness.metrics.images.agreement:ReportAgreement",
 }
 
 CONTRACTS = {

@@ -211,6 +211,17 @@ class Prediction:
 
 
 @dataclass(frozen=True, slots=True)
+class JointPrediction(Prediction):
+    """Modalities of one study that were generated together.
+
+    Attributes:
+        apart: the same modalities, generated one by one from the same conditions.
+    """
+
+    apart: Prediction = field(default_factory=Prediction)
+
+
+@dataclass(frozen=True, slots=True)
 class Reference:
     """The truth about one study as a metric gets it; ``images`` are the real ones, view name -> (H, W, C)."""
 

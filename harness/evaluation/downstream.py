@@ -1,8 +1,8 @@
 """Downstream value of generated images: one fixed classifier trained on real, on generated, and on both.
 
-The classifier is the same for everybody and chosen without looking at a test study: frozen ImageNet features
-of an image, standardised, and one regularised logistic regression per finding. What differs between two rows
-is the images alone.
+The classifier is the same for everybody and chosen without looking at a test study: fixed features of an
+image, standardised by the real training images, and one regularised logistic regression per finding. What
+differs between two rows is the images alone. A control learns from the generated images with permuted labels.
 """
 
 from __future__ import annotations
@@ -25,15 +25,19 @@ from harness.evaluation import provenance
 from harness.evaluation.ask import Question, ask
 from harness.evaluation.benchmark import N_RESAMPLES, Benchmark, open_benchmark, prepare_images
 from harness.evaluation.downstream_classifier import (
+    FEWEST_POSITIVES,
     FINDINGS,
     GROUP,
     SCORES,
     VIEW,
     Experiment,
+    Eyes,
+    Floats,
     Measured,
     classify,
     image_features,
     labels_of,
+    permutations,
     scored,
 )
 from harness.evaluation.entries import PROTOCOL, Entry
@@ -48,6 +52,9 @@ from harness.statistics.estimate import Estimate
 from harness.store.manifest import BootstrapFacts, Downstream, DownstreamFinding, Manifest, Triple
 from harness.store.results import Measurement
 from harness.store.row_labels import DOWNSTREAM, TRAINED_ON
+
+Measurements = Mapping[tuple[str, str], Measured]
+"""(Score, training set) -> what came out."""
 
 
 def measure(settings: RunSettings, limit: int | None, reporter: Reporter) -> list[Measurement]:
@@ -107,9 +114,11 @@ def prepare(benchmark: Benchmark, limit: int | None) -> Experiment:
     if not findings:
         raise HarnessError(f"{info.name}: no finding can be learned", "raise --limit")
     truth = labels_of(test, findings, info.label_names).astype(np.float32)
+    positives = dict(zip(findings, truth.sum(axis=0), strict=True))
+    averaged = tuple(name for name in findings if positives[name] >= FEWEST_POSITIVES) or findings
     references = [Reference(s.id, s.patient_id, labels=row) for s, row in zip(test, truth, strict=True)]
     weights = statistics.bootstrap_weights([s.patient_id for s in test], N_RESAMPLES)
-    return Experiment(benchmark, findings, absent, train, test, references, weights)
+    return Experiment(benchmark, findings, averaged, absent, train, test, references, weights)
 
 
 def _measured(experiment: Experiment, trial: Trial) -> list[Measurement]:
@@ -123,18 +132,39 @@ def _measured(experiment: Experiment, trial: Trial) -> list[Measurement]:
             name: image_features(trial.benchmark, own, trial.phase(f"look at {name} images"))
             for name, own in images.items()
         }
-        sets["both"] = np.concatenate([sets["real"], sets["synthetic"]])
-        labels, progress = experiment.labels(experiment.train), trial.phase("classify")
+        progress = trial.phase("classify")
         measured: dict[tuple[str, str], Measured] = {}
-        for number, on in enumerate(TRAINED_ON):
-            truth = np.concatenate([labels, labels]) if on == "both" else labels
-            probabilities = classify(sets[on], truth, sets["test"])
-            measured |= {(score, on): scored(experiment, probabilities, score) for score in SCORES}
-            progress((number + 1) / len(TRAINED_ON), f"trained on {on}")
+        kinds = list(dict.fromkeys(score.seen for score in SCORES.values()))
+        for number, seen in enumerate(kinds):
+            answers = _answers(experiment, {name: own[seen] for name, own in sets.items()})
+            measured |= {
+                (name, on): scored(experiment, own, name)
+                for name, score in SCORES.items()
+                for on, own in answers.items()
+                if score.seen == seen
+            }
+            progress((number + 1) / len(kinds), f"features {seen}")
         rows = _store(experiment, trial, measured)
     values = {row.metric: row.value for row in rows}
-    trial.done(", ".join(f"{name} {values[name]:.3f}" for name in DOWNSTREAM[:3]))
+    trial.done(", ".join(f"{name} {values[name]:.3f}" for name in DOWNSTREAM[:2]))
     return rows
+
+
+def _answers(experiment: Experiment, sets: Mapping[str, Floats]) -> dict[str, list[Floats]]:
+    """Training set -> probabilities (n_test, L) of its classifiers: one, or one per permutation of labels.
+
+    Args:
+        sets: features of the ``real``, the ``synthetic`` and the ``test`` images.
+    """
+    eyes, labels = Eyes.of(sets["real"]), experiment.labels(experiment.train)
+    real, synthetic, test = (eyes(sets[name]) for name in ("real", "synthetic", "test"))
+    learned = {
+        "synthetic": [(synthetic, labels)],
+        "permuted": [(synthetic, labels[order]) for order in permutations(len(labels))],
+        "both": [(np.concatenate([real, synthetic]), np.concatenate([labels, labels]))],
+        "real": [(real, labels)],
+    }
+    return {on: [classify(*each, test) for each in learned[on]] for on in TRAINED_ON}
 
 
 def synthesized_images(experiment: Experiment, trial: Trial) -> list[Image]:
@@ -149,9 +179,7 @@ def synthesized_images(experiment: Experiment, trial: Trial) -> list[Image]:
     return [(generated[s.id].images or {})[VIEW] for s in experiment.train]
 
 
-def _store(
-    experiment: Experiment, trial: Trial, measured: Mapping[tuple[str, str], Measured]
-) -> list[Measurement]:
+def _store(experiment: Experiment, trial: Trial, measured: Measurements) -> list[Measurement]:
     """Write a generator's numbers, their replicates and how they came about."""
     benchmark, entry = trial.benchmark, trial.entry
     key = _key(experiment, trial)
@@ -168,7 +196,7 @@ def _store(
             value=result.estimate.value,
             ci95=result.estimate.ci95,
             n=len(experiment.test),
-            signature=f"{experiment.signature}|score:{SCORES[score][0](multilabel=True).signature}",
+            signature=experiment.signature(score),
             control=entry.is_control,
             group=GROUP,
             key=key,
@@ -177,7 +205,7 @@ def _store(
         for (score, on), result in sorted(measured.items(), key=lambda item: _place(*item[0]))
     ]
     samples = {
-        f"{GROUP}_{score}_{on}": m.samples[None].astype(np.float32) for (score, on), m in measured.items()
+        f"{GROUP}_{score}_{on}": own.samples[None].astype(np.float32) for (score, on), own in measured.items()
     }
     path = benchmark.store.root / "results" / f"{key}.npz"
     write_atomic(path, lambda stream: np.savez(stream, **samples))  # type: ignore[arg-type]
@@ -188,7 +216,8 @@ def _store(
 def _key(experiment: Experiment, trial: Trial) -> str:
     """Result file of a generator's row; it ends with a digest of what the numbers depend on."""
     benchmark = trial.benchmark
-    parts = (trial.cell.directory.name, benchmark.test_set, experiment.signature)
+    signatures = map(experiment.signature, SCORES)
+    parts = (trial.cell.directory.name, benchmark.test_set, *signatures)
     digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:8]
     name = f"{benchmark.config.preset}-s{trial.seed}-{GROUP}-n{len(experiment.train)}-{digest}"
     return "/".join([slug(benchmark.dataset.info.title), slug(trial.entry.label), slug(name)])
@@ -198,7 +227,7 @@ def _place(score: str, on: str) -> int:
     return DOWNSTREAM.index(f"{GROUP}_{score}_{on}")
 
 
-def _manifest(experiment: Experiment, trial: Trial, measured: Mapping[tuple[str, str], Measured]) -> Manifest:
+def _manifest(experiment: Experiment, trial: Trial, measured: Measurements) -> Manifest:
     benchmark, entry = trial.benchmark, trial.entry
     settings = trial.new_method().config.model_dump(mode="json")
     return Manifest(
@@ -219,30 +248,28 @@ def _manifest(experiment: Experiment, trial: Trial, measured: Mapping[tuple[str,
     )
 
 
-def facts(experiment: Experiment, measured: Mapping[tuple[str, str], Measured]) -> Downstream:
+def facts(experiment: Experiment, measured: Measurements) -> Downstream:
     """What stands beside the numbers: differences to real images, and each finding's own scores."""
     splits = {"train": experiment.train, "test": experiment.test}
     counts = {name: experiment.labels(own).sum(axis=0).astype(int).tolist() for name, own in splits.items()}
 
-    def scores(name: str, score: str) -> dict[str, Triple]:
-        return {on: _triple(measured[score, on].each[name]) for on in TRAINED_ON}
+    def differences(score: str) -> dict[str, Triple]:
+        real = measured[score, TRAINED_ON[-1]]
+        return {on: _triple(_difference(measured[score, on], real)) for on in TRAINED_ON[:-1]}
 
     return Downstream(
         training_studies=len(experiment.train),
         absent=dict(experiment.absent),
-        minus_real={
-            score: {
-                on: _triple(_difference(measured[score, on], measured[score, "real"]))
-                for on in TRAINED_ON[:2]
-            }
-            for score in SCORES
-        },
+        minus_real={score: differences(score) for score in SCORES},
         findings={
             name: DownstreamFinding(
                 train=counts["train"][number],
                 test=counts["test"][number],
-                auroc=scores(name, "auroc"),
-                f1=scores(name, "f1"),
+                averaged=name in experiment.averaged,
+                **{
+                    score: {on: _triple(measured[score, on].each[name]) for on in TRAINED_ON}
+                    for score in SCORES
+                },
             )
             for number, name in enumerate(experiment.findings)
         },

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from harness.core.types import Prediction, Study
+from harness.core.types import JointPrediction, Prediction, Study
 from harness.evaluation import synthesis
 from harness.evaluation.ask import Question, ask
 from harness.evaluation.completion import Completion
-from harness.evaluation.requests import DrawReports, GenerateView, Predict, Request
+from harness.evaluation.requests import DrawReports, GenerateSeveral, GenerateView, Predict, Request
 from harness.evaluation.trial import Trial
 from harness.missingness.states import FULL
 
@@ -38,6 +38,21 @@ def predict(trial: Trial, completion: Completion) -> StateAnswers[Prediction]:
         generated = ask_states(trial, GenerateView(view, reports, trial.seed), completion)
         predictions = synthesis.joined(predictions, generated)
     return predictions
+
+
+def generate_jointly(trial: Trial, targets: tuple[str, ...]) -> dict[str, JointPrediction]:
+    """Several modalities of every test study from the rest of it, together and one by one."""
+    reports = synthesis.reports_of(trial.studies, trial.donors)
+    ways = []
+    for together in (True, False):
+        request = GenerateSeveral(targets, together, reports, trial.seed)
+        file, phase = request.prefix + trial.state_name(FULL), f"{request.phase}{FULL}"
+        ways.append(ask(trial, request, Question(file, trial.studies, phase, donors=trial.donors)))
+    joint, apart = ways
+    return {
+        name: JointPrediction(report=each.report, images=each.images, apart=apart[name])
+        for name, each in joint.items()
+    }
 
 
 def ask_states(trial: Trial, request: Request[Answer], completion: Completion) -> StateAnswers[Answer]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from harness.core.types import Inputs, Prediction
-from harness.evaluation.synthesis import conditioned, generated
+from harness.evaluation.synthesis import conditioned, generated, merged
 from harness.method.contract import Method
 from harness.store.predictions import DRAWN_REPORTS, PREDICTIONS, Codec
 
@@ -97,3 +97,40 @@ class GenerateView:
         """``Method.synthesize`` with the view blanked."""
         conditions = conditioned(inputs, [self.view], self.reports, self.run_seed, state)
         return generated(method, conditions, [self.view])
+
+
+@dataclass(frozen=True, slots=True)
+class GenerateSeveral:
+    """Several modalities from everything else that a study has.
+
+    Conditions and noise are the same whether they are generated together or one by one.
+
+    Attributes:
+        targets: image modalities or ``report``; the method never gets the study's own.
+        together: in one call; otherwise one call per target.
+        reports, run_seed: as in ``GenerateView``.
+    """
+
+    targets: tuple[str, ...]
+    together: bool
+    reports: Mapping[str, str | None]
+    run_seed: int
+    codec: Codec[Prediction] = PREDICTIONS
+
+    @property
+    def prefix(self) -> str:
+        """One file per set of targets and way."""
+        return f"synthesis-{'+'.join(self.targets)}-{'together' if self.together else 'apart'}-"
+
+    @property
+    def phase(self) -> str:
+        """Names the targets."""
+        way = "together" if self.together else "one by one"
+        return f"generate {' and '.join(self.targets)} {way}, "
+
+    def __call__(self, method: Method[Any], inputs: Inputs, state: str) -> Sequence[Prediction]:
+        """``Method.synthesize`` with all targets blanked."""
+        conditions = conditioned(inputs, self.targets, self.reports, self.run_seed, state)
+        if self.together:
+            return generated(method, conditions, self.targets)
+        return merged([generated(method, conditions, [target]) for target in self.targets])

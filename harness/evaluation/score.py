@@ -10,7 +10,7 @@ from harness.core.types import Prediction
 from harness.evaluation import synthesis
 from harness.evaluation.completion import Completion
 from harness.evaluation.metric_failures import MetricFailures
-from harness.evaluation.predict import StateAnswers
+from harness.evaluation.predict import StateAnswers, generate_jointly
 from harness.evaluation.trial import Trial
 from harness.metrics.base import Metric, Statistics, checked_statistics
 from harness.missingness.states import FULL, missing_in
@@ -43,6 +43,8 @@ def _of_metric(
     trial: Trial, metric: Metric, predictions: StateAnswers[Prediction], completion: Completion
 ) -> dict[str, Statistics]:
     """Modality state -> statistics. States that are the same for the method are scored once."""
+    if metric.generates:
+        return dict.fromkeys(trial.states, _of_joint_generation(trial, metric))
     benchmark = trial.benchmark
     references = benchmark.references
     answers = {
@@ -65,6 +67,20 @@ def _of_metric(
             save_array(path, statistics)
         by_state[state] = statistics
     return by_state
+
+
+def _of_joint_generation(trial: Trial, metric: Metric) -> Statistics:
+    """Statistics of what is generated together and one by one; what a state lacks plays no part."""
+    benchmark = trial.benchmark
+    name = trial.state_name(FULL)
+    path = trial.cell.statistics(name, metric.name, metric.signature, benchmark.test_set)
+    statistics = load_array(path)
+    if statistics is None:
+        generated = generate_jointly(trial, metric.generates)
+        ordered = [generated[reference.id] for reference in benchmark.references]
+        statistics = checked_statistics(metric, ordered, benchmark.references)
+        save_array(path, statistics)
+    return statistics
 
 
 @dataclass(frozen=True, slots=True)

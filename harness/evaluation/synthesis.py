@@ -60,6 +60,22 @@ def generated(method: Method[Any], inputs: Inputs, targets: Sequence[str]) -> li
     return answers
 
 
+def generates(card: MethodCard, info: DatasetInfo, targets: Sequence[str]) -> bool:
+    """Whether a method generates every one of the targets on a dataset."""
+    possible = {*views(card, info), *([REPORT] if Task.REPORT in card.tasks else [])}
+    return possible.issuperset(targets)
+
+
+def merged(parts: Sequence[Sequence[Prediction]]) -> list[Prediction]:
+    """What was generated target by target, as one prediction per study."""
+    whole = []
+    for answers in zip(*parts, strict=True):
+        images = {view: image for answer in answers for view, image in (answer.images or {}).items()}
+        reports = [answer.report for answer in answers if answer.report is not None]
+        whole.append(Prediction(report=reports[0] if reports else None, images=images or None))
+    return whole
+
+
 def joined(
     predictions: Mapping[str, Mapping[str, Prediction]], images: Mapping[str, Mapping[str, Prediction]]
 ) -> dict[str, dict[str, Prediction]]:

@@ -20,6 +20,7 @@ from harness.distributed.process_group import process_group
 from harness.evaluation import fit, imputation
 from harness.evaluation.benchmark import Benchmark, open_benchmark
 from harness.evaluation.entries import PROTOCOL, Entry, image_donors
+from harness.evaluation.synthesis import generates
 from harness.method.contract import FitRun, Method
 from harness.method.fingerprint import code_fingerprint
 from harness.method.torch_method import TorchMethod
@@ -223,6 +224,8 @@ class Trial:
 
     def suits(self, metric: Metric) -> bool:
         """Whether the method does what a metric measures."""
+        if metric.generates:
+            return generates(self.entry.method_class.card, self.info, metric.generates)
         drawn = self.draws_reports and metric.task is Task.DIAGNOSE
         return drawn or metric.task in self.entry.method_class.card.tasks
 

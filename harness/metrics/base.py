@@ -67,6 +67,9 @@ class Metric(ABC):
         undefined: its statistics may be NaN or infinite.
         mixed: it has values where the studies of a test set are in different modality states; False for
             slow metrics of whole sets of images, which have values where all studies are in one state.
+        generates: modalities that a method generates for it from the rest of a study, together and one by
+            one; its predictions are ``JointPrediction``s, the same at every missing rate. Empty: it scores
+            the predictions of the modality state.
         completes: it scores the test set with generated images in place of the lost ones, instead of the
             generated images alone.
     """
@@ -84,6 +87,7 @@ class Metric(ABC):
     undefined: ClassVar[bool] = False
     mixed: ClassVar[bool] = True
     completes: ClassVar[bool] = False
+    generates: ClassVar[tuple[str, ...]] = ()
 
     @property
     @abstractmethod

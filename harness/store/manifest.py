@@ -160,13 +160,18 @@ class DownstreamFinding(Facts):
 
     Attributes:
         train, test: studies that have it.
-        auroc, f1: training images (``synthetic``, ``both``, ``real``) -> the classifier's score.
+        averaged: whether it counts in the macro averages.
+        auroc, f1: training set (``synthetic``, ``permuted``, ``both``, ``real``) -> the classifier's score;
+            coarse_auroc, coarse_f1: of classifiers of coarse image features.
     """
 
     train: int
     test: int
     auroc: dict[str, Triple]
     f1: dict[str, Triple]
+    coarse_auroc: dict[str, Triple] = {}
+    coarse_f1: dict[str, Triple] = {}
+    averaged: bool = True
 
 
 class Downstream(Facts):
@@ -174,7 +179,7 @@ class Downstream(Facts):
 
     Attributes:
         absent: finding that is left out -> why.
-        minus_real: score -> training images -> its macro average minus that of real images.
+        minus_real: score -> training set -> its macro average minus that of real images.
         findings: finding -> its own scores.
     """
 

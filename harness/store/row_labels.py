@@ -10,11 +10,18 @@ IMPUTED = "+imputed-"
 """Between a method's label and the label of the method that generates the views which its studies lack."""
 
 
-TRAINED_ON = ("synthetic", "both", "real")
-"""Training images of the classifiers of ``harness downstream``; the others are compared with the last."""
+TRAINED_ON = ("synthetic", "permuted", "both", "real")
+"""What the classifiers of ``harness downstream`` learn from; the others are compared with the last.
+
+``permuted`` is the control: the synthetic images, their labels dealt out anew.
+"""
 
 
-DOWNSTREAM = tuple(f"downstream_{score}_{on}" for score in ("auroc", "f1") for on in TRAINED_ON)
+DOWNSTREAM_SCORES = ("auroc", "f1", "coarse_auroc", "coarse_f1")
+"""What ``harness downstream`` measures: the last two with classifiers of coarse image features."""
+
+
+DOWNSTREAM = tuple(f"downstream_{score}_{on}" for score in DOWNSTREAM_SCORES for on in TRAINED_ON)
 """Metric names of ``harness downstream``."""
 
 

@@ -41,7 +41,7 @@ class PatchBasis(nn.Module):
         pixels = channels * patch * patch
         self.register_buffer("mean", torch.zeros(len(VIEWS), self.grid**2, pixels))
         self.register_buffer("axes", torch.zeros(len(VIEWS), self.grid**2, pixels, values))
-        self.register_buffer("scale", torch.ones(()))
+        self.register_buffer("scale", torch.ones(len(VIEWS)))
 
     def fit(self, view: int, images: Tensor) -> None:
         """Learn one view's components from training images (N, C, H, W)."""
@@ -52,7 +52,7 @@ class PatchBasis(nn.Module):
             centred = patches[:, place] - self.mean[view, place]
             rank = min(size, *centred.shape)
             self.axes[view, place, :, :rank] = torch.pca_lowrank(centred, rank, center=False, niter=2)[2]
-        self.scale.fill_(float(self.coefficients(images, view).std()))
+        self.scale[view] = self.coefficients(images, view).std()
 
     def coefficients(self, images: Tensor, view: int) -> Tensor:
         """Images (B, C, H, W) to components (B, K, g, g), not scaled."""
@@ -61,11 +61,11 @@ class PatchBasis(nn.Module):
 
     def forward(self, images: Tensor, view: int) -> Tensor:
         """Images (B, C, H, W) to components (B, K, g, g)."""
-        return self.coefficients(images, view) / self.scale
+        return self.coefficients(images, view) / self.scale[view]
 
     def images(self, components: Tensor, view: int) -> Tensor:
         """The inverse of ``forward``, as far as K components go."""
-        patches = torch.einsum("bkp,pdk->bpd", components.flatten(2) * self.scale, self.axes[view])
+        patches = torch.einsum("bkp,pdk->bpd", components.flatten(2) * self.scale[view], self.axes[view])
         columns = (patches + self.mean[view]).transpose(1, 2)
         side = self.grid * self.patch
         return F.fold(columns, (side, side), self.patch, stride=self.patch)
@@ -211,30 +211,43 @@ class Whitening(nn.Module):
 
 @dataclass(slots=True)
 class Memory:
-    """State of a decoding: what GPT-2 keeps of the latents and the prefixes."""
+    """State of a decoding: what GPT-2 keeps of the latents and the prefixes.
+
+    Attributes:
+        cache: keys and values of each layer; the first position is z's.
+        added: what is added to the embedding of every word, (B, E).
+    """
 
     cache: DynamicCache
+    added: Tensor
 
     def select(self, rows: Tensor) -> None:
         """Keep (or repeat, or reorder) sequences."""
         if rows.dtype == torch.bool:
             rows = rows.nonzero().flatten()
         self.cache.batch_select_indices(rows)
+        self.added = self.added[rows]
 
 
 class ReportAutoencoder(nn.Module):
-    """Optimus (Li et al. 2020): BERT's pooled output to a Gaussian; GPT-2 starts from z in its past."""
+    """Optimus (Li et al. 2020): BERT's pooled output to a Gaussian; GPT-2 reads z.
+
+    z is the first position of every layer's past, its key and its value the same linear map of z, and another
+    map of it is added to the embedding of every word.
+    """
 
     shift: Tensor
     scale: Tensor
     trained: Tensor
+    rarity: Tensor
 
-    def __init__(self, config: CoDiXRConfig, words: int) -> None:
+    def __init__(self, config: CoDiXRConfig, read: int, written: int) -> None:
+        """``read`` and ``written`` are the sizes of the vocabularies of BERT and of GPT-2."""
         super().__init__()
         self.config = config
         length = config.report_words + 2
         bert = BertConfig(
-            vocab_size=max(words, config.bert_vocabulary) if config.encoders == "clip" else words,
+            vocab_size=max(read, config.bert_vocabulary) if config.encoders == "clip" else read,
             hidden_size=config.bert_width,
             num_hidden_layers=config.bert_layers,
             num_attention_heads=config.bert_heads,
@@ -247,7 +260,7 @@ class ReportAutoencoder(nn.Module):
             **EAGER,
         )
         gpt2 = GPT2Config(
-            vocab_size=max(words, config.gpt2_vocabulary) if config.encoders == "clip" else words,
+            vocab_size=max(written, config.gpt2_vocabulary) if config.encoders == "clip" else written,
             n_embd=config.gpt2_width,
             n_layer=config.gpt2_layers,
             n_head=config.gpt2_heads,
@@ -255,7 +268,7 @@ class ReportAutoencoder(nn.Module):
             embd_pdrop=config.report_dropout,
             attn_pdrop=config.report_dropout,
             activation_function="gelu" if config.encoders == "latent" else "gelu_new",
-            n_positions=max(length, 1024) if config.encoders == "clip" else length,
+            n_positions=max(length, 1024) if config.encoders == "clip" else length + 1,
             bos_token_id=BOS,
             eos_token_id=EOS,
             initializer_range=config.report_init,
@@ -263,8 +276,11 @@ class ReportAutoencoder(nn.Module):
         )
         self.encoder = BertModel(bert)
         self.moments = nn.Linear(config.bert_width, 2 * config.report_latent, bias=False)
-        self.past = nn.Linear(config.report_latent, 2 * config.gpt2_layers * config.gpt2_width, bias=False)
+        self.past = nn.Linear(config.report_latent, config.gpt2_layers * config.gpt2_width, bias=False)
+        self.added = nn.Linear(config.report_latent, config.gpt2_width, bias=False)
         self.decoder = GPT2LMHeadModel(gpt2)
+        self.bag = nn.Linear(config.report_latent, written) if config.report_bag else None
+        self.register_buffer("rarity", torch.ones(written), persistent=False)
         self.register_buffer("shift", torch.zeros(config.report_latent))
         self.register_buffer("scale", torch.ones(config.report_latent))
         self.register_buffer("trained", torch.zeros((), dtype=torch.long))
@@ -281,49 +297,90 @@ class ReportAutoencoder(nn.Module):
         mean, log_variance = self.moments(pooled).float().chunk(2, dim=-1)
         return mean, log_variance.clamp(-10.0, 5.0)
 
-    def loss(self, words: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Nats per word of the reports (B, S) among bool ``rows`` (B,), and the KL that is not free."""
-        mean, log_variance = self.posterior(words)
+    def loss(self, read: Tensor, words: Tensor, rows: Tensor) -> dict[str, Tensor]:
+        """Parts of the loss of the reports among bool ``rows`` (B,).
+
+        Args:
+            read: their framed indices (B, R) in BERT's vocabulary; words: the same (B, S) in GPT-2's.
+
+        Returns:
+            ``ce``, nats per word; ``kl``, the KL per word that is not free; ``bag``, nats per word of the
+            words that a report has, read from z alone, rare words weighing more (0 where it is not trained).
+        """
+        mean, log_variance = self.posterior(read)
         z = reparameterise(mean, log_variance) if self.training else mean
-        targets = words.masked_fill(~rows[:, None], PAD)[:, 1:]
-        inputs = words[:, :-1]
+        words = words.masked_fill(~rows[:, None], PAD)
+        count = (words[:, 1:] != PAD).sum().clamp(min=1)
+        kl = gaussian_kl(mean, log_variance)
+        # A dimension costs nothing until it holds report_target nats ("free bits").
+        paid = torch.where(kl > self.config.report_target, kl, torch.zeros_like(kl)).sum(1)
+        return {
+            "ce": self.word_loss(z, words),
+            "kl": (paid * rows).sum() / count,
+            "bag": self.bag_loss(z, words[:, 1:]),
+        }
+
+    def word_loss(self, z: Tensor, words: Tensor) -> Tensor:
+        """Nats per word of framed reports (B, S) given latents (B, D); in training some words are hidden."""
+        targets, inputs = words[:, 1:], words[:, :-1]
         if self.training and self.config.word_dropout:
             gone = torch.rand(inputs.shape, device=inputs.device) < self.config.word_dropout
             inputs = inputs.masked_fill(gone & (inputs > UNK), UNK)
         logits = self.logits(inputs, z).float()
         total = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=PAD, reduction="sum")
-        count = (targets != PAD).sum().clamp(min=1)
-        kl = gaussian_kl(mean, log_variance)
-        # A dimension costs nothing until it holds report_target nats ("free bits").
-        paid = torch.where(kl > self.config.report_target, kl, torch.zeros_like(kl)).sum(1)
-        return total / count, (paid * rows).sum() / count
+        return total / (targets != PAD).sum().clamp(min=1)
+
+    def fit_rarity(self, words: Tensor) -> None:
+        """Learn how rare words are from the training reports (N, S): log of N over reports that have it."""
+        counts = self._bags(words).sum(0)
+        self.rarity.copy_((len(words) / counts.clamp(min=1.0)).log().clamp(min=0.0))
+
+    def _bags(self, words: Tensor) -> Tensor:
+        """Which words (B, V) reports (B, S) have; marks and unknown words are none."""
+        bags = torch.zeros(len(words), len(self.rarity), device=words.device)
+        bags.scatter_(1, words, 1.0)
+        bags[:, : UNK + 1] = 0.0
+        return bags
+
+    def bag_loss(self, z: Tensor, words: Tensor) -> Tensor:
+        """Cross-entropy of the words of reports (B, S) given latents (B, D) alone (Zhao et al. 2017)."""
+        if self.bag is None:
+            return z.new_zeros(())
+        weights = self._bags(words) * self.rarity
+        nats = -self.bag(z).float().log_softmax(1)
+        return (weights * nats).sum() / weights.sum().clamp(min=1e-6)
 
     def logits(self, words: Tensor, z: Tensor) -> Tensor:
         """Prefixes (B, S) and latents (B, D) to logits of each next word (B, S, V)."""
-        return self._run(words, Memory(self._cache(z)), 0)
+        return self._run(words, self.start(z), 0)
 
     def start(self, z: Tensor) -> Memory:
         """State before the first word, for latents (B, D) as ``posterior`` gives them."""
-        return Memory(self._cache(z))
+        return Memory(self._cache(z), self.added(z))
 
     def step(self, prefix: Tensor, state: Memory) -> Tensor:
         """Logits (B, V) of the word after ``prefix`` (B, t)."""
         return self._run(prefix[:, -1:], state, prefix.shape[1] - 1)[:, -1]
 
     def _run(self, words: Tensor, state: Memory, offset: int) -> Tensor:
-        places = torch.arange(offset, offset + words.shape[1], device=words.device).expand(words.shape)
+        # Position 0 is z's.
+        places = torch.arange(1 + offset, 1 + offset + words.shape[1], device=words.device)
+        embedded = self.decoder.transformer.wte(words) + state.added[:, None]
         return self.decoder(
-            input_ids=words, position_ids=places, past_key_values=state.cache, use_cache=True
+            inputs_embeds=embedded,
+            position_ids=places.expand(words.shape),
+            past_key_values=state.cache,
+            use_cache=True,
         ).logits
 
     def _cache(self, z: Tensor) -> DynamicCache:
-        """One past position per layer, its key and value linear in z."""
+        """One past position per layer, its key and value the same linear map of z."""
         config = self.config
         heads, size = config.gpt2_heads, config.gpt2_width // config.gpt2_heads
-        parts = self.past(z).view(len(z), config.gpt2_layers, 2, heads, 1, size)
+        parts = self.past(z).view(len(z), config.gpt2_layers, heads, 1, size)
         cache = DynamicCache()
         for layer in range(config.gpt2_layers):
-            cache.update(parts[:, layer, 0], parts[:, layer, 1], layer)
+            cache.update(parts[:, layer], parts[:, layer], layer)
         return cache
 
     def encode(self, words: Tensor) -> Tensor:

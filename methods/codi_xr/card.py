@@ -9,7 +9,7 @@ from harness.method.card import Deviation, MethodCard
 from methods.codi_xr.config import NAME, VIEWS
 from methods.codi_xr.deviations import DEVIATIONS
 
-SCRATCH = {"clip": "", "image_vae": "", "unet": ""}
+SCRATCH = {"clip": "", "bert": "", "gpt2": "", "image_vae": "", "unet": ""}
 """Nothing pretrained."""
 
 
@@ -59,8 +59,11 @@ TINY: dict[str, Any] = {
     "word_dropout": 0.4,
     "report_beta": 0.02,
     "report_target": 0.5,
+    "report_bag": 1.0,
+    "report_noise": 0.0,
     "report_channels": 32,
     "report_multipliers": (1,),
+    "report_attention": (True,),
     "report_blocks": 1,
     "report_words": 56,
     "environment": 64,
@@ -112,6 +115,7 @@ BASE: dict[str, Any] = {
     "report_target": 0.1,
     "report_channels": 64,
     "report_multipliers": (1, 2, 4),
+    "report_attention": (True, True, False),
     "report_blocks": 2,
     "environment": 256,
     "sampler": "dpm-solver++",
@@ -123,7 +127,10 @@ BASE: dict[str, Any] = {
 
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "unconditional": ("conditions are ignored: what guidance adds is left out", {"guidance": 0.0}),
-    "no-guidance": ("conditions without classifier-free guidance", {"guidance": 1.0}),
+    "no-guidance": (
+        "conditions without classifier-free guidance, and expectations that are not exaggerated",
+        {"guidance": 1.0, "mean_guidance": 1.0, "report_mean_guidance": 1.0},
+    ),
     "no-alignment": (
         "stages 1 and 2 alone: branches of a joint generation do not see each other",
         {"joint": False},

@@ -52,7 +52,10 @@ class CoDiXRConfig(MethodConfig):
         report_pooling: what is made into z: BERT's pooled ``first`` token or the ``mean`` over words.
         report_dropout: inside both of its parts; word_dropout: of words that GPT-2 reads in training.
         report_beta, report_target: final weight of its KL term and the KL per dimension that costs nothing.
-        report_channels, report_multipliers, report_blocks: of the report's fully connected UNet.
+        report_bag: weight of the words that z alone is to name, by their rarity; 0 leaves the term out.
+        report_noise: factor on the noise that the sampling of a report starts from; 0 leaves it out.
+        report_channels, report_multipliers, report_attention, report_blocks: of the report's fully connected
+            UNet, the middle two per level.
         report_words: longest report.
         environment: width of the environment encoders' tokens.
         align: weight of the contrastive term of stage 3; ``joint`` switches the stage off.
@@ -60,7 +63,8 @@ class CoDiXRConfig(MethodConfig):
         drop_condition: training probability that a study's condition is left out.
         sampler, steps: DPM-Solver++ (order 2) or DDIM, and network evaluations per image.
         guidance: w of classifier-free guidance; 1 is none, 0 ignores the condition.
-        clip, image_vae, unet: folders or hub names of pretrained parts; random initialisation where empty.
+        clip, bert, gpt2, image_vae, unet: folders or hub names of pretrained parts; random initialisation
+            where empty. optimus: folder of a checkpoint of Optimus, in the place of bert and gpt2.
         rates: learning rates of the image autoencoder, of the report autoencoder, and of stages 1, 2 and 3.
     """
 
@@ -117,8 +121,11 @@ class CoDiXRConfig(MethodConfig):
     word_dropout: float = 0.0
     report_beta: float = 1.0
     report_target: float = 3.0
+    report_bag: float = Field(default=0.0, ge=0.0)
+    report_noise: float = Field(default=1.0, ge=0.0)
     report_channels: int = 320
     report_multipliers: tuple[int, ...] = (1, 2, 4, 4)
+    report_attention: tuple[bool, ...] = (True, True, True, False)
     report_blocks: int = 2
     report_words: int = 77
     min_count: int = 3
@@ -131,6 +138,9 @@ class CoDiXRConfig(MethodConfig):
     steps: int = Field(default=50, ge=1)
     guidance: float = Field(default=7.5, ge=0.0)
     clip: str = "openai/clip-vit-large-patch14"
+    bert: str = "google-bert/bert-base-cased"
+    gpt2: str = "openai-community/gpt2"
+    optimus: str = ""
     image_vae: str = "stable-diffusion-v1-5/stable-diffusion-v1-5"
     unet: str = "stable-diffusion-v1-5/stable-diffusion-v1-5"
     rates: tuple[float, float, float, float, float] = (5e-5, 5e-5, 5e-5, 5e-5, 5e-5)

@@ -8,10 +8,11 @@ DEVIATIONS: tuple[tuple[str, str], ...] = (
         "ViT-L/14, 224 px, 768-d embeddings, 77 tokens",
     ),
     (
-        "parameters: 6.77 B without a breakdown",
-        "4.55 B: CLIP 0.43, AutoencoderKL 0.08, Optimus 0.25, two image UNets with connectors 0.90 each, "
-        "report UNet with connectors 1.95, environment encoders 0.03. A second report branch (UNet and "
-        "Optimus) would give 6.75 B; whether the paper counts one is not known",
+        "parameters: 6.77 B without a breakdown; 6.675 B by the configurations of the same group's public "
+        "code, of which 1.562 B are layers for videos (of UNets, CLIP and AutoencoderKL) that never run on a "
+        "still image",
+        "5.11 B, all that can act: CLIP 0.43, AutoencoderKL 0.08, Optimus 0.24, two image UNets 0.86 each, "
+        "report UNet 1.71, connectors 0.24 a branch, environment encoders 0.05 a view and 0.10 of reports",
     ),
     (
         "the context of the denoisers",
@@ -31,9 +32,15 @@ DEVIATIONS: tuple[tuple[str, str], ...] = (
     (
         "environment encoders and the cross-attention between branches are not sized; hyper-parameters of "
         "stage 3 are not given",
-        "three layers per modality, one token of 1280; connectors are a second cross-attention beside every "
-        "one to the condition, zero at the start; a contrastive term between the tokens of a study at "
-        "temperature 0.1, weight 1; the three modalities at the same time step",
+        "sizes of the public code: an encoder is its UNet's way down without attention and gives one token "
+        "of 1280; a connector is a Transformer block after every one that reads the condition, save the "
+        "middle one, and adds nothing at first. A contrastive term between the tokens of a study at "
+        "temperature 0.1, weight 1",
+    ),
+    (
+        "what stage 3 generates and on which condition",
+        "two modalities, at the same time step, from the third, drawn per study; a branch hears the token of "
+        "the other one (in the public code it hears its own, so branches exchange nothing)",
     ),
     (
         "latents that are diffused: drawn from the posterior in Stable Diffusion",
@@ -45,13 +52,14 @@ DEVIATIONS: tuple[tuple[str, str], ...] = (
         "trained here, are standardised with the training studies' moments; tiny's are whitened",
     ),
     (
-        "Optimus adds z to GPT-2's word embeddings as well",
-        "z is in the past alone: one position per layer",
-    ),
-    (
         "free bits of 3.0 and a weight of 0 for half of the training: units and slope",
         "KL of a dimension counts from 3 nats on; the weight rises over a quarter of the steps after half of "
         "them; tiny and base: 0.5 and 0.1 nats, and tiny hides 40 % of GPT-2's words from it in training",
+    ),
+    (
+        "a report's z holds little of its findings after minutes of training",
+        "tiny: a linear layer on z is to name the words of the report, rare ones weighing more (a "
+        "bag-of-words term, Zhao et al. 2017); weight 1, chosen among 0, 0.3, 1 and 3 on validation reports",
     ),
     (
         "z is BERT's pooled first token; BERT and GPT-2 are pretrained",
@@ -60,8 +68,9 @@ DEVIATIONS: tuple[tuple[str, str], ...] = (
     ),
     (
         "reports: impressions of MIMIC-CXR",
-        "the dataset's reports (findings on IU X-Ray), lower case, one word-level vocabulary for CLIP's text "
-        "side, BERT and GPT-2, whose tokenizers ship with no package; these start from nothing everywhere",
+        "the dataset's reports (findings on IU X-Ray), lower case. paper reads CLIP's text side, BERT and "
+        "GPT-2 (or a checkpoint of Optimus) with their tokenizers from folders; tiny and base start from "
+        "nothing, with one vocabulary of whole words for all three",
     ),
     (
         "decoding of reports is not described",
@@ -69,7 +78,8 @@ DEVIATIONS: tuple[tuple[str, str], ...] = (
     ),
     (
         "reports on the leaderboard",
-        "from the views that are present and nothing else, with noise that follows from the study",
+        "from the views that are present and nothing else, with noise that follows from the study; tiny: "
+        "sampling starts from zeros instead of noise, so that a report is the most likely one",
     ),
     (
         "tiny: minutes on a CPU",

@@ -36,11 +36,27 @@ class Losses:
         rows, model = [self.studies.rows[name] for name in ids], self.network.report_autoencoder
         if model.training:
             model.trained += 1
-        risen = (float(model.trained) / self.report_steps - 0.5) / 0.25
+        read, written = self.studies.read(rows), self.studies.written(rows)
+        parts = model.loss(read, written, self.studies.present[rows, -1].to(read.device))
+        terms = self.report_terms(parts)
+        return {"loss": torch.stack(list(terms.values())).sum(), **parts}
+
+    def report_terms(self, parts: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The summands of the report autoencoder's loss."""
+        risen = (float(self.network.report_autoencoder.trained) / self.report_steps - 0.5) / 0.25
         weight = self.config.report_beta * min(1.0, max(0.0, risen))
-        words = self.studies.words(rows, self.config.report_words)
-        ce, kl = model.loss(words, self.studies.present[rows, -1].to(words.device))
-        return {"loss": ce + weight * kl, "ce": ce, "kl": kl}
+        weights = {"ce": 1.0, "kl": weight, "bag": self.config.report_bag}
+        return {name: weights[name] * parts[name] for name in weights}
+
+    def image_terms(self, parts: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The summands of the image autoencoder's loss."""
+        if "kl" not in parts:
+            return {"loss": parts["loss"]}
+        return {"error": parts["error"], "kl": self.config.image_kl * parts["kl"]}
+
+    def alignment_terms(self, parts: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The summands of stage 3's loss."""
+        return noise_terms(parts) | {"agreement": self.config.align * parts["agreement"]}
 
     def contrastive(self, ids: list[str]) -> dict[str, Tensor]:
         """InfoNCE over the pairs of modalities."""
@@ -56,3 +72,13 @@ class Losses:
     def alignment(self, ids: list[str]) -> dict[str, Tensor]:
         """Stage 3."""
         return self.network.alignment_loss(*self.studies.batch(ids))
+
+
+def noise_terms(parts: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The summands of stage 2's loss: the errors of the modalities."""
+    return {name: parts[name] for name in MODALITIES}
+
+
+def whole_loss(parts: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The only summand of a loss that is not a sum."""
+    return {"loss": parts["loss"]}

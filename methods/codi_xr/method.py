@@ -19,15 +19,20 @@ from harness.method.torch_method import TorchMethod
 from harness.method.training import train_network
 from methods.codi_xr.card import CARD
 from methods.codi_xr.config import MODALITIES, REPORT, VIEWS, CoDiXRConfig
-from methods.codi_xr.losses import Loss, Losses
+from methods.codi_xr.losses import Losses, noise_terms, whole_loss
 from methods.codi_xr.network import CoDiNetwork
-from methods.codi_xr.pretrained import load_pretrained
-from methods.codi_xr.stages import Stage, adamw
+from methods.codi_xr.pretrained import load_pretrained, tokenizers
+from methods.codi_xr.probes import Probes
+from methods.codi_xr.stages import Objective, Stage, adamw
 from methods.codi_xr.studies import Studies
+from methods.codi_xr.subwords import Vocabularies
 from methods.common.generation import Decoding, generate
 from methods.common.optim import Optimizer
 from methods.common.pixels import resized
 from methods.common.text import Vocabulary
+
+FOLDERS = ("0-images", "0-reports", "1-contrastive", "2-diffusion", "3-alignment")
+"""Of the checkpoints of the five training runs, in order."""
 
 
 class CoDiXR(TorchMethod[CoDiXRConfig]):
@@ -44,9 +49,9 @@ class CoDiXR(TorchMethod[CoDiXRConfig]):
     """What ``harness bench sampling`` compares; the last one is the paper's."""
 
     def artifacts(self, train: Sequence[Study]) -> dict[str, Any]:
-        """The vocabulary of training reports."""
+        """The vocabulary of training reports, and the tokenizers of pretrained text parts."""
         texts = [study.report for study in train if study.report]
-        return {"words": Vocabulary.train(texts, self.config.min_count).entries}
+        return {"words": Vocabulary.train(texts, self.config.min_count).entries, **tokenizers(self.config)}
 
     def reference_artifacts(self) -> dict[str, Any]:
         """A stand-in vocabulary."""
@@ -62,8 +67,8 @@ class CoDiXR(TorchMethod[CoDiXRConfig]):
 
     def build(self, artifacts: dict[str, Any]) -> CoDiNetwork:
         """The network for a vocabulary."""
-        self.vocabulary = Vocabulary(artifacts["words"])
-        return CoDiNetwork(self.config, len(self.vocabulary), self.info.channels)
+        self.vocabularies = Vocabularies.of(artifacts)
+        return CoDiNetwork(self.config, self.vocabularies, self.info.channels)
 
     def fit(self, train: Sequence[Study], val: Sequence[Study], run: FitRun) -> None:
         """Autoencoders, then the three stages; each resumes in its own folder of ``run.directory``."""
@@ -71,32 +76,39 @@ class CoDiXR(TorchMethod[CoDiXRConfig]):
             raise HarnessError("codi_xr: no training studies", "raise --limit")
         torch.manual_seed(run.seed)
         self.prepare(self.artifacts(train))
-        load_pretrained(self.network, self.config)
+        load_pretrained(self.network, self.config, self.vocabularies)
         self.network.to(run.device)
-        studies = Studies([*train, *val], self.network, self.vocabulary, self.info)
-        settings, parts = self.config.report_autoencoder, self.network
-        losses = Losses(studies, settings.epochs * -(-len(train) // settings.batch_size))
-        config = self.config
+        studies = Studies([*train, *val], self.network, self.vocabularies, self.info)
+        config, parts = self.config, self.network
+        steps = config.report_autoencoder.epochs * -(-len(train) // config.report_autoencoder.batch_size)
+        losses, probes = Losses(studies, steps), Probes(studies)
         studies.project(len(train))
+        studies.count_words(len(train))
 
-        def stage(number: int, folder: str, network: nn.Module, settings: TrainingConfig, loss: Loss) -> None:
-            one = Stage(folder, network, settings, loss, config.rates[number], config, self.info)
+        def stage(number: int, network: nn.Module, settings: TrainingConfig, objective: Objective) -> None:
+            folder = FOLDERS[number]
+            one = Stage(folder, network, settings, objective, config.rates[number], config, self.info)
             self._train(one, train, val, run, number)
 
-        stage(0, "0-images", parts.image_autoencoder, config.image_autoencoder, losses.image_autoencoder)
-        stage(1, "0-reports", parts.report_autoencoder, settings, losses.report_autoencoder)
+        images = Objective(losses.image_autoencoder, losses.image_terms, probes.image_autoencoder)
+        reports = Objective(losses.report_autoencoder, losses.report_terms, probes.report_autoencoder)
+        contrastive = Objective(losses.contrastive, whole_loss, probes.contrastive)
+        diffusion = Objective(losses.diffusion, noise_terms, probes.diffusion)
+        alignment = Objective(losses.alignment, losses.alignment_terms, probes.alignment)
+        stage(0, parts.image_autoencoder, config.image_autoencoder, images)
+        stage(1, parts.report_autoencoder, config.report_autoencoder, reports)
         for name in MODALITIES:
             studies.encode(name)
             if name == REPORT or not config.latent_scale:
                 studies.calibrate(name, len(train))
-        stage(2, "1-contrastive", parts.contrastive, config.contrastive, losses.contrastive)
+        stage(2, parts.contrastive, config.contrastive, contrastive)
         studies.embed()
         studies.diffuse(len(train))
         denoisers = nn.ModuleDict({f"{name}_denoiser": parts.denoiser(name) for name in MODALITIES})
-        stage(3, "2-diffusion", denoisers, config.training, losses.diffusion)
+        stage(3, denoisers, config.training, diffusion)
         if config.joint:
             hearing = nn.ModuleList([*parts.environments.values(), *parts.connectors()])
-            stage(4, "3-alignment", hearing, config.alignment, losses.alignment)
+            stage(4, hearing, config.alignment, alignment)
         self.network.requires_grad_(True).eval()
 
     def _train(
@@ -107,7 +119,7 @@ class CoDiXR(TorchMethod[CoDiXRConfig]):
             return
         self.network.requires_grad_(False).eval()
         stage.network.requires_grad_(True).train()
-        if stage.folder == "2-diffusion":
+        if stage.folder == FOLDERS[3]:
             for connector in self.network.connectors():
                 connector.requires_grad_(False)
         directory = run.directory / stage.folder
@@ -122,7 +134,7 @@ class CoDiXR(TorchMethod[CoDiXRConfig]):
     def losses(self, inputs: Inputs, targets: Targets) -> dict[str, Tensor]:
         """Stage 2's loss of a batch from its images and reports: what costs are counted on."""
         embeddings, present, latents = self._encode(inputs, targets.reports)
-        words = self.vocabulary.batch(targets.reports, self.config.report_words, framed=True)
+        words = self.vocabularies.read.batch(targets.reports, self.config.report_words, framed=True)
         latents[REPORT] = self.network.report_autoencoder.encode(words.to(embeddings.device))
         diffused = {name: self.network.diffused(name, latents[name]) for name in MODALITIES}
         return self.network.diffusion_loss(diffused, present, embeddings)
@@ -188,7 +200,7 @@ class CoDiXR(TorchMethod[CoDiXRConfig]):
                 torch.zeros(shape, device=device) if pixels is None else resized(pixels, config.image_size)
             )
             latents[view] = network.image_autoencoder.encode(images[view], number)
-        words = self.vocabulary.batch(reports, config.text_words - 2, framed=True).to(device)
+        words = self.vocabularies.context.batch(reports, config.text_words - 2, framed=True).to(device)
         features = network.embed(latents if config.encoders == "latent" else images, latents, words)
         stacked = torch.stack([features[name] for name in MODALITIES], dim=1).float()
         return nn.functional.normalize(stacked, dim=-1), present, latents
@@ -200,7 +212,7 @@ class CoDiXR(TorchMethod[CoDiXRConfig]):
         step: Callable[[Tensor], Tensor] = partial(model.step, state=state)
         decoding = Decoding(self.config.report_words)
         words = generate(step, state, len(latents), decoding, latents.device)
-        return [self.vocabulary.decode(row) for row in words.tolist()]
+        return [self.vocabularies.written.decode(row) for row in words.tolist()]
 
     def _draw(self, latents: Tensor, view: str) -> np.ndarray[Any, np.dtype[np.uint8]]:
         """Standardised image latents (B, c, h, w) to uint8 images (B, H, W, C) of the dataset's size."""

@@ -10,17 +10,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from methods.codi_xr.autoencoders import ImageAutoencoder, ReportAutoencoder, Whitening
+from methods.codi_xr.blocks import ImageConnector, ReportConnector
 from methods.codi_xr.config import MODALITIES, REPORT, VIEWS, CoDiXRConfig
 from methods.codi_xr.contrastive import Contrastive, paired
-from methods.codi_xr.denoisers import (
-    ConditionMean,
-    Connector,
-    EnvironmentEncoder,
-    ImageDenoiser,
-    ReportDenoiser,
-    connect,
-)
+from methods.codi_xr.denoisers import ConditionMean, ImageDenoiser, ReportDenoiser
 from methods.codi_xr.diffusion import TRAINING_STEPS, alphas, guided, mixed, noised, sample, seeded_noise
+from methods.codi_xr.environment import ImageEnvironment, ReportEnvironment
+from methods.codi_xr.subwords import Vocabularies
 
 ENVIRONMENT_TEMPERATURE = 0.1
 
@@ -30,12 +26,12 @@ class CoDiNetwork(nn.Module):
 
     signal: Tensor
 
-    def __init__(self, config: CoDiXRConfig, words: int, channels: int) -> None:
+    def __init__(self, config: CoDiXRConfig, vocabularies: Vocabularies, channels: int) -> None:
         super().__init__()
         self.config = config
         self.image_autoencoder = ImageAutoencoder(config, channels)
-        self.report_autoencoder = ReportAutoencoder(config, words)
-        self.contrastive = Contrastive(config, words, self.image_autoencoder.shape)
+        self.report_autoencoder = ReportAutoencoder(config, len(vocabularies.read), len(vocabularies.written))
+        self.contrastive = Contrastive(config, len(vocabularies.context), self.image_autoencoder.shape)
         shapes: dict[str, tuple[int, ...]] = dict.fromkeys(VIEWS, self.image_autoencoder.shape)
         self.shapes = shapes | {REPORT: (config.report_latent,)}
         for view in VIEWS:
@@ -55,17 +51,19 @@ class CoDiNetwork(nn.Module):
                 self.means[f"{name}_mean"] = ConditionMean(config.embedding, shape)
         self.environments = nn.ModuleDict()
         if config.joint:
-            for name, shape in self.shapes.items():
-                connect(self.denoiser(name), config.environment)
-                self.environments[name] = EnvironmentEncoder(shape, config.environment)
+            for view in VIEWS:
+                self.environments[view] = ImageEnvironment(config, self.image_autoencoder.side)
+            self.environments[REPORT] = ReportEnvironment(config)
         # Made where data are, also while the network is built without any.
         with torch.device("cpu"):
             signal = alphas()
         self.register_buffer("signal", signal.to(self.contrastive.log_scale.device), persistent=False)
 
-    def denoiser(self, name: str) -> nn.Module:
+    def denoiser(self, name: str) -> ImageDenoiser | ReportDenoiser:
         """The denoiser of one modality."""
-        return self.get_submodule(name)
+        denoiser = self.get_submodule(name)
+        assert isinstance(denoiser, ImageDenoiser | ReportDenoiser)
+        return denoiser
 
     def space(self, name: str) -> Whitening | None:
         """The whitening of a modality's latents, where there is one."""
@@ -109,9 +107,9 @@ class CoDiNetwork(nn.Module):
             return noise
         return noise + (1.0 - self.signal[time]).sqrt().view(-1, *[1] * (noisy.dim() - 1)) * noisy
 
-    def connectors(self) -> list[Connector]:
+    def connectors(self) -> list[nn.Module]:
         """What stage 3 trains beside the environment encoders."""
-        return [module for module in self.modules() if isinstance(module, Connector)]
+        return [module for module in self.modules() if isinstance(module, ImageConnector | ReportConnector)]
 
     def embed(
         self, images: Mapping[str, Tensor], latents: Mapping[str, Tensor], words: Tensor
@@ -148,39 +146,61 @@ class CoDiNetwork(nn.Module):
         others[:, target] = False
         some = others & (torch.rand(others.shape, device=others.device) < 0.5)
         chosen = torch.where(some.any(1, keepdim=True), some, others)
-        context = mixed(embeddings, chosen * torch.tensor(self.config.weights, device=others.device))
-        return context, context * (
-            torch.rand(len(others), 1, device=others.device) >= self.config.drop_condition
-        )
+        context = self.context(embeddings, chosen)
+        return context, self._dropped(context)
+
+    def context(self, embeddings: Tensor, chosen: Tensor) -> Tensor:
+        """The condition (B, D) of the chosen ones, bool (B, 3), of a study's modalities."""
+        return mixed(embeddings, chosen * torch.tensor(self.config.weights, device=chosen.device))
+
+    def _dropped(self, context: Tensor) -> Tensor:
+        """Conditions (B, D) with some left out, as classifier-free guidance wants it in training."""
+        chance = torch.rand(len(context), 1, device=context.device)
+        return context * (chance >= self.config.drop_condition)
 
     def alignment_loss(
         self, latents: Mapping[str, Tensor], present: Tensor, embeddings: Tensor
     ) -> dict[str, Tensor]:
-        """Stage 3: the noise of every modality given the others' latents, and their tokens' agreement."""
-        first = latents[REPORT]
-        time = torch.randint(TRAINING_STEPS, (len(first),), device=first.device)
-        contexts = {
-            name: self._drawn_contexts(embeddings, present, number) for number, name in enumerate(MODALITIES)
-        }
+        """Stage 3: of each study two modalities are generated, and the third alone is their condition.
+
+        The noise of either target is estimated given the other's token, and the two tokens of a study are to
+        agree. A study without one of its two targets takes no part; one without the third has no condition.
+
+        Args:
+            latents: of each modality (B, ...); present: bool (B, 3); embeddings: (B, 3, D).
+        """
+        source = torch.randint(len(MODALITIES), (len(present),), device=present.device)
+        conditions = F.one_hot(source, len(MODALITIES)).bool()
+        targets = ~conditions & (present | conditions).all(1, keepdim=True)
+        here = dict(zip(MODALITIES, targets.unbind(1), strict=True))
+        context = self.context(embeddings, conditions & present)
+        condition = self._dropped(context)
+        time = torch.randint(TRAINING_STEPS, (len(context),), device=context.device)
         noise = {name: torch.randn_like(clean) for name, clean in latents.items()}
         noisy = {
-            name: noised(self.around(name, latents[name], whole, -1.0), noise[name], self.signal[time])
-            for name, (whole, _) in contexts.items()
+            name: noised(self.around(name, clean, context, -1.0), noise[name], self.signal[time])
+            for name, clean in latents.items()
         }
-        here = dict(zip(MODALITIES, present.unbind(1), strict=True))
-        tokens = self.tokens(noisy, here)
+        tokens = self.tokens(noisy, time, here)
         losses = {}
-        for name, (_, condition) in contexts.items():
-            estimate = self.noise_in(name, noisy[name], time, condition, others(tokens, name))
+        for number, name in enumerate(MODALITIES):
+            # Of the other two, the one that is generated, too: the tokens of conditions are zeros.
+            partner = torch.stack([x for other, x in tokens.items() if other != name]).sum(0)
+            estimate = self.noise_in(name, noisy[name], time, condition, partner[:, None])
             error = F.mse_loss(estimate.float(), noise[name], reduction="none")
-            losses[name] = _mean_over(error, here[name])
+            losses[name] = _mean_over(error, targets[:, number])
         agreement = paired(tokens, here, ENVIRONMENT_TEMPERATURE)
         total = torch.stack(list(losses.values())).sum() + self.config.align * agreement
         return {"loss": total, **losses, "agreement": agreement}
 
-    def tokens(self, noisy: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Environment tokens (B, E) of noisy latents; zeros where a modality is absent."""
-        return {name: self.environments[name](x) * present[name][:, None] for name, x in noisy.items()}
+    def tokens(
+        self, noisy: Mapping[str, Tensor], time: Tensor, present: Mapping[str, Tensor]
+    ) -> dict[str, Tensor]:
+        """Environment tokens (B, E) of noisy latents at steps (B,); zeros where a modality is absent."""
+        return {
+            name: self.environments[name](x, self.denoiser(name).clock(time, x)) * present[name][:, None]
+            for name, x in noisy.items()
+        }
 
     def generate(
         self, targets: Sequence[str], embeddings: Tensor, present: Tensor, seeds: Sequence[int]
@@ -191,19 +211,22 @@ class CoDiNetwork(nn.Module):
             embeddings: (B, 3, D); present: bool (B, 3), the conditions; seeds: of the B studies' noise.
         """
         config, device = self.config, embeddings.device
-        weights = present.clone()
-        weights[:, [MODALITIES.index(name) for name in targets]] = False
-        context = mixed(embeddings, weights * torch.tensor(config.weights, device=device))
+        conditions = present.clone()
+        conditions[:, [MODALITIES.index(name) for name in targets]] = False
+        context = self.context(embeddings, conditions)
         every = dict.fromkeys(targets, torch.ones(len(context), dtype=torch.bool, device=device))
 
         def denoise(latents: Mapping[str, Tensor], time: int) -> dict[str, Tensor]:
-            tokens = self.tokens(latents, every) if config.joint and len(targets) > 1 else {}
+            times = torch.full((len(context),), time, device=device)
+            tokens = self.tokens(latents, times, every) if config.joint and len(targets) > 1 else {}
             return {
                 name: self.guided_noise(name, x, time, context, others(tokens, name))
                 for name, x in latents.items()
             }
 
         start = {name: seeded_noise(seeds, name, self.shapes[name]).to(device) for name in targets}
+        if REPORT in start:
+            start[REPORT] *= config.report_noise
         with torch.autocast("cuda", torch.bfloat16, enabled=device.type == "cuda"):
             diffused = sample(start, denoise, config.sampler, config.steps)
         whole = {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -16,6 +16,21 @@ from methods.codi_xr.losses import Loss
 from methods.common.optim import Optimizer, decay_groups, schedule, scheduled
 
 
+@dataclass(frozen=True, slots=True)
+class Objective:
+    """What a stage minimises.
+
+    Attributes:
+        loss: from the ids of a batch to its losses.
+        terms: from these losses to the weighted summands of ``loss``.
+        probes: from the ids of some studies to numbers that show whether the trained parts act.
+    """
+
+    loss: Loss
+    terms: Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]
+    probes: Callable[[Sequence[str]], Sequence[Probe]]
+
+
 @dataclass(slots=True)
 class Stage:
     """One run of the training loop (a ``Trainable``).
@@ -24,7 +39,7 @@ class Stage:
         folder: name of its folder of checkpoints.
         network: the part that trains.
         settings: epochs, batch size and so on.
-        loss: from the ids of a batch to its losses.
+        objective: what it minimises, and how that is looked at.
         rate: learning rate; weight decay and warm-up are the same in all stages.
         config: of the whole method.
         dataset: of the whole method.
@@ -33,7 +48,7 @@ class Stage:
     folder: str
     network: nn.Module
     settings: TrainingConfig
-    loss: Loss
+    objective: Objective
     rate: float
     config: CoDiXRConfig
     dataset: DatasetInfo
@@ -60,15 +75,15 @@ class Stage:
 
     def losses(self, inputs: Inputs, targets: Targets) -> dict[str, Tensor]:
         """Losses of the batch's studies."""
-        return self.loss(inputs.ids)
+        return self.objective.loss(inputs.ids)
 
     def loss_terms(self, losses: dict[str, Tensor]) -> Mapping[str, Tensor]:
-        """The whole loss: its parts are not weighted here."""
-        return {"loss": losses["loss"]}
+        """The weighted summands of the loss."""
+        return self.objective.terms(losses)
 
     def probes(self, inputs: Inputs, targets: Targets) -> Sequence[Probe]:
-        """None."""
-        return ()
+        """Whether the parts that the stage trains act on the batch's studies."""
+        return self.objective.probes(inputs.ids)
 
     def optimizer(self, steps: int) -> Optimizer:
         """AdamW under a cosine with warm-up."""

@@ -16,6 +16,7 @@ from harness.core.types import DatasetInfo, Study
 from methods.codi_xr.config import MODALITIES, REPORT, VIEWS
 from methods.codi_xr.diffusion import mixed
 from methods.codi_xr.network import CoDiNetwork
+from methods.codi_xr.subwords import Vocabularies
 from methods.common.pixels import resized
 from methods.common.text import Vocabulary
 
@@ -32,14 +33,14 @@ class Studies:
     """
 
     def __init__(
-        self, studies: Sequence[Study], network: CoDiNetwork, vocabulary: Vocabulary, info: DatasetInfo
+        self, studies: Sequence[Study], network: CoDiNetwork, vocabularies: Vocabularies, info: DatasetInfo
     ) -> None:
-        self.studies, self.network, self.vocabulary, self.info = studies, network, vocabulary, info
+        self.studies, self.network, self.vocabularies, self.info = studies, network, vocabularies, info
         self.rows = {study.id: row for row, study in enumerate(studies)}
         have = [[*(view in study.images for view in VIEWS), bool(study.report)] for study in studies]
         self.present = torch.tensor(have)
         self.latents: dict[str, Tensor] = {}
-        self.read: dict[str, Tensor] = {}
+        self.components: dict[str, Tensor] = {}
         self.embeddings = torch.zeros(0)
 
     @property
@@ -73,19 +74,36 @@ class Studies:
             images = torch.cat(parts) * 2.0 - 1.0
             basis.fit(number, images[training])
             components = basis(images, number)
-            self.read[view] = components.new_zeros(len(self.studies), *components.shape[1:])
-            self.read[view][rows] = components
+            self.components[view] = components.new_zeros(len(self.studies), *components.shape[1:])
+            self.components[view][rows] = components
+
+    def count_words(self, count: int) -> None:
+        """Let the report autoencoder learn from the first ``count`` studies how rare words are."""
+        rows = [row for row in self.having(REPORT) if row < count]
+        if rows:
+            self.network.report_autoencoder.fit_rarity(self.written(rows))
 
     def readings(self, rows: Sequence[int], view: str) -> Tensor:
         """What the image autoencoder reads of one view (B, k, h, w)."""
-        if view in self.read:
-            return self.read[view][rows]
+        if view in self.components:
+            return self.components[view][rows]
         return self.network.image_autoencoder.read(self.pixels(rows, view), VIEWS.index(view))
 
-    def words(self, rows: Sequence[int], limit: int) -> Tensor:
-        """Framed report indices (B, S), S <= limit + 2."""
+    def context(self, rows: Sequence[int]) -> Tensor:
+        """Framed report indices (B, S) of the contrastive encoder."""
+        return self._words(rows, self.vocabularies.context, self.network.config.text_words - 2)
+
+    def read(self, rows: Sequence[int]) -> Tensor:
+        """Framed report indices (B, S) of BERT."""
+        return self._words(rows, self.vocabularies.read, self.network.config.report_words)
+
+    def written(self, rows: Sequence[int]) -> Tensor:
+        """Framed report indices (B, S) of GPT-2."""
+        return self._words(rows, self.vocabularies.written, self.network.config.report_words)
+
+    def _words(self, rows: Sequence[int], vocabulary: Vocabulary, limit: int) -> Tensor:
         texts = [self.studies[row].report or "" for row in rows]
-        return self.vocabulary.batch(texts, limit, framed=True).to(self.device)
+        return vocabulary.batch(texts, limit, framed=True).to(self.device)
 
     def having(self, name: str, rows: Sequence[int] | None = None) -> list[int]:
         """Those of ``rows`` (all by default) whose studies have the modality."""
@@ -102,10 +120,10 @@ class Studies:
             batch = rows[start : start + BATCH]
             if name == REPORT:
                 autoencoder = self.network.report_autoencoder
-                latents = autoencoder.encode(self.words(batch, self.network.config.report_words))
+                latents = autoencoder.encode(self.read(batch))
             else:
-                read = self.readings(batch, name)
-                latents = self.network.image_autoencoder.compressed(read, VIEWS.index(name))
+                readings = self.readings(batch, name)
+                latents = self.network.image_autoencoder.compressed(readings, VIEWS.index(name))
             encoded[batch] = latents.float().cpu()
         self.latents[name] = encoded
 
@@ -128,7 +146,7 @@ class Studies:
         latents = {view: self.latents[view][rows].to(self.device) for view in VIEWS}
         # Small encoders read latents, the others images.
         images = latents if small else {view: self.pixels(rows, view) for view in VIEWS}
-        return network.embed(images, latents, self.words(rows, network.config.text_words - 2))
+        return network.embed(images, latents, self.context(rows))
 
     @torch.no_grad()
     def embed(self) -> None:

@@ -23,7 +23,7 @@ from harness.leaderboard.leaderboard import Leaderboard
 from harness.method.contract import FitRun
 from harness.papers import library
 from harness.store.results import Measurement
-from harness.store.row_labels import DOWNSTREAM, TRAINED_ON
+from harness.store.row_labels import DOWNSTREAM, DOWNSTREAM_SCORES, TRAINED_ON
 from harness.store.store import Store
 from methods.controls.noise import Noise, NoiseConfig
 from tests.helpers.toys import Quiet, ToyData, log
@@ -85,6 +85,16 @@ class Perfect(Noise):
         ]
 
 
+class Faint(Perfect):
+    """Knows the real image, and paints it dark, at a quarter of its brightness."""
+
+    card = replace(Perfect.card, name="faint")
+
+    def synthesize(self, inputs: Inputs, targets: Sequence[str]) -> list[Prediction]:
+        images = [(one.images or {})["frontal"] for one in super().synthesize(inputs, targets)]
+        return [Prediction(images={"frontal": image // 4}) for image in images]
+
+
 def means(extractor: Any, images: Sequence[np.ndarray[Any, Any]]) -> np.ndarray[Any, Any]:
     """A network's stand-in: a grid of block means, as features see it, in milliseconds."""
     blocks = [image[..., 0].astype(float).reshape(4, 3, 4, 3).mean((1, 3)).ravel() for image in images]
@@ -96,6 +106,7 @@ def means(extractor: Any, images: Sequence[np.ndarray[Any, Any]]) -> np.ndarray[
 def world(toy_world: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setitem(registry.DATASETS, "signs-phantom", "tests.evaluation.test_downstream:SignsData")
     monkeypatch.setitem(registry.METHODS, "perfect", "tests.evaluation.test_downstream:Perfect")
+    monkeypatch.setitem(registry.METHODS, "faint", "tests.evaluation.test_downstream:Faint")
     monkeypatch.setitem(registry.METHODS, "noise", "methods.controls.noise:Noise")
     registry._table.cache_clear()
     monkeypatch.setattr(downstream_classifier, "features", means)
@@ -119,10 +130,14 @@ def test_a_perfect_generator_is_worth_as_much_as_real_images_and_noise_nothing(w
     rows = downstream.measure(config(world, "perfect", "noise"), None, Quiet())
     perfect, noise = values(rows, "perfect"), values(rows, "noise")
     assert tuple(perfect) == tuple(noise) == DOWNSTREAM
-    for score in ("auroc", "f1"):
-        assert perfect[f"downstream_{score}_synthetic"] == perfect[f"downstream_{score}_real"]
-        assert perfect[f"downstream_{score}_real"] == noise[f"downstream_{score}_real"]
-    assert perfect["downstream_auroc_real"] > 0.9
+    for score in DOWNSTREAM_SCORES:
+        name = f"downstream_{score}"
+        assert perfect[f"{name}_synthetic"] == perfect[f"{name}_real"]
+        assert perfect[f"{name}_real"] == noise[f"{name}_real"]
+        assert perfect[f"{name}_permuted"] < perfect[f"{name}_real"] - 0.1
+    for score in ("auroc", "coarse_auroc"):
+        assert perfect[f"downstream_{score}_real"] > 0.9
+        assert perfect[f"downstream_{score}_permuted"] == pytest.approx(0.5, abs=0.15)
     # A classifier that learned nothing points somewhere; over seeds it is right as often as wrong.
     guessed = downstream.measure(config(world, "noise", seeds=tuple(range(1, 9))), None, Quiet())
     found = [row.value for row in guessed if row.metric == "downstream_auroc_synthetic"]
@@ -131,7 +146,7 @@ def test_a_perfect_generator_is_worth_as_much_as_real_images_and_noise_nothing(w
     assert {row.n for row in rows} == {80}
     stored = Store(world / "store").stored()
     own = next(each for each in stored if each.rows[0].method == "perfect").manifest.downstream
-    assert own.minus_real["auroc"]["synthetic"] == (0.0, 0.0, 0.0)
+    assert own.minus_real["coarse_auroc"]["synthetic"] == (0.0, 0.0, 0.0)
     assert list(own.findings) == ["Cardiomegaly", "Edema"]
     assert own.absent["Pneumothorax"] == "no test study has it"
     assert own.absent["Lung Lesion"] == "signs-phantom has no such label"
@@ -141,7 +156,7 @@ def test_a_perfect_generator_is_worth_as_much_as_real_images_and_noise_nothing(w
 def test_a_generator_is_told_a_report_alone(world: Path) -> None:
     """``Perfect`` checks that no view is present; its images follow the reports of the training split."""
     rows = downstream.measure(config(world, "perfect"), 30, Quiet())
-    assert {row.signature.split("|")[5] for row in rows} == {"train:30"}
+    assert {row.signature.split("|")[6] for row in rows} == {"train:30"}
     assert "fit perfect 80" in work(world)
 
 
@@ -166,6 +181,7 @@ def test_the_table_has_everything_beside_the_paper(world: Path, monkeypatch: pyt
     done = invoke(app, [*arguments, *store])
     assert done.exit_code == 0, done.output
     assert "signs-phantom, 80 test studies" in done.output
+    assert "| coarse AUROC permuted |" in done.output
     assert "| Cardiomegaly |" in done.output
     assert "Pneumothorax is left out: no test study has it" in done.output
     assert "match or exceed those on real data" in done.output
@@ -211,7 +227,40 @@ def test_a_dataset_without_the_findings_is_refused(world: Path, monkeypatch: pyt
 
 def test_the_ten_findings_are_those_of_chexpert_that_are_diseases_of_heart_and_lungs() -> None:
     assert len(downstream_classifier.FINDINGS) == 10
-    assert set(TRAINED_ON) == {"real", "synthetic", "both"}
+    assert set(TRAINED_ON) == {"real", "synthetic", "both", "permuted"}
+
+
+def test_images_that_are_soft_as_a_whole_are_not_forgiven(world: Path) -> None:
+    """Generated images are seen by the moments of real ones: a lost contrast stays lost."""
+    rows = downstream.measure(config(world, "perfect", "faint"), None, Quiet())
+    perfect, faint = values(rows, "perfect"), values(rows, "faint")
+    assert faint["downstream_coarse_f1_synthetic"] < perfect["downstream_coarse_f1_synthetic"] - 0.05
+    rng = np.random.default_rng(0)
+    real = rng.normal(3.0, 2.0, size=(50, 4))
+    eyes = downstream_classifier.Eyes.of(real)
+    assert eyes(real).std(axis=0) == pytest.approx(np.ones(4))
+    assert eyes(real / 4).std(axis=0) == pytest.approx(np.full(4, 0.25))
+
+
+def test_findings_with_few_positive_studies_are_not_averaged(
+    world: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def rare(split: str) -> list[Study]:
+        studies = usual(SignsData(), split)
+        with_edema = [study for study in studies if study.labels is not None and study.labels[2]]
+        for study in with_edema[3:]:
+            study.labels[2] = 0.0  # type: ignore[index]
+        return studies
+
+    usual = SignsData.studies
+    monkeypatch.setattr(SignsData, "studies", lambda self, split: rare(split))
+    rows = downstream.measure(config(world, "perfect"), None, Quiet())
+    (stored,) = Store(world / "store").stored()
+    findings = stored.manifest.downstream.findings
+    assert {name: each.averaged for name, each in findings.items()} == {"Cardiomegaly": True, "Edema": False}
+    assert findings["Edema"].test == 3
+    own = findings["Cardiomegaly"].auroc["real"][0]
+    assert values(rows, "perfect")["downstream_auroc_real"] == pytest.approx(own)
 
 
 def test_a_classifier_of_real_features_is_deterministic() -> None:

@@ -25,6 +25,7 @@ from harness.method.card import MethodCard
 from harness.method.config import MethodConfig
 from harness.method.contract import FitRun, Method
 from harness.missingness.states import missing_in
+from harness.store.predictions import PREDICTIONS, AnswerFile
 from methods.controls.noise import Noise, NoiseConfig
 from tests.helpers.phantom_measures import costophrenic_depth, heart_width
 from tests.helpers.toys import Quiet, ToyData
@@ -58,15 +59,20 @@ class Painter(Method[PainterConfig]):
         return [Prediction(report="clear.") for _ in inputs.ids]
 
     def synthesize(self, inputs: Inputs, targets: Sequence[str]) -> list[Prediction]:
-        (target,) = targets
-        assert not inputs.present[target].any()
-        assert not inputs.images[target].any()
+        views = [target for target in targets if target != "report"]
+        for target in views:
+            assert not inputs.present[target].any()
+            assert not inputs.images[target].any()
+        if "report" in targets:
+            assert inputs.reports == [None] * len(inputs)
         side = self.info.image_size
         made = []
         for row, report in enumerate(inputs.reports):
             level = sum(int(255 * image[row].mean()) for image in inputs.images.values()) + len(report or "")
-            level = (level + inputs.seeds[row]) % 256
-            made.append(Prediction(images={target: np.full((side, side, 1), level, dtype=np.uint8)}))
+            level = (level + inputs.seeds[row] + 40 * (len(targets) > 1)) % 256
+            text = f"level {level}." if "report" in targets else None
+            images = {target: np.full((side, side, 1), level, dtype=np.uint8) for target in views}
+            made.append(Prediction(text, images=images or None))
         return made
 
     def save(self, directory: Path) -> None:
@@ -187,6 +193,42 @@ def test_a_run_scores_images_and_reads_them_back(toy_world: Path, monkeypatch: p
     assert [(r.metric, r.rate, r.value, r.ci95) for r in again] == [
         (r.metric, r.rate, r.value, r.ci95) for r in rows
     ]
+
+
+def test_joint_generation_is_asked_for_by_the_metrics_that_measure_it(
+    toy_world: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both targets are blanked whether they are generated together or one by one, with the same noise."""
+    monkeypatch.setitem(registry.DATASETS, "images", "tests.evaluation.test_synthesis:PictureData")
+    monkeypatch.setitem(registry.METHODS, "painter", "tests.evaluation.test_synthesis:Painter")
+    registry._table.cache_clear()
+    store = toy_world / "store"
+    config = RunSettings.of(
+        methods=("painter", "noise"),
+        dataset="images",
+        missing=(0.5,),
+        mask_seeds=2,
+        metrics=("agreement_views", "agreement_report"),
+        store=store,
+    )
+    rows, succeeded = run_serially(config, Quiet())
+    assert succeeded
+    by_state = {(row.method, row.metric, row.rate): row for row in rows}
+    for metric in ("agreement_views_gain", "agreement_report_gain"):
+        row = by_state["painter", metric, 0.0]
+        assert (row.status, by_state["painter", metric, 0.5].value) == ("ok", row.value)
+    assert by_state["noise", "agreement_views_gain", 0.0].status == "ok"
+    assert by_state["noise", "agreement_report_gain", 0.0].status == "n/a"
+    cell = next(path.parent for path in store.rglob("synthesis-frontal+report-together-full.jsonl"))
+    for pair in ("frontal+lateral", "frontal+report"):
+        together, apart = (
+            AnswerFile(cell / f"synthesis-{pair}-{way}-full.jsonl", PREDICTIONS).read()
+            for way in ("together", "apart")
+        )
+        for name, answer in together.items():
+            difference = answer.images["frontal"].astype(int) - apart[name].images["frontal"]
+            assert set(np.unique(difference % 256)) == {40}
+            assert (answer.report is None) == (apart[name].report is None) == (pair == "frontal+lateral")
 
 
 # ---------------------------------------------------------------- sheets

@@ -81,7 +81,7 @@ def test_reports_move_the_heart_and_the_costophrenic_angle(trained: CoDiXR, phan
 def test_latents_keep_what_reports_say(trained: CoDiXR, phantoms: IUPhantom) -> None:
     """An autoencoder whose latents say nothing writes one report for everybody (posterior collapse)."""
     reports = [study.report for study in phantoms.studies("test")[:COUNT]]
-    words = trained.vocabulary.batch(reports, trained.config.report_words, framed=True)
+    words = trained.vocabularies.read.batch(reports, trained.config.report_words, framed=True)
     with torch.no_grad():
         latents = trained.network.report_autoencoder.encode(words)
         written, others = trained._write(latents), trained._write(latents.roll(1, 0))

@@ -13,6 +13,7 @@ _SHORT = {
     "radgraph_f1": "radg",
     "bertscore_minilm": "minilm",
     "alignment": "align",
+    "agreement": "agree",
     "completed": "compl",
     "lateral": "lat",
     "weighted": "wtd",

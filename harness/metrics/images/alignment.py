@@ -12,38 +12,21 @@ texture.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image as Picture
 
 from harness.core.errors import UnavailableError
 from harness.core.types import Prediction, Reference, Task
 from harness.metrics.base import JointMetric, Metric, MetricOutput, Statistics, mean_of
+from harness.metrics.images import shared_space
 from harness.metrics.images.distances import frechet_distances
 from harness.metrics.images.extractors import Floats, Image, Lite0, digest
 from harness.metrics.images.features import features
 from harness.metrics.images.pairs import pairs_of
-
-IMAGE_RANK, TEXT_RANK, WIDTH = 48, 48, 8
-"""Principal components of either side, and canonical directions that are compared."""
-
-_RIDGE = 0.1
-
-
-_GRID = 16
-"""Areas per side of the coarse image features."""
-
-
-def _coarse(images: Sequence[Image]) -> Floats:
-    """Mean grey level in [0, 1] of 16 x 16 areas (n, 256), of images (H, W) or (H, W, C)."""
-    grey = [np.asarray(image, dtype=np.float32).reshape(*image.shape[:2], -1).mean(-1) for image in images]
-    small = [Picture.fromarray(each).resize((_GRID, _GRID), Picture.Resampling.BOX) for each in grey]
-    return np.stack([np.asarray(each, dtype=np.float64).ravel() / 255.0 for each in small])
-
+from harness.metrics.images.shared_space import GRID, IMAGE_RANK, TEXT_RANK, WIDTH
 
 Half = tuple[NDArray[np.intp], Floats, Floats, Floats]
 """Indices of m references; their real images, generated images and reports in the shared space, (m, <= 8)."""
@@ -75,7 +58,7 @@ class SharedSpaceMetric(Metric):
     def space(self) -> str:
         """Part of the signature that says in which space images and reports meet."""
         if self.image_features == "coarse":
-            description, weights = f"grey{_GRID}x{_GRID}-pca{IMAGE_RANK}", "none"
+            description, weights = f"grey{GRID}x{GRID}-pca{IMAGE_RANK}", "none"
         else:
             size = Lite0.preparation.partition(",")[0]
             description, weights = f"lite0@{size}-pca{IMAGE_RANK}", "absent"
@@ -98,16 +81,14 @@ class SharedSpaceMetric(Metric):
         places = [place for place, row in enumerate(indices) if (references[row].report or "").strip()]
         if len(places) < 4:
             return
-        texts = _tfidf([references[indices[place]].report or "" for place in places])
+        (texts,) = shared_space.tfidf([references[indices[place]].report or "" for place in places])
         real_features, generated_features = (
             self._features([images[place] for place in places]) for images in (real, generated)
         )
-        half = np.array([_half(references[indices[place]].patient_id) for place in places])
-        if len(set(half.tolist())) < 2 or min(half.sum(), (~half).sum()) < 2:
-            half = np.arange(len(places)) % 2 == 0
+        half = shared_space.halves([references[indices[place]] for place in places])
         target = np.array([indices[place] for place in places])
         for one in (half, ~half):
-            image_map, text_map = _space(real_features[~one], texts[~one])
+            image_map, text_map = shared_space.space(real_features[~one], texts[~one])
             yield (
                 target[one],
                 image_map(real_features[one]),
@@ -116,7 +97,7 @@ class SharedSpaceMetric(Metric):
             )
 
     def _features(self, images: Sequence[Image]) -> Floats:
-        return _coarse(images) if self.image_features == "coarse" else features(Lite0(), images)
+        return shared_space.coarse(images) if self.image_features == "coarse" else features(Lite0(), images)
 
 
 class Alignment(SharedSpaceMetric):
@@ -151,8 +132,8 @@ class Alignment(SharedSpaceMetric):
         """
         statistics = np.zeros((len(references), 4))
         for target, real, generated, words in self.halves(predictions, references):
-            own, gap = _gap(generated, words)
-            ceiling = _gap(real, words)[1]
+            own, gap = shared_space.gap(generated, words)
+            ceiling = shared_space.gap(real, words)[1]
             statistics[target] = np.stack([own, gap, ceiling, np.ones_like(own)], axis=1)
         return statistics
 
@@ -246,65 +227,3 @@ class CoarseJointDistance(JointDistance):
     outputs: ClassVar[tuple[MetricOutput, ...]] = (
         MetricOutput("fjd_coarse", higher_is_better=False, bounds=(0.0, np.inf)),
     )
-
-
-def _gap(images: Floats, words: Floats) -> tuple[Floats, Floats]:
-    cosines = _unit(images) @ _unit(words).T
-    own = np.diagonal(cosines)
-    rest = (cosines.sum(1) - own) / max(1, len(own) - 1)
-    return own, own - rest
-
-
-def _unit(x: Floats) -> Floats:
-    length: Floats = np.linalg.norm(x, axis=1, keepdims=True)
-    return np.divide(x, length, out=np.zeros_like(x), where=length > 0)
-
-
-class _Whitened:
-    """Centred, projected on principal components, scaled to unit variance."""
-
-    def __init__(self, x: Floats, rank: int) -> None:
-        self.mean = x.mean(0)
-        _, values, axes = np.linalg.svd(x - self.mean, full_matrices=False)
-        deviation = values / np.sqrt(max(1, len(x) - 1))
-        rank_kept = min(rank, int((deviation > 1e-9).sum()), max(1, len(x) // 4))
-        floor = _RIDGE * deviation[:1]
-        self.axes = axes[:rank_kept].T / np.sqrt(deviation[:rank_kept] ** 2 + floor**2 + 1e-12)
-
-    def __call__(self, x: Floats) -> Floats:
-        projected: Floats = (x - self.mean) @ self.axes
-        return projected
-
-
-def _space(images: Floats, texts: Floats) -> tuple[_Projected, _Projected]:
-    """Canonical directions of paired rows: the singular vectors of their whitened cross-covariance."""
-    first, second = _Whitened(images, IMAGE_RANK), _Whitened(texts, TEXT_RANK)
-    left, strength, right = np.linalg.svd(first(images).T @ second(texts) / len(images))
-    width = min(WIDTH, len(strength))
-    weight = np.sqrt(strength[:width])
-    return _Projected(first, left[:, :width] * weight), _Projected(second, right[:width].T * weight)
-
-
-class _Projected:
-    """Whitening followed by canonical directions."""
-
-    def __init__(self, whitened: _Whitened, directions: Floats) -> None:
-        self.whitened, self.directions = whitened, directions
-
-    def __call__(self, x: Floats) -> Floats:
-        projected: Floats = self.whitened(x) @ self.directions
-        return projected
-
-
-def _tfidf(texts: Sequence[str]) -> Floats:
-    from sklearn.feature_extraction.text import TfidfVectorizer
-
-    vectors = TfidfVectorizer(ngram_range=(1, 2), min_df=2, sublinear_tf=True, max_features=2000)
-    try:
-        return np.asarray(vectors.fit_transform(texts).toarray(), dtype=np.float64)
-    except ValueError:  # no word occurs twice
-        return np.zeros((len(texts), 1))
-
-
-def _half(patient: str) -> bool:
-    return bool(hashlib.blake2b(patient.encode(), digest_size=1).digest()[0] & 1)

@@ -12,9 +12,9 @@ from harness.papers.compare import Report, Results, compare
 from harness.papers.render import report as text_report
 from harness.papers.render import report_latex
 from harness.store.manifest import Downstream
-from harness.store.row_labels import DOWNSTREAM, TRAINED_ON
+from harness.store.row_labels import DOWNSTREAM, DOWNSTREAM_SCORES, TRAINED_ON
 
-_TITLES = {"auroc": "AUROC", "f1": "F1"}
+_TITLES = {"auroc": "AUROC", "f1": "F1", "coarse_auroc": "coarse AUROC", "coarse_f1": "coarse F1"}
 
 
 def markdown(leaderboard: Leaderboard) -> str:
@@ -70,13 +70,15 @@ def _generator(facts: RowFacts, downstream: Downstream) -> Iterator[str]:
     for score, differences in downstream.minus_real.items():
         texts = "; ".join(f"{on} {_number(value, '+.3f')}" for on, value in differences.items())
         yield f"- {_TITLES[score]}: {texts}"
-    yield ""
-    heads = [f"{_TITLES[score]} {on}" for score in _TITLES for on in TRAINED_ON]
-    yield _line(["finding", "positive in training", "in test", *heads])
-    yield "|" + "|".join([":--"] + ["--:"] * (len(heads) + 2)) + "|"
-    for finding, each in downstream.findings.items():
-        cells = [_number(scores[on], ".3f") for scores in (each.auroc, each.f1) for on in TRAINED_ON]
-        yield _line([escaped(finding), str(each.train), str(each.test), *cells])
+    for scores in (DOWNSTREAM_SCORES[:2], DOWNSTREAM_SCORES[2:]):
+        yield ""
+        heads = [f"{_TITLES[score]} {on}" for score in scores for on in TRAINED_ON]
+        yield _line(["finding", "positive in training", "in test", *heads])
+        yield "|" + "|".join([":--"] + ["--:"] * (len(heads) + 2)) + "|"
+        for finding, each in downstream.findings.items():
+            cells = [_number(getattr(each, score)[on], ".3f") for score in scores for on in TRAINED_ON]
+            label = escaped(finding) + ("" if each.averaged else ", not averaged")
+            yield _line([label, str(each.train), str(each.test), *cells])
     yield ""
     for finding, reason in downstream.absent.items():
         yield f"- {escaped(finding)} is left out: {escaped(reason)}"
