@@ -6,7 +6,8 @@ them in one space, stage 2 trains a latent diffusion model for each, stage 3 con
 others.
 Shapes: batch B, embedding D, image latent c x h x w, report latent Z, environment E, branches M.
 
-Implemented: autoencoders of images and reports (``autoencoders``), stage 1 (``contrastive``), denoisers,
-environment encoders and connectors of stages 2 and 3 (``denoisers``), samplers (``diffusion``). Deviations
+Implemented: autoencoders of images and reports (``autoencoders``), stage 1 (``contrastive``), denoisers with
+their connectors (``denoisers``, ``blocks``), environment encoders of stage 3 (``environment``), samplers
+(``diffusion``), pretrained parts and their tokenizers (``pretrained``, ``subwords``). Deviations
 from the paper, or choices where it is silent, are ``CoDiXR.card.deviations``.
 """

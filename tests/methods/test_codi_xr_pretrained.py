@@ -22,7 +22,7 @@ from transformers import (
 )
 
 from harness.core.errors import HarnessError
-from methods.codi_xr import CoDiXR
+from methods.codi_xr.method import CoDiXR
 from methods.codi_xr.pretrained import load_pretrained
 from methods.codi_xr.subwords import OPTIMUS_MARKS, Subwords
 from methods.common.text import BOS, EOS, UNK
