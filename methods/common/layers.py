@@ -186,10 +186,10 @@ def gaussian_kl(mean: Tensor, log_variance: Tensor) -> Tensor:
     return 0.5 * (mean.square() + log_variance.exp() - 1.0 - log_variance)
 
 
-def gaussian_log_prob(x: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
-    """log N(x; mean, exp(log_variance)) summed over the last dimension."""
+def log_normal(x: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
+    """log N(x; mean, exp(log_variance)) of each value."""
     residual = (x - mean).square() * (-log_variance).exp()
-    return -0.5 * (residual + log_variance + math.log(2 * math.pi)).sum(-1)
+    return -0.5 * (residual + log_variance + math.log(2 * math.pi))
 
 
 def reparameterise(mean: Tensor, log_variance: Tensor) -> Tensor:

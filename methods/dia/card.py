@@ -9,7 +9,7 @@ from harness.method.card import MethodCard
 from methods.dia.deviations import DEVIATIONS
 
 TINY: dict[str, Any] = {
-    "training": {"epochs": 11, "batch_size": 16, "gradient_clip": 1.0, "val_every": 11},
+    "training": {"epochs": 11, "batch_size": 16, "gradient_clip": 1.0, "bucket": 8, "val_every": 11},
     "image_size": 128,
     "backbone": "efficientnet_lite0",
     "backbone_weights": "package",
@@ -25,6 +25,7 @@ TINY: dict[str, Any] = {
     "language_hidden": 256,
     "abstractor_layers": 1,
     "abstractor_hidden": 256,
+    "vision_posterior": "trunk",
     "vgg_size": 32,
     "vgg_width": 4,
     "vgg_hidden": 128,

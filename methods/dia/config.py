@@ -21,7 +21,11 @@ class DiAConfig(MethodConfig):
         token_pool: side of the windows of F_V's map that are averaged into one token.
         position_norm: standardise F_V's map per view, position and channel (for frozen backbones).
         keep_trunk: hold the frozen stages' output for each study in memory during ``fit``.
-        vgg_size, vgg_width, vgg_hidden: input pixels, first-block channels and MLP width of q(Z_v|V).
+        vision_posterior: what q(Z_v|V) reads: ``vgg16`` features of the pixels, or the maps of the frozen
+            stages, ``trunk``, averaged to ``posterior_side`` squared.
+        vgg_size, vgg_width: pixels that the vision decoder draws and VGG16 reads, and its first channels.
+        vgg_hidden: MLP width of q(Z_v|V) and of the vision decoder.
+        covariance_rate: share of a batch in the running cross-correlations of Eq. 5.
         heads, kv_heads, layers, feed_forward: of the report decoder; ``heads`` everywhere.
         negatives: ``batch`` (supplement, Prop. 2) or ``pair`` (Eq. 6 as printed).
         context_words, report_words: words of a context and of a report; the marks "." are not counted.
@@ -50,6 +54,8 @@ class DiAConfig(MethodConfig):
     abstractor_layers: int = 2
     abstractor_hidden: int = 4096
     vae: bool = True
+    vision_posterior: Literal["vgg16", "trunk"] = "vgg16"
+    posterior_side: int = 4
     vgg_weights: str = ""
     vgg_size: int = 224
     vgg_width: int = 64
@@ -64,6 +70,7 @@ class DiAConfig(MethodConfig):
     kv_heads: int = 2
     feed_forward: int = 4096
     jsd_samples: int = 8
+    covariance_rate: float = 0.05
     lambda_orth: float = 0.3
     lambda_align: float = 0.3
     temperature: float = 0.07
@@ -97,4 +104,6 @@ class DiAConfig(MethodConfig):
         packaged = self.backbone == "efficientnet_lite0" and self.backbone_weights == "package"
         if self.freeze_stages and not packaged:
             raise ValueError("freeze_stages needs backbone=efficientnet_lite0 and backbone_weights=package")
+        if self.vision_posterior == "trunk" and not self.freeze_stages:
+            raise ValueError("vision_posterior=trunk needs freeze_stages")
         return self

@@ -134,7 +134,9 @@ class VisionExtractor(nn.Module):
 
     def forward(self, trunk: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
         """Output of ``trunk``, bool (B, N), to F_V (B, 1 + N S, E) and its mask; token 0 is null."""
-        feature = of_present(lambda x: [self.pool(self.attention(self.backbone(x)))], trunk, present)[0]
+        feature = of_present(
+            lambda x: [self.pool(self.attention(self.backbone(x)))], trunk, present, self.backbone
+        )[0]
         if self.norm is not None:
             feature = self.norm(feature, present)
         tokens = self.project(feature.flatten(3).transpose(2, 3)) + self.positions

@@ -12,6 +12,7 @@ from torch import Tensor
 from harness.core.types import CONTEXT, DatasetInfo, Inputs, Prediction, Study, Targets
 from harness.method.card import MethodCard
 from harness.method.contract import FitRun
+from harness.method.probes import Probe
 from harness.method.torch_method import TorchMethod
 from methods.common.feature_cache import FeatureCache
 from methods.common.generation import Decoding, draw_seeds, write
@@ -21,8 +22,9 @@ from methods.common.text import words as split_words
 from methods.common.views import complete_inputs, stacked_views
 from methods.dia.card import CARD
 from methods.dia.config import DiAConfig
-from methods.dia.losses import alignment, elbo, orthogonality
+from methods.dia.losses import alignment, orthogonality
 from methods.dia.network import DiANetwork, Encoded
+from methods.dia.probes import hiding_probes, latent_probes
 
 
 class DiA(TorchMethod[DiAConfig]):
@@ -78,49 +80,53 @@ class DiA(TorchMethod[DiAConfig]):
             remains = torch.rand(has_context.shape, device=views.device) >= config.context_dropout
             has_context = has_context & remains
         code = network.encode(frozen, views, words, has_context)
-        report = self.vocabulary.batch(targets.reports, config.report_words, framed=True, marks=False)
-        report = report.to(views.device)
+        report = self._framed(targets).to(views.device)
         nats = self._nats(report, code)
         per_word = nats / (report[:, 1:] != PAD).sum()
-        # Eq. (7) in nats per study, over the mean report length: a batch of short reports weighs less.
+        # The mean report length instead of the batch's: a batch of short reports weighs less.
         ce = nats / len(report) / self._report_length
-        if not config.vae:
+        if code.latents is None:
             return {"loss": ce, "ce": ce, "select": per_word}
-        terms = network.bound(code, views, words)
-        negative_elbo = -elbo(terms).mean()
-        assert code.latents is not None
-        z_v, z_l, z_s = code.latents
+        bound = network.bound(code, views, words).losses()
         orth = align = ce.new_zeros(())
         if config.lambda_orth:
-            orth = orthogonality(z_s, z_v, z_l, code.present)
+            orth = orthogonality(network.correlations(code))
         if config.lambda_align:
+            z_v, z_l, z_s = code.latents
             align = alignment(z_s, z_v, z_l, code.present, config)
-        others = negative_elbo + config.lambda_orth * orth + config.lambda_align * align
-        loss = ce + others / self._report_length
-        parts = {name: value.mean() for name, value in terms.items()}
-        return {
-            "loss": loss,
-            "ce": ce,
-            "nelbo": negative_elbo,
-            "orth": orth,
-            "align": align,
-            **parts,
-            "select": per_word,
+        parts = {"ce": ce, **bound, "orth": orth, "align": align}
+        terms = self.loss_terms(parts)
+        return {"loss": torch.stack(list(terms.values())).sum(), **parts, "select": per_word}  # Eq. (7)
+
+    def loss_terms(self, losses: dict[str, Tensor]) -> dict[str, Tensor]:
+        """L_CE, the five terms of -L_ELBO, lambda_1 L_orth and lambda_2 L_align."""
+        weights = {"orth": self.config.lambda_orth, "align": self.config.lambda_align}
+        names = ("ce", "recon_v", "recon_l", "kl_v", "kl_l", "jsd", "orth", "align")
+        return {name: losses[name] * weights.get(name, 1.0) for name in names if name in losses}
+
+    def probes(self, inputs: Inputs, targets: Targets) -> list[Probe]:
+        """Posteriors; orthogonality and alignment beside noise; what hiding the latents costs."""
+        if not self.config.vae:
+            return []
+        frozen, views, words, has_context = self._read(inputs)
+        report = self._framed(targets).to(views.device)
+        count = (report[:, 1:] != PAD).sum()
+        whole = self.network.encode(frozen, views, words, has_context)
+        lost = self.network.encode(frozen, views, words, torch.zeros_like(has_context))
+        costs = {
+            state: float((self._nats(report, code.without_latents()) - self._nats(report, code)) / count)
+            for state, code in (("present", whole), ("absent", lost))
         }
+        return latent_probes(whole, self.config) + hiding_probes(costs)
+
+    def _framed(self, targets: Targets) -> Tensor:
+        return self.vocabulary.batch(targets.reports, self.config.report_words, framed=True, marks=False)
 
     def _nats(self, report: Tensor, code: Encoded) -> Tensor:
-        """-log p(R) of framed reports (B, S), summed over the batch.
-
-        On a CPU the shorter and the longer half pass the decoder apart: less of what it computes is padding.
-        """
-        lengths = (report != PAD).sum(1)
-        nats = code.memory.new_zeros(())
-        for rows in lengths.argsort(stable=True).chunk(2 if report.device.type == "cpu" else 1):
-            words = report[rows] if report.is_meta else report[rows, : int(lengths[rows].max())]
-            logits = self.network.decoder(words[:, :-1], code.memory[rows], code.mask[rows]).float()
-            following = words[:, 1:].flatten()
-            nats = nats + F.cross_entropy(logits.flatten(0, 1), following, ignore_index=PAD, reduction="sum")
-        return nats
+        """-log p(R) of framed reports (B, S), summed over the batch."""
+        logits = self.network.decoder(report[:, :-1], code.memory, code.mask).float()
+        following = report[:, 1:].flatten()
+        return F.cross_entropy(logits.flatten(0, 1), following, ignore_index=PAD, reduction="sum")
 
     def optimizer(self, steps: int) -> Optimizer:
         """AdamW; no decay for biases, norms, embeddings' null vectors (1-d); linear warm-up."""

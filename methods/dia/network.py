@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
 from methods.common.pixels import resized
-from methods.common.text import ReportDecoder
+from methods.common.text import PAD, ReportDecoder
 from methods.dia.config import DiAConfig
 from methods.dia.decoder import DECODERS
 from methods.dia.features import ContextEncoder, ModalityAbstractor, VisionExtractor, pooled, standardised
+from methods.dia.losses import Bound, RunningCorrelation, cross_correlations
 from methods.dia.vae import (
     Gaussian,
     LanguageDecoder,
     LanguagePosterior,
     Mixture,
     SharedPosterior,
+    TrunkPosterior,
     VisionDecoder,
     VisionPosterior,
 )
@@ -35,6 +37,11 @@ class Encoded:
     posteriors: tuple[Gaussian, Gaussian, Mixture] | None = None
     latents: tuple[Tensor, Tensor, Tensor] | None = None
 
+    def without_latents(self) -> Encoded:
+        """The same with the latents hidden from the decoder."""
+        hidden = torch.arange(self.mask.shape[1], device=self.mask.device) >= self.mask.shape[1] - 3
+        return replace(self, mask=self.mask & ~hidden)
+
 
 class DiANetwork(nn.Module):
     """Extractors, abstractor, VL-MoE-VAE and decoder (Fig. 1)."""
@@ -48,15 +55,22 @@ class DiANetwork(nn.Module):
         self.language = ContextEncoder(vocabulary, config, config.language_layers, config.language_hidden)
         self.abstractor = ModalityAbstractor(config)
         if config.vae:
-            self.vision_posterior = VisionPosterior(config, channels)
+            self.vision_posterior = self._vision_posterior(views, channels)
             self.language_posterior = LanguagePosterior(vocabulary, config)
             self.shared_posterior = SharedPosterior(config)
             self.vision_decoder = VisionDecoder(config, views, channels)
             self.language_decoder = LanguageDecoder(vocabulary, config)
             self.latent_tokens = nn.ModuleList(nn.Linear(config.latent, config.width) for _ in range(3))
             self.latent_norm = nn.LayerNorm(config.width)
+            self.correlation = RunningCorrelation(config.latent, config.covariance_rate)
         self.decoder = DECODERS[config.decoder](vocabulary, config)
         self.to(memory_format=torch.channels_last)  # convolutions are faster so on CPU and GPU
+
+    def _vision_posterior(self, views: int, channels: int) -> nn.Module:
+        frozen = self.vision.backbone.frozen
+        if self.config.vision_posterior == "vgg16" or frozen is None:
+            return VisionPosterior(self.config, channels)
+        return TrunkPosterior(self.config, views, frozen.channels[0])
 
     def frozen(self, pixels: Tensor, views: Tensor) -> list[Tensor]:
         """What no step changes of (B, N, C, H, W) in [0, 1]: F_V's frozen stages, the VAE's pixels."""
@@ -83,7 +97,7 @@ class DiANetwork(nn.Module):
             return Encoded(memory, mask, present)
         (small,) = rest
         posteriors = (
-            self.vision_posterior(small, views),
+            self.vision_posterior(small if self.config.vision_posterior == "vgg16" else trunk, views),
             self.language_posterior(words, has_context),
             self.shared_posterior(pooled(vision, vision_mask), pooled(language, language_mask), present),
         )
@@ -93,20 +107,29 @@ class DiANetwork(nn.Module):
         mask = torch.cat([mask, torch.ones_like(mask[:, :3])], dim=1)
         return Encoded(memory, mask, present, small, posteriors, (z_v, z_l, z_s))
 
-    def bound(self, code: Encoded, views: Tensor, words: Tensor) -> dict[str, Tensor]:
-        """The ELBO's terms in nats per study (B,): with absent modalities, the marginal ELBO's (Eq. 8)."""
+    def correlations(self, code: Encoded) -> Tensor:
+        """Cross-correlations of the latents for Eq. 5, (3, D, D): in training those of many batches."""
+        assert code.latents is not None
+        z_v, z_l, z_s = code.latents
+        has_v, has_l = code.present.unbind(1)
+        counts = torch.stack([has_v.sum(), has_l.sum(), (has_v & has_l).sum()])
+        return self.correlation(cross_correlations(z_s, z_v, z_l, code.present), counts)
+
+    def bound(self, code: Encoded, views: Tensor, words: Tensor) -> Bound:
+        """The ELBO's terms in nats: with absent modalities, the marginal ELBO's (Eq. 8)."""
         assert code.posteriors is not None
         assert code.latents is not None
         assert code.views is not None
         posterior_v, posterior_l, posterior_s = code.posteriors
-        has_v, has_l = code.present.to(torch.float32).unbind(1)
-        error = 0.5 * (self.vision_decoder(code.latents[0]).float() - code.views.float()).square().flatten(
-            2
-        ).sum(-1)
-        return {
-            "recon_v": -(error * views).sum(1),
-            "recon_l": self.language_decoder(code.latents[1], words) * has_l,
-            "kl_v": posterior_v.kl() * has_v,
-            "kl_l": posterior_l.kl() * has_l,
-            "jsd": posterior_s.jsd(self.config.jsd_samples),
-        }
+        has_v, has_l = code.present.unbind(1)
+        error = (self.vision_decoder(code.latents[0]).float() - code.views.float()).square().flatten(2)
+        context = words * has_l[:, None]  # an absent context is padding
+        return Bound(
+            recon_v=-0.5 * (error.sum(-1) * views).sum(1),
+            recon_l=self.language_decoder(code.latents[1], context),
+            kl_v=posterior_v.kl() * has_v[:, None],
+            kl_l=posterior_l.kl() * has_l[:, None],
+            jsd=posterior_s.jsd(self.config.jsd_samples),
+            pixels=views.sum(1) * error.shape[-1],
+            words=(context != PAD).sum(1),
+        )

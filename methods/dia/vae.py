@@ -10,10 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from methods.common.layers import gaussian_kl, gaussian_log_prob, reparameterise
+from methods.common.layers import gaussian_kl, log_normal, reparameterise
 from methods.common.pretrained import Source, fill, read_weights
 from methods.common.text import BOS, PAD, DecoderSize, TransformerDecoder
-from methods.common.views import of_present
+from methods.common.views import PositionNorm, of_present
 from methods.dia.config import DiAConfig
 from methods.dia.features import ContextEncoder, pooled
 
@@ -36,8 +36,8 @@ class Gaussian:
         return reparameterise(self.mean, self.log_variance) if training else self.mean
 
     def kl(self) -> Tensor:
-        """KL to N(0, I) in nats, (B,)."""
-        return gaussian_kl(self.mean, self.log_variance).sum(-1)
+        """KL to N(0, I) in nats per dimension, (B, D)."""
+        return gaussian_kl(self.mean, self.log_variance)
 
 
 @dataclass(slots=True)
@@ -54,34 +54,32 @@ class Mixture:
         return self.logits.softmax(-1)
 
     def draw(self, training: bool) -> Tensor:
-        """A sample in training (straight-through choice of an expert), else the mixture's mean: (B, D)."""
-        if not training:
-            return (self.weights[..., None] * self.mean).sum(1)
-        choice = F.gumbel_softmax(self.logits, hard=True)
-        return (choice[..., None] * reparameterise(self.mean, self.log_variance)).sum(1)
+        """The pi-weighted mean of the experts' samples in training, of their means otherwise: (B, D)."""
+        experts = reparameterise(self.mean, self.log_variance) if training else self.mean
+        return (self.weights[..., None] * experts).sum(1)
 
     def log_prob(self, z: Tensor) -> Tensor:
-        """log q(z), z (..., B, D)."""
-        each = gaussian_log_prob(z[..., None, :], self.mean, self.log_variance)
-        return torch.logsumexp(self.logits.log_softmax(-1) + each, dim=-1)  # Eq. (3)
+        """log q(z) of each dimension, z (..., B, D) to the same shape."""
+        each = log_normal(z[..., None, :], self.mean, self.log_variance)
+        return torch.logsumexp(self.logits.log_softmax(-1)[..., None] + each, dim=-2)  # Eq. (3)
 
     def jsd(self, samples: int) -> Tensor:
-        """Monte-Carlo JSD(q, N(0, I)) in nats, (B,).
+        """Monte-Carlo JSD(q, N(0, 1)) in nats of each dimension, (B, D).
 
         The expectation under q is stratified by expert, so that it also reaches the router.
         """
         zero = torch.zeros_like(self.mean[:, 0])
 
         def ratios(z: Tensor) -> tuple[Tensor, Tensor]:
-            q, p = self.log_prob(z), gaussian_log_prob(z, zero, zero)
+            q, p = self.log_prob(z), log_normal(z, zero, zero)
             middle = torch.logaddexp(q, p) - math.log(2)
             return q - middle, p - middle
 
         shape = (samples, *self.mean.shape)
         per_expert = reparameterise(self.mean.expand(shape), self.log_variance.expand(shape))
-        from_q = torch.stack([ratios(per_expert[:, :, expert])[0].mean(0) for expert in range(2)], dim=-1)
+        from_q = torch.stack([ratios(per_expert[:, :, expert])[0].mean(0) for expert in range(2)], dim=1)
         from_p = ratios(torch.randn(samples, *zero.shape, device=zero.device))[1].mean(0)
-        return 0.5 * ((self.weights * from_q).sum(-1) + from_p)
+        return 0.5 * ((self.weights[..., None] * from_q).sum(1) + from_p)
 
 
 class VisionPosterior(nn.Module):
@@ -128,6 +126,27 @@ class VisionPosterior(nn.Module):
         count = present.sum(1, keepdim=True)
         feature = torch.where(count > 0, feature.sum(1) / count.clamp(min=1), self.null)
         return Gaussian.of(self.mlp(feature))
+
+
+class TrunkPosterior(nn.Module):
+    """q(Z_v | V) from the frozen stages' maps: averaged, standardised, views side by side, an MLP."""
+
+    def __init__(self, config: DiAConfig, views: int, channels: int) -> None:
+        super().__init__()
+        size = channels * config.posterior_side**2
+        self.pool = nn.AdaptiveAvgPool2d(config.posterior_side)
+        self.norm = PositionNorm(views, size)
+        self.null = nn.Parameter(0.02 * torch.randn(views * size))
+        hidden = config.vgg_hidden
+        self.mlp = nn.Sequential(
+            nn.Linear(views * size, hidden), nn.ReLU(), nn.Linear(hidden, 2 * config.latent)
+        )
+
+    def forward(self, trunk: Tensor, present: Tensor) -> Gaussian:
+        """(B, N, C, h, w) and bool (B, N) to q(Z_v | V); views that are not there are zeros."""
+        maps = self.pool(trunk.flatten(0, 1)).unflatten(0, present.shape)
+        feature = self.norm(maps, present).flatten(1)
+        return Gaussian.of(self.mlp(torch.where(present.any(1, keepdim=True), feature, self.null)))
 
 
 class LanguagePosterior(nn.Module):
@@ -211,7 +230,19 @@ class LanguageDecoder(nn.Module):
         self.decoder = TransformerDecoder(vocabulary, size)
 
     def forward(self, z: Tensor, words: Tensor) -> Tensor:
-        """(B, D) and indices (B, S) to each context's log-likelihood in nats, (B,)."""
+        """(B, D) and indices (B, S) to each context's log-likelihood in nats, (B,).
+
+        A row of padding has log-likelihood 0 and costs no time.
+        """
+        here = words[:, 0] != PAD
+        if words.is_meta or bool(here.all()):
+            return self._likelihood(z, words)
+        likelihood = z.new_zeros(len(z), dtype=torch.float32)
+        if bool(here.any()):
+            likelihood[here] = self._likelihood(z[here], words[here])
+        return likelihood
+
+    def _likelihood(self, z: Tensor, words: Tensor) -> Tensor:
         begin = torch.full_like(words[:, :1], BOS)
         memory = self.expand(z)[:, None]
         logits = self.decoder(torch.cat([begin, words[:, :-1]], dim=1), memory, None)

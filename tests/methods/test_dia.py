@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,13 @@ from torch import Tensor
 from harness.core.errors import HarnessError
 from harness.core.types import DatasetInfo, Study, Task
 from harness.method.batching import collate, targets_of
+from harness.method.probes import Probe
 from methods.dia.card import VARIANTS
 from methods.dia.config import DiAConfig
-from methods.dia.losses import alignment, elbo, orthogonality, whitened
+from methods.dia.losses import RunningCorrelation, alignment, cross_correlations, orthogonality, whitened
 from methods.dia.method import DiA
 from methods.dia.network import DiANetwork
+from methods.dia.probes import latent_probes
 from methods.dia.vae import Mixture
 
 INFO = DatasetInfo("toy", frozenset({Task.REPORT}), ("frontal", "lateral"), True, 32)
@@ -40,6 +43,7 @@ SMALL: dict[str, Any] = {
     "image_size": 32,
     "backbone_stages": 3,
     "freeze_stages": 0,
+    "vision_posterior": "vgg16",
     "token_pool": 1,
     "position_norm": False,
     "keep_trunk": False,
@@ -189,6 +193,29 @@ def test_router_weights_sum_to_one_and_leave_absent_modalities() -> None:
     assert torch.isfinite(code.memory).all()
 
 
+def test_a_batch_without_an_image_leaves_the_statistics_of_the_backbone() -> None:
+    made = method()
+    made.network.train()
+    frozen, views, words, has_context = made._read(collate(studies(), INFO))
+    backbone = made.network.vision.backbone
+    before = [buffer.clone() for buffer in backbone.buffers()]
+    made.network.encode(frozen, torch.zeros_like(views), words, has_context)
+    assert all(torch.equal(a, b) for a, b in zip(before, backbone.buffers(), strict=True))
+
+
+def test_the_maps_of_frozen_stages_serve_the_vision_posterior() -> None:
+    made = method(freeze_stages=2, vision_posterior="trunk", **PACKAGED)
+    batch = studies()
+    code = encoded(made, batch)
+    assert not [name for name, _ in made.network.named_parameters() if "vision_posterior.features" in name]
+    alone = encoded(made, batch[:1], dropped="lateral").posteriors[0].mean
+    assert not torch.allclose(alone, code.posteriors[0].mean[:1])
+    swapped = [replace(study, images=dict(list(study.images.items())[::-1])) for study in batch]
+    close(encoded(made, swapped).posteriors[0].mean, code.posteriors[0].mean)
+    with pytest.raises(HarnessError, match="vision_posterior=trunk needs freeze_stages"):
+        DiA.create(INFO, overrides=SMALL | {"vision_posterior": "trunk"})
+
+
 def test_content_of_an_absent_modality_changes_nothing() -> None:
     made = method()
     inputs = collate(studies(), INFO)
@@ -220,13 +247,34 @@ def test_marginal_elbo_is_the_full_one_without_language_terms() -> None:
             terms = network.bound(full, views, words)
         with noise_fixed():
             missing = network.bound(marginal, views, words)
-    assert missing["recon_l"].eq(0).all()
-    assert missing["kl_l"].eq(0).all()
-    close(missing["recon_v"], terms["recon_v"])
-    close(missing["kl_v"], terms["kl_v"])
-    vision_only = {**terms, "recon_l": 0 * terms["jsd"], "kl_l": 0 * terms["jsd"], "jsd": missing["jsd"]}
-    close(elbo(missing), elbo(vision_only))
-    assert (terms["recon_l"] < 0).all()
+    assert missing.recon_l.eq(0).all()
+    assert missing.kl_l.eq(0).all()
+    assert missing.words.eq(0).all()
+    close(missing.recon_v, terms.recon_v)
+    close(missing.kl_v, terms.kl_v)
+    nothing = torch.zeros_like(terms.kl_l)
+    vision_only = replace(terms, recon_l=nothing[:, 0], kl_l=nothing, jsd=missing.jsd)
+    close(missing.elbo(), vision_only.elbo())
+    assert (terms.recon_l < 0).all()
+
+
+def test_each_term_of_the_bound_is_a_mean_over_its_elements() -> None:
+    """Of a study with both views and one with a single view, the pixels and words that are there count."""
+    made, batch = method(), studies(2)
+    frozen, views, words, has_context = made._read(collate(batch, INFO))
+    with torch.no_grad():
+        code = made.network.encode(frozen, views, words, has_context)
+        bound = made.network.bound(code, views, words)
+        losses = bound.losses()
+        drawn = made.network.vision_decoder(code.latents[0])
+    error = (drawn - code.views).square().flatten(2)
+    assert bound.pixels.tolist() == [2 * 32 * 32, 32 * 32]
+    close(losses["recon_v"], 0.5 * torch.cat([error[0, 0], error[0, 1], error[1, 0]]).mean())
+    assert bound.words.tolist() == [
+        len(made.vocabulary.encode(text or "", 8, marks=False)) for text in CONTEXTS[:2]
+    ]
+    close(losses["recon_l"], -bound.recon_l.sum() / bound.words.sum())
+    close(losses["jsd"], bound.jsd.mean())
 
 
 # ---------------------------------------------------------------- Eq. 3-6
@@ -239,7 +287,7 @@ def mixture(mean: float, log_variance: float, logits: tuple[float, float] = (0.0
 
 def test_jsd_is_zero_for_the_prior_and_at_most_log_two() -> None:
     torch.manual_seed(0)
-    close(mixture(0.0, 0.0).jsd(16), torch.zeros(5))
+    close(mixture(0.0, 0.0).jsd(16), torch.zeros(5, 3))
     near, far = mixture(0.5, 0.2).jsd(4000), mixture(30.0, -3.0).jsd(64)
     assert (near > 0.01).all()
     assert (near < 0.5 * math.log(2)).all()
@@ -251,7 +299,7 @@ def test_jsd_agrees_with_numerical_integration() -> None:
     torch.manual_seed(0)
     q = Mixture(torch.tensor([[0.3, -0.2]]), torch.tensor([[[1.0], [-2.0]]]), torch.tensor([[[0.1], [-1.0]]]))
     grid = torch.linspace(-12, 12, 20001)[:, None, None]
-    log_q = q.log_prob(grid)[:, 0]
+    log_q = q.log_prob(grid)[:, 0, 0]
     log_p = torch.distributions.Normal(0.0, 1.0).log_prob(grid[:, 0, 0])
     middle = torch.logaddexp(log_q, log_p) - math.log(2)
     integrand = 0.5 * (log_q.exp() * (log_q - middle) + log_p.exp() * (log_p - middle))
@@ -267,10 +315,17 @@ def test_gradient_of_the_jsd_reaches_the_router() -> None:
     assert (logits.grad[:, 1] > 0).all()  # weight should leave the expert that is far from the prior
 
 
-def test_mixture_mean_and_draw() -> None:
-    q = Mixture(torch.tensor([[0.0, -1e4]]), torch.tensor([[[1.0], [9.0]]]), torch.full((1, 2, 1), -8.0))
-    assert q.draw(training=False).item() == pytest.approx(1.0)
-    assert q.draw(training=True).item() == pytest.approx(1.0, abs=0.2)
+def test_the_shared_latent_is_a_weighted_mean_of_both_experts() -> None:
+    absent = Mixture(torch.tensor([[0.0, -1e4]]), torch.tensor([[[1.0], [9.0]]]), torch.full((1, 2, 1), -8.0))
+    assert absent.draw(training=False).item() == pytest.approx(1.0)
+    assert absent.draw(training=True).item() == pytest.approx(1.0, abs=0.2)
+    both = replace(absent, logits=torch.zeros(1, 2))
+    assert both.draw(training=False).item() == pytest.approx(5.0)
+    assert both.draw(training=True).item() == pytest.approx(5.0, abs=0.2)
+
+
+def loss_of(shared: Tensor, vision: Tensor, language: Tensor, present: Tensor) -> Tensor:
+    return orthogonality(cross_correlations(shared, vision, language, present))
 
 
 def test_orthogonality_vanishes_for_uncorrelated_latents_and_ignores_scale() -> None:
@@ -278,11 +333,18 @@ def test_orthogonality_vanishes_for_uncorrelated_latents_and_ignores_scale() -> 
     basis = torch.linalg.qr(torch.cat([torch.ones(64, 1), basis], dim=1))[0][:, 1:13]  # zero mean
     latents = [8 * basis[:, start : start + 4] for start in (0, 4, 8)]
     present = torch.ones(64, 2, dtype=torch.bool)
-    assert orthogonality(*latents, present) < 1e-8
+    assert loss_of(*latents, present) < 1e-8
     a, b, c = (torch.randn(64, 4) for _ in range(3))
-    plain = orthogonality(a, b, c, present)
-    close(orthogonality(3 * a + 1, -2 * b, 0.5 * c - 4, present), plain)
-    assert plain < orthogonality(a, a, c, present)
+    plain = loss_of(a, b, c, present)
+    close(loss_of(3 * a + 1, -2 * b, 0.5 * c - 4, present), plain)
+    assert plain < loss_of(a, a, c, present)
+
+
+def test_orthogonality_of_copies_is_one_per_pair() -> None:
+    """Each squared norm is divided by D: of a latent and its copy, whose dimensions are uncorrelated, 1."""
+    basis = torch.linalg.qr(torch.cat([torch.ones(64, 1), torch.randn(64, 4)], dim=1))[0][:, 1:]
+    present = torch.ones(64, 2, dtype=torch.bool)
+    assert loss_of(8 * basis, 8 * basis, 8 * basis, present).item() == pytest.approx(3.0, abs=1e-3)
 
 
 def test_orthogonality_counts_studies_that_have_the_modality() -> None:
@@ -290,10 +352,31 @@ def test_orthogonality_counts_studies_that_have_the_modality() -> None:
     present = torch.ones(16, 2, dtype=torch.bool)
     present[8:, 1] = False
     changed = torch.cat([c[:8], torch.randn(8, 4)])
-    close(orthogonality(a, b, c, present), orthogonality(a, b, changed, present))
+    close(loss_of(a, b, c, present), loss_of(a, b, changed, present))
     nothing = torch.zeros(16, 2, dtype=torch.bool)
-    assert orthogonality(a, b, c, nothing) == 0
+    assert loss_of(a, b, c, nothing) == 0
     assert whitened(a, present[:, 1])[8:].eq(0).all()
+
+
+def test_running_correlations_leave_little_noise_and_pass_the_batch_s_gradient() -> None:
+    """Batches of 8 independent latents: one has L_orth near 3 * 4 / 7, the running mean of many near 0."""
+    running, present = RunningCorrelation(4, rate=0.05), torch.ones(8, 2, dtype=torch.bool)
+    counts = torch.full((3,), 8)
+    batch: list[float] = []
+    for _ in range(200):
+        latents = [torch.randn(8, 4, requires_grad=True) for _ in range(3)]
+        correlations = cross_correlations(*latents, present)
+        loss = orthogonality(running(correlations, counts))
+        batch.append(orthogonality(correlations).item())
+    assert sum(batch[-50:]) / 50 > 1.0
+    assert loss.item() < 0.15
+    loss.backward()
+    assert all(latent.grad is not None and latent.grad.abs().sum() > 0 for latent in latents)
+    before = running.mean.clone()
+    assert running.eval()(correlations, counts) is correlations
+    running.train()(torch.zeros(3, 4, 4), torch.tensor([8, 1, 0]))  # pairs without two studies: no evidence
+    assert torch.equal(running.mean[1:], before[1:])
+    assert not torch.equal(running.mean[0], before[0])
 
 
 @pytest.mark.parametrize("negatives", ["batch", "pair"])
@@ -313,26 +396,16 @@ def test_alignment_prefers_a_shared_latent_between_both(negatives: str) -> None:
 # ---------------------------------------------------------------- training
 
 
-def report_length(made: DiA, batch: list[Study]) -> float:
-    """Mean number of predicted words, the end mark included."""
-    lengths = [
-        1 + len(made.vocabulary.encode(study.report or "", made.config.report_words, marks=False))
-        for study in batch
-    ]
-    return sum(lengths) / len(lengths)
-
-
 def test_losses_are_finite_and_add_up() -> None:
     made, batch = method(), studies()
     made.network.train()
     parts = made.losses(collate(batch, INFO), targets_of(batch))
     assert all(torch.isfinite(value) for value in parts.values())
-    total = parts["ce"] + (parts["nelbo"] + 0.3 * parts["orth"] + 0.3 * parts["align"]) / report_length(
-        made, batch
-    )
-    close(parts["loss"], total)
-    bound = parts["recon_v"] + parts["recon_l"] - parts["kl_v"] - parts["kl_l"] - parts["jsd"]
-    close(parts["nelbo"], -bound)
+    bound = sum(parts[name] for name in ("recon_v", "recon_l", "kl_v", "kl_l", "jsd"))
+    close(parts["loss"], parts["ce"] + bound + 0.3 * parts["orth"] + 0.3 * parts["align"])
+    terms = made.loss_terms(parts)
+    assert list(terms) == ["ce", "recon_v", "recon_l", "kl_v", "kl_l", "jsd", "orth", "align"]
+    close(torch.stack(list(terms.values())).sum(), parts["loss"])
     parts["loss"].backward()
     idle = [name for name, p in made.network.named_parameters() if p.requires_grad and p.grad is None]
     assert idle == []
@@ -434,6 +507,66 @@ def test_save_and_load_give_the_same_reports(tmp_path: Path) -> None:
     assert [p.report for p in made.predict(batch)] == [p.report for p in again.predict(batch)]
 
 
+# ---------------------------------------------------------------- probes
+
+
+def probes_of(made: DiA, count: int = 8) -> dict[str, Probe]:
+    batch = studies(count)
+    with torch.no_grad():
+        return {f"{p.part}: {p.quantity}": p for p in made.probes(collate(batch, INFO), targets_of(batch))}
+
+
+def strength(probe: Probe) -> float:
+    return (probe.value - probe.dead) / (probe.alive - probe.dead)
+
+
+def test_probes_name_every_part_of_the_paper() -> None:
+    parts = {name.split(":")[0] for name in probes_of(method())}
+    assert parts == {"VAE", "experts", "orthogonality", "alignment", "latents"}
+    assert probes_of(method("baseline")) == {}
+
+
+def test_probes_show_collapsed_posteriors_and_hidden_latents() -> None:
+    made = method()
+    with torch.no_grad():
+        for head in (made.network.vision_posterior.mlp[2], made.network.language_posterior.head):
+            head.weight.zero_()
+            head.bias.zero_()
+        for expert in made.network.shared_posterior.experts:
+            expert[2].weight.zero_()
+            expert[2].bias.zero_()
+    values = probes_of(made)
+    for name in ("posterior KL of Z_v", "posterior KL of Z_l", "active dimensions of Z_s"):
+        (probe,) = [probe for key, probe in values.items() if name in key]
+        assert strength(probe) == 0.0
+    for name in ("Z_v", "Z_l"):
+        (probe,) = [probe for key, probe in values.items() if f"InfoNCE of Z_s and {name}" in key]
+        assert abs(strength(probe)) < 0.01  # constant latents: no study finds its own
+
+
+def test_probes_tell_copies_from_aligned_latents() -> None:
+    made = method()
+    code = encoded(made, studies(64)[::2])
+    noise = torch.Generator().manual_seed(0)
+    z_v, z_l = (torch.randn(32, 8, generator=noise) for _ in range(2))
+    present = torch.ones(32, 2, dtype=torch.bool)
+    posteriors = (*code.posteriors[:2], replace(code.posteriors[2], logits=torch.zeros(32, 2)))
+
+    def probes(z_s: Tensor, language: Tensor) -> dict[str, Probe]:
+        state = replace(code, present=present, posteriors=posteriors, latents=(z_v, language, z_s))
+        return {probe.part + probe.quantity: probe for probe in latent_probes(state, made.config)}
+
+    def one(values: dict[str, Probe], text: str) -> float:
+        (probe,) = [probe for name, probe in values.items() if text in name]
+        return strength(probe)
+
+    copies, aligned = probes(z_v, z_v), probes(z_v + z_l, z_l)
+    assert one(copies, "cross-correlation") < 0.25
+    assert one(copies, "InfoNCE of Z_s and Z_v") > 0.9
+    assert one(probes(torch.randn(32, 8, generator=noise), z_l), "cross-correlation") > 0.5
+    assert min(one(aligned, f"InfoNCE of Z_s and {name}") for name in ("Z_v", "Z_l")) > 0.5
+
+
 # ---------------------------------------------------------------- presets and variants
 
 
@@ -450,8 +583,6 @@ def test_every_variant_trains_and_predicts(variant: str | None) -> None:
         close(parts["loss"], parts["ce"])
     assert (parts.get("orth", 0) == 0) == (variant in ("baseline", "no-alignment", "align-only"))
     assert (parts.get("align", 0) == 0) == (variant in ("baseline", "no-alignment", "orth-only"))
-    if variant == "no-alignment":
-        close(parts["loss"], parts["ce"] + parts["nelbo"] / report_length(made, batch))
     assert len(made.predict(collate(batch, INFO))) == 4
 
 
@@ -474,7 +605,7 @@ def on_meta(preset: str, variant: str | None = None, vocabulary: int = 1000) -> 
         ("paper", "gpt2-decoder", 4000, 558_383_779),
         ("paper", "baseline", 4000, 235_673_502),
         ("base", None, 1000, 71_770_403),
-        ("tiny", None, 1000, 2_885_277),
+        ("tiny", None, 1000, 3_054_489),
     ],
 )
 def test_parameter_counts_are_the_recorded_ones(

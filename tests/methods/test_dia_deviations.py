@@ -17,7 +17,7 @@ from methods.dia.card import CARD, TINY
 from methods.dia.config import DiAConfig
 from methods.dia.decoder import LlamaXDecoder
 from methods.dia.features import GuidedContextAttention
-from methods.dia.losses import alignment
+from methods.dia.losses import Bound, alignment, orthogonality
 from methods.dia.method import DiA
 from methods.dia.vae import Mixture, VisionDecoder, VisionPosterior
 
@@ -86,7 +86,38 @@ def drawing_z_s() -> None:
     mixture = Mixture(torch.zeros(1, 2), torch.tensor([[[1.0], [3.0]]]), torch.full((1, 2, 1), -8.0))
     assert mixture.draw(training=False).item() == 2.0
     drawn = torch.stack([mixture.draw(training=True) for _ in range(64)])
-    assert ((drawn - 2).abs() > 0.5).all()  # one expert, never a blend
+    assert ((drawn - 2).abs() < 0.2).all()
+
+
+def jsd() -> None:
+    torch.manual_seed(0)
+    far = Mixture(torch.zeros(3, 2), torch.full((3, 2, 16), 4.0), torch.zeros(3, 2, 16))
+    assert far.jsd(64).shape == (3, 16)
+    assert (far.jsd(64) < np.log(2)).all()
+    logits = torch.zeros(3, 2, requires_grad=True)
+    mean = torch.stack([torch.zeros(3, 16), torch.full((3, 16), 4.0)], dim=1)
+    Mixture(logits, mean, torch.zeros(3, 2, 16)).jsd(64).sum().backward()
+    assert logits.grad is not None
+    assert (logits.grad[:, 1] > 0).all()
+
+
+def likelihoods() -> None:
+    one = torch.ones(2)
+    bound = Bound(-8 * one, -6 * one, one[:, None] * 3, one[:, None] * 2, one[:, None], 4 * one, 3 * one)
+    assert {name: value.item() for name, value in bound.losses().items()} == {
+        "recon_v": 2.0,
+        "recon_l": 2.0,
+        "kl_v": 3.0,
+        "kl_l": 2.0,
+        "jsd": 1.0,
+    }
+
+
+def whitening() -> None:
+    assert PAPER.covariance_rate == tiny("covariance_rate") == 0.05
+    assert "5 %" in chosen("whitening")
+    identity = torch.eye(8).expand(3, 8, 8)
+    assert orthogonality(identity).item() == 3.0  # each squared norm, 8, divided by D
 
 
 def negatives() -> None:
@@ -171,8 +202,10 @@ def table_3_decoders() -> None:
 
 def imagenet_weights() -> None:
     assert (PAPER.backbone_weights, PAPER.vgg_weights) == ("", "")
-    fields = ("backbone", "freeze_stages", "token_pool", "position_norm")
-    assert [tiny(field) for field in fields] == ["efficientnet_lite0", 5, 8, True]
+    fields = ("backbone", "freeze_stages", "token_pool", "position_norm", "vision_posterior")
+    assert [tiny(field) for field in fields] == ["efficientnet_lite0", 5, 8, True, "trunk"]
+    assert PAPER.vision_posterior == "vgg16"
+    assert f"averaged to {tiny('posterior_side')} x {tiny('posterior_side')}" in chosen("imagenet-weights")
 
 
 CHECKS: dict[str, Callable[[], None]] = {
@@ -180,6 +213,9 @@ CHECKS: dict[str, Callable[[], None]] = {
     "guided-context-attention": guided_context_attention,
     "modality-dropout": modality_dropout,
     "drawing-z-s": drawing_z_s,
+    "jsd": jsd,
+    "likelihoods": likelihoods,
+    "whitening": whitening,
     "negatives": negatives,
     "widths": widths,
     "flops": flops,
@@ -196,10 +232,7 @@ ELSEWHERE = {
     "null-tokens",
     "shared-experts",
     "reconstructions",
-    "jsd",
-    "likelihoods",
     "sign-of-elbo",
-    "whitening",
     "latents-in-memory",
     "swiglu",
     "rad-dino",
@@ -245,6 +278,7 @@ SMALL: dict[str, Any] = {
     "image_size": 32,
     "backbone_stages": 3,
     "freeze_stages": 0,
+    "vision_posterior": "vgg16",
     "token_pool": 1,
     "position_norm": False,
     "keep_trunk": False,
