@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import typer
 
-from harness.core.config import FIELDS, ExecutionConfig, parse_overrides, split_list
+from harness.core.config import FIELDS, ExecutionConfig, parse_overrides, parse_rates, split_list
 
 EVALUATE, MISSINGNESS, METRICS = "What to evaluate", "Missingness", "Metrics"
 WHERE, OUTPUT = "Where to run", "Output"
@@ -86,7 +86,9 @@ def values_of(flags: Mapping[str, Any]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for name, text in flags.items():
         kind = FIELDS[name].annotation
-        if text is None or _is_mapping(kind):
+        if name == "missing" and text is not None:
+            values[name] = parse_rates(text, _flag(name))
+        elif text is None or _is_mapping(kind):
             values[name] = parse_overrides(text) if text else None
         elif item := _item(kind):
             values[name] = split_list(text, _flag(name), item)

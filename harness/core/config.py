@@ -30,14 +30,15 @@ class RunConfig(BaseModel):
     )
     dataset: str = Field(default="iu-phantom", description="Registered name of the dataset.")
     root: Path | None = Field(default=None, description="Folder of a dataset that ships with no package.")
-    missing: tuple[float, ...] = Field(
+    missing: tuple[float, ...] | dict[str, float] = Field(
         default=(),
-        description="Shares of test studies that lose a modality, e.g. 0.2,0.4; 0 is always evaluated too.",
+        description="Shares of test studies that lose a modality, 0.2,0.4 or frontal=0.2,context=0.6; "
+        "0 is always evaluated too.",
     )
     drop: str | None = Field(
         default=None,
         description=(
-            "What goes missing: modalities (context, frontal+lateral), alternate, any or every; "
+            "What goes missing: modalities (context, frontal+lateral), alternate, any, subsets or every; "
             "default context, else alternate."
         ),
     )
@@ -47,7 +48,9 @@ class RunConfig(BaseModel):
     )
     mechanism: str = Field(
         default="mcar",
-        description="Which studies lose a modality: mcar, mar:ATTRIBUTE, mnar, mnar:LABEL or prefix.",
+        description=(
+            "Which studies lose a modality: mcar, mar:ATTRIBUTE, mnar, mnar:LABEL, self-masked or prefix."
+        ),
     )
     mask_seeds: int = Field(
         default=20, ge=1, le=10_000, description="Number of independent masks that a curve averages over."
@@ -116,18 +119,26 @@ class RunConfig(BaseModel):
             return [item.strip() for item in value.split(",") if item.strip()]
         return [value] if isinstance(value, (int, float)) and not isinstance(value, bool) else value
 
+    @field_validator("missing", mode="before")
+    @classmethod
+    def _text_of_a_pattern(cls, value: Any) -> Any:
+        """In a YAML file ``missing: frontal=0.2,context=0.6`` reads as the flag does."""
+        return parse_rates(value, "--missing") if isinstance(value, str) and "=" in value else value
+
     @field_validator("missing")
     @classmethod
-    def _rates_are_fractions(cls, rates: tuple[float, ...]) -> tuple[float, ...]:
-        for rate in rates:
+    def _rates_are_fractions(
+        cls, rates: tuple[float, ...] | dict[str, float]
+    ) -> tuple[float, ...] | dict[str, float]:
+        for rate in rates.values() if isinstance(rates, dict) else rates:
             if not 0.0 <= rate <= 1.0:
                 raise ValueError(f"a missing rate is a fraction in [0, 1], but got {rate:g}")
         return rates
 
     @property
     def rates(self) -> tuple[float, ...]:
-        """Sorted distinct rates with 0 in front."""
-        return tuple(sorted({0.0, *self.missing}))
+        """Sorted distinct rates with 0 in front; of a rate per modality 0 and 1, all of the pattern."""
+        return (0.0, 1.0) if isinstance(self.missing, dict) else tuple(sorted({0.0, *self.missing}))
 
 
 class ExecutionConfig(BaseModel):
@@ -248,6 +259,24 @@ def parse_overrides(assignments: list[str]) -> dict[str, dict[str, Any]]:
                 value = float(value)
         result.setdefault(owner, {})[key] = value
     return result
+
+
+def parse_rates(text: str, flag: str) -> tuple[float, ...] | dict[str, float]:
+    """``"0.2,0.4"`` to ``(0.2, 0.4)``, ``"frontal=0.2,context=0.6"`` to a mapping.
+
+    Raises:
+        HarnessError: an item is no number, a modality stands twice, or both kinds are mixed.
+    """
+    if "=" not in text:
+        return split_list(text, flag, float) or ()
+    pairs = [item.strip().partition("=") for item in text.split(",") if item.strip()]
+    try:
+        rates = {name.strip(): float(rate) for name, _, rate in pairs}
+    except ValueError:
+        raise HarnessError(f"{flag} {text}: expected rates, or modality=rate for each") from None
+    if len(rates) < len(pairs):
+        raise HarnessError(f"{flag} {text}: a modality stands twice")
+    return rates
 
 
 def split_list(text: str | None, flag: str, kind: type = str) -> tuple[Any, ...] | None:

@@ -27,7 +27,7 @@ from harness.evaluation.report_samples import ReportSamples
 from harness.metrics.base import Metric
 from harness.missingness import masks
 from harness.missingness.plan import MaskPlan, Missingness
-from harness.missingness.policy import ANY, check_policy, main_policy, policies_of
+from harness.missingness.policy import ANY, SUBSETS, check_policy, main_policy, policies_of
 from harness.missingness.states import lost_by, ordered
 from harness.statistics.bootstrap import bootstrap_weights
 from harness.store.store import Store
@@ -76,6 +76,15 @@ class Benchmark:
     def states(self) -> tuple[str, ...]:
         """Modality states of all plans, ``full`` first: every test study is predicted once per state."""
         return ordered((state for plan in self.plans for state in plan.states), self.dataset.info.modalities)
+
+    def shares(self, plan: MaskPlan) -> Sequence[masks.MissingShares]:
+        """What a plan takes at each of its rates."""
+        return self._shares[plan.policy]
+
+    @cached_property
+    def _shares(self) -> dict[str, list[masks.MissingShares]]:
+        info, studies = self.dataset.info, self.splits["test"]
+        return {plan.policy: masks.missing_shares(plan, studies, info) for plan in self.plans}
 
     @cached_property
     def corners(self) -> dict[str, NDArray[np.bool_]]:
@@ -186,8 +195,8 @@ def mask_plans(config: RunConfig, info: DatasetInfo, studies: Sequence[Study]) -
     if config.masks is None:
         seeds = range(config.mask_seeds)
         policies = policies_of(
-            config.drop or main_policy(info.modalities),
-            config.rates,
+            config.drop or (SUBSETS if isinstance(config.missing, dict) else main_policy(info.modalities)),
+            config.missing,
             info.modalities,
             every_subset=config.states == "all",
         )
@@ -203,7 +212,7 @@ def mask_plans(config: RunConfig, info: DatasetInfo, studies: Sequence[Study]) -
         config.masks,
         drop=config.drop,
         mechanism=config.mechanism if "mechanism" in given else None,
-        rates=config.missing if "missing" in given else None,
+        rates=config.rates if "missing" in given else None,
         seeds=config.mask_seeds if "mask_seeds" in given else None,
     )
     return (plan,)

@@ -215,6 +215,7 @@ def _measurement(trial: Trial, plan: MaskPlan, place: Place, **values: Any) -> M
 def _manifest(trial: Trial, plan: MaskPlan, **facts: Any) -> Manifest:
     """How the row came about; ``facts`` are the fields that only a row with numbers has."""
     benchmark, entry = trial.benchmark, trial.entry
+    shares = dict(zip(map(str, plan.rates), benchmark.shares(plan), strict=True))
     settings = trial.new_method().config.model_dump(mode="json")
     fitted = trial.cell.facts() if (trial.cell.checkpoint / "done.json").exists() else {}
     if fitted.get("signs"):
@@ -238,7 +239,9 @@ def _manifest(trial: Trial, plan: MaskPlan, **facts: Any) -> Manifest:
         natural=masks.natural(trial.studies, trial.info),
         without_input={state: trial.without_input[state] for state in plan.states},
         mask_seeds=len(plan.seeds),
-        achieved=dict(zip(map(str, plan.rates), map(float, plan.achieved()), strict=True)),
+        achieved={rate: each.studies for rate, each in shares.items()},
+        achieved_instances={rate: each.instances for rate, each in shares.items()},
+        lost={rate: each.modalities for rate, each in shares.items()},
         bootstrap=BootstrapFacts(resamples=N_RESAMPLES, seed=0, unit="patient"),
         machine=provenance.machine(benchmark.device),
         environment=provenance.environment(),

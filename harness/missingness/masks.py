@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -148,6 +148,47 @@ def save_plan(store: Path, dataset: str, plan: MaskPlan) -> str:
     if not (store / relative).exists():
         write_json(store / relative, plan.to_json())
     return relative.as_posix()
+
+
+@dataclass(frozen=True, slots=True)
+class MissingShares:
+    """What a plan takes at one missing rate, as means over mask seeds.
+
+    Attributes:
+        studies: share of studies that lose something.
+        instances: share of modality instances that are lost, of those that the studies have by nature.
+        modalities: modality -> share of studies that lose it; with the share that lacks it by nature
+            (``natural``), that is the share without it.
+    """
+
+    studies: float
+    instances: float
+    modalities: dict[str, float]
+
+
+def missing_shares(plan: MaskPlan, studies: Sequence[Study], info: DatasetInfo) -> list[MissingShares]:
+    """What a plan takes at each of its rates; ``studies`` are those of the plan, in its order."""
+    offered, n = frozenset(info.modalities), len(studies)
+    own = sum(len(study.modalities & offered) for study in studies)
+    losses = np.array(
+        [
+            [
+                [name in lost_by(study.modalities, state, offered) for name in info.modalities]
+                for study in studies
+            ]
+            for state in plan.states
+        ],
+        dtype=np.float64,
+    ).reshape(len(plan.states), n, len(info.modalities))
+    shares = []
+    for column, achieved in enumerate(plan.achieved()):
+        states = plan.assignment[:, column]
+        lost = sum(
+            ((states == index).mean(axis=0) @ each for index, each in enumerate(losses)), start=np.zeros(1)
+        )
+        by_modality = dict(zip(info.modalities, (lost / max(1, n)).tolist(), strict=True))
+        shares.append(MissingShares(float(achieved), float(lost.sum() / max(1, own)), by_modality))
+    return shares
 
 
 def natural(studies: Sequence[Study], info: DatasetInfo) -> dict[str, float]:

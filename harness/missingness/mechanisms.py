@@ -1,9 +1,10 @@
 """Missing-data mechanisms: which study is the first to lose a modality, and what that depends on.
 
 A mechanism gives every study a priority. Missing completely at random it is a hash of study id and mask seed.
-At random (MAR) and not at random (MNAR) it is drawn so that a study's chance depends on something observed or
-on the findings that are to be predicted (Rubin 1976): the study whose fact ranks highest is nine times as
-likely to be next as the one that ranks lowest.
+At random (MAR) and not at random (MNAR) it is drawn so that a study's chance depends on something observed,
+on the findings that are to be predicted (Rubin 1976), or on the content that is lost (self-masked, Mohan et
+al. 2013). The study whose fact ranks highest is nine times as likely to be next as the one that ranks
+lowest.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,7 +20,7 @@ from numpy.typing import NDArray
 
 from harness.core.errors import HarnessError, UnknownNameError
 from harness.core.names import did_you_mean
-from harness.core.types import Study
+from harness.core.types import CONTEXT, Study
 
 PREFIX_BATCH = 32
 """Studies in a batch of ``prefix``: the batch size that KEDR's paper names."""
@@ -38,22 +40,26 @@ class Observed:
         labels: (n, L), NaN where a study has none; None where the dataset has no labels.
         label_names: L names.
         multilabel: labels are independent findings.
+        content: modality -> how much of it each study has, (n,), NaN where a study lacks it: words of the
+            context, mean brightness of a view. It may read images. None where it is not known.
     """
 
     attributes: tuple[Mapping[str, str | float | None], ...] = ()
     labels: NDArray[np.float64] | None = None
     label_names: tuple[str, ...] = ()
     multilabel: bool = True
+    content: Callable[[str], NDArray[np.float64]] | None = None
 
     @classmethod
     def of(cls, studies: Sequence[Study], label_names: tuple[str, ...], multilabel: bool) -> Observed:
-        """Facts of studies; no image is read."""
+        """Facts of studies; images are read when ``content`` is called."""
         labels = None
         if label_names:
             absent = np.full(len(label_names), np.nan)
             rows = [absent if study.labels is None else study.labels for study in studies]
             labels = np.array(rows, dtype=np.float64).reshape(len(studies), len(label_names))
-        return cls(tuple(study.attributes for study in studies), labels, label_names, multilabel)
+        attributes = tuple(study.attributes for study in studies)
+        return cls(attributes, labels, label_names, multilabel, partial(_content, studies))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -97,28 +103,35 @@ class Mechanism:
 
     Attributes:
         name: canonical, e.g. ``mar:age``: what rows and manifests say.
-        priorities: (mask seed) -> (n,); the study with the lowest one is the first to lose.
+        priorities: (mask seed, modality) -> (n,); the study with the lowest one is the first to lose. With a
+            modality, it is the first to lose that one, drawn apart from other modalities; with None, whatever
+            the policy takes.
         by_share: a study loses at every rate that is not below its priority, instead of as many studies as
             the rate asks for.
     """
 
     name: str
-    priorities: Callable[[int], NDArray[Any]]
+    priorities: Callable[[int, str | None], NDArray[Any]]
     by_share: bool = False
 
 
-def mechanism_of(spec: str, population: Population) -> Mechanism:
+def mechanism_of(spec: str, population: Population, losable: Sequence[str]) -> Mechanism:
     """The mechanism that ``--mechanism`` names, for these studies.
 
     Args:
         spec: ``mcar``; ``mar:ATTRIBUTE`` (``mar:-ATTRIBUTE`` the other way round); ``mnar`` (number of
-            findings), ``mnar:any`` (a finding or none), ``mnar:LABEL`` (that one); ``prefix``, ``prefix:N``.
+            findings), ``mnar:any`` (a finding or none), ``mnar:LABEL`` (that one); ``self-masked`` (much
+            content), ``self-masked:-`` (little content); ``prefix``, ``prefix:N``.
+        population: the studies.
+        losable: modalities that the policy can take.
 
     Raises:
         UnknownNameError: no such mechanism, attribute or label.
         HarnessError: what the mechanism depends on is the same for all studies, or is not known.
     """
     name, _, argument = spec.partition(":")
+    if name == "self-masked":
+        return _self_masked(argument.strip(), population, losable)
     makers = {"mcar": _mcar, "mar": _mar, "mnar": _mnar, "prefix": _prefix}
     if name not in makers:
         raise UnknownNameError(
@@ -127,14 +140,14 @@ def mechanism_of(spec: str, population: Population) -> Mechanism:
     return makers[name](argument.strip(), population)
 
 
-MECHANISMS = ("mcar", "mar:ATTRIBUTE", "mnar", "mnar:any", "mnar:LABEL", "prefix")
+MECHANISMS = ("mcar", "mar:ATTRIBUTE", "mnar", "mnar:any", "mnar:LABEL", "self-masked", "prefix")
 """What ``--mechanism`` takes."""
 
 
 def _mcar(argument: str, population: Population) -> Mechanism:
     if argument:
         raise HarnessError(f"--mechanism mcar:{argument}: mcar depends on nothing", "use --mechanism mcar")
-    return Mechanism("mcar", lambda seed: mix(population.keys, seed, 0))
+    return Mechanism("mcar", lambda seed, modality: mix(population.keys, seed, _stream(0, modality)))
 
 
 def _mar(argument: str, population: Population) -> Mechanism:
@@ -190,8 +203,53 @@ def _prefix(argument: str, population: Population) -> Mechanism:
     batch = np.minimum(size, count - place // size * size)
     shares = (place % size + 1) / batch
     return Mechanism(
-        f"prefix:{size}" if size != PREFIX_BATCH else "prefix", lambda seed: shares, by_share=True
+        f"prefix:{size}" if size != PREFIX_BATCH else "prefix",
+        lambda seed, modality: shares,
+        by_share=True,
     )
+
+
+def _self_masked(argument: str, population: Population, losable: Sequence[str]) -> Mechanism:
+    """Self-masked MNAR: a modality is likelier to be lost the more of it there is.
+
+    Where a policy draws studies before modalities (``any``, ``alternate``), a study's height is the mean over
+    the modalities that it may lose.
+    """
+    content = population.observed.content
+    if argument not in ("", "-"):
+        raise UnknownNameError(
+            f"--mechanism self-masked:{argument}: no such order", "use self-masked or self-masked:-"
+        )
+    if content is None:
+        raise HarnessError("--mechanism self-masked: the contents of the studies are not known", "use mcar")
+    name, sign = ("self-masked:-", -1.0) if argument else ("self-masked", 1.0)
+    heights = {modality: sign * _heights(content(modality)) for modality in losable}
+    if not heights:  # nothing is lost
+        return Mechanism(name, lambda seed, modality: np.zeros(len(population.ids)))
+    if not any(height.any() for height in heights.values()):
+        raise HarnessError(
+            f"--mechanism {name}: {' and '.join(losable)} are alike in all {len(population.ids)} studies",
+            "nothing can depend on them",
+        )
+    owned = np.array([[name in own for name in losable] for own in population.modalities], dtype=np.float64)
+    stacked = np.stack(list(heights.values()), axis=1)
+    mean = (stacked * owned).sum(axis=1) / np.maximum(1.0, owned.sum(axis=1))
+
+    def priorities(seed: int, modality: str | None) -> NDArray[np.float64]:
+        return _waiting(population.keys, seed, modality, mean if modality is None else heights[modality])
+
+    return Mechanism(name, priorities)
+
+
+def _content(studies: Sequence[Study], modality: str) -> NDArray[np.float64]:
+    """How much of a modality each study has, (n,), NaN where it lacks it."""
+    if modality == CONTEXT:
+        return np.array(
+            [np.nan if study.context is None else len(study.context.split()) for study in studies],
+            dtype=np.float64,
+        )
+    means = (study.images[modality].mean() if modality in study.images else np.nan for study in studies)
+    return np.fromiter(means, dtype=np.float64, count=len(studies))
 
 
 def _depending_on(name: str, values: NDArray[Any], population: Population) -> Mechanism:
@@ -202,14 +260,22 @@ def _depending_on(name: str, values: NDArray[Any], population: Population) -> Me
             f"--mechanism {name}: it is the same for all {len(population.ids)} studies",
             "nothing can depend on it",
         )
-    rates = _ODDS ** (height / 2)
+    return Mechanism(name, lambda seed, modality: _waiting(population.keys, seed, modality, height))
 
-    def priorities(seed: int) -> NDArray[np.float64]:
-        uniform = ((mix(population.keys, seed, 2) >> np.uint64(11)).astype(np.float64) + 0.5) / float(1 << 53)
-        waiting: NDArray[np.float64] = -np.log(uniform) / rates
-        return waiting
 
-    return Mechanism(name, priorities)
+def _waiting(
+    keys: NDArray[np.uint64], seed: int, modality: str | None, height: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Exponential waiting times (n,), shorter for studies of great height (n,)."""
+    draws = mix(keys, seed, _stream(2, modality)) >> np.uint64(11)
+    uniform = (draws.astype(np.float64) + 0.5) / float(1 << 53)
+    waiting: NDArray[np.float64] = -np.log(uniform) / _ODDS ** (height / 2)
+    return waiting
+
+
+def _stream(number: int, modality: str | None) -> int | str:
+    """The stream of random numbers for what a policy takes, or of one modality's own."""
+    return number if modality is None else f"{number}\0{modality}"
 
 
 def _heights(values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -240,7 +306,7 @@ def keys_of(ids: Sequence[str]) -> NDArray[np.uint64]:
     return np.array([int.from_bytes(digest, "big") for digest in digests], dtype=np.uint64)
 
 
-def mix(keys: NDArray[np.uint64], seed: int, stream: int) -> NDArray[np.uint64]:
+def mix(keys: NDArray[np.uint64], seed: int, stream: int | str) -> NDArray[np.uint64]:
     """Hash of (key, seed, stream) with the splitmix64 finaliser (Steele, Lea & Flood 2014), vectorised."""
     start = hashlib.blake2b(f"{seed}\0{stream}".encode(), digest_size=8).digest()
     mixed = keys ^ np.uint64(int.from_bytes(start, "big"))

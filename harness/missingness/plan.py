@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.core.errors import CorruptFileError, HarnessError
-from harness.missingness.mechanisms import Population, mechanism_of, mix
+from harness.missingness.mechanisms import Mechanism, Population, mechanism_of, mix
 from harness.missingness.policy import ALTERNATE, DropPolicy
-from harness.missingness.states import lost_by
+from harness.missingness.states import lost_by, missing_in
 
 _DIGITS = string.digits + string.ascii_lowercase
 
@@ -65,8 +65,8 @@ class MaskPlan:
 
     def is_mixture(self, rate_index: int) -> bool:
         """Whether studies that can lose something are in different states at a rate."""
-        at_an_end = self.rates[rate_index] in (0.0, 1.0) and len(self.states) <= 2
-        return not at_an_end and bool(self.assignment[:, rate_index].any())
+        at_corner = self.rates[rate_index] == 1.0 and self.states[1:] == (self.policy,)
+        return not at_corner and bool(self.assignment[:, rate_index].any())
 
     def state_names(self, seed_index: int, rate_index: int) -> list[str]:
         """The state of each study under one mask."""
@@ -111,8 +111,9 @@ class Missingness:
 
     Attributes:
         policy: name of a drop policy: a modality, several joined by ``+`` (all of them at once),
-            ``alternate`` (image modalities take turns among the studies that lose one) or ``any`` (uniformly
-            one of the study's modalities).
+            ``alternate`` (image modalities take turns among the studies that lose one), ``any`` (uniformly
+            one of the study's modalities), ``subsets`` (each modality for itself) or a pattern
+            ``frontal=0.2+context=0.6`` (each for itself, at its own rate).
         mechanism: as ``mechanisms.mechanism_of`` takes it.
         rates: missing rates in [0, 1].
         seeds: mask seeds.
@@ -128,7 +129,8 @@ def draw_plan(population: Population, modalities: Sequence[str], missingness: Mi
     """Masks for every seed and rate.
 
     At rate r, ``round(r * n)`` of the n studies lose what the policy takes, or as many as are eligible. A
-    study is eligible to lose what it has of a target if it keeps at least one other modality.
+    study is eligible to lose what it has of a target if it keeps at least one other modality. Under
+    ``subsets`` each modality is lost by this share of the studies; a pattern's rates are multiplied by r.
 
     Args:
         population: the studies.
@@ -143,27 +145,87 @@ def draw_plan(population: Population, modalities: Sequence[str], missingness: Mi
     # Where nothing is dropped, a dataset need not support the policy.
     policy = missingness.policy
     drop = DropPolicy.of(policy, modalities) if any(rates) else DropPolicy(policy, ())
-    mechanism = mechanism_of(missingness.mechanism, population)
+    mechanism = mechanism_of(missingness.mechanism, population, drop.losable)
     if mechanism.by_share and drop.targets and drop.targets != tuple(modalities[:1]):
         raise HarnessError(
             f"--mechanism {mechanism.name} with --drop {policy}: "
             "prefix takes the first modality away, no other",
             f"use --drop {modalities[0]}",
         )
-    assignment = np.zeros((len(seeds), len(rates), len(population.ids)), dtype=np.int8)
-    eligible = _eligible(population, drop, modalities)
-    for row, seed in enumerate(seeds if drop.targets else ()):
-        priority = mechanism.priorities(seed)
+    draw = _Draw(population, modalities, drop, mechanism)
+    states = [draw.independent(seed, rates) if drop.shares else draw.one_each(seed, rates) for seed in seeds]
+    assignment = np.stack(states) if states else np.zeros((0, len(rates), len(population.ids)), dtype=np.int8)
+    return MaskPlan(policy, mechanism.name, drop.states, rates, seeds, population.ids, assignment)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Draw:
+    """Masks of one seed, states (R, n): indices into those of the policy."""
+
+    population: Population
+    modalities: Sequence[str]
+    drop: DropPolicy
+    mechanism: Mechanism
+
+    def one_each(self, seed: int, rates: Sequence[float]) -> NDArray[np.int8]:
+        """A study loses one target, or nothing."""
+        population = self.population
+        states = np.zeros((len(rates), len(population.ids)), dtype=np.int8)
+        if not self.drop.targets:
+            return states
+        eligible = self._eligible()
+        priority = self.mechanism.priorities(seed, None)
         # Ties fall to the smaller hash of the id, never to the position in the file.
         order = np.lexsort((population.keys, priority))
         order = order[eligible[order].any(axis=1)]
-        losses = _losses(drop, eligible, order, mix(population.keys, seed, 1))
+        losses = _losses(self.drop, eligible, order, mix(population.keys, seed, 1))
         for column, rate in enumerate(rates):
             count = round(rate * len(population.ids))
-            if mechanism.by_share:
+            if self.mechanism.by_share:
                 count = int(np.searchsorted(priority[order], rate + 1e-9, side="right"))
-            assignment[row, column, order[:count]] = losses[:count]
-    return MaskPlan(policy, mechanism.name, drop.states, rates, seeds, population.ids, assignment)
+            states[column, order[:count]] = losses[:count]
+        return states
+
+    def independent(self, seed: int, rates: Sequence[float]) -> NDArray[np.int8]:
+        """Every modality is lost for itself, by its share of the studies times the rate.
+
+        The k-th study that a modality is taken from loses it at all rates above (k + 1/2) / (share n). The
+        modality that would be the last one to go stays: so masks are nested, and no study is empty.
+        """
+        losable = self.drop.losable
+        entry = np.stack([self._entry_rates(seed, name) for name in losable], axis=1)
+        has = np.isfinite(entry)
+        held = {*self.modalities} - {*losable}
+        safe = np.array([bool(own & held) for own in self.population.modalities], dtype=bool)
+        last = np.where(has, entry, -np.inf).argmax(axis=1)
+        entry[~safe, last[~safe]] = np.inf
+        codes = 1 << np.arange(len(losable))
+        index = np.zeros(1 << len(losable), dtype=np.int8)
+        for number, state in enumerate(self.drop.states):
+            lost = missing_in(state)
+            index[sum(int(code) for code, name in zip(codes, losable, strict=True) if name in lost)] = number
+        states: NDArray[np.int8] = np.stack([index[(entry < rate) @ codes] for rate in rates])
+        return states
+
+    def _entry_rates(self, seed: int, name: str) -> NDArray[np.float64]:
+        """The rate above which each study loses a modality, (n,); infinite for those that lack it."""
+        population = self.population
+        having = np.array([name in own for own in population.modalities], dtype=bool)
+        order = np.lexsort((population.keys, self.mechanism.priorities(seed, name)))
+        order = order[having[order]]
+        rates = np.full(len(having), np.inf)
+        rates[order] = (np.arange(len(order)) + 0.5) / (self.drop.shares[name] * len(having))
+        return rates
+
+    def _eligible(self) -> NDArray[np.bool_]:
+        """(n, n_targets): the study has something of the target, and a modality that it keeps."""
+        offered = frozenset(self.modalities)
+        targets, population = self.drop.targets, self.population
+        able = [
+            [bool(lost_by(present, target, offered)) for target in targets]
+            for present in population.modalities
+        ]
+        return np.array(able, dtype=bool).reshape(len(population.ids), len(targets))
 
 
 def check_rates(rates: Sequence[float]) -> tuple[float, ...]:
@@ -174,16 +236,6 @@ def check_rates(rates: Sequence[float]) -> tuple[float, ...]:
                 f"--missing {rate}: a missing rate lies between 0 and 1", "e.g. --missing 0.2,0.4"
             )
     return tuple(float(rate) for rate in rates)
-
-
-def _eligible(population: Population, drop: DropPolicy, modalities: Sequence[str]) -> NDArray[np.bool_]:
-    """(n, n_targets): the study has something of the target, and a modality that it keeps."""
-    offered = frozenset(modalities)
-    able = [
-        [bool(lost_by(present, target, offered)) for target in drop.targets]
-        for present in population.modalities
-    ]
-    return np.array(able, dtype=bool).reshape(len(population.ids), len(drop.targets))
 
 
 def _losses(

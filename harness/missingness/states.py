@@ -25,24 +25,34 @@ def state_of(lost: Collection[str], modalities: Sequence[str]) -> str:
     return _JOIN.join(name for name in modalities if name in lost) or FULL
 
 
+def names_in(state: str) -> tuple[str, ...]:
+    """The modalities that a state lacks, in the order of its name."""
+    return () if state == FULL else tuple(state.split(_JOIN))
+
+
 def missing_in(state: str) -> frozenset[str]:
     """The modalities that a state lacks."""
-    return frozenset() if state == FULL else frozenset(state.split(_JOIN))
+    return frozenset(names_in(state))
 
 
-def subsets(modalities: Sequence[str]) -> tuple[str, ...]:
+def subsets(modalities: Sequence[str], losable: Sequence[str] | None = None) -> tuple[str, ...]:
     """Every state in which something is missing and something is left, by the number of missing modalities.
 
+    Args:
+        modalities: of the dataset.
+        losable: those that may be missing; by default all.
+
     Raises:
-        HarnessError: the dataset has more than ``MOST_MODALITIES``.
+        HarnessError: more than ``MOST_MODALITIES`` may be missing.
     """
-    if len(modalities) > MOST_MODALITIES:
+    names = modalities if losable is None else losable
+    if len(names) > MOST_MODALITIES:
         raise HarnessError(
-            f"{len(modalities)} modalities have {2 ** len(modalities) - 1:,} states, too many to predict",
+            f"{len(names)} modalities have {2 ** len(names) - 1:,} states, too many to predict",
             f"every subset can be asked for with at most {MOST_MODALITIES}",
         )
-    sizes = range(1, len(modalities))
-    return tuple(state_of(lost, modalities) for size in sizes for lost in combinations(modalities, size))
+    sizes = range(1, min(len(names), len(modalities) - 1) + 1)
+    return tuple(state_of(lost, modalities) for size in sizes for lost in combinations(names, size))
 
 
 def ordered(states: Iterable[str], modalities: Sequence[str]) -> tuple[str, ...]:

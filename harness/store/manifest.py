@@ -234,6 +234,10 @@ class Manifest(Facts):
         without_input: modality state -> number of test studies that are left with nothing that the method
             reads.
         achieved: missing rate -> share of test studies that did lose a modality.
+        achieved_instances: missing rate -> share of modality instances that were lost, of those that the test
+            studies have by nature: the other reading of "rate".
+        lost: missing rate -> modality -> share of test studies that lost it; those that lack it by nature
+            (``natural``) are not among them.
         command: what makes the row again where that is not ``harness run``.
         reliance: metric -> modality state -> what it costs.
         confidence: modality state -> number of confidences per bin.
@@ -261,6 +265,8 @@ class Manifest(Facts):
     without_input: dict[str, int] = Field(default_factory=dict)
     mask_seeds: int = 0
     achieved: dict[str, float] = Field(default_factory=dict)
+    achieved_instances: dict[str, float] = Field(default_factory=dict)
+    lost: dict[str, dict[str, float]] = Field(default_factory=dict)
     bootstrap: BootstrapFacts
     machine: Machine
     environment: Environment

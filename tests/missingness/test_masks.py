@@ -12,11 +12,15 @@ import pytest
 from harness.core.config import RunSettings
 from harness.core.errors import CorruptFileError, HarnessError
 from harness.core.types import CONTEXT
+from harness.evaluation import reproduce
 from harness.evaluation.benchmark import open_benchmark
 from harness.evaluation.run import run_serially
 from harness.evaluation.trial import Trial
 from harness.missingness import masks
+from harness.missingness.mechanisms import Observed
 from harness.missingness.plan import MaskPlan, Missingness
+from harness.missingness.states import missing_in
+from harness.store.store import Store
 from tests.helpers import toys
 from tests.helpers.toys import FAST_METRICS, Echo, Quiet, ToyData
 
@@ -181,6 +185,49 @@ def test_training_without_modalities_is_a_cell_and_a_row_of_its_own(
     assert cells[0].directory != cells[1].directory
     run_serially(thin, Quiet())
     assert (toy_world / "work.log").read_text().count("fit echo") == 2
+
+
+def test_content_is_the_number_of_words_and_the_brightness_of_a_view() -> None:
+    studies = ToyData().studies("test")
+    content = Observed.of(studies, (), True).content
+    assert content is not None
+    assert np.isnan(content(CONTEXT)[0])
+    assert content(CONTEXT)[1] == 2
+    assert np.isnan(content("lateral")[7])
+    assert content("lateral")[1] == pytest.approx(studies[1].images["lateral"].mean())
+
+
+def test_the_shares_of_a_plan_are_those_of_studies_and_of_instances() -> None:
+    data = ToyData()
+    studies = data.studies("test")
+    plan = masks.plan_of(studies, data.info, Missingness("subsets", "mcar", (0.0, 0.5, 1.0), range(4)))
+    nothing, half, all_but_one = masks.missing_shares(plan, studies, data.info)
+    assert (nothing.studies, nothing.instances) == (0.0, 0.0)
+    own = sum(len(study.modalities) for study in studies)
+    assert all_but_one.instances == pytest.approx((own - len(studies)) / own)
+    assert all_but_one.studies == pytest.approx(np.mean([len(study.modalities) > 1 for study in studies]))
+    lost = [
+        sum(name in missing_in(state) for seed in range(4) for state in plan.state_names(seed, 1)) / 160
+        for name in data.info.modalities
+    ]
+    assert half.modalities == pytest.approx(dict(zip(data.info.modalities, lost, strict=True)))
+    assert half.instances == pytest.approx(sum(lost) * 40 / own)
+    context = masks.plan_of(studies, data.info, Missingness("context", "mcar", (0.5,), (0,)))
+    (of_context,) = masks.missing_shares(context, studies, data.info)
+    assert of_context.modalities == {"frontal": 0.0, "lateral": 0.0, "context": of_context.studies}
+
+
+def test_a_rate_per_modality_reaches_rows_and_manifest(toy_world: Path) -> None:
+    settings = config(toy_world, missing={"context": 0.5, "frontal": 0.25})
+    found = numbers(settings)
+    assert {row[2] for row in found.values()} == {"frontal=0.25+context=0.5"}
+    (result,) = (toy_world / "store" / "results").rglob("*.json")
+    manifest = json.loads(result.read_text())["manifest"]
+    assert manifest["lost"]["1.0"]["context"] == pytest.approx(0.5, abs=0.13)
+    assert manifest["lost"]["1.0"]["lateral"] == 0.0
+    assert set(manifest["achieved_instances"]) == {"0.0", "1.0"}
+    stored = Store(toy_world / "store").stored()[0]
+    assert reproduce.reproduce(stored, toy_world / "again", Quiet(), tolerance=0.0).equal
 
 
 def test_a_mechanism_reaches_rows_and_manifest_by_its_full_name(toy_world: Path) -> None:

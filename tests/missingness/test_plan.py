@@ -13,7 +13,7 @@ from harness.core.errors import CorruptFileError, HarnessError, UnknownNameError
 from harness.missingness.mechanisms import Observed, Population
 from harness.missingness.plan import MaskPlan, Missingness, draw_plan
 from harness.missingness.policy import DropPolicy, main_policy
-from harness.missingness.states import FULL, missing_in
+from harness.missingness.states import FULL, missing_in, subsets
 
 MODALITIES = ("frontal", "lateral", "context")
 POLICIES = ("context", "frontal", "lateral", "alternate", "any", "frontal+lateral", "lateral+context")
@@ -124,6 +124,74 @@ def test_alternate_gives_a_study_with_one_view_the_turn_it_can_take() -> None:
     assert (masks.assignment[:, -1] == 1).all()
 
 
+INDEPENDENT = ("subsets", "frontal=0.3+context=0.9", "lateral=0.5", "frontal=1+lateral=1")
+
+
+def lost_instances(masks: MaskPlan, studies: list[frozenset[str]], column: int) -> np.ndarray:
+    """(S, n, M): the study has the modality and loses it."""
+    names = [[missing_in(state) for state in masks.state_names(seed, column)] for seed in range(3)]
+    return np.array(
+        [
+            [[m in lost and m in own for m in MODALITIES] for lost, own in zip(row, studies, strict=True)]
+            for row in names
+        ]
+    )
+
+
+@given(populations, st.sampled_from(INDEPENDENT))
+@settings(deadline=None)
+def test_modalities_that_are_lost_for_themselves_are_nested_and_leave_something(
+    studies: list[frozenset[str]], policy: str
+) -> None:
+    masks = made(studies, policy)
+    before = lost_instances(masks, studies, 0)
+    assert not before.any()
+    for column in range(1, len(RATES)):
+        after = lost_instances(masks, studies, column)
+        assert (after >= before).all()
+        left = np.array([[m in own for m in MODALITIES] for own in studies]) & ~after
+        assert left.any(axis=2).all()
+        for seed in range(3):  # what a study lacks is no part of its state
+            for own, state in zip(studies, masks.state_names(seed, column), strict=True):
+                assert missing_in(state) <= own
+        before = after
+
+
+@given(populations, st.randoms(use_true_random=False))
+@settings(deadline=None)
+def test_losses_of_several_modalities_do_not_depend_on_the_order_of_studies(studies, random) -> None:  # type: ignore[no-untyped-def]
+    straight = made(studies, "subsets")
+    order = random.sample(range(len(studies)), len(studies))
+    ids = ids_of(studies)
+    population = Population.of([ids[i] for i in order], [studies[i] for i in order])
+    shuffled = draw_plan(population, MODALITIES, Missingness("subsets", "mcar", RATES, (0, 1, 2)))
+    assert (shuffled.assignment == straight.assignment[:, :, order]).all()
+
+
+def test_each_modality_is_lost_at_its_own_rate_independently_of_the_others() -> None:
+    studies = complete(1000)
+    masks = made(studies, "frontal=0.2+context=0.6")
+    lost = lost_instances(masks, studies, -1)
+    assert (lost[..., 0].sum(axis=1) == 200).all()
+    assert not lost[..., 1].any()
+    assert (lost[..., 2].sum(axis=1) == 600).all()
+    both = (lost[..., 0] & lost[..., 2]).sum(axis=1) / 1000
+    assert both == pytest.approx([0.12] * 3, abs=0.03)
+    half = lost_instances(masks, studies, RATES.index(0.4))
+    assert (half[..., 2].sum(axis=1) == 240).all()
+
+
+def test_subsets_reach_every_state_and_leave_one_modality_at_rate_one() -> None:
+    masks = made(complete(300), "subsets")
+    assert set(masks.used_states()) == set(masks.states) == {"full", *subsets(MODALITIES)}
+    assert {len(missing_in(state)) for state in masks.state_names(0, -1)} == {2}
+    shares = [
+        np.mean(["context" in missing_in(state) for state in masks.state_names(seed, RATES.index(0.4))])
+        for seed in range(3)
+    ]
+    assert shares == pytest.approx([0.4] * 3, abs=0.03)
+
+
 def test_which_study_loses_first_is_uniform_over_seeds() -> None:
     masks = draw_plan(
         population_of(complete(10)), MODALITIES, Missingness("context", "mcar", (0.1,), range(3000))
@@ -179,6 +247,13 @@ AGES = [20.0 + index for index in range(200)]
 LABELS = np.array([[index % 3 == 0, index % 2, index % 5 == 0] for index in range(200)], dtype=np.float64)
 
 
+CONTENT = {
+    "frontal": np.arange(200.0),
+    "lateral": np.ones(200),
+    "context": np.random.default_rng(5).permutation(200).astype(float),
+}
+
+
 def observed(order: list[int] | None = None, multilabel: bool = True) -> Observed:
     order = list(range(200)) if order is None else order
     attributes = tuple(
@@ -189,7 +264,8 @@ def observed(order: list[int] | None = None, multilabel: bool = True) -> Observe
         }
         for index in order
     )
-    return Observed(attributes, LABELS[order], ("No Finding", "Edema", "Fracture"), multilabel)
+    names = ("No Finding", "Edema", "Fracture")
+    return Observed(attributes, LABELS[order], names, multilabel, lambda name: CONTENT[name][order])
 
 
 def drawn(mechanism: str, rates: tuple[float, ...] = (0.3,), seeds: int = 40, **rest: object) -> MaskPlan:
@@ -235,7 +311,32 @@ def test_mnar_depends_on_number_presence_or_one_finding() -> None:
     assert share(edema, LABELS[:, 1] > 0) > 2.5 * share(edema, LABELS[:, 1] == 0)
 
 
-@pytest.mark.parametrize("mechanism", ["mcar", "mar:age", "mar:sex", "mnar", "mnar:Fracture"])
+def test_self_masked_loss_depends_on_the_content_that_is_lost() -> None:
+    bright, wordy = (CONTENT[name] > 150 for name in ("frontal", "context"))
+    masks = drawn("self-masked")
+    assert share(masks, bright) > 2 * share(masks, CONTENT["frontal"] < 50)
+    assert share(masks, wordy) == pytest.approx(0.3, abs=0.06)
+    dark = drawn("self-masked:-")
+    assert (masks.mechanism, dark.mechanism) == ("self-masked", "self-masked:-")
+    assert share(dark, bright) < 0.5 * share(dark, CONTENT["frontal"] < 50)
+    context = drawn("self-masked", policy="context")
+    assert share(context, wordy) > 2 * share(context, CONTENT["context"] < 50)
+    several = drawn("self-masked", policy="subsets")
+    for name in ("frontal", "context"):
+        lost = np.array([[name in missing_in(s) for s in several.state_names(i, 0)] for i in range(40)])
+        assert lost[:, CONTENT[name] > 150].mean() > 2 * lost[:, CONTENT[name] < 50].mean()
+
+
+def test_contents_that_are_alike_or_unknown_are_refused() -> None:
+    with pytest.raises(HarnessError, match="lateral are alike in all 200 studies"):
+        drawn("self-masked", policy="lateral")
+    with pytest.raises(HarnessError, match="contents of the studies are not known"):
+        drawn("self-masked", known=Observed())
+    with pytest.raises(UnknownNameError, match="self-masked:age: no such order"):
+        drawn("self-masked:age")
+
+
+@pytest.mark.parametrize("mechanism", ["mcar", "mar:age", "mar:sex", "mnar", "mnar:Fracture", "self-masked"])
 def test_every_drawn_mechanism_is_nested_seeded_and_free_of_the_order(mechanism: str) -> None:
     masks = drawn(mechanism, (0.1, 0.4, 0.9), seeds=3, policy="any")
     for low, high in ((0, 1), (1, 2)):

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.core.errors import HarnessError, UnknownNameError
-from harness.missingness.policy import check_policy, policies_of
+from harness.missingness.policy import DropPolicy, check_policy, policies_of
 from harness.missingness.states import FULL, lost_by, missing_in, ordered, state_of, subsets
 
 MODALITIES = ("frontal", "lateral", "context")
 modalities = st.lists(st.sampled_from("abcdefg"), min_size=1, max_size=5, unique=True)
 
 
+@settings(deadline=None)
 @given(modalities, st.data())
 def test_a_state_is_named_in_the_order_of_the_dataset(names: list[str], data: st.DataObject) -> None:
     lost = data.draw(st.sets(st.sampled_from(names)))
@@ -21,6 +24,7 @@ def test_a_state_is_named_in_the_order_of_the_dataset(names: list[str], data: st
     assert state_of(missing_in(state_of(lost, names)), names) == state_of(lost, names)
 
 
+@settings(deadline=None)
 @given(modalities)
 def test_every_subset_but_none_and_all_is_a_state(names: list[str]) -> None:
     states = subsets(names)
@@ -29,6 +33,7 @@ def test_every_subset_but_none_and_all_is_a_state(names: list[str]) -> None:
     assert ordered(states, names) == (FULL, *states)
 
 
+@settings(deadline=None)
 @given(st.sets(st.sampled_from(MODALITIES), min_size=1), st.sampled_from(subsets(MODALITIES)))
 def test_no_study_is_emptied(present: set[str], state: str) -> None:
     lost = lost_by(frozenset(present), state, frozenset(MODALITIES))
@@ -64,6 +69,31 @@ def test_all_states_add_the_loss_of_several_modalities_at_once() -> None:
     planned = policies_of("every", (0.0,), MODALITIES, every_subset=True)
     assert set(planned) == set(subsets(MODALITIES))
     assert set(planned.values()) == {(0.0, 1.0)}
+    assert policies_of("every", RATES, MODALITIES, every_subset=True)["subsets"] == RATES
+
+
+def test_a_rate_per_modality_is_one_pattern_in_the_place_of_all_curves() -> None:
+    rates = {"context": 0.6, "frontal": 0.2}
+    assert policies_of("subsets", rates, MODALITIES) == {"frontal=0.2+context=0.6": (0.0, 1.0)}
+    planned = policies_of("every", rates, MODALITIES)
+    assert list(planned) == ["frontal=0.2+context=0.6", "context", "lateral", "frontal"]
+    assert policies_of("frontal=0.2+context=0.6", RATES, MODALITIES) == {"frontal=0.2+context=0.6": RATES}
+    assert DropPolicy.of("frontal=0.2+context=0", MODALITIES).states == ("full", "frontal")
+
+
+@pytest.mark.parametrize(
+    ("drop", "rates", "message"),
+    [
+        ("any", {"context": 0.6}, "--drop any with a missing rate per modality"),
+        ("subsets", {"xray": 0.6}, "--missing xray=0.6: the dataset has frontal, lateral, context"),
+        ("subsets", {"context": 1.5}, "--missing context=1.5: a missing rate lies between 0 and 1"),
+        ("context=0.6+frontal=0.2", RATES, r"write frontal=0.2\+context=0.6"),
+        ("context=much", RATES, "--drop context=much: no pattern"),
+    ],
+)
+def test_patterns_that_make_no_sense_are_refused(drop: str, rates: Any, message: str) -> None:
+    with pytest.raises(HarnessError, match=message):
+        policies_of(drop, rates, MODALITIES)
 
 
 def test_policies_are_joined_by_commas() -> None:
