@@ -181,10 +181,11 @@ def policies_of(
             raise HarnessError(
                 f"--drop {drop} with a missing rate per modality", "use --drop subsets, or leave --drop out"
             )
-        curves, rates = [pattern_of(missing, modalities)], (0.0, 1.0)
+        curves = [pattern_of(missing, modalities)]
         names = names if names == [EVERY] else curves
     else:
-        curves, rates = _curves(modalities, every_subset), tuple(sorted({0.0, *missing}))
+        curves = _curves(modalities, every_subset)
+    rates = (0.0, 1.0) if isinstance(missing, Mapping) else tuple(sorted({0.0, *missing}))
     if EVERY not in names:
         if every_subset:
             raise HarnessError(f"--states all with --drop {drop}", "it goes with --drop every")
