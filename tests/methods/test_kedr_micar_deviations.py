@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from harness.method.contract import Method
-from methods.kedr import KEDR
 from methods.kedr.config import KEDRConfig
-from methods.micar_vlmoe import MicarVLMoE
+from methods.kedr.method import KEDR
 from methods.micar_vlmoe.config import MicarConfig
+from methods.micar_vlmoe.method import MicarVLMoE
 
 
 def text(method: type[Method[Any]], name: str) -> str:

@@ -10,8 +10,8 @@ import pytest
 
 from harness.datasets.opening import open_dataset
 from harness.method.contract import FitRun
-from methods.kedr import KEDR
-from methods.micar_vlmoe import MicarVLMoE
+from methods.kedr.method import KEDR
+from methods.micar_vlmoe.method import MicarVLMoE
 
 pytestmark = pytest.mark.slow
 
