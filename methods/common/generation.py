@@ -38,7 +38,12 @@ class Decoding:
     Attributes:
         limit: most words, the end mark included; at least 1.
         beams: 1 takes the most probable word at each step; more is beam search, won by the hypothesis of the
-            highest mean log-probability per word.
+            highest log-probability divided by its length to the power of ``length_penalty``: 1 is the mean
+            per word, more prefers long reports.
+        min_new_tokens: the end mark is not written before so many words.
+        repetition_penalty: the logit of a word that was written before is divided by it where it is positive,
+            else multiplied (Keskar et al. 2019); 1 changes nothing.
+        no_repeat_ngram: no sequence of so many words is written twice; 0 allows all.
         banned: words that are never written.
         seeds: draw each sequence from the softmax with noise that follows from its seed alone; else the most
             probable word.
@@ -50,14 +55,33 @@ class Decoding:
     banned: tuple[int, ...] = (PAD, BOS, UNK)
     seeds: Sequence[int] | None = None
     temperature: float = 1.0
+    min_new_tokens: int = 0
+    repetition_penalty: float = 1.0
+    length_penalty: float = 1.0
+    no_repeat_ngram: int = 0
+
+    def options(self) -> dict[str, Any]:
+        """Fields of transformers' ``GenerationConfig``: all but the banned words and the drawing."""
+        options: dict[str, Any] = {"max_new_tokens": self.limit, "do_sample": False}
+        if self.beams > 1:
+            options |= {"num_beams": self.beams, "length_penalty": self.length_penalty}
+        if self.min_new_tokens:
+            options["min_new_tokens"] = self.min_new_tokens
+        if self.repetition_penalty != 1.0:
+            options["repetition_penalty"] = self.repetition_penalty
+        if self.no_repeat_ngram:
+            options["no_repeat_ngram_size"] = self.no_repeat_ngram
+        return options
 
     def check(self, batch: int) -> None:
         """Refuse what contradicts itself.
 
         Raises:
-            ValueError: beams together with seeds, a temperature that is not positive, or another number of
-                seeds than ``batch``.
+            ValueError: beams together with seeds, a temperature that is not positive, another number of
+                seeds than ``batch``, or more words at least than at most.
         """
+        if self.min_new_tokens > self.limit:
+            raise ValueError(f"at least {self.min_new_tokens} and at most {self.limit} words")
         seeds = self.seeds
         if seeds is not None and (self.beams > 1 or self.temperature <= 0 or len(seeds) != batch):
             raise ValueError(
@@ -109,15 +133,12 @@ def generate(
         state.select(torch.arange(batch, device=device).repeat_interleave(beams))
     search = _Search(step, state, batch, decoding, device)
     noise = [] if seeds is None else [GumbelNoise(seeds, decoding.temperature, lambda: search.rows)]
-    beam_options: dict[str, Any] = {"num_beams": beams, "length_penalty": 1.0} if beams > 1 else {}
     config = GenerationConfig(
-        max_new_tokens=decoding.limit,
-        do_sample=False,
         use_cache=False,  # the cache is ours: every step gets whole prefixes
         bos_token_id=BOS,
         eos_token_id=EOS,
         pad_token_id=PAD,
-        **beam_options,
+        **decoding.options(),
     )
     model: Any = search  # transformers types ``generate`` for its own models alone
     words: Tensor = model.generate(

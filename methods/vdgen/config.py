@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
+
+from pydantic import model_validator
 
 from harness.method.config import MethodConfig, TrainingConfig
 
@@ -20,6 +22,8 @@ class VDGenConfig(MethodConfig):
         keep_features: hold the frozen features of each study in memory during ``fit``.
         vse, did: train with L_VSE, with L_DID.
         vse_width: size of z^v, the higher-dimensional space of VSE.
+        vse_pairs: what S_ii of Eq. 3 is: an image's similarity with itself, which the denominator leaves out,
+            or with a second view of the image, which costs a second pass of the encoder.
         vse_dropout: part of the frozen features that is dropped for the second view of a study.
         teacher: a report's representation in DID: mean of the language model's last ``hidden`` states without
             adapters, or of its input ``embeddings``; no gradient reaches either.
@@ -35,6 +39,8 @@ class VDGenConfig(MethodConfig):
         view_dropout: training probability that a view is taken for absent.
         report_tokens: longest report, in tokens without the end mark.
         num_beams: beams of the search; 1 is greedy.
+        min_new_tokens, repetition_penalty, length_penalty, no_repeat_ngram: of the search, as in
+            ``methods.common.generation.Decoding``.
         draw_temperature: divides the logits where reports are drawn at random.
         warmup: part of the steps in which the learning rate rises.
     """
@@ -53,6 +59,7 @@ class VDGenConfig(MethodConfig):
     keep_features: bool = False
     vse: bool = True
     vse_width: int = 2048
+    vse_pairs: Literal["itself", "second view"] = "itself"
     vse_dropout: float = 0.2
     did: bool = True
     teacher: Literal["hidden", "embeddings"] = "hidden"
@@ -73,8 +80,20 @@ class VDGenConfig(MethodConfig):
     view_dropout: float = 0.1
     report_tokens: int = 100
     num_beams: int = 3
+    min_new_tokens: int = 80
+    repetition_penalty: float = 2.0
+    length_penalty: float = 2.0
+    no_repeat_ngram: int = 0
     draw_temperature: float = 1.0
     learning_rate: float = 1e-4
     weight_decay: float = 0.01
     warmup: float = 0.0
     schedule: Literal["cosine", "linear"] = "cosine"
+
+    @model_validator(mode="after")
+    def _least_is_not_above_most(self) -> Self:
+        if self.min_new_tokens > self.report_tokens:
+            raise ValueError(
+                f"min_new_tokens of {self.min_new_tokens} is above report_tokens of {self.report_tokens}"
+            )
+        return self

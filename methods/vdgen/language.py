@@ -17,6 +17,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
+from methods.common.generation import Decoding
 from methods.common.text import words
 from methods.vdgen.config import VDGenConfig
 
@@ -79,6 +80,11 @@ class ReportTokenizer:
         before, after = (self.tokenizer(text, add_special_tokens=False)["input_ids"] for text in PROMPT)
         return [self.begin, *before], after
 
+    def begun(self, tokens: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Tokens (B, T) and bool (B, T) behind the begin mark, whose place in the mask is False."""
+        first = torch.full_like(tokens[:, :1], self.begin)
+        return torch.cat([first, tokens], dim=1), torch.cat([torch.zeros_like(mask[:, :1]), mask], dim=1)
+
     def batch(self, reports: Sequence[str], limit: int) -> tuple[Tensor, Tensor]:
         """Tokens (B, T) of reports cut at ``limit``, each with its end mark, and bool (B, T)."""
         rows = self.tokenizer([cleaned(report) for report in reports], add_special_tokens=False)["input_ids"]
@@ -97,12 +103,10 @@ class ReportTokenizer:
             shortened = shortened[: shortened.index(self.end)]
         return str(self.tokenizer.decode(shortened, skip_special_tokens=True)).strip()
 
-    def search(self, config: VDGenConfig, beams: int) -> GenerationConfig:
-        """How reports are generated: beam search, or greedy where ``beams`` is 1."""
+    def search(self, decoding: Decoding) -> GenerationConfig:
+        """How reports are generated; marks are never written."""
         return GenerationConfig(
-            max_new_tokens=config.report_tokens + 1,
-            num_beams=beams,
-            do_sample=False,
+            **decoding.options(),
             suppress_tokens=sorted(self.marks - {self.end, None}),
             bos_token_id=self.begin,
             eos_token_id=self.end,
@@ -147,6 +151,14 @@ def adapted(llm: Any, config: VDGenConfig) -> nn.Module:
     )
     with _without_renaming_notes():
         return get_peft_model(llm, lora)
+
+
+@contextmanager
+def without_penalty_note() -> Iterator[None]:
+    """``generate`` says that a prompt of vectors has no repeated words, which is as it should be."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Passing `repetition_penalty` with `inputs_embeds`", UserWarning)
+        yield
 
 
 @contextmanager

@@ -15,17 +15,25 @@ from harness.core.types import DatasetInfo, Inputs, Prediction, Study, Targets
 from harness.core.weights import model_folder
 from harness.method.card import MethodCard
 from harness.method.contract import FitRun
+from harness.method.probes import Probe
 from harness.method.torch_method import TorchMethod
 from methods.common.feature_cache import FeatureCache
-from methods.common.generation import GumbelNoise, draw_seeds
+from methods.common.generation import Decoding, GumbelNoise, draw_seeds
 from methods.common.optim import Optimizer, decay_groups, schedule, scheduled
 from methods.common.pixels import resized
 from methods.common.views import complete_inputs, stacked_views
 from methods.vdgen.card import CARD
 from methods.vdgen.config import VDGenConfig
-from methods.vdgen.language import ReportTokenizer, adapted, random_llama, train_tokenizer
+from methods.vdgen.language import (
+    ReportTokenizer,
+    adapted,
+    random_llama,
+    train_tokenizer,
+    without_penalty_note,
+)
 from methods.vdgen.network import VDGenNetwork, mean_of
 from methods.vdgen.pretrained import FILES, fingerprint, load_llm, load_tokenizer
+from methods.vdgen.probes import ProbeBatch, probes
 
 
 class VDGen(TorchMethod[VDGenConfig]):
@@ -76,7 +84,7 @@ class VDGen(TorchMethod[VDGenConfig]):
         else:
             self.tokenizer = ReportTokenizer.of(artifacts["tokenizer"])
             llm = random_llama(config, artifacts["vocabulary"], self.tokenizer)
-        llm.generation_config = self.tokenizer.search(config, config.num_beams)
+        llm.generation_config = self.tokenizer.search(self._decoding())
         views = len(self.info.image_modalities)
         return VDGenNetwork(config, views, adapted(llm, config), self.tokenizer.prompt(), "llm" in artifacts)
 
@@ -101,15 +109,29 @@ class VDGen(TorchMethod[VDGenConfig]):
         rows, tokens = present.any(1), present.repeat_interleave(encoded.shape[2], dim=1)
         h = mean_of(encoded.flatten(1, 2), tokens)
         if config.vse:
-            other = (
-                network.norm(network.vision.second_view(features, present)) if network.training else encoded
-            )
-            parts["vse"] = network.vse(h, mean_of(other.flatten(1, 2), tokens), rows)
+            second = None
+            if config.vse_pairs == "second view":
+                other = network.norm(network.vision.second_view(features, present))
+                second = mean_of(other.flatten(1, 2), tokens)
+            parts["vse"] = network.vse(h, second, rows)
         if config.did:
             has_report = mask.sum(1) > 1
-            parts["did"] = network.did(h, network.teacher(report, mask), rows & has_report)
+            text = network.teacher(*self.tokenizer.begun(report, mask))
+            parts["did"] = network.did(h, text, rows & has_report)
         total = sum(parts.values(), torch.zeros_like(parts["report"]))
         return {"loss": total, **parts, "select": parts["report"]}  # Eq. (8)
+
+    def loss_terms(self, losses: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The terms of Eq. 8."""
+        return {name: losses[name] for name in ("report", "vse", "did") if name in losses}
+
+    def probes(self, inputs: Inputs, targets: Targets) -> list[Probe]:
+        """VSE, DID, the image in the prompt, LoRA (``methods.vdgen.probes``)."""
+        features, present = self._read(inputs)
+        tokens = self.tokenizer.batch(targets.reports, self.config.report_tokens)
+        report, mask = (each.to(features.device) for each in tokens)
+        text = self.network.teacher(*self.tokenizer.begun(report, mask))
+        return list(probes(self.network, ProbeBatch(features, present, report, mask, text)))
 
     def optimizer(self, steps: int) -> Optimizer:
         """AdamW without decay of vectors; linear warm-up, then cosine or linear to 0."""
@@ -127,27 +149,41 @@ class VDGen(TorchMethod[VDGenConfig]):
     def generate(self, inputs: Inputs) -> list[Prediction]:
         """Greedy or beam search from the prompt, with a key-value cache."""
         start, mask = self._prompted(inputs)
-        return [Prediction(report=text) for text in self._written(start, mask, self.config.num_beams)]
+        return [Prediction(report=text) for text in self._written(start, mask, self._decoding())]
 
     def draw_reports(self, inputs: Inputs, draws: int) -> list[list[str]]:
         """Reports drawn token by token, each from its own seed; images are encoded once."""
         start, mask = (x.repeat_interleave(draws, dim=0) for x in self._prompted(inputs))
         noise = GumbelNoise(draw_seeds(inputs.seeds, draws), self.config.draw_temperature)
-        texts = self._written(start, mask, 1, noise)
+        texts = self._written(start, mask, Decoding(self.config.report_tokens + 1), noise)
         return [texts[first : first + draws] for first in range(0, len(texts), draws)]
 
     def _prompted(self, inputs: Inputs) -> tuple[Tensor, Tensor]:
         features, present = self._read(inputs)
         return self.network.prompt(self.network.encode(features, present), present)
 
-    def _written(self, start: Tensor, mask: Tensor, beams: int, *processors: GumbelNoise) -> list[str]:
-        """Reports that follow the prompts (B, P, D_t) with bool (B, P)."""
-        tokens = self.network.llm.generate(
-            inputs_embeds=start.to(self.network.llm.dtype),
-            attention_mask=mask.long(),
-            generation_config=self.tokenizer.search(self.config, beams),
-            logits_processor=list(processors),
+    def _decoding(self) -> Decoding:
+        config = self.config
+        return Decoding(
+            config.report_tokens + 1,
+            beams=config.num_beams,
+            min_new_tokens=config.min_new_tokens,
+            repetition_penalty=config.repetition_penalty,
+            length_penalty=config.length_penalty,
+            no_repeat_ngram=config.no_repeat_ngram,
         )
+
+    def _written(
+        self, start: Tensor, mask: Tensor, decoding: Decoding, *processors: GumbelNoise
+    ) -> list[str]:
+        """Reports that follow the prompts (B, P, D_t) with bool (B, P)."""
+        with without_penalty_note():
+            tokens = self.network.llm.generate(
+                inputs_embeds=start.to(self.network.llm.dtype),
+                attention_mask=mask.long(),
+                generation_config=self.tokenizer.search(decoding),
+                logits_processor=list(processors),
+            )
         return [self.tokenizer.decode(row) for row in tokens.tolist()]
 
     def _read(self, inputs: Inputs) -> tuple[Tensor, Tensor]:

@@ -101,7 +101,11 @@ class VDGenNetwork(nn.Module):
 
     @torch.no_grad()
     def teacher(self, report: Tensor, mask: Tensor) -> Tensor:
-        """Tokens (B, T) and bool (B, T) to report vectors (B, D_t) that no gradient leaves."""
+        """Tokens (B, T), the begin mark first, to report vectors (B, D_t) that no gradient leaves.
+
+        The mean runs over the positions where bool (B, T) holds. The begin mark is read and does not count: a
+        language model was trained to find it there, and its own state is that of no word.
+        """
         if self.config.teacher == "embeddings":
             vectors = self.llm.get_input_embeddings()(report)
         else:

@@ -63,9 +63,17 @@ class SwinEncoder(nn.Module):
         """Images (B, N, C, H, W) in [0, 1] and bool (B, N) to features (B, N, S, D)."""
         return of_present(lambda flat: [self._features(flat)], images, present)[0]
 
+    def seen(self, images: Tensor, present: Tensor) -> Tensor:
+        """What the trained part is given: the pixels of each image as one vector (B, N, 1, C H W)."""
+        return images.flatten(2)[:, :, None] * present[..., None, None]
+
     def second_view(self, images: Tensor, present: Tensor) -> Tensor:
-        """Features of augmented images, drawn anew at each call."""
-        return of_present(lambda flat: [self._features(augmented(flat))], images, present)[0]
+        """Features of augmented images, drawn anew at each call; in evaluation of the images themselves."""
+
+        def features(flat: Tensor) -> list[Tensor]:
+            return [self._features(augmented(flat) if self.training else flat)]
+
+        return of_present(features, images, present)[0]
 
     def _features(self, flat: Tensor) -> Tensor:
         return self.model(self.scale(flat)).last_hidden_state
@@ -92,11 +100,15 @@ class Lite0Encoder(nn.Module):
 
     def forward(self, features: Tensor, present: Tensor) -> Tensor:
         """What ``frozen`` gives, and bool (B, N), to features (B, N, S, D)."""
-        return self.project(self.norm(features, present))
+        return self.project(self.seen(features, present))
+
+    def seen(self, features: Tensor, present: Tensor) -> Tensor:
+        """What the trained part is given: standardised features (B, N, S, c)."""
+        return self.norm(features, present)
 
     def second_view(self, features: Tensor, present: Tensor) -> Tensor:
         """As ``forward``, with a random part of the standardised features set to zero."""
-        return self.project(F.dropout(self.norm(features, present), self.dropout, self.training))
+        return self.project(F.dropout(self.seen(features, present), self.dropout, self.training))
 
 
 ENCODERS: dict[str, type[SwinEncoder | Lite0Encoder]] = {"swin": SwinEncoder, "lite0": Lite0Encoder}

@@ -115,6 +115,57 @@ def tables(studies: int, vocabulary: int = 7, seed: int = 0) -> Tensor:
     return 2 * torch.randn(studies, vocabulary, vocabulary, generator=torch.Generator().manual_seed(seed))
 
 
+# ---------------------------------------------------------------- how a search prefers reports
+
+
+def test_the_end_mark_waits_for_the_least_number_of_words() -> None:
+    logits = tables(40)
+    free, long = (padded(Table(logits).run(12, min_new_tokens=least)) for least in (0, 6))
+    assert min(map(len, free)) < 6
+    assert all(len(words) >= 7 for words in long if EOS in words)
+    assert any(EOS in words for words in long)
+
+
+@pytest.mark.parametrize("beams", [1, 3])
+def test_no_sequence_of_words_is_written_twice(beams: int) -> None:
+    logits = tables(40)
+    free, once = (padded(Table(logits).run(12, beams=beams, no_repeat_ngram=size)) for size in (0, 2))
+
+    def repeats(words: list[int]) -> bool:
+        pairs = list(itertools.pairwise(words))
+        return len(set(pairs)) < len(pairs)
+
+    assert any(map(repeats, free))
+    assert not any(map(repeats, once))
+
+
+def test_words_that_were_written_are_penalised() -> None:
+    logits = tables(20)
+    penalised = padded(Table(logits).run(8, repetition_penalty=2.0))
+    for study, words in enumerate(penalised):
+        written: list[int] = [BOS]
+        for word in words:
+            scores = logits[study, written[-1]].clone()
+            scores[[PAD, BOS, UNK]] = float("-inf")
+            for before in set(written):
+                scores[before] = scores[before] / 2 if scores[before] > 0 else scores[before] * 2
+            assert word == int(scores.argmax())
+            written.append(word)
+
+
+def test_a_length_penalty_prefers_longer_reports() -> None:
+    logits = tables(60)
+    runs = (Table(logits).run(12, beams=3, length_penalty=power) for power in (0.0, 1.0, 3.0))
+    lengths = [sum(map(len, padded(words))) for words in runs]
+    assert lengths == sorted(lengths)
+    assert lengths[0] < lengths[2]
+
+
+def test_contradictions_are_refused() -> None:
+    with pytest.raises(ValueError, match="at least 9 and at most 8 words"):
+        Table(tables(2)).run(8, min_new_tokens=9)
+
+
 # ---------------------------------------------------------------- caches
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,13 @@ import pytest
 import torch
 from safetensors import safe_open
 from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
 
 from harness.core.errors import CorruptFileError, HarnessError, UnavailableError
 from harness.core.types import DatasetInfo, Study, Targets, Task
 from harness.method.batching import collate, targets_of
 from harness.method.contract import FitRun
+from harness.store.manifest import ProbeFacts
 from methods.common.generation import GumbelNoise
 from methods.vdgen.card import VARIANTS
 from methods.vdgen.language import PROMPT, ReportTokenizer, train_tokenizer
@@ -172,6 +175,62 @@ def test_vse_is_eq_3_with_unit_vectors_and_second_views_on_the_diagonal() -> Non
     close(module(first, second, ALL), exact)
 
 
+def test_vse_with_itself_leaves_the_diagonal_out_of_the_sum_alone() -> None:
+    module, h = vse(), torch.randn(6, 8)
+    z = torch.nn.functional.normalize(module.map(h), dim=-1)
+    odds = (z @ z.T / 0.07).exp()
+    exact = -(odds.diagonal() / (odds.sum(1) - odds.diagonal())).log().mean()  # S_ii = -inf in the sum
+    close(module(h, None, ALL), exact, 1e-4)
+    rows = torch.tensor([True] * 4 + [False] * 2)
+    close(module(h, None, rows), module(h[:4], None, ALL[:4]))
+    one_point = module(h[:1].expand(6, -1), None, ALL)
+    close(one_point, torch.tensor(math.log(5)))
+    assert module(h, None, ALL) < one_point
+
+
+def test_vse_with_itself_still_pushes_where_second_views_are_told_apart() -> None:
+    """At the first step each second view is nearest to its own image: that reading has nothing to learn."""
+    module = vse(64)
+    gradients = []
+    for reading in ("itself", "second view"):
+        h = torch.randn(6, 64, generator=torch.Generator().manual_seed(1), requires_grad=True)
+        module(h, None if reading == "itself" else h, ALL).backward()
+        gradients.append(float(h.grad.norm()))
+    assert gradients[0] > 20 * gradients[1]
+
+
+def test_studies_alone_have_no_vse_and_no_broken_gradient() -> None:
+    module = vse()
+    for rows in (torch.tensor([True] + [False] * 5), ALL & False):
+        h = torch.randn(6, 8, requires_grad=True)
+        loss = module(h, None, rows)
+        loss.backward()
+        assert loss == 0
+        assert h.grad.eq(0).all()
+
+
+def test_only_second_views_cost_a_second_pass_and_flops_count_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    passes: list[VDGen] = []
+    flops = {}
+    for reading in ("itself", "second view"):
+        made = method(**SWIN, vse_pairs=reading)
+        original = made.network.vision._features
+
+        def counted(flat: Tensor, made: VDGen = made, original: Any = original) -> Tensor:
+            passes.append(made)
+            return original(flat)
+
+        monkeypatch.setattr(made.network.vision, "_features", counted)
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            losses(made, studies())
+        flops[reading] = counter.get_total_flops()
+    assert len(passes) == 1 + 2
+    with FlopCounterMode(display=False) as one, torch.no_grad():
+        features, present = made._read(collate(studies(), INFO, reads=made.card.reads))
+        made.network.vision(features, present)
+    assert 1.0 <= (flops["second view"] - flops["itself"]) / one.get_total_flops() < 1.2
+
+
 def test_vse_pulls_views_together_and_pushes_images_apart() -> None:
     module = vse()
     h = torch.randn(6, 8)
@@ -212,6 +271,7 @@ def test_second_views_differ_in_training_and_not_in_evaluation() -> None:
         assert not torch.allclose(plain[0], other[0], atol=1e-3)
         made.network.eval()
         with torch.no_grad():
+            close(made.network.vision.second_view(features, present), made.network.vision(features, present))
             first, second = losses(made, studies()), losses(made, studies())
         assert first == second
 
@@ -285,6 +345,76 @@ def test_report_vectors_ignore_padding(teacher: str) -> None:
     together = made.network.teacher(*made.tokenizer.batch(REPORTS, 16))
     for row, report in enumerate(REPORTS):
         close(made.network.teacher(*made.tokenizer.batch([report], 16))[0], together[row])
+
+
+def test_the_teacher_reads_the_begin_mark_and_leaves_it_out_of_the_mean() -> None:
+    made = method(teacher="hidden")
+    report, mask = made.tokenizer.batch(REPORTS, 16)
+    tokens, counted = made.tokenizer.begun(report, mask)
+    assert (tokens[:, 0] == made.tokenizer.begin).all()
+    assert not counted[:, 0].any()
+    whole = made.network.teacher(tokens, counted)
+    for row, length in enumerate(mask.sum(1)):
+        with torch.no_grad():
+            ids = torch.cat([torch.tensor([made.tokenizer.begin]), report[row, :length]])
+            states = made.network.llm.model(input_ids=ids[None]).last_hidden_state[0]
+        close(whole[row], states[1:].mean(0))
+    without = made.network.teacher(report, mask)
+    assert not torch.allclose(whole, without, atol=1e-3)
+    vectors = method(teacher="embeddings").network
+    close(vectors.teacher(tokens, counted), vectors.teacher(report, mask))
+
+
+def test_the_losses_begin_the_teacher(monkeypatch: pytest.MonkeyPatch) -> None:
+    made, read = method(teacher="hidden"), []
+    teacher = made.network.teacher
+
+    def noted(tokens: Tensor, mask: Tensor) -> Tensor:
+        read.append(tokens)
+        return teacher(tokens, mask)
+
+    monkeypatch.setattr(made.network, "teacher", noted)
+    losses(made, studies())
+    assert (read[0][:, 0] == made.tokenizer.begin).all()
+
+
+# ---------------------------------------------------------------- vital signs
+
+
+def signs(made: VDGen, batch: list[Study]) -> dict[str, ProbeFacts]:
+    inputs = collate(batch, INFO, reads=made.card.reads)
+    with torch.no_grad():
+        return {p.part: ProbeFacts(**asdict(p)) for p in made.probes(inputs, targets_of(batch))}
+
+
+def test_every_named_part_has_a_probe_and_loss_terms_add_up(llama: Path) -> None:
+    assert set(signs(method(), studies(8))) == {"VSE", "DID", "prompt"}
+    assert set(signs(method("no-vse"), studies(8))) == {"DID", "prompt"}
+    assert set(signs(chat(llama), studies(8))) == {"VSE", "DID", "prompt", "LoRA"}
+    made = method()
+    parts = losses(made, studies())
+    assert made.loss_terms(parts).keys() == {"report", "vse", "did"}
+    close(sum(made.loss_terms(parts).values(), torch.zeros(())), parts["loss"])
+
+
+def test_parts_that_do_nothing_are_flagged_and_trained_ones_are_not(llama: Path) -> None:
+    made, batch = method(view_dropout=0.0), [s for s in studies(48) if len(s.images) == 2][:12]
+    train_a_little(made, batch[:4], 50, 5e-3)
+    trained = signs(made, batch[:4])
+    assert not trained["DID"].is_dead
+    assert not trained["prompt"].is_dead
+    with torch.no_grad():
+        made.network.vision.project.weight.zero_()  # every image is one point
+    collapsed = signs(made, batch)
+    assert all(collapsed[part].is_dead for part in ("VSE", "DID", "prompt")), collapsed
+    fresh = chat(llama)
+    assert signs(fresh, batch)["LoRA"].value == 0
+    assert signs(fresh, batch)["LoRA"].is_dead
+    train_a_little(fresh, batch[:4], 10)
+    adapted = [m for m in fresh.network.llm.modules() if hasattr(m, "lora_A") and len(m.lora_A)]
+    exact = [float(m.get_delta_weight("default").norm() / m.base_layer.weight.norm()) for m in adapted]
+    assert signs(fresh, batch)["LoRA"].value == pytest.approx(sum(exact) / len(exact), rel=1e-3)
+    assert not signs(fresh, batch)["LoRA"].is_dead
 
 
 # ---------------------------------------------------------------- Eq. 8 and the variants
@@ -427,7 +557,7 @@ def test_cached_decoding_equals_uncached(beams: int) -> None:
     train_a_little(made, batch, 15)
     start, mask = prompted(made, batch)
     options = {"inputs_embeds": start, "attention_mask": mask.long()}
-    search = made.tokenizer.search(made.config, beams)
+    search = made.tokenizer.search(made._decoding())
     with torch.no_grad():
         cached = made.network.llm.generate(**options, generation_config=search, use_cache=True)
         whole = made.network.llm.generate(**options, generation_config=search, use_cache=False)
@@ -454,6 +584,29 @@ def test_drawn_tokens_have_the_softmax_frequencies() -> None:
     noise = GumbelNoise(range(4000), 2.0)
     drawn = noise(torch.zeros(4000, 1), logits.expand(4000, -1)).argmax(-1)
     close(drawn.bincount(minlength=4) / 4000, (logits / 2).softmax(-1), 0.03)
+
+
+def test_the_search_has_the_fields_of_the_recipe() -> None:
+    paper = VDGen.create(INFO, preset="paper").config
+    assert (paper.num_beams, paper.min_new_tokens) == (3, 80)
+    assert (paper.repetition_penalty, paper.length_penalty) == (2.0, 2.0)
+    fields = {"min_new_tokens": 7, "repetition_penalty": 1.5, "length_penalty": 2.0, "num_beams": 3}
+    search = method(**fields, no_repeat_ngram=2).network.llm.generation_config
+    assert {name: getattr(search, name) for name in fields} == fields
+    assert search.no_repeat_ngram_size == 2
+    assert search.max_new_tokens == SMALL["report_tokens"] + 1
+
+
+def test_more_tokens_at_least_than_at_most_are_refused() -> None:
+    with pytest.raises(HarnessError, match=r"min_new_tokens of 80 .* report_tokens of 60"):
+        VDGen.create(INFO, preset="paper", overrides={"report_tokens": 60})
+
+
+def test_reports_have_at_least_the_tokens_that_were_asked_for() -> None:
+    made, batch = method(min_new_tokens=9), studies()
+    train_a_little(made, batch, 50, 5e-3)  # the reports alone would be shorter
+    for report in reports(made, batch).values():
+        assert len(made.tokenizer.batch([report or ""], 100)[0][0]) >= 10  # nine, and the end mark
 
 
 def test_marks_are_never_generated_and_reports_are_limited() -> None:
@@ -535,9 +688,8 @@ def llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def chat(folder: Path, variant: str | None = None, **overrides: Any) -> VDGen:
     """The paper preset's path with a small encoder around the language model in ``folder``."""
     torch.manual_seed(0)
-    values = (
-        SWIN | {"image_size": 64, "vse_width": 64, "report_tokens": 16, "llm_dtype": "float32"} | overrides
-    )
+    small = {"image_size": 64, "vse_width": 64, "report_tokens": 16, "min_new_tokens": 0}
+    values = SWIN | small | {"llm_dtype": "float32"} | overrides
     made = VDGen.create(INFO, preset="paper", variant=variant, overrides={**values, "llm": str(folder)})
     made.prepare(made.artifacts(studies()))
     made.network.eval()
