@@ -88,7 +88,7 @@ def comparison_table(rows: Sequence[Comparison], screen: Screen) -> list[Rendera
     parts: list[RenderableType] = [
         screen.text(f"paired approximate randomisation, n = {n}, {trials} trials", "bold"),
         screen.text(
-            f"better: p < {_LEVEL:g}; *: also with p (Holm), over all {len(rows)} tests{few}; {DIRECTIONS}",
+            f"better: p < {_LEVEL:g}; *: also with p (Holm), over each metric's pairs{few}; {DIRECTIONS}",
             "dim",
         ),
     ]

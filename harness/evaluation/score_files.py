@@ -57,7 +57,7 @@ class Scores:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """One metric, two systems; ``p_holm`` is adjusted over the whole table."""
+    """One metric, two systems; ``p_holm`` is adjusted over the metric's pairs of systems."""
 
     metric: str
     a: str
@@ -149,7 +149,7 @@ def compare(
     resampling = Resampling(patients, trials, weights=weights)
     failures = MetricFailures()
     chosen, _ = _choose(metrics, options, failures)
-    tests: list[tuple[MetricOutput, str, str, PairedTest, str]] = []
+    rows: list[Comparison] = []
     for choice in chosen:
         metric = choice.metric
         with failures.of(metric):
@@ -158,16 +158,19 @@ def compare(
                 (a, b): paired_randomisation(metric, statistics[a], statistics[b], resampling)
                 for a, b in combinations(systems, 2)
             }
-            tests += [
-                (o, a, b, by_output[o.name], metric.signature)
-                for (a, b), by_output in pairs.items()
+            adjusted = {
+                output.name: dict(
+                    zip(pairs, holm([tests[output.name].p_value for tests in pairs.values()]), strict=True)
+                )
+                for output in choice.outputs
+            }
+            rows += [
+                Comparison(
+                    o.name, a, b, tests[o.name], adjusted[o.name][a, b], metric.signature, o.higher_is_better
+                )
+                for (a, b), tests in pairs.items()
                 for o in choice.outputs
             ]
-    adjusted = holm([test.p_value for _, _, _, test, _ in tests])
-    rows = (
-        Comparison(output.name, a, b, test, p_holm, signature, output.higher_is_better)
-        for (output, a, b, test, signature), p_holm in zip(tests, adjusted, strict=True)
-    )
     return Comparisons(tuple(rows), failures.reasons)
 
 

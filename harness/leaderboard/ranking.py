@@ -1,4 +1,4 @@
-"""Seeds to one number, numbers to rank groups, both from bootstrap replicates that all methods share."""
+"""Seeds to one number, numbers to rank ranges, both from bootstrap replicates that all methods share."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.statistics.bootstrap import interval
-from harness.statistics.ranks import rank_groups
+from harness.statistics.ranks import RankRange, rank_ranges
 from harness.statistics.seeds import over_seeds
 from harness.store.results import Measurement
 
@@ -90,8 +90,8 @@ def ranks(
     values: Mapping[str, float],
     samples: Mapping[str, NDArray[np.float64] | None],
     higher_is_better: bool,
-) -> dict[str, int]:
-    """Rank groups of methods by one metric at one rate; empty where one of them has no replicates.
+) -> dict[str, RankRange]:
+    """Rank ranges of methods by one metric at one rate; empty where one of them has no replicates.
 
     Args:
         values: method -> value.
@@ -101,4 +101,4 @@ def ranks(
     replicates = {name: line for name, line in samples.items() if line is not None}
     if len(replicates) < len(values) or len({line.shape for line in replicates.values()}) > 1:
         return {}
-    return rank_groups(values, replicates, higher_is_better=higher_is_better)
+    return rank_ranges(values, replicates, higher_is_better=higher_is_better)

@@ -24,8 +24,8 @@ class Number:
         value: None where there is none; ``status`` says why.
         ci95: interval over patients, masks and, of several training seeds, seeds.
         detail: why there is no value, or a remark.
-        rank: group among the methods, best first; methods that cannot be told apart share it. None for
-            controls, for methods that failed the audit, and where bootstrap replicates are absent.
+        ranks: best and worst place among the methods that the test set leaves open. None for controls, for
+            methods that failed the audit, and where bootstrap replicates are absent.
         seed_sd: standard deviation over training seeds where the value is their mean.
         n: test studies.
     """
@@ -34,7 +34,7 @@ class Number:
     ci95: tuple[float, float] | None = None
     status: Status = "ok"
     detail: str = ""
-    rank: int | None = None
+    ranks: tuple[int, int] | None = None
     seed_sd: float | None = None
     n: int | None = None
 
@@ -143,10 +143,10 @@ class Table:
         title = f"{self.heading}, {self.apart}" if self.apart else self.heading
         return f"{title}: {self.group}" if self.group else title
 
-    def rank(self, row: Row) -> int | None:
-        """The row's rank group by the metric that ranks."""
+    def ranks(self, row: Row) -> tuple[int, int] | None:
+        """The row's rank range by the metric that ranks."""
         number = row.at(self.sort, self.sort_rate)
-        return number.rank if number else None
+        return number.ranks if number else None
 
     def marks(self, metric: str, rate: float) -> dict[str, int]:
         """Row label -> 1 for the best printed value among the ranked rows, 2 for the second best."""
@@ -341,7 +341,7 @@ def _with_ranks(members: Sequence[Row], samples: Mapping[str, Cells], lower: set
             for rate, number in rates.items():
                 if number.value is not None:
                     values.setdefault((metric, rate), {})[row.method] = number.value
-    groups = {
+    ranges = {
         cell: ranks(each, {name: samples[name].get(cell) for name in each}, cell[0] not in lower)
         for cell, each in values.items()
     }
@@ -350,7 +350,7 @@ def _with_ranks(members: Sequence[Row], samples: Mapping[str, Cells], lower: set
             row,
             numbers={
                 metric: {
-                    rate: replace(number, rank=groups.get((metric, rate), {}).get(row.method))
+                    rate: replace(number, ranks=ranges.get((metric, rate), {}).get(row.method))
                     for rate, number in rates.items()
                 }
                 for metric, rates in row.numbers.items()

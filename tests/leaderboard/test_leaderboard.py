@@ -151,18 +151,18 @@ def test_csv_has_a_line_per_number() -> None:
     assert lines[2].endswith(",,")
 
 
-def test_methods_that_cannot_be_told_apart_share_a_rank(tmp_path: Path) -> None:
+def test_methods_that_cannot_be_told_apart_share_a_rank_range(tmp_path: Path) -> None:
     text = table_of(Leaderboard.of(small_store(tmp_path)), "report text")
-    assert {row.method: text.rank(row) for row in text.rows} == {
-        "first": 1,
-        "second": 1,
-        "third": 2,
+    assert {row.method: text.ranks(row) for row in text.rows} == {
+        "first": (1, 2),
+        "second": (1, 2),
+        "third": (3, 3),
         "cheat": None,
         "template": None,
     }
     # Ranks are per metric: by BLEU-4 the third method is not behind.
-    bleu = {row.method: row.full["bleu_4"].rank for row in text.rows if row.ranked}
-    assert bleu == {"first": 1, "third": 1, "second": 2}
+    bleu = {row.method: row.full["bleu_4"].ranks for row in text.rows if row.ranked}
+    assert bleu == {"first": (1, 2), "third": (1, 2), "second": (3, 3)}
     lower = table_of(Leaderboard.of(small_store(tmp_path)), "diagnosis")
     assert [row.method for row in lower.rows] == ["first", "third", "second"]
 
@@ -186,7 +186,7 @@ def test_best_and_second_best_are_marked_among_ranked_methods(tmp_path: Path) ->
     written = markdown.render(Leaderboard.of(small_store(tmp_path)).tables)
     line = next(line for line in written.splitlines() if "| third |" in line)
     assert "*0.190* [" in line
-    assert "| 1 | first | **0.500** [" in written
+    assert "| 1-2 | first | **0.500** [" in written
 
 
 def test_seeds_are_one_row_with_their_mean_or_a_row_each(tmp_path: Path) -> None:

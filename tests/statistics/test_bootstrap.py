@@ -1,4 +1,4 @@
-"""Patient bootstrap, paired randomisation and rank groups."""
+"""Patient bootstrap and paired randomisation."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from harness.core.types import Task
 from harness.metrics.base import Metric, MetricOutput, Statistics, mean_of
 from harness.metrics.text.bleu import Bleu
 from harness.statistics import bootstrap as statistics
-from harness.statistics.ranks import rank_groups
 from harness.statistics.significance import Resampling, paired_randomisation
 from tests.helpers.reports import findings, pairs
 
@@ -188,21 +187,3 @@ def test_ten_thousand_trials_take_a_fraction_of_a_second() -> None:
     started = time.process_time()
     paired_randomisation(Bleu(), a, b, Resampling([str(index) for index in range(590)]))
     assert time.process_time() - started < 2.0
-
-
-def test_rank_groups_share_a_rank_until_the_leader_is_clearly_ahead() -> None:
-    rng = np.random.default_rng(5)
-    common = rng.normal(0, 1.0, 1000)  # paired: what all methods share cancels
-    means = {"best": 3.0, "close": 2.95, "behind": 2.0, "near": 1.98, "undefined": float("nan")}
-    samples = {name: mean + common + rng.normal(0, 0.05, 1000) for name, mean in means.items()}
-    assert rank_groups(means, samples) == {"best": 1, "close": 1, "behind": 2, "near": 2}
-    lower = rank_groups(means, samples, higher_is_better=False)
-    assert lower == {"near": 1, "behind": 1, "close": 2, "best": 2}
-    assert rank_groups({}, {}) == {}
-
-
-def test_rank_groups_compare_with_the_leader_not_with_the_neighbour() -> None:
-    noise = np.random.default_rng(6).normal(0, 0.5, (4, 2000))
-    means = {"a": 3.0, "b": 2.0, "c": 1.0, "d": 0.0}
-    samples = {name: mean + noise[index] for index, (name, mean) in enumerate(means.items())}
-    assert rank_groups(means, samples) == {"a": 1, "b": 1, "c": 2, "d": 2}

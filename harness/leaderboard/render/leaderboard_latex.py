@@ -18,6 +18,7 @@ from harness.leaderboard.render.latex import (
 from harness.leaderboard.render.text import (
     COST_COLUMNS,
     COST_NOTE,
+    RANK_NOTE,
     between,
     by_protocol,
     cost_rows,
@@ -122,7 +123,11 @@ def _lines(table: Table, part: Sequence[Place]) -> Iterator[tuple[str, ...] | st
             if place:
                 yield r"\midrule"
             yield ("", r"\textit{controls}", *[""] * len(part))
-        yield (escape(rank(table, row)), escape(label(row)), *(_value(table, row, place) for place in part))
+        yield (
+            escape(rank(table, row).replace("-", "\N{EN DASH}")),
+            escape(label(row)),
+            *(_value(table, row, place) for place in part),
+        )
         intervals = [_interval(row, place) for place in part]
         if any(intervals):
             yield ("", "", *intervals)
@@ -147,8 +152,8 @@ def _interval(row: Row, place: Place) -> str:
 def _notes(table: Table) -> Iterator[str]:
     at = f" at missing rate {table.sort_rate:g}" if table.sort_rate else ""
     yield (
-        f"Ranked by {code(table.sort)}{at}; methods that the paired bootstrap cannot tell from the first of "
-        r"their rank share it. \textbf{Best} and \textit{second best} are among the ranked methods. Below "
+        f"Ranked by {code(table.sort)}{at}; {escape(RANK_NOTE)}. "
+        r"\textbf{Best} and \textit{second best} are among the ranked methods. Below "
         r"each number: 95\,\% interval, patients and masks resampled together."
     )
     if table.seeds > 1:

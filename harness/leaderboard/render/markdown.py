@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from harness.leaderboard.render.text import (
     COST_COLUMNS,
     COST_NOTE,
+    RANK_NOTE,
     RESULT_NOTE,
     UNRANKED,
     by_protocol,
@@ -107,13 +108,13 @@ def _notes(table: Table) -> Iterator[str]:
     """Footnotes: how to read the table, signatures, remarks, and why numbers are not there."""
     at = f" at missing rate {table.sort_rate:g}" if table.sort_rate else ""
     yield (
-        f"Ranked by {table.sort}{at}; methods that the paired bootstrap cannot tell from the first of their "
-        "rank share it. **Best** and *second best* of a column are among the ranked methods. Metrics at "
-        "missing rate 0, then the curve over missing rates (mean over mask seeds). Brackets: 95 % intervals, "
+        f"Ranked by {table.sort}{at}; {RANK_NOTE}. **Best** and *second best* of a column are among the "
+        "ranked methods. Metrics at missing rate 0, then the curve over missing rates (mean over mask "
+        "seeds). Brackets: 95 % intervals, "
         "patients and masks resampled together."
     )
     if any(
-        row.ranked and table.rank(row) is None and row.at(table.sort, table.sort_rate) for row in table.rows
+        row.ranked and table.ranks(row) is None and row.at(table.sort, table.sort_rate) for row in table.rows
     ):
         yield "Ranks are missing where a method has no number or some bootstrap replicates are absent."
     if table.seeds > 1:

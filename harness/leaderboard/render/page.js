@@ -81,7 +81,7 @@
   // ---- the table -------------------------------------------------------------------------------------------
   function columns(t) {
     const metrics = measured(t).filter((name) => view.shown.has(name));
-    const found = [{ key: "rank", head: "rank", text: (row) => rankText(t, row), value: (row) => cell(row, view.rankBy, view.rate)?.rank ?? null, up: true }];
+    const found = [{ key: "rank", head: "rank", text: (row) => rankText(t, row), value: (row) => height(t, row), up: true }];
     found.push({ key: "method", head: "method", value: (row) => row.method, up: true });
     for (const metric of metrics)
       found.push({ key: metric, head: metric, metric, value: (row) => worth(cell(row, metric, view.rate)), up: lower(t, metric) });
@@ -93,7 +93,17 @@
   }
   function rankText(t, row) {
     if (row.audit === "failed") return "–";
-    return String(cell(row, view.rankBy, view.rate)?.rank ?? "–");
+    return rangeText(cell(row, view.rankBy, view.rate)) || "–";
+  }
+  function rangeText(number) {
+    const [best, worst] = number?.ranks || [];
+    return best === undefined ? "" : best === worst ? String(best) : `${best}-${worst}`;
+  }
+  function height(t, row) {
+    // Ranges overlap: the column of ranks sorts by the value, best first.
+    const number = cell(row, view.rankBy, view.rate);
+    if (!number?.ranks || worth(number) === null) return null;
+    return lower(t, view.rankBy) ? number.value : -number.value;
   }
   function ordered(rows, column) {
     const sign = view.down ? -1 : 1;
@@ -114,7 +124,7 @@
     const shown = mark === 1 ? h("strong", {}, text, h("span", { class: "hidden" }, " best")) : mark === 2 ? h("u", {}, text, h("span", { class: "hidden" }, " second best")) : text;
     const ends = $("intervals").checked && number.ci95 ? h("span", { class: "ci" }, written(number).slice(text.length + 1)) : null;
     const spread = number.seed_sd !== undefined && $("intervals").checked ? h("span", { class: "ci" }, `sd ${number.seed_sd.toFixed(3)}`) : null;
-    return h("td", { title: number.rank ? `rank ${number.rank} by ${metric}` : null }, shown, ends, spread);
+    return h("td", { title: number.ranks ? `rank ${rangeText(number)} by ${metric}` : null }, shown, ends, spread);
   }
   function drawTable() {
     const t = table();
@@ -169,7 +179,7 @@
     const seeds = t.seeds > 1 ? ` Means over up to ${t.seeds} seeds; sd is over seeds, and intervals cover them.` : "";
     const costs = $("costs").checked ? " FLOPs: a training forward pass on one study (of methods that leave parts behind when training ends, of inference), a multiply-add counting as two. Peak memory: while training; on a CPU, of the whole process." : "";
     replace("notes",
-      h("p", {}, `Rank: by ${view.rankBy} at missing rate ${view.rate}; methods that the paired bootstrap cannot tell from the first of their rank share it. `, h("strong", {}, "Best"), " and ", h("u", {}, "second best"), ` among the ranked methods. Brackets: 95 % intervals.${seeds}${costs}`),
+      h("p", {}, `Rank: by ${view.rankBy} at missing rate ${view.rate}; a range holds the places that the test set leaves open to a method, from all paired differences at once (bootstrap, max-t, 95 %). `, h("strong", {}, "Best"), " and ", h("u", {}, "second best"), ` among the ranked methods. Brackets: 95 % intervals.${seeds}${costs}`),
       h("ol", {}, notes.map((signature, index) => h("li", { id: `note-${index + 1}` }, h("code", {}, signature)))),
       lines.length ? h("ul", {}, lines.map((text) => h("li", {}, text))) : []);
   }
@@ -344,7 +354,7 @@
     replace("state", statesOf(t).map((name) => option(name, name === "full" ? "nothing missing" : `${name} missing`, name === "full")));
     replace("cards", t.rows.map(card));
     $("curves").hidden = rates(t).length < 2;
-    if (!t.rows.some((row) => cell(row, t.sort, view.rate)?.rank)) Object.assign(view, { sort: t.sort, down: !lower(t, t.sort) });
+    if (!t.rows.some((row) => cell(row, t.sort, view.rate)?.ranks)) Object.assign(view, { sort: t.sort, down: !lower(t, t.sort) });
     draw();
   }
   function pick(event) {

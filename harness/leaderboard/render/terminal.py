@@ -108,7 +108,7 @@ def render_costs(tables: Sequence[Table], screen: Screen) -> list[RenderableType
 
 
 def _note(screen: Screen) -> Text:
-    return screen.text(f"{DIRECTIONS}; [95 % interval]; # is the rank group, controls have none", "dim")
+    return screen.text(f"{DIRECTIONS}; [95 % interval]; # is the rank range, controls have none", "dim")
 
 
 def _nothing_dropped(
@@ -151,6 +151,6 @@ def _blocks(table: Table, columns: Sequence[Column], screen: Screen) -> list[Ren
 
 
 def _labels(table: Table) -> list[Column]:
-    """Rank group and method."""
+    """Rank range and method."""
     ranks = Column("#", [rank(table, row) for row in table.rows])
     return [ranks, Column("method", [label(row) for row in table.rows], right=False)]

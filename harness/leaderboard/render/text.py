@@ -71,9 +71,18 @@ def by_protocol(tables: Iterable[Table]) -> list[tuple[str, list[Table]]]:
 
 
 def rank(table: Table, row: Row) -> str:
-    """The rank group; a row that is not ranked has a dash."""
-    group = table.rank(row)
-    return UNRANKED if group is None else str(group)
+    """The rank range, ``1-3`` or ``2``; a row that is not ranked has a dash."""
+    ranks = table.ranks(row)
+    if ranks is None:
+        return UNRANKED
+    best, worst = ranks
+    return str(best) if best == worst else f"{best}-{worst}"
+
+
+RANK_NOTE = (
+    "a rank range, as 1-3, holds the places that the test set leaves open to a method, from all paired "
+    "differences at once (bootstrap, max-t, 95 %); rows are in the order of their values"
+)
 
 
 def label(row: Row) -> str:
