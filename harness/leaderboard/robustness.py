@@ -16,16 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.leaderboard.protocol import NOTHING_DROPPED, Masks, Protocol, Variant, told_apart
-from harness.leaderboard.selection import current, masks_of
+from harness.leaderboard.selection import current
+from harness.leaderboard.stored_curves import Samples, StoredCurve, curves_of, means_over_seeds
 from harness.metrics.headline import CURVE_METRICS
 from harness.statistics.bootstrap import interval
 from harness.statistics.estimate import Estimate
-from harness.store.manifest import Reliance
 from harness.store.results import Measurement, StoredResult
 from harness.store.row_labels import SHUFFLED
 from harness.store.store import SCHEMA
-
-Samples = NDArray[np.float64]
 
 RETENTION_RATE = 0.8
 
@@ -61,6 +59,7 @@ class Line:
     """One metric of one method over missing rates.
 
     Attributes:
+        seeds: that the line is the mean of; intervals cover seeds where there are several.
         points: by rate.
         area: mean height over the range of rates.
         retained: share of the full-modality value left at ``retention_rate``; NaN where that value is 0.
@@ -78,7 +77,7 @@ class Line:
     test_set: str
     method: str
     preset: str
-    seed: int
+    seeds: tuple[int, ...]
     control: bool
     group: str
     metric: str
@@ -92,6 +91,15 @@ class Line:
     signature: str = ""
     masks: Masks = NOTHING_DROPPED
     apart: str = ""
+
+    @property
+    def label(self) -> str:
+        """The method, with its seed where that is another one than 0 alone."""
+        return (
+            self.method
+            if len(self.seeds) > 1 or self.seeds == (0,)
+            else f"{self.method} seed {self.seeds[0]}"
+        )
 
     @property
     def protocol(self) -> Protocol:
@@ -142,9 +150,11 @@ class RobustnessReport:
     def of(cls, stored: Sequence[StoredResult]) -> RobustnessReport:
         """The report on stored results; those without a rate above 0 or without replicates are left out.
 
-        Of results that compete for a cell of a table, the one that the table shows is read.
+        Of results that compete for a cell of a table, the one that the table shows is read. Several seeds of
+        a method are one line, as in tables.
         """
-        curves = [curve for result in current(stored) for curve in _curves(result)]
+        of_seeds = [curve for result in current(stored) for curve in curves_of(result)]
+        curves = means_over_seeds(of_seeds)
         by_identity = {_identity(curve.rows[0]): curve for curve in curves}
         lines = [_line(curve, by_identity) for curve in curves]
         return cls(tuple(_with_apart(lines)), tuple(_differences(curves)))
@@ -153,24 +163,6 @@ class RobustnessReport:
         """``{"schema": .., "lines": [..], "differences": [..]}``; what is not finite becomes null."""
         content = {"schema": SCHEMA, **_json(self)}
         return json.dumps(content, indent=1) + "\n"
-
-
-@dataclass(frozen=True, slots=True)
-class _Curve:
-    """A stored curve with its replicates (R, B)."""
-
-    rows: tuple[Measurement, ...]
-    samples: Samples
-    costs: dict[str, Reliance]
-    masks: Masks
-
-    @property
-    def rates(self) -> NDArray[np.float64]:
-        return np.array([row.rate for row in self.rows])
-
-    @property
-    def values(self) -> NDArray[np.float64]:
-        return np.array([row.value for row in self.rows], dtype=np.float64)
 
 
 def main_metrics(lines: Sequence[Line]) -> list[Line]:
@@ -198,23 +190,6 @@ def _json(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _curves(result: StoredResult) -> list[_Curve]:
-    samples, masks = result.replicates(), masks_of(result)
-    costs = result.manifest.reliance
-    by_metric: dict[str, list[Measurement]] = {}
-    for row in result.rows:
-        if row.value is not None and row.status == "ok":
-            by_metric.setdefault(row.metric, []).append(row)
-    curves = []
-    for metric, rows in by_metric.items():
-        ordered = sorted(rows, key=lambda row: row.rate)
-        lines = samples.get(metric)
-        if len(ordered) < 2 or lines is None or len(lines) != len(ordered):
-            continue
-        curves.append(_Curve(tuple(ordered), lines.astype(np.float64), costs.get(metric, {}), masks))
-    return curves
-
-
 def _with_apart(lines: Sequence[Line]) -> list[Line]:
     """The lines, each with what tells its table from others of the same metric."""
     columns = list(dict.fromkeys(line.column for line in lines))
@@ -234,14 +209,13 @@ def _identity(row: Measurement, method: str | None = None) -> tuple[object, ...]
         row.drop,
         row.mechanism,
         row.test_set,
-        row.seed,
         row.metric,
         row.signature,
         name,
     )
 
 
-def _line(curve: _Curve, others: dict[tuple[object, ...], _Curve]) -> Line:
+def _line(curve: StoredCurve, others: dict[tuple[object, ...], StoredCurve]) -> Line:
     first = curve.rows[0]
     control = others.get(_identity(first, first.method + SHUFFLED))
     at = max((index for index, rate in enumerate(curve.rates) if rate <= RETENTION_RATE + 1e-9), default=0)
@@ -254,7 +228,7 @@ def _line(curve: _Curve, others: dict[tuple[object, ...], _Curve]) -> Line:
         test_set=first.test_set,
         method=first.method,
         preset=first.preset,
-        seed=first.seed,
+        seeds=curve.seeds,
         control=first.control,
         group=first.group,
         metric=first.metric,
@@ -264,13 +238,13 @@ def _line(curve: _Curve, others: dict[tuple[object, ...], _Curve]) -> Line:
         retained=_summarised(curve, lambda values: _ratio(values, at)),
         retention_rate=float(curve.rates[at]),
         fall=None if control is None else fall(curve, control),
-        reliance={name: Estimate(each.cost, each.lo, each.hi, first.n) for name, each in curve.costs.items()},
+        reliance=curve.costs,
         signature=first.signature,
         masks=curve.masks,
     )
 
 
-def _summarised(curve: _Curve, summary: Callable[[Samples], Samples]) -> Estimate:
+def _summarised(curve: StoredCurve, summary: Callable[[Samples], Samples]) -> Estimate:
     """A summary of values (R, B) along the rates: of the curve itself, and its interval over replicates."""
     value = float(summary(curve.values[:, None])[0])
     return Estimate(value, *interval(summary(curve.samples)), curve.rows[0].n)
@@ -287,7 +261,7 @@ def _ratio(values: Samples, at: int) -> Samples:
     return ratio
 
 
-def fall(curve: _Curve, control: _Curve) -> Fall:
+def fall(curve: StoredCurve, control: StoredCurve) -> Fall:
     """Where a curve meets its control's, and where the two can no longer be told apart."""
     name = control.rows[0].method
     shape_differs = control.samples.shape != curve.samples.shape
@@ -310,9 +284,9 @@ def first_zero(rates: NDArray[np.float64], heights: NDArray[np.float64]) -> floa
     return None
 
 
-def _differences(curves: Sequence[_Curve]) -> list[Difference]:
-    """Every pair of methods of one protocol and seed, on the groups' main metrics, controls included."""
-    groups: dict[tuple[object, ...], list[_Curve]] = {}
+def _differences(curves: Sequence[StoredCurve]) -> list[Difference]:
+    """Every pair of methods of one protocol, on the groups' main metrics, controls included."""
+    groups: dict[tuple[object, ...], list[StoredCurve]] = {}
     for curve in curves:
         row = curve.rows[0]
         if row.metric in _MAIN and not row.method.endswith(SHUFFLED):
@@ -325,7 +299,7 @@ def _differences(curves: Sequence[_Curve]) -> list[Difference]:
     return differences
 
 
-def _pair(a: _Curve, b: _Curve) -> list[Difference]:
+def _pair(a: StoredCurve, b: StoredCurve) -> list[Difference]:
     first, second = a.rows[0], b.rows[0]
     return [
         Difference(

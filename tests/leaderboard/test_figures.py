@@ -135,7 +135,8 @@ def line(method: str, values: tuple[float, ...], cost: float | None = None, cont
     )
     return Line(
         dataset="toy", n=50, drop="context", mechanism="mcar", test_set="", method=method, preset="tiny",
-        seed=0, control=control, group="report text", metric="cider", higher_is_better=True, points=points,
+        seeds=(0,), control=control, group="report text", metric="cider", higher_is_better=True,
+        points=points,
         area=points[0].estimate, retained=points[0].estimate, retention_rate=0.8, fall=None,
         reliance={} if cost is None else {"context": Estimate(cost, cost, cost, 50)},
     )  # fmt: skip

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from rich.console import Console
+from scipy import stats
 from typer.testing import CliRunner
 
 from harness.cli.app import app
@@ -27,7 +28,8 @@ from harness.metrics.diagnosis.confidence import confidence_counts, from_counts
 from harness.store.manifest import Manifest
 from harness.store.results import Measurement
 from harness.store.store import Store
-from tests.helpers.leaderboards import manifest_values
+from tests.helpers.leaderboards import RATES as ALL
+from tests.helpers.leaderboards import add, manifest_values
 from tests.helpers.toys import FAST_METRICS, Quiet
 
 RATES = (0.0, 0.4, 0.8)
@@ -68,6 +70,43 @@ def stored(
         samples = np.array(values)[:, None] + shared + rng.normal(0, noise, (3, 200))
         np.savez(folder / "results" / f"{key}.npz", cider=samples.astype(np.float32))
     return RobustnessReport.of(store.stored())
+
+
+def test_several_seeds_are_one_line_whose_intervals_cover_seeds(tmp_path: Path) -> None:
+    one, store = Store(tmp_path / "one"), Store(tmp_path / "three")
+    add(one, "dia", {"cider": 0.5})
+    for seed, height in enumerate((0.4, 0.5, 0.6)):
+        add(store, "dia", {"cider": height}, seed=seed, reliance=_costs(0.1 + 0.05 * seed))
+        add(store, "template", {"cider": 0.5}, seed=seed, control=True, reliance=_costs(0.1))
+    report = RobustnessReport.of(store.stored())
+    dia, template = report.lines
+    assert (dia.label, dia.seeds) == ("dia", (0, 1, 2))
+    assert [point.estimate.value for point in dia.points] == pytest.approx([0.5 * (1 - 0.2 * r) for r in ALL])
+    width = dia.points[0].estimate.hi - dia.points[0].estimate.lo
+    alone = RobustnessReport.of(one.stored()).lines[0].points[0].estimate
+    assert width > 3 * (alone.hi - alone.lo)
+    assert template.points[0].estimate.hi - template.points[0].estimate.lo < 1.5 * (alone.hi - alone.lo)
+    at_full = next(each for each in report.differences if each.rate == 0.0)
+    assert at_full.difference.covers(0.0)
+    cost = dia.reliance["lateral"]
+    assert cost.value == pytest.approx(0.15)
+    half = stats.t.ppf(0.975, 2) * 0.05 / np.sqrt(3)  # of three values whose standard deviation is 0.05
+    assert cost.hi - cost.value == pytest.approx(np.hypot(0.02, half), rel=1e-3)
+    assert template.reliance["lateral"].ci95 == pytest.approx((0.08, 0.12))
+
+
+def test_one_seed_has_its_own_intervals_to_the_last_digit(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    add(store, "dia", {"cider": 0.5}, seed=3)
+    (line,) = RobustnessReport.of(store.stored()).lines
+    (result,) = store.stored()
+    assert line.label == "dia seed 3"
+    assert [point.estimate.ci95 for point in line.points] == [row.ci95 for row in result.rows]
+
+
+def _costs(cost: float) -> dict[str, Any]:
+    lateral = {"value": 0.1, "cost": cost, "lo": cost - 0.02, "hi": cost + 0.02}
+    return {"cider": {"lateral": lateral}}
 
 
 def test_area_retention_and_the_fall_to_the_control(tmp_path: Path) -> None:

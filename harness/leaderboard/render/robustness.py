@@ -48,7 +48,8 @@ _NOTES = (
     "missing that is left at the highest rate up to 0.8. Meets control, told apart until: missing rates at",
     "which the curve meets that of the same method on another patient's images, and up to which the paired",
     "interval of their difference excludes 0. Loss without X: how much worse the metric is when X is absent",
-    "from every study; below 0 it is better then. Brackets: 95 % intervals over patients and masks.",
+    "from every study; below 0 it is better then. Brackets: 95 % intervals over patients, masks and, where",
+    "several were trained, training seeds.",
 )
 
 
@@ -81,10 +82,9 @@ def _header(lines: Sequence[Line]) -> list[str]:
 
 
 def _cells(line: Line, lines: Sequence[Line]) -> list[str]:
-    several = len({each.seed for each in lines}) > 1
     losses = [line.reliance.get(name) for name in _modalities(lines)]
     return [
-        f"{line.method} seed {line.seed}" if several else line.method,
+        line.label,
         _number(line.area),
         _number(line.retained),
         *_fall(line),

@@ -207,8 +207,7 @@ def _one_metric(lines: Sequence[Line]) -> Line:
 
 
 def _label(line: Line) -> str:
-    name = f"{line.method} (control)" if line.control else line.method
-    return name if line.seed == 0 else f"{name} seed {line.seed}"
+    return f"{line.label} (control)" if line.control else line.label
 
 
 def _axis(line: Line) -> str:
