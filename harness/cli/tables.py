@@ -48,13 +48,14 @@ def read_leaderboard(
 
 def print_leaderboard(leaderboard: Leaderboard, store: Path | None) -> None:
     """Every table of a leaderboard: all columns, curves, cost and audit; of a store, robustness too."""
-    from harness.leaderboard.render import robustness, terminal
+    from harness.leaderboard.render import robustness, states, terminal
     from harness.leaderboard.robustness import RobustnessReport
 
     report = None if store is None else RobustnessReport.of(open_store(store).stored())
 
     def parts(screen: Screen) -> list[RenderableType]:
-        tables = [part for table in leaderboard.tables for part in terminal.render(table, screen)]
+        tables = [part for table in leaderboard.states for part in states.terminal(table, screen)]
+        tables += [part for table in leaderboard.tables for part in terminal.render(table, screen)]
         if leaderboard.tables:
             tables += terminal.render_costs(leaderboard.tables, screen)
         return tables if report is None else [*tables, *robustness.rich(report, screen)]
@@ -65,17 +66,20 @@ def print_leaderboard(leaderboard: Leaderboard, store: Path | None) -> None:
 def print_first_tables(store: Path, rows: Sequence[Measurement], folder: Path) -> None:
     """The first table of each task of one run's rows, then one line per further table in ``folder``."""
     from harness.leaderboard.leaderboard import Leaderboard
-    from harness.leaderboard.render import terminal
+    from harness.leaderboard.render import states, terminal
     from harness.leaderboard.selection import select
     from harness.leaderboard.spec import load_all
 
     keys, opened = {row.key for row in rows}, open_store(store)
-    tables = Leaderboard.of(opened, load_all(), only=keys).tables
+    leaderboard = Leaderboard.of(opened, load_all(), only=keys)
+    tables, first_states = leaderboard.tables, states.first_of_tasks(leaderboard.states)
     aside = keys.intersection(each.key for each in select(opened.stored()).other_masks)
 
     def parts(screen: Screen) -> list[RenderableType]:
-        first = terminal.first_of_tasks(tables)
-        rendered = terminal.render_first(first, screen)
+        told = {each.task for each in first_states}
+        rendered = [part for each in first_states for part in states.terminal_short(each, screen)]
+        first = [table for table in terminal.first_of_tasks(tables) if table.task not in told]
+        rendered += terminal.render_first(first, screen)
         rendered += terminal.further(tables, first, str(folder / "leaderboard.md"), screen)
         if any(table.rates for table in tables):
             rendered.append(screen.text(f"{folder / 'robustness.md'}: robustness as modalities go missing"))

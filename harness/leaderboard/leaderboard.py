@@ -15,8 +15,10 @@ from harness.core.errors import CorruptFileError, HarnessError
 from harness.leaderboard.evidence import Evidence
 from harness.leaderboard.facts import RowFacts, verdict_on
 from harness.leaderboard.hidden import beside
+from harness.leaderboard.policies import without_repetition
 from harness.leaderboard.selection import masks_of, select
 from harness.leaderboard.spec import Spec, spec_of
+from harness.leaderboard.states import StateTable, state_tables
 from harness.leaderboard.tables import Table, arranged, tables, with_apart
 from harness.store.results import Measurement, row_of
 from harness.store.store import SCHEMA, Store
@@ -30,12 +32,14 @@ class Leaderboard:
     Attributes:
         rows: the long form, one measurement each.
         tables: the same numbers as ranked tables.
+        states: what methods lose without each modality; stands in front of ``tables``.
         results: result key -> what stands behind it: card, cost, audit, settings, reliability bins.
     """
 
     rows: tuple[Measurement, ...]
     tables: tuple[Table, ...]
     results: dict[str, RowFacts]
+    states: tuple[StateTable, ...] = ()
 
     @classmethod
     def of(cls, store: Store, specs: Sequence[Spec] = (), only: Container[str] | None = None) -> Leaderboard:
@@ -63,8 +67,12 @@ class Leaderboard:
             )
             for each in stored
         }
-        ranked = [replace(table, beside=beside(table, selection)) for table in tables(rows, specs, evidence)]
-        return cls(tuple(rows), tuple(ranked), results)
+        states = state_tables(stored, specs)
+        ranked = [
+            replace(table, beside=beside(table, selection))
+            for table in without_repetition(tables(rows, specs, evidence), states)
+        ]
+        return cls(tuple(rows), tuple(ranked), results, tuple(states))
 
     @classmethod
     def from_json(cls, path: Path, specs: Sequence[Spec] = ()) -> Leaderboard:
@@ -95,17 +103,18 @@ class Leaderboard:
             for spec in spec_of(table.dataset, specs)
             if spec.shows(table.group)
         ]
-        return cls(rows, tuple(with_apart(rearranged) or tables(rows, specs)), parts.results)
+        return cls(rows, tuple(with_apart(rearranged) or tables(rows, specs)), parts.results, parts.states)
 
     def payload(self) -> dict[str, Any]:
         """Tables and what stands behind their rows as JSON values; what is not finite becomes null."""
         results = {key: facts.to_json() for key, facts in self.results.items()}
         ranked = _TABLES.dump_python(self.tables, mode="json", exclude_defaults=True)
-        values: dict[str, Any] = _finite({"results": results, "tables": ranked})
+        states = _STATES.dump_python(self.states, mode="json", exclude_defaults=True)
+        values: dict[str, Any] = _finite({"results": results, "tables": ranked, "states": states})
         return values
 
     def to_json(self) -> str:
-        """``{"schema", "rows", "results", "tables"}``."""
+        """``{"schema", "rows", "results", "tables", "states"}``."""
         content = {"schema": SCHEMA, "rows": _finite([asdict(row) for row in self.rows]), **self.payload()}
         return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
 
@@ -114,10 +123,12 @@ class _Parts(BaseModel):
     """What a leaderboard's JSON holds beside its rows."""
 
     tables: tuple[Table, ...] = ()
+    states: tuple[StateTable, ...] = ()
     results: dict[str, RowFacts] = Field(default_factory=dict)
 
 
 _TABLES: TypeAdapter[tuple[Table, ...]] = TypeAdapter(tuple[Table, ...])
+_STATES: TypeAdapter[tuple[StateTable, ...]] = TypeAdapter(tuple[StateTable, ...])
 
 
 def _finite(value: Any) -> Any:

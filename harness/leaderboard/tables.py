@@ -101,6 +101,7 @@ class Table:
         masks: of all numbers at missing rates above 0.
         apart: in what it differs from the other tables with its title.
         beside: one sentence each on results that the store holds and no table shows.
+        curve_alone: its numbers with nothing dropped stand in the table of another drop policy.
         rows: ranked methods, best first; then those that are not ranked; then the controls, likewise.
     """
 
@@ -126,6 +127,7 @@ class Table:
     masks: Masks = NOTHING_DROPPED
     apart: str = ""
     beside: tuple[str, ...] = ()
+    curve_alone: bool = False
 
     @property
     def protocol(self) -> Protocol:
@@ -142,6 +144,11 @@ class Table:
         """The heading, in what the table differs from others with that heading, and the group of metrics."""
         title = f"{self.heading}, {self.apart}" if self.apart else self.heading
         return f"{title}: {self.group}" if self.group else title
+
+    @property
+    def task(self) -> tuple[str, int, str, str]:
+        """Test set and task: groups ``report text`` and ``report findings`` judge one task."""
+        return self.dataset, self.n, self.test_set, self.group.partition(" ")[0]
 
     def ranks(self, row: Row) -> tuple[int, int] | None:
         """The row's rank range by the metric that ranks."""
@@ -282,6 +289,8 @@ def arranged(table: Table, spec: Spec) -> Table:
     curve_metric = columns.curve if columns.curve in measured else sort
     assert sort is not None
     assert curve_metric is not None
+    if table.curve_alone:
+        chosen = (curve_metric,)
     dropped_rates = {rate for row in table.rows for rates in row.numbers.values() for rate in rates} - {0.0}
     lower = sort in table.lower_is_better
     rows = [replace(row, curve_metric=curve_metric) for row in table.rows]

@@ -38,15 +38,15 @@ def render(leaderboard: Leaderboard, kind: str, store: Path | None = None) -> by
 
 
 def _markdown(leaderboard: Leaderboard) -> str:
-    from harness.leaderboard.render import markdown
+    from harness.leaderboard.render import markdown, states
 
-    return markdown.render(leaderboard.tables)
+    return states.markdown(leaderboard.states) + markdown.render(leaderboard.tables)
 
 
 def _latex(leaderboard: Leaderboard) -> str:
     from harness.leaderboard.render import leaderboard_latex
 
-    return leaderboard_latex.fragment(leaderboard.tables)
+    return leaderboard_latex.fragment(leaderboard.tables, leaderboard.states)
 
 
 def _csv(leaderboard: Leaderboard) -> str:

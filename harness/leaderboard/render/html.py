@@ -22,6 +22,7 @@ from markupsafe import Markup
 from harness import __version__
 from harness.leaderboard.leaderboard import Leaderboard
 from harness.leaderboard.render.samples import Sheet
+from harness.leaderboard.render.states import grids, notes
 
 _ESCAPES = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
 """What could end a script element early, as JSON writes it otherwise."""
@@ -45,6 +46,10 @@ def render(leaderboard: Leaderboard, title: str = "Leaderboard", sheets: Sequenc
         script_hash=_hash(script),
         data=Markup(_embedded(leaderboard.payload())),
         sheets=sheets,
+        states=[
+            (table, [grid for grid in grids(table) if grid.rows], notes(table))
+            for table in leaderboard.states
+        ],
     )
 
 

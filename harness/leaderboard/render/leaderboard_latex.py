@@ -15,6 +15,7 @@ from harness.leaderboard.render.latex import (
     small,
     table_format,
 )
+from harness.leaderboard.render.states import floats
 from harness.leaderboard.render.text import (
     COST_COLUMNS,
     COST_NOTE,
@@ -28,6 +29,7 @@ from harness.leaderboard.render.text import (
     number,
     rank,
 )
+from harness.leaderboard.states import StateTable
 from harness.leaderboard.tables import Row, Table
 
 _COLUMNS = 8
@@ -39,9 +41,15 @@ Place = tuple[str, float]
 """Metric and missing rate of a column."""
 
 
-def fragment(tables: Sequence[Table]) -> str:
-    """Every table as floats; the costs of the methods of a protocol stand after the last of its tables."""
+def fragment(tables: Sequence[Table], states: Sequence[StateTable] = ()) -> str:
+    """Every table as floats; the costs of the methods of a protocol stand after the last of its tables.
+
+    Args:
+        tables: of the leaderboard.
+        states: stand in front of them.
+    """
     parts = ["".join(f"% {line}\n" for line in ["Needs in the preamble:", *PACKAGES.splitlines()])]
+    parts += [each.tex() for each in floats(states)]
     for place, (title, of_protocol) in enumerate(by_protocol(tables), start=1):
         for index, table in enumerate(of_protocol, start=1):
             parts += [each.tex() for each in _floats(table, f"tab:leaderboard-{place}-{index}")]

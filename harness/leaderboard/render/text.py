@@ -6,7 +6,6 @@ import math
 import re
 from collections.abc import Iterable
 from dataclasses import replace
-from itertools import groupby
 
 from harness.leaderboard.costs import RowCost
 from harness.leaderboard.protocol import Variant, told_apart
@@ -62,8 +61,16 @@ def cost_rows(tables: Iterable[Table]) -> list[Row]:
 
 
 def by_protocol(tables: Iterable[Table]) -> list[tuple[str, list[Table]]]:
-    """The tables of each protocol with its heading, and with what tells it from others with that heading."""
-    groups = [list(group) for _, group in groupby(tables, lambda table: table.protocol)]
+    """The tables of each protocol with its heading, and with what tells it from others with that heading.
+
+    Curves of other drop policies belong to the protocol of the tables in front of them.
+    """
+    groups: list[list[Table]] = []
+    for table in tables:
+        if groups and (table.curve_alone or table.protocol == groups[-1][0].protocol):
+            groups[-1].append(table)
+        else:
+            groups.append([table])
     first = [group[0] for group in groups]
     apart = told_apart([Variant(each.heading, each.test_set, each.masks) for each in first])
     titles = [", ".join(filter(None, (each.heading, text))) for each, text in zip(first, apart, strict=True)]

@@ -1,0 +1,255 @@
+"""Tables of modality states in every format: values, then two paired differences."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from rich.console import RenderableType
+
+from harness.leaderboard.render.blocks import Column, Lines, Screen, blocks, directed
+from harness.leaderboard.render.latex import Float, escape
+from harness.leaderboard.render.text import between, code
+from harness.leaderboard.render.text import markdown as plain
+from harness.leaderboard.states import StateNumber, StateRow, StateTable
+from harness.missingness.states import FULL, names_in
+from harness.statistics.estimate import Estimate
+
+SAME = "="
+"""Stands for a number that cannot differ from the one with nothing dropped."""
+_ABSENT = "\N{EN DASH}"
+
+
+@dataclass(frozen=True, slots=True)
+class StateCell:
+    """What stands in a cell.
+
+    Attributes:
+        text: value and interval, ``=`` or a dash.
+        clear: it is a paired difference whose interval excludes 0.
+    """
+
+    text: str
+    clear: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class StateGrid:
+    """One of the three parts of a table of states.
+
+    Attributes:
+        title: what its numbers are.
+        header: names of the columns.
+        rows: label, whether it is a control, and the cells.
+    """
+
+    title: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, bool, tuple[StateCell, ...]], ...]
+
+
+def state_title(state: str) -> str:
+    """``full``, ``without frontal``, ``without frontal and context``."""
+    return FULL if state == FULL else f"without {' and '.join(names_in(state))}"
+
+
+def grids(table: StateTable) -> list[StateGrid]:
+    """Values; each less the same method's value with nothing dropped; each less its shuffled rerun's.
+
+    A part without any number is left out.
+    """
+    states = [state_title(state) for state in table.states]
+    values = (*states, "mean", "worst")
+    parts = [
+        StateGrid(table.title, values, _rows(table, lambda each: each.estimate, named=True)),
+        StateGrid(
+            f"{table.metric}: minus the method's own value with nothing dropped, paired",
+            values[1:],
+            _rows(table, lambda each: each.minus_full, first=1),
+        ),
+        StateGrid(
+            f"{table.metric}: minus the same method on other studies' images, paired",
+            values,
+            _rows(table, lambda each: each.minus_shuffled, controls=False),
+        ),
+    ]
+    return [grid for grid in parts if grid.rows]
+
+
+def notes(table: StateTable) -> Iterator[str]:
+    """How to read the three parts."""
+    yield (
+        f"Each column has the whole test set in one modality state. {SAME}: every prediction is the one with "
+        "nothing dropped, so the method does not read what is missing. Mean: of all states shown. Brackets: "
+        "95 % intervals over patients" + (" and training seeds" if table.seeds > 1 else "") + ". Judge a "
+        "loss by the paired differences, not by overlapping intervals."
+    )
+    lacking = [f"{name} {share:.1%}" for name, share in table.natural.items() if share]
+    if lacking:
+        yield f"Studies that lack a modality anyway: {', '.join(lacking)}."
+    empty = [
+        f"{row.method} {state_title(state)} {count}"
+        for row in table.rows
+        if not row.control
+        for state, count in row.without_input.items()
+    ]
+    if empty:
+        yield f"Studies that are left with nothing that the method reads: {', '.join(empty)} of {table.n}."
+
+
+def markdown(tables: Sequence[StateTable]) -> str:
+    """All tables, one below the other."""
+    lines: list[str] = []
+    for table in tables:
+        for grid in grids(table):
+            lines += [f"### {plain(grid.title)}", "", _line(["method", *grid.header])]
+            lines.append("|" + "|".join([":--"] + ["--:"] * len(grid.header)) + "|")
+            for label, control, cells in grid.rows:
+                name = f"*{plain(label)}*" if control else plain(label)
+                lines.append(_line([name, *(f"**{c.text}**" if c.clear else c.text for c in cells)]))
+            lines.append("")
+        lines += [*map(plain, notes(table)), "", f"- {table.metric}: {code(table.signature)}", ""]
+    return "\n".join(lines) + "\n" if lines else ""
+
+
+def terminal(table: StateTable, screen: Screen) -> list[RenderableType]:
+    """All three parts."""
+    parts: list[RenderableType] = []
+    for grid in grids(table):
+        parts += [screen.text(grid.title, "bold"), *_blocks(grid, table.rows, screen), ""]
+    return [*parts, *(screen.text(note, "dim") for note in notes(table)), ""]
+
+
+def first_of_tasks(tables: Sequence[StateTable]) -> list[StateTable]:
+    """The first table of each task."""
+    first: dict[object, StateTable] = {}
+    for table in tables:
+        first.setdefault(table.task, table)
+    return list(first.values())
+
+
+def terminal_short(table: StateTable, screen: Screen) -> list[RenderableType]:
+    """One part: values, intervals of the first alone; marks show which losses are clear."""
+    rows = table.rows
+    columns = [
+        Column(
+            directed(FULL, table.higher_is_better),
+            [_number(row.numbers[FULL].estimate) for row in rows],
+        )
+    ]
+    for state in table.states[1:]:
+        cells = [_marked(row.numbers.get(state), table) for row in rows]
+        columns.append(Column(f"-{'-'.join(names_in(state))}", cells))
+    columns.append(Column("mean", [_marked(row.mean, table) for row in rows]))
+    shuffled = [row.numbers[FULL].minus_shuffled for row in rows]
+    if any(shuffled):
+        columns.append(Column("full minus shuffled", ["" if e is None else _signed(e) for e in shuffled]))
+    labels = [Column("method", [row.method for row in rows], right=False)]
+    note = f"! clearly worse than full, paired; {SAME} does not read it; shuffled: other studies' images"
+    return [
+        screen.text(table.title, "bold"),
+        screen.text(note, "dim"),
+        *blocks(labels, columns, screen, _lines(rows)),
+        "",
+    ]
+
+
+def floats(tables: Sequence[StateTable]) -> Iterator[Float]:
+    """LaTeX floats, one per part of a table."""
+    for place, table in enumerate(tables, start=1):
+        parts = grids(table)
+        for index, grid in enumerate(parts, start=1):
+            last = index == len(parts)
+            yield Float(
+                caption=f"{escape(grid.title)}.",
+                label=f"tab:states-{place}-{index}",
+                headers=("method", *map(escape, grid.header)),
+                groups=(),
+                columns=(),
+                formats=(),
+                lines=tuple(
+                    (escape(label), *(_bold(cell) for cell in cells)) for label, _, cells in grid.rows
+                ),
+                notes=tuple(map(escape, notes(table))) if last else (),
+            )
+
+
+def _bold(cell: StateCell) -> str:
+    text = escape(cell.text)
+    return rf"\textbf{{{text}}}" if cell.clear else text
+
+
+def _rows(
+    table: StateTable,
+    of: Callable[[StateNumber], Estimate | None],
+    *,
+    first: int = 0,
+    controls: bool = True,
+    named: bool = False,
+) -> tuple[tuple[str, bool, tuple[StateCell, ...]], ...]:
+    """Rows of a grid; those without any number are left out."""
+    rows = []
+    for row in table.rows:
+        numbers = [row.numbers.get(state) for state in table.states[first:]]
+        cells = [_cell(number, None if number is None else of(number), named) for number in numbers]
+        cells += [_cell(row.mean, of(row.mean), named)]
+        worst = _cell(row.worst, of(row.worst), named)
+        label = f"{worst.text} ({state_title(row.worst_state)})" if named else worst.text
+        cells.append(StateCell(label, worst.clear))
+        if (controls or not row.control) and any(number and of(number) for number in numbers):
+            rows.append((row.method, row.control, tuple(cells)))
+    return tuple(rows)
+
+
+def _cell(number: StateNumber | None, estimate: Estimate | None, value: bool) -> StateCell:
+    if number is None or estimate is None:
+        return StateCell(_ABSENT)
+    if value:
+        return StateCell(SAME if number.unchanged else _number(estimate))
+    if number.unchanged and estimate.value == 0:
+        return StateCell(SAME)
+    return StateCell(_signed(estimate), estimate.has_interval and not estimate.covers(0.0))
+
+
+def _marked(number: StateNumber | None, table: StateTable) -> str:
+    if number is None:
+        return _ABSENT
+    if number.unchanged:
+        return SAME
+    loss = number.minus_full
+    sign = 1.0 if table.higher_is_better else -1.0
+    clear = loss is not None and loss.has_interval and max(sign * loss.lo, sign * loss.hi) < 0
+    return f"{number.estimate.value:.3f}{'!' if clear else ' '}"
+
+
+def _number(estimate: Estimate) -> str:
+    if not estimate.is_defined:
+        return _ABSENT
+    return f"{estimate.value:.3f} {between(estimate.ci95, estimate.n)}"
+
+
+def _signed(estimate: Estimate) -> str:
+    return f"{estimate.value:+.3f} {between(estimate.ci95, estimate.n)}"
+
+
+def _blocks(grid: StateGrid, rows: Sequence[StateRow], screen: Screen) -> list[RenderableType]:
+    labels = [Column("method", [label for label, _, _ in grid.rows], right=False)]
+    columns = [
+        Column(
+            name,
+            [cells[index].text for _, _, cells in grid.rows],
+            ["bold" if cells[index].clear else "" for _, _, cells in grid.rows],
+        )
+        for index, name in enumerate(grid.header)
+    ]
+    names = {label for label, _, _ in grid.rows}
+    return blocks(labels, columns, screen, _lines([row for row in rows if row.method in names]))
+
+
+def _lines(rows: Sequence[StateRow]) -> Lines:
+    ends = frozenset(i for i in range(len(rows) - 1) if rows[i].control != rows[i + 1].control)
+    return Lines(["dim" if row.control else "" for row in rows], ends)
+
+
+def _line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cells) + " |"

@@ -1,0 +1,174 @@
+"""Tables of modality states: their differences are paired, and nothing stands twice."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+from typer.testing import CliRunner
+
+from harness.cli.app import app
+from harness.leaderboard.leaderboard import Leaderboard
+from harness.leaderboard.render import formats, states
+from harness.leaderboard.render.blocks import Screen
+from harness.leaderboard.states import StateTable
+from harness.missingness.states import FULL
+from harness.statistics.bootstrap import interval
+from harness.statistics.seeds import over_seeds
+from harness.store.results import StoredResult
+from harness.store.store import Store
+from tests.helpers import toys
+
+STATES = (FULL, "frontal", "lateral", "context")
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("states")
+    with pytest.MonkeyPatch.context() as patch:
+        toys.register(patch.setitem)
+        patch.setenv("TOY_LOG", str(folder / "log"))
+        flags = ["--methods", "learner,echo", "--dataset", "toy", "--metrics", "bleu", "--drop", "every"]
+        flags += ["--missing", "0.4,0.8", "--mask-seeds", "3", "--seeds", "0,1", "--no-figures"]
+        done = CliRunner().invoke(app, ["run", *flags, "--store", str(folder / "runs")])
+        assert done.exit_code == 0, done.output
+        assert "bleu_4 without each modality" in done.output
+    return folder / "runs"
+
+
+@pytest.fixture(scope="module")
+def table(store: Path) -> StateTable:
+    (only,) = Leaderboard.of(Store(store)).states
+    return only
+
+
+def stored(store: Path, method: str, state: str, seed: int = 0) -> StoredResult:
+    drop = "context" if state == FULL else state
+    (one,) = (
+        result
+        for result in Store(store).stored()
+        if (result.rows[0].method, result.rows[0].seed, result.rows[0].drop) == (method, seed, drop)
+    )
+    return one
+
+
+def value_and_replicates(store: Path, method: str, state: str) -> tuple[float, np.ndarray]:
+    """Of the mean over both seeds."""
+    values, replicates = [], []
+    for seed in (0, 1):
+        result = stored(store, method, state, seed)
+        rows = sorted((row for row in result.rows if row.metric == "bleu_4"), key=lambda row: row.rate)
+        place = 0 if state == FULL else len(rows) - 1
+        assert rows[place].rate == (0.0 if state == FULL else 1.0)
+        values.append(rows[place].value)
+        replicates.append(result.replicates()["bleu_4"][place].astype(np.float64))
+    return float(np.mean(values)), over_seeds(values, replicates)
+
+
+def test_a_column_per_state_and_a_row_per_method(table: StateTable) -> None:
+    assert table.states == STATES
+    assert [row.method for row in table.rows if not row.control] == ["learner"]
+    assert {row.method for row in table.rows if row.control} == {"echo", "learner+shuffled-image"}
+    assert table.seeds == 2
+
+
+def test_what_a_method_does_not_read_changes_nothing(table: StateTable) -> None:
+    (learner,) = (row for row in table.rows if row.method == "learner")  # reads the frontal view
+    assert [state for state in STATES if learner.numbers[state].unchanged] == ["lateral", "context"]
+    (echo,) = (row for row in table.rows if row.method == "echo")
+    assert not any(number.unchanged for number in echo.numbers.values())
+
+
+@pytest.mark.parametrize("method", ["learner", "echo"])
+@pytest.mark.parametrize("state", STATES[1:])
+def test_differences_are_paired(store: Path, table: StateTable, state: str, method: str) -> None:
+    (row,) = (row for row in table.rows if row.method == method)
+    full, without = (value_and_replicates(store, method, each) for each in (FULL, state))
+    number = row.numbers[state]
+    assert number.estimate.value == pytest.approx(without[0])
+    assert number.minus_full.value == pytest.approx(without[0] - full[0])
+    assert number.minus_full.ci95 == pytest.approx(interval(without[1] - full[1]))
+    assert row.numbers[FULL].minus_full is None
+
+
+def test_mean_and_worst(table: StateTable) -> None:
+    for row in table.rows:
+        values = {state: number.estimate.value for state, number in row.numbers.items()}
+        assert row.mean.estimate.value == pytest.approx(np.mean(list(values.values())))
+        assert row.worst.estimate.value == min(values.values())
+
+
+def test_a_method_stands_beside_its_shuffled_rerun(table: StateTable) -> None:
+    rows = {row.method: row for row in table.rows}
+    for state in STATES:
+        own, shuffled = (rows[name].numbers[state] for name in ("learner", "learner+shuffled-image"))
+        difference = own.estimate.value - shuffled.estimate.value
+        assert own.minus_shuffled.value == pytest.approx(difference)
+        assert shuffled.minus_shuffled is None
+
+
+def test_nothing_dropped_stands_in_one_table(store: Path) -> None:
+    tables = Leaderboard.of(Store(store)).tables
+    assert [(each.drop, each.curve_alone) for each in tables] == [
+        ("context", False),
+        ("alternate", True),
+        ("any", True),
+    ]
+    assert all(each.metrics == (each.curve_metric,) for each in tables[1:])
+    keys = {key for row in tables[0].rows for key in row.keys}
+    assert any("-frontal-" in key for key in keys), "results without a table of their own are listed"
+
+
+def test_every_format_has_it(store: Path, table: StateTable) -> None:
+    leaderboard = Leaderboard.of(Store(store))
+    for kind in ("markdown", "latex", "html"):
+        text = formats.render(leaderboard, kind).decode()
+        plain = text.replace("\\", "").replace("{}", "")
+        assert "without frontal" in plain, kind
+        assert f"{table.rows[0].numbers[FULL].estimate.value:.3f}" in plain, kind
+        assert "other studies" in plain, kind
+    content = store / "copy.json"
+    content.write_text(leaderboard.to_json())
+    assert json.loads(leaderboard.to_json())["states"][0]["metric"] == "bleu_4"
+    again = Leaderboard.from_json(content)
+    assert again.states == leaderboard.states
+    assert again.tables == leaderboard.tables
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_terminals_cut_nothing(table: StateTable, width: int) -> None:
+    console = Console(width=width, record=True, file=io.StringIO())
+    for part in [*states.terminal_short(table, Screen(width)), *states.terminal(table, Screen(width))]:
+        console.print(part)
+    text = console.export_text()
+    assert all(len(line) <= width for line in text.splitlines())
+    assert "…" not in text
+    assert text.count(f"{table.rows[0].numbers[FULL].estimate.value:.3f}") >= 2
+
+
+def test_one_policy_alone_keeps_its_table(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    toys.register(monkeypatch.setitem)
+    monkeypatch.setenv("TOY_LOG", str(tmp_path / "log"))
+    flags = [
+        "--methods",
+        "echo",
+        "--dataset",
+        "toy",
+        "--metrics",
+        "bleu",
+        "--drop",
+        "frontal",
+        "--missing",
+        "1",
+    ]
+    done = CliRunner().invoke(app, ["run", *flags, "--no-figures", "--store", str(tmp_path / "runs")])
+    assert done.exit_code == 0, done.output
+    leaderboard = Leaderboard.of(Store(tmp_path / "runs"))
+    assert [each.states for each in leaderboard.states] == [(FULL, "frontal")]
+    assert [(each.drop, len(each.metrics)) for each in leaderboard.tables] == [("frontal", 4)]
