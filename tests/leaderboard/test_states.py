@@ -12,6 +12,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from harness.cli.app import app
+from harness.core import registry
 from harness.leaderboard.leaderboard import Leaderboard
 from harness.leaderboard.render import formats, states
 from harness.leaderboard.render.blocks import Screen
@@ -32,11 +33,13 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         toys.register(patch.setitem)
         patch.setenv("TOY_LOG", str(folder / "log"))
+        registry._table.cache_clear()
         flags = ["--methods", "learner,echo", "--dataset", "toy", "--metrics", "bleu", "--drop", "every"]
         flags += ["--missing", "0.4,0.8", "--mask-seeds", "3", "--seeds", "0,1", "--no-figures"]
         done = CliRunner().invoke(app, ["run", *flags, "--store", str(folder / "runs")])
         assert done.exit_code == 0, done.output
         assert "bleu_4 without each modality" in done.output
+    registry._table.cache_clear()
     return folder / "runs"
 
 
@@ -167,8 +170,8 @@ def test_one_policy_alone_keeps_its_table(
         "--missing",
         "1",
     ]
-    done = CliRunner().invoke(app, ["run", *flags, "--no-figures", "--store", str(tmp_path / "runs")])
+    done = CliRunner().invoke(app, ["run", *flags, "--no-figures", "--store", str(toy_world / "runs")])
     assert done.exit_code == 0, done.output
-    leaderboard = Leaderboard.of(Store(tmp_path / "runs"))
+    leaderboard = Leaderboard.of(Store(toy_world / "runs"))
     assert [each.states for each in leaderboard.states] == [(FULL, "frontal")]
     assert [(each.drop, len(each.metrics)) for each in leaderboard.tables] == [("frontal", 4)]

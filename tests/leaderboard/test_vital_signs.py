@@ -41,10 +41,10 @@ class Idle(toys.Learner):
 
 
 @pytest.fixture
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    toys.register(monkeypatch.setitem)
+def store(toy_world: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setitem(registry.METHODS, "idle", f"{__name__}:Idle")
-    monkeypatch.setenv("TOY_LOG", str(tmp_path / "log"))
+    registry._table.cache_clear()
+    tmp_path = toy_world
     flags = ["--methods", "idle,echo", "--dataset", "toy", "--metrics", "bleu", "--no-figures"]
     done = CliRunner().invoke(app, ["run", *flags, "--store", str(tmp_path / "runs")])
     assert done.exit_code == 0, done.output
