@@ -153,11 +153,7 @@ def test_terminals_cut_nothing(table: StateTable, width: int) -> None:
     assert text.count(f"{table.rows[0].numbers[FULL].estimate.value:.3f}") >= 2
 
 
-def test_one_policy_alone_keeps_its_table(
-    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    toys.register(monkeypatch.setitem)
-    monkeypatch.setenv("TOY_LOG", str(tmp_path / "log"))
+def test_one_policy_alone_keeps_its_table(toy_world: Path) -> None:
     flags = [
         "--methods",
         "echo",
