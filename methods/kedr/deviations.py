@@ -122,7 +122,9 @@ DEVIATIONS: tuple[Deviation, ...] = (
         where="multi-label data (the 14 findings on chest X-ray) are not in the paper",
         chosen="a sigmoid and binary cross-entropy per finding; TCP per finding (p where present, 1 "
         "- p where not), the mean of whose estimates weights the branch; a study's "
-        "transported mass is split over its positive findings",
+        "transported mass is split over its positive findings. Eq. 12 and 16 are means over the findings, "
+        "and both learned weights start at their number, as if the findings' losses were summed "
+        "(omega = log K; exclusive classes: 0)",
     ),
     Deviation(
         id="operator",

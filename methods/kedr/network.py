@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -77,7 +78,9 @@ class KEDRNetwork(nn.Module):
             if config.ked and config.alignment != "none":
                 self.knowledge = Knowledge(artifacts, config.width, config.anchored)
             self.classifiers = nn.ModuleList(Head(config, classes) for _ in self.confidence)
-            self.weights = nn.Parameter(torch.zeros(2))
+            # Means over K findings start as the sums of their K losses; one loss over classes as it is.
+            start = math.log(classes) if multilabel else 0.0
+            self.weights = nn.Parameter(torch.full((2,), start))
 
     def without_training_parts(self) -> None:
         """Drop what inference has no use for."""

@@ -278,6 +278,12 @@ def test_gradients_reach_every_part_and_no_frozen_one() -> None:
     assert learning["knowledge.project.weight"].abs().sum() > 0
 
 
+def test_loss_weights_start_as_a_sum_over_findings() -> None:
+    start = torch.full((2,), 3.0).log()
+    torch.testing.assert_close(method(True).network.weights.detach(), start)
+    assert (method(False).network.weights == 0).all()
+
+
 def test_loss_weights_follow_their_equation() -> None:
     made = method(modality_dropout=0.0, dropout=0.0, weight_prior=0.0)
     inputs, targets = collate(studies(True), made.info), targets_of(studies(True))

@@ -49,6 +49,7 @@ def test_kedrs_presets_do_what_its_deviations_say() -> None:
     assert paper["bound"] == 0.9
     assert "tiny and base subtract omega_1 + omega_2" in text(KEDR, "loss-weights")
     assert (paper["weight_prior"], tiny["weight_prior"], base["weight_prior"]) == (0.0, 1.0, 1.0)
+    assert "omega = log K; exclusive classes: 0" in text(KEDR, "multi-label")
     assert "mean over the steps of the last fifth" in text(KEDR, "averaging")
     assert paper["averaged"] == 0.2
     assert "fine-tuned at 0.3 of the rate (base)" in text(KEDR, "backbone-weights")
