@@ -63,7 +63,7 @@ class Line:
         points: by rate.
         area: mean height over the range of rates.
         retained: share of the full-modality value left at ``retention_rate``; NaN where that value is 0.
-        retention_rate: 0.8, or the highest rate below it.
+        retention_rate: 0.8, or the highest rate below it, or the only one above it.
         fall: against the method's own control; None for controls and where there is none.
         reliance: modality -> what its absence from every study costs; positive is worse.
         masks: of all points at rates above 0.
@@ -218,7 +218,10 @@ def _identity(row: Measurement, method: str | None = None) -> tuple[object, ...]
 def _line(curve: StoredCurve, others: dict[tuple[object, ...], StoredCurve]) -> Line:
     first = curve.rows[0]
     control = others.get(_identity(first, first.method + SHUFFLED))
-    at = max((index for index, rate in enumerate(curve.rates) if rate <= RETENTION_RATE + 1e-9), default=0)
+    # Of a corner there is rate 1 alone; at rate 0 everything is left.
+    at = max(
+        (index for index, rate in enumerate(curve.rates) if 0 < rate <= RETENTION_RATE + 1e-9), default=1
+    )
     points = [Point(row.rate, row.estimate) for row in curve.rows if row.estimate is not None]
     return Line(
         dataset=first.dataset,

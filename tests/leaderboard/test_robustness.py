@@ -36,7 +36,11 @@ RATES = (0.0, 0.4, 0.8)
 
 
 def stored(
-    folder: Path, curves: dict[str, tuple[float, ...]], noise: float = 0.01, **rest: Any
+    folder: Path,
+    curves: dict[str, tuple[float, ...]],
+    noise: float = 0.01,
+    rates: tuple[float, ...] = RATES,
+    **rest: Any,
 ) -> RobustnessReport:
     """A store with one metric of some methods whose curves are known."""
     store = Store(folder)
@@ -62,12 +66,12 @@ def stored(
                 control=method.startswith("template") or "+" in method,
                 **rest,
             )
-            for rate, value in zip(RATES, values, strict=True)
+            for rate, value in zip(rates, values, strict=True)
         ]
         costs = {"cider": {"lateral": {"value": 0.1, "cost": 0.2, "lo": 0.1, "hi": 0.3}}}
         facts = {"reliance": costs, "confidence": {"full": [1, 2, 3]}, "test_set": "t"}
-        store.write_result(key, rows, Manifest.model_validate(manifest_values(method, 0, RATES, **facts)))
-        samples = np.array(values)[:, None] + shared + rng.normal(0, noise, (3, 200))
+        store.write_result(key, rows, Manifest.model_validate(manifest_values(method, 0, rates, **facts)))
+        samples = np.array(values)[:, None] + shared + rng.normal(0, noise, (len(rates), 200))
         np.savez(folder / "results" / f"{key}.npz", cider=samples.astype(np.float32))
     return RobustnessReport.of(store.stored())
 
@@ -124,6 +128,12 @@ def test_area_retention_and_the_fall_to_the_control(tmp_path: Path) -> None:
     assert 0.4 < dia.fall.indistinct < dia.fall.meets
     assert lines["template"].fall is None
     assert dia.reliance["lateral"].value == 0.2
+
+
+def test_what_is_retained_at_a_corner_is_not_that_of_rate_zero(tmp_path: Path) -> None:
+    (line,) = stored(tmp_path, {"dia": (0.8, 0.4)}, rates=(0.0, 1.0)).lines
+    assert line.retention_rate == 1.0
+    assert line.retained.value == pytest.approx(0.5)
 
 
 def test_differences_are_paired_and_along_the_curve(tmp_path: Path) -> None:

@@ -176,7 +176,7 @@ def test_training_without_modalities_is_a_cell_and_a_row_of_its_own(
     whole = config(toy_world)
     numbers(whole)
     assert seen == {"train": 32, "val": 32}
-    thin = config(toy_world, train_missing=0.5)
+    thin = config(toy_world, train_missing=0.5, train_drop="context")
     rows, _ = run_serially(thin, Quiet())
     assert seen == {"train": 12, "val": 12}
     assert {row.method for row in rows} == {"echo[train-missing=0.5]"}
@@ -218,7 +218,7 @@ def test_the_shares_of_a_plan_are_those_of_studies_and_of_instances() -> None:
 
 
 def test_a_rate_per_modality_reaches_rows_and_manifest(toy_world: Path) -> None:
-    settings = config(toy_world, missing={"context": 0.5, "frontal": 0.25})
+    settings = config(toy_world, missing={"context": 0.5, "frontal": 0.25}, drop="subsets")
     found = numbers(settings)
     assert {row[2] for row in found.values()} == {"frontal=0.25+context=0.5"}
     (result,) = (toy_world / "store" / "results").rglob("*.json")
