@@ -61,9 +61,7 @@ def test_an_ablation_trains_what_no_run_has_trained(
 
 
 def test_of_several_drop_policies_one_is_read(toy_world: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    _, out, _ = ablate(
-        capsys, toy_world, "--drop", "context,any", "--missing", "0.4", "--format", "markdown"
-    )
+    _, out, _ = ablate(capsys, toy_world, "--drop", "context,any", "--missing", "0.4", "--format", "markdown")
     assert "| learner:slow | 1 | " in out
 
 
