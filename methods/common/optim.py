@@ -54,6 +54,14 @@ def rate_groups(
     ]
 
 
+def clip_parts(network: nn.Module, norm: float) -> None:
+    """Clip the gradient of each child of ``network`` to ``norm``: a large one shrinks no other step."""
+    for part in network.children():
+        parameters = [each for each in part.parameters() if each.grad is not None]
+        if parameters:
+            nn.utils.clip_grad_norm_(parameters, norm)
+
+
 def schedule(steps: int, warm: int, shape: Shape) -> Callable[[int], float]:
     """Factor on the learning rate at each of ``steps``: linear warm-up over ``warm``, then ``shape``."""
 

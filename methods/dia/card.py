@@ -9,7 +9,7 @@ from harness.method.card import MethodCard
 from methods.dia.deviations import DEVIATIONS
 
 TINY: dict[str, Any] = {
-    "training": {"epochs": 11, "batch_size": 16, "gradient_clip": 1.0, "bucket": 8, "val_every": 11},
+    "training": {"epochs": 8, "batch_size": 16, "gradient_clip": 0.0, "bucket": 8, "val_every": 4},
     "image_size": 128,
     "backbone": "efficientnet_lite0",
     "backbone_weights": "package",
@@ -40,6 +40,8 @@ TINY: dict[str, Any] = {
     "context_words": 24,
     "dropout": 0.0,
     "context_dropout": 0.6,
+    "lambda_orth": 0.1,
+    "part_clip": 1.0,
     "learning_rate": 2e-3,
     "weight_decay": 0.05,
     "backbone_rate": 0.3,

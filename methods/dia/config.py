@@ -25,6 +25,8 @@ class DiAConfig(MethodConfig):
             stages, ``trunk``, averaged to ``posterior_side`` squared.
         vgg_size, vgg_width: pixels that the vision decoder draws and VGG16 reads, and its first channels.
         vgg_hidden: MLP width of q(Z_v|V) and of the vision decoder.
+        part_clip: largest gradient norm of each part of the network (extractors, posteriors, decoders) by
+            itself; 0 switches it off.
         covariance_rate: share of a batch in the running cross-correlations of Eq. 5.
         heads, kv_heads, layers, feed_forward: of the report decoder; ``heads`` everywhere.
         negatives: ``batch`` (supplement, Prop. 2) or ``pair`` (Eq. 6 as printed).
@@ -82,6 +84,7 @@ class DiAConfig(MethodConfig):
     min_count: int = 4
     num_beams: int = 1
     draw_temperature: float = 1.0
+    part_clip: float = 0.0
     learning_rate: float = 1e-4
     backbone_rate: float = 1.0
     betas: tuple[float, float] = (0.9, 0.999)

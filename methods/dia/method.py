@@ -16,7 +16,7 @@ from harness.method.probes import Probe
 from harness.method.torch_method import TorchMethod
 from methods.common.feature_cache import FeatureCache
 from methods.common.generation import Decoding, draw_seeds, write
-from methods.common.optim import Optimizer, rate_groups, schedule, scheduled
+from methods.common.optim import Optimizer, clip_parts, rate_groups, schedule, scheduled
 from methods.common.text import PAD, Vocabulary, cut
 from methods.common.text import words as split_words
 from methods.common.views import complete_inputs, stacked_views
@@ -141,6 +141,8 @@ class DiA(TorchMethod[DiAConfig]):
         optimizer = torch.optim.AdamW(
             groups, lr=config.learning_rate, betas=config.betas, eps=1e-8, fused=True
         )
+        if config.part_clip:
+            optimizer.register_step_pre_hook(lambda *_: clip_parts(self.network, config.part_clip))
         warm = max(1, round(config.warmup * steps))
         return scheduled(optimizer, schedule(steps, warm, config.schedule))
 

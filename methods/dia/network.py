@@ -99,7 +99,10 @@ class DiANetwork(nn.Module):
         posteriors = (
             self.vision_posterior(small if self.config.vision_posterior == "vgg16" else trunk, views),
             self.language_posterior(words, has_context),
-            self.shared_posterior(pooled(vision, vision_mask), pooled(language, language_mask), present),
+            # The constraint's gradient on F_V would be ten times the report's: the experts only read.
+            self.shared_posterior(
+                pooled(vision.detach(), vision_mask), pooled(language.detach(), language_mask), present
+            ),
         )
         z_v, z_l, z_s = (posterior.draw(self.training) for posterior in posteriors)
         tokens = [to_token(z) for to_token, z in zip(self.latent_tokens, (z_v, z_l, z_s), strict=True)]
@@ -108,9 +111,9 @@ class DiANetwork(nn.Module):
         return Encoded(memory, mask, present, small, posteriors, (z_v, z_l, z_s))
 
     def correlations(self, code: Encoded) -> Tensor:
-        """Cross-correlations of the latents for Eq. 5, (3, D, D): in training those of many batches."""
-        assert code.latents is not None
-        z_v, z_l, z_s = code.latents
+        """Cross-correlations of the posterior means for Eq. 5, (3, D, D): in training of many batches."""
+        assert code.posteriors is not None
+        z_v, z_l, z_s = (posterior.draw(training=False) for posterior in code.posteriors)
         has_v, has_l = code.present.unbind(1)
         counts = torch.stack([has_v.sum(), has_l.sum(), (has_v & has_l).sum()])
         return self.correlation(cross_correlations(z_s, z_v, z_l, code.present), counts)

@@ -18,6 +18,7 @@ from harness.core.errors import HarnessError
 from harness.core.types import DatasetInfo, Study, Task
 from harness.method.batching import collate, targets_of
 from harness.method.probes import Probe
+from methods.common.optim import clip_parts
 from methods.dia.card import VARIANTS
 from methods.dia.config import DiAConfig
 from methods.dia.losses import RunningCorrelation, alignment, cross_correlations, orthogonality, whitened
@@ -402,13 +403,59 @@ def test_losses_are_finite_and_add_up() -> None:
     parts = made.losses(collate(batch, INFO), targets_of(batch))
     assert all(torch.isfinite(value) for value in parts.values())
     bound = sum(parts[name] for name in ("recon_v", "recon_l", "kl_v", "kl_l", "jsd"))
-    close(parts["loss"], parts["ce"] + bound + 0.3 * parts["orth"] + 0.3 * parts["align"])
+    weights = (made.config.lambda_orth, made.config.lambda_align)
+    assert weights == (0.1, 0.3)
+    close(parts["loss"], parts["ce"] + bound + 0.1 * parts["orth"] + 0.3 * parts["align"])
     terms = made.loss_terms(parts)
     assert list(terms) == ["ce", "recon_v", "recon_l", "kl_v", "kl_l", "jsd", "orth", "align"]
     close(torch.stack(list(terms.values())).sum(), parts["loss"])
     parts["loss"].backward()
     idle = [name for name, p in made.network.named_parameters() if p.requires_grad and p.grad is None]
     assert idle == []
+
+
+def test_the_constraint_trains_the_latents_and_not_the_extractors() -> None:
+    """L_orth and L_align reach posteriors and experts; F_V and F_L belong to the report."""
+    made, batch = method(), studies()
+    made.network.train()
+    parts = made.losses(collate(batch, INFO), targets_of(batch))
+    (parts["orth"] + parts["align"] + parts["jsd"]).backward()
+    moved = {name.split(".")[0] for name, p in made.network.named_parameters() if p.grad is not None}
+    assert moved == {"vision_posterior", "language_posterior", "shared_posterior"}
+
+
+def test_correlations_are_those_of_posterior_means() -> None:
+    made, batch = method(), studies()
+    made.network.train()
+    read = made._read(collate(batch, INFO))
+    first, second = (made.network.encode(*read) for _ in range(2))
+    assert first.latents is not None
+    assert not torch.equal(first.latents[0], second.latents[0])  # samples differ
+    made.network.correlation.eval()
+    close(made.network.correlations(first), made.network.correlations(second))
+
+
+def test_the_gradient_of_one_part_does_not_shrink_another_one() -> None:
+    network = torch.nn.ModuleDict({name: torch.nn.Linear(2, 1, bias=False) for name in ("large", "small")})
+    for name, size in (("large", 30.0), ("small", 0.3)):
+        network[name].weight.grad = torch.full((1, 2), size)
+    clip_parts(network, 1.0)
+    assert network["large"].weight.grad.norm().item() == pytest.approx(1.0, abs=1e-4)
+    assert network["small"].weight.grad.tolist() == [[pytest.approx(0.3)] * 2]
+
+
+def test_each_step_clips_the_parts() -> None:
+    made = method(part_clip=1e-3)
+    optimizer, _ = made.optimizer(10)
+    loss = made.losses(collate(studies(), INFO), targets_of(studies()))["loss"]
+    loss.backward()
+    optimizer.step()
+    norms = [
+        torch.stack([p.grad.norm() for p in part.parameters() if p.grad is not None]).norm().item()
+        for part in made.network.children()
+        if any(p.grad is not None for p in part.parameters())
+    ]
+    assert max(norms) <= 1.001e-3
 
 
 def test_losses_in_bfloat16_autocast_stay_near_float32() -> None:

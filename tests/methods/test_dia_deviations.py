@@ -116,6 +116,7 @@ def likelihoods() -> None:
 def whitening() -> None:
     assert PAPER.covariance_rate == tiny("covariance_rate") == 0.05
     assert "5 %" in chosen("whitening")
+    assert f"{PAPER.lambda_orth}, of tiny {tiny('lambda_orth')}" in chosen("whitening")
     identity = torch.eye(8).expand(3, 8, 8)
     assert orthogonality(identity).item() == 3.0  # each squared norm, 8, divided by D
 
@@ -180,6 +181,12 @@ def search() -> None:
     assert PAPER.num_beams == tiny("num_beams") == 1
 
 
+def clipping() -> None:
+    assert PAPER.training.gradient_clip == PAPER.part_clip == 0
+    assert TINY["training"]["gradient_clip"] == 0
+    assert TINY["part_clip"] > 0
+
+
 def learning_rate() -> None:
     assert (PAPER.schedule, TINY["schedule"], CARD.presets["base"]["schedule"]) == (
         "constant",
@@ -223,6 +230,7 @@ CHECKS: dict[str, Callable[[], None]] = {
     "words": words,
     "chosen-epoch": chosen_epoch,
     "search": search,
+    "clipping": clipping,
     "learning-rate": learning_rate,
     "cross-attention": cross_attention,
     "table-3-decoders": table_3_decoders,
