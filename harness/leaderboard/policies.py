@@ -23,7 +23,7 @@ def without_repetition(tables: Sequence[Table], states: Sequence[StateTable]) ->
     """The main tables whole, the others with their curves alone, in the order of their main tables."""
     main: list[Table] = []
     curves: dict[int, list[Table]] = {}
-    for table in sorted(tables, key=_preference):
+    for table in sorted(tables, key=lambda table: preference(table.drop)):
         place = next((index for index, other in enumerate(main) if _covers(other, table)), None)
         if place is None:
             main.append(table)
@@ -60,8 +60,9 @@ def _place(table: Table) -> tuple[object, ...]:
     return table.dataset, table.n, table.test_set, table.mechanism, table.group
 
 
-def _preference(table: Table) -> int:
-    return _FIRST.index(table.drop) if table.drop in _FIRST else len(_FIRST)
+def preference(drop: str) -> int:
+    """The place of a drop policy among those of one test set: tables of the first are whole."""
+    return _FIRST.index(drop) if drop in _FIRST else len(_FIRST)
 
 
 def _covers(main: Table, table: Table) -> bool:

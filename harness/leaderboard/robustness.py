@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.leaderboard.policies import preference
 from harness.leaderboard.protocol import NOTHING_DROPPED, Masks, Protocol, Variant, told_apart
 from harness.leaderboard.selection import current
 from harness.leaderboard.stored_curves import Samples, StoredCurve, curves_of, means_over_seeds
@@ -157,12 +158,36 @@ class RobustnessReport:
         curves = means_over_seeds(of_seeds)
         by_identity = {_identity(curve.rows[0]): curve for curve in curves}
         lines = [_line(curve, by_identity) for curve in curves]
-        return cls(tuple(_with_apart(lines)), tuple(_differences(curves)))
+        return cls(tuple(_with_apart(_joined(lines))), tuple(_differences(curves)))
 
     def to_json(self) -> str:
         """``{"schema": .., "lines": [..], "differences": [..]}``; what is not finite becomes null."""
         content = {"schema": SCHEMA, **_json(self)}
         return json.dumps(content, indent=1) + "\n"
+
+
+def _joined(lines: Sequence[Line]) -> list[Line]:
+    """Lines of a method under several drop policies, without those that have no curve.
+
+    The loss of a modality by all studies alone has none; a table of states has its number. What each absence
+    costs does not depend on the policy, so it stands with the first one.
+    """
+    groups: dict[tuple[object, ...], list[Line]] = {}
+    for line in lines:
+        key = line.dataset, line.n, line.mechanism, line.test_set, line.label, line.preset
+        groups.setdefault((*key, line.metric, line.signature), []).append(line)
+    joined = []
+    for group in groups.values():
+        curves = [line for line in group if any(0 < point.rate < 1 for point in line.points)] or group
+        first = min(curves, key=lambda line: preference(line.drop))
+        losses: dict[str, Estimate] = {}
+        for line in sorted(group, key=lambda line: -len(line.reliance)):
+            losses |= {name: cost for name, cost in line.reliance.items() if name not in losses}
+        alone = len(curves) == len(group) == 1
+        joined += [
+            line if alone else replace(line, reliance=losses if line is first else {}) for line in curves
+        ]
+    return joined
 
 
 def main_metrics(lines: Sequence[Line]) -> list[Line]:

@@ -81,6 +81,13 @@ class Row:
         """A cell, or None where nothing was measured."""
         return self.numbers.get(metric, {}).get(rate)
 
+    def is_flat(self, metric: str, rate: float) -> bool:
+        """Whether a cell is that with nothing dropped, to the digit: what is lost is not read."""
+        full, cell = self.at(metric, 0.0), self.at(metric, rate)
+        if not rate or full is None or cell is None or cell.value is None:
+            return False
+        return (cell.value, cell.ci95) == (full.value, full.ci95)
+
 
 @dataclass(frozen=True, slots=True)
 class Table:

@@ -16,6 +16,8 @@ from harness.core import registry
 from harness.leaderboard.leaderboard import Leaderboard
 from harness.leaderboard.render import formats, states
 from harness.leaderboard.render.blocks import Screen
+from harness.leaderboard.render.gallery import write_figures
+from harness.leaderboard.robustness import RobustnessReport
 from harness.leaderboard.states import StateTable
 from harness.missingness.states import FULL
 from harness.statistics.bootstrap import interval
@@ -171,3 +173,31 @@ def test_one_policy_alone_keeps_its_table(toy_world: Path) -> None:
     leaderboard = Leaderboard.of(Store(toy_world / "runs"))
     assert [each.states for each in leaderboard.states] == [(FULL, "frontal")]
     assert [(each.drop, len(each.metrics)) for each in leaderboard.tables] == [("frontal", 4)]
+
+
+def test_robustness_leaves_out_what_has_no_curve(store: Path) -> None:
+    report = RobustnessReport.of(Store(store).stored())
+    of_echo = [line for line in report.lines if line.method == "echo" and line.metric == "bleu_4"]
+    assert sorted(line.drop for line in of_echo) == ["alternate", "any", "context"]
+    losses = {line.drop: set(line.reliance) for line in of_echo}
+    assert losses == {"context": {"frontal", "lateral", "context"}, "alternate": set(), "any": set()}
+
+
+def test_unchanged_numbers_are_not_repeated(store: Path) -> None:
+    leaderboard = Leaderboard.of(Store(store))
+    (row,) = (row for row in leaderboard.tables[0].rows if row.method == "learner")  # it reads no context
+    assert all(row.is_flat("bleu_4", rate) for rate in (0.4, 0.8))
+    (echo,) = (row for row in leaderboard.tables[0].rows if row.method == "echo")
+    assert not echo.is_flat("bleu_4", 0.8)
+    text = formats.render(leaderboard, "markdown").decode()
+    lines = [line for line in text.splitlines() if line.startswith("| 1 | learner")]
+    assert lines[0].count("| =") == 2 + 1, "at both missing rates, and where all studies lose the context"
+
+
+def test_one_figure_has_all_policies(store: Path, tmp_path: Path) -> None:
+    stored_results = Store(store).stored()
+    files = write_figures(stored_results, RobustnessReport.of(stored_results), tmp_path, ("png",))
+    names = sorted(str(path.relative_to(tmp_path)) for path in files)
+    assert "toy-context-mcar-n40/policies-bleu_4.png" in names
+    assert not [name for name in names if name.startswith(("toy-frontal", "toy-lateral"))]
+    assert sum(path.stat().st_size > 5000 for path in files) == len(files)

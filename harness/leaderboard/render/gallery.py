@@ -12,8 +12,10 @@ from typing import Any, TypeVar
 import numpy as np
 
 from harness.core.slugs import slug
+from harness.leaderboard.policies import preference
 from harness.leaderboard.protocol import Variant, told_apart
 from harness.leaderboard.render.figures import Judgements, Paths, confidence_density, reliability_by_state
+from harness.leaderboard.render.policy_figures import joined_policies, policies_figure
 from harness.leaderboard.render.robustness_figures import curves_figure, reliance_figure, routing_figure
 from harness.leaderboard.robustness import Line, RobustnessReport, main_metrics
 from harness.leaderboard.selection import current
@@ -73,8 +75,8 @@ def write_figures(
     """
     protocols = None if rows is None else {_protocol(row) for row in rows}
     figures: list[tuple[Path, Figure]] = []
-    by_data = _by_data(current(stored))
-    data = _data_apart(list(by_data))
+    shown = current(stored)
+    by_data, data = _by_data(joined_policies(shown)), _data_apart(list(_by_data(shown)))
     for lines in _by_column(main_metrics(report.lines)):
         protocol, line = _protocol(lines[0]), lines[0]
         if protocols is None or protocol in protocols:
@@ -82,6 +84,13 @@ def write_figures(
             rest = line.apart.removeprefix(apart).removeprefix(", ")
             folder = out / _folder(protocol, apart, rest)
             figures += ((folder / name, figure) for name, figure in _curves(lines))
+    for lines in _by_policies(main_metrics(report.lines)):
+        if protocols is None or any(_protocol(line) in protocols for line in lines):
+            apart = data.get((_protocol(lines[0]), lines[0].test_set), "")
+            name = f"policies-{slug(lines[0].metric)}"
+            figures.append(
+                (out / _folder(_protocol(lines[0]), apart) / name, partial(policies_figure, lines))
+            )
     for (protocol, test_set), results in by_data.items():
         if protocols is None or protocol in protocols:
             apart = data[protocol, test_set]
@@ -107,6 +116,17 @@ def _curves(lines: Sequence[Line]) -> Iterator[tuple[str, Figure]]:
     costly = [line for line in plain if relies(line)]
     if costly:
         yield f"reliance-{metric}", partial(reliance_figure, costly)
+
+
+def _by_policies(lines: Sequence[Line]) -> list[list[Line]]:
+    """Lines of one metric on one test set under several drop policies, the first policy in front."""
+    groups: dict[tuple[object, ...], list[Line]] = {}
+    for line in sorted(lines, key=lambda line: preference(line.drop)):
+        if "+" not in line.method:
+            key = line.dataset, line.n, line.test_set, line.mechanism, line.metric, line.signature
+            groups.setdefault(key, []).append(line)
+    several = [group for group in groups.values() if len({line.drop for line in group}) > 1]
+    return [group for group in several if any(changes(line) for line in group)]
 
 
 def changes(line: Line) -> bool:

@@ -20,6 +20,7 @@ from harness.leaderboard.render.text import (
     COST_COLUMNS,
     COST_NOTE,
     RANK_NOTE,
+    SAME,
     between,
     by_protocol,
     cost_rows,
@@ -142,6 +143,8 @@ def _lines(table: Table, part: Sequence[Place]) -> Iterator[tuple[str, ...] | st
 
 
 def _value(table: Table, row: Row, place: Place) -> str:
+    if row.is_flat(*place):
+        return braced(SAME)
     cell = row.at(*place)
     text = number(cell, interval=False)
     if cell is None or cell.value is None or not math.isfinite(cell.value):
@@ -152,7 +155,7 @@ def _value(table: Table, row: Row, place: Place) -> str:
 
 def _interval(row: Row, place: Place) -> str:
     cell = row.at(*place)
-    if cell is None or cell.value is None or cell.ci95 is None:
+    if cell is None or cell.value is None or cell.ci95 is None or row.is_flat(*place):
         return ""
     return small(escape(between(cell.ci95, cell.n)))
 

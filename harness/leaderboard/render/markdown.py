@@ -9,8 +9,10 @@ from harness.leaderboard.render.text import (
     COST_NOTE,
     RANK_NOTE,
     RESULT_NOTE,
+    SAME,
     UNRANKED,
     by_protocol,
+    cell_text,
     code,
     cost_rows,
     costs,
@@ -95,9 +97,9 @@ def _cells(table: Table, row: Row) -> list[str]:
 
 def _marked(table: Table, row: Row, metric: str, rate: float) -> str:
     """A cell; the best of its column in bold, the second best in italics."""
-    text = number(row.at(metric, rate))
+    text = cell_text(row, metric, rate)
     mark = table.marks(metric, rate).get(row.method)
-    if mark is None:
+    if mark is None or text == SAME:
         return text
     value, space, interval = text.partition(" ")
     quotes = "**" if mark == 1 else "*"

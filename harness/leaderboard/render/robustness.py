@@ -8,6 +8,7 @@ from itertools import groupby
 
 from rich.console import RenderableType
 
+from harness.leaderboard.policies import preference
 from harness.leaderboard.protocol import Protocol
 from harness.leaderboard.render.blocks import Column, Lines, Screen, blocks
 from harness.leaderboard.render.text import between
@@ -54,7 +55,7 @@ _NOTES = (
 
 
 def _tables(report: RobustnessReport) -> list[list[Line]]:
-    main = sorted(main_metrics(report.lines), key=lambda line: _flat(line.column))
+    main = sorted(main_metrics(report.lines), key=lambda line: (preference(line.drop), *_flat(line.column)))
     tables = [list(lines) for _, lines in groupby(main, key=lambda line: line.column)]
     for lines in tables:
         sign = -1.0 if lines[0].higher_is_better else 1.0

@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 """Okabe and Ito (2008), which the colour-blind tell apart; their yellow is too pale for a line."""
-_STYLES = ("-", "--", "-.", ":")
-_MARKERS = "osD^vPX"
-_GREY = "#8a8a8a"
+STYLES = ("-", "--", "-.", ":")
+MARKERS = "osD^vPX"
+GREY = "#8a8a8a"
 _TOGETHER = 3
 """Overlapping bands that can be told apart in one panel."""
 _PANELS = 3
@@ -52,14 +52,14 @@ def curves_figure(lines: Sequence[Line], paths: Paths) -> None:
     for axes, members in zip(grid, panels, strict=False):
         for number, line in enumerate(methods):
             if line in members:
-                look = _COLOURS[number % 7], _STYLES[number // 7 % 4], _MARKERS[number % 7]
-                _curve(axes, line, look, 0.16)
+                look = COLOURS[number % 7], STYLES[number // 7 % 4], MARKERS[number % 7]
+                draw_curve(axes, line, look, 0.16)
         for number, line in enumerate(controls):
-            _curve(axes, line, (_GREY, _STYLES[(number + 1) % 4], ""), 0.08 if alone else 0.0)
+            draw_curve(axes, line, (GREY, STYLES[(number + 1) % 4], ""), 0.08 if alone else 0.0)
         axes.set_title("" if alone else _label(members[0]), fontsize=9)
     _frame(grid, first, columns, len(panels))
     figure.suptitle(_caption(first), fontsize=9)
-    _legend(figure, grid[0], lines if alone else controls)
+    figure_legend(figure, grid[0], [_label(line) for line in (lines if alone else controls)])
     save_figure(figure, paths)
 
 
@@ -80,14 +80,14 @@ def _frame(grid: Sequence[Axes], line: Line, columns: int, panels: int) -> None:
             axes.set_ylabel(_axis(line), fontsize=10 if panels == 1 else 8)
 
 
-def _legend(figure: Figure, axes: Axes, lines: Sequence[Line]) -> None:
-    """The names of these lines below the panels."""
+def figure_legend(figure: Figure, axes: Axes, names: Sequence[str]) -> None:
+    """Those of these lines that a panel has, below the panels."""
     handles = {handle.get_label(): handle for handle in axes.get_legend_handles_labels()[0]}
-    names = [_label(line) for line in lines if _label(line) in handles]
-    if names:
+    present = [name for name in names if name in handles]
+    if present:
         figure.legend(
-            [handles[name] for name in names],
-            names,
+            [handles[name] for name in present],
+            present,
             loc="outside lower center",
             ncols=3,
             frameon=False,
@@ -108,8 +108,10 @@ def crowded(lines: Sequence[Line]) -> bool:
     )
 
 
-def _curve(axes: Axes, line: Line, looks: tuple[str, str, str], alpha: float) -> None:
-    """A line in its colour, style and marker, and its band."""
+def draw_curve(
+    axes: Axes, line: Line, looks: tuple[str, str, str], alpha: float, name: str | None = None
+) -> None:
+    """A line in its colour, style and marker, and its band; ``name`` is what a legend calls it."""
     colour, style, marker = looks
     rates = [point.rate for point in line.points]
     estimates = [point.estimate for point in line.points]
@@ -117,7 +119,7 @@ def _curve(axes: Axes, line: Line, looks: tuple[str, str, str], alpha: float) ->
     axes.fill_between(rates, lo, hi, color=colour, alpha=alpha, lw=0)
     axes.plot(
         rates, [each.value for each in estimates], color=colour, ls=style, marker=marker, ms=4, lw=1.6,
-        label=_label(line),
+        label=_label(line) if name is None else name,
     )  # fmt: skip
 
 
@@ -146,7 +148,7 @@ def reliance_figure(lines: Sequence[Line], paths: Paths) -> None:
             cost,
             height * 0.9,
             xerr=np.maximum(ends, 0.0),
-            color=_COLOURS[number % 7],
+            color=COLOURS[number % 7],
             hatch=("", "///", "...", "xx")[number % 4],
             edgecolor="white",
             error_kw={"ecolor": "#333333", "lw": 1, "capsize": 2},

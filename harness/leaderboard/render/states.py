@@ -9,14 +9,12 @@ from rich.console import RenderableType
 
 from harness.leaderboard.render.blocks import Column, Lines, Screen, blocks, directed
 from harness.leaderboard.render.latex import Float, escape
-from harness.leaderboard.render.text import between, code
+from harness.leaderboard.render.text import SAME, between, code
 from harness.leaderboard.render.text import markdown as plain
 from harness.leaderboard.states import StateNumber, StateRow, StateTable
 from harness.missingness.states import FULL, names_in
 from harness.statistics.estimate import Estimate
 
-SAME = "="
-"""Stands for a number that cannot differ from the one with nothing dropped."""
 _ABSENT = "\N{EN DASH}"
 
 

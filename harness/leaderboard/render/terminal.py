@@ -19,7 +19,7 @@ from harness.leaderboard.render.blocks import (
     signature_lines,
 )
 from harness.leaderboard.render.short_names import short_names
-from harness.leaderboard.render.text import COST_COLUMNS, costs, dead_notes, label, number, rank
+from harness.leaderboard.render.text import COST_COLUMNS, cell_text, costs, dead_notes, label, rank
 from harness.leaderboard.tables import Table
 
 FEW = 8
@@ -140,7 +140,7 @@ def _column(table: Table, header: str, metric: str, rate: float) -> Column:
     """The numbers of a metric; the best in bold, the second best underlined."""
     marks = table.marks(metric, rate)
     styles = [{1: "bold", 2: "underline"}.get(marks.get(row.method, 0), "") for row in table.rows]
-    return Column(header, [number(row.at(metric, rate)) for row in table.rows], styles)
+    return Column(header, [cell_text(row, metric, rate) for row in table.rows], styles)
 
 
 def _blocks(table: Table, columns: Sequence[Column], screen: Screen) -> list[RenderableType]:

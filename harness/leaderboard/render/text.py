@@ -32,6 +32,15 @@ def number(cell: Number | Measurement | None, *, interval: bool = True) -> str:
     return text
 
 
+SAME = "="
+"""Stands for a number that is the one with nothing dropped, because the method does not read what is lost."""
+
+
+def cell_text(row: Row, metric: str, rate: float) -> str:
+    """A cell of a row; ``=`` over missing rates at which nothing changes."""
+    return SAME if row.is_flat(metric, rate) else number(row.at(metric, rate))
+
+
 def between(ends: tuple[float, float], n: int | None, digits: int = 3) -> str:
     """``[0.151, 0.199]``; an interval of no width over a few studies says instead that they are too few.
 
