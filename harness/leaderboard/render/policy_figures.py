@@ -17,6 +17,7 @@ from harness.leaderboard.render.robustness_figures import (
     figure_legend,
 )
 from harness.leaderboard.robustness import Line
+from harness.store.manifest import ReliabilityBins
 from harness.store.results import StoredResult
 
 _PANELS = 3
@@ -90,7 +91,7 @@ def _joined(group: Sequence[StoredResult]) -> StoredResult:
     if len({result.rows[0].drop for result in group}) < 2:
         return max(group, key=lambda each: len(each.rows))
     states: dict[str, dict[str, object]] = {"confidence": {}, "branch_confidence": {}, "routing": {}}
-    reliability = {}
+    reliability: dict[str, ReliabilityBins] = {}
     for result in reversed(group):
         for name, of_states in states.items():
             of_states |= getattr(result.manifest, name)
