@@ -37,6 +37,7 @@ class CoDiXRConfig(MethodConfig):
             exaggerate, as w does.
         gaussian_start: denoisers learn what they add to the noise in Gaussian latents of unit variance, which
             needs no learning (a preconditioning, as in Karras et al. 2022).
+        gaussian_joint: branches of a joint generation start at what is right for jointly Gaussian latents.
         timed_condition: the condition is added to the time embedding, too.
         encoders: ``clip``, a ViT and a Transformer, or ``latent``, small ones of image latents and words.
         clip_*: image side, patch, width, layers and heads of the ViT; text_*: of the text Transformer.
@@ -102,6 +103,7 @@ class CoDiXRConfig(MethodConfig):
     unet_heads: int = 8
     unet_middle: bool = True
     gaussian_start: bool = False
+    gaussian_joint: bool = False
     timed_condition: bool = False
     prior_mean: bool = False
     mean_guidance: float = Field(default=1.0, ge=0.0)

@@ -182,3 +182,48 @@ class ConditionMean(nn.Module):
     @staticmethod
     def _given(context: Tensor) -> Tensor:
         return torch.cat([context, context.any(1, keepdim=True).to(context.dtype)], dim=1)
+
+
+class JointGaussian(nn.Module):
+    """What two branches tell each other where their noisy latents are jointly Gaussian; needs no learning.
+
+    Latents have unit variance and the covariance U S V^T between them; correlations that independent latents
+    of as many studies would show by chance are taken for none.
+    """
+
+    left: Tensor
+    right: Tensor
+    strength: Tensor
+    MOST = 0.98
+
+    def __init__(self, first: tuple[int, ...], second: tuple[int, ...]) -> None:
+        super().__init__()
+        sizes = math.prod(first), math.prod(second)
+        self.register_buffer("left", torch.zeros(sizes[0], min(sizes)))
+        self.register_buffer("right", torch.zeros(sizes[1], min(sizes)))
+        self.register_buffer("strength", torch.zeros(min(sizes)))
+
+    def fit(self, first: Tensor, second: Tensor) -> None:
+        """Learn from both latents (N, ...), (N, ...) of the same training studies."""
+        x, y = first.flatten(1).double(), second.flatten(1).double()
+        left, strength, right = torch.linalg.svd(x.T @ y / len(x), full_matrices=False)
+        # Largest singular value of the covariance of independent unit Gaussians (Marchenko & Pastur 1967).
+        chance = (x.shape[1] / len(x)) ** 0.5 + (y.shape[1] / len(y)) ** 0.5
+        self.left.copy_(left)
+        self.right.copy_(right.T)
+        self.strength.copy_(torch.where(strength > chance, strength, 0.0).clamp(max=self.MOST))
+
+    def forward(self, first: Tensor, second: Tensor, signal: Tensor) -> tuple[Tensor, Tensor]:
+        """What the other one changes in the noise estimates of noisy latents (B, ...), (B, ...).
+
+        Args:
+            signal: a_t of each study, (B,). The estimates sqrt(1 - a_t) x_t of latents without covariance
+                become (1 - a_t)^(1/2) (a_t S + (1 - a_t) I)^-1 x_t with the whole covariance S.
+        """
+        with torch.autocast(first.device.type, enabled=False):
+            x, y = first.flatten(1).float() @ self.left, second.flatten(1).float() @ self.right
+            shared, scale = signal[:, None] * self.strength, (1.0 - signal[:, None]).sqrt()
+            scale = scale / (1.0 - shared.square())
+            to_first = scale * shared * (shared * x - y) @ self.left.T
+            to_second = scale * shared * (shared * y - x) @ self.right.T
+        return to_first.view_as(first), to_second.view_as(second)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import combinations
 
 import torch
 import torch.nn.functional as F
@@ -13,7 +14,7 @@ from methods.codi_xr.autoencoders import ImageAutoencoder, ReportAutoencoder, Wh
 from methods.codi_xr.blocks import ImageConnector, ReportConnector
 from methods.codi_xr.config import MODALITIES, REPORT, VIEWS, CoDiXRConfig
 from methods.codi_xr.contrastive import Contrastive, paired
-from methods.codi_xr.denoisers import ConditionMean, ImageDenoiser, ReportDenoiser
+from methods.codi_xr.denoisers import ConditionMean, ImageDenoiser, JointGaussian, ReportDenoiser
 from methods.codi_xr.diffusion import TRAINING_STEPS, alphas, guided, mixed, noised, sample, seeded_noise
 from methods.codi_xr.environment import ImageEnvironment, ReportEnvironment
 from methods.codi_xr.subwords import Vocabularies
@@ -50,6 +51,11 @@ class CoDiNetwork(nn.Module):
             for name, shape in self.shapes.items():
                 self.means[f"{name}_mean"] = ConditionMean(config.embedding, shape)
         self.environments = nn.ModuleDict()
+        self.couplings = nn.ModuleDict()
+        if config.joint and config.gaussian_joint:
+            for first, second in combinations(MODALITIES, 2):
+                coupling = JointGaussian(self.shapes[first], self.shapes[second])
+                self.couplings[f"{first}-{second}_coupling"] = coupling
         if config.joint:
             for view in VIEWS:
                 self.environments[view] = ImageEnvironment(config, self.image_autoencoder.side)
@@ -106,6 +112,34 @@ class CoDiNetwork(nn.Module):
         if not self.config.gaussian_start:
             return noise
         return noise + (1.0 - self.signal[time]).sqrt().view(-1, *[1] * (noisy.dim() - 1)) * noisy
+
+    def coupling(self, first: str, second: str) -> JointGaussian | None:
+        """What two branches tell each other without any learning, where that is configured."""
+        key = f"{first}-{second}_coupling"
+        if key not in self.couplings:
+            return None
+        coupling = self.couplings[key]
+        assert isinstance(coupling, JointGaussian)
+        return coupling
+
+    def coupled(
+        self, noisy: Mapping[str, Tensor], time: Tensor, present: Mapping[str, Tensor]
+    ) -> dict[str, Tensor]:
+        """What the others change in each branch's noise estimate, for noisy latents (B, ...) at steps (B,).
+
+        Args:
+            present: bool (B,) for each branch; an absent one neither tells nor hears.
+        """
+        changes = {name: torch.zeros_like(x) for name, x in noisy.items()}
+        for first, second in combinations([name for name in MODALITIES if name in noisy], 2):
+            coupling = self.coupling(first, second)
+            if coupling is None:
+                continue
+            both = (present[first] & present[second]).float()
+            pair = coupling(noisy[first], noisy[second], self.signal[time])
+            for name, change in zip((first, second), pair, strict=True):
+                changes[name] = changes[name] + change * both.view(-1, *[1] * (change.dim() - 1))
+        return changes
 
     def connectors(self) -> list[nn.Module]:
         """What stage 3 trains beside the environment encoders."""
@@ -181,13 +215,13 @@ class CoDiNetwork(nn.Module):
             name: noised(self.around(name, clean, context, -1.0), noise[name], self.signal[time])
             for name, clean in latents.items()
         }
-        tokens = self.tokens(noisy, time, here)
+        tokens, changes = self.tokens(noisy, time, here), self.coupled(noisy, time, here)
         losses = {}
         for number, name in enumerate(MODALITIES):
             # Of the other two, the one that is generated, too: the tokens of conditions are zeros.
             partner = torch.stack([x for other, x in tokens.items() if other != name]).sum(0)
             estimate = self.noise_in(name, noisy[name], time, condition, partner[:, None])
-            error = F.mse_loss(estimate.float(), noise[name], reduction="none")
+            error = F.mse_loss(estimate.float() + changes[name], noise[name], reduction="none")
             losses[name] = _mean_over(error, targets[:, number])
         agreement = paired(tokens, here, ENVIRONMENT_TEMPERATURE)
         total = torch.stack(list(losses.values())).sum() + self.config.align * agreement
@@ -219,8 +253,9 @@ class CoDiNetwork(nn.Module):
         def denoise(latents: Mapping[str, Tensor], time: int) -> dict[str, Tensor]:
             times = torch.full((len(context),), time, device=device)
             tokens = self.tokens(latents, times, every) if config.joint and len(targets) > 1 else {}
+            changes = self.coupled(latents, times, every)
             return {
-                name: self.guided_noise(name, x, time, context, others(tokens, name))
+                name: self.guided_noise(name, x, time, context, others(tokens, name)) + changes[name]
                 for name, x in latents.items()
             }
 

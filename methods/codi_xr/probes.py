@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -105,46 +106,54 @@ class Probes:
         return probes
 
     def alignment(self, ids: Sequence[str]) -> list[Probe]:
-        """Whether environments agree within a study, and whether the other branch hears them."""
+        """Whether environments agree within a study, and whether a branch uses what the other one tells.
+
+        Means over the pairs of modalities that are generated from the third. ``joint branches`` counts all
+        that the other branch tells, ``connectors`` only what was learned.
+        """
         rows = [row for row in self._rows(ids) if self.studies.present[row].all()]
         if len(rows) < FEWEST:
             return []
-        probes = []
-        for source, first, second in ((2, 0, 1), (1, 0, 2), (0, 1, 2)):
-            pair = MODALITIES[first], MODALITIES[second]
-            context = self._context(rows, [source])
-            clean = {
-                name: self.network.around(name, self._latents(rows, name), context, -1.0) for name in pair
-            }
-            noise = {name: self._noise(x)[0] for name, x in clean.items()}
-            time = self._noise(context)[1]
-            noisy = {name: noised(x, noise[name], self.network.signal[time]) for name, x in clean.items()}
-            there = dict.fromkeys(pair, torch.ones(len(rows), dtype=torch.bool, device=time.device))
-            tokens = self.network.tokens(noisy, time, there)
-            margin = _margin(*(tokens[name] for name in pair))
-            probes.append(
-                Probe(f"{pair[0]}-{pair[1]} environments", "margin of the cosine", margin, 0.0, 0.1)
-            )
-            for name, partner in (pair, pair[::-1]):
-                own, other = (
-                    float(
-                        F.mse_loss(
-                            self.network.noise_in(name, noisy[name], time, context, token[:, None]).float(),
-                            noise[name],
-                        )
-                    )
-                    for token in (tokens[partner], tokens[partner].roll(1, 0))
-                )
-                probes.append(
-                    Probe(
-                        f"{name} hears {partner}",
-                        "share that another token costs",
-                        other / own - 1.0,
-                        0.0,
-                        0.005,
-                    )
-                )
+        found = [self._pair(rows, source) for source in range(len(MODALITIES))]
+        margin, connectors, branches = (float(np.mean(values)) for values in zip(*found, strict=True))
+        probes = [
+            Probe("environment encoders", "margin of the cosine of two tokens", margin, 0.0, 0.1),
+            Probe("connectors", "share that another token costs", connectors, 0.0, 0.005),
+        ]
+        if self.config.gaussian_joint:
+            probes.append(Probe("joint branches", "share that another branch costs", branches, 0.0, 0.02))
         return probes
+
+    def _pair(self, rows: Sequence[int], source: int) -> tuple[float, float, float]:
+        """Of the two that are not the source: margin, and what confused tokens and branches cost."""
+        network, context = self.network, self._context(rows, [source])
+        pair = [name for number, name in enumerate(MODALITIES) if number != source]
+        clean = {name: network.around(name, self._latents(rows, name), context, -1.0) for name in pair}
+        noise = {name: self._noise(x)[0] for name, x in clean.items()}
+        time = self._noise(context)[1]
+        noisy = {name: noised(x, noise[name], network.signal[time]) for name, x in clean.items()}
+        there = dict.fromkeys(pair, torch.ones(len(rows), dtype=torch.bool, device=time.device))
+        tokens = network.tokens(noisy, time, there)
+        costs = []
+        for name, partner in (pair, pair[::-1]):
+            elsewhere = {name: noisy[name], partner: noisy[partner].roll(1, 0)}
+            errors = [
+                float(
+                    F.mse_loss(
+                        network.noise_in(name, noisy[name], time, context, token[:, None]).float()
+                        + network.coupled(told, time, there)[name],
+                        noise[name],
+                    )
+                )
+                for token, told in (
+                    (tokens[partner], noisy),
+                    (tokens[partner].roll(1, 0), noisy),
+                    (tokens[partner].roll(1, 0), elsewhere),
+                )
+            ]
+            costs.append((errors[1] / errors[0] - 1.0, errors[2] / errors[0] - 1.0))
+        connectors, branches = np.mean(costs, axis=0)
+        return _margin(*(tokens[name] for name in pair)), float(connectors), float(branches)
 
     def _rows(self, ids: Sequence[str], name: str | None = None) -> list[int]:
         rows = [self.studies.rows[each] for each in ids]

@@ -7,6 +7,7 @@ study's id.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import combinations
 
 import numpy as np
 import torch
@@ -171,6 +172,24 @@ class Studies:
             self.latents[name] = self.network.diffused(name, latents).cpu()
             if self.network.config.prior_mean:
                 self._fit_mean(name, count)
+        for first, second in combinations(MODALITIES, 2):
+            self._fit_coupling(first, second, count)
+
+    def _fit_coupling(self, first: str, second: str, count: int) -> None:
+        """Covariance of two modalities' latents around what the third lets expect of them."""
+        coupling = self.network.coupling(first, second)
+        numbers = [MODALITIES.index(first), MODALITIES.index(second)]
+        rows = self.present[:count, numbers].all(1).nonzero().flatten()
+        if coupling is None or len(rows) < 2:
+            return
+        third = self.present[rows].clone()
+        third[:, numbers] = False
+        context = self.network.context(self.embeddings[rows].to(self.device), third.to(self.device))
+        parts = (
+            self.network.around(name, self.latents[name][rows].to(self.device), context, -1.0)
+            for name in (first, second)
+        )
+        coupling.fit(*parts)
 
     def _fit_mean(self, name: str, count: int) -> None:
         """Regress one modality's latents on each other modality alone, and on both."""
