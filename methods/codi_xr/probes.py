@@ -114,8 +114,8 @@ class Probes:
         rows = [row for row in self._rows(ids) if self.studies.present[row].all()]
         if len(rows) < FEWEST:
             return []
-        found = [self._pair(rows, source) for source in range(len(MODALITIES))]
-        margin, connectors, branches = (float(np.mean(values)) for values in zip(*found, strict=True))
+        pairs = [self._pair(rows, source) for source in range(len(MODALITIES))]
+        margin, connectors, branches = (float(np.mean(values)) for values in zip(*pairs, strict=True))
         probes = [
             Probe("environment encoders", "margin of the cosine of two tokens", margin, 0.0, 0.1),
             Probe("connectors", "share that another token costs", connectors, 0.0, 0.005),
@@ -141,11 +141,11 @@ class Probes:
                 float(
                     F.mse_loss(
                         network.noise_in(name, noisy[name], time, context, token[:, None]).float()
-                        + network.coupled(told, time, there)[name],
+                        + network.coupled(heard, time, there)[name],
                         noise[name],
                     )
                 )
-                for token, told in (
+                for token, heard in (
                     (tokens[partner], noisy),
                     (tokens[partner].roll(1, 0), noisy),
                     (tokens[partner].roll(1, 0), elsewhere),
