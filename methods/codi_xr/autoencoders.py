@@ -232,8 +232,9 @@ class Memory:
 class ReportAutoencoder(nn.Module):
     """Optimus (Li et al. 2020): BERT's pooled output to a Gaussian; GPT-2 reads z.
 
-    z is the first position of every layer's past, its key and its value the same linear map of z, and another
-    map of it is added to the embedding of every word.
+    z is the first position of every layer's past. In Optimus key and value are the same linear map of z, and
+    another map of it is added to the embedding of every word. Without ``report_added`` key and value have
+    maps of their own, and nothing is added.
     """
 
     shift: Tensor
@@ -276,8 +277,10 @@ class ReportAutoencoder(nn.Module):
         )
         self.encoder = BertModel(bert)
         self.moments = nn.Linear(config.bert_width, 2 * config.report_latent, bias=False)
-        self.past = nn.Linear(config.report_latent, config.gpt2_layers * config.gpt2_width, bias=False)
-        self.added = nn.Linear(config.report_latent, config.gpt2_width, bias=False)
+        self.maps = 1 if config.report_added else 2
+        width = config.gpt2_width
+        self.past = nn.Linear(config.report_latent, self.maps * config.gpt2_layers * width, bias=False)
+        self.added = nn.Linear(config.report_latent, width, bias=False) if config.report_added else None
         self.decoder = GPT2LMHeadModel(gpt2)
         self.bag = nn.Linear(config.report_latent, written) if config.report_bag else None
         self.register_buffer("rarity", torch.ones(written), persistent=False)
@@ -356,7 +359,8 @@ class ReportAutoencoder(nn.Module):
 
     def start(self, z: Tensor) -> Memory:
         """State before the first word, for latents (B, D) as ``posterior`` gives them."""
-        return Memory(self._cache(z), self.added(z))
+        nothing = z.new_zeros(len(z), self.config.gpt2_width)
+        return Memory(self._cache(z), nothing if self.added is None else self.added(z))
 
     def step(self, prefix: Tensor, state: Memory) -> Tensor:
         """Logits (B, V) of the word after ``prefix`` (B, t)."""
@@ -374,13 +378,13 @@ class ReportAutoencoder(nn.Module):
         ).logits
 
     def _cache(self, z: Tensor) -> DynamicCache:
-        """One past position per layer, its key and value the same linear map of z."""
+        """One past position per layer, its key and value linear in z."""
         config = self.config
         heads, size = config.gpt2_heads, config.gpt2_width // config.gpt2_heads
-        parts = self.past(z).view(len(z), config.gpt2_layers, heads, 1, size)
+        parts = self.past(z).view(len(z), config.gpt2_layers, self.maps, heads, 1, size)
         cache = DynamicCache()
         for layer in range(config.gpt2_layers):
-            cache.update(parts[:, layer], parts[:, layer], layer)
+            cache.update(parts[:, layer, 0], parts[:, layer, -1], layer)
         return cache
 
     def encode(self, words: Tensor) -> Tensor:

@@ -51,6 +51,7 @@ class CoDiXRConfig(MethodConfig):
         report_init: deviation of its initial weights; 0.02 passes next to nothing of the words on to z where
             layers are narrow and training is short.
         report_pooling: what is made into z: BERT's pooled ``first`` token or the ``mean`` over words.
+        report_added: GPT-2 reads z as in Optimus; otherwise from its past alone (see ``ReportAutoencoder``).
         report_dropout: inside both of its parts; word_dropout: of words that GPT-2 reads in training.
         report_beta, report_target: final weight of its KL term and the KL per dimension that costs nothing.
         report_bag: weight of the words that z alone is to name, by their rarity; 0 leaves the term out.
@@ -119,6 +120,7 @@ class CoDiXRConfig(MethodConfig):
     gpt2_heads: int = 12
     report_init: float = 0.02
     report_pooling: Literal["first", "mean"] = "first"
+    report_added: bool = True
     report_dropout: float = 0.1
     word_dropout: float = 0.0
     report_beta: float = 1.0

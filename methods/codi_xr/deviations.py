@@ -57,6 +57,11 @@ DEVIATIONS: tuple[tuple[str, str], ...] = (
         "them; tiny and base: 0.5 and 0.1 nats, and tiny hides 40 % of GPT-2's words from it in training",
     ),
     (
+        "how GPT-2 reads z: Optimus adds z to its word embeddings, and gives key and value one map",
+        "so in paper; tiny and base: from its past alone, key and value with maps of their own, which on "
+        "validation reports holds more of a report in so few steps",
+    ),
+    (
         "a report's z holds little of its findings after minutes of training",
         "tiny: a linear layer on z is to name the words of the report, rare ones weighing more (a "
         "bag-of-words term, Zhao et al. 2017); weight 1, chosen among 0, 0.3, 1 and 3 on validation reports",

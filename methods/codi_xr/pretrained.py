@@ -107,6 +107,10 @@ def _load_clip(network: CoDiNetwork, config: CoDiXRConfig, vocabulary: Vocabular
 def _load_optimus(network: CoDiNetwork, config: CoDiXRConfig, vocabularies: Vocabularies) -> None:
     """Encoder and decoder of Optimus, with the maps to z and from it."""
     report = network.report_autoencoder
+    if report.added is None:
+        raise HarnessError(
+            "codi_xr.optimus: its GPT-2 reads z by other maps", "--set codi_xr.report_added=true"
+        )
     folders = _optimus_folders(config)
     encoder, decoder = (read_weights(Source(str(folder), "codi_xr.optimus", "Optimus")) for folder in folders)
     maps = {

@@ -416,7 +416,7 @@ def test_dead_parts_are_found(whole: CoDiXR) -> None:
     dead, cases = copy.deepcopy(whole), studies()
     report = dead.network.report_autoencoder
     last = [x.outward if hasattr(x, "outward") else x.block.proj_out for x in dead.network.connectors()]
-    for layer in (report.past, report.added, *last):
+    for layer in (report.past, *last):
         torch.nn.init.zeros_(layer.weight)
     for coupling in dead.network.couplings.values():
         coupling.strength.zero_()

@@ -69,6 +69,7 @@ OPTIMUS_SIZES: dict[str, Any] = CLIP_SIZES | {
     "gpt2_width": WIDTH,
     "report_latent": 8,
     "report_pooling": "first",
+    "report_added": True,
 }
 
 
