@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from methods.codi_xr.autoencoders import ImageAutoencoder, ReportAutoencoder, Whitening
+from methods.codi_xr.autoencoders import ImageAutoencoder, ReportAutoencoder
 from methods.codi_xr.blocks import ImageConnector, ReportConnector
 from methods.codi_xr.config import MODALITIES, REPORT, VIEWS, CoDiXRConfig
 from methods.codi_xr.contrastive import Contrastive, paired
@@ -18,6 +18,7 @@ from methods.codi_xr.denoisers import ConditionMean, ImageDenoiser, JointGaussia
 from methods.codi_xr.diffusion import TRAINING_STEPS, alphas, guided, mixed, noised, sample, seeded_noise
 from methods.codi_xr.environment import ImageEnvironment, ReportEnvironment
 from methods.codi_xr.subwords import Vocabularies
+from methods.codi_xr.whitening import Whitening
 
 ENVIRONMENT_TEMPERATURE = 0.1
 
