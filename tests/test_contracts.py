@@ -246,7 +246,8 @@ def test_values_are_vectorised_and_within_bounds(metric: Metric) -> None:
     statistics = scored(metric)
     weights = np.random.default_rng(0).multinomial(12, [1 / 12] * 12, size=15).astype(float)
     found = metric.values(statistics, weights)
-    assert list(found) == [output.name for output in metric.outputs]
+    noise = [output.raised_by for output in metric.outputs if output.raised_by]
+    assert list(found) == [*(output.name for output in metric.outputs), *noise]
     order = np.random.default_rng(1).permutation(12)
     shuffled = metric.values(statistics[order], weights[:, order])
     for output in metric.outputs:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -46,6 +46,26 @@ def verdict(seeds: Sequence[Evidence]) -> str:
     """The audit's verdict on a row: ``failed`` where it is so of one seed."""
     verdicts = {each.audit for each in seeds}
     return "failed" if "failed" in verdicts else seeds[0].audit if len(verdicts) == 1 else NOT_AUDITED
+
+
+def remarks_of(rows: Sequence[Measurement]) -> dict[str, str]:
+    """Metric -> its remarks in all rows, each once, with its methods where they are not all."""
+    remarks: dict[str, dict[str, dict[str, None]]] = {}
+    methods: dict[str, set[str]] = {}
+    for row in rows:
+        if row.status == "ok":
+            methods.setdefault(row.metric, set()).add(row.method)
+            if row.detail:
+                remarks.setdefault(row.metric, {}).setdefault(row.detail, {})[row.method] = None
+
+    def line(metric: str, detail: str, of: Iterable[str]) -> str:
+        everybody = methods[metric] == set(of) or detail.startswith(tuple(of))
+        return detail if everybody else f"{', '.join(of)}: {detail}"
+
+    return {
+        metric: "; ".join(line(metric, detail, of) for detail, of in details.items())
+        for metric, details in remarks.items()
+    }
 
 
 def dead_parts(seeds: Mapping[int, Evidence]) -> tuple[str, ...]:

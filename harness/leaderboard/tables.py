@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from harness.leaderboard.costs import NO_COST, RowCost, mean_cost
-from harness.leaderboard.evidence import NOT_AUDITED, Evidence, dead_parts, evidence_of, verdict
+from harness.leaderboard.evidence import NOT_AUDITED, Evidence, dead_parts, evidence_of, remarks_of, verdict
 from harness.leaderboard.parts import by_signatures, declared, under_masks
 from harness.leaderboard.protocol import NOTHING_DROPPED, Masks, Protocol, Variant, place_of, told_apart
 from harness.leaderboard.ranking import Cells, mean_of_seeds, ranks
@@ -261,7 +261,7 @@ def _table(
         rates=(),
         signatures={row.metric: row.signature for row in rows},
         lower_is_better=tuple(dict.fromkeys(row.metric for row in rows if not row.higher_is_better)),
-        remarks=_remarks(rows),
+        remarks=remarks_of(rows),
         unavailable=unable if able else {},
         seeds=1 if spec.seeds == "each" else _most_seeds(rows),
         rows=tuple(members),
@@ -274,15 +274,6 @@ def _most_seeds(rows: Sequence[Measurement]) -> int:
     for row in rows:
         seeds.setdefault((row.method, row.preset), set()).add(row.seed)
     return max(map(len, seeds.values()))
-
-
-def _remarks(rows: Sequence[Measurement]) -> dict[str, str]:
-    """Metric -> its remarks in all rows, each once."""
-    remarks: dict[str, dict[str, None]] = {}
-    for row in rows:
-        if row.status == "ok" and row.detail:
-            remarks.setdefault(row.metric, {})[row.detail] = None
-    return {metric: "; ".join(details) for metric, details in remarks.items()}
 
 
 def arranged(table: Table, spec: Spec) -> Table:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.core.errors import HarnessError
-from harness.metrics.base import Metric, Statistics, checked_values
+from harness.metrics.base import Metric, MetricOutput, Statistics, checked_values
 from harness.statistics.estimate import Estimate
 
 FloatArray = NDArray[np.float64]
@@ -83,18 +83,32 @@ def affordable(metric: Metric, weights: FloatArray) -> FloatArray:
     return weights[: metric.resamples]
 
 
-def centred(metric: Metric, output: str, samples: FloatArray, value: float) -> FloatArray:
+def corrected(
+    metric: Metric, output: MetricOutput, samples: FloatArray, value: float, raised_by: float = 0.0
+) -> FloatArray:
     """Bootstrap replicates (B,) of one output, moved onto its value if the metric is ``recentred``.
 
     A resample of n images has about 0.63 n distinct ones, and FID rises as images get fewer: every replicate
-    lies above the value, and only their spread is informative. Moved replicates stay within the output's
-    bounds.
+    lies above the value, and only their spread is informative. A calibration error takes noise for error, and
+    a resample has the noise twice. The value itself is too high, too, by ``raised_by`` at most: the
+    replicates below it are stretched until their interval reaches so much further down. Moved replicates stay
+    within the output's bounds.
+
+    Args:
+        metric: of the output.
+        output: which of its numbers.
+        samples: (B,) replicates.
+        value: the number on all test studies.
+        raised_by: what ``MetricOutput.raised_by`` names, for all test studies.
     """
     defined = samples[~np.isnan(samples)]
     if not metric.recentred or not len(defined):
         return samples
-    lo, hi = next(one.bounds for one in metric.outputs if one.name == output)
-    return np.clip(samples - defined.mean() + value, lo, hi)
+    moved = samples - defined.mean() + value
+    below = value - interval(moved)[0]
+    if raised_by > 0.0 and below > 0.0:
+        moved = np.where(moved < value, value - (value - moved) * (1.0 + raised_by / below), moved)
+    return np.clip(moved, *output.bounds)
 
 
 def estimate(
@@ -113,9 +127,14 @@ def value_and_replicates(
 ) -> tuple[dict[str, float], dict[str, FloatArray]]:
     """Each output on all studies, and the replicates (B,) that its interval is read from."""
     once = replicates(metric, statistics, np.ones((1, len(statistics))))
-    values = {name: float(value[0]) for name, value in once.items()}
+    numbers = {name: float(value[0]) for name, value in once.items()}
     samples = replicates(metric, statistics, weights)
-    return values, {name: centred(metric, name, samples[name], values[name]) for name in values}
+    return {output.name: numbers[output.name] for output in metric.outputs}, {
+        output.name: corrected(
+            metric, output, samples[output.name], numbers[output.name], numbers.get(output.raised_by, 0.0)
+        )
+        for output in metric.outputs
+    }
 
 
 def blocks(length: int, width: int) -> Iterator[slice]:

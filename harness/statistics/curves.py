@@ -16,7 +16,7 @@ from harness.core.errors import HarnessError
 from harness.metrics.base import JointMetric, Metric, Statistics, checked_values
 from harness.missingness.plan import MaskPlan
 from harness.missingness.states import FULL
-from harness.statistics.bootstrap import FloatArray, affordable, centred, interval
+from harness.statistics.bootstrap import FloatArray, affordable, corrected, interval
 from harness.statistics.estimate import Estimate
 
 _BLOCK_CELLS = 4_000_000
@@ -142,9 +142,10 @@ class Mixtures:
             if not self.metric.mixed and plan.is_mixture(column) and masks.any():
                 continue
             values = self.at(masks)
-            for name in points:
-                value = float(np.mean(values.each[name]))
-                samples[name].append(centred(self.metric, name, values.resampled[name], value))
+            for output in self.metric.outputs:
+                name, value = output.name, float(np.mean(values.each[output.name]))
+                raised_by = float(np.mean(values.each.get(output.raised_by, 0.0)))
+                samples[name].append(corrected(self.metric, output, values.resampled[name], value, raised_by))
                 estimate = Estimate(value, *interval(samples[name][-1], level), n=len(plan.ids))
                 points[name].append(CurvePoint(rate, estimate, float(achieved[column])))
         return {name: Curve(name, tuple(points[name]), np.stack(samples[name])) for name in points}
@@ -197,7 +198,7 @@ def _masked_values(
     used = np.unique(masks)
     # A study has one row per state that any mask uses; all but one of them have weight 0.
     stacked = np.concatenate([statistics[states[index]] for index in used])
-    values: dict[str, list[FloatArray]] = {output.name: [] for output in metric.outputs}
+    values: dict[str, list[FloatArray]] = {}
     step = max(1, _BLOCK_CELLS // len(stacked))
     for start in range(0, len(weights), step):
         block = slice(start, start + step)
@@ -206,7 +207,7 @@ def _masked_values(
             [np.where(block_states == index, weights[block], 0.0) for index in used], axis=1
         )
         for name, part in checked_values(metric, metric.joint(stacked, each), len(each)).items():
-            values[name].append(part)
+            values.setdefault(name, []).append(part)
     return {name: np.concatenate(parts) for name, parts in values.items()}
 
 

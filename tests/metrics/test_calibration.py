@@ -114,13 +114,13 @@ def test_proper_scores_equal_scikit_learn(seed: int) -> None:
 def test_perfect_and_repeated_predictions(family: type[LabelMetric], multilabel: bool) -> None:
     said, labels = findings(60, 1) if multilabel else classes(60, 1)
     metric = family(multilabel)
-    (perfect,) = score(metric, labels, labels).values()
+    perfect = score(metric, labels, labels)[metric.name]
     assert perfect == pytest.approx(0, abs=1e-12)
     order = np.random.default_rng(0).permutation(60)
     once = score(metric, said, labels)
     assert score(metric, said[order], labels[order]) == pytest.approx(once)
     if family is not EqualMassEce:  # its quantiles interpolate, as netcal's do
-        assert score(metric, said, labels, np.full(60, 2)) == pytest.approx(once)
+        assert score(metric, said, labels, np.full(60, 2))[metric.name] == pytest.approx(once[metric.name])
     statistics = metric.statistics(*studies(said, labels))
     assert np.isnan(next(iter(metric.values(statistics, np.zeros((1, 60))).values()))).all()
 

@@ -165,7 +165,7 @@ def _notes(table: Table) -> Iterator[str]:
     yield (
         f"Ranked by {code(table.sort)}{at}; {escape(RANK_NOTE)}. "
         r"\textbf{Best} and \textit{second best} are among the ranked methods. Below "
-        r"each number: 95\,\% interval, patients and masks resampled together."
+        r"each number: 95\,\% interval, patients and masks resampled together, as of one masked test set."
     )
     if table.seeds > 1:
         yield f"Means over up to {table.seeds} seeds; their intervals cover training seeds, too."

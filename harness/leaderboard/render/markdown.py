@@ -113,7 +113,7 @@ def _notes(table: Table) -> Iterator[str]:
         f"Ranked by {table.sort}{at}; {RANK_NOTE}. **Best** and *second best* of a column are among the "
         "ranked methods. Metrics at missing rate 0, then the curve over missing rates (mean over mask "
         "seeds). Brackets: 95 % intervals, "
-        "patients and masks resampled together."
+        "patients and masks resampled together, as of one masked test set."
     )
     if any(
         row.ranked and table.ranks(row) is None and row.at(table.sort, table.sort_rate) for row in table.rows

@@ -6,6 +6,7 @@ above it. This is what netcal does; the other convention moves ECE by tenths whe
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
@@ -138,6 +139,7 @@ class _Binned(LabelMetric):
     """
 
     name: ClassVar[str]
+    recentred: ClassVar[bool] = True
 
     def __init__(self, multilabel: bool = True, bins: int = BINS) -> None:
         super().__init__(multilabel)
@@ -146,11 +148,22 @@ class _Binned(LabelMetric):
         self.bins = bins
 
     def _signature(self, over: str, edges: str) -> str:
-        return f"{self.name}|{self.setting}|over:{over}|bins:{self.bins}|edges:{edges}|impl:netcal|v:1"
+        binning = f"over:{over}|bins:{self.bins}|edges:{edges}"
+        return f"{self.name}|{self.setting}|{binning}|impl:netcal|ci:recentred,less-noise|v:2"
 
     @property
     def _over(self) -> str:
         return "pooled" if self.multilabel else "top"
+
+    @abstractmethod
+    def bins_of(self, statistics: Statistics) -> Floats:
+        """Count, confidence and correctness per label and bin of all studies, (L, 3, bins)."""
+
+    def remarks(self, statistics: Statistics) -> dict[str, str]:
+        """Whether a perfectly calibrated method would often have as large an error."""
+        sums = self.bins_of(statistics)
+        cannot = _gap(sums).mean() <= _by_chance(sums)
+        return {self.name: "cannot be distinguished from perfect calibration"} if cannot else {}
 
 
 class Ece(_Binned):
@@ -160,7 +173,9 @@ class Ece(_Binned):
     """
 
     name: ClassVar[str] = "ece"
-    outputs: ClassVar[tuple[MetricOutput, ...]] = (MetricOutput("ece", higher_is_better=False),)
+    outputs: ClassVar[tuple[MetricOutput, ...]] = (
+        MetricOutput("ece", higher_is_better=False, raised_by="ece_noise"),
+    )
 
     @property
     def signature(self) -> str:
@@ -172,9 +187,14 @@ class Ece(_Binned):
         confidence, correct = judgements(*self.arrays(predictions, references), self.multilabel)
         return _bin_sums(confidence, correct, self.bins).sum(axis=1).reshape(len(confidence), -1)
 
+    def bins_of(self, statistics: Statistics) -> Floats:
+        """Sums over studies and findings, (1, 3, bins)."""
+        return statistics.sum(axis=0).reshape(1, 3, self.bins)
+
     def reduce(self, totals: Statistics) -> dict[str, Floats]:
         """Summed statistics (..., 3 * bins) to ECE (...); NaN of nothing."""
-        return {"ece": _gap(totals.reshape(*totals.shape[:-1], 3, self.bins))}
+        sums = totals.reshape(*totals.shape[:-1], 1, 3, self.bins)
+        return {"ece": _gap(sums).mean(-1), "ece_noise": _noise(sums)}
 
 
 class ClasswiseEce(_Binned):
@@ -184,7 +204,9 @@ class ClasswiseEce(_Binned):
     """
 
     name: ClassVar[str] = "ece_classwise"
-    outputs: ClassVar[tuple[MetricOutput, ...]] = (MetricOutput("ece_classwise", higher_is_better=False),)
+    outputs: ClassVar[tuple[MetricOutput, ...]] = (
+        MetricOutput("ece_classwise", higher_is_better=False, raised_by="ece_classwise_noise"),
+    )
 
     @property
     def signature(self) -> str:
@@ -196,9 +218,14 @@ class ClasswiseEce(_Binned):
         probabilities, labels = self.arrays(predictions, references)
         return _bin_sums(probabilities, labels, self.bins).reshape(len(probabilities), -1)
 
+    def bins_of(self, statistics: Statistics) -> Floats:
+        """Sums over studies, (n_labels, 3, bins)."""
+        return statistics.sum(axis=0).reshape(-1, 3, self.bins)
+
     def reduce(self, totals: Statistics) -> dict[str, Floats]:
         """Summed statistics (..., n_labels * 3 * bins) to values (...)."""
-        return {"ece_classwise": _gap(totals.reshape(*totals.shape[:-1], -1, 3, self.bins)).mean(-1)}
+        sums = totals.reshape(*totals.shape[:-1], -1, 3, self.bins)
+        return {"ece_classwise": _gap(sums).mean(-1), "ece_classwise_noise": _noise(sums)}
 
 
 def _bin_sums(confidence: Floats, correct: Floats, bins: int) -> Floats:
@@ -218,6 +245,41 @@ def _gap(sums: Floats) -> Floats:
     return np.divide(gap, count, out=np.full(count.shape, np.nan), where=count > 0)
 
 
+def _noise(sums: Floats) -> Floats:
+    """By how much noise raises a mean ECE at most, (...), of summed bins per label (..., L, 3, bins).
+
+    In a bin the number that comes true misses the expected one by the bin's own error g and by noise z of
+    standard deviation s, nearly normal; E|g + z| - |g| is what noise adds. It is largest, 0.8 s, for g = 0,
+    and next to nothing from 2 s on. The bin's own error is taken to be 2 s less than what is seen, so that a
+    bin that may well be calibrated counts in full.
+    """
+    gap, spread = np.abs(sums[..., 1, :] - sums[..., 2, :]), _spread(sums)
+    own = np.maximum(np.divide(gap, spread, out=np.zeros_like(gap), where=spread > 0) - 2.0, 0.0)
+    # 2 phi(t) - 2 t (1 - Phi(t)) within 0.01, without SciPy.
+    added = spread * np.sqrt(2.0 / np.pi) * np.exp(-1.25 * own - 0.35 * own**2)
+    noise: Floats = (added.sum(-1) / np.maximum(sums[..., 0, :].sum(-1), 1.0)).mean(-1)
+    return noise
+
+
+def _by_chance(sums: Floats) -> float:
+    """97.5th percentile of the mean ECE if labels are drawn from the probabilities; bins (L, 3, bins).
+
+    The distance from the expected number is half-normal in each bin, the sum of many of them nearly normal.
+    """
+    spread = _spread(sums) / np.maximum(sums[:, 0].sum(-1, keepdims=True), 1.0)
+    mean = np.sqrt(2.0 / np.pi) * spread.sum()
+    error = np.sqrt((1.0 - 2.0 / np.pi) * (spread**2).sum())
+    return float((mean + 1.96 * error) / len(sums))
+
+
+def _spread(sums: Floats) -> Floats:
+    """Standard deviation (..., bins) of how many come true if labels are drawn from the probabilities."""
+    count, sure = sums[..., 0, :], sums[..., 1, :]
+    share = np.divide(sure, count, out=np.zeros_like(sure), where=count > 0)
+    spread: Floats = np.sqrt(np.maximum(sure * (1.0 - share), 0.0))
+    return spread
+
+
 class EqualMassEce(_Binned, JointMetric):
     """``Ece`` over bins that hold equally many judgements; their edges depend on the studies in the set.
 
@@ -225,7 +287,9 @@ class EqualMassEce(_Binned, JointMetric):
     """
 
     name: ClassVar[str] = "ece_mass"
-    outputs: ClassVar[tuple[MetricOutput, ...]] = (MetricOutput("ece_mass", higher_is_better=False),)
+    outputs: ClassVar[tuple[MetricOutput, ...]] = (
+        MetricOutput("ece_mass", higher_is_better=False, raised_by="ece_mass_noise"),
+    )
 
     @property
     def signature(self) -> str:
@@ -238,24 +302,35 @@ class EqualMassEce(_Binned, JointMetric):
             judgements(*self.arrays(predictions, references), self.multilabel), axis=1
         ).astype(np.float64)
 
+    def bins_of(self, statistics: Statistics) -> Floats:
+        """Sums over studies and findings, (1, 3, bins)."""
+        return self._sums(statistics, np.ones((1, len(statistics))))[0]
+
     def joint(self, statistics: Statistics, weights: Floats) -> dict[str, Floats]:
         """Statistics (n, 2 * m) under each line of ``weights`` (B, n) to ECE (B,)."""
+        sums = self._sums(statistics, weights)
+        return {"ece_mass": _gap(sums).mean(-1), "ece_mass_noise": _noise(sums)}
+
+    def _sums(self, statistics: Statistics, weights: Floats) -> Floats:
+        """Count, confidence and correctness per bin under each line of weights, (B, 1, 3, bins)."""
         width = statistics.shape[1] // 2
         confidence, correct = statistics[:, :width].ravel(), statistics[:, width:].ravel()
         order = np.argsort(confidence, kind="stable")
-        confidence, excess = confidence[order], (confidence - correct)[order]
-        study = order // width
-        return {"ece_mass": np.array([self._line(confidence, excess, line[study]) for line in weights])}
+        confidence, correct, study = confidence[order], correct[order], order // width
+        return np.stack([self._bins(confidence, correct, line[study]) for line in weights])[:, None]
 
-    def _line(self, confidence: Floats, excess: Floats, weight: Floats) -> float:
+    def _bins(self, confidence: Floats, correct: Floats, weight: Floats) -> Floats:
+        """Count, confidence and correctness per bin, (3, bins), of sorted judgements; 0 where none weighs."""
         cumulated = np.cumsum(weight)
         if cumulated[-1] <= 0:
-            return float("nan")
+            return np.zeros((3, self.bins))
         # Judgements of weight 0 stay in: no search below can end on one, and sums do not see them.
         edges = _sorted_mass_edges(confidence, cumulated, self.bins)
         ends = np.searchsorted(confidence, edges[1:-1], side="left")
-        sums = np.concatenate([[0.0], np.cumsum(weight * excess)])
-        return float(np.abs(np.diff(sums[[0, *ends, -1]])).sum() / cumulated[-1])
+        sums = np.zeros((3, 1 + len(weight)))
+        for part, values in enumerate((weight, weight * confidence, weight * correct)):
+            np.cumsum(values, out=sums[part, 1:])
+        return np.diff(sums[:, [0, *ends, -1]], axis=1)
 
 
 class _Mean(LabelMetric):
