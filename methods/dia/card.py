@@ -9,7 +9,7 @@ from harness.method.card import MethodCard
 from methods.dia.deviations import DEVIATIONS
 
 TINY: dict[str, Any] = {
-    "training": {"epochs": 8, "batch_size": 16, "gradient_clip": 0.0, "bucket": 8, "val_every": 4},
+    "training": {"epochs": 11, "batch_size": 16, "gradient_clip": 0.0, "bucket": 8, "val_every": 11},
     "image_size": 128,
     "backbone": "efficientnet_lite0",
     "backbone_weights": "package",
