@@ -28,9 +28,7 @@ def sizes() -> Iterator[tuple[str, ...]]:
                 yield method, preset, *rest
 
 
-@pytest.mark.parametrize(
-    "row", [row for row in sizes() if row[1] == "paper"], ids=lambda row: f"{row[0]}-{row[1]}"
-)
+@pytest.mark.parametrize("row", list(sizes()), ids=lambda row: f"{row[0]}-{row[1]}")
 def test_the_table_of_sizes_is_what_describe_counts(row: tuple[str, ...]) -> None:
     method, preset, parameters, trainable, flops, unit = row
     facts: dict[str, Any] = describe(method, preset)
