@@ -160,7 +160,7 @@ def _checks(subject: Subject, progress: Callable[[float, str], None]) -> Iterato
     try:
         split_check = _trained(subject, lambda share, status: progress(share / total, f"{SPLIT}: {status}"))
         base = subject.predict()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         reason = describe(error, subject.entry.method_class.__module__)
         yield Check(SPLIT, False, f"not tried: {reason}")
         yield from (Check(name, False, f"not tried: {reason}") for name in STEPS)
@@ -177,7 +177,7 @@ def _one(name: str, subject: Subject, base: Answers) -> Check:
         return Check(name, True, STEPS[name](subject, base))
     except Breach as breach:
         return Check(name, False, str(breach))
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         return Check(
             name, False, f"could not be tried: {describe(error, subject.entry.method_class.__module__)}"
         )

@@ -86,7 +86,7 @@ class Subject:
             with watching(self.case.dataset, self.case.files, raises=poisoned) as touches:
                 try:
                     method.fit(self.case.train, self.case.val, run)
-                except Exception:
+                except (Exception, SystemExit):
                     if not (poisoned and touches.fields):
                         raise
         return method.to(self.case.device), touches

@@ -63,7 +63,7 @@ def failures_named(what: str, home: str) -> Iterator[None]:
         yield
     except HarnessError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         hint = "harness --debug COMMAND prints the traceback"
         raise PluginError(f"{what}: {describe(error, home)}", hint) from error
 

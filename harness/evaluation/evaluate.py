@@ -37,7 +37,7 @@ def evaluate(trial: Trial) -> list[Measurement]:
             measurements = record(trial, outcome)
     except DiskError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         return record_failure(trial, error)
     headline = _headline(measurements)
     if failures.reasons:
@@ -57,7 +57,7 @@ def prepare(trial: Trial) -> None:
             trial.require_trained()
     except DiskError:
         raise
-    except Exception:
+    except (Exception, SystemExit):
         return
 
 
@@ -72,7 +72,7 @@ def predict_shard(trial: Trial) -> None:
         predict(trial, complete_states(trial))
     except DiskError:
         raise
-    except Exception:
+    except (Exception, SystemExit):
         trial.done("left to the last of its tasks")
     else:
         trial.done("predicted")

@@ -33,7 +33,7 @@ class MetricFailures:
             yield
         except DiskError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             reason = describe(error, type(metric).__module__)
             if self.folder is not None:
                 log = self.folder / f"error-{slug(metric.name)}.txt"

@@ -119,7 +119,7 @@ def _facts(plan: MaskPlan, outcome: Outcome, shared: Mapping[str, Any]) -> dict[
     }
 
 
-def record_failure(trial: Trial, error: Exception) -> list[Measurement]:
+def record_failure(trial: Trial, error: BaseException) -> list[Measurement]:
     """Store and report rows that say why a trial has no numbers.
 
     Numbers that an earlier run stored under the same identity stay: they are still right.

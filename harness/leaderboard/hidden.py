@@ -12,7 +12,7 @@ from harness.store.results import Measurement, StoredResult
 
 
 def beside(table: Table, selection: Selection) -> tuple[str, ...]:
-    """One sentence each on older results, on results under other masks, and on methods that have no others.
+    """One sentence each on older results, other masks, methods under those alone, and means over some seeds.
 
     Args:
         table: of the numbers that are shown.
@@ -26,6 +26,7 @@ def beside(table: Table, selection: Selection) -> tuple[str, ...]:
         *_count("older result", len(older)),
         *_count("result", len(other_masks), _under(table.masks, map(masks_of, other_masks))),
         *_named(table.masks, lost),
+        *_of_some_seeds(table),
     )
 
 
@@ -79,3 +80,20 @@ def _named(own: Masks, lost: dict[Line, StoredResult]) -> Iterator[str]:
             for (method, _, _), result in sorted(lost.items())
         ]
         yield f"Measured under other masks only: {'; '.join(results)}."
+
+
+def _of_some_seeds(table: Table) -> Iterator[str]:
+    """Which numbers are of some of a method's training seeds, as the others were not scored."""
+    parts: dict[tuple[str, tuple[int, ...]], list[str]] = {}
+    for row in table.rows:
+        for metric, rates in row.numbers.items():
+            for rate, cell in rates.items():
+                if cell.seeds and cell.status == "ok":
+                    name = f"{metric} @ {rate:g}" if rate else metric
+                    parts.setdefault((row.method, cell.seeds), []).append(name)
+    if parts:
+        texts = [
+            f"{method} ({', '.join(names)}: seed {', '.join(map(str, seeds))})"
+            for (method, seeds), names in parts.items()
+        ]
+        yield f"Not scored of every training seed: {'; '.join(texts)}."

@@ -26,8 +26,9 @@ def mean_of_seeds(
     """One number per metric and rate from the rows of a method's seeds, and its replicates.
 
     The interval of several seeds covers patients, masks and seeds (``statistics.seeds``); that of one seed is
-    its own. If one seed has no value, the mean has none either: the mean over the seeds that worked would be
-    another quantity.
+    its own. If one seed failed, the mean has no value either: the mean over the seeds that worked would be
+    another quantity. A seed of which a number was never asked, as a run with other metrics leaves it, is no
+    failure: the mean is over the seeds that have the number, and names them.
 
     Args:
         seeds: the rows of each seed.
@@ -43,24 +44,21 @@ def mean_of_seeds(
     for cell in dict.fromkeys(cell for each in by_cell for cell in each):
         rows = [each[cell] for each in by_cell if cell in each]
         replicates = [each[cell] for each in lines if cell in each]
-        paired = len(replicates) == len(seeds) and len({line.shape for line in replicates}) == 1
+        paired = len(replicates) == len(rows) and len({line.shape for line in replicates}) == 1
         values = [row.value for row in rows if row.value is not None]
-        if paired and len(values) == len(seeds):
+        if paired and len(values) == len(rows):
             shared[cell] = over_seeds(values, replicates)
-        numbers.setdefault(cell[0], {})[cell[1]] = _number(rows, len(seeds), shared.get(cell))
+        number = _number(rows, shared.get(cell))
+        if len(rows) < len(seeds):
+            number["seeds"] = tuple(row.seed for row in rows)
+        numbers.setdefault(cell[0], {})[cell[1]] = number
     return numbers, shared
 
 
-def _number(
-    rows: Sequence[Measurement], n_seeds: int, replicates: NDArray[np.float64] | None
-) -> dict[str, Any]:
+def _number(rows: Sequence[Measurement], replicates: NDArray[np.float64] | None) -> dict[str, Any]:
     lost = next((row for row in rows if row.value is None), None)
-    if lost is not None or len(rows) < n_seeds:
-        reason = lost or rows[0]
-        status = reason.status if reason.status != "ok" else "failed"
-        return {"status": status, "detail": reason.detail}
-    row = rows[0]
-    if n_seeds == 1:
+    row = lost or rows[0]
+    if lost is not None or len(rows) == 1:
         names = ("value", "ci95", "status", "detail", "n")
         return {name: getattr(row, name) for name in names}
     values = np.array([each.value for each in rows], dtype=np.float64)

@@ -28,6 +28,7 @@ class Number:
             methods that failed the audit, and where bootstrap replicates are absent.
         seed_sd: standard deviation over training seeds where the value is their mean.
         n: test studies.
+        seeds: the training seeds that were scored, where others of the row were not.
     """
 
     value: float | None = None
@@ -37,6 +38,7 @@ class Number:
     ranks: tuple[int, int] | None = None
     seed_sd: float | None = None
     n: int | None = None
+    seeds: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

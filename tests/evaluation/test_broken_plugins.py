@@ -21,6 +21,7 @@ from tests.helpers.toys import Quiet
 
 FAULTS = {
     "raises": ("raised", "ValueError at tests.helpers.faulty:"),
+    "exits": ("exited", "SystemExit at tests.helpers.faulty:"),
     "flat": (
         "flattened",
         "metric flat: statistics are float64 (40,), expected a float array (n, k) with n = 40",
@@ -94,6 +95,15 @@ def test_a_failing_method_keeps_its_text_to_itself_too(toy_world: Path) -> None:
     (log,) = (toy_world / "store").rglob("error.txt")
     assert "no luck" in log.read_text()
     assert log.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_method_that_ends_the_program_fails_alone(toy_world: Path) -> None:
+    reporter = Quiet()
+    settings = toy_config(toy_world, ("echo", "learner"), metrics=("bleu",), set={"echo": {"fail": "exit"}})
+    rows, succeeded = run_serially(settings, reporter)
+    assert not succeeded
+    assert {(row.method, row.status) for row in rows} >= {("echo[fail=exit]", "failed"), ("learner", "ok")}
+    assert reporter.failures["echo[fail=exit]"].startswith("SystemExit at tests.helpers.toys")
 
 
 def test_methods_and_metrics_that_cannot_be_loaded_are_named_and_the_rest_runs(

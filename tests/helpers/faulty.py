@@ -38,6 +38,16 @@ class Raises(Lengths):
         raise ValueError(f"SECRET {references[0].report}")
 
 
+class Exits(Lengths):
+    """Ends the program, as some command-line tools do when they are called as a library."""
+
+    name = "exits"
+    outputs = (MetricOutput("exited"),)
+
+    def statistics(self, predictions: Sequence[Prediction], references: Sequence[Reference]) -> Any:
+        raise SystemExit(3)
+
+
 class Flat(Lengths):
     """Returns one number per study instead of a row."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -102,6 +103,8 @@ class Echo(Method[EchoConfig]):
             time.sleep(60)
         if self.config.fail == "fit":
             raise ValueError("no luck")
+        if self.config.fail == "exit":
+            sys.exit("no luck")
 
     def predict(self, inputs: Inputs) -> list[Prediction]:
         predictions = []

@@ -216,6 +216,21 @@ def test_a_seed_that_failed_leaves_no_mean(tmp_path: Path) -> None:
     assert table.rows[0].full["cider"].status == "failed"
 
 
+def test_a_seed_that_was_not_scored_hides_no_number_of_the_others(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    add(store, "dia", {"cider": 0.4, "bleu_4": 0.2}, seed=0)
+    add(store, "dia", {"bleu_4": 0.3}, seed=1)
+    (table,) = Leaderboard.of(store).tables
+    (row,) = table.rows
+    alone, both = row.full["cider"], row.full["bleu_4"]
+    assert (alone.value, alone.status, alone.seeds, alone.seed_sd) == (0.4, "ok", (0,), None)
+    assert alone.ci95 is not None
+    assert (both.value, both.seeds) == (pytest.approx(0.25), ())
+    written = markdown.render([table])
+    assert "Not scored of every training seed: dia (cider, cider @ 0.2" in written
+    assert "failed" not in written
+
+
 def test_results_on_other_test_sets_never_share_a_table() -> None:
     assert len(tables([replace(BASE, test_set="a"), replace(BASE, method="other", test_set="b")])) == 2
 

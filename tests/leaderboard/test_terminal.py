@@ -89,6 +89,8 @@ def test_costs_and_robustness_fit_the_screen(store: Store, width: int) -> None:
     assert "…" not in text
     for word in ("seconds per study", "2 min 5 s", "1.50 GiB", "not audited", "told apart until"):
         assert word in text
+    keys = {key for table in tables for row in table.rows for key in row.keys}
+    assert keys <= {line.strip() for line in text.splitlines()}, "every result that is shown has its key"
 
 
 @pytest.mark.parametrize("width", WIDTHS)

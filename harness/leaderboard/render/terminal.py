@@ -19,7 +19,16 @@ from harness.leaderboard.render.blocks import (
     signature_lines,
 )
 from harness.leaderboard.render.short_names import short_names
-from harness.leaderboard.render.text import COST_COLUMNS, cell_text, costs, dead_notes, label, rank
+from harness.leaderboard.render.text import (
+    COST_COLUMNS,
+    by_protocol,
+    cell_text,
+    cost_rows,
+    costs,
+    dead_notes,
+    label,
+    rank,
+)
 from harness.leaderboard.tables import Table
 
 FEW = 8
@@ -96,15 +105,23 @@ def _first_metrics(table: Table, screen: Screen) -> list[str]:
 
 
 def render_costs(tables: Sequence[Table], screen: Screen) -> list[RenderableType]:
-    """Cost and audit of every method in any of the tables."""
-    rows = list({row.method: row for table in tables for row in table.rows}.values())
-    values = [[*costs(row.cost), row.audit] for row in rows]
-    columns = [
-        Column(name, [line[index] for line in values]) for index, name in enumerate((*COST_COLUMNS, "audit"))
-    ]
-    labels = [Column("method", [row.method for row in rows], right=False)]
-    styles = ["dim" if row.control else "" for row in rows]
-    return [screen.text("cost and audit", "bold"), *blocks(labels, columns, screen, Lines(styles)), ""]
+    """Cost and audit of every method of each protocol, below them the keys of its results."""
+    parts: list[RenderableType] = []
+    for heading, of_protocol in by_protocol(tables):
+        rows = cost_rows(of_protocol)
+        values = [[*costs(row.cost), row.audit] for row in rows]
+        columns = [
+            Column(name, [line[index] for line in values])
+            for index, name in enumerate((*COST_COLUMNS, "audit"))
+        ]
+        labels = [Column("method", [row.method for row in rows], right=False)]
+        styles = ["dim" if row.control else "" for row in rows]
+        keys = dict.fromkeys(key for row in rows for key in row.keys if key)
+        lines = [screen.text(key, "dim") for key in keys]
+        title = screen.text(f"{heading}: cost and audit", "bold")
+        note = [screen.text("results (harness reproduce RESULT makes one again):", "dim")] if keys else []
+        parts += [title, *blocks(labels, columns, screen, Lines(styles)), *note, *lines, ""]
+    return parts
 
 
 def _note(screen: Screen) -> Text:
