@@ -89,7 +89,7 @@ def test_signature_names_weights_and_policy(metric: ChexbertF1) -> None:
         r"chexbert_f1\|uncertain:positive\|weights:[0-9a-f]{8}\|impl:f1chexbert\|v:1", metric.signature
     )
     assert "uncertain:ignored" in ChexbertF1("ignored").signature
-    assert len(metric.outputs) == 8
+    assert len(metric.outputs) == 9
     assert len(LABELS) == 14
 
 

@@ -47,6 +47,19 @@ def test_averages_equal_scikit_learn(policy: Policy, n: int, seed: int) -> None:
             assert ours[f"{average}_{size}"] == pytest.approx(report[f"{average} avg"]["f1-score"], abs=1e-12)
         expected = f1_score(b, a, average="samples", zero_division=0)
         assert ours[f"example_{size}"] == pytest.approx(expected, abs=1e-12)
+    a, b = (np.isin(side[:, :-1], positive) for side in (said, true))
+    assert ours["micro_13"] == pytest.approx(f1_score(b, a, average="micro", zero_division=0), abs=1e-12)
+
+
+def test_a_fixed_normal_report_has_no_f1_of_findings() -> None:
+    assert LABELS[-1] == "No Finding"
+    normal = np.full((10, 14), BLANK, dtype=np.int8)
+    normal[:, -1] = POSITIVE
+    truth = normal.copy()
+    truth[:4, -1], truth[:4, 0] = BLANK, POSITIVE
+    values = averaged_f1(label_statistics(normal, truth, "positive").sum(axis=0))
+    assert values["micro_14"] == pytest.approx(0.6)
+    assert values["micro_13"] == 0.0
 
 
 def test_ignored_labels_count_on_neither_side() -> None:

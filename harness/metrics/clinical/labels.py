@@ -89,8 +89,9 @@ def known_policy(name: str) -> Policy:
 
 
 def label_outputs(family: str) -> tuple[MetricOutput, ...]:
-    """``family_micro_14`` and so on: every average of the 14 labels, then of the five."""
-    return tuple(MetricOutput(f"{family}_{average}_{size}") for size in SUBSETS for average in AVERAGES)
+    """``family_micro_14`` and so on: every average of the 14 labels, of the five, and ``family_micro_13``."""
+    averages = [f"{average}_{size}" for size in SUBSETS for average in AVERAGES]
+    return tuple(MetricOutput(f"{family}_{average}") for average in [*averages, "micro_13"])
 
 
 def confusion(hypotheses: Classes, references: Classes, policy: Policy) -> NDArray[np.bool_]:
@@ -133,12 +134,13 @@ def averaged_f1(totals: Statistics) -> dict[str, Floats]:
 
     The same as scikit-learn's ``f1_score`` with ``zero_division=0``: ``macro`` is over all labels, also
     those that never occur; ``weighted`` weighs a label by its positive references; ``example`` is
-    ``samples``.
+    ``samples``. ``micro_13`` leaves out No Finding, which a fixed normal report gets right in every normal
+    study.
     """
     n = len(LABELS)
     counts = totals[..., : 3 * n].reshape(*totals.shape[:-1], 3, n)
     studies = totals[..., -1]
-    values: dict[str, Floats] = {}
+    values = {"micro_13": f1(*np.moveaxis(counts[..., : n - 1].sum(axis=-1), -1, 0))}
     for index, (size, subset) in enumerate(SUBSETS.items()):
         tp, fp, fn = np.moveaxis(counts[..., subset], -2, 0)
         each, support = f1(tp, fp, fn), tp + fn
