@@ -46,7 +46,7 @@ TINY: dict[str, Any] = {
     "timed_condition": True,
     "prior_mean": True,
     "mean_guidance": 1.0,
-    "report_mean_guidance": 3.0,
+    "report_mean_guidance": 2.5,
     "report_latent": 64,
     "bert_width": 96,
     "bert_layers": 1,

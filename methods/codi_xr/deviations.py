@@ -97,7 +97,7 @@ DEVIATIONS: tuple[tuple[str, str], ...] = (
         "how strongly a condition acts after minutes of training",
         "tiny: latents are diffused around what ridge regression expects of the condition's token, a "
         "data-dependent prior (Lee et al. 2022), fitted on one and on two conditions before stage 2; "
-        "reports triple the expectation; prior_mean=false leaves it out",
+        "reports multiply the expectation by 2.5; prior_mean=false leaves it out",
     ),
     (
         "what a denoiser predicts: the noise",
