@@ -1,23 +1,86 @@
-"""How well the rule labeller agrees with the human MeSH codes of the IU X-Ray reports, and how fast it is."""
+"""How well the rule labellers do: minimal pairs, the real CheXbert's counts, human MeSH codes, and speed."""
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+import yaml
 from numpy.typing import NDArray
 
 from harness.bench.rows import Row, measured
 from harness.core.types import CHEXPERT_LABELS
 from harness.datasets.iu.mesh import labels_of
 from harness.datasets.iu.reports import IUReport, find_data_folder, read_reports
-from harness.metrics.clinical.chexpert_rules import labeler
-from harness.metrics.clinical.labels import LABELS, POSITIVE, UNCERTAIN, f1
+from harness.metrics.clinical.chexpert_rules import MeshRulesF1, labeler
+from harness.metrics.clinical.labels import LABELS, POSITIVE, UNCERTAIN, Classes, f1
+from harness.metrics.clinical.rule_labeler import rule_labeler
+
+PAIRS = Path(__file__).with_name("labeler_pairs.yaml")
+CHEXBERT = Path(__file__).with_name("chexbert_counts.json")
+_SIGNS = ".+-?"
+"""Blank, positive, negative, uncertain, in the order of the classes."""
+
+
+class Pair(NamedTuple):
+    """Two texts that differ in few words, and what a labeller should find in them.
+
+    Attributes:
+        kind: what they test, e.g. ``negation``.
+        label: the label in question.
+        classes: its class in each text, as ``+`` (positive), ``-``, ``?`` (uncertain) or ``.`` (blank).
+        first, second: the texts.
+    """
+
+    kind: str
+    label: str
+    classes: str
+    first: str
+    second: str
+
+
+def read_pairs() -> list[Pair]:
+    """All minimal pairs of ``labeler_pairs.yaml``."""
+    listed = yaml.safe_load(PAIRS.read_text(encoding="utf-8"))
+    return [Pair(kind, *pair) for kind, pairs in listed.items() for pair in pairs]
+
+
+def failed_pairs(label: Callable[[list[str]], Classes] | None = None) -> list[tuple[Pair, str]]:
+    """Pairs of which a labeller gets a text wrong, each with the two classes that it gives.
+
+    Args:
+        label: from texts to classes int8 (n, 14); by default our rules of CheXpert's definitions.
+    """
+    pairs = read_pairs()
+    classes = (label or labeler().classes)([text for pair in pairs for text in (pair.first, pair.second)])
+    wrong = []
+    for index, pair in enumerate(pairs):
+        column = LABELS.index(pair.label)
+        answer = "".join(_SIGNS[c] for c in classes[2 * index : 2 * index + 2, column])
+        if answer != pair.classes:
+            wrong.append((pair, answer))
+    return wrong
+
+
+def beside_chexbert() -> dict[str, tuple[int, int]]:
+    """Label -> positives by our rules and by the real CheXbert, on the same 382 IU reports.
+
+    Raises:
+        UnavailableError: the package that ships the reports is not installed.
+    """
+    published = json.loads(CHEXBERT.read_text(encoding="utf-8"))
+    reports = read_reports(find_data_folder())
+    classes = labeler().classes([text_of(reports[name]) for name in published["ids"]])
+    ours = (classes == POSITIVE).sum(axis=0)
+    return {name: (int(ours[i]), published["positives"][name]) for i, name in enumerate(LABELS)}
 
 
 def agreement(chosen: Callable[[IUReport], bool] = lambda report: True) -> list[dict[str, str | float]]:
-    """Precision, recall and F1 of the rule labels against labels made of the MeSH codes.
+    """Precision, recall and F1 of the labels of ``mesh_rules_f1`` against labels made of the MeSH codes.
 
     The text is the findings and the impression: the coders read both. Uncertain mentions are positive.
 
@@ -36,7 +99,7 @@ def agreement(chosen: Callable[[IUReport], bool] = lambda report: True) -> list[
     order = [CHEXPERT_LABELS.index(name) for name in LABELS]
     true = np.array([labels_of(report.mesh)[order] > 0 for report in reports])
     texts = [text_of(report) for report in reports]
-    label = labeler().classes
+    label = rule_labeler(MeshRulesF1.table).classes
     started = time.perf_counter()
     predicted = np.isin(label(texts), (POSITIVE, UNCERTAIN))
     speed = len(texts) / (time.perf_counter() - started)
@@ -51,23 +114,61 @@ def agreement(chosen: Callable[[IUReport], bool] = lambda report: True) -> list[
 
 
 def labeler_benchmark(every: bool = False) -> list[Row]:
-    """F1 over all labels, with ``every`` that of each label, and the speed; the coders are no peer."""
+    """Pairs that are right, positives beside CheXbert's, F1 against the coders, and the speed.
+
+    Args:
+        every: a row per kind of pair and per label instead of the sums alone.
+    """
     scores = agreement()
-    count = scores[0]["reports"]
-    printed = [row for row in scores if every or row["label"] in ("micro", "macro")]
-    rows = [
+    speed = float(scores[0]["reports_per_second"])
+    return [
+        *_pair_rows(every),
+        *(_chexbert_rows() if every else []),
+        *_mesh_rows([row for row in scores if every or row["label"] in ("micro", "macro")]),
+        measured("labeler", "labelling findings and impressions", speed, unit="reports/s"),
+    ]
+
+
+def _pair_rows(every: bool) -> list[Row]:
+    wrong = [pair.kind for pair, _ in failed_pairs()]
+    kinds = [pair.kind for pair in read_pairs()]
+    groups = {"all": len(kinds)} | (
+        {kind: kinds.count(kind) for kind in dict.fromkeys(kinds)} if every else {}
+    )
+    rows = []
+    for kind, count in groups.items():
+        right = count - (len(wrong) if kind == "all" else wrong.count(kind))
+        name = f"minimal pairs, {kind}: share with both classes right"
+        rows.append(measured("labeler", name, right / count, unit="of 1", note=f"{right} of {count} pairs"))
+    return rows
+
+
+def _chexbert_rows() -> list[Row]:
+    return [
         measured(
             "labeler",
-            f"rule labels against the MeSH codes of {count:,} reports: {row['label']} F1",
+            f"positives in 382 IU reports: {label}",
+            float(ours),
+            peer=float(theirs),
+            unit="reports",
+            of="the real CheXbert, as published",
+        )
+        for label, (ours, theirs) in beside_chexbert().items()
+    ]
+
+
+def _mesh_rows(scores: list[dict[str, str | float]]) -> list[Row]:
+    return [
+        measured(
+            "labeler",
+            f"mesh_rules against the MeSH codes of {row['reports']:,} reports: {row['label']} F1",
             float(row["f1"]),
             unit="F1",
             note=f"precision {row['precision']:.3f}, recall {row['recall']:.3f}, "
             f"{row['found']:,.0f} found, {row['positives']:,.0f} coded",
         )
-        for row in printed
+        for row in scores
     ]
-    speed = float(scores[0]["reports_per_second"])
-    return [*rows, measured("labeler", "labelling findings and impressions", speed, unit="reports/s")]
 
 
 def text_of(report: IUReport) -> str:

@@ -51,7 +51,7 @@ class ReportSamples:
     def signature(self) -> str:
         """Identity of the probabilities, part of the signature of every metric computed from them."""
         return (
-            f"probabilities:report-samples-{self.draws}|labeler:chexpert_rules-{table_digest()}"
+            f"probabilities:report-samples-{self.draws}|labeler:chexpert_rules-{table_digest()}-v2"
             f"|uncertain:{self.policy}"
         )
 
@@ -66,7 +66,7 @@ class ReportSamples:
         columns = [LABELS.index(name) for name in self.label_names]
         by_report = np.array(
             annotated(
-                f"chexpert_rules|rules:{table_digest()}|v:1",
+                f"chexpert_rules|rules:{table_digest()}|v:2",
                 texts,
                 lambda some: labeler().classes(some).tolist(),
             )

@@ -152,9 +152,17 @@ def test_every_label_where_the_labeler_is_asked_for_alone(
         for label in ("Edema", "micro", "macro")
     ]
     monkeypatch.setattr(labeler, "agreement", lambda: scores)
-    assert [row.unit for row in suite.run(suite.Options(("labeler",)), Quiet())] == ["F1"] * 3 + ["reports/s"]
+    alone = suite.run(suite.Options(("labeler",)), Quiet())
+    kinds = len({pair.kind for pair in labeler.read_pairs()})
+    assert [row.unit for row in alone] == [
+        *["of 1"] * (1 + kinds),
+        *["reports"] * 14,
+        *["F1"] * 3,
+        "reports/s",
+    ]
+    assert all(row.ours >= 0.98 for row in alone if row.unit == "of 1" and row.ours)
     without_a_run = suite.Options(("labeler", "run"), store=tmp_path / "runs")
-    assert len(suite.run(without_a_run, Quiet())) == 4
+    assert len(suite.run(without_a_run, Quiet())) == 5
 
 
 def test_samplers_are_held_against_the_last_one() -> None:

@@ -9,6 +9,7 @@ LONGEST = 14
 """Characters of a name that stays as it is."""
 _SHORT = {
     "chexpert_rules_f1": "rules",
+    "mesh_rules_f1": "mesh",
     "chexbert_f1": "chexb",
     "radgraph_f1": "radg",
     "bertscore_minilm": "minilm",

@@ -51,7 +51,7 @@ class ChexbertF1(LabelF1):
     @property
     def signature(self) -> str:
         """Identity of the numbers; ``weights`` is a digest of the checkpoint."""
-        return f"chexbert_f1|uncertain:{self.policy}|weights:{self._digest}|impl:f1chexbert|v:1"
+        return f"chexbert_f1|uncertain:{self.policy}|weights:{self._digest}|impl:f1chexbert|v:2"
 
     def unavailable(self) -> str | None:
         """One line if a package or the weights are absent."""

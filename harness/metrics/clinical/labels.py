@@ -18,6 +18,7 @@ from harness.core.names import did_you_mean
 from harness.core.types import CHEXPERT_LABELS, Prediction, Reference, Task
 from harness.metrics.base import Metric, MetricOutput, Statistics
 from harness.metrics.text.base import report_texts
+from harness.metrics.text.characters import plain_characters
 
 LABELS = (*CHEXPERT_LABELS[1:], CHEXPERT_LABELS[0])
 """CheXbert's order: No Finding last, where the datasets have it first."""
@@ -60,8 +61,13 @@ class LabelF1(Metric):
         """Classes int8 (n, 14) of distinct texts, in the order of ``LABELS``."""
 
     def statistics(self, predictions: Sequence[Prediction], references: Sequence[Reference]) -> Statistics:
-        """Float64 (n_studies, 45), as ``label_statistics`` says. Each distinct text is labelled once."""
-        hypotheses, targets = report_texts(predictions, references)
+        """Float64 (n_studies, 45), as ``label_statistics`` says. Each distinct text is labelled once.
+
+        Characters are brought to one spelling first: a ligature or a soft hyphen changes no label.
+        """
+        hypotheses, targets = (
+            [plain_characters(text) for text in texts] for texts in report_texts(predictions, references)
+        )
         place = {text: index for index, text in enumerate(dict.fromkeys([*hypotheses, *targets]))}
         classes = self.classes(list(place)) if place else np.zeros((0, len(LABELS)), dtype=np.int8)
         predicted, expected = (

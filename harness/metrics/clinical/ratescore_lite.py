@@ -20,8 +20,9 @@ from harness.core.types import Prediction, Reference, Task
 from harness.core.weights import minilm_folder, quiet_loading
 from harness.metrics.annotation_cache import annotated, pair
 from harness.metrics.base import Metric, MetricOutput, Statistics, mean_of
-from harness.metrics.clinical.chexpert_rules import TABLE as RULES
-from harness.metrics.clinical.chexpert_rules import negex_config, plain
+from harness.metrics.clinical.report_layout import plain
+from harness.metrics.clinical.rule_labeler import SCOPES as RULES
+from harness.metrics.clinical.rule_labeler import negex_config
 from harness.metrics.pretrained import missing
 from harness.metrics.text.base import report_texts
 
@@ -62,7 +63,7 @@ class RateScoreLite(Metric):
     @property
     def signature(self) -> str:
         """Identity of the numbers; it changes with the word lists."""
-        return f"ratescore_lite|model:all-MiniLM-L6-v2|rules:{_rules_digest()}|impl:harness|v:1"
+        return f"ratescore_lite|model:all-MiniLM-L6-v2|rules:{_rules_digest()}|impl:harness|v:2"
 
     def unavailable(self) -> str | None:
         """One line if a package is absent."""

@@ -1,0 +1,21 @@
+"""One spelling for texts that look alike: what is done to characters before a label or a vector is sought."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+_HYPHENS = re.compile("[\u2010-\u2012\u2212]")
+_QUOTES = str.maketrans({"\u2018": "'", "\u2019": "'", "\u201c": '"', "\u201d": '"'})
+
+
+def plain_characters(text: str) -> str:
+    """``text`` in Unicode form NFKC, without format characters, with ASCII hyphens and quotes.
+
+    Ligatures become letters, full-width letters become ordinary ones, and a no-break space becomes a space.
+    Soft hyphens, zero-width characters and byte order marks go.
+    """
+    if text.isascii():
+        return text
+    folded = unicodedata.normalize("NFKC", text).translate(_QUOTES)
+    return _HYPHENS.sub("-", "".join(c for c in folded if unicodedata.category(c) != "Cf"))
