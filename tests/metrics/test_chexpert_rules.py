@@ -135,6 +135,13 @@ def test_a_list_is_denied_as_a_whole(text: str) -> None:
     }
 
 
+def test_a_comma_between_adjectives_ends_no_denial() -> None:
+    assert labels("No acute, displaced rib fractures are seen.") == {
+        "Fracture": NEGATIVE,
+        "No Finding": POSITIVE,
+    }
+
+
 def test_an_indication_states_nothing() -> None:
     text = "INDICATION: Pneumonia, effusion.\nFINDINGS: Cardiomegaly."
     assert labels(text) == {"Cardiomegaly": POSITIVE}

@@ -131,7 +131,7 @@ def _clause(match: re.Match[str]) -> str:
     """A semicolon for a comma that begins a clause of its own; a comma inside a list stays."""
     sentence = re.split(r"[.;]", match.string[: match.start()])[-1]
     enumerated = "," in sentence and _LISTED.fullmatch(match["verb"].strip())
-    if enumerated and not _DEGREE.search(match["words"]):
+    if _ADJECTIVE.search(sentence) or (enumerated and not _DEGREE.search(match["words"])):
         return match[0]
     return f" ; {match['words']}{match['verb']}"
 
@@ -140,6 +140,11 @@ _ANATOMY = re.compile(
     r"(?:the )?(?:heart|heart size|cardiac(?: silhouette| size| contour)?"
     r"|cardiomediastinal (?:silhouette|contours?)"
     r"|mediastin(?:um|al (?:contours?|silhouette))|lungs?|aorta)",
+    re.I,
+)
+_ADJECTIVE = re.compile(
+    r"\b(?:acute|chronic|displaced|focal|significant|definite|large|small|obvious|confluent|suspicious|gross|overt"
+    r"|new|other|visible|old|dense|patchy|stable|mild|moderate|severe)\s*$",
     re.I,
 )
 _LISTED = re.compile(rf"(?:is|are|was|were) {_STATED}", re.I)
