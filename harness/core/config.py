@@ -39,7 +39,7 @@ class RunConfig(BaseModel):
         default=None,
         description=(
             "What goes missing: modalities (context, frontal+lateral), alternate, any, subsets or every; "
-            "default context, else alternate."
+            "default every."
         ),
     )
     states: Literal["single", "all"] = Field(

@@ -27,7 +27,7 @@ from harness.evaluation.report_samples import ReportSamples
 from harness.metrics.base import Metric
 from harness.missingness import masks
 from harness.missingness.plan import MaskPlan, Missingness
-from harness.missingness.policy import ANY, SUBSETS, check_policy, main_policy, policies_of
+from harness.missingness.policy import ANY, EVERY, check_policy, policies_of
 from harness.missingness.states import lost_by, ordered
 from harness.statistics.bootstrap import bootstrap_weights
 from harness.store.store import Store
@@ -195,7 +195,7 @@ def mask_plans(config: RunConfig, info: DatasetInfo, studies: Sequence[Study]) -
     if config.masks is None:
         seeds = range(config.mask_seeds)
         policies = policies_of(
-            config.drop or (SUBSETS if isinstance(config.missing, dict) else main_policy(info.modalities)),
+            config.drop or EVERY,
             config.missing,
             info.modalities,
             every_subset=config.states == "all",

@@ -68,7 +68,8 @@ def test_run_prints_and_writes_the_leaderboard(toy_world: Path, capsys: pytest.C
         "n",
     }
     assert documented | {"signature", "status"} <= set(row)
-    assert {row["rate"] for row in content["rows"]} == {0.0, 0.2, 0.6}
+    assert {row["rate"] for row in content["rows"]} == {0.0, 0.2, 0.6, 1.0}
+    assert {row["drop"] for row in content["rows"]} == {"context", "alternate", "any", "lateral", "frontal"}
 
 
 def test_leaderboard_rebuilds_what_run_wrote(toy_world: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -114,7 +115,7 @@ def test_flags_win_over_yaml(toy_world: Path, capsys: pytest.CaptureFixture[str]
     file.write_text("methods: [echo]\nmetrics: [bleu]\ndataset: toy\nmissing: [0.3]\nmask-seeds: 2\n")
     store = str(toy_world / "store")
     assert invoke(capsys, "run", "-c", str(file), "--missing", "0.5", "--store", store)[0] == 0
-    assert {row.rate for row in Store(Path(store)).results()} == {0.0, 0.5}
+    assert {row.rate for row in Store(Path(store)).results()} == {0.0, 0.5, 1.0}
 
 
 @pytest.mark.parametrize(
@@ -162,7 +163,7 @@ def test_a_tracker_that_fails_costs_no_table(
     monkeypatch.setattr(tracking, "_to_mlflow", lambda root, results: 1 / 0)
     code, out, err = toy_run(capsys, toy_world, "--track", "mlflow")
     assert code == 2
-    assert "bleu_1" in out
+    assert "without each modality" in out
     assert "error: --track mlflow: ZeroDivisionError" in err
 
 

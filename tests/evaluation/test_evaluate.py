@@ -35,7 +35,7 @@ def work(folder: Path) -> Counter[str]:
 
 
 def toy_config(folder: Path, methods: tuple[str, ...] = ("echo",), **rest: object) -> RunSettings:
-    chosen = {"missing": RATES, "metrics": FAST_METRICS, **rest}
+    chosen = {"missing": RATES, "drop": "context", "metrics": FAST_METRICS, **rest}
     return RunSettings.of(methods=methods, dataset="toy", store=folder / "store", **chosen)
 
 

@@ -38,7 +38,7 @@ def routing(self: Echo, inputs: Inputs) -> list[Route]:
 
 def manifest_of(folder: Path, **rest: Any) -> dict[str, Any]:
     config = RunSettings.of(
-        methods=("echo",), dataset="toy", metrics=("bleu",), store=folder / "store", **rest
+        methods=("echo",), dataset="toy", metrics=("bleu",), drop="context", store=folder / "store", **rest
     )
     assert run_serially(config, Quiet())[1]
     (path,) = (folder / "store" / "results").rglob("*.json")

@@ -72,6 +72,7 @@ def config(folder: Path, **rest: Any) -> RunSettings:
         "methods": ("speaker", "echo"),
         "metrics": METRICS,
         "report_samples": 6,
+        "drop": "context",
         **rest,
     }
     return RunSettings.of(dataset="labelled", missing=(0.4,), store=folder / "store", **given)

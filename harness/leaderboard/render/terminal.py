@@ -79,6 +79,8 @@ def further(tables: Sequence[Table], first: Sequence[Table], file: str, screen: 
     shown = {id(table) for table in first}
     lines = [f"{file} (also .html) has the rest:"] if tables else []
     for table in tables:
+        if table.curve_alone:
+            continue
         left = len(table.metrics) - len(_first_metrics(table, screen))
         rest = []
         if id(table) not in shown:
@@ -86,12 +88,18 @@ def further(tables: Sequence[Table], first: Sequence[Table], file: str, screen: 
         elif left:
             rest.append(f"{left} more column{'s' * (left > 1)}")
         if table.rates:
-            rest.append(f"{table.curve_metric} over missing rates")
+            policies = [each.drop for each in tables if each.rates and _same_test(each, table)]
+            rest.append(f"{table.curve_metric} over missing rates ({', '.join(policies)})")
         if rest:
             lines.append(f"- {table.group or table.dataset}: {'; '.join(rest)}")
     if tables:
         lines.append("- cost, audit and signatures")
     return [screen.text(line) for line in lines]
+
+
+def _same_test(one: Table, other: Table) -> bool:
+    """Whether two tables are of one group of metrics on one test set."""
+    return (one.task, one.group) == (other.task, other.group) and (one is other or one.curve_alone)
 
 
 def _first_metrics(table: Table, screen: Screen) -> list[str]:
