@@ -34,9 +34,10 @@ def ls(
     if format_ is Format.json:
         print_json({"rows": rows})
         return
-    for row in rows:  # the key stands last and is never cut: it is what rm takes
-        facts = f"{len(row['metrics']):>2} metrics  {row['mask_seeds']:>3} mask seeds  data {row['data'][:8]}"
-        typer.echo(f"{row['date']}  {row['state']:<12}  {facts}  {row['key']}")
+    for row in rows:  # the key has a line of its own and is never cut: it is what rm takes
+        typer.echo(row["key"])
+        counts = (_count(len(row["metrics"]), "metric"), _count(row["mask_seeds"], "mask seed"))
+        typer.echo("  " + ", ".join((row["state"], *counts, f"data {row['data'][:8]}", row["date"])))
     for line in _data_lines(rows):
         typer.echo(line)
 
@@ -50,6 +51,10 @@ def rm(
     tables.open_store(store_).remove_results(keys)
     for key in dict.fromkeys(keys):
         typer.echo(f"removed {key}")
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _state(result: StoredResult, selection: Selection) -> str:

@@ -229,9 +229,8 @@ def test_a_poisoned_feature_store_is_computed_anew(
 
 
 def toy_config(folder: Path, *methods: str, **rest: Any) -> RunSettings:
-    return RunSettings.of(
-        methods=methods, dataset="toy", store=folder / "store", missing=(0.4,), metrics=("bleu",), **rest
-    )
+    values = {"missing": (0.4,), "drop": "context", "metrics": ("bleu",), **rest}
+    return RunSettings.of(methods=methods, dataset="toy", store=folder / "store", **values)
 
 
 NAMES = ["../../x", "$(touch x)", "; touch x", "a\nb", "\x1b[2J", "..", "", "x" * 5000]
