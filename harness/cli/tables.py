@@ -76,9 +76,11 @@ def print_first_tables(store: Path, rows: Sequence[Measurement], folder: Path) -
     aside = keys.intersection(each.key for each in select(opened.stored()).other_masks)
 
     def parts(screen: Screen) -> list[RenderableType]:
-        told = {each.task for each in first_states}
+        covered = {each.task for each in first_states}
         rendered = [part for each in first_states for part in states.terminal_short(each, screen)]
-        first = [table for table in terminal.first_of_tasks(tables) if table.task not in told]
+        first = [table for table in terminal.first_of_tasks(tables) if table.task not in covered]
+        behind = [table for table in tables if table.task in covered]
+        rendered += terminal.remarks_of(behind, screen)
         rendered += terminal.render_first(first, screen)
         rendered += terminal.further(tables, first, str(folder / "leaderboard.md"), screen)
         if any(table.rates for table in tables):

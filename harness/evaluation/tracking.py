@@ -94,8 +94,15 @@ def tracked(root: Path, rows: Sequence[Measurement]) -> Iterator[Tracked]:
         yield _of(root, stored[key])
 
 
+def _flat(epoch: Mapping[str, Any]) -> dict[str, float]:
+    """Training and validation loss of an epoch, and its parts as ``part.NAME``."""
+    parts = {f"part.{name}": value for name, value in epoch.get("losses", {}).items()}
+    return {name: epoch[name] for name in ("train", "val") if name in epoch} | parts
+
+
 def _of(root: Path, result: StoredResult) -> Tracked:
     first, manifest = result.rows[0], result.manifest
+    history = training_summary(root / manifest.cell / "training").get("history", [])
     curves: dict[str, list[tuple[float, float]]] = {}
     for row in sorted(result.rows, key=lambda row: row.rate):
         if row.value is not None:
@@ -122,7 +129,7 @@ def _of(root: Path, result: StoredResult) -> Tracked:
         facts={name: str(value) for name, value in facts.items()},
         costs={_plain(name): value for name, value in costs.items()},
         curves=curves,
-        losses=training_summary(root / manifest.cell / "training").get("history", []),
+        losses=[_flat(epoch) for epoch in history],
     )
 
 

@@ -39,7 +39,7 @@ def test_what_trackers_see_of_a_run(toy_world: Path) -> None:
     expected = {row.rate: row.value for row in rows if row.method == "learner" and row.metric == "bleu_4"}
     assert dict(learner.curves["bleu_4"]) == expected
     assert len(learner.losses) == 4
-    assert set(learner.losses[0]) == {"train", "val"}
+    assert set(learner.losses[0]) == {"train", "val", "part.loss"}
     assert learner.costs["training_seconds"] > 0
     assert learner.facts["test_set"] == rows[0].test_set
     shown = repr(list(seen.values())).replace("missing", "")

@@ -351,7 +351,7 @@ def test_the_committed_table_is_that_of_the_committed_json() -> None:
 
 def test_a_run_measures_what_a_row_costs(toy_world: Path) -> None:
     settings = RunSettings.of(
-        methods=("learner",), dataset="toy", metrics=("bleu",), store=toy_world / "store"
+        methods=("learner",), dataset="toy", drop="any", metrics=("bleu",), store=toy_world / "store"
     )
     run_serially(settings, Quiet())
     first, second = Store(settings.config.store).stored()

@@ -26,8 +26,7 @@ from tests.helpers.toys import FAST_METRICS, Echo, Quiet, ToyData
 
 
 def config(folder: Path, **rest: Any) -> RunSettings:
-    chosen = {"methods": ("echo",), "missing": (0.2, 0.6), "drop": "context", "mask_seeds": 3, **rest}
-    chosen = {"metrics": FAST_METRICS, **chosen}
+    chosen = {"methods": ("echo",), "missing": (0.2, 0.6), "mask_seeds": 3, "metrics": FAST_METRICS, **rest}
     chosen = {name: value for name, value in chosen.items() if value is not None}
     return RunSettings.of(dataset="toy", store=folder / "store", **chosen)
 

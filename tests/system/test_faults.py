@@ -318,9 +318,8 @@ def test_a_disk_that_fills_up_without_a_mount(
 
 
 def toy_config(folder: Path, *methods: str, **rest: Any) -> RunSettings:
-    return RunSettings.of(
-        methods=methods, dataset="toy", store=folder / "store", missing=(0.4,), metrics=("bleu",), **rest
-    )
+    values = {"missing": (0.4,), "drop": "context", "metrics": ("bleu",), **rest}
+    return RunSettings.of(methods=methods, dataset="toy", store=folder / "store", **values)
 
 
 def test_a_loss_that_is_not_finite_ends_its_cell_alone(

@@ -134,7 +134,7 @@ def a_run_makes_rows_that_stay(walk: Walk) -> list[str]:
         assert row["method"] in printed
         assert f"| {row['method']} |" in markdown
         assert f"{row['value']:.3f}" in markdown
-        if row["rate"] == 0:
+        if row["rate"] == 0 and row["metric"] == "bleu_4":  # the metric of the table of states
             assert f"{row['value']:.3f}" in printed
     return sorted({row["key"] for row in rows})
 

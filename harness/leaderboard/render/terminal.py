@@ -68,6 +68,15 @@ def render_first(tables: Sequence[Table], screen: Screen) -> list[RenderableType
     return parts
 
 
+def remarks_of(tables: Sequence[Table], screen: Screen) -> list[RenderableType]:
+    """What stands below tables that are not printed: metrics without a number, dead parts; each line once."""
+    lines: dict[str, Text] = {}
+    for table in tables:
+        for line in (*not_computed(table.unavailable, screen), *_notes(table, screen)):
+            lines.setdefault(str(line), line)
+    return list(lines.values())
+
+
 def _notes(table: Table, screen: Screen) -> list[Text]:
     """What else the store holds, and which parts of the methods are dead."""
     beside = [screen.text(sentence, "dim") for sentence in table.beside]
