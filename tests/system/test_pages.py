@@ -73,3 +73,12 @@ def test_retrieval_reads_the_photographs_that_the_page_on_derm7pt_names() -> Non
     (sentence,) = [line for line in page.splitlines() if line.startswith("`retrieval` was not run")]
     assert "Now it reads both photographs" in sentence
     assert {"clinical", "dermoscopic"} <= Retrieval.card.reads
+
+
+def test_the_tables_of_the_readme_are_those_of_the_committed_leaderboard() -> None:
+    committed = (ROOT / "leaderboards" / "iu-phantom.md").read_text(encoding="utf-8").splitlines()
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    tables = text[text.index("### iu-phantom") : text.index("Each column has the whole test set")]
+    rows = [line for line in tables.splitlines() if line.startswith("|")]
+    assert len(rows) > 30
+    assert not [row for row in rows if row not in committed]

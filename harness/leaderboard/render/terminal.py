@@ -25,7 +25,7 @@ from harness.leaderboard.render.text import (
     cell_text,
     cost_rows,
     costs,
-    dead_notes,
+    dead_summaries,
     label,
     rank,
 )
@@ -80,7 +80,7 @@ def remarks_of(tables: Sequence[Table], screen: Screen) -> list[RenderableType]:
 def _notes(table: Table, screen: Screen) -> list[Text]:
     """What else the store holds, and which parts of the methods are dead."""
     beside = [screen.text(sentence, "dim") for sentence in table.beside]
-    return [*beside, *(screen.text(line, "yellow") for line in dead_notes(table))]
+    return [*beside, *(screen.text(line, "yellow") for line in dead_summaries(table))]
 
 
 def further(tables: Sequence[Table], first: Sequence[Table], file: str, screen: Screen) -> list[Text]:

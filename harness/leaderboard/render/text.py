@@ -133,6 +133,18 @@ def dead_notes(table: Table) -> list[str]:
     ]
 
 
+def dead_summaries(table: Table) -> list[str]:
+    """One line per method with dead parts: which they are, and how to see what was measured."""
+    lines = []
+    for row in table.rows:
+        if row.dead_parts and not row.control:
+            without_seed = (re.sub(r"^seed \d+: ", "", line) for line in row.dead_parts)
+            names = ", ".join(dict.fromkeys(line.partition(":")[0] for line in without_seed))
+            command = f"harness describe {row.method.partition(' (')[0]} --probes"
+            lines.append(f"{row.method}: parts that do next to nothing: {names} ({command})")
+    return lines
+
+
 RESULT_NOTE = (
     "Result: its manifest is `results/RESULT.json` in the store; `harness reproduce RESULT` makes it "
     "again and compares."
