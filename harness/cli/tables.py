@@ -77,7 +77,8 @@ def print_first_tables(store: Path, rows: Sequence[Measurement], folder: Path) -
 
     def parts(screen: Screen) -> list[RenderableType]:
         covered = {each.task for each in first_states}
-        rendered = [part for each in first_states for part in states.terminal_short(each, screen)]
+        rendered = [states.short_note(screen)] if first_states else []
+        rendered += [part for each in first_states for part in states.terminal_short(each, screen)]
         first = [table for table in terminal.first_of_tasks(tables) if table.task not in covered]
         behind = [table for table in tables if table.task in covered]
         rendered += terminal.remarks_of(behind, screen)

@@ -155,6 +155,17 @@ def test_terminals_cut_nothing(table: StateTable, width: int) -> None:
     assert text.count(f"{table.rows[0].numbers[FULL].estimate.value:.3f}") >= 2
 
 
+def test_the_end_of_a_run_has_a_column_for_the_shuffled_rerun(table: StateTable) -> None:
+    console = Console(width=120, record=True, file=io.StringIO())
+    for part in states.terminal_short(table, Screen(120)):
+        console.print(part)
+    text = console.export_text()
+    assert "+shuffled-image" not in text
+    (line,) = (line for line in text.splitlines() if line.startswith("learner"))
+    minus = table.rows[0].numbers[FULL].minus_shuffled
+    assert f"{minus.value:+.3f} [{minus.lo:.3f}, {minus.hi:.3f}]" in line
+
+
 def test_one_policy_alone_keeps_its_table(toy_world: Path) -> None:
     flags = [
         "--methods",

@@ -14,6 +14,7 @@ from harness.leaderboard.render.text import markdown as plain
 from harness.leaderboard.states import StateNumber, StateRow, StateTable
 from harness.missingness.states import FULL, names_in
 from harness.statistics.estimate import Estimate
+from harness.store.row_labels import SHUFFLED
 
 _ABSENT = "\N{EN DASH}"
 
@@ -118,6 +119,12 @@ def terminal(table: StateTable, screen: Screen) -> list[RenderableType]:
     return [*parts, *(screen.text(note, "dim") for note in notes(table)), ""]
 
 
+def short_note(screen: Screen) -> RenderableType:
+    """How to read what ``terminal_short`` prints."""
+    note = f"! clearly worse than full, paired; {SAME} not read; shuffled: on other studies' images"
+    return screen.text(note, "dim")
+
+
 def first_of_tasks(tables: Sequence[StateTable]) -> list[StateTable]:
     """The first table of each task."""
     first: dict[object, StateTable] = {}
@@ -127,8 +134,11 @@ def first_of_tasks(tables: Sequence[StateTable]) -> list[StateTable]:
 
 
 def terminal_short(table: StateTable, screen: Screen) -> list[RenderableType]:
-    """One part: values, intervals of the first alone; marks show which losses are clear."""
-    rows = table.rows
+    """One part: values, intervals of the first alone; marks show which losses are clear.
+
+    Reruns on other studies' images have a column instead of rows.
+    """
+    rows = [row for row in table.rows if not row.method.endswith(SHUFFLED)]
     columns = [
         Column(
             directed(FULL, table.higher_is_better),
@@ -143,10 +153,8 @@ def terminal_short(table: StateTable, screen: Screen) -> list[RenderableType]:
     if any(shuffled):
         columns.append(Column("full minus shuffled", ["" if e is None else _signed(e) for e in shuffled]))
     labels = [Column("method", [row.method for row in rows], right=False)]
-    note = f"! clearly worse than full, paired; {SAME} does not read it; shuffled: other studies' images"
     return [
         screen.text(table.title, "bold"),
-        screen.text(note, "dim"),
         *blocks(labels, columns, screen, _lines(rows)),
         "",
     ]
