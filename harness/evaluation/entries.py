@@ -178,16 +178,27 @@ def image_donors(studies: Sequence[Study], seed: int) -> dict[str, Study]:
     """For every study another patient's study whose images it is shown, with the same views if possible.
 
     The assignment is a rotation of a seeded order, so no study keeps its own images and each is used once.
+    Where studies with the same views are all of one patient, the donor is the first study of another patient
+    that has most of the views; it may then be used more than once.
     """
+    ordered = sorted(studies, key=lambda s: study_seed(seed, s.id, "donor"))
     groups: dict[frozenset[str], list[Study]] = {}
-    for study in sorted(studies, key=lambda s: study_seed(seed, s.id, "donor")):
+    for study in ordered:
         groups.setdefault(frozenset(study.images), []).append(study)
     donors: dict[str, Study] = {}
     for group in groups.values():
         shift = min(range(1, len(group)), key=lambda k: _same_patient(group, k), default=0)
         for index, study in enumerate(group):
-            donors[study.id] = group[(index + shift) % len(group)]
+            donor = group[(index + shift) % len(group)]
+            own = donor.patient_id == study.patient_id
+            donors[study.id] = _stranger(study, ordered) if own else donor
     return donors
+
+
+def _stranger(study: Study, others: Sequence[Study]) -> Study:
+    """The first study of another patient with most of a study's views; the study where there is no other."""
+    strangers = [each for each in others if each.patient_id != study.patient_id]
+    return max(strangers, key=lambda each: len(each.images.keys() & study.images.keys()), default=study)
 
 
 def _same_patient(group: Sequence[Study], shift: int) -> tuple[int, int]:

@@ -120,18 +120,20 @@ def _facts(plan: MaskPlan, outcome: Outcome, shared: Mapping[str, Any]) -> dict[
 
 
 def record_failure(trial: Trial, error: BaseException) -> list[Measurement]:
-    """Store and report rows that say why a trial has no numbers.
+    """Store and report rows that say why a trial has no numbers; ``n/a`` where the method has none anyway.
 
     Numbers that an earlier run stored under the same identity stay: they are still right.
     """
     reason = describe(error, trial.entry.method_class.__module__)
     log = trial.cell.directory / "error.txt"
     keep_traceback(log, error)
+    failed, absent = {"status": "failed", "detail": reason}, {"status": "n/a"}
+    lost = [(metric, failed if trial.suits(metric) else absent) for metric in trial.metrics]
     measurements = []
     for plan in trial.plans:
         of_plan = [
-            _measurement(trial, plan, Place(metric, output, 0.0), status="failed", detail=reason)
-            for metric in trial.metrics
+            _measurement(trial, plan, Place(metric, output, 0.0), **values)
+            for metric, values in lost
             for output in metric.outputs
         ]
         key = trial.result_key(plan)

@@ -11,6 +11,7 @@ import pytest
 from harness.core import registry
 from harness.core.errors import PluginError
 from harness.evaluation.run import run, run_serially
+from harness.leaderboard.leaderboard import Leaderboard
 from harness.metrics.base import checked_statistics
 from harness.metrics.text.bleu import Bleu
 from harness.store.store import Store
@@ -302,3 +303,22 @@ def test_doctor_goes_on_after_any_broken_plugin(
     assert "RuntimeError at tests.helpers.faulty:" in rows["uncertain"]["detail"]
     assert code == 0
     assert "SECRET" not in out
+
+
+def test_a_method_that_fails_is_absent_from_tables_of_what_it_does_not_do(
+    toy_world: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(registry.DATASETS, "labelled", "tests.evaluation.test_report_samples:LabelledData")
+    registry._table.cache_clear()
+    settings = toy_config(
+        toy_world, ("echo", "template"), metrics=("bleu", "diagnosis"), set={"echo": {"fail": "fit"}}
+    ).replaced(dataset="labelled")
+    rows, succeeded = run_serially(settings, Quiet())
+    assert not succeeded
+    status = {row.metric: row.status for row in rows if row.method == "echo[fail=fit]"}
+    assert (status["bleu_4"], status["f1_macro"]) == ("failed", "n/a")
+    tables = Leaderboard.of(Store(settings.config.store)).tables
+    assert {table.group: {row.method for row in table.rows} for table in tables} == {
+        "report text": {"echo[fail=fit]", "template"},
+        "diagnosis": {"template"},
+    }

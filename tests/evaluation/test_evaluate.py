@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -185,6 +186,22 @@ def test_shuffled_images_come_from_other_patients_with_the_same_views() -> None:
     assert all(set(donors[study.id].images) == set(study.images) for study in studies)
     assert len({donor.id for donor in donors.values()}) == len(studies)
     assert donors == image_donors(studies[::-1], seed=0)
+
+
+def test_a_study_alone_among_its_views_is_shown_another_patients_images() -> None:
+    studies = ToyData().studies("test")
+    pixels = studies[0].images["frontal"]
+    alone = replace(studies[0], id="alone", patient_id="alone", images={"lateral": pixels})
+    of_one_patient = [
+        replace(alone, id=name, patient_id="both", images={"frontal": pixels, "third": pixels})
+        for name in ("one", "two")
+    ]
+    together = [*studies, alone, *of_one_patient]
+    donors = image_donors(together, seed=0)
+    assert all(donors[study.id].patient_id != study.patient_id for study in together)
+    assert "lateral" in donors["alone"].images
+    assert "frontal" in donors["one"].images
+    assert image_donors([alone], seed=0) == {"alone": alone}, "there is no other patient"
 
 
 def test_unknown_names_come_with_a_suggestion(toy_world: Path) -> None:
