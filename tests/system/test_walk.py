@@ -133,7 +133,8 @@ def a_run_makes_rows_that_stay(walk: Walk) -> list[str]:
     for row in rows:
         assert row["method"] in printed
         assert f"| {row['method']} |" in markdown
-        assert f"{row['value']:.3f}" in markdown
+        if row["rate"] == 0 or row["metric"] == "bleu_4":  # other metrics over missing rates: CSV and JSON
+            assert f"{row['value']:.3f}" in markdown
         if row["rate"] == 0 and row["metric"] == "bleu_4":  # the metric of the table of states
             assert f"{row['value']:.3f}" in printed
     return sorted({row["key"] for row in rows})
@@ -163,6 +164,6 @@ def test_the_first_hour(tmp_path: Path) -> None:
     write_studies(tmp_path)
     files_are_scored_and_compared(walk)
     keys = a_run_makes_rows_that_stay(walk)
-    assert len(keys) == 2
+    assert len(keys) == 2 * 3, "two methods, three drop policies"
     a_row_is_shared_and_made_again(walk, keys)
     a_new_method_is_audited(walk)
