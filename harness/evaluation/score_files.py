@@ -215,7 +215,10 @@ def _choose(
 def _report_metrics(
     wanted: Sequence[str] | None, options: MetricOptions, failures: MetricFailures
 ) -> list[Metric]:
-    """Every family that scores reports. A family that cannot be loaded is a failure if it was asked for."""
+    """Every family that scores reports, those on request only where metrics are named.
+
+    A family that cannot be loaded is a failure if it was asked for.
+    """
     metrics: list[Metric] = []
     for name in registry.names("metrics"):
         try:
@@ -224,6 +227,6 @@ def _report_metrics(
             if not wanted or name in wanted:
                 failures.reasons[name] = str(error)
             continue
-        if metric.task is Task.REPORT:
+        if metric.task is Task.REPORT and (wanted or not metric.on_request):
             metrics.append(metric)
     return metrics

@@ -60,6 +60,7 @@ class Metric(ABC):
         task: the task whose predictions it scores.
         outputs: the numbers that ``reduce`` returns, in order.
         by_default: a run that names no metrics computes it; False for slow families.
+        on_request: ``harness score``, too, computes it only where it is named.
         language, region: of the reports that it is made for (see ``DatasetInfo``). A run that names no
             metrics computes it for no other reports. None: for all.
         tokenized: ``--tokenizer`` sets its tokenisation profile. A run with a chosen profile that cannot run
@@ -82,6 +83,7 @@ class Metric(ABC):
     outputs: ClassVar[tuple[MetricOutput, ...]]
 
     by_default: ClassVar[bool] = True
+    on_request: ClassVar[bool] = False
     language: ClassVar[str | None] = None
     region: ClassVar[str | None] = None
     tokenized: ClassVar[bool] = False

@@ -16,6 +16,7 @@ from harness.core.errors import HarnessError, UnknownNameError
 from harness.core.registry import MetricOptions
 from harness.core.types import Task
 from harness.evaluation import score_files
+from harness.evaluation.metric_failures import MetricFailures
 from harness.evaluation.text_files import joined_ids, read_texts
 from harness.metrics.base import JointMetric, MetricOutput
 from harness.metrics.text.tokenization import tokenizer
@@ -300,3 +301,13 @@ def test_joint_metric_is_tested_by_swapping_whole_studies() -> None:
     assert same.p_value == 1.0
     twice = metric.values(narrow, 2 * np.ones((1, 80)))["spread"]
     assert twice[0] == pytest.approx(narrow.var())
+
+
+def test_metrics_on_request_are_scored_only_where_they_are_named() -> None:
+    def names(wanted: list[str] | None) -> set[str]:
+        metrics = score_files._report_metrics(wanted, MetricOptions(), MetricFailures())
+        return {metric.name for metric in metrics}
+
+    assert "mesh_rules_f1" not in names(None)
+    assert "chexpert_rules_f1" in names(None)
+    assert "mesh_rules_f1" in names(["mesh_rules_f1"])

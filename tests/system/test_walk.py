@@ -129,8 +129,10 @@ def a_run_makes_rows_that_stay(walk: Walk) -> list[str]:
         ("retrieval", 64, "ok"),
     }
     assert {row["rate"] for row in rows} == {0.0, 0.4, 1.0}
-    markdown = walk.harness("leaderboard")
+    markdown, table = walk.harness("leaderboard"), walk.harness("leaderboard", "--format", "csv")
+    assert len(table.splitlines()) == 1 + len(rows)
     for row in rows:
+        assert str(row["value"]) in table
         assert row["method"] in printed
         assert f"| {row['method']} |" in markdown
         if row["rate"] == 0 or row["metric"] == "bleu_4":  # other metrics over missing rates: CSV and JSON

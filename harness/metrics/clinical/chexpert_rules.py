@@ -64,6 +64,7 @@ class MeshRulesF1(RulesF1):
 
     name: ClassVar[str] = "mesh_rules_f1"
     by_default: ClassVar[bool] = False  # the same question a second time
+    on_request: ClassVar[bool] = True
     outputs: ClassVar[tuple[MetricOutput, ...]] = label_outputs("mesh_rules_f1")
     table = Path(__file__).with_name("mesh_rules.yaml")
     version = 1
