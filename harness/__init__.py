@@ -1,3 +1,28 @@
-"""Train, predict, score and compare medical multimodal models in one protocol."""
+"""Train, predict, score and compare medical multimodal models in one protocol.
+
+The names of ``__all__`` are imported when they are used: ``import harness`` imports no library.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from harness.api import Leaderboard, audit, evaluate, load_dataset, load_method
 
 __version__ = "0.1.0"
+__all__ = ["Leaderboard", "audit", "evaluate", "load_dataset", "load_method"]
+
+
+def __getattr__(name: str) -> Any:
+    """A name of the Python interface, imported now."""
+    if name not in __all__:
+        raise AttributeError(f"module 'harness' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module("harness.api"), name)
+
+
+def __dir__() -> list[str]:
+    """All names, whether they were used or not."""
+    return sorted({*globals(), *__all__})

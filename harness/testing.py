@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from harness.audit.audit import examine
-from harness.audit.subject import Case, Subject
+from harness.audits.audit import examine
+from harness.audits.subject import Case, Subject
 from harness.core.progress import SILENT
 from harness.core.registry import MetricOptions, make_metric
 from harness.core.types import Reference

@@ -41,7 +41,7 @@ def audit(
         "set": parse_overrides(set_) if set_ else None,
     }
     settings = RunSettings.build(flags)
-    from harness.audit import audit as audits
+    from harness.audits import audit as audits
     from harness.cli.progress import ConsoleReporter
 
     with ConsoleReporter(stderr()) as reporter:

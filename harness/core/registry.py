@@ -102,8 +102,53 @@ CONTRACTS = {
 """What the registered classes are: subclasses of these, or classes with the functions of a protocol."""
 
 
+_LIVE: dict[str, dict[str, type]] = {"methods": {}, "datasets": {}, "metrics": {}}
+"""Classes that this process registered itself, kind -> name -> class."""
+
+
+def register(kind: str, registered: type, name: str) -> str:
+    """Register a class in this process alone, as ``harness.evaluate([MyMethod])`` does.
+
+    A class that was registered so before under the same name is replaced: in a notebook a cell is run again.
+
+    Args:
+        kind: ``methods``, ``datasets`` or ``metrics``.
+        registered: the class.
+        name: what rows and settings call it.
+
+    Returns:
+        ``name``.
+
+    Raises:
+        PluginError: it is no class of that kind.
+        HarnessError: another class is installed under the name.
+    """
+    home, _, contract = CONTRACTS[kind].partition(":")
+    if not _keeps(registered, getattr(import_module(home), contract)):
+        raise PluginError(f"{kind[:-1]} {name}: {registered!r} is no {contract}", f"see {home}.{contract}")
+    target = f"{registered.__module__}:{registered.__qualname__}"
+    installed = _installed(kind).get(name, target)
+    if installed != target:
+        raise HarnessError(
+            f"{kind[:-1]} {name!r} is registered already, as {installed}", "give the class another name"
+        )
+    _LIVE[kind][name] = registered
+    _table.cache_clear()
+    return name
+
+
+def is_live(kind: str, name: str) -> bool:
+    """Whether this process registered the class itself, so that no other process can load it."""
+    return name in _LIVE[kind]
+
+
 @cache
 def _table(kind: str) -> dict[str, str]:
+    live = {name: f"{each.__module__}:{each.__qualname__}" for name, each in _LIVE[kind].items()}
+    return _installed(kind) | live
+
+
+def _installed(kind: str) -> dict[str, str]:
     builtin: Mapping[str, str] = {"methods": METHODS, "datasets": DATASETS, "metrics": METRICS}[kind]
     table = dict(builtin)
     for point in entry_points(group=f"harness.{kind}"):
@@ -159,6 +204,8 @@ def load(kind: str, name: str) -> Any:
     table = _table(kind)
     if name not in table:
         raise UnknownNameError(f"unknown {kind[:-1]} {name!r}", did_you_mean(name, table))
+    if name in _LIVE[kind]:
+        return _LIVE[kind][name]
     module, _, attribute = table[name].partition(":")
     try:
         loaded = import_module(module)

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from harness.audit import audit as audits
-from harness.audit.checks import repeats
+from harness.audits import audit as audits
+from harness.audits.checks import repeats
 from harness.cli.app import app
 from harness.core import registry
 from harness.core.config import RunSettings

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from harness.audit.watch import Touches, watching
+from harness.audits.watch import Touches, watching
 from harness.core.types import DatasetInfo, Inputs, Prediction, Study
 from harness.datasets.base import Dataset
 from harness.evaluation import synthesis

@@ -13,9 +13,9 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from harness import __version__
-from harness.audit.checks import STEPS, Breach
-from harness.audit.subject import Answers, Case, Subject
-from harness.audit.watch import Touches, data_files
+from harness.audits.checks import STEPS, Breach
+from harness.audits.subject import Answers, Case, Subject
+from harness.audits.watch import Touches, data_files
 from harness.core import registry
 from harness.core.config import RunConfig, RunSettings
 from harness.core.failures import describe
@@ -69,7 +69,7 @@ def _audit(settings: RunSettings, reporter: Reporter) -> list[Verdict]:
         with TemporaryDirectory(prefix="harness-audit-") as folder:
             case = open_case(settings, Path(folder))
             return [_kept(config, case, entry, reporter) for entry in _audited(config)]
-    context = processes.ready(["harness.audit.audit", *registry.method_modules(config.methods)])
+    context = processes.ready(["harness.audits.audit", *registry.method_modules(config.methods)])
     # Whatever is wrong with the audit as a whole surfaces here.
     name = open_dataset(config.dataset, config.root, _settings(config)).info.name
 

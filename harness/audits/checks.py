@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from harness.audit.subject import (
+from harness.audits.subject import (
     BATCH,
     TOLERANCE,
     Answers,
@@ -23,7 +23,7 @@ from harness.audit.subject import (
     same_inputs,
     spread,
 )
-from harness.audit.watch import retargeted, scrambled, swapped, watching
+from harness.audits.watch import retargeted, scrambled, swapped, watching
 from harness.core.types import CONTEXT, Inputs, Study, Task
 from harness.method.batching import study_seed
 
