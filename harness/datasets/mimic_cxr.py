@@ -119,6 +119,7 @@ class _Release:
                 records += self._study(study)
             else:
                 left_out[group] = left_out.get(group, 0) + 1
+        self.tree.keep()
         for group, count in left_out.items():
             message = f"{count} studies are left out: {group}/ is not there"
             self.problems.append(Problem("not-downloaded", str(self.files), message, fatal=False))
@@ -215,6 +216,7 @@ class _Annotated:
                 self.problems.append(item)
             elif (shots := self._shots(item)) is not None:
                 entries.append((item, shots))
+        self.tree.keep()
         notes = [Problem("layout", str(self.root), f"R2Gen's layout, {FILE}", fatal=False)]
         if not self.rows:
             message = f"no {tables.METADATA} in the root: each image counts as a frontal view of its own"

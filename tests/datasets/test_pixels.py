@@ -15,7 +15,7 @@ from harness.core.config import RunSettings
 from harness.core.errors import HarnessError
 from harness.datasets.derm7pt import Derm7pt
 from harness.datasets.images import pixels
-from harness.datasets.images.pixels import Digests, LazyImages, PixelCache
+from harness.datasets.images.pixels import Digests, LazyImages, PixelCache, sampled_digest
 from harness.evaluation.benchmark import open_benchmark, prepare_images
 from harness.evaluation.run import run_serially
 from harness.store.store import Store
@@ -100,6 +100,24 @@ def test_digests_are_computed_again_only_of_what_has_changed(
     same = [again.of(path) == digest for path, digest in zip(paths, digests_of_files, strict=True)]
     assert same == [True, False, True]
     assert computed == [paths[1]]
+
+
+@pytest.mark.parametrize("size", [100, 300_000])
+def test_a_sampled_digest_is_of_size_and_content_and_not_of_place_and_time(tmp_path: Path, size: int) -> None:
+    content = np.random.default_rng(0).integers(0, 256, size, dtype=np.uint8)
+    path, copy = tmp_path / "a.jpg", tmp_path / "copy.jpg"
+    content.tofile(path)
+    content.tofile(copy)
+    os.utime(copy, ns=(1, 1))
+    digest = sampled_digest(path)
+    assert sampled_digest(copy) == digest
+    for place in (0, size // 2, size - 1):
+        changed = content.copy()
+        changed[place] ^= 1
+        changed.tofile(copy)
+        assert sampled_digest(copy) != digest
+    np.append(content, 0).tofile(copy)
+    assert sampled_digest(copy) != digest
 
 
 def test_digests_survive_a_run_that_is_killed_midway(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

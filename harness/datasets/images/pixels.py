@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -22,6 +23,9 @@ from harness.datasets.images.store import ImageStore
 
 DEFAULT_IMAGE_SIZE = 224
 SMALLEST_IMAGE, LARGEST_IMAGE = 32, 1024
+
+WHOLE_BYTES, SAMPLE_BYTES = 1 << 16, 1 << 12
+"""A sampled digest reads files up to the first size whole, and three samples of the second of others."""
 
 _KEEP_EVERY = 60.0
 """Seconds between two writes of the digests while more are being computed."""
@@ -136,10 +140,17 @@ def absent(studies: Iterable[Study], views: Collection[str]) -> list[tuple[Pixel
 
 
 class Digests:
-    """SHA-256 of files' contents, computed again only where size or modification time have changed."""
+    """SHA-256 of files' contents, computed again only where size or modification time have changed.
 
-    def __init__(self, dataset: str) -> None:
-        self._path = files.private_folder(files.cache_root() / dataset) / "digests.json"
+    Args:
+        dataset: whose digests these are.
+        sampled: digest a large file by its size and samples (see ``sampled_digest``).
+    """
+
+    def __init__(self, dataset: str, *, sampled: bool = False) -> None:
+        folder = files.private_folder(files.cache_root() / dataset)
+        self._path = folder / ("samples.json" if sampled else "digests.json")
+        self._digest = sampled_digest if sampled else files.digest_of
         self._known: dict[str, list[Any]] = files.read_json(self._path) if self._path.exists() else {}
         self._changed, self._kept = False, time.monotonic()
 
@@ -148,7 +159,7 @@ class Digests:
         stat = path.stat()
         key, state = str(path.absolute()), [stat.st_size, stat.st_mtime_ns]
         if self._known.get(key, [])[:2] != state:
-            self._known[key] = [*state, files.digest_of(path)]
+            self._known[key] = [*state, self._digest(path)]
             self._changed = True
             if time.monotonic() - self._kept > _KEEP_EVERY:
                 self.keep()
@@ -159,3 +170,20 @@ class Digests:
         if self._changed:
             files.write_json(self._path, self._known)
             self._changed, self._kept = False, time.monotonic()
+
+
+def sampled_digest(path: Path) -> str:
+    """SHA-256 of a file's size and content as hex; of a large file, of its size and three samples.
+
+    The samples are at the start, in the middle and at the end. A copy on another disk has the same digest.
+    """
+    with open(path, "rb", buffering=0) as stream:
+        size = os.fstat(stream.fileno()).st_size
+        digest = hashlib.sha256(f"{size}\0".encode())
+        if size <= WHOLE_BYTES:
+            digest.update(stream.read())
+            return digest.hexdigest()
+        for start in (0, (size - SAMPLE_BYTES) // 2, size - SAMPLE_BYTES):
+            stream.seek(start)
+            digest.update(stream.read(SAMPLE_BYTES))
+    return digest.hexdigest()

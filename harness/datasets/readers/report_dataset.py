@@ -12,6 +12,7 @@ import os
 import stat
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import ClassVar, Self
 
@@ -249,8 +250,8 @@ class ImageTree:
 
     Args:
         dataset: whose digests these are.
-        by_content: identify a file by its content; otherwise by name, size and modification time, where
-            reading the whole release would take hours.
+        by_content: identify a file by its content; otherwise by its path below the root, its size and samples
+            of its content, where reading the whole release would take hours.
         links: folders of the layout that may be links out of the root themselves.
     """
 
@@ -260,17 +261,18 @@ class ImageTree:
         self.root = root
         self._real_roots = {root.resolve(), *(link.resolve() for link in links if link.is_symlink())}
         self._inside = {str(root): True}
-        self._digests = Digests(dataset) if by_content else None
+        self._dataset, self._by_content = dataset, by_content
 
     def find(self, relative: str, where: str) -> ImageFile | Problem:
         """The image ``relative`` to the root; ``where`` is the row that names it."""
         location = self.locate(relative, where)
         if isinstance(location, Problem):
             return location
-        path, state = location
-        if self._digests is not None:
-            return ImageFile(path, where, self._digests.of(path))
-        text = f"{relative}\0{state.st_size}\0{state.st_mtime_ns}"
+        path, _ = location
+        digest = self._digests.of(path)  # of equal files on two disks it is equal
+        if self._by_content:
+            return ImageFile(path, where, digest)
+        text = f"{os.path.normpath(relative)}\0{digest}"
         identity = hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()
         return ImageFile(path, where, identity, stored_image)
 
@@ -297,10 +299,13 @@ class ImageTree:
             return Problem(kind, where, f"{path} is no file", "the download is incomplete")
         return Path(path), state
 
+    @cached_property
+    def _digests(self) -> Digests:
+        return Digests(self._dataset, sampled=not self._by_content)
+
     def keep(self) -> None:
         """Write down the digests of contents."""
-        if self._digests is not None:
-            self._digests.keep()
+        self._digests.keep()
 
     def _holds(self, folder: str) -> bool:
         """Whether a folder below the root is inside; links to folders are followed, each folder once."""
