@@ -28,7 +28,7 @@ from harness.datasets.readers.mimic_tables import ImageRow, Patient, Texts
 from harness.datasets.readers.profiles import MIMIC_PROFILES, Profile
 from harness.datasets.readers.records import Listing, Problem, ReportRecord
 from harness.datasets.readers.report_dataset import ImageTree, ReportDataset, other_counts
-from harness.datasets.readers.sections import context_text, report_sections
+from harness.datasets.readers.sections import UnusualHeadings, context_text
 from harness.datasets.readers.views import Shot
 
 _LICENCE = "MIMIC-CXR: PhysioNet credentialed data use agreement; read from --root, never shared or uploaded"
@@ -92,6 +92,7 @@ class _Release:
     def __init__(self, root: Path, profile: Profile) -> None:
         self.root, self.profile = root, profile
         self.problems: list[Problem] = []
+        self.headings = UnusualHeadings()
         metadata = tables.find_table(root, tables.METADATA)
         split = tables.find_table(root, tables.SPLIT)
         if metadata is None or split is None:
@@ -127,6 +128,7 @@ class _Release:
         note = Problem("layout", str(self.root), layout, fatal=False)
         counts = {"images": len(self.rows), "studies": len({row.study for row in self.rows})}
         self.problems += other_counts(self.root, counts, _RELEASED)
+        self.problems += self.headings.problems(str(self.texts.source))
         published = (
             _R2GEN if self.profile.per_image else {"test without context": _R2GEN["test without context"]}
         )
@@ -146,7 +148,7 @@ class _Release:
             message = f"s{first.study} has no row of labels; the study is left out"
             self.problems.append(Problem("no-labels", first.where, message, fatal=False))
             return []
-        sections = report_sections(text)
+        sections = self.headings.read(f"s{first.study}", text)
         frontal = min((row for row in rows if row.position in ("PA", "AP")), key=_order, default=None)
         study = ReportRecord(
             id=f"s{first.study}",
@@ -194,6 +196,7 @@ class _Annotated:
     def __init__(self, root: Path, profile: Profile) -> None:
         self.root, self.profile = root, profile
         self.problems: list[Problem] = []
+        self.headings = UnusualHeadings()
         self.tree = ImageTree(image_folder(root), MIMICCXR.name, by_content=False)
         metadata = tables.find_table(root, tables.METADATA)
         rows, wrong = tables.read_images(metadata) if metadata else ([], [])
@@ -228,6 +231,8 @@ class _Annotated:
                 (item, shots)
             )
         records = [self._record(group) for group in groups.values()]
+        if self.facts.texts:
+            notes += self.headings.problems(str(self.facts.texts.source))
         return Listing(records, [*notes, *self.problems], _R2GEN)
 
     def _shots(self, item: Item) -> list[Shot] | None:
@@ -254,7 +259,7 @@ class _Annotated:
         if isinstance(text, Problem):
             self.problems.append(text)
             text = ""
-        sections = report_sections(text)
+        sections = self.headings.read(f"s{study}", text)
         whole = bool(self.rows) and not self.profile.per_image
         return ReportRecord(
             id=f"s{study}" if whole else item.id,

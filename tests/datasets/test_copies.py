@@ -1,4 +1,4 @@
-"""A copy of a dataset on another disk is the same dataset: nothing that was trained on it is trained again."""
+"""A copy of a dataset on another disk is the same dataset: nothing is trained on it again."""
 
 from __future__ import annotations
 

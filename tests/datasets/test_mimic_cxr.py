@@ -320,6 +320,21 @@ def test_a_root_without_images_is_named(root: Path) -> None:
         MIMICCXR.open(root)
 
 
+def test_mistyped_headings_and_headings_inside_lines_leave_no_findings_in_a_context(root: Path) -> None:
+    first, second, *_ = sorted((root / "files").rglob("*.txt"))
+    text = first.read_text()
+    first.write_text(text.replace("FINDINGS:", "FINDNGS:").replace("IMPRESSION:", "IMPRSSION:"))
+    second.write_text("CLINICAL HISTORY: Fever. FINDINGS: The lungs are clear. IMPRESSION: Normal.\n")
+    listing = listed(root)
+    records = {record.id: record for record in listing.records}
+    assert records[first.stem].report == trees.words(0)
+    assert records[second.stem].report == "The lungs are clear."
+    assert records[second.stem].context == "age 54, sex male. history: Fever"
+    remarks = {problem.kind: problem for problem in listing.problems}
+    assert f"{first.stem} is the first" in remarks["mistyped-heading"].message
+    assert f"{second.stem} is the first" in remarks["heading-inside-line"].message
+
+
 def leak(root: Path) -> None:
     change(root / SPLIT, "validate", "test")
     change(root / SPLIT, "validate", "test")

@@ -17,7 +17,13 @@ from harness.datasets.iu_xray import installed_sources
 from harness.datasets.open_i import OpenI
 from harness.datasets.readers.profiles import alphabetic, without_codes
 from harness.datasets.readers.records import Listing
-from harness.datasets.readers.sections import context_text, report_sections, split_sections
+from harness.datasets.readers.sections import (
+    UnusualHeadings,
+    context_text,
+    report_sections,
+    sectioned,
+    split_sections,
+)
 from harness.metrics.text.tokenization import tokenizer
 
 EXPECTED = json.loads(Path(__file__).with_name("r2gen_iu_texts.json").read_text())
@@ -119,6 +125,91 @@ def test_headings(line: str, section: str) -> None:
     assert split_sections(f"FINAL REPORT\n {line}\n text of it here.\n") == {section: "text of it here."}
 
 
+MISTYPED = {
+    "findings": "FINDNGS FINDINS FINDINDGS FINDGINGS FINDNINGS FINIDNGS FIDINGS FNDINGS FINDINGD",
+    "impression": "IMPRSSION IMPRESSON IMPRRESSION IMORESSION IMPRESSOIN IMPRESION IMPERSSION MPRESSION",
+    "indication": "INDICATON IDICATION INDICAITON NDICATION INDICATIO",
+    "comparison": "COMPARISION COMPARSION COMPARRISON COMPARISIONS",
+    "history": "HISTROY HISTOY",
+    "technique": "TECHNIQE TECHINQUE",
+}
+
+
+@pytest.mark.parametrize(
+    "layout", ["{}: text here.", "{}\n text here.", "{}:text here.", "  {} :\n text here."]
+)
+def test_a_mistyped_heading_is_the_usual_one(layout: str) -> None:
+    for section, names in MISTYPED.items():
+        for name in names.split():
+            report = sectioned(layout.format(name))
+            assert report.sections == {section: "text here."}, name
+            assert report.mistyped == {section}
+    assert split_sections("REASON FOR EXAMINTION: text here.") == {"indication": "text here."}
+    assert split_sections("PREOPERATIVE IMPRSSION: text here.") == {"impression": "text here."}
+    assert split_sections("FINDINGS: A.\n COMPRESSION: B.\n LESIONS: C.") == {
+        "findings": "A.\n COMPRESSION: B.\n LESIONS: C."
+    }
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "CLINICAL HISTORY: Fever. FINDINGS: The lungs are clear. IMPRESSION: Normal.",
+        "CLINICAL HISTORY: Fever FINDINGS: The lungs are clear. IMPRESSION: Normal.",
+        "Clinical history: Fever. Findings: The lungs are clear. Impression: Normal.",
+        "clinical history: Fever. findings: The lungs are clear. impression: Normal.",
+        "CLINICAL HISTORY: Fever. FINDNGS: The lungs are clear. IMPRSSION: Normal.",
+        "FINAL REPORT EXAMINATION: CHEST (PA AND LAT) CLINICAL HISTORY: Fever. TECHNIQUE: Chest PA "
+        "COMPARISON: None. FINDINGS: The lungs are clear. IMPRESSION: Normal.",
+        "CLINICAL HISTORY: Fever.\nFINDINGS:The lungs are clear.\nIMPRESSION; Normal.",
+        "CLINICAL HISTORY: Fever.\nFINDINGS. The lungs are clear.\nIMPRESSION - Normal.",
+        "Clinical History\nFever.\nFindings\nThe lungs are clear.\nImpression\nNormal.",
+        "WET READ: 6:02 PM A nodule. FINAL REPORT CLINICAL HISTORY: Fever. FINDINGS: The lungs are clear. "
+        "IMPRESSION: Normal.",
+    ],
+)
+def test_headings_inside_a_line_end_a_section(text: str) -> None:
+    sections = report_sections(text)
+    assert sections["history"].rstrip(".") == "Fever"
+    assert sections["findings"] == "The lungs are clear."
+    assert sections["impression"] == "Normal."
+    assert context_text(sections) == "history: Fever"
+
+
+@pytest.mark.parametrize(
+    "heading", ["FINDINGS AND IMPRESSION", "FINDINGS/IMPRESSION", "FINDINGS / IMPRESSION"]
+)
+def test_findings_and_impression_in_one_are_findings(heading: str) -> None:
+    assert split_sections(f"INDICATION: Cough. {heading}: Clear.") == {
+        "indication": "Cough.",
+        "findings": "Clear.",
+    }
+    assert split_sections(f" {heading}:\n Clear.") == {"findings": "Clear."}
+
+
+def test_words_before_a_colon_that_are_no_heading() -> None:
+    text = "FINDINGS: In these findings: a nodule. Limited study: one view. LUNGS: Clear. The history: none."
+    assert split_sections(text) == {"findings": text.removeprefix("FINDINGS: ")}
+
+
+def test_text_of_the_report_never_reaches_the_context() -> None:
+    assert context_text(
+        {"history": "recent CT with findings: nodule", "indication": "IMPRESSIONS: clear"}
+    ) == ("history: recent CT with")
+
+
+def test_unusual_headings_are_counted() -> None:
+    headings = UnusualHeadings()
+    headings.read("s1", "FINDINGS: One.")
+    headings.read("s2", "FINDNGS: One. IMPRESSION: Two.")
+    headings.read("s3", "INDICATION: One. IMPRESSION: Two.")
+    mistyped, inside = headings.problems("files")
+    assert (mistyped.kind, mistyped.fatal) == ("mistyped-heading", False)
+    assert mistyped.message.startswith("1 reports have a heading with a mistyped letter")
+    assert "s2" in mistyped.message
+    assert inside.message.startswith("2 reports have a heading inside a line")
+
+
 def test_an_unknown_heading_belongs_to_the_text_around_it() -> None:
     sections = report_sections("FINDINGS:\n LUNGS: Clear.\n HEART: Normal.\n As seen before: a nodule.\n")
     assert sections == {"findings": "LUNGS: Clear. HEART: Normal. As seen before: a nodule."}
@@ -149,6 +240,14 @@ def test_context_names_what_is_known() -> None:
 def test_cleaning_of_profiles() -> None:
     assert alphabetic("The T12-L1 body, unchanged. (No edema!)") == "the body unchanged no edema"
     assert without_codes("XXXX-year-old, ___ 3 cm  mass") == "cm mass"
+
+
+def test_texts_of_the_embedded_benchmark_are_the_same_under_every_rule_of_headings() -> None:
+    total = hashlib.sha256()
+    for uid, report in iu_reports.read_reports(iu_reports.find_data_folder()).items():
+        context = iu_reports.context_of(report)
+        total.update(f"{uid}\0{report.findings}\0{report.impression}\0{context}\0".encode())
+    assert total.hexdigest() == "e2dd0d21800e3915012a571ca96ea461d74b464fcb508f00b5b4b7c923d7a5ff"
 
 
 def digest(pairs: Iterable[tuple[str, str]]) -> str:

@@ -25,6 +25,8 @@ from typing import Any
 from xml.etree import ElementTree
 
 from harness.core.errors import CorruptFileError, HarnessError, UnavailableError
+from harness.datasets.readers.headings import COMPARISON, FINDINGS, IMPRESSION, INDICATION, section_of
+from harness.datasets.readers.sections import before_report_text
 
 ARCHIVE = "NLMCXR_reports.tgz"
 METADATA = "nlmcxr_dicom_metadata.csv.gz"
@@ -181,8 +183,9 @@ def context_of(report: IUReport) -> str | None:
     E.g. ``age 54, sex female. indication: chest pain``; an unknown age or sex is left out. An indication that
     is empty, or only anonymisation marks (``XXXX``) and punctuation, does not say why the study was made: its
     context is missing by nature, and the age alone, which every DICOM file has, does not make it present.
+    Text behind ``findings:`` or ``impression:`` is no context.
     """
-    indication = " ".join((report.indication or "").split())
+    indication = before_report_text(" ".join((report.indication or "").split()))
     if not re.search(r"[^\W_]", _ANONYMISED.sub("", indication)):
         return None
     facts = []
@@ -198,20 +201,20 @@ def parse_report(root: ElementTree.Element, people: Mapping[str, Person]) -> IUR
     """One report file; age and view positions come from ``people``, as ``read_people`` gives them."""
     uid_element = root.find("uId")
     uid = (uid_element.get("id") or "") if uid_element is not None else ""
-    sections = {element.get("Label"): _text(element) for element in root.iter("AbstractText")}
+    sections = {_section(element): _text(element) for element in root.iter("AbstractText")}
     person = people.get(uid.removeprefix("CXR"), Person((), None, ()))
     return IUReport(
         uid=uid,
-        findings=sections.get("FINDINGS"),
-        impression=sections.get("IMPRESSION"),
-        indication=sections.get("INDICATION"),
-        comparison=sections.get("COMPARISON"),
+        findings=sections.get(FINDINGS),
+        impression=sections.get(IMPRESSION),
+        indication=sections.get(INDICATION),
+        comparison=sections.get(COMPARISON),
         mesh=tuple(text for element in root.iter("major") if (text := _text(element))),
         automatic=tuple(text for element in root.iter("automatic") if (text := _text(element))),
         images=tuple(image.get("id") or "" for image in root.iter("parentImage")),
         view_positions=person.view_positions,
         age=person.age,
-        sex=sex_of(sections.get("INDICATION") or ""),
+        sex=sex_of(sections.get(INDICATION) or ""),
         acquisition=person.acquisition,
     )
 
@@ -220,6 +223,11 @@ def sex_of(indication: str) -> str | None:
     """``female`` or ``male`` where the text states exactly one of them."""
     stated = [sex for sex, pattern in _SEXES.items() if pattern.search(indication)]
     return stated[0] if len(stated) == 1 else None
+
+
+def _section(element: ElementTree.Element) -> str | None:
+    """The section that an element's label names, with or without a mistyped letter."""
+    return section_of(element.get("Label") or "")
 
 
 @dataclass(frozen=True, slots=True)
