@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from harness.core.types import Task
-from harness.method.card import Deviation, MethodCard
+from harness.method.card import MethodCard
 from methods.codi_xr.config import NAME, VIEWS
 from methods.codi_xr.deviations import DEVIATIONS
 
@@ -152,6 +152,6 @@ CARD = MethodCard(
     reads=frozenset(VIEWS),
     presets={"tiny": TINY, "base": BASE, "paper": {}},
     variants=VARIANTS,
-    deviations=tuple(Deviation(where, chosen) for where, chosen in DEVIATIONS),
+    deviations=DEVIATIONS,
     published={"parameters": 6.77e9},
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from harness.core.types import Task
-from harness.method.card import Deviation, MethodCard
+from harness.method.card import MethodCard
 from methods.vdgen.deviations import DEVIATIONS
 
 TINY: dict[str, Any] = {
@@ -72,5 +72,5 @@ CARD = MethodCard(
     presets={"tiny": TINY, "base": BASE, "paper": {}},
     variants=VARIANTS,
     samples=True,
-    deviations=tuple(Deviation(where, chosen) for where, chosen in DEVIATIONS),
+    deviations=DEVIATIONS,
 )
