@@ -110,7 +110,7 @@ class Heading:
 def headings_in(line: str) -> Iterator[Heading]:
     """The headings of a line in order: the one that the line starts with, and those that stand inside it.
 
-    Those inside it are usual names before a colon, in capitals, or in another case behind the end of a sentence.
+    Those inside it are usual names before a colon, in capitals, or else behind the end of a sentence.
     """
     first = _at_start(line)
     place = 0
