@@ -88,8 +88,7 @@ def _ablation(store: Path, rows: Sequence[Measurement], every_metric: bool) -> A
     from harness.leaderboard.ablation import Ablation
 
     stored = {each.key: each for each in open_store(store).stored()}
-    # In the order of the card; of several drop policies the first, all have the same numbers at rate 0.
-    keys = dict.fromkeys(row.key for row in rows if row.drop == rows[0].drop)
+    keys = dict.fromkeys(row.key for row in rows)  # in the order of the card
     return Ablation.of([stored[key] for key in keys if key in stored], every_metric)
 
 

@@ -14,7 +14,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from harness.core.errors import HarnessError
-from harness.leaderboard.ranking import Cells, replicates_of
+from harness.leaderboard.ranking import replicates_of
 from harness.metrics.headline import ABLATION_METRICS
 from harness.statistics.bootstrap import FloatArray, interval
 from harness.statistics.estimate import Estimate
@@ -23,13 +23,33 @@ from harness.store.manifest import ProbeFacts
 from harness.store.results import Measurement, StoredResult
 from harness.store.store import SCHEMA
 
-Place = tuple[str, float]
-"""Metric and missing rate."""
+
+@dataclass(frozen=True, slots=True, order=True)
+class Loss:
+    """What the test studies lost.
+
+    Attributes:
+        rate: missing rate.
+        drop: drop policy; empty at rate 0, where all policies are one.
+    """
+
+    rate: float
+    drop: str
+
+    @classmethod
+    def of(cls, row: Measurement) -> Loss:
+        """What was lost where a number was measured."""
+        return cls(row.rate, row.drop if row.rate else "")
+
+
+NOTHING = Loss(0.0, "")
+Place = tuple[str, Loss]
+"""Metric, and what was lost."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One metric of one variant at one missing rate.
+    """One metric of one variant where something, or nothing, was lost.
 
     Attributes:
         estimate: mean over seeds, with its interval over patients, masks and seeds.
@@ -75,7 +95,7 @@ class Member:
         failures: seed -> why it has none.
         training_seconds: mean over seeds; None where nothing was measured.
         dead: vital signs of dead parts; None where the method declares no probes.
-        cells: metric and missing rate -> cell; only what has a value.
+        cells: metric and what was lost -> cell; only what has a value.
     """
 
     label: str
@@ -93,19 +113,19 @@ class Ablation:
 
     Attributes:
         metrics: shown, in order.
-        rates: missing rates, 0 first.
+        losses: what the studies lost in each table, ``NOTHING`` first; only what changes a number: a method
+            that does not read the context has no table without it.
         signatures: metric -> signature.
         lower_is_better: metrics of which less is better.
     """
 
     dataset: str
     n: int
-    drop: str
     mechanism: str
     preset: str
     members: tuple[Member, ...]
     metrics: tuple[str, ...]
-    rates: tuple[float, ...]
+    losses: tuple[Loss, ...]
     signatures: Mapping[str, str] = field(default_factory=dict)
     lower_is_better: frozenset[str] = frozenset()
 
@@ -114,34 +134,37 @@ class Ablation:
         """The ablation that the results of one run are.
 
         Args:
-            stored: results of one method and its variants, each with one seed; controls are left out.
+            stored: results of one method and its variants, each with one seed and one drop policy; controls
+                are left out.
             every_metric: show all metrics that were measured instead of the headline ones.
 
         Raises:
             HarnessError: the full method is not among them.
         """
-        trials: dict[str, list[_Trial]] = {}
+        by_seed: dict[str, dict[int, list[StoredResult]]] = {}
         for each in stored:
             row = each.rows[0]
             if not row.control and each.manifest.imputed is None:
-                trials.setdefault(row.method, []).append(_Trial(each))
+                by_seed.setdefault(row.method, {}).setdefault(row.seed, []).append(each)
+        trials = {method: [_Trial(own) for own in seeds.values()] for method, seeds in by_seed.items()}
         full = [own for own in trials.values() if not own[0].variant]
         if len(full) != 1:
             raise HarnessError(f"an ablation needs the full method once, but the results hold {len(full)}")
         rows = [row for own in trials.values() for trial in own for row in trial.numbers.values()]
-        first = full[0][0].rows[0]
+        first = full[0][0].stored[0].rows[0]
         measured = tuple(dict.fromkeys(row.metric for row in rows))
         chosen = tuple(name for name in ABLATION_METRICS if name in measured)
         others = (own for own in trials.values() if own[0].variant)
+        members = tuple(_member(own, full[0]) for own in (full[0], *others))
+        names = measured if every_metric or not chosen else chosen
         return cls(
             dataset=first.dataset,
             n=first.n,
-            drop=first.drop,
             mechanism=first.mechanism,
             preset=first.preset,
-            members=tuple(_member(own, full[0]) for own in (full[0], *others)),
-            metrics=measured if every_metric or not chosen else chosen,
-            rates=tuple(sorted({row.rate for row in rows})),
+            members=members,
+            metrics=names,
+            losses=_losses(members, names),
             signatures={row.metric: row.signature for row in rows},
             lower_is_better=frozenset(row.metric for row in rows if not row.higher_is_better),
         )
@@ -160,7 +183,7 @@ class Ablation:
         """``{"schema", "dataset", .., "variants": [..], "rows": [..]}``; what is not finite becomes null."""
         content = {
             "schema": SCHEMA,
-            **{name: getattr(self, name) for name in ("dataset", "n", "drop", "mechanism", "preset")},
+            **{name: getattr(self, name) for name in ("dataset", "n", "mechanism", "preset")},
             "method": self.full.label,
             "variants": [
                 {
@@ -177,18 +200,19 @@ class Ablation:
                 self._row(member, place, cell)
                 for member in self.members
                 for place, cell in member.cells.items()
-                if place[0] in self.metrics
+                if place[0] in self.metrics and place[1] in self.losses
             ],
         }
         return json.dumps(content, indent=1) + "\n"
 
     def _row(self, member: Member, place: Place, cell: Cell) -> dict[str, Any]:
-        metric, rate = place
+        metric, loss = place
         difference = cell.difference
         return {
             "method": member.label,
             "metric": metric,
-            "rate": rate,
+            "drop": loss.drop,
+            "rate": loss.rate,
             "value": _finite(cell.estimate.value),
             "ci95": [_finite(end) for end in cell.estimate.ci95],
             "seed_sd": cell.seed_sd,
@@ -202,41 +226,64 @@ class Ablation:
 
 
 class _Trial:
-    """A stored result: one method with one seed."""
+    """One method with one seed: the results of all its drop policies."""
 
-    def __init__(self, stored: StoredResult) -> None:
+    def __init__(self, stored: Sequence[StoredResult]) -> None:
         self.stored = stored
-        self.rows = stored.rows
-        self.seed = stored.rows[0].seed
-        self.variant: str | None = stored.manifest.card.get("variant")
+        self.seed = stored[0].rows[0].seed
+        self.method = stored[0].rows[0].method
+        self.manifest = stored[0].manifest
+        self.variant: str | None = self.manifest.card.get("variant")
 
     @cached_property
     def numbers(self) -> dict[Place, Measurement]:
         """What has a value."""
-        return {(row.metric, row.rate): row for row in self.rows if row.value is not None}
+        rows = (row for each in self.stored for row in each.rows)
+        return {(row.metric, Loss.of(row)): row for row in rows if row.value is not None}
 
     @cached_property
-    def replicates(self) -> Cells:
+    def replicates(self) -> dict[Place, FloatArray]:
         """Of the numbers, (B,) each."""
-        return replicates_of(list(self.numbers.values()), self.stored.replicates())
+        lines_of: dict[Place, FloatArray] = {}
+        for each in self.stored:
+            rows = [row for row in each.rows if row.value is not None]
+            loss_at = {row.rate: Loss.of(row) for row in rows}
+            lines = replicates_of(rows, each.replicates())
+            lines_of |= {(metric, loss_at[rate]): line for (metric, rate), line in lines.items()}
+        return lines_of
 
     @property
     def failure(self) -> str:
         """Why there is no number at all; empty where there is one."""
-        reasons = (row.detail for row in self.rows if row.status == "failed")
+        rows = (row for each in self.stored for row in each.rows)
+        reasons = (row.detail for row in rows if row.status == "failed")
         return "" if self.numbers else next(reasons, "no metric suits it")
+
+
+def _losses(members: Sequence[Member], metrics: Sequence[str]) -> tuple[Loss, ...]:
+    """Nothing, and every loss that changes some number of the metrics."""
+
+    def changes(member: Member, metric: str, loss: Loss) -> bool:
+        with_loss, without = member.cells.get((metric, loss)), member.cells.get((metric, NOTHING))
+        return with_loss is not None and (without is None or with_loss.by_seed != without.by_seed)
+
+    every = {loss for member in members for metric, loss in member.cells if loss != NOTHING}
+    changing = (
+        loss for loss in every if any(changes(member, name, loss) for member in members for name in metrics)
+    )
+    return (NOTHING, *sorted(changing, key=lambda loss: (loss.drop, loss.rate)))
 
 
 def _member(own: Sequence[_Trial], full: Sequence[_Trial]) -> Member:
     own = sorted(own, key=lambda trial: trial.seed)
     working = [trial for trial in own if not trial.failure]
     reference = {trial.seed: trial for trial in full} if own[0].variant else {}
-    seconds = [trial.stored.manifest.cost.training_seconds for trial in working]
+    seconds = [trial.manifest.cost.training_seconds for trial in working]
     timed = [each for each in seconds if each is not None]
     places = dict.fromkeys(place for trial in working for place in trial.numbers)
     return Member(
-        label=own[0].rows[0].method,
-        text=own[0].stored.manifest.card.get("variant_text", ""),
+        label=own[0].method,
+        text=own[0].manifest.card.get("variant_text", ""),
         seeds=tuple(trial.seed for trial in working),
         failures={trial.seed: trial.failure for trial in own if trial.failure},
         training_seconds=fmean(timed) if timed else None,
@@ -246,7 +293,7 @@ def _member(own: Sequence[_Trial], full: Sequence[_Trial]) -> Member:
 
 
 def _dead_parts(trials: Sequence[_Trial]) -> tuple[DeadPart, ...] | None:
-    signs = {trial.seed: trial.stored.manifest.signs for trial in trials}
+    signs = {trial.seed: trial.manifest.signs for trial in trials}
     if not any(each is not None and each.probes for each in signs.values()):
         return None
     dead: dict[tuple[str, str], list[tuple[ProbeFacts, int]]] = {}

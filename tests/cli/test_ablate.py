@@ -60,9 +60,14 @@ def test_an_ablation_trains_what_no_run_has_trained(
     assert "| learner:slow | 1 | " in file.read_text()
 
 
-def test_of_several_drop_policies_one_is_read(toy_world: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    _, out, _ = ablate(capsys, toy_world, "--drop", "context,any", "--missing", "0.4", "--format", "markdown")
-    assert "| learner:slow | 1 | " in out
+def test_each_loss_that_changes_a_number_has_a_table(
+    toy_world: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    policies = ("--drop", "frontal,context", "--missing", "1.0", "--format", "markdown")
+    _, out, _ = ablate(capsys, toy_world, *policies)
+    titles = [line for line in out.splitlines() if line.startswith("### ")]
+    assert [title.partition("studies")[2] for title in titles] == ["", ", without frontal (mcar)"]
+    assert out.count("| learner:slow | 1 | ") == 2  # the method does not read the context
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from harness.core.errors import HarnessError
-from harness.leaderboard.ablation import Ablation
+from harness.leaderboard.ablation import NOTHING, Ablation
 from harness.leaderboard.leaderboard import Leaderboard
 from harness.leaderboard.render.ablation import rendered
 from harness.statistics.bootstrap import interval
@@ -42,7 +42,7 @@ def test_each_variant_is_compared_with_the_method_and_clear_differences_are_name
     ablation = ablation_of(store)
     assert [member.label for member in ablation.members] == ["dia", "dia:no-other", "dia:no-part"]
     assert ablation.metrics == ("cider", "ece")
-    _, other, part = (member.cells["cider", 0.0] for member in ablation.members)
+    _, other, part = (member.cells["cider", NOTHING] for member in ablation.members)
     assert part.difference is not None
     assert part.difference.value == pytest.approx(-0.2)
     assert part.worse is True
@@ -50,7 +50,10 @@ def test_each_variant_is_compared_with_the_method_and_clear_differences_are_name
     assert other.worse is None
     page = rendered(ablation)
     assert "| dia:no-part | 3 | **-0.200 [" in page
-    assert "Worse than the full method: dia:no-part in cider, dia:no-part in cider at rate 0.4." in page
+    assert (
+        "Worse than the full method: dia:no-part in cider, dia:no-part in cider context missing at rate 0.4."
+        in page
+    )
     assert "- dia:no-part: without no-part" in page
     row = next(r for r in json.loads(ablation.to_json())["rows"] if r["method"] == "dia:no-part")
     assert row["by_seed"] == pytest.approx({"0": 0.3, "1": 0.31, "2": 0.32})
@@ -61,7 +64,7 @@ def test_one_seed_has_the_paired_interval_over_patients_to_the_last_digit(tmp_pa
     add_variant(store, "", 0.5)
     add_variant(store, "no-part", 0.48)
     full, part = (each.replicates()["cider"][0].astype(np.float64) for each in store.stored())
-    cell = ablation_of(store).members[1].cells["cider", 0.0]
+    cell = ablation_of(store).members[1].cells["cider", NOTHING]
     assert cell.difference is not None
     assert cell.difference.ci95 == interval(part - full)
     assert "one seed says nothing of others" in rendered(ablation_of(store))
@@ -73,8 +76,8 @@ def test_seeds_that_disagree_hide_what_one_seed_shows(tmp_path: Path) -> None:
         for seed, height in enumerate(heights):
             add_variant(store, "", 0.5, seed)
             add_variant(store, "no-part", height, seed)
-    assert ablation_of(one).members[1].cells["cider", 0.0].worse is True
-    assert ablation_of(three).members[1].cells["cider", 0.0].worse is None
+    assert ablation_of(one).members[1].cells["cider", NOTHING].worse is True
+    assert ablation_of(three).members[1].cells["cider", NOTHING].worse is None
 
 
 def test_a_metric_of_which_less_is_better_is_worse_when_it_rises(tmp_path: Path) -> None:
@@ -83,7 +86,7 @@ def test_a_metric_of_which_less_is_better_is_worse_when_it_rises(tmp_path: Path)
     label = "dia:no-part"
     card = {"variant": "no-part", "variant_text": "without part"}
     add(store, label, {"ece": 0.4}, rates=(0.0, 0.4), card=manifest_values(label, 0, ())["card"] | card)
-    assert ablation_of(store).members[1].cells["ece", 0.0].worse is True
+    assert ablation_of(store).members[1].cells["ece", NOTHING].worse is True
 
 
 def test_a_seed_that_failed_is_named_and_the_others_are_compared(tmp_path: Path) -> None:
@@ -110,7 +113,7 @@ def test_a_seed_that_failed_is_named_and_the_others_are_compared(tmp_path: Path)
     member = ablation.members[1]
     assert (member.seeds, dict(member.failures)) == ((0,), {1: "out of memory"})
     assert ablation.failed
-    assert member.cells["cider", 0.0].worse is True
+    assert member.cells["cider", NOTHING].worse is True
     page = rendered(ablation)
     assert "| dia:no-part | 1 of 2 | **-0.200 [" in page
     assert "dia:no-part failed with seed 1: out of memory" in page

@@ -6,23 +6,25 @@ from collections.abc import Iterator
 
 from rich.console import RenderableType
 
-from harness.leaderboard.ablation import Ablation, Member
+from harness.leaderboard.ablation import Ablation, Loss, Member
 from harness.leaderboard.render.blocks import Column, Screen, blocks, directed, signature_lines
 from harness.leaderboard.render.short_names import short_names
 from harness.leaderboard.render.text import UNRANKED, between, code, duration, markdown
+from harness.missingness.policy import ALTERNATE, ANY, SUBSETS
+from harness.missingness.states import names_in
 
 _LAST = ("training", "dead parts")
 
 
 def rendered(ablation: Ablation) -> str:
-    """A Markdown table per missing rate, then what the variants are and why numbers are not there."""
+    """A Markdown table per loss, then what the variants are and why numbers are not there."""
     parts = []
-    for rate in ablation.rates:
+    for loss in ablation.losses:
         header = ["method", "seeds", *(_directed(ablation, name) for name in ablation.metrics), *_LAST]
-        parts += [f"### {markdown(_title(ablation, rate))}", "", _line(header)]
+        parts += [f"### {markdown(_title(ablation, loss))}", "", _line(header)]
         parts.append("|" + "|".join([":--"] + ["--:"] * (len(header) - 1)) + "|")
         for member in ablation.members:
-            cells = [_cell(member, name, rate, bold="**") for name in ablation.metrics]
+            cells = [_cell(member, name, loss, bold="**") for name in ablation.metrics]
             parts.append(_line([markdown(member.label), _seeds(member), *cells, *_last(member)]))
         parts.append("")
     parts += [f"{note}\n" for note in _notes(ablation)]
@@ -39,23 +41,31 @@ def rich(ablation: Ablation, screen: Screen) -> list[RenderableType]:
     parts: list[RenderableType] = []
     short = short_names(ablation.metrics)
     members = ablation.members
-    for rate in ablation.rates:
+    for loss in ablation.losses:
         columns = [Column("seeds", [_seeds(member) for member in members])]
         for name in ablation.metrics:
-            cells = [_cell(member, name, rate) for member in members]
+            cells = [_cell(member, name, loss) for member in members]
             columns.append(Column(directed(short[name], name not in ablation.lower_is_better), cells))
         last = zip(*map(_last, members), strict=True)
         columns += [Column(name, cells) for name, cells in zip(_LAST, last, strict=True)]
         labels = [Column("method", [member.label for member in members], right=False)]
-        parts.append(screen.text(_title(ablation, rate), "bold"))
+        parts.append(screen.text(_title(ablation, loss), "bold"))
         parts += [*blocks(labels, columns, screen), ""]
     parts += [screen.text(line) for line in (*_notes(ablation), *_members(ablation))]
     return [*parts, *signature_lines({name: ablation.signatures[name] for name in ablation.metrics}, screen)]
 
 
-def _title(ablation: Ablation, rate: float) -> str:
+def _title(ablation: Ablation, loss: Loss) -> str:
     title = f"Ablation of {ablation.full.label} ({ablation.preset}): {ablation.dataset}, {ablation.n} studies"
-    return f"{title}, {ablation.drop} missing at rate {rate:g} ({ablation.mechanism})" if rate else title
+    return f"{title}, {_lost(loss)} ({ablation.mechanism})" if loss.rate else title
+
+
+def _lost(loss: Loss) -> str:
+    """``without frontal``; at another rate than 1 ``context missing at rate 0.4``."""
+    mixed = loss.drop in (ALTERNATE, ANY, SUBSETS) or "=" in loss.drop
+    if loss.rate == 1.0 and not mixed:
+        return f"without {' and '.join(names_in(loss.drop))}"
+    return f"{loss.drop} missing at rate {loss.rate:g}"
 
 
 def _directed(ablation: Ablation, name: str) -> str:
@@ -82,9 +92,9 @@ def _last(member: Member) -> tuple[str, str]:
     )
 
 
-def _cell(member: Member, metric: str, rate: float, bold: str = "") -> str:
+def _cell(member: Member, metric: str, loss: Loss, bold: str = "") -> str:
     """The full method's value, a variant's difference; marked where the interval excludes 0."""
-    cell = member.cells.get((metric, rate))
+    cell = member.cells.get((metric, loss))
     if cell is None:
         return "failed" if member.failures else UNRANKED
     if cell.difference is None:
@@ -107,10 +117,10 @@ def _notes(ablation: Ablation) -> Iterator[str]:
     several = max(len(member.seeds) for member in ablation.members) > 1
     unit = "patients and training seeds together" if several else "patients; one seed says nothing of others"
     differing = [
-        (cell.worse, f"{member.label} in {metric}{f' at rate {rate:g}' if rate else ''}")
+        (cell.worse, f"{member.label} in {metric}{f' {_lost(loss)}' if loss.rate else ''}")
         for member in ablation.members
-        for (metric, rate), cell in member.cells.items()
-        if cell.worse is not None and metric in ablation.metrics
+        for (metric, loss), cell in member.cells.items()
+        if cell.worse is not None and metric in ablation.metrics and loss in ablation.losses
     ]
     yield (
         "First row: the full method. Other rows: variant minus full method, paired. Brackets: 95 % intervals "
