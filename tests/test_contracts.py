@@ -99,6 +99,7 @@ def test_predicts_what_its_card_declares(fitted: Method) -> None:
 def test_probes_are_finite_and_loss_terms_add_up(fitted: Method) -> None:
     signs = VitalSigns(**last_signs(fitted.folder / "training"))
     assert not signs.error
+    assert bool(signs.probes) == fitted.card.learned
     assert all(probe.value is not None for probe in signs.probes), [str(probe) for probe in signs.probes]
     assert len({(probe.part, probe.quantity) for probe in signs.probes}) == len(signs.probes)
 

@@ -14,10 +14,12 @@ from harness.core.errors import HarnessError
 from harness.core.types import Inputs, Prediction, Study, Targets
 from harness.method.card import MethodCard
 from harness.method.contract import FitRun
+from harness.method.probes import Probe
 from harness.method.torch_method import TorchMethod
 from methods.baselines.card import EARLY_FUSION, LATE_FUSION
 from methods.baselines.config import EarlyFusionConfig, FusionConfig
 from methods.baselines.network import EarlyFusionNetwork, FusionNetwork, LateFusionNetwork
+from methods.baselines.probes import probes
 from methods.common.feature_cache import FeatureCache
 from methods.common.optim import Optimizer, rate_groups, schedule, scheduled
 from methods.common.pixels import resized
@@ -74,6 +76,12 @@ class Fusion(TorchMethod[FusionConfig]):
         if self.info.multilabel:
             return {"loss": F.binary_cross_entropy_with_logits(logits, targets.labels)}
         return {"loss": F.cross_entropy(logits, targets.labels.argmax(1))}
+
+    def probes(self, inputs: Inputs, targets: Targets) -> list[Probe]:
+        """What each modality counts in the answer."""
+        present = self._present(inputs)
+        trunk = self._trunk(inputs, present)
+        return list(probes(self.network, trunk, present, self.info.image_modalities))
 
     def optimizer(self, steps: int) -> Optimizer:
         """AdamW without decay of biases and norms; linear warm-up, then linear decay."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from harness.method.batching import collate, targets_of
 from harness.method.contract import FitRun
 from harness.method.size import describe
 from methods.baselines.method import EarlyFusion, Fusion, LateFusion, kept_modalities
+from methods.baselines.network import EarlyFusionNetwork, LateFusionNetwork
 
 INFO = DatasetInfo(
     name="small",
@@ -131,6 +132,30 @@ def test_without_any_modality_the_frequencies_are_the_answer(kind: type[Fusion])
     found = said(method, [bare, *studies("test", 2)])
     assert np.allclose(found[0], [1 / 3] * 3, atol=1e-5)
     assert np.allclose(said(shared(kind, info=FINDINGS), [bare]), [1 / 3] * 3, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", BOTH)
+def test_a_modality_that_the_network_ignores_is_flagged(kind: type[Fusion]) -> None:
+    from harness.store.manifest import VitalSigns
+
+    method = prepared(kind)
+    batch = collate(studies("val", 12), INFO, reads=method.card.reads), targets_of(studies("val", 12))
+    with torch.no_grad():
+        alive = [asdict(probe) for probe in method.probes(*batch)]
+        if isinstance(method.network, LateFusionNetwork):
+            last = method.network.heads[0][-1]
+            assert isinstance(last, torch.nn.Linear)
+            last.weight.zero_()
+            method.network.heads[1].load_state_dict(method.network.heads[0].state_dict())
+        else:
+            assert isinstance(method.network, EarlyFusionNetwork)
+            first = method.network.head[1]
+            assert isinstance(first, torch.nn.Linear)
+            first.weight[:, : first.in_features // 2] = 0
+        dead = [asdict(probe) for probe in method.probes(*batch)]
+    assert [probe["quantity"].split()[5] for probe in alive] == ["clinical,", "dermoscopic,"]
+    assert not VitalSigns(probes=alive).dead
+    assert "clinical" in VitalSigns(probes=dead).dead[0].quantity
 
 
 def test_dropout_never_takes_the_last_modality() -> None:
