@@ -95,20 +95,36 @@ def package(folder: Path) -> Iterator[Any]:
 LONG = " ".join(["Mild cardiomegaly without effusion."] * 150)
 
 
+def in_lower_case(annotation: dict[str, Any]) -> dict[str, Any]:
+    """An annotation as the package's code since May 2026 compares it, of which there is no release."""
+    entities = {key: one | {"tokens": one["tokens"].lower()} for key, one in annotation["entities"].items()}
+    return annotation | {"entities": entities}
+
+
 @pytest.mark.parametrize(
     ("reports", "long"),
     [(40, "Mild edema."), pytest.param(200, LONG, marks=pytest.mark.slow)],  # the package takes two minutes
 )
 def test_rewards_equal_the_package_s(metric: RadGraphF1, package: Any, reports: int, long: str) -> None:
+    from radgraph.rewards import compute_reward
+
     texts = list(findings(reports))
-    said = [*texts[: reports // 2], "", "Normal.", "Same text.", long]
+    predicted = [*texts[: reports // 2], "", "Normal.", "Same text.", long]
     true = [*texts[reports // 2 :], "Clear.", "", "Same text.", texts[0]]
-    statistics = metric.statistics(*pairs(said, true))
-    mean, each, _, _ = package(hyps=said, refs=true)
+    mean, each, ours, theirs = package(hyps=predicted, refs=true)
+    written = RadGraphF1(case="written")
+    statistics = written.statistics(*pairs(predicted, true))
     assert statistics[:, :3] == pytest.approx(np.array(each).T, abs=1e-12)
     assert len(np.unique(np.array(each))) > 5, "the checkpoint should find something"
-    values = metric.reduce(statistics.sum(axis=0))
+    values = written.reduce(statistics.sum(axis=0))
     assert [float(values[f"radgraph_f1_{level}"]) for level in LEVELS] == pytest.approx(list(mean))
+    # The package annotates the pairs in which neither text is empty.
+    both = [index for index, texts in enumerate(zip(predicted, true, strict=True)) if all(texts)]
+    lowered = [
+        compute_reward(in_lower_case(one), in_lower_case(other), "all")
+        for one, other in zip(ours, theirs, strict=True)
+    ]
+    assert metric.statistics(*pairs(predicted, true))[both, :3] == pytest.approx(np.array(lowered), abs=1e-12)
 
 
 def test_a_second_run_does_no_model_work(metric: RadGraphF1, folder: Path, tmp_path: Path) -> None:
@@ -130,6 +146,23 @@ def test_a_second_run_does_no_model_work(metric: RadGraphF1, folder: Path, tmp_p
 
 def entity(words: str, *relations: tuple[str, str]) -> dict[str, Any]:
     return {"tokens": words, "label": "OBS-DP", "relations": [list(relation) for relation in relations]}
+
+
+def test_capitals_make_no_other_finding() -> None:
+    large, small = (
+        facts_of({"entities": {"1": entity(first, ("modify", "2")), "2": entity("effusion")}}, "lower")
+        for first in ("Large", "large")
+    )
+    assert rewards(large, small) == [1.0, 1.0, 1.0]
+    large, small = (
+        facts_of({"entities": {"1": entity(first, ("modify", "2")), "2": entity("effusion")}}, "written")
+        for first in ("Large", "large")
+    )
+    assert rewards(large, small) == [0.5, 0.5, 1.0]
+    assert "|case:lower|" in RadGraphF1().signature
+    assert "|case:written|" in RadGraphF1(case="written").signature
+    with pytest.raises(HarnessError, match="lower, written"):
+        RadGraphF1(case="upper")
 
 
 def test_levels_compare_more_and_more() -> None:

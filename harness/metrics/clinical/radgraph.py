@@ -30,6 +30,7 @@ from harness.metrics.text.base import report_texts
 FOLDER = "HARNESS_RADGRAPH"
 LEVELS = ("simple", "partial", "complete")
 MODELS = ("radgraph", "radgraph-xl", "modern-radgraph-xl")
+CASES = ("lower", "written")
 FILES = ("config.json", "weights.th", "vocabulary")
 
 Fact = tuple[str | bool, ...]
@@ -45,9 +46,11 @@ class RadGraphF1(Metric):
 
     Args:
         model: model type of the package: ``radgraph-xl``, ``radgraph`` or ``modern-radgraph-xl``.
+        case: ``lower`` compares words in lower case at every level, as the package's code does since May 2026.
+            ``written`` compares them as its release 0.1.18 does, see ``facts_of``.
 
     Raises:
-        HarnessError: ``model`` is none of these.
+        HarnessError: ``model`` or ``case`` is none of these.
     """
 
     name: ClassVar[str] = "radgraph_f1"
@@ -58,15 +61,17 @@ class RadGraphF1(Metric):
     )
     by_default: ClassVar[bool] = False  # the package annotates one text at a time
 
-    def __init__(self, model: str = "radgraph-xl") -> None:
+    def __init__(self, model: str = "radgraph-xl", case: str = "lower") -> None:
         if model not in MODELS:
             raise HarnessError(f"unknown RadGraph model {model!r}", f"known: {', '.join(MODELS)}")
-        self.model = model
+        if case not in CASES:
+            raise HarnessError(f"case of words {case!r} in RadGraph F1", f"known: {', '.join(CASES)}")
+        self.model, self.case = model, case
 
     @property
     def signature(self) -> str:
         """Identity of the numbers; ``weights`` is a digest of the checkpoint."""
-        return f"radgraph_f1|model:{self.model}|weights:{self._digest}|impl:radgraph|v:1"
+        return f"radgraph_f1|model:{self.model}|case:{self.case}|weights:{self._digest}|impl:radgraph|v:2"
 
     def unavailable(self) -> str | None:
         """One line if the package or the weights are absent."""
@@ -103,13 +108,14 @@ class RadGraphF1(Metric):
         """Facts of texts that are not empty."""
         if texts and self._digest == "absent":
             _ = self._package  # fetches the weights, or says what to do: the cache is keyed by their digest
-        return annotated(f"radgraph|model:{self.model}|weights:{self._digest}|v:1", texts, self._annotate)
+        family = f"radgraph|model:{self.model}|case:{self.case}|weights:{self._digest}|v:2"
+        return annotated(family, texts, self._annotate)
 
     def _annotate(self, texts: list[str]) -> list[Facts]:
         with old_tokenizer_methods(), contextlib.redirect_stdout(io.StringIO()):
             annotations = self._package(texts)
         empty: dict[str, Any] = {"entities": {}}  # the package leaves out a text that it cannot process
-        return [facts_of(annotations.get(str(index), empty)) for index in range(len(texts))]
+        return [facts_of(annotations.get(str(index), empty), self.case) for index in range(len(texts))]
 
     @cached_property
     def _package(self) -> Any:
@@ -141,11 +147,15 @@ class RadGraphF1(Metric):
         return weights_digest(weights) if weights and weights.is_file() else "absent"
 
 
-def facts_of(annotation: Mapping[str, Any]) -> Facts:
+def facts_of(annotation: Mapping[str, Any], case: str = "lower") -> Facts:
     """Digests of what one annotation of the package states, by level.
 
-    An entity with relations is at level ``complete`` one fact per relation, with the words of both ends in
-    lower case; everywhere else words count as written. That is the package's definition.
+    An entity with relations is at level ``complete`` one fact per relation, with the words of both ends. These
+    are in lower case whatever ``case`` says: release 0.1.18 of the package has it so.
+
+    Args:
+        annotation: of one text.
+        case: ``lower``: all words are in lower case; ``written``: all others are as the text has them.
     """
     entities = annotation["entities"]
     simple: list[Fact] = []
@@ -153,12 +163,13 @@ def facts_of(annotation: Mapping[str, Any]) -> Facts:
     complete: list[Fact] = []
     for entity in entities.values():
         words, label, relations = entity["tokens"], entity["label"], entity["relations"]
-        simple.append((words, label))
-        partial.append((words, label, True) if relations else (words, label))
+        cased = words.lower() if case == "lower" else words
+        simple.append((cased, label))
+        partial.append((cased, label, True) if relations else (cased, label))
         for kind, target in relations:
             complete.append((words.lower(), label, kind, entities[target]["tokens"].lower()))
         if not relations:
-            complete.append((words, label))
+            complete.append((cased, label))
     return {"simple": _digests(simple), "partial": _digests(partial), "complete": _digests(complete)}
 
 
