@@ -54,5 +54,9 @@ def require(reason: str | None) -> None:
         raise UnavailableError.of(reason)
 
 
+class InvalidValuesError(HarnessError, ValueError):
+    """Numbers that are not what a function expects: logits or percent for probabilities, labels of -1."""
+
+
 class DiskError(HarnessError):
     """Nothing can be written: the whole run stops, since no cell could keep its result."""

@@ -11,15 +11,16 @@ from sklearn.metrics import brier_score_loss, log_loss
 
 from harness.leaderboard.render.figures import reliability_diagram
 from harness.metrics.diagnosis.calibration import (
-    Brier,
     ClasswiseEce,
     Ece,
     EqualMassEce,
-    NegativeLogLikelihood,
     judgements,
+    mass_edges,
     reliability,
 )
+from harness.metrics.diagnosis.confidence import histogram
 from harness.metrics.diagnosis.probabilities import LabelMetric
+from harness.metrics.diagnosis.proper_scores import Brier, NegativeLogLikelihood
 from tests.metrics.test_diagnosis import classes, findings, score, studies
 
 FAMILIES: list[type[LabelMetric]] = [Brier, ClasswiseEce, Ece, EqualMassEce, NegativeLogLikelihood]
@@ -138,3 +139,79 @@ def test_reliability_diagram_is_written(tmp_path: Path, binning: str) -> None:
     assert curve.count.sum() == 200
     reliability_diagram(curve, tmp_path / "curve.png", title="toy", interval=(0.01, 0.2))
     assert (tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")
+
+
+NO_PROBABILITIES = {
+    "logits": ([-3.2, 0.4, 4.1], r"outside \[0, 1\] \(-3.2\).*sigmoid or softmax"),
+    "percent": ([20.0, 99.0, 50.0], r"outside \[0, 1\] \(20\).*percent are divided by 100"),
+    "NaN": ([0.2, np.nan, 0.5], r"outside \[0, 1\] \(nan\)"),
+    "infinite": ([0.2, np.inf, 0.5], r"outside \[0, 1\] \(inf\)"),
+}
+
+
+@pytest.mark.parametrize("kind", NO_PROBABILITIES)
+def test_what_is_no_probability_is_refused_everywhere(kind: str) -> None:
+    values, message = NO_PROBABILITIES[kind]
+    correct = np.array([0.0, 1.0, 1.0])
+    table, labels = np.array([values, values]), np.array([[0.0, 1.0, 0.0]] * 2)
+    for refuse in (
+        lambda: reliability(np.array(values), correct),
+        lambda: reliability(np.array(values), correct, binning="mass"),
+        lambda: mass_edges(np.array(values), np.ones(3), 5),
+        lambda: histogram(np.array(values)),
+        lambda: judgements(table, labels, multilabel=True),
+        lambda: judgements(table, labels, multilabel=False),
+    ):
+        with pytest.raises(ValueError, match=message):
+            refuse()
+    for family in FAMILIES:
+        for multilabel in (True, False):
+            with pytest.raises(ValueError, match=message) as caught:
+                family(multilabel).statistics(*studies(table, labels))
+            assert "study 's0'" in str(caught.value)
+
+
+def test_labels_and_shapes_are_checked() -> None:
+    sure = np.array([0.2, 0.7, 0.5])
+    for label in (-1.0, 0.5, np.nan, 2.0):
+        with pytest.raises(ValueError, match=r"judgement 1 has an outcome other than 0 and 1 .*1: present"):
+            reliability(sure, np.array([0.0, label, 1.0]))
+        with pytest.raises(ValueError, match="row 0 has labels other than 0 and 1"):
+            judgements(sure[None], np.array([[0.0, label, 1.0]]), multilabel=True)
+    for confidence, correct in ((sure, sure[:2] > 0), (sure[None], sure[None] > 0.5), (np.array(0.5), 1.0)):
+        with pytest.raises(ValueError, match="expected one axis of equal length"):
+            reliability(confidence, correct)
+    with pytest.raises(ValueError, match=r"labels of shape \(3,\).*expected both \(n, L\)"):
+        judgements(np.full((3, 2), 0.5), np.array([0.0, 1.0, 0.0]), multilabel=False)
+    with pytest.raises(ValueError, match=r"row 0 has class .* do not add up to 1 \(1.4\)"):
+        judgements(sure[None], np.array([[0.0, 1.0, 0.0]]), multilabel=False)
+    for weights in (np.array([1.0, -1.0, 1.0]), np.array([1.0, np.nan, 1.0])):
+        with pytest.raises(ValueError, match="weights that are negative or not finite"):
+            reliability(sure, sure > 0.4, weights=weights)
+    with pytest.raises(ValueError, match="no judgements to bin"):
+        reliability(np.empty(0), np.empty(0))
+    assert reliability([0.0, 1.0 + 1e-9], [False, True]).ece == 0
+
+
+@pytest.mark.parametrize("bits", ["float16", "bfloat16"])
+def test_rows_of_half_precision_are_renormalised_and_counted(bits: str) -> None:
+    import torch
+
+    logits = torch.as_tensor(np.random.default_rng(0).normal(0, 2, (300, 40)))
+    exact = logits.softmax(1)
+    rounded = exact.to(getattr(torch, bits)).to(torch.float64).numpy()
+    labels = np.eye(40)[np.random.default_rng(1).integers(0, 40, 300)]
+    off = int((np.abs(rounded.sum(1) - 1) > 1e-5).sum())
+    assert off > 200
+    said, true = studies(rounded, labels)
+    whole = rounded / rounded.sum(1, keepdims=True)
+    for family in FAMILIES:
+        metric = family(False)
+        assert score(metric, rounded, labels) == pytest.approx(score(metric, whole, labels), abs=1e-6)
+        assert "|sum:renormalised|" in metric.signature
+    for metric in (Brier(False), NegativeLogLikelihood(False)):
+        remark = metric.remarks(metric.statistics(said, true))[metric.name]
+        assert f"{off} of 300 studies" in remark
+        assert not metric.remarks(metric.statistics(*studies(exact.float().numpy(), labels)))
+    with pytest.warns(UserWarning, match=f"{off} of 300"):
+        judgements(rounded, labels, multilabel=False)

@@ -46,8 +46,8 @@ class RadGraphF1(Metric):
 
     Args:
         model: model type of the package: ``radgraph-xl``, ``radgraph`` or ``modern-radgraph-xl``.
-        case: ``lower`` compares words in lower case at every level, as the package's code does since May 2026.
-            ``written`` compares them as its release 0.1.18 does, see ``facts_of``.
+        case: ``lower`` compares words in lower case at every level, as the package's code does since May
+            2026. ``written`` compares them as its release 0.1.18 does, see ``facts_of``.
 
     Raises:
         HarnessError: ``model`` or ``case`` is none of these.
@@ -150,8 +150,8 @@ class RadGraphF1(Metric):
 def facts_of(annotation: Mapping[str, Any], case: str = "lower") -> Facts:
     """Digests of what one annotation of the package states, by level.
 
-    An entity with relations is at level ``complete`` one fact per relation, with the words of both ends. These
-    are in lower case whatever ``case`` says: release 0.1.18 of the package has it so.
+    An entity with relations is at level ``complete`` one fact per relation, with the words of both ends.
+    These are in lower case whatever ``case`` says: release 0.1.18 of the package has it so.
 
     Args:
         annotation: of one text.

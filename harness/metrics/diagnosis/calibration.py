@@ -6,6 +6,7 @@ above it. This is what netcal does; the other convention moves ECE by tenths whe
 
 from __future__ import annotations
 
+import warnings
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,13 +18,17 @@ from numpy.typing import NDArray
 from harness.core.errors import HarnessError
 from harness.core.types import Prediction, Reference
 from harness.metrics.base import JointMetric, MetricOutput, Statistics
-from harness.metrics.diagnosis.probabilities import Floats, LabelMetric
+from harness.metrics.diagnosis.probabilities import (
+    Floats,
+    LabelMetric,
+    checked_confidences,
+    checked_judgements,
+    checked_probabilities,
+    renormalised,
+)
 
 BINS = 15
 Binning = Literal["width", "mass"]
-
-_EPSILON = float(np.finfo(np.float64).eps)
-"""Probabilities are kept this far from 0 and 1 before a logarithm is taken, as scikit-learn does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +71,11 @@ def reliability(
         bins: number of bins.
         binning: of equal width, or of equal mass (edges at the quantiles of ``confidence``).
         weights: (n,) how often each judgement counts; once by default.
+
+    Raises:
+        InvalidValuesError: logits, percent, NaN, outcomes other than 0 and 1, other shapes, or nothing.
     """
-    weight = np.ones(len(confidence)) if weights is None else weights
-    if len(confidence) == 0 or weight.sum() <= 0:
-        raise HarnessError("no judgements to bin")
+    confidence, correct, weight = checked_judgements(confidence, correct, weights)
     edges = width_edges(bins) if binning == "width" else mass_edges(confidence, weight, bins)
     index = bin_index(confidence, edges)
     count, sure, true = (
@@ -88,7 +94,13 @@ def judgements(probabilities: Floats, labels: Floats, multilabel: bool) -> tuple
     Exclusive classes give one judgement per study, the probability of the chosen class. Findings give one per
     finding, the probability that it is present: pooling them asks whether "30 %" means 30 % whatever the
     finding.
+
+    Raises:
+        InvalidValuesError: as ``checked_probabilities``. Rows that it renormalises are counted in a warning.
     """
+    probabilities, labels, rounded = checked_probabilities(probabilities, labels, multilabel)
+    if rounded.any():
+        warnings.warn(renormalised(rounded), stacklevel=2)
     if multilabel:
         return probabilities, labels
     classes = probabilities.argmax(1)[:, None]
@@ -106,6 +118,7 @@ def mass_edges(confidence: Floats, weights: Floats, bins: int) -> Floats:
     A confidence of weight w counts as w copies. Interpolated quantiles of a doubled sample are not those of
     the sample, so unlike everything else here equal-mass bins may shift where all weights are doubled.
     """
+    confidence = checked_confidences(confidence)
     weighted = weights > 0
     order = np.argsort(confidence[weighted], kind="stable")
     return _sorted_mass_edges(confidence[weighted][order], np.cumsum(weights[weighted][order]), bins)
@@ -331,64 +344,3 @@ class EqualMassEce(_Binned, JointMetric):
         for part, values in enumerate((weight, weight * confidence, weight * correct)):
             np.cumsum(values, out=sums[part, 1:])
         return np.diff(sums[:, [0, *ends, -1]], axis=1)
-
-
-class _Mean(LabelMetric):
-    """A proper scoring rule: statistics are ``[sum over judgements, number of judgements]``."""
-
-    name: ClassVar[str]
-
-    def reduce(self, totals: Statistics) -> dict[str, Floats]:
-        """Summed statistics (..., 2) to the mean (...); NaN of nothing."""
-        count = totals[..., 1]
-        mean = np.divide(totals[..., 0], count, out=np.full(count.shape, np.nan), where=count > 0)
-        return {self.name: mean}
-
-
-class Brier(_Mean):
-    """Brier score: squared distance of the probabilities from the outcome (Brier 1950).
-
-    Exclusive classes: summed over classes, 0 to 2. Findings: the mean over findings, 0 to 1.
-    """
-
-    name: ClassVar[str] = "brier"
-    outputs: ClassVar[tuple[MetricOutput, ...]] = (
-        MetricOutput("brier", higher_is_better=False, bounds=(0.0, 2.0)),
-    )
-
-    @property
-    def signature(self) -> str:
-        """Identity of the numbers."""
-        return f"{self.name}|{self.setting}|over:{'pooled' if self.multilabel else 'sum'}|impl:sklearn|v:1"
-
-    def statistics(self, predictions: Sequence[Prediction], references: Sequence[Reference]) -> Statistics:
-        """Squared error and number of judgements per study, float64 (n_studies, 2)."""
-        probabilities, labels = self.arrays(predictions, references)
-        count = labels.shape[1] if self.multilabel else 1
-        return np.stack(
-            [((probabilities - labels) ** 2).sum(1), np.full(len(probabilities), float(count))], axis=1
-        )
-
-
-class NegativeLogLikelihood(_Mean):
-    """Negative log-likelihood in nats, of the true class or, as the mean over findings, of their states."""
-
-    name: ClassVar[str] = "nll"
-    outputs: ClassVar[tuple[MetricOutput, ...]] = (
-        MetricOutput("nll", higher_is_better=False, bounds=(0.0, -float(np.log(_EPSILON)))),
-    )
-
-    @property
-    def signature(self) -> str:
-        """Identity of the numbers."""
-        over = "pooled" if self.multilabel else "true"
-        return f"{self.name}|{self.setting}|over:{over}|eps:{_EPSILON:.1e}|impl:sklearn|v:1"
-
-    def statistics(self, predictions: Sequence[Prediction], references: Sequence[Reference]) -> Statistics:
-        """Negative log-likelihood and number of judgements per study, float64 (n_studies, 2)."""
-        probabilities, labels = self.arrays(predictions, references)
-        probabilities = np.clip(probabilities, _EPSILON, 1.0 - _EPSILON)
-        if self.multilabel:
-            loss = -np.log(np.where(labels == 1, probabilities, 1.0 - probabilities)).sum(1)
-            return np.stack([loss, np.full(len(probabilities), float(labels.shape[1]))], axis=1)
-        return np.stack([-np.log((probabilities * labels).sum(1)), np.ones(len(probabilities))], axis=1)

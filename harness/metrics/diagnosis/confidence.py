@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from harness.core.types import Prediction, Reference
 from harness.metrics.diagnosis.calibration import judgements
+from harness.metrics.diagnosis.probabilities import checked_confidences, checked_probabilities
 
 BINS = 200
 """Bins of equal width on [0, 1]; narrower than any kernel that a density is drawn with."""
@@ -19,6 +20,8 @@ def confidence_counts(
     predictions: Mapping[str, Mapping[str, Prediction]], references: Sequence[Reference], multilabel: bool
 ) -> dict[str, list[int]]:
     """Per modality state, how many confidences fell into each bin; empty for methods without probabilities.
+
+    It is empty, too, where a method's values are none: the metrics say so.
 
     Confidences are those that a reliability diagram bins (``calibration.judgements``).
 
@@ -34,14 +37,22 @@ def confidence_counts(
         probabilities = [by_study[name].probabilities for name, _ in labelled]
         if not labelled or any(each is None for each in probabilities):
             return {}
-        confidence, _ = judgements(np.array(probabilities, dtype=np.float64), labels, multilabel)
+        try:
+            values, truth, _ = checked_probabilities(probabilities, labels, multilabel)
+        except ValueError:  # rows of unequal length, too
+            return {}
+        confidence, _ = judgements(values, truth, multilabel)
         counts[state] = histogram(confidence)
     return counts
 
 
 def histogram(confidence: NDArray[Any]) -> list[int]:
-    """How many of ``confidence`` (n,) in [0, 1] fell into each bin."""
-    counts, _ = np.histogram(np.clip(confidence, 0, 1), bins=BINS, range=(0, 1))
+    """How many of ``confidence`` (n,) in [0, 1] fell into each bin.
+
+    Raises:
+        InvalidValuesError: NaN, logits or percent.
+    """
+    counts, _ = np.histogram(checked_confidences(confidence), bins=BINS, range=(0, 1))
     return [int(count) for count in counts]
 
 

@@ -6,16 +6,20 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from harness.core.errors import HarnessError
+from harness.core.errors import HarnessError, InvalidValuesError
 from harness.core.types import Prediction, Reference, Task
 from harness.metrics.base import Metric
 
 Floats = NDArray[np.float64]
 
-# Half-precision softmaxes add up to 1 only to about three digits.
-_SUM_TOLERANCE = 2e-3
+_SUM_TOLERANCE = 4e-3
+"""Rounding to bfloat16 moves a sum of class probabilities by up to 2**-8, to float16 by up to 2**-11."""
+_EXACT = 1e-5
+"""Sums that are nearer to 1 than this are left alone; those of float32 are."""
+_OUTSIDE = 1e-6
+"""What rounding may add beyond 0 and 1."""
 
 
 class LabelMetric(Metric):
@@ -34,16 +38,18 @@ class LabelMetric(Metric):
     @property
     def setting(self) -> str:
         """Field of the signature."""
-        return "labels:multi" if self.multilabel else "labels:single"
+        return "labels:multi" if self.multilabel else "labels:single|sum:renormalised"
 
     def arrays(
         self, predictions: Sequence[Prediction], references: Sequence[Reference]
     ) -> tuple[Floats, Floats]:
         """Probabilities in [0, 1] and labels that are 0 or 1, each (n_studies, n_labels), in the same order.
 
+        Rows of exclusive classes that miss 1 by rounding are renormalised.
+
         Raises:
-            HarnessError: a study without either, of another length, or with values that are no probabilities
-                or labels of this setting; the message names the study.
+            HarnessError: a study without either, or of another length.
+            InvalidValuesError: values that are no probabilities or labels of this setting; names the study.
         """
         if len(predictions) != len(references) or not references:
             raise HarnessError(
@@ -59,13 +65,112 @@ class LabelMetric(Metric):
                 f"{probabilities.shape[1]} probabilities per study for {labels.shape[1]} labels",
                 "a method predicts one probability per label name of the dataset",
             )
-        _require((probabilities >= -1e-6) & (probabilities <= 1 + 1e-6), ids, "probabilities outside [0, 1]")
-        _require(np.isin(labels, (0.0, 1.0)), ids, "labels other than 0 and 1")
-        if not self.multilabel:
-            _require(labels.sum(1, keepdims=True) == 1, ids, "labels that are not one-hot", "multilabel=True")
-            total = probabilities.sum(1, keepdims=True)
-            _require(np.abs(total - 1) < _SUM_TOLERANCE, ids, "class probabilities that do not add up to 1")
-        return np.clip(probabilities, 0.0, 1.0), labels
+        probabilities, labels, _ = checked_probabilities(
+            probabilities, labels, self.multilabel, [f"study {name!r}" for name in ids]
+        )
+        return probabilities, labels
+
+
+def checked_probabilities(
+    probabilities: ArrayLike, labels: ArrayLike, multilabel: bool, rows: Sequence[str] | None = None
+) -> tuple[Floats, Floats, NDArray[np.bool_]]:
+    """Probabilities (n, L) in [0, 1], labels (n, L) that are 0 or 1, and which rows were renormalised (n,).
+
+    Args:
+        probabilities: (n, L). Rows of exclusive classes add up to 1; those that miss it by no more than the
+            rounding of half precision are divided by their sum.
+        labels: (n, L), multi-hot findings or one-hot classes.
+        multilabel: labels are independent findings.
+        rows: what messages call the rows; by default ``row 0`` and so on.
+
+    Raises:
+        InvalidValuesError: another shape, or values that are no probabilities or labels of this setting; says
+            what is expected.
+    """
+    values, truth = (np.asarray(each, dtype=np.float64) for each in (probabilities, labels))
+    if values.ndim != 2 or values.shape != truth.shape:
+        raise InvalidValuesError(
+            f"probabilities of shape {values.shape} and labels of shape {truth.shape}",
+            "expected both (n, L): a row per study, a column per label",
+        )
+    names = [f"row {number}" for number in range(len(values))] if rows is None else rows
+    inside = (values >= -_OUTSIDE) & (values <= 1 + _OUTSIDE)
+    _require(inside, names, f"probabilities outside [0, 1]{_example(values, inside)}", _RANGE_HINT)
+    binary = np.isin(truth, (0.0, 1.0))
+    _require(binary, names, f"labels other than 0 and 1{_example(truth, binary)}", _LABEL_HINT)
+    rounded = np.zeros(len(values), dtype=bool)
+    values = np.clip(values, 0.0, 1.0)
+    if not multilabel:
+        _require(truth.sum(1) == 1, names, "labels that are not one-hot", "multilabel=True")
+        total = values.sum(1)
+        close = np.abs(total - 1) < _SUM_TOLERANCE
+        wrong = "class probabilities that do not add up to 1"
+        _require(close, names, f"{wrong}{_example(total, close)}", "exclusive classes need a softmax")
+        rounded = off_by_rounding(values)
+        values[rounded] /= total[rounded, None]
+    return values, truth, rounded
+
+
+def off_by_rounding(probabilities: ArrayLike) -> NDArray[np.bool_]:
+    """Which rows (n,) of class probabilities (n, L) miss 1 by more than the rounding of float32."""
+    total = np.clip(np.asarray(probabilities, dtype=np.float64), 0.0, 1.0).sum(1)
+    return np.asarray(np.abs(total - 1) > _EXACT)
+
+
+def renormalised(rounded: NDArray[np.bool_]) -> str:
+    """A remark on rows (n,) that missed 1 by rounding."""
+    return (
+        f"the class probabilities of {rounded.sum():,} of {len(rounded):,} studies missed 1 by the rounding "
+        "of half precision and were divided by their sum"
+    )
+
+
+def checked_judgements(
+    confidence: ArrayLike, correct: ArrayLike, weights: ArrayLike | None = None
+) -> tuple[Floats, Floats, Floats]:
+    """Confidences (n,) in [0, 1], outcomes (n,) that are 0 or 1, and weights (n,), each 1 by default.
+
+    Raises:
+        InvalidValuesError: none, or other shapes or values; says what is expected.
+    """
+    sure, true = (np.asarray(each, dtype=np.float64) for each in (confidence, correct))
+    weight = np.ones(sure.shape) if weights is None else np.asarray(weights, dtype=np.float64)
+    if sure.ndim != 1 or not sure.shape == true.shape == weight.shape:
+        raise InvalidValuesError(
+            f"confidences of shape {sure.shape}, outcomes of shape {true.shape} and weights of shape "
+            f"{weight.shape}",
+            "expected one axis of equal length: .ravel() of what judgements() returns",
+        )
+    if not (np.isfinite(weight) & (weight >= 0)).all():
+        raise InvalidValuesError("weights that are negative or not finite", "expected how often each counts")
+    if weight.sum() <= 0:
+        raise InvalidValuesError("no judgements to bin")
+    names = [f"judgement {number}" for number in range(len(sure))]
+    binary = np.isin(true, (0.0, 1.0))
+    _require(binary, names, f"an outcome other than 0 and 1{_example(true, binary)}", _LABEL_HINT)
+    return checked_confidences(sure), true, weight
+
+
+def checked_confidences(confidence: ArrayLike) -> Floats:
+    """Confidences of any shape in [0, 1]; what lies beyond by rounding is moved onto the end.
+
+    Raises:
+        InvalidValuesError: NaN, logits or percent.
+    """
+    sure = np.asarray(confidence, dtype=np.float64)
+    inside = (sure >= -_OUTSIDE) & (sure <= 1 + _OUTSIDE)
+    if not inside.all():
+        raise InvalidValuesError(f"confidences outside [0, 1]{_example(sure, inside)}", _RANGE_HINT)
+    return np.clip(sure, 0.0, 1.0)
+
+
+_RANGE_HINT = "logits need a sigmoid or softmax, percent are divided by 100, NaN is no probability"
+_LABEL_HINT = "1: present, 0: absent; leave out what is uncertain or not known"
+
+
+def _example(values: Floats, fine: NDArray[np.bool_]) -> str:
+    """The first value that is not fine, for a message."""
+    return "" if fine.all() else f" ({values[~fine][0]:.4g})"
 
 
 def _stacked(what: str, ids: Sequence[str], values: Sequence[NDArray[np.generic] | None]) -> Floats:
@@ -81,7 +186,7 @@ def _stacked(what: str, ids: Sequence[str], values: Sequence[NDArray[np.generic]
     return np.stack(rows)
 
 
-def _require(fine: NDArray[np.bool_], ids: Sequence[str], what: str, hint: str = "") -> None:
+def _require(fine: NDArray[np.bool_], rows: Sequence[str], what: str, hint: str = "") -> None:
     if not fine.all():
         first = int(np.argwhere(~fine)[0, 0])
-        raise HarnessError(f"study {ids[first]!r} has {what}", hint)
+        raise InvalidValuesError(f"{rows[first]} has {what}", hint)
