@@ -14,6 +14,15 @@ MAX_PIXELS = 2**26
 
 SMALLEST_SIDE = 8
 
+PERCENTILES = (1.0, 99.0)
+_MARGIN, _SAMPLE = 0.25, 2**18
+"""Grey values beyond a percentile by more than this share of the percentiles' distance are clipped; about so
+many pixels are taken for the percentiles at most."""
+_TOO_FEW = 0.01
+"""Where fewer pixels than this share differ from the corners, the percentiles are those of all pixels."""
+
+_END, _SCAN, _MOST_PADDING = b"\xff\xd9", b"\xff\xda", 16
+"""Markers of a JPEG: end of the image, start of a scan; zeros that may follow where the end is missing."""
 
 _ALPHA = ("LA", "RGBA", "PA", "La", "RGBa")
 
@@ -26,8 +35,15 @@ def check_shape(width: int, height: int) -> None:
         raise ValueError(f"{width} x {height} pixels, less than {SMALLEST_SIDE} on a side")
 
 
+def check_end(data: bytes) -> None:
+    """``ValueError`` for a JPEG whose end was overwritten by zeros; libjpeg makes a grey area of them."""
+    content = data.rstrip(b"\0")
+    if len(data) - len(content) > _MOST_PADDING and content.rfind(_END) < content.rfind(_SCAN):
+        raise ValueError("JPEG whose end is missing: the file may be truncated")
+
+
 def eight_bits(image: Image.Image) -> Image.Image:
-    """Any image as ``L`` or ``RGB``, by the rules at the top of this module."""
+    """Any image as ``L`` or ``RGB``, by the rules that ``harness.datasets.images.decode`` lists."""
     if image.mode in _ALPHA or image.has_transparency_data:
         over = image.convert("RGBA")
         flat = Image.alpha_composite(Image.new("RGBA", over.size, (0, 0, 0, 255)), over)
@@ -39,17 +55,50 @@ def eight_bits(image: Image.Image) -> Image.Image:
     return image.convert("L" if image.mode == "1" else "RGB")
 
 
-def stretched(values: NDArray[Any]) -> NDArray[np.uint8]:
-    """Grey values (H, W) of any range, their lowest as 0 and their highest as 255; a constant becomes 0.
+def stretched(values: NDArray[Any], padding: NDArray[np.bool_] | None = None) -> NDArray[np.uint8]:
+    """Grey values (H, W) of any range, the ends of their ``grey_range`` as 0 and 255; a constant becomes 0.
+
+    Args:
+        values: (H, W).
+        padding: (H, W) pixels that show nothing.
 
     Raises:
         ValueError: a value is not finite.
     """
-    low, high = float(values.min()), float(values.max())
-    if not np.isfinite([low, high]).all():
+    if values.dtype.kind == "f" and not np.isfinite(values).all():
         raise ValueError("grey values that are not finite")
-    scale = 255.0 / (high - low) if high > low else 0.0
-    return np.rint((values.astype(np.float64) - low) * scale).astype(np.uint8)
+    low, high = grey_range(values, padding)
+    shown = values.astype(np.float64)
+    shown -= low
+    shown *= 255.0 / (high - low) if high > low else 0.0
+    return np.rint(np.clip(shown, 0.0, 255.0, out=shown), out=shown).astype(np.uint8)
+
+
+def grey_range(values: NDArray[Any], padding: NDArray[np.bool_] | None = None) -> tuple[float, float]:
+    """Lowest and highest grey value that count.
+
+    A value does not count if it lies below the 1st or above the 99th percentile by more than a quarter of
+    their distance: one hot pixel would turn the rest black. Percentiles are of the pixels that differ from
+    all four corners, so that a dead border does not move them; of large images every so many rows and columns
+    are taken. Padding counts nowhere.
+    """
+    shown = values.ravel() if padding is None or padding.all() else values[~padding]
+    lowest, highest = float(shown.min()), float(shown.max())
+    step = max(1, int(np.sqrt(values.size / _SAMPLE)))
+    sample = values[::step, ::step]
+    if len(shown) < values.size and padding is not None:
+        sample = sample[~padding[::step, ::step]]
+    inner = sample.ravel()
+    for corner in {values[row, column].item() for row in (0, -1) for column in (0, -1)}:
+        inner = inner[inner != corner]
+    if len(inner) < max(1, _TOO_FEW * sample.size):
+        inner = sample.ravel()
+    low, high = (float(each) for each in np.percentile(inner, PERCENTILES)) if len(inner) else (0.0, 0.0)
+    margin = _MARGIN * (high - low)
+    if margin > 0 and not low - margin <= lowest <= highest <= high + margin:
+        shown = shown[(shown >= low - margin) & (shown <= high + margin)]
+        lowest, highest = float(shown.min()), float(shown.max())
+    return lowest, highest
 
 
 def resized(image: Image.Image, size: int, channels: int) -> NDArray[np.uint8]:

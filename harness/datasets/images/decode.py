@@ -3,10 +3,12 @@
 The rules, which ``docs/datasets.md`` lists for users:
 
 - 8-bit grey and RGB images are taken as they are; palettes and CMYK become RGB, transparent parts black.
-- Deeper grey images (16-bit PNG, 32-bit TIFF) go linearly from their lowest and highest value to 0 and 255.
+- Deeper grey images (16-bit PNG, 32-bit TIFF) go linearly from their lowest and highest value to 0 and 255,
+  except for outliers: see ``harness.datasets.images.convert.grey_range``.
 - EXIF orientation is applied; of a file with several pages the first is read.
 - DICOM: see ``harness.datasets.images.dicom``.
-- Refused: above ``MAX_PIXELS`` or ``MAX_BYTES``, a side below ``SMALLEST_SIDE``, truncated, other formats.
+- Refused: above ``MAX_PIXELS`` or ``MAX_BYTES``, a side below ``SMALLEST_SIDE``, truncated, other formats,
+  colour of 16 bits a channel that uses few of them.
 """
 
 from __future__ import annotations
@@ -19,18 +21,20 @@ from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 
-from PIL import Image, UnidentifiedImageError
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL.TiffImagePlugin import TiffImageFile
 
 from harness.core.errors import HarnessError
-from harness.datasets.images.convert import MAX_PIXELS, check_shape, eight_bits
+from harness.datasets.images.convert import MAX_PIXELS, check_end, check_shape, eight_bits
 
-DECODER_VERSION = 2
+DECODER_VERSION = 3
 """Goes up whenever decoding or resizing gives other pixels; part of the names of image stores."""
 
 ORDINARY_VERSION = 1
 """Goes up when an 8-bit grey or RGB image without orientation gives other pixels; part of fingerprints.
 
-Version 2 of the decoder reads these as version 1 did, so what was trained on them stands.
+Versions 2 and 3 of the decoder read these as version 1 did, so what was trained on them stands.
 """
 
 
@@ -38,7 +42,12 @@ MAX_BYTES = 2**30
 
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP", "JPEG2000", "PPM")
 _DICOM_SUFFIXES = (".dcm", ".dicom")
+_DATA_SET = (b"\x02\x00", b"\x08\x00", b"\x00\x08")
+"""How DICOM begins that lacks preamble and prefix: the group of its first element."""
 _ORIENTATION = 0x0112
+_PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0
+_FEW_LEVELS = 16
+"""Colour of 16 bits a channel is read with 8; what uses at most 12 of them has no more levels than this."""
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -106,23 +115,50 @@ def decoded(data: bytes, suffix: str = "") -> tuple[Image.Image, str]:
         raise ValueError("the file is empty")
     with _SILENCE:
         if data[128:132] == b"DICM" or suffix.lower() in _DICOM_SUFFIXES:
-            from harness.datasets.images.dicom import dicom_image
-
-            return dicom_image(data)
+            return _dicom_image(data)
         return _pillow_image(data)
+
+
+def _dicom_image(data: bytes) -> tuple[Image.Image, str]:
+    from harness.datasets.images.dicom import dicom_image
+
+    return dicom_image(data)
 
 
 def _pillow_image(data: bytes) -> tuple[Image.Image, str]:
     try:
         image: Image.Image = Image.open(BytesIO(data), formats=FORMATS)
     except UnidentifiedImageError:
+        if data[:2] in _DATA_SET:
+            return _dicom_image(data)
         raise ValueError(f"none of {', '.join(FORMATS)}, DICOM") from None
     except Image.DecompressionBombError:
         raise ValueError(f"more pixels than the limit of {MAX_PIXELS:,}") from None
     mode = image.mode
     check_shape(*image.size)
+    if image.format == "JPEG":
+        check_end(data)
+    deep_colour = ";16" in str(getattr(image, "tile", "")) and not mode.startswith("I")
+    inverted = mode.startswith(("I", "F")) and _white_is_zero(image)
     image.load()
-    return eight_bits(_upright(image)), mode
+    shown = eight_bits(_upright(image))
+    if deep_colour:
+        _check_levels(shown)
+    return ImageOps.invert(shown) if inverted else shown, mode
+
+
+def _white_is_zero(image: Image.Image) -> bool:
+    """Whether a TIFF says that its lowest value is white; Pillow minds that in images of 8 bits only."""
+    return isinstance(image, TiffImageFile) and image.tag_v2.get(_PHOTOMETRIC) == _WHITE_IS_ZERO
+
+
+def _check_levels(image: Image.Image) -> None:
+    """``ValueError`` for colour of which 8 of 16 bits show next to nothing."""
+    if int(np.asarray(image).max()) < _FEW_LEVELS:
+        raise ValueError(
+            "colour or transparency of 16 bits a channel, of which the upper four are not used; save it as "
+            "grey of 16 bits or as colour of 8"
+        )
 
 
 class _Silence:

@@ -1,14 +1,17 @@
 """The image in a DICOM file, as its own window shows it. Nothing else of the file is read or repeated.
 
-In the order of the standard (PS3.3 C.7.6.3, C.11.1, C.11.2): stored values, modality LUT or rescale, the
-first VOI LUT or else the first window (LINEAR, LINEAR_EXACT, SIGMOID), MONOCHROME1 inverted. Without a usable
-window the lowest value is black and the highest white. Pixels with RGB or YBR colour are shown as stored.
+Of several frames the first is read. Grey values are shown as ``harness.datasets.images.dicom_grey`` says.
+Pixels with RGB or YBR colour are shown as stored. An element that is empty counts as absent.
+
+A file without preamble and prefix is read if a data set with pixels follows. Transfer syntaxes are those that
+pydicom and the installed plugins decode; the extra ``dicom`` of this package has plugins for all of them.
 
 Errors are worded here: those of the parser may repeat what stands in the header.
 """
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
@@ -17,10 +20,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from harness.datasets.images.convert import check_shape, stretched
+from harness.datasets.images.convert import check_end, check_shape
+from harness.datasets.images.dicom_grey import GREY_TAGS, brightness, number
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
+    from pydicom.uid import UID
 
 _TAGS = (
     "SamplesPerPixel",
@@ -33,23 +38,28 @@ _TAGS = (
     "BitsStored",
     "HighBit",
     "PixelRepresentation",
-    "ModalityLUTSequence",
-    "RescaleIntercept",
-    "RescaleSlope",
-    "WindowCenter",
-    "WindowWidth",
-    "VOILUTFunction",
-    "VOILUTSequence",
+    "ExtendedOffsetTable",
+    "ExtendedOffsetTableLengths",
     "PixelData",
+    *GREY_TAGS,
 )
 """All that is parsed; the elements of patient and study are skipped unread."""
 
 _NEEDED = ("PhotometricInterpretation", "Rows", "Columns", "BitsStored", "PixelData")
-_DEFLATED, _META = b"1.2.840.10008.1.2.1.99", 2048
+_DEFLATED = "1.2.840.10008.1.2.1.99"
+_RLE = "1.2.840.10008.1.2.5"
+_JPEG = ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51")
+_PREFIX, _META, _MOST_INFLATED = slice(128, 132), 2048, 2**28
+_META_LENGTH = b"\x02\x00\x00\x00UL\x04\x00"
 _GREY = ("MONOCHROME1", "MONOCHROME2")
 _COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
-_PACKAGES = {"JPEG 2000": "pylibjpeg-openjpeg", "JPEG": "pylibjpeg-libjpeg", "RLE": "pylibjpeg-rle"}
-"""What a transfer syntax is called -> the package that decodes it; the first that fits."""
+_PACKAGES = {
+    "High-Throughput": "pylibjpeg pylibjpeg-openjpeg",
+    "JPEG 2000": "pylibjpeg pylibjpeg-openjpeg",
+    "JPEG": "python-gdcm",
+    "RLE": "pylibjpeg pylibjpeg-rle",
+}
+"""Part of a transfer syntax's name -> the packages that decode it; the first that fits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,32 +72,30 @@ class _Form:
     columns: int
     bits: int
 
+    def __str__(self) -> str:
+        return f"{self.kind}, {self.bits} bits" + (", first of several frames" if self.frames > 1 else "")
+
 
 def dicom_image(data: bytes) -> tuple[Image.Image, str]:
     """The image, ``L`` or ``RGB``, and what it was stored as, e.g. ``MONOCHROME1, 12 bits``.
 
     Raises:
-        ValueError: not DICOM, no pixels, several frames, a colour model or compression that cannot be read, a
-            image too large or too small.
+        ValueError: not DICOM, no pixels, a colour model or compression that cannot be read, pixels that are
+            damaged, an image too large or too small.
     """
     header = _header(data)
     form = _form(header)
     if form.kind not in _GREY + _COLOUR:
         raise ValueError("DICOM whose photometric interpretation is none of " + ", ".join(_GREY + _COLOUR))
-    if form.frames != 1:
-        raise ValueError(f"DICOM with {form.frames} frames, not one image")
     check_shape(form.columns, form.rows)
-    values = _decoded(header)
-    stored = f"{form.kind}, {form.bits} bits"
+    values = _first_frame(header)
     if form.kind in _COLOUR:
-        return Image.fromarray(_eight_bit_colour(values, form.bits)), stored
+        return Image.fromarray(_eight_bit_colour(values, form.bits)), str(form)
     try:
-        brightness = _shown(values, header)
+        shown = brightness(values, header)
     except Exception as error:
         raise ValueError(f"DICOM whose tables cannot be applied ({type(error).__name__})") from None
-    if form.kind == "MONOCHROME1":
-        brightness = 1.0 - brightness
-    return Image.fromarray(np.rint(brightness * 255.0).astype(np.uint8)), stored
+    return Image.fromarray(np.rint(shown * 255.0).astype(np.uint8)), str(form)
 
 
 def _header(data: bytes) -> Dataset:
@@ -97,123 +105,128 @@ def _header(data: bytes) -> Dataset:
         ValueError: the content is not DICOM, or has no pixels.
     """
     from pydicom import dcmread
-    from pydicom.errors import InvalidDicomError
 
-    if _DEFLATED in data[:_META]:  # it would be inflated whole before its size can be read
-        raise ValueError("deflated DICOM, which is not read")
+    prefixed = data[_PREFIX] == b"DICM"
+    lacking = "not DICOM: it lacks the DICM prefix, and no data set with pixels follows"
     try:
-        header = dcmread(BytesIO(data), specific_tags=list(_TAGS))
-        absent = [tag for tag in _NEEDED if tag not in header]
-    except InvalidDicomError:
-        raise ValueError("not DICOM: it lacks the DICM prefix") from None
+        if prefixed and _DEFLATED.encode() in data[:_META]:
+            header = _inflated(data)
+        else:
+            header = dcmread(BytesIO(data), specific_tags=list(_TAGS), force=not prefixed)
+        absent = [tag for tag in _NEEDED if header.get(tag) in (None, "", b"")]
     except Exception as error:
-        raise ValueError(f"a damaged DICOM header ({type(error).__name__})") from None
+        reason = f"a damaged DICOM header ({type(error).__name__})" if prefixed else lacking
+        raise ValueError(reason) from None
     if absent:
-        raise ValueError(f"DICOM without pixels: no {', '.join(absent)}")
+        raise ValueError(f"DICOM without pixels: no {', '.join(absent)}" if prefixed else lacking)
+    return header
+
+
+def _inflated(data: bytes) -> Dataset:
+    """The header of a deflated file, which is inflated up to a limit.
+
+    Raises:
+        ValueError: more than the limit.
+    """
+    from pydicom.dataset import FileMetaDataset
+    from pydicom.filereader import read_dataset
+    from pydicom.tag import Tag
+    from pydicom.uid import ExplicitVRLittleEndian
+
+    length = data[_PREFIX.stop : _PREFIX.stop + 12]
+    if length[:8] != _META_LENGTH:
+        raise ValueError("no length of the meta information")
+    start = _PREFIX.stop + 12 + int.from_bytes(length[8:], "little")
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    content = inflater.decompress(data[start:], _MOST_INFLATED)
+    if inflater.unconsumed_tail:
+        raise ValueError("more than the limit")
+    header = read_dataset(BytesIO(content), False, True, specific_tags=[Tag(name) for name in _TAGS])
+    header.file_meta = FileMetaDataset()
+    header.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     return header
 
 
 def _form(header: Dataset) -> _Form:
+    """How pixels are stored. Elements that are absent or empty, and follow from others, are filled in."""
     try:
-        return _Form(
-            str(header.PhotometricInterpretation),
-            int(header.get("NumberOfFrames") or 1),
-            int(header.Rows),
-            int(header.Columns),
-            int(header.BitsStored),
-        )
+        kind = str(header.PhotometricInterpretation).strip().upper()
+        bits = int(header.BitsStored)
+        header.PhotometricInterpretation = kind
+        header.NumberOfFrames = frames = int(header.get("NumberOfFrames") or 1)
+        for name, value in (
+            ("SamplesPerPixel", 3 if kind in _COLOUR else 1),
+            ("PlanarConfiguration", 0),
+            ("BitsAllocated", 8 if bits <= 8 else 16),
+            ("PixelRepresentation", 0),
+        ):
+            if header.get(name) in (None, ""):
+                setattr(header, name, value)
+        return _Form(kind, frames, int(header.Rows), int(header.Columns), bits)
     except Exception as error:
         raise ValueError(f"a damaged DICOM header ({type(error).__name__})") from None
 
 
-def _decoded(header: Dataset) -> NDArray[Any]:
-    """Stored values (H, W) or (H, W, 3), YBR turned into RGB."""
-    from pydicom.pixels.decoders.base import get_decoder
+def _first_frame(header: Dataset) -> NDArray[Any]:
+    """Stored values (H, W) or (H, W, 3) of the first frame, YBR turned into RGB."""
+    from pydicom.encaps import get_frame
     from pydicom.pixels.utils import pixel_array
-    from pydicom.uid import UID
 
-    syntax = UID(str(header.file_meta.get("TransferSyntaxUID", "")))
+    syntax = _syntax(header)
+    advice = _advice(syntax)
+    unused = 0 if syntax.is_compressed and syntax != _RLE else _unused_bits(header)
+    header.BitsStored += unused
     try:
-        available = get_decoder(syntax).is_available if syntax.is_compressed else True
-    except (NotImplementedError, ValueError):
-        raise ValueError("DICOM of an unknown or missing transfer syntax") from None
-    advice = next((name for part, name in _PACKAGES.items() if part in syntax.name), "pylibjpeg")
-    if not available:
-        raise ValueError(f"compressed as {syntax.name}; pip install pylibjpeg {advice}")
-    try:
-        return np.asarray(pixel_array(header))
+        if syntax in _JPEG:
+            check_end(get_frame(header.PixelData, 0, number_of_frames=int(header.NumberOfFrames)))
+        return np.asarray(pixel_array(header, index=0)) >> unused
     except Exception as error:
         reason = f"DICOM whose pixels cannot be decoded ({type(error).__name__})"
         if syntax.is_compressed:
-            reason += f", compressed as {syntax.name}; pip install pylibjpeg {advice} may help"
+            reason += f", compressed as {syntax.name}; the file may be damaged, or {advice} may help"
         else:
             reason += "; the file may be truncated"
         raise ValueError(reason) from None
 
 
-def _shown(values: NDArray[Any], header: Dataset) -> NDArray[np.float64]:
-    """Grey values (H, W) in [0, 1], before MONOCHROME1 is inverted."""
-    from pydicom.pixels.processing import apply_modality_lut
-    from pydicom.uid import UID
-
-    if values.ndim != 2:
-        raise ValueError("grey values with several samples a pixel")
-    values = apply_modality_lut(values, header)
-    tables = header.get("VOILUTSequence")
-    if tables:
-        syntax = UID(str(header.file_meta.TransferSyntaxUID))
-        return _through_table(values, tables[0], syntax.is_little_endian)
-    center, width = (_first(header.get(name)) for name in ("WindowCenter", "WindowWidth"))
-    function = str(header.get("VOILUTFunction") or "LINEAR").upper()
-    if center is None or width is None or width < (1.0 if function == "LINEAR" else 1e-9):
-        return stretched(values) / 255.0
-    return window(values, center, width, function)
-
-
-def window(values: NDArray[Any], center: float, width: float, function: str) -> NDArray[np.float64]:
-    """Values through a window, to [0, 1]: PS3.3 C.11.2.1.2 and C.11.2.1.3.
+def _syntax(header: Dataset) -> UID:
+    """The transfer syntax, which can be decoded here.
 
     Raises:
-        ValueError: another function than LINEAR, LINEAR_EXACT and SIGMOID.
+        ValueError: it cannot; names it and what to install.
     """
-    numbers = values.astype(np.float64)
-    if function == "SIGMOID":
-        return np.asarray(1.0 / (1.0 + np.exp(np.clip(-4.0 * (numbers - center) / width, -700.0, 700.0))))
-    if function == "LINEAR":
-        center, width = center - 0.5, width - 1.0
-    elif function != "LINEAR_EXACT":
-        raise ValueError("an unknown VOI LUT function")
-    # A LINEAR window of width 1 is a threshold.
-    return (
-        np.clip((numbers - center) / width + 0.5, 0.0, 1.0)
-        if width
-        else (numbers > center).astype(np.float64)
-    )
+    from pydicom import uid
+    from pydicom.pixels.decoders.base import get_decoder
+
+    syntax = uid.UID(str(header.file_meta.get("TransferSyntaxUID") or ""))
+    if not syntax:
+        if header["PixelData"].is_undefined_length:
+            raise ValueError("compressed DICOM that does not name its transfer syntax")
+        implicit, little = header.original_encoding
+        native = uid.ExplicitVRLittleEndian if little else uid.ExplicitVRBigEndian
+        header.file_meta.TransferSyntaxUID = syntax = uid.ImplicitVRLittleEndian if implicit else native
+    try:
+        available = get_decoder(syntax).is_available
+    except NotImplementedError:
+        if syntax.is_private or syntax.name == str(syntax):
+            raise ValueError("DICOM of an unknown transfer syntax") from None
+        raise ValueError(f"DICOM stored as {syntax.name}, which is not read") from None
+    if not available:
+        raise ValueError(f"compressed as {syntax.name}; {_advice(syntax)}")
+    return syntax
 
 
-def _through_table(values: NDArray[Any], item: Any, little_endian: bool) -> NDArray[np.float64]:
-    """Values through a VOI LUT, to [0, 1]: PS3.3 C.11.2.1.1; beyond its ends the table goes on as it ends."""
-    entries, first, bits = (int(number) for number in item.LUTDescriptor)
-    data = item.LUTData
-    entries = entries or 2**16
-    if isinstance(data, bytes):  # words; some writers pack tables of 8 bits as bytes
-        wide = "<u2" if little_endian else ">u2"
-        table: NDArray[Any] = np.frombuffer(data, dtype=wide if len(data) >= 2 * entries else np.uint8)
-    else:
-        table = np.asarray(data, dtype=np.int64)
-    if len(table) < entries or not 1 <= bits <= 16:
-        raise ValueError("a short table")
-    # The descriptor's second number is signed where the values are, and read as unsigned by some writers.
-    first = first - 2**16 if first >= 2**15 and values.min() < 0 else first
-    index = np.clip(np.rint(values).astype(np.int64) - first, 0, entries - 1)
-    return np.clip(table[index] / (2**bits - 1), 0.0, 1.0)
+def _advice(syntax: UID) -> str:
+    packages = next((names for part, names in _PACKAGES.items() if part in syntax.name), "pylibjpeg")
+    return f"pip install {packages}"
 
 
-def _first(value: Any) -> float | None:
-    """The first of one or several numbers; None where there is none."""
-    if value is None or value == "":
-        return None
-    return float(value[0] if hasattr(value, "__len__") and not isinstance(value, str) else value)
+def _unused_bits(header: Dataset) -> int:
+    """How many bits lie below those of a pixel, where its highest bit is not the highest stored one."""
+    high = number(header.get("HighBit"))
+    if high is None or not header.BitsStored <= high < header.BitsAllocated:
+        return 0
+    return int(high) + 1 - int(header.BitsStored)
 
 
 def _eight_bit_colour(values: NDArray[Any], bits: int) -> NDArray[np.uint8]:

@@ -38,7 +38,8 @@ def confidence_counts(
         if not labelled or any(each is None for each in probabilities):
             return {}
         try:
-            values, truth, _ = checked_probabilities(probabilities, labels, multilabel)
+            array = np.array(probabilities, dtype=np.float64)
+            values, truth, _ = checked_probabilities(array, labels, multilabel)
         except ValueError:  # rows of unequal length, too
             return {}
         confidence, _ = judgements(values, truth, multilabel)

@@ -35,7 +35,8 @@ class _Mean(LabelMetric):
         columns = [self.losses(probabilities, labels)]
         columns.append(np.full(len(labels), float(labels.shape[1] if self.multilabel else 1)))
         if not self.multilabel:
-            columns.append(off_by_rounding(np.stack([each.probabilities for each in predictions])))
+            rows = [np.asarray(each.probabilities, dtype=np.float64) for each in predictions]
+            columns.append(off_by_rounding(np.stack(rows)).astype(np.float64))
         return np.stack(columns, axis=1)
 
     def reduce(self, totals: Statistics) -> dict[str, Floats]:
