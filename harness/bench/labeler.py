@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,7 +16,7 @@ from harness.bench.rows import Row, measured
 from harness.core.types import CHEXPERT_LABELS
 from harness.datasets.iu.mesh import labels_of
 from harness.datasets.iu.reports import IUReport, find_data_folder, read_reports
-from harness.metrics.clinical.chexpert_rules import MeshRulesF1, labeler
+from harness.metrics.clinical.chexpert_rules import ChexpertRulesF1, MeshRulesF1, labeler
 from harness.metrics.clinical.labels import LABELS, POSITIVE, UNCERTAIN, Classes, f1
 from harness.metrics.clinical.rule_labeler import rule_labeler
 
@@ -43,6 +43,22 @@ class Pair(NamedTuple):
     second: str
 
 
+class LabelCounts(NamedTuple):
+    """How many of 382 IU reports have a label, uncertain mentions left out.
+
+    Attributes:
+        chexbert: by the real CheXbert, as published.
+        rules: by ``chexpert_rules_f1``.
+        mesh_rules: by ``mesh_rules_f1``.
+        mesh: by the human codes.
+    """
+
+    chexbert: int
+    rules: int
+    mesh_rules: int
+    mesh: int
+
+
 def read_pairs() -> list[Pair]:
     """All minimal pairs of ``labeler_pairs.yaml``."""
     listed = yaml.safe_load(PAIRS.read_text(encoding="utf-8"))
@@ -66,26 +82,42 @@ def failed_pairs(label: Callable[[list[str]], Classes] | None = None) -> list[tu
     return wrong
 
 
-def beside_chexbert() -> dict[str, tuple[int, int]]:
-    """Label -> positives by our rules and by the real CheXbert, on the same 382 IU reports.
+def beside_chexbert() -> dict[str, LabelCounts]:
+    """Label -> positives by our rules, the real CheXbert and the human codes, on the same 382 IU reports.
 
     Raises:
         UnavailableError: the package that ships the reports is not installed.
     """
     published = json.loads(CHEXBERT.read_text(encoding="utf-8"))
-    reports = read_reports(find_data_folder())
-    classes = labeler().classes([text_of(reports[name]) for name in published["ids"]])
-    ours = (classes == POSITIVE).sum(axis=0)
-    return {name: (int(ours[i]), published["positives"][name]) for i, name in enumerate(LABELS)}
+    every = read_reports(find_data_folder())
+    reports = [every[name] for name in published["ids"]]
+    texts = [text_of(report) for report in reports]
+    rules, mesh_rules = (
+        (each.classes(texts) == POSITIVE).sum(axis=0) for each in (labeler(), rule_labeler(MeshRulesF1.table))
+    )
+    mesh = coded(reports).sum(axis=0)
+    return {
+        name: LabelCounts(published["positives"][name], *(int(each[i]) for each in (rules, mesh_rules, mesh)))
+        for i, name in enumerate(LABELS)
+    }
 
 
-def agreement(chosen: Callable[[IUReport], bool] = lambda report: True) -> list[dict[str, str | float]]:
-    """Precision, recall and F1 of the labels of ``mesh_rules_f1`` against labels made of the MeSH codes.
+def coded(reports: Sequence[IUReport]) -> NDArray[np.bool_]:
+    """Whether the human codes of each report name each label, (n, 14), in the order of ``LABELS``."""
+    order = [CHEXPERT_LABELS.index(name) for name in LABELS]
+    return np.array([labels_of(report.mesh)[order] > 0 for report in reports])
+
+
+def agreement(
+    chosen: Callable[[IUReport], bool] = lambda report: True, table: Path = MeshRulesF1.table
+) -> list[dict[str, str | float]]:
+    """Precision, recall and F1 of a labeller's labels against labels made of the MeSH codes.
 
     The text is the findings and the impression: the coders read both. Uncertain mentions are positive.
 
     Args:
         chosen: which reports to take; all 3,955 by default.
+        table: phrases of the labeller; by default those of ``mesh_rules_f1``.
 
     Returns:
         One row per label, then ``micro`` and ``macro`` over all 14, each with ``label``, ``positives`` (by
@@ -96,10 +128,9 @@ def agreement(chosen: Callable[[IUReport], bool] = lambda report: True) -> list[
         UnavailableError: the package that ships the reports is not installed.
     """
     reports = [report for report in read_reports(find_data_folder()).values() if chosen(report)]
-    order = [CHEXPERT_LABELS.index(name) for name in LABELS]
-    true = np.array([labels_of(report.mesh)[order] > 0 for report in reports])
+    true = coded(reports)
     texts = [text_of(report) for report in reports]
-    label = rule_labeler(MeshRulesF1.table).classes
+    label = rule_labeler(table).classes
     started = time.perf_counter()
     predicted = np.isin(label(texts), (POSITIVE, UNCERTAIN))
     speed = len(texts) / (time.perf_counter() - started)
@@ -119,12 +150,19 @@ def labeler_benchmark(every: bool = False) -> list[Row]:
     Args:
         every: a row per kind of pair and per label instead of the sums alone.
     """
-    scores = agreement()
-    speed = float(scores[0]["reports_per_second"])
+    tables = {"mesh_rules": MeshRulesF1.table}
+    if every:
+        tables = {"chexpert_rules": ChexpertRulesF1.table} | tables
+    scores = {name: agreement(table=table) for name, table in tables.items()}
+    speed = float(scores["mesh_rules"][0]["reports_per_second"])
     return [
         *_pair_rows(every),
         *(_chexbert_rows() if every else []),
-        *_mesh_rows([row for row in scores if every or row["label"] in ("micro", "macro")]),
+        *(
+            row
+            for name, of in scores.items()
+            for row in _mesh_rows(name, [one for one in of if every or one["label"] in ("micro", "macro")])
+        ),
         measured("labeler", "labelling findings and impressions", speed, unit="reports/s"),
     ]
 
@@ -148,20 +186,21 @@ def _chexbert_rows() -> list[Row]:
         measured(
             "labeler",
             f"positives in 382 IU reports: {label}",
-            float(ours),
-            peer=float(theirs),
+            float(counts.rules),
+            peer=float(counts.chexbert),
             unit="reports",
             of="the real CheXbert, as published",
+            note=f"mesh_rules finds {counts.mesh_rules}, the MeSH codes name {counts.mesh}",
         )
-        for label, (ours, theirs) in beside_chexbert().items()
+        for label, counts in beside_chexbert().items()
     ]
 
 
-def _mesh_rows(scores: list[dict[str, str | float]]) -> list[Row]:
+def _mesh_rows(name: str, scores: list[dict[str, str | float]]) -> list[Row]:
     return [
         measured(
             "labeler",
-            f"mesh_rules against the MeSH codes of {row['reports']:,} reports: {row['label']} F1",
+            f"{name} against the MeSH codes of {row['reports']:,} reports: {row['label']} F1",
             float(row["f1"]),
             unit="F1",
             note=f"precision {row['precision']:.3f}, recall {row['recall']:.3f}, "
