@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from enum import StrEnum
 from math import isfinite
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from harness.cli.output import Format, as_text, format_option, print_entries, print_rows
 from harness.core import registry
 from harness.core.failures import describe
+
+if TYPE_CHECKING:
+    from harness.metrics.base import MetricOutput
 
 Row = dict[str, Any]
 
@@ -110,13 +113,20 @@ def _metric(name: str) -> list[Row]:
                 "higher_is_better": output.higher_is_better,
                 "bounds": [end if isfinite(end) else None for end in output.bounds],
             }
-            for output in metric.outputs
+            for output in _outputs(name)
         ],
         "signature": metric.signature,
         "available": reason is None,
         "reason": reason,
     }
     return [facts]
+
+
+def _outputs(name: str) -> list[MetricOutput]:
+    """The numbers of a family, for findings and for exclusive classes."""
+    settings = [registry.MetricOptions(multilabel=each) for each in (True, False)]
+    outputs = [output for each in settings for output in registry.make_metric(name, each).outputs]
+    return list({output.name: output for output in outputs}.values())
 
 
 _FACTS: Mapping[str, Callable[[str], list[Row]]] = {

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from harness.core.errors import HarnessError, PluginError, UnknownNameError
 from harness.core.failures import describe
 from harness.core.names import did_you_mean
+from harness.core.types import LabelCounts
 
 METHODS = {
     "template": "methods.controls.template:Template",
@@ -257,12 +258,14 @@ class MetricOptions:
         reference_words: references are cut after so many tokens.
         uncertain: what an uncertain finding counts as: ``positive``, ``negative`` or ``ignored``.
         multilabel: labels are independent findings.
+        labels: of the test set.
     """
 
     tokenizer: str | None = None
     reference_words: int | None = None
     uncertain: str | None = None
     multilabel: bool | None = None
+    labels: LabelCounts | None = None
 
 
 DEFAULTS = MetricOptions()

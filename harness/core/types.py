@@ -115,6 +115,14 @@ class DatasetInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class LabelCounts:
+    """How many studies of a test set have each label; ``names`` and ``positives`` are in one order."""
+
+    names: tuple[str, ...]
+    positives: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Study:
     """One imaging study of one patient.
 

@@ -150,7 +150,7 @@ def open_benchmark(settings: RunSettings, rows: Sequence[Entry] | None = None) -
     dataset = open_dataset(config.dataset, config.root, config.set.get(config.dataset))
     splits = {split: select(studies_of(dataset, split), config.limit) for split in SPLITS}
     test = splits["test"]
-    metrics = choose_metrics(config, dataset.info)
+    metrics = choose_metrics(config, dataset.info, test)
     plans = mask_plans(config, dataset.info, test)
     if config.impute is not None:
         states = dict.fromkeys(state for plan in plans for state in plan.states)

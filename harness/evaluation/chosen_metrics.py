@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+
+import numpy as np
 
 from harness.core import registry
 from harness.core.config import RunConfig
 from harness.core.errors import PluginError, UnavailableError
 from harness.core.registry import DEFAULTS, MetricOptions
-from harness.core.types import DatasetInfo
+from harness.core.types import DatasetInfo, LabelCounts, Study
 from harness.metrics.base import Metric
 
 
-def choose_metrics(config: RunConfig, info: DatasetInfo) -> list[Metric]:
+def choose_metrics(config: RunConfig, info: DatasetInfo, test: Sequence[Study] = ()) -> list[Metric]:
     """Metric families that suit the dataset. A family that cannot be loaded is left out.
+
+    Args:
+        config: of the run.
+        info: of the dataset.
+        test: the test studies; their labels decide which ones are common.
 
     Raises:
         UnavailableError: none of the families that were asked for by name can run here, or one cannot run
@@ -25,6 +32,7 @@ def choose_metrics(config: RunConfig, info: DatasetInfo) -> list[Metric]:
         reference_words=config.reference_words or info.reference_words,
         uncertain=config.uncertain,
         multilabel=info.multilabel,
+        labels=label_counts(info, test),
     )
     chosen: list[Metric] = []
     errors: list[PluginError | UnavailableError] = []
@@ -43,6 +51,14 @@ def choose_metrics(config: RunConfig, info: DatasetInfo) -> list[Metric]:
     if config.metrics and errors and len(errors) == len(set(config.metrics)):
         raise errors[0]
     return chosen
+
+
+def label_counts(info: DatasetInfo, studies: Sequence[Study]) -> LabelCounts | None:
+    """How many of the studies have each of the dataset's labels; None where no study has labels."""
+    labels = [study.labels for study in studies if study.labels is not None]
+    if not labels:
+        return None
+    return LabelCounts(info.label_names, tuple(int(count) for count in np.sum(labels, axis=0)))
 
 
 def broken_metrics(config: RunConfig) -> dict[str, str]:

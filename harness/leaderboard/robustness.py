@@ -28,7 +28,7 @@ from harness.store.store import SCHEMA
 
 RETENTION_RATE = 0.8
 
-_MAIN = ("auroc_macro", *CURVE_METRICS)
+_MAIN = ("auroc_macro_common", *CURVE_METRICS)
 """A group is shown by the first of these that it has."""
 
 

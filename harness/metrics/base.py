@@ -80,7 +80,7 @@ class Metric(ABC):
 
     name: ClassVar[str]
     task: ClassVar[Task]
-    outputs: ClassVar[tuple[MetricOutput, ...]]
+    outputs: tuple[MetricOutput, ...]
 
     by_default: ClassVar[bool] = True
     on_request: ClassVar[bool] = False

@@ -9,8 +9,8 @@ CURVE_METRICS = (
     "chexpert_rules_f1_micro_13",
     "chexbert_f1_micro_14",
     "chexpert_rules_f1_micro_14",
-    "f1_macro",
-    "auroc_macro",
+    "f1_macro_common",
+    "auroc_macro_common",
 )
 """A table shows the curve over missing rates of the first of these metrics that it has.
 
@@ -21,10 +21,10 @@ report has a high F1 of all 14 without a look at any image.
 ABLATION_METRICS = (
     "cider",
     "bleu_4",
-    "chexbert_f1_macro_14",
-    "chexpert_rules_f1_macro_14",
-    "auroc_macro",
-    "f1_macro",
+    "chexbert_f1_macro_common",
+    "chexpert_rules_f1_macro_common",
+    "auroc_macro_common",
+    "f1_macro_common",
     "ece",
     "fid_lite0",
     "alignment_lite0",

@@ -179,5 +179,6 @@ def test_a_run_drops_either_view_and_scores_diagnosis(root: Path, tmp_path: Path
     rows, succeeded = run_serially(config, Quiet())
     assert succeeded
     measured = {(row.metric, row.rate) for row in rows if row.status == "ok"}
-    assert measured == {(m, r) for m in ("accuracy", "f1_macro", "kappa", "ece") for r in (0.0, 0.5)}
+    outputs = ("accuracy", "f1_macro", "f1_macro_common", "kappa", "mcc", "ece")
+    assert measured == {(m, r) for m in outputs for r in (0.0, 0.5)}
     assert all(row.n == 3 for row in rows)

@@ -18,7 +18,7 @@ class Lengths(Metric):
 
     name: ClassVar[str] = "lengths"
     task: ClassVar[Task] = Task.REPORT
-    outputs: ClassVar[tuple[MetricOutput, ...]] = (MetricOutput("words", bounds=(0.0, np.inf)),)
+    outputs: tuple[MetricOutput, ...] = (MetricOutput("words", bounds=(0.0, np.inf)),)
     signature = "lengths|v:1"
 
     def statistics(self, predictions: Sequence[Prediction], references: Sequence[Reference]) -> Any:

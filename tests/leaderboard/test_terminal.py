@@ -118,7 +118,10 @@ def test_the_default_job_fits_two_screens(
     groups = {
         "report text": [f"bleu_{order}" for order in range(1, 5)] + ["rouge_l", "meteor", "cider"],
         "report findings": list(LONG),
-        "diagnosis": ["auroc_macro", "f1_macro", "accuracy", "kappa", "ece", "ece_classwise", "brier"],
+        "diagnosis": [
+            *("auroc_macro_common", "f1_macro_common", "f1_micro", "subset_accuracy", "kappa", "mcc"),
+            *("ece", "ece_classwise", "brier"),
+        ],
         "images": [f"fid_{view}_{number}" for view in ("frontal", "lateral") for number in range(7)],
     }
     for group, names in groups.items():

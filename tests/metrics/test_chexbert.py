@@ -81,15 +81,16 @@ def test_a_second_run_does_no_model_work(metric: ChexbertF1, monkeypatch: pytest
     first = metric.statistics(*pairs(texts, texts[::-1]))
     monkeypatch.setattr(chexbert, "Labeler", lambda files: pytest.fail("model loaded"))
     assert np.array_equal(ChexbertF1().statistics(*pairs(texts, texts[::-1])), first)
-    assert metric.statistics([], []).shape == (0, 45)
+    assert metric.statistics([], []).shape == (0, 59)
 
 
 def test_signature_names_weights_and_policy(metric: ChexbertF1) -> None:
     assert re.fullmatch(
-        r"chexbert_f1\|uncertain:positive\|weights:[0-9a-f]{8}\|impl:f1chexbert\|v:2", metric.signature
+        r"chexbert_f1\|uncertain:positive\|common:positives>=10\|weights:[0-9a-f]{8}\|impl:f1chexbert\|v:2",
+        metric.signature,
     )
     assert "uncertain:ignored" in ChexbertF1("ignored").signature
-    assert len(metric.outputs) == 9
+    assert len(metric.outputs) == 10
     assert len(LABELS) == 14
 
 

@@ -9,8 +9,9 @@ import pytest
 from sklearn import metrics as sk
 
 from harness.core.errors import HarnessError
-from harness.core.types import Prediction, Reference
+from harness.core.types import LabelCounts, Prediction, Reference
 from harness.metrics.base import Metric
+from harness.metrics.common_labels import LEAST_POSITIVES
 from harness.metrics.diagnosis.decisions import Auroc, Diagnosis
 
 
@@ -51,7 +52,13 @@ def test_findings_equal_scikit_learn(n: int, seed: int) -> None:
         areas = [sk.roc_auc_score(labels[:, k], said[:, k]) for k in both]
         f1 = sk.f1_score(labels, called, average="macro", zero_division=0)
     found = score(Diagnosis(), said, labels) | score(Auroc(), said, labels)
-    assert found["accuracy"] == pytest.approx(sk.accuracy_score(labels, called), abs=1e-12)
+    assert found["subset_accuracy"] == pytest.approx(sk.accuracy_score(labels, called), abs=1e-12)
+    micro = sk.f1_score(labels, called, average="micro", zero_division=0)
+    assert found["f1_micro"] == pytest.approx(micro, abs=1e-12)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        mcc = [sk.matthews_corrcoef(labels[:, k], called[:, k]) for k in range(14)]
+    assert found["mcc"] == pytest.approx(np.mean(mcc), abs=1e-12)
     assert found["f1_macro"] == pytest.approx(f1, abs=1e-12)
     mean_kappa = np.nan if np.isnan(kappas).all() else np.nanmean(kappas)
     assert found["kappa"] == pytest.approx(mean_kappa, abs=1e-12, nan_ok=True)
@@ -74,8 +81,42 @@ def test_classes_equal_scikit_learn(n: int, seed: int) -> None:
     found = score(Diagnosis(False), said, labels) | score(Auroc(False), said, labels)
     assert found["accuracy"] == pytest.approx(sk.accuracy_score(true, chosen), abs=1e-12)
     assert found["f1_macro"] == pytest.approx(f1, abs=1e-12)
+    assert found["mcc"] == pytest.approx(sk.matthews_corrcoef(true, chosen), abs=1e-12)
     assert found["kappa"] == pytest.approx(kappa, abs=1e-12, nan_ok=True)
     assert found["auroc_macro"] == pytest.approx(area, abs=1e-12, nan_ok=True)
+
+
+def test_common_labels_are_those_of_the_test_set_and_not_of_a_resample() -> None:
+    said, labels = findings(80, 3)
+    positives = labels.sum(0)
+    counts = LabelCounts(tuple(f"label {k}" for k in range(14)), tuple(int(each) for each in positives))
+    common = positives >= LEAST_POSITIVES
+    assert 3 < common.sum() < 14
+    weights = np.random.default_rng(0).integers(0, 5, 80) // 3
+    rows = np.repeat(np.arange(80), weights)
+    assert (labels[rows].sum(0) >= LEAST_POSITIVES).sum() < common.sum()
+    diagnosis, auroc = Diagnosis(labels=counts), Auroc(labels=counts)
+    found = score(diagnosis, said, labels, weights) | score(auroc, said, labels, weights)
+    y, p = labels[rows][:, common], said[rows][:, common]
+    f1 = sk.f1_score(y, p >= 0.5, average="macro", zero_division=0)
+    assert found["f1_macro_common"] == pytest.approx(f1, abs=1e-12)
+    assert found["auroc_macro_common"] == pytest.approx(sk.roc_auc_score(y, p), abs=1e-12)
+    assert found["mcc"] == pytest.approx(
+        np.mean([sk.matthews_corrcoef(y[:, k], p[:, k] >= 0.5) for k in range(y.shape[1])]), abs=1e-12
+    )
+    for metric in (diagnosis, auroc):
+        assert f"common:{common.sum()}of14,positives>=10" in metric.signature
+        remarks = metric.remarks(np.empty((0, 0)))
+        assert len(remarks) == 2
+        assert all(f"label 0 {counts.positives[0]}" in remark for remark in remarks.values())
+
+
+def test_where_no_label_is_common_the_average_is_over_all() -> None:
+    said, labels = findings(12, 3)
+    counts = LabelCounts(tuple("abcdefghijklmn"), tuple(int(each) for each in np.minimum(labels.sum(0), 9)))
+    found = score(Diagnosis(labels=counts), said, labels)
+    assert found["f1_macro_common"] == found["f1_macro"]
+    assert "common:14of14" in Diagnosis(labels=counts).signature
 
 
 @pytest.mark.parametrize("multilabel", [True, False])

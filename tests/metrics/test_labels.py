@@ -23,6 +23,7 @@ from harness.metrics.clinical.labels import (
     label_outputs,
     label_statistics,
 )
+from harness.metrics.common_labels import LEAST_POSITIVES
 from tests.helpers.reports import pairs
 
 
@@ -62,6 +63,23 @@ def test_a_fixed_normal_report_has_no_f1_of_findings() -> None:
     assert values["micro_13"] == 0.0
 
 
+def test_the_macro_over_common_labels_is_of_the_same_labels_in_every_resample() -> None:
+    said, true = random_classes(300, 7), random_classes(300, 8)
+    positive = np.isin(true, (POSITIVE, UNCERTAIN))
+    true[np.cumsum(positive, axis=0) > np.arange(14) * 2] = NEGATIVE  # 0 to 26 positive studies
+    statistics = label_statistics(said, true, "positive")
+    y, x = np.isin(true, (POSITIVE, UNCERTAIN)), np.isin(said, (POSITIVE, UNCERTAIN))
+    common = y.sum(axis=0) >= LEAST_POSITIVES
+    assert 3 < common.sum() < 14
+    weights = np.random.default_rng(9).integers(0, 2, 300)
+    rows = np.repeat(np.arange(300), weights)
+    assert (y[rows].sum(axis=0) >= LEAST_POSITIVES).sum() < common.sum()
+    expected = f1_score(y[rows][:, common], x[rows][:, common], average="macro", zero_division=0)
+    assert averaged_f1(weights @ statistics)["macro_common"] == pytest.approx(expected, abs=1e-12)
+    few = label_statistics(said[:9], true[:9], "positive").sum(axis=0)
+    assert averaged_f1(few)["macro_common"] == averaged_f1(few)["macro_14"]
+
+
 def test_ignored_labels_count_on_neither_side() -> None:
     said, true = random_classes(200, 4), random_classes(200, 5)
     kept = (said != UNCERTAIN) & (true != UNCERTAIN)
@@ -76,7 +94,7 @@ def test_empty_classes_score_zero_without_a_warning() -> None:
     blank = np.zeros((5, 14), dtype=np.int8)
     values = averaged_f1(label_statistics(blank, blank, "positive").sum(axis=0))
     assert set(map(float, values.values())) == {0.0}
-    nothing = averaged_f1(np.zeros((2, 3, 45)))
+    nothing = averaged_f1(np.zeros((2, 3, 59)))
     assert all((value == 0).all() and value.shape == (2, 3) for value in nothing.values())
 
 
@@ -112,4 +130,4 @@ def test_unknown_policy_names_the_near_ones() -> None:
 
 
 def test_no_studies_have_no_rows() -> None:
-    assert FirstWord().statistics([], []).shape == (0, 45)
+    assert FirstWord().statistics([], []).shape == (0, 59)

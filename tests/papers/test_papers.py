@@ -170,8 +170,12 @@ def test_headline_bleu_4_of_dia_is_the_mixture_of_its_rows() -> None:
 
 @pytest.mark.parametrize("name", PAPERS)
 def test_names_of_methods_variants_and_metrics_exist(name: str) -> None:
+    settings = [registry.MetricOptions(multilabel=each) for each in (True, False)]
     outputs = {
-        output.name for family in registry.METRICS for output in registry.load("metrics", family).outputs
+        output.name
+        for family in registry.METRICS
+        for options in settings
+        for output in registry.make_metric(family, options).outputs
     } | {*COSTS, *DOWNSTREAM, "bleu_avg"}
     loaded = library.load(name)
     for each, row, column in loaded.cells():

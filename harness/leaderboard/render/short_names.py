@@ -19,6 +19,8 @@ _SHORT = {
     "lateral": "lat",
     "weighted": "wtd",
     "example": "ex",
+    "sensitivity": "sens",
+    "common": "com",
 }
 """Words of a name -> what is printed for them."""
 

@@ -20,6 +20,7 @@ from harness.core.weights import ALLOW_DOWNLOADS, downloads_allowed
 from harness.metrics.annotation_cache import annotated
 from harness.metrics.base import MetricOutput
 from harness.metrics.clinical.labels import LABELS, Classes, LabelF1, label_outputs
+from harness.metrics.common_labels import signature_part
 from harness.metrics.pretrained import hub_file, missing, token_batches, weights_digest
 
 if TYPE_CHECKING:
@@ -45,13 +46,14 @@ class ChexbertF1(LabelF1):
     name: ClassVar[str] = "chexbert_f1"
     language: ClassVar[str | None] = "en"
     region: ClassVar[str | None] = "chest"
-    outputs: ClassVar[tuple[MetricOutput, ...]] = label_outputs("chexbert_f1")
+    outputs: tuple[MetricOutput, ...] = label_outputs("chexbert_f1")
     by_default: ClassVar[bool] = False  # 104 s for 590 pairs at BERT's size on one core
 
     @property
     def signature(self) -> str:
         """Identity of the numbers; ``weights`` is a digest of the checkpoint."""
-        return f"chexbert_f1|uncertain:{self.policy}|weights:{self._digest}|impl:f1chexbert|v:2"
+        rules = f"uncertain:{self.policy}|{signature_part(None)}"
+        return f"chexbert_f1|{rules}|weights:{self._digest}|impl:f1chexbert|v:2"
 
     def unavailable(self) -> str | None:
         """One line if a package or the weights are absent."""

@@ -14,6 +14,7 @@ from typing import ClassVar
 from harness.metrics.base import MetricOutput
 from harness.metrics.clinical.labels import Classes, LabelF1, label_outputs
 from harness.metrics.clinical.rule_labeler import RuleLabeler, rule_labeler, rules_digest
+from harness.metrics.common_labels import signature_part
 
 TABLE = Path(__file__).with_name("chexpert_rules.yaml")
 
@@ -33,8 +34,8 @@ class RulesF1(LabelF1):
     @property
     def signature(self) -> str:
         """Identity of the numbers; it changes with the phrase table."""
-        digest = rules_digest(self.table)
-        return f"{self.name}|uncertain:{self.policy}|rules:{digest}|impl:harness|v:{self.version}"
+        rules = f"{signature_part(None)}|rules:{rules_digest(self.table)}"
+        return f"{self.name}|uncertain:{self.policy}|{rules}|impl:harness|v:{self.version}"
 
     def unavailable(self) -> str | None:
         """One line if spaCy or negspacy is absent."""
@@ -50,7 +51,7 @@ class ChexpertRulesF1(RulesF1):
     """F1 of the 14 CheXpert observations as the rule labeller finds them in both texts."""
 
     name: ClassVar[str] = "chexpert_rules_f1"
-    outputs: ClassVar[tuple[MetricOutput, ...]] = label_outputs("chexpert_rules_f1")
+    outputs: tuple[MetricOutput, ...] = label_outputs("chexpert_rules_f1")
     table = TABLE
     version = 2
 
@@ -65,7 +66,7 @@ class MeshRulesF1(RulesF1):
     name: ClassVar[str] = "mesh_rules_f1"
     by_default: ClassVar[bool] = False  # the same question a second time
     on_request: ClassVar[bool] = True
-    outputs: ClassVar[tuple[MetricOutput, ...]] = label_outputs("mesh_rules_f1")
+    outputs: tuple[MetricOutput, ...] = label_outputs("mesh_rules_f1")
     table = Path(__file__).with_name("mesh_rules.yaml")
     version = 1
 

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from harness.core.errors import HarnessError
 from harness.core.names import did_you_mean
-from harness.core.types import CHEXPERT_LABELS, Prediction, Reference, Task
+from harness.core.types import CHEXPERT_LABELS, LabelCounts, Prediction, Reference, Task
 from harness.metrics.base import Metric, MetricOutput, Statistics
+from harness.metrics.common_labels import common_labels, common_remark, rare_remark
 from harness.metrics.text.base import report_texts
 from harness.metrics.text.characters import plain_characters
 
@@ -51,7 +52,7 @@ class LabelF1(Metric):
     name: ClassVar[str]
     task: ClassVar[Task] = Task.REPORT
     group = "report findings"
-    outputs: ClassVar[tuple[MetricOutput, ...]]
+    outputs: tuple[MetricOutput, ...]
 
     def __init__(self, uncertain: str = "positive") -> None:
         self.policy = known_policy(uncertain)
@@ -61,7 +62,7 @@ class LabelF1(Metric):
         """Classes int8 (n, 14) of distinct texts, in the order of ``LABELS``."""
 
     def statistics(self, predictions: Sequence[Prediction], references: Sequence[Reference]) -> Statistics:
-        """Float64 (n_studies, 45), as ``label_statistics`` says. Each distinct text is labelled once.
+        """Float64 (n_studies, 59), as ``label_statistics`` says. Each distinct text is labelled once.
 
         Characters are brought to one spelling first: a ligature or a soft hyphen changes no label.
         """
@@ -77,9 +78,19 @@ class LabelF1(Metric):
         return label_statistics(predicted, expected, self.policy)
 
     def reduce(self, totals: Statistics) -> dict[str, Floats]:
-        """Summed statistics (..., 45) to F1 (...) per output."""
+        """Summed statistics (..., 59) to F1 (...) per output."""
         values = averaged_f1(totals)
         return {output.name: values[output.name.removeprefix(f"{self.name}_")] for output in self.outputs}
+
+    def remarks(self, statistics: Statistics) -> dict[str, str]:
+        """Which labels are rare in the references: left out of one average, included in the other."""
+        positives = statistics[:, : len(LABELS)] + statistics[:, 2 * len(LABELS) : 3 * len(LABELS)]
+        counts = LabelCounts(LABELS, tuple(int(count) for count in positives.sum(axis=0)))
+        remarks = {
+            f"{self.name}_macro_common": common_remark(counts),
+            f"{self.name}_macro_14": rare_remark(counts),
+        }
+        return {output: remark for output, remark in remarks.items() if remark}
 
 
 def known_policy(name: str) -> Policy:
@@ -95,9 +106,12 @@ def known_policy(name: str) -> Policy:
 
 
 def label_outputs(family: str) -> tuple[MetricOutput, ...]:
-    """``family_micro_14`` and so on: every average of the 14 labels, of the five, and ``family_micro_13``."""
+    """``family_micro_14`` and so on: every average of the 14 labels, of the five, and two more.
+
+    These are ``family_micro_13`` and ``family_macro_common``.
+    """
     averages = [f"{average}_{size}" for size in SUBSETS for average in AVERAGES]
-    return tuple(MetricOutput(f"{family}_{average}") for average in [*averages, "micro_13"])
+    return tuple(MetricOutput(f"{family}_{average}") for average in [*averages, "micro_13", "macro_common"])
 
 
 def confusion(hypotheses: Classes, references: Classes, policy: Policy) -> NDArray[np.bool_]:
@@ -126,27 +140,33 @@ def f1(tp: Floats, fp: Floats, fn: Floats) -> Floats:
 
 
 def label_statistics(hypotheses: Classes, references: Classes, policy: Policy) -> Statistics:
-    """Statistics of classes (n, 14): ``[TP x 14, FP x 14, FN x 14, F1 of the 14, F1 of the five, 1]``.
+    """Statistics of classes (n, 14), n x 59.
 
-    The two F1 values are those of the one study, as example-based F1 averages them.
+    These are ``[TP x 14, FP x 14, FN x 14, F1 of the 14, F1 of the five, 1, common x 14]``. The two F1 values
+    are those of the one study, as example-based F1 averages them. ``common`` is 1 in every row for each label
+    that is common in all references together, so that no resample changes which labels are.
     """
     counts = confusion(hypotheses, references, policy).astype(np.float64)
     per_study = [f1(*counts[:, :, subset].sum(axis=-1)) for subset in SUBSETS.values()]
-    return np.column_stack([*counts, *per_study, np.ones(len(hypotheses))])
+    common = common_labels((counts[0] + counts[2]).sum(axis=0)).astype(np.float64)
+    everywhere = np.broadcast_to(common, (len(hypotheses), len(LABELS)))
+    return np.column_stack([*counts, *per_study, np.ones(len(hypotheses)), everywhere])
 
 
 def averaged_f1(totals: Statistics) -> dict[str, Floats]:
-    """Sums of ``label_statistics`` (..., 45) to values (...) named ``micro_14``, ``macro_14`` and so on.
+    """Sums of ``label_statistics`` (..., 59) to values (...) named ``micro_14``, ``macro_14`` and so on.
 
     The same as scikit-learn's ``f1_score`` with ``zero_division=0``: ``macro`` is over all labels, also
     those that never occur; ``weighted`` weighs a label by its positive references; ``example`` is
     ``samples``. ``micro_13`` leaves out No Finding, which a fixed normal report gets right in every normal
-    study.
+    study. ``macro_common`` is over the common labels.
     """
     n = len(LABELS)
     counts = totals[..., : 3 * n].reshape(*totals.shape[:-1], 3, n)
-    studies = totals[..., -1]
+    studies, common = totals[..., 3 * n + len(SUBSETS)], totals[..., -n:] > 0
     values = {"micro_13": f1(*np.moveaxis(counts[..., : n - 1].sum(axis=-1), -1, 0))}
+    of_labels = f1(*np.moveaxis(counts, -2, 0))
+    values["macro_common"] = _ratio((of_labels * common).sum(axis=-1), common.sum(axis=-1))
     for index, (size, subset) in enumerate(SUBSETS.items()):
         tp, fp, fn = np.moveaxis(counts[..., subset], -2, 0)
         each, support = f1(tp, fp, fn), tp + fn

@@ -56,9 +56,7 @@ class RadGraphF1(Metric):
     name: ClassVar[str] = "radgraph_f1"
     task: ClassVar[Task] = Task.REPORT
     group = "report findings"
-    outputs: ClassVar[tuple[MetricOutput, ...]] = tuple(
-        MetricOutput(f"radgraph_f1_{level}") for level in LEVELS
-    )
+    outputs: tuple[MetricOutput, ...] = tuple(MetricOutput(f"radgraph_f1_{level}") for level in LEVELS)
     by_default: ClassVar[bool] = False  # the package annotates one text at a time
 
     def __init__(self, model: str = "radgraph-xl", case: str = "lower") -> None:

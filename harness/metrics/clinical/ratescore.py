@@ -36,7 +36,7 @@ class RateScore(Metric):
     name: ClassVar[str] = "ratescore"
     task: ClassVar[Task] = Task.REPORT
     group = "report findings"
-    outputs: ClassVar[tuple[MetricOutput, ...]] = (MetricOutput("ratescore"),)
+    outputs: tuple[MetricOutput, ...] = (MetricOutput("ratescore"),)
     by_default: ClassVar[bool] = False  # two transformers, one pair at a time
 
     @property

@@ -57,7 +57,7 @@ class RateScoreLite(Metric):
     name: ClassVar[str] = "ratescore_lite"
     task: ClassVar[Task] = Task.REPORT
     group = "report findings"
-    outputs: ClassVar[tuple[MetricOutput, ...]] = (MetricOutput("ratescore_lite"),)
+    outputs: tuple[MetricOutput, ...] = (MetricOutput("ratescore_lite"),)
     by_default: ClassVar[bool] = False  # a forward pass per entity
 
     @property

@@ -186,9 +186,7 @@ class Ece(_Binned):
     """
 
     name: ClassVar[str] = "ece"
-    outputs: ClassVar[tuple[MetricOutput, ...]] = (
-        MetricOutput("ece", higher_is_better=False, raised_by="ece_noise"),
-    )
+    outputs: tuple[MetricOutput, ...] = (MetricOutput("ece", higher_is_better=False, raised_by="ece_noise"),)
 
     @property
     def signature(self) -> str:
@@ -217,7 +215,7 @@ class ClasswiseEce(_Binned):
     """
 
     name: ClassVar[str] = "ece_classwise"
-    outputs: ClassVar[tuple[MetricOutput, ...]] = (
+    outputs: tuple[MetricOutput, ...] = (
         MetricOutput("ece_classwise", higher_is_better=False, raised_by="ece_classwise_noise"),
     )
 
@@ -300,7 +298,7 @@ class EqualMassEce(_Binned, JointMetric):
     """
 
     name: ClassVar[str] = "ece_mass"
-    outputs: ClassVar[tuple[MetricOutput, ...]] = (
+    outputs: tuple[MetricOutput, ...] = (
         MetricOutput("ece_mass", higher_is_better=False, raised_by="ece_mass_noise"),
     )
 

@@ -1,4 +1,4 @@
-"""Accuracy, macro F1, Cohen's kappa and macro AUROC of class or finding probabilities."""
+"""Accuracy, F1, Cohen's kappa, Matthews' coefficient and AUROC of class or finding probabilities."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.core.types import Prediction, Reference
+from harness.core.types import LabelCounts, Prediction, Reference
 from harness.metrics.base import JointMetric, MetricOutput, Statistics
+from harness.metrics.common_labels import signature_part
 from harness.metrics.diagnosis.probabilities import Floats, LabelMetric
 
 THRESHOLD = 0.5
@@ -29,26 +30,40 @@ class Diagnosis(LabelMetric):
     (n, C * C). Independent findings: a finding is called present from probability 0.5 upwards; statistics are
     ``[TP (L), FP (L), FN (L), all findings right, 1]``.
 
-    * ``accuracy``: share of studies decided rightly, for findings in all of them (subset accuracy).
+    * ``subset_accuracy`` (findings): share of studies in which every finding is right.
+    * ``accuracy`` (classes): share of studies decided rightly.
+    * ``f1_micro`` (findings): F1 of all findings of all studies together.
     * ``f1_macro``: mean F1. A finding that neither occurs nor is called scores 0 (``zero_division=0``); a
       class that neither occurs nor is chosen is left out, as in scikit-learn without ``labels``.
-    * ``kappa``: Cohen's, unweighted (Cohen 1960); the mean over findings for which it is defined.
+    * ``f1_macro_common``: the same mean over common labels (``common_labels``).
+    * ``kappa``: Cohen's, unweighted (Cohen 1960); the mean over common findings for which it is defined.
+    * ``mcc``: Matthews' correlation coefficient (Matthews 1975), of several classes (Gorodkin 2004); the mean
+      over common findings. 0 where it is undefined.
 
     Where nothing is defined the value is NaN.
     """
 
     name: ClassVar[str] = "diagnosis"
-    outputs: ClassVar[tuple[MetricOutput, ...]] = (
-        MetricOutput("accuracy"),
+    outputs: tuple[MetricOutput, ...] = (
+        MetricOutput("subset_accuracy"),
+        MetricOutput("f1_micro"),
         MetricOutput("f1_macro"),
+        MetricOutput("f1_macro_common"),
         MetricOutput("kappa", bounds=(-1.0, 1.0)),
+        MetricOutput("mcc", bounds=(-1.0, 1.0)),
     )
+
+    def __init__(self, multilabel: bool = True, labels: LabelCounts | None = None) -> None:
+        super().__init__(multilabel, labels)
+        if not multilabel:  # F1 over all classes together is the accuracy
+            self.outputs = (MetricOutput("accuracy"), *self.outputs[2:])
 
     @property
     def signature(self) -> str:
         """Identity of the numbers."""
         rule = f"present:p>={THRESHOLD:g}" if self.multilabel else "class:argmax"
-        return f"{self.name}|{self.setting}|{rule}|zero:0|impl:sklearn|v:1"
+        common = signature_part(self.labels)
+        return f"{self.name}|{self.setting}|{rule}|zero:0|{common}|impl:sklearn|v:2"
 
     def statistics(self, predictions: Sequence[Prediction], references: Sequence[Reference]) -> Statistics:
         """Counts per study, float64 (n_studies, C * C) or (n_studies, 3 * L + 2)."""
@@ -59,44 +74,74 @@ class Diagnosis(LabelMetric):
             statistics = np.zeros((n, width * width))
             statistics[np.arange(n), cell] = 1.0
             return statistics
-        called, true = probabilities >= THRESHOLD, labels == 1
-        exact = (called == true).all(1, keepdims=True)
-        counts = [called & true, called & ~true, ~called & true, exact, np.ones((n, 1), dtype=bool)]
-        return np.concatenate(counts, axis=1).astype(np.float64)
+        return call_counts(probabilities >= THRESHOLD, labels == 1)
 
     def reduce(self, totals: Statistics) -> dict[str, Floats]:
         """Summed statistics (..., k) to values (...) per output."""
-        return _findings(totals) if self.multilabel else _classes(totals)
+        if self.multilabel:
+            return _findings(totals, self.common((totals.shape[-1] - 2) // 3))
+        return _classes(totals, self.common(isqrt(totals.shape[-1])))
+
+    def remarks(self, statistics: Statistics) -> dict[str, str]:
+        """Which labels the averages over common labels leave out, and which rare ones the other includes."""
+        return self.macro_remarks("f1_macro")
 
 
-def _classes(totals: Statistics) -> dict[str, Floats]:
+def call_counts(called: NDArray[np.bool_], true: NDArray[np.bool_]) -> Statistics:
+    """``[TP (L), FP (L), FN (L), all right, 1]`` of findings called and true, (n, L) each."""
+    exact = (called == true).all(1, keepdims=True)
+    counts = [called & true, called & ~true, ~called & true, exact, np.ones_like(exact)]
+    return np.concatenate(counts, axis=1).astype(np.float64)
+
+
+def _classes(totals: Statistics, common: NDArray[np.intp]) -> dict[str, Floats]:
     """Scores of summed confusion matrices, true class by chosen class."""
     width = isqrt(totals.shape[-1])
     confusion = totals.reshape(*totals.shape[:-1], width, width)
     right = np.diagonal(confusion, axis1=-2, axis2=-1)
     decided, true = confusion.sum(-2), confusion.sum(-1)
-    n = true.sum(-1)
-    f1 = _ratio(2 * right, decided + true)
+    agreed, chance, n = right.sum(-1), (decided * true).sum(-1), true.sum(-1)
+    f1 = ratio(2 * right, decided + true)
+    spread = (n * n - (decided**2).sum(-1)) * (n * n - (true**2).sum(-1))
     return {
-        "accuracy": _ratio(right.sum(-1), n),
-        "f1_macro": _mean_of_defined(f1),
-        "kappa": _kappa(right.sum(-1), (decided * true).sum(-1), n),
+        "accuracy": ratio(agreed, n),
+        "f1_macro": mean_of_defined(f1),
+        "f1_macro_common": mean_of_defined(f1[..., common]),
+        "kappa": _kappa(agreed, chance, n),
+        "mcc": _correlation(agreed * n - chance, spread),
     }
 
 
-def _findings(totals: Statistics) -> dict[str, Floats]:
+def _findings(totals: Statistics, common: NDArray[np.intp]) -> dict[str, Floats]:
     """Scores of summed ``[TP, FP, FN, exact, n]``."""
-    width = (totals.shape[-1] - 2) // 3
-    tp, fp, fn = (totals[..., part * width : (part + 1) * width] for part in range(3))
+    tp, fp, fn = counts_of(totals)
     exact, n = totals[..., -2], totals[..., -1]
     each = np.broadcast_to(n[..., None], tp.shape)
-    agreed = each - fp - fn
-    chance = (tp + fp) * (tp + fn) + (each - tp - fp) * (each - tp - fn)
+    tn = each - tp - fp - fn
+    chance = (tp + fp) * (tp + fn) + (tn + fn) * (tn + fp)
+    spread = (tp + fp) * (tp + fn) * (tn + fp) * (tn + fn)
+    f1 = np.nan_to_num(ratio(2 * tp, 2 * tp + fp + fn))
+    correct, called, true = tp.sum(-1), (tp + fp).sum(-1), (tp + fn).sum(-1)
     return {
-        "accuracy": _ratio(exact, n),
-        "f1_macro": np.nan_to_num(_ratio(2 * tp, 2 * tp + fp + fn)).mean(-1),
-        "kappa": _mean_of_defined(_kappa(agreed, chance, each)),
+        "subset_accuracy": ratio(exact, n),
+        "f1_micro": np.nan_to_num(ratio(2 * correct, called + true)),
+        "f1_macro": f1.mean(-1),
+        "f1_macro_common": f1[..., common].mean(-1),
+        "kappa": mean_of_defined(_kappa(tp + tn, chance, each)[..., common]),
+        "mcc": _correlation(tp * tn - fp * fn, spread)[..., common].mean(-1),
     }
+
+
+def counts_of(totals: Statistics) -> tuple[Floats, Floats, Floats]:
+    """TP, FP and FN, (..., L) each, of summed ``call_counts`` (..., 3 L + 2)."""
+    width = (totals.shape[-1] - 2) // 3
+    tp, fp, fn = (totals[..., part * width : (part + 1) * width] for part in range(3))
+    return tp, fp, fn
+
+
+def _correlation(covariance: Floats, spread: Floats) -> Floats:
+    """Matthews' coefficient; 0 where one side has one outcome only, as in scikit-learn."""
+    return np.nan_to_num(ratio(covariance, np.sqrt(spread)))
 
 
 def _kappa(agreed: Floats, chance: Floats, n: Floats) -> Floats:
@@ -105,35 +150,39 @@ def _kappa(agreed: Floats, chance: Floats, n: Floats) -> Floats:
     As one minus a ratio of disagreements: counts are whole numbers, so the undefined case is an exact 0 / 0.
     """
     expected = n * n - chance
-    kappa: Floats = 1.0 - _ratio((n - agreed) * n, expected)
+    kappa: Floats = 1.0 - ratio((n - agreed) * n, expected)
     return kappa
 
 
-def _ratio(above: Floats, below: Floats) -> Floats:
+def ratio(above: Floats, below: Floats) -> Floats:
     """Quotient, NaN where the denominator is 0."""
     return np.divide(above, below, out=np.full(np.shape(above), np.nan), where=below > 0)
 
 
-def _mean_of_defined(values: Floats) -> Floats:
+def mean_of_defined(values: Floats) -> Floats:
     """Mean over the last axis of what is not NaN; NaN where nothing is left."""
-    return _ratio(np.nansum(values, axis=-1), (~np.isnan(values)).sum(-1).astype(np.float64))
+    return ratio(np.nansum(values, axis=-1), (~np.isnan(values)).sum(-1).astype(np.float64))
 
 
 class Auroc(LabelMetric, JointMetric):
     """Area under the ROC curve: mean over findings, or over classes against the rest.
 
     A tie counts one half (Hanley & McNeil 1982). A label of which only one outcome occurs has no ROC curve
-    and is left out of the mean; the value is NaN where that leaves none. Statistics are
-    ``[probabilities (L), labels (L)]``.
+    and is left out of the mean; the value is NaN where that leaves none. ``auroc_macro_common`` is the mean
+    over common labels (``common_labels``). Statistics are ``[probabilities (L), labels (L)]``.
     """
 
     name: ClassVar[str] = "auroc"
-    outputs: ClassVar[tuple[MetricOutput, ...]] = (MetricOutput("auroc_macro"),)
+    outputs: tuple[MetricOutput, ...] = (
+        MetricOutput("auroc_macro"),
+        MetricOutput("auroc_macro_common"),
+    )
 
     @property
     def signature(self) -> str:
         """Identity of the numbers."""
-        return f"{self.name}|{self.setting}|mean:macro|ties:half|undefined:skip|impl:sklearn|v:1"
+        rules = f"mean:macro|ties:half|undefined:skip|{signature_part(self.labels)}"
+        return f"{self.name}|{self.setting}|{rules}|impl:sklearn|v:1"
 
     def statistics(self, predictions: Sequence[Prediction], references: Sequence[Reference]) -> Statistics:
         """Probabilities and labels, float64 (n_studies, 2 * L)."""
@@ -143,19 +192,27 @@ class Auroc(LabelMetric, JointMetric):
         """Statistics (n, 2 * L) under each line of ``weights`` (B, n) to values (B,)."""
         width = statistics.shape[1] // 2
         each = [
-            _area(statistics[:, label], statistics[:, width + label] == 1, weights) for label in range(width)
+            area(statistics[:, label], statistics[:, width + label] == 1, weights) for label in range(width)
         ]
-        return {"auroc_macro": _mean_of_defined(np.stack(each, axis=-1))}
+        areas = np.stack(each, axis=-1)
+        return {
+            "auroc_macro": mean_of_defined(areas),
+            "auroc_macro_common": mean_of_defined(areas[:, self.common(width)]),
+        }
+
+    def remarks(self, statistics: Statistics) -> dict[str, str]:
+        """Which labels the average over common labels leaves out, and which rare ones the other includes."""
+        return self.macro_remarks("auroc_macro")
 
 
-def _area(scores: Floats, positive: NDArray[np.bool_], weights: Floats) -> Floats:
+def area(scores: Floats, positive: NDArray[np.bool_], weights: Floats) -> Floats:
     """AUROC (B,) of one label under each line of ``weights`` (B, n)."""
     up, down = scores[positive], scores[~positive]
     if up.size * down.size <= _PAIR_CELLS:
         # A table of all pairs: what B resamples ask of it is one matrix product.
         wins = (up[:, None] > down) + 0.5 * (up[:, None] == down)
         above, below = weights[:, positive], weights[:, ~positive]
-        return _ratio(((above @ wins) * below).sum(1), above.sum(1) * below.sum(1))
+        return ratio(((above @ wins) * below).sum(1), above.sum(1) * below.sum(1))
     ranked = _ranked(scores, positive)
     step = max(1, _BLOCK_CELLS // max(1, len(scores)))
     blocks = [_areas(*ranked, weights[start : start + step]) for start in range(0, len(weights), step)]
@@ -180,4 +237,4 @@ def _areas(
     up = np.add.reduceat(np.where(positive, ordered, 0.0), starts, axis=1)
     down = np.add.reduceat(np.where(positive, 0.0, ordered), starts, axis=1)
     below = np.cumsum(down, axis=1) - 0.5 * down
-    return _ratio((up * below).sum(1), up.sum(1) * down.sum(1))
+    return ratio((up * below).sum(1), up.sum(1) * down.sum(1))

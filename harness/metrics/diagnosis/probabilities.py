@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from harness.core.errors import HarnessError, InvalidValuesError
-from harness.core.types import Prediction, Reference, Task
+from harness.core.types import LabelCounts, Prediction, Reference, Task
 from harness.metrics.base import Metric
+from harness.metrics.common_labels import common_labels, common_remark, rare_remark
 
 Floats = NDArray[np.float64]
 
@@ -28,17 +29,39 @@ class LabelMetric(Metric):
     Args:
         multilabel: labels are independent findings (True, as ``DatasetInfo.multilabel`` and the chest X-ray
             datasets have it) or exclusive classes (False). It is part of every signature.
+        labels: of the test set. Without them, averages over common labels are over all.
     """
 
     task: ClassVar[Task] = Task.DIAGNOSE
 
-    def __init__(self, multilabel: bool = True) -> None:
+    def __init__(self, multilabel: bool = True, labels: LabelCounts | None = None) -> None:
         self.multilabel = multilabel
+        self.labels = labels
 
     @property
     def setting(self) -> str:
         """Field of the signature."""
         return "labels:multi" if self.multilabel else "labels:single|sum:renormalised"
+
+    def common(self, width: int) -> NDArray[np.intp]:
+        """Indices of the labels, of which there are ``width``, that averages over common labels have.
+
+        Raises:
+            HarnessError: the test set's labels are not so many.
+        """
+        if self.labels is None:
+            return np.arange(width)
+        if len(self.labels.positives) != width:
+            raise HarnessError(f"{self.name}: {width} labels, but {len(self.labels.positives)} were counted")
+        return np.flatnonzero(common_labels(self.labels.positives))
+
+    def macro_remarks(self, *outputs: str) -> dict[str, str]:
+        """Which labels the average over common labels (``OUTPUT_common``) leaves out, and the other not."""
+        if self.labels is None:
+            return {}
+        remarks = {output: rare_remark(self.labels) for output in outputs}
+        remarks |= {f"{output}_common": common_remark(self.labels) for output in outputs}
+        return {output: remark for output, remark in remarks.items() if remark}
 
     def arrays(
         self, predictions: Sequence[Prediction], references: Sequence[Reference]

@@ -58,9 +58,7 @@ class Brier(_Mean):
     """
 
     name: ClassVar[str] = "brier"
-    outputs: ClassVar[tuple[MetricOutput, ...]] = (
-        MetricOutput("brier", higher_is_better=False, bounds=(0.0, 2.0)),
-    )
+    outputs: tuple[MetricOutput, ...] = (MetricOutput("brier", higher_is_better=False, bounds=(0.0, 2.0)),)
 
     @property
     def signature(self) -> str:
@@ -76,7 +74,7 @@ class NegativeLogLikelihood(_Mean):
     """Negative log-likelihood in nats, of the true class or, as the mean over findings, of their states."""
 
     name: ClassVar[str] = "nll"
-    outputs: ClassVar[tuple[MetricOutput, ...]] = (
+    outputs: tuple[MetricOutput, ...] = (
         MetricOutput("nll", higher_is_better=False, bounds=(0.0, -float(np.log(_EPSILON)))),
     )
 

@@ -99,7 +99,7 @@ class ViewAgreement(JointAgreement):
 
     name: ClassVar[str] = "agreement_views"
     generates: ClassVar[tuple[str, ...]] = ("frontal", "lateral")
-    outputs: ClassVar[tuple[MetricOutput, ...]] = _outputs(name)
+    outputs: tuple[MetricOutput, ...] = _outputs(name)
 
 
 class ReportAgreement(JointAgreement):
@@ -107,7 +107,7 @@ class ReportAgreement(JointAgreement):
 
     name: ClassVar[str] = "agreement_report"
     generates: ClassVar[tuple[str, ...]] = ("frontal", REPORT)
-    outputs: ClassVar[tuple[MetricOutput, ...]] = _outputs(name)
+    outputs: tuple[MetricOutput, ...] = _outputs(name)
 
 
 def _features(name: str) -> str:

@@ -111,7 +111,7 @@ class Alignment(SharedSpaceMetric):
     """
 
     name: ClassVar[str] = "alignment_lite0"
-    outputs: ClassVar[tuple[MetricOutput, ...]] = (
+    outputs: tuple[MetricOutput, ...] = (
         MetricOutput("alignment_lite0", bounds=(-1.0, 1.0)),
         MetricOutput("alignment_gap_lite0", bounds=(-2.0, 2.0)),
         MetricOutput("alignment_real_lite0", bounds=(-2.0, 2.0)),
@@ -155,7 +155,7 @@ class JointDistance(SharedSpaceMetric, JointMetric):
     """
 
     name: ClassVar[str] = "fjd_lite0"
-    outputs: ClassVar[tuple[MetricOutput, ...]] = (
+    outputs: tuple[MetricOutput, ...] = (
         MetricOutput("fjd_lite0", higher_is_better=False, bounds=(0.0, np.inf)),
     )
     resamples: ClassVar[int] = 200
@@ -212,7 +212,7 @@ class CoarseAlignment(Alignment):
 
     name: ClassVar[str] = "alignment_coarse"
     image_features: ClassVar[Literal["lite0", "coarse"]] = "coarse"
-    outputs: ClassVar[tuple[MetricOutput, ...]] = (
+    outputs: tuple[MetricOutput, ...] = (
         MetricOutput("alignment_coarse", bounds=(-1.0, 1.0)),
         MetricOutput("alignment_gap_coarse", bounds=(-2.0, 2.0)),
         MetricOutput("alignment_real_coarse", bounds=(-2.0, 2.0)),
@@ -224,6 +224,6 @@ class CoarseJointDistance(JointDistance):
 
     name: ClassVar[str] = "fjd_coarse"
     image_features: ClassVar[Literal["lite0", "coarse"]] = "coarse"
-    outputs: ClassVar[tuple[MetricOutput, ...]] = (
+    outputs: tuple[MetricOutput, ...] = (
         MetricOutput("fjd_coarse", higher_is_better=False, bounds=(0.0, np.inf)),
     )

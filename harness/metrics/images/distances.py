@@ -56,7 +56,7 @@ class ImageMetric(JointMetric):
     recentred: ClassVar[bool] = True
     mixed: ClassVar[bool] = False
     name: ClassVar[str]
-    outputs: ClassVar[tuple[MetricOutput, ...]]
+    outputs: tuple[MetricOutput, ...]
     extractor: ClassVar[Extractor]
 
     def __init__(self, view: str = "frontal") -> None:

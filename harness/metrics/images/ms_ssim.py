@@ -36,7 +36,7 @@ class MsSsim(Metric):
 
     name: ClassVar[str] = "ms_ssim"
     task: ClassVar[Task] = Task.SYNTHESIZE
-    outputs: ClassVar[tuple[MetricOutput, ...]] = (MetricOutput("ms_ssim"),)
+    outputs: tuple[MetricOutput, ...] = (MetricOutput("ms_ssim"),)
     view: ClassVar[str] = "frontal"
 
     @property
@@ -68,7 +68,7 @@ class MsSsimLateral(MsSsim):
     """``ms_ssim_lateral``: the same of lateral views."""
 
     name: ClassVar[str] = "ms_ssim_lateral"
-    outputs: ClassVar[tuple[MetricOutput, ...]] = (MetricOutput("ms_ssim_lateral"),)
+    outputs: tuple[MetricOutput, ...] = (MetricOutput("ms_ssim_lateral"),)
     view: ClassVar[str] = "lateral"
 
 

@@ -54,7 +54,7 @@ class _GreedyMatching(Metric):
 
     name: ClassVar[str]
     task: ClassVar[Task] = Task.REPORT
-    outputs: ClassVar[tuple[MetricOutput, ...]]
+    outputs: tuple[MetricOutput, ...]
     by_default: ClassVar[bool] = False  # a forward pass per text: minutes in a run over states and methods
 
     model: str
@@ -128,7 +128,7 @@ class BertScore(_GreedyMatching):
     """
 
     name: ClassVar[str] = "bertscore"
-    outputs: ClassVar[tuple[MetricOutput, ...]] = (MetricOutput("bertscore_f1"),)
+    outputs: tuple[MetricOutput, ...] = (MetricOutput("bertscore_f1"),)
 
     def __init__(self) -> None:
         self.folder = os.environ.get("HARNESS_BERTSCORE_MODEL", "")
@@ -165,7 +165,7 @@ class BertScoreMiniLM(_GreedyMatching):
     """
 
     name: ClassVar[str] = "bertscore_minilm"
-    outputs: ClassVar[tuple[MetricOutput, ...]] = (MetricOutput("bertscore_minilm_f1"),)
+    outputs: tuple[MetricOutput, ...] = (MetricOutput("bertscore_minilm_f1"),)
     model = "all-MiniLM-L6-v2"
     layer = 5
 

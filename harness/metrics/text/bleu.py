@@ -29,9 +29,7 @@ class Bleu(TextMetric):
     """
 
     name: ClassVar[str] = "bleu"
-    outputs: ClassVar[tuple[MetricOutput, ...]] = tuple(
-        MetricOutput(f"bleu_{order}") for order in range(1, ORDER + 1)
-    )
+    outputs: tuple[MetricOutput, ...] = tuple(MetricOutput(f"bleu_{order}") for order in range(1, ORDER + 1))
 
     @property
     def signature(self) -> str:

@@ -44,7 +44,7 @@ class Cider(TextMetric):
     """
 
     name: ClassVar[str] = "cider"
-    outputs: ClassVar[tuple[MetricOutput, ...]] = (MetricOutput("cider", bounds=(0.0, _SCALE)),)
+    outputs: tuple[MetricOutput, ...] = (MetricOutput("cider", bounds=(0.0, _SCALE)),)
 
     @property
     def signature(self) -> str:
@@ -72,7 +72,7 @@ class CiderPlain(TextMetric):
     """
 
     name: ClassVar[str] = "cider_plain"
-    outputs: ClassVar[tuple[MetricOutput, ...]] = (MetricOutput("cider_plain", bounds=(0.0, _SCALE)),)
+    outputs: tuple[MetricOutput, ...] = (MetricOutput("cider_plain", bounds=(0.0, _SCALE)),)
 
     @property
     def signature(self) -> str:

@@ -54,7 +54,7 @@ class Meteor(TextMetric):
 
     name: ClassVar[str] = "meteor"
     language: ClassVar[str | None] = "en"
-    outputs: ClassVar[tuple[MetricOutput, ...]] = (MetricOutput("meteor"),)
+    outputs: tuple[MetricOutput, ...] = (MetricOutput("meteor"),)
 
     @property
     def signature(self) -> str:
@@ -114,7 +114,7 @@ class MeteorNltk(TextMetric):
 
     name: ClassVar[str] = "meteor_nltk"
     language: ClassVar[str | None] = "en"
-    outputs: ClassVar[tuple[MetricOutput, ...]] = (MetricOutput("meteor_nltk"),)
+    outputs: tuple[MetricOutput, ...] = (MetricOutput("meteor_nltk"),)
 
     @property
     def signature(self) -> str:

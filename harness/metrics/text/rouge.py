@@ -31,7 +31,7 @@ class RougeL(TextMetric):
     """
 
     name: ClassVar[str] = "rouge_l"
-    outputs: ClassVar[tuple[MetricOutput, ...]] = (MetricOutput("rouge_l"),)
+    outputs: tuple[MetricOutput, ...] = (MetricOutput("rouge_l"),)
 
     @property
     def signature(self) -> str:
@@ -65,7 +65,7 @@ class RougeScoreL(Metric):
 
     name: ClassVar[str] = "rouge_score_l"
     task: ClassVar[Task] = Task.REPORT
-    outputs: ClassVar[tuple[MetricOutput, ...]] = (MetricOutput("rouge_score_l"),)
+    outputs: tuple[MetricOutput, ...] = (MetricOutput("rouge_score_l"),)
 
     def __init__(self, stemmer: bool = False, reference_words: int | None = None) -> None:
         self.stemmer = stemmer
