@@ -110,6 +110,16 @@ def test_a_dead_border_takes_no_contrast(tmp_path: Path, dead: int, shape: str) 
     assert inside.std() > 50
 
 
+def test_burnt_in_marks_take_no_contrast(tmp_path: Path) -> None:
+    values = (ramp(120, 120, 3000) + 30_000).astype(np.uint16)
+    marks = np.zeros(values.shape, dtype=bool)
+    marks[10:30, 20:60] = marks[90:110, 5:20] = True  # 8 % of the image
+    values[10:30, 20:60], values[90:110, 5:20] = 65535, 0
+    pixels = shown(png(tmp_path / "a.png", values))
+    assert np.abs(pixels[~marks].astype(float) - ramp(120, 120)[~marks]).max() <= 1
+    assert set(np.unique(pixels[marks])) == {0, 255}
+
+
 def test_few_bright_pixels_on_black_stay(tmp_path: Path) -> None:
     values = np.zeros((100, 100), np.uint16)
     values[40:45, 40:45] = 900
@@ -208,6 +218,7 @@ def test_broken_exif_costs_no_picture(tmp_path: Path) -> None:
         ("text.png", b"no image at all", "none of PNG, JPEG"),
         ("script.eps", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "none of PNG, JPEG"),
         ("text.dcm", b"no image at all", "not DICOM: it lacks the DICM prefix"),
+        ("text.dicom", b"P5 no image at all", "not DICOM: it lacks the DICM prefix"),
     ],
 )
 def test_no_image(tmp_path: Path, name: str, data: bytes, message: str) -> None:
@@ -215,6 +226,12 @@ def test_no_image(tmp_path: Path, name: str, data: bytes, message: str) -> None:
     path.write_bytes(data)
     with pytest.raises(HarnessError, match=f"{name} is not a readable image: {message}"):
         inspect(path)
+
+
+def test_another_format_under_the_name_of_dicom_is_read(tmp_path: Path) -> None:
+    path = jpeg(tmp_path / "a.jpg")
+    plain = shown(path)
+    assert np.array_equal(shown(path.rename(tmp_path / "a.dcm")), plain)
 
 
 def test_truncated_files_are_named(tmp_path: Path) -> None:

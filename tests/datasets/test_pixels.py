@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from harness.core import files
 from harness.core.config import RunSettings
@@ -53,6 +54,20 @@ def config(root: Path, store: Path, *methods: str) -> RunSettings:
         store=store,
         set={"derm7pt": {"image_size": 32}},
     )
+
+
+def test_images_of_an_earlier_decoder_are_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    values = np.arange(4096, dtype=np.uint16).reshape(64, 64)
+    values[3, 3] = 65535
+    Image.fromarray(values).save(tmp_path / "a.png")
+    source = source_of(tmp_path / "a.png")
+    monkeypatch.setattr(pixels, "DECODER_VERSION", 2)
+    black = PixelCache("mine", 64, 1)
+    black.store.append({source.digest: np.zeros((64, 64, 1), np.uint8)})
+    monkeypatch.undo()
+    monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / "cache"))
+    assert black.store.folder.parent == PixelCache("mine", 64, 1).store.folder.parent
+    assert PixelCache("mine", 64, 1).read(source).mean() == pytest.approx(127.5, abs=1)
 
 
 def test_sizes_and_channels_do_not_mix(tmp_path: Path) -> None:

@@ -122,7 +122,7 @@ def test_what_cannot_be_drawn_is_an_error(tmp_path: Path, states: dict[str, Judg
         confidence_density({"kedr": many}, tmp_path / "d.png")
     with pytest.raises(HarnessError, match="expected"):
         Judgements(np.array([0.5]), np.array([1.0, 0.0]))
-    with pytest.raises(HarnessError, match=r"in \[0, 1\]"):
+    with pytest.raises(HarnessError, match=r"outside \[0, 1\]"):
         Judgements(np.array([1.5]), np.array([1.0]))
     assert not list(tmp_path.glob("*.tmp"))
 

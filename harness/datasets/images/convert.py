@@ -18,8 +18,8 @@ PERCENTILES = (1.0, 99.0)
 _MARGIN, _SAMPLE = 0.25, 2**18
 """Grey values beyond a percentile by more than this share of the percentiles' distance are clipped; about so
 many pixels are taken for the percentiles at most."""
-_TOO_FEW = 0.01
-"""Where fewer pixels than this share differ from the corners, the percentiles are those of all pixels."""
+_TOO_FEW = 0.1
+"""Where no more pixels than this share are neither dead nor saturated, percentiles are those of all."""
 
 _END, _SCAN, _MOST_PADDING = b"\xff\xd9", b"\xff\xda", 16
 """Markers of a JPEG: end of the image, start of a scan; zeros that may follow where the end is missing."""
@@ -78,9 +78,9 @@ def grey_range(values: NDArray[Any], padding: NDArray[np.bool_] | None = None) -
     """Lowest and highest grey value that count.
 
     A value does not count if it lies below the 1st or above the 99th percentile by more than a quarter of
-    their distance: one hot pixel would turn the rest black. Percentiles are of the pixels that differ from
-    all four corners, so that a dead border does not move them; of large images every so many rows and columns
-    are taken. Padding counts nowhere.
+    their distance: one hot pixel would turn the rest black. Percentiles are of the pixels that have neither
+    the value of a corner nor the lowest or highest one, so that dead borders and burnt-in marks do not move
+    them; of large images every so many rows and columns are taken. Padding counts nowhere.
     """
     shown = values.ravel() if padding is None or padding.all() else values[~padding]
     lowest, highest = float(shown.min()), float(shown.max())
@@ -89,8 +89,9 @@ def grey_range(values: NDArray[Any], padding: NDArray[np.bool_] | None = None) -
     if len(shown) < values.size and padding is not None:
         sample = sample[~padding[::step, ::step]]
     inner = sample.ravel()
-    for corner in {values[row, column].item() for row in (0, -1) for column in (0, -1)}:
-        inner = inner[inner != corner]
+    corners = {float(values[row, column]) for row in (0, -1) for column in (0, -1)}
+    for flat in corners | {lowest, highest}:
+        inner = inner[inner != flat]
     if len(inner) < max(1, _TOO_FEW * sample.size):
         inner = sample.ravel()
     low, high = (float(each) for each in np.percentile(inner, PERCENTILES)) if len(inner) else (0.0, 0.0)

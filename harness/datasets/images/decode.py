@@ -106,7 +106,7 @@ def decoded(data: bytes, suffix: str = "") -> tuple[Image.Image, str]:
 
     Args:
         data: content of an image file.
-        suffix: of the file's name; ``.dcm`` says that it must be DICOM.
+        suffix: of the file's name; ``.dcm`` says that it is DICOM unless it is an image of another format.
 
     Raises:
         Exception: the content is no readable image; the caller adds the file's name.
@@ -114,7 +114,8 @@ def decoded(data: bytes, suffix: str = "") -> tuple[Image.Image, str]:
     if not data:
         raise ValueError("the file is empty")
     with _SILENCE:
-        if data[128:132] == b"DICM" or suffix.lower() in _DICOM_SUFFIXES:
+        named = suffix.lower() in _DICOM_SUFFIXES and not _is_pillow_image(data)
+        if named or data[128:132] == b"DICM":
             return _dicom_image(data)
         return _pillow_image(data)
 
@@ -123,6 +124,15 @@ def _dicom_image(data: bytes) -> tuple[Image.Image, str]:
     from harness.datasets.images.dicom import dicom_image
 
     return dicom_image(data)
+
+
+def _is_pillow_image(data: bytes) -> bool:
+    """Whether a file without the DICM prefix is of another format, whatever its name says."""
+    try:
+        Image.open(BytesIO(data), formats=FORMATS)
+    except Exception:
+        return False
+    return data[128:132] != b"DICM"
 
 
 def _pillow_image(data: bytes) -> tuple[Image.Image, str]:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from harness.core.errors import HarnessError
 from harness.core.files import write_atomic
 from harness.metrics.diagnosis.calibration import BINS, Reliability, reliability
+from harness.metrics.diagnosis.probabilities import checked_judgements
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -34,17 +35,16 @@ class Judgements:
     Attributes:
         confidence: (n,) in [0, 1], e.g. the probability of the chosen class.
         correct: (n,) 1 where it came true, else 0.
+
+    Raises:
+        InvalidValuesError: logits, percent, NaN, outcomes other than 0 and 1, other shapes, or nothing.
     """
 
     confidence: NDArray[np.floating[Any]]
     correct: NDArray[Any]
 
     def __post_init__(self) -> None:
-        confidence, correct = np.asarray(self.confidence), np.asarray(self.correct)
-        if confidence.ndim != 1 or confidence.shape != correct.shape or len(confidence) == 0:
-            raise HarnessError(f"judgements of shapes {confidence.shape} and {correct.shape}, expected (n,)")
-        if not ((confidence >= 0) & (confidence <= 1)).all() or not np.isin(correct, (0, 1)).all():
-            raise HarnessError("confidences must lie in [0, 1] and outcomes be 0 or 1")
+        checked_judgements(self.confidence, self.correct)
 
 
 def reliability_diagram(
