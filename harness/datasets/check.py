@@ -13,9 +13,11 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from inspect import signature
+from inspect import Parameter, signature
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from harness.core import registry
 from harness.core.errors import HarnessError, UnavailableError
@@ -25,7 +27,7 @@ from harness.core.types import DatasetInfo, Study
 from harness.datasets.base import SPLITS, Dataset
 from harness.datasets.images import decode
 from harness.datasets.images.pixels import ImageFile, LazyImages
-from harness.datasets.readers.profiles import DEFAULT, profile_of
+from harness.datasets.readers.contexts import context_remarks
 from harness.datasets.readers.records import Problem, ReportRecord
 from harness.datasets.readers.report_dataset import ReportDataset, check_records, stored_image, usable
 
@@ -38,6 +40,9 @@ _MOST_THREADS = 16
 """Each may hold the largest image that a decoder takes; Pillow decodes beside Python's lock."""
 _CHUNK = 1024
 """Images decoded per step, since a release has hundreds of thousands of them."""
+
+_FEW = 5
+"""Test studies that a label needs for a score that says anything."""
 
 _TOLERANCE = 0.005
 """Published shares are whole per cents: ours differs if it rounds to another per cent."""
@@ -72,6 +77,7 @@ class _StudyImage:
     """An image of a study; ``study`` is None where a file of its own is not known."""
 
     study: str
+    view: str
     split: str
     source: ImageFile
 
@@ -113,29 +119,34 @@ _Contents = tuple[dict[str, Count], Mapping[str, Count], list[Problem], list[_St
 
 
 def _checked_options(name: str, dataset_class: Any, options: Mapping[str, Any]) -> dict[str, Any]:
-    choices = set(signature(dataset_class.open).parameters) - {"root"}
+    parameters = signature(dataset_class.open).parameters
+    takes_any = any(each.kind is Parameter.VAR_KEYWORD for each in parameters.values())
+    choices = set(parameters) - {"root"}
     for option in options:
-        if option not in choices:
+        if option not in choices and not takes_any:
             raise HarnessError(f"--set {name}.{option}: no such option", did_you_mean(option, choices))
     return dict(options)
 
 
 def _of_listing(dataset_class: type[ReportDataset], root: Path | None, options: dict[str, Any]) -> _Contents:
     """Counts, published counts, problems and images of a dataset that can be listed."""
-    profile = profile_of(dataset_class.name, dataset_class.profiles, options.get("profile", DEFAULT))
-    folder = dataset_class.find_root(root)
+    list_data = dataset_class.lister(root, options)
     try:
-        listing = dataset_class.list_root(folder, profile)
+        listing = list_data()
     except HarnessError as error:
-        return {}, {}, [Problem("unreadable", str(folder), error.message, error.hint)], []
+        return {}, {}, [Problem("unreadable", str(root), error.message, error.hint)], []
     problems = [*listing.problems, *check_records(listing, bool(options.get("allow_leaks")))]
     records = usable(listing.records)
     labels = getattr(listing, "label_names", ()) or dataset_class.label_names
     images = [
-        _StudyImage(record.id, record.split, source)
+        _StudyImage(record.id, view, record.split, source)
         for record in records
-        for source in record.images.values()
+        for view, source in record.images.items()
     ]
+    kinds = {problem.kind for problem in problems}
+    contexts = context_remarks((r.id, r.where, r.context, r.report) for r in records)
+    problems += [remark for remark in contexts if remark.kind not in kinds]
+    problems += _rare_labels(records, labels)
     return _counts_of(records, labels, listing.published), listing.published, problems, images
 
 
@@ -183,10 +194,32 @@ def _of_opened(dataset_class: type[Dataset], root: Path | None, options: dict[st
     images: list[_StudyImage] = []
     for study in studies:
         if isinstance(study.images, LazyImages):
-            images += [_StudyImage(study.id, study.split, each) for each in study.images.sources.values()]
+            sources = study.images.sources
+            images += [_StudyImage(study.id, view, study.split, each) for view, each in sources.items()]
         else:
             problems += _wrong_arrays(study, dataset.info)
+    problems += context_remarks((study.id, study.id, study.context, study.report) for study in studies)
     return counts, {}, problems, images
+
+
+def _rare_labels(records: Sequence[ReportRecord], names: Sequence[str]) -> list[Problem]:
+    """A remark on labels that training studies lack, and one on labels of very few test studies."""
+    if not names or any(record.labels is None for record in records):
+        return []
+    positives = {
+        split: np.sum([r.labels for r in records if r.split == split and r.labels is not None], axis=0)
+        for split in {record.split for record in records}
+    }
+    remarks = []
+    for split, fewest, what, hint in (
+        ("train", 1, "no training study has", "nothing can be learned of them"),
+        ("test", _FEW, f"fewer than {_FEW} test studies have", "read their scores with the interval"),
+    ):
+        rare = [name for name, count in zip(names, positives.get(split, ()), strict=False) if count < fewest]
+        if rare:
+            message = f"{what} {', '.join(rare)}"
+            remarks.append(Problem("rare-label", split, message, hint, fatal=False))
+    return remarks
 
 
 def _wrong_arrays(study: Study, info: DatasetInfo) -> list[Problem]:
@@ -217,6 +250,8 @@ def _decode_all(
     problems += wrong.values()
     problems += _small(sources, facts)
     problems += _shared(images, facts)
+    problems += _flat(images, facts)
+    problems += _repeated(images, facts)
     if not facts:
         return {}
     modes = Counter(each.mode for each in facts.values())
@@ -238,7 +273,7 @@ def _facts(source: ImageFile) -> decode.ImageFacts | Problem:
         reason = error.message if isinstance(error, HarnessError) else f"{source.path}: {error}"
         hint = "replace the file, or take its study out of the table"
         return Problem("unreadable-image", source.where, reason, hint)
-    return decode.ImageFacts(image.width, image.height, image.mode, source.digest)
+    return decode.ImageFacts(image.width, image.height, image.mode, source.digest, decode.is_flat(image))
 
 
 def _small(
@@ -270,6 +305,52 @@ def _shared(
             )
             hint = "a test image that was trained on says little"
             yield Problem("image-in-two-splits", each.source.where, message, hint, fatal=False)
+
+
+def _flat(
+    images: Sequence[_StudyImage], facts: Mapping[tuple[Path, str], decode.ImageFacts]
+) -> Iterable[Problem]:
+    """One remark on all views that are one grey or colour: they stand for views that the studies lack."""
+    own = [each for each in images if (key := _key(each)) in facts and facts[key].flat]
+    if own:
+        message = f"{len(own)} views are one grey or one colour; {own[0].view} of {own[0].study} is the first"
+        hint = "such an image counts as present: leave out a view that the study lacks"
+        yield Problem("flat-image", own[0].source.where, message, hint, fatal=False)
+
+
+def _repeated(
+    images: Sequence[_StudyImage], facts: Mapping[tuple[Path, str], decode.ImageFacts]
+) -> Iterable[Problem]:
+    """A remark on studies with two views of one content, and one on images that several studies share."""
+    views: dict[tuple[str, str], list[_StudyImage]] = {}
+    studies: dict[str, dict[str, _StudyImage]] = {}
+    for each in images:
+        if _key(each) in facts:
+            digest = facts[_key(each)].digest
+            views.setdefault((each.study, digest), []).append(each)
+            studies.setdefault(digest, {}).setdefault(each.study, each)
+    twice = [own for own in views.values() if len(own) > 1]
+    if twice:
+        first, second = twice[0][:2]
+        message = (
+            f"{len(twice)} studies have one image as two views; "
+            f"{first.view} and {second.view} of {first.study} are the first"
+        )
+        hint = "leave out the view that the study lacks"
+        yield Problem("same-image-as-view", first.source.where, message, hint, fatal=False)
+    shared = [list(own.values()) for own in studies.values() if len(own) > 1]
+    if shared:
+        first, second = shared[0][:2]
+        number = sum(map(len, shared))
+        message = (
+            f"{len(shared)} images belong to {number} studies; those of {first.study} and {second.study}"
+        )
+        hint = "a stand-in for views that studies lack counts as present: leave it out"
+        yield Problem("shared-image", second.source.where, f"{message} are the first", hint, fatal=False)
+
+
+def _key(image: _StudyImage) -> tuple[Path, str]:
+    return image.source.path, image.source.digest
 
 
 def _differences(counts: Mapping[str, Count], published: Mapping[str, Count]) -> list[Problem]:

@@ -6,9 +6,8 @@ import hashlib
 from collections import Counter
 from collections.abc import Hashable, Sequence
 
-import numpy as np
-
 from harness.core.types import Study
+from harness.datasets.readers.splits import rarest
 
 VERSION = 1
 """Part of the identity of what was trained on a selection; raised whenever the selection changes."""
@@ -29,7 +28,7 @@ def select(studies: Sequence[Study], limit: int | None) -> list[Study]:
     """
     if limit is None or limit >= len(studies):
         return list(studies)
-    groups = _groups(studies)
+    groups = rarest([study.labels for study in studies])
     sizes, seen = Counter(groups), Counter[Hashable]()
     ranks: list[tuple[float, int, str, int]] = []
     for digest, index in sorted((_digest(study.id), index) for index, study in enumerate(studies)):
@@ -41,15 +40,3 @@ def select(studies: Sequence[Study], limit: int | None) -> list[Study]:
 
 def _digest(study_id: str) -> str:
     return hashlib.sha256(f"selection\0{study_id}".encode()).hexdigest()
-
-
-def _groups(studies: Sequence[Study]) -> list[Hashable]:
-    """Of each study its rarest positive label, -1 without a positive one, None without labels."""
-    positive = [
-        None if study.labels is None else np.flatnonzero(study.labels > 0.5).tolist() for study in studies
-    ]
-    counts = Counter(label for labels in positive for label in labels or ())
-    return [
-        None if labels is None else min(labels, key=lambda label: (counts[label], label), default=-1)
-        for labels in positive
-    ]

@@ -54,30 +54,6 @@ def test_lists_of_findings_and_single_classes(root: Path) -> None:
     assert CSVTable.open(root).info.multilabel
 
 
-@pytest.mark.parametrize(
-    ("cells", "refused"),
-    [
-        (["Edema, Effusion", "Edema", "Effusion"], True),
-        (["Edema,Effusion", "Edema,Fracture", "None"], True),
-        (["Effusion, left", "None", "Edema"], False),
-        (["Edema;Effusion", "Effusion, left;", "Edema"], True),
-    ],
-)
-def test_labels_joined_by_commas_are_refused_and_a_name_with_a_comma_is_not(
-    root: Path, cells: list[str], refused: bool
-) -> None:
-    def change(rows: list[dict[str, str]]) -> None:
-        for number, row in enumerate(rows):
-            row["labels"] = cells[number % len(cells)]
-
-    caption_trees.rewrite(root, change)
-    if refused:
-        with pytest.raises(HarnessError, match=r"line [23]: labels .* are joined by commas \(put ; between"):
-            CSVTable.open(root)
-    else:
-        assert "Effusion, left" in CSVTable.open(root).info.label_names
-
-
 def test_language_and_region_of_a_table(root: Path) -> None:
     info = CSVTable.open(root).info
     assert (info.language, info.region) == ("en", "chest")
@@ -121,8 +97,8 @@ def test_a_mistyped_column_is_noted(root: Path) -> None:
             row["lateal"] = row.pop("lateral")
 
     caption_trees.rewrite(root, change)
-    (problem,) = examine("csv", root).problems
-    assert (problem.kind, problem.fatal) == ("unknown-column", False)
+    (problem,) = [problem for problem in examine("csv", root).problems if problem.kind == "unknown-column"]
+    assert not problem.fatal
     assert problem.hint.startswith("did you mean lateral")
 
 

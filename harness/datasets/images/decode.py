@@ -20,6 +20,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -71,12 +72,21 @@ class ImageFacts:
         height: pixels of the upright image.
         mode: as stored: Pillow's name (``L``, ``RGB``, ``I;16``, ``CMYK``), or e.g. ``MONOCHROME1, 12 bits``.
         digest: SHA-256 of the file as hex.
+        flat: all pixels are of one grey or colour.
     """
 
     width: int
     height: int
     mode: str
     digest: str
+    flat: bool = False
+
+
+def is_flat(image: Image.Image) -> bool:
+    """Whether all pixels are of one grey or colour."""
+    extrema: Any = image.getextrema()
+    bands = extrema if isinstance(extrema[0], tuple) else [extrema]
+    return all(low == high for low, high in bands)
 
 
 def inspect(path: Path) -> ImageFacts:
@@ -90,7 +100,8 @@ def inspect(path: Path) -> ImageFacts:
         image, mode = decoded(data, path.suffix)
     except Exception as error:
         raise unreadable(path, error) from error
-    return ImageFacts(image.width, image.height, mode, hashlib.sha256(data).hexdigest())
+    digest = hashlib.sha256(data).hexdigest()
+    return ImageFacts(image.width, image.height, mode, digest, is_flat(image))
 
 
 def read_bytes(path: Path) -> bytes:

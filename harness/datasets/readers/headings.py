@@ -117,6 +117,11 @@ def headings_in(line: str) -> Iterator[Heading]:
     if first is not None:
         yield first
         place = first.end
+    yield from named_headings(line, place)
+
+
+def named_headings(line: str, place: int = 0) -> Iterator[Heading]:
+    """Headings with usual names behind ``place``, whatever stands before them."""
     if not _MAY_HOLD_ONE.search(line, place):
         return
     for match in _INSIDE.finditer(line, place):

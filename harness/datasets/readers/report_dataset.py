@@ -11,10 +11,10 @@ import json
 import os
 import stat
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
-from functools import cached_property
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property, partial
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 from PIL import Image
 
@@ -97,6 +97,17 @@ class ReportDataset(ABC):
         chosen = profile_of(cls.name, cls.profiles, profile)
         listing = cls.list_root(cls.find_root(root), chosen)
         return cls(listing, chosen, image_size=image_size, allow_leaks=allow_leaks)
+
+    @classmethod
+    def lister(cls, root: Path | None, options: Mapping[str, Any]) -> Callable[[], Listing]:
+        """What lists the data, after options of ``open`` and root were checked.
+
+        Raises:
+            UnknownNameError: no such profile.
+            HarnessError: ``root`` is not there.
+        """
+        chosen = profile_of(cls.name, cls.profiles, options.get("profile", DEFAULT))
+        return partial(cls.list_root, cls.find_root(root), chosen)
 
     @classmethod
     def find_root(cls, root: Path | None) -> Path:

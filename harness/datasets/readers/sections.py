@@ -28,9 +28,11 @@ from harness.datasets.readers.headings import (
     EXAMINATION,
     FINDINGS,
     HISTORY,
+    IMPRESSION,
     INDICATION,
     TECHNIQUE,
     headings_in,
+    named_headings,
 )
 from harness.datasets.readers.records import Problem
 
@@ -154,7 +156,9 @@ def context_text(sections: Mapping[str, str], age: float | None = None, sex: str
 
 def before_report_text(context: str) -> str:
     """The part of an indication before ``findings:`` or ``impression:``: what follows is the report's."""
-    return _REPORT_TEXT.split(context)[0].strip()
+    match = _REPORT_TEXT.search(context)
+    starts = [h.start for h in named_headings(context) if h.section in (FINDINGS, IMPRESSION)]
+    return context[: min([len(context) if match is None else match.start(), *starts])].strip()
 
 
 def has_words(text: str) -> bool:

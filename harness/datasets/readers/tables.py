@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import gzip
 import io
@@ -29,9 +30,9 @@ def read_text(path: Path) -> str:
             content = gzip.decompress(content)
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise HarnessError(
-            f"{path}: not UTF-8 text at byte {error.start}", "restore it or convert it to UTF-8"
-        ) from error
+        wide = content[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+        hint = "it is UTF-16: save it as UTF-8" if wide else "restore it or convert it to UTF-8"
+        raise HarnessError(f"{path}: not UTF-8 text at byte {error.start}", hint) from error
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise HarnessError(f"{path}: damaged gzip file: {error}", "download it again") from error
     except OSError as error:

@@ -1,0 +1,82 @@
+"""Contexts that are none: text of the report in them, or words that say nothing."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from harness.core.null_words import is_null
+from harness.datasets.readers.records import Problem
+
+_HEADING = re.compile(
+    r"\b(?:FINDINGS?|IMPRESSIONS?)\b|\b(?i:findings?|impressions?|conclusions?)(?:\(s\))?\s*:"
+)
+_LABEL = re.compile(r"^(?:age \d+)?(?:, )?(?:sex \w+)?(?:\. )?(?:indication|history): ")
+_NOTHING = frozenset(
+    (
+        *("unknown", "not known", "none given", "not given", "not available", "unavailable", "not provided"),
+        *("none provided", "not applicable", "not stated", "not specified", "no indication", "no history"),
+        *("no indication given", "no history given", "no clinical information", "no information"),
+    )
+)
+_WORD = re.compile(r"\w+")
+_SENTENCE_END = re.compile(r"[.;:!?](?:\s|$)|\n")
+_SHORTEST_REPORT, _SHORTEST_SENTENCE = 4, 6
+"""Words that a report or a sentence needs before its place in a context is no coincidence."""
+
+Texts = tuple[str, str, str | None, str | None]
+"""A study's id, the row that lists it, its context and its report."""
+
+
+def says_nothing(context: str) -> bool:
+    """Whether a context is empty, a null word such as ``nan``, or words such as ``not given``."""
+    words = " ".join(_WORD.findall(context.casefold()))
+    return is_null(context) or is_null(words) or words in _NOTHING
+
+
+def holds_report(context: str, report: str) -> bool:
+    """Whether the report, or a sentence of it of six words or more, stands in the context."""
+    words = _plain(context)
+    sentences = [_plain(sentence) for sentence in _SENTENCE_END.split(report)]
+    long = [sentence for sentence in sentences if sentence.count(" ") > _SHORTEST_SENTENCE]
+    whole = _plain(report)
+    return any(part in words for part in long) or (whole.count(" ") > _SHORTEST_REPORT and whole in words)
+
+
+def context_remarks(studies: Iterable[Texts]) -> list[Problem]:
+    """A remark for each kind of context that is none, with its number of studies and the first of them."""
+    kinds: dict[str, list[tuple[str, str]]] = {}
+    for name, where, context, report in studies:
+        if context is None:
+            continue
+        if holds_report(context, report or ""):
+            kinds.setdefault("report-in-context", []).append((name, where))
+        elif _HEADING.search(context):
+            kinds.setdefault("heading-in-context", []).append((name, where))
+        if says_nothing(_LABEL.sub("", context)):
+            kinds.setdefault("empty-context", []).append((name, where))
+    return [_remark(kind, rows) for kind, rows in kinds.items()]
+
+
+_SAID = {
+    "report-in-context": (
+        "contexts hold text of their study's report",
+        "methods that read the context read the answer: cut it out",
+    ),
+    "heading-in-context": (
+        "contexts hold the word FINDINGS or IMPRESSION as a heading",
+        "is text of a report behind it? cut it out",
+    ),
+    "empty-context": ("contexts say nothing", "leave out what says nothing: it counts as present"),
+}
+
+
+def _remark(kind: str, rows: list[tuple[str, str]]) -> Problem:
+    what, hint = _SAID[kind]
+    name, where = rows[0]
+    return Problem(kind, where, f"{len(rows)} {what}; {name} is the first", hint, fatal=False)
+
+
+def _plain(text: str) -> str:
+    """Words with a blank before and behind each, so that only whole words match."""
+    return f" {' '.join(_WORD.findall(text.casefold()))} "

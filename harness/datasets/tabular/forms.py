@@ -1,0 +1,53 @@
+"""Names that are the same in form: ``edema`` and ``Edema``, patients ``10`` and ``10.0``."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+
+from harness.datasets.readers.records import Problem
+from harness.datasets.readers.rows import Row
+
+_BREAKS = re.compile(r"[\s_\-\u2010-\u2015]+")
+_WHOLE_NUMBER = re.compile(r"([+-]?)0*(\d+?)(?:\.0*)?")
+_SETTLED = "write one spelling; --set csv.variants=join joins them, =keep keeps them apart"
+
+
+def plain_form(name: str) -> str:
+    """The name without what programs change: case, blanks, Unicode form, ``.0``, leading zeros."""
+    visible = "".join(c for c in unicodedata.normalize("NFKC", name) if unicodedata.category(c) != "Cf")
+    plain = _BREAKS.sub(" ", visible.casefold()).strip(" .")
+    number = _WHOLE_NUMBER.fullmatch(plain)
+    return f"{number[1]}{number[2]}" if number else plain
+
+
+def variants(kind: str, what: str, names: Sequence[tuple[str, Row]]) -> list[Problem]:
+    """A problem for each name that is another in form alone, at the first row that has it.
+
+    Args:
+        kind: of the problem.
+        what: ``labels`` or ``patients``, for the message.
+        names: every name with its row, in the table's order.
+    """
+    first: dict[str, dict[str, Row]] = defaultdict(dict)
+    problems = []
+    for name, row in names:
+        spellings = first[plain_form(name)]
+        if name not in spellings:
+            if spellings:
+                other, earlier = next(iter(spellings.items()))
+                message = f"{what} {other!r} ({earlier.where}) and {name!r} are the same but for their form"
+                problems.append(Problem(kind, row.where, message, _SETTLED))
+            spellings[name] = row
+    return problems
+
+
+def joined(names: Sequence[str]) -> dict[str, str]:
+    """Name -> the most frequent name of its form; of equally frequent ones the first in the alphabet."""
+    counts = Counter(names)
+    best: dict[str, str] = {}
+    for name in sorted(counts, key=lambda each: (-counts[each], each)):
+        best.setdefault(plain_form(name), name)
+    return {name: best[plain_form(name)] for name in counts}
