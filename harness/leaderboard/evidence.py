@@ -8,6 +8,7 @@ from typing import Final
 
 from harness.leaderboard.protocol import NOTHING_DROPPED, Masks
 from harness.leaderboard.ranking import Samples
+from harness.leaderboard.shares import NO_SHARES, Shares
 from harness.store.manifest import Cost, VitalSigns
 from harness.store.results import Measurement
 
@@ -25,6 +26,7 @@ class Evidence:
         cell: of the trained method; results of one method stand in one row only where it agrees.
         masks: under which it was measured.
         signs: vital signs of the parts of its network.
+        shares: what its masks took at each missing rate.
     """
 
     samples: Samples = field(default_factory=dict)
@@ -33,6 +35,7 @@ class Evidence:
     cell: str = ""
     masks: Masks = NOTHING_DROPPED
     signs: VitalSigns | None = None
+    shares: Shares = NO_SHARES
 
 
 def evidence_of(rows: Sequence[Measurement], evidence: Mapping[str, Evidence]) -> Evidence:

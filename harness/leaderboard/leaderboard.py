@@ -17,6 +17,7 @@ from harness.leaderboard.facts import RowFacts, verdict_on
 from harness.leaderboard.hidden import beside
 from harness.leaderboard.policies import without_repetition
 from harness.leaderboard.selection import masks_of, select
+from harness.leaderboard.shares import Shares
 from harness.leaderboard.spec import Spec, spec_of
 from harness.leaderboard.states import StateTable, state_tables
 from harness.leaderboard.tables import Table, arranged, tables, with_apart
@@ -64,6 +65,7 @@ class Leaderboard:
                 cell=each.manifest.cell,
                 masks=masks_of(each),
                 signs=each.manifest.signs,
+                shares=Shares.of(each.manifest),
             )
             for each in stored
         }

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from harness.leaderboard.policies import preference
 from harness.leaderboard.protocol import NOTHING_DROPPED, Masks, Protocol, Variant, told_apart
 from harness.leaderboard.selection import current
+from harness.leaderboard.shares import NO_SHARES, Shares
 from harness.leaderboard.stored_curves import Samples, StoredCurve, curves_of, means_over_seeds
 from harness.metrics.headline import CURVE_METRICS
 from harness.statistics.bootstrap import interval
@@ -68,6 +69,7 @@ class Line:
         fall: against the method's own control; None for controls and where there is none.
         reliance: modality -> what its absence from every study costs; positive is worse.
         masks: of all points at rates above 0.
+        shares: what these masks took.
         apart: in what it differs from lines of the same metric, dataset, drop policy and mechanism.
     """
 
@@ -91,6 +93,7 @@ class Line:
     reliance: dict[str, Estimate]
     signature: str = ""
     masks: Masks = NOTHING_DROPPED
+    shares: Shares = NO_SHARES
     apart: str = ""
 
     @property
@@ -269,6 +272,7 @@ def _line(curve: StoredCurve, others: dict[tuple[object, ...], StoredCurve]) -> 
         reliance=curve.costs,
         signature=first.signature,
         masks=curve.masks,
+        shares=curve.shares,
     )
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from harness.leaderboard.protocol import Masks
 from harness.leaderboard.selection import masks_of
+from harness.leaderboard.shares import NO_SHARES, Shares
 from harness.statistics.bootstrap import interval
 from harness.statistics.estimate import Estimate
 from harness.statistics.seeds import over_seeds, stretch
@@ -31,6 +32,7 @@ class StoredCurve:
         costs: modality -> what its absence from every study costs.
         masks: of all rates above 0.
         seeds: training seeds that the curve is the mean of.
+        shares: what the masks took.
     """
 
     rows: tuple[Measurement, ...]
@@ -38,6 +40,7 @@ class StoredCurve:
     costs: dict[str, Estimate]
     masks: Masks
     seeds: tuple[int, ...]
+    shares: Shares = NO_SHARES
 
     @property
     def rates(self) -> NDArray[np.float64]:
@@ -65,7 +68,16 @@ def curves_of(result: StoredResult) -> list[StoredCurve]:
             continue
         reliance = result.manifest.reliance.get(metric, {})
         costs = {name: Estimate(each.cost, each.lo, each.hi, rows[0].n) for name, each in reliance.items()}
-        curves.append(StoredCurve(tuple(ordered), lines.astype(np.float64), costs, masks, (rows[0].seed,)))
+        curves.append(
+            StoredCurve(
+                tuple(ordered),
+                lines.astype(np.float64),
+                costs,
+                masks,
+                (rows[0].seed,),
+                Shares.of(result.manifest),
+            )
+        )
     return curves
 
 
@@ -96,9 +108,8 @@ def _mean(group: Sequence[StoredCurve]) -> StoredCurve:
     )
     shared = [name for name in first.costs if all(name in curve.costs for curve in group)]
     costs = {name: _mean_cost([curve.costs[name] for curve in group]) for name in shared}
-    return StoredCurve(
-        rows, samples, costs, first.masks, tuple(seed for curve in group for seed in curve.seeds)
-    )
+    seeds = tuple(seed for curve in group for seed in curve.seeds)
+    return StoredCurve(rows, samples, costs, first.masks, seeds, first.shares)
 
 
 def _mean_cost(costs: Sequence[Estimate]) -> Estimate:

@@ -11,6 +11,7 @@ from harness.leaderboard.evidence import NOT_AUDITED, Evidence, dead_parts, evid
 from harness.leaderboard.parts import by_signatures, declared, under_masks
 from harness.leaderboard.protocol import NOTHING_DROPPED, Masks, Protocol, Variant, place_of, told_apart
 from harness.leaderboard.ranking import Cells, mean_of_seeds, ranks
+from harness.leaderboard.shares import NO_SHARES, Shares
 from harness.leaderboard.spec import Spec, spec_of
 from harness.metrics.headline import CURVE_METRICS
 from harness.store.results import Measurement, Status
@@ -108,6 +109,7 @@ class Table:
         unavailable: metric name -> advice, for metrics without a column because they ran for no method.
         seeds: how many seeds a row averages over, at most.
         masks: of all numbers at missing rates above 0.
+        shares: what these masks took.
         apart: in what it differs from the other tables with its title.
         beside: one sentence each on results that the store holds and no table shows.
         curve_alone: its numbers with nothing dropped stand in the table of another drop policy.
@@ -134,6 +136,7 @@ class Table:
     unavailable: dict[str, str] = field(default_factory=dict)
     seeds: int = 1
     masks: Masks = NOTHING_DROPPED
+    shares: Shares = NO_SHARES
     apart: str = ""
     beside: tuple[str, ...] = ()
     curve_alone: bool = False
@@ -158,6 +161,10 @@ class Table:
     def task(self) -> tuple[str, int, str, str]:
         """Test set and task: groups ``report text`` and ``report findings`` judge one task."""
         return self.dataset, self.n, self.test_set, self.group.partition(" ")[0]
+
+    def rate_heading(self, rate: float) -> str:
+        """A missing rate, with the share that was really lost where the two differ."""
+        return self.shares.heading(rate, self.n, self.drop)
 
     def ranks(self, row: Row) -> tuple[int, int] | None:
         """The row's rank range by the metric that ranks."""
@@ -256,6 +263,9 @@ def _table(
         mechanism=mechanism,
         test_set=test_set,
         masks=masks,
+        shares=next(
+            (evidence[row.key].shares for row in rows if row.rate and row.key in evidence), NO_SHARES
+        ),
         group=rows[0].group,
         metrics=measured,
         curve_metric=measured[0],

@@ -146,7 +146,15 @@ class JointMetric(Metric):
     """A metric that no sum of its statistics determines: AUROC ranks all studies, FID needs their covariance.
 
     A subclass gives ``joint`` in place of ``reduce``.
+
+    Attributes:
+        per_mask: a curve calls ``joint`` once per mask, with the n rows of the masked test set. This is
+            faster where the work grows with the number of rows. By default a curve calls it once for all
+            masks, with the rows of all modality states: faster where the work with the rows is shared by all
+            lines of weights.
     """
+
+    per_mask: ClassVar[bool] = False
 
     @abstractmethod
     def joint(self, statistics: Statistics, weights: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:

@@ -6,7 +6,7 @@ seeds and bootstrap resamples is, per state, one product of masked weights with 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,11 +16,8 @@ from harness.core.errors import HarnessError
 from harness.metrics.base import JointMetric, Metric, Statistics, checked_values
 from harness.missingness.plan import MaskPlan
 from harness.missingness.states import FULL
-from harness.statistics.bootstrap import FloatArray, affordable, corrected, interval
+from harness.statistics.bootstrap import FloatArray, affordable, blocks, corrected, interval
 from harness.statistics.estimate import Estimate
-
-_BLOCK_CELLS = 4_000_000
-"""Cells of one block of masked weights: 32 MB of float64."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,12 +153,8 @@ class Mixtures:
         by_seed = masks[:1] if (masks == masks[0]).all() else masks
         key = by_seed.tobytes()
         if key not in self._values:
-            states = tuple(self.statistics)
-            used = affordable(self.metric, self.weights)
-            self._values[key] = Values(
-                _masked_values(self.metric, self.statistics, states, by_seed, np.ones(by_seed.shape)),
-                _masked_values(self.metric, self.statistics, states, by_seed, used),
-            )
+            masked = _Masked(self.metric, self.statistics, tuple(self.statistics), by_seed)
+            self._values[key] = masked.values(affordable(self.metric, self.weights))
         return self._values[key]
 
     def corner(self, state: str, able: NDArray[np.bool_]) -> Values:
@@ -184,55 +177,78 @@ def same_statistics(statistics: Mapping[str, Statistics], one: str, other: str) 
     return one in statistics and np.array_equal(statistics[one], statistics[other])
 
 
-def _masked_values(
-    metric: Metric,
-    statistics: Mapping[str, Statistics],
-    states: tuple[str, ...],
-    masks: NDArray[np.int8],
-    weights: FloatArray,
-) -> dict[str, FloatArray]:
-    """Outputs (B,) where line b of ``weights`` (B, n) meets mask b mod S of ``masks`` (S, n)."""
-    if not isinstance(metric, JointMetric):
-        totals = _masked_totals(statistics, states, masks, weights)
-        return dict(checked_values(metric, metric.reduce(totals), len(weights)))
-    used = np.unique(masks)
-    # A study has one row per state that any mask uses; all but one of them have weight 0.
-    stacked = np.concatenate([statistics[states[index]] for index in used])
-    values: dict[str, list[FloatArray]] = {}
-    step = max(1, _BLOCK_CELLS // len(stacked))
-    for start in range(0, len(weights), step):
-        block = slice(start, start + step)
-        block_states = masks[np.arange(len(weights))[block] % len(masks)]
-        each = np.concatenate(
-            [np.where(block_states == index, weights[block], 0.0) for index in used], axis=1
-        )
-        for name, part in checked_values(metric, metric.joint(stacked, each), len(each)).items():
-            values.setdefault(name, []).append(part)
-    return {name: np.concatenate(parts) for name, parts in values.items()}
+@dataclass(frozen=True, slots=True, eq=False)
+class _Masked:
+    """A metric under masks.
 
+    Attributes:
+        metric: any metric.
+        statistics: state -> (n, k).
+        states: names of the states, in the order of their indices.
+        masks: (S, n) of such indices; line b of weights meets mask b mod S.
+    """
 
-def _masked_totals(
-    statistics: Mapping[str, Statistics],
-    states: tuple[str, ...],
-    masks: NDArray[np.int8],
-    weights: FloatArray,
-) -> Statistics:
-    """Weighted sums (B, k) where line b of ``weights`` (B, n) meets mask b mod S of ``masks`` (S, n)."""
-    width = next(iter(statistics.values())).shape[1]
-    used = np.unique(masks)
-    if len(used) == 1:
-        return weights @ statistics[states[used[0]]]
-    totals = np.zeros((len(weights), width))
-    step = max(1, _BLOCK_CELLS // weights.shape[1])
-    for start in range(0, len(weights), step):
-        block = slice(start, start + step)
-        block_states = masks[np.arange(len(weights))[block] % len(masks)]
-        for index in used:
-            here = block_states == index
-            # A row that no mask of this block uses may hold anything, NaN included: 0 x NaN is not 0.
-            rows = np.where(here.any(axis=0)[:, None], statistics[states[index]], 0.0)
-            totals[block] += np.where(here, weights[block], 0.0) @ rows
-    return totals
+    metric: Metric
+    statistics: Mapping[str, Statistics]
+    states: tuple[str, ...]
+    masks: NDArray[np.int8]
+
+    def values(self, weights: FloatArray) -> Values:
+        """The outputs for each mask, and under each line of bootstrap weights (B, n)."""
+        metric, once = self.metric, np.ones(self.masks.shape)
+        if isinstance(metric, JointMetric) and not metric.per_mask:
+            return Values(self._joint(metric, once), self._joint(metric, weights))
+        # One call does for both: line S + b of all of them meets mask b mod S, too.
+        lines = np.concatenate([once, weights])
+        if isinstance(metric, JointMetric):
+            values = self._joint_per_mask(metric, lines)
+        else:
+            totals = np.empty((len(lines), self.statistics[self.states[self.masks[0, 0]]].shape[1]))
+            for own, rows in self._rows():
+                totals[own] = lines[own] @ rows
+            values = dict(checked_values(metric, metric.reduce(totals), len(lines)))
+        each = {name: value[: len(once)] for name, value in values.items()}
+        return Values(each, {name: value[len(once) :] for name, value in values.items()})
+
+    def _joint(self, metric: JointMetric, weights: FloatArray) -> dict[str, FloatArray]:
+        """Outputs (B,) from the rows of all states."""
+        used = np.unique(self.masks)
+        # A study has one row per state that any mask uses; all but one of them have weight 0.
+        stacked = np.concatenate([self.statistics[self.states[index]] for index in used])
+        values: dict[str, list[FloatArray]] = {}
+        for block, masks in self._blocks(weights, len(stacked)):
+            each = np.concatenate([np.where(masks == index, weights[block], 0.0) for index in used], axis=1)
+            for name, part in checked_values(metric, metric.joint(stacked, each), len(each)).items():
+                values.setdefault(name, []).append(part)
+        return {name: np.concatenate(parts) for name, parts in values.items()}
+
+    def _joint_per_mask(self, metric: JointMetric, weights: FloatArray) -> dict[str, FloatArray]:
+        """Outputs (B,) from the rows of one masked test set after the other."""
+        values: dict[str, FloatArray] = {}
+        for own, rows in self._rows():
+            lines = weights[own]
+            for name, part in checked_values(metric, metric.joint(rows, lines), len(lines)).items():
+                values.setdefault(name, np.empty(len(weights)))[own] = part
+        return values
+
+    def _rows(self) -> Iterator[tuple[slice, Statistics]]:
+        """For each mask: which lines of weights meet it, and the statistics (n, k) of its test set.
+
+        A row that the mask does not use may hold anything, NaN included: 0 x NaN is not 0.
+        """
+        for number, mask in enumerate(self.masks):
+            first, *others = np.unique(mask)
+            rows = self.statistics[self.states[first]]
+            rows = rows.copy() if others else rows
+            for index in others:
+                here = np.flatnonzero(mask == index)
+                rows[here] = self.statistics[self.states[index]][here]
+            yield slice(number, None, len(self.masks)), rows
+
+    def _blocks(self, weights: FloatArray, width: int) -> Iterator[tuple[slice, NDArray[np.int8]]]:
+        """Slices of the lines of weights (B, n), each with the masks (b, n) that its lines meet."""
+        for block in blocks(len(weights), width):
+            yield block, self.masks[np.arange(block.start, block.stop) % len(self.masks)]
 
 
 def _check(statistics: Mapping[str, Statistics], plan: MaskPlan, weights: FloatArray) -> None:

@@ -8,12 +8,14 @@ import pytest
 from harness.core.errors import HarnessError
 from harness.core.types import Prediction, Reference
 from harness.metrics.base import Metric, Statistics
+from harness.metrics.diagnosis.calibration import ClasswiseEce, EqualMassEce
+from harness.metrics.diagnosis.decisions import Auroc, Diagnosis
 from harness.metrics.text.bleu import Bleu
 from harness.metrics.text.cider import Cider
 from harness.metrics.text.rouge import RougeL
 from harness.missingness.mechanisms import Population
 from harness.missingness.plan import MaskPlan, Missingness, draw_plan
-from harness.statistics import curves as robustness
+from harness.statistics import bootstrap
 from harness.statistics.bootstrap import bootstrap_weights
 from harness.statistics.curves import Curve, CurvePoint, Mixtures, area_under_curve, curves, retention
 from harness.statistics.estimate import Estimate
@@ -53,9 +55,7 @@ def test_curve_equals_scoring_every_mask_from_scratch(
     masks: MaskPlan,
     references: list[Reference],
     predictions: dict[str, list[Prediction]],
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(robustness, "_BLOCK_CELLS", 7 * COUNT)  # several blocks
     statistics = {state: metric.statistics(said, references) for state, said in predictions.items()}
     weights = bootstrap_weights([reference.patient_id for reference in references], 30, 0)
     found = curves(metric, statistics, masks, weights)
@@ -75,6 +75,53 @@ def test_curve_equals_scoring_every_mask_from_scratch(
             assert curve.replicates[column] == pytest.approx(np.array(replicates), abs=1e-9)
             ends = np.quantile(replicates, [0.025, 0.975])
             assert curve.points[column].estimate.ci95 == pytest.approx(tuple(ends), abs=1e-9)
+
+
+class _AllStates(Auroc):
+    """AUROC that is asked once for all masks."""
+
+    per_mask = False
+
+
+@pytest.mark.parametrize(
+    "metric",
+    [Auroc(), _AllStates(), EqualMassEce(), ClasswiseEce(), Diagnosis()],
+    ids=lambda one: type(one).__name__,
+)
+def test_values_of_labels_equal_scoring_every_masked_and_resampled_test_set(
+    metric: Metric, masks: MaskPlan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bootstrap, "_CHUNK_CELLS", 20 * COUNT)  # several blocks
+    rng = np.random.default_rng(3)
+    labels = (rng.random((COUNT, 3)) < 0.4).astype(np.float64)
+    truth = [Reference(f"s{index}", f"p{index // 2}", labels=row) for index, row in enumerate(labels)]
+    # A grid of probabilities has ties.
+    guesses = {state: rng.integers(0, 8, labels.shape) / 8 + labels / 8 for state in masks.states}
+    statistics = {
+        state: metric.statistics([Prediction(probabilities=row) for row in rows], truth)
+        for state, rows in guesses.items()
+    }
+    weights = bootstrap_weights([one.patient_id for one in truth], 32, 0)
+    mixtures = Mixtures(metric, statistics, weights)
+    for column in range(len(RATES)):
+        values = mixtures.at(masks.assignment[:, column])
+        rows = [
+            np.stack(
+                [statistics[state][study] for study, state in enumerate(masks.state_names(seed, column))]
+            )
+            for seed in range(len(SEEDS))
+        ]
+        for output in metric.outputs:
+            each = [metric.values(one, np.ones((1, COUNT)))[output.name][0] for one in rows]
+            lines = [
+                metric.values(np.repeat(rows[b % len(SEEDS)], line.astype(int), axis=0), np.ones((1, COUNT)))
+                if line.sum() == COUNT
+                else metric.values(rows[b % len(SEEDS)], line[None])
+                for b, line in enumerate(weights)
+            ]
+            resampled = [line[output.name][0] for line in lines]
+            assert np.allclose(np.resize(values.each[output.name], len(SEEDS)), each, rtol=0, atol=1e-9)
+            assert np.allclose(values.resampled[output.name], resampled, rtol=0, atol=1e-9, equal_nan=True)
 
 
 def test_points_carry_rate_size_and_achieved_rate(masks: MaskPlan, references: list[Reference]) -> None:
@@ -141,10 +188,10 @@ def test_states_that_make_no_difference_cost_nothing(
     statistics = metric.statistics([Prediction(report=text) for text in findings(COUNT + 3)[3:]], references)
     weights = bootstrap_weights([one.patient_id for one in references], 20, 0)
     calls = []
-    original = robustness._masked_values
-    monkeypatch.setattr(robustness, "_masked_values", lambda *all: calls.append(1) or original(*all))
+    original = RougeL.reduce
+    monkeypatch.setattr(RougeL, "reduce", lambda *all: calls.append(1) or original(*all))
     curve = curves(metric, {state: statistics.copy() for state in masks.states}, masks, weights)["rouge_l"]
-    assert len(calls) == 2  # once for the value and once for the replicates, whatever the number of rates
+    assert len(calls) == 1  # once for the value and the replicates, whatever the number of rates
     assert len({point.estimate for point in curve.points}) == 1
     assert [point.achieved for point in curve.points] == pytest.approx([0.0, 0.3, 0.7])
 

@@ -44,13 +44,23 @@ def render(leaderboard: Leaderboard, title: str = "Leaderboard", sheets: Sequenc
         script=Markup(script),
         style_hash=_hash(style),
         script_hash=_hash(script),
-        data=Markup(_embedded(leaderboard.payload())),
+        data=Markup(_embedded(_payload(leaderboard))),
         sheets=sheets,
         states=[
             (table, [grid for grid in grids(table) if grid.rows], notes(table))
             for table in leaderboard.states
         ],
     )
+
+
+def _payload(leaderboard: Leaderboard) -> dict[str, Any]:
+    """The leaderboard's JSON values; each table with its missing rates in words."""
+    values = leaderboard.payload()
+    for content, table in zip(values["tables"], leaderboard.tables, strict=True):
+        content["rate_headings"] = {f"{rate:g}": table.rate_heading(rate) for rate in table.rates}
+        content["taken"] = [*table.shares.sentences(table.rates)]
+        content["axis"] = table.shares.axis(table.rates)
+    return values
 
 
 def _embedded(value: Any) -> str:

@@ -98,7 +98,7 @@ def _titles(table: Table, part: Sequence[Place]) -> tuple[tuple[str, ...], tuple
     if rates and rates == len(part) - 1:
         rates += 1  # a curve of its own begins at rate 0
     metrics = [_heading(metric) for metric, _ in part[: len(part) - rates]]
-    curve = [f"{rate:g}" for _, rate in part[len(part) - rates :]]
+    curve = [escape(table.rate_heading(rate)) for _, rate in part[len(part) - rates :]]
     groups = [("", len(metrics)), (f"{escape(table.curve_metric)} at missing rate", len(curve))]
     return (*metrics, *curve), tuple(group for group in groups if group[1])
 
@@ -167,6 +167,7 @@ def _notes(table: Table) -> Iterator[str]:
         r"\textbf{Best} and \textit{second best} are among the ranked methods. Below "
         r"each number: 95\,\% interval, patients and masks resampled together, as of one masked test set."
     )
+    yield from map(escape, table.shares.sentences(table.rates))
     if table.seeds > 1:
         yield f"Means over up to {table.seeds} seeds; their intervals cover training seeds, too."
     yield from map(escape, table.beside)

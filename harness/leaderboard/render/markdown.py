@@ -39,7 +39,7 @@ def render(tables: Sequence[Table]) -> str:
 
 
 def _table(table: Table) -> str:
-    curve = [f"{table.curve_metric} @ {rate:g}" for rate in table.rates]
+    curve = [f"{table.curve_metric} @ {table.rate_heading(rate)}" for rate in table.rates]
     header = ["rank", "method", *table.metrics, *curve]
     lines = [
         f"### {markdown(table.title)}",
@@ -77,11 +77,17 @@ def _over_rates(table: Table, what: str, cell: Callable[[Row, float], str]) -> s
     lines = [
         f"### {markdown(table.title)}: {what} over missing rates",
         "",
-        _line(["method", *(f"{rate:.0%}" for rate in rates)]),
+        _line(["method", *(_percent_heading(table, rate) for rate in rates)]),
         "|" + "|".join([":--"] + ["--:"] * len(rates)) + "|",
     ]
     lines += [_line([markdown(label(row)), *(cell(row, rate) for rate in rates)]) for row in table.rows]
     return "\n".join(lines) + "\n"
+
+
+def _percent_heading(table: Table, rate: float) -> str:
+    """``60%``, with the share that was really lost where the two differ."""
+    _, _, lost = table.rate_heading(rate).partition(" ")
+    return f"{rate:.0%} {lost}".rstrip()
 
 
 def _percent(cell: Number | None) -> str:
@@ -115,6 +121,7 @@ def _notes(table: Table) -> Iterator[str]:
         "seeds). Brackets: 95 % intervals, "
         "patients and masks resampled together, as of one masked test set."
     )
+    yield from map(markdown, table.shares.sentences(table.rates))
     if any(
         row.ranked and table.ranks(row) is None and row.at(table.sort, table.sort_rate) for row in table.rows
     ):

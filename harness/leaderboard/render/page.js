@@ -55,6 +55,7 @@
     for (const row of t.rows) for (const each of Object.values(row.numbers)) for (const key of Object.keys(each)) found.add(Number(key));
     return [...found].sort((a, b) => a - b);
   }
+  const rateText = (t, rate) => (t.rate_headings || {})[rate] || String(rate);
   function titleOf(t) {
     return `${t.dataset}, ${t.n} test studies, ${t.drop} missing (${t.mechanism})` + (t.apart ? `, ${t.apart}` : "") + (t.group ? `: ${t.group}` : "");
   }
@@ -170,7 +171,7 @@
     for (const [name, remark] of Object.entries(t.remarks || {})) if (shown.includes(name)) lines.push(`${name}: ${remark}`);
     for (const [name, reason] of Object.entries(t.unavailable || {})) lines.push(`${name} unavailable: ${reason}`);
     if ((t.absent || []).length) lines.push(`not measured: ${t.absent.join(", ")}`);
-    lines.push(...(t.beside || []));
+    lines.push(...(t.taken || []), ...(t.beside || []));
     for (const row of t.rows.filter((each) => !each.control)) lines.push(...(row.dead_parts || []).map((part) => `${row.method}: a part does next to nothing: ${part}`));
     for (const row of t.rows) {
       const failed = Object.values(row.numbers).flatMap((each) => Object.values(each)).find((number) => number.status === "failed");
@@ -216,7 +217,7 @@
     const image = s("svg", { viewBox: `0 0 ${width} ${height}`, role: "group", "aria-label": `${view.curve} over missing rates, ${shown.length} curves` },
       steps.map((at) => [s("line", { class: "grid", x1: WIDE.left, x2: width - WIDE.right, y1: y(at), y2: y(at) }), s("text", { x: WIDE.left - 8, y: y(at) + 4, "text-anchor": "end" }, String(at))]),
       xs.map((rate) => s("text", { x: x(rate), y: height - WIDE.bottom + 18, "text-anchor": "middle" }, String(rate))),
-      s("text", { x: (WIDE.left + width - WIDE.right) / 2, y: height - 8, "text-anchor": "middle" }, `missing rate (${t.drop}, ${t.mechanism})`),
+      s("text", { x: (WIDE.left + width - WIDE.right) / 2, y: height - 8, "text-anchor": "middle" }, `missing rate (${t.drop}, ${t.mechanism})${t.axis ? `; ${t.axis}` : ""}`),
       cross, shown.map((curve) => drawCurve(t, curve, x, y)));
     image.addEventListener("pointermove", (event) => hover(event, image, shown, xs, x, cross, width));
     image.addEventListener("pointerleave", () => { hideTip(); cross.style.visibility = "hidden"; });
@@ -274,7 +275,7 @@
     const xs = rates(t);
     const ends = [["mean over rates", ({ points }) => area(points).toFixed(3)], [`kept at ${xs[xs.length - 1]}`, ({ points }) => kept(t, points, xs[xs.length - 1])]];
     replace("curve-grid", h("caption", { class: "hidden" }, `${view.curve} over missing rates`),
-      h("thead", {}, h("tr", {}, h("th", { scope: "col", class: "name" }, "method"), xs.map((rate) => h("th", { scope: "col" }, String(rate))), ends.map(([head]) => h("th", { scope: "col" }, head)))),
+      h("thead", {}, h("tr", {}, h("th", { scope: "col", class: "name" }, "method"), xs.map((rate) => h("th", { scope: "col" }, rateText(t, rate))), ends.map(([head]) => h("th", { scope: "col" }, head)))),
       h("tbody", {}, curves.map((curve) => h("tr", {}, h("th", { scope: "row" }, breakable(curve.row.method)), xs.map((rate) => h("td", {}, written(cell(curve.row, view.curve, rate)))), ends.map(([, say]) => h("td", {}, say(curve)))))));
   }
 
@@ -348,7 +349,7 @@
     const t = data.tables[index];
     Object.assign(view, { table: index, rate: t.sort_rate || 0, shown: new Set(t.metrics), rankBy: t.sort, sort: "rank", down: false, curve: t.curve_metric });
     view.off = new Set(t.rows.filter((row) => row.control && row.method.includes("+shuffled-image")).map((row) => row.method));
-    replace("rate", rates(t).map((rate) => option(rate, String(rate), rate === view.rate)));
+    replace("rate", rates(t).map((rate) => option(rate, rateText(t, rate), rate === view.rate)));
     replace("metrics", measured(t).map((name) => h("label", {}, h("input", { type: "checkbox", value: name, checked: view.shown.has(name), on: { change: pick } }), name)));
     replace("curve-metric", measured(t).map((name) => option(name, name, name === view.curve)));
     replace("state", statesOf(t).map((name) => option(name, name === "full" ? "nothing missing" : `${name} missing`, name === "full")));

@@ -25,7 +25,7 @@ def markdown(report: RobustnessReport) -> str:
         parts.append("| " + " | ".join(header) + " |")
         parts.append("|" + "|".join([":--"] + ["--:"] * (len(header) - 1)) + "|")
         parts += ["| " + " | ".join(row) + " |" for row in rows]
-        parts.append("")
+        parts += ["", *_taken(lines[0])]
     if not parts:
         return "No result has a missing rate above 0.\n"
     return "\n".join([*parts, *_NOTES]) + "\n"
@@ -40,8 +40,15 @@ def rich(report: RobustnessReport, screen: Screen) -> list[RenderableType]:
         labels = [replace(columns[0], right=False)]
         styles = ["dim" if line.control else "" for line in lines]
         parts.append(screen.text(_title(lines[0]), "bold"))
-        parts += [*blocks(labels, columns[1:], screen, Lines(styles)), ""]
+        parts += blocks(labels, columns[1:], screen, Lines(styles))
+        parts += [*(screen.text(sentence, "dim") for sentence in _taken(lines[0])), ""]
     return [*parts, screen.text(" ".join(_NOTES), "dim")] if parts else []
+
+
+def _taken(line: Line) -> list[str]:
+    """What the masks took, as one paragraph."""
+    sentences = " ".join(line.shares.sentences([point.rate for point in line.points]))
+    return [sentences, ""] if sentences else []
 
 
 _NOTES = (

@@ -59,6 +59,7 @@ def curves_figure(lines: Sequence[Line], paths: Paths) -> None:
         axes.set_title("" if alone else _label(members[0]), fontsize=9)
     _frame(grid, first, columns, len(panels))
     figure.suptitle(_caption(first), fontsize=9)
+    figure.supxlabel(first.shares.axis([point.rate for point in first.points]), fontsize=7)
     figure_legend(figure, grid[0], [_label(line) for line in (lines if alone else controls)])
     save_figure(figure, paths)
 
@@ -75,7 +76,9 @@ def _frame(grid: Sequence[Axes], line: Line, columns: int, panels: int) -> None:
         axes.set_axisbelow(True)
         if place + columns >= panels:
             axes.tick_params(labelbottom=True)
-            axes.set_xlabel(f"share of studies without {_what(line.drop)}", fontsize=10 if panels == 1 else 8)
+            axes.set_xlabel(
+                f"share of studies that lose {_what(line.drop)}", fontsize=10 if panels == 1 else 8
+            )
         if place % columns == 0:
             axes.set_ylabel(_axis(line), fontsize=10 if panels == 1 else 8)
 

@@ -165,9 +165,10 @@ def _curve(table: Table, screen: Screen) -> list[RenderableType]:
     if not table.rates:
         return []
     metric = table.curve_metric
-    columns = [_column(table, f"{rate:g}", metric, rate) for rate in (0.0, *table.rates)]
+    columns = [_column(table, table.rate_heading(rate), metric, rate) for rate in (0.0, *table.rates)]
     header = directed(metric, metric not in table.lower_is_better)
-    return [screen.text(f"{header} over missing rates", "bold"), *_blocks(table, columns, screen)]
+    notes = [screen.text(sentence, "dim") for sentence in table.shares.sentences(table.rates)]
+    return [screen.text(f"{header} over missing rates", "bold"), *_blocks(table, columns, screen), *notes]
 
 
 def _column(table: Table, header: str, metric: str, rate: float) -> Column:

@@ -30,6 +30,9 @@ from harness.metrics.diagnosis.probabilities import (
 BINS = 15
 Binning = Literal["width", "mass"]
 
+_BLOCK_CELLS = 2_000_000
+"""Cells of one block of weights: 16 MB of float64, of which equal-mass bins hold about four at a time."""
+
 
 @dataclass(frozen=True, slots=True)
 class Reliability:
@@ -121,20 +124,25 @@ def mass_edges(confidence: Floats, weights: Floats, bins: int) -> Floats:
     confidence = checked_confidences(confidence)
     weighted = weights > 0
     order = np.argsort(confidence[weighted], kind="stable")
-    return _sorted_mass_edges(confidence[weighted][order], np.cumsum(weights[weighted][order]), bins)
+    cumulated = np.cumsum(weights[weighted][order])
+    edges: Floats = _sorted_mass_edges(confidence[weighted][order], cumulated[None], bins)[0]
+    return edges
 
 
 def _sorted_mass_edges(confidence: Floats, cumulated: Floats, bins: int) -> Floats:
-    position = (cumulated[-1] - 1.0) * width_edges(bins)
+    """Edges (B, bins + 1) of sorted confidences (m,) whose cumulated weights are the lines (B, m)."""
+    position = (cumulated[:, -1:] - 1.0) * width_edges(bins)
     before = np.floor(position)
     share = position - before
-    low, high = (
-        confidence[np.minimum(np.searchsorted(cumulated, at, side="right"), len(confidence) - 1)]
-        for at in (before, before + 1)
-    )
+    places = [
+        np.searchsorted(line, at, side="right")
+        for line, at in zip(cumulated, np.concatenate([before, before + 1], axis=1), strict=True)
+    ]
+    values = confidence[np.minimum(np.array(places, dtype=np.intp), len(confidence) - 1)]
+    low, high = values[:, : bins + 1], values[:, bins + 1 :]
     # From the nearer end, as NumPy does: a quantile that rounds to the other side of a value changes its bin.
     edges = np.where(share < 0.5, low + (high - low) * share, high - (high - low) * (1.0 - share))
-    edges[0], edges[-1] = 0.0, 1.0
+    edges[:, 0], edges[:, -1] = 0.0, 1.0
     return edges
 
 
@@ -297,6 +305,7 @@ class EqualMassEce(_Binned, JointMetric):
     Statistics are ``[confidences (m), come true (m)]``, m judgements per study.
     """
 
+    per_mask: ClassVar[bool] = True
     name: ClassVar[str] = "ece_mass"
     outputs: tuple[MetricOutput, ...] = (
         MetricOutput("ece_mass", higher_is_better=False, raised_by="ece_mass_noise"),
@@ -326,19 +335,30 @@ class EqualMassEce(_Binned, JointMetric):
         """Count, confidence and correctness per bin under each line of weights, (B, 1, 3, bins)."""
         width = statistics.shape[1] // 2
         confidence, correct = statistics[:, :width].ravel(), statistics[:, width:].ravel()
-        order = np.argsort(confidence, kind="stable")
+        order = np.argsort(confidence)
         confidence, correct, study = confidence[order], correct[order], order // width
-        return np.stack([self._bins(confidence, correct, line[study]) for line in weights])[:, None]
+        step = max(1, _BLOCK_CELLS // max(1, len(order)))
+        blocks = [
+            self._bins(confidence, correct, weights[start : start + step].take(study, axis=1))
+            for start in range(0, len(weights), step)
+        ]
+        return np.concatenate(blocks)[:, None]
 
-    def _bins(self, confidence: Floats, correct: Floats, weight: Floats) -> Floats:
-        """Count, confidence and correctness per bin, (3, bins), of sorted judgements; 0 where none weighs."""
-        cumulated = np.cumsum(weight)
-        if cumulated[-1] <= 0:
-            return np.zeros((3, self.bins))
+    def _bins(self, confidence: Floats, correct: Floats, weights: Floats) -> Floats:
+        """Sums (B, 3, bins) of sorted judgements (m,) under weights (B, m); 0 where none weighs."""
         # Judgements of weight 0 stay in: no search below can end on one, and sums do not see them.
+        cumulated = np.cumsum(weights, axis=1)
         edges = _sorted_mass_edges(confidence, cumulated, self.bins)
-        ends = np.searchsorted(confidence, edges[1:-1], side="left")
-        sums = np.zeros((3, 1 + len(weight)))
-        for part, values in enumerate((weight, weight * confidence, weight * correct)):
-            np.cumsum(values, out=sums[part, 1:])
-        return np.diff(sums[:, [0, *ends, -1]], axis=1)
+        starts = np.searchsorted(confidence, edges[:, :-1], side="left")
+        starts[:, 0] = 0
+        ends = np.concatenate([starts[:, 1:], np.full((len(starts), 1), len(confidence))], axis=1)
+        before = np.where(starts > 0, np.take_along_axis(cumulated, np.maximum(starts, 1) - 1, axis=1), 0.0)
+        count = np.diff(before, axis=1, append=cumulated[:, -1:])
+        # reduceat() has no empty segments: it gives the first element of one.
+        filled = ends > starts
+        places = (starts + len(confidence) * np.arange(len(starts))[:, None]).ravel()
+        sums = [
+            np.add.reduceat((weights * values).ravel(), places).reshape(filled.shape) * filled
+            for values in (confidence, correct)
+        ]
+        return np.stack([count, *sums], axis=1)

@@ -19,9 +19,6 @@ THRESHOLD = 0.5
 _BLOCK_CELLS = 2_000_000
 """Cells of one block of weights: 16 MB of float64, of which AUROC holds about six at a time."""
 
-_PAIR_CELLS = 2_000_000
-"""Largest table of positive and negative studies, 16 MB of float64; longer lists are sorted instead."""
-
 
 class Diagnosis(LabelMetric):
     """Decisions against labels, with scikit-learn's definitions.
@@ -172,6 +169,7 @@ class Auroc(LabelMetric, JointMetric):
     over common labels (``common_labels``). Statistics are ``[probabilities (L), labels (L)]``.
     """
 
+    per_mask: ClassVar[bool] = True
     name: ClassVar[str] = "auroc"
     outputs: tuple[MetricOutput, ...] = (
         MetricOutput("auroc_macro"),
@@ -191,10 +189,11 @@ class Auroc(LabelMetric, JointMetric):
     def joint(self, statistics: Statistics, weights: Floats) -> dict[str, Floats]:
         """Statistics (n, 2 * L) under each line of ``weights`` (B, n) to values (B,)."""
         width = statistics.shape[1] // 2
-        each = [
-            area(statistics[:, label], statistics[:, width + label] == 1, weights) for label in range(width)
-        ]
-        areas = np.stack(each, axis=-1)
+        wins, pairs = np.empty((2, len(weights), width))
+        for label in range(width):
+            scores, positive = statistics[:, label], statistics[:, width + label] == 1
+            wins[:, label], pairs[:, label] = _wins(scores, positive, weights)
+        areas = ratio(wins, pairs)
         return {
             "auroc_macro": mean_of_defined(areas),
             "auroc_macro_common": mean_of_defined(areas[:, self.common(width)]),
@@ -207,34 +206,26 @@ class Auroc(LabelMetric, JointMetric):
 
 def area(scores: Floats, positive: NDArray[np.bool_], weights: Floats) -> Floats:
     """AUROC (B,) of one label under each line of ``weights`` (B, n)."""
-    up, down = scores[positive], scores[~positive]
-    if up.size * down.size <= _PAIR_CELLS:
-        # A table of all pairs: what B resamples ask of it is one matrix product.
-        wins = (up[:, None] > down) + 0.5 * (up[:, None] == down)
-        above, below = weights[:, positive], weights[:, ~positive]
-        return ratio(((above @ wins) * below).sum(1), above.sum(1) * below.sum(1))
-    ranked = _ranked(scores, positive)
+    return ratio(*_wins(scores, positive, weights))
+
+
+def _wins(scores: Floats, positive: NDArray[np.bool_], weights: Floats) -> tuple[Floats, Floats]:
+    """Weight of the pairs in which the positive study scores higher, and of all pairs with a negative one.
+
+    Both (B,) under lines of ``weights`` (B, n); their ratio is the AUROC of one label. A tie is half a win.
+    """
+    up, down = positive.nonzero()[0], (~positive).nonzero()[0]
+    up = up[scores[up].argsort(kind="stable")]
+    ordered, negative = scores[up], scores[down]
+    lower, not_lower = ordered.searchsorted(negative, "left"), ordered.searchsorted(negative, "right")
+    wins, pairs = np.empty((2, len(weights)))
     step = max(1, _BLOCK_CELLS // max(1, len(scores)))
-    blocks = [_areas(*ranked, weights[start : start + step]) for start in range(0, len(weights), step)]
-    return np.concatenate(blocks) if blocks else np.empty(0)
-
-
-def _ranked(
-    scores: Floats, positive: NDArray[np.bool_]
-) -> tuple[NDArray[np.intp], NDArray[np.bool_], NDArray[np.intp]]:
-    """Order of rising scores (n,), which are positive in that order (n,), where each run of ties starts."""
-    order = np.argsort(scores, kind="stable")
-    ordered = scores[order]
-    starts = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
-    return order, positive[order], starts
-
-
-def _areas(
-    order: NDArray[np.intp], positive: NDArray[np.bool_], starts: NDArray[np.intp], weights: Floats
-) -> Floats:
-    """AUROC (B,) of one label: the weighted share of pairs in which the positive study scores higher."""
-    ordered = weights[:, order]
-    up = np.add.reduceat(np.where(positive, ordered, 0.0), starts, axis=1)
-    down = np.add.reduceat(np.where(positive, 0.0, ordered), starts, axis=1)
-    below = np.cumsum(down, axis=1) - 0.5 * down
-    return ratio((up * below).sum(1), up.sum(1) * down.sum(1))
+    for start in range(0, len(weights), step):
+        some = weights[start : start + step]
+        below, until = some.take(down, axis=1), np.zeros((len(some), len(up) + 1))
+        some.take(up, axis=1).cumsum(axis=1, out=until[:, 1:])
+        passed = until.take(lower, axis=1)
+        passed += until.take(not_lower, axis=1)
+        pairs[start : start + step] = until[:, -1] * below.sum(1)
+        wins[start : start + step] = -0.5 * np.einsum("bj,bj->b", passed, below)
+    return pairs + wins, pairs
