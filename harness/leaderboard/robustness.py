@@ -7,19 +7,27 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from itertools import combinations
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
+from harness.leaderboard.curve_summaries import (
+    BASELINE,
+    Fall,
+    area,
+    comparable,
+    effective,
+    fall,
+    ratio,
+    skill_retained,
+    summarised,
+)
 from harness.leaderboard.policies import preference
 from harness.leaderboard.protocol import NOTHING_DROPPED, Masks, Protocol, Variant, told_apart
 from harness.leaderboard.selection import current
 from harness.leaderboard.shares import NO_SHARES, Shares
-from harness.leaderboard.stored_curves import Samples, StoredCurve, curves_of, means_over_seeds
+from harness.leaderboard.stored_curves import StoredCurve, curves_of, means_over_seeds
 from harness.metrics.headline import CURVE_METRICS
 from harness.statistics.bootstrap import interval
 from harness.statistics.estimate import Estimate
@@ -31,21 +39,6 @@ RETENTION_RATE = 0.8
 
 _MAIN = ("auroc_macro_common", *CURVE_METRICS)
 """A group is shown by the first of these that it has."""
-
-
-@dataclass(frozen=True, slots=True)
-class Fall:
-    """Where a method meets its control.
-
-    Attributes:
-        control: label of the control's row.
-        meets: missing rate at which the two curves meet; None where they do not.
-        indistinct: rate from which the paired interval of their difference has 0 in it; None where none.
-    """
-
-    control: str
-    meets: float | None
-    indistinct: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +60,9 @@ class Line:
         retained: share of the full-modality value left at ``retention_rate``; NaN where that value is 0.
         retention_rate: 0.8, or the highest rate below it, or the only one above it.
         fall: against the method's own control; None for controls and where there is none.
+        skill: share of the lead over the method's own control that is left at ``retention_rate``; NaN where
+            the lead with nothing missing is not clear. None as for ``fall``.
+        effective: effective robustness; None for controls, and where the table has no ``BASELINE``.
         reliance: modality -> what its absence from every study costs; positive is worse.
         masks: of all points at rates above 0.
         shares: what these masks took.
@@ -90,6 +86,8 @@ class Line:
     retained: Estimate
     retention_rate: float
     fall: Fall | None
+    skill: Estimate | None
+    effective: Estimate | None
     reliance: dict[str, Estimate]
     signature: str = ""
     masks: Masks = NOTHING_DROPPED
@@ -265,55 +263,17 @@ def _line(curve: StoredCurve, others: dict[tuple[object, ...], StoredCurve]) -> 
         metric=first.metric,
         higher_is_better=first.higher_is_better,
         points=tuple(points),
-        area=_summarised(curve, lambda values: _area(values, curve.rates)),
-        retained=_summarised(curve, lambda values: _ratio(values, at)),
+        area=summarised(curve, lambda values: area(values, curve.rates)),
+        retained=summarised(curve, lambda values: ratio(values, at)),
         retention_rate=float(curve.rates[at]),
         fall=None if control is None else fall(curve, control),
+        skill=None if control is None else skill_retained(curve, control, at),
+        effective=None if first.control else effective(curve, others.get(_identity(first, BASELINE))),
         reliance=curve.costs,
         signature=first.signature,
         masks=curve.masks,
         shares=curve.shares,
     )
-
-
-def _summarised(curve: StoredCurve, summary: Callable[[Samples], Samples]) -> Estimate:
-    """A summary of values (R, B) along the rates: of the curve itself, and its interval over replicates."""
-    value = float(summary(curve.values[:, None])[0])
-    return Estimate(value, *interval(summary(curve.samples)), curve.rows[0].n)
-
-
-def _area(values: Samples, rates: NDArray[np.float64]) -> Samples:
-    area: Samples = np.trapezoid(values, rates, axis=0) / (rates[-1] - rates[0])
-    return area
-
-
-def _ratio(values: Samples, at: int) -> Samples:
-    full = values[0]
-    ratio: Samples = np.divide(values[at], full, out=np.full(full.shape, np.nan), where=full != 0)
-    return ratio
-
-
-def fall(curve: StoredCurve, control: StoredCurve) -> Fall:
-    """Where a curve meets its control's, and where the two can no longer be told apart."""
-    name = control.rows[0].method
-    shape_differs = control.samples.shape != curve.samples.shape
-    if shape_differs or not np.allclose(control.rates, curve.rates):
-        return Fall(name, None, None)
-    sign = 1.0 if curve.rows[0].higher_is_better else -1.0
-    gap = sign * (curve.values - control.values)
-    lower = np.array([interval(line)[0] for line in sign * (curve.samples - control.samples)])
-    return Fall(name, first_zero(curve.rates, gap), first_zero(curve.rates, lower))
-
-
-def first_zero(rates: NDArray[np.float64], heights: NDArray[np.float64]) -> float | None:
-    """The rate at which a line through the points first comes down to 0; None where it stays above."""
-    for index, height in enumerate(heights):
-        if height <= 0:
-            if index == 0:
-                return float(rates[0])
-            before, step = heights[index - 1], rates[index] - rates[index - 1]
-            return float(rates[index - 1] + step * before / (before - height))
-    return None
 
 
 def _differences(curves: Sequence[StoredCurve]) -> list[Difference]:
@@ -326,7 +286,7 @@ def _differences(curves: Sequence[StoredCurve]) -> list[Difference]:
     differences = []
     for members in groups.values():
         for a, b in combinations(members, 2):
-            if a.samples.shape == b.samples.shape and np.allclose(a.rates, b.rates):
+            if comparable(a, b):
                 differences += _pair(a, b)
     return differences
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.leaderboard.contributions import NOTHING_READ, Contributions, contributions
 from harness.leaderboard.protocol import Variant, told_apart
 from harness.leaderboard.ranking import replicates_of
 from harness.leaderboard.spec import Spec, spec_of
@@ -61,6 +62,7 @@ class StateRow:
         mean: of all states, ``full`` among them.
         worst_state: the state with the worst value.
         without_input: state -> studies that are left with nothing that the method reads.
+        contributions: Shapley values of the modalities; None for controls and where a subset is not measured.
     """
 
     method: str
@@ -69,6 +71,7 @@ class StateRow:
     mean: StateNumber
     worst_state: str
     without_input: dict[str, int] = field(default_factory=dict)
+    contributions: Contributions | None = None
 
     @property
     def worst(self) -> StateNumber:
@@ -192,6 +195,7 @@ def _table(numbers: Sequence[_Number]) -> StateTable | None:
     first = numbers[0].row
     several = len({preset for _, preset in lines if preset != "-"}) > 1
     rows = []
+    empty = next((of[FULL] for (name, _), of in merged.items() if name == NOTHING_READ and FULL in of), None)
     for (method, preset), values in merged.items():
         if FULL not in values:
             continue
@@ -199,7 +203,11 @@ def _table(numbers: Sequence[_Number]) -> StateTable | None:
         shuffled = merged.get((method + SHUFFLED, preset), {})
         label = f"{method} ({preset})" if several and preset != "-" else method
         row = _row(label, control, [(s, values[s]) for s in order if s in values], shuffled, first)
-        rows.append(replace(row, without_input=_without_input(lines[method, preset])))
+        numbers_in_full = lines[method, preset][FULL].values()
+        shares = (
+            None if control or empty is None else _contributions(values, empty, next(iter(numbers_in_full)))
+        )
+        rows.append(replace(row, without_input=_without_input(lines[method, preset]), contributions=shares))
     sign = -1.0 if first.higher_is_better else 1.0
     rows.sort(key=lambda row: (row.control, sign * row.numbers[FULL].estimate.value, row.method))
     return StateTable(
@@ -267,6 +275,15 @@ def _row(
     sign = 1.0 if first.higher_is_better else -1.0
     worst = min(states, key=lambda state: sign * own[state][0])
     return StateRow(label, control, numbers, number(mean, mean_shuffled), worst)
+
+
+def _contributions(
+    values: Mapping[str, tuple[float, FloatArray]], empty: tuple[float, FloatArray], number: _Number
+) -> Contributions | None:
+    """Shapley values of the modalities that the method of a number reads."""
+    manifest, row = number.result.manifest, number.row
+    reads = [name for name in manifest.natural if name in manifest.card.get("reads", ())]
+    return contributions(values, empty, reads, 1.0 if row.higher_is_better else -1.0, row.n)
 
 
 def _mean(values: Sequence[tuple[float, FloatArray]]) -> tuple[float, FloatArray]:

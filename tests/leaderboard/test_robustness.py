@@ -19,11 +19,12 @@ from harness.core.config import RunSettings
 from harness.core.errors import HarnessError
 from harness.core.types import Prediction, Reference
 from harness.evaluation.run import run_serially
+from harness.leaderboard.curve_summaries import first_zero
 from harness.leaderboard.render import robustness as export
 from harness.leaderboard.render.blocks import Screen
 from harness.leaderboard.render.gallery import write_figures
 from harness.leaderboard.render.robustness_figures import curves_figure, reliance_figure, routing_figure
-from harness.leaderboard.robustness import RobustnessReport, first_zero, main_metrics
+from harness.leaderboard.robustness import RobustnessReport, main_metrics
 from harness.metrics.diagnosis.confidence import confidence_counts, from_counts
 from harness.store.manifest import Manifest
 from harness.store.results import Measurement
@@ -153,6 +154,54 @@ def test_where_lower_is_better_a_curve_falls_by_rising(tmp_path: Path) -> None:
     )
     assert line.fall is not None
     assert line.fall.meets == pytest.approx(0.6)
+
+
+@pytest.mark.parametrize("higher", [True, False])
+def test_skill_retained_is_that_of_the_lead_over_the_control(tmp_path: Path, higher: bool) -> None:
+    sign = 1.0 if higher else -1.0
+    heights = {
+        "clear": (0.9, 0.7, 0.6),
+        "clear+shuffled-image": (0.5, 0.5, 0.5),
+        "unclear": (0.5, 0.4, 0.3),
+        "unclear+shuffled-image": (0.5, 0.5, 0.5),
+        "worse": (0.3, 0.4, 0.5),
+        "worse+shuffled-image": (0.5, 0.5, 0.5),
+    }
+    curves = {name: tuple(sign * each for each in values) for name, values in heights.items()}
+    report = stored(tmp_path, curves, higher_is_better=higher)
+    lines = {line.method: line for line in report.lines}
+    skill = lines["clear"].skill
+    assert skill.value == pytest.approx(0.25)
+    assert skill.lo < 0.25 < skill.hi
+    assert skill.hi - skill.lo < 0.2  # paired: what a resample does to both cancels
+    for name in ("unclear", "worse"):
+        assert not lines[name].skill.is_defined
+    assert lines["clear+shuffled-image"].skill is None
+    written = export.markdown(report)
+    assert "skill retained at 0.8" in written
+    assert written.count("no clear lead") == 3  # two cells and the note
+
+
+@pytest.mark.parametrize("higher", [True, False])
+def test_effective_robustness_is_the_height_above_the_moved_baseline(tmp_path: Path, higher: bool) -> None:
+    sign = 1.0 if higher else -1.0
+    heights = {
+        "late_fusion": (0.6, 0.4, 0.2),
+        "tough": (0.9, 0.9, 0.9),
+        "alike": (0.3, 0.1, -0.1),
+        "template": (0.1, 0.1, 0.1),
+    }
+    curves = {name: tuple(sign * each for each in values) for name, values in heights.items()}
+    report = stored(tmp_path, curves, higher_is_better=higher)
+    lines = {line.method: line.effective for line in report.lines}
+    assert lines["tough"].value == pytest.approx(0.2)  # 0, 0.2 and 0.4 above it
+    assert not lines["tough"].covers(0.0)
+    assert lines["alike"].value == pytest.approx(0.0)
+    assert lines["late_fusion"] is None
+    assert lines["template"] is None
+    assert "| effective robustness |" in export.markdown(report)
+    without = stored(tmp_path / "without", {"tough": (0.9, 0.9, 0.9)})
+    assert "| effective robustness |" not in export.markdown(without)
 
 
 def test_first_zero() -> None:

@@ -8,6 +8,7 @@ from itertools import groupby
 
 from rich.console import RenderableType
 
+from harness.leaderboard.curve_summaries import BASELINE
 from harness.leaderboard.policies import preference
 from harness.leaderboard.protocol import Protocol
 from harness.leaderboard.render.blocks import Column, Lines, Screen, blocks
@@ -53,7 +54,10 @@ def _taken(line: Line) -> list[str]:
 
 _NOTES = (
     "Area: mean height of the curve over its missing rates. Retained: share of the value with nothing",
-    "missing that is left at the highest rate up to 0.8. Meets control, told apart until: missing rates at",
+    "missing that is left at the highest rate up to 0.8. Skill retained: the same of the lead over the same",
+    "method on another patient's images; no clear lead: with nothing missing, the interval of that lead is",
+    f"not above 0. Effective robustness: mean height above the curve of {BASELINE}, both moved to one",
+    "starting point; above 0 a method holds up better (MultiBench). Meets control, told apart until: rates at",
     "which the curve meets that of the same method on another patient's images, and up to which the paired",
     "interval of their difference excludes 0. Loss without X: how much worse the metric is when X is absent",
     "from every study; below 0 it is better then. Brackets: 95 % intervals over patients, masks and, where",
@@ -75,6 +79,9 @@ def _flat(column: tuple[Protocol, str, str, str]) -> tuple[str, ...]:
     return (*map(str, protocol), *rest)
 
 
+_EFFECTIVE = "effective robustness"
+
+
 def _title(line: Line) -> str:
     return f"Robustness of {line.metric}: {line.heading}"
 
@@ -86,7 +93,9 @@ def _modalities(lines: Sequence[Line]) -> list[str]:
 def _header(lines: Sequence[Line]) -> list[str]:
     rate = max(line.retention_rate for line in lines)
     without = [f"loss without {name}" for name in _modalities(lines)]
-    return ["method", "area", f"retained at {rate:g}", "meets control", "told apart until", *without]
+    first = ["method", "area", f"retained at {rate:g}", f"skill retained at {rate:g}"]
+    effective = [_EFFECTIVE] if any(line.effective for line in lines) else []
+    return [*first, *effective, "meets control", "told apart until", *without]
 
 
 def _cells(line: Line, lines: Sequence[Line]) -> list[str]:
@@ -95,6 +104,8 @@ def _cells(line: Line, lines: Sequence[Line]) -> list[str]:
         line.label,
         _number(line.area),
         _number(line.retained),
+        _skill(line),
+        *([_signed(line.effective)] if any(other.effective for other in lines) else []),
         *_fall(line),
         *("-" if loss is None else _number(loss) for loss in losses),
     ]
@@ -108,6 +119,16 @@ def _fall(line: Line) -> tuple[str, str]:
         last if rate is None else f"{rate:.2f}" for rate in (line.fall.meets, line.fall.indistinct)
     )
     return meets, "never" if line.fall.indistinct == 0 else apart
+
+
+def _skill(line: Line) -> str:
+    if line.skill is None:
+        return "-"
+    return _number(line.skill) if line.skill.is_defined else "no clear lead"
+
+
+def _signed(each: Estimate | None) -> str:
+    return "-" if each is None else f"{each.value:+.3f} {between(each.ci95, each.n)}"
 
 
 def _number(each: Estimate) -> str:

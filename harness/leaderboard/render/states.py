@@ -72,7 +72,25 @@ def grids(table: StateTable) -> list[StateGrid]:
             _rows(table, lambda each: each.minus_shuffled, controls=False),
         ),
     ]
-    return [grid for grid in parts if grid.rows]
+    return [grid for grid in (*parts, _contributions(table)) if grid.rows]
+
+
+def _contributions(table: StateTable) -> StateGrid:
+    """Shapley values of the modalities, and their equity."""
+    shown = [(row, row.contributions) for row in table.rows if row.contributions]
+    read = {name for _, each in shown for name in each.shapley}
+    # A table from a store without natural shares still has the modalities of its rows.
+    names = [name for name in table.natural if name in read] or sorted(read)
+    rows = []
+    for row, each in shown:
+        cells = [
+            StateCell(_ABSENT) if name not in each.shapley else _difference(each.shapley[name])
+            for name in names
+        ]
+        cells.append(StateCell(_ABSENT if each.equity is None else _number(each.equity)))
+        rows.append((row.method, row.control, tuple(cells)))
+    title = f"{table.metric}: Shapley value of each modality that a method reads"
+    return StateGrid(title, (*names, "equity"), tuple(rows))
 
 
 def notes(table: StateTable) -> Iterator[str]:
@@ -92,6 +110,12 @@ def notes(table: StateTable) -> Iterator[str]:
         if not row.control
         for state, count in row.without_input.items()
     ]
+    if any(row.contributions for row in table.rows):
+        yield (
+            "Shapley values: the lead over the template, which answers alike for all studies, divided "
+            "exactly among the modalities that a method reads; positive is better. Equity: smallest over "
+            "largest of them, where the largest is clearly above 0."
+        )
     if empty:
         yield f"Studies that are left with nothing that the method reads: {', '.join(empty)} of {table.n}."
 
@@ -214,6 +238,10 @@ def _cell(number: StateNumber | None, estimate: Estimate | None, value: bool) ->
         return StateCell(SAME if number.unchanged else _number(estimate))
     if number.unchanged and estimate.value == 0:
         return StateCell(SAME)
+    return _difference(estimate)
+
+
+def _difference(estimate: Estimate) -> StateCell:
     return StateCell(_signed(estimate), estimate.has_interval and not estimate.covers(0.0))
 
 
