@@ -244,7 +244,7 @@ def test_figures_are_drawn_in_every_format(tmp_path: Path) -> None:
     for name in ("curves-cider", "reliance-cider", "confidence"):
         assert {f"{name}.png", f"{name}.svg", f"{name}.pdf"} <= names
     text = (tmp_path / "figures" / "toy-any-mcar-n50" / "curves-cider.svg").read_text()
-    for word in ("dia", "template (control)", "share of studies without one of their modalities"):
+    for word in ("dia", "template (control)", "share of studies that lose one of their modalities"):
         assert word in text
     for path in written:
         if path.suffix == ".png":

@@ -57,7 +57,7 @@ _NOTES = (
     "missing that is left at the highest rate up to 0.8. Skill retained: the same of the lead over the same",
     "method on another patient's images; no clear lead: with nothing missing, the interval of that lead is",
     f"not above 0. Effective robustness: mean height above the curve of {BASELINE}, both moved to one",
-    "starting point; above 0 a method holds up better (MultiBench). Meets control, told apart until: rates at",
+    "starting point; above 0 it holds up better (MultiBench). Meets control, told apart until: rates at",
     "which the curve meets that of the same method on another patient's images, and up to which the paired",
     "interval of their difference excludes 0. Loss without X: how much worse the metric is when X is absent",
     "from every study; below 0 it is better then. Brackets: 95 % intervals over patients, masks and, where",
