@@ -10,7 +10,7 @@ import typer
 from harness.cli import tables
 from harness.cli.bundle import write_bundle
 from harness.cli.options import Figures, Out, Results, Store
-from harness.cli.output import Format, format_option, report_written
+from harness.cli.output import Format, as_csv, format_option, print_rows, report_written, stderr, write
 from harness.core.errors import HarnessError
 
 _FORMATS = (
@@ -36,8 +36,20 @@ def leaderboard(
     share: Annotated[
         Path | None, typer.Option(help="Write what harness bundle write writes to this file.")
     ] = None,
+    permutations: Annotated[
+        int | None,
+        typer.Option(
+            help="Print p-values of 'looks at the image' from so many derangements of stored predictions "
+            "instead, e.g. 200."
+        ),
+    ] = None,
 ) -> None:
     """Rebuild the tables from the store."""
+    if permutations is not None:
+        if results is not None:
+            raise HarnessError("--permutations needs the predictions of a store", "leave out --results")
+        _permutation_tests(store, permutations, format_, out)
+        return
     source = None if results else store
     board = tables.read_leaderboard(store, results, spec)
     if share is not None:
@@ -57,3 +69,36 @@ def leaderboard(
         from harness.leaderboard.render import formats
 
         typer.echo(formats.render(board, format_.value, source).decode(), nl=False)
+
+
+def _permutation_tests(store: Path, permutations: int, format_: Format, out: Path | None) -> None:
+    """One line per row that reads an image and per metric; with ``--out`` a CSV file."""
+    from dataclasses import asdict
+
+    from harness.cli.progress import ConsoleReporter
+    from harness.evaluation.permutation import permutation_tests, require_number
+    from harness.leaderboard.selection import current
+
+    require_number(permutations)
+    opened = tables.open_store(store)
+    with ConsoleReporter(stderr()) as reporter:
+        tests = permutation_tests(opened, current(opened.stored()), permutations, reporter)
+    if not tests:
+        raise HarnessError(f"--store {store}: no row that reads an image has stored predictions")
+    if out is not None:
+        report_written([write(out / "permutations.csv", as_csv([asdict(test) for test in tests]))])
+    elif format_ in (Format.json, Format.csv):
+        print_rows([asdict(test) for test in tests], format_)
+    else:
+        shown = [
+            {
+                "method": f"{test.method} seed {test.seed}" if test.seed else test.method,
+                "metric": test.metric,
+                "own": f"{test.value:.3f}",
+                "other patients'": f"{test.permuted:.3f}",
+                "p": f"{test.p_value:.3f}",
+                "p is of": f"looks at its {test.looks_at}",
+            }
+            for test in tests
+        ]
+        print_rows(shown, Format.table)

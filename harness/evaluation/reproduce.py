@@ -128,7 +128,7 @@ def reproduce(
         raise HarnessError(f"{stored.key}: not a row of harness run", stored.manifest.command)
     if (into / "store.json").exists():
         raise HarnessError(f"--into {into}: a store is there already", "reproduce into a fresh folder")
-    settings = _settings(stored, into, root, device)
+    settings = settings_of(stored, into, root, device)
     _set_threads(stored.manifest.machine)
     benchmark = open_benchmark(settings)
     prepare_images(benchmark, reporter)
@@ -165,8 +165,20 @@ def render(outcome: Reproduction) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _settings(stored: StoredResult, into: Path, root: Path | None, device: str | None) -> RunSettings:
-    """The settings of the stored run, for this row alone."""
+def settings_of(
+    stored: StoredResult, into: Path, root: Path | None = None, device: str | None = None
+) -> RunSettings:
+    """The settings of a stored run, for one row alone.
+
+    Args:
+        stored: the row.
+        into: store of the new run.
+        root: folder of the dataset, where it is not where it was.
+        device: default the row's.
+
+    Raises:
+        HarnessError: the manifest does not say how the row came about.
+    """
     method = trained(stored.rows[0].method).partition("[")[0]
     try:
         config, cost = dict(stored.manifest.config), stored.manifest.cost.to_json()

@@ -141,6 +141,22 @@ class Metric(ABC):
         """Every output, (B,) per name, of statistics (n, k) under each line of ``weights`` (B, n)."""
         return self.reduce(weights @ statistics)
 
+    def rematched(
+        self, predictions: Sequence[Prediction], references: Sequence[Reference], orders: NDArray[np.intp]
+    ) -> dict[str, NDArray[np.float64]]:
+        """Every output, (P,) per name, where study i has the prediction of study ``orders[p, i]``, (P, n).
+
+        By default each order is scored anew. A family that can score all pairs at once gives its own.
+        """
+        once = np.ones((1, len(references)))
+        values = [
+            self.values(self.statistics([predictions[index] for index in order], references), once)
+            for order in orders
+        ]
+        return {
+            output.name: np.array([float(each[output.name][0]) for each in values]) for output in self.outputs
+        }
+
 
 class JointMetric(Metric):
     """A metric that no sum of its statistics determines: AUROC ranks all studies, FID needs their covariance.

@@ -62,7 +62,21 @@ class LabelF1(Metric):
         """Classes int8 (n, 14) of distinct texts, in the order of ``LABELS``."""
 
     def statistics(self, predictions: Sequence[Prediction], references: Sequence[Reference]) -> Statistics:
-        """Float64 (n_studies, 59), as ``label_statistics`` says. Each distinct text is labelled once.
+        """Float64 (n_studies, 59), as ``label_statistics`` says."""
+        return label_statistics(*self._both_sides(predictions, references), self.policy)
+
+    def rematched(
+        self, predictions: Sequence[Prediction], references: Sequence[Reference], orders: NDArray[np.intp]
+    ) -> dict[str, Floats]:
+        """As ``Metric.rematched``; texts are labelled once for all orders."""
+        predicted, expected = self._both_sides(predictions, references)
+        totals = [label_statistics(predicted[order], expected, self.policy).sum(axis=0) for order in orders]
+        return self.reduce(np.array(totals))
+
+    def _both_sides(
+        self, predictions: Sequence[Prediction], references: Sequence[Reference]
+    ) -> tuple[Classes, Classes]:
+        """Classes (n, 14) of predicted and of reference reports; each distinct text is labelled once.
 
         Characters are brought to one spelling first: a ligature or a soft hyphen changes no label.
         """
@@ -75,7 +89,7 @@ class LabelF1(Metric):
             classes[np.array([place[text] for text in texts], dtype=np.intp)]
             for texts in (hypotheses, targets)
         )
-        return label_statistics(predicted, expected, self.policy)
+        return predicted, expected
 
     def reduce(self, totals: Statistics) -> dict[str, Floats]:
         """Summed statistics (..., 59) to F1 (...) per output."""

@@ -204,11 +204,6 @@ class Auroc(LabelMetric, JointMetric):
         return self.macro_remarks("auroc_macro")
 
 
-def area(scores: Floats, positive: NDArray[np.bool_], weights: Floats) -> Floats:
-    """AUROC (B,) of one label under each line of ``weights`` (B, n)."""
-    return ratio(*_wins(scores, positive, weights))
-
-
 def _wins(scores: Floats, positive: NDArray[np.bool_], weights: Floats) -> tuple[Floats, Floats]:
     """Weight of the pairs in which the positive study scores higher, and of all pairs with a negative one.
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from harness.core.types import Prediction, Reference
 from harness.metrics.base import MetricOutput, Statistics
 from harness.metrics.text.base import TextMetric
-from harness.metrics.text.ngrams import ngram_counts
+from harness.metrics.text.ngrams import clipped_matches, ngram_counts
 from harness.metrics.text.tokenization import Tokens
 
 ORDER = 4
@@ -43,6 +43,21 @@ class Bleu(TextMetric):
             _counts(hypothesis, reference) for hypothesis, reference in zip(hypotheses, targets, strict=True)
         ]
         return np.array(counts, dtype=np.float64).reshape(len(counts), 2 + 2 * ORDER)
+
+    def rematched(
+        self, predictions: Sequence[Prediction], references: Sequence[Reference], orders: NDArray[np.intp]
+    ) -> dict[str, NDArray[np.float64]]:
+        """As ``Metric.rematched``, from the matches of all pairs."""
+        hypotheses, targets = self.tokens(predictions, references)
+        ours, theirs = ([ngram_counts(text, ORDER) for text in texts] for texts in (hypotheses, targets))
+        # Everything but the matches belongs to a prediction or to a reference alone.
+        own = np.array([_counts(*pair) for pair in zip(hypotheses, targets, strict=True)], dtype=np.float64)
+        totals = own[orders].sum(axis=1)
+        totals[:, 1] = own[:, 1].sum()
+        for place in range(ORDER):
+            pairs = clipped_matches([each[place] for each in ours], [each[place] for each in theirs])
+            totals[:, 2 + place] = pairs[orders, np.arange(len(targets))].sum(axis=1)
+        return self.reduce(totals)
 
     def reduce(self, totals: Statistics) -> dict[str, NDArray[np.float64]]:
         """Summed statistics (..., 10) to BLEU (...) per order."""

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from harness.core.types import Prediction, Reference
 from harness.metrics.base import MetricOutput, Statistics, mean_of
 from harness.metrics.text.base import TextMetric
-from harness.metrics.text.ngrams import Ngram, ngram_counts
+from harness.metrics.text.ngrams import Ngram, clipped_matches, ngram_counts
 from harness.metrics.text.tokenization import Tokens
 
 ORDER = 4
@@ -55,6 +55,13 @@ class Cider(TextMetric):
         """Score and 1 per study, float64 (n_studies, 2)."""
         hypotheses, targets = self.tokens(predictions, references)
         return _scores(hypotheses, targets, _clipped)
+
+    def rematched(
+        self, predictions: Sequence[Prediction], references: Sequence[Reference], orders: NDArray[np.intp]
+    ) -> dict[str, NDArray[np.float64]]:
+        """As ``Metric.rematched``, from the scores of all pairs."""
+        scores = _scores_of_all_pairs(*self.tokens(predictions, references))
+        return {"cider": scores[orders, np.arange(len(references))].mean(axis=1)}
 
     def reduce(self, totals: Statistics) -> dict[str, NDArray[np.float64]]:
         """Summed statistics (..., 2) to the mean score (...)."""
@@ -104,6 +111,27 @@ def _scores(
         hypothesis = _vector(ngram_counts(tokens, ORDER), inverse, log_documents)
         statistics[index, 0] = score(hypothesis, _vector(counts, inverse, log_documents))
     return statistics
+
+
+def _scores_of_all_pairs(hypotheses: Sequence[Tokens], targets: Sequence[Tokens]) -> NDArray[np.float64]:
+    """CIDEr-D of each hypothesis with each reference, (n, n), as ``_clipped`` has it."""
+    ours, theirs = ([ngram_counts(text, ORDER) for text in texts] for texts in (hypotheses, targets))
+    unseen = math.log(len(targets))
+    inverse = {ngram: unseen - math.log(count) for ngram, count in _document_frequency(theirs).items()}
+    first, second = ([_vector(each, inverse, unseen) for each in counts] for counts in (ours, theirs))
+
+    def weight(ngram: Ngram, count: int) -> float:
+        return float(count * inverse.get(ngram, unseen) ** 2)
+
+    cosines = np.zeros((len(hypotheses), len(targets)))
+    for place in range(ORDER):
+        counts = ([each[place] for each in texts] for texts in (ours, theirs))
+        norms = np.outer(*([vector.norms[place] for vector in side] for side in (first, second)))
+        product = clipped_matches(*counts, weight)
+        cosines += np.divide(product, norms, out=np.zeros_like(norms), where=norms > 0.0)
+    lengths = np.subtract.outer(*([vector.bigrams for vector in side] for side in (first, second)))
+    scores: NDArray[np.float64] = _SCALE * np.exp(-(lengths**2) / (2.0 * SIGMA**2)) * cosines / ORDER
+    return scores
 
 
 def _document_frequency(documents: Iterable[Sequence[Counter[Ngram]]]) -> Counter[Ngram]:

@@ -1,17 +1,59 @@
-"""Counting n-grams and common subsequences: the two primitives of the text metrics."""
+"""Counting n-grams, matching them, and common subsequences: the primitives of the text metrics."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
 
 Ngram = tuple[str, ...]
+
+_Cells = tuple[NDArray[np.float64], tuple[NDArray[np.intp], NDArray[np.intp]]]
+"""Values of a sparse matrix, and their lines and columns."""
 
 
 def ngram_counts(tokens: Sequence[str], order: int) -> list[Counter[Ngram]]:
     """Counts of the n-grams of length 1 to ``order``, one counter per length."""
     shifted = [tokens[start:] for start in range(order)]
     return [Counter(zip(*shifted[:length], strict=False)) for length in range(1, order + 1)]
+
+
+def clipped_matches(
+    ours: Sequence[Counter[Ngram]],
+    theirs: Sequence[Counter[Ngram]],
+    weight: Callable[[Ngram, int], float] = lambda ngram, count: 1.0,
+) -> NDArray[np.float64]:
+    """Clipped matches of every one of n texts with every one of m others, (n, m).
+
+    The second occurrence of an n-gram is a term of its own, and so on: then a clipped count is an inner
+    product, and all pairs are one product of sparse matrices.
+
+    Args:
+        ours, theirs: counts of the n-grams of one length per text.
+        weight: of a match, from the n-gram and its count in the text of ``theirs``.
+    """
+    from scipy.sparse import csr_array  # only permutation tests need it
+
+    terms: dict[tuple[Ngram, int], int] = {}
+
+    def matrix(texts: Sequence[Counter[Ngram]], value: Callable[[Ngram, int], float]) -> _Cells:
+        cells = [
+            (value(ngram, count), line, terms.setdefault((ngram, occurrence), len(terms)))
+            for line, counts in enumerate(texts)
+            for ngram, count in counts.items()
+            for occurrence in range(count)
+        ]
+        values, lines, columns = zip(*cells, strict=True) if cells else ((), (), ())
+        return np.array(values, dtype=np.float64), (np.array(lines, np.intp), np.array(columns, np.intp))
+
+    first, second = matrix(ours, lambda ngram, count: 1.0), matrix(theirs, weight)
+    left, right = (
+        csr_array(cells, shape=(len(texts), len(terms))) for cells, texts in ((first, ours), (second, theirs))
+    )
+    matches: NDArray[np.float64] = (left @ right.T).toarray()
+    return matches
 
 
 def lcs_length(first: Sequence[str], second: Sequence[str]) -> int:
