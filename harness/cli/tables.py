@@ -48,13 +48,14 @@ def read_leaderboard(
 
 def print_leaderboard(leaderboard: Leaderboard, store: Path | None) -> None:
     """Every table of a leaderboard: all columns, curves, cost and audit; of a store, robustness too."""
-    from harness.leaderboard.render import robustness, states, terminal
+    from harness.leaderboard.render import robustness, states, terminal, training_grids
     from harness.leaderboard.robustness import RobustnessReport
 
     report = None if store is None else RobustnessReport.of(open_store(store).stored())
 
     def parts(screen: Screen) -> list[RenderableType]:
         tables = [part for table in leaderboard.states for part in states.terminal(table, screen)]
+        tables += training_grids.terminal(leaderboard.tables, screen)
         tables += [part for table in leaderboard.tables for part in terminal.render(table, screen)]
         if leaderboard.tables:
             tables += terminal.render_costs(leaderboard.tables, screen)

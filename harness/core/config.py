@@ -58,11 +58,11 @@ class RunConfig(BaseModel):
     masks: Path | None = Field(
         default=None, description="File below masks/ with the masks of another run, used instead of new ones."
     )
-    train_missing: float = Field(
-        default=0.0,
-        ge=0.0,
-        le=1.0,
-        description="Share of training and validation studies that lose a modality.",
+    train_missing: tuple[float, ...] = Field(
+        default=(0.0,),
+        min_length=1,
+        description="Shares of training and validation studies that lose a modality, e.g. 0,0.3,0.7; a model "
+        "is trained for each.",
     )
     train_drop: str | None = Field(
         default=None,
@@ -111,7 +111,7 @@ class RunConfig(BaseModel):
         description="Override a setting: method.key=value or dataset.key=value; repeatable.",
     )
 
-    @field_validator("methods", "missing", "seeds", "metrics", mode="before")
+    @field_validator("methods", "missing", "train_missing", "seeds", "metrics", mode="before")
     @classmethod
     def _one_is_a_list_of_one(cls, value: Any) -> Any:
         """In a YAML file ``methods: template`` and ``missing: 0.2,0.4`` read as the flags do."""
@@ -134,6 +134,14 @@ class RunConfig(BaseModel):
             if not 0.0 <= rate <= 1.0:
                 raise ValueError(f"a missing rate is a fraction in [0, 1], but got {rate:g}")
         return rates
+
+    @field_validator("train_missing")
+    @classmethod
+    def _training_rates_are_fractions(cls, rates: tuple[float, ...]) -> tuple[float, ...]:
+        for rate in rates:
+            if not 0.0 <= rate <= 1.0:
+                raise ValueError(f"a training rate is a fraction in [0, 1], but got {rate:g}")
+        return tuple(dict.fromkeys(rates))
 
     @property
     def rates(self) -> tuple[float, ...]:

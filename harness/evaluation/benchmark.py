@@ -117,7 +117,7 @@ class Benchmark:
             "mechanism": plan.mechanism,
             "missing": plan.rates,
             "mask_seeds": len(plan.seeds),
-            "train_drop": self.train_policy if self.config.train_missing else None,
+            "train_drop": self.train_policy if any(self.config.train_missing) else None,
         }
         return self.config.model_copy(update=resolved).model_dump(mode="json")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from itertools import product
 from typing import Any
 
 from harness.core import registry
@@ -15,7 +16,7 @@ from harness.core.types import CONTEXT, Study, Task
 from harness.method.batching import study_seed
 from harness.method.card import MethodCard
 from harness.method.contract import Method
-from harness.store.row_labels import IMPUTED, SHUFFLED, trained
+from harness.store.row_labels import IMPUTED, SHUFFLED, TRAIN_MISSING, trained
 
 PROTOCOL = 1
 """Bumped whenever batching, masks or the training loop change what a method is fed."""
@@ -34,6 +35,7 @@ class Entry:
         shuffled: predict from another test study's images (the control that shows whether a method
             looks at the image).
         imputer: whose images stand in for the views that a study loses, or None.
+        train_missing: share of training and validation studies that lose a modality.
     """
 
     label: str
@@ -43,6 +45,7 @@ class Entry:
     overrides: Mapping[str, Any] = field(default_factory=dict)
     shuffled: bool = False
     imputer: Entry | None = None
+    train_missing: float = 0.0
 
     @property
     def full_name(self) -> str:
@@ -89,12 +92,13 @@ def entries(config: RunConfig, broken: dict[str, str] | None = None) -> list[Ent
         PluginError: a method cannot be loaded, and ``broken`` is None or no method is left.
         HarnessError: the imputer generates nothing.
     """
-    imputer = _imputer(config)
+    imputers = {rate: _imputer(config, rate) for rate in config.train_missing}
     rows: list[Entry] = []
     errors: dict[str, PluginError] = {}
-    for full_name in _named(config.methods):
+    for full_name, rate in product(_named(config.methods), config.train_missing):
+        imputer = imputers[rate]
         try:
-            row = _entry(config, full_name)
+            row = _entry(config, full_name, rate)
         except PluginError as error:
             errors[full_name] = error
             continue
@@ -107,7 +111,7 @@ def entries(config: RunConfig, broken: dict[str, str] | None = None) -> list[Ent
         raise next(iter(errors.values()))
     if broken is not None:
         broken.update((name, str(error)) for name, error in errors.items())
-    _check_owners(config, [*rows, imputer] if imputer else rows, errors)
+    _check_owners(config, [*rows, *filter(None, imputers.values())], errors)
     return rows
 
 
@@ -143,8 +147,8 @@ def _check_owners(config: RunConfig, rows: Sequence[Entry], broken: Mapping[str,
             )
 
 
-def _entry(config: RunConfig, full_name: str) -> Entry:
-    """The row of ``name`` or ``name:variant`` as it is."""
+def _entry(config: RunConfig, full_name: str, train_missing: float) -> Entry:
+    """The row of ``name`` or ``name:variant`` as it is, trained at one missing rate."""
     name, variant = registry.split_variant(full_name)
     method_class = registry.load("methods", name)
     if not isinstance(getattr(method_class, "card", None), MethodCard):
@@ -155,17 +159,17 @@ def _entry(config: RunConfig, full_name: str) -> Entry:
         variants = [f"{name}:{each}" for each in method_class.card.variants]
         raise UnknownNameError(f"unknown method {full_name!r}", did_you_mean(full_name, variants))
     overrides = {**config.set.get(name, {}), **(config.set.get(full_name, {}) if variant else {})}
-    settings = dict(overrides) | ({"train-missing": config.train_missing} if config.train_missing else {})
+    settings = dict(overrides) | ({TRAIN_MISSING: train_missing} if train_missing else {})
     shown = ",".join(f"{key}={value}" for key, value in sorted(settings.items()))
     label = f"{full_name}[{shown}]" if shown else full_name
-    return Entry(label, name, variant, method_class, overrides)
+    return Entry(label, name, variant, method_class, overrides, train_missing=train_missing)
 
 
-def _imputer(config: RunConfig) -> Entry | None:
+def _imputer(config: RunConfig, train_missing: float) -> Entry | None:
     """The method behind ``--impute``, whether it has rows in this run or not."""
     if config.impute is None:
         return None
-    imputer = _entry(config, config.impute)
+    imputer = _entry(config, config.impute, train_missing)
     if Task.SYNTHESIZE not in imputer.method_class.card.tasks:
         raise HarnessError(
             f"--impute {config.impute}: it generates nothing",

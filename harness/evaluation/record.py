@@ -225,7 +225,9 @@ def _manifest(trial: Trial, plan: MaskPlan, **facts: Any) -> Manifest:
     return Manifest(
         harness=__version__,
         protocol=PROTOCOL,
-        config=benchmark.resolved_config(plan) | ({} if entry.imputer else {"impute": None}),
+        config=benchmark.resolved_config(plan)
+        | {"train_missing": [entry.train_missing]}
+        | ({} if entry.imputer else {"impute": None}),
         execution=benchmark.execution.model_dump(mode="json"),
         seed=trial.seed,
         method=entry.label,

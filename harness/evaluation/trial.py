@@ -174,7 +174,7 @@ class Trial:
 
     def _train_missing(self) -> dict[str, Any]:
         """What ``--train-missing`` did to the weights; empty where all training studies are whole."""
-        rate, mechanism = self.benchmark.config.train_missing, self.benchmark.plans[0].mechanism
+        rate, mechanism = self.entry.train_missing, self.benchmark.plans[0].mechanism
         facts = {"rate": rate, "drop": self.benchmark.train_policy, "mechanism": mechanism}
         return {"train_missing": facts} if rate else {}
 
@@ -283,15 +283,15 @@ def train(trial: Trial) -> Method[Any]:
     if not together:
         with fit.alone(trial.cell):
             return _train_here(trial, progress)
-    launch.train(trial.benchmark.settings, trial.entry.full_name, trial.seed, train_as_member, progress)
+    launch.train(trial.benchmark.settings, trial.entry.label, trial.seed, train_as_member, progress)
     return trial._loaded()
 
 
-def train_as_member(settings: RunSettings, name: str, seed: int, progress: Progress) -> None:
+def train_as_member(settings: RunSettings, label: str, seed: int, progress: Progress) -> None:
     """Train as one of several processes; rank 0 stores the checkpoint."""
     benchmark = open_benchmark(settings)
     rows = [*benchmark.entries, *(row.imputer for row in benchmark.entries if row.imputer)]
-    trial = Trial(benchmark, next(row for row in rows if row.full_name == name), seed)
+    trial = Trial(benchmark, next(row for row in rows if row.label == label), seed)
     if not process_group().is_rank_zero:
         _train_here(trial, lambda fraction, status: None)
         return
@@ -309,6 +309,6 @@ def _train_here(trial: Trial, progress: Progress) -> Method[Any]:
 
 def _thinned(trial: Trial, split: str) -> list[Study]:
     """Training or validation studies, some of them without a modality if the run asks for it."""
-    benchmark, rate = trial.benchmark, trial.benchmark.config.train_missing
+    benchmark, rate = trial.benchmark, trial.entry.train_missing
     whole, mechanism = benchmark.splits[split], benchmark.plans[0].mechanism
     return masks.thinned(whole, trial.info, benchmark.train_policy, mechanism, rate, trial.seed)

@@ -60,10 +60,10 @@ class Line:
         retained: share of the full-modality value left at ``retention_rate``; NaN where that value is 0.
         retention_rate: 0.8, or the highest rate below it, or the only one above it.
         fall: against the method's own control; None for controls and where there is none.
+        reliance: modality -> what its absence from every study costs; positive is worse.
         skill: share of the lead over the method's own control that is left at ``retention_rate``; NaN where
             the lead with nothing missing is not clear. None as for ``fall``.
         effective: effective robustness; None for controls, and where the table has no ``BASELINE``.
-        reliance: modality -> what its absence from every study costs; positive is worse.
         masks: of all points at rates above 0.
         shares: what these masks took.
         apart: in what it differs from lines of the same metric, dataset, drop policy and mechanism.
@@ -86,10 +86,10 @@ class Line:
     retained: Estimate
     retention_rate: float
     fall: Fall | None
-    skill: Estimate | None
-    effective: Estimate | None
     reliance: dict[str, Estimate]
     signature: str = ""
+    skill: Estimate | None = None
+    effective: Estimate | None = None
     masks: Masks = NOTHING_DROPPED
     shares: Shares = NO_SHARES
     apart: str = ""

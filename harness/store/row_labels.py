@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import re
+
 SHUFFLED = "+shuffled-image"
 """Suffix of the label of a learned method's control."""
 
 
 IMPUTED = "+imputed-"
 """Between a method's label and the label of the method that generates the views which its studies lack."""
+
+
+TRAIN_MISSING = "train-missing"
+"""In the brackets of a label, the missing rate of the training studies: ``kedr[train-missing=0.3]``."""
 
 
 TRAINED_ON = ("synthetic", "permuted", "both", "real")
@@ -23,6 +29,16 @@ DOWNSTREAM_SCORES = ("auroc", "f1", "coarse_auroc", "coarse_f1")
 
 DOWNSTREAM = tuple(f"downstream_{score}_{on}" for score in DOWNSTREAM_SCORES for on in TRAINED_ON)
 """Metric names of ``harness downstream``."""
+
+
+def training_rate(label: str) -> tuple[str, float]:
+    """A label without its missing rate of the training studies, and this rate."""
+    pattern = rf"(?<=[\[,]){TRAIN_MISSING}=([0-9.e-]+),?"
+    match = re.search(pattern, label)
+    if match is None:
+        return label, 0.0
+    rest = label[: match.start()] + label[match.end() :]
+    return rest.replace(",]", "]").replace("[]", ""), float(match[1])
 
 
 def trained(label: str) -> str:

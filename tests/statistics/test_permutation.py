@@ -26,7 +26,20 @@ class FirstWords(LabelF1):
     signature = "first_words|v:1"
 
     def classes(self, texts):
-        words = ("the", "heart", "lungs", "no", "normal", "is", "are", "pleural", "effusion", "and", "of", "size")
+        words = (
+            "the",
+            "heart",
+            "lungs",
+            "no",
+            "normal",
+            "is",
+            "are",
+            "pleural",
+            "effusion",
+            "and",
+            "of",
+            "size",
+        )
         rows = [[word in text.lower() for word in words] + [False] * (len(LABELS) - 12) for text in texts]
         return np.array(rows, dtype=np.int8).reshape(len(texts), len(LABELS))
 

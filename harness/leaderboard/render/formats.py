@@ -38,9 +38,10 @@ def render(leaderboard: Leaderboard, kind: str, store: Path | None = None) -> by
 
 
 def _markdown(leaderboard: Leaderboard) -> str:
-    from harness.leaderboard.render import markdown, states
+    from harness.leaderboard.render import markdown, states, training_grids
 
-    return states.markdown(leaderboard.states) + markdown.render(leaderboard.tables)
+    grids = training_grids.markdown(leaderboard.tables)
+    return states.markdown(leaderboard.states) + grids + markdown.render(leaderboard.tables)
 
 
 def _latex(leaderboard: Leaderboard) -> str:

@@ -21,6 +21,7 @@ from markupsafe import Markup
 
 from harness import __version__
 from harness.leaderboard.leaderboard import Leaderboard
+from harness.leaderboard.render import training_grids
 from harness.leaderboard.render.samples import Sheet
 from harness.leaderboard.render.states import grids, notes
 
@@ -50,6 +51,8 @@ def render(leaderboard: Leaderboard, title: str = "Leaderboard", sheets: Sequenc
             (table, [grid for grid in grids(table) if grid.rows], notes(table))
             for table in leaderboard.states
         ],
+        training=training_grids.grids(leaderboard.tables),
+        training_note=training_grids.NOTE,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
+from harness.leaderboard.render import training_grids
 from harness.leaderboard.render.latex import (
     PACKAGES,
     Float,
@@ -50,7 +51,7 @@ def fragment(tables: Sequence[Table], states: Sequence[StateTable] = ()) -> str:
         states: stand in front of them.
     """
     parts = ["".join(f"% {line}\n" for line in ["Needs in the preamble:", *PACKAGES.splitlines()])]
-    parts += [each.tex() for each in floats(states)]
+    parts += [each.tex() for each in (*floats(states), *training_grids.floats(tables))]
     for place, (title, of_protocol) in enumerate(by_protocol(tables), start=1):
         for index, table in enumerate(of_protocol, start=1):
             parts += [each.tex() for each in _floats(table, f"tab:leaderboard-{place}-{index}")]

@@ -11,7 +11,7 @@ from harness.leaderboard.render.blocks import Column, Lines, Screen, blocks, dir
 from harness.leaderboard.render.latex import Float, escape
 from harness.leaderboard.render.text import SAME, between, code
 from harness.leaderboard.render.text import markdown as plain
-from harness.leaderboard.states import StateNumber, StateRow, StateTable
+from harness.leaderboard.states import StateNumber, StateTable
 from harness.missingness.states import FULL, names_in
 from harness.statistics.estimate import Estimate
 from harness.store.row_labels import SHUFFLED
@@ -40,11 +40,13 @@ class StateGrid:
         title: what its numbers are.
         header: names of the columns.
         rows: label, whether it is a control, and the cells.
+        first: heading of the labels.
     """
 
     title: str
     header: tuple[str, ...]
     rows: tuple[tuple[str, bool, tuple[StateCell, ...]], ...]
+    first: str = "method"
 
 
 def state_title(state: str) -> str:
@@ -125,21 +127,26 @@ def markdown(tables: Sequence[StateTable]) -> str:
     lines: list[str] = []
     for table in tables:
         for grid in grids(table):
-            lines += [f"### {plain(grid.title)}", "", _line(["method", *grid.header])]
-            lines.append("|" + "|".join([":--"] + ["--:"] * len(grid.header)) + "|")
-            for label, control, cells in grid.rows:
-                name = f"*{plain(label)}*" if control else plain(label)
-                lines.append(_line([name, *(f"**{c.text}**" if c.clear else c.text for c in cells)]))
-            lines.append("")
+            lines += grid_markdown(grid)
         lines += [*map(plain, notes(table)), "", f"- {table.metric}: {code(table.signature)}", ""]
     return "\n".join(lines) + "\n" if lines else ""
+
+
+def grid_markdown(grid: StateGrid) -> list[str]:
+    """The lines of one grid, a blank one at the end."""
+    lines = [f"### {plain(grid.title)}", "", _line([grid.first, *map(plain, grid.header)])]
+    lines.append("|" + "|".join([":--"] + ["--:"] * len(grid.header)) + "|")
+    for label, control, cells in grid.rows:
+        name = f"*{plain(label)}*" if control else plain(label)
+        lines.append(_line([name, *(f"**{c.text}**" if c.clear else c.text for c in cells)]))
+    return [*lines, ""]
 
 
 def terminal(table: StateTable, screen: Screen) -> list[RenderableType]:
     """All three parts."""
     parts: list[RenderableType] = []
     for grid in grids(table):
-        parts += [screen.text(grid.title, "bold"), *_blocks(grid, table.rows, screen), ""]
+        parts += [screen.text(grid.title, "bold"), *grid_blocks(grid, screen), ""]
     return [*parts, *(screen.text(note, "dim") for note in notes(table)), ""]
 
 
@@ -179,7 +186,7 @@ def terminal_short(table: StateTable, screen: Screen) -> list[RenderableType]:
     labels = [Column("method", [row.method for row in rows], right=False)]
     return [
         screen.text(table.title, "bold"),
-        *blocks(labels, columns, screen, _lines(rows)),
+        *blocks(labels, columns, screen, _lines([row.control for row in rows])),
         "",
     ]
 
@@ -190,18 +197,22 @@ def floats(tables: Sequence[StateTable]) -> Iterator[Float]:
         parts = grids(table)
         for index, grid in enumerate(parts, start=1):
             last = index == len(parts)
-            yield Float(
-                caption=f"{escape(grid.title)}.",
-                label=f"tab:states-{place}-{index}",
-                headers=("method", *map(escape, grid.header)),
-                groups=(),
-                columns=(),
-                formats=(),
-                lines=tuple(
-                    (escape(label), *(_bold(cell) for cell in cells)) for label, _, cells in grid.rows
-                ),
-                notes=tuple(map(escape, notes(table))) if last else (),
-            )
+            below = tuple(map(escape, notes(table))) if last else ()
+            yield grid_float(grid, f"tab:states-{place}-{index}", below)
+
+
+def grid_float(grid: StateGrid, label: str, notes: tuple[str, ...]) -> Float:
+    """One grid with notes below it that are LaTeX already."""
+    return Float(
+        caption=f"{escape(grid.title)}.",
+        label=label,
+        headers=(escape(grid.first), *map(escape, grid.header)),
+        groups=(),
+        columns=(),
+        formats=(),
+        lines=tuple((escape(name), *(_bold(cell) for cell in cells)) for name, _, cells in grid.rows),
+        notes=notes,
+    )
 
 
 def _bold(cell: StateCell) -> str:
@@ -266,8 +277,9 @@ def _signed(estimate: Estimate) -> str:
     return f"{estimate.value:+.3f} {between(estimate.ci95, estimate.n)}"
 
 
-def _blocks(grid: StateGrid, rows: Sequence[StateRow], screen: Screen) -> list[RenderableType]:
-    labels = [Column("method", [label for label, _, _ in grid.rows], right=False)]
+def grid_blocks(grid: StateGrid, screen: Screen) -> list[RenderableType]:
+    """One grid in blocks of columns that fit the screen."""
+    labels = [Column(grid.first, [label for label, _, _ in grid.rows], right=False)]
     columns = [
         Column(
             name,
@@ -276,13 +288,12 @@ def _blocks(grid: StateGrid, rows: Sequence[StateRow], screen: Screen) -> list[R
         )
         for index, name in enumerate(grid.header)
     ]
-    names = {label for label, _, _ in grid.rows}
-    return blocks(labels, columns, screen, _lines([row for row in rows if row.method in names]))
+    return blocks(labels, columns, screen, _lines([control for _, control, _ in grid.rows]))
 
 
-def _lines(rows: Sequence[StateRow]) -> Lines:
-    ends = frozenset(i for i in range(len(rows) - 1) if rows[i].control != rows[i + 1].control)
-    return Lines(["dim" if row.control else "" for row in rows], ends)
+def _lines(controls: Sequence[bool]) -> Lines:
+    ends = frozenset(i for i in range(len(controls) - 1) if controls[i] != controls[i + 1])
+    return Lines(["dim" if control else "" for control in controls], ends)
 
 
 def _line(cells: Sequence[str]) -> str:
