@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.core.errors import HarnessError
-from harness.metrics.base import JointMetric, Metric, Statistics, checked_values
+from harness.metrics.base import JointMetric, Metric, MetricOutput, Statistics, checked_values
 from harness.missingness.plan import MaskPlan
 from harness.missingness.states import FULL
 from harness.statistics.bootstrap import FloatArray, affordable, blocks, corrected, interval
@@ -85,6 +85,12 @@ class Values:
     each: dict[str, FloatArray]
     resampled: dict[str, FloatArray]
 
+    def corrected(self, metric: Metric, output: MetricOutput) -> FloatArray:
+        """The replicates (B,) that the interval of an output is read from: see ``bootstrap.corrected``."""
+        value = float(np.mean(self.each[output.name]))
+        raised_by = float(np.mean(self.each.get(output.raised_by, 0.0)))
+        return corrected(metric, output, self.resampled[output.name], value, raised_by)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Mixtures:
@@ -141,8 +147,7 @@ class Mixtures:
             values = self.at(masks)
             for output in self.metric.outputs:
                 name, value = output.name, float(np.mean(values.each[output.name]))
-                raised_by = float(np.mean(values.each.get(output.raised_by, 0.0)))
-                samples[name].append(corrected(self.metric, output, values.resampled[name], value, raised_by))
+                samples[name].append(values.corrected(self.metric, output))
                 estimate = Estimate(value, *interval(samples[name][-1], level), n=len(plan.ids))
                 points[name].append(CurvePoint(rate, estimate, float(achieved[column])))
         return {name: Curve(name, tuple(points[name]), np.stack(samples[name])) for name in points}

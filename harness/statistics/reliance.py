@@ -21,7 +21,8 @@ class AbsenceCost:
     Attributes:
         value: the metric where every study that can be put into the state is in it.
         cost: how much worse that is than with nothing missing, in the metric's own unit; positive is worse.
-            Its interval resamples patients and is paired.
+            Its interval resamples patients and is paired, from replicates that are corrected as those of
+            curves are.
     """
 
     value: float
@@ -51,6 +52,7 @@ def reliance(
         for output in metric.outputs:
             name, sign = output.name, 1.0 if output.higher_is_better else -1.0
             cost = sign * float(full.each[name][0] - without.each[name][0]) + 0.0  # no -0.0
-            ends = interval(sign * (full.resampled[name] - without.resampled[name]) + 0.0)
+            both = full.corrected(metric, output), without.corrected(metric, output)
+            ends = interval(sign * (both[0] - both[1]) + 0.0)
             costs[name][state] = AbsenceCost(float(without.each[name][0]), Estimate(cost, *ends, n=n))
     return costs

@@ -30,9 +30,13 @@ SEEDS = (0, 1, 2)
 
 @pytest.fixture(scope="module")
 def masks() -> MaskPlan:
+    return plan_of("any")
+
+
+def plan_of(policy: str) -> MaskPlan:
     studies = [frozenset(MODALITIES if index % 4 else ("frontal", "context")) for index in range(COUNT)]
     population = Population.of([f"s{index}" for index in range(COUNT)], studies)
-    return draw_plan(population, MODALITIES, Missingness("any", "mcar", RATES, SEEDS))
+    return draw_plan(population, MODALITIES, Missingness(policy, "mcar", RATES, SEEDS))
 
 
 @pytest.fixture(scope="module")
@@ -83,14 +87,16 @@ class _AllStates(Auroc):
     per_mask = False
 
 
+@pytest.mark.parametrize("policy", ["any", "subsets"])
 @pytest.mark.parametrize(
     "metric",
     [Auroc(), _AllStates(), EqualMassEce(), ClasswiseEce(), Diagnosis()],
     ids=lambda one: type(one).__name__,
 )
 def test_values_of_labels_equal_scoring_every_masked_and_resampled_test_set(
-    metric: Metric, masks: MaskPlan, monkeypatch: pytest.MonkeyPatch
+    metric: Metric, policy: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    masks = plan_of(policy)
     monkeypatch.setattr(bootstrap, "_CHUNK_CELLS", 20 * COUNT)  # several blocks
     rng = np.random.default_rng(3)
     labels = (rng.random((COUNT, 3)) < 0.4).astype(np.float64)
@@ -213,3 +219,29 @@ def test_reliance_is_the_paired_loss_and_positive_where_absence_hurts(
     assert 0.9 < cost.lo <= cost.value <= cost.hi + 1e-12
     assert costs["lateral"].cost == Estimate(0.0, 0.0, 0.0, cost.n)
     assert set(costs["lateral"].to_json()) == {"value", "cost", "lo", "hi"}
+
+
+@pytest.mark.parametrize("metric", [ClasswiseEce(), EqualMassEce()], ids=lambda one: one.name)
+def test_the_interval_of_a_cost_is_that_of_the_corrected_replicates(metric: Metric) -> None:
+    rng = np.random.default_rng(1)
+    labels = (rng.random((COUNT, 3)) < 0.4).astype(np.float64)
+    truth = [Reference(f"s{index}", f"p{index}", labels=row) for index, row in enumerate(labels)]
+    # Calibrated with everything, and certain without the view: noise raises the first alone.
+    guesses = {"full": np.full(labels.shape, 0.4), "frontal": np.clip(labels.mean(0) + labels * 0, 0.9, 1.0)}
+    statistics = {
+        state: metric.statistics([Prediction(probabilities=row) for row in rows], truth)
+        for state, rows in guesses.items()
+    }
+    weights = bootstrap_weights([one.patient_id for one in truth], 400, 0)
+    everyone = np.ones(COUNT, dtype=bool)
+    costs = reliance(Mixtures(metric, statistics, weights), {"full": everyone, "frontal": everyone})
+    plan = draw_plan(
+        Population.of([one.id for one in truth], [frozenset(MODALITIES)] * COUNT),
+        MODALITIES,
+        Missingness("frontal", "mcar", (0.0, 1.0), (0,)),
+    )
+    curve = curves(metric, statistics, plan, weights)[metric.name]
+    cost = costs[metric.name]["frontal"].cost
+    expected = bootstrap.interval(curve.replicates[1] - curve.replicates[0])
+    assert cost.ci95 == pytest.approx(expected, abs=1e-9)
+    assert cost.lo < cost.value < cost.hi

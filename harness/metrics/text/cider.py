@@ -125,11 +125,10 @@ def _scores_of_all_pairs(hypotheses: Sequence[Tokens], targets: Sequence[Tokens]
 
     cosines = np.zeros((len(hypotheses), len(targets)))
     for place in range(ORDER):
-        counts = ([each[place] for each in texts] for texts in (ours, theirs))
-        norms = np.outer(*([vector.norms[place] for vector in side] for side in (first, second)))
-        product = clipped_matches(*counts, weight)
+        product = clipped_matches([each[place] for each in ours], [each[place] for each in theirs], weight)
+        norms = np.outer([each.norms[place] for each in first], [each.norms[place] for each in second])
         cosines += np.divide(product, norms, out=np.zeros_like(norms), where=norms > 0.0)
-    lengths = np.subtract.outer(*([vector.bigrams for vector in side] for side in (first, second)))
+    lengths = np.subtract.outer([each.bigrams for each in first], [each.bigrams for each in second])
     scores: NDArray[np.float64] = _SCALE * np.exp(-(lengths**2) / (2.0 * SIGMA**2)) * cosines / ORDER
     return scores
 
