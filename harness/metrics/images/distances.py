@@ -159,21 +159,26 @@ def frechet_distances(real: Floats, generated: Floats, weights: Floats) -> Float
     across = real @ generated.T
     between = real @ real.T - across - across.T + generated @ generated.T
     norms = real @ real.T + generated @ generated.T
+    total = weights.sum(axis=1, keepdims=True)
+    shares = np.divide(weights, total, out=np.zeros_like(weights), where=total > 0)
+    freedoms = 1.0 - np.square(shares).sum(axis=1)
+    # What is quadratic in the shares alone is one product for all lines.
+    spreads = shares @ squares - ((shares @ norms) * shares).sum(axis=1)
+    means = ((shares @ between) * shares).sum(axis=1)
     distances = np.full(len(weights), np.nan)
-    for line, weight in enumerate(weights):
-        indices = np.flatnonzero(weight > 0)
-        share = weight[indices] / weight[indices].sum() if len(indices) else weight[indices]
-        freedom = 1.0 - np.square(share).sum()
+    for line, freedom in enumerate(freedoms):
+        indices = np.flatnonzero(weights[line] > 0)
         if len(indices) < 2 or freedom <= 0:
             continue
-        part = np.ix_(indices, indices)
-        spread = (share @ squares[indices] - share @ norms[part] @ share) / freedom
-        cross = across[part]
-        cross = cross - share @ cross
-        cross = cross - (cross @ share)[:, None]
+        share = shares[line, indices]
+        cross = across[np.ix_(indices, indices)]
+        cross -= share @ cross
+        cross -= (cross @ share)[:, None]
         root = np.sqrt(share / freedom)
-        shared = np.linalg.svd(root[:, None] * cross * root, compute_uv=False).sum()
-        distances[line] = max(0.0, float(share @ between[part] @ share + spread - 2.0 * shared))
+        cross *= root[:, None]
+        cross *= root
+        shared = np.linalg.svd(cross, compute_uv=False).sum()
+        distances[line] = max(0.0, float(means[line] + spreads[line] / freedom - 2.0 * shared))
     return distances
 
 
