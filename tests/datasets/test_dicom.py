@@ -256,6 +256,15 @@ def test_elements_that_follow_from_others_may_be_absent(tmp_path: Path) -> None:
     assert near(shown(path), BY_RANGE)
 
 
+def test_an_element_that_cannot_be_parsed_is_one_line_without_the_parser_s_words(tmp_path: Path) -> None:
+    path = dicom(tmp_path / "a.dcm", VALUES)
+    data = path.read_bytes()
+    path.write_bytes(data.replace(b"\x28\x00\x02\x01US", b"\x28\x00\x02\x01\x55\x9c"))
+    assert path.read_bytes() != data
+    with pytest.raises(HarnessError, match=r"cannot be decoded \(\w+\); the file may be truncated$"):
+        inspect(path)
+
+
 def test_deflated_files_are_read_up_to_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = dicom(tmp_path / "d.dcm", VALUES, BitsStored=12, syntax="1.2.840.10008.1.2.1.99")
     assert near(shown(path), BY_RANGE)

@@ -174,9 +174,9 @@ def _first_frame(header: Dataset) -> NDArray[Any]:
 
     syntax = _syntax(header)
     advice = _advice(syntax)
-    unused = 0 if syntax.is_compressed and syntax != _RLE else _unused_bits(header)
-    header.BitsStored += unused
     try:
+        unused = 0 if syntax.is_compressed and syntax != _RLE else _unused_bits(header)
+        header.BitsStored += unused
         if syntax in _JPEG:
             check_end(get_frame(header.PixelData, 0, number_of_frames=int(header.NumberOfFrames)))
         return np.asarray(pixel_array(header, index=0)) >> unused
