@@ -26,6 +26,8 @@ METHODS = {
     "noise": "methods.controls.noise:Noise",
     "late_fusion": "methods.baselines.method:LateFusion",
     "early_fusion": "methods.baselines.method:EarlyFusion",
+    "shaspec": "methods.shaspec.method:ShaSpec",
+    "missing_prompts": "methods.missing_prompts.method:MissingPrompts",
 }
 CARDS = {
     "methods.controls.template:Template": "methods.controls.card:TEMPLATE",
@@ -38,6 +40,8 @@ CARDS = {
     "methods.controls.noise:Noise": "methods.controls.card:NOISE",
     "methods.baselines.method:LateFusion": "methods.baselines.card:LATE_FUSION",
     "methods.baselines.method:EarlyFusion": "methods.baselines.card:EARLY_FUSION",
+    "methods.shaspec.method:ShaSpec": "methods.shaspec.card:CARD",
+    "methods.missing_prompts.method:MissingPrompts": "methods.missing_prompts.card:CARD",
 }
 """Class of a method -> its card in a module that imports no network: listing the methods takes no seconds."""
 DATASETS = {

@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from harness.core.errors import HarnessError
 from harness.core.types import Inputs, Prediction, Study, Targets
 from harness.method.card import MethodCard
 from harness.method.contract import FitRun
@@ -20,6 +17,13 @@ from methods.baselines.card import EARLY_FUSION, LATE_FUSION
 from methods.baselines.config import EarlyFusionConfig, FusionConfig
 from methods.baselines.network import EarlyFusionNetwork, FusionNetwork, LateFusionNetwork
 from methods.baselines.probes import probes
+from methods.common.diagnosis import (
+    class_probabilities,
+    classification_loss,
+    label_frequencies,
+    labels_of,
+    prior_logits,
+)
 from methods.common.feature_cache import FeatureCache
 from methods.common.optim import Optimizer, rate_groups, schedule, scheduled
 from methods.common.pixels import resized
@@ -38,10 +42,7 @@ class Fusion(TorchMethod[FusionConfig]):
 
     def artifacts(self, train: Sequence[Study]) -> dict[str, Any]:
         """Label frequencies of the training studies."""
-        labels = [study.labels for study in train if study.labels is not None]
-        if not labels:
-            raise HarnessError(f"{self.card.name}: no training study has labels", "choose another dataset")
-        return {"frequencies": np.mean(labels, axis=0, dtype=np.float64).tolist()}
+        return {"frequencies": label_frequencies(train, self.card.name)}
 
     def reference_artifacts(self) -> dict[str, Any]:
         """Equal frequencies."""
@@ -54,8 +55,7 @@ class Fusion(TorchMethod[FusionConfig]):
 
     def build(self, artifacts: dict[str, Any]) -> FusionNetwork:
         """The network, with the label frequencies as logits."""
-        frequencies = torch.tensor(artifacts["frequencies"], dtype=torch.float32).clamp(1e-4, 1 - 1e-4)
-        prior = torch.logit(frequencies) if self.info.multilabel else torch.log(frequencies)
+        prior = prior_logits(artifacts["frequencies"], self.info.multilabel)
         views = len(self.info.image_modalities)
         return self.Network(self.config, views, prior)
 
@@ -66,16 +66,12 @@ class Fusion(TorchMethod[FusionConfig]):
 
     def losses(self, inputs: Inputs, targets: Targets) -> dict[str, Tensor]:
         """Cross-entropy of the classes, or the mean of the findings' binary cross-entropies."""
-        if targets.labels is None:
-            raise HarnessError(f"{self.card.name}: studies without labels", "choose another dataset")
+        labels = labels_of(targets, self.card.name)
         present = self._present(inputs)
         trunk = self._trunk(inputs, present)
         if self.network.training:
             present = kept_modalities(present, self.config.modality_dropout)
-        logits = self.network(trunk, present).float()
-        if self.info.multilabel:
-            return {"loss": F.binary_cross_entropy_with_logits(logits, targets.labels)}
-        return {"loss": F.cross_entropy(logits, targets.labels.argmax(1))}
+        return {"loss": classification_loss(self.network(trunk, present), labels, self.info.multilabel)}
 
     def probes(self, inputs: Inputs, targets: Targets) -> list[Probe]:
         """What each modality counts in the answer."""
@@ -99,9 +95,8 @@ class Fusion(TorchMethod[FusionConfig]):
     def generate(self, inputs: Inputs) -> list[Prediction]:
         """Probabilities of the classes, which sum to 1, or of each finding."""
         present = self._present(inputs)
-        logits = self.network(self._trunk(inputs, present), present).double()
-        probabilities = logits.sigmoid() if self.info.multilabel else logits.softmax(1)
-        return [Prediction(probabilities=row) for row in probabilities.cpu().numpy()]
+        logits = self.network(self._trunk(inputs, present), present)
+        return class_probabilities(logits, self.info.multilabel)
 
     def _present(self, inputs: Inputs) -> Tensor:
         """Which image modalities are there, bool (B, N)."""

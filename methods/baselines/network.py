@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from methods.baselines.config import FusionConfig
-from methods.baselines.features import FrozenFeatures, TrainedFeatures
+from methods.baselines.features import TrainedFeatures
+from methods.common.backbones import FrozenFeatures
 
 
 class Head(nn.Sequential):
@@ -32,7 +33,11 @@ class FusionNetwork(nn.Module):
     def __init__(self, config: FusionConfig, views: int, prior: Tensor) -> None:
         """``prior``: logits (L,) of the training studies' label frequencies."""
         super().__init__()
-        self.features = FrozenFeatures(config, views) if config.frozen else TrainedFeatures(config, views)
+        self.features = (
+            FrozenFeatures(views, config.stage, config.grid)
+            if config.frozen
+            else TrainedFeatures(config, views)
+        )
         self.register_buffer("prior", prior)
 
     def forward(self, trunk: Tensor, present: Tensor) -> Tensor:

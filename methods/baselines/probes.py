@@ -8,6 +8,7 @@ from torch import Tensor
 
 from harness.method.probes import Probe
 from methods.baselines.network import FusionNetwork
+from methods.common.diagnosis import relative_change
 
 
 def probes(network: FusionNetwork, trunk: Tensor, present: Tensor, names: Sequence[str]) -> Iterator[Probe]:
@@ -27,11 +28,6 @@ def probes(network: FusionNetwork, trunk: Tensor, present: Tensor, names: Sequen
         without = present.clone()
         without[:, number] = False
         change = network(trunk, without).float()[rows] - whole[rows]
-        share = float(_varying(change).norm() / _varying(whole[rows]).norm().clamp(min=1e-12))
+        share = relative_change(change, whole[rows])
         what = f"change of the logits without {name}, relative to how they vary over studies"
         yield Probe("fusion", what, share, 0.0, 1.0 / len(names))
-
-
-def _varying(logits: Tensor) -> Tensor:
-    """What differs between studies of logits (B, L)."""
-    return logits - logits.mean(0)

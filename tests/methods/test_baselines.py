@@ -237,10 +237,11 @@ def test_a_frozen_backbone_sees_a_study_once(tmp_path: Path, monkeypatch: pytest
 def test_a_batch_without_a_modality_leaves_its_backbone_alone() -> None:
     method = prepared(LateFusion, "base")
     method.network.train()
-    before = {name: value.clone() for name, value in method.network.features.networks[0].state_dict().items()}
+    backbone = method.network.features.networks[0].network
+    before = {name: value.clone() for name, value in backbone.state_dict().items()}
     batch = studies("train", 4)
     method.losses(collate(batch, INFO, dropped="clinical"), targets_of(batch))
-    after = method.network.features.networks[0].state_dict()
+    after = backbone.state_dict()
     assert all(torch.equal(before[name], after[name]) for name in before)
 
 
@@ -281,7 +282,7 @@ def test_resnet50_takes_a_state_dict_file(tmp_path: Path) -> None:
     set_ = {"backbone": "resnet50", "backbone_weights": str(tmp_path / "resnet50.pth")}
     one = replace(INFO, image_modalities=("clinical",))
     networks = prepared(LateFusion, "base", one, **set_).network.features.networks
-    assert all(torch.equal(network.conv1.weight, weights["conv1.weight"]) for network in networks)
+    assert all(torch.equal(each.network.conv1.weight, weights["conv1.weight"]) for each in networks)
     torch.save({"conv1.weight": weights["conv1.weight"]}, tmp_path / "resnet50.pth")
     with pytest.raises(HarnessError, match="not the weights of timm's resnet50"):
         prepared(LateFusion, "base", one, **set_)
