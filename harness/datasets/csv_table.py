@@ -68,6 +68,10 @@ class CSVTable(ReportDataset):
         """The table that ``--root`` names."""
         if root is None:
             raise UnavailableError("csv reads a table of the user's", f"--root FILE, {cls.expected}")
+        if root.is_dir():
+            tables = sorted(path.name for path in root.glob("*.[ct]sv"))
+            hint = f"name a table in it: {', '.join(tables[:5])}" if tables else f"csv needs {cls.expected}"
+            raise HarnessError(f"--root {root}: a folder", hint)
         if not root.is_file():
             raise HarnessError(f"--root {root}: no such file", f"csv needs {cls.expected}")
         return root

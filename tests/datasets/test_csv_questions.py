@@ -103,12 +103,12 @@ def test_marks_that_names_have_are_no_question(root: Path) -> None:
 
 @pytest.mark.parametrize(
     "names",
-    [("Edema", "edema"), ("Pleural Effusion", "pleural_effusion"), ("Mass", "Mass."), ("1", "1.0", "x")],
+    [("Edema", "edema"), ("Pleural Effusion", "pleural_effusion"), ("Mass", "Mass."), ("7", "7.0", "x")],
 )
 def test_labels_that_differ_in_form_alone(root: Path, names: tuple[str, ...]) -> None:
     caption_trees.rewrite(root, cells("labels", names[0], *names))
     message = asked(root, "label-variants")
-    assert f"labels {names[0]!r} (my.csv, line 2) and {names[1]!r} are the same but for their form" in message
+    assert f"labels {names[0]!r} (my.csv, line 2) and {names[1]!r} differ in form alone" in message
     assert opened(root, variants="join")[0] == tuple(sorted({names[0], *names[2:]}))
     assert opened(root, variants="keep")[0] == tuple(sorted(names))
 
@@ -189,6 +189,10 @@ def test_lists_as_python_writes_them_and_empty_labels(root: Path) -> None:
     (unlabelled,) = problems(root, "no-labels")
     assert unlabelled.message.startswith("6 of 12 rows have no labels")
     assert problems(root, "none-label")[0].message.startswith("3 labels are 'None'")
+    caption_trees.rewrite(root, cells("labels", "No Finding; Edema", "Edema; Mass"))
+    assert problems(root, "contradictory-labels")[0].message.startswith("6 rows have No Finding or Normal")
+    caption_trees.rewrite(root, cells("labels", "Edema", "0", "Mass"))
+    assert "labels are names in some rows and codes in 4, e.g. '0'" in asked(root, "mixed-labels")
     caption_trees.rewrite(root, cells("labels", "0", "1", "2"))
     assert "0, 1, 2" in problems(root, "number-labels")[0].message
 
@@ -225,6 +229,10 @@ def test_headers_with_capitals_blanks_and_marks_of_order(root: Path) -> None:
     assert "column 'report' is there twice" in problems(root, "unreadable")[0].message
     root.write_text(head, encoding="utf-16")
     assert problems(root, "unreadable")[0].hint == "it is UTF-16: save it as UTF-8"
+    root.write_bytes(b"PK\x03\x04\xff\xff")
+    assert "a spreadsheet: save it as CSV" in problems(root, "unreadable")[0].hint
+    with pytest.raises(HarnessError, match=r"a folder .name a table in it: my\.csv"):
+        CSVTable.open(root.parent)
 
 
 PATHS: dict[str, Callable[[Path, str], str]] = {
@@ -258,6 +266,8 @@ def test_other_forms_of_a_path_are_read_and_counted(root: Path, kind: str) -> No
         ("images", "is no file .a folder: name an image in it"),
         ("C:\\images\\1.png", "an absolute path: write it relative to"),
         ("/etc/passwd", "an absolute path: write it relative to"),
+        ("D:\\project\\images\\1-frontal.png", "an absolute path: images/1-frontal.png is there"),
+        ("/data/project/images/1-frontal.png", "an absolute path: images/1-frontal.png is there"),
         ("..\\secret.png", "put the table into a folder above its images"),
         ("https://example.org/1.png", "an address: download the image"),
     ],
@@ -324,9 +334,7 @@ def test_patients_that_differ_in_form_alone(root: Path) -> None:
             root, lambda rows, a=first, b=second: (rows[0].update(patient=a), rows[11].update(patient=b))
         )
         message = asked(root, "patient-variants")
-        assert (
-            f"patients {first!r} (my.csv, line 2) and {second!r} are the same but for their form" in message
-        )
+        assert f"patients {first!r} (my.csv, line 2) and {second!r} differ in form alone" in message
         joined = asked(root, "patient-in-two-splits", variants="join")
         assert "of test is also in train" in joined
         assert CSVTable.open(root, variants="keep").info.has_context
@@ -378,7 +386,7 @@ def test_a_split_is_drawn_by_patient(root: Path) -> None:
     assert split_of(root, split="50/20/30", split_seed=1) != drawn
     (remark,) = problems(root, "drawn-split", split="0.5/0.2/0.3")
     assert remark.message == "patients are split 0.5/0.2/0.3 with seed 0: train 6, val 2, test 4 rows"
-    with pytest.raises(HarnessError, match="no column split"):
+    with pytest.raises(HarnessError, match=r"no column split .--set csv\.split=0\.7/0\.1/0\.2 draws one"):
         CSVTable.open(root)
 
 

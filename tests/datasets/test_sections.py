@@ -163,6 +163,8 @@ def test_a_mistyped_heading_is_the_usual_one(layout: str) -> None:
         "COMPARISON: None. FINDINGS: The lungs are clear. IMPRESSION: Normal.",
         "CLINICAL HISTORY: Fever.\nFINDINGS:The lungs are clear.\nIMPRESSION; Normal.",
         "CLINICAL HISTORY: Fever.\nFINDINGS. The lungs are clear.\nIMPRESSION - Normal.",
+        "CLINICAL HISTORY: Fever FINDINGS The lungs are clear. IMPRESSION Normal.",
+        "CLINICAL HISTORY: Fever\nFINDINGS The lungs are clear.\nIMPRESSION Normal.",
         "Clinical History\nFever.\nFindings\nThe lungs are clear.\nImpression\nNormal.",
         "WET READ: 6:02 PM A nodule. FINAL REPORT CLINICAL HISTORY: Fever. FINDINGS: The lungs are clear. "
         "IMPRESSION: Normal.",
@@ -188,6 +190,7 @@ def test_findings_and_impression_in_one_are_findings(heading: str) -> None:
 
 
 def test_words_before_a_colon_that_are_no_heading() -> None:
+    assert split_sections("FINDINGS AND IMPRESSION The lungs.") == {"findings": "The lungs."}
     text = "FINDINGS: In these findings: a nodule. Limited study: one view. LUNGS: Clear. The history: none."
     assert split_sections(text) == {"findings": text.removeprefix("FINDINGS: ")}
 

@@ -83,10 +83,10 @@ class ImageFacts:
 
 
 def is_flat(image: Image.Image) -> bool:
-    """Whether all pixels are of one grey or colour."""
+    """Whether all pixels are of one grey or colour; compression may change the last bit."""
     extrema: Any = image.getextrema()
     bands = extrema if isinstance(extrema[0], tuple) else [extrema]
-    return all(low == high for low, high in bands)
+    return all(high - low <= 1 for low, high in bands)
 
 
 def inspect(path: Path) -> ImageFacts:

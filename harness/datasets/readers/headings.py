@@ -84,9 +84,12 @@ _ANY_CASE = re.compile(r"[ \t]*([A-Z][A-Za-z ()/&]{1,40}?)[ \t]*:")
 _OTHER_MARK = re.compile(r"[ \t]*([A-Z][A-Z ()/&]{4,40}?)(?:[ \t]*;|\.|[ \t]+[-\u2013\u2014=])(?=\s|$)")
 """A heading with another mark than a colon: known names in capitals alone."""
 _INSIDE = re.compile(
-    r"\b(FINAL REPORT)\b[ \t]*:?|(?<![A-Za-z])([A-Za-z()/&]+(?:[ \t]+[A-Za-z()/&]+){0,4})[ \t]*:"
+    r"\b(?P<bare>FINAL REPORT\b[ \t]*:?"
+    r"|(?:FINDINGS (?:AND|&|/) )?(?:FINDINGS|IMPRESSION)(?=[ \t]+[A-Z][a-z]))"
+    r"|(?<![A-Za-z])(?P<name>[A-Za-z()/&]+(?:[ \t]+[A-Za-z()/&]+){0,4})[ \t]*:"
 )
-_MAY_HOLD_ONE = re.compile(r":|FINAL REPORT")
+"""Names that need no colon, the last two where text that is not in capitals follows; or words and a colon."""
+_MAY_HOLD_ONE = re.compile(r":|FINAL REPORT|FINDINGS|IMPRESSION")
 _WORD = re.compile(r"\S+")
 _SENTENCE_END = re.compile(r"(?:^|[.;:?!)\]_])\s*$")
 
@@ -159,10 +162,10 @@ def _at_start(line: str) -> Heading | None:
 
 def _inside(line: str, match: re.Match[str], after: int) -> Heading | None:
     """The heading that ends a run of words before a colon: the longest name wins."""
-    if match[1]:
-        return Heading(match.start(), match.end(), BODY)
-    for word in _WORD.finditer(match[2]):
-        start, name = match.start() + word.start(), match[2][word.start() :]
+    if match["bare"]:
+        return Heading(match.start(), match.end(), _SECTION_OF[_plain(match["bare"].rstrip(": \t"))])
+    for word in _WORD.finditer(match["name"]):
+        start, name = match.start() + word.start(), match["name"][word.start() :]
         ends = _SENTENCE_END.search(line[after:start])
         if not (name.isupper() or (ends and (name[0].isupper() or _is_unmistakable(name)))):
             continue

@@ -14,6 +14,14 @@ from typing import Any
 
 from harness.core.errors import HarnessError
 
+_OTHERS = {
+    codecs.BOM_UTF16_LE: "UTF-16: save it as UTF-8",
+    codecs.BOM_UTF16_BE: "UTF-16: save it as UTF-8",
+    b"PK\x03\x04": "a zip archive or a spreadsheet: save it as CSV in UTF-8",
+    b"\xd0\xcf\x11\xe0": "a spreadsheet: save it as CSV in UTF-8",
+    b"PAR1": "a Parquet file: save it as CSV",
+}
+_CONVERT = "restore it or convert it to UTF-8"
 _FIELD_LIMIT = 1 << 20
 """A longer cell means an unclosed quote; reports are a few kilobytes."""
 
@@ -30,8 +38,9 @@ def read_text(path: Path) -> str:
             content = gzip.decompress(content)
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        wide = content[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-        hint = "it is UTF-16: save it as UTF-8" if wide else "restore it or convert it to UTF-8"
+        hint = next(
+            (f"it is {what}" for magic, what in _OTHERS.items() if content.startswith(magic)), _CONVERT
+        )
         raise HarnessError(f"{path}: not UTF-8 text at byte {error.start}", hint) from error
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise HarnessError(f"{path}: damaged gzip file: {error}", "download it again") from error

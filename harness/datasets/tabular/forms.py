@@ -38,7 +38,7 @@ def variants(kind: str, what: str, names: Sequence[tuple[str, Row]]) -> list[Pro
         if name not in spellings:
             if spellings:
                 other, earlier = next(iter(spellings.items()))
-                message = f"{what} {other!r} ({earlier.where}) and {name!r} are the same but for their form"
+                message = f"{what} {other!r} ({earlier.where}) and {name!r} differ in form alone"
                 problems.append(Problem(kind, row.where, message, _SETTLED))
             spellings[name] = row
     return problems

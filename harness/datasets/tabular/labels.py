@@ -30,6 +30,7 @@ _ALWAYS_ASKED = ("pipe", "comma", "newline")
 """These stand between findings more often than in a name; the others are asked about where parts recur."""
 _ASKED = {word: mark for word, mark in LABEL_SEPARATORS.items() if word not in ("semicolon", "none")}
 _PAIR = re.compile(r"""\s*["']?(?P<name>[^:="']+?)["']?\s*[:=]\s*["']?(?P<code>[^\s"']*)["']?\s*""")
+_NO_FINDING = ("no finding", "no findings", "normal", "none", "healthy")
 _NUMBER = re.compile(r"[+-]?\d+(?:\.\d*)?")
 _VECTOR = re.compile(r"[\s;,|]+")
 _SAME_COUNT = '--set "csv.label_names=NAME;NAME;..." names them in order'
@@ -115,7 +116,8 @@ def _of_cells(rows: Sequence[Row], options: TableOptions) -> Labels:
     elif options.variants == "join":
         spelling = joined([name for name, _ in named])
         own = [[spelling[name] for name in names] for names in own]
-    return _by_name(own, multilabel, problems + _odd_names(named), options)
+    problems += [*_odd_names(named), *_contradictions(own, rows)]
+    return _by_name(own, multilabel, problems, options)
 
 
 def _absent(cell: str) -> bool:
@@ -124,8 +126,15 @@ def _absent(cell: str) -> bool:
 
 
 def _odd_names(named: Sequence[tuple[str, Row]]) -> list[Problem]:
-    """Remarks on names that may not be meant as names: ``None``, and numbers alone."""
+    """What is to be said of names that may not be meant as names: ``None``, numbers, codes among names."""
     remarks = []
+    codes = [(name, row) for name, row in named if is_code(name)]
+    if codes and not all(is_code(name) or _NUMBER.fullmatch(name) for name, _ in named):
+        name, row = codes[0]
+        message = f"labels are names in some rows and codes in {len(codes)}, e.g. {name!r}: of which finding?"
+        remarks.append(
+            Problem("mixed-labels", row.where, message, "write the finding, or leave the cell empty")
+        )
     rows = [row for name, row in named if name.casefold() == "none"]
     if rows:
         message = f"{len(rows)} labels are 'None', this one first: a class of this name"
@@ -137,6 +146,19 @@ def _odd_names(named: Sequence[tuple[str, Row]]) -> list[Problem]:
         message = f"labels are numbers, which name the classes: {names}"
         remarks.append(Problem("number-labels", named[0][1].where, message, hint, fatal=False))
     return remarks
+
+
+def _contradictions(own: Sequence[Sequence[str]], rows: Sequence[Row]) -> list[Problem]:
+    """A remark on rows that have findings and say that there are none."""
+    wrong = [
+        row
+        for names, row in zip(own, rows, strict=True)
+        if len(set(names)) > 1 and any(plain_form(name) in _NO_FINDING for name in names)
+    ]
+    if not wrong:
+        return []
+    message = f"{len(wrong)} rows have No Finding or Normal beside a finding, this one first; both count"
+    return [Problem("contradictory-labels", wrong[0].where, message, "delete one of the two", fatal=False)]
 
 
 def _split(cell: str, separator: str) -> list[str]:

@@ -94,13 +94,21 @@ class ImagePaths:
             self._names[folder] = by_form
         return self._names[folder]
 
+    def _existing_tail(self, path: str) -> str:
+        """The longest end of an absolute path that is a file below the root, or nothing."""
+        parts = [part for part in path.split("/") if part]
+        tails = ("/".join(parts[start:]) for start in range(1, len(parts)))
+        return next((tail for tail in tails if isinstance(self._tree.find(tail, ""), ImageFile)), "")
+
     def _explained(self, cell: str, problem: Problem) -> Problem:
         """The problem of a path with the way out."""
         folder = self._tree.root
         if _ADDRESS.match(cell):
             return replace(problem, hint="an address: download the image and write its path")
         if _DRIVE.match(cell) or os.path.isabs(cell):
-            hint = f"an absolute path: write it relative to {folder}, or put the table into a folder above"
+            tail = self._existing_tail(cell.replace("\\", "/"))
+            way = f"{tail} is there" if tail else f"write it relative to {folder}"
+            hint = f"an absolute path: {way}, or put the table into a folder above its images"
             return replace(problem, hint=hint)
         if ".." in cell.split("/"):
             return replace(problem, hint="put the table into a folder above its images")

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from harness.core.errors import HarnessError
 from harness.datasets.readers.records import Problem
 from harness.datasets.readers.rows import Lines, Row, rows_of
 from harness.datasets.readers.tables import read_text
@@ -35,6 +36,9 @@ def read_sheet(
     lines = replace(lines, separator=separator)
     cells = lines.header()
     header = _renamed([_visible(cell) for cell in cells], [*required, *optional])
+    if [name for name in required if name not in header] == ["split"]:
+        where = f"{path}, line {1 + lines.skipped}"
+        raise HarnessError(f"{where}: no column split", "--set csv.split=0.7/0.1/0.2 draws one by patient")
     rows, problems = rows_of(lines, required, header)
     return rows, [*_remarks(lines, cells, header, options), *problems]
 
