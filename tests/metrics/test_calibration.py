@@ -14,9 +14,11 @@ from harness.metrics.diagnosis.calibration import (
     ClasswiseEce,
     Ece,
     EqualMassEce,
+    bin_index,
     judgements,
     mass_edges,
     reliability,
+    width_edges,
 )
 from harness.metrics.diagnosis.confidence import histogram
 from harness.metrics.diagnosis.probabilities import LabelMetric
@@ -158,6 +160,7 @@ def test_what_is_no_probability_is_refused_everywhere(kind: str) -> None:
         lambda: reliability(np.array(values), correct),
         lambda: reliability(np.array(values), correct, binning="mass"),
         lambda: mass_edges(np.array(values), np.ones(3), 5),
+        lambda: bin_index(np.array(values), width_edges(5)),
         lambda: histogram(np.array(values)),
         lambda: judgements(table, labels, multilabel=True),
         lambda: judgements(table, labels, multilabel=False),
@@ -188,6 +191,9 @@ def test_labels_and_shapes_are_checked() -> None:
     for weights in (np.array([1.0, -1.0, 1.0]), np.array([1.0, np.nan, 1.0])):
         with pytest.raises(ValueError, match="weights that are negative or not finite"):
             reliability(sure, sure > 0.4, weights=weights)
+    for options, message in (({"bins": 0}, "bins must be at least 1"), ({"binning": "size"}, "width, mass")):
+        with pytest.raises(ValueError, match=message):
+            reliability(sure, sure > 0.4, **options)
     with pytest.raises(ValueError, match="no judgements to bin"):
         reliability(np.empty(0), np.empty(0))
     assert reliability([0.0, 1.0 + 1e-9], [False, True]).ece == 0

@@ -10,12 +10,12 @@ import warnings
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.core.errors import HarnessError
+from harness.core.errors import HarnessError, InvalidValuesError
 from harness.core.types import Prediction, Reference
 from harness.metrics.base import JointMetric, MetricOutput, Statistics
 from harness.metrics.diagnosis.probabilities import (
@@ -76,8 +76,11 @@ def reliability(
         weights: (n,) how often each judgement counts; once by default.
 
     Raises:
-        InvalidValuesError: logits, percent, NaN, outcomes other than 0 and 1, other shapes, or nothing.
+        InvalidValuesError: logits, percent, NaN, outcomes other than 0 and 1, other shapes, nothing, or no
+            such bins.
     """
+    if binning not in get_args(Binning):
+        raise InvalidValuesError(f"binning {binning!r}", f"one of {', '.join(get_args(Binning))}")
     confidence, correct, weight = checked_judgements(confidence, correct, weights)
     edges = width_edges(bins) if binning == "width" else mass_edges(confidence, weight, bins)
     index = bin_index(confidence, edges)
@@ -111,7 +114,13 @@ def judgements(probabilities: Floats, labels: Floats, multilabel: bool) -> tuple
 
 
 def width_edges(bins: int) -> Floats:
-    """Edges (bins + 1,) of bins of equal width."""
+    """Edges (bins + 1,) of bins of equal width.
+
+    Raises:
+        InvalidValuesError: fewer than one bin.
+    """
+    if bins < 1:
+        raise InvalidValuesError(f"bins must be at least 1, got {bins}")
     return np.linspace(0.0, 1.0, bins + 1)
 
 
@@ -147,8 +156,13 @@ def _sorted_mass_edges(confidence: Floats, cumulated: Floats, bins: int) -> Floa
 
 
 def bin_index(confidence: Floats, edges: Floats) -> NDArray[np.intp]:
-    """Bin of every confidence, of any shape: [lo, hi), the last bin closed."""
-    return np.clip(np.searchsorted(edges, confidence, side="right") - 1, 0, len(edges) - 2)
+    """Bin of every confidence, of any shape: [lo, hi), the last bin closed.
+
+    Raises:
+        InvalidValuesError: NaN, logits or percent.
+    """
+    sure = checked_confidences(confidence)
+    return np.clip(np.searchsorted(edges, sure, side="right") - 1, 0, len(edges) - 2)
 
 
 class _Binned(LabelMetric):
