@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from harness.cli.options import EVALUATE, OUTPUT, values_of, with_settings
-from harness.cli.output import Format, format_option, print_parts, report_written, stderr, write
+from harness.cli.output import (
+    Format,
+    format_option,
+    print_parts,
+    report_written,
+    stderr,
+    writable_file,
+    write,
+)
 from harness.core.config import RunSettings
 from harness.core.errors import HarnessError
 
@@ -25,7 +33,12 @@ ConfigFile = Annotated[
 ]
 Written = Annotated[
     Path | None,
-    typer.Option("--out", help="File to write to instead of printing.", rich_help_panel=OUTPUT),
+    typer.Option(
+        "--out",
+        help="File to write to instead of printing.",
+        rich_help_panel=OUTPUT,
+        callback=writable_file,
+    ),
 ]
 _FORMATS = (Format.table, Format.markdown, Format.json)
 

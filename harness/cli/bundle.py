@@ -9,6 +9,7 @@ import typer
 
 from harness.cli import tables
 from harness.cli.options import Results, Store
+from harness.cli.output import writable_file
 
 if TYPE_CHECKING:
     from harness.leaderboard.leaderboard import Leaderboard
@@ -18,7 +19,7 @@ bundle = typer.Typer(help="Write or check a file of aggregates that may leave a 
 
 @bundle.command("write")
 def write(
-    file: Annotated[Path, typer.Argument(help="File to write.")],
+    file: Annotated[Path, typer.Argument(help="File to write.", callback=writable_file)],
     store: Store = Path("runs"),
     results: Results = None,
 ) -> None:

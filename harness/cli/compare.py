@@ -8,7 +8,15 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.options import MetricNames, ReferenceReports, ReferenceWords, Tokenizer, Uncertain
+from harness.cli.options import (
+    MetricNames,
+    NullWords,
+    ReferenceReports,
+    ReferenceWords,
+    Tokenizer,
+    Uncertain,
+    null_words_of,
+)
 from harness.cli.output import Format, format_option, print_parts, report_failures
 from harness.core.errors import HarnessError
 
@@ -20,6 +28,7 @@ def compare(
     tokenizer: Tokenizer = None,
     reference_words: ReferenceWords = None,
     uncertain: Uncertain = None,
+    null_words: NullWords = None,
     trials: Annotated[int, typer.Option(help="Random swaps of the paired test.")] = 10_000,
     format_: Annotated[Format, format_option(Format.table, Format.json, Format.csv)] = Format.table,
 ) -> None:
@@ -32,14 +41,16 @@ def compare(
     systems = _systems(system)
     options = MetricOptions(tokenizer, reference_words, uncertain)
     names = split_list(metrics, "--metrics")
-    comparisons = score_files.compare(references, systems, names, options, trials)
-    rows = comparisons.rows
+    words = null_words_of(null_words)
+    comparisons = score_files.compare(references, systems, names, options, trials, words)
+    rows, remarks = comparisons.rows, comparisons.remarks
     if format_ is Format.table:
-        print_parts(lambda screen: score_tables.comparison_table(rows, screen))
+        print_parts(lambda screen: score_tables.comparison_table(rows, screen, remarks))
     elif format_ is Format.json:
-        typer.echo(score_tables.comparison_json(rows), nl=False)
+        typer.echo(score_tables.comparison_json(comparisons), nl=False)
     else:
         typer.echo(score_tables.comparison_csv(rows), nl=False)
+        score_tables.say_remarks(remarks)
     report_failures(comparisons.failed)
 
 

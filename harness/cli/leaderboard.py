@@ -10,7 +10,16 @@ import typer
 from harness.cli import tables
 from harness.cli.bundle import write_bundle
 from harness.cli.options import Figures, Out, Results, Store
-from harness.cli.output import Format, as_csv, format_option, print_rows, report_written, stderr, write
+from harness.cli.output import (
+    Format,
+    as_csv,
+    format_option,
+    print_rows,
+    report_written,
+    stderr,
+    writable_file,
+    write,
+)
 from harness.core.errors import HarnessError
 
 _FORMATS = (
@@ -34,7 +43,8 @@ def leaderboard(
     out: Out = None,
     figures: Figures = False,
     share: Annotated[
-        Path | None, typer.Option(help="Write what harness bundle write writes to this file.")
+        Path | None,
+        typer.Option(help="Write what harness bundle write writes to this file.", callback=writable_file),
     ] = None,
     permutations: Annotated[
         int | None,

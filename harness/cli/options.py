@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import typer
 
+from harness.cli.output import writable_folder
 from harness.core.config import FIELDS, ExecutionConfig, parse_overrides, parse_rates, split_list
 
 EVALUATE, MISSINGNESS, METRICS = "What to evaluate", "Missingness", "Metrics"
@@ -40,8 +41,19 @@ Device = Annotated[str | None, typer.Option(help=_help("device"))]
 Overrides = Annotated[list[str] | None, typer.Option("--set", help=_help("set"))]
 Store = Annotated[Path, typer.Option(help="Results store to read.")]
 Results = Annotated[Path | None, typer.Option(help="JSON file of a leaderboard to read instead of a store.")]
-Out = Annotated[Path | None, typer.Option(help="Folder to write to instead of printing.")]
-ReferenceReports = Annotated[Path, typer.Option(help="Reference reports: JSON, JSONL, CSV or text.")]
+Out = Annotated[
+    Path | None, typer.Option(help="Folder to write to instead of printing.", callback=writable_folder)
+]
+ReferenceReports = Annotated[
+    Path, typer.Option(help="Reference reports: JSON, JSONL, CSV, TSV, Parquet, a dataset's folder or text.")
+]
+NullWords = Annotated[
+    str | None,
+    typer.Option(
+        help="Texts that mean no report, separated by commas; default nan, None, null, N/A and the like; "
+        "'' for none.",
+    ),
+]
 MetricNames = Annotated[str | None, typer.Option(help="Metrics or families; default all that can run.")]
 Tokenizer = Annotated[
     str | None, typer.Option(help="Tokenisation profile of the text metrics; default r2gen-iu.")
@@ -57,6 +69,11 @@ Figures = Annotated[
         rich_help_panel=OUTPUT,
     ),
 ]
+
+
+def null_words_of(text: str | None) -> list[str] | None:
+    """The words of ``--null-words``; None where the option is absent."""
+    return None if text is None else [word for word in text.split(",") if word.strip()]
 
 
 def with_settings(command: Callable[..., None], without: Sequence[str] = ()) -> Callable[..., None]:

@@ -9,14 +9,15 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
+from pathlib import Path
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-if TYPE_CHECKING:
-    from pathlib import Path
+from harness.core.errors import HarnessError
 
+if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
     from harness.leaderboard.render.blocks import Screen
@@ -147,6 +148,42 @@ def write(path: Path, content: str | bytes) -> Path:
     data = content.encode() if isinstance(content, str) else content
     write_atomic(path, lambda stream: stream.write(data))
     return path
+
+
+def writable_file(path: Path | None) -> Path | None:
+    """The file of an option, if it can be written; for a callback, so that the check comes before the work.
+
+    Raises:
+        HarnessError: it is a folder, or its folder cannot be made or written to.
+    """
+    if path is not None and path.is_dir():
+        raise HarnessError(f"{path} is a folder", "name a file")
+    if path is not None:
+        _check_parents(path)
+        if path.exists() and not os.access(path, os.W_OK):
+            raise HarnessError(f"{path} cannot be written", "choose another file")
+    return path
+
+
+def writable_folder(path: Path | None) -> Path | None:
+    """The folder of an option, if it can be made or written to; for a callback.
+
+    Raises:
+        HarnessError: it is a file, or cannot be made or written to.
+    """
+    if path is not None and path.exists() and not path.is_dir():
+        raise HarnessError(f"{path} is a file", "name a folder")
+    if path is not None:
+        _check_parents(path / "file")
+    return path
+
+
+def _check_parents(path: Path) -> None:
+    nearest = next(each for each in path.absolute().parents if each.exists())
+    if not nearest.is_dir():
+        raise HarnessError(f"{path} cannot be written: {nearest} is no folder", "choose another place")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise HarnessError(f"{path} cannot be written: no permission in {nearest}", "choose another place")
 
 
 def report_written(paths: Sequence[Path], say: Callable[[str], None] = typer.echo) -> None:

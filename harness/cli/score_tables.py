@@ -7,10 +7,11 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import typer
 from rich.console import RenderableType
 
 from harness.cli.output import as_csv
-from harness.evaluation.score_files import Comparison, Score, Scores
+from harness.evaluation.score_files import Comparison, Comparisons, Score, Scores
 from harness.leaderboard.render.blocks import (
     DIRECTIONS,
     Column,
@@ -22,6 +23,7 @@ from harness.leaderboard.render.blocks import (
 )
 from harness.leaderboard.render.short_names import short_names
 from harness.leaderboard.render.text import FEW_STUDIES, between
+from harness.metrics.text.hygiene import Remark, sentences
 
 _LEVEL = 0.05
 """Below it a difference counts as shown."""
@@ -47,11 +49,21 @@ def score_table(scores: Scores, screen: Screen) -> list[RenderableType]:
         parts += blocks([Column(group, names, right=False)], columns, screen)
         parts.append("")
     parts += signature_lines({each.metric: each.signature for each in scores.scores}, screen)
-    return [*parts, *not_computed(scores.unavailable, screen)]
+    return [*parts, *not_computed(scores.unavailable, screen), *_remark_lines(scores.remarks, screen)]
+
+
+def _remark_lines(remarks: Sequence[Remark], screen: Screen) -> list[RenderableType]:
+    return [screen.text(f"note: {line}", "yellow") for line in sentences(remarks)]
+
+
+def say_remarks(remarks: Sequence[Remark]) -> None:
+    """Remarks on stderr, for formats that have no place for them."""
+    for line in sentences(remarks):
+        typer.echo(f"note: {line}", err=True)
 
 
 def score_json(scores: Scores) -> str:
-    """``{"n", "metrics": {name: {"value", "ci95", "signature"}}, "unavailable": {name: reason}}``."""
+    """``{"n", "metrics": {name: {"value", "ci95", "signature"}}, "unavailable": {..}, "remarks": [..]}``."""
     metrics = {
         each.metric: {
             "value": _finite(each.estimate.value),
@@ -60,8 +72,28 @@ def score_json(scores: Scores) -> str:
         }
         for each in scores.scores
     }
-    content = {"n": len(scores.ids), "metrics": metrics, "unavailable": dict(scores.unavailable)}
+    content = {
+        "n": len(scores.ids),
+        "metrics": metrics,
+        "unavailable": dict(scores.unavailable),
+        "remarks": _remark_facts(scores.remarks),
+    }
     return json.dumps(content, indent=1) + "\n"
+
+
+def _remark_facts(remarks: Sequence[Remark]) -> list[dict[str, Any]]:
+    """``[{"kind", "side", "count", "of", "remark", "ids"}]``."""
+    return [
+        {
+            "kind": each.kind,
+            "side": each.side,
+            "count": each.count,
+            "of": each.total,
+            "remark": str(each),
+            "ids": each.ids,
+        }
+        for each in remarks
+    ]
 
 
 def score_csv(scores: Scores) -> str:
@@ -81,8 +113,10 @@ def per_study_csv(scores: Scores) -> str:
     return as_csv([dict(zip(columns, line, strict=True)) for line in lines], tuple(columns))
 
 
-def comparison_table(rows: Sequence[Comparison], screen: Screen) -> list[RenderableType]:
-    """A table per pair of systems, one line per metric that says which of the two is better."""
+def comparison_table(
+    rows: Sequence[Comparison], screen: Screen, remarks: Sequence[Remark] = ()
+) -> list[RenderableType]:
+    """A table per pair of systems, one line per metric that says which of the two is better; then remarks."""
     trials, n = (rows[0].test.trials, rows[0].test.difference.n) if rows else (0, 0)
     few = f"; of fewer than {FEW_STUDIES} studies no system is called better" if n < FEW_STUDIES else ""
     parts: list[RenderableType] = [
@@ -97,7 +131,8 @@ def comparison_table(rows: Sequence[Comparison], screen: Screen) -> list[Rendera
         by_pair.setdefault((row.a, row.b), []).append(row)
     for (a, b), members in by_pair.items():
         parts += ["", screen.text(f"a = {a}, b = {b}", "bold"), *_pair(members, screen)]
-    return [*parts, "", *signature_lines({row.metric: row.signature for row in rows}, screen)]
+    signatures = signature_lines({row.metric: row.signature for row in rows}, screen)
+    return [*parts, "", *signatures, *_remark_lines(remarks, screen)]
 
 
 def _pair(rows: Sequence[Comparison], screen: Screen) -> list[RenderableType]:
@@ -131,9 +166,10 @@ def verdict(row: Comparison) -> str:
     return f"{better} better" + (" *" if row.p_holm < _LEVEL else "")
 
 
-def comparison_json(rows: Sequence[Comparison]) -> str:
-    """``{"rows": [{"metric", "a", "b", "value_a", "value_b", "difference", "ci95", "p_value", ..}]}``."""
-    return json.dumps({"rows": [_facts(row) for row in rows]}, indent=1) + "\n"
+def comparison_json(comparisons: Comparisons) -> str:
+    """``{"rows": [{"metric", "a", "b", "value_a", "value_b", "difference", "ci95", "p_value", ..}], ..}``."""
+    rows = [_facts(row) for row in comparisons.rows]
+    return json.dumps({"rows": rows, "remarks": _remark_facts(comparisons.remarks)}, indent=1) + "\n"
 
 
 def comparison_csv(rows: Sequence[Comparison]) -> str:

@@ -70,6 +70,7 @@ METRICS = {
     "bertscore": "harness.metrics.text.bertscore:BertScore",
     "bertscore_minilm": "harness.metrics.text.bertscore:BertScoreMiniLM",
     "chexpert_rules_f1": "harness.metrics.clinical.chexpert_rules:ChexpertRulesF1",
+    "wording": "harness.metrics.text.wording:Wording",
     "mesh_rules_f1": "harness.metrics.clinical.chexpert_rules:MeshRulesF1",
     "chexbert_f1": "harness.metrics.clinical.chexbert:ChexbertF1",
     "radgraph_f1": "harness.metrics.clinical.radgraph:RadGraphF1",

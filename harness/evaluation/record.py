@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from harness import __version__
 from harness.core.errors import HarnessError
 from harness.core.failures import describe, keep_traceback
 from harness.core.files import write_atomic
-from harness.core.types import Prediction
+from harness.core.types import Prediction, Task
 from harness.evaluation import provenance, sample_sheet
 from harness.evaluation.benchmark import N_RESAMPLES
 from harness.evaluation.branch_confidence import branch_confidence
@@ -29,6 +29,7 @@ from harness.method.fingerprint import code_fingerprint
 from harness.metrics.base import Metric, MetricOutput
 from harness.metrics.diagnosis.confidence import confidence_counts
 from harness.metrics.headline import CURVE_METRICS
+from harness.metrics.text.hygiene import cut_remarks, remarks_on, sentences
 from harness.missingness import masks
 from harness.missingness.plan import MaskPlan
 from harness.missingness.states import FULL
@@ -181,13 +182,35 @@ def _measurements(trial: Trial, plan: MaskPlan, outcome: Outcome) -> Iterator[Me
 
 
 def _remarks(trial: Trial, plan: MaskPlan, outcome: Outcome) -> dict[str, str]:
-    """Metric output -> remark; what a metric says of its number comes before what concerns the row."""
+    """Metric output -> remark: on the row, on its reports, and what a metric says of its number."""
     lacking = outcome.completion.remark(plan.states, trial.reads)
     parts = (trial.new_method().remark, lacking and f"{trial.entry.label}: {lacking}")
     remark = "; ".join(filter(None, parts))
     curves = outcome.reduction.curves[plan.policy]
     of_row = {name: remark for name in CURVE_METRICS if remark and name in curves}
-    return of_row | remarks(trial, outcome.statistics, outcome.failures)
+    of_reports = _on_reports(trial, outcome, [name for name in CURVE_METRICS if name in curves])
+    of_numbers = remarks(trial, outcome.statistics, outcome.failures)
+    return {
+        name: "; ".join(filter(None, (of_row.get(name), of_reports.get(name), of_numbers.get(name))))
+        for name in {**of_row, **of_reports, **of_numbers}
+    }
+
+
+def _on_reports(trial: Trial, outcome: Outcome, headline: Sequence[str]) -> dict[str, str]:
+    """Metric output -> what is odd about the reports that were predicted with no modality missing.
+
+    It stands at the first of the ``headline`` metrics. How many texts were cut stands at the metric that cut.
+    """
+    predictions = outcome.predictions[FULL].items()
+    texts = {name: each.report for name, each in predictions if each.report is not None}
+    if not texts or not headline:
+        return {}
+    odd = {headline[0]: "; ".join(sentences(remarks_on(texts, "predictions")))}
+    for metric in trial.metrics:
+        if metric.task is Task.REPORT and metric.name in outcome.statistics:
+            for remark in cut_remarks(metric, texts, "predictions"):
+                odd[metric.outputs[0].name] = str(remark)
+    return odd
 
 
 def _measurement(trial: Trial, plan: MaskPlan, place: Place, **values: Any) -> Measurement:

@@ -16,8 +16,9 @@ from harness.core.names import did_you_mean
 from harness.core.registry import DEFAULTS, MetricOptions
 from harness.core.types import Prediction, Reference, Task
 from harness.evaluation.metric_failures import MetricFailures
-from harness.evaluation.text_files import TextFile, joined_ids, read_texts
-from harness.metrics.base import Metric, MetricOutput, Statistics, checked_statistics
+from harness.evaluation.report_files.pairing import paired_reports
+from harness.metrics.base import Metric, MetricOutput, checked_statistics
+from harness.metrics.text.hygiene import Remark, cut_remarks
 from harness.statistics import bootstrap
 from harness.statistics.estimate import Estimate
 from harness.statistics.significance import PairedTest, Resampling, holm, paired_randomisation
@@ -46,6 +47,7 @@ class Scores:
         ids: studies, in the references' order.
         per_study: metric output -> value of each study taken alone (n,).
         failed: metric family -> why it has no numbers.
+        remarks: what is odd about the files and their reports, counted.
     """
 
     scores: tuple[Score, ...]
@@ -53,6 +55,7 @@ class Scores:
     ids: tuple[str, ...]
     per_study: Mapping[str, NDArray[np.float64]]
     failed: Mapping[str, str] = field(default_factory=dict)
+    remarks: tuple[Remark, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +78,12 @@ class Comparisons:
     Attributes:
         rows: one per metric and pair of systems.
         failed: metric family -> why it has no rows.
+        remarks: what is odd about the files and their reports, counted.
     """
 
     rows: tuple[Comparison, ...]
     failed: Mapping[str, str]
+    remarks: tuple[Remark, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,20 +97,23 @@ def score(
     predictions: Path,
     metrics: Sequence[str] | None = None,
     options: MetricOptions = DEFAULTS,
+    null_words: Sequence[str] | None = None,
 ) -> Scores:
     """Score one file against another.
 
     Args:
-        references, predictions: files that ``textfiles.read_texts`` reads, joined by id.
+        references, predictions: files that ``report_files.reader`` reads, joined by id.
         metrics: families or single outputs (``bleu`` or ``bleu_4``); default all report metrics that can run.
         options: how metrics are computed.
+        null_words: texts that mean "no report"; None: the usual ones.
 
     Raises:
         HarnessError: an unreadable file, an id on one side only, an unknown metric, or none of those that
             were asked for by name can run here.
     """
-    true, hypotheses = read_texts(references), read_texts(predictions)
-    targets = _references(true, joined_ids(true, hypotheses))
+    reports = paired_reports(references, {"": predictions}, null_words)
+    targets, hypotheses = reports.targets, reports.systems[""]
+    remarks = list(reports.remarks)
     failures = MetricFailures()
     chosen, unavailable = _choose(metrics, options, failures)
     weights = bootstrap.bootstrap_weights([target.patient_id for target in targets], N_RESAMPLES)
@@ -114,7 +122,8 @@ def score(
     for choice in chosen:
         metric = choice.metric
         with failures.of(metric):
-            statistics = _statistics(metric, hypotheses, targets)
+            statistics = checked_statistics(metric, hypotheses, targets)
+            remarks += _cut(metric, {"": hypotheses}, targets)
             estimates = bootstrap.estimate(metric, statistics, weights)
             alone = metric.values(statistics, np.eye(len(statistics)))
             for output in choice.outputs:
@@ -122,7 +131,7 @@ def score(
                 scores.append(Score(output.name, estimate, metric.signature, metric.group, higher))
                 per_study[output.name] = alone[output.name]
     ids = tuple(target.id for target in targets)
-    return Scores(tuple(scores), unavailable, ids, per_study, failures.reasons)
+    return Scores(tuple(scores), unavailable, ids, per_study, failures.reasons, tuple(remarks))
 
 
 def compare(
@@ -131,6 +140,7 @@ def compare(
     metrics: Sequence[str] | None = None,
     options: MetricOptions = DEFAULTS,
     trials: int = 10_000,
+    null_words: Sequence[str] | None = None,
 ) -> Comparisons:
     """Paired tests of every pair of systems on every metric; arguments as ``score`` takes them.
 
@@ -139,11 +149,8 @@ def compare(
     """
     if len(systems) < 2:
         raise HarnessError("--system: at least two systems are compared", "give --system NAME=FILE twice")
-    true = read_texts(references)
-    files = {name: read_texts(path) for name, path in systems.items()}
-    for file in files.values():
-        joined_ids(true, file)
-    targets = _references(true, list(true.texts))
+    reports = paired_reports(references, systems, null_words)
+    targets, remarks = reports.targets, list(reports.remarks)
     patients = [target.patient_id for target in targets]
     weights = bootstrap.bootstrap_weights(patients, N_RESAMPLES)
     resampling = Resampling(patients, trials, weights=weights)
@@ -153,7 +160,11 @@ def compare(
     for choice in chosen:
         metric = choice.metric
         with failures.of(metric):
-            statistics = {name: _statistics(metric, file, targets) for name, file in files.items()}
+            statistics = {
+                name: checked_statistics(metric, predictions, targets)
+                for name, predictions in reports.systems.items()
+            }
+            remarks += _cut(metric, reports.systems, targets)
             pairs = {
                 (a, b): paired_randomisation(metric, statistics[a], statistics[b], resampling)
                 for a, b in combinations(systems, 2)
@@ -171,17 +182,23 @@ def compare(
                 for (a, b), tests in pairs.items()
                 for o in choice.outputs
             ]
-    return Comparisons(tuple(rows), failures.reasons)
+    return Comparisons(tuple(rows), failures.reasons, tuple(remarks))
 
 
-def _references(file: TextFile, ids: Sequence[str]) -> list[Reference]:
-    """Targets in the given order; a study whose patient the file does not name is its own patient."""
-    return [Reference(name, file.patients.get(name, name), file.texts[name]) for name in ids]
-
-
-def _statistics(metric: Metric, file: TextFile, targets: Sequence[Reference]) -> Statistics:
-    predictions = [Prediction(report=file.texts[target.id]) for target in targets]
-    return checked_statistics(metric, predictions, targets)
+def _cut(
+    metric: Metric, systems: Mapping[str, Sequence[Prediction]], targets: Sequence[Reference]
+) -> list[Remark]:
+    """Remarks on the texts that a metric's model reads only in part."""
+    ids = [target.id for target in targets]
+    sides = {"references": [target.report or "" for target in targets]}
+    for name, predictions in systems.items():
+        side = f"predictions of {name}" if len(systems) > 1 else "predictions"
+        sides[side] = [prediction.report or "" for prediction in predictions]
+    return [
+        remark
+        for side, texts in sides.items()
+        for remark in cut_remarks(metric, dict(zip(ids, texts, strict=True)), side)
+    ]
 
 
 def _choose(

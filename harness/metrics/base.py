@@ -137,6 +137,13 @@ class Metric(ABC):
         """
         return {}
 
+    def cut(self, texts: Sequence[str]) -> tuple[int, list[bool]]:
+        """The most tokens that its model reads of a text, and which of ``texts`` are longer.
+
+        ``(0, [])``, the default, where every text is read whole.
+        """
+        return 0, []
+
     def values(self, statistics: Statistics, weights: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
         """Every output, (B,) per name, of statistics (n, k) under each line of ``weights`` (B, n)."""
         return self.reduce(weights @ statistics)

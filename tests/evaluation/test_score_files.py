@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +17,8 @@ from harness.core.registry import MetricOptions
 from harness.core.types import Task
 from harness.evaluation import score_files
 from harness.evaluation.metric_failures import MetricFailures
-from harness.evaluation.text_files import joined_ids, read_texts
 from harness.metrics.base import JointMetric, MetricOutput
+from harness.metrics.text.hygiene import sentences
 from harness.metrics.text.tokenization import tokenizer
 from harness.statistics.bootstrap import bootstrap_weights, replicates
 from harness.statistics.significance import Resampling, holm, paired_randomisation
@@ -30,96 +30,6 @@ FAST = ("bleu", "rouge_l", "cider")
 def write(path: Path, content: str | bytes) -> Path:
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     return path
-
-
-# ---------------------------------------------------------------- reading
-
-
-@pytest.mark.parametrize(
-    ("name", "content"),
-    [
-        ("a.json", '{"x": "No effusion.", "y": [""]}'),
-        ("a.jsonl", '{"id": "x", "report": "No effusion."}\n\n{"id": "y", "text": ""}\n'),
-        ("a.csv", 'id,report,site\nx,"No effusion.",3\ny,,4\n'),
-        ("a.csv", '\ufefftext,id\r\n"No effusion.",x\r\n"",y\r\n'),
-    ],
-)
-def test_every_format_with_ids_reads_the_same(tmp_path: Path, name: str, content: str) -> None:
-    file = read_texts(write(tmp_path / name, content))
-    assert dict(file.texts) == {"x": "No effusion.", "y": ""}
-    assert not file.numbered
-
-
-@pytest.mark.parametrize(
-    ("name", "content"),
-    [
-        ("a.json", '["No effusion.", "", "é"]'),
-        ("a.txt", "No effusion.\n\né"),
-        ("a", "No effusion.\r\n\r\né\r\n"),
-    ],
-)
-def test_files_without_ids_count_their_reports(tmp_path: Path, name: str, content: str) -> None:
-    file = read_texts(write(tmp_path / name, content))
-    assert list(file.texts.values()) == ["No effusion.", "", "é"]
-    assert file.numbered
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "says"),
-    [
-        ("a.json", '{"x": "a", "x": "b"}', "'x' occurs twice"),
-        ("a.jsonl", '{"id": 1, "text": "a"}\n{"id": "1", "text": "b"}', "'1' occurs twice"),
-        ("a.csv", "id,report\nx,a\nx,b\n", "'x' occurs twice"),
-        ("a.json", '{"x": ["a", "b"]}', "'x' has 2 texts"),
-        ("a.json", '{"x": 3}', "'x' is neither"),
-        ("a.json", '[{"id": "x"}]', "item 1 is no string"),
-        ("a.json", "3", "neither list nor object"),
-        ("a.json", '{"x": ', "not valid JSON"),
-        ("a.json", "", "no reports"),
-        ("a.json", "[]", "no reports"),
-        ("a.txt", "", "no reports"),
-        ("a.csv", "id,report\n", "no reports"),
-        ("a.csv", "study,report\nx,a\n", "columns are study, report"),
-        ("a.csv", "id,report\nx\n", "line 2 has not 2 cells"),
-        ("a.csv", "id,report\nx,a,b\n", "line 2 has not 2 cells"),
-        ("a.csv", 'id,report\nx,"a\n', "unexpected end"),
-        ("a.jsonl", '{"report": "a"}', "line 1 has no id"),
-        ("a.jsonl", '{"id": "x"}', "needs report or text"),
-        ("a.jsonl", '{"id": "x", "report": null}', "report is no string"),
-        ("a.jsonl", '["x"]', "line 1 is no object"),
-        ("a.txt", b"fine\nnot \xff\n", "line 2 is not UTF-8"),
-        ("a.txt", "fine\nnot\0fine\n", "line 2 contains a NUL"),
-        ("a.json", '{"x": "a\\u0000b"}', "'x' contains a NUL"),
-    ],
-)
-def test_bad_file_is_one_clear_error(tmp_path: Path, name: str, content: str | bytes, says: str) -> None:
-    path = write(tmp_path / name, content)
-    with pytest.raises(HarnessError, match=says) as caught:
-        read_texts(path)
-    assert str(path) in str(caught.value)
-    assert "\n" not in str(caught.value)
-
-
-def test_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(HarnessError, match=r"nowhere\.json: no such file"):
-        read_texts(tmp_path / "nowhere.json")
-
-
-def test_ids_are_joined_and_never_zipped(tmp_path: Path) -> None:
-    one = read_texts(write(tmp_path / "one.json", '{"x": "a", "y": "b"}'))
-    two = read_texts(write(tmp_path / "two.json", '{"y": "b", "x": "a"}'))
-    assert joined_ids(one, two) == ["x", "y"]
-    other = read_texts(write(tmp_path / "three.json", '{"x": "a", "z": "b"}'))
-    with pytest.raises(HarnessError, match=r"three\.json lacks 1 of the ids in .*one\.json: 'y'"):
-        joined_ids(one, other)
-    more = read_texts(write(tmp_path / "four.json", '{"x": "a", "y": "b", "w": "c"}'))
-    with pytest.raises(HarnessError, match=r"one\.json lacks 1 of the ids in .*four\.json: 'w'"):
-        joined_ids(one, more)
-    lines = read_texts(write(tmp_path / "five.txt", "a\nb\n"))
-    with pytest.raises(HarnessError, match=r"five\.txt has no ids"):
-        joined_ids(one, lines)
-    with pytest.raises(HarnessError, match=r"2 reports, .* has 3"):
-        joined_ids(lines, read_texts(write(tmp_path / "six.txt", "a\nb\nc\n")))
 
 
 # ---------------------------------------------------------------- scoring
@@ -203,13 +113,13 @@ def test_command_prints_json_and_writes_studies(tmp_path: Path, files: Callable[
     )
     assert result.exit_code == 0, result.output
     content = json.loads(result.stdout)
-    assert content["n"] == 120
+    assert content["n"] == 119  # one reference has no words
     assert content["unavailable"] == {}
     low, high = content["metrics"]["bleu_4"]["ci95"]
     assert 0 < low < content["metrics"]["bleu_4"]["value"] < high < 1
     assert "tok:r2gen-iu" in content["metrics"]["bleu_4"]["signature"]
     lines = list(csv.DictReader(rows.open()))
-    assert len(lines) == 120
+    assert len(lines) == 119
     assert float(lines[1]["rouge_l"]) == pytest.approx(1.0)
     mean = np.mean([float(line["cider"]) for line in lines])
     assert mean == pytest.approx(content["metrics"]["cider"]["value"], abs=1e-9)
@@ -311,3 +221,128 @@ def test_metrics_on_request_are_scored_only_where_they_are_named() -> None:
     assert "mesh_rules_f1" not in names(None)
     assert "chexpert_rules_f1" in names(None)
     assert "mesh_rules_f1" in names(["mesh_rules_f1"])
+
+
+# ---------------------------------------------------------------- files as people have them
+
+
+def scored(
+    folder: Path, truth: object, mine: object, metrics: Sequence[str] = ("bleu_1",)
+) -> tuple[dict[str, float], str]:
+    """Values, and all remarks as one text."""
+    paths = [write(folder / name, json.dumps(each)) for name, each in (("t.json", truth), ("m.json", mine))]
+    scores = score_files.score(paths[0], paths[1], metrics)
+    return {each.metric: each.estimate.value for each in scores.scores}, "\n".join(sentences(scores.remarks))
+
+
+RULES = "chexpert_rules_f1_micro_14"
+
+
+def test_tables_in_another_order_are_joined_by_id(tmp_path: Path) -> None:
+    rows = [f"s{number}\tNodule {number} is seen in zone {number}.\n" for number in range(4)]
+    for ending in ("tsv", "txt"):
+        truth = write(tmp_path / f"t.{ending}", "id\treport\n" + "".join(rows))
+        mine = write(tmp_path / f"m.{ending}", "id\treport\n" + "".join(reversed(rows)))
+        if ending == "tsv":
+            (bleu,) = score_files.score(truth, mine, ["bleu_1"]).scores
+            assert bleu.estimate.value == pytest.approx(1.0)
+        else:
+            with pytest.raises(HarnessError, match=r"a table with tabs and a header.*tsv"):
+                score_files.score(truth, mine, ["bleu_1"])
+
+
+def test_one_file_of_both_sides_is_scored(tmp_path: Path) -> None:
+    both = write(tmp_path / "a.json", '{"references": ["no edema", "clear"], "hypotheses": ["no", "clear"]}')
+    scores = score_files.score(both, both, ["rouge_l"])
+    assert len(scores.ids) == 2
+    assert scores.per_study["rouge_l"][0] < scores.per_study["rouge_l"][1] == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
+    "text", ["Large pleural e\ufb00usion.", "Large pleural ef\u00adfusion.", "Large pleural ef\u200bfusion."]
+)
+def test_texts_that_look_equal_have_equal_labels_and_a_warning(tmp_path: Path, text: str) -> None:
+    metrics = [RULES, "bleu_1", "bertscore_minilm_f1", "ratescore_lite"]
+    values, remarks = scored(tmp_path, {"a": "Large pleural effusion."}, {"a": text}, metrics)
+    assert values.pop("bleu_1") < 1.0
+    assert values[RULES] == 1.0
+    assert list(values.values()) == pytest.approx([1.0] * len(values), abs=1e-6)
+    assert "1 of 1 predictions hold ligatures" in remarks
+    assert "1 differ from their references in the form of characters alone" in remarks
+
+
+def test_leftovers_of_a_tokenizer_are_counted(tmp_path: Path) -> None:
+    truth = {"a": "The heart is normal.", "b": "No effusion.", "c": "Clear lungs."}
+    mine = {"a": "The\u0120heart\u0120is\u0120normal.", "b": "<s> No eff ##usion. </s>", "c": "Clear lungs."}
+    _, remarks = scored(tmp_path, truth, mine)
+    assert "2 of 3 predictions hold tokenizer leftovers (tokens: a, b)" in remarks
+
+
+def test_empty_predictions_have_no_label_and_are_counted(tmp_path: Path) -> None:
+    truth = {f"s{number}": "Heart and lungs are normal." for number in range(8)}
+    truth |= {"s8": "Large pleural effusion.", "s9": "Severe cardiomegaly."}
+    values, remarks = scored(tmp_path, truth, dict.fromkeys(truth, ""), [RULES, "rouge_l"])
+    assert values == {RULES: 0.0, "rouge_l": 0.0}
+    assert "10 of 10 predictions are empty" in remarks
+
+
+def test_null_words_on_both_sides_are_no_match(tmp_path: Path) -> None:
+    truth = {"a": "nan", "b": "No effusion.", "c": "None"}
+    values, remarks = scored(tmp_path, truth, {"a": "nan", "b": "NaN", "c": "Edema."})
+    assert values["bleu_1"] < 1e-6
+    assert "2 are empty or a null word: their studies are left out" in remarks
+    assert "2 of 3 predictions are absent or a null word such as nan" in remarks
+    assert "1 of 1 predictions are empty" in remarks
+    files = [str(tmp_path / name) for name in ("t.json", "m.json")]
+    call = ["score", "--references", files[0], "--predictions", files[1], "--metrics", "bleu_1"]
+    result = CliRunner().invoke(app, [*call, "--format", "json", "--null-words", ""])
+    content = json.loads(result.stdout)
+    assert content["n"] == 3
+    assert content["remarks"] == []
+    content = json.loads(CliRunner().invoke(app, [*call, "--format", "json"]).stdout)
+    assert content["n"] == 1
+    assert {"kind": "empty", "side": "predictions", "count": 1, "of": 1, "ids": ["b"]}.items() <= next(
+        each for each in content["remarks"] if each["kind"] == "empty"
+    ).items()
+    assert "note: 1 of 1 predictions are empty" in CliRunner().invoke(app, call).output
+
+
+def test_texts_beyond_the_limit_of_a_model_are_counted(tmp_path: Path) -> None:
+    common = " ".join(f"nodule {number}" for number in range(300))
+    truth, mine = {"a": f"{common} edema"}, {"a": f"{common} effusion"}
+    values, remarks = scored(tmp_path, truth, mine, ["bertscore_minilm_f1"])
+    assert values["bertscore_minilm_f1"] == pytest.approx(1.0)
+    assert "bertscore_minilm, predictions: 1 of 1 texts were cut at 512 tokens (a)" in remarks
+    assert "bertscore_minilm, references: 1 of 1 texts were cut at 512 tokens (a)" in remarks
+    _, remarks = scored(tmp_path, {"a": "clear " * 400}, {"a": "edema"}, ["bertscore_minilm_f1"])
+    assert "cut at" not in remarks
+
+
+def test_compare_names_the_system_of_a_remark(tmp_path: Path) -> None:
+    truth = write(tmp_path / "t.json", json.dumps({f"s{n}": f"Nodule {n}." for n in range(4)}))
+    empty = write(tmp_path / "e.json", json.dumps({f"s{n}": "" for n in range(4)}))
+    rows = score_files.compare(truth, {"mine": truth, "theirs": empty}, ["bleu_1"], trials=50)
+    lines = list(sentences(rows.remarks))
+    assert lines == [
+        "4 of 4 predictions of mine equal their references",
+        "4 of 4 predictions of theirs are empty",
+    ]
+
+
+def test_output_paths_are_checked_before_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    truth = write(tmp_path / "t.json", '{"a": "clear"}')
+    monkeypatch.setattr(score_files, "score", lambda *_: pytest.fail("the work has begun"))
+    call = ["score", "--references", str(truth), "--predictions", str(truth), "--per-study"]
+    cases = {
+        str(tmp_path): "is a folder",
+        str(truth / "rows.csv"): "is no folder",
+        str(truth): "is a file of reports",
+    }
+    for path, says in cases.items():
+        result = CliRunner().invoke(app, [*call, path])
+        assert isinstance(result.exception, HarnessError)
+        assert says in str(result.exception)
+    board = CliRunner().invoke(app, ["leaderboard", "--store", str(tmp_path / "none"), "--out", str(truth)])
+    assert "is a file" in str(board.exception)
+    share = CliRunner().invoke(app, ["bundle", "write", str(tmp_path), "--store", str(tmp_path / "none")])
+    assert "is a folder" in str(share.exception)

@@ -180,11 +180,11 @@ def test_what_is_absent_is_said_in_one_line(
 def test_contract_and_signatures(official: BertScore, monkeypatch: pytest.MonkeyPatch) -> None:
     assert official.signature == (
         f"bertscore|model:tiny-bert|weights:{official._digest}|layer:2|idf:0|rescale:0|max:512"
-        "|impl:bert-score|v:1"
+        "|norm:nfkc|impl:bert-score|v:2"
     )
     assert BertScoreMiniLM().signature == (
         "bertscore_minilm|model:all-MiniLM-L6-v2|weights:53aa5117|layer:5|idf:0|rescale:0|max:512"
-        "|impl:bert-score|v:1"
+        "|norm:nfkc|impl:bert-score|v:2"
     )
     monkeypatch.delenv("HARNESS_BERTSCORE_MODEL")
     monkeypatch.delenv("HARNESS_BERTSCORE_LAYER")

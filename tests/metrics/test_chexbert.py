@@ -86,7 +86,7 @@ def test_a_second_run_does_no_model_work(metric: ChexbertF1, monkeypatch: pytest
 
 def test_signature_names_weights_and_policy(metric: ChexbertF1) -> None:
     assert re.fullmatch(
-        r"chexbert_f1\|uncertain:positive\|common:positives>=10\|weights:[0-9a-f]{8}\|impl:f1chexbert\|v:2",
+        r"chexbert_f1\|uncertain:positive\|common:positives>=10\|norm:nfkc\|weights:[0-9a-f]{8}\|impl:f1chexbert\|v:2",
         metric.signature,
     )
     assert "uncertain:ignored" in ChexbertF1("ignored").signature

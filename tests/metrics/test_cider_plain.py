@@ -91,7 +91,9 @@ def test_order_and_doubling_of_studies_change_nothing() -> None:
 def test_contract_and_signature() -> None:
     metric = CiderPlain()
     assert isinstance(metric, Metric)
-    assert metric.signature == "cider_plain|d:0|n:4|df:references|tok:r2gen-iu|ref:full|impl:coco|v:1"
+    assert (
+        metric.signature == "cider_plain|d:0|n:4|df:references|norm:none|tok:r2gen-iu|ref:full|impl:coco|v:1"
+    )
     assert len({CiderPlain(tokenizer=profile).signature for profile in PROFILES}) == len(PROFILES)
     assert metric.statistics([], []).shape == (0, 2)
     said, true = corpus(30)

@@ -198,9 +198,11 @@ def test_contract(metric: Metric) -> None:
 
 
 def test_signatures_are_stable() -> None:
-    assert Meteor().signature == "meteor|ver:1.5|lang:en|norm:1|tok:r2gen-iu|ref:full|impl:jar|v:1"
+    assert (
+        Meteor().signature == "meteor|ver:1.5|lang:en|jarnorm:1|norm:none|tok:r2gen-iu|ref:full|impl:jar|v:1"
+    )
     assert MeteorNltk().signature == (
-        "meteor_nltk|alpha:0.9|beta:3|gamma:0.5|stem:porter|syn:wordnet-3.0|tok:r2gen-iu|ref:full|impl:nltk|v:1"
+        "meteor_nltk|alpha:0.9|beta:3|gamma:0.5|stem:porter|syn:wordnet-3.0|norm:none|tok:r2gen-iu|ref:full|impl:nltk|v:1"
     )
 
 

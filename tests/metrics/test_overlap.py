@@ -158,9 +158,12 @@ def test_contract_and_signature(make: Callable[..., Metric]) -> None:
 
 
 def test_signatures_are_stable() -> None:
-    assert Bleu().signature == "bleu|order:4|tok:r2gen-iu|ref:full|len:closest|impl:coco|v:1"
-    assert RougeL().signature == "rouge_l|beta:1.2|tok:r2gen-iu|ref:full|impl:coco|v:1"
-    assert Cider().signature == "cider|d:1|n:4|sigma:6|df:references|tok:r2gen-iu|ref:full|impl:coco|v:1"
+    assert Bleu().signature == "bleu|order:4|norm:none|tok:r2gen-iu|ref:full|len:closest|impl:coco|v:1"
+    assert RougeL().signature == "rouge_l|beta:1.2|norm:none|tok:r2gen-iu|ref:full|impl:coco|v:1"
+    assert (
+        Cider().signature
+        == "cider|d:1|n:4|sigma:6|df:references|norm:none|tok:r2gen-iu|ref:full|impl:coco|v:1"
+    )
 
 
 def test_a_test_split_is_scored_in_well_under_a_second() -> None:

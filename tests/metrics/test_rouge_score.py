@@ -68,7 +68,7 @@ def test_contract_and_signature(monkeypatch: pytest.MonkeyPatch) -> None:
     assert isinstance(metric, Metric)
     assert not metric.tokenized, "it takes no tokenisation profile"
     assert metric.signature == (
-        "rouge_score_l|beta:1|stem:none|tok:rouge-score|ref:full|impl:rouge-score|v:1"
+        "rouge_score_l|beta:1|stem:none|norm:none|tok:rouge-score|ref:full|impl:rouge-score|v:1"
     )
     assert "stem:porter" in RougeScoreL(stemmer=True).signature
     assert metric.statistics([], []).shape == (0, 2)

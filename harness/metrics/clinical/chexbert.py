@@ -22,6 +22,7 @@ from harness.metrics.base import MetricOutput
 from harness.metrics.clinical.labels import LABELS, Classes, LabelF1, label_outputs
 from harness.metrics.common_labels import signature_part
 from harness.metrics.pretrained import hub_file, missing, token_batches, weights_digest
+from harness.metrics.text.characters import NORM, plain_characters
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -52,7 +53,7 @@ class ChexbertF1(LabelF1):
     @property
     def signature(self) -> str:
         """Identity of the numbers; ``weights`` is a digest of the checkpoint."""
-        rules = f"uncertain:{self.policy}|{signature_part(None)}"
+        rules = f"uncertain:{self.policy}|{signature_part(None)}|{NORM}"
         return f"chexbert_f1|{rules}|weights:{self._digest}|impl:f1chexbert|v:2"
 
     def unavailable(self) -> str | None:
@@ -77,6 +78,16 @@ class ChexbertF1(LabelF1):
             _ = self._labeler  # fetches the weights, or says what to do: the cache is keyed by their digest
         classes = annotated(f"chexbert|weights:{self._digest}|v:1", texts, self._label)
         return np.array(classes, dtype=np.int8).reshape(len(texts), len(LABELS))
+
+    def cut(self, texts: Sequence[str]) -> tuple[int, list[bool]]:
+        """Which texts have more tokens than BERT reads."""
+        files = find_files()
+        if files is None or max(map(len, texts), default=0) <= MAX_TOKENS - 2:
+            return MAX_TOKENS, []
+        words = bert_tokenizer(files.bert)
+        lines = [" ".join(plain_characters(text).split()) for text in texts]
+        limits = {"add_special_tokens": False, "truncation": True, "max_length": MAX_TOKENS - 1}
+        return MAX_TOKENS, [len(words(line, **limits)["input_ids"]) > MAX_TOKENS - 2 for line in lines]
 
     def _label(self, texts: list[str]) -> list[list[int]]:
         return self._labeler(texts).tolist()
@@ -128,6 +139,13 @@ def _bert_folder(folder: Path, download: bool) -> Path | None:
     return config.parent if config and vocabulary else None
 
 
+def bert_tokenizer(folder: Path) -> Any:
+    """BERT's tokeniser from a folder with its vocabulary."""
+    from transformers import BertTokenizer
+
+    return BertTokenizer.from_pretrained(folder)
+
+
 class Labeler:
     """CheXbert: a BERT whose first vector feeds one linear head per observation.
 
@@ -137,11 +155,11 @@ class Labeler:
 
     def __init__(self, files: Files) -> None:
         import torch
-        from transformers import AutoConfig, BertModel, BertTokenizer
+        from transformers import AutoConfig, BertModel
 
         self._torch = torch
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self._tokenizer = BertTokenizer.from_pretrained(files.bert)
+        self._tokenizer = bert_tokenizer(files.bert)
         weights = _tensors(files.checkpoint)
         config = AutoConfig.from_pretrained(files.bert)
         self._bert = cast("Any", BertModel(config, add_pooling_layer=False))

@@ -15,6 +15,7 @@ from harness.metrics.base import MetricOutput
 from harness.metrics.clinical.labels import Classes, LabelF1, label_outputs
 from harness.metrics.clinical.rule_labeler import RuleLabeler, rule_labeler, rules_digest
 from harness.metrics.common_labels import signature_part
+from harness.metrics.text.characters import NORM
 
 TABLE = Path(__file__).with_name("chexpert_rules.yaml")
 
@@ -34,7 +35,7 @@ class RulesF1(LabelF1):
     @property
     def signature(self) -> str:
         """Identity of the numbers; it changes with the phrase table."""
-        rules = f"{signature_part(None)}|rules:{rules_digest(self.table)}"
+        rules = f"{signature_part(None)}|{NORM}|rules:{rules_digest(self.table)}"
         return f"{self.name}|uncertain:{self.policy}|{rules}|impl:harness|v:{self.version}"
 
     def unavailable(self) -> str | None:

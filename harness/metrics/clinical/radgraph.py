@@ -25,7 +25,8 @@ from harness.core.weights import ALLOW_DOWNLOADS, downloads_allowed
 from harness.metrics.annotation_cache import annotated
 from harness.metrics.base import Metric, MetricOutput, Statistics
 from harness.metrics.pretrained import missing, old_tokenizer_methods, weights_digest
-from harness.metrics.text.base import report_texts
+from harness.metrics.text.base import plain_report_texts
+from harness.metrics.text.characters import NORM
 
 FOLDER = "HARNESS_RADGRAPH"
 LEVELS = ("simple", "partial", "complete")
@@ -69,7 +70,9 @@ class RadGraphF1(Metric):
     @property
     def signature(self) -> str:
         """Identity of the numbers; ``weights`` is a digest of the checkpoint."""
-        return f"radgraph_f1|model:{self.model}|case:{self.case}|weights:{self._digest}|impl:radgraph|v:2"
+        return (
+            f"radgraph_f1|model:{self.model}|case:{self.case}|{NORM}|weights:{self._digest}|impl:radgraph|v:2"
+        )
 
     def unavailable(self) -> str | None:
         """One line if the package or the weights are absent."""
@@ -88,7 +91,7 @@ class RadGraphF1(Metric):
         Raises:
             UnavailableError: the weights are absent.
         """
-        hypotheses, targets = report_texts(predictions, references)
+        hypotheses, targets = plain_report_texts(predictions, references)
         statistics = np.ones((len(hypotheses), len(LEVELS) + 1))
         texts = [text for both in zip(hypotheses, targets, strict=True) if all(both) for text in both]
         facts = dict(zip(texts, self._facts(texts), strict=True))

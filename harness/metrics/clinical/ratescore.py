@@ -17,7 +17,8 @@ from harness.core.weights import ALLOW_DOWNLOADS, downloads_allowed, quiet_loadi
 from harness.metrics.annotation_cache import annotated, pair
 from harness.metrics.base import Metric, MetricOutput, Statistics, mean_of
 from harness.metrics.pretrained import missing, weights_digest
-from harness.metrics.text.base import report_texts
+from harness.metrics.text.base import plain_report_texts
+from harness.metrics.text.characters import NORM
 
 FOLDER = "HARNESS_RATESCORE"
 HOW_TO_INSTALL = 'uv pip install --override overrides.txt ".[ratescore]"'
@@ -42,7 +43,7 @@ class RateScore(Metric):
     @property
     def signature(self) -> str:
         """Identity of the numbers; ``weights`` are digests of both models."""
-        return f"ratescore|matrix:long|empty:0|weights:{self._digest}|impl:ratescore|v:1"
+        return f"ratescore|matrix:long|empty:0|{NORM}|weights:{self._digest}|impl:ratescore|v:2"
 
     def unavailable(self) -> str | None:
         """One line if a package or the weights are absent."""
@@ -62,7 +63,7 @@ class RateScore(Metric):
         Raises:
             UnavailableError: the package or the weights are absent.
         """
-        hypotheses, targets = report_texts(predictions, references)
+        hypotheses, targets = plain_report_texts(predictions, references)
         keys = [pair(*texts) for texts in zip(hypotheses, targets, strict=True)]
         both = dict(zip(keys, zip(hypotheses, targets, strict=True), strict=True))
         statistics = np.ones((len(hypotheses), 2))

@@ -24,7 +24,8 @@ from harness.metrics.clinical.report_layout import plain
 from harness.metrics.clinical.rule_labeler import SCOPES as RULES
 from harness.metrics.clinical.rule_labeler import negex_config
 from harness.metrics.pretrained import missing
-from harness.metrics.text.base import report_texts
+from harness.metrics.text.base import plain_report_texts
+from harness.metrics.text.characters import NORM
 
 if TYPE_CHECKING:
     from spacy.tokens import Doc, Span
@@ -63,7 +64,7 @@ class RateScoreLite(Metric):
     @property
     def signature(self) -> str:
         """Identity of the numbers; it changes with the word lists."""
-        return f"ratescore_lite|model:all-MiniLM-L6-v2|rules:{_rules_digest()}|impl:harness|v:2"
+        return f"ratescore_lite|model:all-MiniLM-L6-v2|{NORM}|rules:{_rules_digest()}|impl:harness|v:2"
 
     def unavailable(self) -> str | None:
         """One line if a package is absent."""
@@ -74,7 +75,7 @@ class RateScoreLite(Metric):
 
     def statistics(self, predictions: Sequence[Prediction], references: Sequence[Reference]) -> Statistics:
         """Score and 1 per study, float64 (n_studies, 2). One entityless text scores 0, two of them 1."""
-        hypotheses, targets = report_texts(predictions, references)
+        hypotheses, targets = plain_report_texts(predictions, references)
         both = {pair(a, b): (a, b) for a, b in zip(hypotheses, targets, strict=True)}
         keys = [pair(a, b) for a, b in zip(hypotheses, targets, strict=True)]
         statistics = np.ones((len(hypotheses), 2))

@@ -8,6 +8,7 @@ from typing import ClassVar
 from harness.core.errors import HarnessError
 from harness.core.types import Prediction, Reference, Task
 from harness.metrics.base import Metric
+from harness.metrics.text.characters import NO_NORM, plain_characters
 from harness.metrics.text.tokenization import DEFAULT_PROFILE, Tokens, tokenizer
 
 
@@ -47,8 +48,11 @@ class TextMetric(Metric):
 
     @property
     def text_fields(self) -> str:
-        """Fields of the signature: what a token is, and how much of a reference counts."""
-        return f"tok:{self.profile}|{references_field(self.reference_words)}"
+        """Fields of the signature: what a token is, and how much of a reference counts.
+
+        Characters count as they are written: published scores took them so.
+        """
+        return f"{NO_NORM}|tok:{self.profile}|{references_field(self.reference_words)}"
 
 
 def report_texts(
@@ -66,6 +70,18 @@ def report_texts(
     ids = [reference.id for reference in references]
     hypotheses = _texts("prediction", ids, (prediction.report for prediction in predictions))
     return hypotheses, _texts("reference", ids, (reference.report for reference in references))
+
+
+def plain_report_texts(
+    predictions: Sequence[Prediction], references: Sequence[Reference]
+) -> tuple[list[str], list[str]]:
+    """``report_texts`` in plain characters, so that texts that look alike are alike for a model.
+
+    Raises:
+        HarnessError: as ``report_texts``.
+    """
+    hypotheses, targets = report_texts(predictions, references)
+    return list(map(plain_characters, hypotheses)), list(map(plain_characters, targets))
 
 
 def at_least_one(words: int | None) -> int | None:

@@ -10,7 +10,7 @@ import os
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -23,7 +23,8 @@ from harness.core.weights import downloads_allowed, minilm_folder, quiet_loading
 from harness.metrics.annotation_cache import annotated, pair
 from harness.metrics.base import Metric, MetricOutput, Statistics, mean_of
 from harness.metrics.pretrained import hub_file, token_batches, weights_digest
-from harness.metrics.text.base import report_texts
+from harness.metrics.text.base import plain_report_texts
+from harness.metrics.text.characters import NORM, plain_characters
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -65,7 +66,7 @@ class _GreedyMatching(Metric):
         """Identity of the numbers."""
         return (
             f"{self.name}|model:{self.model}|weights:{self._digest}|layer:{self.layer}|idf:0|rescale:0"
-            f"|max:{MAX_TOKENS}|impl:bert-score|v:1"
+            f"|max:{MAX_TOKENS}|{NORM}|impl:bert-score|v:2"
         )
 
     @abstractmethod
@@ -78,7 +79,7 @@ class _GreedyMatching(Metric):
         Raises:
             UnavailableError: the model is absent.
         """
-        hypotheses, targets = report_texts(predictions, references)
+        hypotheses, targets = plain_report_texts(predictions, references)
         statistics = np.ones((len(hypotheses), 2))
         if not hypotheses:
             return statistics
@@ -91,6 +92,17 @@ class _GreedyMatching(Metric):
             self.signature, keys, lambda absent: self._scores([pairs[key] for key in absent])
         )
         return statistics
+
+    def cut(self, texts: Sequence[str]) -> tuple[int, list[bool]]:
+        """Which texts have more tokens than the model reads."""
+        words, limit = reader(self._weights())
+        stripped = [plain_characters(text).strip() for text in texts]
+        # A token stands for one byte at least.
+        long = [len(text.encode()) + 2 > limit for text in stripped]
+        return limit, [
+            is_long and len(words(text, truncation=True, max_length=limit + 1)["input_ids"]) > limit
+            for text, is_long in zip(stripped, long, strict=True)
+        ]
 
     def _scores(self, pairs: Sequence[tuple[str, str]]) -> list[float]:
         vectors = self._encoder.vectors([text for both in pairs for text in both])
@@ -235,13 +247,9 @@ class Encoder:
             model = AutoModel.from_pretrained(
                 weights, config=config, local_files_only=local, dtype=torch.float32
             )
-            self.tokenizer = _tokenizer(weights, local)
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.model = model.eval().to(self.device)
-        # Some tokenisers state no limit, or an absurd one; RoBERTa's first two positions are reserved.
-        reserved = config.pad_token_id + 1 if "roberta" in config.model_type else 0
-        positions = getattr(config, "max_position_embeddings", MAX_TOKENS) - reserved
-        self.limit = min(MAX_TOKENS, self.tokenizer.model_max_length, positions)
+        self.tokenizer, self.limit = reader(weights)
         self._cache: dict[str, TokenVectors] = {}
         self._bytes = 0
 
@@ -282,6 +290,25 @@ class Encoder:
             TokenVectors(unit[row, : len(line)].cpu().clone(), counts[row, : len(line)].cpu().clone())
             for row, line in enumerate(batch)
         ]
+
+
+@lru_cache(maxsize=2)
+def reader(weights: str) -> tuple[Any, int]:
+    """The tokeniser of a model, and the most tokens that the model reads.
+
+    Args:
+        weights: folder in the Hugging Face layout, or a name in its cache.
+    """
+    from transformers import AutoConfig
+
+    local = not downloads_allowed()
+    with quiet_loading():
+        config = AutoConfig.from_pretrained(weights, local_files_only=local)
+        tokenizer = _tokenizer(weights, local)
+    # Some tokenisers state no limit, or an absurd one; RoBERTa's first two positions are reserved.
+    reserved = config.pad_token_id + 1 if "roberta" in config.model_type else 0
+    positions = getattr(config, "max_position_embeddings", MAX_TOKENS) - reserved
+    return tokenizer, min(MAX_TOKENS, tokenizer.model_max_length, positions)
 
 
 def _tokenizer(weights: str, local: bool) -> Any:

@@ -9,6 +9,10 @@ _HYPHENS = re.compile("[\u2010-\u2012\u2212]")
 _QUOTES = str.maketrans({"\u2018": "'", "\u2019": "'", "\u201c": '"', "\u201d": '"'})
 
 
+NORM, NO_NORM = "norm:nfkc", "norm:none"
+"""Fields of a signature: texts pass through ``plain_characters``, or are taken as they are written."""
+
+
 def plain_characters(text: str) -> str:
     """``text`` in Unicode form NFKC, without format characters, with ASCII hyphens and quotes.
 

@@ -59,7 +59,7 @@ class Meteor(TextMetric):
     @property
     def signature(self) -> str:
         """Identity of the numbers."""
-        return f"meteor|ver:1.5|lang:en|norm:1|{self.text_fields}|impl:jar|v:1"
+        return f"meteor|ver:1.5|lang:en|jarnorm:1|{self.text_fields}|impl:jar|v:1"
 
     def unavailable(self) -> str | None:
         """Why the jar or the profile cannot run here, or None."""

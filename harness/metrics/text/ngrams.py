@@ -56,6 +56,12 @@ def clipped_matches(
     return matches
 
 
+def repeated(tokens: Sequence[str], order: int = 4) -> tuple[int, int]:
+    """How many n-grams repeat an earlier one of the same text, and how many there are."""
+    total = max(0, len(tokens) - order + 1)
+    return total - len(set(zip(*(tokens[start:] for start in range(order)), strict=False))), total
+
+
 def lcs_length(first: Sequence[str], second: Sequence[str]) -> int:
     """Length of the longest common subsequence, a machine word of columns at a time.
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from harness.core.types import Prediction, Reference, Task
 from harness.metrics.base import Metric, MetricOutput, Statistics, mean_of
 from harness.metrics.text.base import TextMetric, at_least_one, references_field, report_texts
+from harness.metrics.text.characters import NO_NORM
 from harness.metrics.text.ngrams import lcs_length
 from harness.metrics.text.tokenization import Tokens
 
@@ -76,7 +77,7 @@ class RougeScoreL(Metric):
         """Identity of the numbers."""
         stem = "porter" if self.stemmer else "none"
         cut = references_field(self.reference_words)
-        return f"rouge_score_l|beta:1|stem:{stem}|tok:rouge-score|{cut}|impl:rouge-score|v:1"
+        return f"rouge_score_l|beta:1|stem:{stem}|{NO_NORM}|tok:rouge-score|{cut}|impl:rouge-score|v:1"
 
     def unavailable(self) -> str | None:
         """Why the stemmer cannot run here, or None."""

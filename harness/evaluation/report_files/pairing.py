@@ -1,0 +1,105 @@
+"""References and predictions of systems, joined study by study, with remarks on what is odd about them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.core.errors import HarnessError
+from harness.core.types import Prediction, Reference
+from harness.evaluation.report_files.fields import NULL_WORDS
+from harness.evaluation.report_files.joining import alike, joined_ids, last_report, shortened
+from harness.evaluation.report_files.reader import ReportFile, read_reports
+from harness.metrics.text.hygiene import Remark, remarks_on, remarks_on_pairs
+
+
+@dataclass(frozen=True, slots=True)
+class PairedReports:
+    """Studies of all files.
+
+    Attributes:
+        targets: in the order of the references' file.
+        systems: system -> its predictions, in the same order.
+        remarks: on all files; those of a system name it where there are several.
+    """
+
+    targets: list[Reference]
+    systems: Mapping[str, list[Prediction]]
+    remarks: tuple[Remark, ...]
+
+
+def paired_reports(
+    references: Path, systems: Mapping[str, Path], null_words: Sequence[str] | None = None
+) -> PairedReports:
+    """Read and join files.
+
+    A prediction that is absent, blank or a null word counts as empty. A study whose reference is so cannot be
+    scored: it is left out, and a remark says so.
+
+    Args:
+        references: file of the true reports.
+        systems: system -> file of its predictions.
+        null_words: texts that mean "no report"; None: ``NULL_WORDS``.
+
+    Raises:
+        HarnessError: an unreadable file, an id on one side only, or no reference with words.
+    """
+    words = NULL_WORDS if null_words is None else null_words
+    true = read_reports(references, "references", words)
+    files = {name: read_reports(path, "predictions", words) for name, path in systems.items()}
+    lines_left_out: list[Remark] = []
+    if all(file.order == "lines" for file in (true, *files.values())):
+        length = last_report([true, *files.values()])
+        lines_left_out += _blank_lines(true, "references", length)
+        true, files = shortened(true, length), {name: shortened(file, length) for name, file in files.items()}
+    for file in files.values():
+        ids = joined_ids(true, file)
+    empty = [name for name in ids if not true.texts[name].strip()]
+    scored = [name for name in ids if true.texts[name].strip()]
+    if not scored:
+        raise HarnessError(f"{references}: no report in it has words", "references need a text")
+    remarks = [*lines_left_out, *_of_file(true, "references")]
+    if empty:
+        predicate = "are empty or a null word: their studies are left out"
+        remarks.append(Remark("left out", predicate, len(empty), len(ids), "references", tuple(empty)))
+    texts = {name: true.texts[name] for name in scored}
+    remarks += remarks_on(texts, "references")
+    for name, file in files.items():
+        side, predicted = _side(name, files), {each: file.texts[each] for each in scored}
+        remarks += [*_of_file(file, side), *remarks_on(predicted, side)]
+        remarks += remarks_on_pairs(predicted, texts, side)
+    # A study whose patient the file does not name is its own patient.
+    targets = [Reference(name, true.patients.get(name, name), text) for name, text in texts.items()]
+    predictions = {
+        system: [Prediction(report=file.texts[name]) for name in scored] for system, file in files.items()
+    }
+    return PairedReports(targets, predictions, tuple(remarks))
+
+
+def _side(system: str, systems: Mapping[str, object]) -> str:
+    return f"predictions of {system}" if len(systems) > 1 else "predictions"
+
+
+def _blank_lines(file: ReportFile, side: str, length: int) -> Iterator[Remark]:
+    blank = tuple(list(file.texts)[length:])
+    if blank:
+        yield Remark(
+            "blank lines", "are blank lines at the end: left out", len(blank), len(file.texts), side, blank
+        )
+
+
+def _of_file(file: ReportFile, side: str) -> Iterator[Remark]:
+    """What the reader met in a file."""
+    total = len(file.texts)
+    nulls = tuple(name for name in file.nulls if name in file.texts)
+    if nulls:
+        predicate = "are absent or a null word such as nan: they count as empty"
+        yield Remark("null", predicate, len(nulls), total, side, nulls)
+    if file.repeated:
+        predicate = "occur several times with the same text: they count once"
+        yield Remark("repeated", predicate, len(file.repeated), total, side, file.repeated)
+    similar = alike(file.texts)
+    if similar:
+        predicate = "have an id that differs from another only in form"
+        yield Remark("ids", predicate, len(similar), total, side, tuple(similar))

@@ -1,0 +1,151 @@
+"""The one reader of report files: the content says the shape, and what is not recognised is refused.
+
+An ending says what is expected. Plain text is what ends in none of ``STRUCTURED``; if it holds JSON or a
+table after all, it is refused, because a header would become a study and pairs would go by line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.evaluation.report_files.content import decoded, read_bytes
+from harness.evaluation.report_files.fields import NULL_WORDS, Entry, Reports, Side, Source
+from harness.evaluation.report_files.json_shapes import from_json, refuse_json
+from harness.evaluation.report_files.tables import (
+    delimiter_of,
+    from_arrow,
+    from_csv,
+    from_folder,
+    from_parquet,
+    refuse_table,
+)
+
+LINES = (".jsonl", ".ndjson")
+JSON = (".json", *LINES)
+TABLES = (".csv", ".tsv", ".tab")
+BINARY = (".parquet", ".pq", ".arrow", ".feather")
+STRUCTURED = (*JSON, *TABLES, *BINARY)
+
+
+@dataclass(frozen=True, slots=True)
+class ReportFile:
+    """Reports by id, in the order of the file.
+
+    Attributes:
+        path: where they come from.
+        shape: of the file, in words.
+        texts: id -> report; "" is a report without words.
+        order: what joins it with another file: ``ids``, positions in a ``list``, or ``lines``. Ids of the
+            last two are positions, counted from 1.
+        patients: id -> patient, for the studies whose patient the file names.
+        nulls: ids of reports that are absent or a null word; their text is "".
+        repeated: ids that occur several times, always with the same text.
+    """
+
+    path: Path
+    shape: str
+    texts: Mapping[str, str]
+    order: str
+    patients: Mapping[str, str]
+    nulls: tuple[str, ...] = ()
+    repeated: tuple[str, ...] = ()
+
+
+def read_reports(
+    path: Path, side: Side = "predictions", null_words: Sequence[str] = NULL_WORDS
+) -> ReportFile:
+    """Read a file of reports, or the folder of a dataset.
+
+    Args:
+        path: the file; it may be compressed with gzip.
+        side: what it is read for, where it holds references and predictions.
+        null_words: texts that mean "no report", in lower case.
+
+    Raises:
+        HarnessError: no such file, nothing in it, an unknown shape, an id twice with different texts.
+        UnavailableError: Parquet without pyarrow.
+    """
+    source = Source(path, side)
+    reports = from_folder(source) if path.is_dir() else _of_file(source)
+    if not reports.entries:
+        raise source.error("no reports in it", "the file is empty")
+    words = frozenset(word.strip().casefold() for word in null_words)
+    texts: dict[str, str] = {}
+    nulls: list[str] = []
+    repeated: dict[str, None] = {}
+    for entry in reports.entries:
+        text, is_null = _plain(source, entry, words)
+        if entry.id in texts:
+            if texts[entry.id] != text:
+                raise source.error(
+                    f"id {entry.id!r} occurs twice, with different texts", "keep one report per id"
+                )
+            repeated[entry.id] = None
+        elif is_null:
+            nulls.append(entry.id)
+        texts[entry.id] = text
+    return ReportFile(
+        path, reports.shape, texts, reports.order, _patients(source, reports), tuple(nulls), tuple(repeated)
+    )
+
+
+def _plain(source: Source, entry: Entry, null_words: frozenset[str]) -> tuple[str, bool]:
+    """The text of an entry, "" where it has none, and whether it is absent or a null word."""
+    text = entry.text
+    if text is None or (text.strip().casefold() in null_words and text.strip()):
+        return "", True
+    if "\0" in text:
+        raise source.error(f"the report of {entry.id!r} contains a NUL character", "remove it")
+    if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
+        raise source.error(f"the report of {entry.id!r} holds half a character", "write the file again")
+    return text, False
+
+
+def _patients(source: Source, reports: Reports) -> dict[str, str]:
+    patients: dict[str, str] = {}
+    for entry in reports.entries:
+        if entry.patient is not None and patients.setdefault(entry.id, entry.patient) != entry.patient:
+            raise source.error(f"id {entry.id!r} has two patients", "keep one report per id")
+    return patients
+
+
+def _of_file(source: Source) -> Reports:
+    data = read_bytes(source.path)
+    if data.startswith(b"PAR1"):
+        return from_parquet(source, data)
+    if data.startswith((b"ARROW1", b"\xff\xff\xff\xff")):
+        return from_arrow(source, data)
+    ending = _ending(source.path)
+    content = decoded(source.path, data)
+    if not content.strip():
+        return _from_plain(source, content) if ending not in STRUCTURED else Reports("empty", ())
+    if ending in BINARY:
+        raise source.error(f"is no {ending[1:]} file", "write it again, or name it after what it holds")
+    if ending not in STRUCTURED:
+        refusal = refuse_json(source, content) or refuse_table(source, content)
+        if refusal is not None:
+            raise refusal
+        return _from_plain(source, content)
+    is_json = content.lstrip()[0] in "{["
+    if ending in JSON and (is_json or delimiter_of(content, source) is None):
+        return from_json(source, content, ending in LINES)
+    return from_json(source, content, False) if is_json else from_csv(source, content)
+
+
+def _ending(path: Path) -> str:
+    """The last ending in lower case, that before ``.gz`` included."""
+    name = path.with_suffix("") if path.suffix.lower() == ".gz" else path
+    return name.suffix.lower()
+
+
+def _from_plain(source: Source, content: str) -> Reports:
+    """One report per line. A carriage return inside a line is refused: it may or may not end a report."""
+    if "\r" in content and "\n" not in content:
+        content = content.replace("\r", "\n")  # of an old Macintosh
+    lines = [line.removesuffix("\r") for line in content.removesuffix("\n").split("\n")] if content else []
+    for number, line in enumerate(lines, start=1):
+        if "\r" in line:
+            raise source.error(f"line {number} holds a carriage return", "end each line with a line feed")
+    return Reports("plain text", [Entry(str(number), line) for number, line in enumerate(lines, 1)], "lines")
