@@ -205,11 +205,12 @@ def _on_reports(trial: Trial, outcome: Outcome, headline: Sequence[str]) -> dict
     texts = {name: each.report for name, each in predictions if each.report is not None}
     if not texts or not headline:
         return {}
-    odd = {headline[0]: "; ".join(sentences(remarks_on(texts, "predictions")))}
+    odd = {headline[0]: "; ".join(sentences(remarks_on(texts, "predictions"), with_ids=False))}
     for metric in trial.metrics:
         if metric.task is Task.REPORT and metric.name in outcome.statistics:
             for remark in cut_remarks(metric, texts, "predictions"):
-                odd[metric.outputs[0].name] = str(remark)
+                name = metric.outputs[0].name
+                odd[name] = "; ".join(filter(None, (odd.get(name), *sentences([remark], with_ids=False))))
     return odd
 
 

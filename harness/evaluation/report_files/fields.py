@@ -23,7 +23,7 @@ OF_SIDE: Mapping[Side, tuple[str, ...]] = {
     "predictions": (
         *("prediction", "predictions", "pred", "preds", "hypothesis", "hypotheses", "hyp", "hyps"),
         *("model_prediction", "predicted_report", "generated", "generated_report", "generated_text"),
-        *("candidate", "candidates", "output"),
+        *("candidate", "candidates", "output", "res"),
     ),
 }
 OF_EITHER = (("report", "text"), ("caption",), ("findings", "impression"))
@@ -141,7 +141,9 @@ def text_of(value: Any) -> str | None:
 
 def shown(names: Sequence[str]) -> str:
     """Names of columns for a message, without what may be text of a report."""
-    return ", ".join(name if len(name) <= _SHOWN and name.count(" ") < 3 else "(a text)" for name in names)
+    return ", ".join(
+        (name or "(no name)") if len(name) <= _SHOWN and name.count(" ") < 3 else "(a text)" for name in names
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ table after all, it is refused, because a header would become a study and pairs 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,12 @@ JSON = (".json", *LINES)
 TABLES = (".csv", ".tsv", ".tab")
 BINARY = (".parquet", ".pq", ".arrow", ".feather")
 STRUCTURED = (*JSON, *TABLES, *BINARY)
+NOT_READ = (".xml", ".html", ".htm", ".yaml", ".yml", ".xls", ".xlsx", ".doc", ".docx", ".pkl", ".npz", ".h5")
+
+_MARKUP = re.compile(
+    r"\s*<(?:[?]xml|!doctype|html)\b|\s*<(\w{4,})[^<>]*>.*</\1>\s*$", re.IGNORECASE | re.DOTALL
+)
+"""XML and HTML as a whole; a text may begin with a tag such as ``<s>``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +126,9 @@ def _of_file(source: Source) -> Reports:
         return from_arrow(source, data)
     ending = _ending(source.path)
     content = decoded(source.path, data)
+    if ending in NOT_READ or (ending not in STRUCTURED and _MARKUP.match(content)):
+        what = ending[1:] if ending in NOT_READ else "XML or HTML"
+        raise source.error(f"looks like {what}", "write the reports as JSON or CSV, with ids")
     if not content.strip():
         return _from_plain(source, content) if ending not in STRUCTURED else Reports("empty", ())
     if ending in BINARY:

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
 DELIMITERS = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "bars"}
 _EXCEL = re.compile(r"sep=(.)\r?\n")
-_KEYED = re.compile(r"[^\s,;|]*\d[^\s,;|]*[,;|]")
-"""How a line of a table without a header begins: an id with a digit in it, and a delimiter."""
+_KEYED = re.compile(r"[^\s,;|:]*\d[^\s,;|:]*[,;|:]|(?=\S*\d)(?=\S*[A-Za-z_])[\w./-]{2,}(?= )")
+"""How a line begins that has an id: with a digit in it, and a delimiter or a letter."""
 
 
 def delimiter_of(content: str, source: Source) -> str | None:
