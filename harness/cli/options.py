@@ -50,7 +50,7 @@ ReferenceReports = Annotated[
 NullWords = Annotated[
     str | None,
     typer.Option(
-        help="Texts that mean no report, separated by commas; default nan, None, null, N/A and the like; "
+        help="Texts that mean no report, separated by commas; default nan, None, null, N/A and so on; "
         "'' for none.",
     ),
 ]

@@ -51,7 +51,7 @@ def test_run_prints_and_writes_the_leaderboard(toy_world: Path, capsys: pytest.C
     figures = [path for path in (toy_world / "store/tables/figures").rglob("*") if path.is_file()]
     assert {path.suffix for path in figures} == {".png", ".svg", ".pdf"}
     assert "cider @ 0.6" in markdown
-    assert "bleu|order:4|tok:r2gen-iu" in markdown
+    assert "bleu|order:4|norm:none|tok:r2gen-iu" in markdown
     content = json.loads((toy_world / "store/tables/leaderboard.json").read_text())
     row = content["rows"][0]
     documented = {
