@@ -97,7 +97,7 @@ class Metric(ABC):
     @property
     @abstractmethod
     def signature(self) -> str:
-        """Identity of the numbers: ``bleu|order:4|tok:r2gen-iu|len:closest|impl:coco|v:1``.
+        """Identity of the numbers: ``bleu|order:4|norm:none|tok:r2gen-iu|len:closest|impl:coco|v:1``.
 
         ``SIGNATURE`` is its grammar.
         """
@@ -211,7 +211,7 @@ def checked_statistics(
     if not re.fullmatch(SIGNATURE, metric.signature):
         raise PluginError(
             f"metric {metric.name}: its signature is no list of key:value parts without blanks",
-            "an example: bleu|order:4|tok:r2gen-iu|v:1",
+            "an example: bleu|order:4|norm:none|tok:r2gen-iu|v:1",
         )
     rows, n = metric.statistics(predictions, references), len(references)
     promise = f"expected a float array (n, k) with n = {n}, one row per study"

@@ -58,7 +58,8 @@ def test_another_tokenizer_and_fewer_metrics_leave_the_first_result(toy_world: P
     after = cells(store)
     assert set(before) < set(after)
     assert len(set(after)) == len(after)
-    assert {"bleu|order:4|tok:whitespace" in str(place[3]) for place in set(after) - set(before)} == {True}
+    new = set(after) - set(before)
+    assert {"bleu|order:4|norm:none|tok:whitespace" in str(place[3]) for place in new} == {True}
 
 
 def test_fewer_metrics_under_the_same_protocol_are_superseded_and_counted(toy_world: Path) -> None:
