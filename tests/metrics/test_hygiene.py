@@ -9,7 +9,11 @@ from tests.helpers.reports import corpus
 
 ODD = {
     "empty": ["", " \n", "\u00a0"],
+    "wordless": [".", " - ", "[]", "___"],
     "tokens": [
+        "no effusion</w>",
+        "startseq clear endseq",
+        "<start> clear <end>",
         "the\u0120heart\u0120is",
         "\u2581No \u2581effusion",
         "cardio ##megaly",
@@ -40,7 +44,15 @@ ODD = {
     "mixed": ["pneum\u043enia"],
     "decoding": ["l\u00c3\u00a9sion", "patient\u00e2\u20ac\u2122s lungs", "5 \u00c2\u00b0C", "a \ufffd b"],
     "repetition": ["the lungs are clear . " * 5, "no " * 9],
-    "characters": ["e\ufb00usion", "pneu\u00admonia", "no\u200b edema", "no\u00a0edema", "it\u2019s clear"],
+    "characters": [
+        "e\ufb00usion",
+        "pneu\u00admonia",
+        "no\u200b edema",
+        "no\u00a0edema",
+        "it\u2019s clear",
+        "cl\x7fear",
+        "clear\ufe0f",
+    ],
 }
 
 

@@ -13,7 +13,7 @@ from harness.core.errors import HarnessError
 Side = Literal["references", "predictions"]
 """What a file is read for. Where one file holds both, it says which of its fields is read."""
 
-IDS = ("id", "study_id", "image_id", "uid", "studyid", "case_id", "dicom_id")
+IDS = ("id", "study_id", "image_id", "uid", "studyid", "case_id", "dicom_id", "question_id")
 PATIENTS = ("patient_id", "subject_id")
 OF_SIDE: Mapping[Side, tuple[str, ...]] = {
     "references": (

@@ -22,8 +22,8 @@ _SAME_SHARE = 0.1
 _LOOP_SHARE, _LOOP_WORDS = 0.5, 8
 
 _TOKENS = re.compile(
-    "[\u0120\u010a\u2581]|(?:^|(?<=\\s))##(?=[a-z0-9])|</?s>|<0x[0-9A-F]{2}>|@@(?=\\s|$)"
-    r"|<(?:unk|pad|bos|eos|mask|image|extra_id_\d+|start_of_turn|end_of_turn|\|endoftext\|)>"
+    "[\u0120\u010a\u2581]|(?:^|(?<=\\s))##(?=[a-z0-9])|</?s>|</w>|\\b(?:startseq|endseq)\\b|<0x[0-9A-F]{2}>|@@(?=\\s|$)"
+    r"|<(?:unk|pad|bos|eos|sos|start|end|sep|cls|mask|image|extra_id_\d+|start_of_turn|end_of_turn|\|endoftext\|)>"
     r"|\[(?:PAD|CLS|SEP|UNK|MASK|BOS|EOS|/?INST)\]|<\|[^|<>\s]{1,40}\|>",
     re.IGNORECASE,
 )
@@ -73,6 +73,7 @@ class Remark:
 
 _KINDS: Mapping[str, tuple[str, Callable[[str], bool]]] = {
     "empty": ("are empty", lambda text: not text.strip()),
+    "wordless": ("hold no word", lambda text: bool(text.strip()) and not any(map(str.isalnum, text))),
     "tokens": ("hold tokenizer leftovers", lambda text: _TOKENS.search(text) is not None),
     "markup": ("hold markup", lambda text: _MARKUP.search(text) is not None),
     "script": ("are mostly not in Latin script", lambda text: _foreign(text)),
