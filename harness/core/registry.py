@@ -8,12 +8,14 @@ from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
 from inspect import signature
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from harness.core.errors import HarnessError, PluginError, UnknownNameError
 from harness.core.failures import describe
 from harness.core.names import did_you_mean
-from harness.core.types import LabelCounts
+
+if TYPE_CHECKING:
+    from harness.core.types import LabelCounts
 
 METHODS = {
     "template": "methods.controls.template:Template",

@@ -246,7 +246,7 @@ def test_a_metric_that_fails_later_keeps_its_number(toy_world: Path, monkeypatch
         assert after.manifest.reliance == before.manifest.reliance
     monkeypatch.undo()
     (table,) = Leaderboard.of(store).tables
-    assert "- cider: from an earlier run" in markdown.render([table])
+    assert "from an earlier run, because" in markdown.render([table])
 
 
 def test_newer_code_wins_and_is_not_mixed_with_older(tmp_path: Path) -> None:

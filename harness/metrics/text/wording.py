@@ -44,7 +44,7 @@ class Wording(Metric):
     task: ClassVar[Task] = Task.REPORT
     by_default: ClassVar[bool] = False  # no quality of a report
     on_request: ClassVar[bool] = True
-    outputs: ClassVar[tuple[MetricOutput, ...]] = (
+    outputs: tuple[MetricOutput, ...] = (
         MetricOutput("words_mean", bounds=(0.0, float("inf"))),
         MetricOutput("repetition_4", higher_is_better=False),
         MetricOutput("distinct_1"),
