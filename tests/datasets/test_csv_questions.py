@@ -101,6 +101,12 @@ def test_marks_that_names_have_are_no_question(root: Path) -> None:
     assert "=none takes the mark for a part of the name" in asked(root, "joined-labels")
 
 
+def test_a_report_among_the_labels_is_not_shown(root: Path) -> None:
+    report = "The heart is enlarged, the lungs are clear, and there is no effusion on either side."
+    caption_trees.rewrite(root, cells("labels", report, "Edema"))
+    assert f"labels of {len(report)} characters: several findings" in asked(root, "joined-labels")
+
+
 @pytest.mark.parametrize(
     "names",
     [("Edema", "edema"), ("Pleural Effusion", "pleural_effusion"), ("Mass", "Mass."), ("7", "7.0", "x")],

@@ -12,8 +12,10 @@ import torch
 import yaml
 from torch import Tensor, nn
 
+from harness.core.config import RunSettings
 from harness.core.errors import HarnessError, UnavailableError
 from harness.core.types import CHEXPERT_LABELS, DatasetInfo, Study, Task
+from harness.evaluation.run import run_serially
 from harness.method import size as costs
 from harness.method.batching import collate, targets_of
 from harness.method.contract import FitRun
@@ -29,6 +31,8 @@ from methods.kedr.knowledge import (
 )
 from methods.kedr.losses import centred, transport
 from methods.kedr.method import KEDR, thinned
+from tests.helpers import caption_trees
+from tests.helpers.toys import Quiet
 
 SKIN = ("nevus", "basal cell carcinoma", "melanoma", "miscellaneous", "seborrheic keratosis")
 INFOS = {
@@ -434,6 +438,35 @@ def test_a_class_that_nobody_described_is_described_by_its_name_and_the_row_says
     many = tuple(f"kind {number}" for number in range(9))
     info = DatasetInfo("many", frozenset({Task.DIAGNOSE}), ("frontal",), False, 32, 1, many)
     assert "kind 4 and 4 more;" in KEDR.create(info, overrides=SMALL).remark
+
+
+def test_a_users_table_with_classes_of_its_own_has_a_row_that_says_how_they_are_described(
+    tmp_path: Path,
+) -> None:
+    root = caption_trees.own(tmp_path / "data")
+
+    def change(rows: list[dict[str, str]]) -> None:
+        for number, row in enumerate(rows):
+            row["labels"] = ("Cyst", "Goitre")[number % 2]
+
+    caption_trees.rewrite(root, change)
+    settings = RunSettings.of(
+        methods=("kedr",),
+        dataset="csv",
+        root=root,
+        metrics=("diagnosis",),
+        missing=(),
+        shuffled=False,
+        store=tmp_path / "store",
+        set={
+            "csv": {"image_size": 32},
+            "kedr": {key: value for key, value in SMALL.items() if key != "image_size"},
+        },
+    )
+    rows, succeeded = run_serially(settings, Quiet())
+    assert succeeded
+    remark = "kedr: no authored description of Cyst, Goitre; their semantic priors are made from"
+    assert any(row.detail.startswith(remark) for row in rows)
 
 
 def test_a_file_of_priors_that_lacks_a_class_is_named_with_the_class(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from harness.core.null_words import is_null
 from harness.datasets.readers.records import Problem
+from harness.datasets.tabular.forms import shown
 
 POSITIVE = frozenset({"1", "1.0", "true", "yes", "y", "t", "positive", "present"})
 NEGATIVE = frozenset({"0", "0.0", "false", "no", "n", "f", "negative", "absent"})
@@ -46,7 +47,7 @@ class CodeReader:
             self._doubtful.append(where)
             return float(self.uncertain == "positive")
         elif code not in POSITIVE | NEGATIVE:
-            message = f"a label is {code!r}"
+            message = f"a label is {shown(code)}"
             self._bad.append(Problem("bad-label", where, message, "use 1, 0, -1 or nothing"))
         return float(code in POSITIVE)
 

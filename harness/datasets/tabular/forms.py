@@ -12,7 +12,13 @@ from harness.datasets.readers.rows import Row
 
 _BREAKS = re.compile(r"[\s_\-\u2010-\u2015]+")
 _WHOLE_NUMBER = re.compile(r"([+-]?)0*(\d+?)(?:\.0*)?")
+_LONGEST_SHOWN = 60
 _SETTLED = "write one spelling; --set csv.variants=join joins them, =keep keeps them apart"
+
+
+def shown(name: str) -> str:
+    """The name as messages show it; a long cell may be text of a report, which none shows."""
+    return repr(name) if len(name) <= _LONGEST_SHOWN else f"of {len(name)} characters"
 
 
 def plain_form(name: str) -> str:
@@ -38,7 +44,7 @@ def variants(kind: str, what: str, names: Sequence[tuple[str, Row]]) -> list[Pro
         if name not in spellings:
             if spellings:
                 other, earlier = next(iter(spellings.items()))
-                message = f"{what} {other!r} ({earlier.where}) and {name!r} differ in form alone"
+                message = f"{what} {shown(other)} ({earlier.where}) and {shown(name)} differ in form alone"
                 problems.append(Problem(kind, row.where, message, _SETTLED))
             spellings[name] = row
     return problems

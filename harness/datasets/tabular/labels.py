@@ -21,7 +21,7 @@ from harness.core.types import CHEXPERT_LABELS
 from harness.datasets.readers.records import Problem
 from harness.datasets.readers.rows import Row
 from harness.datasets.tabular.codes import CodeReader, is_code
-from harness.datasets.tabular.forms import joined, plain_form, variants
+from harness.datasets.tabular.forms import joined, plain_form, shown, variants
 from harness.datasets.tabular.options import LABEL_SEPARATORS, TableOptions
 
 COLUMN, PREFIX = "labels", "label:"
@@ -218,7 +218,7 @@ def _joined(filled: Sequence[tuple[str, Row]], items: Sequence[Sequence[str]]) -
                 if name not in parts:
                     continue
                 if word in _ALWAYS_ASKED or any(recurring[part] > 1 for part in parts[name]):
-                    message = f"labels {name!r}: several findings joined by {mark!r}, or one name?"
+                    message = f"labels {shown(name)}: several findings joined by {mark!r}, or one name?"
                     hint = (
                         f"--set csv.label_separator={word} splits them, "
                         "=semicolon or =none takes the mark for a part of the name"
@@ -263,7 +263,7 @@ def _mapped(cells: Sequence[str], rows: Sequence[Row], options: TableOptions) ->
         own.append([classes[plain_form(cell)]] if plain_form(cell) in classes else [])
         if cell and not own[-1]:
             hint = f"csv.label_names has {', '.join(options.codes)}"
-            problems.append(Problem("bad-label", row.where, f"label {cell!r} has no name", hint))
+            problems.append(Problem("bad-label", row.where, f"label {shown(cell)} has no name", hint))
     return _by_name(own, False, problems, options)
 
 
