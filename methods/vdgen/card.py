@@ -28,6 +28,7 @@ TINY: dict[str, Any] = {
     "report_tokens": 60,
     "num_beams": 1,
     "min_new_tokens": 18,
+    "image_guidance": 2.5,
     "repetition_penalty": 1.0,
     "length_penalty": 1.0,
     "learning_rate": 2e-3,
@@ -40,6 +41,7 @@ TINY: dict[str, Any] = {
 BASE: dict[str, Any] = {
     **TINY,
     "min_new_tokens": 0,
+    "image_guidance": 1.0,
     "training": {"epochs": 20, "batch_size": 16, "val_every": 4, "bucket": 8},
     "visual_width": 512,
     "llm_vocabulary": 2000,

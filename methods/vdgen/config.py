@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, Self
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from harness.method.config import MethodConfig, TrainingConfig
 
@@ -41,6 +41,7 @@ class VDGenConfig(MethodConfig):
         num_beams: beams of the search; 1 is greedy.
         min_new_tokens, repetition_penalty, length_penalty, no_repeat_ngram: of the search, as in
             ``methods.common.generation.Decoding``.
+        image_guidance: w of ``ImageGuidance`` in greedy search; 1 leaves it out.
         draw_temperature: divides the logits where reports are drawn at random.
         warmup: part of the steps in which the learning rate rises.
     """
@@ -84,6 +85,7 @@ class VDGenConfig(MethodConfig):
     repetition_penalty: float = 2.0
     length_penalty: float = 2.0
     no_repeat_ngram: int = 0
+    image_guidance: float = Field(default=1.0, ge=0.0)
     draw_temperature: float = 1.0
     learning_rate: float = 1e-4
     weight_decay: float = 0.01
@@ -91,9 +93,11 @@ class VDGenConfig(MethodConfig):
     schedule: Literal["cosine", "linear"] = "cosine"
 
     @model_validator(mode="after")
-    def _least_is_not_above_most(self) -> Self:
+    def _search_is_possible(self) -> Self:
         if self.min_new_tokens > self.report_tokens:
             raise ValueError(
                 f"min_new_tokens of {self.min_new_tokens} is above report_tokens of {self.report_tokens}"
             )
+        if self.image_guidance != 1.0 and self.num_beams > 1:
+            raise ValueError(f"image_guidance of {self.image_guidance} needs num_beams of 1")
         return self

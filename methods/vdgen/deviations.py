@@ -90,8 +90,9 @@ DEVIATIONS: tuple[Deviation, ...] = (
         where="search: only the limit of 100 tokens is legible",
         chosen="beam 3 with R2GenGPT's values: at least 80 tokens, repetition penalty 2, length penalty "
         "2 (its reports are MIMIC-CXR's; shorter ones need a smaller min_new_tokens); base: beam "
-        "3, tiny: greedy with at least 18 tokens (docs/results/vdgen.md), both without penalties;"
-        " padding, begin and unknown marks are never generated",
+        "3, tiny: greedy with at least 18 tokens, guided by the image with w = 2.5 "
+        "(docs/results/vdgen.md), both without penalties; padding, begin and unknown marks are "
+        "never generated",
     ),
     Deviation(
         id="report-text",

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from transformers import LogitsProcessor
 
 from harness.core.errors import HarnessError
 from harness.core.types import DatasetInfo, Inputs, Prediction, Study, Targets
@@ -24,6 +25,7 @@ from methods.common.pixels import resized
 from methods.common.views import complete_inputs, stacked_views
 from methods.vdgen.card import CARD
 from methods.vdgen.config import VDGenConfig
+from methods.vdgen.guidance import ImageGuidance
 from methods.vdgen.language import (
     ReportTokenizer,
     adapted,
@@ -147,20 +149,27 @@ class VDGen(TorchMethod[VDGenConfig]):
         return scheduled(optimizer, line if config.schedule == "linear" else half_cosine)
 
     def generate(self, inputs: Inputs) -> list[Prediction]:
-        """Greedy or beam search from the prompt, with a key-value cache."""
-        start, mask = self._prompted(inputs)
-        return [Prediction(report=text) for text in self._written(start, mask, self._decoding())]
+        """Greedy or beam search from the prompt, with a key-value cache; greedy search may be guided."""
+        encoded, present = self._encoded(inputs)
+        guides = []
+        if self.config.image_guidance != 1.0:
+            blind = self.network.prompt(encoded, torch.zeros_like(present))
+            guides = [ImageGuidance(self.network.llm, self.config.image_guidance, blind)]
+        prompt = self.network.prompt(encoded, present)
+        return [Prediction(report=text) for text in self._written(*prompt, self._decoding(), *guides)]
 
     def draw_reports(self, inputs: Inputs, draws: int) -> list[list[str]]:
         """Reports drawn token by token, each from its own seed; images are encoded once."""
-        start, mask = (x.repeat_interleave(draws, dim=0) for x in self._prompted(inputs))
+        prompt = self.network.prompt(*self._encoded(inputs))
+        start, mask = (x.repeat_interleave(draws, dim=0) for x in prompt)
         noise = GumbelNoise(draw_seeds(inputs.seeds, draws), self.config.draw_temperature)
         texts = self._written(start, mask, Decoding(self.config.report_tokens + 1), noise)
         return [texts[first : first + draws] for first in range(0, len(texts), draws)]
 
-    def _prompted(self, inputs: Inputs) -> tuple[Tensor, Tensor]:
+    def _encoded(self, inputs: Inputs) -> tuple[Tensor, Tensor]:
+        """I^e (B, N, S, D) of a batch, and bool (B, N)."""
         features, present = self._read(inputs)
-        return self.network.prompt(self.network.encode(features, present), present)
+        return self.network.encode(features, present), present
 
     def _decoding(self) -> Decoding:
         config = self.config
@@ -174,7 +183,7 @@ class VDGen(TorchMethod[VDGenConfig]):
         )
 
     def _written(
-        self, start: Tensor, mask: Tensor, decoding: Decoding, *processors: GumbelNoise
+        self, start: Tensor, mask: Tensor, decoding: Decoding, *processors: LogitsProcessor
     ) -> list[str]:
         """Reports that follow the prompts (B, P, D_t) with bool (B, P)."""
         with without_penalty_note():

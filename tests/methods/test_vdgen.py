@@ -43,6 +43,7 @@ SMALL: dict[str, Any] = {
     "llm_vocabulary": 200,
     "report_tokens": 16,
     "min_new_tokens": 0,
+    "image_guidance": 1.0,
 }
 SWIN: dict[str, Any] = {
     "vision": "swin",
@@ -543,7 +544,7 @@ def test_views_are_told_apart() -> None:
 # ---------------------------------------------------------------- decoding and absent views
 
 
-@pytest.mark.parametrize(("beams", "encoder"), [(1, {}), (3, {}), (1, SWIN)])
+@pytest.mark.parametrize(("beams", "encoder"), [(1, {}), (3, {}), (1, SWIN), (1, {"image_guidance": 2.0})])
 def test_reports_do_not_depend_on_the_batch(beams: int, encoder: dict[str, Any]) -> None:
     made, batch = method(num_beams=beams, **encoder), studies(8)
     train_a_little(made, batch, 20, 5e-3)
@@ -564,6 +565,44 @@ def test_cached_decoding_equals_uncached(beams: int) -> None:
         cached = made.network.llm.generate(**options, generation_config=search, use_cache=True)
         whole = made.network.llm.generate(**options, generation_config=search, use_cache=False)
     assert cached.tolist() == whole.tolist()
+
+
+def test_guided_words_are_those_that_the_image_makes_more_likely() -> None:
+    made, batch = method(image_guidance=3.0), studies(6)
+    train_a_little(made, batch, 15)
+    features, present = made._read(collate(batch, INFO, reads=made.card.reads))
+    embed, marks = (
+        made.network.llm.get_input_embeddings(),
+        sorted(made.tokenizer.marks - {made.tokenizer.end}),
+    )
+    expected = {}
+    with torch.no_grad():
+        for row, study in enumerate(batch):
+            here = present[row : row + 1]
+            encoded = made.network.encode(features[row : row + 1], here)
+            prompts = [made.network.prompt(encoded, views)[0] for views in (here, torch.zeros_like(here))]
+            tokens: list[int] = []
+            while len(tokens) <= made.config.report_tokens and made.tokenizer.end not in tokens:
+                words = embed(torch.tensor([tokens], dtype=torch.long))
+                with_image, without = (
+                    made.network.llm(inputs_embeds=torch.cat([start, words], dim=1))
+                    .logits[0, -1]
+                    .log_softmax(0)
+                    for start in prompts
+                )
+                guided = without + 3 * (with_image - without)
+                guided[marks] = float("-inf")
+                tokens.append(int(guided.argmax()))
+            expected[study.id] = made.tokenizer.decode(tokens)
+    assert reports(made, batch) == expected
+    made.config = made.config.model_copy(update={"image_guidance": 1.0})
+    assert reports(made, batch) != expected
+    assert reports(made, batch)["s5"] == expected["s5"]  # no image, no guidance
+
+
+def test_guidance_needs_greedy_search() -> None:
+    with pytest.raises(HarnessError, match=r"image_guidance of 1.5 needs num_beams of 1"):
+        VDGen.create(INFO, overrides={"image_guidance": 1.5, "num_beams": 3})
 
 
 def test_drawn_reports_follow_their_seeds_alone() -> None:

@@ -55,6 +55,8 @@ def test_vdgens_presets_do_what_its_deviations_say() -> None:
     assert paper["repetition_penalty"] == paper["length_penalty"] == 2.0
     assert f"greedy with at least {tiny['min_new_tokens']} tokens" in text(VDGen, "search")
     assert (tiny["num_beams"], base["num_beams"]) == (1, 3)
+    assert f"guided by the image with w = {tiny['image_guidance']}" in text(VDGen, "search")
+    assert paper["image_guidance"] == base["image_guidance"] == 1.0
     for each in (tiny, base):
         assert each["repetition_penalty"] == each["length_penalty"] == 1.0
         assert (each["llm"], each["vision"], each["adapt"]) == ("", "lite0", "full")
