@@ -8,10 +8,34 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from harness.api import Leaderboard, audit, evaluate, load_dataset, load_method
+    from harness.api import (
+        ComparisonTable,
+        Leaderboard,
+        ScoreTable,
+        audit,
+        compare,
+        evaluate,
+        label,
+        load_dataset,
+        load_method,
+        reward,
+        score,
+    )
 
 __version__ = "0.1.0"
-__all__ = ["Leaderboard", "audit", "evaluate", "load_dataset", "load_method"]
+__all__ = [
+    "ComparisonTable",
+    "Leaderboard",
+    "ScoreTable",
+    "audit",
+    "compare",
+    "evaluate",
+    "label",
+    "load_dataset",
+    "load_method",
+    "reward",
+    "score",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -4,5 +4,18 @@ from __future__ import annotations
 
 from harness.api.board import Leaderboard
 from harness.api.runs import audit, evaluate, load_dataset, load_method
+from harness.api.scores import ComparisonTable, ScoreTable, compare, label, reward, score
 
-__all__ = ["Leaderboard", "audit", "evaluate", "load_dataset", "load_method"]
+__all__ = [
+    "ComparisonTable",
+    "Leaderboard",
+    "ScoreTable",
+    "audit",
+    "compare",
+    "evaluate",
+    "label",
+    "load_dataset",
+    "load_method",
+    "reward",
+    "score",
+]

@@ -36,7 +36,7 @@ def compare(
     from harness.cli import score_tables
     from harness.core.config import split_list
     from harness.core.registry import MetricOptions
-    from harness.evaluation import score_files
+    from harness.evaluation import score_files, score_json
 
     systems = _systems(system)
     options = MetricOptions(tokenizer, reference_words, uncertain)
@@ -47,7 +47,7 @@ def compare(
     if format_ is Format.table:
         print_parts(lambda screen: score_tables.comparison_table(rows, screen, remarks))
     elif format_ is Format.json:
-        typer.echo(score_tables.comparison_json(comparisons), nl=False)
+        typer.echo(score_json.comparison_json(comparisons), nl=False)
     else:
         typer.echo(score_tables.comparison_csv(rows), nl=False)
         score_tables.say_remarks(remarks)

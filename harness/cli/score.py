@@ -38,7 +38,7 @@ def score(
     from harness.cli import score_tables
     from harness.core.config import split_list
     from harness.core.registry import MetricOptions
-    from harness.evaluation import score_files
+    from harness.evaluation import score_files, score_json
 
     options = MetricOptions(tokenizer, reference_words, uncertain)
     for file in (references, predictions):
@@ -51,7 +51,7 @@ def score(
     if format_ is Format.table:
         print_parts(lambda screen: score_tables.score_table(scores, screen))
     elif format_ is Format.json:
-        typer.echo(score_tables.score_json(scores), nl=False)
+        typer.echo(score_json.score_json(scores), nl=False)
     else:
         typer.echo(score_tables.score_csv(scores), nl=False)
         score_tables.say_remarks(scores.remarks)

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Sequence
-from typing import Any
 
 import typer
 from rich.console import RenderableType
 
 from harness.cli.output import as_csv
-from harness.evaluation.score_files import Comparison, Comparisons, Score, Scores
+from harness.evaluation.score_files import Comparison, Score, Scores
+from harness.evaluation.score_json import comparison_facts
 from harness.leaderboard.render.blocks import (
     DIRECTIONS,
     Column,
@@ -60,40 +58,6 @@ def say_remarks(remarks: Sequence[Remark]) -> None:
     """Remarks on stderr, for formats that have no place for them."""
     for line in sentences(remarks):
         typer.echo(f"note: {line}", err=True)
-
-
-def score_json(scores: Scores) -> str:
-    """``{"n", "metrics": {name: {"value", "ci95", "signature"}}, "unavailable": {..}, "remarks": [..]}``."""
-    metrics = {
-        each.metric: {
-            "value": _finite(each.estimate.value),
-            "ci95": [_finite(end) for end in each.estimate.ci95],
-            "signature": each.signature,
-        }
-        for each in scores.scores
-    }
-    content = {
-        "n": len(scores.ids),
-        "metrics": metrics,
-        "unavailable": dict(scores.unavailable),
-        "remarks": _remark_facts(scores.remarks),
-    }
-    return json.dumps(content, indent=1) + "\n"
-
-
-def _remark_facts(remarks: Sequence[Remark]) -> list[dict[str, Any]]:
-    """``[{"kind", "side", "count", "of", "remark", "ids"}]``."""
-    return [
-        {
-            "kind": each.kind,
-            "side": each.side,
-            "count": each.count,
-            "of": each.total,
-            "remark": str(each),
-            "ids": each.ids,
-        }
-        for each in remarks
-    ]
 
 
 def score_csv(scores: Scores) -> str:
@@ -166,39 +130,11 @@ def verdict(row: Comparison) -> str:
     return f"{better} better" + (" *" if row.p_holm < _LEVEL else "")
 
 
-def comparison_json(comparisons: Comparisons) -> str:
-    """``{"rows": [{"metric", "a", "b", "value_a", "value_b", "difference", "ci95", "p_value", ..}], ..}``."""
-    rows = [_facts(row) for row in comparisons.rows]
-    return json.dumps({"rows": rows, "remarks": _remark_facts(comparisons.remarks)}, indent=1) + "\n"
-
-
 def comparison_csv(rows: Sequence[Comparison]) -> str:
     """The JSON's rows, the interval as two columns."""
     flat = []
     for row in rows:
-        facts = _facts(row)
+        facts = comparison_facts(row)
         facts["ci95_lo"], facts["ci95_hi"] = facts.pop("ci95")
         flat.append(facts)
     return as_csv(flat)
-
-
-def _facts(row: Comparison) -> dict[str, Any]:
-    test = row.test
-    return {
-        "metric": row.metric,
-        "a": row.a,
-        "b": row.b,
-        "value_a": _finite(test.value_a),
-        "value_b": _finite(test.value_b),
-        "difference": _finite(test.difference.value),
-        "ci95": [_finite(end) for end in test.difference.ci95],
-        "p_value": test.p_value,
-        "p_holm": row.p_holm,
-        "trials": test.trials,
-        "signature": row.signature,
-    }
-
-
-def _finite(value: float) -> float | None:
-    """JSON has no NaN."""
-    return value if math.isfinite(value) else None

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +15,7 @@ from harness.core.names import did_you_mean
 from harness.core.registry import DEFAULTS, MetricOptions
 from harness.core.types import Prediction, Reference, Task
 from harness.evaluation.metric_failures import MetricFailures
+from harness.evaluation.report_files.in_memory import Texts
 from harness.evaluation.report_files.pairing import paired_reports
 from harness.metrics.base import Metric, MetricOutput, checked_statistics
 from harness.metrics.text.hygiene import Remark, cut_remarks
@@ -93,16 +93,17 @@ class _Chosen:
 
 
 def score(
-    references: Path,
-    predictions: Path,
+    references: Texts,
+    predictions: Texts,
     metrics: Sequence[str] | None = None,
     options: MetricOptions = DEFAULTS,
     null_words: Sequence[str] | None = None,
 ) -> Scores:
-    """Score one file against another.
+    """Score predicted reports against the true ones.
 
     Args:
-        references, predictions: files that ``report_files.reader`` reads, joined by id.
+        references, predictions: paths of files, lists, mappings, series or data frames, joined by id; see
+            ``report_files.in_memory.reports_of``.
         metrics: families or single outputs (``bleu`` or ``bleu_4``); default all report metrics that can run.
         options: how metrics are computed.
         null_words: texts that mean "no report"; None: the usual ones.
@@ -135,8 +136,8 @@ def score(
 
 
 def compare(
-    references: Path,
-    systems: Mapping[str, Path],
+    references: Texts,
+    systems: Mapping[str, Texts],
     metrics: Sequence[str] | None = None,
     options: MetricOptions = DEFAULTS,
     trials: int = 10_000,

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from harness.core.errors import HarnessError
 from harness.core.types import Prediction, Reference
 from harness.evaluation.report_files.fields import NULL_WORDS
+from harness.evaluation.report_files.in_memory import Texts, reports_of
 from harness.evaluation.report_files.joining import alike, joined_ids, last_report, shortened
-from harness.evaluation.report_files.reader import ReportFile, read_reports
+from harness.evaluation.report_files.reader import ReportFile
 from harness.metrics.text.hygiene import Remark, remarks_on, remarks_on_pairs
 
 
@@ -30,24 +30,24 @@ class PairedReports:
 
 
 def paired_reports(
-    references: Path, systems: Mapping[str, Path], null_words: Sequence[str] | None = None
+    references: Texts, systems: Mapping[str, Texts], null_words: Sequence[str] | None = None
 ) -> PairedReports:
-    """Read and join files.
+    """Read and join reports of files or of objects.
 
     A prediction that is absent, blank or a null word counts as empty. A study whose reference is so cannot be
     scored: it is left out, and a remark says so.
 
     Args:
-        references: file of the true reports.
-        systems: system -> file of its predictions.
+        references: the true reports: a file, or what ``in_memory.reports_of`` takes.
+        systems: system -> its predictions, likewise.
         null_words: texts that mean "no report"; None: ``NULL_WORDS``.
 
     Raises:
         HarnessError: an unreadable file, an id on one side only, or no reference with words.
     """
     words = NULL_WORDS if null_words is None else null_words
-    true = read_reports(references, "references", words)
-    files = {name: read_reports(path, "predictions", words) for name, path in systems.items()}
+    true = reports_of(references, "references", words)
+    files = {name: reports_of(each, "predictions", words) for name, each in systems.items()}
     lines_left_out: list[Remark] = []
     if all(file.order == "lines" for file in (true, *files.values())):
         length = last_report([true, *files.values()])
@@ -58,7 +58,7 @@ def paired_reports(
     empty = [name for name in ids if not true.texts[name].strip()]
     scored = [name for name in ids if true.texts[name].strip()]
     if not scored:
-        raise HarnessError(f"{references}: no report in it has words", "references need a text")
+        raise HarnessError(f"{true.path}: no report in it has words", "references need a text")
     remarks = [*lines_left_out, *_of_file(true, "references")]
     if empty:
         predicate = "are empty or a null word: their studies are left out"

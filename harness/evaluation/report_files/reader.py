@@ -76,6 +76,15 @@ def read_reports(
     """
     source = Source(path, side)
     reports = from_folder(source) if path.is_dir() else _of_file(source)
+    return checked(source, reports, null_words)
+
+
+def checked(source: Source, reports: Reports, null_words: Sequence[str]) -> ReportFile:
+    """Reports by id.
+
+    Raises:
+        HarnessError: there are none, an id stands twice with different texts, a text holds what is no text.
+    """
     if not reports.entries:
         raise source.error("no reports in it", "the file is empty")
     words = frozenset(word.strip().casefold() for word in null_words)
@@ -94,7 +103,13 @@ def read_reports(
             nulls.append(entry.id)
         texts[entry.id] = text
     return ReportFile(
-        path, reports.shape, texts, reports.order, _patients(source, reports), tuple(nulls), tuple(repeated)
+        path=source.path,
+        shape=reports.shape,
+        texts=texts,
+        order=reports.order,
+        patients=_patients(source, reports),
+        nulls=tuple(nulls),
+        repeated=tuple(repeated),
     )
 
 

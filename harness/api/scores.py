@@ -1,0 +1,376 @@
+"""Scores of reports that a program holds or that lie in files: no model, no store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from harness.core import registry
+from harness.core.errors import HarnessError, UnavailableError, UnknownNameError
+from harness.core.names import did_you_mean
+from harness.core.registry import MetricOptions
+from harness.core.types import CHEXPERT_LABELS, Prediction, Reference, Task
+from harness.evaluation import score_files
+from harness.evaluation.report_files.fields import NULL_WORDS
+from harness.evaluation.report_files.in_memory import Texts, reports_of
+from harness.evaluation.score_json import comparison_json, score_json
+from harness.metrics.base import Metric, checked_statistics
+from harness.metrics.text.hygiene import sentences
+from harness.statistics.estimate import Estimate
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+_BATCH = 256
+"""Studies whose own values are computed at a time."""
+
+Reward = Callable[[Sequence[str], Sequence[str]], list[float]]
+"""(Predictions, references) to one value per pair."""
+
+
+class _Table:
+    """What results of scoring share: a data frame, and formats that follow from it."""
+
+    def to_frame(self) -> pd.DataFrame:
+        """One line per number."""
+        raise NotImplementedError
+
+    def _texts(self) -> pd.DataFrame:
+        """The frame as text, with values and intervals as people print them."""
+        raise NotImplementedError
+
+    @property
+    def remarks(self) -> list[str]:
+        """What is odd about the reports, counted; one sentence each, with ids and without text."""
+        raise NotImplementedError
+
+    def to_markdown(self) -> str:
+        """A Markdown table, with the remarks below it."""
+        frame = self._texts()
+        lines = ["| " + " | ".join(frame.columns) + " |", "|" + "|".join(["---"] * len(frame.columns)) + "|"]
+        lines += ["| " + " | ".join(_escaped(cell) for cell in row) + " |" for row in frame.to_numpy()]
+        if self.remarks:
+            lines += ["", *(f"- {each}" for each in self.remarks)]
+        return "\n".join(lines) + "\n"
+
+    def to_latex(self) -> str:
+        """A LaTeX table (booktabs)."""
+        from harness.leaderboard.render.latex import escape
+
+        frame = self._texts()
+        lines = [r"\begin{tabular}{" + "l" * len(frame.columns) + "}", r"\toprule"]
+        lines.append(" & ".join(escape(name) for name in frame.columns) + r" \\ \midrule")
+        lines += [" & ".join(escape(cell) for cell in row) + r" \\" for row in frame.to_numpy()]
+        return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
+
+    def to_html(self) -> str:
+        """An HTML table, with the remarks below it."""
+        from html import escape
+
+        remarks = "".join(f"<li>{escape(each)}</li>" for each in self.remarks)
+        return self._texts().to_html(index=False) + (f"<ul>{remarks}</ul>" if remarks else "")
+
+    def _repr_html_(self) -> str:
+        return self.to_html()
+
+    def __repr__(self) -> str:
+        return "\n".join([self._texts().to_string(index=False), *self.remarks])
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class ScoreTable(_Table):
+    """What ``score`` returns; ``table["bleu_4"]`` is one number with its interval.
+
+    Attributes:
+        scores: values, signatures, values of single studies, and what was not computed and why.
+    """
+
+    scores: score_files.Scores
+
+    def __getitem__(self, metric: str) -> Estimate:
+        """Value and 95 % interval of a metric.
+
+        Raises:
+            UnknownNameError: it was not computed; the message says why where that is known.
+        """
+        for each in self.scores.scores:
+            if each.metric == metric:
+                return each.estimate
+        if metric in self.scores.unavailable:
+            raise UnknownNameError(f"{metric}: not computed: {self.scores.unavailable[metric]}", "")
+        names = [each.metric for each in self.scores.scores]
+        raise UnknownNameError(f"{metric}: not computed", did_you_mean(metric, names))
+
+    @property
+    def remarks(self) -> list[str]:
+        """What is odd about the reports, and which metrics failed."""
+        failed = [f"{name} failed: {reason}" for name, reason in self.scores.failed.items()]
+        return [*sentences(self.scores.remarks), *failed]
+
+    def to_frame(self) -> pd.DataFrame:
+        """Columns ``metric, value, lo, hi, n, signature, group, higher_is_better``, one line per metric."""
+        import pandas as pd
+
+        lines = [
+            {
+                "metric": each.metric,
+                "value": each.estimate.value,
+                "lo": each.estimate.lo,
+                "hi": each.estimate.hi,
+                "n": each.estimate.n,
+                "signature": each.signature,
+                "group": each.group,
+                "higher_is_better": each.higher_is_better,
+            }
+            for each in self.scores.scores
+        ]
+        return pd.DataFrame(lines)
+
+    def per_study(self) -> pd.DataFrame:
+        """One line per study, indexed by id: every metric on that study alone."""
+        import pandas as pd
+
+        return pd.DataFrame(dict(self.scores.per_study), index=pd.Index(self.scores.ids, name="id"))
+
+    def to_json(self) -> str:
+        """As ``harness score --format json``."""
+        return score_json(self.scores)
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Draw every metric with its interval, one line each."""
+        if ax is None:
+            from matplotlib import pyplot
+
+            height = 0.6 + 0.28 * len(self.scores.scores)
+            _, ax = pyplot.subplots(figsize=(5.6, height), layout="constrained")
+        estimates = [each.estimate for each in self.scores.scores]
+        places = range(len(estimates))
+        for place, each in zip(places, estimates, strict=True):
+            ax.plot([each.lo, each.hi], [place, place], color="#8a8a8a", lw=1.6)
+        ax.plot([each.value for each in estimates], places, "o", color="#0072b2", ms=5)
+        ax.set_yticks(list(places), [each.metric for each in self.scores.scores])
+        ax.invert_yaxis()
+        ax.set_xlabel("value, 95 % interval over patients")
+        return ax
+
+    def _texts(self) -> pd.DataFrame:
+        import pandas as pd
+
+        lines = [
+            (each.metric, f"{each.estimate.value:.4f}", _interval(each.estimate), str(each.estimate.n))
+            for each in self.scores.scores
+        ]
+        return pd.DataFrame(lines, columns=["metric", "value", "95 % interval", "n"])
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class ComparisonTable(_Table):
+    """What ``compare`` returns.
+
+    Attributes:
+        comparisons: one per metric and pair of systems.
+    """
+
+    comparisons: score_files.Comparisons
+
+    @property
+    def remarks(self) -> list[str]:
+        """What is odd about the reports, and which metrics failed."""
+        failed = [f"{name} failed: {reason}" for name, reason in self.comparisons.failed.items()]
+        return [*sentences(self.comparisons.remarks), *failed]
+
+    def to_frame(self) -> pd.DataFrame:
+        """Columns ``metric, a, b, value_a, value_b, difference, lo, hi, p_value, p_holm, n, signature``."""
+        import pandas as pd
+
+        lines = [
+            {
+                "metric": row.metric,
+                "a": row.a,
+                "b": row.b,
+                "value_a": row.test.value_a,
+                "value_b": row.test.value_b,
+                "difference": row.test.difference.value,
+                "lo": row.test.difference.lo,
+                "hi": row.test.difference.hi,
+                "p_value": row.test.p_value,
+                "p_holm": row.p_holm,
+                "n": row.test.difference.n,
+                "signature": row.signature,
+            }
+            for row in self.comparisons.rows
+        ]
+        return pd.DataFrame(lines)
+
+    def to_json(self) -> str:
+        """As ``harness compare --format json``."""
+        return comparison_json(self.comparisons)
+
+    def _texts(self) -> pd.DataFrame:
+        import pandas as pd
+
+        lines = [
+            (
+                row.metric,
+                f"{row.a} - {row.b}",
+                f"{row.test.difference.value:+.4f}",
+                _interval(row.test.difference),
+                f"{row.test.p_value:.4g}",
+                f"{row.p_holm:.4g}",
+            )
+            for row in self.comparisons.rows
+        ]
+        names = ["metric", "systems", "difference", "95 % interval", "p", "p (Holm)"]
+        return pd.DataFrame(lines, columns=names)
+
+
+def score(
+    references: Texts,
+    predictions: Texts,
+    metrics: str | Sequence[str] | None = None,
+    *,
+    null_words: Sequence[str] | None = None,
+    **options: str | int | None,
+) -> ScoreTable:
+    """Score predicted reports against the true ones: what ``harness score`` does.
+
+    Args:
+        references, predictions: a path, a list of texts, a mapping id -> text, a series or a data frame with
+            ``id`` and ``report``. Ids are joined, never zipped.
+        metrics: families or single outputs (``bleu`` or ``bleu_4``); default all report metrics that can run.
+        null_words: texts that mean "no report"; None: the usual ones, such as ``nan``.
+        options: how metrics are computed: ``tokenizer``, ``reference_words``, ``uncertain``.
+
+    Raises:
+        HarnessError: reports that cannot be read or joined, an unknown metric or option.
+    """
+    return ScoreTable(
+        score_files.score(references, predictions, _several(metrics), _options(options), null_words)
+    )
+
+
+def compare(
+    references: Texts,
+    systems: Mapping[str, Texts],
+    metrics: str | Sequence[str] | None = None,
+    *,
+    trials: int = 10_000,
+    null_words: Sequence[str] | None = None,
+    **options: str | int | None,
+) -> ComparisonTable:
+    """Paired tests of every pair of systems on every metric: what ``harness compare`` does.
+
+    Args:
+        references: as ``score`` takes them.
+        systems: name -> its predictions, at least two.
+        trials: random swaps of the paired test.
+        metrics, null_words, options: as ``score`` takes them.
+
+    Raises:
+        HarnessError: as ``score``, or fewer than two systems.
+    """
+    return ComparisonTable(
+        score_files.compare(references, systems, _several(metrics), _options(options), trials, null_words)
+    )
+
+
+def label(reports: Texts, *, null_words: Sequence[str] | None = None) -> pd.DataFrame:
+    """The 14 CheXpert labels of reports, as the rule labeller finds them.
+
+    Args:
+        reports, null_words: as ``score`` takes them.
+
+    Returns:
+        One line per report, indexed by id, with CheXpert's columns and codes: 1 positive, 0 negative,
+        -1 uncertain, NaN not mentioned.
+
+    Raises:
+        HarnessError: reports that cannot be read.
+        UnavailableError: spaCy or negspacy is not installed.
+    """
+    import pandas as pd
+
+    from harness.metrics.clinical.chexpert_rules import ChexpertRulesF1, labeler
+    from harness.metrics.clinical.labels import LABELS
+    from harness.metrics.text.characters import plain_characters
+
+    if (reason := ChexpertRulesF1().unavailable()) is not None:
+        raise UnavailableError(f"label: {reason}")
+    texts = reports_of(reports, "predictions", NULL_WORDS if null_words is None else null_words).texts
+    classes = labeler().classes([plain_characters(text) for text in texts.values()])
+    codes = np.array([np.nan, 1.0, 0.0, -1.0])[classes]
+    frame = pd.DataFrame(codes, index=pd.Index(list(texts), name="id"), columns=list(LABELS))
+    return frame[list(CHEXPERT_LABELS)]
+
+
+def reward(metric: str, **options: str | int | None) -> Reward:
+    """A metric as a function of single pairs, e.g. as reward of reinforcement learning.
+
+    Args:
+        metric: an output such as ``bleu_4``, or a family with one output.
+        options: as ``score`` takes them.
+
+    Returns:
+        A function of predictions and references, lists of equal length, that gives one value per pair. What
+        a metric learns of all references at once, e.g. CIDEr's document frequencies, it learns of each call.
+
+    Raises:
+        UnknownNameError: no such metric of reports.
+        UnavailableError: it cannot run here.
+        HarnessError: the family has several outputs, or it cannot be loaded.
+    """
+    chosen, output = _metric_of(metric, _options(options))
+    if (reason := chosen.unavailable()) is not None:
+        raise UnavailableError(f"reward {metric}: {reason}")
+
+    def values(predictions: Sequence[str], references: Sequence[str]) -> list[float]:
+        if len(predictions) != len(references):
+            raise HarnessError(f"{len(predictions)} predictions for {len(references)} references")
+        targets = [Reference(str(index), str(index), text) for index, text in enumerate(references)]
+        statistics = checked_statistics(chosen, [Prediction(report=text) for text in predictions], targets)
+        parts = (statistics[start : start + _BATCH] for start in range(0, len(statistics), _BATCH))
+        return [float(value) for part in parts for value in chosen.values(part, np.eye(len(part)))[output]]
+
+    return values
+
+
+def _metric_of(name: str, options: MetricOptions) -> tuple[Metric, str]:
+    """The family of an output, or of its own name where it has one output, and the output's name."""
+    names: list[str] = []
+    for family in registry.names("metrics"):
+        if not name.startswith(family):
+            names.append(family)
+            continue
+        metric: Metric = registry.make_metric(family, options)
+        outputs = [output.name for output in metric.outputs]
+        if metric.task is Task.REPORT and name in (family, *outputs):
+            if name not in outputs and len(outputs) > 1:
+                raise HarnessError(f"{name} has {len(outputs)} values", f"name one: {', '.join(outputs)}")
+            return metric, name if name in outputs else outputs[0]
+        names += outputs
+    raise UnknownNameError(f"{name}: no such report metric", did_you_mean(name, names))
+
+
+def _options(options: Mapping[str, str | int | None]) -> MetricOptions:
+    try:
+        return MetricOptions(**options)  # type: ignore[arg-type]
+    except TypeError:
+        names = ("tokenizer", "reference_words", "uncertain")
+        wrong = next(name for name in options if name not in names)
+        raise HarnessError(f"{wrong}: no such option", f"options are {', '.join(names)}") from None
+
+
+def _several(metrics: str | Sequence[str] | None) -> Sequence[str] | None:
+    return [metrics] if isinstance(metrics, str) else metrics
+
+
+def _interval(estimate: Estimate) -> str:
+    return f"[{estimate.lo:.4f}, {estimate.hi:.4f}]" if estimate.has_interval else ""
+
+
+def _escaped(cell: str) -> str:
+    return cell.replace("|", r"\|")
