@@ -1,4 +1,4 @@
-"""docs/adding-a-method.md does what it says: its Python runs, its commands run, its plugin installs."""
+"""Pages do what they say: their Python runs, their commands run, the plugin of docs/adding-a-method.md installs."""
 
 from __future__ import annotations
 
@@ -7,12 +7,29 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
-PAGE = Path(__file__).parents[2] / "docs" / "adding-a-method.md"
+from harness.core import registry
+
+DOCS = Path(__file__).parents[2] / "docs"
+PAGE = DOCS / "adding-a-method.md"
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", PAGE.read_text(), flags=re.DOTALL)
+def blocks(language: str, page: Path = PAGE) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", page.read_text(), flags=re.DOTALL)
+
+
+def test_the_python_of_the_page_about_python_runs() -> None:
+    page = DOCS / "python.md"
+    module: dict[str, Any] = {"__name__": "page"}
+    try:
+        for number, block in enumerate(blocks("python", page)):
+            exec(compile(block, f"{page.name}, block {number + 1}", "exec", dont_inherit=True), module)
+    finally:
+        registry._LIVE["methods"].clear()
+        registry._table.cache_clear()
+    assert set(module["board"].methods) == {"retrieval", "normal"}
+    assert module["left"].any(axis=1).all()
 
 
 def test_the_python_of_the_page_runs_from_top_to_bottom() -> None:
