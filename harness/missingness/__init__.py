@@ -1,4 +1,4 @@
-"""Which sample loses which modality: drop policies, mechanisms, nested seeded masks, for data of one's own too."""
+"""Which sample loses which modality: drop policies, mechanisms, and nested, seeded masks."""
 
 from harness.missingness.arrays import ArrayMasks, draw_masks
 from harness.missingness.plan import Missingness

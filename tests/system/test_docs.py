@@ -1,4 +1,4 @@
-"""Pages do what they say: their Python runs, their commands run, the plugin of docs/adding-a-method.md installs."""
+"""Pages do what they say: their Python and their commands run, and their plugin installs."""
 
 from __future__ import annotations
 
