@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import re
 import shutil
 from collections.abc import Callable
@@ -92,6 +93,12 @@ def test_marks_between_labels_are_asked_about(root: Path, word: str) -> None:
     for whole in ("semicolon", "none"):
         names, multilabel, _ = opened(root, **options_of(f"label_separator={whole}"))
         assert (len(names), multilabel) == (4, False)
+
+
+def test_two_marks_between_labels_are_refused(root: Path) -> None:
+    caption_trees.rewrite(root, cells("labels", "Edema|Mass", "Edema; Mass", "Mass"))
+    asked(root, "joined-labels")
+    assert "4 cells of labels have a ';' beside '|'" in asked(root, "joined-labels", label_separator="pipe")
 
 
 def test_marks_that_names_have_are_no_question(root: Path) -> None:
@@ -218,6 +225,18 @@ def test_the_separator_of_cells_is_read_off_the_header(root: Path, separator: st
     assert (remark.where, remark.message) == ("my.csv, line 1", f"cells are separated by a {word}")
     assert not problems(root, "separator", separator=word)
     root.write_text(f"sep={separator}\n{root.read_text()}")
+    assert CSVTable.open(root).info == plain
+
+
+def test_a_table_may_quote_every_cell(root: Path) -> None:
+    plain = CSVTable.open(root).info
+    with open(root, newline="", encoding="utf-8") as stream:
+        rows = list(csv.reader(stream))
+    with open(root, "w", newline="", encoding="utf-8") as stream:
+        csv.writer(stream, quoting=csv.QUOTE_ALL).writerows(rows)
+    assert CSVTable.open(root).info == plain
+    with open(root, "w", newline="", encoding="utf-8") as stream:
+        csv.writer(stream, quoting=csv.QUOTE_ALL, delimiter=";").writerows(rows)
     assert CSVTable.open(root).info == plain
 
 

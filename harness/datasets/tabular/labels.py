@@ -105,7 +105,7 @@ def _of_cells(rows: Sequence[Row], options: TableOptions) -> Labels:
         separator = ";" if not options.label_separator else LABEL_SEPARATORS[options.label_separator]
         items = [_split(cell, separator) for cell, _ in filled]
         multilabel = bool(separator) and any(separator in cell for cell, _ in filled)
-        problems = [] if options.label_separator else _joined(filled, items)
+        problems = _joined(filled, items) if not options.label_separator else _other_mark(filled, separator)
     else:
         items, multilabel, problems = parsed, True, []
     named = [(name, row) for names, (_, row) in zip(items, filled, strict=True) for name in names]
@@ -204,6 +204,15 @@ def _paired(pairs: Sequence[Mapping[str, str]], rows: Sequence[Row], options: Ta
     return Labels(
         tuple(names), _arrays(values), True, reader.problems() + variants("label-variants", "labels", named)
     )
+
+
+def _other_mark(filled: Sequence[tuple[str, Row]], separator: str) -> list[Problem]:
+    """A problem for the first cell with a ``;`` where the option names another separator."""
+    rows = [row for cell, row in filled if ";" in cell.rstrip("; ") and separator not in ("", ";")]
+    if not rows:
+        return []
+    message = f"{len(rows)} cells of labels have a ';' beside {separator!r}, this one first"
+    return [Problem("joined-labels", rows[0].where, message, "write one mark between findings everywhere")]
 
 
 def _joined(filled: Sequence[tuple[str, Row]], items: Sequence[Sequence[str]]) -> list[Problem]:

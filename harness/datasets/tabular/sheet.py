@@ -47,7 +47,10 @@ def _separator(lines: Lines, required: Sequence[str]) -> str:
     """The separator that gives most of the columns that must be there; of several the first."""
 
     def columns(separator: str) -> int:
-        header = replace(lines, separator=separator).header()
+        try:
+            header = replace(lines, separator=separator).header()
+        except HarnessError:  # quotes that end before another separator than this one
+            return 0
         return len(set(required) & {_visible(cell).lower() for cell in header})
 
     return max(SEPARATORS.values(), key=columns)
