@@ -16,53 +16,49 @@ from harness.metrics.clinical.labels import BLANK, LABELS, NEGATIVE, POSITIVE, U
 ROOT = Path(__file__).parents[2]
 THREAD = re.compile(r"[\w.-]+/[\w.-]+#\d+")
 
+_SCORES = "tests/evaluation/test_score_files.py"
 _CALIBRATION = "tests/metrics/test_calibration.py"
 _QUESTIONS = "tests/datasets/test_csv_questions.py"
 _DICOM = "tests/datasets/test_dicom.py"
 _HERE = "tests/system/test_pitfalls.py"
 
 TESTS = {
-    "ClarityNLP/ClarityNLP#84": [
-        f"{_HERE}::test_a_number_that_is_glued_to_a_word_starts_an_item",
-    ],
-    "maziyarpanahi/openmed#305": [
-        f"{_HERE}::test_what_cannot_be_excluded_is_uncertain",
-    ],
-    "aphp/edsnlp#176": [
-        f"{_HERE}::test_a_denial_ends_with_its_item",
-    ],
-    "obophenotype/human-phenotype-ontology#5103": [
-        f"{_HERE}::test_british_spelling_and_late_denials",
-    ],
+    "harelba/q#192": [f"{_SCORES}::test_tables_in_another_order_are_joined_by_id"],
+    "ClarityNLP/ClarityNLP#84": [f"{_HERE}::test_a_number_that_is_glued_to_a_word_starts_an_item"],
+    "maziyarpanahi/openmed#305": [f"{_HERE}::test_what_cannot_be_excluded_is_uncertain"],
+    "aphp/edsnlp#176": [f"{_HERE}::test_a_denial_ends_with_its_item"],
+    "obophenotype/human-phenotype-ontology#5103": [f"{_HERE}::test_british_spelling_and_late_denials"],
     "mjpost/sacrebleu#224": [
         f"{_HERE}::test_look_alike_characters_change_no_label",
+        f"{_SCORES}::test_texts_that_look_equal_have_equal_labels_and_a_warning",
     ],
+    "rmokady/CLIP_prefix_caption#47": [f"{_SCORES}::test_leftovers_of_a_tokenizer_are_counted"],
     "ttanida/rgrg#18": [
         f"{_HERE}::test_an_empty_text_has_no_label",
+        f"{_SCORES}::test_empty_predictions_have_no_label_and_are_counted",
     ],
     "rajpurkarlab/ReXrank#2": [
+        f"{_SCORES}::test_null_words_on_both_sides_are_no_match",
         f"{_QUESTIONS}::test_null_words_are_absent_and_counted",
     ],
-    "Stanford-AIMI/radgraph#15": [
-        "tests/metrics/test_radgraph.py::test_capitals_make_no_other_finding",
+    "Tiiiger/bert_score#96": [f"{_SCORES}::test_texts_beyond_the_limit_of_a_model_are_counted"],
+    "salaniz/pycocoevalcap#21": [
+        f"{_SCORES}::test_one_file_of_both_sides_is_scored",
+        "tests/evaluation/test_report_files.py::test_every_shape_with_ids_reads_the_same",
     ],
+    "Stanford-AIMI/radgraph#15": ["tests/metrics/test_radgraph.py::test_capitals_make_no_other_finding"],
     "google/uncertainty-metrics#1": [
         f"{_CALIBRATION}::test_what_is_no_probability_is_refused_everywhere",
         f"{_CALIBRATION}::test_labels_and_shapes_are_checked",
     ],
+    "huggingface/evaluate#809": [f"{_SCORES}::test_output_paths_are_checked_before_the_work"],
     "pydicom/pydicom#1237": [
         f"{_DICOM}::test_an_empty_element_counts_as_absent",
         f"{_DICOM}::test_a_table_without_content_counts_as_absent",
     ],
-    "vinbigdata-medical/vindr-cxr#3": [
-        f"{_DICOM}::test_files_without_preamble_and_prefix_are_read",
-    ],
-    "rii-mango/Daikon#35": [
-        f"{_DICOM}::test_one_inversion_whoever_asks_for_it",
-    ],
-    "nroduit/Weasis#372": [
-        f"{_DICOM}::test_one_inversion_whoever_asks_for_it",
-    ],
+    "vinbigdata-medical/vindr-cxr#3": [f"{_DICOM}::test_files_without_preamble_and_prefix_are_read"],
+    "rii-mango/Daikon#35": [f"{_DICOM}::test_one_inversion_whoever_asks_for_it"],
+    "nroduit/Weasis#372": [f"{_DICOM}::test_one_inversion_whoever_asks_for_it"],
     "ilastik/ilastik#436": [
         "tests/datasets/test_decode.py::test_one_hot_pixel_darkens_nothing",
         "tests/datasets/test_decode.py::test_a_dead_border_takes_no_contrast",
@@ -83,9 +79,7 @@ TESTS = {
         "tests/statistics/test_curves.py::test_points_carry_rate_size_and_achieved_rate",
         "tests/leaderboard/test_shares.py::test_a_share_that_differs_from_the_rate_stands_in_the_heading",
     ],
-    "ScrollPrize/villa#1701": [
-        "tests/datasets/test_copies.py::test_a_copy_of_mimic_cxr_has_the_same_cells",
-    ],
+    "ScrollPrize/villa#1701": ["tests/datasets/test_copies.py::test_a_copy_of_mimic_cxr_has_the_same_cells"],
 }
 """Thread of a public tracker -> the tests of what it taught us."""
 
@@ -96,9 +90,9 @@ def functions(file: str) -> set[str]:
     return {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
 
 
-def test_the_page_has_every_thread_that_is_tested() -> None:
+def test_every_thread_of_the_page_has_its_tests() -> None:
     page = (ROOT / "docs" / "pitfalls.md").read_text(encoding="utf-8")
-    assert set(TESTS) <= set(THREAD.findall(page))
+    assert set(THREAD.findall(page)) == set(TESTS)
 
 
 @pytest.mark.parametrize("test", sorted({name for names in TESTS.values() for name in names}))
