@@ -8,7 +8,15 @@ from typing import Any
 import pytest
 
 from harness.leaderboard.leaderboard import Leaderboard
-from harness.leaderboard.render import html, leaderboard_latex, markdown, robustness, terminal
+from harness.leaderboard.render import (
+    html,
+    leaderboard_latex,
+    markdown,
+    policy_figures,
+    robustness,
+    robustness_figures,
+    terminal,
+)
 from harness.leaderboard.render.blocks import Screen
 from harness.leaderboard.render.policy_figures import policies_figure
 from harness.leaderboard.render.robustness_figures import curves_figure
@@ -83,6 +91,24 @@ def test_robustness_and_its_figures_say_it_too(store: Store, tmp_path: Path) -> 
     policies_figure(lines, tmp_path / "policies.svg")
     for name in ("curves.svg", "policies.svg"):
         assert AXIS in (tmp_path / name).read_text(encoding="utf-8")
+
+
+def test_the_note_on_the_axis_does_not_cover_the_legend(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    figures = []
+    monkeypatch.setattr(robustness_figures, "save_figure", lambda figure, paths: figures.append(figure))
+    monkeypatch.setattr(policy_figures, "save_figure", lambda figure, paths: figures.append(figure))
+    lines = [line for line in RobustnessReport.of(store.stored()).lines if line.metric == "cider"]
+    curves_figure(lines, tmp_path / "curves.svg")
+    policies_figure(lines, tmp_path / "policies.svg")
+    for figure in figures:
+        figure.canvas.draw()
+        (legend,) = figure.legends
+        note = legend.get_title()
+        assert AXIS in note.get_text()
+        entries = [text.get_window_extent() for text in legend.get_texts()]
+        assert not any(note.get_window_extent().overlaps(entry) for entry in entries)
 
 
 def test_stores_without_shares_have_tables_without_them(tmp_path: Path) -> None:

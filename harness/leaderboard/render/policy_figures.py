@@ -66,9 +66,8 @@ def policies_figure(lines: Sequence[Line], paths: Paths) -> None:
         f"{lines[0].dataset}, {lines[0].n} test studies, masks {lines[0].mechanism}, bands 95 %", fontsize=9
     )
     shares = {line.drop: line.shares.axis([point.rate for point in line.points]) for line in lines}
-    parts = [f"{drop}: {text}" for drop, text in shares.items() if text]
-    figure.supxlabel("\n".join(parts), fontsize=7)
-    figure_legend(figure, grid[0], policies)
+    parts = [f"{drop}: {part}" for drop, text in shares.items() if text for part in text.split("; ")]
+    figure_legend(figure, grid[0], policies, "\n".join(parts))
     save_figure(figure, paths)
 
 

@@ -59,8 +59,8 @@ def curves_figure(lines: Sequence[Line], paths: Paths) -> None:
         axes.set_title("" if alone else _label(members[0]), fontsize=9)
     _frame(grid, first, columns, len(panels))
     figure.suptitle(_caption(first), fontsize=9)
-    figure.supxlabel(first.shares.axis([point.rate for point in first.points]), fontsize=7)
-    figure_legend(figure, grid[0], [_label(line) for line in (lines if alone else controls)])
+    shares = first.shares.axis([point.rate for point in first.points]).replace("; ", "\n")
+    figure_legend(figure, grid[0], [_label(line) for line in (lines if alone else controls)], shares)
     save_figure(figure, paths)
 
 
@@ -83,8 +83,8 @@ def _frame(grid: Sequence[Axes], line: Line, columns: int, panels: int) -> None:
             axes.set_ylabel(_axis(line), fontsize=10 if panels == 1 else 8)
 
 
-def figure_legend(figure: Figure, axes: Axes, names: Sequence[str]) -> None:
-    """Those of these lines that a panel has, below the panels."""
+def figure_legend(figure: Figure, axes: Axes, names: Sequence[str], note: str = "") -> None:
+    """Those of these lines that a panel has, below the panels; above them a note on the axis."""
     handles = {handle.get_label(): handle for handle in axes.get_legend_handles_labels()[0]}
     present = [name for name in names if name in handles]
     if present:
@@ -95,7 +95,11 @@ def figure_legend(figure: Figure, axes: Axes, names: Sequence[str]) -> None:
             ncols=3,
             frameon=False,
             fontsize=8,
+            title=note or None,
+            title_fontsize=7,
         )
+    elif note:
+        figure.supxlabel(note, fontsize=7)
 
 
 def crowded(lines: Sequence[Line]) -> bool:
