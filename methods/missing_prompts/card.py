@@ -15,7 +15,7 @@ TINY: dict[str, Any] = {
     "image_size": 128,
     "words": "minilm",
     "text_length": 12,
-    "width": 96,
+    "width": 64,
     "depth": 2,
     "heads": 4,
     "hidden": 2,
