@@ -232,7 +232,7 @@ def scored(metric: Metric, n: int = 12) -> np.ndarray:
         references.append(Reference(f"s{i}", f"p{i}", " ".join(SENTENCES[i % 3 :]), labels, image))
         answer = SENTENCES[i % 4], rng.random(3).astype(np.float32), generated
         predictions.append(JointPrediction(*answer, apart=Prediction(*answer)))
-    return metric.statistics(predictions, references)
+    return metric.fitted(predictions, references).statistics(predictions, references)
 
 
 def test_statistics_are_finite_rows(metric: Metric) -> None:

@@ -43,7 +43,7 @@ Written = Annotated[
 _FORMATS = (Format.table, Format.markdown, Format.json)
 
 
-@partial(with_settings, without=("methods", "impute", "shuffled", "track"))
+@partial(with_settings, without=("methods", "impute", "shuffled", "temperature", "track"))
 def ablate(
     *,
     method: Annotated[

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,6 +14,8 @@ from harness.cli.output import (
     Format,
     as_csv,
     format_option,
+    print_json,
+    print_parts,
     print_rows,
     report_written,
     stderr,
@@ -21,6 +23,12 @@ from harness.cli.output import (
     write,
 )
 from harness.core.errors import HarnessError
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from harness.leaderboard.leaderboard import Leaderboard
+    from harness.leaderboard.render.blocks import Screen
 
 _FORMATS = (
     Format.markdown,
@@ -53,6 +61,18 @@ def leaderboard(
             "instead, e.g. 200."
         ),
     ] = None,
+    per_label: Annotated[
+        bool, typer.Option("--per-label", help="Scores of every label alone instead.")
+    ] = False,
+    by: Annotated[
+        str | None,
+        typer.Option(
+            help="Numbers in the groups of an attribute instead, as harness run --by measured them."
+        ),
+    ] = None,
+    risk_coverage: Annotated[
+        bool, typer.Option("--risk-coverage", help="Risk of the most confident studies instead.")
+    ] = False,
 ) -> None:
     """Rebuild the tables from the store."""
     if permutations is not None:
@@ -62,7 +82,9 @@ def leaderboard(
         return
     source = None if results else store
     board = tables.read_leaderboard(store, results, spec)
-    if share is not None:
+    if per_label or by or risk_coverage:
+        _print_breakdowns(board, format_, (per_label, by, risk_coverage))
+    elif share is not None:
         write_bundle(board, share, source)
     elif format_ is Format.table:
         if out is not None:
@@ -112,3 +134,28 @@ def _permutation_tests(store: Path, permutations: int, format_: Format, out: Pat
             for test in tests
         ]
         print_rows(shown, Format.table)
+
+
+def _print_breakdowns(board: Leaderboard, format_: Format, asked: tuple[bool, str | None, bool]) -> None:
+    """Print tables by label, by group of studies or by coverage, as far as they are asked for."""
+    from harness.leaderboard import breakdown
+    from harness.leaderboard.render import breakdown as rendering
+
+    per_label, by, risk_coverage = asked
+    results = list(board.results.values())
+    parts = breakdown.per_label(results) if per_label else []
+    for attribute in filter(None, (by or "").split(",")):
+        parts += breakdown.by_attribute(results, attribute.strip())
+    parts += breakdown.risk_coverage(results) if risk_coverage else []
+
+    def on(screen: Screen) -> list[RenderableType]:
+        return rendering.terminal(parts, screen)
+
+    if format_ is Format.table:
+        print_parts(on)
+    elif format_ is Format.json:
+        print_json(breakdown.to_json(parts))
+    elif format_ is Format.markdown:
+        typer.echo(rendering.markdown(parts))
+    else:
+        raise HarnessError(f"--format {format_.value}: not for these tables", "table, markdown or json")

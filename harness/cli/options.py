@@ -22,7 +22,7 @@ _PANELS: Mapping[str, tuple[str, ...]] = {
         *("missing", "drop", "states", "mechanism", "mask_seeds", "masks"),
         *("train_missing", "train_drop", "impute"),
     ),
-    METRICS: ("metrics", "tokenizer", "reference_words", "uncertain", "report_samples"),
+    METRICS: ("metrics", "tokenizer", "reference_words", "uncertain", "temperature", "by", "report_samples"),
     WHERE: tuple(name for name in ExecutionConfig.model_fields if name != "track"),
     OUTPUT: ("store", "track"),
 }

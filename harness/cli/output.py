@@ -85,7 +85,7 @@ def print_rows(rows: Sequence[Mapping[str, Any]], format_: Format) -> None:
         print_table(rows)
 
 
-def print_json(content: Mapping[str, Any]) -> None:
+def print_json(content: Mapping[str, Any] | Sequence[Any]) -> None:
     """One JSON object, indented."""
     typer.echo(json.dumps(content, indent=1))
 

@@ -96,6 +96,14 @@ class RunConfig(BaseModel):
         default=True,
         description="Also show each learned method other studies' images, as its control.",
     )
+    temperature: bool = Field(
+        default=False,
+        description="Also rescale each learned method's probabilities by a temperature chosen on validation.",
+    )
+    by: tuple[str, ...] = Field(
+        default=(),
+        description="Attributes of studies whose groups are also scored alone, e.g. sex,age,view_position.",
+    )
     report_samples: int = Field(
         default=0,
         ge=0,
@@ -111,7 +119,7 @@ class RunConfig(BaseModel):
         description="Override a setting: method.key=value or dataset.key=value; repeatable.",
     )
 
-    @field_validator("methods", "missing", "train_missing", "seeds", "metrics", mode="before")
+    @field_validator("methods", "missing", "train_missing", "seeds", "metrics", "by", mode="before")
     @classmethod
     def _one_is_a_list_of_one(cls, value: Any) -> Any:
         """In a YAML file ``methods: template`` and ``missing: 0.2,0.4`` read as the flags do."""

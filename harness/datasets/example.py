@@ -20,7 +20,7 @@ class ExampleData:
 
     Each has two views, clinical text, labels and a report.
 
-    Every fifth study has no clinical text and every seventh no lateral view.
+    Ages and sexes are known. Every fifth study has no clinical text and every seventh no lateral view.
     """
 
     licence: ClassVar[str] = "drawn by this program"
@@ -58,4 +58,14 @@ def _study(rng: np.random.Generator, split: str, number: int) -> Study:
     context = f"age {30 + number}. indication: cough and chest pain for {number} days" if number % 5 else None
     report = " ".join(choice[label] for choice, label in zip(_SENTENCES, labels, strict=True))
     name = f"{split}{number}"
-    return Study(name, f"{split}-p{number // 2}", split, images, context, report, labels.astype(np.float32))
+    attributes: dict[str, str | float | None] = {"age": 30.0 + number, "sex": "FM"[number // 2 % 2]}
+    return Study(
+        id=name,
+        patient_id=f"{split}-p{number // 2}",
+        split=split,
+        images=images,
+        context=context,
+        report=report,
+        labels=labels.astype(np.float32),
+        attributes=attributes,
+    )

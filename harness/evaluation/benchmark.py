@@ -16,6 +16,7 @@ from harness.core.errors import HarnessError
 from harness.core.progress import Reporter
 from harness.core.slugs import slug
 from harness.core.types import DatasetInfo, Reference, Study
+from harness.datasets.attributes import check_attributes
 from harness.datasets.base import SPLITS, Dataset
 from harness.datasets.images import filling, pixels
 from harness.datasets.opening import open_dataset, studies_of
@@ -150,6 +151,7 @@ def open_benchmark(settings: RunSettings, rows: Sequence[Entry] | None = None) -
     dataset = open_dataset(config.dataset, config.root, config.set.get(config.dataset))
     splits = {split: select(studies_of(dataset, split), config.limit) for split in SPLITS}
     test = splits["test"]
+    check_attributes(config.by, test)
     metrics = choose_metrics(config, dataset.info, test)
     plans = mask_plans(config, dataset.info, test)
     if config.impute is not None:

@@ -16,7 +16,7 @@ from harness.core.types import CONTEXT, Study, Task
 from harness.method.batching import study_seed
 from harness.method.card import MethodCard
 from harness.method.contract import Method
-from harness.store.row_labels import IMPUTED, SHUFFLED, TRAIN_MISSING, trained
+from harness.store.row_labels import IMPUTED, SHUFFLED, TEMPERATURE, TRAIN_MISSING, trained
 
 PROTOCOL = 1
 """Bumped whenever batching, masks or the training loop change what a method is fed."""
@@ -36,6 +36,7 @@ class Entry:
             looks at the image).
         imputer: whose images stand in for the views that a study loses, or None.
         train_missing: share of training and validation studies that lose a modality.
+        temperature: its probabilities are rescaled by a temperature that was chosen on validation.
     """
 
     label: str
@@ -46,6 +47,7 @@ class Entry:
     shuffled: bool = False
     imputer: Entry | None = None
     train_missing: float = 0.0
+    temperature: bool = False
 
     @property
     def full_name(self) -> str:
@@ -80,8 +82,8 @@ class Entry:
 def entries(config: RunConfig, broken: dict[str, str] | None = None) -> list[Entry]:
     """Rows that ``--methods`` asks for; every learned method that reads images brings its own control.
 
-    With ``--no-shuffled`` it does not. With ``--impute`` every other method that reads images has one more
-    row.
+    With ``--no-shuffled`` it does not. With ``--temperature`` every learned method that diagnoses has one
+    more row. With ``--impute`` every other method that reads images has one more row.
 
     Args:
         config: of the run.
@@ -105,6 +107,8 @@ def entries(config: RunConfig, broken: dict[str, str] | None = None) -> list[Ent
         rows.append(row)
         if row.method_class.card.learned and config.shuffled:
             rows.append(replace(row, label=row.label + SHUFFLED, shuffled=True))
+        if config.temperature and row.method_class.card.learned and _diagnoses(row):
+            rows.append(replace(row, label=row.label + TEMPERATURE, temperature=True))
         if imputer and imputer.label != row.label and row.method_class.card.reads - {CONTEXT}:
             rows.append(replace(row, label=f"{row.label}{IMPUTED}{imputer.label}", imputer=imputer))
     if errors and (broken is None or not rows):
@@ -113,6 +117,10 @@ def entries(config: RunConfig, broken: dict[str, str] | None = None) -> list[Ent
         broken.update((name, str(error)) for name, error in errors.items())
     _check_owners(config, [*rows, *filter(None, imputers.values())], errors)
     return rows
+
+
+def _diagnoses(row: Entry) -> bool:
+    return Task.DIAGNOSE in row.method_class.card.tasks
 
 
 def _named(methods: Sequence[str]) -> list[str]:

@@ -8,12 +8,17 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from harness.core.types import JointPrediction, Prediction, Study
+import numpy as np
+
+from harness.core.errors import UnavailableError
+from harness.core.types import JointPrediction, Prediction, Reference, Study
 from harness.evaluation import synthesis
 from harness.evaluation.ask import Question, ask
 from harness.evaluation.completion import Completion
 from harness.evaluation.requests import DrawReports, GenerateSeveral, GenerateView, Predict, Request
-from harness.evaluation.trial import Trial
+from harness.evaluation.trial import Trial, validation_studies
+from harness.metrics.diagnosis.decisions import Diagnosis
+from harness.metrics.diagnosis.temperature import best_temperature, scaled
 from harness.missingness.states import FULL
 
 Answer = TypeVar("Answer")
@@ -33,11 +38,65 @@ def predict(trial: Trial, completion: Completion) -> StateAnswers[Prediction]:
     if samples is not None and trial.draws_reports:
         drawn = ask_states(trial, DrawReports(samples.draws), completion)
         predictions = {state: samples.add(predictions[state], reports) for state, reports in drawn.items()}
+    if trial.entry.temperature:
+        return _at_temperature(predictions, fitted_temperature(trial), trial.info.multilabel)
     reports = synthesis.reports_of(trial.studies, trial.donors)
     for view in synthesis.views(trial.entry.method_class.card, trial.info):
         generated = ask_states(trial, GenerateView(view, reports, trial.seed), completion)
         predictions = synthesis.joined(predictions, generated)
     return predictions
+
+
+def fitted_temperature(trial: Trial) -> float:
+    """The temperature of the method's probabilities, chosen on validation studies.
+
+    Raises:
+        UnavailableError: no validation study has labels.
+    """
+    if not validation_studies(trial):
+        raise UnavailableError(
+            f"{trial.entry.label}: no validation study has labels to choose a temperature on"
+        )
+    predictions, references = _validation(trial)
+    probabilities, labels = Diagnosis(trial.info.multilabel).arrays(predictions, references)
+    return best_temperature(probabilities, labels, trial.info.multilabel)
+
+
+def _at_temperature(
+    predictions: StateAnswers[Prediction], temperature: float, multilabel: bool
+) -> StateAnswers[Prediction]:
+    """Probabilities alone, with logits divided by the temperature; equal answers stay one object."""
+    rescaled: dict[int, Prediction] = {}
+    for by_study in predictions.values():
+        for answer in by_study.values():
+            if id(answer) not in rescaled:
+                own = np.asarray(answer.probabilities, dtype=np.float64)[None]
+                rescaled[id(answer)] = Prediction(probabilities=scaled(own, temperature, multilabel)[0])
+    return {
+        state: {name: rescaled[id(answer)] for name, answer in by_study.items()}
+        for state, by_study in predictions.items()
+    }
+
+
+def predict_validation(trial: Trial) -> tuple[list[Prediction], list[Reference]]:
+    """Predictions for the validation studies that have labels, with nothing missing, and their truth.
+
+    The row on other studies' images shares those of its method: what is chosen on them is the method's.
+    """
+    predictions, truth = _validation(trial)
+    if not trial.entry.temperature:
+        return predictions, truth
+    by_study = {reference.id: each for reference, each in zip(truth, predictions, strict=True)}
+    rescaled = _at_temperature({FULL: by_study}, fitted_temperature(trial), trial.info.multilabel)[FULL]
+    return [rescaled[reference.id] for reference in truth], truth
+
+
+def _validation(trial: Trial) -> tuple[list[Prediction], list[Reference]]:
+    """The same as the method gives them, before any temperature."""
+    studies = validation_studies(trial)
+    answers = ask(trial, Predict(), Question(f"validation-{FULL}", studies, "predict validation studies"))
+    truth = [Reference(study.id, study.patient_id, study.report, study.labels) for study in studies]
+    return [answers[study.id] for study in studies], truth
 
 
 def generate_jointly(trial: Trial, targets: tuple[str, ...]) -> dict[str, JointPrediction]:

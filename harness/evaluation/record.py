@@ -18,11 +18,13 @@ from harness.evaluation import provenance, sample_sheet
 from harness.evaluation.benchmark import N_RESAMPLES
 from harness.evaluation.branch_confidence import branch_confidence
 from harness.evaluation.completion import Completion
+from harness.evaluation.diagnosis_facts import diagnosis_facts
 from harness.evaluation.entries import PROTOCOL
 from harness.evaluation.expert_routing import expert_routing
 from harness.evaluation.metric_failures import MetricFailures
 from harness.evaluation.predict import StateAnswers
 from harness.evaluation.score import Reduction, StateStatistics, reliability_bins, remarks
+from harness.evaluation.subgroups import subgroups
 from harness.evaluation.trial import Trial
 from harness.method.card import card_facts
 from harness.method.fingerprint import code_fingerprint
@@ -70,7 +72,13 @@ def record(trial: Trial, outcome: Outcome) -> list[Measurement]:
     """
     sample_sheet.show(trial, outcome.predictions[FULL])
     confidences = confidence_counts(outcome.predictions, trial.benchmark.references, trial.info.multilabel)
-    shared = {"confidence": confidences, **expert_routing(trial), **branch_confidence(trial)}
+    shared = {
+        "confidence": confidences,
+        **expert_routing(trial),
+        **branch_confidence(trial),
+        **diagnosis_facts(trial, outcome.statistics),
+        **({"subgroups": subgroups(trial, outcome.statistics)} if trial.benchmark.config.by else {}),
+    }
     return [row for plan in trial.plans for row in _record_plan(trial, plan, outcome, shared)]
 
 
@@ -111,11 +119,15 @@ def _facts(plan: MaskPlan, outcome: Outcome, shared: Mapping[str, Any]) -> dict[
         name: {state: cost.to_json() for state, cost in by_state.items() if state in plan.states}
         for name, by_state in outcome.reduction.costs.items()
     }
-    confidences = {state: each for state, each in shared["confidence"].items() if state in plan.states}
+    of_states = {
+        name: {state: each for state, each in shared[name].items() if state in plan.states}
+        for name in ("confidence", "risk_coverage")
+        if name in shared
+    }
     return {
         **shared,
+        **of_states,
         "reliance": {name: by_state for name, by_state in costs.items() if by_state},
-        "confidence": confidences,
         **outcome.completion.facts(plan.states),
     }
 
@@ -176,7 +188,7 @@ def _measurements(trial: Trial, plan: MaskPlan, outcome: Outcome) -> Iterator[Me
                     }
                     yield _measurement(trial, plan, Place(metric, output, point.rate), **values)
                 continue
-            reason = metric.unavailable()
+            reason = trial.unavailable(metric)
             status = "unavailable" if reason and trial.suits(metric) else "n/a"
             yield _measurement(trial, plan, at_full, status=status, detail=reason or "")
 
@@ -270,7 +282,9 @@ def _manifest(trial: Trial, plan: MaskPlan, **facts: Any) -> Manifest:
         achieved={rate: each.studies for rate, each in shares.items()},
         achieved_instances={rate: each.instances for rate, each in shares.items()},
         lost={rate: each.modalities for rate, each in shares.items()},
-        bootstrap=BootstrapFacts(resamples=N_RESAMPLES, seed=0, unit="patient"),
+        bootstrap=BootstrapFacts(
+            resamples=N_RESAMPLES, seed=0, unit="patient", interval_of="one masked test set"
+        ),
         machine=provenance.machine(benchmark.device),
         environment=provenance.environment(),
         unix_time=int(time.time()),

@@ -10,7 +10,7 @@ from harness.core.types import Prediction
 from harness.evaluation import synthesis
 from harness.evaluation.completion import Completion
 from harness.evaluation.metric_failures import MetricFailures
-from harness.evaluation.predict import StateAnswers, generate_jointly
+from harness.evaluation.predict import StateAnswers, generate_jointly, predict_validation
 from harness.evaluation.trial import Trial
 from harness.metrics.base import Metric, Statistics, checked_statistics
 from harness.missingness.states import FULL, missing_in
@@ -30,7 +30,7 @@ def score(
     A metric that fails has none; ``failures`` says why.
     """
     progress = trial.phase("score")
-    metrics = [metric for metric in trial.metrics if trial.suits(metric) and not metric.unavailable()]
+    metrics = [metric for metric in trial.metrics if trial.suits(metric) and not trial.unavailable(metric)]
     statistics: StateStatistics = {}
     for number, metric in enumerate(metrics, 1):
         with failures.of(metric):
@@ -45,6 +45,8 @@ def _of_metric(
     """Modality state -> statistics. States that are the same for the method are scored once."""
     if metric.generates:
         return dict.fromkeys(trial.states, _of_joint_generation(trial, metric))
+    if metric.uses_validation:
+        metric = metric.fitted(*predict_validation(trial))
     benchmark = trial.benchmark
     references = benchmark.references
     answers = {
@@ -53,6 +55,7 @@ def _of_metric(
     by_state: dict[str, Statistics] = {}
     for state, ordered in answers.items():
         name = completion.states[state].name if state in completion.states else trial.state_name(state)
+        name = f"temperature-{name}" if trial.entry.temperature else name
         path = trial.cell.statistics(name, metric.name, metric.signature, benchmark.test_set)
         statistics = load_array(path)
         if statistics is None:

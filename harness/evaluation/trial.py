@@ -224,10 +224,22 @@ class Trial:
 
     def suits(self, metric: Metric) -> bool:
         """Whether the method does what a metric measures."""
+        if self.entry.temperature and metric.task is not Task.DIAGNOSE:
+            return False
         if metric.generates:
             return generates(self.entry.method_class.card, self.info, metric.generates)
         drawn = self.draws_reports and metric.task is Task.DIAGNOSE
         return drawn or metric.task in self.entry.method_class.card.tasks
+
+    def unavailable(self, metric: Metric) -> str | None:
+        """Why a metric has no numbers for this trial; None where it can have some."""
+        if reason := metric.unavailable():
+            return reason
+        if not metric.uses_validation:
+            return None
+        if self.draws_reports:
+            return "reports are drawn for test studies alone, so validation has no probabilities"
+        return None if validation_studies(self) else "no validation study has labels"
 
     def state_name(self, state: str) -> str:
         """Name of a state's files; the shuffled-image control shares the cell of its method."""
@@ -267,6 +279,11 @@ def label_folder(label: str) -> str:
     """A row's folder; a label with a slash, as paths in ``--set`` have, is not to share one with ``_``."""
     digest = hashlib.sha256(label.encode()).hexdigest()[:6]
     return slug(f"{label}-{digest}" if "/" in label else label)
+
+
+def validation_studies(trial: Trial) -> list[Study]:
+    """The validation studies that have labels."""
+    return [study for study in trial.benchmark.splits["val"] if study.labels is not None]
 
 
 def train(trial: Trial) -> Method[Any]:

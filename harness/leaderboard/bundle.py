@@ -22,7 +22,7 @@ from harness.leaderboard.facts import AuditState, RowFacts
 from harness.leaderboard.leaderboard import Leaderboard
 from harness.metrics.base import SIGNATURE
 from harness.store.results import Measurement, Status
-from harness.store.row_labels import IMPUTED, SHUFFLED
+from harness.store.row_labels import IMPUTED, SHUFFLED, TEMPERATURE
 from harness.store.store import SCHEMA, Store
 
 MINIMUM_STUDIES = 10
@@ -30,7 +30,7 @@ MINIMUM_STUDIES = 10
 
 _OVERRIDE = r"(?:[A-Za-z_.-]+=(?:-?[0-9][0-9.e+-]*|True|False)|sha256:[0-9a-f]{8})"
 _METHOD = rf"[A-Za-z0-9][A-Za-z0-9._-]*(:[A-Za-z0-9._-]+)?(\[{_OVERRIDE}(,{_OVERRIDE})*\])?"
-_LABEL = rf"^{_METHOD}(\+shuffled-image|\+imputed-{_METHOD})?$"
+_LABEL = rf"^{_METHOD}(\+shuffled-image|\+temperature|\+imputed-{_METHOD})?$"
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-][A-Za-z0-9._:+-]*$", max_length=64)]
 Label = Annotated[str, StringConstraints(pattern=_LABEL, max_length=128)]
@@ -276,8 +276,8 @@ def _label(method: str) -> str:
     if imputed:
         return f"{_label(label)}{imputed}{_label(by)}"
     base, _, rest = method.partition("[")
-    control = SHUFFLED if method.endswith(SHUFFLED) else ""
-    return f"{base.removesuffix(SHUFFLED)}[sha256:{_digest(rest)[:8]}]{control}"
+    suffix = next((each for each in (SHUFFLED, TEMPERATURE) if method.endswith(each)), "")
+    return f"{base.removesuffix(suffix)}[sha256:{_digest(rest)[:8]}]{suffix}"
 
 
 def _dataset(title: str) -> str:

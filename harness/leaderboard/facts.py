@@ -17,9 +17,11 @@ from harness.store.manifest import (
     Environment,
     Facts,
     Imputed,
+    LabelFacts,
     Machine,
     Manifest,
     ReliabilityBins,
+    Subgroups,
     VitalSigns,
 )
 from harness.store.results import StoredResult
@@ -42,6 +44,11 @@ _COPIED = (
         "downstream",
         "may_show_images",
         "signs",
+        "subgroups",
+        "labels",
+        "temperature",
+        "risk_coverage",
+        "thresholds",
     ),
 )
 """Fields of a manifest that a leaderboard copies where they were set."""
@@ -103,6 +110,11 @@ class RowFacts(Facts):
     downstream: Downstream | None = None
     may_show_images: bool = False
     signs: VitalSigns | None = None
+    subgroups: dict[str, Subgroups] = Field(default_factory=dict)
+    labels: dict[str, LabelFacts] = Field(default_factory=dict)
+    temperature: float | None = None
+    risk_coverage: dict[str, list[float]] = Field(default_factory=dict)
+    thresholds: dict[str, float] = Field(default_factory=dict)
     command: str
 
     @classmethod

@@ -68,6 +68,8 @@ class Metric(ABC):
         resamples: its intervals use only so many of the bootstrap resamples; None: all of them.
         recentred: its bootstrap replicates are biased, so that only their spread is used: they are moved onto
             the value.
+        mirrored: its bootstrap replicates miss the value as the value misses the truth, such as those of an
+            area that rises where studies stand twice: they are turned around the value.
         undefined: its statistics may be NaN or infinite.
         mixed: it has values where the studies of a test set are in different modality states; False for
             slow metrics of whole sets of images, which have values where all studies are in one state.
@@ -76,6 +78,7 @@ class Metric(ABC):
             the predictions of the modality state.
         completes: it scores the test set with generated images in place of the lost ones, instead of the
             generated images alone.
+        uses_validation: something in it is chosen on predictions for the validation studies: ``fitted``.
     """
 
     name: ClassVar[str]
@@ -89,9 +92,11 @@ class Metric(ABC):
     tokenized: ClassVar[bool] = False
     resamples: ClassVar[int | None] = None
     recentred: ClassVar[bool] = False
+    mirrored: ClassVar[bool] = False
     undefined: ClassVar[bool] = False
     mixed: ClassVar[bool] = True
     completes: ClassVar[bool] = False
+    uses_validation: ClassVar[bool] = False
     generates: ClassVar[tuple[str, ...]] = ()
 
     @property
@@ -119,6 +124,14 @@ class Metric(ABC):
     def unavailable(self) -> str | None:
         """One line that says what is absent and how to get it; None, the default, if the metric can run."""
         return None
+
+    def fitted(self, predictions: Sequence[Prediction], references: Sequence[Reference]) -> Metric:
+        """The metric after it has chosen what it chooses on validation studies: itself where that is nothing.
+
+        The harness calls it before ``statistics`` where the metric declares ``uses_validation``. It must be a
+        function of its arguments.
+        """
+        return self
 
     def made_for(self, info: DatasetInfo) -> bool:
         """Whether a dataset's reports have the language and the body region that it is made for."""

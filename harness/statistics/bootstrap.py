@@ -72,6 +72,24 @@ def interval(values: FloatArray, level: float = 0.95) -> tuple[float, float]:
     return float(lo), float(hi)
 
 
+def gap_interval(samples: FloatArray, values: FloatArray, level: float = 0.95) -> tuple[float, float]:
+    """Interval of the gap between groups, the largest less the smallest of their values; never below 0.
+
+    Noise sets groups apart, too. So the lower end is the gap less what noise alone makes of it: a quantile of
+    the gaps of resamples whose groups all have the same value. The upper end is that of the percentile
+    interval.
+
+    Args:
+        samples: replicates (groups, B) from shared resamples.
+        values: (groups,) of all studies.
+        level: of the interval.
+    """
+    gap = float(np.ptp(values))
+    _, noise = interval(np.ptp(samples - values[:, None], axis=0), level)
+    _, hi = interval(np.ptp(samples, axis=0), level)
+    return max(0.0, gap - noise), max(gap, hi)
+
+
 def replicates(metric: Metric, statistics: Statistics, weights: FloatArray) -> dict[str, FloatArray]:
     """Every output, (B,) per name, of statistics (n, k) under each resample of ``weights`` (B, n)."""
     used = affordable(metric, weights)
@@ -86,13 +104,16 @@ def affordable(metric: Metric, weights: FloatArray) -> FloatArray:
 def corrected(
     metric: Metric, output: MetricOutput, samples: FloatArray, value: float, raised_by: float = 0.0
 ) -> FloatArray:
-    """Bootstrap replicates (B,) of one output, moved onto its value if the metric is ``recentred``.
+    """Bootstrap replicates (B,) of one output, moved if the metric is ``recentred`` or ``mirrored``.
 
     A resample of n images has about 0.63 n distinct ones, and FID rises as images get fewer: every replicate
     lies above the value, and only their spread is informative. A calibration error takes noise for error, and
     a resample has the noise twice. The value itself is too high, too, by ``raised_by`` at most: the
     replicates below it are stretched until their interval reaches so much further down. Moved replicates stay
     within the output's bounds.
+
+    Average precision is too high on few positive studies, and once more so in a resample of them. Turned
+    around the value, the replicates are too low by as much as the value is too high: the basic interval.
 
     Args:
         metric: of the output.
@@ -102,6 +123,8 @@ def corrected(
         raised_by: what ``MetricOutput.raised_by`` names, for all test studies.
     """
     defined = samples[~np.isnan(samples)]
+    if metric.mirrored:
+        return np.clip(2.0 * value - samples, *output.bounds)
     if not metric.recentred or not len(defined):
         return samples
     moved = samples - defined.mean() + value

@@ -109,11 +109,17 @@ class VitalSigns(Facts):
 
 
 class BootstrapFacts(Facts):
-    """How intervals were resampled; ``unit`` is what was drawn with replacement, e.g. ``patient``."""
+    """How intervals were resampled.
+
+    Attributes:
+        unit: what was drawn with replacement, e.g. ``patient``.
+        interval_of: what a replicate is of; the value is a mean over masks where there are several.
+    """
 
     resamples: int
     seed: int
     unit: str
+    interval_of: str = ""
 
 
 class Machine(Facts):
@@ -211,6 +217,41 @@ class ReliabilityBins(Facts):
     correct: list[float]
 
 
+class LabelFacts(Facts):
+    """Scores of one label alone, with nothing missing; ``positives``: test studies that have it."""
+
+    positives: int
+    precision: Triple
+    recall: Triple
+    f1: Triple
+    auroc: Triple
+    auprc: Triple
+
+
+class SubgroupNumbers(Facts):
+    """One metric in the groups of an attribute.
+
+    Attributes:
+        groups: group -> value with its interval; of groups with enough patients.
+        gap: largest less smallest of these values; None where there are fewer than two.
+    """
+
+    groups: dict[str, Triple]
+    gap: Triple | None = None
+
+
+class Subgroups(Facts):
+    """The groups of an attribute of test studies, e.g. ``sex``; metrics in each, with nothing missing.
+
+    Attributes:
+        studies, patients: group -> number of test studies and of patients.
+    """
+
+    studies: dict[str, int]
+    patients: dict[str, int]
+    metrics: dict[str, SubgroupNumbers]
+
+
 class Manifest(Facts):
     """How the numbers of one result came about.
 
@@ -243,6 +284,11 @@ class Manifest(Facts):
         confidence: modality state -> number of confidences per bin.
         routing: modality state -> shares of the experts (blocks, experts).
         signs: vital signs of the trained network's parts.
+        subgroups: attribute of studies -> metrics in its groups (``--by``).
+        labels: label -> its own scores.
+        temperature: that all logits were divided by, chosen on validation; None where they were not.
+        risk_coverage: modality state -> risk of the most confident 5 %, 10 %, .. 100 % of the test studies.
+        thresholds: finding -> probability from which ``f1_macro_tuned`` calls it, chosen on validation.
         branch_confidence: modality state -> branch -> number of studies per bin of its confidence.
     """
 
@@ -277,5 +323,10 @@ class Manifest(Facts):
     confidence: dict[str, list[int]] = Field(default_factory=dict)
     routing: dict[str, list[list[float]]] = Field(default_factory=dict)
     branch_confidence: dict[str, dict[str, list[int]]] = Field(default_factory=dict)
+    subgroups: dict[str, Subgroups] = Field(default_factory=dict)
+    labels: dict[str, LabelFacts] = Field(default_factory=dict)
+    temperature: float | None = None
+    risk_coverage: dict[str, list[float]] = Field(default_factory=dict)
+    thresholds: dict[str, float] = Field(default_factory=dict)
     imputed: Imputed | None = None
     signs: VitalSigns | None = None

@@ -8,6 +8,10 @@ SHUFFLED = "+shuffled-image"
 """Suffix of the label of a learned method's control."""
 
 
+TEMPERATURE = "+temperature"
+"""Suffix of the label of a row whose probabilities were rescaled by one temperature."""
+
+
 IMPUTED = "+imputed-"
 """Between a method's label and the label of the method that generates the views which its studies lack."""
 
@@ -43,4 +47,4 @@ def training_rate(label: str) -> tuple[str, float]:
 
 def trained(label: str) -> str:
     """The label of the row whose checkpoint a row uses: without what a rerun on other inputs adds."""
-    return label.removesuffix(SHUFFLED).partition(IMPUTED)[0]
+    return label.removesuffix(SHUFFLED).removesuffix(TEMPERATURE).partition(IMPUTED)[0]

@@ -50,8 +50,8 @@ def test_run_prints_and_writes_the_leaderboard(toy_world: Path, capsys: pytest.C
     assert "| method | bleu_1 |" in markdown
     figures = [path for path in (toy_world / "store/tables/figures").rglob("*") if path.is_file()]
     assert {path.suffix for path in figures} == {".png", ".svg", ".pdf"}
-    assert "cider @ 0.6" in markdown
     assert "bleu|order:4|norm:none|tok:r2gen-iu" in markdown
+    assert "bleu_4 @ 0.6" in markdown
     content = json.loads((toy_world / "store/tables/leaderboard.json").read_text())
     row = content["rows"][0]
     documented = {
@@ -100,8 +100,8 @@ def test_what_a_terminal_shows_is_whole_and_fits(
         assert max(map(len, text.splitlines())) <= width
         assert "…" not in text
     assert all(value in table for value in shown)
-    assert "cider over missing rates" in " ".join(out.split())
-    assert "cider ↑ over missing rates" in table
+    assert "bleu_4 over missing rates" in " ".join(out.split())
+    assert "bleu_4 ↑ over missing rates" in table
     assert "told apart until" in table
     code, out, err = invoke(
         capsys, "leaderboard", "--store", str(store), "--format", "table", "--out", str(toy_world / "out")

@@ -139,11 +139,11 @@ def judge(store: Store, method: str, passed: bool, code: str = "abc") -> None:
 def small_store(folder: Path) -> Store:
     """Two methods that cannot be told apart, one that can, one that cheats, and a control."""
     store = Store(folder / "store")
-    add(store, "first", {"cider": 0.50, "bleu_4": 0.20, "ece": 0.10})
-    add(store, "second", {"cider": 0.499, "bleu_4": 0.15, "ece": 0.30})
-    add(store, "third", {"cider": 0.30, "bleu_4": 0.19, "ece": 0.20})
-    add(store, "cheat", {"cider": 0.90, "bleu_4": 0.90})
-    add(store, "template", {"cider": 0.12, "bleu_4": 0.16}, control=True)
+    add(store, "first", {"bleu_4": 0.50, "cider": 0.20, "ece": 0.10})
+    add(store, "second", {"bleu_4": 0.499, "cider": 0.15, "ece": 0.30})
+    add(store, "third", {"bleu_4": 0.30, "cider": 0.19, "ece": 0.20})
+    add(store, "cheat", {"bleu_4": 0.90, "cider": 0.90})
+    add(store, "template", {"bleu_4": 0.12, "cider": 0.16}, control=True)
     judge(store, "first", True)
     judge(store, "second", True, code="older")
     judge(store, "cheat", False)

@@ -68,7 +68,7 @@ def visit(browser: Any, file: Path) -> Iterator[Visit]:
 
 def test_sorting_by_a_column_and_back(visit: Visit) -> None:
     assert visit.column(2) == ["first", "second", "third", "cheat"]
-    button = visit.page.get_by_role("button", name="bleu_4")
+    button = visit.page.get_by_role("button", name="cider")
     button.click()
     header = visit.page.locator("#grid th", has=button)
     assert header.get_attribute("aria-sort") == "descending"
@@ -77,7 +77,7 @@ def test_sorting_by_a_column_and_back(visit: Visit) -> None:
     visit.page.keyboard.press("Enter")  # the focus stays on the header
     assert header.get_attribute("aria-sort") == "ascending"
     assert visit.column(2) == ["second", "third", "first", "cheat"]
-    assert visit.page.locator("#status").inner_text().endswith("sorted by bleu_4, ascending")
+    assert visit.page.locator("#status").inner_text().endswith("sorted by cider, ascending")
 
 
 def test_ranks_marks_and_a_failed_audit_are_shown(visit: Visit) -> None:
@@ -121,14 +121,14 @@ def test_curves_answer_to_pointer_and_keyboard(visit: Visit) -> None:
     visit.page.get_by_text("Numbers behind the curves").click()
     numbers = visit.page.locator("#curve-grid tbody tr").first.inner_text()
     assert numbers.split("\t")[-2:] == ["0.460", "84 %"]  # from 0.50 to 0.42 in a straight line
-    visit.page.get_by_label("first, missing rate 0.4: cider 0.460").focus()
+    visit.page.get_by_label("first, missing rate 0.4: bleu_4 0.460").focus()
     assert "first, missing rate 0.4" in tip.inner_text()
     visit.page.keyboard.press("Escape")
     assert tip.is_hidden()
     visit.page.locator("#legend").get_by_role("button", name="first").click()
     assert visit.page.get_by_label("first, missing rate 0.4").count() == 0
-    visit.page.get_by_label("Metric", exact=True).select_option("bleu_4")
-    assert visit.page.get_by_label("third, missing rate 0: bleu_4 0.190").count() == 1
+    visit.page.get_by_label("Metric", exact=True).select_option("cider")
+    assert visit.page.get_by_label("third, missing rate 0: cider 0.190").count() == 1
 
 
 def test_reliability_diagrams_and_cards(visit: Visit) -> None:

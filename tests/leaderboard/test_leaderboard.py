@@ -78,9 +78,9 @@ def test_different_test_sets_and_policies_are_different_tables() -> None:
 def test_curve_is_of_the_first_curve_metric() -> None:
     rows = [replace(BASE, rate=rate, metric=metric) for rate in (0.0, 0.5) for metric in ("bleu_4", "cider")]
     (table,) = tables(rows)
-    assert table.curve_metric == "cider"
+    assert table.curve_metric == "bleu_4"
     assert table.rates == (0.5,)
-    assert "cider @ 0.5" in markdown.render([table])
+    assert "bleu_4 @ 0.5" in markdown.render([table])
 
 
 def test_failed_unavailable_and_not_applicable_look_different() -> None:
@@ -160,9 +160,9 @@ def test_methods_that_cannot_be_told_apart_share_a_rank_range(tmp_path: Path) ->
         "cheat": None,
         "template": None,
     }
-    # Ranks are per metric: by BLEU-4 the third method is not behind.
-    bleu = {row.method: row.full["bleu_4"].ranks for row in text.rows if row.ranked}
-    assert bleu == {"first": (1, 2), "third": (1, 2), "second": (3, 3)}
+    # Ranks are per metric: by CIDEr the third method is not behind.
+    cider = {row.method: row.full["cider"].ranks for row in text.rows if row.ranked}
+    assert cider == {"first": (1, 2), "third": (1, 2), "second": (3, 3)}
     lower = table_of(Leaderboard.of(small_store(tmp_path)), "diagnosis")
     assert [row.method for row in lower.rows] == ["first", "third", "second"]
 
@@ -179,7 +179,7 @@ def test_row_that_fails_the_audit_is_shown_marked_and_not_ranked(tmp_path: Path)
         "not audited",
     ]
     assert "| \N{EN DASH} | cheat (audit failed) |" in markdown.render(leaderboard.tables)
-    assert text.marks("cider", 0.0) == {"first": 1, "second": 2}
+    assert text.marks("bleu_4", 0.0) == {"first": 1, "second": 2}
 
 
 def test_best_and_second_best_are_marked_among_ranked_methods(tmp_path: Path) -> None:
@@ -237,13 +237,13 @@ def test_results_on_other_test_sets_never_share_a_table() -> None:
 
 def test_spec_chooses_columns_rates_and_order(tmp_path: Path) -> None:
     file = tmp_path / "spec.yaml"
-    file.write_text("dataset: toy\nrates: [0.4]\ntask: report\nmetrics: [bleu_4, meteor]\nsort: bleu_4@0.4\n")
+    file.write_text("dataset: toy\nrates: [0.4]\ntask: report\nmetrics: [cider, meteor]\nsort: cider@0.4\n")
     leaderboard = Leaderboard.of(small_store(tmp_path), [specs.load(file)])
     (table,) = leaderboard.tables
-    assert (table.metrics, table.others, table.absent) == (("bleu_4",), ("cider",), ("meteor",))
+    assert (table.metrics, table.others, table.absent) == (("cider",), ("bleu_4",), ("meteor",))
     assert table.rates == (0.4,)
     assert [row.method for row in table.rows][:3] == ["first", "third", "second"]
-    assert "bleu_4 @ 0.4" in markdown.render(leaderboard.tables)
+    assert "cider @ 0.4" in markdown.render(leaderboard.tables)
 
 
 @pytest.mark.parametrize(

@@ -297,10 +297,10 @@ def test_a_run_writes_robustness_beside_its_leaderboard(toy_world: Path) -> None
     assert learner["fall"]["control"] == "learner+shuffled-image"
     assert set(learner["reliance"]) == {"frontal", "lateral", "context"}
     assert learner["reliance"]["context"]["value"] == 0.0  # it does not read it
-    assert "Robustness of cider" in (out / "robustness.md").read_text()
-    assert list((out / "figures").rglob("curves-cider.png"))
+    assert "Robustness of bleu_4" in (out / "robustness.md").read_text()
+    assert list((out / "figures").rglob("curves-bleu_4.png"))
     report = RobustnessReport.of(Store(store).stored())
-    assert {line.metric for line in main_metrics(report.lines)} == {"cider"}
+    assert {line.metric for line in main_metrics(report.lines)} == {"bleu_4"}
     bare = CliRunner().invoke(app, ["leaderboard", "--store", str(store), "--out", str(toy_world / "bare")])
     assert bare.exit_code == 0
     assert not (toy_world / "bare" / "figures").exists()

@@ -312,7 +312,7 @@ def test_two_tokenizers_have_their_own_titles_and_figures(toy_world: Path) -> No
     report = RobustnessReport.of(store.stored())
     assert len({line for line in robustness.markdown(report).splitlines() if line.startswith("#")}) == 2
     drawn = write_figures(store.stored(), report, toy_world / "figures", ["png"])
-    assert len({path for path in drawn if path.stem == "curves-cider"}) == 2
+    assert len({path for path in drawn if path.stem == "curves-bleu_4"}) == 2
 
 
 def test_ls_and_rm_from_the_command_line(toy_world: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -20,6 +20,7 @@ _SHORT = {
     "weighted": "wtd",
     "example": "ex",
     "sensitivity": "sens",
+    "specificity": "spec",
     "common": "com",
 }
 """Words of a name -> what is printed for them."""

@@ -34,8 +34,8 @@ class Diagnosis(LabelMetric):
       class that neither occurs nor is chosen is left out, as in scikit-learn without ``labels``.
     * ``f1_macro_common``: the same mean over common labels (``common_labels``).
     * ``kappa``: Cohen's, unweighted (Cohen 1960); the mean over common findings for which it is defined.
-    * ``mcc``: Matthews' correlation coefficient (Matthews 1975), of several classes (Gorodkin 2004); the mean
-      over common findings. 0 where it is undefined.
+    * ``mcc``: Matthews' correlation coefficient (Matthews 1975), of several classes (Gorodkin 2004), or of
+      all findings of all studies together. 0 where it is undefined.
 
     Where nothing is defined the value is NaN.
     """
@@ -60,7 +60,7 @@ class Diagnosis(LabelMetric):
         """Identity of the numbers."""
         rule = f"present:p>={THRESHOLD:g}" if self.multilabel else "class:argmax"
         common = signature_part(self.labels)
-        return f"{self.name}|{self.setting}|{rule}|zero:0|{common}|impl:sklearn|v:2"
+        return f"{self.name}|{self.setting}|{rule}|zero:0|{common}|impl:sklearn|v:3"
 
     def statistics(self, predictions: Sequence[Prediction], references: Sequence[Reference]) -> Statistics:
         """Counts per study, float64 (n_studies, C * C) or (n_studies, 3 * L + 2)."""
@@ -116,16 +116,17 @@ def _findings(totals: Statistics, common: NDArray[np.intp]) -> dict[str, Floats]
     each = np.broadcast_to(n[..., None], tp.shape)
     tn = each - tp - fp - fn
     chance = (tp + fp) * (tp + fn) + (tn + fn) * (tn + fp)
-    spread = (tp + fp) * (tp + fn) * (tn + fp) * (tn + fn)
     f1 = np.nan_to_num(ratio(2 * tp, 2 * tp + fp + fn))
-    correct, called, true = tp.sum(-1), (tp + fp).sum(-1), (tp + fn).sum(-1)
+    correct, wrong, missed, right = (cell.sum(-1) for cell in (tp, fp, fn, tn))
+    called, true = correct + wrong, correct + missed
+    pooled = called * true * (right + wrong) * (right + missed)
     return {
         "subset_accuracy": ratio(exact, n),
         "f1_micro": np.nan_to_num(ratio(2 * correct, called + true)),
         "f1_macro": f1.mean(-1),
         "f1_macro_common": f1[..., common].mean(-1),
         "kappa": mean_of_defined(_kappa(tp + tn, chance, each)[..., common]),
-        "mcc": _correlation(tp * tn - fp * fn, spread)[..., common].mean(-1),
+        "mcc": _correlation(correct * right - wrong * missed, pooled),
     }
 
 
@@ -192,7 +193,7 @@ class Auroc(LabelMetric, JointMetric):
         wins, pairs = np.empty((2, len(weights), width))
         for label in range(width):
             scores, positive = statistics[:, label], statistics[:, width + label] == 1
-            wins[:, label], pairs[:, label] = _wins(scores, positive, weights)
+            wins[:, label], pairs[:, label] = pair_wins(scores, positive, weights)
         areas = ratio(wins, pairs)
         return {
             "auroc_macro": mean_of_defined(areas),
@@ -204,7 +205,7 @@ class Auroc(LabelMetric, JointMetric):
         return self.macro_remarks("auroc_macro")
 
 
-def _wins(scores: Floats, positive: NDArray[np.bool_], weights: Floats) -> tuple[Floats, Floats]:
+def pair_wins(scores: Floats, positive: NDArray[np.bool_], weights: Floats) -> tuple[Floats, Floats]:
     """Weight of the pairs in which the positive study scores higher, and of all pairs with a negative one.
 
     Both (B,) under lines of ``weights`` (B, n); their ratio is the AUROC of one label. A tie is half a win.

@@ -1,0 +1,54 @@
+"""Temperature scaling: probabilities that are right on average, without a change of any ranking.
+
+Guo et al. (2017), "On Calibration of Modern Neural Networks".
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from harness.metrics.diagnosis.probabilities import Floats
+
+PROBABILITIES = 1e-30, 1.0 - float(np.finfo(np.float64).epsneg)
+"""Where logits end. Small probabilities stay apart: a temperature must change no ranking."""
+_RANGE = (0.05, 20.0)
+_STEPS = 60
+
+
+def scaled(probabilities: Floats, temperature: float, multilabel: bool) -> Floats:
+    """Probabilities (n, L) whose logits are divided by the temperature; above 1 they get less sure.
+
+    Args:
+        probabilities: of findings, or of exclusive classes.
+        temperature: above 0.
+        multilabel: each finding has a logit of its own; else a study's logits go through a softmax.
+    """
+    safe = np.clip(probabilities.astype(np.float64), *PROBABILITIES)
+    if multilabel:
+        scaled_findings: Floats = 1.0 / (1.0 + ((1.0 - safe) / safe) ** (1.0 / temperature))
+        return scaled_findings
+    powers = safe ** (1.0 / temperature)
+    shares: Floats = powers / powers.sum(axis=1, keepdims=True)
+    return shares
+
+
+def best_temperature(probabilities: Floats, labels: Floats, multilabel: bool) -> float:
+    """The temperature in [0.05, 20] with the lowest negative log-likelihood of labels (n, L).
+
+    The loss is convex in the inverse temperature, so a golden-section search finds the minimum.
+    """
+    golden = (np.sqrt(5.0) - 1.0) / 2.0
+    low, high = np.log(_RANGE[0]), np.log(_RANGE[1])
+    for _ in range(_STEPS):
+        left, right = high - golden * (high - low), low + golden * (high - low)
+        losses = [_loss(probabilities, labels, float(np.exp(each)), multilabel) for each in (left, right)]
+        low, high = (low, right) if losses[0] <= losses[1] else (left, high)
+    return float(np.exp((low + high) / 2.0))
+
+
+def _loss(probabilities: Floats, labels: Floats, temperature: float, multilabel: bool) -> float:
+    right = scaled(probabilities, temperature, multilabel)
+    if multilabel:
+        right = np.where(labels == 1, right, 1.0 - right)
+        return float(-np.log(np.maximum(right, 1e-300)).sum())
+    return float(-np.log(np.maximum((right * labels).sum(axis=1), 1e-300)).sum())
