@@ -23,6 +23,8 @@ from harness.metrics.diagnosis.calibration import (
 from harness.metrics.diagnosis.confidence import histogram
 from harness.metrics.diagnosis.probabilities import LabelMetric
 from harness.metrics.diagnosis.proper_scores import Brier, NegativeLogLikelihood
+from harness.metrics.diagnosis.temperature import best_temperature, scaled
+from harness.metrics.diagnosis.tuned import best_threshold
 from tests.metrics.test_diagnosis import classes, findings, score, studies
 
 FAMILIES: list[type[LabelMetric]] = [Brier, ClasswiseEce, Ece, EqualMassEce, NegativeLogLikelihood]
@@ -162,6 +164,9 @@ def test_what_is_no_probability_is_refused_everywhere(kind: str) -> None:
         lambda: mass_edges(np.array(values), np.ones(3), 5),
         lambda: bin_index(np.array(values), width_edges(5)),
         lambda: histogram(np.array(values)),
+        lambda: scaled(table, 2.0, multilabel=True),
+        lambda: best_temperature(table, labels, multilabel=True),
+        lambda: best_threshold(np.array(values), correct),
         lambda: judgements(table, labels, multilabel=True),
         lambda: judgements(table, labels, multilabel=False),
     ):
@@ -194,6 +199,9 @@ def test_labels_and_shapes_are_checked() -> None:
     for options, message in (({"bins": 0}, "bins must be at least 1"), ({"binning": "size"}, "width, mass")):
         with pytest.raises(ValueError, match=message):
             reliability(sure, sure > 0.4, **options)
+    for temperature in (0.0, -1.0, np.nan):
+        with pytest.raises(ValueError, match="expected a finite number above 0"):
+            scaled(sure[None], temperature, multilabel=True)
     with pytest.raises(ValueError, match="no judgements to bin"):
         reliability(np.empty(0), np.empty(0))
     assert reliability([0.0, 1.0 + 1e-9], [False, True]).ece == 0

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from harness.metrics.diagnosis.probabilities import Floats
+from harness.core.errors import InvalidValuesError
+from harness.metrics.diagnosis.probabilities import Floats, checked_confidences
 
 PROBABILITIES = 1e-30, 1.0 - float(np.finfo(np.float64).epsneg)
 """Where logits end. Small probabilities stay apart: a temperature must change no ranking."""
@@ -22,8 +23,13 @@ def scaled(probabilities: Floats, temperature: float, multilabel: bool) -> Float
         probabilities: of findings, or of exclusive classes.
         temperature: above 0.
         multilabel: each finding has a logit of its own; else a study's logits go through a softmax.
+
+    Raises:
+        InvalidValuesError: logits, percent, NaN, or no such temperature.
     """
-    safe = np.clip(probabilities.astype(np.float64), *PROBABILITIES)
+    if not 0 < temperature < np.inf:
+        raise InvalidValuesError(f"a temperature of {temperature:g}", "expected a finite number above 0")
+    safe = np.clip(checked_confidences(probabilities), *PROBABILITIES)
     if multilabel:
         scaled_findings: Floats = 1.0 / (1.0 + ((1.0 - safe) / safe) ** (1.0 / temperature))
         return scaled_findings
@@ -36,6 +42,9 @@ def best_temperature(probabilities: Floats, labels: Floats, multilabel: bool) ->
     """The temperature in [0.05, 20] with the lowest negative log-likelihood of labels (n, L).
 
     The loss is convex in the inverse temperature, so a golden-section search finds the minimum.
+
+    Raises:
+        InvalidValuesError: logits, percent, NaN.
     """
     golden = (np.sqrt(5.0) - 1.0) / 2.0
     low, high = np.log(_RANGE[0]), np.log(_RANGE[1])

@@ -13,7 +13,7 @@ from harness.core.types import LabelCounts, Prediction, Reference
 from harness.metrics.base import MetricOutput, Statistics
 from harness.metrics.common_labels import common_remark, signature_part
 from harness.metrics.diagnosis.decisions import THRESHOLD, call_counts, counts_of, ratio
-from harness.metrics.diagnosis.probabilities import Floats, LabelMetric
+from harness.metrics.diagnosis.probabilities import Floats, LabelMetric, checked_judgements
 from harness.metrics.diagnosis.temperature import PROBABILITIES
 
 
@@ -84,7 +84,11 @@ def best_threshold(probabilities: Floats, labels: Floats) -> float:
     It lies half-way in log odds between the lowest probability that is called and the highest that is not:
     no study's own probability, and the same choice after a change of temperature. Of thresholds with equal
     F1 the highest is taken; without a positive study, 0.5.
+
+    Raises:
+        InvalidValuesError: logits, percent, NaN, labels other than 0 and 1, other shapes, or nothing.
     """
+    probabilities, labels, _ = checked_judgements(probabilities, labels)
     if not labels.any():
         return THRESHOLD
     levels, place = np.unique(probabilities, return_inverse=True)
