@@ -141,10 +141,9 @@ class Mixtures:
         points: dict[str, list[CurvePoint]] = {output.name: [] for output in self.metric.outputs}
         samples: dict[str, list[FloatArray]] = {output.name: [] for output in self.metric.outputs}
         for column, rate in enumerate(plan.rates):
-            masks = self._in_statistics(plan, column)
-            if not self.metric.mixed and plan.is_mixture(column) and masks.any():
-                continue
-            values = self.at(masks)
+            if not self.metric.mixed and plan.is_mixture(column):
+                continue  # for methods that read nothing of it, too: a column has the same rates for all
+            values = self.at(self._in_statistics(plan, column))
             for output in self.metric.outputs:
                 name, value = output.name, float(np.mean(values.each[output.name]))
                 samples[name].append(values.corrected(self.metric, output))

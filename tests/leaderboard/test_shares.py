@@ -70,8 +70,8 @@ def test_every_format_names_both_readings_and_who_lacks_it_anyway(store: Store) 
     assert r"without context: 50.0 \% | 70.0 \%" in leaderboard_latex.fragment([table]).replace(
         r"\textbar{}", "|"
     )
-    assert "cider @ 0.4 |" in markdown.render([table])
-    assert "cider @ 0.6 (0.500 lost) |" in markdown.render([table])
+    assert "bleu_4 @ 0.4 |" in markdown.render([table])
+    assert "bleu_4 @ 0.6 (0.500 lost) |" in markdown.render([table])
     assert "0.8 (0.500 lost)" in leaderboard_latex.fragment([table])
     assert '"0.8":"0.8 (0.500 lost)"' in html.render(leaderboard)
     again = Leaderboard.from_json(_written(leaderboard, store.root / "leaderboard.json"))

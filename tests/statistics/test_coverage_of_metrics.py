@@ -117,14 +117,14 @@ def findings() -> Callable[[np.random.Generator], Sample]:
 
 
 SENTENCES = (
-    "the heart is normal in size .",
-    "the lungs are clear .",
-    "no pleural effusion or pneumothorax .",
-    "there is a right lower lobe opacity .",
-    "mild cardiomegaly .",
-    "degenerative changes of the spine .",
-    "stable appearance of the chest .",
     "bony structures are intact .",
+    "there is a right lower lobe opacity .",
+    "degenerative changes of the spine .",
+    "the lungs are clear .",
+    "mild cardiomegaly .",
+    "no pleural effusion or pneumothorax .",
+    "stable appearance of the chest .",
+    "the heart is normal in size .",
 )
 
 
