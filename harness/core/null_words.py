@@ -28,4 +28,4 @@ NULL_WORDS = frozenset(
 def is_null(text: str) -> bool:
     """Whether a text is empty or a null word."""
     word = text.strip().casefold()
-    return not word or word in NULL_WORDS
+    return not word or word in NULL_WORDS or word.rstrip(".") in NULL_WORDS

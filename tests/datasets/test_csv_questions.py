@@ -448,3 +448,43 @@ def test_options_are_checked(root: Path) -> None:
         CSVTable.open(root, seperator="tab")
     with pytest.raises(HarnessError, match=r"csv\.uncertain: 'maybe' is none of positive, negative"):
         examine("csv", root, {"uncertain": "maybe"})
+
+
+def test_usual_words_for_a_split_are_read_and_counted(root: Path) -> None:
+    words = {"train": "Train", "val": "validate", "test": "TESTING"}
+
+    def change(rows: Rows) -> None:
+        for row in rows:
+            row["split"] = words[row["split"]]
+
+    plain = [each.id for each in CSVTable.open(root).studies("val")]
+    caption_trees.rewrite(root, change)
+    assert [each.id for each in CSVTable.open(root).studies("val")] == plain
+    assert len(problems(root, "split-name")) == 3
+    caption_trees.rewrite(root, cells("split", "holdout"))
+    assert problems(root, "wrong-split")[0].fatal
+
+
+@pytest.mark.parametrize("name", ["Mass?", "Mass (uncertain)", "possible Mass", "Mass (-1)", "Mass - probable"])
+def test_a_label_that_is_marked_as_uncertain_is_asked_about(root: Path, name: str) -> None:
+    caption_trees.rewrite(root, cells("labels", "Edema", name, "Mass"))
+    assert "marked as uncertain" in asked(root, "uncertain-labels")
+    names, _, labels = opened(root, uncertain="positive")
+    assert (names, labels[:3]) == (("Edema", "Mass"), [[1, 0], [0, 1], [0, 1]])
+    assert name in opened(root, variants="keep")[0]
+
+
+def test_a_column_called_label_is_read(root: Path) -> None:
+    def change(rows: Rows) -> None:
+        for number, row in enumerate(rows):
+            del row["labels"]
+            row["Label"] = ("Edema", "Mass")[number % 2]
+
+    caption_trees.rewrite(root, change)
+    assert opened(root)[0] == ("Edema", "Mass")
+    assert problems(root, "column-name")
+
+
+def test_probabilities_are_no_labels(root: Path) -> None:
+    caption_trees.rewrite(root, cells("labels", "0.7", "0.2"))
+    assert "fractions" in asked(root, "bad-label")

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from harness.datasets.images.convert import check_end, check_shape
+from harness.datasets.images.convert import check_end, check_shape, stretched
 from harness.datasets.images.dicom_grey import GREY_TAGS, brightness, number
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ _TAGS = (
 """All that is parsed; the elements of patient and study are skipped unread."""
 
 _NEEDED = ("PhotometricInterpretation", "Rows", "Columns", "BitsStored", "PixelData")
+_BYTE = 8
 _DEFLATED = "1.2.840.10008.1.2.1.99"
 _RLE = "1.2.840.10008.1.2.5"
 _JPEG = ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51")
@@ -232,4 +233,7 @@ def _unused_bits(header: Dataset) -> int:
 def _eight_bit_colour(values: NDArray[Any], bits: int) -> NDArray[np.uint8]:
     if values.ndim != 3 or values.shape[2] != 3:
         raise ValueError("DICOM in colour without three samples a pixel")
-    return (values >> max(bits - 8, 0)).astype(np.uint8)
+    if bits <= _BYTE:
+        return values.astype(np.uint8)
+    # Many writers declare 16 bits and use 12. All three colours are stretched alike.
+    return stretched(values.reshape(len(values), -1)).reshape(values.shape)

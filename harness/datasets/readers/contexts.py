@@ -17,6 +17,7 @@ _NOTHING = frozenset(
         *("unknown", "not known", "none given", "not given", "not available", "unavailable", "not provided"),
         *("none provided", "not applicable", "not stated", "not specified", "no indication", "no history"),
         *("no indication given", "no history given", "no clinical information", "no information"),
+        *("no data", "not recorded", "not documented", "unspecified", "missing", "n a", "none recorded"),
     )
 )
 _WORD = re.compile(r"\w+")
@@ -30,7 +31,7 @@ Texts = tuple[str, str, str | None, str | None]
 
 def says_nothing(context: str) -> bool:
     """Whether a context is empty, a null word such as ``nan``, or words such as ``not given``."""
-    words = " ".join(_WORD.findall(context.casefold()))
+    words = " ".join(_WORD.findall(context.casefold().replace("_", " ")))
     return is_null(context) or is_null(words) or words in _NOTHING
 
 

@@ -38,6 +38,7 @@ from harness.datasets.readers.records import Listing, Problem, ReportRecord
 
 LONGEST_ID = 200
 _FINGERPRINT_VERSION = 1
+_LONGEST_SPLIT = 30
 
 
 class ReportDataset(ABC):
@@ -207,7 +208,9 @@ def _check_one(record: ReportRecord) -> list[Problem]:
         hint = "use letters, digits, dots, hyphens and underscores"
         problems.append(Problem("bad-id", record.where, f"id {record.id!r} cannot name a file", hint))
     if record.split not in SPLITS:
-        message = f"{record.id} is of unknown split {record.split!r}"
+        # A longer cell may be text of a report in the wrong column, which no message shows.
+        split = repr(record.split) if len(record.split) <= _LONGEST_SPLIT else "of a whole text"
+        message = f"{record.id} is of unknown split {split}"
         problems.append(Problem("wrong-split", record.where, message, f"use {', '.join(SPLITS)}"))
     if not _has_words(record.report):
         message = f"{record.id} has no text under this profile; the study is left out"

@@ -41,7 +41,12 @@ _ONE_PARAGRAPH = (INDICATION, HISTORY, COMPARISON, TECHNIQUE, EXAMINATION)
 _SHORTEST_BODY = 4
 """Words that text without a heading needs to be taken for findings."""
 
-_REPORT_TEXT = re.compile(r"\b(?:findings?|impressions?)(?:\(s\))?[ \t]*:", re.IGNORECASE)
+_REPORT_TEXT = re.compile(
+    r"\b(?:findings?|impressions?)(?:\(s\))?[ \t]*:"
+    r"|(?:^|(?<=[.;:!?)\]])[ \t]*)(?:findings?|impressions?)(?:\(s\))?[ \t]*(?:$|[-=\u2013\u2014](?=\s))",
+    re.IGNORECASE | re.MULTILINE,
+)
+"""A heading before a colon; or one that starts a line or sentence, before a dash or alone on its line."""
 _DEIDENTIFIED = re.compile(r"_+")
 
 

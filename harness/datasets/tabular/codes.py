@@ -9,9 +9,11 @@ from harness.core.null_words import is_null
 from harness.datasets.readers.records import Problem
 from harness.datasets.tabular.forms import shown
 
-POSITIVE = frozenset({"1", "1.0", "true", "yes", "y", "t", "positive", "present"})
-NEGATIVE = frozenset({"0", "0.0", "false", "no", "n", "f", "negative", "absent"})
-UNCERTAIN = frozenset({"-1", "-1.0", "u", "uncertain"})
+POSITIVE = frozenset({"1", "1.0", "true", "yes", "y", "t", "positive", "pos", "present", "+"})
+NEGATIVE = frozenset({"0", "0.0", "false", "no", "n", "f", "negative", "neg", "absent"})
+UNCERTAIN = frozenset(
+    {"-1", "-1.0", "u", "uncertain", "possible", "probable", "equivocal", "indeterminate", "?"}
+)
 _CODES = POSITIVE | NEGATIVE | UNCERTAIN
 
 

@@ -11,7 +11,7 @@ from harness.datasets.readers.records import Problem
 from harness.datasets.readers.rows import Row
 
 _BREAKS = re.compile(r"[\s_\-\u2010-\u2015]+")
-_WHOLE_NUMBER = re.compile(r"([+-]?)0*(\d+?)(?:\.0*)?")
+_NUMBER = re.compile(r"([+-]?)0*(\d+)(?:(\.\d*?[1-9])0*|\.0*)?")
 _LONGEST_SHOWN = 60
 _SETTLED = "write one spelling; --set csv.variants=join joins them, =keep keeps them apart"
 
@@ -22,11 +22,12 @@ def shown(name: str) -> str:
 
 
 def plain_form(name: str) -> str:
-    """The name without what programs change: case, blanks, Unicode form, ``.0``, leading zeros."""
+    """The name without what programs change: case, blanks, quotes, Unicode form, zeros at a number's ends."""
     visible = "".join(c for c in unicodedata.normalize("NFKC", name) if unicodedata.category(c) != "Cf")
-    plain = _BREAKS.sub(" ", visible.casefold()).strip(" .")
-    number = _WHOLE_NUMBER.fullmatch(plain)
-    return f"{number[1]}{number[2]}" if number else plain
+    ascii_digits = "".join(str(unicodedata.digit(c)) if c.isdecimal() else c for c in visible)
+    plain = _BREAKS.sub(" ", ascii_digits.casefold()).strip(" .\"'")
+    number = _NUMBER.fullmatch(plain)
+    return f"{number[1]}{number[2]}{number[3] or ''}" if number else plain
 
 
 def variants(kind: str, what: str, names: Sequence[tuple[str, Row]]) -> list[Problem]:

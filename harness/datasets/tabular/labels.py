@@ -22,16 +22,18 @@ from harness.datasets.readers.records import Problem
 from harness.datasets.readers.rows import Row
 from harness.datasets.tabular.codes import CodeReader, is_code
 from harness.datasets.tabular.forms import joined, plain_form, shown, variants
+from harness.datasets.tabular.names import Doubts, odd_names
 from harness.datasets.tabular.options import LABEL_SEPARATORS, TableOptions
 
 COLUMN, PREFIX = "labels", "label:"
 _CHEXPERT = {plain_form(name): name for name in CHEXPERT_LABELS}
-_ALWAYS_ASKED = ("pipe", "comma", "newline")
+_ALWAYS_ASKED = ("pipe", "comma", "newline", "tab")
 """These stand between findings more often than in a name; the others are asked about where parts recur."""
 _ASKED = {word: mark for word, mark in LABEL_SEPARATORS.items() if word not in ("semicolon", "none")}
 _PAIR = re.compile(r"""\s*["']?(?P<name>[^:="']+?)["']?\s*[:=]\s*["']?(?P<code>[^\s"']*)["']?\s*""")
 _NO_FINDING = ("no finding", "no findings", "normal", "none", "healthy")
-_NUMBER = re.compile(r"[+-]?\d+(?:\.\d*)?")
+_WIDE_MARKS = str.maketrans("\uff1b\uff0c\u3001\uff5c\uff0f", ";,,|/")
+"""Marks between labels that East Asian keyboards write."""
 _VECTOR = re.compile(r"[\s;,|]+")
 _SAME_COUNT = '--set "csv.label_names=NAME;NAME;..." names them in order'
 
@@ -88,7 +90,9 @@ def _code_columns(rows: Sequence[Row]) -> dict[str, str]:
 
 def _of_cells(rows: Sequence[Row], options: TableOptions) -> Labels:
     """Labels of the column ``labels``."""
-    cells = ["" if _absent(row.cells.get(COLUMN, "")) else row.cells[COLUMN] for row in rows]
+    cells = [
+        "" if _absent(row.cells.get(COLUMN, "")) else row.cells[COLUMN].translate(_WIDE_MARKS) for row in rows
+    ]
     filled = [(cell, row) for cell, row in zip(cells, rows, strict=True) if cell]
     if not filled:
         return Labels(of_row=[None] * len(rows))
@@ -108,6 +112,9 @@ def _of_cells(rows: Sequence[Row], options: TableOptions) -> Labels:
         problems = _joined(filled, items) if not options.label_separator else _other_mark(filled, separator)
     else:
         items, multilabel, problems = parsed, True, []
+    marks = Doubts.of(items, options)
+    problems += marks.problems([row for _, row in filled])
+    items = marks.plain
     named = [(name, row) for names, (_, row) in zip(items, filled, strict=True) for name in names]
     rest = iter(items)
     own = [next(rest) if cell else [] for cell in cells]
@@ -116,36 +123,13 @@ def _of_cells(rows: Sequence[Row], options: TableOptions) -> Labels:
     elif options.variants == "join":
         spelling = joined([name for name, _ in named])
         own = [[spelling[name] for name in names] for names in own]
-    problems += [*_odd_names(named), *_contradictions(own, rows)]
+    problems += [*odd_names(named), *_contradictions(own, rows)]
     return _by_name(own, multilabel, problems, options)
 
 
 def _absent(cell: str) -> bool:
     """Whether a cell holds no label; ``None`` is what people call the class without findings."""
     return is_null(cell) and cell.casefold() != "none"
-
-
-def _odd_names(named: Sequence[tuple[str, Row]]) -> list[Problem]:
-    """What is to be said of names that may not be meant as names: ``None``, numbers, codes among names."""
-    remarks = []
-    codes = [(name, row) for name, row in named if is_code(name)]
-    if codes and not all(is_code(name) or _NUMBER.fullmatch(name) for name, _ in named):
-        name, row = codes[0]
-        message = f"labels are names in some rows and codes in {len(codes)}, e.g. {name!r}: of which finding?"
-        remarks.append(
-            Problem("mixed-labels", row.where, message, "write the finding, or leave the cell empty")
-        )
-    rows = [row for name, row in named if name.casefold() == "none"]
-    if rows:
-        message = f"{len(rows)} labels are 'None', this one first: a class of this name"
-        hint = "leave the cell empty where the label is unknown; write No Finding where nothing was seen"
-        remarks.append(Problem("none-label", rows[0].where, message, hint, fatal=False))
-    if named and all(_NUMBER.fullmatch(name) for name, _ in named):
-        names = ", ".join(sorted({name for name, _ in named})[:6])
-        hint = '--set "csv.label_names=0=NAME;1=NAME;..." names them'
-        message = f"labels are numbers, which name the classes: {names}"
-        remarks.append(Problem("number-labels", named[0][1].where, message, hint, fatal=False))
-    return remarks
 
 
 def _contradictions(own: Sequence[Sequence[str]], rows: Sequence[Row]) -> list[Problem]:

@@ -35,6 +35,19 @@ VIEWS = ("frontal", "lateral", IMAGE)
 INDICATION = "indication"
 VIEW_PREFIX, ATTRIBUTE_PREFIX = "image:", "attribute:"
 _VIEW = re.compile(r"[a-z][a-z0-9_]*")
+_SPLIT_WORDS = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validate", "validation"), "val"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
+"""Plain form -> split; words such as ``dev``, ``eval`` or ``holdout`` mean different ones."""
+_MEANT = {
+    **dict.fromkeys(("context", "history", "clinical history", "clinical information"), INDICATION),
+    **dict.fromkeys(("class", "classes", "diagnosis", "disease", "finding", "findings", "target"), COLUMN),
+    **dict.fromkeys(("path", "image path", "filename", "file", "view", "images"), "frontal or image"),
+}
+"""Plain form of a column that is not read -> the one that it may be."""
+_ATTRIBUTES = ("age", "sex", "gender", "race", "ethnicity", "site", "scanner", "view position")
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +127,7 @@ def _columns(
         elif column not in (*REQUIRED, INDICATION, COLUMN, *label_columns) and not column.startswith(
             (ATTRIBUTE_PREFIX, PREFIX)
         ):
-            hint = did_you_mean(column, [*VIEWS, INDICATION, COLUMN])
+            hint = _meant(column)
             if all(is_null(row.cells[column]) or is_code(row.cells[column]) for row in rows):
                 hint = f"call it {PREFIX}{column} if it holds a label"
             problems.append(Problem("unknown-column", where, f"{column!r} is not read", hint, fatal=False))
@@ -122,6 +135,16 @@ def _columns(
         hint = f"name one {', '.join(VIEWS)} or {VIEW_PREFIX}NAME"
         problems.append(Problem("no-image-column", where, "no column with images", hint))
     return views, problems
+
+
+def _meant(column: str) -> str:
+    """What a column that is not read may be."""
+    plain = plain_form(column)
+    if plain in _ATTRIBUTES:
+        return f"call it {ATTRIBUTE_PREFIX}{plain.replace(' ', '_')} to group results by it"
+    if plain in _MEANT:
+        return f"call it {_MEANT[plain]} if it is that"
+    return did_you_mean(column, [*VIEWS, INDICATION, COLUMN])
 
 
 def _patients(rows: Sequence[Row], options: TableOptions) -> tuple[list[str], list[Problem]]:
@@ -142,7 +165,7 @@ def _splits(
     """The split of each row: of its cell, or drawn by patient."""
     shares = options.shares
     if shares is None:
-        return ["" if is_null(row.cells["split"]) else row.cells["split"] for row in rows], []
+        return _written_splits(rows)
     splits = by_patient(
         patients, rarest(labels.of_row), dict(zip(SPLITS, shares, strict=True)), options.split_seed
     )
@@ -151,6 +174,19 @@ def _splits(
     if rows and "split" in rows[0].cells:
         message += "; the column split is not read"
     return splits, [Problem("drawn-split", root.name, message, fatal=False)]
+
+
+def _written_splits(rows: Sequence[Row]) -> tuple[list[str], list[Problem]]:
+    """The split of each row's cell; other usual words for a split are read as it and counted."""
+    tally = Tally()
+    splits = []
+    for row in rows:
+        cell = row.cells["split"]
+        split = "" if is_null(cell) else _SPLIT_WORDS.get(plain_form(cell), cell)
+        if split != cell and split:
+            tally.add("split-name", row.where, f"split {cell!r} is read as {split}", f"write {split}")
+        splits.append(split)
+    return splits, tally.problems()
 
 
 class _RowReader:

@@ -21,6 +21,7 @@ LABEL_SEPARATORS = {
     "ampersand": "&",
     "and": " and ",
     "newline": "\n",
+    "tab": "\t",
     "none": "",
 }
 """Between the labels of a cell; ``none`` takes each cell whole."""
@@ -45,7 +46,7 @@ class TableOptions:
         label_separator: between labels of a cell: a key of ``LABEL_SEPARATORS``, or empty for a semicolon
             where no other is likely.
         label_names: names of what codes in cells stand for: ``Edema;Fracture``, or ``0=Normal;1=Edema``.
-        uncertain: what an uncertain label (-1) counts as: positive or negative; empty asks.
+        uncertain: what an uncertain label (-1, ``Mass?``) counts as: positive or negative; empty asks.
         variants: labels and patients that differ in form alone are joined or kept apart; empty asks.
         split: shares of train, val and test by patient, e.g. ``0.7/0.1/0.2``; empty reads the column.
         split_seed: another split of the same shares.

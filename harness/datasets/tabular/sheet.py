@@ -13,6 +13,10 @@ from harness.datasets.readers.rows import Lines, Row, rows_of
 from harness.datasets.readers.tables import read_text
 from harness.datasets.tabular.options import SEPARATORS, TableOptions
 
+LABELS = "labels"
+PREFIXES = ("image", "label", "attribute")
+"""What stands before the colon in names of columns."""
+_ONE_LABEL = "label"
 _EXCEL = "sep="
 """A first line that says which separator follows."""
 
@@ -63,9 +67,21 @@ def _visible(name: str) -> str:
 
 
 def _renamed(header: list[str], names: Sequence[str]) -> list[str]:
-    """Names that differ from one with a meaning in case alone are that name, where it is not there itself."""
+    """Names that differ from one with a meaning in case alone are that name, where it is not there itself.
+
+    ``label`` is ``labels``, and what stands before a colon, as in ``Image: ap``, is in small letters.
+    """
     own = {name.casefold(): name for name in names if name not in header}
-    return [own.get(name.casefold(), name) for name in header]
+    renamed = [own.get(name.casefold(), name) for name in header]
+    if LABELS in names and LABELS not in renamed:
+        renamed = [LABELS if name.casefold() == _ONE_LABEL else name for name in renamed]
+    return [_prefixed(name) for name in renamed]
+
+
+def _prefixed(name: str) -> str:
+    before, colon, after = name.partition(":")
+    prefix = before.strip().casefold()
+    return f"{prefix}:{after.strip()}" if colon and prefix in PREFIXES else name
 
 
 def _remarks(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from harness.core import null_words
 from harness.core.errors import HarnessError
 
 Side = Literal["references", "predictions"]
@@ -29,10 +30,7 @@ OF_SIDE: Mapping[Side, tuple[str, ...]] = {
 OF_EITHER = (("report", "text"), ("caption",), ("findings", "impression"))
 """Names of a report on either side; an earlier group goes before a later one."""
 
-NULL_WORDS = (
-    *("nan", "-nan", "none", "null", "n/a", "na", "<na>", "#n/a", "#na", "#n/a n/a", "nat", "undefined"),
-    *("1.#ind", "-1.#ind", "1.#qnan", "-1.#qnan"),
-)
+NULL_WORDS = tuple(sorted(null_words.NULL_WORDS))
 """What programs write where there is no text, in lower case: those of pandas, and JavaScript's."""
 
 EXPECTED = "expected id and report (or text), each once"

@@ -117,10 +117,10 @@ def width_edges(bins: int) -> Floats:
     """Edges (bins + 1,) of bins of equal width.
 
     Raises:
-        InvalidValuesError: fewer than one bin.
+        InvalidValuesError: fewer than one bin, or no whole number of them.
     """
-    if bins < 1:
-        raise InvalidValuesError(f"bins must be at least 1, got {bins}")
+    if isinstance(bins, bool) or not isinstance(bins, int | np.integer) or bins < 1:
+        raise InvalidValuesError(f"bins must be at least 1 and whole, got {bins}")
     return np.linspace(0.0, 1.0, bins + 1)
 
 
@@ -129,8 +129,11 @@ def mass_edges(confidence: Floats, weights: Floats, bins: int) -> Floats:
 
     A confidence of weight w counts as w copies. Interpolated quantiles of a doubled sample are not those of
     the sample, so unlike everything else here equal-mass bins may shift where all weights are doubled.
+
+    Raises:
+        InvalidValuesError: as ``reliability``.
     """
-    confidence = checked_confidences(confidence)
+    confidence, _, weights = checked_judgements(confidence, np.zeros(np.shape(confidence)), weights)
     weighted = weights > 0
     order = np.argsort(confidence[weighted], kind="stable")
     cumulated = np.cumsum(weights[weighted][order])

@@ -110,11 +110,13 @@ def checked_probabilities(
         InvalidValuesError: another shape, or values that are no probabilities or labels of this setting; says
             what is expected.
     """
-    values, truth = (np.asarray(each, dtype=np.float64) for each in (probabilities, labels))
+    values, truth = _numbers("probabilities", probabilities), _numbers("labels", labels)
     if values.ndim != 2 or values.shape != truth.shape:
+        hint = "expected both (n, L): a row per study, a column per label"
+        if truth.ndim < values.ndim or truth.shape[1:] == (1,):
+            hint += "; numpy.eye(L)[classes] makes such rows of the numbers of classes"
         raise InvalidValuesError(
-            f"probabilities of shape {values.shape} and labels of shape {truth.shape}",
-            "expected both (n, L): a row per study, a column per label",
+            f"probabilities of shape {values.shape} and labels of shape {truth.shape}", hint
         )
     names = [f"row {number}" for number in range(len(values))] if rows is None else rows
     inside = (values >= -_OUTSIDE) & (values <= 1 + _OUTSIDE)
@@ -156,8 +158,8 @@ def checked_judgements(
     Raises:
         InvalidValuesError: none, or other shapes or values; says what is expected.
     """
-    sure, true = (np.asarray(each, dtype=np.float64) for each in (confidence, correct))
-    weight = np.ones(sure.shape) if weights is None else np.asarray(weights, dtype=np.float64)
+    sure, true = _numbers("confidences", confidence), _numbers("outcomes", correct)
+    weight = np.ones(sure.shape) if weights is None else _numbers("weights", weights)
     if sure.ndim != 1 or not sure.shape == true.shape == weight.shape:
         raise InvalidValuesError(
             f"confidences of shape {sure.shape}, outcomes of shape {true.shape} and weights of shape "
@@ -180,11 +182,32 @@ def checked_confidences(confidence: ArrayLike) -> Floats:
     Raises:
         InvalidValuesError: NaN, logits or percent.
     """
-    sure = np.asarray(confidence, dtype=np.float64)
+    sure = _numbers("confidences", confidence)
     inside = (sure >= -_OUTSIDE) & (sure <= 1 + _OUTSIDE)
     if not inside.all():
         raise InvalidValuesError(f"confidences outside [0, 1]{_example(sure, inside)}", _RANGE_HINT)
     return np.clip(sure, 0.0, 1.0)
+
+
+def _numbers(what: str, values: ArrayLike) -> Floats:
+    """Values as float64.
+
+    Raises:
+        InvalidValuesError: text, complex numbers, rows of unequal length, masked values, or tensors that
+            NumPy cannot read.
+    """
+    hint = "expected an array of real numbers; of a tensor, .detach().float().cpu().numpy()"
+    if np.ma.is_masked(values):
+        raise InvalidValuesError(f"{what} with masked values", "leave out what is masked")
+    try:
+        plain = np.asarray(values)
+        if plain.dtype.kind in "cSU":
+            raise InvalidValuesError(f"{what} of type {plain.dtype}", hint)
+        return np.asarray(plain, dtype=np.float64)
+    except (TypeError, ValueError, RuntimeError) as error:
+        if isinstance(error, InvalidValuesError):
+            raise
+        raise InvalidValuesError(f"{what} that are no array of numbers", hint) from error
 
 
 _RANGE_HINT = "logits need a sigmoid or softmax, percent are divided by 100, NaN is no probability"

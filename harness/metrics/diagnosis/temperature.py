@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from harness.core.errors import InvalidValuesError
-from harness.metrics.diagnosis.probabilities import Floats, checked_confidences
+from harness.metrics.diagnosis.probabilities import Floats, checked_confidences, checked_judgements
 
 PROBABILITIES = 1e-30, 1.0 - float(np.finfo(np.float64).epsneg)
 """Where logits end. Small probabilities stay apart: a temperature must change no ranking."""
@@ -44,8 +44,15 @@ def best_temperature(probabilities: Floats, labels: Floats, multilabel: bool) ->
     The loss is convex in the inverse temperature, so a golden-section search finds the minimum.
 
     Raises:
-        InvalidValuesError: logits, percent, NaN.
+        InvalidValuesError: logits, percent, NaN, labels other than 0 and 1, or other shapes.
     """
+    if np.ndim(probabilities) != 2 or np.shape(probabilities) != np.shape(labels):
+        raise InvalidValuesError(
+            f"probabilities of shape {np.shape(probabilities)} and labels of shape {np.shape(labels)}",
+            "expected both (n, L): a row per study, a column per label",
+        )
+    checked_judgements(np.ravel(probabilities), np.ravel(labels))
+    probabilities, labels = np.asarray(probabilities, np.float64), np.asarray(labels, np.float64)
     golden = (np.sqrt(5.0) - 1.0) / 2.0
     low, high = np.log(_RANGE[0]), np.log(_RANGE[1])
     for _ in range(_STEPS):
