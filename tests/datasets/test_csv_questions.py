@@ -465,7 +465,9 @@ def test_usual_words_for_a_split_are_read_and_counted(root: Path) -> None:
     assert problems(root, "wrong-split")[0].fatal
 
 
-@pytest.mark.parametrize("name", ["Mass?", "Mass (uncertain)", "possible Mass", "Mass (-1)", "Mass - probable"])
+@pytest.mark.parametrize(
+    "name", ["Mass?", "Mass (uncertain)", "possible Mass", "Mass (-1)", "Mass - probable"]
+)
 def test_a_label_that_is_marked_as_uncertain_is_asked_about(root: Path, name: str) -> None:
     caption_trees.rewrite(root, cells("labels", "Edema", name, "Mass"))
     assert "marked as uncertain" in asked(root, "uncertain-labels")

@@ -114,7 +114,7 @@ def _of_cells(rows: Sequence[Row], options: TableOptions) -> Labels:
         items, multilabel, problems = parsed, True, []
     marks = Doubts.of(items, options)
     problems += marks.problems([row for _, row in filled])
-    items = marks.plain
+    items = [list(names) for names in marks.plain]
     named = [(name, row) for names, (_, row) in zip(items, filled, strict=True) for name in names]
     rest = iter(items)
     own = [next(rest) if cell else [] for cell in cells]
