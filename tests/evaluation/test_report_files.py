@@ -203,6 +203,10 @@ BAD = [
     ("a.txt", "<reports>\n<r>clear</r>\n</reports>", "looks like XML"),
     ("a.yaml", "s1: clear\ns2: edema\n", "looks like yaml"),
     ("a.txt", "report\nclear\n", "'report', is a header"),
+    ("a.txt", "0. clear\n1. edema\n", "its lines are numbered"),
+    ("a.txt", "1 clear\n2 edema\n", "its lines are numbered"),
+    ("a.txt", "{'id': 's1', 'report': 'clear'}\n{'id': 's2', 'report': 'edema'}\n", "printed Python"),
+    ("a.txt", "['clear', 'edema']\n", "printed Python"),
     ("a.txt", '{"x": "clear"}', "holds JSON.*name it .json"),
     ("a.txt", '{"id": 1, "report": "clear"}\n{"id": 2, "report": "edema"}', "holds JSON lines"),
     ("a.txt", '["clear"]', "holds JSON"),
@@ -325,7 +329,33 @@ def test_blank_lines_at_the_end_are_no_studies(tmp_path: Path) -> None:
     assert remarks(truth, ends_null)["predictions null"] == 1
 
 
-@pytest.mark.parametrize("word", ["nan", "NaN", "None", "N/A", "null", "<NA>", "", "  ", None])
+def test_texts_in_place_of_ids_are_not_shown(tmp_path: Path) -> None:
+    one = read(tmp_path, "one.json", '{"x": "a"}')
+    two = read(tmp_path, "two.json", '{"There is no pneumothorax.": "x"}')
+    with pytest.raises(HarnessError, match="lacks 1 of the ids") as caught:
+        joined_ids(two, one)
+    assert "pneumothorax" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "None.",
+        "(none)",
+        '"nan"',
+        "N/A.",
+        "[null]",
+        "nan",
+        "NaN",
+        "None",
+        "N/A",
+        "null",
+        "<NA>",
+        "",
+        "  ",
+        None,
+    ],
+)
 def test_a_null_word_is_no_report(tmp_path: Path, word: str | None) -> None:
     truth = write(tmp_path / "truth.json", json.dumps({"x": "clear lungs", "y": word, "z": "edema"}))
     mine = write(tmp_path / "mine.json", json.dumps({"x": word, "y": word, "z": "edema"}))

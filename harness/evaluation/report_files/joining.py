@@ -111,7 +111,8 @@ def alike(names: Iterable[str]) -> list[str]:
 
 def listed(names: Sequence[str], most: int = 3) -> str:
     """The first few ids for a message."""
-    return ", ".join(map(repr, names[:most])) + (", ..." if len(names) > most else "")
+    parts = ["(a text)" if len(name) > 60 or name.count(" ") > 2 else repr(name) for name in names[:most]]
+    return ", ".join(parts) + (", ..." if len(names) > most else "")
 
 
 def last_report(files: Sequence[ReportFile]) -> int:

@@ -216,6 +216,8 @@ def refuse_json(source: Source, content: str) -> HarnessError | None:
     if _is_json(content):
         return source.error("is no plain text, it holds JSON", "name it .json")
     first = content.lstrip().split("\n", 1)[0]
+    if first.startswith(("{'", "['")) and first.rstrip().endswith(("'}", "']", "{", "[", ",")):
+        return source.error("is no plain text, it holds printed Python", "write it with json.dumps")
     if start == "{" and _is_json(first):
         return source.error("is no plain text, it holds JSON lines", "name it .jsonl")
     return None

@@ -116,13 +116,18 @@ def checked(source: Source, reports: Reports, null_words: Sequence[str]) -> Repo
 def _plain(source: Source, entry: Entry, null_words: frozenset[str]) -> tuple[str, bool]:
     """The text of an entry, "" where it has none, and whether it is absent or a null word."""
     text = entry.text
-    if text is None or (text.strip().casefold() in null_words and text.strip()):
+    if text is None or (text.strip() and {text.strip().casefold(), _bare(text)} & null_words):
         return "", True
     if "\0" in text:
         raise source.error(f"the report of {entry.id!r} contains a NUL character", "remove it")
     if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
         raise source.error(f"the report of {entry.id!r} holds half a character", "write the file again")
     return text, False
+
+
+def _bare(text: str) -> str:
+    """A text in lower case without the quotes, brackets and full stops around it, as in ``(None)``."""
+    return text.strip(" \t\r\n.()[]<>\"'").casefold()
 
 
 def _patients(source: Source, reports: Reports) -> dict[str, str]:

@@ -32,6 +32,9 @@ _EXCEL = re.compile(r"sep=(.)\r?\n")
 _KEYED = re.compile(r"[^\s,;|:]*\d[^\s,;|:]*[,;|:]|(?=\S*\d)(?=\S*[A-Za-z_])[\w./-]{2,}(?= )")
 """How a line begins that has an id: with a digit in it, and a delimiter or a letter."""
 
+_NUMBERED = re.compile(r"\[?\(?(\d{1,9})[\])]?[.:]?\s")
+"""How a line begins that is numbered."""
+
 
 def delimiter_of(content: str, source: Source) -> str | None:
     """The character between the names of a header with an id and a report; None without such a header."""
@@ -135,6 +138,11 @@ def refuse_table(source: Source, content: str) -> HarnessError | None:
         return source.error(
             "looks like a table without a header, an id at the start of each line",
             "add the line id,report and name it .csv",
+        )
+    numbers = [int(match[1]) if (match := _NUMBERED.match(line)) else None for line in lines]
+    if len(lines) > 1 and numbers in ([*range(len(lines))], [*range(1, len(lines) + 1)]):
+        return source.error(
+            "its lines are numbered", "remove the numbers, or write a table with id and report"
         )
     return None
 
