@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -32,21 +33,21 @@ Reward = Callable[[Sequence[str], Sequence[str]], list[float]]
 """(Predictions, references) to one value per pair."""
 
 
-class _Table:
+class _Table(ABC):
     """What results of scoring share: a data frame, and formats that follow from it."""
 
+    @abstractmethod
     def to_frame(self) -> pd.DataFrame:
         """One line per number."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _texts(self) -> pd.DataFrame:
         """The frame as text, with values and intervals as people print them."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def remarks(self) -> list[str]:
         """What is odd about the reports, counted; one sentence each, with ids and without text."""
-        raise NotImplementedError
 
     def to_markdown(self) -> str:
         """A Markdown table, with the remarks below it."""
