@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
-_BATCH = 256
 """Studies whose own values are computed at a time."""
 
 Reward = Callable[[Sequence[str], Sequence[str]], list[float]]
@@ -333,8 +332,7 @@ def reward(metric: str, **options: str | int | None) -> Reward:
             raise HarnessError(f"{len(predictions)} predictions for {len(references)} references")
         targets = [Reference(str(index), str(index), text) for index, text in enumerate(references)]
         statistics = checked_statistics(chosen, [Prediction(report=text) for text in predictions], targets)
-        parts = (statistics[start : start + _BATCH] for start in range(0, len(statistics), _BATCH))
-        return [float(value) for part in parts for value in chosen.values(part, np.eye(len(part)))[output]]
+        return [float(value) for value in chosen.alone(statistics)[output]]
 
     return values
 

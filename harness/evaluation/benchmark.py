@@ -30,7 +30,7 @@ from harness.missingness import masks
 from harness.missingness.plan import MaskPlan, Missingness
 from harness.missingness.policy import ANY, EVERY, check_policy, policies_of
 from harness.missingness.states import lost_by, ordered
-from harness.statistics.bootstrap import bootstrap_weights
+from harness.statistics.bootstrap import BootstrapWeights, bootstrap_weights
 from harness.store.store import Store
 
 N_RESAMPLES = 1000
@@ -60,7 +60,7 @@ class Benchmark:
     metrics: Sequence[Metric]
     samples: ReportSamples | None
     plans: tuple[MaskPlan, ...]
-    weights: NDArray[np.float64]
+    weights: BootstrapWeights
     store: Store
 
     @property

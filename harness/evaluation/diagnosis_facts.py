@@ -15,7 +15,7 @@ from harness.metrics.diagnosis.per_label import LABEL_SCORES, per_label
 from harness.metrics.diagnosis.selective import RiskCoverage, risk_at_coverages
 from harness.metrics.diagnosis.tuned import TunedF1
 from harness.missingness.states import FULL
-from harness.statistics.bootstrap import FloatArray, interval
+from harness.statistics.bootstrap import FloatArray, blocks, interval
 from harness.store.manifest import LabelFacts, Triple
 
 
@@ -39,12 +39,18 @@ def _labels(trial: Trial, statistics: FloatArray) -> dict[str, LabelFacts]:
     """Label -> its scores, with intervals over the run's resamples."""
     info, weights = trial.info, trial.benchmark.weights
     values = per_label(statistics, np.ones((1, len(statistics))), info.multilabel)
-    samples = per_label(statistics, weights, info.multilabel)
+    parts = [
+        per_label(statistics, weights[block], info.multilabel)
+        for block in blocks(len(weights), len(statistics))
+    ]
     positives = statistics[:, len(info.label_names) :].sum(axis=0)
     return {
         label: LabelFacts(
             positives=int(positives[place]),
-            **{name: _triple(values[place][name][0], samples[place][name]) for name in LABEL_SCORES},
+            **{
+                name: _triple(values[place][name][0], np.concatenate([part[place][name] for part in parts]))
+                for name in LABEL_SCORES
+            },
         )
         for place, label in enumerate(info.label_names)
     }

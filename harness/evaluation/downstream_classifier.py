@@ -106,7 +106,7 @@ class Experiment:
     train: Sequence[Study]
     test: Sequence[Study]
     references: Sequence[Reference]
-    weights: Floats
+    weights: statistics.Weights
 
     def labels(self, studies: Sequence[Study]) -> Floats:
         """0 or 1, (n_studies, n_findings)."""
@@ -252,7 +252,11 @@ def _mean_values(
 
 
 def _values(
-    metric: Metric, output: str, probabilities: Floats, truth: Sequence[Reference], weights: Floats
+    metric: Metric,
+    output: str,
+    probabilities: Floats,
+    truth: Sequence[Reference],
+    weights: statistics.Weights,
 ) -> tuple[float, Floats]:
     """An output on all test studies, and its replicates (B,)."""
     stats = metric.statistics([Prediction(probabilities=line) for line in probabilities], truth)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 
@@ -21,7 +21,7 @@ from harness.metrics.base import Metric, MetricOutput, checked_statistics
 from harness.metrics.text.hygiene import Remark, cut_remarks
 from harness.statistics import bootstrap
 from harness.statistics.estimate import Estimate
-from harness.statistics.significance import PairedTest, Resampling, holm, paired_randomisation
+from harness.statistics.significance import PairedTest, Randomisation, Resampling, System, holm
 
 N_RESAMPLES = 1000
 
@@ -126,7 +126,7 @@ def score(
             statistics = checked_statistics(metric, hypotheses, targets)
             remarks += _cut(metric, {"": hypotheses}, targets)
             estimates = bootstrap.estimate(metric, statistics, weights)
-            alone = metric.values(statistics, np.eye(len(statistics)))
+            alone = metric.alone(statistics)
             for output in choice.outputs:
                 estimate, higher = estimates[output.name], output.higher_is_better
                 scores.append(Score(output.name, estimate, metric.signature, metric.group, higher))
@@ -153,37 +153,50 @@ def compare(
     reports = paired_reports(references, systems, null_words)
     targets, remarks = reports.targets, list(reports.remarks)
     patients = [target.patient_id for target in targets]
-    weights = bootstrap.bootstrap_weights(patients, N_RESAMPLES)
-    resampling = Resampling(patients, trials, weights=weights)
+    resampling = Resampling(patients, trials, weights=bootstrap.bootstrap_weights(patients, N_RESAMPLES))
     failures = MetricFailures()
     chosen, _ = _choose(metrics, options, failures)
-    rows: list[Comparison] = []
+    tests: dict[str, dict[tuple[str, str], Randomisation]] = {}
     for choice in chosen:
         metric = choice.metric
         with failures.of(metric):
-            statistics = {
-                name: checked_statistics(metric, predictions, targets)
+            scored = {
+                name: System.of(metric, checked_statistics(metric, predictions, targets), resampling)
                 for name, predictions in reports.systems.items()
             }
             remarks += _cut(metric, reports.systems, targets)
-            pairs = {
-                (a, b): paired_randomisation(metric, statistics[a], statistics[b], resampling)
+            tests[metric.name] = {
+                (a, b): Randomisation(metric, scored[a], scored[b], resampling)
                 for a, b in combinations(systems, 2)
             }
-            adjusted = {
-                output.name: dict(
-                    zip(pairs, holm([tests[output.name].p_value for tests in pairs.values()]), strict=True)
-                )
-                for output in choice.outputs
-            }
-            rows += [
-                Comparison(
-                    o.name, a, b, tests[o.name], adjusted[o.name][a, b], metric.signature, o.higher_is_better
-                )
-                for (a, b), tests in pairs.items()
-                for o in choice.outputs
-            ]
+    for swapped in resampling.swaps():  # the same swaps for all metrics
+        for choice in chosen:
+            if choice.metric.name not in failures:
+                with failures.of(choice.metric):
+                    for test in tests[choice.metric.name].values():
+                        test.count(swapped)
+    rows = [
+        row
+        for choice in chosen
+        if choice.metric.name not in failures
+        for row in _comparisons(choice, tests[choice.metric.name])
+    ]
     return Comparisons(tuple(rows), failures.reasons, tuple(remarks))
+
+
+def _comparisons(choice: _Chosen, tests: Mapping[tuple[str, str], Randomisation]) -> Iterator[Comparison]:
+    """One metric on every pair of systems."""
+    metric, pairs = choice.metric, {pair: test.tests() for pair, test in tests.items()}
+    adjusted = {
+        output.name: dict(
+            zip(pairs, holm([outputs[output.name].p_value for outputs in pairs.values()]), strict=True)
+        )
+        for output in choice.outputs
+    }
+    for (a, b), outputs in pairs.items():
+        for o in choice.outputs:
+            p_holm = adjusted[o.name][a, b]
+            yield Comparison(o.name, a, b, outputs[o.name], p_holm, metric.signature, o.higher_is_better)
 
 
 def _cut(

@@ -14,7 +14,7 @@ from harness.evaluation.trial import Trial
 from harness.metrics.base import Metric
 from harness.metrics.headline import SUBGROUP_METRICS
 from harness.missingness.states import FULL
-from harness.statistics.bootstrap import FloatArray, affordable, corrected, gap_interval, interval
+from harness.statistics.bootstrap import FloatArray, corrected, gap_interval, interval, replicates
 from harness.store.manifest import SubgroupNumbers, Subgroups, Triple
 
 LEAST_PATIENTS = 10
@@ -51,9 +51,9 @@ def _numbers(
     shown = [output for output in metric.outputs if output.name in SUBGROUP_METRICS]
     if not shown:
         return
-    weights = affordable(metric, trial.benchmark.weights)
+    weights = trial.benchmark.weights
     values = {name: metric.values(rows, members[None].astype(np.float64)) for name, members in groups.items()}
-    samples = {name: metric.values(rows, weights * members) for name, members in groups.items()}
+    samples = {name: replicates(metric, rows, weights, members) for name, members in groups.items()}
     for output in shown:
         value = {name: float(each[output.name][0]) for name, each in values.items()}
         moved = {

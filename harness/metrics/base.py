@@ -28,6 +28,8 @@ A value has at most 60 characters of printable ASCII, without blanks, quotes and
 word in every format, and no report fits into it.
 """
 
+_STUDIES_AT_ONCE = 256
+
 _GROUPS = {Task.REPORT: "report text", Task.DIAGNOSE: "diagnosis", Task.SYNTHESIZE: "images"}
 
 
@@ -161,6 +163,10 @@ class Metric(ABC):
         """Every output, (B,) per name, of statistics (n, k) under each line of ``weights`` (B, n)."""
         return self.reduce(weights @ statistics)
 
+    def alone(self, statistics: Statistics) -> dict[str, NDArray[np.float64]]:
+        """Every output, (n,) per name, of each study of statistics (n, k) by itself."""
+        return self.reduce(statistics)
+
     def rematched(
         self, predictions: Sequence[Prediction], references: Sequence[Reference], orders: NDArray[np.intp]
     ) -> dict[str, NDArray[np.float64]]:
@@ -210,6 +216,14 @@ class JointMetric(Metric):
     def values(self, statistics: Statistics, weights: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
         """As ``joint``."""
         return self.joint(statistics, weights)
+
+    def alone(self, statistics: Statistics) -> dict[str, NDArray[np.float64]]:
+        """As ``Metric.alone``, some studies at a time."""
+        parts = []
+        for start in range(0, len(statistics), _STUDIES_AT_ONCE):
+            rows = statistics[start : start + _STUDIES_AT_ONCE]
+            parts.append(self.joint(rows, np.eye(len(rows))))
+        return {output.name: np.concatenate([part[output.name] for part in parts]) for output in self.outputs}
 
 
 def checked_statistics(

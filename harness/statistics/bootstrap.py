@@ -1,12 +1,15 @@
 """Bootstrap intervals over patients, from statistics per study.
 
-Nothing here reads a text or an image again. A bootstrap is one matrix product of a weight matrix with
-statistics. All methods share the weight matrix, so every comparison is paired.
+Nothing here reads a text or an image again. A bootstrap is a matrix product of a weight matrix with
+statistics, one block of resamples after the other. All methods share the weight matrix, so every comparison
+is paired. Memory and time grow with the number of studies, never with its square.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import cached_property
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,8 +32,63 @@ def clusters(patient_ids: Sequence[str]) -> tuple[int, NDArray[np.intp]]:
     return len(unique), index.reshape(-1)
 
 
-def bootstrap_weights(patient_ids: Sequence[str], n_resamples: int = 1000, seed: int = 0) -> FloatArray:
-    """How often each study counts in each bootstrap resample of patients.
+class BootstrapWeights:
+    """A matrix (B, n_studies) of ``bootstrap_weights`` that is drawn where it is read.
+
+    A small matrix is kept. Of a large one only the state of the generator at the start of each line is kept,
+    and its lines are drawn again wherever they are read: ``weights[0:20]`` is float64 (20, n_studies).
+
+    Attributes:
+        shape: (B, n_studies).
+    """
+
+    def __init__(self, patient_of: NDArray[np.intp], n_patients: int, n_resamples: int, seed: int) -> None:
+        self.shape = n_resamples, len(patient_of)
+        self._patient_of, self._n_patients = patient_of, n_patients
+        self._states: dict[int, Any] = {0: np.random.default_rng(seed).bit_generator.state}
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, lines: slice) -> FloatArray:
+        """Some lines, float64 (b, n_studies)."""
+        if self.shape[0] * self.shape[1] <= _CHUNK_CELLS:
+            return self._whole[lines]
+        return self._drawn(range(self.shape[0])[lines])
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> FloatArray:
+        """The whole matrix, in memory at once."""
+        return np.array(self[:], dtype=dtype)
+
+    @cached_property
+    def _whole(self) -> FloatArray:
+        return self._drawn(range(self.shape[0]))
+
+    def _drawn(self, lines: range) -> FloatArray:
+        weights = np.empty((len(lines), self.shape[1]))
+        for place, line in enumerate(lines):
+            weights[place] = self._line(line)[self._patient_of]
+        return weights
+
+    def _line(self, line: int) -> NDArray[np.intp]:
+        """How often each patient is drawn in one resample, (n_patients,)."""
+        start = line
+        while start not in self._states:
+            start -= 1
+        generator = np.random.default_rng()
+        generator.bit_generator.state = self._states[start]
+        for number in range(start, line + 1):
+            patients = generator.integers(0, self._n_patients, size=self._n_patients)
+            self._states.setdefault(number + 1, generator.bit_generator.state)
+        return np.bincount(patients, minlength=self._n_patients)
+
+
+Weights: TypeAlias = "BootstrapWeights | FloatArray"
+"""A weight matrix (B, n_studies): of a bootstrap, or any other array."""
+
+
+def bootstrap_weights(patient_ids: Sequence[str], n_resamples: int = 1000, seed: int = 0) -> BootstrapWeights:
+    """How often each study counts in each bootstrap resample of patients, (B, n_studies).
 
     Patients are drawn with replacement. All studies of a patient share the patient's count, so correlated
     studies do not pass for independent evidence (Cameron, Gelbach & Miller 2008, "pairs cluster bootstrap").
@@ -40,21 +98,13 @@ def bootstrap_weights(patient_ids: Sequence[str], n_resamples: int = 1000, seed:
         n_resamples: B.
         seed: the same seed and patients give the same counts in any order of studies.
 
-    Returns:
-        float64 (B, n_studies).
+    Raises:
+        HarnessError: no studies, or no resamples.
     """
     if n_resamples < 1:
         raise HarnessError(f"n_resamples must be at least 1, got {n_resamples}")
-    n_patients, index = clusters(patient_ids)
-    rng = np.random.default_rng(seed)
-    weights = np.empty((n_resamples, len(index)))
-    for block in blocks(n_resamples, n_patients):
-        size = block.stop - block.start
-        patients = rng.integers(0, n_patients, size=(size, n_patients))
-        patients += np.arange(size)[:, None] * n_patients
-        counts = np.bincount(patients.ravel(), minlength=size * n_patients).reshape(size, n_patients)
-        weights[block] = counts[:, index]
-    return weights
+    n_patients, patient_of = clusters(patient_ids)
+    return BootstrapWeights(patient_of, n_patients, n_resamples, seed)
 
 
 def interval(values: FloatArray, level: float = 0.95) -> tuple[float, float]:
@@ -90,15 +140,27 @@ def gap_interval(samples: FloatArray, values: FloatArray, level: float = 0.95) -
     return max(0.0, gap - noise), max(gap, hi)
 
 
-def replicates(metric: Metric, statistics: Statistics, weights: FloatArray) -> dict[str, FloatArray]:
-    """Every output, (B,) per name, of statistics (n, k) under each resample of ``weights`` (B, n)."""
-    used = affordable(metric, weights)
-    return dict(checked_values(metric, metric.values(statistics, used), len(used)))
+def replicates(
+    metric: Metric, statistics: Statistics, weights: Weights, members: NDArray[np.bool_] | None = None
+) -> dict[str, FloatArray]:
+    """Every output, (B,) per name, of statistics (n, k) under each resample of ``weights`` (B, n).
+
+    Args:
+        metric: any metric. It sees a block of resamples at a time.
+        statistics: one row per study.
+        weights: of them the first lines count, as many as the metric's intervals use.
+        members: (n,), the studies that count; None: all.
+    """
+    parts = []
+    for block in blocks(affordable(metric, weights), len(statistics)):
+        lines = weights[block] if members is None else weights[block] * members
+        parts.append(checked_values(metric, metric.values(statistics, lines), len(lines)))
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def affordable(metric: Metric, weights: FloatArray) -> FloatArray:
-    """The first lines of bootstrap ``weights`` (B, n): as many as the metric's intervals use."""
-    return weights[: metric.resamples]
+def affordable(metric: Metric, weights: Weights) -> int:
+    """How many lines of bootstrap ``weights`` (B, n), from the first on, a metric's intervals use."""
+    return len(weights) if metric.resamples is None else min(metric.resamples, len(weights))
 
 
 def corrected(
@@ -135,7 +197,7 @@ def corrected(
 
 
 def estimate(
-    metric: Metric, statistics: Statistics, weights: FloatArray, level: float = 0.95
+    metric: Metric, statistics: Statistics, weights: Weights, level: float = 0.95
 ) -> dict[str, Estimate]:
     """Every output of ``metric`` on statistics (n, k), with its interval under ``weights`` (B, n)."""
     values, samples = value_and_replicates(metric, statistics, weights)
@@ -146,7 +208,7 @@ def estimate(
 
 
 def value_and_replicates(
-    metric: Metric, statistics: Statistics, weights: FloatArray
+    metric: Metric, statistics: Statistics, weights: Weights
 ) -> tuple[dict[str, float], dict[str, FloatArray]]:
     """Each output on all studies, and the replicates (B,) that its interval is read from."""
     once = replicates(metric, statistics, np.ones((1, len(statistics))))

@@ -6,8 +6,10 @@ seeds and bootstrap resamples is, per state, one product of masked weights with 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +18,10 @@ from harness.core.errors import HarnessError
 from harness.metrics.base import JointMetric, Metric, MetricOutput, Statistics, checked_values
 from harness.missingness.plan import MaskPlan
 from harness.missingness.states import FULL
-from harness.statistics.bootstrap import FloatArray, affordable, blocks, corrected, interval
+from harness.statistics.bootstrap import FloatArray, Weights, affordable, blocks, corrected, interval
 from harness.statistics.estimate import Estimate
+
+_Answer = TypeVar("_Answer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +70,7 @@ def curves(
     metric: Metric,
     statistics: Mapping[str, Statistics],
     plan: MaskPlan,
-    weights: FloatArray,
+    weights: Weights,
     level: float = 0.95,
 ) -> dict[str, Curve]:
     """A curve per output of ``metric``; see ``Mixtures.curves``."""
@@ -104,7 +108,7 @@ class Mixtures:
 
     metric: Metric
     statistics: Mapping[str, Statistics]
-    weights: FloatArray
+    weights: Weights
     _distinct: dict[str, str] = field(init=False, repr=False, default_factory=dict)
     _values: dict[bytes, Values] = field(init=False, repr=False, default_factory=dict)
 
@@ -155,10 +159,10 @@ class Mixtures:
         """The outputs under masks (S, n) of indices into the states of the statistics."""
         # Masks that are all alike need one line: replicate b meets mask b mod S either way.
         by_seed = masks[:1] if (masks == masks[0]).all() else masks
-        key = by_seed.tobytes()
+        key = hashlib.sha256(by_seed.tobytes()).digest()  # masks of many studies are large
         if key not in self._values:
             masked = _Masked(self.metric, self.statistics, tuple(self.statistics), by_seed)
-            self._values[key] = masked.values(affordable(self.metric, self.weights))
+            self._values[key] = masked.values(self.weights)
         return self._values[key]
 
     def corner(self, state: str, able: NDArray[np.bool_]) -> Values:
@@ -197,46 +201,60 @@ class _Masked:
     states: tuple[str, ...]
     masks: NDArray[np.int8]
 
-    def values(self, weights: FloatArray) -> Values:
-        """The outputs for each mask, and under each line of bootstrap weights (B, n)."""
-        metric, once = self.metric, np.ones(self.masks.shape)
+    def values(self, weights: Weights) -> Values:
+        """The outputs for each mask, and under each line of bootstrap weights (B, n) that the metric uses."""
+        metric, count = self.metric, len(self.masks)
         if isinstance(metric, JointMetric) and not metric.per_mask:
-            return Values(self._joint(metric, once), self._joint(metric, weights))
-        # One call does for both: line S + b of all of them meets mask b mod S, too.
-        lines = np.concatenate([once, weights])
+            once = np.broadcast_to(1.0, self.masks.shape)
+            return Values(self._joint(once, count), self._joint(weights, affordable(metric, weights)))
+        lines = count + affordable(metric, weights)
         if isinstance(metric, JointMetric):
-            values = self._joint_per_mask(metric, lines)
+            values: dict[str, FloatArray] = {}
+            for own, part in self._lines(weights, metric.joint):
+                for name, numbers in checked_values(metric, part, len(range(lines)[own])).items():
+                    values.setdefault(name, np.empty(lines))[own] = numbers
         else:
-            totals = np.empty((len(lines), self.statistics[self.states[self.masks[0, 0]]].shape[1]))
-            for own, rows in self._rows():
-                totals[own] = lines[own] @ rows
-            values = dict(checked_values(metric, metric.reduce(totals), len(lines)))
-        each = {name: value[: len(once)] for name, value in values.items()}
-        return Values(each, {name: value[len(once) :] for name, value in values.items()})
+            totals = np.empty((lines, self.statistics[self.states[self.masks[0, 0]]].shape[1]))
+            for own, sums in self._lines(weights, lambda rows, some: some @ rows):
+                totals[own] = sums
+            values = dict(checked_values(metric, metric.reduce(totals), lines))
+        each = {name: value[:count] for name, value in values.items()}
+        return Values(each, {name: value[count:] for name, value in values.items()})
 
-    def _joint(self, metric: JointMetric, weights: FloatArray) -> dict[str, FloatArray]:
-        """Outputs (B,) from the rows of all states."""
+    def _joint(self, weights: Weights, lines: int) -> dict[str, FloatArray]:
+        """Outputs (lines,) from the rows of all states, for the first lines of weights."""
         used = np.unique(self.masks)
         # A study has one row per state that any mask uses; all but one of them have weight 0.
         stacked = np.concatenate([self.statistics[self.states[index]] for index in used])
         values: dict[str, list[FloatArray]] = {}
-        for block, masks in self._blocks(weights, len(stacked)):
-            each = np.concatenate([np.where(masks == index, weights[block], 0.0) for index in used], axis=1)
-            for name, part in checked_values(metric, metric.joint(stacked, each), len(each)).items():
+        for block in blocks(lines, len(stacked)):
+            masks, some = self.masks[np.arange(block.start, block.stop) % len(self.masks)], weights[block]
+            each = np.concatenate([np.where(masks == index, some, 0.0) for index in used], axis=1)
+            outputs = checked_values(self.metric, self.metric.values(stacked, each), len(each))
+            for name, part in outputs.items():
                 values.setdefault(name, []).append(part)
         return {name: np.concatenate(parts) for name, parts in values.items()}
 
-    def _joint_per_mask(self, metric: JointMetric, weights: FloatArray) -> dict[str, FloatArray]:
-        """Outputs (B,) from the rows of one masked test set after the other."""
-        values: dict[str, FloatArray] = {}
-        for own, rows in self._rows():
-            lines = weights[own]
-            for name, part in checked_values(metric, metric.joint(rows, lines), len(lines)).items():
-                values.setdefault(name, np.empty(len(weights)))[own] = part
-        return values
+    def _lines(
+        self, weights: Weights, values: Callable[[Statistics, FloatArray], _Answer]
+    ) -> Iterator[tuple[slice, _Answer]]:
+        """``values(rows, lines)`` for each mask: of one line of ones, and of the lines that meet the mask.
 
-    def _rows(self) -> Iterator[tuple[slice, Statistics]]:
-        """For each mask: which lines of weights meet it, and the statistics (n, k) of its test set.
+        The slices say which lines these are if the S lines of ones stand in front of all others.
+        """
+        count, used = len(self.masks), affordable(self.metric, weights)
+        for number, rows in self._rows():
+            own, ones = range(number, used, count), np.ones((1, len(rows)))
+            # Line S + b of all of them meets mask b mod S, too: one call does for both.
+            first, *others = blocks(len(own), len(rows)) if own else [slice(0, 0)]
+            some = np.concatenate([ones, weights[_slice(own[first])]])
+            yield slice(number, number + len(some) * count, count), values(rows, some)
+            for block in others:
+                start, stop = (count + own[block].start, count + own[block].stop)
+                yield slice(start, stop, count), values(rows, weights[_slice(own[block])])
+
+    def _rows(self) -> Iterator[tuple[int, Statistics]]:
+        """Each mask's number, and the statistics (n, k) of its test set.
 
         A row that the mask does not use may hold anything, NaN included: 0 x NaN is not 0.
         """
@@ -247,15 +265,14 @@ class _Masked:
             for index in others:
                 here = np.flatnonzero(mask == index)
                 rows[here] = self.statistics[self.states[index]][here]
-            yield slice(number, None, len(self.masks)), rows
-
-    def _blocks(self, weights: FloatArray, width: int) -> Iterator[tuple[slice, NDArray[np.int8]]]:
-        """Slices of the lines of weights (B, n), each with the masks (b, n) that its lines meet."""
-        for block in blocks(len(weights), width):
-            yield block, self.masks[np.arange(block.start, block.stop) % len(self.masks)]
+            yield number, rows
 
 
-def _check(statistics: Mapping[str, Statistics], plan: MaskPlan, weights: FloatArray) -> None:
+def _slice(numbers: range) -> slice:
+    return slice(numbers.start, numbers.stop, numbers.step)
+
+
+def _check(statistics: Mapping[str, Statistics], plan: MaskPlan, weights: Weights) -> None:
     for state in plan.used_states():
         if state not in statistics:
             raise HarnessError(

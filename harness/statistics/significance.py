@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +12,7 @@ from harness.core.errors import HarnessError
 from harness.metrics.base import JointMetric, Metric, Statistics
 from harness.statistics.bootstrap import (
     FloatArray,
+    Weights,
     blocks,
     bootstrap_weights,
     clusters,
@@ -57,27 +58,113 @@ class Resampling:
     trials: int = 10_000
     seed: int = 0
     n_resamples: int = 1000
-    weights: FloatArray | None = None
+    weights: Weights | None = None
 
     def __post_init__(self) -> None:
         if self.trials < 1:
             raise HarnessError(f"--trials must be at least 1, got {self.trials}")
 
-    def bootstrap_weights(self) -> FloatArray:
-        """``weights``, drawn where they are None."""
+    def bootstrap_weights(self) -> Weights:
+        """``weights``, made where they are None."""
         if self.weights is not None:
             return self.weights
         return bootstrap_weights(self.patient_ids, self.n_resamples, self.seed)
 
+    def swaps(self) -> Iterator[FloatArray]:
+        """All trials in blocks (T, n_patients), 1 where a patient is swapped; a block overwrites the last."""
+        n_patients, _ = clusters(self.patient_ids)
+        rng = np.random.default_rng(np.random.SeedSequence([self.seed, 1]))  # not the stream of the bootstrap
+        drawn = np.empty((0, n_patients))
+        for block in blocks(self.trials, n_patients):
+            if not len(drawn):
+                drawn = np.empty((block.stop - block.start, n_patients))
+            part = drawn[: block.stop - block.start]
+            rng.random(out=part)
+            yield np.less(part, 0.5, out=part)
 
-def paired_randomisation(
-    metric: Metric, statistics_a: Statistics, statistics_b: Statistics, resampling: Resampling
-) -> dict[str, PairedTest]:
+
+@dataclass(frozen=True, slots=True, eq=False)
+class System:
+    """A system's numbers on one metric.
+
+    Attributes:
+        statistics: (n_studies, k).
+        values: metric output -> value on all studies.
+        replicates: metric output -> bootstrap replicates (B,).
+    """
+
+    statistics: Statistics
+    values: Mapping[str, float]
+    replicates: Mapping[str, FloatArray]
+
+    @classmethod
+    def of(cls, metric: Metric, statistics: Statistics, resampling: Resampling) -> System:
+        """The numbers behind statistics.
+
+        Raises:
+            HarnessError: the statistics are not of the studies that are resampled.
+        """
+        if len(statistics) != len(resampling.patient_ids):
+            raise HarnessError(
+                f"paired test over different studies: {len(statistics)} rows, "
+                f"{len(resampling.patient_ids)} patients",
+                "score all systems on the same ids",
+            )
+        return cls(statistics, *value_and_replicates(metric, statistics, resampling.bootstrap_weights()))
+
+
+class Randomisation:
     """Approximate randomisation test of two systems (Noreen 1989), swapping whole patients.
 
     Under the null hypothesis the two outputs for a patient are exchangeable. Each trial swaps a random half
     of the patients. A swap moves a patient's statistics from one sum to the other, so all trials are one
     matrix product.
+
+    Args:
+        metric: any metric.
+        a: the first system.
+        b: the second system, with the same studies in the same order.
+        resampling: patients, swaps and resamples.
+    """
+
+    def __init__(self, metric: Metric, a: System, b: System, resampling: Resampling) -> None:
+        self._a, self._b, self._resampling = a, b, resampling
+        n_patients, patient_of = clusters(resampling.patient_ids)
+        self._difference = _swapped_difference(metric, a.statistics, b.statistics, patient_of)
+        # The all-swapped trial equals the observed one up to rounding and has to count.
+        observed = self._difference(np.zeros((1, n_patients)))
+        self._threshold = {name: np.abs(value[0]) - 1e-12 for name, value in observed.items()}
+        self._counts = dict.fromkeys(self._threshold, 0)
+
+    def count(self, swapped: FloatArray) -> None:
+        """Count the trials (T, n_patients) that differ at least as much as without a swap."""
+        for name, trial in self._difference(swapped).items():
+            # "not less" rather than "at least": an undefined trial is evidence for the null.
+            self._counts[name] += int(np.sum(~(np.abs(trial) < self._threshold[name])))
+
+    def tests(self) -> dict[str, PairedTest]:
+        """Output name -> test, after all trials are counted."""
+        trials, n = self._resampling.trials, len(self._resampling.patient_ids)
+        return {
+            name: PairedTest(
+                value_a=value,
+                value_b=self._b.values[name],
+                difference=Estimate(
+                    value - self._b.values[name],
+                    *interval(self._a.replicates[name] - self._b.replicates[name]),
+                    n=n,
+                ),
+                p_value=(self._counts[name] + 1) / (trials + 1),
+                trials=trials,
+            )
+            for name, value in self._a.values.items()
+        }
+
+
+def paired_randomisation(
+    metric: Metric, statistics_a: Statistics, statistics_b: Statistics, resampling: Resampling
+) -> dict[str, PairedTest]:
+    """The randomisation test of two systems on one metric; see ``Randomisation``.
 
     Args:
         metric: any metric.
@@ -91,51 +178,16 @@ def paired_randomisation(
     Raises:
         HarnessError: the systems were not scored on the same studies.
     """
-    patient_ids = resampling.patient_ids
-    if not statistics_a.shape == statistics_b.shape or len(statistics_a) != len(patient_ids):
+    if statistics_a.shape != statistics_b.shape:
         raise HarnessError(
-            f"paired test over different studies: {len(statistics_a)} rows, {len(statistics_b)} rows, "
-            f"{len(patient_ids)} patients",
+            f"paired test over different studies: {len(statistics_a)} rows, {len(statistics_b)} rows",
             "score both systems on the same ids",
         )
-    weights = resampling.bootstrap_weights()
-    value_a, replicates_a = value_and_replicates(metric, statistics_a, weights)
-    value_b, replicates_b = value_and_replicates(metric, statistics_b, weights)
-    counts = _extreme_swaps(metric, statistics_a, statistics_b, resampling)
-    return {
-        name: PairedTest(
-            value_a=value_a[name],
-            value_b=value_b[name],
-            difference=Estimate(
-                value_a[name] - value_b[name],
-                *interval(replicates_a[name] - replicates_b[name]),
-                n=len(patient_ids),
-            ),
-            p_value=(counts[name] + 1) / (resampling.trials + 1),
-            trials=resampling.trials,
-        )
-        for name in value_a
-    }
-
-
-def _extreme_swaps(
-    metric: Metric, statistics_a: Statistics, statistics_b: Statistics, resampling: Resampling
-) -> dict[str, int]:
-    """Output name -> number of trials in which the outputs differ at least as much as without a swap."""
-    n_patients, patient_of = clusters(resampling.patient_ids)
-    difference = _swapped_difference(metric, statistics_a, statistics_b, patient_of)
-    # The all-swapped trial equals the observed one up to rounding and has to count.
-    observed = difference(np.zeros((1, n_patients)))
-    threshold = {name: np.abs(value[0]) - 1e-12 for name, value in observed.items()}
-    counts = dict.fromkeys(threshold, 0)
-    seeds = np.random.SeedSequence([resampling.seed, 1])  # not the stream of the bootstrap
-    rng = np.random.default_rng(seeds)
-    for block in blocks(resampling.trials, n_patients):
-        swapped = rng.random((block.stop - block.start, n_patients)) < 0.5
-        for name, trial in difference(swapped.astype(np.float64)).items():
-            # "not less" rather than "at least": an undefined trial is evidence for the null.
-            counts[name] += int(np.sum(~(np.abs(trial) < threshold[name])))
-    return counts
+    a, b = (System.of(metric, each, resampling) for each in (statistics_a, statistics_b))
+    randomisation = Randomisation(metric, a, b, resampling)
+    for swapped in resampling.swaps():
+        randomisation.count(swapped)
+    return randomisation.tests()
 
 
 def _swapped_difference(
@@ -157,10 +209,13 @@ def _swapped_difference(
         return joint
     moved = np.zeros((patient_of.max() + 1, statistics_a.shape[1]))
     np.add.at(moved, patient_of, statistics_b - statistics_a)
+    differ = np.flatnonzero(moved.any(axis=0))
+    moving = moved[:, differ]
     total_a, total_b = statistics_a.sum(axis=0), statistics_b.sum(axis=0)
 
     def summed(swapped: FloatArray) -> dict[str, FloatArray]:
-        shift = swapped @ moved
+        shift = np.zeros((len(swapped), len(total_a)))
+        shift[:, differ] = swapped @ moving
         a, b = metric.reduce(total_a + shift), metric.reduce(total_b - shift)
         return {name: a[name] - b[name] for name in a}
 

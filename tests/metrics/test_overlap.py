@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import tracemalloc
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -11,10 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.metrics.base import Metric, Statistics
+from harness.metrics.text import base, numbered, rouge, tokenization
 from harness.metrics.text.bleu import Bleu
-from harness.metrics.text.cider import Cider
+from harness.metrics.text.cider import Cider, CiderPlain
 from harness.metrics.text.ngrams import lcs_length
-from harness.metrics.text.rouge import RougeL
+from harness.metrics.text.rouge import RougeL, RougeScoreL
 from harness.metrics.text.tokenization import PROFILES, tokenizer
 from tests.helpers.reports import corpus, findings, pairs
 
@@ -164,6 +166,49 @@ def test_signatures_are_stable() -> None:
         Cider().signature
         == "cider|d:1|n:4|sigma:6|df:references|norm:none|tok:r2gen-iu|ref:full|impl:coco|v:1"
     )
+
+
+@pytest.mark.parametrize("make", [*METRICS, CiderPlain])
+def test_blocks_and_what_was_read_before_change_no_digit(
+    make: Callable[..., Metric], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said, true = corpus(60)
+    whole = make(tokenizer="whitespace").statistics(*pairs(said, true))
+    monkeypatch.setattr(tokenization, "_TEXTS_AT_ONCE", 7)
+    monkeypatch.setattr(numbered, "_PAIRS_AT_ONCE", 11)
+    fresh = tokenization.Whitespace("whitespace")
+    fresh.batch([" ".join(sorted({word for text in true for word in text.split()}, reverse=True))])
+    monkeypatch.setattr(base, "tokenizer", lambda name: fresh)
+    assert (make(tokenizer="whitespace").statistics(*pairs(said, true)) == whole).all()
+
+
+def test_equal_pairs_are_compared_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+    monkeypatch.setattr(rouge, "lcs_length", lambda *both: calls.append(both) or lcs_length(*both))
+    said, true = ["a b", "a b", "c", "a b"], ["a c", "a c", "a c", "b"]
+    for metric, count in ((RougeL(tokenizer="whitespace"), 3), (RougeScoreL(), 3)):
+        calls.clear()
+        rows = metric.statistics(*pairs(said, true))
+        assert len(calls) == count
+        alone = [metric.statistics(*pairs([one], [other]))[0] for one, other in zip(said, true, strict=True)]
+        assert (rows == np.array(alone)).all()
+
+
+def test_memory_grows_with_pairs_by_little(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tokenization, "_TEXTS_AT_ONCE", 256)
+    monkeypatch.setattr(numbered, "_PAIRS_AT_ONCE", 256)
+    rng = np.random.default_rng(0)
+    vocabulary = np.array([f"word{number}" for number in range(500)])
+    said, true = ([" ".join(vocabulary[line]) for line in rng.integers(0, 500, (3000, 40))] for _ in range(2))
+    predictions, references = pairs(said, true)
+    tracemalloc.start()
+    try:
+        for make in METRICS:
+            make(tokenizer="whitespace").statistics(predictions, references)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 8_000 * 3000, f"{peak:,}"
 
 
 def test_a_test_split_is_scored_in_well_under_a_second() -> None:

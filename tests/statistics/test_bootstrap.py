@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from harness.core.errors import HarnessError
 from harness.core.types import Task
-from harness.metrics.base import Metric, MetricOutput, Statistics, mean_of
+from harness.metrics.base import JointMetric, Metric, MetricOutput, Statistics, mean_of
 from harness.metrics.text.bleu import Bleu
 from harness.statistics import bootstrap as statistics
 from harness.statistics.significance import Resampling, paired_randomisation
@@ -34,6 +35,22 @@ class Mean(Metric):
         return {"mean": mean_of(totals)}
 
 
+class Spread(JointMetric):
+    """Variance, which no sum determines."""
+
+    name = "spread"
+    task = Task.REPORT
+    outputs = (MetricOutput("spread"),)
+    signature = "spread|v:1"
+
+    def statistics(self, predictions, references) -> Statistics:  # type: ignore[no-untyped-def]
+        raise NotImplementedError
+
+    def joint(self, statistics: Statistics, weights: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+        share = weights / weights.sum(1, keepdims=True)
+        return {"spread": share @ statistics[:, 0] ** 2 - (share @ statistics[:, 0]) ** 2}
+
+
 def statistics_of(values: NDArray[np.float64]) -> Statistics:
     return np.stack([values, np.ones_like(values)], axis=1)
 
@@ -43,7 +60,7 @@ patients = st.lists(st.sampled_from("abcdefgh"), min_size=1, max_size=20)
 
 @given(patients, st.integers(0, 2**32))
 def test_studies_of_a_patient_move_together(ids: list[str], seed: int) -> None:
-    weights = statistics.bootstrap_weights(ids, 20, seed)
+    weights = np.asarray(statistics.bootstrap_weights(ids, 20, seed))
     assert weights.shape == (20, len(ids))
     assert weights.dtype == np.float64
     for patient in set(ids):
@@ -54,7 +71,7 @@ def test_studies_of_a_patient_move_together(ids: list[str], seed: int) -> None:
 
 
 def test_weights_sum_to_n_where_every_patient_has_one_study() -> None:
-    weights = statistics.bootstrap_weights([str(index) for index in range(50)], 200, 3)
+    weights = np.asarray(statistics.bootstrap_weights([str(index) for index in range(50)], 200, 3))
     assert (weights.sum(axis=1) == 50).all()
     assert weights.mean() == pytest.approx(1.0)
     assert weights.var() == pytest.approx(1.0, abs=0.1)  # Poisson-like: resampled, not permuted
@@ -62,18 +79,52 @@ def test_weights_sum_to_n_where_every_patient_has_one_study() -> None:
 
 @given(st.permutations(list("aabbcdefgh")))
 def test_weights_follow_the_patient_not_the_position(ids: list[str]) -> None:
-    here, there = (statistics.bootstrap_weights(order, 5, 1) for order in (ids, sorted(ids)))
+    here, there = (np.asarray(statistics.bootstrap_weights(order, 5, 1)) for order in (ids, sorted(ids)))
     for index, patient in enumerate(ids):
         assert (here[:, index] == there[:, sorted(ids).index(patient)]).all()
 
 
 def test_weights_are_seeded_and_do_not_depend_on_the_block_size(monkeypatch: pytest.MonkeyPatch) -> None:
     ids = [str(index // 2) for index in range(40)]
-    whole = statistics.bootstrap_weights(ids, 100, 7)
-    assert (whole == statistics.bootstrap_weights(ids, 100, 7)).all()
-    assert (whole != statistics.bootstrap_weights(ids, 100, 8)).any()
+    whole = np.asarray(statistics.bootstrap_weights(ids, 100, 7))
+    assert (whole == np.asarray(statistics.bootstrap_weights(ids, 100, 7))).all()
+    assert (whole != np.asarray(statistics.bootstrap_weights(ids, 100, 8))).any()
     monkeypatch.setattr(statistics, "_CHUNK_CELLS", 64)
-    assert (whole == statistics.bootstrap_weights(ids, 100, 7)).all()
+    weights = statistics.bootstrap_weights(ids, 100, 7)  # too large to be kept: drawn where it is read
+    assert weights.shape == (100, 40)
+    for lines in (slice(57, 60), slice(3, None, 10), slice(20, 40), slice(99, 120), slice(5, 5)):
+        assert (whole[lines] == weights[lines]).all()
+    assert (whole == np.asarray(weights)).all()
+
+
+def test_memory_grows_with_studies_and_not_with_resamples_or_trials() -> None:
+    n = 40_000
+    ids = [str(index // 2) for index in range(n)]
+    rows = statistics_of(np.random.default_rng(0).normal(size=n))
+    tracemalloc.start()
+    try:
+        statistics.estimate(Mean(), rows, statistics.bootstrap_weights(ids, 300))
+        paired_randomisation(Mean(), rows, rows[::-1].copy(), Resampling(ids, 400, n_resamples=300))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 150e6  # of all resamples at once: 96 MB, and their studies as many again
+
+
+def test_draws_are_those_of_one_stream_of_random_numbers() -> None:
+    """Committed tables rest on these counts."""
+    draws = np.random.default_rng(7).integers(0, 20, size=(100, 20))
+    counts = np.stack([np.bincount(line, minlength=20) for line in draws])
+    ids = [f"{index // 2:02}" for index in range(40)]
+    assert (np.asarray(statistics.bootstrap_weights(ids, 100, 7)) == np.repeat(counts, 2, axis=1)).all()
+
+
+def test_a_study_by_itself_is_scored_without_the_others() -> None:
+    rows = np.random.default_rng(0).random((600, 10)) + 1.0
+    for metric, statistics_ in ((Bleu(), rows), (Spread(), rows[:, :1])):
+        together = metric.values(statistics_, np.eye(600))
+        for name, values in metric.alone(statistics_).items():
+            np.testing.assert_allclose(values, together[name], rtol=1e-12, atol=1e-12)
 
 
 def test_clustered_studies_widen_the_interval() -> None:

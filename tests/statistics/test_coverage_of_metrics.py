@@ -214,7 +214,7 @@ def test_the_gap_between_groups_is_covered(apart: float) -> None:
     """Three groups of 100, 150 and 200 studies with shares of hits that lie ``apart``, or not at all."""
     rng = np.random.default_rng(16)
     group = np.repeat(np.arange(3), [100, 150, 200])
-    weights = bootstrap_weights([str(number) for number in range(len(group))], RESAMPLES)
+    weights = np.asarray(bootstrap_weights([str(number) for number in range(len(group))], RESAMPLES))
     inside = 0
     for _ in range(200):
         hit = (rng.random(len(group)) < 0.5 + apart * group / 2).astype(np.float64)

@@ -74,7 +74,7 @@ def test_curve_equals_scoring_every_mask_from_scratch(
             assert curve.points[column].estimate.value == pytest.approx(np.mean(values), abs=1e-9)
             replicates = [
                 float(metric.reduce(line @ naive[index % len(SEEDS)])[name])
-                for index, line in enumerate(weights)
+                for index, line in enumerate(np.asarray(weights))
             ]
             assert curve.replicates[column] == pytest.approx(np.array(replicates), abs=1e-9)
             ends = np.quantile(replicates, [0.025, 0.975])
@@ -123,7 +123,7 @@ def test_values_of_labels_equal_scoring_every_masked_and_resampled_test_set(
                 metric.values(np.repeat(rows[b % len(SEEDS)], line.astype(int), axis=0), np.ones((1, COUNT)))
                 if line.sum() == COUNT
                 else metric.values(rows[b % len(SEEDS)], line[None])
-                for b, line in enumerate(weights)
+                for b, line in enumerate(np.asarray(weights))
             ]
             resampled = [line[output.name][0] for line in lines]
             assert np.allclose(np.resize(values.each[output.name], len(SEEDS)), each, rtol=0, atol=1e-9)

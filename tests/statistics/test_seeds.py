@@ -11,7 +11,7 @@ from harness.statistics.bootstrap import bootstrap_weights, interval
 from harness.statistics.seeds import over_seeds, seed_weights, stretch
 
 N, B = 60, 400
-WEIGHTS = bootstrap_weights([str(index) for index in range(N)], B) / N
+WEIGHTS = np.asarray(bootstrap_weights([str(index) for index in range(N)], B)) / N
 
 
 def replicates_of(scores: NDArray[np.float64]) -> tuple[list[float], list[NDArray[np.float64]]]:

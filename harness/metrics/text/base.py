@@ -9,6 +9,7 @@ from harness.core.errors import HarnessError
 from harness.core.types import Prediction, Reference, Task
 from harness.metrics.base import Metric
 from harness.metrics.text.characters import NO_NORM, plain_characters
+from harness.metrics.text.numbered import NumberedPairs
 from harness.metrics.text.tokenization import DEFAULT_PROFILE, Tokens, tokenizer
 
 
@@ -45,6 +46,15 @@ class TextMetric(Metric):
         tokens = tokenizer(self.profile).batch(hypotheses + targets)
         references_tokens = [line[: self.reference_words] for line in tokens[len(hypotheses) :]]
         return tokens[: len(hypotheses)], references_tokens
+
+    def numbered(self, predictions: Sequence[Prediction], references: Sequence[Reference]) -> NumberedPairs:
+        """Predicted and reference reports as numbers of tokens, each different pair once.
+
+        Raises:
+            HarnessError: as ``tokens``.
+        """
+        hypotheses, targets = report_texts(predictions, references)
+        return NumberedPairs.of(tokenizer(self.profile), hypotheses, targets, self.reference_words)
 
     @property
     def text_fields(self) -> str:

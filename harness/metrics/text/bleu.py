@@ -12,7 +12,7 @@ from harness.core.types import Prediction, Reference
 from harness.metrics.base import MetricOutput, Statistics
 from harness.metrics.text.base import TextMetric
 from harness.metrics.text.ngrams import clipped_matches, ngram_counts
-from harness.metrics.text.tokenization import Tokens
+from harness.metrics.text.numbered import pair_counts
 
 ORDER = 4
 # The COCO tools keep an empty corpus from dividing by zero with these two.
@@ -38,11 +38,16 @@ class Bleu(TextMetric):
 
     def statistics(self, predictions: Sequence[Prediction], references: Sequence[Reference]) -> Statistics:
         """Lengths, clipped matches and totals per study, float64 (n_studies, 10)."""
-        hypotheses, targets = self.tokens(predictions, references)
-        counts = [
-            _counts(hypothesis, reference) for hypothesis, reference in zip(hypotheses, targets, strict=True)
-        ]
-        return np.array(counts, dtype=np.float64).reshape(len(counts), 2 + 2 * ORDER)
+        pairs = self.numbered(predictions, references)
+        lengths = pairs.texts.lengths
+        counts = np.empty((len(pairs.hypotheses), 2 + 2 * ORDER))
+        counts[:, 0], counts[:, 1] = lengths[pairs.hypotheses], lengths[pairs.targets]
+        counts[:, 2 + ORDER :] = np.maximum(0, counts[:, :1] - np.arange(ORDER))
+        for block in pairs.blocks():
+            for place, each in enumerate(pair_counts(pairs, block, ORDER), start=2):
+                matches = np.minimum(each.ours.counts[each.both[0]], each.theirs.counts[each.both[1]])
+                counts[block, place] = each.sums(matches)
+        return counts[pairs.pair_of]
 
     def rematched(
         self, predictions: Sequence[Prediction], references: Sequence[Reference], orders: NDArray[np.intp]
@@ -51,7 +56,7 @@ class Bleu(TextMetric):
         hypotheses, targets = self.tokens(predictions, references)
         ours, theirs = ([ngram_counts(text, ORDER) for text in texts] for texts in (hypotheses, targets))
         # Everything but the matches belongs to a prediction or to a reference alone.
-        own = np.array([_counts(*pair) for pair in zip(hypotheses, targets, strict=True)], dtype=np.float64)
+        own = self.statistics(predictions, references)
         totals = own[orders].sum(axis=1)
         totals[:, 1] = own[:, 1].sum()
         for place in range(ORDER):
@@ -70,10 +75,3 @@ class Bleu(TextMetric):
             output.name: np.power(product[..., index], 1.0 / (index + 1)) * brevity
             for index, output in enumerate(self.outputs)
         }
-
-
-def _counts(hypothesis: Tokens, reference: Tokens) -> list[int]:
-    ngrams, reference_ngrams = ngram_counts(hypothesis, ORDER), ngram_counts(reference, ORDER)
-    matches = [(ours & theirs).total() for ours, theirs in zip(ngrams, reference_ngrams, strict=True)]
-    possible = [max(0, len(hypothesis) - order) for order in range(ORDER)]
-    return [len(hypothesis), len(reference), *matches, *possible]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -15,6 +15,7 @@ from harness.core.types import Prediction, Reference
 from harness.metrics.base import MetricOutput, Statistics, mean_of
 from harness.metrics.text.base import TextMetric
 from harness.metrics.text.ngrams import Ngram, clipped_matches, ngram_counts
+from harness.metrics.text.numbered import Integers, NumberedPairs, PairCounts, ngrams, pair_counts
 from harness.metrics.text.tokenization import Tokens
 
 ORDER = 4
@@ -53,8 +54,7 @@ class Cider(TextMetric):
 
     def statistics(self, predictions: Sequence[Prediction], references: Sequence[Reference]) -> Statistics:
         """Score and 1 per study, float64 (n_studies, 2)."""
-        hypotheses, targets = self.tokens(predictions, references)
-        return _scores(hypotheses, targets, _clipped)
+        return _scores(self.numbered(predictions, references), clipped=True)
 
     def rematched(
         self, predictions: Sequence[Prediction], references: Sequence[Reference], orders: NDArray[np.intp]
@@ -88,33 +88,95 @@ class CiderPlain(TextMetric):
 
     def statistics(self, predictions: Sequence[Prediction], references: Sequence[Reference]) -> Statistics:
         """Score and 1 per study, float64 (n_studies, 2)."""
-        hypotheses, targets = self.tokens(predictions, references)
-        return _scores(hypotheses, targets, _cosine)
+        return _scores(self.numbered(predictions, references), clipped=False)
 
     def reduce(self, totals: Statistics) -> dict[str, NDArray[np.float64]]:
         """Summed statistics (..., 2) to the mean score (...)."""
         return {"cider_plain": mean_of(totals)}
 
 
-def _scores(
-    hypotheses: Sequence[Tokens], targets: Sequence[Tokens], score: Callable[[_Vector, _Vector], float]
-) -> Statistics:
-    """Score and 1 per study, with the document frequencies of ``true``."""
-    statistics = np.ones((len(hypotheses), 2))
-    if not hypotheses:
-        return statistics
-    reference_counts = [ngram_counts(tokens, ORDER) for tokens in targets]
-    frequency = _document_frequency(reference_counts)
-    log_documents = math.log(len(targets))
-    inverse = {ngram: log_documents - math.log(count) for ngram, count in frequency.items()}
-    for index, (tokens, counts) in enumerate(zip(hypotheses, reference_counts, strict=True)):
-        hypothesis = _vector(ngram_counts(tokens, ORDER), inverse, log_documents)
-        statistics[index, 0] = score(hypothesis, _vector(counts, inverse, log_documents))
+def _scores(pairs: NumberedPairs, clipped: bool) -> Statistics:
+    """Score and 1 per study: CIDEr-D if ``clipped``, else CIDEr, with the frequencies of all references."""
+    statistics = np.ones((len(pairs.pair_of), 2))
+    frequencies = _DocumentFrequencies.of(pairs)
+    scores = np.zeros(len(pairs.hypotheses))
+    for block in pairs.blocks():
+        numbers = np.zeros(1, dtype=np.int64)
+        for length, each in enumerate(pair_counts(pairs, block, ORDER)):
+            numbers, inverse = frequencies.inverse(length, each.ours.keys, numbers)
+            scores[block] += _cosines(each, inverse, clipped)
+    if clipped:
+        lengths = np.maximum(0, pairs.texts.lengths - 1)  # the COCO tools take the number of bigrams
+        difference = lengths[pairs.hypotheses] - lengths[pairs.targets]
+        scores *= np.exp(-(difference**2) / (2.0 * SIGMA**2))
+    statistics[:, 0] = (_SCALE * scores / ORDER)[pairs.pair_of]
     return statistics
 
 
+def _cosines(counts: PairCounts, inverse: NDArray[np.float64], clipped: bool) -> NDArray[np.float64]:
+    """Cosine (P,) of the tf-idf weights of each pair; 0 where either side has none.
+
+    Clipped, no n-gram scores more than the reference's weight.
+    """
+    ours, theirs = (side.counts * inverse[side.ngrams] for side in (counts.ours, counts.theirs))
+    norms = [
+        np.sqrt(np.bincount(side.texts, weights**2, counts.pairs))
+        for side, weights in ((counts.ours, ours), (counts.theirs, theirs))
+    ]
+    first, second = ours[counts.both[0]], theirs[counts.both[1]]
+    products = counts.sums((np.minimum(first, second) if clipped else first) * second)
+    both = norms[0] * norms[1]
+    return np.divide(products, both, out=np.zeros(counts.pairs), where=both > 0.0)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _DocumentFrequencies:
+    """In how many references each n-gram occurs.
+
+    Attributes:
+        keys: per length, the n-grams of all references, as ``NgramCounts.keys``.
+        documents: per length, (D,) how many references have each of them.
+        total: number of references.
+        vocabulary: number of different tokens.
+    """
+
+    keys: tuple[Integers, ...]
+    documents: tuple[NDArray[np.float64], ...]
+    total: int
+    vocabulary: int
+
+    @classmethod
+    def of(cls, pairs: NumberedPairs) -> _DocumentFrequencies:
+        """Frequencies in the references of all studies; a reference of two studies counts twice."""
+        targets, studies = np.unique(pairs.targets[pairs.pair_of], return_counts=True)
+        keys, documents = [], []
+        for each in ngrams(pairs.texts.some(targets), ORDER):
+            keys.append(each.keys)
+            counts = np.bincount(each.ngrams, studies[each.texts], len(each.keys))
+            documents.append(np.asarray(counts, dtype=np.float64))
+        return cls(tuple(keys), tuple(documents), len(pairs.pair_of), pairs.texts.vocabulary)
+
+    def inverse(self, length: int, keys: Integers, shorter: Integers) -> tuple[Integers, NDArray[np.float64]]:
+        """Numbers (D,) of n-grams among those of the references, -1 for others; log inverse frequencies (D,).
+
+        An n-gram that no reference has weighs as if one reference had it.
+
+        Args:
+            length: of the n-grams, less 1.
+            keys: (D,) of n-grams of some texts.
+            shorter: numbers of the n-grams of those texts that are one token shorter.
+        """
+        starts, last = np.divmod(keys, self.vocabulary)
+        wanted = np.where(shorter[starts] >= 0, shorter[starts] * self.vocabulary + last, -1)
+        table = np.append(self.keys[length], np.iinfo(np.int64).max)
+        places = np.searchsorted(table, wanted)
+        occurs = table[places] == wanted
+        documents = np.append(self.documents[length], 1.0)[np.where(occurs, places, -1)]
+        return np.where(occurs, places, -1), np.log(self.total / documents)
+
+
 def _scores_of_all_pairs(hypotheses: Sequence[Tokens], targets: Sequence[Tokens]) -> NDArray[np.float64]:
-    """CIDEr-D of each hypothesis with each reference, (n, n), as ``_clipped`` has it."""
+    """CIDEr-D of each hypothesis with each reference, (n, n), as ``_scores`` has it."""
     ours, theirs = ([ngram_counts(text, ORDER) for text in texts] for texts in (hypotheses, targets))
     unseen = math.log(len(targets))
     inverse = {ngram: unseen - math.log(count) for ngram, count in _document_frequency(theirs).items()}
@@ -151,41 +213,3 @@ def _vector(counts: Sequence[Counter[Ngram]], inverse: Mapping[Ngram, float], un
     norms = tuple(math.sqrt(sum(weight * weight for weight in part.values())) for part in weights)
     # The COCO tools take the number of bigrams for the length.
     return _Vector(weights, norms, counts[1].total())
-
-
-def _clipped(hypothesis: _Vector, reference: _Vector) -> float:
-    """CIDEr-D of one pair: no n-gram scores more than the reference's weight, and length differences cost."""
-    penalty = math.exp(-((hypothesis.bigrams - reference.bigrams) ** 2) / (2.0 * SIGMA**2))
-    return _mean_cosine(
-        hypothesis,
-        reference,
-        lambda ours, theirs: sum(
-            min(ours[ngram], theirs[ngram]) * theirs[ngram] for ngram in ours.keys() & theirs.keys()
-        ),
-        penalty,
-    )
-
-
-def _cosine(hypothesis: _Vector, reference: _Vector) -> float:
-    """CIDEr of one pair."""
-    return _mean_cosine(
-        hypothesis,
-        reference,
-        lambda ours, theirs: sum(ours[ngram] * theirs[ngram] for ngram in ours.keys() & theirs.keys()),
-    )
-
-
-def _mean_cosine(
-    hypothesis: _Vector,
-    reference: _Vector,
-    product: Callable[[_Weights, _Weights], float],
-    penalty: float = 1.0,
-) -> float:
-    """10 x ``penalty`` x ``product`` over the norms, averaged over n-gram lengths."""
-    cosines = 0.0
-    for ours, theirs, norm, other in zip(
-        hypothesis.weights, reference.weights, hypothesis.norms, reference.norms, strict=True
-    ):
-        if norm > 0.0 and other > 0.0:
-            cosines += product(ours, theirs) / (norm * other)
-    return _SCALE * penalty * cosines / ORDER

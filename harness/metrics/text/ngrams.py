@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,13 +62,13 @@ def repeated(tokens: Sequence[str], order: int = 4) -> tuple[int, int]:
     return total - len(set(zip(*(tokens[start:] for start in range(order)), strict=False))), total
 
 
-def lcs_length(first: Sequence[str], second: Sequence[str]) -> int:
+def lcs_length(first: Sequence[Hashable], second: Sequence[Hashable]) -> int:
     """Length of the longest common subsequence, a machine word of columns at a time.
 
     Each bit of an integer stands for a token of ``first``; one addition carries a whole line of the
     dynamic programme (Crochemore et al. 2001; Hyyrö 2004). Python integers have no word limit.
     """
-    positions: defaultdict[str, int] = defaultdict(int)
+    positions: defaultdict[Hashable, int] = defaultdict(int)
     for index, token in enumerate(first):
         positions[token] |= 1 << index
     everywhere = (1 << len(first)) - 1

@@ -41,11 +41,13 @@ class RougeL(TextMetric):
 
     def statistics(self, predictions: Sequence[Prediction], references: Sequence[Reference]) -> Statistics:
         """Score and 1 per study, float64 (n_studies, 2)."""
-        hypotheses, targets = self.tokens(predictions, references)
-        statistics = np.ones((len(hypotheses), 2))
-        statistics[:, 0] = [
-            _score(hypothesis, reference) for hypothesis, reference in zip(hypotheses, targets, strict=True)
+        pairs = self.numbered(predictions, references)
+        scores = [
+            _score(pairs.texts.text(hypothesis), pairs.texts.text(target))
+            for hypothesis, target in zip(pairs.hypotheses, pairs.targets, strict=True)
         ]
+        statistics = np.ones((len(predictions), 2))
+        statistics[:, 0] = np.array(scores, dtype=np.float64)[pairs.pair_of]
         return statistics
 
     def reduce(self, totals: Statistics) -> dict[str, NDArray[np.float64]]:
@@ -87,12 +89,15 @@ class RougeScoreL(Metric):
 
     def statistics(self, predictions: Sequence[Prediction], references: Sequence[Reference]) -> Statistics:
         """Score and 1 per study, float64 (n_studies, 2); 0 where either text has no token."""
-        hypotheses, targets = report_texts(predictions, references)
-        statistics = np.ones((len(hypotheses), 2))
-        statistics[:, 0] = [
-            _f1(self._tokens(hypothesis), self._tokens(reference)[: self.reference_words])
-            for hypothesis, reference in zip(hypotheses, targets, strict=True)
-        ]
+        pairs = list(zip(*report_texts(predictions, references), strict=True))
+        scores = {
+            (hypothesis, reference): _f1(
+                self._tokens(hypothesis), self._tokens(reference)[: self.reference_words]
+            )
+            for hypothesis, reference in dict.fromkeys(pairs)
+        }
+        statistics = np.ones((len(pairs), 2))
+        statistics[:, 0] = [scores[pair] for pair in pairs]
         return statistics
 
     def reduce(self, totals: Statistics) -> dict[str, NDArray[np.float64]]:
@@ -118,7 +123,7 @@ def _f1(hypothesis: Tokens, reference: Tokens) -> float:
     return 2 * common / (len(hypothesis) + len(reference)) if common else 0.0
 
 
-def _score(hypothesis: Tokens, reference: Tokens) -> float:
+def _score(hypothesis: Sequence[int], reference: Sequence[int]) -> float:
     if not hypothesis and not reference:
         return 1.0  # as in the COCO tools, where an empty text is one empty token
     common = lcs_length(hypothesis, reference)

@@ -14,6 +14,9 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from harness.core.errors import HarnessError, UnknownNameError, require
 from harness.core.names import did_you_mean
 
@@ -21,37 +24,67 @@ Tokens = list[str]
 
 DEFAULT_PROFILE = "r2gen-iu"
 _CACHE_TEXTS = 20_000
+_TEXTS_AT_ONCE = 20_000
 
 
 class Tokenizer(ABC):
     """Text to tokens. A blank text has none; a token never contains white space.
 
     Texts recur (references for every modality state, predictions for every metric), so tokens are kept for
-    the most recent ``_CACHE_TEXTS`` texts.
+    the most recent ``_CACHE_TEXTS`` texts, or for three times as many as the largest batch has. They are kept
+    as numbers: words in memory take thirty times as much.
+
+    Attributes:
+        words: the token of each number.
     """
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self._cache: dict[str, Tokens] = {}
+        self.words: list[str] = []
+        self._numbers: dict[str, int] = {}
+        self._cache: dict[str, NDArray[np.int32]] = {}
+        self._limit = _CACHE_TEXTS
 
     def __call__(self, text: str) -> Tokens:
         """Tokens of one text."""
         return self.batch([text])[0]
 
     def batch(self, texts: Sequence[str]) -> list[Tokens]:
-        """Tokens of many texts, in order. The lists are shared: do not change them.
+        """Tokens of many texts, in order.
 
         Raises:
             UnavailableError: the profile needs something that is absent (see ``unavailable``).
         """
-        new = [text for text in dict.fromkeys(texts) if text not in self._cache]
-        if len(self._cache) + len(new) > _CACHE_TEXTS:
-            self._cache.clear()
-            new = list(dict.fromkeys(texts))
+        lines = self.numbered(texts)
+        return [[self.words[number] for number in line.tolist()] for line in lines]
+
+    def numbered(self, texts: Sequence[str]) -> list[NDArray[np.int32]]:
+        """Tokens of many texts as indices into ``words``, which hold until the next call.
+
+        The arrays are shared: do not change them.
+
+        Raises:
+            UnavailableError: as ``batch``.
+        """
+        distinct = dict.fromkeys(texts)
+        new = [text for text in distinct if text not in self._cache]
+        self._limit = max(self._limit, 3 * len(distinct))
+        if len(self._cache) + len(new) > self._limit:
+            self.words, self._numbers, self._cache = [], {}, {}
+            new = list(distinct)
         full = [text for text in new if text.strip()]
-        self._cache.update(zip(full, self._tokenise(full), strict=True))
-        self._cache.update((text, []) for text in new if not text.strip())
+        for start in range(0, len(full), _TEXTS_AT_ONCE):
+            some = full[start : start + _TEXTS_AT_ONCE]
+            self._cache.update(zip(some, map(self._in_numbers, self._tokenise(some)), strict=True))
+        self._cache.update((text, np.empty(0, np.int32)) for text in new if not text.strip())
         return [self._cache[text] for text in texts]
+
+    def _in_numbers(self, tokens: Tokens) -> NDArray[np.int32]:
+        for token in tokens:
+            if token not in self._numbers:
+                self._numbers[token] = len(self.words)
+                self.words.append(token)
+        return np.array([self._numbers[token] for token in tokens], dtype=np.int32)
 
     def unavailable(self) -> str | None:
         """One line that says what is absent and how to get it, or None."""
