@@ -175,6 +175,9 @@ def _profile_lines(row: Row) -> list[Row]:
     ]
 
 
+_BETTER: Mapping[bool | None, str] = {True: "higher", False: "lower", None: "neither"}
+
+
 def _metric_lines(row: Row) -> list[Row]:
     """One line per number that the family prints."""
     return [
@@ -182,7 +185,7 @@ def _metric_lines(row: Row) -> list[Row]:
             "metric": output["name"],
             "family": row["name"],
             "task": row["task"],
-            "better": "higher" if output["higher_is_better"] else "lower",
+            "better": _BETTER[output["higher_is_better"]],
             "range": _range(*output["bounds"]),
             "signature": row["signature"],
             "state": row["reason"] or "available",
@@ -227,7 +230,7 @@ def _metric_entry(row: Row) -> Row:
     """A family with the numbers that it prints, those of one direction and range together."""
     alike: dict[str, list[str]] = {}
     for output in row["outputs"]:
-        better = "higher" if output["higher_is_better"] else "lower"
+        better = _BETTER[output["higher_is_better"]]
         alike.setdefault(f"{better} is better, {_range(*output['bounds'])}", []).append(output["name"])
     values = "; ".join(f"{', '.join(names)} ({text})" for text, names in alike.items())
     state = row["reason"] or "available"

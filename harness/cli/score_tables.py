@@ -119,6 +119,8 @@ def _pair(rows: Sequence[Comparison], screen: Screen) -> list[RenderableType]:
 def verdict(row: Comparison) -> str:
     """``a better``, ``b better`` or ``no difference shown``; a star for what survives Holm's adjustment.
 
+    ``differ`` where neither more nor less of the metric is better.
+
     Of fewer than ``FEW_STUDIES`` studies it is ``too few studies``, whatever the p-value.
     """
     if row.test.difference.n < FEW_STUDIES:
@@ -126,6 +128,8 @@ def verdict(row: Comparison) -> str:
     difference = row.test.difference.value
     if not row.test.p_value < _LEVEL or difference == 0:
         return "no difference shown"
+    if row.higher_is_better is None:
+        return "differ" + (" *" if row.p_holm < _LEVEL else "")
     better = "a" if (difference > 0) == row.higher_is_better else "b"
     return f"{better} better" + (" *" if row.p_holm < _LEVEL else "")
 

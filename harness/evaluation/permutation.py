@@ -131,7 +131,7 @@ def _of_row(
                     metric=output.name,
                     value=observed,
                     permuted=float(np.mean(permuted)),
-                    p_value=p_value(observed, permuted, output.higher_is_better),
+                    p_value=p_value(observed, permuted, output.higher_is_better is not False),
                     permutations=permutations,
                 )
 

@@ -34,7 +34,7 @@ class Score:
     estimate: Estimate
     signature: str
     group: str
-    higher_is_better: bool
+    higher_is_better: bool | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ class Comparison:
     test: PairedTest
     p_holm: float
     signature: str
-    higher_is_better: bool
+    higher_is_better: bool | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -166,7 +166,7 @@ class Ablation:
             metrics=names,
             losses=_losses(members, names),
             signatures={row.metric: row.signature for row in rows},
-            lower_is_better=frozenset(row.metric for row in rows if not row.higher_is_better),
+            lower_is_better=frozenset(row.metric for row in rows if row.higher_is_better is False),
         )
 
     @property

@@ -74,7 +74,7 @@ class SharedNumber(_Closed):
     status: Status
     control: bool
     group: Group
-    higher_is_better: bool
+    higher_is_better: bool | None
 
 
 class SharedCost(_Closed):

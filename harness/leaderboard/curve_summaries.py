@@ -56,7 +56,7 @@ def fall(curve: StoredCurve, control: StoredCurve) -> Fall:
     name = control.rows[0].method
     if not comparable(curve, control):
         return Fall(name, None, None)
-    sign = 1.0 if curve.rows[0].higher_is_better else -1.0
+    sign = -1.0 if curve.rows[0].higher_is_better is False else 1.0
     gap = sign * (curve.values - control.values)
     lower = np.array([interval(line)[0] for line in sign * (curve.samples - control.samples)])
     return Fall(name, first_zero(curve.rates, gap), first_zero(curve.rates, lower))
@@ -78,7 +78,7 @@ def skill_retained(curve: StoredCurve, control: StoredCurve, at: int) -> Estimat
     if not comparable(curve, control):
         return undefined
     lead, leads = curve.values - control.values, curve.samples - control.samples
-    sign = 1.0 if curve.rows[0].higher_is_better else -1.0
+    sign = -1.0 if curve.rows[0].higher_is_better is False else 1.0
     if not interval(sign * leads[0])[0] > 0.0:
         return undefined
     return Estimate(float(lead[at] / lead[0]), *interval(ratio(leads[[0, at]], 1)), n)
@@ -93,7 +93,7 @@ def effective(curve: StoredCurve, baseline: StoredCurve | None) -> Estimate | No
     """
     if baseline is None or not comparable(curve, baseline) or curve.rows[0].method == BASELINE:
         return None
-    sign = 1.0 if curve.rows[0].higher_is_better else -1.0
+    sign = -1.0 if curve.rows[0].higher_is_better is False else 1.0
     gap, gaps = curve.values - baseline.values, curve.samples - baseline.samples
     value = sign * float(area((gap - gap[0])[:, None], curve.rates)[0])
     return Estimate(value, *interval(sign * area(gaps - gaps[0], curve.rates)), curve.rows[0].n)

@@ -80,7 +80,7 @@ class Line:
     control: bool
     group: str
     metric: str
-    higher_is_better: bool
+    higher_is_better: bool | None
     points: tuple[Point, ...]
     area: Estimate
     retained: Estimate

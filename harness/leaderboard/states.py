@@ -97,7 +97,7 @@ class StateTable:
     group: str
     metric: str
     signature: str
-    higher_is_better: bool
+    higher_is_better: bool | None
     states: tuple[str, ...]
     rows: tuple[StateRow, ...]
     natural: dict[str, float] = field(default_factory=dict)
@@ -208,7 +208,7 @@ def _table(numbers: Sequence[_Number]) -> StateTable | None:
             None if control or empty is None else _contributions(values, empty, next(iter(numbers_in_full)))
         )
         rows.append(replace(row, without_input=_without_input(lines[method, preset]), contributions=shares))
-    sign = -1.0 if first.higher_is_better else 1.0
+    sign = 1.0 if first.higher_is_better is False else -1.0
     rows.sort(key=lambda row: (row.control, sign * row.numbers[FULL].estimate.value, row.method))
     return StateTable(
         first.dataset,
@@ -272,7 +272,7 @@ def _row(
     numbers = {state: number(own[state], other) for state, other in zip(states, others, strict=True)}
     mean = _mean([own[state] for state in states])
     mean_shuffled = None if None in others else _mean([each for each in others if each is not None])
-    sign = 1.0 if first.higher_is_better else -1.0
+    sign = -1.0 if first.higher_is_better is False else 1.0
     worst = min(states, key=lambda state: sign * own[state][0])
     return StateRow(label, control, numbers, number(mean, mean_shuffled), worst)
 
@@ -283,7 +283,7 @@ def _contributions(
     """Shapley values of the modalities that the method of a number reads."""
     manifest, row = number.result.manifest, number.row
     reads = [name for name in manifest.natural if name in manifest.card.get("reads", ())]
-    return contributions(values, empty, reads, 1.0 if row.higher_is_better else -1.0, row.n)
+    return contributions(values, empty, reads, -1.0 if row.higher_is_better is False else 1.0, row.n)
 
 
 def _mean(values: Sequence[tuple[float, FloatArray]]) -> tuple[float, FloatArray]:

@@ -105,6 +105,7 @@ class Table:
         sort: the metric that ranks the methods, at missing rate ``sort_rate``.
         signatures: metric name -> signature; one signature per column.
         lower_is_better: metrics of which less is better.
+        undirected: metrics of which neither more nor less is better.
         remarks: metric name -> one line on its numbers.
         unavailable: metric name -> advice, for metrics without a column because they ran for no method.
         seeds: how many seeds a row averages over, at most.
@@ -132,6 +133,7 @@ class Table:
     others: tuple[str, ...] = ()
     absent: tuple[str, ...] = ()
     lower_is_better: tuple[str, ...] = ()
+    undirected: tuple[str, ...] = ()
     remarks: dict[str, str] = field(default_factory=dict)
     unavailable: dict[str, str] = field(default_factory=dict)
     seeds: int = 1
@@ -171,6 +173,10 @@ class Table:
         number = row.at(self.sort, self.sort_rate)
         return number.ranks if number else None
 
+    def higher_is_better(self, metric: str) -> bool | None:
+        """Direction of a metric; None where neither more nor less is better."""
+        return None if metric in self.undirected else metric not in self.lower_is_better
+
     def marks(self, metric: str, rate: float) -> dict[str, int]:
         """Row label -> 1 for the best printed value among the ranked rows, 2 for the second best."""
         values = {}
@@ -178,7 +184,7 @@ class Table:
             number = row.at(metric, rate)
             if row.ranked and number and number.value is not None and math.isfinite(number.value):
                 values[row.method] = round(number.value, 3)
-        if len(values) < 2:
+        if len(values) < 2 or metric in self.undirected:
             return {}
         order = sorted(set(values.values()), reverse=metric not in self.lower_is_better)
         return {name: order.index(value) + 1 for name, value in values.items() if value in order[:2]}
@@ -272,7 +278,8 @@ def _table(
         sort=measured[0],
         rates=(),
         signatures={row.metric: row.signature for row in rows},
-        lower_is_better=tuple(dict.fromkeys(row.metric for row in rows if not row.higher_is_better)),
+        lower_is_better=tuple(dict.fromkeys(row.metric for row in rows if row.higher_is_better is False)),
+        undirected=tuple(dict.fromkeys(row.metric for row in rows if row.higher_is_better is None)),
         remarks=remarks_of(rows),
         unavailable=unable if able else {},
         seeds=1 if spec.seeds == "each" else _most_seeds(rows),
@@ -326,7 +333,7 @@ def _members(rows: Sequence[Measurement], spec: Spec, evidence: Mapping[str, Evi
         label = row.method + (f" ({row.preset})" if len(presets) > 1 and row.preset != "-" else "")
         label += f" seed {row.seed}" if several else ""
         grouped.setdefault(label, {}).setdefault(row.seed, []).append(row)
-    lower = {row.metric for row in rows if not row.higher_is_better}
+    lower = {row.metric for row in rows if row.higher_is_better is False}
     members, samples = [], {}
     for label, by_seed in grouped.items():
         seeds = [by_seed[seed] for seed in sorted(by_seed)]  # all methods in one order: the draws are shared

@@ -39,14 +39,14 @@ class MetricOutput:
 
     Attributes:
         name: column name, e.g. ``bleu_4``.
-        higher_is_better: direction.
+        higher_is_better: direction; None where neither more nor less is better.
         bounds: smallest and largest possible value.
         raised_by: name of a further value that ``reduce`` returns: by how much noise may raise the number at
             most. Its interval reaches so much further down.
     """
 
     name: str
-    higher_is_better: bool = True
+    higher_is_better: bool | None = True
     bounds: tuple[float, float] = (0.0, 1.0)
     raised_by: str = ""
 

@@ -50,7 +50,7 @@ def reliance(
             continue
         without = mixtures.corner(state, able)
         for output in metric.outputs:
-            name, sign = output.name, 1.0 if output.higher_is_better else -1.0
+            name, sign = output.name, -1.0 if output.higher_is_better is False else 1.0
             cost = sign * float(full.each[name][0] - without.each[name][0]) + 0.0  # no -0.0
             both = full.corrected(metric, output), without.corrected(metric, output)
             ends = interval(sign * (both[0] - both[1]) + 0.0)

@@ -25,7 +25,7 @@ class Measurement:
 
     Attributes:
         group: what the metric looks at, e.g. ``report text`` or ``diagnosis``; each group has its own table.
-        higher_is_better: direction of the metric.
+        higher_is_better: direction of the metric; None where neither more nor less is better.
         key: result file of the row below ``results``, without its suffix: what ``harness reproduce`` takes.
         test_set: digest of what was scored against; numbers with different ones are not compared.
     """
@@ -46,7 +46,7 @@ class Measurement:
     detail: str = ""
     control: bool = False
     group: str = ""
-    higher_is_better: bool = True
+    higher_is_better: bool | None = True
     key: str = ""
     test_set: str = ""
 

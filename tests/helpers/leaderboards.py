@@ -18,7 +18,8 @@ from harness.store.store import Store
 from harness.store.verdicts import Check, Verdict
 
 RATES = (0.0, 0.2, 0.4, 0.6, 0.8)
-GROUPS = {"cider": "report text", "bleu_4": "report text", "ece": "diagnosis", "auroc_macro": "diagnosis"}
+GROUPS = {"cider": "report text", "bleu_4": "report text"}
+GROUPS |= dict.fromkeys(("ece", "auroc_macro", "aurc"), "diagnosis")
 N = 590
 
 
@@ -115,7 +116,7 @@ def add(
                     signature=f"{metric}|v:1",
                     control=control,
                     group=GROUPS.get(metric, "report text"),
-                    higher_is_better=metric != "ece",
+                    higher_is_better=metric not in ("ece", "aurc"),
                     detail=detail,
                 )
             )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +18,9 @@ from harness.leaderboard.render.figures import (
     reliability_by_state,
 )
 from harness.leaderboard.render.gallery import changes, merged, relies
-from harness.leaderboard.render.robustness_figures import crowded, curves_figure
+from harness.leaderboard.render.policy_figures import policies_figure
+from harness.leaderboard.render.risk_figures import RiskCurve, risk_coverage_figure
+from harness.leaderboard.render.robustness_figures import crowded, curves_figure, near, outside_note
 from harness.leaderboard.robustness import Line, Point
 from harness.metrics.diagnosis.calibration import reliability
 from harness.statistics.estimate import Estimate
@@ -170,3 +174,31 @@ def test_more_than_three_overlapping_bands_have_a_panel_each(tmp_path: Path) -> 
     panels = [(tmp_path / f"{name}.svg").read_text().count('<g id="axes_') for name in ("near", "far")]
     assert panels == [4, 1]
     assert (tmp_path / "near.svg").read_text().count("template (control)") >= 1
+
+
+def test_controls_far_from_all_methods_stand_below_the_axis(tmp_path: Path) -> None:
+    methods = [line("kedr", (0.95, 0.93)), line("late", (0.94, 0.9))]
+    close = line("retrieval", (0.8, 0.8), control=True)
+    far = line("template", (0.45, 0.5), control=True)
+    assert near([close, far], methods) == ([close], [far])
+    assert near([far], []) == ([far], [])  # nothing but controls
+    assert outside_note([far]) == "outside the axis: template (control) 0.450 to 0.500"
+    policies = [replace(each, drop=drop) for each in (*methods, close, far) for drop in ("context", "any")]
+    for figure in (partial(curves_figure, [*methods, close, far]), partial(policies_figure, policies)):
+        figure(tmp_path / "figure.svg")
+        svg = (tmp_path / "figure.svg").read_text()
+        assert "outside the axis: template (control) 0.450 to 0.500" in svg
+        assert ">0.5<" not in svg.replace("\N{MINUS SIGN}", "-")  # no tick so far down
+
+
+def test_risk_curves_have_their_areas_in_the_legend(tmp_path: Path) -> None:
+    curve = RiskCurve((0.0, 0.1, 0.2, 0.3))
+    assert curve.height == pytest.approx((0.0 + 0.05 + 0.15 + 0.25) / 4)
+    exact = RiskCurve((0.2, 0.2), control=True, area=0.25)
+    states = {"nothing missing": {"kedr": curve, "template": exact}, "context missing": {"kedr": curve}}
+    risk_coverage_figure(states, tmp_path / "risk.svg", title="toy")
+    svg = (tmp_path / "risk.svg").read_text()
+    assert svg.count("kedr 0.113") + svg.count("kedr 0.112") == 2
+    assert "template (control) 0.250" in svg
+    with pytest.raises(HarnessError, match="no curves of risk"):
+        risk_coverage_figure({}, tmp_path / "risk.svg")

@@ -144,6 +144,121 @@ def test_reliability_diagrams_and_cards(visit: Visit) -> None:
     assert "3.1 G" in card
 
 
+def label(positives: int, f1: float) -> dict[str, Any]:
+    scores: dict[str, Any] = {key: [0.5, 0.4, 0.6] for key in ("precision", "recall", "auroc", "auprc")}
+    return {"positives": positives, **scores, "f1": [f1, f1 - 0.1, f1 + 0.1]}
+
+
+def broken_down(store: Store, method: str, height: float, **more: Any) -> None:
+    """A row with everything that stands behind its averages."""
+    curves = {"full": [0.0, 0.1, 0.2, 0.3, height], "context": [0.1, 0.1, 0.2, 0.4, 0.5]}
+    groups = {"F": [height, 0.1, 0.9], "M": [0.6, 0.5, 0.7]}
+    subgroups = {
+        "studies": {"F": 40, "M": 50, "unknown": 3},
+        "patients": {"F": 40, "M": 50, "unknown": 3},
+        "metrics": {"ece": {"groups": groups, "gap": [0.6 - height, 0.0, 0.4]}},
+    }
+    add(
+        store,
+        method,
+        {"ece": height, "auroc_macro": 0.8, "aurc": 0.125},
+        labels={"Edema": label(9, 0.7), "Fracture": label(30, 0.2), "Pneumonia": label(4, 0.9)},
+        thresholds={"Edema": 0.25},
+        subgroups={"sex": subgroups},
+        risk_coverage=curves,
+        **more,
+    )
+
+
+@pytest.fixture(scope="module")
+def diagnosis(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    store = Store(tmp_path_factory.mktemp("page") / "store")
+    broken_down(store, "first", 0.1)
+    broken_down(store, "second", 0.3)
+    broken_down(store, "template", 0.2, control=True)
+    path = store.root.parent / "page.html"
+    path.write_text(html.render(Leaderboard.of(store)), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def panels(browser: Any, diagnosis: Path) -> Iterator[Visit]:
+    visit = Visit(browser, diagnosis)
+    yield visit
+    visit.page.close()
+    assert visit.errors == []
+
+
+def rows_of(visit: Visit, table: str) -> list[list[str]]:
+    rows = visit.page.locator(f"#{table} tbody tr").all()
+    return [[cell.split("\n")[0].strip() for cell in row.inner_text().split("\t")] for row in rows]
+
+
+def test_labels_sort_by_any_column(panels: Visit) -> None:
+    assert [row[:2] for row in rows_of(panels, "label-grid")] == [
+        ["Fracture", "30"],
+        ["Edema", "9"],
+        ["Pneumonia", "4"],
+    ]
+    panels.page.locator("#label-grid").get_by_role("button", name="f1").click()
+    assert [row[0] for row in rows_of(panels, "label-grid")] == ["Pneumonia", "Edema", "Fracture"]
+    panels.page.keyboard.press("Enter")  # the focus stays on the header
+    assert [row[0] for row in rows_of(panels, "label-grid")] == ["Fracture", "Edema", "Pneumonia"]
+    assert "Edema 0.25" in panels.page.locator("#label-notes").inner_text()
+    assert panels.page.locator("#label-method option").all_inner_texts() == ["first", "second", "template"]
+
+
+def test_groups_of_studies_stand_with_their_gap(panels: Visit) -> None:
+    assert panels.page.locator("#group-metric option").all_inner_texts() == ["ece"]
+    header = panels.page.locator("#group-grid thead").inner_text()
+    assert "F (n 40)" in header
+    assert rows_of(panels, "group-grid") == [
+        ["first", "0.100", "0.600", "0.500"],
+        ["second", "0.300", "0.600", "0.300"],
+        ["template", "0.200", "0.600", "0.400"],  # controls stand below the methods
+    ]
+    assert "unknown (3 patients)" in panels.page.locator("#group-notes").inner_text()
+
+
+def test_risk_against_coverage(panels: Visit) -> None:
+    assert "first 0.125" in panels.page.locator("#risk-legend").inner_text()
+    assert panels.page.get_by_role("img", name="nothing missing: first 0.125").is_visible()
+    panels.page.get_by_label("Modality state").select_option("context")
+    # Trapezoids: (0.1 + 0.1 + 0.15 + 0.3 + 0.45) / 5.
+    assert panels.page.get_by_role("img", name="context missing: first 0.220").is_visible()
+    panels.page.get_by_text("Risks at some coverages").click()
+    assert rows_of(panels, "risk-grid")[0] == ["first", "0.220", "0.100", "0.100", "0.200", "0.400", "0.500"]
+    panels.page.locator("#risk-legend").get_by_role("button", name="first").click()
+    assert panels.page.get_by_role("img", name="context missing: second").is_visible()
+
+
+def test_drop_policies_of_one_method_count_its_judgements_once(browser: Any, tmp_path: Path) -> None:
+    path, leaderboard = tmp_path / "page.html", Leaderboard.of(small_store(tmp_path))
+    page = html.render(leaderboard)
+    table = next(table for table in leaderboard.tables if "ece" in table.metrics)
+    key = next(row for row in table.rows if row.method == "first").keys[0]
+    once, twice = f'"keys":["{key}"]', f'"keys":["{key}","{key}"]'
+    assert once in page
+    page = page.replace(once, twice)
+    path.write_text(page, encoding="utf-8")
+    visit = Visit(browser, path)
+    visit.page.get_by_label("Table", exact=True).select_option(index=1)
+    assert visit.page.get_by_role("img", name="first: ECE 0.117 over 60 judgements").is_visible()
+    visit.page.close()
+
+
+def test_panels_without_content_are_hidden(visit: Visit) -> None:
+    for name in ("labels", "groups", "risk"):
+        assert visit.page.locator(f"#{name}").is_hidden()
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (1280, "dark"), (390, "light")])
+def test_panels_fit(browser: Any, diagnosis: Path, width: int, scheme: str) -> None:
+    visit = Visit(browser, diagnosis, width, color_scheme=scheme)
+    assert visit.page.evaluate("document.documentElement.scrollWidth") <= width
+    visit.page.close()
+
+
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (1280, "dark"), (390, "light")])
 def test_page_fits_and_contrasts(browser: Any, file: Path, width: int, scheme: str) -> None:
     visit = Visit(browser, file, width, color_scheme=scheme)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from harness.core.types import Prediction, Reference
+from harness.leaderboard.render.blocks import directed
 from harness.metrics.text.wording import Wording
 from harness.statistics.bootstrap import bootstrap_weights, estimate
 from tests.helpers.reports import corpus
@@ -33,6 +34,12 @@ def test_small_reports_by_hand() -> None:
         "distinct_2": 0.0,
         "identical_share": 1.0,
     }
+
+
+def test_a_number_of_words_has_no_better_direction() -> None:
+    (words, *_) = Wording().outputs
+    assert words.higher_is_better is None
+    assert directed(words.name, words.higher_is_better) == "words_mean"
 
 
 def test_intervals_surround_the_values_of_real_reports() -> None:

@@ -53,8 +53,10 @@ class Screen:
         return Text(content, style)
 
 
-def directed(name: str, higher_is_better: bool) -> str:
-    """A metric's name with an arrow: up where higher is better, else down."""
+def directed(name: str, higher_is_better: bool | None) -> str:
+    """A metric's name with an arrow: up where higher is better, down where lower is, else none."""
+    if higher_is_better is None:
+        return name
     return f"{name} {_UP if higher_is_better else _DOWN}"
 
 

@@ -16,6 +16,7 @@ from harness.leaderboard.policies import preference
 from harness.leaderboard.protocol import Variant, told_apart
 from harness.leaderboard.render.figures import Judgements, Paths, confidence_density, reliability_by_state
 from harness.leaderboard.render.policy_figures import joined_policies, policies_figure
+from harness.leaderboard.render.risk_figures import RiskCurve, risk_coverage_figure
 from harness.leaderboard.render.robustness_figures import curves_figure, reliance_figure, routing_figure
 from harness.leaderboard.robustness import Line, RobustnessReport, main_metrics
 from harness.leaderboard.selection import current
@@ -60,7 +61,7 @@ def write_figures(
     rows: Sequence[Measurement] | None = None,
     over: Map = map,
 ) -> list[Path]:
-    """Draw curves, reliance, reliability, densities of confidence and routing, as far as the results go.
+    """Draw curves, reliance, reliability, confidence, risk and routing, as far as the results go.
 
     Args:
         stored: results; a figure holds those of one dataset and protocol.
@@ -99,6 +100,7 @@ def write_figures(
                 *_confidence(results, dataset),
                 *_branches(results, dataset),
                 *_routing(results, dataset),
+                *_risk(results, dataset),
             )
             figures += ((out / _folder(protocol, apart) / name, figure) for name, figure in parts)
     tasks = [
@@ -209,6 +211,22 @@ def _routing(results: Mapping[str, StoredResult], dataset: str) -> Iterator[tupl
             shares = {_shown(state): np.array(each) for state, each in routing.items()}
             title = f"{label} on {dataset}: share of the words that each expert got"
             yield f"routing-{slug(label)}", partial(routing_figure, shares, title=title)
+
+
+def _risk(results: Mapping[str, StoredResult], dataset: str) -> Iterator[tuple[str, Figure]]:
+    """Risk against coverage of all methods and controls; states with equal curves are one panel."""
+    states: dict[str, dict[str, RiskCurve]] = {}
+    for label, result in sorted(results.items(), key=lambda item: item[1].rows[0].control):
+        if "+" in label:
+            continue
+        areas = {row.rate: row.value for row in result.rows if row.metric == "aurc"}
+        for state, risks in result.manifest.risk_coverage.items():
+            area = areas.get(0.0) if state == FULL else None
+            curve = RiskCurve(tuple(risks), result.rows[0].control, area)
+            states.setdefault(state, {})[label] = curve
+    if states:
+        panels = merged({state: states[state] for state in sorted(states, key=lambda each: each != FULL)})
+        yield "risk-coverage", partial(risk_coverage_figure, panels, title=dataset)
 
 
 def _by_column(lines: Sequence[Line]) -> list[list[Line]]:

@@ -37,7 +37,7 @@ def render(leaderboard: Leaderboard, title: str = "Leaderboard", sheets: Sequenc
         f"{', '.join(datasets) or 'no results'}; methods: {len(methods)}; "
         f"numbers: {len(leaderboard.rows):,}; harness {__version__}"
     )
-    style, script = _asset("page.css"), _asset("page.js")
+    style, script = _asset("page.css"), _asset("page.js") + _asset("panels.js")
     return _template().render(
         title=title,
         summary=summary,

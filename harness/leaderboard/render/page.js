@@ -66,7 +66,7 @@
   }
   function marks(t, metric, rate) {
     const found = t.rows.filter(ranked).map((row) => [row.method, worth(cell(row, metric, rate))]).filter((pair) => pair[1] !== null);
-    if (found.length < 2) return new Map();
+    if (found.length < 2 || (t.undirected || []).includes(metric)) return new Map();
     const order = [...new Set(found.map((pair) => pair[1].toFixed(3)))].sort((a, b) => (lower(t, metric) ? a - b : b - a));
     return new Map(found.map(([name, value]) => [name, order.indexOf(value.toFixed(3)) + 1]).filter((pair) => pair[1] < 3));
   }
@@ -280,19 +280,24 @@
   }
 
   // ---- reliability -----------------------------------------------------------------------------------------
+  function having(row, get) {
+    // Several drop policies share a trained method, which counts once; several seeds are several of them.
+    return [...new Map((row.keys || []).map((key) => data.results[key]).filter((facts) => facts && get(facts)).map((facts) => [`${facts.cell} ${facts.seed}`, facts])).values()];
+  }
   function binsOf(row, state) {
-    const found = (row.keys || []).map((key) => data.results[key]?.reliability?.[state]).filter(Boolean);
+    const found = having(row, (facts) => facts.reliability?.[state]).map((facts) => facts.reliability[state]);
     if (!found.length) return null;
     return Object.fromEntries(["count", "confidence", "correct"].map((part) => [part, found[0][part].map((_, bin) => found.reduce((sum, each) => sum + each[part][bin], 0))]));
   }
   function statesOf(t) {
-    return [...new Set(t.rows.flatMap((row) => (row.keys || []).flatMap((key) => Object.keys(data.results[key]?.reliability || {}))))];
+    return [...new Set(t.rows.flatMap((row) => (row.keys || []).flatMap((key) => Object.keys({ ...data.results[key]?.reliability, ...data.results[key]?.risk_coverage }))))];
   }
   function drawReliability() {
     const t = table();
     const figures = t.rows.map((row) => [row, binsOf(row, $("state").value)]).filter((pair) => pair[1]).map(([row, bins]) => diagram(t, row, bins));
-    $("reliability").hidden = !figures.length || !measured(t).some((name) => name.startsWith("ece"));
+    $("reliability").hidden = !figures.length || !measured(t).some((name) => /^(ece|aurc)/.test(name));
     replace("diagrams", figures);
+    parts.drawRisk(t, $("state").value);
   }
   function diagram(t, row, bins) {
     const total = bins.count.reduce((sum, each) => sum + each, 0);
@@ -363,7 +368,8 @@
     drawTable(); counted();
   }
   function counted() { $("column-count").textContent = `(${view.shown.size} of ${measured(table()).length})`; }
-  function draw() { drawTable(); counted(); drawCurves(); drawReliability(); }
+  const parts = panels({ data, h, s, $, replace, breakable, option, style, ticks, measured, cell, having });
+  function draw() { drawTable(); counted(); drawCurves(); drawReliability(); parts.drawLabels(table()); parts.drawGroups(table()); }
   function theme() {
     const order = ["as the system", "light", "dark"];
     const now = document.documentElement.dataset.theme || order[0];
@@ -379,10 +385,12 @@
     $("rate").addEventListener("change", (event) => { view.rate = Number(event.target.value); drawTable(); });
     $("curve-metric").addEventListener("change", (event) => { view.curve = event.target.value; drawCurves(); });
     $("state").addEventListener("change", drawReliability);
+    $("label-method").addEventListener("change", () => parts.drawLabels(table()));
+    for (const id of ["group-attribute", "group-metric"]) $(id).addEventListener("change", () => parts.drawGroups(table()));
     $("filter").addEventListener("input", drawTable);
     for (const id of ["intervals", "bands", "costs"]) $(id).addEventListener("change", drawTable);
     let late;
-    addEventListener("resize", () => { clearTimeout(late); late = setTimeout(drawCurves, 120); });
+    addEventListener("resize", () => { clearTimeout(late); late = setTimeout(() => { drawCurves(); drawReliability(); }, 120); });
     addEventListener("keydown", (event) => { if (event.key === "Escape") hideTip(); });
     let closed = [];
     addEventListener("beforeprint", () => { closed = [...document.querySelectorAll("details:not([open])")]; for (const each of closed) each.open = true; });

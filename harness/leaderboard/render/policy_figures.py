@@ -15,6 +15,8 @@ from harness.leaderboard.render.robustness_figures import (
     STYLES,
     draw_curve,
     figure_legend,
+    near,
+    outside_note,
 )
 from harness.leaderboard.robustness import Line
 from harness.store.manifest import ReliabilityBins
@@ -27,6 +29,8 @@ _PANELS = 3
 def policies_figure(lines: Sequence[Line], paths: Paths) -> None:
     """A panel per method, in it a line with its 95 % band per drop policy; methods first, then controls.
 
+    A control far from all methods has no panel, but its values stand below the others.
+
     Args:
         lines: of one metric on one test set, under several policies.
         paths: PNG, SVG or PDF files to write.
@@ -37,8 +41,10 @@ def policies_figure(lines: Sequence[Line], paths: Paths) -> None:
     if len({(line.dataset, line.test_set, line.metric, line.signature) for line in lines}) != 1:
         raise HarnessError("lines of one metric on one test set share a figure")
     policies = list(dict.fromkeys(line.drop for line in lines))
+    methods = [line for line in lines if not line.control]
+    controls, outside = near([line for line in lines if line.control], methods)
     panels: dict[str, list[Line]] = {}
-    for line in sorted(lines, key=lambda line: line.control):
+    for line in (*methods, *controls):
         panels.setdefault(line.label, []).append(line)
     columns = min(len(panels), _PANELS)
     rows = -(-len(panels) // columns)
@@ -67,7 +73,7 @@ def policies_figure(lines: Sequence[Line], paths: Paths) -> None:
     )
     shares = {line.drop: line.shares.axis([point.rate for point in line.points]) for line in lines}
     parts = [f"{drop}: {part}" for drop, text in shares.items() if text for part in text.split("; ")]
-    figure_legend(figure, grid[0], policies, "\n".join(parts))
+    figure_legend(figure, grid[0], policies, "\n".join(filter(None, (*parts, outside_note(outside)))))
     save_figure(figure, paths)
 
 
@@ -92,7 +98,9 @@ def _joined(group: Sequence[StoredResult]) -> StoredResult:
     first = group[0]
     if len({result.rows[0].drop for result in group}) < 2:
         return max(group, key=lambda each: len(each.rows))
-    states: dict[str, dict[str, object]] = {"confidence": {}, "branch_confidence": {}, "routing": {}}
+    states: dict[str, dict[str, object]] = {
+        name: {} for name in ("confidence", "branch_confidence", "routing", "risk_coverage")
+    }
     reliability: dict[str, ReliabilityBins] = {}
     for result in reversed(group):
         for name, of_states in states.items():

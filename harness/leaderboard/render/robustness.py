@@ -69,7 +69,7 @@ def _tables(report: RobustnessReport) -> list[list[Line]]:
     main = sorted(main_metrics(report.lines), key=lambda line: (preference(line.drop), *_flat(line.column)))
     tables = [list(lines) for _, lines in groupby(main, key=lambda line: line.column)]
     for lines in tables:
-        sign = -1.0 if lines[0].higher_is_better else 1.0
+        sign = 1.0 if lines[0].higher_is_better is False else -1.0
         lines.sort(key=lambda line: (line.control, sign * line.area.value, line.method))
     return tables
 

@@ -26,12 +26,15 @@ _TOGETHER = 3
 """Overlapping bands that can be told apart in one panel."""
 _PANELS = 3
 """Panels side by side."""
+_NEAR = 0.5
+"""A control has its place on the axis up to so many heights of all methods' bands away from them."""
 
 
 def curves_figure(lines: Sequence[Line], paths: Paths) -> None:
     """One metric over missing rates: a line and a 95 % band per method, controls in grey.
 
-    Where bands of more than ``_TOGETHER`` methods overlap, each method has a panel of its own.
+    Where bands of more than ``_TOGETHER`` methods overlap, each method has a panel of its own. Controls far
+    from all methods are named with their values below the panels.
 
     Args:
         lines: of one metric under one protocol.
@@ -42,7 +45,7 @@ def curves_figure(lines: Sequence[Line], paths: Paths) -> None:
     """
     first = _one_metric(lines)
     methods = [line for line in lines if not line.control]
-    controls = [line for line in lines if line.control]
+    controls, outside = near([line for line in lines if line.control], methods)
     panels = [[line] for line in methods] if crowded(methods) else [methods]
     alone = len(panels) == 1
     columns = min(len(panels), 2 if len(panels) == 4 else _PANELS)
@@ -60,7 +63,8 @@ def curves_figure(lines: Sequence[Line], paths: Paths) -> None:
     _frame(grid, first, columns, len(panels))
     figure.suptitle(_caption(first), fontsize=9)
     shares = first.shares.axis([point.rate for point in first.points]).replace("; ", "\n")
-    figure_legend(figure, grid[0], [_label(line) for line in (lines if alone else controls)], shares)
+    note = "\n".join(filter(None, (shares, outside_note(outside))))
+    figure_legend(figure, grid[0], [_label(line) for line in (lines if alone else controls)], note)
     save_figure(figure, paths)
 
 
@@ -113,6 +117,34 @@ def crowded(lines: Sequence[Line]) -> bool:
         for estimates in by_rate.values()
         for each in estimates
     )
+
+
+def near(controls: Sequence[Line], methods: Sequence[Line]) -> tuple[list[Line], list[Line]]:
+    """Controls that an axis for the methods can hold, and those that would press the methods together."""
+    ends = [
+        end for line in methods for point in line.points for end in (point.estimate.lo, point.estimate.hi)
+    ]
+    room = _NEAR * (max(ends) - min(ends)) if ends else 0.0
+    if not room:
+        return list(controls), []
+
+    def fits(line: Line) -> bool:
+        values = [point.estimate.value for point in line.points]
+        return min(ends) - room <= min(values) and max(values) <= max(ends) + room
+
+    return [line for line in controls if fits(line)], [line for line in controls if not fits(line)]
+
+
+def outside_note(lines: Sequence[Line]) -> str:
+    """``outside the axis: template (control) 0.500``; a range where a value changes; empty without lines."""
+    values: dict[str, list[float]] = {}
+    for line in lines:
+        values.setdefault(_label(line), []).extend(point.estimate.value for point in line.points)
+    parts = []
+    for name, each in values.items():
+        least, most = f"{min(each):.3f}", f"{max(each):.3f}"
+        parts.append(f"{name} {least if least == most else f'{least} to {most}'}")
+    return f"outside the axis: {', '.join(parts)}" if parts else ""
 
 
 def draw_curve(
@@ -220,7 +252,7 @@ def _label(line: Line) -> str:
 
 
 def _axis(line: Line) -> str:
-    return line.metric if line.higher_is_better else f"{line.metric} (lower is better)"
+    return f"{line.metric} (lower is better)" if line.higher_is_better is False else line.metric
 
 
 def _what(drop: str) -> str:

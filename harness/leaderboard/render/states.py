@@ -262,7 +262,7 @@ def _marked(number: StateNumber | None, table: StateTable) -> str:
     if number.unchanged:
         return SAME
     loss = number.minus_full
-    sign = 1.0 if table.higher_is_better else -1.0
+    sign = -1.0 if table.higher_is_better is False else 1.0
     clear = loss is not None and loss.has_interval and max(sign * loss.lo, sign * loss.hi) < 0
     return f"{number.estimate.value:.3f}{'!' if clear else ' '}"
 

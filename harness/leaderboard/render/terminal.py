@@ -156,8 +156,7 @@ def _columns(table: Table, metrics: Sequence[str]) -> list[Column]:
     """The numbers of some metrics with nothing dropped."""
     short = short_names(table.metrics)
     return [
-        _column(table, directed(short[name], name not in table.lower_is_better), name, 0.0)
-        for name in metrics
+        _column(table, directed(short[name], table.higher_is_better(name)), name, 0.0) for name in metrics
     ]
 
 
@@ -166,7 +165,7 @@ def _curve(table: Table, screen: Screen) -> list[RenderableType]:
         return []
     metric = table.curve_metric
     columns = [_column(table, table.rate_heading(rate), metric, rate) for rate in (0.0, *table.rates)]
-    header = directed(metric, metric not in table.lower_is_better)
+    header = directed(metric, table.higher_is_better(metric))
     notes = [screen.text(sentence, "dim") for sentence in table.shares.sentences(table.rates)]
     return [screen.text(f"{header} over missing rates", "bold"), *_blocks(table, columns, screen), *notes]
 

@@ -137,6 +137,10 @@ class Alignment(SharedSpaceMetric):
             statistics[target] = np.stack([own, gap, ceiling, np.ones_like(own)], axis=1)
         return statistics
 
+    def remarks(self, statistics: Statistics) -> dict[str, str]:
+        """What the interval of the real images leaves out (docs/protocol.md)."""
+        return {self.outputs[2].name: "its interval is too narrow: it holds the fitted space fixed"}
+
     def reduce(self, totals: Statistics) -> dict[str, NDArray[np.float64]]:
         """Means over studies."""
         return {output.name: mean_of(totals, column, 3) for column, output in enumerate(self.outputs)}
