@@ -7,11 +7,12 @@ export OMP_WAIT_POLICY ?= passive
 # Without cached bytecode every process would compile torch and its friends again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: leaderboard tables test lint clean help
+.PHONY: leaderboard tables test lint docs clean help
 
 help:
 	@echo "make leaderboard  set up and run every method on the embedded benchmark"
 	@echo "make tables       write the committed tables anew from their data; STORE=runs: from a store"
+	@echo "make docs         build the documentation site into build/site"
 	@echo "make test         set up, lint, type-check, check imports, run the tests"
 
 leaderboard: $(STAMP)
@@ -31,6 +32,9 @@ endif
 test: $(STAMP) lint
 	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses=logical --maxprocesses=4 --dist=loadfile
 
+docs: $(STAMP)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -45,4 +49,4 @@ $(STAMP): pyproject.toml constraints.txt overrides.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .cache build/site

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from harness.api.audits import AuditTable
 from harness.api.board import Leaderboard
 from harness.api.runs import audit, evaluate, load_dataset, load_method
 from harness.api.scores import ComparisonTable, ScoreTable, compare, label, reward, score
 
 __all__ = [
+    "AuditTable",
     "ComparisonTable",
     "Leaderboard",
     "ScoreTable",

@@ -9,6 +9,7 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from harness.api.audits import AuditTable
 from harness.api.board import Leaderboard
 from harness.core import registry
 from harness.core.config import RunSettings
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from harness.core.types import DatasetInfo
     from harness.datasets.base import Dataset
     from harness.method.contract import Method
-    from harness.store.verdicts import Verdict
 
 Named: TypeAlias = "str | type[Method[Any]]"
 """A method: its registered name, ``name:variant``, or its class."""
@@ -77,15 +77,18 @@ def audit(
     store: Path | str | None = None,
     progress: bool = True,
     **settings: Any,
-) -> list[Verdict]:
+) -> AuditTable:
     """Check that methods use no targets, no batch neighbours, no masked inputs and no test split.
 
     Args:
-        methods, dataset, store, progress: as ``evaluate`` takes them.
+        methods: as ``evaluate`` takes them.
+        dataset: as ``evaluate`` takes it.
+        store: as ``evaluate`` takes it.
+        progress: as ``evaluate`` takes it.
         settings: of ``harness audit``: ``limit``, ``preset``, ``root``, ``device``, ``set``, ``workers``.
 
     Returns:
-        One verdict per method; ``verdict.passed`` and ``verdict.checks`` say what was found.
+        One verdict per method, as a table; ``.passed``, and ``[name].checks`` for what was tried.
 
     Raises:
         HarnessError: as ``evaluate``.
@@ -100,7 +103,7 @@ def audit(
     _check_processes(flags)
     from harness.audits import audit as audits
 
-    return audits.audit(RunSettings.build(flags), _Lines() if progress else SILENT)
+    return AuditTable(tuple(audits.audit(RunSettings.build(flags), _Lines() if progress else SILENT)))
 
 
 def load_dataset(name: str, root: Path | str | None = None, **options: Any) -> Dataset:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from harness.api.tables import Table
 from harness.core import registry
 from harness.core.errors import HarnessError, UnavailableError, UnknownNameError
 from harness.core.names import did_you_mean
@@ -32,57 +32,8 @@ Reward = Callable[[Sequence[str], Sequence[str]], list[float]]
 """(Predictions, references) to one value per pair."""
 
 
-class _Table(ABC):
-    """What results of scoring share: a data frame, and formats that follow from it."""
-
-    @abstractmethod
-    def to_frame(self) -> pd.DataFrame:
-        """One line per number."""
-
-    @abstractmethod
-    def _texts(self) -> pd.DataFrame:
-        """The frame as text, with values and intervals as people print them."""
-
-    @property
-    @abstractmethod
-    def remarks(self) -> list[str]:
-        """What is odd about the reports, counted; one sentence each, with ids and without text."""
-
-    def to_markdown(self) -> str:
-        """A Markdown table, with the remarks below it."""
-        frame = self._texts()
-        lines = ["| " + " | ".join(frame.columns) + " |", "|" + "|".join(["---"] * len(frame.columns)) + "|"]
-        lines += ["| " + " | ".join(_escaped(cell) for cell in row) + " |" for row in frame.to_numpy()]
-        if self.remarks:
-            lines += ["", *(f"- {each}" for each in self.remarks)]
-        return "\n".join(lines) + "\n"
-
-    def to_latex(self) -> str:
-        """A LaTeX table (booktabs)."""
-        from harness.leaderboard.render.latex import escape
-
-        frame = self._texts()
-        lines = [r"\begin{tabular}{" + "l" * len(frame.columns) + "}", r"\toprule"]
-        lines.append(" & ".join(escape(name) for name in frame.columns) + r" \\ \midrule")
-        lines += [" & ".join(escape(cell) for cell in row) + r" \\" for row in frame.to_numpy()]
-        return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
-
-    def to_html(self) -> str:
-        """An HTML table, with the remarks below it."""
-        from html import escape
-
-        remarks = "".join(f"<li>{escape(each)}</li>" for each in self.remarks)
-        return self._texts().to_html(index=False) + (f"<ul>{remarks}</ul>" if remarks else "")
-
-    def _repr_html_(self) -> str:
-        return self.to_html()
-
-    def __repr__(self) -> str:
-        return "\n".join([self._texts().to_string(index=False), *self.remarks])
-
-
 @dataclass(frozen=True, slots=True, repr=False)
-class ScoreTable(_Table):
+class ScoreTable(Table):
     """What ``score`` returns; ``table["bleu_4"]`` is one number with its interval.
 
     Attributes:
@@ -168,7 +119,7 @@ class ScoreTable(_Table):
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class ComparisonTable(_Table):
+class ComparisonTable(Table):
     """What ``compare`` returns.
 
     Attributes:
@@ -239,8 +190,9 @@ def score(
     """Score predicted reports against the true ones: what ``harness score`` does.
 
     Args:
-        references, predictions: a path, a list of texts, a mapping id -> text, a series or a data frame with
-            ``id`` and ``report``. Ids are joined, never zipped.
+        references: a path, a list of texts, a mapping id -> text, a series or a data frame with ``id`` and
+            ``report``.
+        predictions: the same. Ids are joined, never zipped.
         metrics: families or single outputs (``bleu`` or ``bleu_4``); default all report metrics that can run.
         null_words: texts that mean "no report"; None: the usual ones, such as ``nan``.
         options: how metrics are computed: ``tokenizer``, ``reference_words``, ``uncertain``.
@@ -268,7 +220,9 @@ def compare(
         references: as ``score`` takes them.
         systems: name -> its predictions, at least two.
         trials: random swaps of the paired test.
-        metrics, null_words, options: as ``score`` takes them.
+        metrics: as ``score`` takes them.
+        null_words: as ``score`` takes them.
+        options: as ``score`` takes them.
 
     Raises:
         HarnessError: as ``score``, or fewer than two systems.
@@ -282,7 +236,8 @@ def label(reports: Texts, *, null_words: Sequence[str] | None = None) -> pd.Data
     """The 14 CheXpert labels of reports, as the rule labeller finds them.
 
     Args:
-        reports, null_words: as ``score`` takes them.
+        reports: as ``score`` takes references.
+        null_words: as ``score`` takes them.
 
     Returns:
         One line per report, indexed by id, with CheXpert's columns and codes: 1 positive, 0 negative,
@@ -369,7 +324,3 @@ def _several(metrics: str | Sequence[str] | None) -> Sequence[str] | None:
 
 def _interval(estimate: Estimate) -> str:
     return f"[{estimate.lo:.4f}, {estimate.hi:.4f}]" if estimate.has_interval else ""
-
-
-def _escaped(cell: str) -> str:
-    return cell.replace("|", r"\|")

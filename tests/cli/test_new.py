@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,13 +14,15 @@ import pytest
 from typer.testing import CliRunner
 
 from harness.cli.app import app
-from harness.cli.new import TASKS, new_method
+from harness.cli.new import KINDS, TASKS, Plugin, new_plugin
 from harness.core import registry
 from harness.core.errors import HarnessError
 from harness.core.types import Task
 from harness.method.size import describe
 from harness.method.torch_method import TorchMethod
 from harness.testing import audited, scored
+
+ROOT = Path(__file__).parents[2]
 
 
 def load(path: Path) -> Any:
@@ -34,7 +38,7 @@ def load(path: Path) -> Any:
 def test_the_plugin_learns_passes_the_audit_and_can_be_described(
     task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    paths = new_method(f"fresh-{task}", tmp_path, task)
+    paths = new_plugin(Plugin("method", f"fresh-{task}", task), tmp_path)
     assert [path.name for path in paths] == [f"fresh_{task}.py", f"test_fresh_{task}.py", "pyproject.toml"]
     method = getattr(load(paths[0]), f"Fresh{task.capitalize()}")
     assert issubclass(method, TorchMethod)
@@ -51,7 +55,7 @@ def test_the_plugin_learns_passes_the_audit_and_can_be_described(
 
 
 def test_the_test_that_comes_with_it_names_the_class(tmp_path: Path) -> None:
-    _, test, metadata = new_method("my-own2", tmp_path)
+    _, test, metadata = new_plugin(Plugin("method", "my-own2"), tmp_path)
     imported = {
         alias.name
         for node in ast.walk(ast.parse(test.read_text()))
@@ -65,16 +69,16 @@ def test_the_test_that_comes_with_it_names_the_class(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["My-Method", "2fast", "a b", "../up", "", "class", "dia"])
 def test_a_name_that_cannot_be_is_an_error_and_writes_nothing(name: str, tmp_path: Path) -> None:
     with pytest.raises(HarnessError):
-        new_method(name, tmp_path / "out")
+        new_plugin(Plugin("method", name), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
 def test_nothing_is_overwritten(tmp_path: Path) -> None:
-    new_method("mine", tmp_path)
+    new_plugin(Plugin("method", "mine"), tmp_path)
     with pytest.raises(HarnessError, match="exists"):
-        new_method("mine", tmp_path)
+        new_plugin(Plugin("method", "mine"), tmp_path)
     with pytest.raises(HarnessError, match=r"--task draw: no such template"):
-        new_method("other", tmp_path, "draw")
+        new_plugin(Plugin("method", "other", "draw"), tmp_path)
 
 
 def test_the_command_says_what_it_wrote_and_what_comes_next(tmp_path: Path) -> None:
@@ -85,6 +89,31 @@ def test_the_command_says_what_it_wrote_and_what_comes_next(tmp_path: Path) -> N
 
 
 def test_the_method_that_diagnoses_beats_chance_on_the_example_studies(tmp_path: Path) -> None:
-    paths = new_method("quick-look", tmp_path, "diagnose")
+    paths = new_plugin(Plugin("method", "quick-look", "diagnose"), tmp_path)
     assert scored(load(paths[0]).QuickLook, tmp_path, "auroc")["auroc_macro"] > 0.75
     assert "scored(QuickLook" in paths[1].read_text()
+
+
+def test_a_metric_has_a_name_that_can_begin_a_signature(tmp_path: Path) -> None:
+    with pytest.raises(HarnessError, match="my_metric"):
+        new_plugin(Plugin("metric", "word-recall"), tmp_path)
+
+
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "method"])
+def test_the_tests_of_a_new_dataset_or_metric_pass(kind: str, task: str, tmp_path: Path) -> None:
+    paths = new_plugin(Plugin(kind, f"fresh_{kind}", task), tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", paths[1].name],
+        cwd=paths[1].parent,
+        env={**os.environ, "HARNESS_CACHE": str(tmp_path / "cache")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    assert "2 passed" in done.stdout
+    assert f'[project.entry-points."harness.{kind}s"]' in paths[2].read_text()
+    ruff = [sys.executable, "-m", "ruff", "check", "--ignore=I", "--config", str(ROOT / "pyproject.toml")]
+    linted = subprocess.run([*ruff, *map(str, paths[:2])], capture_output=True, text=True, check=False)
+    assert linted.returncode == 0, linted.stdout

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from harness.cli.new import new_method
+from harness.cli.new import Plugin, new_plugin
 from harness.core import registry
 from harness.method import fingerprint
 
@@ -181,7 +181,7 @@ def test_builtin_methods_follow_what_they_share(monkeypatch: pytest.MonkeyPatch)
 def test_a_new_plugin_follows_the_shared_parts_of_the_builtin_methods(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    new_method("followed", tmp_path, "report")
+    new_plugin(Plugin("method", "followed", "report"), tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path / "followed"))
     module = importlib.import_module("followed")
     _, counts = covered(module.Followed, monkeypatch)

@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from harness.core import registry
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -40,6 +42,43 @@ def test_the_python_of_the_page_runs_from_top_to_bottom() -> None:
         code = compile(block, f"{PAGE.name}, block {number + 1}", "exec", dont_inherit=True)
         exec(code, module)
     assert module["verdict"].passed  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("page", ["adding-a-dataset.md", "adding-a-metric.md"])
+def test_a_page_about_plugins_runs_from_top_to_bottom(
+    page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Commands in the order of the page, with its Python between them."""
+    monkeypatch.chdir(tmp_path)
+    site = tmp_path / "site"
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join((str(site), str(DOCS.parent))),
+        "OMP_NUM_THREADS": "1",
+    }
+    environment["HARNESS_CACHE"] = str(tmp_path / "cache")
+    module: dict[str, Any] = {"__name__": "page"}
+    plugin, printed = "", ""
+    for language, block in re.findall(r"```(\w+)\n(.*?)```", (DOCS / page).read_text(), flags=re.DOTALL):
+        if language == "python":
+            exec(compile(block, page, "exec", dont_inherit=True), module)
+        elif language == "toml":
+            assert block.strip() in (tmp_path / plugin / "pyproject.toml").read_text()
+        for line in block.splitlines() if language == "console" else ():
+            words = line.removeprefix("$ ").split()
+            if words[:2] == ["harness", "new"]:
+                plugin = words[3]
+            arguments = ["-m", "harness.cli", *words[1:]]
+            if words[0] == "pip":
+                offline = ["--quiet", "--no-deps", "--no-build-isolation", "--target", str(site)]
+                arguments = ["-m", "pip", "install", *offline, words[-1]]
+            done = subprocess.run(
+                [sys.executable, *arguments], env=environment, capture_output=True, text=True, check=False
+            )
+            assert done.returncode == 0, f"{line}: {done.stderr}"
+            printed += done.stdout
+    assert plugin in printed
+    assert list(site.glob(f"harness_{plugin.replace('-', '_')}-*.dist-info/entry_points.txt"))
 
 
 def test_the_commands_of_the_page_run_and_the_plugin_comes_from_its_own_distribution(tmp_path: Path) -> None:

@@ -76,9 +76,13 @@ def test_retrieval_reads_the_photographs_that_the_page_on_derm7pt_names() -> Non
 
 
 def test_the_tables_of_the_readme_are_those_of_the_committed_leaderboard() -> None:
+    """Each row has some of the columns of one committed row, in order."""
     committed = (ROOT / "leaderboards" / "iu-phantom.md").read_text(encoding="utf-8").splitlines()
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    tables = text[text.index("### iu-phantom") : text.index("Each column has the whole test set")]
-    rows = [line for line in tables.splitlines() if line.startswith("|")]
-    assert len(rows) > 30
-    assert not [row for row in rows if row not in committed]
+    tables = text[text.index("### Reports") : text.index("`iu-phantom` pairs")]
+    rows = [line for line in tables.splitlines() if line.startswith("| ") and "| full |" not in line]
+    assert len(rows) > 10
+    for row in rows:
+        parts = [re.escape(cell.strip()) for cell in row.strip("|").split("|")]
+        pattern = r"^\| " + r" \|(?:.*\|)? ".join(parts) + r" \|"
+        assert any(re.match(pattern, line) for line in committed), row
