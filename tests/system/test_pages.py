@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.main import get_command
 
+from harness.cli.app import app
 from harness.method.size import describe
 from methods.controls.retrieval import Retrieval
 from tests.system.test_english import CODE, pages, sources
@@ -73,6 +75,35 @@ def test_retrieval_reads_the_photographs_that_the_page_on_derm7pt_names() -> Non
     (sentence,) = [line for line in page.splitlines() if line.startswith("`retrieval` was not run")]
     assert "Now it reads both photographs" in sentence
     assert {"clinical", "dermoscopic"} <= Retrieval.card.reads
+
+
+def commands() -> Iterator[tuple[Path, str]]:
+    """(page, command) of every line in a block of code that starts the program; continued lines are one."""
+    for page in pages():
+        for block in re.findall(
+            r"^ *```[a-z]*\n(.*?)^ *```", page.read_text(encoding="utf-8"), flags=re.M | re.S
+        ):
+            for line in block.replace("\\\n", " ").splitlines():
+                words = line.removeprefix("$ ").strip()
+                if words.startswith("harness ") and page.name != "CHANGELOG.md":
+                    yield page, words.partition(" #")[0].partition(";")[0]
+
+
+def test_commands_on_pages_have_the_options_that_they_are_given() -> None:
+    checked = 0
+    for page, line in commands():
+        command: Any = get_command(app)
+        for word in line.split()[1:]:
+            options = {option for each in command.params for option in each.opts + each.secondary_opts}
+            if word.isupper():  # stands for a word of the reader's
+                break
+            if hasattr(command, "commands") and not word.startswith("-"):
+                assert word in command.commands, f"{page.name}: {line}"
+                command = command.commands[word]
+            elif re.match(r"--?[a-z]", word):
+                assert word.partition("=")[0] in options, f"{page.name}: {line}: {word}"
+        checked += 1
+    assert checked > 80
 
 
 def test_the_tables_of_the_readme_are_those_of_the_committed_leaderboard() -> None:
