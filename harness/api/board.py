@@ -15,7 +15,7 @@ from harness.leaderboard.leaderboard import Leaderboard as Tables
 from harness.leaderboard.render.robustness_figures import COLOURS, GREY
 from harness.leaderboard.spec import load_all
 from harness.missingness.policy import ALTERNATE, ANY, SUBSETS
-from harness.missingness.states import FULL
+from harness.missingness.states import FULL, is_corrupted
 from harness.store.store import Store
 
 if TYPE_CHECKING:
@@ -189,7 +189,8 @@ def _line(row: Measurement) -> dict[str, Any]:
 def _state(row: Measurement) -> str:
     if row.rate == 0.0:
         return FULL
-    mixed = row.drop in (ALTERNATE, ANY, SUBSETS) or "=" in row.drop
+    pattern = "=" in row.drop and not is_corrupted(row.drop)
+    mixed = row.drop in (ALTERNATE, ANY, SUBSETS) or pattern
     return row.drop if row.rate == 1.0 and not mixed else ""
 
 

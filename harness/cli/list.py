@@ -15,6 +15,7 @@ from harness.core.failures import describe
 
 if TYPE_CHECKING:
     from harness.metrics.base import MetricOutput
+    from harness.missingness.corruptions import Corruption
 
 Row = dict[str, Any]
 
@@ -26,6 +27,7 @@ class Listing(StrEnum):
     datasets = "datasets"
     profiles = "profiles"
     metrics = "metrics"
+    corruptions = "corruptions"
 
 
 def list_(
@@ -46,10 +48,14 @@ def list_(
 
 
 def listing(what: str) -> list[Row]:
-    """Facts of each registered method, dataset or metric, or of each profile, as JSON values.
+    """Facts of each registered method, dataset or metric, of each profile or corruption, as JSON values.
 
     What cannot be loaded has ``name`` and ``error`` only.
     """
+    if what == "corruptions":
+        from harness.missingness import CORRUPTIONS
+
+        return [_corruption(each) for each in CORRUPTIONS.values()]
     kind = "datasets" if what == "profiles" else what
     return [row for name in registry.names(kind) for row in _facts(what, kind, name)]
 
@@ -129,6 +135,17 @@ def _outputs(name: str) -> list[MetricOutput]:
     return list({output.name: output for output in outputs}.values())
 
 
+def _corruption(corruption: Corruption) -> Row:
+    return {
+        "name": corruption.name,
+        "of": corruption.of,
+        "levels": list(corruption.amounts),
+        "unit": corruption.unit,
+        "about": corruption.about,
+        "source": corruption.source,
+    }
+
+
 _FACTS: Mapping[str, Callable[[str], list[Row]]] = {
     "methods": _method,
     "datasets": _dataset,
@@ -194,6 +211,11 @@ def _metric_lines(row: Row) -> list[Row]:
     ]
 
 
+def _corruption_lines(row: Row) -> list[Row]:
+    levels = ", ".join(f"{amount:g}" for amount in row["levels"])
+    return [{"corruption": row["name"], "of": row["of"], "levels 1 to 5": levels, "unit": row["unit"]}]
+
+
 def _range(low: float | None, high: float | None) -> str:
     return f"{'-inf' if low is None else f'{low:g}'} to {'inf' if high is None else f'{high:g}'}"
 
@@ -203,6 +225,7 @@ _LINES: Mapping[str, Callable[[Row], list[Row]]] = {
     "datasets": _dataset_lines,
     "profiles": _profile_lines,
     "metrics": _metric_lines,
+    "corruptions": _corruption_lines,
 }
 """What is listed -> the lines of a table for one entry."""
 
@@ -226,6 +249,17 @@ def _method_entry(row: Row) -> Row:
     return {label: list(row[label]) if label == "variants" else row[label] for label in shown}
 
 
+def _corruption_entry(row: Row) -> Row:
+    levels = ", ".join(f"{amount:g}" for amount in row["levels"])
+    return {
+        "what": row["about"],
+        "of": row["of"],
+        "levels 1 to 5": levels,
+        "unit": row["unit"],
+        "source": row["source"],
+    }
+
+
 def _metric_entry(row: Row) -> Row:
     """A family with the numbers that it prints, those of one direction and range together."""
     alike: dict[str, list[str]] = {}
@@ -237,5 +271,9 @@ def _metric_entry(row: Row) -> Row:
     return {"values": values, "task": row["task"], "signature": row["signature"], "state": state}
 
 
-_ENTRIES: Mapping[str, Callable[[Row], Row]] = {"methods": _method_entry, "metrics": _metric_entry}
+_ENTRIES: Mapping[str, Callable[[Row], Row]] = {
+    "methods": _method_entry,
+    "metrics": _metric_entry,
+    "corruptions": _corruption_entry,
+}
 """What is listed by entries, because a table of it is wider than a terminal."""

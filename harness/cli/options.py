@@ -19,7 +19,7 @@ WHERE, OUTPUT = "Where to run", "Output"
 _PANELS: Mapping[str, tuple[str, ...]] = {
     EVALUATE: ("methods", "dataset", "root", "preset", "seeds", "limit", "set", "shuffled"),
     MISSINGNESS: (
-        *("missing", "drop", "states", "mechanism", "mask_seeds", "masks"),
+        *("missing", "drop", "states", "mechanism", "mask_seeds", "masks", "corrupt"),
         *("train_missing", "train_drop", "impute"),
     ),
     METRICS: ("metrics", "tokenizer", "reference_words", "uncertain", "temperature", "by", "report_samples"),

@@ -58,6 +58,11 @@ class RunConfig(BaseModel):
     masks: Path | None = Field(
         default=None, description="File below masks/ with the masks of another run, used instead of new ones."
     )
+    corrupt: tuple[str, ...] = Field(
+        default=(),
+        description="Parts of a modality that all test studies lose, frontal:blur, frontal:noise:1,3,5 or "
+        "context:words=0.4; harness list corruptions says which there are.",
+    )
     train_missing: tuple[float, ...] = Field(
         default=(0.0,),
         min_length=1,
@@ -142,6 +147,19 @@ class RunConfig(BaseModel):
             if not 0.0 <= rate <= 1.0:
                 raise ValueError(f"a missing rate is a fraction in [0, 1], but got {rate:g}")
         return rates
+
+    @field_validator("corrupt", mode="before")
+    @classmethod
+    def _levels_share_a_name(cls, value: Any) -> Any:
+        """``frontal:blur:1,2`` are two levels of one corruption, in a flag and in a YAML file."""
+        values = [value] if isinstance(value, str) else value
+        if not isinstance(values, (list, tuple)):
+            return value
+        items: list[str] = []
+        for item in (part.strip() for each in values for part in str(each).split(",") if part.strip()):
+            name = items[-1].rpartition(":")[0] if items and item.isdecimal() else ""
+            items.append(f"{name}:{item}" if ":" in name else item)
+        return tuple(items)
 
     @field_validator("train_missing")
     @classmethod

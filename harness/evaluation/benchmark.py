@@ -27,9 +27,10 @@ from harness.evaluation.entries import Entry, entries
 from harness.evaluation.report_samples import ReportSamples
 from harness.metrics.base import Metric
 from harness.missingness import masks
+from harness.missingness.corrupted import corrupted_plan, corrupted_state, states_of
 from harness.missingness.plan import MaskPlan, Missingness
 from harness.missingness.policy import ANY, EVERY, check_policy, policies_of
-from harness.missingness.states import lost_by, ordered
+from harness.missingness.states import is_corrupted, lost_by, ordered
 from harness.statistics.bootstrap import BootstrapWeights, bootstrap_weights
 from harness.store.store import Store
 
@@ -50,6 +51,8 @@ class Benchmark:
         plans: per drop policy, which test study loses what at which missing rate, for every mask seed.
         weights: bootstrap weights (B, n_test), patients resampled.
         store: where results are kept.
+        corruptions: plans of ``--corrupt``: of each corrupted state, and of the loss of a corrupted modality
+            where ``plans`` have none.
     """
 
     settings: RunSettings
@@ -62,6 +65,7 @@ class Benchmark:
     plans: tuple[MaskPlan, ...]
     weights: BootstrapWeights
     store: Store
+    corruptions: tuple[MaskPlan, ...] = ()
 
     @property
     def config(self) -> RunConfig:
@@ -85,7 +89,8 @@ class Benchmark:
     @cached_property
     def _shares(self) -> dict[str, list[masks.MissingShares]]:
         info, studies = self.dataset.info, self.splits["test"]
-        return {plan.policy: masks.missing_shares(plan, studies, info) for plan in self.plans}
+        plans = (*self.plans, *self.corruptions)
+        return {plan.policy: masks.missing_shares(plan, studies, info) for plan in plans}
 
     @cached_property
     def corners(self) -> dict[str, NDArray[np.bool_]]:
@@ -94,12 +99,19 @@ class Benchmark:
         A corner is the test set with every such study in the state.
         """
         offered = frozenset(self.dataset.info.modalities)
-        studies = self.splits["test"]
-        return {
-            state: np.array(
-                [bool(lost_by(study.modalities, state, offered)) for study in studies], dtype=bool
+        states = dict.fromkeys((*self.states, *(state for plan in self.corruptions for state in plan.states)))
+
+        def able(state: str, study: Study) -> bool:
+            corrupted = corrupted_state(state)
+            return (
+                bool(lost_by(study.modalities, state, offered))
+                if corrupted is None
+                else corrupted.affects(study)
             )
-            for state in self.states
+
+        return {
+            state: np.array([able(state, study) for study in self.splits["test"]], dtype=bool)
+            for state in states
         }
 
     @property
@@ -119,7 +131,10 @@ class Benchmark:
             "missing": plan.rates,
             "mask_seeds": len(plan.seeds),
             "train_drop": self.train_policy if any(self.config.train_missing) else None,
+            "corrupt": (),
         }
+        if is_corrupted(plan.policy):
+            resolved |= {"drop": self.plans[0].policy, "missing": (0.0,), "corrupt": (plan.policy,)}
         return self.config.model_copy(update=resolved).model_dump(mode="json")
 
     @cached_property
@@ -168,6 +183,7 @@ def open_benchmark(settings: RunSettings, rows: Sequence[Entry] | None = None) -
         plans=plans,
         weights=bootstrap_weights([study.patient_id for study in test], N_RESAMPLES),
         store=Store(config.store).enter(),
+        corruptions=corruption_plans(config, dataset.info, test, plans),
     )
 
 
@@ -218,6 +234,25 @@ def mask_plans(config: RunConfig, info: DatasetInfo, studies: Sequence[Study]) -
         seeds=config.mask_seeds if "mask_seeds" in given else None,
     )
     return (plan,)
+
+
+def corruption_plans(
+    config: RunConfig, info: DatasetInfo, studies: Sequence[Study], plans: Sequence[MaskPlan]
+) -> tuple[MaskPlan, ...]:
+    """The plans of ``--corrupt``, beside those of the missing modalities.
+
+    What a part of a modality costs is judged against the loss of all of it: that has a plan, too, where
+    ``plans`` have none and the dataset has another modality.
+    """
+    states = states_of(config.corrupt, info.modalities)
+    measured = {plan.policy for plan in plans if 1.0 in plan.rates}
+    lost = dict.fromkeys(state.modality for state in states if len(info.modalities) > 1)
+    whole = [
+        masks.plan_of(studies, info, Missingness(name, plans[0].mechanism, (0.0, 1.0), plans[0].seeds))
+        for name in lost
+        if name not in measured
+    ]
+    return (*whole, *(corrupted_plan(state, studies, plans[0]) for state in states))
 
 
 def resolve_device(device: str) -> str:

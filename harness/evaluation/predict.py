@@ -6,6 +6,7 @@ missing rates and mask seeds needs one answer per study and state.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -19,6 +20,7 @@ from harness.evaluation.requests import DrawReports, GenerateSeveral, GenerateVi
 from harness.evaluation.trial import Trial, validation_studies
 from harness.metrics.diagnosis.decisions import Diagnosis
 from harness.metrics.diagnosis.temperature import best_temperature, scaled
+from harness.missingness.corrupted import corrupted_state
 from harness.missingness.states import FULL
 
 Answer = TypeVar("Answer")
@@ -114,6 +116,15 @@ def generate_jointly(trial: Trial, targets: tuple[str, ...]) -> dict[str, JointP
     }
 
 
+def _question(trial: Trial, request: Request[Answer], lost: str, studies: Sequence[Study]) -> Question:
+    """About studies in one state. To the method, corrupted studies are whole studies with other content."""
+    file, phase = request.prefix + trial.state_name(lost), f"{request.phase}{lost}"
+    corrupted = corrupted_state(lost)
+    if corrupted is not None:
+        return Question(file, [corrupted.applied(study) for study in studies], phase)
+    return Question(file, studies, phase, state=lost, donors=trial.donors)
+
+
 def ask_states(trial: Trial, request: Request[Answer], completion: Completion) -> StateAnswers[Answer]:
     """A request about every test study in every modality state that differs for the trial's method.
 
@@ -125,17 +136,7 @@ def ask_states(trial: Trial, request: Request[Answer], completion: Completion) -
         for study in trial.studies:
             studies.setdefault(trial.losses[state][study.id], {})[study.id] = study
     distinct = {
-        lost: ask(
-            trial,
-            request,
-            Question(
-                file=request.prefix + trial.state_name(lost),
-                studies=list(losing.values()),
-                phase=f"{request.phase}{lost}",
-                state=lost,
-                donors=trial.donors,
-            ),
-        )
+        lost: ask(trial, request, _question(trial, request, lost, list(losing.values())))
         for lost, losing in studies.items()
     }
     answers: StateAnswers[Answer] = {}

@@ -111,7 +111,8 @@ def reduce(trial: Trial, statistics: StateStatistics, failures: MetricFailures) 
             mixtures = Mixtures(metric, statistics[metric.name], benchmark.weights)
             for plan in trial.plans:
                 reduction.curves[plan.policy].update(mixtures.curves(plan))
-            reduction.costs.update(reliance(mixtures, benchmark.corners))
+            corners = {state: benchmark.corners[state] for state in trial.states}
+            reduction.costs.update(reliance(mixtures, corners))
     return reduction
 
 

@@ -26,8 +26,10 @@ from harness.method.fingerprint import code_fingerprint
 from harness.method.torch_method import TorchMethod
 from harness.metrics.base import Metric
 from harness.missingness import masks
+from harness.missingness.corrupted import corrupted_state
+from harness.missingness.corruptions import VERSION
 from harness.missingness.plan import MaskPlan
-from harness.missingness.states import lost_by, missing_in, state_of
+from harness.missingness.states import FULL, is_corrupted, lost_by, missing_in, state_of
 from harness.store.cell import Cell
 from harness.store.predictions import Shard
 
@@ -70,33 +72,41 @@ class Trial:
         """The test studies."""
         return self.benchmark.splits["test"]
 
-    @property
+    @cached_property
     def states(self) -> Sequence[str]:
-        """Modality states of the run; the first one is ``full``."""
-        return self.benchmark.states
+        """Modality states of the run, ``full`` first, and the corrupted ones if the row has them."""
+        corrupted = (state for plan in self._corruptions for state in plan.states)
+        return tuple(dict.fromkeys((*self.benchmark.states, *corrupted)))
+
+    @property
+    def _corruptions(self) -> Sequence[MaskPlan]:
+        """Plans of corrupted states; none for reruns on other studies' images and for generated views."""
+        reran = self.entry.shuffled or self.entry.imputer is not None
+        return () if reran else self.benchmark.corruptions
 
     @cached_property
     def plans(self) -> list[MaskPlan]:
-        """The run's mask plans; of a row with an imputer those in which it generates something."""
+        """The run's plans; of a row with an imputer those in which it generates something."""
         entry, info = self.entry, self.info
 
         def completes(plan: MaskPlan) -> bool:
             return any(imputation.generated_views(entry, state, info) for state in plan.states)
 
-        return [plan for plan in self.benchmark.plans if entry.imputer is None or completes(plan)]
+        plans = [plan for plan in self.benchmark.plans if entry.imputer is None or completes(plan)]
+        return [*plans, *self._corruptions]
 
     @cached_property
     def losses(self) -> dict[str, dict[str, str]]:
         """Modality state -> study id -> state with what the study loses there of what the method reads."""
-        modalities = self.info.modalities
-        offered = frozenset(modalities)
         return {
-            state: {
-                study.id: state_of(lost_by(study.modalities, state, offered) & self.reads, modalities)
-                for study in self.studies
-            }
-            for state in self.states
+            state: {study.id: self._loss(study, state) for study in self.studies} for state in self.states
         }
+
+    def _loss(self, study: Study, state: str) -> str:
+        modalities, corrupted = self.info.modalities, corrupted_state(state)
+        if corrupted is not None:
+            return state if corrupted.modality in self.reads and corrupted.affects(study) else FULL
+        return state_of(lost_by(study.modalities, state, frozenset(modalities)) & self.reads, modalities)
 
     @cached_property
     def without_input(self) -> dict[str, int]:
@@ -158,6 +168,7 @@ class Trial:
             "options": config.set.get(config.dataset, {}),
             "test_set": benchmark.test_set,
             "masks": [plan.policy, plan.mechanism, plan.rates, plan.seeds, plan.digest],
+            **({"corruptions": VERSION} if is_corrupted(plan.policy) else {}),
         }
         text = json.dumps(parts, sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()[:8]
@@ -243,6 +254,9 @@ class Trial:
 
     def state_name(self, state: str) -> str:
         """Name of a state's files; the shuffled-image control shares the cell of its method."""
+        corrupted = corrupted_state(state)
+        if corrupted is not None:
+            return corrupted.file
         return f"shuffled-{state}" if self.entry.shuffled else state
 
     @property

@@ -29,6 +29,7 @@ from harness.leaderboard.selection import current
 from harness.leaderboard.shares import NO_SHARES, Shares
 from harness.leaderboard.stored_curves import StoredCurve, curves_of, means_over_seeds
 from harness.metrics.headline import CURVE_METRICS
+from harness.missingness.states import is_corrupted
 from harness.statistics.bootstrap import interval
 from harness.statistics.estimate import Estimate
 from harness.store.results import Measurement, StoredResult
@@ -155,7 +156,8 @@ class RobustnessReport:
         Of results that compete for a cell of a table, the one that the table shows is read. Several seeds of
         a method are one line, as in tables.
         """
-        of_seeds = [curve for result in current(stored) for curve in curves_of(result)]
+        missing = (result for result in current(stored) if not is_corrupted(result.rows[0].drop))
+        of_seeds = [curve for result in missing for curve in curves_of(result)]
         curves = means_over_seeds(of_seeds)
         by_identity = {_identity(curve.rows[0]): curve for curve in curves}
         lines = [_line(curve, by_identity) for curve in curves]

@@ -3,6 +3,9 @@
 A column is a modality state of the whole test set: nothing dropped, without the frontal view, and so on. Each
 number stands beside two paired differences, to the same method with nothing dropped and to the same method on
 other studies' images: overlapping intervals show neither.
+
+Of each corruption (``--corrupt``) there is a table, too: nothing lost, a part of a modality by level, all of
+it. There, each number also stands beside its difference to the loss of the whole modality.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import groupby
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +23,9 @@ from harness.leaderboard.protocol import Variant, told_apart
 from harness.leaderboard.ranking import replicates_of
 from harness.leaderboard.spec import Spec, spec_of
 from harness.metrics.headline import CURVE_METRICS
+from harness.missingness.corrupted import corrupted_state
 from harness.missingness.policy import ALTERNATE, ANY, SUBSETS
-from harness.missingness.states import FULL, missing_in
+from harness.missingness.states import FULL, is_corrupted, missing_in
 from harness.statistics.bootstrap import interval
 from harness.statistics.estimate import Estimate
 from harness.statistics.seeds import over_seeds
@@ -42,6 +47,8 @@ class StateNumber:
         minus_full: less the same method's value with nothing dropped, paired; None for that value itself.
         minus_shuffled: less the same number of the method on other studies' images, paired; None for
             controls.
+        minus_without: where a part of a modality is lost, less the same method's value without all of it,
+            paired.
         unchanged: every prediction is as with nothing dropped, e.g. because the method does not read the
             modality.
     """
@@ -49,6 +56,7 @@ class StateNumber:
     estimate: Estimate
     minus_full: Estimate | None = None
     minus_shuffled: Estimate | None = None
+    minus_without: Estimate | None = None
     unchanged: bool = False
 
 
@@ -88,6 +96,8 @@ class StateTable:
         natural: modality -> share of the studies that lack it anyway.
         seeds: how many seeds a row averages over, at most.
         apart: in what the table differs from others with its title.
+        corruption: modality and corruption (``frontal:blur``) whose levels are its columns; empty in a table
+            of missing modalities.
         rows: methods by their value with nothing dropped, best first; then the controls.
     """
 
@@ -103,6 +113,7 @@ class StateTable:
     natural: dict[str, float] = field(default_factory=dict)
     seeds: int = 1
     apart: str = ""
+    corruption: str = ""
 
     @property
     def task(self) -> tuple[str, int, str, str]:
@@ -113,11 +124,14 @@ class StateTable:
     def title(self) -> str:
         """Dataset, number of test studies, group and metric."""
         heading = f"{self.dataset}, {self.n} test studies" + (f", {self.apart}" if self.apart else "")
-        return f"{heading}: {self.group}, {self.metric} without each modality"
+        columns = f"by level of {self.corruption}" if self.corruption else "without each modality"
+        return f"{heading}: {self.group}, {self.metric} {columns}"
 
 
 def state_tables(stored: Sequence[StoredResult], specs: Sequence[Spec] = ()) -> list[StateTable]:
     """One table per test set and group of metrics in which some state other than ``full`` was measured.
+
+    Of corrupted states there is one for each corruption of a modality, behind those of missing modalities.
 
     Args:
         stored: results, as ``selection.current`` leaves them: no number stands twice.
@@ -130,9 +144,10 @@ def state_tables(stored: Sequence[StoredResult], specs: Sequence[Spec] = ()) -> 
     tables = [
         table
         for column, numbers in columns.items()
-        if column[4] in _headlines(column, columns, specs) and (table := _table(numbers))
+        if column[4] in _headlines(column, columns, specs)
+        for table in _tables(numbers)
     ]
-    tables.sort(key=lambda table: (table.dataset, -table.n, table.test_set))
+    tables.sort(key=lambda table: (table.dataset, -table.n, table.test_set, bool(table.corruption)))
     variants = [
         Variant(each.title, each.test_set, signatures={each.metric: each.signature}) for each in tables
     ]
@@ -161,7 +176,8 @@ def _numbers(stored: Iterable[StoredResult]) -> list[_Number]:
         samples = replicates_of(rows, result.replicates())
         for row in rows:
             state = FULL if row.rate == 0 else row.drop if row.rate == 1 else ""
-            if not state or state in _MIXED or "=" in state or (row.metric, row.rate) not in samples:
+            mixed = state in _MIXED or ("=" in state and not is_corrupted(state))
+            if not state or mixed or (row.metric, row.rate) not in samples:
                 continue
             numbers.append(_Number(row, state, samples[row.metric, row.rate], result))
     return numbers
@@ -182,12 +198,23 @@ def _headlines(
     return {name for name in ranking if name} or {default}
 
 
-def _table(numbers: Sequence[_Number]) -> StateTable | None:
-    """None where nothing but ``full`` was measured."""
+def _tables(numbers: Sequence[_Number]) -> list[StateTable]:
+    """Of missing modalities, and of each corruption; none where nothing but ``full`` was measured."""
     states = {number.state for number in numbers}
-    if len(states) < 2:
-        return None
-    order = tuple(sorted(states, key=lambda state: (len(missing_in(state)), _place(state, numbers))))
+    corrupted = [each for state in states if (each := corrupted_state(state))]
+    missing = (state for state in states if not is_corrupted(state))
+    columns = {"": tuple(sorted(missing, key=lambda state: (len(missing_in(state)), _place(state, numbers))))}
+    corrupted.sort(key=lambda each: (_place(each.modality, numbers), each.kind, each.amount))
+    for kind, of_kind in groupby(corrupted, key=lambda each: each.kind):
+        levels = list(of_kind)
+        whole = [name for name in columns[""] if name == levels[0].modality]
+        columns[kind] = (FULL, *(each.name for each in levels), *whole)
+    return [_table(numbers, kind, order) for kind, order in columns.items() if len(order) > 1]
+
+
+def _table(numbers: Sequence[_Number], corruption: str, order: tuple[str, ...]) -> StateTable:
+    """The states of ``order``, ``full`` first."""
+    numbers = [number for number in numbers if number.state in order]
     lines: dict[tuple[str, str], dict[str, dict[int, _Number]]] = defaultdict(lambda: defaultdict(dict))
     for number in numbers:
         lines[number.line][number.state].setdefault(number.row.seed, number)
@@ -204,8 +231,12 @@ def _table(numbers: Sequence[_Number]) -> StateTable | None:
         label = f"{method} ({preset})" if several and preset != "-" else method
         row = _row(label, control, [(s, values[s]) for s in order if s in values], shuffled, first)
         numbers_in_full = lines[method, preset][FULL].values()
+        if corruption and not any(map(is_corrupted, row.numbers)):
+            continue
         shares = (
-            None if control or empty is None else _contributions(values, empty, next(iter(numbers_in_full)))
+            None
+            if control or empty is None or corruption
+            else _contributions(values, empty, next(iter(numbers_in_full)))
         )
         rows.append(replace(row, without_input=_without_input(lines[method, preset]), contributions=shares))
     sign = 1.0 if first.higher_is_better is False else -1.0
@@ -222,6 +253,7 @@ def _table(numbers: Sequence[_Number]) -> StateTable | None:
         tuple(rows),
         natural=dict(numbers[0].result.manifest.natural),
         seeds=max(len(seeds) for of_states in lines.values() for seeds in of_states.values()),
+        corruption=corruption,
     )
 
 
@@ -258,12 +290,15 @@ def _row(
     own = dict(values)
     full = own[FULL]
     n = first.n
+    modality = next((each.modality for state in own if (each := corrupted_state(state))), None)
+    whole = own.get(modality) if modality else None
 
     def number(value: tuple[float, FloatArray], other: tuple[float, FloatArray] | None) -> StateNumber:
         return StateNumber(
             _estimate(value, n),
             None if value is full else _difference(value, full, n),
             None if control or other is None else _difference(value, other, n),
+            None if whole is None or value is whole else _difference(value, whole, n),
             value is not full and value[0] == full[0] and np.array_equal(value[1], full[1]),
         )
 

@@ -14,6 +14,7 @@ from harness.leaderboard.ranking import Cells, mean_of_seeds, ranks
 from harness.leaderboard.shares import NO_SHARES, Shares
 from harness.leaderboard.spec import Spec, spec_of
 from harness.metrics.headline import CURVE_METRICS
+from harness.missingness.states import is_corrupted
 from harness.store.results import Measurement, Status
 
 
@@ -208,7 +209,8 @@ def tables(
     """
     behind = evidence or {}
     groups: dict[_Group, list[Measurement]] = {}
-    for row, masks in under_masks(list(rows), {key: each.masks for key, each in behind.items()}):
+    missing = [row for row in rows if not is_corrupted(row.drop)]  # tables of states have the others
+    for row, masks in under_masks(missing, {key: each.masks for key, each in behind.items()}):
         groups.setdefault(((*place_of(row), masks), row.group), []).append(row)
     cells = {key: each.cell for key, each in behind.items()}
     return with_apart(

@@ -89,7 +89,7 @@ def check_policy(name: str, modalities: Sequence[str]) -> None:
     names = (*modalities, ALTERNATE, ANY, SUBSETS)
     joined = next((each for each in modalities if missing_in(each) != {each}), None)
     if joined is not None:
-        raise HarnessError(f"a modality is called {joined}", "rename it: full and + name modality states")
+        raise HarnessError(f"a modality is called {joined}", "rename it: full, + and : name modality states")
     if "=" in name:
         _shares(name, modalities)
         return

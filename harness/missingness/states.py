@@ -1,7 +1,8 @@
 """Modality states: the set of modalities that a study lacks, and its name.
 
 A state is named by its modalities, joined by ``+`` in the dataset's order: ``frontal+context``. The empty set
-is ``full``. Files, masks and manifests hold names.
+is ``full``. Files, masks and manifests hold names. A name with a colon is that of a state in which a part of
+one modality is lost (``harness.missingness.corrupted``).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ MOST_MODALITIES = 5
 """A dataset with more modalities has too many subsets: 2^6 - 1 states are 63 predictions of every study."""
 
 _JOIN = "+"
+_PARTLY = ":"
 
 
 def state_of(lost: Collection[str], modalities: Sequence[str]) -> str:
@@ -25,9 +27,14 @@ def state_of(lost: Collection[str], modalities: Sequence[str]) -> str:
     return _JOIN.join(name for name in modalities if name in lost) or FULL
 
 
+def is_corrupted(state: str) -> bool:
+    """Whether no modality is missing in a state, but a part of one is lost: ``frontal:blur:3``."""
+    return _PARTLY in state
+
+
 def names_in(state: str) -> tuple[str, ...]:
     """The modalities that a state lacks, in the order of its name."""
-    return () if state == FULL else tuple(state.split(_JOIN))
+    return () if state == FULL or is_corrupted(state) else tuple(state.split(_JOIN))
 
 
 def missing_in(state: str) -> frozenset[str]:

@@ -237,6 +237,7 @@ def test_lists_name_everything_registered(capsys: pytest.CaptureFixture[str]) ->
     profiles = invoke(capsys, "list", "profiles")[1]
     assert "cut at 100 tokens" in profiles
     assert "micar-vlmoe" in profiles
+    assert ".08" in invoke(capsys, "list", "corruptions")[1]
 
 
 def test_lists_are_json_for_programs(capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,7 +11,7 @@ from harness.leaderboard.render.blocks import Column, Screen, blocks, directed, 
 from harness.leaderboard.render.short_names import short_names
 from harness.leaderboard.render.text import UNRANKED, between, code, duration, markdown
 from harness.missingness.policy import ALTERNATE, ANY, SUBSETS
-from harness.missingness.states import names_in
+from harness.missingness.states import is_corrupted, names_in
 
 _LAST = ("training", "dead parts")
 
@@ -62,6 +62,8 @@ def _title(ablation: Ablation, loss: Loss) -> str:
 
 def _lost(loss: Loss) -> str:
     """``without frontal``; at another rate than 1 ``context missing at rate 0.4``."""
+    if is_corrupted(loss.drop):
+        return loss.drop
     mixed = loss.drop in (ALTERNATE, ANY, SUBSETS) or "=" in loss.drop
     if loss.rate == 1.0 and not mixed:
         return f"without {' and '.join(names_in(loss.drop))}"

@@ -14,15 +14,17 @@ import numpy as np
 from harness.core.slugs import slug
 from harness.leaderboard.policies import preference
 from harness.leaderboard.protocol import Variant, told_apart
+from harness.leaderboard.render.corruption_figures import corruptions_figure
 from harness.leaderboard.render.figures import Judgements, Paths, confidence_density, reliability_by_state
 from harness.leaderboard.render.policy_figures import joined_policies, policies_figure
 from harness.leaderboard.render.risk_figures import RiskCurve, risk_coverage_figure
 from harness.leaderboard.render.robustness_figures import curves_figure, reliance_figure, routing_figure
 from harness.leaderboard.robustness import Line, RobustnessReport, main_metrics
 from harness.leaderboard.selection import current
+from harness.leaderboard.states import StateTable, state_tables
 from harness.metrics.diagnosis.calibration import Reliability, width_edges
 from harness.metrics.diagnosis.confidence import from_counts
-from harness.missingness.states import FULL
+from harness.missingness.states import FULL, is_corrupted
 from harness.store.manifest import ReliabilityBins
 from harness.store.results import Measurement, StoredResult
 
@@ -76,7 +78,8 @@ def write_figures(
     """
     protocols = None if rows is None else {_protocol(row) for row in rows}
     figures: list[tuple[Path, Figure]] = []
-    shown = current(stored)
+    everything = current(stored)
+    shown = [result for result in everything if not is_corrupted(result.rows[0].drop)]
     by_data, data = _by_data(joined_policies(shown)), _data_apart(list(_by_data(shown)))
     for lines in _by_column(main_metrics(report.lines)):
         protocol, line = _protocol(lines[0]), lines[0]
@@ -103,6 +106,7 @@ def write_figures(
                 *_risk(results, dataset),
             )
             figures += ((out / _folder(protocol, apart) / name, figure) for name, figure in parts)
+    figures += ((out / name, figure) for name, figure in _corruptions(everything, rows))
     tasks = [
         Task(figure, [path.with_name(f"{path.name}.{kind}") for kind in kinds]) for path, figure in figures
     ]
@@ -118,6 +122,24 @@ def _curves(lines: Sequence[Line]) -> Iterator[tuple[str, Figure]]:
     costly = [line for line in plain if relies(line)]
     if costly:
         yield f"reliance-{metric}", partial(reliance_figure, costly)
+
+
+def _corruptions(
+    stored: Sequence[StoredResult], rows: Sequence[Measurement] | None
+) -> Iterator[tuple[Path, Figure]]:
+    """One metric of each task over the levels of the corruptions of one modality."""
+    corrupted = {each.rows[0].dataset for each in stored if is_corrupted(each.rows[0].drop)}
+    if rows is not None:
+        corrupted &= {row.dataset for row in rows if is_corrupted(row.drop)}
+    groups: dict[tuple[object, ...], list[StateTable]] = {}
+    for table in state_tables([each for each in stored if each.rows[0].dataset in corrupted]):
+        if table.corruption:
+            key = table.task, table.metric, table.signature, table.corruption.partition(":")[0]
+            groups.setdefault(key, []).append(table)
+    for (_, metric, _, modality), tables in groups.items():
+        words = [tables[0].dataset, "corrupted", f"n{tables[0].n}", tables[0].apart.replace(", ", "-")]
+        folder = slug("-".join(word.replace(" ", "-") for word in words if word))
+        yield Path(folder) / slug(f"{modality}-{metric}"), partial(corruptions_figure, tables)
 
 
 def _by_policies(lines: Sequence[Line]) -> list[list[Line]]:

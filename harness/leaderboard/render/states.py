@@ -12,7 +12,9 @@ from harness.leaderboard.render.latex import Float, escape
 from harness.leaderboard.render.text import SAME, between, code
 from harness.leaderboard.render.text import markdown as plain
 from harness.leaderboard.states import StateNumber, StateTable
-from harness.missingness.states import FULL, names_in
+from harness.missingness.corrupted import corrupted_state
+from harness.missingness.corruptions import corruption_named
+from harness.missingness.states import FULL, is_corrupted, names_in
 from harness.statistics.estimate import Estimate
 from harness.store.row_labels import SHUFFLED
 
@@ -50,17 +52,21 @@ class StateGrid:
 
 
 def state_title(state: str) -> str:
-    """``full``, ``without frontal``, ``without frontal and context``."""
+    """``full``, ``without frontal``, ``without frontal and context``, ``blur 3``."""
+    corrupted = corrupted_state(state)
+    if corrupted is not None:
+        return corrupted.label
     return FULL if state == FULL else f"without {' and '.join(names_in(state))}"
 
 
 def grids(table: StateTable) -> list[StateGrid]:
     """Values; each less the same method's value with nothing dropped; each less its shuffled rerun's.
 
-    A part without any number is left out.
+    In a table of a corruption, each less the value without the whole modality comes last. A part without any
+    number is left out.
     """
     states = [state_title(state) for state in table.states]
-    values = (*states, "mean", "worst")
+    values = tuple(states) if table.corruption else (*states, "mean", "worst")
     parts = [
         StateGrid(table.title, values, _rows(table, lambda each: each.estimate, named=True)),
         StateGrid(
@@ -74,6 +80,13 @@ def grids(table: StateTable) -> list[StateGrid]:
             _rows(table, lambda each: each.minus_shuffled, controls=False),
         ),
     ]
+    if table.corruption:
+        modality = table.corruption.partition(":")[0]
+        parts[2] = StateGrid(
+            f"{table.metric}: minus the method's own value without {modality}, paired",
+            values,
+            _rows(table, lambda each: each.minus_without),
+        )
     return [grid for grid in (*parts, _contributions(table)) if grid.rows]
 
 
@@ -97,6 +110,9 @@ def _contributions(table: StateTable) -> StateGrid:
 
 def notes(table: StateTable) -> Iterator[str]:
     """How to read the three parts."""
+    if table.corruption:
+        yield from _corruption_notes(table)
+        return
     yield (
         f"Each column has the whole test set in one modality state. {SAME}: every prediction is the one with "
         "nothing dropped, so the method does not read what is missing. Mean: of all states shown. Brackets: "
@@ -120,6 +136,20 @@ def notes(table: StateTable) -> Iterator[str]:
         )
     if empty:
         yield f"Studies that are left with nothing that the method reads: {', '.join(empty)} of {table.n}."
+
+
+def _corruption_notes(table: StateTable) -> Iterator[str]:
+    modality, _, name = table.corruption.partition(":")
+    corruption = corruption_named(name)
+    amounts = ", ".join(f"{amount:g}" for amount in corruption.amounts)
+    yield (
+        f"Each column has the {modality} of all test studies that have one at one level of {name}: "
+        f"{corruption.about}. Levels 1 to {len(corruption.amounts)}: {amounts} ({corruption.unit}). "
+        f"Training saw none of it. {SAME}: the number is that of whole studies; where it is so at all "
+        f"levels, the method does not read the {modality}. Brackets: 95 % intervals over patients"
+        + (" and training seeds" if table.seeds > 1 else "")
+        + f". A value below that without {modality}, paired, says that the method is better off without it."
+    )
 
 
 def markdown(tables: Sequence[StateTable]) -> str:
@@ -157,10 +187,10 @@ def short_note(screen: Screen) -> RenderableType:
 
 
 def first_of_tasks(tables: Sequence[StateTable]) -> list[StateTable]:
-    """The first table of each task."""
+    """The first table of each task, then its first table of each corruption."""
     first: dict[object, StateTable] = {}
     for table in tables:
-        first.setdefault(table.task, table)
+        first.setdefault((table.task, table.corruption), table)
     return list(first.values())
 
 
@@ -178,9 +208,11 @@ def terminal_short(table: StateTable, screen: Screen) -> list[RenderableType]:
     ]
     for state in table.states[1:]:
         cells = [_marked(row.numbers.get(state), table) for row in rows]
-        columns.append(Column(f"-{'-'.join(names_in(state))}", cells))
-    columns.append(Column("mean", [_marked(row.mean, table) for row in rows]))
-    shuffled = [row.numbers[FULL].minus_shuffled for row in rows]
+        heading = state_title(state) if is_corrupted(state) else f"-{'-'.join(names_in(state))}"
+        columns.append(Column(heading, cells))
+    if not table.corruption:
+        columns.append(Column("mean", [_marked(row.mean, table) for row in rows]))
+    shuffled = [] if table.corruption else [row.numbers[FULL].minus_shuffled for row in rows]
     if any(shuffled):
         columns.append(Column("full minus shuffled", ["" if e is None else _signed(e) for e in shuffled]))
     labels = [Column("method", [row.method for row in rows], right=False)]
@@ -233,10 +265,11 @@ def _rows(
     for row in table.rows:
         numbers = [row.numbers.get(state) for state in table.states[first:]]
         cells = [_cell(number, None if number is None else of(number), named) for number in numbers]
-        cells += [_cell(row.mean, of(row.mean), named)]
-        worst = _cell(row.worst, of(row.worst), named)
-        label = f"{worst.text} ({state_title(row.worst_state)})" if named else worst.text
-        cells.append(StateCell(label, worst.clear))
+        if not table.corruption:
+            cells += [_cell(row.mean, of(row.mean), named)]
+            worst = _cell(row.worst, of(row.worst), named)
+            label = f"{worst.text} ({state_title(row.worst_state)})" if named else worst.text
+            cells.append(StateCell(label, worst.clear))
         if (controls or not row.control) and any(number and of(number) for number in numbers):
             rows.append((row.method, row.control, tuple(cells)))
     return tuple(rows)
