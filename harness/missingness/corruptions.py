@@ -147,7 +147,8 @@ def corrupt(
         name: ``blur``, ``noise`` or ``crop`` for an image, ``words`` for a text.
         level: 0, nothing is lost, to 5.
         amount: in place of a level, in the unit of the corruption (``CORRUPTIONS[name].unit``).
-        study_id, modality: what is drawn at random depends on these two alone.
+        study_id: id of the study; what is drawn at random depends on it and on ``modality`` alone.
+        modality: name of the view, or ``context``.
 
     Returns:
         The same shape and type; the content itself is not changed.
