@@ -14,6 +14,7 @@ from harness.cli.ablate import ablate
 from harness.cli.audit import audit
 from harness.cli.bench import bench
 from harness.cli.bundle import bundle, check
+from harness.cli.cases import cases
 from harness.cli.compare import compare
 from harness.cli.data import data
 from harness.cli.describe import describe
@@ -60,7 +61,7 @@ EVALUATION, RESULTS, SETUP = "Evaluate", "Read results", "Set up"
 
 for _command in (run, ablate, score, compare, audit, downstream, bench):
     app.command(rich_help_panel=EVALUATION)(_command)
-for _command in (leaderboard, papers, reproduce):
+for _command in (leaderboard, cases, papers, reproduce):
     app.command(rich_help_panel=RESULTS)(_command)
 app.add_typer(bundle, name="bundle", rich_help_panel=RESULTS)
 app.add_typer(store, name="store", rich_help_panel=RESULTS)

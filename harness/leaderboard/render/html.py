@@ -37,15 +37,15 @@ def render(leaderboard: Leaderboard, title: str = "Leaderboard", sheets: Sequenc
         f"{', '.join(datasets) or 'no results'}; methods: {len(methods)}; "
         f"numbers: {len(leaderboard.rows):,}; harness {__version__}"
     )
-    style, script = _asset("page.css"), _asset("page.js") + _asset("panels.js")
-    return _template().render(
+    style, script = asset("page.css"), asset("page.js") + asset("panels.js")
+    return template("page.html.j2").render(
         title=title,
         summary=summary,
         style=Markup(style),
         script=Markup(script),
-        style_hash=_hash(style),
-        script_hash=_hash(script),
-        data=Markup(_embedded(_payload(leaderboard))),
+        style_hash=digest(style),
+        script_hash=digest(script),
+        data=Markup(embedded(_payload(leaderboard))),
         sheets=sheets,
         states=[
             (table, [grid for grid in grids(table) if grid.rows], notes(table))
@@ -66,7 +66,7 @@ def _payload(leaderboard: Leaderboard) -> dict[str, Any]:
     return values
 
 
-def _embedded(value: Any) -> str:
+def embedded(value: Any) -> str:
     """JSON that no HTML parser takes for markup."""
     text = json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     for character, escape in _ESCAPES.items():
@@ -74,17 +74,19 @@ def _embedded(value: Any) -> str:
     return text
 
 
-def _hash(text: str) -> str:
-    digest = hashlib.sha256(text.encode()).digest()
-    return f"sha256-{base64.b64encode(digest).decode()}"
+def digest(text: str) -> str:
+    """What a content security policy calls a script or a style."""
+    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
 
 
 @cache
-def _asset(name: str) -> str:
+def asset(name: str) -> str:
+    """A file of this folder."""
     return files("harness.leaderboard.render").joinpath(name).read_text(encoding="utf-8")
 
 
 @cache
-def _template() -> Any:
+def template(name: str) -> Any:
+    """A template of this folder; what is filled in is escaped."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True)
-    return environment.from_string(_asset("page.html.j2"))
+    return environment.from_string(asset(name))

@@ -1,0 +1,143 @@
+"""Single studies with every method's stored answers: what is collected, and what the page does with it."""
+
+from __future__ import annotations
+
+import re
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.core.config import RunSettings
+from harness.core.errors import HarnessError
+from harness.evaluation.cases import CaseOptions, collect, marked
+from harness.evaluation.run import run_serially
+from harness.leaderboard.render.cases import render
+from harness.leaderboard.selection import current
+from harness.missingness.states import lost_by
+from harness.store.store import Store
+from tests.cli.test_cli import invoke
+from tests.helpers.toys import Quiet, ToyData
+from tests.leaderboard.test_html import Visit, browser  # noqa: F401
+
+
+@pytest.fixture
+def store(toy_world: Path) -> Store:
+    settings = RunSettings.of(
+        methods=("echo", "learner"),
+        dataset="toy",
+        missing=(0.5,),
+        mask_seeds=2,
+        metrics=("bleu",),
+        store=toy_world / "store",
+    )
+    run_serially(settings, Quiet())
+    return Store(settings.config.store)
+
+
+def cases(store: Store, **options: Any) -> dict[str, Any]:
+    return collect(store, current(store.stored()), CaseOptions(**options))
+
+
+def test_words_that_the_reference_has_in_the_same_order_are_marked() -> None:
+    assert marked("No effusion seen .", ["no", "large", "effusion", "."]) == [
+        ("No effusion", True),
+        ("seen", False),
+        (".", True),
+    ]
+    assert marked("", ["no"]) == []
+
+
+def test_every_row_and_state_of_the_chosen_studies(store: Store) -> None:
+    content = cases(store, limit=5)
+    assert [method["name"] for method in content["methods"]] == ["echo", "learner"]
+    assert content["states"][0] == "full"
+    assert len(content["cases"]) == 5
+    truth = {study.id: study for study in ToyData().studies("test")}
+    offered = frozenset(ToyData().info.modalities)
+    for case in content["cases"]:
+        study = truth[case["id"]]
+        assert case["report"] == study.report
+        assert set(case["images"]) == set(study.images)
+        for state, lost in case["lost"].items():
+            assert lost == sorted(lost_by(study.modalities, state, offered))
+        for answers in case["answers"].values():
+            assert all("report" in answer and "rouge_l" not in answer for answer in answers.values())
+    scores = [case["answers"]["echo"]["full"]["scores"]["report"] for case in content["cases"]]
+    assert scores == pytest.approx(sorted(scores))
+
+
+def test_the_largest_loss_comes_first_and_studies_that_lose_nothing_are_left_out(store: Store) -> None:
+    content = cases(store, without="context", limit=100)
+    assert content["without"] == "context"
+    losses = [
+        case["answers"]["echo"]["context"]["scores"]["report"]
+        - case["answers"]["echo"]["full"]["scores"]["report"]
+        for case in content["cases"]
+    ]
+    assert losses == pytest.approx(sorted(losses), abs=2e-4)  # scores have four digits
+    assert all(case["lost"]["context"] for case in content["cases"])
+
+
+def test_studies_by_name_and_what_is_not_there(store: Store) -> None:
+    ids = [study.id for study in ToyData().studies("test")][3:1:-1]
+    assert [case["id"] for case in cases(store, ids=tuple(ids))["cases"]] == ids
+    with pytest.raises(HarnessError, match="no test study nowhere"):
+        cases(store, ids=("nowhere",))
+    with pytest.raises(HarnessError, match="no stored predictions of ecko"):
+        cases(store, methods=("ecko",))
+    with pytest.raises(HarnessError, match="no predictions without liver"):
+        cases(store, without="liver")
+    with pytest.raises(HarnessError, match="no row dia to sort by"):
+        cases(store, sort_by="dia")
+
+
+def test_reports_of_patients_are_written_on_request_alone_and_for_the_user_alone(
+    store: Store, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    file = tmp_path / "cases.html"
+    code, _, error = invoke(capsys, "cases", str(file), "--store", str(store.root))
+    assert code == 2
+    assert "--with-cases" in error
+    assert not file.exists()
+    code, output, _ = invoke(capsys, "cases", str(file), "--store", str(store.root), "--with-cases")
+    assert code == 0
+    assert "readable by you alone" in output
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+def test_text_of_a_report_is_no_markup(store: Store) -> None:
+    content = cases(store, limit=1)
+    content["cases"][0]["report"] = "</script><script>document.title=1</script>"
+    page = render(content)
+    assert page.count("</script>") == 2
+    assert "\\u003c/script" in page
+
+
+def test_the_reader_switches_states_orders_and_methods(
+    store: Store,
+    browser: Any,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "cases.html"
+    file.write_text(render(cases(store, limit=6)), encoding="utf-8")
+    for width in (1280, 390):
+        visit = Visit(browser, file, width)
+        page = visit.page
+        assert page.locator("article").count() == 6
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        page.get_by_label("Missing").select_option("context")
+        assert page.locator(".lost-text").count() > 0
+        page.get_by_label("Order").select_option(label="lowest score of echo")
+        lines = page.locator(".answer:has(h3:text-is('echo')) .score").all_inner_texts()
+        scores = [float(re.findall(r"rouge_l ([\d.]+)", line)[0]) for line in lines]
+        assert scores == sorted(scores)
+        page.get_by_label("learner", exact=True).uncheck()
+        assert page.locator("h3:text-is('learner')").count() == 0
+        first = page.locator("article h2").first.inner_text()
+        page.get_by_label("Find studies").fill(first)
+        assert first in page.locator("article h2").all_inner_texts()
+        assert visit.errors == []
+        assert visit.requests == [file.as_uri()]
+        page.close()
