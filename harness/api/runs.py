@@ -44,8 +44,8 @@ def evaluate(
             settings computes nothing. None: a new temporary folder, ``Leaderboard.store``.
         progress: print one line per row to standard error.
         settings: any other setting of ``harness run`` by its name, e.g. ``limit=200``, ``drop="context"``,
-            ``seeds=(0, 1)``, ``metrics=("bleu", "cider")``, ``set={"dia": {"lr": 1e-3}}``.
-            ``workers`` is 1 unless it is named: more processes need the usual
+            ``corrupt=["frontal:blur"]``, ``seeds=(0, 1)``, ``metrics=("bleu", "cider")``,
+            ``set={"dia": {"lr": 1e-3}}``. ``workers`` is 1 unless it is named: more processes need the usual
             ``if __name__ == "__main__":`` of a script, and names instead of classes.
 
     Returns:

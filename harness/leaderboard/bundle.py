@@ -33,6 +33,7 @@ _METHOD = rf"[A-Za-z0-9][A-Za-z0-9._-]*(:[A-Za-z0-9._-]+)?(\[{_OVERRIDE}(,{_OVER
 _LABEL = rf"^{_METHOD}(\+shuffled-image|\+temperature|\+imputed-{_METHOD})?$"
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-][A-Za-z0-9._:+-]*$", max_length=64)]
+Drop = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-][A-Za-z0-9._:+=-]*$", max_length=64)]
 Label = Annotated[str, StringConstraints(pattern=_LABEL, max_length=128)]
 Hash = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{0,64}$")]
 Signature = Annotated[str, StringConstraints(pattern=rf"^{SIGNATURE}$", max_length=400)]
@@ -63,7 +64,7 @@ class SharedNumber(_Closed):
     method: Label
     preset: Name
     seed: int
-    drop: Name
+    drop: Drop
     mechanism: Name
     rate: Share
     metric: Name

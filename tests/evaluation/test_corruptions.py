@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import harness
 from harness.core import registry
 from harness.core.config import RunSettings
 from harness.core.errors import HarnessError
@@ -288,3 +289,9 @@ def test_strange_requests_are_refused_before_any_work(world: Path) -> None:
     with pytest.raises(HarnessError, match="--corrupt lateral:bler"):
         open_benchmark(config(world, corrupt=("lateral:bler",)))
     assert not (world / "work.log").exists()
+
+
+def test_a_notebook_names_the_states(world: Path) -> None:
+    asked = {"dataset": "toy", "metrics": ["bleu"], "store": world / "store", "progress": False}
+    frame = harness.evaluate("attentive", corrupt=["frontal:crop:1", "context:words=0.4"], **asked).to_frame()
+    assert {"full", "frontal:crop:1", "context:words=0.4", "frontal"} <= set(frame.state)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +130,14 @@ def test_numbers_over_few_studies_do_not_leave(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr("tests.helpers.leaderboards.N", 9)
     with pytest.raises(HarnessError, match="greater than or equal to 10"):
         share.make(Leaderboard.of(small_store(tmp_path)))
+
+
+@pytest.mark.parametrize("drop", ["frontal:blur:3", "context:words=0.4", "frontal=0.2+context=0.6"])
+def test_every_drop_policy_can_be_shared(tmp_path: Path, drop: str) -> None:
+    leaderboard = Leaderboard.of(small_store(tmp_path))
+    rows = tuple(replace(row, drop=drop) for row in leaderboard.rows)
+    bundle = share.check(share.make(replace(leaderboard, rows=rows)), "bundle.json")
+    assert {row.drop for row in bundle.rows} == {drop}
 
 
 def test_local_paths_in_overrides_leave_as_a_digest(tmp_path: Path) -> None:
