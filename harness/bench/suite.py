@@ -16,6 +16,8 @@ from harness.core.progress import Reporter
 
 SUITES = ("metrics", "methods", "sampling", "robustness", "labeler", "data", "run")
 """What ``harness bench`` measures, in this order."""
+BY_NAME = ("scaling",)
+"""What it measures only where it is named: many minutes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,12 +25,14 @@ class Options:
     """The flags of ``harness bench``.
 
     Attributes:
-        suites: which of ``SUITES``; empty for all, without those that have nothing to measure.
+        suites: which of ``SUITES`` and ``BY_NAME``; empty for all of ``SUITES``, without those that have
+            nothing to measure.
         methods: names of learned methods, or None for all of them.
         preset: size of the methods.
         peers: folder with clones of official repositories.
         device: torch device of the methods.
         images, size: files per format of the data benchmark, and their height and width in pixels.
+        sizes: numbers of studies of the scaling benchmark; empty for its own.
         store: store whose last complete run ``run`` is about; ``sampling`` draws with its trained methods.
     """
 
@@ -39,6 +43,7 @@ class Options:
     device: str = "cpu"
     images: int = 128
     size: int = 1024
+    sizes: tuple[int, ...] = ()
     store: Path = Path("runs")
 
 
@@ -91,6 +96,13 @@ def _works(suite: str, options: Options) -> Iterator[tuple[str, str, Work]]:
         data.check(options.images, options.size)
         for kind in data.SUFFIXES:
             yield suite, kind, partial(data.data_benchmark, kind, options.images, options.size)
+    elif suite == "scaling":
+        from harness.bench import scaling
+
+        sizes = options.sizes or scaling.SIZES
+        scaling.check(sizes)
+        for kind in scaling.KINDS:
+            yield suite, kind, partial(scaling.scaling_benchmark, kind, sizes)
     else:
         from harness.bench.phases import run_benchmark
 

@@ -24,10 +24,13 @@ class Suite(StrEnum):
     labeler = "labeler"
     data = "data"
     run = "run"
+    scaling = "scaling"
 
 
 def bench(
-    what: Annotated[list[Suite] | None, typer.Argument(help="What to measure; default all.")] = None,
+    what: Annotated[
+        list[Suite] | None, typer.Argument(help="What to measure; default all but scaling.")
+    ] = None,
     methods: Annotated[str, typer.Option(help="Methods to measure (methods, sampling), or all.")] = "all",
     preset: Annotated[str, typer.Option(help="Size of the methods (methods, sampling).")] = "tiny",
     peers: Annotated[
@@ -38,6 +41,9 @@ def bench(
     ] = "cpu",
     images: Annotated[int, typer.Option(help="Number of files of each format (data).")] = 128,
     size: Annotated[int, typer.Option(help="Height and width of the files in pixels (data).")] = 1024,
+    sizes: Annotated[
+        str | None, typer.Option(help="Numbers of studies (scaling); default 1000 to 200000.")
+    ] = None,
     store: Annotated[Path, typer.Option(help="Store of the run (run, sampling).")] = Path("runs"),
     history: Annotated[
         Path | None,
@@ -65,7 +71,8 @@ def bench(
     chosen = None if methods == "all" else split_list(methods, "--methods")
     if into is not None:
         check_page(into, suites or suite.SUITES)
-    options = suite.Options(suites, chosen, preset, peers, device, images, size, store)
+    numbers = split_list(sizes, "--sizes", int) or ()
+    options = suite.Options(suites, chosen, preset, peers, device, images, size, numbers, store)
     facts = measured_on(device)
     ratios = before(history, facts) if history is not None else None
     with ConsoleReporter(stderr()) as reporter:

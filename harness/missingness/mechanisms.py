@@ -10,6 +10,7 @@ lowest.
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -90,7 +91,7 @@ class Population:
         if len(ids) != len(modalities):
             raise HarnessError(f"{len(ids)} study ids for {len(modalities)} studies")
         if len(set(ids)) != len(ids):
-            twice = next(study for study in ids if list(ids).count(study) > 1)
+            twice = Counter(ids).most_common(1)[0][0]
             raise HarnessError(
                 f"study id {twice!r} occurs more than once", "ids have to be unique within a split"
             )

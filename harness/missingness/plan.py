@@ -22,7 +22,8 @@ from harness.missingness.mechanisms import Mechanism, Population, mechanism_of, 
 from harness.missingness.policy import ALTERNATE, DropPolicy
 from harness.missingness.states import lost_by, missing_in
 
-_DIGITS = string.digits + string.ascii_lowercase
+_CODES = np.frombuffer((string.digits + string.ascii_lowercase).encode(), np.uint8)
+"""ASCII codes of the digits that stand for states in files."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,9 +75,7 @@ class MaskPlan:
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object; each mask is a string with one digit (index into ``states``) per study."""
-        masks = [
-            ["".join(_DIGITS[i] for i in row) for row in per_seed] for per_seed in self.assignment.tolist()
-        ]
+        masks = [[_CODES[row].tobytes().decode() for row in per_seed] for per_seed in self.assignment]
         return {
             "policy": self.policy,
             "mechanism": self.mechanism,
@@ -97,9 +96,12 @@ class MaskPlan:
         try:
             states, ids = tuple(value["states"]), tuple(value["ids"])
             rates, seeds = tuple(map(float, value["rates"])), tuple(map(int, value["seeds"]))
-            digit = {character: index for index, character in enumerate(_DIGITS[: len(states)])}
-            cells = [[[digit[c] for c in row] for row in per_seed] for per_seed in value["masks"]]
-            assignment = np.array(cells, dtype=np.int8).reshape(len(seeds), len(rates), len(ids))
+            index = np.full(256, -1, dtype=np.int8)
+            index[_CODES[: len(states)]] = np.arange(len(states))
+            digits = "".join(row for per_seed in value["masks"] for row in per_seed).encode("ascii")
+            assignment = index[np.frombuffer(digits, np.uint8)].reshape(len(seeds), len(rates), len(ids))
+            if (assignment < 0).any():
+                raise ValueError("a digit of no state")
             return cls(value["policy"], value["mechanism"], states, rates, seeds, ids, assignment)
         except (KeyError, TypeError, ValueError) as error:
             raise CorruptFileError(f"not a mask plan: {error!r}", "delete it and run again") from error

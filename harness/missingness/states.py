@@ -8,6 +8,7 @@ one modality is lost (``harness.missingness.corrupted``).
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
+from functools import lru_cache
 from itertools import combinations
 
 from harness.core.errors import HarnessError
@@ -73,6 +74,7 @@ def ordered(states: Iterable[str], modalities: Sequence[str]) -> tuple[str, ...]
     return tuple(sorted({FULL, *states}, key=key))
 
 
+@lru_cache(maxsize=4096)  # of many studies, few have another set of modalities
 def lost_by(present: frozenset[str], state: str, offered: frozenset[str]) -> frozenset[str]:
     """What a study really loses when it is put into a state.
 

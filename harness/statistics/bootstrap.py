@@ -7,7 +7,8 @@ is paired. Memory and time grow with the number of studies, never with its squar
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from typing import Any, TypeAlias
 
@@ -22,6 +23,9 @@ FloatArray = NDArray[np.float64]
 
 _CHUNK_CELLS = 4_000_000
 """Cells of one block of random numbers or weights: 32 MB of float64, whatever the number of trials."""
+
+_FEWEST_LINES = 16
+"""Of a block, however many studies there are."""
 
 
 def clusters(patient_ids: Sequence[str]) -> tuple[int, NDArray[np.intp]]:
@@ -152,9 +156,9 @@ def replicates(
         members: (n,), the studies that count; None: all.
     """
     parts = []
-    for block in blocks(affordable(metric, weights), len(statistics)):
-        lines = weights[block] if members is None else weights[block] * members
-        parts.append(checked_values(metric, metric.values(statistics, lines), len(lines)))
+    for lines in ahead(weights.__getitem__, blocks(affordable(metric, weights), len(statistics))):
+        some = lines if members is None else lines * members
+        parts.append(checked_values(metric, metric.values(statistics, some), len(some)))
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
@@ -223,7 +227,26 @@ def value_and_replicates(
 
 
 def blocks(length: int, width: int) -> Iterator[slice]:
-    """Slices of ``range(length)`` whose (slice, width) block has a bounded number of cells."""
-    step = max(1, _CHUNK_CELLS // max(1, width))
+    """Slices of ``range(length)`` whose (slice, width) block has few cells, but no fewer than some lines.
+
+    What a metric does once per block, such as ranking the studies, would grow with the square of their number
+    if the blocks of more studies had fewer lines for ever.
+    """
+    step = max(_FEWEST_LINES, _CHUNK_CELLS // max(1, width))
     for start in range(0, length, step):
         yield slice(start, min(start + step, length))
+
+
+def ahead(draw: Callable[[slice], FloatArray], slices: Iterable[slice]) -> Iterator[FloatArray]:
+    """What ``draw`` returns for each slice, in order: on a thread, while the block before is worked on."""
+    first, *others = slices
+    if not others:
+        yield draw(first)
+        return
+    with ThreadPoolExecutor(1) as pool:
+        coming = pool.submit(draw, first)
+        for following in others:
+            block = coming.result()
+            coming = pool.submit(draw, following)
+            yield block
+        yield coming.result()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import cycle
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ from harness.metrics.base import JointMetric, Metric, Statistics
 from harness.statistics.bootstrap import (
     FloatArray,
     Weights,
+    ahead,
     blocks,
     bootstrap_weights,
     clusters,
@@ -71,16 +73,18 @@ class Resampling:
         return bootstrap_weights(self.patient_ids, self.n_resamples, self.seed)
 
     def swaps(self) -> Iterator[FloatArray]:
-        """All trials in blocks (T, n_patients), 1 where a patient is swapped; a block overwrites the last."""
+        """All trials in blocks (T, n_patients), 1 where a patient is swapped. The next replaces a block."""
         n_patients, _ = clusters(self.patient_ids)
         rng = np.random.default_rng(np.random.SeedSequence([self.seed, 1]))  # not the stream of the bootstrap
-        drawn = np.empty((0, n_patients))
-        for block in blocks(self.trials, n_patients):
-            if not len(drawn):
-                drawn = np.empty((block.stop - block.start, n_patients))
-            part = drawn[: block.stop - block.start]
-            rng.random(out=part)
-            yield np.less(part, 0.5, out=part)
+        slices = list(blocks(self.trials, n_patients))
+        buffers = cycle(np.empty((2, slices[0].stop, n_patients)))
+
+        def draw(block: slice) -> FloatArray:
+            buffer = next(buffers)[: block.stop - block.start]
+            rng.random(out=buffer)
+            return np.less(buffer, 0.5, out=buffer)
+
+        return ahead(draw, slices)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

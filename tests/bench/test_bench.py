@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar
@@ -13,7 +14,18 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from harness.bench import data, history, labeler, methods, metrics, robustness, sampling, suite, tables
+from harness.bench import (
+    data,
+    history,
+    labeler,
+    methods,
+    metrics,
+    robustness,
+    sampling,
+    scaling,
+    suite,
+    tables,
+)
 from harness.bench.rows import Row, measured
 from harness.cli.app import app
 from harness.core.errors import CorruptFileError, HarnessError
@@ -319,6 +331,43 @@ def test_a_process_that_ends_says_why_without_its_command(some: Callable[..., No
     some(one=lambda: ended("Traceback\nValueError: no\n"), two=lambda: ended(""))
     rows = suite.run(suite.Options(("metrics",)), Quiet())
     assert [row.note for row in rows] == ["ValueError: no", "a process ended with 3"]
+
+
+def test_scaling_has_a_row_per_size_and_exponents(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kinds = {name: scaling.KINDS[name] for name in ("compare", "calibration")}
+    kinds["calibration"] = replace(kinds["calibration"], most=200)
+    monkeypatch.setattr(scaling, "KINDS", kinds)
+    page = tmp_path / "page.md"
+    page.write_text("<!-- harness bench scaling -->\n<!-- end of harness bench scaling -->\n")
+    done = CliRunner().invoke(app, ["bench", "scaling", "--sizes", "300,100,200", "--into", str(page)])
+    assert done.exit_code == 0, done.output
+    lines = [line.strip("|").split(" | ") for line in page.read_text().splitlines() if line[:1] == "|"][2:]
+    names = [line[0].strip() for line in lines]
+    assert [name.rsplit(": ")[-1] for name in names] == [
+        *("100 studies", "200 studies", "300 studies", "exponent of time", "exponent of peak memory"),
+        *("100 studies", "200 studies", "exponent of time", "exponent of peak memory"),
+    ]
+    assert all("GiB" in line[1] for name, line in zip(names, lines, strict=True) if "studies" in name)
+    assert all("power of n" in line[1] for name, line in zip(names, lines, strict=True) if "exponent" in name)
+    assert lines[5][-1].startswith("sizes above 200 left out")
+
+
+def test_the_exponent_is_that_of_what_grows() -> None:
+    sizes = [1_000, 10_000, 100_000]
+    power, count = scaling._exponent(sizes, [2.0 + 1e-3 * size for size in sizes], 2.0)
+    assert (power, count) == (pytest.approx(1.0), 3)
+    power, count = scaling._exponent(sizes, [0.5 + 1e-9 * size**2 for size in sizes], 0.5)
+    assert (power, count) == (pytest.approx(2.0), 2)
+    assert scaling._exponent(sizes, [1.0, 1.0, 0.9], 1.0) == (0.0, 0)
+    for wrong in ([1_000], [1_000, 1_000], [10, 1_000], [1_000, 10**9]):
+        with pytest.raises(HarnessError, match="--sizes"):
+            suite.run(suite.Options(("scaling",), sizes=tuple(wrong)), Quiet())
+
+
+def test_made_up_reports_are_like_reports() -> None:
+    texts = list(scaling._reports(np.random.default_rng(0), 300))
+    assert len(set(texts)) == 300
+    assert 30 <= np.mean([len(text.split()) for text in texts]) <= 50
 
 
 def test_a_gpu_that_is_not_there_is_one_clear_error() -> None:

@@ -175,7 +175,7 @@ def test_blocks_and_what_was_read_before_change_no_digit(
     said, true = corpus(60)
     whole = make(tokenizer="whitespace").statistics(*pairs(said, true))
     monkeypatch.setattr(tokenization, "_TEXTS_AT_ONCE", 7)
-    monkeypatch.setattr(numbered, "_PAIRS_AT_ONCE", 11)
+    monkeypatch.setattr(numbered, "_TEXTS_AT_ONCE", 11)
     fresh = tokenization.Whitespace("whitespace")
     fresh.batch([" ".join(sorted({word for text in true for word in text.split()}, reverse=True))])
     monkeypatch.setattr(base, "tokenizer", lambda name: fresh)
@@ -196,7 +196,6 @@ def test_equal_pairs_are_compared_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_memory_grows_with_pairs_by_little(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tokenization, "_TEXTS_AT_ONCE", 256)
-    monkeypatch.setattr(numbered, "_PAIRS_AT_ONCE", 256)
     rng = np.random.default_rng(0)
     vocabulary = np.array([f"word{number}" for number in range(500)])
     said, true = ([" ".join(vocabulary[line]) for line in rng.integers(0, 500, (3000, 40))] for _ in range(2))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import numpy as np
 import pytest
@@ -410,3 +411,11 @@ def test_exclusive_classes_have_no_number_of_findings() -> None:
 )
 def test_what_goes_missing_unless_the_run_says_otherwise(modalities: tuple[str, ...], policy: str) -> None:
     assert main_policy(modalities) == policy
+
+
+def test_an_id_that_occurs_twice_is_named_at_once() -> None:
+    ids = [str(index) for index in range(20_000)]
+    started = time.process_time()
+    with pytest.raises(HarnessError, match="study id '19999' occurs more than once"):
+        Population.of([*ids, "19999"], [frozenset({"frontal"})] * 20_001)
+    assert time.process_time() - started < 1.0

@@ -111,6 +111,22 @@ def test_memory_grows_with_studies_and_not_with_resamples_or_trials() -> None:
     assert peak < 150e6  # of all resamples at once: 96 MB, and their studies as many again
 
 
+def test_more_studies_make_no_more_blocks_for_ever() -> None:
+    """What is done once per block, such as ranking studies, would grow with the square of their number."""
+    counts = [len(list(statistics.blocks(1000, 10**power))) for power in (3, 5, 7, 9)]
+    assert counts == [1, 25, 63, 63]
+
+
+def test_blocks_that_are_drawn_ahead_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    ids = [str(index) for index in range(50)]
+    whole = np.concatenate(list(Resampling(ids, 100, 3).swaps()))
+    monkeypatch.setattr(statistics, "_CHUNK_CELLS", 50)
+    parts = [block.copy() for block in Resampling(ids, 100, 3).swaps()]
+    assert [len(part) for part in parts] == [16] * 6 + [4]
+    assert (np.concatenate(parts) == whole).all()
+    assert set(np.unique(whole)) == {0.0, 1.0}
+
+
 def test_draws_are_those_of_one_stream_of_random_numbers() -> None:
     """Committed tables rest on these counts."""
     draws = np.random.default_rng(7).integers(0, 20, size=(100, 20))

@@ -12,7 +12,7 @@ from harness.core.types import Prediction, Reference
 from harness.metrics.base import MetricOutput, Statistics
 from harness.metrics.text.base import TextMetric
 from harness.metrics.text.ngrams import clipped_matches, ngram_counts
-from harness.metrics.text.numbered import pair_counts
+from harness.metrics.text.numbered import blocks, pair_counts
 
 ORDER = 4
 # The COCO tools keep an empty corpus from dividing by zero with these two.
@@ -43,7 +43,7 @@ class Bleu(TextMetric):
         counts = np.empty((len(pairs.hypotheses), 2 + 2 * ORDER))
         counts[:, 0], counts[:, 1] = lengths[pairs.hypotheses], lengths[pairs.targets]
         counts[:, 2 + ORDER :] = np.maximum(0, counts[:, :1] - np.arange(ORDER))
-        for block in pairs.blocks():
+        for block in blocks(len(counts)):
             for place, each in enumerate(pair_counts(pairs, block, ORDER), start=2):
                 matches = np.minimum(each.ours.counts[each.both[0]], each.theirs.counts[each.both[1]])
                 counts[block, place] = each.sums(matches)

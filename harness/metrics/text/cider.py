@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,15 @@ from harness.core.types import Prediction, Reference
 from harness.metrics.base import MetricOutput, Statistics, mean_of
 from harness.metrics.text.base import TextMetric
 from harness.metrics.text.ngrams import Ngram, clipped_matches, ngram_counts
-from harness.metrics.text.numbered import Integers, NumberedPairs, PairCounts, ngrams, pair_counts
+from harness.metrics.text.numbered import (
+    Integers,
+    NumberedPairs,
+    NumberedTexts,
+    PairCounts,
+    blocks,
+    ngrams,
+    pair_counts,
+)
 from harness.metrics.text.tokenization import Tokens
 
 ORDER = 4
@@ -100,7 +108,7 @@ def _scores(pairs: NumberedPairs, clipped: bool) -> Statistics:
     statistics = np.ones((len(pairs.pair_of), 2))
     frequencies = _DocumentFrequencies.of(pairs)
     scores = np.zeros(len(pairs.hypotheses))
-    for block in pairs.blocks():
+    for block in blocks(len(scores)):
         numbers = np.zeros(1, dtype=np.int64)
         for length, each in enumerate(pair_counts(pairs, block, ORDER)):
             numbers, inverse = frequencies.inverse(length, each.ours.keys, numbers)
@@ -134,8 +142,8 @@ class _DocumentFrequencies:
     """In how many references each n-gram occurs.
 
     Attributes:
-        keys: per length, the n-grams of all references, as ``NgramCounts.keys``.
-        documents: per length, (D,) how many references have each of them.
+        keys: per length, the n-grams of all references, as ``NgramCounts.keys``, and a last one above all.
+        documents: per length, how many references have each of them; 1 for the last.
         total: number of references.
         vocabulary: number of different tokens.
     """
@@ -149,11 +157,21 @@ class _DocumentFrequencies:
     def of(cls, pairs: NumberedPairs) -> _DocumentFrequencies:
         """Frequencies in the references of all studies; a reference of two studies counts twice."""
         targets, studies = np.unique(pairs.targets[pairs.pair_of], return_counts=True)
-        keys, documents = [], []
-        for each in ngrams(pairs.texts.some(targets), ORDER):
-            keys.append(each.keys)
-            counts = np.bincount(each.ngrams, studies[each.texts], len(each.keys))
-            documents.append(np.asarray(counts, dtype=np.float64))
+        parts = [_part(pairs.texts.some(targets[block]), studies[block]) for block in blocks(len(targets))]
+        numbers, keys, documents = [np.zeros(1, dtype=np.int64)] * len(parts), [], []
+        for length in range(ORDER):
+            lines = [
+                _extended(shorter, part[length][0], pairs.texts.vocabulary)
+                for shorter, part in zip(numbers, parts, strict=True)
+            ]
+            merged = np.concatenate([*lines, [np.iinfo(np.int64).max]])
+            merged.sort()  # several times as fast as np.unique
+            keys.append(merged[np.append(merged[1:] > merged[:-1], True)])
+            documents.append(np.append(np.zeros(len(keys[-1]) - 1), 1.0))
+            numbers = [np.searchsorted(keys[-1], line) for line in lines]
+            for places, part in zip(numbers, parts, strict=True):
+                documents[-1][places] += part[length][1]
+                part[length] = part[length][0][:0], part[length][1][:0]  # no longer needed
         return cls(tuple(keys), tuple(documents), len(pairs.pair_of), pairs.texts.vocabulary)
 
     def inverse(self, length: int, keys: Integers, shorter: Integers) -> tuple[Integers, NDArray[np.float64]]:
@@ -166,13 +184,31 @@ class _DocumentFrequencies:
             keys: (D,) of n-grams of some texts.
             shorter: numbers of the n-grams of those texts that are one token shorter.
         """
-        starts, last = np.divmod(keys, self.vocabulary)
-        wanted = np.where(shorter[starts] >= 0, shorter[starts] * self.vocabulary + last, -1)
-        table = np.append(self.keys[length], np.iinfo(np.int64).max)
-        places = np.searchsorted(table, wanted)
-        occurs = table[places] == wanted
-        documents = np.append(self.documents[length], 1.0)[np.where(occurs, places, -1)]
-        return np.where(occurs, places, -1), np.log(self.total / documents)
+        wanted = _extended(shorter, keys, self.vocabulary)
+        places = np.searchsorted(self.keys[length], wanted)
+        places = np.where(self.keys[length][places] == wanted, places, -1)
+        return places, np.log(self.total / self.documents[length][places])
+
+
+def _part(texts: NumberedTexts, studies: Integers) -> list[tuple[Integers, NDArray[np.integer[Any]]]]:
+    """Per length, the keys of the n-grams of some texts, and in how many studies' references they occur."""
+    return [
+        (each.keys, np.bincount(each.ngrams, studies[each.texts], len(each.keys)).astype(np.int32))
+        for each in ngrams(texts, ORDER)
+    ]
+
+
+def _extended(shorter: Integers, keys: Integers, vocabulary: int) -> Integers:
+    """Keys of n-grams among those of all references, from keys among those of some texts.
+
+    Args:
+        shorter: for each n-gram of those texts that is one token shorter, its number among all. It is -1
+            for one that no reference has; then longer ones have the key -1.
+        keys: as ``NgramCounts.keys``.
+        vocabulary: number of different tokens.
+    """
+    starts, last = np.divmod(keys, vocabulary)
+    return np.where(shorter[starts] >= 0, shorter[starts] * vocabulary + last, -1)
 
 
 def _scores_of_all_pairs(hypotheses: Sequence[Tokens], targets: Sequence[Tokens]) -> NDArray[np.float64]:

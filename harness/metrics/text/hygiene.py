@@ -35,6 +35,8 @@ _MARKUP = re.compile(
     r"|^\s*[{\[]\s*\"",  # JSON
     re.IGNORECASE | re.MULTILINE,
 )
+_SIGNS = re.compile("[^a-pr-zA-PR-Z0-9_\\s.,:;()/%+=!?'\"-]")
+"""What each match of the two holds, and few reports: a sign other than these, or a q. It is found at once."""
 _WRONGLY_DECODED = re.compile(
     "\u00c3[\u0080-\u00bf\u0152-\u0178\u02c6\u02dc\u2013-\u203a\u20ac\u2122]|\u00c2[\u00a0-\u00bf]"
     "|\u00e2\u20ac|\u00e2\u0080|\u00ef\u00bb\u00bf|\u00ef\u00ac|\u00f0\u0178|\ufffd"
@@ -74,8 +76,14 @@ class Remark:
 _KINDS: Mapping[str, tuple[str, Callable[[str], bool]]] = {
     "empty": ("are empty", lambda text: not text.strip()),
     "wordless": ("hold no word", lambda text: bool(text.strip()) and not any(map(str.isalnum, text))),
-    "tokens": ("hold tokenizer leftovers", lambda text: _TOKENS.search(text) is not None),
-    "markup": ("hold markup", lambda text: _MARKUP.search(text) is not None),
+    "tokens": (
+        "hold tokenizer leftovers",
+        lambda text: _SIGNS.search(text) is not None and _TOKENS.search(text) is not None,
+    ),
+    "markup": (
+        "hold markup",
+        lambda text: _SIGNS.search(text) is not None and _MARKUP.search(text) is not None,
+    ),
     "script": ("are mostly not in Latin script", lambda text: _foreign(text)),
     "mixed": (
         "mix Latin with Cyrillic or Greek letters in one word",

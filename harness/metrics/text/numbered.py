@@ -16,7 +16,7 @@ from harness.metrics.text.tokenization import Tokenizer
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
-_PAIRS_AT_ONCE = 4096
+_TEXTS_AT_ONCE = 512
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -98,10 +98,11 @@ class NumberedPairs:
         texts = _alphabetical(lines, tokenizer.words)
         return cls(texts, first, second + len(predicted), pair_of.reshape(-1))
 
-    def blocks(self) -> Iterator[slice]:
-        """Slices of the pairs."""
-        for start in range(0, len(self.hypotheses), _PAIRS_AT_ONCE):
-            yield slice(start, min(start + _PAIRS_AT_ONCE, len(self.hypotheses)))
+
+def blocks(length: int) -> Iterator[slice]:
+    """Slices of so many texts or pairs, short enough that what is computed on them stays in the caches."""
+    for start in range(0, length, _TEXTS_AT_ONCE):
+        yield slice(start, min(start + _TEXTS_AT_ONCE, length))
 
 
 def _alphabetical(lines: Sequence[NDArray[np.int32]], words: Sequence[str]) -> NumberedTexts:
