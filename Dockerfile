@@ -12,7 +12,7 @@ COPY pyproject.toml constraints.txt overrides.txt README.md LICENSE ./
 COPY harness harness
 COPY methods methods
 RUN pip install --no-cache-dir --constraint constraints.txt uv \
-    && uv pip install --system --no-cache --compile-bytecode --constraint constraints.txt --override overrides.txt ".[ray,parquet,dicom]"
+    && uv pip install --system --no-cache --compile-bytecode --constraint constraints.txt --override overrides.txt ".[run,clinical,images,ray,parquet,dicom]"
 
 RUN useradd --create-home reader
 USER reader

@@ -45,7 +45,7 @@ $(STAMP): pyproject.toml constraints.txt overrides.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt uv
 	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --constraint constraints.txt --override overrides.txt \
-		--editable ".[dev,ray]"
+		--editable ".[run,clinical,images,calibration,ray,dev]"
 	touch $@
 
 clean:

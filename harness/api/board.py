@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.core.errors import HarnessError, UnknownNameError
 from harness.core.names import did_you_mean
+from harness.core.packages import require_packages
 from harness.leaderboard.leaderboard import Leaderboard as Tables
 from harness.leaderboard.render.robustness_figures import COLOURS, GREY
 from harness.leaderboard.spec import load_all
@@ -204,6 +205,7 @@ def _plotted(rows: Iterable[Measurement], metric: str, drop: str | None, ax: Axe
         rates.setdefault(row.drop, set()).add(row.rate)
     policy = max(rates, key=lambda each: len(rates[each]))
     if ax is None:
+        require_packages("Leaderboard.plot", "figures", "matplotlib")
         from matplotlib import pyplot
 
         _, ax = pyplot.subplots(figsize=(6.4, 4.2), layout="constrained")

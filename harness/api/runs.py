@@ -14,6 +14,7 @@ from harness.api.board import Leaderboard
 from harness.core import registry
 from harness.core.config import RunSettings
 from harness.core.errors import HarnessError
+from harness.core.packages import packages_named
 from harness.core.progress import SILENT, Progress, Reporter
 
 if TYPE_CHECKING:
@@ -63,7 +64,8 @@ def evaluate(
         **settings,
     }
     _check_processes(flags)
-    from harness.evaluation.run import run
+    with packages_named(lambda: "harness.evaluate"):
+        from harness.evaluation.run import run
 
     run_settings = RunSettings.build(flags)
     rows, _ = run(run_settings, _Lines() if progress else SILENT)
@@ -101,7 +103,8 @@ def audit(
         **settings,
     }
     _check_processes(flags)
-    from harness.audits import audit as audits
+    with packages_named(lambda: "harness.audit"):
+        from harness.audits import audit as audits
 
     return AuditTable(tuple(audits.audit(RunSettings.build(flags), _Lines() if progress else SILENT)))
 

@@ -12,6 +12,7 @@ from harness.api.tables import Table
 from harness.core import registry
 from harness.core.errors import HarnessError, UnavailableError, UnknownNameError
 from harness.core.names import did_you_mean
+from harness.core.packages import require_packages
 from harness.core.registry import MetricOptions
 from harness.core.types import CHEXPERT_LABELS, Prediction, Reference, Task
 from harness.evaluation import score_files
@@ -94,6 +95,7 @@ class ScoreTable(Table):
     def plot(self, ax: Axes | None = None) -> Axes:
         """Draw every metric with its interval, one line each."""
         if ax is None:
+            require_packages("ScoreTable.plot", "figures", "matplotlib")
             from matplotlib import pyplot
 
             height = 0.6 + 0.28 * len(self.scores.scores)

@@ -23,35 +23,35 @@ from harness.core.config import RunConfig
 from harness.core.errors import HarnessError, PluginError, UnavailableError
 from harness.core.failures import describe
 from harness.core.files import cache_root
+from harness.core.packages import absent, install
 
-REQUIRED = (
-    "torch",
-    "torchvision",
-    "transformers",
-    "lightning",
-    "timm",
-    "torchxrayvision",
-    "pycocoevalcap",
-    "numpy",
-    "pydantic",
-)
+BASE = ("numpy", "pandas", "pydantic")
+RUN = ("torch", "torchvision", "transformers", "lightning", "timm", "torchxrayvision", "pycocoevalcap")
+"""Packages of the base, and those without which the main job does not run."""
 WIDTH, NAME_WIDTH = 80, 24
 """Columns of a terminal, and of the longest registered name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Requirement:
-    """One thing that was looked at; ``missing`` keeps the main job from running, ``optional`` does not."""
+    """One thing that was looked at.
+
+    ``missing`` keeps the main job from running, or the other commands where the extra ``run`` is not
+    installed; ``optional`` does not.
+    """
 
     name: str
     state: Literal["ok", "optional", "missing"]
     detail: str
 
 
+_WITHOUT_RUN = Requirement("run", "optional", f"harness run needs it: {install('run')}")
+
+
 def doctor(
     format_: Annotated[Format, format_option(Format.table, Format.json, Format.csv)] = Format.table,
 ) -> None:
-    """Check packages, device, Java, data, weights and free space; exit 1 if the main job cannot run."""
+    """Check packages, device, Java, data, weights and space; exit 1 if what is installed cannot run."""
     findings = examine()
     if format_ is Format.table:
         typer.echo(summary(findings) + "\n")
@@ -64,10 +64,15 @@ def doctor(
 
 
 def summary(findings: Sequence[Requirement]) -> str:
-    """One line: whether the main job can run, and how much else is absent."""
+    """One line: whether the main job can run, and how much else is absent.
+
+    Without the extra ``run``: whether the commands that need no method can.
+    """
     count = Counter(each.state for each in findings)
     names = ", ".join(each.name for each in findings if each.state == "missing")
-    ready = f"NOT READY, missing: {names}" if names else "ready: harness run works here"
+    light = any(each.name == _WITHOUT_RUN.name for each in findings)
+    works = "score, compare, leaderboard and papers work here" if light else "harness run works here"
+    ready = f"NOT READY, missing: {names}" if names else f"ready: {works}"
     optional = f"{count['optional']} optional parts are absent" if count["optional"] else "nothing is absent"
     return "\n".join(wrap(f"{ready}; {optional}", WIDTH))
 
@@ -83,7 +88,8 @@ def examine() -> list[Requirement]:
     """Look at packages, device, Java, cache folder, datasets and metrics."""
     return [
         _program(),
-        *(_package(name) for name in REQUIRED),
+        *(_package(name) for name in BASE),
+        *([_WITHOUT_RUN] if absent("lightning") else [_package(name, "run") for name in RUN]),
         _device(),
         _java(),
         _cache(),
@@ -96,18 +102,18 @@ def _program() -> Requirement:
     return Requirement("harness", "ok", f"{__version__}, Python {platform.python_version()}")
 
 
-def _package(name: str) -> Requirement:
+def _package(name: str, extra: str = "") -> Requirement:
     try:
         return Requirement(name, "ok", version(name))
     except PackageNotFoundError:
-        return Requirement(name, "missing", f"pip install {name}")
+        return Requirement(name, "missing", install(extra) if extra else f"pip install {name}")
 
 
 def _device() -> Requirement:
-    try:
-        import torch
-    except ImportError:
-        return Requirement("device", "missing", "torch is not installed")
+    if absent("torch"):
+        return Requirement("device", "optional", "torch is not installed")
+    import torch
+
     if not torch.cuda.is_available():
         return Requirement("device", "ok", f"CPU, {os.cpu_count()} cores; no GPU found")
     gpu = torch.cuda.get_device_properties(0)

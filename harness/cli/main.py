@@ -11,6 +11,7 @@ import traceback
 from typing import Any
 
 from harness.core.errors import HarnessError
+from harness.core.packages import packages_named
 from harness.core.signals import Stopped, stopped_by_signals
 
 _CONTINUES = frozenset({"run", "ablate", "downstream"})
@@ -29,7 +30,8 @@ def main() -> None:
         with stopped_by_signals():
             from harness.cli.app import app
 
-            app(obj=flags)
+            with packages_named(lambda: f"harness {flags.get('command', '')}"):
+                app(obj=flags)
     except HarnessError as error:
         if flags.get("debug"):
             traceback.print_exception(error)

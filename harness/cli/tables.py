@@ -5,8 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import typer
+
 from harness.cli.output import Format, print_parts, write
 from harness.core.errors import HarnessError
+from harness.core.packages import absent, install
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -120,7 +123,7 @@ def write_robustness(
     Args:
         store: results store.
         out: folder to write to.
-        figures: whether to draw figures.
+        figures: whether to draw figures; without matplotlib a line says that they are left out.
         rows: draw only protocols of these; by default everything.
         workers: processes that draw; None is what suits the machine.
     """
@@ -133,7 +136,9 @@ def write_robustness(
         write(out / "robustness.md", robustness.markdown(report)),
         write(out / "robustness.json", report.to_json()),
     ]
-    if figures:
+    if figures and absent("matplotlib"):
+        typer.echo(f"figures are left out: matplotlib is not installed: {install('figures')}", err=True)
+    elif figures:
         from harness.distributed import processes
         from harness.leaderboard.render.gallery import KINDS, write_figures
 

@@ -13,11 +13,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
-
-import lmdb
+from typing import TYPE_CHECKING
 
 from harness.core.errors import DiskError
 from harness.core.files import cache_root, private_folder
+from harness.core.packages import absent
+
+if TYPE_CHECKING:
+    import lmdb
 
 SWITCH = "HARNESS_FEATURES"
 """Environment variable; ``0`` turns the store off."""
@@ -29,13 +32,20 @@ LIMIT = 4 << 30
 class FeatureStore:
     """Byte strings by key in a memory-mapped file below the cache folder, readable by the user alone.
 
-    A cache and nothing else: where it is full, damaged or cannot be written, features are computed.
+    A cache and nothing else: where it is full, damaged or cannot be written, or where LMDB is not installed,
+    features are computed.
     """
 
     def __init__(self, name: str, limit: int = LIMIT) -> None:
         folder = cache_root() / "features" / name
         self._environment: lmdb.Environment | None = None
-        self._full = False
+        self._error: type[Exception] = OSError
+        self._full = bool(absent("lmdb"))
+        if self._full:
+            return
+        import lmdb
+
+        self._error = lmdb.Error
         try:
             private_folder(folder)
             # A killed process loses its last writes and harms none; only the machine's crash could.
@@ -50,7 +60,7 @@ class FeatureStore:
         try:
             with self._environment.begin() as transaction:
                 return [_checked(transaction.get(key)) for key in keys]
-        except lmdb.Error:
+        except self._error:
             return [None] * len(keys)
 
     def write(self, records: Mapping[bytes, bytes]) -> None:
@@ -62,7 +72,7 @@ class FeatureStore:
                 for key, value in records.items():
                     stored = transaction.get(key)
                     transaction.put(key, _sealed(value), overwrite=_checked(stored) is None)
-        except (OSError, lmdb.Error):
+        except (OSError, self._error):
             self._full = True
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from harness.core.errors import HarnessError, PluginError, UnknownNameError
 from harness.core.failures import describe
 from harness.core.names import did_you_mean
+from harness.core.packages import MissingPackageError, install, missing_package
 
 if TYPE_CHECKING:
     from harness.core.types import LabelCounts
@@ -211,6 +212,7 @@ def load(kind: str, name: str) -> Any:
         UnknownNameError: with the nearest registered names.
         PluginError: the class's module cannot be imported, whatever the reason, has no such class, or what it
             has is no method, dataset or metric.
+        MissingPackageError: its module needs a package that an extra brings.
     """
     table = _table(kind)
     if name not in table:
@@ -221,6 +223,9 @@ def load(kind: str, name: str) -> Any:
     try:
         loaded = import_module(module)
     except (Exception, SystemExit) as error:
+        if (missing := missing_package(error)) is not None:
+            package, extra = missing
+            raise MissingPackageError(f"{kind[:-1]} {name} needs {package}", install(extra)) from error
         hint = f"install the package that {module} needs" if isinstance(error, ImportError) else ""
         raise PluginError(
             f"{kind[:-1]} {name} cannot be loaded: {describe(error, module)}", hint or f"see {module}"

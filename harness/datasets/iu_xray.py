@@ -19,6 +19,7 @@ from pathlib import Path
 from PIL import Image
 
 from harness.core.errors import HarnessError, UnavailableError
+from harness.core.packages import install
 from harness.core.types import CHEXPERT_LABELS
 from harness.datasets.images.pixels import ImageFile
 from harness.datasets.iu import reports as iu_reports
@@ -149,4 +150,4 @@ def _without_context(records: list[ReportRecord], sources: Sources, profile: Pro
     )
     if fatal:
         message += f", and no {' and '.join(profile.sections)} as profile {profile.name} wants"
-    return [Problem("no-context", FILE, message, "pip install torchxrayvision", fatal)]
+    return [Problem("no-context", FILE, message, install("run"), fatal)]

@@ -19,12 +19,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib.util import find_spec
 from typing import Any
 
 from harness.core import registry
 from harness.core.config import ExecutionConfig, RunSettings
-from harness.core.errors import HarnessError, UnavailableError
+from harness.core.errors import HarnessError
+from harness.core.packages import require_packages
 from harness.core.progress import Reporter
 from harness.distributed.processes import Job, Messenger, Opened, Opener, Relay, Results, use_threads
 
@@ -90,9 +90,7 @@ def check(execution: ExecutionConfig) -> None:
     """
     if execution.device.startswith("cuda:"):
         raise HarnessError(f"--device {execution.device}: Ray chooses among the GPUs", "use --device cuda")
-    if find_spec("ray") is None:
-        raise UnavailableError("--executor ray: ray is not installed", "pip install ray")
-
+    require_packages("--executor ray", "ray", "ray")
     if execution.address not in (None, "auto"):
         _knock(execution.address)
 

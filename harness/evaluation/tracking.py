@@ -12,11 +12,11 @@ import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from harness.core.errors import HarnessError, UnavailableError
+from harness.core.errors import HarnessError
+from harness.core.packages import require_packages
 from harness.method.cost import training_summary
 from harness.store.results import Measurement, StoredResult
 from harness.store.store import Store
@@ -59,8 +59,7 @@ def check(tracker: str) -> None:
     Raises:
         UnavailableError: the package is not installed.
     """
-    if find_spec(tracker) is None:
-        raise UnavailableError(f"--track {tracker}: {tracker} is not installed", f"pip install {tracker}")
+    require_packages(f"--track {tracker}", tracker, tracker)
 
 
 def track(tracker: str, root: Path, rows: Sequence[Measurement]) -> None:

@@ -5,20 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from harness.core.files import digest_of
-
-
-def missing(*packages: str) -> list[str]:
-    """Those of the packages that are not installed; none is imported."""
-    return [package for package in packages if find_spec(package) is None]
+from harness.core.packages import absent
 
 
 def hub_file(repository: str, name: str, download: bool = False) -> Path | None:
     """A file of a Hugging Face repository from the local cache, fetched first if ``download``."""
+    if absent("huggingface_hub"):
+        return None
     from huggingface_hub import hf_hub_download, try_to_load_from_cache
 
     path = try_to_load_from_cache(repository, name)

@@ -159,7 +159,7 @@ def test_a_tracker_that_fails_costs_no_table(
 ) -> None:
     from harness.evaluation import tracking
 
-    monkeypatch.setattr(tracking, "find_spec", lambda name: name)
+    monkeypatch.setattr("harness.core.packages.find_spec", lambda name: name)
     monkeypatch.setattr(tracking, "_to_mlflow", lambda root, results: 1 / 0)
     code, out, err = toy_run(capsys, toy_world, "--track", "mlflow")
     assert code == 2

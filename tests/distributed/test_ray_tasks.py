@@ -334,7 +334,7 @@ def test_tasks_get_whole_paths_and_store_what_a_local_run_would(
         def work(self, jobs: list[tuple[str, int]]) -> dict[tuple[str, int], list[Measurement]]:
             return {job: [] for job in jobs}
 
-    monkeypatch.setattr(ray_tasks, "find_spec", lambda name: name)
+    monkeypatch.setattr("harness.core.packages.find_spec", lambda name: name)
     monkeypatch.setattr(ray_tasks, "Tasks", Tasks)
     monkeypatch.chdir(tmp_path)
     executors.run(config(Path("store"), "echo", executor="ray", address="auto", workers=2), toys.Quiet())
@@ -342,8 +342,8 @@ def test_tasks_get_whole_paths_and_store_what_a_local_run_would(
 
 
 def test_without_ray_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ray_tasks, "find_spec", lambda name: None)
-    with pytest.raises(UnavailableError, match="pip install ray"):
+    monkeypatch.setattr("harness.core.packages.find_spec", lambda name: None)
+    with pytest.raises(UnavailableError, match=r"pip install .*\[ray\]"):
         executors.run(RunSettings.of(executor="ray"), toys.Quiet())
 
 
@@ -359,7 +359,7 @@ def test_without_ray_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None
 def test_an_address_without_a_cluster_is_said_at_once(
     monkeypatch: pytest.MonkeyPatch, address: str, message: str
 ) -> None:
-    monkeypatch.setattr(ray_tasks, "find_spec", lambda name: name)
+    monkeypatch.setattr("harness.core.packages.find_spec", lambda name: name)
     with pytest.raises(HarnessError, match=f"--address {address}: {message}"):
         executors.run(RunSettings.of(executor="ray", address=address), toys.Quiet())
 

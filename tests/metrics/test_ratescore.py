@@ -129,11 +129,11 @@ def test_a_report_that_the_package_leaves_out_moves_no_other_score(
 def test_absent_package_or_weights_are_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from harness.metrics.clinical import ratescore
 
-    monkeypatch.setattr(ratescore, "missing", lambda *names: ["medspacy"])
+    monkeypatch.setattr(ratescore, "absent", lambda *names: ["medspacy"])
     assert "medspacy" in str(RateScore().unavailable())
     with pytest.raises(UnavailableError, match="medspacy"):
         RateScore().statistics(*pairs(["abc"], ["abc"]))
-    monkeypatch.setattr(ratescore, "missing", lambda *names: [])
+    monkeypatch.setattr(ratescore, "absent", lambda *names: [])
     monkeypatch.setenv("HARNESS_RATESCORE", str(tmp_path))
     assert "HARNESS_RATESCORE" in str(RateScore().unavailable())
     for part in ratescore.PARTS:

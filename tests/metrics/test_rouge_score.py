@@ -76,5 +76,5 @@ def test_contract_and_signature(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(HarnessError, match="no prediction report"):
         metric.statistics([Prediction()], pairs(["a"], ["a"])[1])
     monkeypatch.setitem(sys.modules, "nltk", None)
-    monkeypatch.setattr("harness.metrics.text.rouge.find_spec", lambda name: None)
-    assert "install nltk" in str(RougeScoreL(stemmer=True).unavailable())
+    monkeypatch.setattr("harness.core.packages.find_spec", lambda name: None)
+    assert "[text]" in str(RougeScoreL(stemmer=True).unavailable())

@@ -58,7 +58,7 @@ def test_weights_of_seeds_are_shares_and_the_same_in_every_call() -> None:
 @pytest.mark.parametrize("seeds", [2, 3, 5, 10])
 def test_the_stretch_is_that_of_students_interval(seeds: int) -> None:
     exact = np.sqrt(seeds / (seeds - 1)) * stats.t.ppf(0.975, seeds - 1) / stats.norm.ppf(0.975)
-    assert stretch(seeds) == pytest.approx(exact)
+    assert stretch(seeds) == pytest.approx(exact, rel=1e-13)
 
 
 @pytest.mark.parametrize(

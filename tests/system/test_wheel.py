@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -11,10 +12,16 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.helpers.light import FIVE_LINES, PIP, ROOT, build_wheel, install_into
+
 COMMITTED = ROOT / "leaderboards" / "iu-phantom.json"
-PIP = ("-m", "pip", "--disable-pip-version-check")
-SOURCES = ("harness", "methods", "pyproject.toml", "README.md", "LICENSE")
+TWO_MINUTES = 120
+
+
+def processor_seconds() -> float:
+    """Processor time of all programs that were started so far and have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def python(*arguments: str | Path, folder: Path, source: Path | None = None) -> str:
@@ -33,27 +40,11 @@ def python(*arguments: str | Path, folder: Path, source: Path | None = None) -> 
     return completed.stdout
 
 
-def package(target: Path) -> Path:
-    """The wheel of a copy of the sources, installed into ``target``, without a network."""
-    sources = target.with_name("sources")
-    sources.mkdir()
-    for name in SOURCES:
-        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
-        copy(ROOT / name, sources / name)
-    wheels = target.with_name("wheels")
-    build = (*PIP, "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", wheels, sources)
-    python(*build, folder=sources)
-    (wheel,) = wheels.glob("*.whl")
-    install = (*PIP, "install", "--quiet", "--no-index", "--no-deps", "--no-compile", "--target", target)
-    python(*install, wheel, folder=target.parent)
-    return target
-
-
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A folder with the installed package, which is no checkout."""
     folder = tmp_path_factory.mktemp("wheel")
-    site = package(folder / "site")
+    site = install_into(build_wheel(folder), folder / "site")
     where = python("-c", "import harness; print(harness.__file__)", folder=folder, source=site)
     assert Path(where.strip()).is_relative_to(site)
     yield site
@@ -106,3 +97,43 @@ def test_the_wheel_holds_every_data_file(installed: Path) -> None:
     ]
     assert sum(path.suffix == ".yaml" for path in data) >= 10
     assert [str(path) for path in data if not (installed / path).exists()] == []
+
+
+@pytest.mark.slow
+def test_a_newcomer_has_a_table_with_intervals_in_two_minutes(tmp_path: Path) -> None:
+    """The wheel, the packages of the base from the index, an environment of its own, an empty folder."""
+    wheel, empty = build_wheel(tmp_path), tmp_path / "empty"
+    empty.mkdir()
+    begun = processor_seconds()
+    python("-m", "venv", tmp_path / "venv", folder=tmp_path)
+    own = tmp_path / "venv" / "bin" / "python"
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+
+    def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+        command = [own, *arguments]
+        return subprocess.run(
+            command, cwd=empty, env=environment, capture_output=True, text=True, check=False
+        )
+
+    install = run(*PIP, "install", "--quiet", wheel)
+    if install.returncode != 0 and "No matching distribution" in install.stderr:
+        pytest.skip("no package index can be reached")
+    assert install.returncode == 0, install.stderr
+    table = run("-c", FIVE_LINES)
+    assert table.returncode == 0, table.stderr
+    assert "bleu_4" in table.stdout
+    assert processor_seconds() - begun < TWO_MINUTES  # other programs slow the clock on the wall
+    (site,) = (tmp_path / "venv" / "lib").glob("python*/site-packages")
+    assert not (site / "torch").exists()
+    assert sum(path.stat().st_size for path in site.rglob("*") if path.is_file()) < 400e6
+    for command in (
+        ("leaderboard", "--results", COMMITTED, "--format", "markdown"),
+        ("papers", "all", "--results", COMMITTED),
+        ("list", "methods"),
+        ("list", "metrics"),
+        ("doctor",),
+    ):
+        done = run("-m", "harness.cli", *command)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout
+    assert not list(empty.iterdir())

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from harness.core.packages import require_packages
 from harness.datasets.images.convert import check_end, check_shape, stretched
 from harness.datasets.images.dicom_grey import GREY_TAGS, brightness, number
 
@@ -105,6 +106,7 @@ def _header(data: bytes) -> Dataset:
     Raises:
         ValueError: the content is not DICOM, or has no pixels.
     """
+    require_packages("DICOM", "dicom", "pydicom")
     from pydicom import dcmread
 
     prefixed = data[_PREFIX] == b"DICM"

@@ -25,6 +25,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 from harness.core.errors import CorruptFileError, HarnessError, UnavailableError
+from harness.core.packages import install
 from harness.datasets.readers.headings import COMPARISON, FINDINGS, IMPRESSION, INDICATION, section_of
 from harness.datasets.readers.sections import before_report_text
 
@@ -99,7 +100,7 @@ def find_data_folder(root: Path | None = None) -> Path:
         if spec is None or not spec.submodule_search_locations:
             raise UnavailableError(
                 "iu-phantom reads its reports from the package torchxrayvision, which is not installed",
-                "pip install torchxrayvision",
+                install("run"),
             )
         folder = Path(spec.submodule_search_locations[0]) / "data"
     else:

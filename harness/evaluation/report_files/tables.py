@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from harness.core.errors import HarnessError, UnavailableError
+from harness.core.packages import absent, install
 from harness.evaluation.report_files.fields import (
     EXPECTED,
     IDS,
@@ -209,12 +210,12 @@ def _arrow_files(source: Source) -> list[str]:
 
 
 def _arrow(source: Source) -> Any:
-    try:
-        import pyarrow
-    except ImportError as error:
+    if absent("pyarrow"):
         raise UnavailableError(
-            f"{source.path}: Parquet and Arrow need pyarrow", "pip install pyarrow, or write CSV"
-        ) from error
+            f"{source.path}: Parquet and Arrow need pyarrow", f"{install('parquet')}, or write CSV"
+        )
+    import pyarrow
+
     return pyarrow
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, fields
 from typing import Any
 
-from harness.core.errors import UnavailableError
+from harness.core.packages import require_packages
 from harness.leaderboard.render.text import spreadsheet
 from harness.store.results import Measurement
 
@@ -32,11 +32,10 @@ def to_parquet(rows: Sequence[Measurement]) -> bytes:
     Raises:
         UnavailableError: pyarrow is not installed.
     """
-    try:
-        import pyarrow
-        from pyarrow import parquet
-    except ImportError:
-        raise UnavailableError("--format parquet: pyarrow is not installed", "pip install pyarrow") from None
+    require_packages("--format parquet", "parquet", "pyarrow")
+    import pyarrow
+    from pyarrow import parquet
+
     kinds = {"seed": pyarrow.int64(), "n": pyarrow.int64(), "rate": pyarrow.float64()}
     kinds |= {"value": pyarrow.float64(), "control": pyarrow.bool_(), "higher_is_better": pyarrow.bool_()}
     kinds |= {"ci95_lo": pyarrow.float64(), "ci95_hi": pyarrow.float64()}

@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 import numpy as np
 
 from harness.core.errors import CorruptFileError, UnavailableError
+from harness.core.packages import absent, lacking
 from harness.core.weights import ALLOW_DOWNLOADS, downloads_allowed
 from harness.metrics.annotation_cache import annotated
 from harness.metrics.base import MetricOutput
 from harness.metrics.clinical.labels import LABELS, Classes, LabelF1, label_outputs
 from harness.metrics.common_labels import signature_part
-from harness.metrics.pretrained import hub_file, missing, token_batches, weights_digest
+from harness.metrics.pretrained import hub_file, token_batches, weights_digest
 from harness.metrics.text.characters import NORM, plain_characters
 
 if TYPE_CHECKING:
@@ -58,9 +59,8 @@ class ChexbertF1(LabelF1):
 
     def unavailable(self) -> str | None:
         """One line if a package or the weights are absent."""
-        absent = missing("torch", "transformers")
-        if absent:
-            return f"needs {' and '.join(absent)}: pip install {' '.join(absent)}"
+        if (reason := lacking("clinical", "torch", "transformers")) is not None:
+            return reason
         if downloads_allowed() or find_files() is not None:
             return None
         return (
@@ -116,6 +116,8 @@ class Files:
 def find_files(download: bool = False) -> Files | None:
     """The files in ``$HARNESS_CHEXBERT``, in the cache folder of f1chexbert or in Hugging Face's, or None."""
     named = os.environ.get(FOLDER)
+    if not named and absent("appdirs"):
+        return None
     folder = Path(named) if named else _package_folder()
     checkpoint: Path | None = folder / CHECKPOINT
     if not (folder / CHECKPOINT).is_file():

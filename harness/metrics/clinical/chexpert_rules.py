@@ -7,10 +7,10 @@ Which words mention a label follows the definitions of the CheXpert labeler (Irv
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import ClassVar
 
+from harness.core.packages import lacking
 from harness.metrics.base import MetricOutput
 from harness.metrics.clinical.labels import Classes, LabelF1, label_outputs
 from harness.metrics.clinical.rule_labeler import RuleLabeler, rule_labeler, rules_digest
@@ -40,8 +40,7 @@ class RulesF1(LabelF1):
 
     def unavailable(self) -> str | None:
         """One line if spaCy or negspacy is absent."""
-        absent = [package for package in ("spacy", "negspacy") if find_spec(package) is None]
-        return f"needs {' and '.join(absent)}: pip install {' '.join(absent)}" if absent else None
+        return lacking("labels", "spacy", "negspacy")
 
     def classes(self, texts: Sequence[str]) -> Classes:
         """Classes int8 (n, 14) of the texts."""

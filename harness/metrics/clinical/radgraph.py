@@ -20,11 +20,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.core.errors import HarnessError, UnavailableError
+from harness.core.packages import absent, lacking
 from harness.core.types import Prediction, Reference, Task
 from harness.core.weights import ALLOW_DOWNLOADS, downloads_allowed
 from harness.metrics.annotation_cache import annotated
 from harness.metrics.base import Metric, MetricOutput, Statistics
-from harness.metrics.pretrained import missing, old_tokenizer_methods, weights_digest
+from harness.metrics.pretrained import old_tokenizer_methods, weights_digest
 from harness.metrics.text.base import plain_report_texts
 from harness.metrics.text.characters import NORM
 
@@ -76,8 +77,8 @@ class RadGraphF1(Metric):
 
     def unavailable(self) -> str | None:
         """One line if the package or the weights are absent."""
-        if missing("radgraph"):
-            return "needs radgraph: pip install radgraph"
+        if (reason := lacking("clinical", "radgraph")) is not None:
+            return reason
         if downloads_allowed() or self._has_files():
             return None
         return (
@@ -144,7 +145,7 @@ class RadGraphF1(Metric):
 
     @property
     def _digest(self) -> str:
-        weights = self._root / self.model / "weights.th" if not missing("radgraph") else None
+        weights = self._root / self.model / "weights.th" if not absent("radgraph") else None
         return weights_digest(weights) if weights and weights.is_file() else "absent"
 
 

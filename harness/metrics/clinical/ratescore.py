@@ -12,11 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.core.errors import UnavailableError, require
+from harness.core.packages import absent
 from harness.core.types import Prediction, Reference, Task
 from harness.core.weights import ALLOW_DOWNLOADS, downloads_allowed, quiet_loading
 from harness.metrics.annotation_cache import annotated, pair
 from harness.metrics.base import Metric, MetricOutput, Statistics, mean_of
-from harness.metrics.pretrained import missing, weights_digest
+from harness.metrics.pretrained import weights_digest
 from harness.metrics.text.base import plain_report_texts
 from harness.metrics.text.characters import NORM
 
@@ -47,9 +48,9 @@ class RateScore(Metric):
 
     def unavailable(self) -> str | None:
         """One line if a package or the weights are absent."""
-        absent = missing("RaTEScore", "medspacy")
-        if absent:
-            return f"needs {' and '.join(absent)} (ratescore): {HOW_TO_INSTALL}"
+        names = absent("RaTEScore", "medspacy")
+        if names:
+            return f"needs {' and '.join(names)} (ratescore): {HOW_TO_INSTALL}"
         if downloads_allowed() or _folder() is not None:
             return None
         return (

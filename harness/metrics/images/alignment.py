@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.core.errors import UnavailableError
+from harness.core.packages import lacking
 from harness.core.types import Prediction, Reference, Task
 from harness.metrics.base import JointMetric, Metric, MetricOutput, Statistics, mean_of
 from harness.metrics.images import shared_space
@@ -47,6 +48,8 @@ class SharedSpaceMetric(Metric):
 
     def unavailable(self) -> str | None:
         """What is absent and how to get it, or None."""
+        if (reason := lacking("images", "sklearn")) is not None:
+            return reason
         if self.image_features == "coarse":
             return None
         try:

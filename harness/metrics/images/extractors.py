@@ -10,14 +10,14 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.core.errors import CorruptFileError, UnavailableError
+from harness.core.errors import CorruptFileError, UnavailableError, require
+from harness.core.packages import lacking
 from harness.core.weights import fold_norms, lite0_file, lite0_weights
 
 if TYPE_CHECKING:
@@ -106,8 +106,7 @@ def _named_by(variable: str, how: str) -> Path:
 
 
 def _needs(package: str) -> None:
-    if find_spec(package) is None:
-        raise UnavailableError(f"{package} is not installed", f"pip install {package.replace('_', '-')}")
+    require(lacking("images", "torch", package))
 
 
 @cache

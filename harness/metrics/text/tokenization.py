@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from harness.core.errors import HarnessError, UnknownNameError, require
 from harness.core.names import did_you_mean
+from harness.core.packages import lacking
 
 Tokens = list[str]
 
@@ -149,11 +150,13 @@ class PennTreebank(Tokenizer):
     _SECONDS = 600
 
     def unavailable(self) -> str | None:
+        if (reason := lacking("text", "pycocoevalcap")) is not None:
+            return reason
         if shutil.which("java") is None:
             return "Java not found (profile ptb): install a JRE or choose --tokenizer r2gen-iu"
         if not _jars():
             return (
-                "PTBTokenizer not found (profile ptb): install pycocoevalcap or choose --tokenizer r2gen-iu"
+                "PTBTokenizer not found (profile ptb): reinstall pycocoevalcap or choose --tokenizer r2gen-iu"
             )
         return None
 
