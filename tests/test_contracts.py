@@ -12,8 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import harness
+from harness import metrics
 from harness.core import registry
-from harness.core.errors import UnknownNameError
+from harness.core.errors import HarnessError, UnknownNameError
 from harness.core.types import DatasetInfo, JointPrediction, Prediction, Reference, Study, Task
 from harness.evaluation.report_samples import ReportSamples
 from harness.method.batching import collate
@@ -219,8 +221,8 @@ def metric(request: pytest.FixtureRequest) -> Metric:
     return made
 
 
-def scored(metric: Metric, n: int = 12) -> np.ndarray:
-    """Rows of predictions of the metric's own task, some right and some wrong."""
+def examples(n: int = 12) -> tuple[list[JointPrediction], list[Reference]]:
+    """Predictions for every task, some right and some wrong, and their references."""
     rng = np.random.default_rng(3)
     references, predictions = [], []
     for i in range(n):
@@ -232,7 +234,66 @@ def scored(metric: Metric, n: int = 12) -> np.ndarray:
         references.append(Reference(f"s{i}", f"p{i}", " ".join(SENTENCES[i % 3 :]), labels, image))
         answer = SENTENCES[i % 4], rng.random(3).astype(np.float32), generated
         predictions.append(JointPrediction(*answer, apart=Prediction(*answer)))
+    return predictions, references
+
+
+def scored(metric: Metric, n: int = 12) -> np.ndarray:
+    """Statistics of the examples."""
+    predictions, references = examples(n)
     return metric.fitted(predictions, references).statistics(predictions, references)
+
+
+def plain_values(metric: Metric, study: Prediction | Reference) -> object:
+    """What a user who calls a metric has of a study."""
+    if metric.task is Task.REPORT:
+        return study.report
+    if metric.task is Task.DIAGNOSE:
+        return study.probabilities if isinstance(study, Prediction) else study.labels
+    return study.images[metric.view]
+
+
+def test_a_metric_can_be_called_alone(metric: Metric) -> None:
+    predictions, references = examples()
+    fitted, statistics = metric.fitted(predictions, references), scored(metric)
+    ours, theirs = predictions, references
+    if metric.plain:
+        ours, theirs = ([plain_values(metric, study) for study in side] for side in (predictions, references))
+    result = fitted(ours, theirs, [reference.patient_id for reference in references])
+    assert result.n == 12
+    assert result.signature == fitted.signature
+    assert np.array_equal(result.statistics, statistics)
+    expected = fitted.values(statistics, np.ones((1, 12)))
+    for output in metric.outputs:
+        assert np.allclose(result[output.name], expected[output.name], equal_nan=True)
+    with pytest.raises(UnknownNameError, match="no value 'nothing'"):
+        result["nothing"]
+    found = harness.intervals(result, 20)
+    assert list(found) == [output.name for output in metric.outputs]
+    assert all(each.n == 12 for each in found.values())
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_the_class_of_a_metric_is_a_name_of_the_package(name: str) -> None:
+    registered = registry.load("metrics", name)
+    assert registered.__name__ in metrics.__all__
+    assert getattr(metrics, registered.__name__) is registered
+
+
+def test_a_metric_refuses_what_it_cannot_score() -> None:
+    with pytest.raises(HarnessError, match="1 predictions for 2 references"):
+        metrics.Bleu()(["a"], ["a", "b"])
+    with pytest.raises(HarnessError, match="0 predictions for 0 references"):
+        metrics.Bleu()([], [])
+    with pytest.raises(HarnessError, match=r"prediction 1 is a NoneType .*give a list of texts"):
+        metrics.Bleu()(["a", None], ["a", "b"])
+    with pytest.raises(HarnessError, match=r"reference 0 is a str .*give numbers"):
+        metrics.Ece()([[0.5]], ["a"])
+    with pytest.raises(HarnessError, match="give uint8 images"):
+        metrics.MsSsim()(np.zeros((1, 8, 8)), np.zeros((1, 8, 8)))
+    with pytest.raises(HarnessError, match="give Prediction and Reference objects"):
+        metrics.CoarseAlignment()(np.zeros((1, 8, 8), np.uint8), np.zeros((1, 8, 8), np.uint8))
+    with pytest.raises(HarnessError, match="1 patients for 2 studies"):
+        metrics.Bleu()(["a", "b"], ["a", "b"], ["p"])
 
 
 def test_statistics_are_finite_rows(metric: Metric) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from harness.api.audits import AuditTable
 from harness.api.board import Leaderboard
 from harness.api.runs import audit, evaluate, load_dataset, load_method
-from harness.api.scores import ComparisonTable, ScoreTable, compare, label, reward, score
+from harness.api.scores import ComparisonTable, ScoreTable, compare, intervals, label, reward, score
 
 __all__ = [
     "AuditTable",
@@ -15,6 +15,7 @@ __all__ = [
     "audit",
     "compare",
     "evaluate",
+    "intervals",
     "label",
     "load_dataset",
     "load_method",

@@ -20,14 +20,14 @@ from harness.evaluation.report_files.fields import NULL_WORDS
 from harness.evaluation.report_files.in_memory import Texts, reports_of
 from harness.evaluation.score_json import comparison_json, score_json
 from harness.metrics.base import Metric, checked_statistics
+from harness.metrics.direct import MetricResult
 from harness.metrics.text.hygiene import sentences
+from harness.statistics.bootstrap import bootstrap_weights, estimate
 from harness.statistics.estimate import Estimate
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
-
-"""Studies whose own values are computed at a time."""
 
 Reward = Callable[[Sequence[str], Sequence[str]], list[float]]
 """(Predictions, references) to one value per pair."""
@@ -292,6 +292,17 @@ def reward(metric: str, **options: str | int | None) -> Reward:
         return [float(value) for value in chosen.alone(statistics)[output]]
 
     return values
+
+
+def intervals(result: MetricResult, resamples: int = score_files.N_RESAMPLES) -> dict[str, Estimate]:
+    """The numbers of a metric that was called by hand, each with its 95 % interval over patients.
+
+    Args:
+        result: what e.g. ``harness.metrics.Bleu()(predictions, references)`` returned.
+        resamples: of the patients.
+    """
+    weights = bootstrap_weights(result.patients, resamples)
+    return estimate(result.metric, result.statistics, weights)
 
 
 def _metric_of(name: str, options: MetricOptions) -> tuple[Metric, str]:

@@ -1,0 +1,108 @@
+"""Metrics, each usable alone: ``Bleu()(predictions, references)["bleu_4"]``.
+
+The names of ``__all__`` are imported when they are used: ``import harness.metrics`` imports no library.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from harness.core.registry import METRICS
+
+if TYPE_CHECKING:
+    from harness.metrics.clinical.chexbert import ChexbertF1
+    from harness.metrics.clinical.chexpert_rules import ChexpertRulesF1, MeshRulesF1
+    from harness.metrics.clinical.radgraph import RadGraphF1
+    from harness.metrics.clinical.ratescore import RateScore
+    from harness.metrics.clinical.ratescore_lite import RateScoreLite
+    from harness.metrics.diagnosis.calibration import ClasswiseEce, Ece, EqualMassEce
+    from harness.metrics.diagnosis.decisions import Auroc, Diagnosis
+    from harness.metrics.diagnosis.operating_points import OperatingPoints
+    from harness.metrics.diagnosis.proper_scores import Brier, NegativeLogLikelihood
+    from harness.metrics.diagnosis.selective import RiskCoverage
+    from harness.metrics.diagnosis.tuned import TunedF1
+    from harness.metrics.direct import MetricResult
+    from harness.metrics.images.agreement import ReportAgreement, ViewAgreement
+    from harness.metrics.images.alignment import (
+        Alignment,
+        CoarseAlignment,
+        CoarseJointDistance,
+        JointDistance,
+    )
+    from harness.metrics.images.distances import (
+        CompletedDistance,
+        CompletedLateralDistance,
+        InceptionDistance,
+        Lite0Distance,
+        Lite0LateralDistance,
+        RadDinoDistance,
+        XrayDistance,
+    )
+    from harness.metrics.images.ms_ssim import MsSsim, MsSsimLateral
+    from harness.metrics.text.bertscore import BertScore, BertScoreMiniLM
+    from harness.metrics.text.bleu import Bleu
+    from harness.metrics.text.cider import Cider, CiderPlain
+    from harness.metrics.text.meteor import Meteor, MeteorNltk
+    from harness.metrics.text.rouge import RougeL, RougeScoreL
+    from harness.metrics.text.wording import Wording
+
+__all__ = [
+    "Alignment",
+    "Auroc",
+    "BertScore",
+    "BertScoreMiniLM",
+    "Bleu",
+    "Brier",
+    "ChexbertF1",
+    "ChexpertRulesF1",
+    "Cider",
+    "CiderPlain",
+    "ClasswiseEce",
+    "CoarseAlignment",
+    "CoarseJointDistance",
+    "CompletedDistance",
+    "CompletedLateralDistance",
+    "Diagnosis",
+    "Ece",
+    "EqualMassEce",
+    "InceptionDistance",
+    "JointDistance",
+    "Lite0Distance",
+    "Lite0LateralDistance",
+    "MeshRulesF1",
+    "Meteor",
+    "MeteorNltk",
+    "MetricResult",
+    "MsSsim",
+    "MsSsimLateral",
+    "NegativeLogLikelihood",
+    "OperatingPoints",
+    "RadDinoDistance",
+    "RadGraphF1",
+    "RateScore",
+    "RateScoreLite",
+    "ReportAgreement",
+    "RiskCoverage",
+    "RougeL",
+    "RougeScoreL",
+    "TunedF1",
+    "ViewAgreement",
+    "Wording",
+    "XrayDistance",
+]
+
+_HOMES = {target.partition(":")[2]: target.partition(":")[0] for target in METRICS.values()}
+_HOMES["MetricResult"] = "harness.metrics.direct"
+
+
+def __getattr__(name: str) -> Any:
+    """A class of a metric, imported now."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    """All names, whether they were used or not."""
+    return sorted({*globals(), *__all__})

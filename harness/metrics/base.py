@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.core.errors import PluginError
+from harness.core.errors import PluginError, require
 from harness.core.types import DatasetInfo, Prediction, Reference, Task
+from harness.metrics.direct import MetricResult, studies_of
 
 Statistics = NDArray[np.float64]
 """Sufficient statistics, (n_studies, k): one row per study. A weighted sum over studies is (..., k)."""
@@ -81,6 +82,8 @@ class Metric(ABC):
         completes: it scores the test set with generated images in place of the lost ones, instead of the
             generated images alone.
         uses_validation: something in it is chosen on predictions for the validation studies: ``fitted``.
+        plain: it can be called with plain values: texts, rows of numbers, or images of its view. False where
+            it reads more than one thing of a study.
     """
 
     name: ClassVar[str]
@@ -100,6 +103,34 @@ class Metric(ABC):
     completes: ClassVar[bool] = False
     uses_validation: ClassVar[bool] = False
     generates: ClassVar[tuple[str, ...]] = ()
+    plain: ClassVar[bool] = True
+
+    def __call__(
+        self, predictions: Iterable[Any], references: Iterable[Any], patients: Sequence[str] | None = None
+    ) -> MetricResult:
+        """Score predictions against references of the same studies, in the same order, without a harness run.
+
+        Args:
+            predictions, references: of a metric of reports, texts. Of a diagnosis, probabilities and labels
+                (n, labels), or (n,) of a single label; exclusive classes are rows that add up to 1, and
+                one-hot labels. Of images, uint8 arrays (height, width) or (height, width, channels). Or
+                ``Prediction`` and ``Reference`` objects, which a metric needs that is not ``plain``.
+            patients: of each study, for intervals. None: each study has its own.
+
+        Raises:
+            UnavailableError: something that it needs is not installed; the message says how to get it.
+            HarnessError: values that it cannot score, none, or counts that differ.
+        """
+        require(self.unavailable())
+        ours, theirs = studies_of(self, predictions, references, patients)
+        statistics = checked_statistics(self, ours, theirs)
+        values = checked_values(self, self.values(statistics, np.ones((1, len(theirs)))), 1)
+        return MetricResult(
+            self,
+            {output.name: float(values[output.name][0]) for output in self.outputs},
+            statistics,
+            tuple(reference.patient_id for reference in theirs),
+        )
 
     @property
     @abstractmethod

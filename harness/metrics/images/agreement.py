@@ -46,6 +46,7 @@ class JointAgreement(Metric):
 
     task: ClassVar[Task] = Task.SYNTHESIZE
     by_default: ClassVar[bool] = False
+    plain: ClassVar[bool] = False
 
     @property
     def signature(self) -> str:

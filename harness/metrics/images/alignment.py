@@ -44,6 +44,7 @@ class SharedSpaceMetric(Metric):
     name: ClassVar[str]
     task: ClassVar[Task] = Task.SYNTHESIZE
     view: ClassVar[str] = "frontal"
+    plain: ClassVar[bool] = False
     image_features: ClassVar[Literal["lite0", "coarse"]] = "lite0"
 
     def unavailable(self) -> str | None:
