@@ -22,20 +22,23 @@ _PANELS = 3
 def corruptions_figure(tables: Sequence[StateTable], paths: Paths) -> None:
     """A panel per method that reads the modality; in it a line with its 95 % band per corruption.
 
-    Level 0 is the whole study. A dashed line is the level without the modality.
+    Controls have panels only where no method reads it. Level 0 is the whole study. A dashed line is the
+    level without the modality.
 
     Args:
         tables: of one metric on one test set, one per corruption of one modality.
         paths: PNG, SVG or PDF files to write.
 
     Raises:
-        HarnessError: no tables, or tables of several modalities, metrics or test sets.
+        HarnessError: no tables, tables of several modalities, metrics or test sets, or no method reads it.
     """
     modalities = {table.corruption.partition(":")[0] for table in tables}
     if len({(*table.task, table.metric, table.signature) for table in tables}) != 1 or len(modalities) != 1:
         raise HarnessError("corruptions of one modality by one metric on one test set share a figure")
     first, (modality,) = tables[0], modalities
-    labels = [row.method for row in first.rows if not _is_flat(row)] or [row.method for row in first.rows]
+    labels = reading(first)
+    if not labels:
+        raise HarnessError(f"no method reads {modality}")
     columns = min(len(labels), _PANELS)
     rows = -(-len(labels) // columns)
     figure = empty_figure(2.9 * columns + 0.5, 2.1 * rows + 0.9)
@@ -66,8 +69,14 @@ def corruptions_figure(tables: Sequence[StateTable], paths: Paths) -> None:
     save_figure(figure, paths)
 
 
+def reading(table: StateTable) -> list[str]:
+    """The methods that read the modality; where there are none, the controls that read it."""
+    rows = [row for row in table.rows if not _is_flat(row)]
+    methods = [row.method for row in rows if not row.control]
+    return methods or [row.method for row in rows]
+
+
 def _is_flat(row: StateRow) -> bool:
-    """Whether the method does not read the modality."""
     return all(number.unchanged for state, number in row.numbers.items() if state != FULL)
 
 

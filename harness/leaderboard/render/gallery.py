@@ -14,13 +14,14 @@ import numpy as np
 from harness.core.slugs import slug
 from harness.leaderboard.policies import preference
 from harness.leaderboard.protocol import Variant, told_apart
-from harness.leaderboard.render.corruption_figures import corruptions_figure
+from harness.leaderboard.render.corruption_figures import corruptions_figure, reading
 from harness.leaderboard.render.figures import Judgements, Paths, confidence_density, reliability_by_state
 from harness.leaderboard.render.policy_figures import joined_policies, policies_figure
 from harness.leaderboard.render.risk_figures import RiskCurve, risk_coverage_figure
 from harness.leaderboard.render.robustness_figures import curves_figure, reliance_figure, routing_figure
 from harness.leaderboard.robustness import Line, RobustnessReport, main_metrics
 from harness.leaderboard.selection import current
+from harness.leaderboard.spec import load_all
 from harness.leaderboard.states import StateTable, state_tables
 from harness.metrics.diagnosis.calibration import Reliability, width_edges
 from harness.metrics.diagnosis.confidence import from_counts
@@ -132,8 +133,9 @@ def _corruptions(
     if rows is not None:
         corrupted &= {row.dataset for row in rows if is_corrupted(row.drop)}
     groups: dict[tuple[object, ...], list[StateTable]] = {}
-    for table in state_tables([each for each in stored if each.rows[0].dataset in corrupted]):
-        if table.corruption:
+    of_datasets = [each for each in stored if each.rows[0].dataset in corrupted]
+    for table in state_tables(of_datasets, load_all() if of_datasets else ()):
+        if table.corruption and reading(table):
             key = table.task, table.metric, table.signature, table.corruption.partition(":")[0]
             groups.setdefault(key, []).append(table)
     for (_, metric, _, modality), tables in groups.items():

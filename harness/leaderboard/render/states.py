@@ -143,7 +143,7 @@ def _corruption_notes(table: StateTable) -> Iterator[str]:
     corruption = corruption_named(name)
     amounts = ", ".join(f"{amount:g}" for amount in corruption.amounts)
     yield (
-        f"Each column has the {modality} of all test studies that have one at one level of {name}: "
+        f"In each column, {modality} of all test studies that have it is at one level of {name}: "
         f"{corruption.about}. Levels 1 to {len(corruption.amounts)}: {amounts} ({corruption.unit}). "
         f"Training saw none of it. {SAME}: the number is that of whole studies; where it is so at all "
         f"levels, the method does not read the {modality}. Brackets: 95 % intervals over patients"
