@@ -10,6 +10,7 @@ import sys
 import traceback
 from typing import Any
 
+from harness.core.children import SAFE_PATH
 from harness.core.errors import HarnessError
 from harness.core.packages import packages_named
 from harness.core.signals import Stopped, stopped_by_signals
@@ -25,6 +26,7 @@ def main() -> None:
     """Run a command: a user's mistake is one line on stderr and a non-zero exit, never a traceback."""
     # Spinning OpenMP threads starve each other when anything else runs on the machine.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    os.environ.setdefault(SAFE_PATH, "1")  # of every process that a command starts
     flags: dict[str, Any] = {}
     try:
         with stopped_by_signals():

@@ -10,6 +10,7 @@ import os
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from json import JSONDecodeError
 from pathlib import Path
 
 from harness.core.errors import HarnessError, PluginError
@@ -46,6 +47,20 @@ def _places(error: BaseException) -> Iterator[str]:
     """``module:line`` of every line of the traceback, outermost first."""
     for frame, line in traceback.walk_tb(error.__traceback__):
         yield f"{frame.f_globals.get('__name__', '?')}:{line}"
+
+
+def unread(error: Exception) -> str:
+    """Why a file of the user could not be read as JSON, in a few words and without its content.
+
+    ``repr`` of a decoding error shows the whole file, which may hold reports.
+    """
+    if isinstance(error, UnicodeDecodeError):
+        return f"not UTF-8 at byte {error.start}"
+    if isinstance(error, JSONDecodeError):
+        return f"{error.msg} in line {error.lineno}"
+    if isinstance(error, RecursionError):
+        return "nested too deep"
+    return type(error).__name__
 
 
 @contextmanager

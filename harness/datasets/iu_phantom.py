@@ -5,17 +5,19 @@ Its scores are never compared with a paper's: the images are rendered from the c
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, ClassVar, Self
 
 import numpy as np
-from filelock import FileLock
 from numpy.typing import NDArray
 
 from harness.core import files
 from harness.core.clock import during
 from harness.core.errors import CorruptFileError, HarnessError
+from harness.core.locks import exclusive
 from harness.core.names import did_you_mean
 from harness.core.types import CHEXPERT_LABELS, DatasetInfo, Study, Task
 from harness.datasets.base import SPLITS
@@ -29,6 +31,8 @@ VIEWS = ("frontal", "lateral")
 DEFAULT_IMAGE_SIZE = 128
 SMALLEST_IMAGE, LARGEST_IMAGE = 32, 1024
 _REPORTS_SCHEMA = 2
+_MOST_SECONDS = 1800.0
+"""Seconds after which a wait for another process that draws phantoms is an error."""
 _LICENCE = (
     "reports: IU X-Ray, CC BY-NC-ND 4.0, read from the installed torchxrayvision, never redistributed; "
     "images: phantoms drawn by this program"
@@ -183,6 +187,16 @@ def _with_progress(images: Iterator[NDArray[np.uint8]], total: int) -> Iterator[
     )
 
 
-def _only_process(path: Path) -> FileLock:
-    """A lock that one process at a time holds while it writes ``path``."""
-    return FileLock(path.with_name(path.name + ".lock"))
+@contextmanager
+def _only_process(path: Path) -> Iterator[None]:
+    """One process at a time writes ``path``; others wait, say once for whom, and end after half an hour."""
+    told: list[str] = []
+
+    def waiting(holder: str) -> None:
+        if not told:
+            print(f"waiting for {holder}, which writes {path}", file=sys.stderr)
+        told.append(holder)
+
+    lock, holder = (path.with_name(path.name + suffix) for suffix in (".lock", ".holder.json"))
+    with exclusive(lock, holder, waiting, _MOST_SECONDS):
+        yield

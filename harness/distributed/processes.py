@@ -19,11 +19,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from harness.core import registry
+from harness.core.children import interpreters_start
 from harness.core.clock import BETWEEN, OPEN, Span, Watch
 from harness.core.config import ExecutionConfig, RunSettings
 from harness.core.errors import HarnessError
 from harness.core.hardware import cores
-from harness.core.signals import children_leave_to_parent, leave_to_parent
+from harness.core.signals import leave_to_parent
 
 if TYPE_CHECKING:
     from harness.core.progress import Reporter
@@ -70,9 +71,9 @@ def ready(modules: Sequence[str]) -> Any:
     context = multiprocessing.get_context("forkserver")
     os.environ[PRELOAD] = ",".join(modules)
     context.set_forkserver_preload(["harness.distributed.preload"])
-    with children_leave_to_parent():
+    with interpreters_start():
         resource_tracker.ensure_running()  # it unblocks signals, so it needs a context of its own
-    with children_leave_to_parent():
+    with interpreters_start():
         forkserver.ensure_running()
     return context
 

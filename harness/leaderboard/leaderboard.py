@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from harness.core.errors import CorruptFileError, HarnessError
+from harness.core.failures import unread
 from harness.leaderboard.evidence import Evidence
 from harness.leaderboard.facts import RowFacts, verdict_on
 from harness.leaderboard.hidden import beside
@@ -21,7 +22,7 @@ from harness.leaderboard.shares import Shares
 from harness.leaderboard.spec import Spec, spec_of
 from harness.leaderboard.states import StateTable, state_tables
 from harness.leaderboard.tables import Table, arranged, tables, with_apart
-from harness.store.results import Measurement, row_of
+from harness.store.results import Measurement, checked_row
 from harness.store.store import SCHEMA, Store
 from harness.store.verdicts import verdicts
 
@@ -87,7 +88,7 @@ class Leaderboard:
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
             schema = content["schema"]
-            rows = tuple(row_of(row) for row in content["rows"])
+            rows = tuple(checked_row(row) for row in content["rows"])
             parts = _Parts.model_validate(content)
         except OSError as error:
             raise HarnessError(f"{path}: {error.strerror}") from error
@@ -95,8 +96,8 @@ class Leaderboard:
             first = error.errors()[0]
             where = ".".join(map(str, first["loc"]))
             raise CorruptFileError(f"{path}: {where}: {first['msg'].lower()}") from None
-        except (ValueError, KeyError, TypeError, IndexError) as error:
-            raise CorruptFileError(f"{path}: not a leaderboard's JSON: {error!r}") from error
+        except (ValueError, KeyError, TypeError, IndexError, RecursionError) as error:
+            raise CorruptFileError(f"{path}: not a leaderboard's JSON: {unread(error)}") from error
         if schema != SCHEMA:
             raise CorruptFileError(f"{path}: of schema {schema}, but this version reads schema {SCHEMA}")
         rearranged = [

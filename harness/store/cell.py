@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import os
-import platform
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
-from harness.core.errors import CorruptFileError, HarnessError
+from harness.core.errors import CorruptFileError
 from harness.core.files import (
     clear_disk_errors,
     read_json,
@@ -21,11 +16,8 @@ from harness.core.files import (
     verify,
     write_json,
 )
+from harness.core.locks import exclusive
 from harness.core.slugs import slug
-
-_LOCK_SECONDS = 1.0
-"""Seconds that a run waits for a lock before it reports which process holds it."""
-
 
 _TEMPORARY = ".*.tmp"
 """Names of files that are not yet complete."""
@@ -54,32 +46,12 @@ class Cell:
         Args:
             waiting: called about once a second with the name of the process that holds it.
         """
-        holder = self.directory / ".holder.json"
         with clear_disk_errors(self.directory):
             self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-            lock = FileLock(self.directory / ".lock")
-            self._acquire(lock, holder, waiting)
-        try:
+        with exclusive(self.directory / ".lock", self.directory / ".holder.json", waiting):
             for leftover in self.directory.rglob(_TEMPORARY):
                 leftover.unlink(missing_ok=True)
-            write_json(holder, {"process": os.getpid(), "machine": platform.node()})
             yield
-        finally:
-            holder.unlink(missing_ok=True)
-            lock.release()
-
-    def _acquire(self, lock: FileLock, holder: Path, waiting: Callable[[str], None]) -> None:
-        while True:
-            try:
-                lock.acquire(timeout=_LOCK_SECONDS)
-            except Timeout:
-                waiting(_holder_name(holder))
-            except NotImplementedError:
-                raise HarnessError(
-                    f"{self.directory}: its file system cannot lock files", "choose another --store"
-                ) from None
-            else:
-                return
 
     def is_fitted(self) -> bool:
         """Whether a complete checkpoint exists; a damaged one raises."""
@@ -119,12 +91,3 @@ class Cell:
         """Array file of one metric on one state; ``references`` identifies the test set scored against."""
         digest = hashlib.sha256(f"{signature}\0{references}".encode()).hexdigest()[:10]
         return self.directory / "statistics" / slug(state) / f"{slug(metric)}-{digest}.npy"
-
-
-def _holder_name(holder: Path) -> str:
-    """The process that holds a lock, in words; its file may be gone, or not be written yet."""
-    try:
-        content = json.loads(holder.read_text())
-        return f"process {content['process']} on {content['machine']}"
-    except (OSError, ValueError, KeyError, TypeError):
-        return "another run"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -11,6 +12,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import TypeAdapter
 
 from harness.core.errors import CorruptFileError
 from harness.statistics.estimate import Estimate
@@ -58,6 +60,7 @@ class Measurement:
         return Estimate(self.value, *(self.ci95 or (math.nan, math.nan)), self.n)
 
 
+_STRICT = TypeAdapter(Measurement)
 _ROW_FIELDS = tuple(field.name for field in fields(Measurement))
 
 
@@ -101,6 +104,17 @@ def row_of(values: Mapping[str, Any]) -> Measurement:
     fields_of_row = {name: _visible(values[name]) for name in _ROW_FIELDS if name in values}
     ci95 = values["ci95"]
     return Measurement(**fields_of_row | {"ci95": None if ci95 is None else (ci95[0], ci95[1])})
+
+
+def checked_row(values: Mapping[str, Any]) -> Measurement:
+    """``row_of`` for a foreign file: every field is of its type, so that no text stands for a number.
+
+    Raises:
+        TypeError: the row is no object.
+        ValidationError: a field is absent or of another type.
+    """
+    fields_of_row = {name: _visible(values[name]) for name in _ROW_FIELDS if name in values}
+    return _STRICT.validate_json(json.dumps(fields_of_row), strict=True)
 
 
 def _visible(value: Any) -> Any:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from harness.core.config import RunSettings
-from harness.core.errors import HarnessError
+from harness.core.errors import CorruptFileError, HarnessError
 from harness.evaluation.run import run_serially
 from harness.leaderboard import spec as specs
 from harness.leaderboard.facts import run_command
@@ -392,3 +392,41 @@ def test_command_of_a_row_makes_it_again() -> None:
     assert run_command("dia:no-alignment", 2, config) == (
         "harness run --methods dia:no-alignment --missing 0.2,0.4 --drop any --seeds 2 --set dia.lr=0.1"
     )
+
+
+SECRET = "SECRET the heart is enlarged"
+
+
+def test_unreadable_results_never_show_what_they_hold(tmp_path: Path) -> None:
+    path = tmp_path / "results.json"
+    path.write_bytes(f'{{"caf\u00e9": "{SECRET}"}}'.encode("latin-1"))
+    with pytest.raises(CorruptFileError, match="not UTF-8 at byte") as latin:
+        Leaderboard.from_json(path)
+    path.write_text(f'{{"rows": "{SECRET}')
+    with pytest.raises(CorruptFileError, match="in line 1") as cut:
+        Leaderboard.from_json(path)
+    path.write_text('{"schema": 1, "rows": ' + "[" * 100_000 + "]" * 100_000 + "}")
+    with pytest.raises(CorruptFileError, match="nested too deep"):
+        Leaderboard.from_json(path)
+    assert "SECRET" not in str(latin.value) + str(cut.value)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("value", SECRET),
+        ("method", [SECRET]),
+        ("rate", "0.4"),
+        ("n", 1.5),
+        ("control", "no"),
+        ("ci95", [SECRET, 1.0]),
+    ],
+)
+def test_fields_of_another_type_are_refused_by_name(tmp_path: Path, field: str, value: Any) -> None:
+    content = json.loads(Leaderboard.of(small_store(tmp_path)).to_json())
+    content["rows"][0][field] = value
+    path = tmp_path / "results.json"
+    path.write_text(json.dumps(content))
+    with pytest.raises(CorruptFileError, match=f"{path}: .*{field}") as error:
+        Leaderboard.from_json(path)
+    assert "SECRET" not in str(error.value)

@@ -31,6 +31,7 @@ from harness.leaderboard.leaderboard import Leaderboard
 from harness.leaderboard.render import formats, terminal
 from harness.leaderboard.render.blocks import Screen
 from harness.method.contract import Method
+from harness.metrics.clinical import chexbert
 from harness.metrics.images.extractors import Inception, XrayDenseNet
 from harness.store.arrays import load_array
 from harness.store.store import Store
@@ -195,6 +196,39 @@ def test_a_pickled_network_is_read_without_running_anything(
     with pytest.raises(CorruptFileError, match=f"{path}: not a network"):
         XrayDenseNet().network()
     assert not trace.exists()
+
+
+class Script(torch.nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x
+
+
+def inception_of(path: Path) -> None:
+    Inception().network()
+
+
+def xray_of(path: Path) -> None:
+    XrayDenseNet().network()
+
+
+def backbone_of(path: Path) -> None:
+    read_weights(Source(str(path), "backbone_weights", "timm's efficientnet_lite0"))
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("load", [inception_of, xray_of, chexbert._tensors, backbone_of])
+def test_an_archive_of_torchscript_is_never_handed_to_its_loader(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, load: Callable[[Path], object]
+) -> None:
+    path = tmp_path / XrayDenseNet.file
+    torch.jit.script(Script()).save(str(path))
+    monkeypatch.setenv("HARNESS_XRV_WEIGHTS", str(tmp_path))
+    monkeypatch.setenv("HARNESS_INCEPTION_WEIGHTS", str(path))
+    loaded: list[object] = []
+    monkeypatch.setattr(torch.jit, "load", lambda *options, **more: loaded.append(options))
+    with pytest.raises(HarnessError, match=f"{path}"):
+        load(path)
+    assert not loaded
 
 
 class Builder:

@@ -15,9 +15,9 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import ExitStack, suppress
 from queue import SimpleQueue
 
+from harness.core.children import child_environment, interpreters_start
 from harness.core.errors import HarnessError
 from harness.core.hardware import cores
-from harness.core.signals import children_leave_to_parent
 from harness.datasets.images.pixels import ImageFile, decoded
 from harness.datasets.images.store import ImageStore
 
@@ -94,13 +94,12 @@ class _Worker:
 
     def __init__(self, store: ImageStore) -> None:
         self._store = ImageStore(store.folder, store.shape[0], store.shape[2])  # threads share no store
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-        with children_leave_to_parent():
+        with interpreters_start():
             self._process: subprocess.Popen[bytes] | None = subprocess.Popen(
                 [sys.executable, "-m", "harness.datasets.images.worker"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                env=environment,
+                env=child_environment(),
             )
         self._send(pickle.dumps(self._store))
 

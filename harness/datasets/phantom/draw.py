@@ -9,7 +9,6 @@ This module imports little; the renderer and its compiler are imported when the 
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -22,8 +21,8 @@ from threading import Event
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.core.children import child_environment, interpreters_start
 from harness.core.hardware import cores
-from harness.core.signals import children_leave_to_parent
 from harness.datasets.phantom.patient import Patient
 
 _BATCH = 16
@@ -72,13 +71,12 @@ def render_many(
 
 
 def _worker() -> subprocess.Popen[bytes]:
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-    with children_leave_to_parent():
+    with interpreters_start():
         return subprocess.Popen(
             [sys.executable, "-m", "harness.datasets.phantom.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env=environment,
+            env=child_environment(),
         )
 
 

@@ -70,12 +70,28 @@ def _load(stream: Any, **options: Any) -> Any:
     return _Layers(stream, **options).load()
 
 
+def _refuse_programs(path: Path) -> None:
+    """Refuse an archive of TorchScript, which ``torch.load`` would hand to ``torch.jit.load``: it holds code.
+
+    PyTorch's own reader lists the files, so that both see the same archive.
+    """
+    try:
+        names = torch._C.PyTorchFileReader(str(path)).get_all_records()
+    except RuntimeError:
+        return  # no archive; torch.load says what else it is
+    if "constants.pkl" in names:
+        raise CorruptFileError(
+            f"{path}: not a network: a TorchScript archive, which holds code", "download it again"
+        )
+
+
 def pickled_network(path: Path) -> nn.Module:
     """The network that ``torch.save`` wrote whole, on the CPU.
 
     Raises:
         CorruptFileError: the file is damaged, is no network, or asks for anything but layers and tensors.
     """
+    _refuse_programs(path)
     reader = SimpleNamespace(Unpickler=_Layers, load=_load, __name__="pickle")
     try:
         network = torch.load(path, map_location="cpu", pickle_module=reader, weights_only=False)

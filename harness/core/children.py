@@ -1,0 +1,42 @@
+"""How interpreters start that work for this one: with its modules, and with no code of the working folder."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from harness.core.signals import children_leave_to_parent
+
+SAFE_PATH = "PYTHONSAFEPATH"
+"""While it is set, ``python -m`` and ``python -c`` do not look for modules in the working folder first.
+
+A ``random.py`` or ``torch.py`` there would be imported in place of the real module.
+"""
+
+
+def child_environment() -> dict[str, str]:
+    """The environment of an interpreter that finds the modules which this one finds, and no others."""
+    return {**os.environ, **_paths()}
+
+
+@contextmanager
+def interpreters_start() -> Iterator[None]:
+    """Interpreters that start meanwhile have that environment, and leave signals to this one."""
+    before = {name: os.environ.get(name) for name in _paths()}
+    os.environ.update(_paths())
+    try:
+        with children_leave_to_parent():
+            yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def _paths() -> dict[str, str]:
+    """This interpreter's own path; an empty entry of it stands for the working folder."""
+    return {"PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path), SAFE_PATH: "1"}
