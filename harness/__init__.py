@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from harness.api import (
         AuditTable,
         ComparisonTable,
+        LabelReading,
         Leaderboard,
         ScoreTable,
         audit,
@@ -22,12 +23,14 @@ if TYPE_CHECKING:
         load_method,
         reward,
         score,
+        score_probabilities,
     )
 
 __version__ = "0.1.0"
 __all__ = [
     "AuditTable",
     "ComparisonTable",
+    "LabelReading",
     "Leaderboard",
     "ScoreTable",
     "audit",
@@ -39,6 +42,7 @@ __all__ = [
     "load_method",
     "reward",
     "score",
+    "score_probabilities",
 ]
 
 

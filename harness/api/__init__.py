@@ -5,11 +5,22 @@ from __future__ import annotations
 from harness.api.audits import AuditTable
 from harness.api.board import Leaderboard
 from harness.api.runs import audit, evaluate, load_dataset, load_method
-from harness.api.scores import ComparisonTable, ScoreTable, compare, intervals, label, reward, score
+from harness.api.scores import (
+    ComparisonTable,
+    ScoreTable,
+    compare,
+    intervals,
+    label,
+    reward,
+    score,
+    score_probabilities,
+)
+from harness.evaluation.probability_files.tables import LabelReading
 
 __all__ = [
     "AuditTable",
     "ComparisonTable",
+    "LabelReading",
     "Leaderboard",
     "ScoreTable",
     "audit",
@@ -21,4 +32,5 @@ __all__ = [
     "load_method",
     "reward",
     "score",
+    "score_probabilities",
 ]

@@ -6,18 +6,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from harness.api.tables import Table
 from harness.core import registry
 from harness.core.errors import HarnessError, UnavailableError, UnknownNameError
 from harness.core.names import did_you_mean
 from harness.core.packages import require_packages
 from harness.core.registry import MetricOptions
-from harness.core.types import CHEXPERT_LABELS, Prediction, Reference, Task
+from harness.core.types import Prediction, Reference, Task
 from harness.evaluation import score_files
-from harness.evaluation.report_files.fields import NULL_WORDS
-from harness.evaluation.report_files.in_memory import Texts, reports_of
+from harness.evaluation.probability_files import scoring
+from harness.evaluation.probability_files.tables import LabelReading, Values
+from harness.evaluation.report_files.in_memory import Texts
+from harness.evaluation.report_labels import label_reports
 from harness.evaluation.score_json import comparison_json, score_json
 from harness.metrics.base import Metric, checked_statistics
 from harness.metrics.direct import MetricResult
@@ -59,9 +59,10 @@ class ScoreTable(Table):
 
     @property
     def remarks(self) -> list[str]:
-        """What is odd about the reports, and which metrics failed."""
+        """What is odd about the studies, what metrics say of this test set, and which metrics failed."""
         failed = [f"{name} failed: {reason}" for name, reason in self.scores.failed.items()]
-        return [*sentences(self.scores.remarks), *failed]
+        notes = [f"{name}: {line}" for name, line in self.scores.notes.items()]
+        return [*sentences(self.scores.remarks), *notes, *failed]
 
     def to_frame(self) -> pd.DataFrame:
         """Columns ``metric, value, lo, hi, n, signature, group, higher_is_better``, one line per metric."""
@@ -251,17 +252,30 @@ def label(reports: Texts, *, null_words: Sequence[str] | None = None) -> pd.Data
     """
     import pandas as pd
 
-    from harness.metrics.clinical.chexpert_rules import ChexpertRulesF1, labeler
-    from harness.metrics.clinical.labels import LABELS
-    from harness.metrics.text.characters import plain_characters
+    labels = label_reports(reports, null_words)
+    index = pd.Index(list(labels.ids), name="id")
+    return pd.DataFrame(labels.codes, index=index, columns=list(labels.names))
 
-    if (reason := ChexpertRulesF1().unavailable()) is not None:
-        raise UnavailableError(f"label: {reason}")
-    texts = reports_of(reports, "predictions", NULL_WORDS if null_words is None else null_words).texts
-    classes = labeler().classes([plain_characters(text) for text in texts.values()])
-    codes = np.array([np.nan, 1.0, 0.0, -1.0])[classes]
-    frame = pd.DataFrame(codes, index=pd.Index(list(texts), name="id"), columns=list(LABELS))
-    return frame[list(CHEXPERT_LABELS)]
+
+def score_probabilities(
+    truth: Values,
+    predictions: Values,
+    metrics: str | Sequence[str] | None = None,
+    reading: LabelReading = scoring.DEFAULT_READING,
+) -> ScoreTable:
+    """Score predicted probabilities against labels: what ``harness score --task diagnose`` does.
+
+    Args:
+        truth: a data frame, or the path of a CSV, TSV or Parquet file, with a column of ids, optionally one
+            of patients, and a column per label with 0 and 1; or one with the names of exclusive classes.
+        predictions: the same with a column of probabilities per label. Ids and labels are joined by name.
+        metrics: families or single outputs (``auroc``, ``ece``); default all that can run.
+        reading: what the tables cannot say: uncertain and empty labels, exclusive classes, which labels.
+
+    Raises:
+        HarnessError: tables that cannot be read or joined, logits or percent, an unknown metric.
+    """
+    return ScoreTable(scoring.score_probabilities(truth, predictions, _several(metrics), reading))
 
 
 def reward(metric: str, **options: str | int | None) -> Reward:

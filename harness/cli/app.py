@@ -20,6 +20,7 @@ from harness.cli.data import data
 from harness.cli.describe import describe
 from harness.cli.doctor import doctor
 from harness.cli.downstream import downstream
+from harness.cli.label import label
 from harness.cli.leaderboard import leaderboard
 from harness.cli.list import list_
 from harness.cli.new import new
@@ -59,7 +60,7 @@ def _program(
 
 EVALUATION, RESULTS, SETUP = "Evaluate", "Read results", "Set up"
 
-for _command in (run, ablate, score, compare, audit, downstream, bench):
+for _command in (run, ablate, score, compare, label, audit, downstream, bench):
     app.command(rich_help_panel=EVALUATION)(_command)
 for _command in (leaderboard, cases, papers, reproduce):
     app.command(rich_help_panel=RESULTS)(_command)

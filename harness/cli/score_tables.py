@@ -47,10 +47,13 @@ def score_table(scores: Scores, screen: Screen) -> list[RenderableType]:
         parts += blocks([Column(group, names, right=False)], columns, screen)
         parts.append("")
     parts += signature_lines({each.metric: each.signature for each in scores.scores}, screen)
-    return [*parts, *not_computed(scores.unavailable, screen), *_remark_lines(scores.remarks, screen)]
+    parts += not_computed(scores.unavailable, screen)
+    notes = [screen.text(f"note: {name}: {line}", "yellow") for name, line in scores.notes.items()]
+    return [*parts, *notes, *remark_lines(scores.remarks, screen)]
 
 
-def _remark_lines(remarks: Sequence[Remark], screen: Screen) -> list[RenderableType]:
+def remark_lines(remarks: Sequence[Remark], screen: Screen) -> list[RenderableType]:
+    """Remarks below a table."""
     return [screen.text(f"note: {line}", "yellow") for line in sentences(remarks)]
 
 
@@ -96,7 +99,7 @@ def comparison_table(
     for (a, b), members in by_pair.items():
         parts += ["", screen.text(f"a = {a}, b = {b}", "bold"), *_pair(members, screen)]
     signatures = signature_lines({row.metric: row.signature for row in rows}, screen)
-    return [*parts, "", *signatures, *_remark_lines(remarks, screen)]
+    return [*parts, "", *signatures, *remark_lines(remarks, screen)]
 
 
 def _pair(rows: Sequence[Comparison], screen: Screen) -> list[RenderableType]:

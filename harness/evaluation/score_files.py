@@ -47,7 +47,8 @@ class Scores:
         ids: studies, in the references' order.
         per_study: metric output -> value of each study taken alone (n,).
         failed: metric family -> why it has no numbers.
-        remarks: what is odd about the files and their reports, counted.
+        remarks: what is odd about the files and what they hold, counted.
+        notes: metric output -> what it says of this test set, e.g. which labels are rare.
     """
 
     scores: tuple[Score, ...]
@@ -56,6 +57,7 @@ class Scores:
     per_study: Mapping[str, NDArray[np.float64]]
     failed: Mapping[str, str] = field(default_factory=dict)
     remarks: tuple[Remark, ...] = ()
+    notes: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +89,9 @@ class Comparisons:
 
 
 @dataclass(frozen=True, slots=True)
-class _Chosen:
+class Choice:
+    """A metric and those of its outputs that were asked for."""
+
     metric: Metric
     outputs: tuple[MetricOutput, ...]
 
@@ -116,7 +120,7 @@ def score(
     targets, hypotheses = reports.targets, reports.systems[""]
     remarks = list(reports.remarks)
     failures = MetricFailures()
-    chosen, unavailable = _choose(metrics, options, failures)
+    chosen, unavailable = choose(metrics, options, failures)
     weights = bootstrap.bootstrap_weights([target.patient_id for target in targets], N_RESAMPLES)
     scores: list[Score] = []
     per_study: dict[str, NDArray[np.float64]] = {}
@@ -155,7 +159,7 @@ def compare(
     patients = [target.patient_id for target in targets]
     resampling = Resampling(patients, trials, weights=bootstrap.bootstrap_weights(patients, N_RESAMPLES))
     failures = MetricFailures()
-    chosen, _ = _choose(metrics, options, failures)
+    chosen, _ = choose(metrics, options, failures)
     tests: dict[str, dict[tuple[str, str], Randomisation]] = {}
     for choice in chosen:
         metric = choice.metric
@@ -184,7 +188,7 @@ def compare(
     return Comparisons(tuple(rows), failures.reasons, tuple(remarks))
 
 
-def _comparisons(choice: _Chosen, tests: Mapping[tuple[str, str], Randomisation]) -> Iterator[Comparison]:
+def _comparisons(choice: Choice, tests: Mapping[tuple[str, str], Randomisation]) -> Iterator[Comparison]:
     """One metric on every pair of systems."""
     metric, pairs = choice.metric, {pair: test.tests() for pair, test in tests.items()}
     adjusted = {
@@ -215,9 +219,9 @@ def _cut(
     ]
 
 
-def _choose(
+def choose(
     wanted: Sequence[str] | None, options: MetricOptions, failures: MetricFailures
-) -> tuple[list[_Chosen], dict[str, str]]:
+) -> tuple[list[Choice], dict[str, str]]:
     """Metrics and their outputs that were asked for, and why others of the table cannot run."""
     metrics = _report_metrics(wanted, options, failures)
     names = {
@@ -226,7 +230,7 @@ def _choose(
     for name in wanted or ():
         if name not in names and name not in failures:
             raise UnknownNameError(f"--metrics {name}: no such report metric", did_you_mean(name, names))
-    chosen: list[_Chosen] = []
+    chosen: list[Choice] = []
     unavailable: dict[str, str] = {}
     for metric in metrics:
         outputs = tuple(o for o in metric.outputs if not wanted or {metric.name, o.name} & set(wanted))
@@ -236,7 +240,7 @@ def _choose(
         if reason:
             unavailable |= dict.fromkeys((output.name for output in outputs), reason)
         elif outputs:
-            chosen.append(_Chosen(metric, outputs))
+            chosen.append(Choice(metric, outputs))
     if wanted and not chosen:
         name, reason = next(iter((unavailable | failures.reasons).items()))
         raise UnavailableError(f"--metrics {name}: {reason}")

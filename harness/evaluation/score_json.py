@@ -27,6 +27,8 @@ def score_json(scores: Scores) -> str:
         "unavailable": dict(scores.unavailable),
         "remarks": _remark_facts(scores.remarks),
     }
+    if scores.notes:
+        content["notes"] = dict(scores.notes)
     return json.dumps(content, indent=1) + "\n"
 
 

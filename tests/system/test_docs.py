@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 from harness.core import registry
+from tests.cli.test_cli import invoke
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGE = DOCS / "adding-a-method.md"
@@ -42,6 +44,45 @@ def test_the_python_of_the_page_runs_from_top_to_bottom() -> None:
         code = compile(block, f"{PAGE.name}, block {number + 1}", "exec", dont_inherit=True)
         exec(code, module)
     assert module["verdict"].passed  # type: ignore[attr-defined]
+
+
+def write_files_of_a_system(folder: Path) -> None:
+    """The files that the page about scoring names."""
+    texts = {f"s{number}": f"The heart is {('normal', 'large')[number % 2]}." for number in range(12)}
+    reports = {
+        "truth": texts,
+        "ours": texts,
+        "ours-without-context": dict.fromkeys(texts, "The heart is normal."),
+    }
+    for name, content in reports.items():
+        (folder / f"{name}.json").write_text(json.dumps(content))
+    lines = ["id,report", *(f"{name},The heart is large." for name in texts)]
+    (folder / "theirs.csv").write_text("\n".join(lines))
+    tables = {
+        "labels-of-experts": ("Edema,Mass", lambda number: f"{number % 2},{number % 3 // 2}"),
+        "probabilities": ("Edema,Mass", lambda number: f"0.{1 + number % 9},0.4"),
+        "without-lateral": ("Edema,Mass", lambda number: "0.5,0.4"),
+        "classes": ("diagnosis", lambda number: ("Edema", "Mass")[number % 2]),
+        "class-probabilities": ("Edema,Mass", lambda number: f"0.{number % 10},{1 - number % 10 / 10:.1f}"),
+    }
+    for name, (columns, cells) in tables.items():
+        rows = [f"id,{columns}", *(f"s{number},{cells(number)}" for number in range(12))]
+        (folder / f"{name}.csv").write_text("\n".join(rows))
+
+
+def test_the_commands_of_the_page_about_scoring_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_files_of_a_system(tmp_path)
+    page = DOCS / "score-anything.md"
+    lines = [line.removeprefix("$ ") for block in blocks("console", page) for line in block.splitlines()]
+    assert len(lines) == 7
+    for line in lines:
+        code, output, error = invoke(capsys, *line.split()[1:])
+        assert code == 0, f"{line}: {error}"
+        assert output
+    assert (tmp_path / "labels.csv").read_text().startswith("id,No Finding,")
 
 
 @pytest.mark.parametrize("page", ["adding-a-dataset.md", "adding-a-metric.md"])

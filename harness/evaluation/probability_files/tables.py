@@ -1,0 +1,324 @@
+"""Tables with one row per study and one column per label: read, checked, joined by id.
+
+What a table cannot say is asked about: uncertain labels, empty cells, and whether classes are exclusive.
+Messages name files, columns and ids.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.core.errors import HarnessError
+from harness.core.names import did_you_mean
+from harness.evaluation.report_files.fields import IDS, NULL_WORDS, PATIENTS, folded
+from harness.evaluation.report_files.joining import alike, joined_ids, listed
+from harness.evaluation.report_files.reader import ReportFile
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Values: TypeAlias = "str | Path | pd.DataFrame"
+"""A table: the path of a CSV, TSV or Parquet file, or a data frame."""
+
+Read: TypeAlias = "tuple[str, str, tuple[str, ...]]"
+"""What was read in another form than it stands: kind, rest of a sentence, ids."""
+
+LABEL = "label:"
+_PATIENTS = (*PATIENTS, "patient")
+_SHOWN = 40
+"""Longer names of columns may be texts, which no message shows."""
+
+_SEPARATORS = (",", "\t", ";")
+
+
+@dataclass(frozen=True, slots=True)
+class LabelReading:
+    """What a table cannot say.
+
+    Attributes:
+        uncertain: what a label of -1 counts as: ``positive``, ``negative``, or None, which refuses it.
+        blank: what an empty label counts as: ``negative``, or None, which refuses it.
+        exclusive: classes exclude each other; None: where one column holds the names of classes.
+        labels: score these columns alone; empty: all, which both tables need to have.
+    """
+
+    uncertain: str | None = None
+    blank: str | None = None
+    exclusive: bool | None = None
+    labels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LabelTable:
+    """A table as text.
+
+    Attributes:
+        path: where it comes from, for messages.
+        ids: of its rows.
+        patients: of its rows; empty where it names none.
+        columns: label -> its cells as text.
+    """
+
+    path: Path
+    ids: tuple[str, ...]
+    patients: tuple[str, ...]
+    columns: Mapping[str, tuple[str, ...]]
+
+    def error(self, message: str, hint: str = "") -> HarnessError:
+        """An error that begins with the table's place."""
+        return HarnessError(f"{self.path}: {message}", hint)
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledStudies:
+    """Two tables, joined.
+
+    Attributes:
+        ids, patients: of n studies, in the order of the truth.
+        names: of the L labels.
+        truth: 0 or 1 (n, L).
+        probabilities: (n, L), not yet checked to be any.
+        multilabel: labels are independent findings.
+        remarks: (kind, predicate, ids) of what was read in another form.
+    """
+
+    ids: tuple[str, ...]
+    patients: tuple[str, ...]
+    names: tuple[str, ...]
+    truth: NDArray[np.float32]
+    probabilities: NDArray[np.float64]
+    multilabel: bool
+    remarks: tuple[Read, ...]
+
+
+def label_table(values: Values, side: str) -> LabelTable:
+    """A table with a column of ids.
+
+    Raises:
+        HarnessError: unreadable, no column or several columns of ids, an id twice, or ids that differ in form
+            alone.
+    """
+    path, header, rows = _cells(values, side)
+    folded_names = [folded(name) for name in header]
+    twice = sorted({name for name in header if folded_names.count(folded(name)) > 1})
+    if twice:
+        raise HarnessError(
+            f"{path}: column {_shown(twice[0])} occurs twice", "capitals and blanks do not count"
+        )
+    id_columns = [number for number, name in enumerate(folded_names) if name in IDS]
+    if len(id_columns) != 1:
+        have = ", ".join(_shown(name) for name in header[:6])
+        what = "no column of ids" if not id_columns else "several columns of ids"
+        raise HarnessError(f"{path}: {what} (it has {have})", f"call one of them {IDS[0]}")
+    patient_columns = [number for number, name in enumerate(folded_names) if name in _PATIENTS]
+    ids = tuple(row[id_columns[0]].strip() for row in rows)
+    table = LabelTable(
+        path,
+        ids,
+        tuple(row[patient_columns[0]].strip() for row in rows) if patient_columns else (),
+        {
+            name.removeprefix(LABEL).strip(): tuple(row[number].strip() for row in rows)
+            for number, name in enumerate(header)
+            if number not in (*id_columns, *patient_columns)
+        },
+    )
+    _check_ids(table)
+    return table
+
+
+def _check_ids(table: LabelTable) -> None:
+    if not table.ids:
+        raise table.error("it has no rows")
+    if blank := [str(number) for number, name in enumerate(table.ids, 2) if not name]:
+        raise table.error(f"no id in line {', '.join(blank[:3])}")
+    if twice := [name for name, count in Counter(table.ids).items() if count > 1]:
+        raise table.error(f"ids occur twice: {listed(twice)}", "one row per study")
+    if same := alike(table.ids):
+        raise table.error(f"ids differ in form alone: {listed(same)}", "write each study's id in one form")
+
+
+def joined(truth: Values, predictions: Values, reading: LabelReading) -> LabelledStudies:
+    """Labels and probabilities of the same studies and labels.
+
+    Raises:
+        HarnessError: ids or labels on one side only, cells that are no labels or no numbers, or a table that
+            can be read in two ways; the message names the option that decides.
+    """
+    ours, theirs = label_table(truth, "labels"), label_table(predictions, "probabilities")
+    ids = joined_ids(_as_file(ours), _as_file(theirs))
+    place = {name: number for number, name in enumerate(theirs.ids)}
+    order = [place[name] for name in ids]
+    class_column = _class_column(ours)
+    if class_column is not None:
+        if reading.exclusive is False:
+            raise ours.error(f"column {class_column} has one class per study", "classes are exclusive here")
+        names = tuple(theirs.columns)
+        remarks: list[Read] = []
+        labels = _one_hot(ours, class_column, names)
+    else:
+        names = _shared(ours, theirs, reading.labels)
+        labels, remarks = _labels(ours, names, reading)
+    exclusive = class_column is not None or bool(reading.exclusive)
+    if exclusive and (wrong := [ours.ids[i] for i in np.flatnonzero(labels.sum(axis=1) != 1)]):
+        raise ours.error(
+            f"{len(wrong)} studies have no class or several: {listed(wrong)}", "leave out --exclusive"
+        )
+    probabilities = np.stack([_numbers(theirs, name) for name in names], axis=1)[order]
+    return LabelledStudies(
+        tuple(ids), ours.patients or tuple(ids), names, labels, probabilities, not exclusive, tuple(remarks)
+    )
+
+
+def _as_file(table: LabelTable) -> ReportFile:
+    return ReportFile(table.path, "a table", dict.fromkeys(table.ids, "."), "ids", {})
+
+
+def _class_column(table: LabelTable) -> str | None:
+    """The only column of labels, where it names classes instead of saying 0 and 1."""
+    if len(table.columns) == 1:
+        ((name, cells),) = table.columns.items()
+        if any(_number(cell) is None for cell in cells):
+            return name
+    return None
+
+
+def _one_hot(table: LabelTable, column: str, names: Sequence[str]) -> NDArray[np.float32]:
+    cells = table.columns[column]
+    for cell, study in zip(cells, table.ids, strict=True):
+        if cell not in names:
+            raise table.error(
+                f"the class of {study!r} is no column of the probabilities",
+                "columns are named like the classes",
+            )
+    return np.array([[cell == name for name in names] for cell in cells], dtype=np.float32)
+
+
+def _shared(ours: LabelTable, theirs: LabelTable, wanted: Sequence[str]) -> tuple[str, ...]:
+    """Labels that both tables have."""
+    for table in (ours, theirs):
+        for name in wanted:
+            if name not in table.columns:
+                raise table.error(f"no column {name}", did_you_mean(name, table.columns))
+    if wanted:
+        return tuple(wanted)
+    for one, other in ((ours, theirs), (theirs, ours)):
+        if absent := [name for name in one.columns if name not in other.columns]:
+            shown = ", ".join(_shown(name) for name in absent[:4]) + (", .." if len(absent) > 4 else "")
+            raise other.error(f"no column {shown}, which {one.path} has", "--labels A,B scores these alone")
+    if not ours.columns:
+        raise ours.error("it has no column of labels", "one column per label, with 0 and 1")
+    return tuple(ours.columns)
+
+
+def _labels(
+    table: LabelTable, names: Sequence[str], reading: LabelReading
+) -> tuple[NDArray[np.float32], list[Read]]:
+    """0 or 1 (n, L), and what was decided by an option."""
+    labels = np.zeros((len(table.ids), len(names)), dtype=np.float32)
+    uncertain: dict[str, None] = {}
+    blank: dict[str, None] = {}
+    for column, name in enumerate(names):
+        for row, (cell, study) in enumerate(zip(table.columns[name], table.ids, strict=True)):
+            value = _number(cell)
+            if cell.casefold() in ("", *NULL_WORDS):
+                blank[study] = None
+            elif value == -1:
+                uncertain[study] = None
+                labels[row, column] = reading.uncertain == "positive"
+            elif value in (0, 1):
+                labels[row, column] = value
+            else:
+                raise table.error(f"{_shown(name)} of {study!r} is no label", "labels are 0 and 1")
+    if uncertain and reading.uncertain not in ("positive", "negative"):
+        raise table.error(
+            f"{len(uncertain)} studies have uncertain labels, -1: {listed(list(uncertain))}",
+            "--uncertain positive or negative",
+        )
+    if blank and reading.blank != "negative":
+        raise table.error(
+            f"{len(blank)} studies have empty labels: {listed(list(blank))}",
+            "--blank negative counts them as not there; or leave these studies out of both tables",
+        )
+    remarks = [
+        ("uncertain labels", f"have uncertain labels, counted as {reading.uncertain}", tuple(uncertain)),
+        ("empty labels", "have empty labels, counted as negative", tuple(blank)),
+    ]
+    return labels, [each for each in remarks if each[2]]
+
+
+def _numbers(table: LabelTable, name: str) -> NDArray[np.float64]:
+    values = [_number(cell) for cell in table.columns[name]]
+    wrong = [study for study, value in zip(table.ids, values, strict=True) if value is None]
+    if wrong:
+        raise table.error(
+            f"{_shown(name)} has no number for {len(wrong)} studies: {listed(wrong)}",
+            "one probability per cell",
+        )
+    return np.array(values, dtype=np.float64)
+
+
+def _number(cell: str) -> float | None:
+    try:
+        value = float(cell)
+    except ValueError:
+        return None
+    return value if np.isfinite(value) else None
+
+
+def _shown(name: str) -> str:
+    return repr(name) if len(name) <= _SHOWN else "(a text)"
+
+
+def _cells(values: Values, side: str) -> tuple[Path, list[str], list[list[str]]]:
+    """Place, header and rows, all cells as text."""
+    if hasattr(values, "to_dict") and hasattr(values, "columns"):
+        return _of_frame(Path(side), values)
+    path = Path(values)
+    if path.suffix == ".parquet":
+        import pandas as pd
+
+        try:
+            return _of_frame(path, pd.read_parquet(path))
+        except (OSError, ValueError) as error:
+            raise HarnessError(f"{path}: no Parquet file can be read", "write it again, or as CSV") from error
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise HarnessError(f"{path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise HarnessError(f"{path}: not UTF-8 text at byte {error.start}", "save it as UTF-8") from error
+    head = text.partition("\n")[0]
+    delimiter = max(_SEPARATORS, key=head.count)
+    if not head.count(delimiter):
+        raise HarnessError(f"{path}: no table: its first line has one column", "CSV or TSV with a header")
+    try:
+        lines = [row for row in csv.reader(io.StringIO(text), delimiter=delimiter, strict=True) if row]
+    except csv.Error as error:
+        raise HarnessError(f"{path}: not CSV: {error}") from error
+    for number, row in enumerate(lines, 1):
+        if len(row) != len(lines[0]):
+            raise HarnessError(f"{path}, row {number}: {len(row)} cells, the header has {len(lines[0])}")
+    return path, lines[0], lines[1:]
+
+
+def _of_frame(path: Path, frame: Any) -> tuple[Path, list[str], list[list[str]]]:
+    if frame.index.name is not None and folded(str(frame.index.name)) in IDS:
+        frame = frame.reset_index()
+    rows = [
+        ["" if cell is None or cell != cell else _text(cell) for cell in row]
+        for row in frame.to_numpy(object)
+    ]
+    return path, [str(name) for name in frame.columns], rows
+
+
+def _text(cell: Any) -> str:
+    return str(int(cell)) if isinstance(cell, bool | np.bool_) else str(cell)
