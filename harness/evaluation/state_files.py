@@ -1,7 +1,7 @@
 """A robustness study from files alone: a system's answers with everything, and without each modality.
 
-Whoever ran the system says which file has which modality state. Curves over missing rates follow from these
-states exactly, as in a run: a study that loses a modality takes its row from that state's statistics.
+The user says which file has which modality state. Curves over missing rates follow from these states
+exactly, as in a run: a study that loses a modality takes its row from that state's statistics.
 """
 
 from __future__ import annotations
@@ -189,7 +189,7 @@ class _Tested:
             return {}
         modalities = [*names_in(state), _REST]
         present = np.ones((len(self.references), len(modalities)), dtype=bool)
-        missingness = Missingness(state, "mcar", self.rates, range(_MASK_SEEDS))
+        missingness = Missingness(state, "mcar", (0.0, *self.rates), range(_MASK_SEEDS))
         ids = [reference.id for reference in self.references]
         plan = draw_masks(present, modalities, missingness, ids=ids).plan
         return {
