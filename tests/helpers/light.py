@@ -84,7 +84,9 @@ def _requirements(lines: Sequence[str], extra: str) -> Iterator[tuple[str, froze
             yield requirement.name.lower(), frozenset(requirement.extras)
 
 
-def run_python(arguments: Sequence[str | Path], site: Path, folder: Path) -> subprocess.CompletedProcess[str]:
+def run_python(
+    arguments: Sequence[str | Path], site: Path, folder: Path, standard_input: str = ""
+) -> subprocess.CompletedProcess[str]:
     """Run a Python in ``folder`` that sees the packages in ``site`` and nothing else."""
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     environment |= {"PYTHONPATH": str(site), "OMP_NUM_THREADS": "1", "COLUMNS": "120"}
@@ -92,6 +94,7 @@ def run_python(arguments: Sequence[str | Path], site: Path, folder: Path) -> sub
         [sys.executable, "-S", *map(str, arguments)],
         cwd=folder,
         env=environment,
+        input=standard_input,
         capture_output=True,
         text=True,
         check=False,

@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from importlib.metadata import packages_distributions
 from pathlib import Path
@@ -35,90 +36,102 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
-@pytest.fixture
-def reports(tmp_path: Path) -> Path:
-    (tmp_path / "references.txt").write_text("the heart is normal\nno pleural effusion is seen\n")
-    (tmp_path / "predictions.txt").write_text("heart is normal\nthere is a pleural effusion\n")
-    return tmp_path
+SCORED = ("--references", "references.txt", "--predictions", "predictions.txt")
+WORKING = [
+    ("score", *SCORED),
+    ("compare", *SCORED[:2], "--system", "a=predictions.txt", "--system", "b=references.txt"),
+    ("leaderboard", "--results", COMMITTED),
+    ("leaderboard", "--results", COMMITTED, "--format", "html", "--out", "tables"),
+    ("papers", "all", "--results", COMMITTED, "--out", "papers"),
+    ("list", "methods"),
+    ("list", "datasets"),
+    ("list", "profiles"),
+    ("list", "metrics"),
+    ("list", "metrics", "--format", "json"),
+    ("doctor",),
+    ("data", "check", "example"),
+    ("new", "method", "my-method"),
+    ("new", "dataset", "my-data"),
+    ("new", "metric", "my_metric"),
+    ("leaderboard", "--store", "store", "--format", "markdown", "--out", "tables", "--figures"),
+]
+LACKING = {
+    ("run", "--methods", "template"): "run",
+    ("audit", "--methods", "template"): "run",
+    ("ablate", "dia"): "run",
+    ("bench",): "run",
+    ("describe", "dia"): "run",
+    ("downstream", "--generator", "codi_xr"): "run",
+    ("cases", "page.html", "--store", "store"): "run",
+    ("data", "check", "iu-phantom"): "run",
+    ("score", *SCORED, "--metrics", "meteor"): "text",
+    ("score", *SCORED, "--tokenizer", "ptb"): "text",
+    ("score", *SCORED, "--metrics", "chexpert_rules_f1"): "labels",
+    ("score", *SCORED, "--metrics", "bertscore_minilm"): "clinical",
+    ("score", *SCORED[:3], "predictions.parquet"): "parquet",
+    ("leaderboard", "--results", COMMITTED, "--format", "parquet", "--out", "tables"): "parquet",
+}
+"""Command -> the extra that it names."""
+
+Outcomes = dict[tuple[str | Path, ...], tuple[int, str, str]]
+"""Command -> exit code, standard output, standard error."""
+
+RUN_ALL = """
+import contextlib, io, json, sys
+from harness.cli.main import main
+
+outcomes = []
+for command in json.load(sys.stdin):
+    sys.argv, code = ["harness", *command], 0
+    with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as err:
+        try:
+            main()
+        except SystemExit as error:
+            code = error.code or 0
+    outcomes.append((code, out.getvalue(), err.getvalue()))
+print(json.dumps(outcomes))
+"""
 
 
-def harness(site: Path, folder: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    return run_python(["-m", "harness.cli", *arguments], site, folder)
-
-
-SCORED = ("--references", "references.txt")
-
-
-@pytest.mark.parametrize(
-    "command",
-    [
-        ("score", *SCORED, "--predictions", "predictions.txt"),
-        (
-            "compare",
-            *SCORED,
-            "--system",
-            "a=predictions.txt",
-            "--system",
-            "b=references.txt",
-            "--trials",
-            "50",
-        ),
-        ("leaderboard", "--results", COMMITTED),
-        ("leaderboard", "--results", COMMITTED, "--format", "html", "--out", "tables"),
-        ("papers", "all", "--results", COMMITTED, "--out", "papers"),
-        ("list", "methods"),
-        ("list", "datasets"),
-        ("list", "metrics"),
-        ("list", "profiles"),
-        ("doctor",),
-        ("data", "check", "example"),
-        ("new", "method", "mine"),
-    ],
-    ids=lambda command: "-".join(str(word) for word in command[:2]),
-)
-def test_a_command_needs_the_base_alone(command: tuple[str | Path, ...], site: Path, reports: Path) -> None:
-    completed = harness(site, reports, *command)
+@pytest.fixture(scope="module")
+def outcomes(site: Path) -> Outcomes:
+    """Every command, one after the other in one process: its imports take most of the time."""
+    folder = site.with_name("work")
+    folder.mkdir()
+    (folder / "references.txt").write_text("the heart is normal\nno pleural effusion is seen\n")
+    (folder / "predictions.txt").write_text("heart is normal\nthere is a pleural effusion\n")
+    (folder / "predictions.parquet").write_bytes(b"PAR1")
+    small_store(folder)
+    commands = [*WORKING, *LACKING]
+    text = json.dumps([[str(word) for word in command] for command in commands])
+    completed = run_python(["-c", RUN_ALL], site, folder, text)
     assert completed.returncode == 0, completed.stderr[-2000:]
-    assert completed.stdout
-    assert "Traceback" not in completed.stderr
-    assert "ModuleNotFoundError" not in completed.stdout + completed.stderr
+    return dict(zip(commands, map(tuple, json.loads(completed.stdout)), strict=True))
 
 
-@pytest.mark.parametrize(
-    ("command", "extra"),
-    [
-        (("run", "--methods", "template"), "run"),
-        (("audit", "--methods", "template"), "run"),
-        (("ablate", "dia"), "run"),
-        (("bench",), "run"),
-        (("describe", "dia"), "run"),
-        (("downstream", "--generator", "codi_xr"), "run"),
-        (("data", "check", "iu-phantom"), "run"),
-        (("score", *SCORED, "--predictions", "predictions.txt", "--metrics", "meteor"), "text"),
-        (("score", *SCORED, "--predictions", "predictions.txt", "--tokenizer", "ptb"), "text"),
-        (("score", *SCORED, "--predictions", "predictions.txt", "--metrics", "chexpert_rules_f1"), "labels"),
-        (("score", *SCORED, "--predictions", "predictions.txt", "--metrics", "bertscore_minilm"), "clinical"),
-        (("score", *SCORED, "--predictions", "predictions.parquet"), "parquet"),
-        (("leaderboard", "--results", COMMITTED, "--format", "parquet", "--out", "tables"), "parquet"),
-    ],
-    ids=lambda value: value if isinstance(value, str) else "-".join(map(str, (value[0], *value[-1:]))),
-)
+@pytest.mark.parametrize("command", WORKING, ids=lambda command: "-".join(map(str, command[:2])))
+def test_a_command_needs_the_base_alone(command: tuple[str | Path, ...], outcomes: Outcomes) -> None:
+    code, out, err = outcomes[command]
+    assert code == 0, err[-2000:]
+    assert out
+    assert "Traceback" not in err
+    assert "ModuleNotFoundError" not in out + err
+
+
+@pytest.mark.parametrize("command", LACKING, ids=lambda command: f"{command[0]}-{command[-1]}")
 def test_a_missing_extra_is_one_line_that_names_it(
-    command: tuple[str | Path, ...], extra: str, site: Path, reports: Path
+    command: tuple[str | Path, ...], outcomes: Outcomes
 ) -> None:
-    (reports / "predictions.parquet").write_bytes(b"PAR1")
-    completed = harness(site, reports, *command)
-    assert completed.returncode == 2, completed.stderr[-2000:]
-    (line,) = completed.stderr.splitlines()
+    code, _, err = outcomes[command]
+    assert code == 2, err[-2000:]
+    (line,) = err.splitlines()
     assert line.startswith("error: ")
-    assert install(extra) in line
+    assert install(LACKING[command]) in line
 
 
-def test_metrics_whose_package_is_missing_are_unavailable_and_name_the_extra(
-    site: Path, reports: Path
-) -> None:
-    completed = harness(site, reports, "list", "metrics", "--format", "json")
-    metrics = {row["name"]: row for row in json.loads(completed.stdout)["rows"]}
+def test_metrics_whose_package_is_missing_are_unavailable_and_name_the_extra(outcomes: Outcomes) -> None:
+    _, out, _ = outcomes["list", "metrics", "--format", "json"]
+    metrics = {row["name"]: row for row in json.loads(out)["rows"]}
     assert not [name for name, row in metrics.items() if "error" in row]
     assert metrics["bleu"]["available"]
     reasons = {name: row["reason"] for name, row in metrics.items() if not row["available"]}
@@ -128,8 +141,14 @@ def test_metrics_whose_package_is_missing_are_unavailable_and_name_the_extra(
     assert all(install("images") in reason for name, reason in reasons.items() if name.startswith("images_"))
 
 
-def test_doctor_says_what_works_and_which_extra_runs_methods(site: Path, tmp_path: Path) -> None:
-    words = " ".join(harness(site, tmp_path, "doctor").stdout.split())
+def test_figures_are_left_out_with_one_line(outcomes: Outcomes) -> None:
+    _, out, err = outcomes[WORKING[-1]]
+    assert install("figures") in err
+    assert "tables/leaderboard.md" in out
+
+
+def test_doctor_says_what_works_and_which_extra_runs_methods(outcomes: Outcomes) -> None:
+    words = " ".join(outcomes[("doctor",)][1].split())
     assert words.startswith("ready: score, compare, leaderboard and papers work here;")
     assert f"harness run needs it: {install('run')}" in words
 
@@ -162,13 +181,10 @@ def test_python_names_the_extra_too(site: Path, tmp_path: Path) -> None:
         assert install(extra) in line, call
 
 
-def test_figures_are_left_out_with_one_line(site: Path, tmp_path: Path) -> None:
-    store = small_store(tmp_path / "store").root
-    command = ("leaderboard", "--store", store, "--format", "markdown", "--out", "tables", "--figures")
-    completed = harness(site, tmp_path, *command)
-    assert completed.returncode == 0, completed.stderr
-    assert [line for line in completed.stderr.splitlines() if install("figures") in line]
-    assert (tmp_path / "tables" / "leaderboard.md").exists()
+def test_importing_the_harness_or_its_metrics_imports_no_library(tmp_path: Path) -> None:
+    code = "import sys, harness, harness.metrics; print(*{'numpy', 'pandas', 'torch'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
 
 
 @pytest.mark.parametrize("extra", EXTRAS)
