@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,10 +15,15 @@ from tests.helpers import toys
 
 @pytest.fixture(scope="session", autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Tests neither read nor fill the user's cache."""
+    """Tests neither read nor fill the user's cache. All processes of a session share drawn phantoms."""
+    cache = tmp_path_factory.mktemp("cache")
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = tmp_path_factory.getbasetemp().parent / "iu-phantom"
+        shared.mkdir(mode=0o700, exist_ok=True)
+        (cache / "iu-phantom").symlink_to(shared)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HARNESS_WORKERS", "1")  # tests of more name their number
-        patch.setenv("HARNESS_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("HARNESS_CACHE", str(cache))
         yield
 
 

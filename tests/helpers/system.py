@@ -17,9 +17,9 @@ PACKAGES = {
 
 @cache
 def _install(program: str) -> None:
-    """Debian's packages, where tests run as root, as in a container; HARNESS_TEST_INSTALL=0 forbids it."""
+    """Debian's packages, with HARNESS_TEST_INSTALL=1 where tests run as root, as in a container."""
     root = hasattr(os, "geteuid") and os.geteuid() == 0
-    if not root or shutil.which("apt-get") is None or os.environ.get("HARNESS_TEST_INSTALL") == "0":
+    if not root or shutil.which("apt-get") is None or os.environ.get("HARNESS_TEST_INSTALL") != "1":
         return
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     apt = ["apt-get", "--quiet", "--option", "DPkg::Lock::Timeout=300"]
@@ -28,7 +28,7 @@ def _install(program: str) -> None:
 
 
 def require(program: str) -> str:
-    """Path of the program; the test is skipped where it is absent and cannot be installed."""
+    """Path of the program; the test is skipped where it is absent and is not installed."""
     if shutil.which(program) is None:
         _install(program)
     executable = shutil.which(program)
