@@ -154,7 +154,7 @@ def draw_plan(population: Population, modalities: Sequence[str], missingness: Mi
             "prefix takes the first modality away, no other",
             f"use --drop {modalities[0]}",
         )
-    draw = _Draw(population, modalities, drop, mechanism)
+    draw = _Draw(population, modalities, drop, mechanism, _eligible(population, drop, modalities))
     states = [draw.independent(seed, rates) if drop.shares else draw.one_each(seed, rates) for seed in seeds]
     assignment = np.stack(states) if states else np.zeros((0, len(rates), len(population.ids)), dtype=np.int8)
     return MaskPlan(policy, mechanism.name, drop.states, rates, seeds, population.ids, assignment)
@@ -168,6 +168,7 @@ class _Draw:
     modalities: Sequence[str]
     drop: DropPolicy
     mechanism: Mechanism
+    eligible: NDArray[np.bool_]
 
     def one_each(self, seed: int, rates: Sequence[float]) -> NDArray[np.int8]:
         """A study loses one target, or nothing."""
@@ -175,7 +176,7 @@ class _Draw:
         states = np.zeros((len(rates), len(population.ids)), dtype=np.int8)
         if not self.drop.targets:
             return states
-        eligible = self._eligible()
+        eligible = self.eligible
         priority = self.mechanism.priorities(seed, None)
         # Ties fall to the smaller hash of the id, never to the position in the file.
         order = np.lexsort((population.keys, priority))
@@ -219,15 +220,16 @@ class _Draw:
         rates[order] = (np.arange(len(order)) + 0.5) / (self.drop.shares[name] * len(having))
         return rates
 
-    def _eligible(self) -> NDArray[np.bool_]:
-        """(n, n_targets): the study has something of the target, and a modality that it keeps."""
-        offered = frozenset(self.modalities)
-        targets, population = self.drop.targets, self.population
-        able = [
-            [bool(lost_by(present, target, offered)) for target in targets]
-            for present in population.modalities
-        ]
-        return np.array(able, dtype=bool).reshape(len(population.ids), len(targets))
+
+def _eligible(population: Population, drop: DropPolicy, modalities: Sequence[str]) -> NDArray[np.bool_]:
+    """(n, n_targets): the study has something of the target, and a modality that it keeps."""
+    offered = frozenset(modalities)
+    able = {
+        present: [bool(lost_by(present, target, offered)) for target in drop.targets]
+        for present in set(population.modalities)
+    }
+    rows = [able[present] for present in population.modalities]
+    return np.array(rows, dtype=bool).reshape(len(population.ids), len(drop.targets))
 
 
 def check_rates(rates: Sequence[float]) -> tuple[float, ...]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import ModuleType
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -10,6 +12,7 @@ from harness.core.errors import HarnessError
 from harness.core.types import Prediction, Reference
 from harness.metrics.base import Metric
 from harness.metrics.clinical.labels import LABELS, LabelF1, label_outputs
+from harness.metrics.text import bleu, cider
 from harness.metrics.text.bleu import Bleu
 from harness.metrics.text.cider import Cider
 from harness.statistics.permutation import derangements, p_value
@@ -98,3 +101,17 @@ def test_all_pairs_at_once_equal_scoring_each_order_anew(metric: Metric) -> None
     for output in metric.outputs:
         assert at_once[output.name] == pytest.approx(anew[output.name], abs=1e-12)
     assert np.ptp(at_once[metric.outputs[0].name]) > 0
+
+
+@pytest.mark.parametrize("module", [bleu, cider])
+def test_of_many_studies_no_table_of_all_pairs_is_made(
+    module: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MOST_ALL_PAIRS", 4)
+    monkeypatch.setattr(module, "clipped_matches", lambda *_: pytest.fail("all pairs"))
+    texts = findings(10)
+    metric: Metric = module.Bleu() if module is bleu else module.Cider()
+    references = [Reference(f"s{index}", f"p{index}", report=text) for index, text in enumerate(texts[:5])]
+    predictions = [Prediction(report=text) for text in texts[5:]]
+    values = metric.rematched(predictions, references, np.array([[0, 1, 2, 3, 4], [1, 0, 4, 2, 3]]))
+    assert values[metric.outputs[0].name].shape == (2,)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from harness.core.types import Prediction, Reference
 from harness.metrics.base import MetricOutput, Statistics
 from harness.metrics.text.base import TextMetric
-from harness.metrics.text.ngrams import clipped_matches, ngram_counts
+from harness.metrics.text.ngrams import MOST_ALL_PAIRS, clipped_matches, ngram_counts
 from harness.metrics.text.numbered import blocks, pair_counts
 
 ORDER = 4
@@ -52,7 +52,9 @@ class Bleu(TextMetric):
     def rematched(
         self, predictions: Sequence[Prediction], references: Sequence[Reference], orders: NDArray[np.intp]
     ) -> dict[str, NDArray[np.float64]]:
-        """As ``Metric.rematched``, from the matches of all pairs."""
+        """As ``Metric.rematched``, of few studies from the matches of all pairs."""
+        if len(references) > MOST_ALL_PAIRS:
+            return super().rematched(predictions, references, orders)
         hypotheses, targets = self.tokens(predictions, references)
         ours, theirs = ([ngram_counts(text, ORDER) for text in texts] for texts in (hypotheses, targets))
         # Everything but the matches belongs to a prediction or to a reference alone.

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from harness.core.types import Prediction, Reference
 from harness.metrics.base import MetricOutput, Statistics, mean_of
 from harness.metrics.text.base import TextMetric
-from harness.metrics.text.ngrams import Ngram, clipped_matches, ngram_counts
+from harness.metrics.text.ngrams import MOST_ALL_PAIRS, Ngram, clipped_matches, ngram_counts
 from harness.metrics.text.numbered import (
     Integers,
     NumberedPairs,
@@ -67,7 +67,9 @@ class Cider(TextMetric):
     def rematched(
         self, predictions: Sequence[Prediction], references: Sequence[Reference], orders: NDArray[np.intp]
     ) -> dict[str, NDArray[np.float64]]:
-        """As ``Metric.rematched``, from the scores of all pairs."""
+        """As ``Metric.rematched``, of few studies from the scores of all pairs."""
+        if len(references) > MOST_ALL_PAIRS:
+            return super().rematched(predictions, references, orders)
         scores = _scores_of_all_pairs(*self.tokens(predictions, references))
         return {"cider": scores[orders, np.arange(len(references))].mean(axis=1)}
 

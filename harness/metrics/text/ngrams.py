@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 
 Ngram = tuple[str, ...]
 
+MOST_ALL_PAIRS = 4_000
+"""Of more texts not all pairs are scored at once: their table would have 128 MB and grow with the square."""
+
 _Cells = tuple[NDArray[np.float64], tuple[NDArray[np.intp], NDArray[np.intp]]]
 """Values of a sparse matrix, and their lines and columns."""
 
