@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
 import os
+import stat
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from textwrap import wrap
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import typer
 
@@ -142,27 +144,84 @@ def _joined(value: Any) -> Any:
 
 
 def write(path: Path, content: str | bytes) -> Path:
-    """Write a file, whole or not at all, and return its path."""
-    from harness.core.files import write_atomic
+    """Write a file, whole or not at all, and return its path.
+
+    A regular file is replaced and keeps its mode; behind a link, the file that it leads to. A device or a
+    pipe is written to, as a shell does.
+    """
+    from harness.core.files import clear_disk_errors, write_atomic
 
     data = content.encode() if isinstance(content, str) else content
-    write_atomic(path, lambda stream: stream.write(data))
+    target = Path(os.path.realpath(path))
+    state = target.stat() if target.exists() else None
+    if state is not None and not stat.S_ISREG(state.st_mode):
+        with clear_disk_errors(path), open(_opened(target), "wb") as stream:
+            stream.write(data)
+        return path
+
+    def fill(stream: IO[bytes]) -> None:
+        if state is not None:
+            os.fchmod(stream.fileno(), stat.S_IMODE(state.st_mode))
+        stream.write(data)
+
+    write_atomic(target, fill)
     return path
+
+
+def _opened(target: Path) -> int:
+    """A device or a pipe, opened for writing; a pipe that nothing reads would wait for ever."""
+    try:
+        descriptor = os.open(target, os.O_WRONLY | os.O_NONBLOCK)
+    except OSError as error:
+        if error.errno != errno.ENXIO:
+            raise
+        raise HarnessError(
+            f"{target} cannot be written: no process reads it", "start the reader first"
+        ) from None
+    os.set_blocking(descriptor, True)
+    return descriptor
+
+
+_ELSE = "choose another place"
 
 
 def writable_file(path: Path | None) -> Path | None:
     """The file of an option, if it can be written; for a callback, so that the check comes before the work.
 
     Raises:
-        HarnessError: it is a folder, or its folder cannot be made or written to.
+        HarnessError: it is a folder, a loop of links or too long a name, or its folder cannot be made or
+            written to.
     """
-    if path is not None and path.is_dir():
-        raise HarnessError(f"{path} is a folder", "name a file")
     if path is not None:
-        _check_parents(path)
-        if path.exists() and not os.access(path, os.W_OK):
-            raise HarnessError(f"{path} cannot be written", "choose another file")
+        try:
+            _check_file(path)
+        except OSError as error:
+            raise HarnessError(f"{_shortened(path)} cannot be written: {error.strerror}", _ELSE) from error
     return path
+
+
+def _check_file(path: Path) -> None:
+    try:
+        state = path.stat()  # a loop of links is an error of its own
+    except (FileNotFoundError, NotADirectoryError):
+        state = None
+    if state is not None and stat.S_ISDIR(state.st_mode):
+        raise HarnessError(f"{path} is a folder", "name a file")
+    if state is not None and not os.access(path, os.W_OK):
+        raise HarnessError(f"{path} cannot be written", "choose another file")
+    if state is not None and not stat.S_ISREG(state.st_mode):
+        return  # a device or a pipe
+    target = Path(os.path.realpath(path, strict=state is not None))
+    nearest = _check_parents(target)
+    # Names may be too long, and some file systems allow no files: only a try shows it.
+    trial = nearest / f".{target.name}.{os.getpid()}.tmp"
+    with open(trial, "xb"):
+        pass
+    trial.unlink()
+
+
+def _shortened(path: Path, most: int = 100) -> str:
+    return str(path) if len(str(path)) <= most else f"{str(path)[:most]}.."
 
 
 def writable_folder(path: Path | None) -> Path | None:
@@ -178,12 +237,14 @@ def writable_folder(path: Path | None) -> Path | None:
     return path
 
 
-def _check_parents(path: Path) -> None:
+def _check_parents(path: Path) -> Path:
+    """The nearest folder above that exists, if it can be written to."""
     nearest = next(each for each in path.absolute().parents if each.exists())
     if not nearest.is_dir():
-        raise HarnessError(f"{path} cannot be written: {nearest} is no folder", "choose another place")
+        raise HarnessError(f"{path} cannot be written: {nearest} is no folder", _ELSE)
     if not os.access(nearest, os.W_OK | os.X_OK):
-        raise HarnessError(f"{path} cannot be written: no permission in {nearest}", "choose another place")
+        raise HarnessError(f"{path} cannot be written: no permission in {nearest}", _ELSE)
+    return nearest
 
 
 def report_written(paths: Sequence[Path], say: Callable[[str], None] = typer.echo) -> None:

@@ -1,0 +1,70 @@
+"""Files that commands write: checked before the work; links, devices and modes stay what they are."""
+
+from __future__ import annotations
+
+import os
+import stat
+import threading
+from pathlib import Path
+
+import pytest
+
+from harness.cli.output import writable_file, write
+from harness.core.errors import HarnessError
+
+
+def test_a_pipe_is_written_to_and_stays_a_pipe(tmp_path: Path) -> None:
+    pipe, received = tmp_path / "pipe", []
+    os.mkfifo(pipe)
+    with pytest.raises(HarnessError, match="no process reads it"):
+        write(pipe, "lost")
+    reader = threading.Thread(target=lambda: received.append(pipe.read_text()), daemon=True)
+    reader.start()
+    for _ in range(1000):
+        try:
+            write(writable_file(pipe) or pipe, "scores")
+            break
+        except HarnessError:  # the reader has not opened it yet
+            reader.join(0.01)
+    reader.join(30)
+    assert received == ["scores"]
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+
+
+def test_a_device_is_written_to_and_stays_a_device(tmp_path: Path) -> None:
+    device = tmp_path / "null"
+    try:
+        os.mknod(device, 0o666 | stat.S_IFCHR, os.makedev(1, 3))
+        device.write_text("")
+    except OSError:
+        pytest.skip("devices cannot be made here")
+    write(writable_file(device) or device, "scores")
+    assert stat.S_ISCHR(device.stat().st_mode)
+
+
+def test_a_file_keeps_its_mode_and_a_link_its_target(tmp_path: Path) -> None:
+    private, link = tmp_path / "private.csv", tmp_path / "link.csv"
+    private.write_text("old")
+    private.chmod(0o600)
+    link.symlink_to(private)
+    write(writable_file(link) or link, "new")
+    assert link.is_symlink()
+    assert private.read_text() == "new"
+    assert stat.S_IMODE(private.stat().st_mode) == 0o600
+    link.unlink()
+    link.symlink_to(tmp_path / "later.csv")
+    write(writable_file(link) or link, "new")
+    assert (tmp_path / "later.csv").read_text() == "new"
+
+
+def test_what_cannot_be_written_is_one_line_before_the_work(tmp_path: Path) -> None:
+    loop, file = tmp_path / "loop", tmp_path / "file"
+    loop.symlink_to(loop)
+    file.write_text("")
+    places = [tmp_path, loop, file / "below", tmp_path / ("x" * 300), Path("/proc/scores.csv")]
+    for place in places:
+        with pytest.raises(HarnessError, match=r"is a folder|cannot be written") as error:
+            writable_file(place)
+        assert len(str(error.value)) < 400
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "loop"]
+    assert writable_file(tmp_path / "new" / "scores.csv") == tmp_path / "new" / "scores.csv"
