@@ -138,11 +138,18 @@ _TABLES: TypeAdapter[tuple[Table, ...]] = TypeAdapter(tuple[Table, ...])
 _STATES: TypeAdapter[tuple[StateTable, ...]] = TypeAdapter(tuple[StateTable, ...])
 
 
+def _finite_interval(ends: Sequence[float] | None) -> Any:
+    """An interval as JSON; one that has no end is none at all."""
+    return ends if ends is not None and all(map(math.isfinite, ends)) else None
+
+
 def _finite(value: Any) -> Any:
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
+        return {
+            key: _finite_interval(item) if key == "ci95" else _finite(item) for key, item in value.items()
+        }
     if isinstance(value, (list, tuple)):
         return [_finite(item) for item in value]
     return value

@@ -394,6 +394,18 @@ def test_command_of_a_row_makes_it_again() -> None:
     )
 
 
+def test_json_with_undefined_intervals_is_read_again(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    add(store, "first", {"bleu_4": float("nan"), "cider": 0.2})
+    add(store, "second", {"bleu_4": 0.3, "cider": 0.1})
+    path = tmp_path / "leaderboard.json"
+    path.write_text(Leaderboard.of(store).to_json())
+    again = Leaderboard.from_json(path)
+    undefined = [row for row in again.rows if row.metric == "bleu_4" and row.method == "first"]
+    assert len(undefined) == 5
+    assert {(row.value, row.ci95) for row in undefined} == {(None, None)}
+
+
 SECRET = "SECRET the heart is enlarged"
 
 
