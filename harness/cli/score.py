@@ -21,6 +21,7 @@ from harness.core.config import split_list
 from harness.core.errors import HarnessError
 
 if TYPE_CHECKING:
+    from harness.evaluation.label_scores import LabelScore
     from harness.evaluation.score_files import Scores
     from harness.evaluation.state_files import StateScores
 
@@ -44,6 +45,9 @@ _Blank = Annotated[
     str | None, typer.Option(help="With --task diagnose: negative counts empty labels as not there.")
 ]
 _Labels = Annotated[str | None, typer.Option(help="With --task diagnose: score these labels alone.")]
+_PerLabel = Annotated[
+    bool, typer.Option("--per-label", help="Precision, recall and F1 of every label alone instead.")
+]
 _PerStudy = Annotated[
     Path | None, typer.Option(help="CSV file to write with one row per study.", callback=writable_file)
 ]
@@ -62,12 +66,14 @@ def score(
     exclusive: _Exclusive = False,
     blank: _Blank = None,
     labels: _Labels = None,
+    per_label: _PerLabel = False,
     per_study: _PerStudy = None,
     format_: Annotated[Format, format_option(Format.table, Format.json, Format.csv)] = Format.table,
 ) -> None:
     """Score the output file of any system; no model is needed."""
     from harness.core.registry import MetricOptions
     from harness.evaluation import score_files
+    from harness.evaluation.label_scores import probability_label_scores, report_label_scores
     from harness.evaluation.probability_files.scoring import score_probabilities
     from harness.evaluation.probability_files.tables import LabelReading
     from harness.evaluation.state_files import score_probability_states, score_report_states
@@ -82,6 +88,15 @@ def score(
         _refuse(tokenizer=tokenizer, reference_words=reference_words, null_words=words, per_study=per_study)
     else:
         _refuse(exclusive=exclusive or None, blank=blank, labels=labels)
+    if per_label:
+        _refuse(per_study=per_study, missing=missing)
+        _print_labels(
+            probability_label_scores(references, files[""], reading)
+            if task == DIAGNOSE
+            else report_label_scores(references, files[""], names, options, words),
+            format_,
+        )
+        return
     if missing:
         _refuse(per_study=per_study, null_words=words)
         _print_states(
@@ -117,6 +132,12 @@ def _print(scores: Scores, format_: Format, per_study: Path | None, *, named: bo
         for name, reason in scores.unavailable.items():
             typer.echo(f"{name}: not computed: {reason}", err=True)
     report_failures(scores.failed)
+
+
+def _print_labels(scores: list[LabelScore], format_: Format) -> None:
+    from harness.cli import label_tables
+
+    label_tables.print_labels(scores, format_)
 
 
 def _print_states(states: StateScores, format_: Format) -> None:
@@ -156,7 +177,9 @@ def _files(predictions: Path | None, missing: list[str] | None) -> dict[str, Pat
 
 
 def _refuse(**options: object) -> None:
-    """Refuse options that are not for this task."""
+    """Refuse options that are not for what is printed."""
     for name, value in options.items():
         if value is not None:
-            raise HarnessError(f"--{name.replace('_', '-')} is not for this task", "see harness score --help")
+            raise HarnessError(
+                f"--{name.replace('_', '-')} is not for this table", "see harness score --help"
+            )

@@ -135,7 +135,7 @@ def test_the_command_prints_and_refuses_options_of_the_other_task(
     assert content["n"] == 80
     assert content["metrics"]["auroc_macro"]["signature"].startswith("auroc|labels:multi")
     code, _, error = invoke(capsys, "score", "--task", "diagnose", *files, "--tokenizer", "ptb")
-    assert (code, "--tokenizer is not for this task" in error) == (2, True)
+    assert (code, "--tokenizer is not for this table" in error) == (2, True)
     code, _, error = invoke(capsys, "score", "--task", "draw", *files)
     assert (code, "--task draw" in error) == (2, True)
 
