@@ -2,7 +2,7 @@
 
 A population is a list of patients with one or two studies each, so its value is known. A test set draws
 patients from it with replacement. The slow tier repeats the quick one with more simulations; its shares stand
-in docs/protocol.md.
+in docs/statistics.md.
 """
 
 from __future__ import annotations

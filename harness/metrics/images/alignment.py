@@ -142,7 +142,7 @@ class Alignment(SharedSpaceMetric):
         return statistics
 
     def remarks(self, statistics: Statistics) -> dict[str, str]:
-        """What the interval of the real images leaves out (docs/protocol.md)."""
+        """What the interval of the real images leaves out (docs/statistics.md)."""
         return {self.outputs[2].name: "its interval is too narrow: it holds the fitted space fixed"}
 
     def reduce(self, totals: Statistics) -> dict[str, NDArray[np.float64]]:
