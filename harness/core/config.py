@@ -12,6 +12,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic.fields import FieldInfo
 
+from harness.core import user_yaml
 from harness.core.errors import HarnessError
 from harness.core.names import did_you_mean
 
@@ -285,7 +286,7 @@ def parse_overrides(assignments: list[str]) -> dict[str, dict[str, Any]]:
         if not (equals and dot and owner and key):
             raise HarnessError(f"--set {assignment}: not of the form method.key=value")
         try:
-            value = yaml.safe_load(text)
+            value = user_yaml.parse(text)
         except yaml.YAMLError:
             raise HarnessError(f"--set {assignment}: {text} is no YAML value", "put text in quotes") from None
         if isinstance(value, str):
@@ -328,7 +329,7 @@ def _from_yaml(file: Path | None) -> dict[str, Any]:
     if file is None:
         return {}
     try:
-        values = yaml.safe_load(file.read_text(encoding="utf-8"))
+        values = user_yaml.read(file)
     except OSError as error:
         raise HarnessError(f"--config {file}: {error.strerror}") from error
     except yaml.YAMLError as error:

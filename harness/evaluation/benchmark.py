@@ -262,7 +262,9 @@ def resolve_device(device: str) -> str:
     if device == "auto":
         return "cuda:0" if torch.cuda.is_available() else "cpu"
     kind, _, index = device.partition(":")
-    if kind == "cpu" or (kind == "cuda" and int(index or 0) < torch.cuda.device_count()):
+    if kind not in ("cpu", "cuda") or not (index or "0").isdecimal():
+        raise HarnessError(f"--device {device}: no device", "auto, cpu, cuda or cuda:0")
+    if kind == "cpu" or int(index or 0) < torch.cuda.device_count():
         return device
     raise HarnessError(
         f"--device {device}: {torch.cuda.device_count()} CUDA devices found", "use --device cpu"

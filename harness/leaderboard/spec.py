@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from harness.core import user_yaml
 from harness.core.errors import HarnessError
 from harness.core.names import did_you_mean
 
@@ -117,10 +118,10 @@ def load(path: Path) -> Spec:
         HarnessError: no such file, not YAML, an unknown key or a bad value; names file and key.
     """
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = user_yaml.read(path)
     except OSError as error:
         raise HarnessError(f"--spec {path}: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except yaml.YAMLError as error:
         raise HarnessError(f"--spec {path}: not valid YAML: {str(error).splitlines()[0]}") from error
     if not isinstance(values, dict):
         raise HarnessError(f"--spec {path}: expected a mapping with the keys {', '.join(Spec.model_fields)}")

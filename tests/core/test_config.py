@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from harness.core.config import ExecutionConfig, RunConfig, RunSettings, parse_overrides, split_list
 from harness.core.errors import HarnessError
 from harness.core.names import did_you_mean
+from harness.evaluation.benchmark import resolve_device
 from tests.helpers.toys import Learner, LearnerConfig, ToyData
 
 
@@ -118,3 +120,40 @@ def test_overriding_one_field_of_a_section_leaves_the_others() -> None:
     method = Learner.create(ToyData().info, overrides={"training.epochs": 5})
     default = LearnerConfig().training
     assert method.config.training == default.model_copy(update={"epochs": 5})
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"methods: caf\xe9", "not UTF-8 at byte"),
+        (b"limit: 5\nlimit: 6", "the key limit stands twice"),
+        (b"methods: &a [*a]", "aliases"),
+        (b"set: {kedr: {x: &b [1, 1], y: [*b, *b]}}", "aliases"),
+        (b"limit: " + b"1" * 5000, "a value that cannot be read"),
+        (b"limit: " + b"[" * 5000, "nested too deep"),
+        (b"#" * (2**24 + 1), "more than 16 MiB"),
+        (b"methods: !!python/object:os.system x", "tag"),
+    ],
+)
+def test_hostile_yaml_is_one_line(tmp_path: Path, content: bytes, says: str) -> None:
+    file = tmp_path / "run.yaml"
+    file.write_bytes(content)
+    with pytest.raises(HarnessError, match=f"--config {file}: not valid YAML: .*{says}"):
+        RunSettings.build({}, file)
+
+
+def test_dates_are_text_and_a_pipe_without_a_writer_is_empty(tmp_path: Path) -> None:
+    assert parse_overrides(["kedr.a=2020-13-45", "kedr.b=2020-01-02"]) == {
+        "kedr": {"a": "2020-13-45", "b": "2020-01-02"}
+    }
+    with pytest.raises(HarnessError, match="is no YAML value"):
+        parse_overrides(["kedr.a=&a [*a]"])
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(HarnessError, match="expected a mapping"):
+        RunSettings.build({}, tmp_path / "pipe")
+
+
+@pytest.mark.parametrize("device", ["cuda:x", "cuda:-1", "gpu", "cuda:", "cpu:x"])
+def test_a_device_that_cannot_be_is_one_line(device: str) -> None:
+    with pytest.raises(HarnessError, match=f"--device {device}: "):
+        resolve_device(device)
