@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,6 +13,7 @@ from harness.cli import tables
 from harness.cli.options import EVALUATE, Figures, values_of, with_settings
 from harness.cli.output import report_written, stderr
 from harness.core.config import RunSettings
+from harness.core.errors import HarnessError
 
 ConfigFile = Annotated[
     Path | None,
@@ -19,11 +21,33 @@ ConfigFile = Annotated[
 ]
 
 
+Quick = Annotated[
+    bool,
+    typer.Option(
+        "--quick",
+        help="A first look in about a minute: two controls and late_fusion on 300 studies of each split.",
+        rich_help_panel=EVALUATE,
+    ),
+]
+QUICK: Mapping[str, Any] = {
+    "methods": ("template", "retrieval", "late_fusion"),
+    "missing": (0.4, 0.8),
+    "limit": 300,
+    "metrics": ("bleu", "rouge_l", "chexpert_rules_f1", "diagnosis", "auroc", "ece", "brier"),
+}
+"""Settings of ``--quick``."""
+
+
 @with_settings
-def run(*, figures: Figures = True, config: ConfigFile = None, **flags: Any) -> None:
+def run(*, figures: Figures = True, quick: Quick = False, config: ConfigFile = None, **flags: Any) -> None:
     """Train what is not trained, predict what is not predicted, score, print the leaderboard."""
     started = time.monotonic()
-    settings = RunSettings.build(values_of(flags), config)
+    values = values_of(flags)
+    if quick:
+        if config is not None:
+            raise HarnessError("--quick and --config both say what is run", "leave one of them out")
+        values |= {name: value for name, value in QUICK.items() if values.get(name) is None}
+    settings = RunSettings.build(values, config)
     from harness.distributed import processes
 
     processes.begin(settings)
