@@ -55,6 +55,17 @@ def comparison(
     return Comparison(metric, "first", b, test, p_holm, f"{metric}|v:1", higher_is_better)
 
 
+def test_names_of_systems_reach_no_terminal_as_escape_codes() -> None:
+    rows = [
+        comparison("bleu_4", 0.1, 0.01, 0.02, b=f"{name}second") for name in ("\x1b[31m", "\u202e", "[/]")
+    ]
+    text = printed(comparison_table(rows, Screen(120)), 120)
+    assert "\x1b[31m" not in text
+    assert "\u202e" not in text
+    for name in ("\\x1b[31msecond", "\\u202esecond", "[/]second"):
+        assert f"a = first, b = {name}" in text
+
+
 @pytest.mark.parametrize("width", WIDTHS)
 def test_a_score_is_a_compact_table_whose_values_are_whole(width: int) -> None:
     content = scores()

@@ -47,7 +47,9 @@ class Screen:
         return cls(console.width, console.encoding.lower().startswith("utf"))
 
     def text(self, content: str, style: str = "") -> Text:
-        """Text in characters that the screen can show."""
+        """Text in characters that the screen can show; others, as those of escape codes, by their numbers."""
+        if not content.replace("\n", "").isprintable():
+            content = "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in content)
         if not self.unicode:
             content = content.translate(_ASCII).encode("ascii", "backslashreplace").decode()
         return Text(content, style)
