@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from harness import __version__
-from harness.core.errors import HarnessError
+from harness.core.errors import CorruptFileError, HarnessError
 from harness.core.failures import describe, keep_traceback
 from harness.core.files import write_atomic
 from harness.core.types import Prediction, Task
@@ -255,7 +255,7 @@ def _manifest(trial: Trial, plan: MaskPlan, **facts: Any) -> Manifest:
     benchmark, entry = trial.benchmark, trial.entry
     shares = dict(zip(map(str, plan.rates), benchmark.shares(plan), strict=True))
     settings = trial.new_method().config.model_dump(mode="json")
-    fitted = trial.cell.facts() if (trial.cell.checkpoint / "done.json").exists() else {}
+    fitted = _fitted(trial)
     if fitted.get("signs"):
         facts["signs"] = VitalSigns(**fitted["signs"])
     return Manifest(
@@ -290,6 +290,14 @@ def _manifest(trial: Trial, plan: MaskPlan, **facts: Any) -> Manifest:
         unix_time=int(time.time()),
         **facts,
     )
+
+
+def _fitted(trial: Trial) -> dict[str, Any]:
+    """What was measured while the method was fitted; nothing where that is not known."""
+    try:
+        return trial.cell.facts() if (trial.cell.checkpoint / "done.json").exists() else {}
+    except CorruptFileError:  # the row fails by it; its manifest is written all the same
+        return {}
 
 
 def _cost(trial: Trial, fitted: Mapping[str, Any]) -> Cost:

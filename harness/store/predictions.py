@@ -145,8 +145,11 @@ class AnswerFile(Generic[Answer]):
                 shard._timing_path.unlink(missing_ok=True)
 
     def timing(self) -> Timing:
-        """What the answers cost; nothing where that was not kept."""
-        return Timing(**read_json(self._timing_path)) if self._timing_path.exists() else Timing()
+        """What the answers cost; nothing where that was not kept, or is damaged."""
+        try:
+            return Timing(**read_json(self._timing_path)) if self._timing_path.exists() else Timing()
+        except (CorruptFileError, TypeError):
+            return Timing()
 
     def keep_timing(self, timing: Timing) -> None:
         """Write down what the answers cost."""
