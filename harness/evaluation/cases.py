@@ -27,7 +27,6 @@ from harness.evaluation.reproduce import settings_of
 from harness.metrics.base import checked_statistics
 from harness.metrics.clinical.chexpert_rules import labeler
 from harness.metrics.clinical.labels import LABELS
-from harness.metrics.text.characters import plain_characters
 from harness.missingness.states import FULL, lost_by, subsets
 from harness.store.cell import Cell
 from harness.store.predictions import PREDICTIONS, AnswerFile
@@ -300,7 +299,7 @@ def _with_findings(cases: list[dict[str, Any]], info: DatasetInfo) -> list[dict[
     if not reports or metric.unavailable() is not None or not metric.made_for(info):
         return cases
     texts = list(dict.fromkeys(reports))
-    classes = labeler().classes([plain_characters(text) for text in texts])
+    classes = labeler().classes(texts)
     positive = {
         text: [name for name, code in zip(LABELS, line, strict=True) if code == _POSITIVE]
         for text, line in zip(texts, classes, strict=True)

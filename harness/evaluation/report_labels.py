@@ -40,13 +40,12 @@ def label_reports(reports: Texts, null_words: Sequence[str] | None = None) -> Re
     """
     from harness.metrics.clinical.chexpert_rules import ChexpertRulesF1, labeler
     from harness.metrics.clinical.labels import LABELS
-    from harness.metrics.text.characters import plain_characters
 
     metric = ChexpertRulesF1()
     if (reason := metric.unavailable()) is not None:
         raise UnavailableError(f"label: {reason}")
     texts = reports_of(reports, "predictions", NULL_WORDS if null_words is None else null_words).texts
-    classes = labeler().classes([plain_characters(text) for text in texts.values()])
+    classes = labeler().classes(texts.values())
     codes = np.array([np.nan, 1.0, 0.0, -1.0])[classes].reshape(len(texts), len(LABELS))
     order = [list(LABELS).index(name) for name in CHEXPERT_LABELS]
     return ReportLabels(tuple(texts), tuple(CHEXPERT_LABELS), codes[:, order], metric.signature)

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from harness.bench.labeler import agreement, beside_chexbert, failed_pairs, read_pairs
+from harness.metrics.clinical import rule_labeler
 from harness.metrics.clinical.chexpert_rules import ChexpertRulesF1, MeshRulesF1, labeler
 from harness.metrics.clinical.labels import BLANK, LABELS, NEGATIVE, POSITIVE, UNCERTAIN
 from harness.metrics.clinical.report_layout import plain
-from harness.metrics.clinical.rule_labeler import expand
+from harness.metrics.clinical.rule_labeler import expand, rules_digest
 from tests.helpers.reports import findings, pairs
 
 
@@ -147,6 +148,69 @@ def test_an_indication_states_nothing() -> None:
     text = "INDICATION: Pneumonia, effusion.\nFINDINGS: Cardiomegaly."
     assert labels(text) == {"Cardiomegaly": POSITIVE}
     assert labels("Pneumothorax: The lungs are expanded.") == {"No Finding": POSITIVE}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(
+            f"no effusion{mark}mild edema"
+            for mark in (";", "--", "<br>", "\\n", ".\\n", "\n", " -", " / ", " => ")
+        ),
+        "**No effusion** **Mild edema**",
+        "a. No effusion b. Mild edema",
+        "o No effusion\no Mild edema",
+        "1.No effusion2.Mild edema",
+        "\U0001f539 no effusion \U0001f539 mild edema",
+        "\u0120No\u0120effusion.\u010aMild\u0120edema",
+        "Effusion: \u2717\nEdema: \u2713",
+        "Effusion [ ]\nEdema [x]",
+        "Effusion: [ ] Yes [x] No\nEdema: [x] Yes [ ] No",
+        "| Finding | Present | Absent |\n|---|---|---|\n| Effusion | | X |\n| Edema | X | |",
+        "Effusion\tNo\nEdema\tYes",
+        "Effusion,Edema\n0.0,1.0",
+        "Effusion: 0.02, Edema: 0.97",
+        "Effusion ..... No\nEdema ..... Yes",
+        "No evidence of:\n- Effusion\n\nMild edema.",
+        "**Absent**\n- Effusion\n\n**Present**\n- Edema",
+        "FINDINGS: No effusion IMPRESSION: Mild edema",
+        "There is no effusion but not without edema.",
+        "No\u200beffusion. Ede\u200bma.",
+    ],
+)
+def test_forms_and_marks_answer_for_one_finding_each(text: str) -> None:
+    assert labels(text) == {"Pleural Effusion": NEGATIVE, "Edema": POSITIVE}
+
+
+@pytest.mark.parametrize(
+    "text", ["XXXX", "Two views.", "PA and lateral.", "Effusion: N/A", "Effusion: not assessed"]
+)
+def test_what_states_nothing_has_no_finding(text: str) -> None:
+    assert not {name for name, found in labels(text).items() if name != "No Finding"}
+    assert "Effusion" in text or labels(text) == {}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "No definite exclusion of pneumonia is possible.",
+        "Pneumonia cannot be discounted.",
+        "Pneumonia remains a consideration.",
+        "Pneumonia should be excluded clinically.",
+        "?pneumonia",
+        "Query pneumonia.",
+        "Pneumonia?",
+    ],
+)
+def test_doubts_are_uncertain(text: str) -> None:
+    assert labels(text) == {"Pneumonia": UNCERTAIN}
+
+
+def test_the_digest_covers_the_code_that_reads_layout(monkeypatch: pytest.MonkeyPatch) -> None:
+    digest = rules_digest.__wrapped__
+    before = digest(ChexpertRulesF1.table)
+    monkeypatch.setattr(rule_labeler, "LAYOUT", rule_labeler.LAYOUT[:-1])
+    assert digest(ChexpertRulesF1.table) != before
 
 
 @pytest.mark.parametrize(

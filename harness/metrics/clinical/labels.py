@@ -18,7 +18,7 @@ from harness.core.names import did_you_mean
 from harness.core.types import CHEXPERT_LABELS, LabelCounts, Prediction, Reference, Task
 from harness.metrics.base import Metric, MetricOutput, Statistics
 from harness.metrics.common_labels import common_labels, common_remark, rare_remark
-from harness.metrics.text.base import plain_report_texts
+from harness.metrics.text.base import report_texts
 
 LABELS = (*CHEXPERT_LABELS[1:], CHEXPERT_LABELS[0])
 """CheXbert's order: No Finding last, where the datasets have it first."""
@@ -79,7 +79,7 @@ class LabelF1(Metric):
 
         Characters are brought to one spelling first: a ligature or a soft hyphen changes no label.
         """
-        hypotheses, targets = plain_report_texts(predictions, references)
+        hypotheses, targets = report_texts(predictions, references)
         place = {text: index for index, text in enumerate(dict.fromkeys([*hypotheses, *targets]))}
         classes = self.classes(list(place)) if place else np.zeros((0, len(LABELS)), dtype=np.int8)
         predicted, expected = (

@@ -7,47 +7,51 @@ models end it with line breaks, bullets, dashes and colons, too, and they answer
 
 from __future__ import annotations
 
+import html
 import re
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+import unicodedata
+from collections.abc import Collection
 
+from harness.metrics.clinical.report_answers import (
+    ANSWER,
+    DENIED,
+    MAYBE,
+    NO,
+    STATED,
+    TICKED,
+    UNTICKED,
+    YES,
+    with_answers,
+)
+from harness.metrics.clinical.report_rewrites import Rewrite, rewrite, rewritten
+from harness.metrics.clinical.report_wording import CHANGES, DOUBTS, WORDS
 from harness.metrics.text.characters import plain_characters
 
-
-class _Rewrite(NamedTuple):
-    """A pattern and what replaces it, for texts that hold one of ``signs`` (lower case)."""
-
-    signs: tuple[str, ...]
-    pattern: re.Pattern[str]
-    replacement: str | Callable[[re.Match[str]], str]
-
-
-_BULLET = r"(?:[*•·‣▪◦●■►▶➢✓\u2013—>+-]+[ \t]*|\(?\d{1,2}[.):][ \t]*(?!\d)|[a-z][.)][ \t]+)"
+_BULLET = (
+    r"(?:[*•·‣▪◦●■►▶➢✓∙\u2043\u2013—>+-]+[ \t]*(?!ve\b)|\(?\d{1,2}[.):][ \t]*(?!\d)"
+    r"|(?:[a-z]|i{2,3}|iv|vi{1,3}|ix)[.)][ \t]+"
+    r"|(?-i:o[ \t]+(?=[A-Z])))"
+)
 _BULLETED = re.compile(_BULLET + r"(?=[\w(\"'\[])", re.IGNORECASE)
 _OPEN_END = re.compile(
     r"(?:,|(?<![:=?])(?<![:=?] )\b(?:a|an|and|are|as|at|be|by|for|from|in|into|is|large|left|mild|no|of|on|or"
     r"|right|small|the|to|versus|vs|was|were|with|within|without|may|could|not|nor|focal|acute|pleural|pulmonary))$",
     re.IGNORECASE,
 )
-_TAB = re.compile(r"\t(?=[A-Z])")
-_WRAPPED = 60
-"""A line of so many characters was probably broken by a typewriter's margin, not by its author."""
+_CONTINUES = re.compile(
+    rf"(?:or|nor|and|but|is|are|was|were|has|have|had|in|on|at|of|to|by|for|from|with|without|within|as|that|which"
+    rf"|than|versus|vs|not|may|can|cannot|could|{STATED})\b"
+)
+_WRAPPED, _SHORT = 60, 30
+"""A line of so many characters was probably broken by a typewriter's margin; a short one by its author."""
 
-_STATED = (
-    r"(?:seen|present|identified|evident|visible|visuali[sz]ed|noted|detected|demonstrated|appreciated|found)"
-)
-_NO = (
-    rf"(?:no(?:ne)?(?: (?:evidence|{_STATED}))?|nil|absent|negative|neg|not {_STATED}|\(-+\)|-+|false|0|n"
-    r"|unlikely|excluded|ruled out|not applicable)"
-)
-_YES = rf"(?:yes|{_STATED}|positive|pos|\(\++\)|\++|true|1|y|confirmed)"
-_MAYBE = (
-    r"(?:possibl[ey]|probabl[ey]|likely|uncertain|equivocal|questionable|suspected|maybe|indeterminate|\(\?\)"
-    r"|cannot be excluded|cannot exclude)"
-)
+_ENTITY = re.compile(r"&(?:#\d{1,7}|#x[0-9a-f]{1,6}|[a-z]{2,8});", re.IGNORECASE)
+_SYMBOLS = frozenset("☐☑☒✓✔✗✘✅❌❎✕✖\u2581°®©")
+_SEAM = re.compile("[^\\W\\d_]+(?:[\u200b\ufeff][^\\W\\d_]+)+")
+"""Words or parts of words with a zero-width space between them."""
+
 _NAME = r"(?P<name>\b[A-Za-z][A-Za-z/' -]{2,60}?)"
 _END = r"[ \t]*(?=[.;,|\n]|$|(?:[A-Z][A-Za-z/ ]{2,40}(?::|\((?:[+?-]))))"
-_ANSWER = rf"(?:(?P<no>{_NO})|(?P<yes>{_YES})|(?P<maybe>{_MAYBE}))"
 _VERB = re.compile(
     r"\b(?:is|are|was|were|has|have|had|remains?|appears?|shows?|demonstrates?|there|seen|may|can|could)\b",
     re.I,
@@ -60,27 +64,42 @@ _ASKING = (
 )
 
 
-def plain(text: str) -> str:
+def plain(text: str, words: Collection[str] = ()) -> str:
     """``text`` on one line, with a full stop or a semicolon wherever the scope of a negation ends.
 
     ``No edema 2. XXXX opacity`` becomes ``No edema . xxxx opacity``: a number begins a sentence. A line break
     may stand inside a sentence, but an empty line, a bullet, or a capital on the next line ends one.
     ``Effusion: no`` becomes ``no Effusion``. Spelling is American, abbreviations such as ``w/o`` are written
     out, and all wordings of "cannot exclude" become one.
+
+    Args:
+        text: of a report.
+        words: in lower case; a zero-width space between two of them separates them, elsewhere it goes.
     """
-    text = _TAB.sub("\n", plain_characters(text.strip()))
-    text = _rewritten(text, _BEFORE_LINES)
-    text = _rewritten(_joined(text.splitlines()), _WORDS)
-    text = _rewritten(text, _CLAUSES)
+    text = _SEAM.sub(lambda match: _seam(match[0], words), text) if words else text
+    text = _ENTITY.sub(lambda match: html.unescape(match[0]), text.strip())
+    text = rewritten(_with_bullets(plain_characters(text)), _MARKS)
+    text = rewritten(with_answers(text), _MARKUP)
+    text = rewritten(_joined(text.splitlines()), WORDS)
+    text = rewritten(text, _CLAUSES)
     return " ".join(text.split())
 
 
-def _rewritten(text: str, rewrites: Sequence[_Rewrite]) -> str:
-    lower = text.lower()
-    for signs, pattern, replacement in rewrites:
-        if any(sign in lower for sign in signs):
-            text = pattern.sub(replacement, text)
-    return text
+def _with_bullets(text: str) -> str:
+    """``text`` with a bullet for each symbol that is no letter, no mark of a form and no unit."""
+    if text.isascii():
+        return text
+    return "".join("•" if unicodedata.category(c) in ("So", "Co") and c not in _SYMBOLS else c for c in text)
+
+
+def _seam(text: str, words: Collection[str]) -> str:
+    """``text`` with a space for each zero-width space that stands between two words."""
+    joined, *rest = re.split("[\u200b\ufeff]", text)
+    for index, part in enumerate(rest):
+        last = re.split(r"\W", joined)[-1].lower()
+        are_words = last in words and (part.lower() in words or "".join(rest[index:]).lower() in words)
+        joined += f" {part}" if are_words else part
+    return joined
 
 
 def _joined(lines: list[str]) -> str:
@@ -103,16 +122,26 @@ def _ends(before: str, line: str) -> bool:
     """Whether a sentence ends between two lines."""
     if not before or not line:
         return True
-    if not line[0].isupper() or _OPEN_END.search(before):
+    if _OPEN_END.search(before):
         return False
+    if not line[0].isupper():
+        return len(f"{before} {line.split()[0]}") <= _SHORT and not _CONTINUES.match(line)
     return len(before) < _WRAPPED or not line.split()[0].strip(".,").isupper()
 
 
 def _answered(match: re.Match[str]) -> str:
     name = match["name"].strip()
+    if match["unknown"]:
+        return " . "
     if match["no"]:
         return f" . no {name} . "
     return f" . possible {name} . " if match["maybe"] else f" . {name} present . "
+
+
+def _asked(match: re.Match[str]) -> str:
+    """A name with a question mark is a doubt; a question without an answer states nothing."""
+    name = match["name"].strip()
+    return " . " if _VERB.match(name) else f" . possible {name} . "
 
 
 def _headed(match: re.Match[str]) -> str:
@@ -147,9 +176,10 @@ _ADJECTIVE = re.compile(
     r"|new|other|visible|old|dense|patchy|stable|mild|moderate|severe)\s*$",
     re.I,
 )
-_LISTED = re.compile(rf"(?:is|are|was|were) {_STATED}", re.I)
+_LISTED = re.compile(rf"(?:is|are|was|were) {STATED}", re.I)
 _DEGREES = (
-    r"(?:mild|moderate|severe|small|large|minimal|tiny|trace|stable|unchanged|chronic|persistent|old|healed)"
+    r"(?:mild|moderate|severe|small|large|minimal|tiny|trace|stable|unchanged|chronic|persistent|old|healed"
+    r"|slight|subtle|marked|extensive)"
 )
 _DEGREE = re.compile(rf"\b(?:a|an|the|there|{_DEGREES}|mildly|moderately|left|right|bilateral)\b", re.I)
 _WORD = r"(?!(?:or|nor|no|and|which|that|without)\b)[\w/'-]+[ ]+"
@@ -157,114 +187,178 @@ _DENIES = r"(?:no|not|without|free of|clear of|negative for)"
 _FINITE = r"(?:is|are|was|were|has|have|remains?|persists?|appears?|shows?|demonstrates?|continues?)"
 
 
-def _rewrite(signs: str, pattern: str, replacement: str | Callable[[re.Match[str]], str]) -> _Rewrite:
-    return _Rewrite(tuple(signs.split()), re.compile(pattern, re.IGNORECASE | re.MULTILINE), replacement)
+_NEGATED = r"(?<!\bno)(?<!\bnot)(?<!\bof)(?<!\bwithout)"
+"""No denial and no ``of`` stands before this place."""
 
-
-_BEFORE_LINES = (
-    _rewrite("<", r"<br\s*/?>", "\n"),
-    _rewrite("<", r"</?(?:p|li|ul|ol|h\d)\s*/?>", "\n\n"),
-    _rewrite("<", r"</?[a-z][a-z0-9]{0,9}\s*/?>", " "),
-    _rewrite("* _ ` #", r"\*\*|__+(?=\w)|(?<=\w)__+|`+|^#+[ \t]*", ""),
-    _rewrite("---", r"^[ \t]*\|?[ \t:|-]*-{3,}[ \t:|-]*$", ""),
-    _rewrite("|", r"^[ \t]*\|[ \t]*([^|\n]+?)[ \t]*\|[ \t]*([^|\n]+?)[ \t]*\|?[ \t]*$", r"\1: \2.\n"),
+_HEADS = (
+    r"(?:findings?|impressions?|conclusions?|opinion|summary|interpretation|comparisons?|indications?|techniques?"
+    r"|(?:clinical )?(?:history|information|data)|recommendations?|assessment|lungs?|heart|cardiac"
+    r"|mediastinum|pleura|pleural spaces?|bones?|osseous structures|soft tissues|devices|lines and tubes)"
 )
-"""Markup goes, and a row of a table becomes ``name: answer``."""
-
-_CANNOT = r"(?:can ?not|could not)"
-_HARDLY = r"(?:difficult|hard|impossible|not possible|no way)"
-_OUT = r"(?:exclude|rule out)"
-_WORDS = (
-    _rewrite('{ } "', r"[{}\"]", ""),
-    _rewrite("can't", r"\bcan't\b", "cannot"),
-    _rewrite("n't", r"n't\b", " not"),
-    _rewrite("xx", r"\bX{2,}\b", "xxxx"),
-    _rewrite("w/o", r"\bw/o\b", "without"),
-    _rewrite("w/", r"\bw/(?=\s|[a-z])", "with "),
-    _rewrite("c/w", r"\bc/w\b", "consistent with"),
-    _rewrite("r/o rule-out", r"\b(?:r/o|rule-out)\b", "rule out"),
-    _rewrite("h/o", r"\bh/o\b", "history of"),
-    _rewrite("s/p", r"\bs/p\b", "status post"),
-    _rewrite("ptx", r"\bptx\b", "pneumothorax"),
-    _rewrite("oedema", r"\boedema", "edema"),
-    _rewrite("haemo", r"haemo", "hemo"),
-    _rewrite("haem", r"haem", "hem"),
-    _rewrite("tumour", r"\btumour", "tumor"),
-    _rewrite("oesoph", r"\boesoph", "esoph"),
-    _rewrite("calibre centre", r"\b(calib|cent)re\b", r"\1er"),
-    _rewrite(
-        "is",
-        r"\b(visual|local|cavit|character|central|normal|mineral|aneurysmal)is(e|ed|ing|ation)\b",
-        r"\1iz\2",
-    ),
+_REPORTING = r"(?:findings?|impressions?|conclusions?|opinion|summary|interpretation|report)"
+_SMALL_WORD = (
+    r"(?:no|not|without|of|the|an?|and|or|nor|with|for|to|in|is|are|was|were|possible|likely|probable|by|as)"
 )
-_DOUBTS = (
-    _rewrite(
-        "excl rule",
-        rf"\b(?:is |are |was |were )?{_HARDLY} to (?:\w+ly )?{_OUT}"
-        r"(?=\s*(?:[.;,]|$|(?:on|by|given|at|in|with)\b))",
-        "cannot be excluded",
+_LETTERED = re.compile(r"(?:^|[\n.:;]\s*)\(?(?:a|i)[.)]\s", re.IGNORECASE)
+
+
+def _lettered(match: re.Match[str]) -> str:
+    """A full stop for the letter of an item, where a list begins with ``a`` or ``i``."""
+    return " . " if _LETTERED.search(match.string) else match[0]
+
+
+_ATTRIBUTES = r"(?:\s+[a-z-]+\s*=[^<>]{0,200})?\s*/?>"
+_MARKS = (
+    rewrite("ġ \u2581", "[\u0120\u2581]+", " "),
+    rewrite("ċ <0x0a>", "\u010a|<0x0A>", "\n"),
+    rewrite("##", r"(?-i:(?<=[A-Za-z])[ ]*##(?=[a-z]))", ""),
+    rewrite("@@", r"@@[ ]", ""),
+    rewrite(
+        "< [",
+        r"</?s>|\[/?(?:sep|cls|pad|eos|bos|inst)\]|<\|[^|<>\s]{1,40}\|>|<(?:pad|eos|bos|sep|end)>",
+        "\n\n",
     ),
-    _rewrite(
-        "excl rul",
-        rf"\b(?:{_CANNOT}|unable to|not able to|{_HARDLY} to|(?:do|does|did|may|would|might|will) not|not)"
-        rf" (?:\w+ly )?(?:{_OUT}|excluding|ruling out)\b",
-        "cannot exclude",
+    rewrite("\\item", r"\\item\b", "\n- "),
+    rewrite("\\text \\emph", r"\\(?:text\w\w|emph|underline)\{([^{}]*)\}", r"\1"),
+    rewrite("\\n \\r", r"(?:\\r)?\\n|\\r", "\n\n"),  # escaped twice
+    rewrite("\\t", r"\\t", "\t"),
+    rewrite("<", rf"</t[dh]>\s*<t[dh]{_ATTRIBUTES}", " | "),
+    rewrite("<", rf"</(?:b|strong|i|em|u|span|mark)>\s*<(?:b|strong|i|em|u|span|mark){_ATTRIBUTES}", " . "),
+    rewrite("<", rf"</?(?:br|p|li|ul|ol|h\d|div|tr|table|section){_ATTRIBUTES}", "\n\n"),
+    rewrite("<", rf"</?[a-z][a-z0-9]{{0,9}}{_ATTRIBUTES}", " "),
+    rewrite("* _", rf"(?<=[\w.)]){_NEGATED}(?:\*{{1,3}}|_{{1,3}})[ \t]+(?:\*{{1,3}}|_{{1,3}})(?=\w)", " . "),
+    rewrite("**", rf"(?<=[\w.)]){_NEGATED}[ \t]+\*\*(?=[^*:\n]{{2,40}}(?:\*\*:|:\*\*)|{_HEADS}\*\*)", "\n**"),
+    rewrite(":", rf"(?<=[\w)%.]){_NEGATED}[ \t]+(?={_HEADS}[ \t]*:)", "\n\n"),
+    rewrite(
+        ":",
+        rf"(?-i:\b(?!{_SMALL_WORD}\b)([a-z]{{3,}})[ \t]+(?=[A-Z][a-z]+(?:[ ][A-Za-z/]+){{0,3}}:))",
+        "\\1\n",
     ),
-    _rewrite(
-        "excl rul",
-        rf"\b(?:{_CANNOT}|may not|(?:is|are|was|were|has|have) not|not)(?: (?:be|been|\w+ly))*"
-        r" (?:excluded|ruled out)\b",
-        "cannot be excluded",
+    rewrite(
+        "findings impression conclusion",
+        r"(?-i:(?<=[a-z.])[ \t]+(?=(?:FINDINGS|IMPRESSION|CONCLUSION)\b))",
+        "\n\n",
     ),
-    _rewrite("excluded", r"\b(?:can )?neither be \w+ nor excluded\b", "cannot be excluded"),
-    _rewrite(
-        "unlikely", r"\b(?:is )?unlikely,? but (?:\w+ )?(?:cannot be excluded|possible)", "cannot be excluded"
+    rewrite("\", ',", r"[\"'][ \t]*,[ \t]*[\"']", " . "),
+)
+"""Marks of tokenizers, escapes and tags become blanks and line breaks; a heading begins a line."""
+
+_MARKUP = (
+    rewrite("* _ ` #", r"\*\*|__+(?=\w)|(?<=\w)__+|`+|^#+[ \t]*", ""),
+    rewrite("* _", r"^([ \t]*)[*_](\w[^*_\n]*)[*_](?!\w)", r"\1\2"),
+    rewrite("*", r"(?<=[\w.,;:)][ ])\*[ ]*(?=\w)(?![^*\n]*\w\*)", " . "),
+    rewrite("* _", r"(?<=[\w.,;:)][ ])[*_]+(?=\w)|(?<=[\w.,;:)])[*_]+(?!\w)", ""),
+    rewrite("a. i. i)", r"(?:^|(?<=\s))\(?(?:[a-h]|i{1,3}|iv|vi{0,3})[.)]\s+(?=[a-z])", _lettered),
+    rewrite("---", r"^[ \t]*\|?[ \t:|-]*-{3,}[ \t:|-]*$", ""),
+)
+"""Emphasis and rules of Markdown go."""
+
+_LIST_MARKS = (
+    rewrite("(0)", r"\((?:(0)|1)\)", lambda match: "(no) . " if match[1] else "(yes) . "),
+    rewrite("?", r"\b(?:q|question)[ ]*:[ ]*(?=[^?]{3,120}\?)", " . "),
+    rewrite("?", r"\?\s*(?:a|ans|answer)[ ]*[:.][ ]*", "? "),
+    rewrite(
+        "0 1 2 3 4 5 6 7 8 9", r"(?:^|(?<=[\s.;:,]))\(?\d{1,2}[.):]\s*(?=[A-Za-z])(?!(?:cm|mm)\b)", " . "
     ),
-    _rewrite("excluded", r"\bcan (?:now )?be (?:\w+ly )?excluded\b", "is excluded"),
-    _rewrite("ruled", r"\bcan (?:now )?be (?:\w+ly )?ruled out\b", "is ruled out"),
-    _rewrite("excl rule", rf"(?<!not )\b(?:can (?:\w+ly )?|able to ){_OUT}\b", "excludes"),
-    _rewrite("if there", r"\bif there (?:is|are|was|were)\b", "in case of"),
-    _rewrite("exclusion", r"\bexclusion of\b(?=[^.;]*\b(?:not|im)(?: be)? ?possible\b)", "cannot exclude"),
+    rewrite("0 1 2 3 4 5 6 7 8 9", r"(?:^|(?<=\s))\d{1,2}[.)](?=\s)|\[\d{1,2}\]", " . "),
+    rewrite("1 2 3 4 5 6 7 8 9", r"(?-i:(?<=[a-z]{3})\d{1,2}[.)]\s*(?=[A-Z]))", " . "),
+    rewrite("#", r"(?:^|(?<=\s))#\d{1,2}[ ]+(?=[a-z])", " . "),
+    rewrite("1 2 3 4 5 6 7 8 9", r"(?-i:(?:^|(?<=\s))\d{1,2}(?:[ ]+|-[ ]*)(?=[A-Z][a-z]))", " . "),
+    rewrite("b) a)", r"(?:^|(?<=\s))\(?[a-h]\)\s", " . "),
+    Rewrite((" o ",), re.compile(r"(?<=\s)o\s+(?=[A-Z])"), " . "),
+    rewrite(
+        ".",
+        r"\.(?<=[a-z]{4}\.)(?=[a-z]{4})|\.(?<=[a-z]{3}\.)(?=(?-i:[A-Z])[a-z]|(?:no|the|there|mild|small)\b)|\.{2,}",
+        " . ",
+    ),
+    rewrite("(", r"(?:^|(?<=[.;,]\s))\(-\)\s*(?=[a-z])", " . no "),
+    rewrite("(", r"(?:^|(?<=[.;,]\s))\(\+\)\s*(?=[a-z])", " . "),
+    rewrite("[ ( ☐ ✗ ✘ ❌ ✕ ✖ ❎", rf"[:=][ ]*(?={UNTICKED}|{TICKED})", " "),
+    rewrite("[ ( ☐ ✗ ✘ ❌ ✕ ✖ ❎", rf"{UNTICKED}(?=\s*(?:no|without)\b)", " . "),
+    rewrite("[ ( ☐ ✗ ✘ ❌ ✕ ✖ ❎", UNTICKED, " . no "),
+    rewrite("[x (x ☑ ☒ ✓ ✔ ✅", TICKED, " . "),
+    rewrite("|", r"\|", " . "),
+    rewrite("//", r"(?<!:)//", " . "),
+    rewrite("&", r"\s&\s", " and "),
+    rewrite(",", r"(?<=[a-z]),(?=[a-z])", ", "),
+    rewrite("• · ‣ ▪ ◦ ● ■ ► ▶ ➢ ∙ \u2043", r"[•·‣▪◦●■►▶➢∙\u2043]", " . "),
+    rewrite("~", r"\s~+\s", " ; "),
+)
+_ABSENCE = (
+    rf"(?:absent|nil|none|negative|denied|resolved|unlikely|excluded|ruled out|(?:not|no longer) {STATED})"
 )
 _CLAUSES = (
-    _rewrite(
-        "0 1 2 3 4 5 6 7 8 9", r"(?:^|(?<=[\s.;:,]))\(?\d{1,2}[.)]\s*(?=[A-Za-z])(?!(?:cm|mm)\b)", " . "
+    *_LIST_MARKS,
+    rewrite(":", rf"(?:^|(?<=[.;]\s))\s*(?:{_ASKING})\s*:.{{0,2000}}?(?=\b{_REPORTING}\s*:)", " . "),
+    rewrite(":", rf"(?:^|(?<=[.;]\s))\s*(?:{_ASKING})\s*:[^.\n]*", " . "),
+    rewrite(
+        ":",
+        r"\b((?:no|without|not|negative|free|none)\b[^.;:,]{0,40}?\b(?:of|for|following)),?[ ]*:[ ]*",
+        r"\1 ",
     ),
-    _rewrite("0 1 2 3 4 5 6 7 8 9", r"(?:^|(?<=\s))\d{1,2}[.)](?=\s)", " . "),
-    _rewrite("b) a)", r"(?:^|(?<=\s))\(?[a-h]\)\s", " . "),
-    _rewrite(".", r"(?<=[a-z]{4})\.(?=[a-z]{4})", " . "),
-    _rewrite("[ ☐ ✗ ✘ ❌", r"\[[ ]\]|[☐✗✘❌]", " . no "),
-    _rewrite("[x ☑ ✓ ✔ ✅", r"\[x\]|[☑✓✔✅]", " . "),
-    _rewrite("|", r"\|", " . "),
-    _rewrite("• · ‣ ▪ ◦ ● ■ ► ▶ ➢", r"[•·‣▪◦●■►▶➢]", " . "),
-    _rewrite(":", rf"(?:^|(?<=[.;]\s)|(?<=\n))\s*(?:{_ASKING})\s*:[^.\n]*", " . "),
-    _rewrite(":", r"\b(no|without|negative for|free of)[ ]*:[ ]*", r"\1 "),
-    *_DOUBTS,
-    _rewrite(": = ? - \u2013", rf"{_NAME}[ ]*(?:[:=?]|[ ][\u2013—-]+(?=[ ]))[ ]*{_ANSWER}{_END}", _answered),
-    _rewrite(
-        "(", rf"{_NAME}[ ]*\((?:(?P<no>{_NO}|-+)|(?P<yes>{_YES}|\++)|(?P<maybe>{_MAYBE}|\?))\)", _answered
+    rewrite(":", r"\b(no|without|negative for|free of)[ ]*:[ ]*", r"\1 "),
+    rewrite(":", rf"(?:^|(?<=[.;]\s)){DENIED}[ ]*:[ ]*(?=\w)", "no "),
+    *DOUBTS,
+    *CHANGES,
+    rewrite(
+        "yes no + - n/a negative positive",
+        r"[ ](?<=[a-z]{3}[ ])(?=(?:yes|no|\+|-|n/a|negative|positive)[ ]*(?:[,;.]|$))",
+        ": ",
     ),
-    _rewrite(":", rf"(?:^|(?<=[.;!?]\s)){_NAME}[ ]*:(?P<rest>[^.;\n]*)", _headed),
-    _rewrite("- \u2013 — → :", r"\s+(?:-+|\u2013+)\s+|—|→|[:]\s", " ; "),
-    _rewrite("while whereas", r",?\s(?:while|whereas)\s", " ; "),
-    _rewrite(
+    rewrite(
+        ": = ? - \u2013 \u2014 →",
+        rf"{_NAME}[ ]*(?:[:=?→]|[ ]?—|[ ][\u2013-]+>?(?=[ ]))[ ]*{ANSWER}{_END}",
+        _answered,
+    ),
+    rewrite(
+        "(",
+        rf"{_NAME}[ ]*\((?:(?P<unknown>n/?a)|(?P<no>{NO}|-+)|(?P<yes>{YES}|\++)|(?P<maybe>{MAYBE}|\?))\)",
+        _answered,
+    ),
+    rewrite("?", rf"{_NAME}[ ]*\?", _asked),
+    rewrite(":", rf"(?:^|(?<=[.;!?]\s)){_NAME}[ ]*:(?P<rest>[^.;\n]*)", _headed),
+    rewrite("- \u2013 — → : =>", r"\s+(?:-+|\u2013+)>?\s+|—|→|=>|[:]\s", " ; "),
+    rewrite(
+        "- \u2013",
+        r"(?<!non)(?<!post)(?<!pre)(?<!mass)\s[-\u2013]+(?=[a-z])|(?<=[a-z])[-\u2013]\s+(?=[a-z])",
+        " ; ",
+    ),
+    rewrite("--", r"(?<=\w)--+(?=\w)", " ; "),
+    rewrite(
+        "- \u2013", rf"\b(?!{_DEGREES}\b)([a-z]{{4,}})[-\u2013](?=(?:{_DEGREES}|there|heart)\b)", r"\1 ; "
+    ),
+    rewrite(";", r";(?=\S)", " ; "),
+    rewrite("/", rf"\s/\s(?=(?:{_DEGREES}|there|no)\b)", " ; "),
+    rewrite("/", r"\s/\s", " , "),
+    rewrite("(", rf"\((?=(?:{_DEGREES}|there|but)\b)(?![^()]*\bor\b)", " ; "),
+    rewrite(
+        "absent nil none negative denied resolved unlikely excluded out not longer",
+        rf"\b({_ABSENCE})(?:\s*,|(?=\s+and\b))(?!\s+(?:or|nor)\b)",
+        r"\1 ;",
+    ),
+    rewrite(
+        "present seen noted positive yes",
+        rf"\b(present|seen|noted|positive|yes)\s*,\s+(?=[^.;,]*\b{_ABSENCE}\b)",
+        r"\1 ; ",
+    ),
+    rewrite("while whereas", r",?\s(?:while|whereas)\s", " ; "),
+    rewrite(
         " and ",
         rf"(\b{_DENIES}\b[^.;]{{0,200}}?),? and"
         rf" (?=(?:the|there|heart|cardiac|mediast\w+|lungs?|aorta)\b[^.;,]{{0,60}}?\b{_FINITE}\b)",
         r"\1 ; ",
     ),
-    _rewrite(
+    rewrite(
         " and ",
         rf"(\b{_FINITE}\b[^.;]{{0,200}}?),? and (?=(?:\w+ ){{1,4}}?is (?:not|no longer|absent|unlikely)\b)",
         r"\1 ; ",
     ),
-    _rewrite(
+    rewrite(
         ",",
         rf"(\b{_DENIES}\b[^.;,]{{0,200}}),\s+(?=(?:{_WORD}){{1,4}}(?:present|noted)[ ]*(?:[.;]|$))",
         r"\1 ; ",
     ),
-    _rewrite(",", rf",\s+(?P<words>(?:{_WORD}){{0,6}}?)(?P<verb>{_FINITE}\b(?: \w+)?)", _clause),
-    _rewrite(",", rf",\s+(?=(?:{_DEGREES}|there|status post)\b(?![^.;]*\b(?:or|nor)\b))", " ; "),
+    rewrite(",", rf",\s+(?P<words>(?:{_WORD}){{0,6}}?)(?P<verb>{_FINITE}\b(?: \w+)?)", _clause),
+    rewrite(",", rf",\s+(?=(?:{_DEGREES}|there|status post)\b(?![^.;]*\b(?:or|nor)\b))", " ; "),
 )
-"""In this order: list marks, doubts, answers, headings, dashes, clauses."""
+"""In this order: list marks, sections, doubts, answers, headings, dashes, clauses."""

@@ -25,6 +25,11 @@ if TYPE_CHECKING:
     from spacy.tokens import Doc, Span
 
 SCOPES = Path(__file__).with_name("report_scopes.yaml")
+LAYOUT = tuple(
+    Path(__file__).with_name(f"report_{name}.py") for name in ("answers", "layout", "rewrites", "wording")
+)
+"""Modules whose patterns decide where a denial ends; a line of them may change labels."""
+
 PASSES = ("negation", "uncertainty", "hypothetical")
 IGNORED, OTHER, WEAK = "ignored", "other", "unless_denied"
 
@@ -56,7 +61,7 @@ class RuleLabeler:
     Args:
         table: ``words`` (lists that phrases name with ``$``), ``labels`` (label -> kind -> phrases),
             ``ignored`` and, if there are any, ``other`` (phrases).
-        scopes: the terms of ``PASSES``, and ``chest`` and ``whole`` (words, see ``classes``).
+        scopes: the terms of ``PASSES``, and ``chest``, ``whole`` and ``verdict`` (words, see ``classes``).
     """
 
     def __init__(self, table: Mapping[str, Any], scopes: Mapping[str, Any]) -> None:
@@ -69,6 +74,8 @@ class RuleLabeler:
         for name in PASSES:
             self._nlp.add_pipe("negex", name=name, config=negex_config(scopes[name], _extension(name)))
         self._chest = re.compile(rf"\b(?:{'|'.join(scopes['chest'])})", re.IGNORECASE)
+        self._verdict = re.compile(rf"\b(?:{'|'.join(scopes['verdict'])})\b", re.IGNORECASE)
+        self._words = _words(table, scopes)
         self._whole = re.compile(rf"(?:(?:{'|'.join(scopes['whole'])})\b[\s.,;:]*)+", re.IGNORECASE)
 
     def classes(self, texts: Iterable[str]) -> Classes:
@@ -76,8 +83,8 @@ class RuleLabeler:
 
         No Finding is positive where no observation other than Support Devices, and no finding of ``other``,
         is positive or uncertain, provided that the text speaks of a chest: it mentions a label, or a word
-        begins as one of ``chest``, or all words are of ``whole`` ("No acute findings."). Any other text, and
-        an empty one, is blank throughout.
+        begins as one of ``chest``, or all words are of ``whole`` and one of ``verdict`` ("No acute
+        findings."). Any other text, and an empty one, is blank throughout.
         """
         classes = [self._classes_of(doc) for doc in self._docs(texts)]
         return np.array(classes, dtype=np.int8).reshape(len(classes), len(LABELS))
@@ -93,7 +100,7 @@ class RuleLabeler:
 
     def _docs(self, texts: Iterable[str]) -> Iterator[Doc]:
         for text in texts:
-            doc = self._nlp.make_doc(plain(text))
+            doc = self._nlp.make_doc(plain(text, self._words))
             doc.ents = self._matcher(doc)
             for _, component in self._nlp.pipeline:
                 doc = component(doc)
@@ -119,7 +126,8 @@ class RuleLabeler:
     def _of_a_chest(self, doc: Doc) -> bool:
         if any(not span.label_.startswith(OTHER) for span in doc.ents) or self._chest.search(doc.text):
             return True
-        return self._whole.fullmatch(doc.text.strip(" .;,:")) is not None
+        is_whole = self._whole.fullmatch(doc.text.strip(" .;,:")) is not None
+        return is_whole and self._verdict.search(doc.text) is not None
 
 
 @cache
@@ -130,8 +138,9 @@ def rule_labeler(table: Path) -> RuleLabeler:
 
 @cache
 def rules_digest(*tables: Path) -> str:
-    """Eight hex digits that change with the tables and with the terms of denial and doubt."""
-    return hashlib.sha256(b"".join(path.read_bytes() for path in (*tables, SCOPES))).hexdigest()[:8]
+    """Eight hex digits that change with the tables, the terms of denial and doubt, and the layout code."""
+    files = (*tables, SCOPES, *LAYOUT)
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:8]
 
 
 def expand(phrase: str, words: Mapping[str, Sequence[str]]) -> Iterator[str]:
@@ -154,6 +163,14 @@ def negex_config(terms: Mapping[str, Sequence[str]], extension: str) -> dict[str
         "termination": terms["termination"],
     }
     return {"neg_termset": termset, "extension_name": extension}
+
+
+def _words(table: Mapping[str, Any], scopes: Mapping[str, Any]) -> frozenset[str]:
+    """All words of phrases and of terms of denial and doubt, in lower case."""
+    lists = [*table["words"].values(), table[IGNORED], table.get(OTHER, [])]
+    lists += [phrases for kinds in table["labels"].values() for phrases in kinds.values()]
+    lists += [terms for name in PASSES for terms in scopes[name].values()]
+    return frozenset(word for phrases in lists for phrase in phrases for word in phrase.lower().split())
 
 
 def _read(path: Path) -> Mapping[str, Any]:
