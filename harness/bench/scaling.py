@@ -75,51 +75,69 @@ def scaling_benchmark(kind: str, sizes: Sequence[int] = SIZES) -> list[Row]:
     measures = KINDS[kind]
     used = sorted({size for size in sizes if size <= measures.most})
     start, *points = [_measured(kind, size) for size in (_START, *used)]
-    left_out = f"sizes above {measures.most:,} left out" if len(used) < len(set(sizes)) else ""
+    left_out = f"; sizes above {measures.most:,} left out" if len(used) < len(set(sizes)) else ""
     rows = [
-        measured(_SUITE, f"{measures.work}: {size:,} studies", seconds, gib=gib, note=left_out)
-        for size, (seconds, gib) in zip(used, points, strict=True)
+        measured(
+            _SUITE,
+            f"{measures.work}: {size:,} studies",
+            point.seconds,
+            gib=point.gib,
+            note=f"{point.processor:.3g} s of one processor{left_out}",
+        )
+        for size, point in zip(used, points, strict=True)
     ]
-    for what, place in (("time", 0), ("peak memory", 1)):
-        exponent, count = _exponent(used, [point[place] for point in points], start[place])
-        note = f"above that of {_START} studies; fitted to {count} sizes"
+    for what, attribute in (("processor time", "processor"), ("peak memory", "gib")):
+        values = [getattr(point, attribute) for point in points]
+        exponent, count = _exponent(used, values, getattr(start, attribute))
         name = f"{measures.work}: exponent of {what}"
-        rows.append(measured(_SUITE, name, exponent, unit="power of n", note=note))
+        note = f"above that of {_START} studies; fitted to {count} sizes"
+        if exponent is None:
+            note = f"none: at fewer than two sizes it is much above that of {_START} studies"
+        rows.append(Row(_SUITE, name, exponent, unit="power of n", note=note, state="no peer"))
     return rows
 
 
-def _exponent(sizes: Sequence[int], values: Sequence[float], start: float) -> tuple[float, int]:
+@dataclass(frozen=True, slots=True)
+class _Point:
+    """What one process took: wall time, processor time of all its threads, peak memory."""
+
+    seconds: float
+    processor: float
+    gib: float
+
+
+def _exponent(sizes: Sequence[int], values: Sequence[float], start: float) -> tuple[float | None, int]:
     """p where the values are about ``start`` + c x size^p, and how many sizes it is fitted to.
 
-    A least squares line through logarithms; of sizes whose values are mostly ``start`` at most one counts.
+    A least squares line through logarithms. Sizes whose values are mostly ``start`` do not count; None where
+    fewer than two are left.
     """
-    grown = [(size, value - start) for size, value in zip(sizes, values, strict=True) if value > start]
-    points = [point for point in grown if point[1] >= _SHARE * start]
-    points = points if len(points) > 1 else grown[-2:]
+    grown = [(size, value - start) for size, value in zip(sizes, values, strict=True)]
+    points = [point for point in grown if point[1] > 0.0 and point[1] >= _SHARE * start]
     if len(points) < 2:
-        return 0.0, len(points)  # nothing grows
+        return None, len(points)
     size, value = np.log(np.array(points)).T
     return float(np.polyfit(size, value, 1)[0]), len(points)
 
 
-def _measured(kind: str, size: int) -> tuple[float, float]:
-    """Seconds and GiB of one process, whose files another process has written."""
+def _measured(kind: str, size: int) -> _Point:
+    """One process, whose files another process has written."""
     with TemporaryDirectory() as folder:
         for step in ("prepare", "run"):
             code = f"from harness.bench import scaling; scaling.work({step!r}, {kind!r}, {folder!r}, {size})"
             done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    seconds, gib = json.loads(done.stdout.splitlines()[-1])
-    return seconds, gib
+    return _Point(*json.loads(done.stdout.splitlines()[-1]))
 
 
 def work(step: str, kind: str, folder: str, size: int) -> None:
-    """Write the files of a kind of work, or do it and print its seconds and the peak memory in GiB."""
+    """Write the files of a kind of work, or do it and print what ``_Point`` holds."""
     if step == "prepare":
         KINDS[kind].prepare(Path(folder), size)
         return
-    started = time.perf_counter()
+    started, processor = time.perf_counter(), time.process_time()
     KINDS[kind].run(Path(folder))
-    print(json.dumps([time.perf_counter() - started, peak_gib()]))
+    seconds = time.perf_counter() - started
+    print(json.dumps([seconds, time.process_time() - processor, peak_gib()]))
 
 
 _FINDINGS = ("effusion", "pneumothorax", "consolidation", "atelectasis", "edema", "opacity", "cardiomegaly")

@@ -344,12 +344,19 @@ def test_scaling_has_a_row_per_size_and_exponents(tmp_path: Path, monkeypatch: p
     lines = [line.strip("|").split(" | ") for line in page.read_text().splitlines() if line[:1] == "|"][2:]
     names = [line[0].strip() for line in lines]
     assert [name.rsplit(": ")[-1] for name in names] == [
-        *("100 studies", "200 studies", "300 studies", "exponent of time", "exponent of peak memory"),
-        *("100 studies", "200 studies", "exponent of time", "exponent of peak memory"),
+        *(
+            "100 studies",
+            "200 studies",
+            "300 studies",
+            "exponent of processor time",
+            "exponent of peak memory",
+        ),
+        *("100 studies", "200 studies", "exponent of processor time", "exponent of peak memory"),
     ]
     assert all("GiB" in line[1] for name, line in zip(names, lines, strict=True) if "studies" in name)
-    assert all("power of n" in line[1] for name, line in zip(names, lines, strict=True) if "exponent" in name)
-    assert lines[5][-1].startswith("sizes above 200 left out")
+    of_exponents = [line for name, line in zip(names, lines, strict=True) if "exponent" in name]
+    assert all("power of n" in line[1] or "none: at fewer" in line[-1] for line in of_exponents)
+    assert "s of one processor; sizes above 200 left out" in lines[5][-1]
 
 
 def test_the_exponent_is_that_of_what_grows() -> None:
@@ -358,7 +365,8 @@ def test_the_exponent_is_that_of_what_grows() -> None:
     assert (power, count) == (pytest.approx(1.0), 3)
     power, count = scaling._exponent(sizes, [0.5 + 1e-9 * size**2 for size in sizes], 0.5)
     assert (power, count) == (pytest.approx(2.0), 2)
-    assert scaling._exponent(sizes, [1.0, 1.0, 0.9], 1.0) == (0.0, 0)
+    assert scaling._exponent(sizes, [1.0, 1.0, 0.9], 1.0) == (None, 0)
+    assert scaling._exponent(sizes, [1.001, 1.002, 1.05], 1.0) == (None, 0), "no exponent of noise"
     for wrong in ([1_000], [1_000, 1_000], [10, 1_000], [1_000, 10**9]):
         with pytest.raises(HarnessError, match="--sizes"):
             suite.run(suite.Options(("scaling",), sizes=tuple(wrong)), Quiet())
