@@ -15,7 +15,8 @@ from harness.core.registry import MetricOptions
 from harness.core.types import Prediction, Reference, Task
 from harness.evaluation import score_files
 from harness.evaluation.probability_files import scoring
-from harness.evaluation.probability_files.tables import LabelReading, Values
+from harness.evaluation.probability_files.cells import Values
+from harness.evaluation.probability_files.tables import LabelReading
 from harness.evaluation.report_files.in_memory import Texts
 from harness.evaluation.report_labels import label_reports
 from harness.evaluation.score_json import comparison_json, score_json

@@ -89,7 +89,7 @@ def score(
     else:
         _refuse(exclusive=exclusive or None, blank=blank, labels=labels)
     if per_label:
-        _refuse(per_study=per_study, missing=missing)
+        _refuse(per_study=per_study, missing=missing, metrics=metrics if task == DIAGNOSE else None)
         _print_labels(
             probability_label_scores(references, files[""], reading)
             if task == DIAGNOSE

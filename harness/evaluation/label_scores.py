@@ -13,8 +13,9 @@ from harness.core.errors import UnavailableError
 from harness.core.registry import DEFAULTS, MetricOptions
 from harness.core.types import Prediction
 from harness.evaluation.metric_failures import MetricFailures
-from harness.evaluation.probability_files.scoring import DEFAULT_READING, references_of
-from harness.evaluation.probability_files.tables import LabelReading, Values, joined
+from harness.evaluation.probability_files.cells import Values
+from harness.evaluation.probability_files.scoring import DEFAULT_READING, references_of, rows_of
+from harness.evaluation.probability_files.tables import LabelReading, joined
 from harness.evaluation.report_files.in_memory import Texts
 from harness.evaluation.report_files.pairing import paired_reports
 from harness.evaluation.score_files import N_RESAMPLES, choose
@@ -106,9 +107,8 @@ def probability_label_scores(
         HarnessError: as ``score_probabilities``.
     """
     studies = joined(truth, predictions, reading)
-    rows = [f"study {name!r}" for name in studies.ids]
     probabilities, _, _ = checked_probabilities(
-        studies.probabilities, studies.truth, studies.multilabel, rows
+        studies.probabilities, studies.truth, studies.multilabel, rows_of(studies)
     )
     metric = registry.make_metric(Auroc.name, MetricOptions(multilabel=studies.multilabel))
     answers = [Prediction(probabilities=row) for row in probabilities]

@@ -16,8 +16,9 @@ from harness.core.errors import HarnessError
 from harness.core.registry import DEFAULTS, MetricOptions
 from harness.core.types import Prediction, Reference
 from harness.evaluation.metric_failures import MetricFailures
-from harness.evaluation.probability_files.scoring import families_for, references_of
-from harness.evaluation.probability_files.tables import LabelReading, Values, joined
+from harness.evaluation.probability_files.cells import Values
+from harness.evaluation.probability_files.scoring import families_for, references_of, remarks_of, rows_of
+from harness.evaluation.probability_files.tables import LabelReading, joined
 from harness.evaluation.report_files.in_memory import Texts
 from harness.evaluation.report_files.pairing import paired_reports
 from harness.evaluation.score_files import N_RESAMPLES, Choice, choose
@@ -119,23 +120,26 @@ def score_probability_states(
     for state, table in tables.items():
         if table.names != first.names:
             raise HarnessError(
-                f"{state}: its labels are not those of {FULL}", "the same columns in all files"
+                f"{state}: its labels are not those of {FULL}",
+                "the same columns in all files, and classes in one order",
             )
-    rows = [f"study {name!r}" for name in first.ids]
-    systems = {
-        state: [
-            Prediction(probabilities=row)
-            for row in checked_probabilities(table.probabilities, table.truth, table.multilabel, rows)[0]
-        ]
-        for state, table in tables.items()
-    }
+    rows = rows_of(first)
+    renormalised = np.zeros(len(first.ids), dtype=bool)
+    systems: dict[str, list[Prediction]] = {}
+    for state, table in tables.items():
+        probabilities, _, rounded = checked_probabilities(
+            table.probabilities, table.truth, table.multilabel, rows
+        )
+        systems[state] = [Prediction(probabilities=row) for row in probabilities]
+        renormalised |= rounded
     failures = MetricFailures()
     families, _ = families_for(first, metrics, failures)
     chosen = [
         Choice(one, tuple(o for o in one.outputs if not metrics or {one.name, o.name} & set(metrics)))
         for one in families
     ]
-    return _Tested(references_of(first), systems, tuple(rates)).scores(chosen, failures, ())
+    remarks = remarks_of(first, renormalised)
+    return _Tested(references_of(first), systems, tuple(rates)).scores(chosen, failures, remarks)
 
 
 @dataclass(frozen=True, slots=True)

@@ -107,11 +107,122 @@ def test_what_a_table_cannot_say_is_asked_about_and_counted() -> None:
         (lambda t, p: (t.assign(Mass=2), p), "'Mass' of 's0' is no label"),
         (lambda t, p: (t, p.assign(Mass=None)), "no number for 12 studies"),
         (lambda t, p: (t.rename(columns={"Mass": "edema"}), p), "'edema' occurs twice|'Edema' occurs twice"),
+        (lambda t, p: (t.assign(**{"label:Mass": 0}), p), "'Mass' occurs twice"),
+        (
+            lambda t, p: (t.assign(patient=["", *t["patient"][1:]]), p),
+            "1 studies have no patient: 's0'.*leave the column out",
+        ),
+        (lambda t, p: (t.assign(patient="nan"), p), "12 studies have no patient"),
+        (lambda t, p: (t.assign(patient=["1", "1.0"] * 6), p), "patients differ in form alone"),
+        (lambda t, p: (t.assign(subject_id=t["patient"]), p), "several columns of patients.*keep one"),
+        (lambda t, p: (t, p.assign(patient="p0")), "another patient than in labels.*leave the column out"),
+        (lambda t, p: (t.assign(id=["NaN", *t["id"][1:]]), p), "no id in line 2"),
+        (lambda t, p: (t, p.assign(Mass="0_1")), "no number for 12 studies"),
+        (lambda t, p: (t, p.assign(Mass="\u0660.\u0665")), "no number for 12 studies"),
+        (lambda t, p: (t, p.assign(Mass="0,5")), "decimal point"),
+        (lambda t, p: (t, p.assign(Mass="50%")), "no percent sign"),
+        (lambda t, p: (t.assign(**{"Unnamed: 0": "x"}), p), "column 6 has no name"),
+        (lambda t, p: (t.assign(split="test"), p), "no column 'split'.*delete columns that are no labels"),
     ],
 )
 def test_tables_that_say_something_else_are_refused(change: Any, message: str) -> None:
     with pytest.raises(HarnessError, match=message):
         score_probabilities(*change(*frames(12)))
+
+
+TEXT = "The heart is normal in size and the lungs are clear without effusion or pneumothorax"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda t, p: (t.assign(id=TEXT + t["id"], Mass=2), p.assign(study_id=TEXT + p["study_id"])),
+        lambda t, p: (t.assign(id=TEXT + t["id"]), p.assign(study_id=TEXT + p["study_id"], Mass=7)),
+        lambda t, p: (
+            t.assign(id=TEXT + t["id"])[["id"]].assign(dx="x"),
+            p.assign(study_id=TEXT + p["study_id"]),
+        ),
+        lambda t, p: (t.rename(columns={"Mass": "The heart is normal in size"}), p),
+        lambda t, p: (t.assign(Mass=TEXT), p),
+    ],
+)
+def test_no_message_shows_a_text(change: Any) -> None:
+    with pytest.raises(HarnessError) as caught:
+        score_probabilities(*change(*frames(12)))
+    assert "heart is normal" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda t, p: (t.replace({0: "FALSE", 1: "TRUE"}), p),
+        lambda t, p: (t.assign(**{"Unnamed: 0": range(12)}), p.assign(**{"": ""})),
+        lambda t, p: (
+            t.drop(columns="patient"),
+            p.merge(t[["id", "patient"]], left_on="study_id", right_on="id"),
+        ),
+    ],
+)
+def test_the_same_table_in_another_form_has_the_same_numbers(change: Any) -> None:
+    truth, predicted = frames(12)
+    changed, answers = change(truth, predicted)
+    answers = answers.drop(columns="id", errors="ignore")
+    expected = score_probabilities(truth, predicted, ["auroc", "brier"]).scores
+    assert score_probabilities(changed, answers, ["auroc", "brier"]).scores == expected
+
+
+def test_one_column_is_a_finding_or_classes() -> None:
+    truth, predicted = frames(12)
+    finding = joined(
+        truth[["id", "Mass"]].astype(object).replace({0: None}),
+        predicted[["study_id", "Mass"]],
+        LabelReading(blank="negative"),
+    )
+    assert finding.multilabel
+    assert finding.truth[:, 0].tolist() == truth["Mass"].tolist()
+    classes = pd.DataFrame({"id": truth["id"], "diagnosis": [0, 1, 2] * 4})
+    answers = pd.DataFrame({"id": truth["id"], "0": 0.5, "1": 0.25, "2": 0.25})
+    assert joined(classes, answers, LabelReading()).truth.sum(axis=0).tolist() == [4, 4, 4]
+    with pytest.raises(HarnessError, match="without --labels"):
+        joined(classes, answers, LabelReading(labels=("0", "1")))
+
+
+@pytest.mark.parametrize(
+    ("reading", "message"),
+    [
+        (LabelReading(uncertain="u-ones"), "--uncertain u-ones.*positive or negative"),
+        (LabelReading(blank="positive"), "--blank positive.*negative"),
+        (LabelReading(labels=("Mass", "Mass")), "'Mass' twice"),
+    ],
+)
+def test_readings_that_are_none(reading: LabelReading, message: str) -> None:
+    with pytest.raises(HarnessError, match=message):
+        joined(*frames(12), reading)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.csv", b"", "no table.*write CSV"),
+        ("a.csv", b'[{"id": "a", "report": "Clear."}]', "JSON is no table.*write CSV"),
+        ("a.csv", "id,Mass\ns0,1\n".encode("utf-16"), "not UTF-8.*write CSV"),
+        ("a.parquet", b"PAR1", "no Parquet file"),
+        ("a.PQ", b"PAR1", "no Parquet file"),
+        ("a.csv", b"id,Edema,Mass,Cyst\n", "no rows"),
+    ],
+)
+def test_files_that_are_no_tables(tmp_path: Path, name: str, content: bytes, message: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(HarnessError, match=message):
+        joined(frames(12)[0], tmp_path / name, LabelReading())
+
+
+@pytest.mark.parametrize("ending", [b"\n \n", b",,,,\n", b"\r\n\r\n"])
+def test_empty_rows_and_blanks_before_quotes_do_not_count(tmp_path: Path, ending: bytes) -> None:
+    truth, predicted = frames(12)
+    text = truth.to_csv(index=False, quoting=csv.QUOTE_ALL).replace(",", ", ")
+    (tmp_path / "a.csv").write_bytes(text.encode("utf-8-sig") + ending)
+    assert np.array_equal(joined(tmp_path / "a.csv", predicted, LabelReading()).truth, truth[list(NAMES)])
 
 
 def test_labels_alone_and_exclusive_ones() -> None:
@@ -136,6 +247,10 @@ def test_the_command_prints_and_refuses_options_of_the_other_task(
     assert content["metrics"]["auroc_macro"]["signature"].startswith("auroc|labels:multi")
     code, _, error = invoke(capsys, "score", "--task", "diagnose", *files, "--tokenizer", "ptb")
     assert (code, "--tokenizer is not for this table" in error) == (2, True)
+    code, _, error = invoke(
+        capsys, "score", "--task", "diagnose", *files, "--per-label", "--metrics", "auroc"
+    )
+    assert (code, "--metrics is not for this table" in error) == (2, True)
     code, _, error = invoke(capsys, "score", "--task", "draw", *files)
     assert (code, "--task draw" in error) == (2, True)
 

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from harness.core.errors import HarnessError
+from harness.evaluation.probability_files.tables import LabelReading
 from harness.evaluation.score_files import score
 from harness.evaluation.state_files import score_probability_states, score_report_states
 from harness.missingness import Missingness, draw_masks
@@ -89,6 +90,14 @@ def test_probabilities_in_several_states() -> None:
     assert rows[1].minus_full.hi < 0
     heights = [rows[1].curve[rate].value for rate in (0.2, 0.4, 0.6, 0.8)]
     assert heights == sorted(heights, reverse=True)
+
+
+def test_labels_that_an_option_decided_are_counted() -> None:
+    truth = pd.DataFrame({"id": ["a", "b", "c"], "Mass": [1, 0, -1]})
+    answers = pd.DataFrame({"id": ["a", "b", "c"], "Mass": [0.9, 0.2, 0.4]})
+    states = {"full": answers, "context": answers}
+    scores = score_probability_states(truth, states, ["brier"], LabelReading(uncertain="negative"), rates=())
+    assert [(each.kind, each.count, each.ids) for each in scores.remarks] == [("uncertain labels", 1, ("c",))]
 
 
 @pytest.mark.parametrize(

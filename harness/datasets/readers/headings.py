@@ -26,8 +26,6 @@ _NAMES = {
         "impression/findings",
         "observation",
         "observations",
-        "result",
-        "results",
     ),
     IMPRESSION: (
         "impression",
@@ -38,7 +36,6 @@ _NAMES = {
         "summary",
         "opinion",
         "interpretation",
-        "imp",
     ),
     INDICATION: (
         "indication",

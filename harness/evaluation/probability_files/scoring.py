@@ -13,7 +13,9 @@ from harness.core.names import did_you_mean
 from harness.core.registry import MetricOptions
 from harness.core.types import LabelCounts, Prediction, Reference, Task
 from harness.evaluation.metric_failures import MetricFailures
-from harness.evaluation.probability_files.tables import LabelledStudies, LabelReading, Values, joined
+from harness.evaluation.probability_files.cells import Values
+from harness.evaluation.probability_files.tables import LabelledStudies, LabelReading, joined
+from harness.evaluation.report_files.joining import listed
 from harness.evaluation.score_files import N_RESAMPLES, Score, Scores
 from harness.metrics.base import Metric, checked_statistics
 from harness.metrics.diagnosis.probabilities import checked_probabilities
@@ -44,7 +46,7 @@ def score_probabilities(
     """
     studies = joined(truth, predictions, reading)
     probabilities, _, renormalised = checked_probabilities(
-        studies.probabilities, studies.truth, studies.multilabel, [f"study {name!r}" for name in studies.ids]
+        studies.probabilities, studies.truth, studies.multilabel, rows_of(studies)
     )
     failures = MetricFailures()
     families, unavailable = families_for(studies, metrics, failures)
@@ -65,7 +67,7 @@ def score_probabilities(
                 scores.append(Score(each.name, estimate, metric.signature, metric.group, higher))
             lines = metric.remarks(statistics)
             notes |= {each.name: lines[each.name] for each in chosen if each.name in lines}
-    remarks = _remarks(studies, renormalised)
+    remarks = remarks_of(studies, renormalised)
     return Scores(tuple(scores), unavailable, studies.ids, {}, failures.reasons, remarks, notes)
 
 
@@ -77,7 +79,12 @@ def references_of(studies: LabelledStudies) -> list[Reference]:
     ]
 
 
-def _remarks(studies: LabelledStudies, renormalised: NDArray[np.bool_]) -> tuple[Remark, ...]:
+def rows_of(studies: LabelledStudies) -> list[str]:
+    """What messages call the studies; ids that are texts are not shown."""
+    return [f"study {listed([name])}" for name in studies.ids]
+
+
+def remarks_of(studies: LabelledStudies, renormalised: NDArray[np.bool_]) -> tuple[Remark, ...]:
     """What was read in another form than it stands."""
     rounded = tuple(studies.ids[index] for index in np.flatnonzero(renormalised))
     predicate = "have probabilities that miss a sum of 1 by rounding: divided by their sum"

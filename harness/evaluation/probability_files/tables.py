@@ -6,28 +6,22 @@ Messages name files, columns and ids.
 
 from __future__ import annotations
 
-import csv
-import io
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from harness.core.errors import HarnessError
 from harness.core.names import did_you_mean
+from harness.evaluation.probability_files.cells import Values, cells_of
 from harness.evaluation.report_files.fields import IDS, NULL_WORDS, PATIENTS, folded
 from harness.evaluation.report_files.joining import alike, joined_ids, listed
 from harness.evaluation.report_files.reader import ReportFile
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-Values: TypeAlias = "str | Path | pd.DataFrame"
-"""A table: the path of a CSV, TSV or Parquet file, or a data frame."""
 
 Read: TypeAlias = "tuple[str, str, tuple[str, ...]]"
 """What was read in another form than it stands: kind, rest of a sentence, ids."""
@@ -36,8 +30,9 @@ LABEL = "label:"
 _PATIENTS = (*PATIENTS, "patient")
 _SHOWN = 40
 """Longer names of columns may be texts, which no message shows."""
-
-_SEPARATORS = (",", "\t", ";")
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
+_TRUTHS = {"true": 1.0, "false": 0.0}
+_POLICIES = (None, "positive", "negative")
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,12 +102,14 @@ def label_table(values: Values, side: str) -> LabelTable:
         HarnessError: unreadable, no column or several columns of ids, an id twice, or ids that differ in form
             alone.
     """
-    path, header, rows = _cells(values, side)
-    folded_names = [folded(name) for name in header]
-    twice = sorted({name for name in header if folded_names.count(folded(name)) > 1})
-    if twice:
+    path, header, rows = cells_of(values, side)
+    folded_names = [folded(name.removeprefix(LABEL)) for name in header]
+    if twice := sorted(
+        {name for name, plain in zip(header, folded_names, strict=True) if folded_names.count(plain) > 1}
+    ):
         raise HarnessError(
-            f"{path}: column {_shown(twice[0])} occurs twice", "capitals and blanks do not count"
+            f"{path}: column {_shown(twice[0])} occurs twice",
+            "the first line has names; capitals and blanks do not count",
         )
     id_columns = [number for number, name in enumerate(folded_names) if name in IDS]
     if len(id_columns) != 1:
@@ -120,6 +117,8 @@ def label_table(values: Values, side: str) -> LabelTable:
         what = "no column of ids" if not id_columns else "several columns of ids"
         raise HarnessError(f"{path}: {what} (it has {have})", f"call one of them {IDS[0]}")
     patient_columns = [number for number, name in enumerate(folded_names) if name in _PATIENTS]
+    if len(patient_columns) > 1:
+        raise HarnessError(f"{path}: several columns of patients", "keep one of them")
     ids = tuple(row[id_columns[0]].strip() for row in rows)
     table = LabelTable(
         path,
@@ -138,12 +137,27 @@ def label_table(values: Values, side: str) -> LabelTable:
 def _check_ids(table: LabelTable) -> None:
     if not table.ids:
         raise table.error("it has no rows")
-    if blank := [str(number) for number, name in enumerate(table.ids, 2) if not name]:
+    if blank := [str(number) for number, name in enumerate(table.ids, 2) if _is_blank(name)]:
         raise table.error(f"no id in line {', '.join(blank[:3])}")
     if twice := [name for name, count in Counter(table.ids).items() if count > 1]:
         raise table.error(f"ids occur twice: {listed(twice)}", "one row per study")
     if same := alike(table.ids):
         raise table.error(f"ids differ in form alone: {listed(same)}", "write each study's id in one form")
+    if table.patients:
+        _check_patients(table)
+
+
+def _check_patients(table: LabelTable) -> None:
+    """Raise where intervals would take several patients for one, or one for several."""
+    if blank := [name for name, patient in zip(table.ids, table.patients, strict=True) if _is_blank(patient)]:
+        raise table.error(
+            f"{len(blank)} studies have no patient: {listed(blank)}",
+            "name each one's patient, or leave the column out: each study then counts as a patient",
+        )
+    if same := alike(dict.fromkeys(table.patients)):
+        raise table.error(
+            f"patients differ in form alone: {listed(same)}", "write each patient's name in one form"
+        )
 
 
 def joined(truth: Values, predictions: Values, reading: LabelReading) -> LabelledStudies:
@@ -153,14 +167,18 @@ def joined(truth: Values, predictions: Values, reading: LabelReading) -> Labelle
         HarnessError: ids or labels on one side only, cells that are no labels or no numbers, or a table that
             can be read in two ways; the message names the option that decides.
     """
+    _check_reading(reading)
     ours, theirs = label_table(truth, "labels"), label_table(predictions, "probabilities")
     ids = joined_ids(_as_file(ours), _as_file(theirs))
     place = {name: number for number, name in enumerate(theirs.ids)}
     order = [place[name] for name in ids]
-    class_column = _class_column(ours)
+    class_column = _class_column(ours, theirs)
     if class_column is not None:
-        if reading.exclusive is False:
-            raise ours.error(f"column {class_column} has one class per study", "classes are exclusive here")
+        if reading.exclusive is False or reading.labels:
+            raise ours.error(
+                f"column {_shown(class_column)} has one class per study",
+                "classes are exclusive and scored together, without --labels",
+            )
         names = tuple(theirs.columns)
         remarks: list[Read] = []
         labels = _one_hot(ours, class_column, names)
@@ -173,21 +191,44 @@ def joined(truth: Values, predictions: Values, reading: LabelReading) -> Labelle
             f"{len(wrong)} studies have no class or several: {listed(wrong)}", "leave out --exclusive"
         )
     probabilities = np.stack([_numbers(theirs, name) for name in names], axis=1)[order]
-    return LabelledStudies(
-        tuple(ids), ours.patients or tuple(ids), names, labels, probabilities, not exclusive, tuple(remarks)
-    )
+    patients = _patients(ours, theirs, order)
+    return LabelledStudies(tuple(ids), patients, names, labels, probabilities, not exclusive, tuple(remarks))
+
+
+def _check_reading(reading: LabelReading) -> None:
+    if reading.uncertain not in _POLICIES:
+        raise HarnessError(f"--uncertain {reading.uncertain} is none of a table", "positive or negative")
+    if reading.blank not in (None, "negative"):
+        raise HarnessError(f"--blank {reading.blank} is none", "negative counts empty labels as not there")
+    if twice := [name for name, count in Counter(reading.labels).items() if count > 1]:
+        raise HarnessError(f"--labels has {_shown(twice[0])} twice", "name each label once")
+
+
+def _patients(ours: LabelTable, theirs: LabelTable, order: Sequence[int]) -> tuple[str, ...]:
+    """Patients of the studies, from the table that names them; else each study counts as one."""
+    others = tuple(theirs.patients[index] for index in order) if theirs.patients else ()
+    if ours.patients and others:
+        pairs = zip(ours.ids, ours.patients, others, strict=True)
+        if other := [name for name, one, another in pairs if one != another]:
+            raise theirs.error(
+                f"{len(other)} studies have another patient than in {ours.path}: {listed(other)}",
+                "write the patients alike, or leave the column out of one table",
+            )
+    return ours.patients or others or ours.ids
 
 
 def _as_file(table: LabelTable) -> ReportFile:
     return ReportFile(table.path, "a table", dict.fromkeys(table.ids, "."), "ids", {})
 
 
-def _class_column(table: LabelTable) -> str | None:
+def _class_column(ours: LabelTable, theirs: LabelTable) -> str | None:
     """The only column of labels, where it names classes instead of saying 0 and 1."""
-    if len(table.columns) == 1:
-        ((name, cells),) = table.columns.items()
-        if any(_number(cell) is None for cell in cells):
+    if len(ours.columns) == 1:
+        ((name, cells),) = ours.columns.items()
+        if any(_label(cell) is None and not _is_blank(cell) for cell in cells):
             return name
+        if name not in theirs.columns and set(cells) <= set(theirs.columns):
+            return name  # classes that are called 0, 1, 2
     return None
 
 
@@ -196,8 +237,8 @@ def _one_hot(table: LabelTable, column: str, names: Sequence[str]) -> NDArray[np
     for cell, study in zip(cells, table.ids, strict=True):
         if cell not in names:
             raise table.error(
-                f"the class of {study!r} is no column of the probabilities",
-                "columns are named like the classes",
+                f"the class of {listed([study])} is no column of the probabilities",
+                "columns are named like the classes; labels of a single finding are 0 and 1",
             )
     return np.array([[cell == name for name in names] for cell in cells], dtype=np.float32)
 
@@ -207,13 +248,17 @@ def _shared(ours: LabelTable, theirs: LabelTable, wanted: Sequence[str]) -> tupl
     for table in (ours, theirs):
         for name in wanted:
             if name not in table.columns:
-                raise table.error(f"no column {name}", did_you_mean(name, table.columns))
+                columns = [each for each in table.columns if _is_name(each)]
+                raise table.error(f"no column {_shown(name)}", did_you_mean(name, columns))
     if wanted:
         return tuple(wanted)
     for one, other in ((ours, theirs), (theirs, ours)):
         if absent := [name for name in one.columns if name not in other.columns]:
             shown = ", ".join(_shown(name) for name in absent[:4]) + (", .." if len(absent) > 4 else "")
-            raise other.error(f"no column {shown}, which {one.path} has", "--labels A,B scores these alone")
+            raise other.error(
+                f"no column {shown}, which {one.path} has",
+                "--labels A,B scores these alone; or delete columns that are no labels",
+            )
     if not ours.columns:
         raise ours.error("it has no column of labels", "one column per label, with 0 and 1")
     return tuple(ours.columns)
@@ -228,8 +273,8 @@ def _labels(
     blank: dict[str, None] = {}
     for column, name in enumerate(names):
         for row, (cell, study) in enumerate(zip(table.columns[name], table.ids, strict=True)):
-            value = _number(cell)
-            if cell.casefold() in ("", *NULL_WORDS):
+            value = _label(cell)
+            if _is_blank(cell):
                 blank[study] = None
             elif value == -1:
                 uncertain[study] = None
@@ -237,7 +282,7 @@ def _labels(
             elif value in (0, 1):
                 labels[row, column] = value
             else:
-                raise table.error(f"{_shown(name)} of {study!r} is no label", "labels are 0 and 1")
+                raise table.error(f"{_shown(name)} of {listed([study])} is no label", "labels are 0 and 1")
     if uncertain and reading.uncertain not in ("positive", "negative"):
         raise table.error(
             f"{len(uncertain)} studies have uncertain labels, -1: {listed(list(uncertain))}",
@@ -261,64 +306,28 @@ def _numbers(table: LabelTable, name: str) -> NDArray[np.float64]:
     if wrong:
         raise table.error(
             f"{_shown(name)} has no number for {len(wrong)} studies: {listed(wrong)}",
-            "one probability per cell",
+            "one probability per cell, with a decimal point and no percent sign",
         )
     return np.array(values, dtype=np.float64)
 
 
 def _number(cell: str) -> float | None:
-    try:
-        value = float(cell)
-    except ValueError:
-        return None
+    value = float(cell) if _NUMBER.fullmatch(cell) else np.nan
     return value if np.isfinite(value) else None
 
 
+def _label(cell: str) -> float | None:
+    """A number, or what spreadsheets and pandas write for a yes and a no."""
+    return _TRUTHS.get(cell.casefold(), _number(cell))
+
+
+def _is_blank(cell: str) -> bool:
+    return not cell or cell.casefold() in NULL_WORDS
+
+
+def _is_name(name: str) -> bool:
+    return len(name) <= _SHOWN and name.count(" ") < 4
+
+
 def _shown(name: str) -> str:
-    return repr(name) if len(name) <= _SHOWN else "(a text)"
-
-
-def _cells(values: Values, side: str) -> tuple[Path, list[str], list[list[str]]]:
-    """Place, header and rows, all cells as text."""
-    if hasattr(values, "to_dict") and hasattr(values, "columns"):
-        return _of_frame(Path(side), values)
-    path = Path(values)
-    if path.suffix == ".parquet":
-        import pandas as pd
-
-        try:
-            return _of_frame(path, pd.read_parquet(path))
-        except (OSError, ValueError) as error:
-            raise HarnessError(f"{path}: no Parquet file can be read", "write it again, or as CSV") from error
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise HarnessError(f"{path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise HarnessError(f"{path}: not UTF-8 text at byte {error.start}", "save it as UTF-8") from error
-    head = text.partition("\n")[0]
-    delimiter = max(_SEPARATORS, key=head.count)
-    if not head.count(delimiter):
-        raise HarnessError(f"{path}: no table: its first line has one column", "CSV or TSV with a header")
-    try:
-        lines = [row for row in csv.reader(io.StringIO(text), delimiter=delimiter, strict=True) if row]
-    except csv.Error as error:
-        raise HarnessError(f"{path}: not CSV: {error}") from error
-    for number, row in enumerate(lines, 1):
-        if len(row) != len(lines[0]):
-            raise HarnessError(f"{path}, row {number}: {len(row)} cells, the header has {len(lines[0])}")
-    return path, lines[0], lines[1:]
-
-
-def _of_frame(path: Path, frame: Any) -> tuple[Path, list[str], list[list[str]]]:
-    if frame.index.name is not None and folded(str(frame.index.name)) in IDS:
-        frame = frame.reset_index()
-    rows = [
-        ["" if cell is None or cell != cell else _text(cell) for cell in row]
-        for row in frame.to_numpy(object)
-    ]
-    return path, [str(name) for name in frame.columns], rows
-
-
-def _text(cell: Any) -> str:
-    return str(int(cell)) if isinstance(cell, bool | np.bool_) else str(cell)
+    return repr(name) if _is_name(name) else "(a text)"

@@ -1,0 +1,90 @@
+"""The cells of a table of any form, as text."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+from harness.core.errors import HarnessError
+from harness.evaluation.report_files.fields import IDS, folded
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Values: TypeAlias = "str | Path | pd.DataFrame"
+"""A table: the path of a CSV, TSV or Parquet file, or a data frame."""
+
+_SEPARATORS = (",", "\t", ";")
+_FORM = "write CSV or TSV with a header, in UTF-8, or a .parquet file"
+_UNNAMED = re.compile(r"(Unnamed: \d+)?")
+"""What pandas calls a column without a name, such as the numbers of its rows."""
+
+
+def cells_of(values: Values, side: str) -> tuple[Path, list[str], list[list[str]]]:
+    """Place, header and rows, all cells as text, without nameless columns that are empty or number the rows.
+
+    Raises:
+        HarnessError: no table can be read, or a nameless column has something else.
+    """
+    path, header, rows = _cells(values, side)
+    keep = [number for number, name in enumerate(header) if not _UNNAMED.fullmatch(name.strip())]
+    for number in sorted(set(range(len(header))) - set(keep)):
+        cells = [row[number].strip() for row in rows]
+        counts = all(cell.isdecimal() for cell in cells) and len(set(cells)) == len(cells)
+        if any(cells) and not counts:
+            raise HarnessError(f"{path}: column {number + 1} has no name", "name it, or delete it")
+    return path, [header[number] for number in keep], [[row[number] for number in keep] for row in rows]
+
+
+def _cells(values: Values, side: str) -> tuple[Path, list[str], list[list[str]]]:
+    """Place, header and rows, all cells as text."""
+    if hasattr(values, "to_dict") and hasattr(values, "columns"):
+        return _of_frame(Path(side), values)
+    path = Path(values)
+    if path.suffix.casefold() in (".parquet", ".pq"):
+        import pandas as pd
+
+        try:
+            return _of_frame(path, pd.read_parquet(path))
+        except (OSError, ValueError) as error:
+            raise HarnessError(f"{path}: no Parquet file can be read", "write it again, or as CSV") from error
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise HarnessError(f"{path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise HarnessError(f"{path}: not UTF-8 text at byte {error.start}", _FORM) from error
+    if text.lstrip()[:1] in ("{", "["):
+        raise HarnessError(f"{path}: JSON is no table", _FORM)
+    head = text.partition("\n")[0]
+    delimiter = max(_SEPARATORS, key=head.count)
+    if not head.count(delimiter):
+        raise HarnessError(f"{path}: no table: its first line has one column", _FORM)
+    try:
+        table = csv.reader(io.StringIO(text), delimiter=delimiter, strict=True, skipinitialspace=True)
+        lines = [row for row in table if any(cell.strip() for cell in row)]
+    except csv.Error as error:
+        raise HarnessError(f"{path}: not CSV: {error}") from error
+    for number, row in enumerate(lines, 1):
+        if len(row) != len(lines[0]):
+            raise HarnessError(f"{path}, row {number}: {len(row)} cells, the header has {len(lines[0])}")
+    return path, lines[0], lines[1:]
+
+
+def _of_frame(path: Path, frame: Any) -> tuple[Path, list[str], list[list[str]]]:
+    if frame.index.name is not None and folded(str(frame.index.name)) in IDS:
+        frame = frame.reset_index()
+    rows = [
+        ["" if cell is None or cell != cell else _text(cell) for cell in row]
+        for row in frame.to_numpy(object)
+    ]
+    return path, [str(name) for name in frame.columns], rows
+
+
+def _text(cell: Any) -> str:
+    return str(int(cell)) if isinstance(cell, bool | np.bool_) else str(cell)
