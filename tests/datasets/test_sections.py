@@ -15,6 +15,7 @@ from PIL import Image
 from harness.datasets.iu import reports as iu_reports
 from harness.datasets.iu_xray import installed_sources
 from harness.datasets.open_i import OpenI
+from harness.datasets.readers.contexts import context_remarks
 from harness.datasets.readers.profiles import alphabetic, without_codes
 from harness.datasets.readers.records import Listing
 from harness.datasets.readers.sections import (
@@ -114,6 +115,8 @@ def test_a_title_is_no_finding() -> None:
         ("CHEST, 2 VIEWS:", "findings"),
         ("Impression:", "impression"),
         ("CONCLUSION:", "impression"),
+        ("RESULT:", "findings"),
+        ("IMP:", "impression"),
         ("REASON FOR EXAM:", "indication"),
         ("CLINICAL HISTORY:", "history"),
         ("COMPARISONS:", "comparison"),
@@ -199,6 +202,12 @@ def test_text_of_the_report_never_reaches_the_context() -> None:
     assert context_text(
         {"history": "recent CT with findings: nodule", "indication": "IMPRESSIONS: clear"}
     ) == ("history: recent CT with")
+
+
+@pytest.mark.parametrize("context", ["Cough. RESULT: the lungs are clear.", "imp: clear lungs"])
+def test_short_headings_in_a_context_are_counted(context: str) -> None:
+    (problem,) = context_remarks([("s1", "line 2", context, "Another report of this study.")])
+    assert problem.kind == "heading-in-context"
 
 
 def test_unusual_headings_are_counted() -> None:

@@ -145,6 +145,15 @@ def test_files_without_ids_count_their_reports(
 
 
 BAD = [
+    ("a.csv", "# made by x\nid,report\ns1,clear\n", "line 1 is a comment"),
+    ("a.csv", "\nid,report\ns1,clear\n", "line 1 is blank"),
+    ("a.md", "| id | report |\n|---|---|\n| s1 | clear |\n", "Markdown table"),
+    (
+        "a.json",
+        '{"train": {"s1": "a"}, "test": {"s2": "b"}}',
+        "looks like a file with the splits train, test",
+    ),
+    ("a.json", '{"columns": ["id", "report"], "data": [["s1"]]}', "a row has not 2 cells"),
     ("a.json", '{"x": "a", "x": "b"}', "'x' occurs twice, with different texts"),
     ("a.jsonl", '{"id": 1, "text": "a"}\n{"id": "1", "text": "b"}', "'1' occurs twice"),
     ("a.jsonl", '{"id": 1, "text": "a", "text": "b"}', "'text' occurs twice in one record"),
@@ -308,6 +317,45 @@ def test_ids_that_differ_in_form_are_named_and_not_joined(
         assert repr(mine) in str(caught.value)
         assert repr(theirs) in str(caught.value)
         assert f"differ only in {form}" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("mine", "theirs", "what"),
+    [
+        ("1e3", "1000", "the form of a number"),
+        ("5.0414267E7", "50414267", "the form of a number"),
+        ("1,000", "1000", "the form of a number"),
+        ("+1", "1", "the form of a number"),
+        ("#1", "1", "quotes, brackets or a wrapper"),
+        ('"s1"', "s1", "quotes, brackets or a wrapper"),
+        ("('s1',)", "s1", "quotes, brackets or a wrapper"),
+        ("['s1']", "s1", "quotes, brackets or a wrapper"),
+        ("tensor(1)", "1", "quotes, brackets or a wrapper"),
+        ("b's1'", "s1", "quotes, brackets or a wrapper"),
+        ("p 1", "p1", "blanks"),
+        ("5.04E+07", "50414267", "a spreadsheet rounded"),
+    ],
+)
+def test_printed_and_rounded_ids_are_named(tmp_path: Path, mine: str, theirs: str, what: str) -> None:
+    one = read(tmp_path, "one.json", json.dumps({mine: "a", "same": "b"}))
+    two = read(tmp_path, "two.json", json.dumps({theirs: "a", "same": "b"}))
+    for pair in ((one, two), (two, one)):
+        with pytest.raises(HarnessError, match=what):
+            joined_ids(*pair)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        '{"columns": ["id", "report"], "index": [0, 1], "data": [["s2", "b"], ["s1", "a"]]}',
+        '{"model": "x", "results": {"s1": "a", "s2": "b"}}',
+        '{"test": {"s1": "a", "s2": "b"}}',
+        '{"results": {"s1": {"report": "a"}, "s2": {"report": "b"}}}',
+        json.dumps(json.dumps({"s1": "a", "s2": "b"})),
+    ],
+)
+def test_wrapped_reports_are_read_by_id(tmp_path: Path, content: str) -> None:
+    assert dict(read(tmp_path, "a.json", content).texts) == {"s1": "a", "s2": "b"}
 
 
 def remarks(references: Path, predictions: Path, null_words: list[str] | None = None) -> dict[str, int]:

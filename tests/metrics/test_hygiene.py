@@ -37,6 +37,7 @@ ODD = {
         '{"findings": "clear"}',
         "$10^{3}$",
     ],
+    "escapes": ["clear.\\nNo effusion.", "clear \\n no effusion", "['clear lungs']"],
     "script": [
         "\u80ba\u90e8\u6e05\u6670\uff0c\u65e0\u79ef\u6db2",
         "\u043b\u0435\u0433\u043a\u0438\u0435 clear",

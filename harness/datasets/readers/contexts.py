@@ -10,6 +10,7 @@ from harness.datasets.readers.records import Problem
 
 _HEADING = re.compile(
     r"\b(?:FINDINGS?|IMPRESSIONS?)\b|\b(?i:findings?|impressions?|conclusions?)(?:\(s\))?\s*:"
+    r"|(?:^|(?<=[.;:]\s))(?i:results?|imp)\s*:"
 )
 _LABEL = re.compile(r"^(?:age \d+)?(?:, )?(?:sex \w+)?(?:\. )?(?:indication|history): ")
 _NOTHING = frozenset(
@@ -65,7 +66,7 @@ _SAID = {
         "methods that read the context read the answer: cut it out",
     ),
     "heading-in-context": (
-        "contexts hold the word FINDINGS or IMPRESSION as a heading",
+        "contexts hold FINDINGS, IMPRESSION or RESULT as a heading",
         "is text of a report behind it? cut it out",
     ),
     "empty-context": ("contexts say nothing", "leave out what says nothing: it counts as present"),

@@ -26,6 +26,8 @@ _NAMES = {
         "impression/findings",
         "observation",
         "observations",
+        "result",
+        "results",
     ),
     IMPRESSION: (
         "impression",
@@ -36,6 +38,7 @@ _NAMES = {
         "summary",
         "opinion",
         "interpretation",
+        "imp",
     ),
     INDICATION: (
         "indication",

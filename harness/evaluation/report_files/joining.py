@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from decimal import Decimal
 
 from harness.core.errors import HarnessError
 from harness.evaluation.report_files.reader import ReportFile
@@ -17,7 +18,8 @@ _FORMS: Mapping[str, Callable[[str], str]] = {
     "Unicode form": lambda name: plain_characters(name).strip(),
     "capitals": str.casefold,
     "folders or file endings": lambda name: _file(name),
-    "the form of a number": lambda name: re.sub(r"^([+-]?\d+)\.0*$", r"\1", name),
+    "quotes, brackets or a wrapper": lambda name: _unwrapped(name),
+    "the form of a number": lambda name: _number(name),
     "zeros in front": lambda name: re.sub(r"(?<!\d)0+(?=\d)", "", name),
     "hyphens and underscores": lambda name: name.replace("-", "_"),
     "letters in front of a number": lambda name: re.sub(r"^[a-z_]+(?=\d+$)", "", name, flags=re.IGNORECASE),
@@ -26,6 +28,40 @@ _FORMS: Mapping[str, Callable[[str], str]] = {
 
 _EVERYWHERE = ("blanks", "Unicode form", "capitals", "the form of a number", "zeros in front")
 """Forms that are suspicious within one file, too; there, folders and endings tell studies apart."""
+
+
+_WRAPPER = re.compile(r"(?:tensor|np\.\w+|b)?[(\[]?[\"'#]?(.+?)[\"']?,?[)\]]?")
+_INTEGER = re.compile(r"\+?(\d{1,3}(?:,\d{3})+|\d+)(?:\.0*)?")
+_POWER = re.compile(r"\+?\d(?:\.(\d+))?e\+?(\d{1,2})", re.IGNORECASE)
+
+
+def _unwrapped(name: str) -> str:
+    """What printed Python, quotes or a number sign stand around: ``('s1',)``, ``tensor(1)``, ``#1``."""
+    if name[-1:] not in "\"')]" and not name.startswith("#"):
+        return name
+    match = _WRAPPER.fullmatch(name)
+    return match[1] if match else name
+
+
+def _number(name: str) -> str:
+    """``1.0``, ``+1``, ``1,000`` and ``1e3`` as plain integers; other names as they are."""
+    if match := _INTEGER.fullmatch(name):
+        return match[1].replace(",", "")
+    power = _POWER.fullmatch(name)
+    return str(int(Decimal(name))) if power and int(power[2]) >= len(power[1] or "") else name
+
+
+def _rounded(names: Sequence[str], others: Sequence[str]) -> str | None:
+    """An id that a spreadsheet rounded to a power of ten, where the other file has what it may have been."""
+    for powers, integers in ((names, others), (others, names)):
+        for name in filter(_POWER.fullmatch, powers):
+            digits = len((_POWER.fullmatch(name) or [""])[1] or "")
+            if any(
+                each.isdecimal() and Decimal(f"{Decimal(each):.{digits}E}") == Decimal(name)
+                for each in integers
+            ):
+                return name
+    return None
 
 
 def _file(name: str) -> str:
@@ -77,6 +113,9 @@ def _way_out(absent: Sequence[str], others: Sequence[str]) -> str:
     for name in others:
         by_form.setdefault(_bare(name, _FORMS), []).append(name)
     pairs = [(name, by_form[_bare(name, _FORMS)][0]) for name in absent if _bare(name, _FORMS) in by_form]
+    rounded = _rounded(absent, others)
+    if rounded is not None and not any(rounded in pair for pair in pairs):
+        return f"{rounded!r} is a number that a spreadsheet rounded: write the ids as text"
     if not pairs:
         return "every study needs one report in both files; an empty one counts"
     (name, other), count = pairs[0], len(pairs)

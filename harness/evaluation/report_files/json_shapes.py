@@ -22,6 +22,8 @@ from harness.evaluation.report_files.fields import (
 
 _SHAPES = "expected a list of strings, a list of records with id and report, or an object id -> text"
 _SPLITS = {"train", "val", "valid", "validation", "dev", "test"}
+_WRAPPERS = {*_SPLITS, "results", "result", "reports", "data", "outputs"}
+"""Names of an object that holds the reports, beside what describes the file."""
 
 
 class JsonObject(dict[str, Any]):
@@ -63,6 +65,8 @@ def from_json(source: Source, content: str, lines: bool) -> Reports:
         raise source.error(f"not valid JSON: {error}", hint) from error
     if lines and "\n" not in content.strip():
         return Reports("JSON lines", list(_from_lines(source, content)))
+    if isinstance(value, str) and value.lstrip()[:1] in ("{", "[") and _is_json(value):
+        return from_json(source, value, False)  # encoded twice
     if isinstance(value, list):
         return _from_list(source, value)
     if isinstance(value, JsonObject):
@@ -128,6 +132,15 @@ def _text(source: Source, place: str, value: Any) -> str | None:
 
 def _from_object(source: Source, value: JsonObject) -> Reports:
     plain = {folded(name) for name in value}
+    if isinstance(value.get("columns"), list) and isinstance(value.get("data"), list):
+        return _from_list(source, _split_rows(source, value["columns"], value["data"]))
+    objects = {folded(name): each for name, each in value.items() if isinstance(each, JsonObject)}
+    if len(objects) > 1 and set(objects) <= _SPLITS:
+        raise source.error(
+            f"looks like a file with the splits {', '.join(objects)}", "write one split to a file"
+        )
+    if len(objects) == 1 and set(objects) <= _WRAPPERS and not plain & set(IDS) and _holds_reports(objects):
+        return _from_object(source, next(iter(objects.values())))
     lists = {folded(name) for name, each in value.items() if isinstance(each, list)}
     if len(lists & _SPLITS) == len(value) > 1:
         raise source.error(
@@ -147,6 +160,19 @@ def _from_object(source: Source, value: JsonObject) -> Reports:
     if any(entry.id.strip() == "" for entry in entries):
         raise source.error("a report has no id", _SHAPES)
     return Reports("an object id -> text", entries)
+
+
+def _holds_reports(objects: Mapping[str, JsonObject]) -> bool:
+    """Whether the one object is no record itself: none of its keys is a field of a report."""
+    (inner,) = objects.values()
+    return bool(inner) and not any(map(names_text, inner)) and not set(map(folded, inner)) & set(IDS)
+
+
+def _split_rows(source: Source, columns: list[Any], rows: list[Any]) -> list[JsonObject]:
+    """Records of what pandas writes with ``orient="split"``."""
+    if any(not isinstance(row, list) or len(row) != len(columns) for row in rows):
+        raise source.error(f"a row has not {len(columns)} cells", "write it again with orient='records'")
+    return [JsonObject(list(zip(map(str, columns), row, strict=True))) for row in rows]
 
 
 def _are_records(value: Any) -> bool:

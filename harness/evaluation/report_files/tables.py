@@ -73,6 +73,12 @@ def from_csv(source: Source, content: str) -> Reports:
 
 
 def _no_header(source: Source, content: str) -> HarnessError:
+    first = content.split("\n", 1)[0].strip()
+    if not first or first.startswith("#"):
+        return source.error(
+            f"line 1 is {'a comment' if first else 'blank'}, no header",
+            "remove what stands before the header",
+        )
     headers = []
     for delimiter in DELIMITERS:
         try:
@@ -121,6 +127,8 @@ def _names_columns(content: str, delimiter: str) -> bool:
 
 def refuse_table(source: Source, content: str) -> HarnessError | None:
     """The error of a file of plain text that is a table, or None."""
+    if re.match(r"\s*\|[^\n]+\|[ \t]*\n[ \t]*\|[ \t:|-]*-[ \t:|-]*\|", content):
+        return source.error("looks like a Markdown table", "write it as CSV, with ids")
     delimiter = next((each for each in DELIMITERS if _names_columns(content, each)), None)
     if delimiter is not None:
         ending = "tsv" if delimiter == "\t" else "csv"

@@ -41,6 +41,7 @@ _WRONGLY_DECODED = re.compile(
     "\u00c3[\u0080-\u00bf\u0152-\u0178\u02c6\u02dc\u2013-\u203a\u20ac\u2122]|\u00c2[\u00a0-\u00bf]"
     "|\u00e2\u20ac|\u00e2\u0080|\u00ef\u00bb\u00bf|\u00ef\u00ac|\u00f0\u0178|\ufffd"
 )
+_ESCAPED = re.compile(r"\\(?:n|r|t)(?![a-z])|\\n(?=[A-Z])|^\s*\[\s*['\"].*['\"]\s*,?\s*\]\s*$", re.DOTALL)
 _MIXED = re.compile("[A-Za-z][\u0370-\u03ff\u0400-\u04ff]|[\u0400-\u04ff][A-Za-z]|[\u0391-\u03a9][a-z]")
 
 
@@ -84,6 +85,7 @@ _KINDS: Mapping[str, tuple[str, Callable[[str], bool]]] = {
         "hold markup",
         lambda text: _SIGNS.search(text) is not None and _MARKUP.search(text) is not None,
     ),
+    "escapes": ("hold escaped line breaks or a printed list", lambda text: _ESCAPED.search(text) is not None),
     "script": ("are mostly not in Latin script", lambda text: _foreign(text)),
     "mixed": (
         "mix Latin with Cyrillic or Greek letters in one word",
