@@ -476,6 +476,13 @@ def test_a_label_that_is_marked_as_uncertain_is_asked_about(root: Path, name: st
     assert name in opened(root, variants="keep")[0]
 
 
+def test_a_row_whose_labels_all_count_as_negative_has_none_of_them(root: Path) -> None:
+    caption_trees.rewrite(root, cells("labels", "Edema;Mass", "Mass?", "Edema"))
+    names, multilabel, labels = opened(root, uncertain="negative")
+    assert (names, multilabel) == (("Edema", "Mass"), True)
+    assert labels[:3] == [[1, 1], [0, 0], [1, 0]]
+
+
 def test_a_column_called_label_is_read(root: Path) -> None:
     def change(rows: Rows) -> None:
         for number, row in enumerate(rows):

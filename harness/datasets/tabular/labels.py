@@ -11,7 +11,7 @@ import ast
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -114,17 +114,23 @@ def _of_cells(rows: Sequence[Row], options: TableOptions) -> Labels:
         items, multilabel, problems = parsed, True, []
     marks = Doubts.of(items, options)
     problems += marks.problems([row for _, row in filled])
+    doubted = [bool(names) and not plain for names, plain in zip(items, marks.plain, strict=True)]
     items = [list(names) for names in marks.plain]
     named = [(name, row) for names, (_, row) in zip(items, filled, strict=True) for name in names]
     rest = iter(items)
     own = [next(rest) if cell else [] for cell in cells]
+    of_cell = iter(doubted)
+    negative = [next(of_cell) and multilabel if cell else False for cell in cells]
     if not options.variants and not problems:
         problems = variants("label-variants", "labels", named)
     elif options.variants == "join":
         spelling = joined([name for name, _ in named])
         own = [[spelling[name] for name in names] for names in own]
     problems += [*odd_names(named), *_contradictions(own, rows)]
-    return _by_name(own, multilabel, problems, options)
+    labels = _by_name(own, multilabel, problems, options)
+    nothing = np.zeros(len(labels.names), dtype=np.float32)  # of a row whose labels all count as negative
+    answers = zip(labels.of_row, negative, strict=True)
+    return replace(labels, of_row=[nothing.copy() if is_negative else row for row, is_negative in answers])
 
 
 def _absent(cell: str) -> bool:
