@@ -203,11 +203,11 @@ class _Tested:
 
 
 def _named(states: Mapping[str, File]) -> dict[str, File]:
-    """Files by the names of states, ``full`` first; ``no-context`` is ``context``."""
-    lost = {
-        name: () if name in (FULL, "") else tuple(part.removeprefix("no-") for part in name.split("+"))
-        for name in states
-    }
+    """Files by the names of states, ``full`` first; ``no-context`` is ``context``; capitals do not count."""
+    lost: dict[str, tuple[str, ...]] = {}
+    for name in states:
+        parts = tuple(part.strip().removeprefix("no-") for part in name.casefold().split("+"))
+        lost[name] = () if parts in ((FULL,), ("",)) and not name.startswith("no-") else parts
     modalities = list(dict.fromkeys(part for parts in lost.values() for part in parts))
     named: dict[str, File] = {}
     for name, parts in lost.items():

@@ -107,6 +107,7 @@ def test_labels_that_an_option_decided_are_counted() -> None:
         ({"context": WITHOUT}, "full state and one more"),
         ({"full": FULL, "no-context": WITHOUT, "context": WITHOUT}, "two files of the state context"),
         ({"full": FULL, "no-": WITHOUT}, "names no modality"),
+        ({"Full": FULL, "Context": WITHOUT, " context": WITHOUT}, "two files of the state context"),
         ({"full": FULL, "a+b": WITHOUT, "b+a": WITHOUT}, "two files of the state"),
     ],
 )
