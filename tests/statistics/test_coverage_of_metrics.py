@@ -39,9 +39,7 @@ PATIENTS, RESAMPLES, POOL = 450, 300, 2000
 """Of a test set, of a bootstrap, and of the population; two thirds of the patients have one study."""
 
 NARROW = {"f1_macro", "auroc_macro", *(f"chexpert_rules_f1_macro_{size}" for size in (14, 5))}
-NARROW |= {"alignment_real_coarse"}
-"""Averages over rare labels too, and real images in a space fitted on them: their intervals are too narrow,
-and their remarks say so."""
+"""Averages over rare labels too: their intervals are too narrow, and their remarks say so."""
 
 
 @dataclass(frozen=True)
