@@ -51,7 +51,7 @@ _SEAM = re.compile("[^\\W\\d_]+(?:[\u200b\ufeff][^\\W\\d_]+)+")
 """Words or parts of words with a zero-width space between them."""
 
 _NAME = r"(?P<name>\b[A-Za-z][A-Za-z/' -]{2,60}?)"
-_END = r"[ \t]*(?=[.;,|\n]|$|(?:[A-Z][A-Za-z/ ]{2,40}(?::|\((?:[+?-]))))"
+_END = r"[ \t]*(?=[.;,|\n]|/\s|$|(?:[A-Z][A-Za-z/ ]{2,40}(?::|\((?:[+?-]))))"
 _VERB = re.compile(
     r"\b(?:is|are|was|were|has|have|had|remains?|appears?|shows?|demonstrates?|there|seen|may|can|could)\b",
     re.I,
@@ -209,6 +209,7 @@ def _lettered(match: re.Match[str]) -> str:
 
 _ATTRIBUTES = r"(?:\s+[a-z-]+\s*=[^<>]{0,200})?\s*/?>"
 _MARKS = (
+    rewrite('"', r'(?<=\w)[.;,]?"[ ]+"(?=\w)', " . "),
     rewrite("ġ \u2581", "[\u0120\u2581]+", " "),
     rewrite("ċ <0x0a>", "\u010a|<0x0A>", "\n"),
     rewrite("##", r"(?-i:(?<=[A-Za-z])[ ]*##(?=[a-z]))", ""),
@@ -328,6 +329,7 @@ _CLAUSES = (
         "- \u2013", rf"\b(?!{_DEGREES}\b)([a-z]{{4,}})[-\u2013](?=(?:{_DEGREES}|there|heart)\b)", r"\1 ; "
     ),
     rewrite(";", r";(?=\S)", " ; "),
+    rewrite("\\ >> »", r"\s+(?:\\|>>+|»)\s+", " ; "),
     rewrite("/", rf"\s/\s(?=(?:{_DEGREES}|there|no)\b)", " ; "),
     rewrite("/", r"\s/\s", " , "),
     rewrite("(", rf"\((?=(?:{_DEGREES}|there|but)\b)(?![^()]*\bor\b)", " ; "),

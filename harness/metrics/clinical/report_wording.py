@@ -136,6 +136,9 @@ DOUBTS = (
 
 CHANGES = (
     rewrite(
+        "enlarged", r"\bnot (?:significantly|markedly|grossly|overtly|clearly|frankly) (?=enlarged\b)", "not "
+    ),
+    rewrite(
         "not",
         r"\bnot (?:\w+ly )?(?:(?:consistent|compatible|in keeping) with|representing|due to|secondary to"
         r"|related to|suggestive of|indicative of)\b",
