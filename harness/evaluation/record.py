@@ -79,13 +79,19 @@ def record(trial: Trial, outcome: Outcome) -> list[Measurement]:
         **diagnosis_facts(trial, outcome.statistics),
         **({"subgroups": subgroups(trial, outcome.statistics)} if trial.benchmark.config.by else {}),
     }
-    return [row for plan in trial.plans for row in _record_plan(trial, plan, outcome, shared)]
+    of_numbers = remarks(trial, outcome.statistics, outcome.failures)  # the same under every plan, and slow
+    return [row for plan in trial.plans for row in _record_plan(trial, plan, outcome, shared, of_numbers)]
 
 
 def _record_plan(
-    trial: Trial, plan: MaskPlan, outcome: Outcome, shared: Mapping[str, Any]
+    trial: Trial,
+    plan: MaskPlan,
+    outcome: Outcome,
+    shared: Mapping[str, Any],
+    of_numbers: Mapping[str, str],
 ) -> list[Measurement]:
-    measurements = list(_measurements(trial, plan, outcome))
+    remark_on = _remarks(trial, plan, outcome, of_numbers)
+    measurements = list(_measurements(trial, plan, outcome, remark_on))
     key, store = trial.result_key(plan), trial.benchmark.store
     lost = {
         output.name
@@ -167,9 +173,10 @@ class Place:
     rate: float
 
 
-def _measurements(trial: Trial, plan: MaskPlan, outcome: Outcome) -> Iterator[Measurement]:
+def _measurements(
+    trial: Trial, plan: MaskPlan, outcome: Outcome, remark_on: Mapping[str, str]
+) -> Iterator[Measurement]:
     """Every output of every metric, at every missing rate where it has a curve."""
-    remark_on = _remarks(trial, plan, outcome)
     failures, curves = outcome.failures, outcome.reduction.curves[plan.policy]
     for metric in trial.metrics:
         for output in metric.outputs:
@@ -193,7 +200,7 @@ def _measurements(trial: Trial, plan: MaskPlan, outcome: Outcome) -> Iterator[Me
             yield _measurement(trial, plan, at_full, status=status, detail=reason or "")
 
 
-def _remarks(trial: Trial, plan: MaskPlan, outcome: Outcome) -> dict[str, str]:
+def _remarks(trial: Trial, plan: MaskPlan, outcome: Outcome, of_numbers: Mapping[str, str]) -> dict[str, str]:
     """Metric output -> remark: on the row, on its reports, and what a metric says of its number."""
     lacking = outcome.completion.remark(plan.states, trial.reads)
     parts = (trial.new_method().remark, lacking and f"{trial.entry.label}: {lacking}")
@@ -201,7 +208,6 @@ def _remarks(trial: Trial, plan: MaskPlan, outcome: Outcome) -> dict[str, str]:
     curves = outcome.reduction.curves[plan.policy]
     of_row = {name: remark for name in CURVE_METRICS if remark and name in curves}
     of_reports = _on_reports(trial, outcome, [name for name in CURVE_METRICS if name in curves])
-    of_numbers = remarks(trial, outcome.statistics, outcome.failures)
     return {
         name: "; ".join(filter(None, (of_row.get(name), of_reports.get(name), of_numbers.get(name))))
         for name in {**of_row, **of_reports, **of_numbers}

@@ -195,11 +195,13 @@ def _joined(lines: Sequence[Line]) -> list[Line]:
 
 def main_metrics(lines: Sequence[Line]) -> list[Line]:
     """The lines of one metric per group: the one whose curve leaderboards show."""
-    chosen: dict[tuple[object, ...], str] = {}
+    measured: dict[tuple[object, ...], dict[str, None]] = {}
     for line in lines:
-        key = (*line.protocol, line.group)
-        measured = [other.metric for other in lines if (*other.protocol, other.group) == key]
-        chosen[key] = next((name for name in _MAIN if name in measured), measured[0])
+        measured.setdefault((*line.protocol, line.group), {})[line.metric] = None
+    chosen = {
+        key: next((name for name in _MAIN if name in names), next(iter(names)))
+        for key, names in measured.items()
+    }
     return [line for line in lines if chosen[*line.protocol, line.group] == line.metric]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rich.console import RenderableType
 
@@ -28,10 +28,12 @@ class StateCell:
     Attributes:
         text: value and interval, ``=`` or a dash.
         clear: it is a paired difference whose interval excludes 0.
+        amount: the difference itself, for a bar; None where the cell has none.
     """
 
     text: str
     clear: bool = False
+    amount: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +45,27 @@ class StateGrid:
         header: names of the columns.
         rows: label, whether it is a control, and the cells.
         first: heading of the labels.
+        lower_is_better: of the metric.
     """
 
     title: str
     header: tuple[str, ...]
     rows: tuple[tuple[str, bool, tuple[StateCell, ...]], ...]
     first: str = "method"
+    lower_is_better: bool = False
+
+    @property
+    def scale(self) -> float:
+        """The largest difference in the grid, which has the longest bar; 0 where no cell has one."""
+        amounts = [cell.amount for _, _, cells in self.rows for cell in cells if cell.amount is not None]
+        return max(map(abs, amounts), default=0.0)
+
+    def bar(self, cell: StateCell) -> tuple[float, float, bool] | None:
+        """Start and length of a cell's bar, of 100 with 0 in the middle, and whether it is a loss."""
+        if cell.amount is None or not self.scale:
+            return None
+        length = round(50 * abs(cell.amount) / self.scale, 1)
+        return (50.0 if cell.amount > 0 else 50.0 - length, length, (cell.amount > 0) == self.lower_is_better)
 
 
 def state_title(state: str) -> str:
@@ -87,7 +104,9 @@ def grids(table: StateTable) -> list[StateGrid]:
             values,
             _rows(table, lambda each: each.minus_without),
         )
-    return [grid for grid in (*parts, _contributions(table)) if grid.rows]
+    lower = table.higher_is_better is False
+    differences = [replace(grid, lower_is_better=lower) for grid in parts]
+    return [grid for grid in (*differences, _contributions(table)) if grid.rows]
 
 
 def _contributions(table: StateTable) -> StateGrid:
@@ -269,7 +288,7 @@ def _rows(
             cells += [_cell(row.mean, of(row.mean), named)]
             worst = _cell(row.worst, of(row.worst), named)
             label = f"{worst.text} ({state_title(row.worst_state)})" if named else worst.text
-            cells.append(StateCell(label, worst.clear))
+            cells.append(replace(worst, text=label))
         if (controls or not row.control) and any(number and of(number) for number in numbers):
             rows.append((row.method, row.control, tuple(cells)))
     return tuple(rows)
@@ -286,7 +305,8 @@ def _cell(number: StateNumber | None, estimate: Estimate | None, value: bool) ->
 
 
 def _difference(estimate: Estimate) -> StateCell:
-    return StateCell(_signed(estimate), estimate.has_interval and not estimate.covers(0.0))
+    clear = estimate.has_interval and not estimate.covers(0.0)
+    return StateCell(_signed(estimate), clear, estimate.value if estimate.is_defined else None)
 
 
 def _marked(number: StateNumber | None, table: StateTable) -> str:

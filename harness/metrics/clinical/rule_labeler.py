@@ -38,6 +38,10 @@ _NO_FINDING = LABELS.index("No Finding")
 _DEVICES = LABELS.index("Support Devices")
 
 
+_MOST_KEPT = 20_000
+"""Texts whose labels a labeller remembers: a run asks for its references once per row and modality state."""
+
+
 class Mention(NamedTuple):
     """A phrase of the table in a text.
 
@@ -77,6 +81,7 @@ class RuleLabeler:
         self._verdict = re.compile(rf"\b(?:{'|'.join(scopes['verdict'])})\b", re.IGNORECASE)
         self._words = _words(table, scopes)
         self._whole = re.compile(rf"(?:(?:{'|'.join(scopes['whole'])})\b[\s.,;:]*)+", re.IGNORECASE)
+        self._read: dict[str, Classes] = {}
 
     def classes(self, texts: Iterable[str]) -> Classes:
         """Classes int8 (n, 14) in the order of ``LABELS``.
@@ -86,7 +91,15 @@ class RuleLabeler:
         begins as one of ``chest``, or all words are of ``whole`` and one of ``verdict`` ("No acute
         findings."). Any other text, and an empty one, is blank throughout.
         """
-        classes = [self._classes_of(doc) for doc in self._docs(texts)]
+        listed = list(texts)
+        missing = [text for text in dict.fromkeys(listed) if text not in self._read]
+        if len(self._read) + len(missing) > _MOST_KEPT:
+            self._read = {}
+            missing = list(dict.fromkeys(listed))
+        read = dict(zip(missing, map(self._classes_of, self._docs(missing)), strict=True))
+        if len(missing) <= _MOST_KEPT:
+            self._read |= read
+        classes = [read[text] if text in read else self._read[text] for text in listed]
         return np.array(classes, dtype=np.int8).reshape(len(classes), len(LABELS))
 
     def mentions(self, text: str) -> list[tuple[str, str, int]]:
