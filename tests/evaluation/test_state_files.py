@@ -17,7 +17,7 @@ from harness.missingness import Missingness, draw_masks
 from tests.cli.test_cli import invoke
 
 SENTENCES = (
-    "The heart is normal.",
+    "The heart is wide.",
     "The lungs are clear.",
     "There is a left effusion.",
     "No pneumothorax.",
