@@ -140,7 +140,8 @@ def judge(store: Store, method: str, passed: bool, code: str = "abc") -> None:
 def small_store(folder: Path) -> Store:
     """Two methods that cannot be told apart, one that can, one that cheats, and a control."""
     store = Store(folder / "store")
-    add(store, "first", {"bleu_4": 0.50, "cider": 0.20, "ece": 0.10})
+    acts = {"part": "attention", "quantity": "entropy, nats", "value": 0.9, "dead": 0.0, "alive": 1.0}
+    add(store, "first", {"bleu_4": 0.50, "cider": 0.20, "ece": 0.10}, signs={"probes": [acts]})
     add(store, "second", {"bleu_4": 0.499, "cider": 0.15, "ece": 0.30})
     add(store, "third", {"bleu_4": 0.30, "cider": 0.19, "ece": 0.20})
     add(store, "cheat", {"bleu_4": 0.90, "cider": 0.90})

@@ -137,7 +137,9 @@ def test_reliability_diagrams_and_cards(visit: Visit) -> None:
     assert visit.page.get_by_role("img", name="Reliability diagram of first: ECE 0.117").is_visible()
     visit.page.get_by_label("Modality state").select_option("context")
     visit.page.locator("#grid").get_by_role("link", name="first").click()
+    visit.page.locator("#cards details[open]").get_by_text("Probes: does each named part act?").click()
     card = visit.page.locator("#cards details[open]").first.inner_text()
+    assert "attention: entropy, nats 0.9 (dead 0, alive 1)" in card
     assert "harness reproduce toy/first/tiny-s0-context-mcar-n590" in card
     assert "Eq. 3: the mean" in card
     assert "harness run --methods first" in card

@@ -330,6 +330,11 @@
   function linked(text) {
     return text.split(/(https:\/\/[^\s)>\]]+)/).map((part, odd) => (odd % 2 ? h("a", { href: part, rel: "noreferrer noopener" }, part) : part));
   }
+  function probe(each) {
+    const number = (value) => (value === null ? "not finite" : Number(value.toPrecision(3)).toString());
+    const dead = each.value === null || !((each.value - each.dead) / (each.alive - each.dead) >= 0.25);
+    return h("li", {}, `${each.part}: ${each.quantity} ${number(each.value)} (dead ${number(each.dead)}, alive ${number(each.alive)})`, dead ? h("strong", { class: "bad" }, " does next to nothing") : []);
+  }
   function card(row) {
     const facts = (row.keys || []).map((key) => data.results[key]).filter(Boolean);
     const first = facts[0] || {};
@@ -344,6 +349,7 @@
         pair("manifest", facts.length ? h("span", {}, row.keys.map((key, index) => [index ? ", " : "", h("code", {}, `results/${key}.json`)])) : null),
         pair("checkpoint", first.cell ? h("code", {}, first.cell) : null), pair("software", software)),
       about.deviations?.length ? [h("h3", {}, "Where the paper leaves a choice"), h("ul", {}, about.deviations.map((each) => h("li", {}, `${each.where}: ${each.chosen}`)))] : [],
+      first.signs?.probes?.length ? h("details", {}, h("summary", {}, "Probes: does each named part act?"), h("ul", {}, first.signs.probes.map(probe))) : [],
       about.settings && Object.keys(about.settings).length ? h("details", {}, h("summary", {}, "Settings"), h("pre", {}, h("code", {}, JSON.stringify(about.settings, null, 1)))) : [],
       first.command ? [h("h3", {}, "Run it"), command(first.command)] : [],
       facts.length ? [h("h3", {}, "Reproduce these numbers"), command(row.keys.map((key) => `harness reproduce ${key}`).join("\n"))] : []);
