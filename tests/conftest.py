@@ -12,10 +12,16 @@ import pytest
 from harness.core import registry
 from tests.helpers import toys
 
+ROOT = Path(__file__).parents[1]
+
 
 @pytest.fixture(scope="session", autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Tests neither read nor fill the user's cache. All processes of a session share drawn phantoms."""
+    """Tests neither read nor fill the user's cache. All processes of a session share drawn phantoms.
+
+    Programs that tests start find the ``tests`` of this repository: some installed packages bring a folder of
+    that name, and an interpreter with a safe path does not look into the working folder.
+    """
     cache = tmp_path_factory.mktemp("cache")
     if "PYTEST_XDIST_WORKER" in os.environ:
         shared = tmp_path_factory.getbasetemp().parent / "iu-phantom"
@@ -24,6 +30,7 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HARNESS_WORKERS", "1")  # tests of more name their number
         patch.setenv("HARNESS_CACHE", str(cache))
+        patch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), *os.environ.get("PYTHONPATH", "").split()]))
         yield
 
 
