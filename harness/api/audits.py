@@ -60,16 +60,15 @@ class AuditTable(Table):
         """Columns ``method, check, passed, detail``, one line per check; no detail quotes a report."""
         import pandas as pd
 
-        lines = [
-            {"method": verdict.method, "check": check.check, "passed": check.passed, "detail": check.detail}
-            for verdict in self.verdicts
-            for check in verdict.checks
-        ]
-        return pd.DataFrame(lines, columns=["method", "check", "passed", "detail"])
+        from harness.audits.audit import to_rows
+
+        return pd.DataFrame(to_rows(self.verdicts), columns=["method", "check", "passed", "detail"])
 
     def to_json(self) -> str:
         """As ``harness audit --format json``."""
-        return json.dumps({"rows": self.to_frame().to_dict(orient="records")}, indent=1)
+        from harness.audits.audit import to_rows
+
+        return json.dumps({"rows": to_rows(self.verdicts)}, indent=1)
 
     def _texts(self) -> pd.DataFrame:
         frame = self.to_frame()

@@ -12,6 +12,7 @@ from rich.console import RenderableType
 
 from harness.cli.output import Format, as_csv, print_parts
 from harness.evaluation.label_scores import LabelScore
+from harness.evaluation.score_json import finite
 from harness.leaderboard.render.blocks import Column, Screen, blocks, signature_lines
 from harness.leaderboard.render.text import between
 from harness.statistics.estimate import Estimate
@@ -60,16 +61,12 @@ def facts(scores: Sequence[LabelScore]) -> list[dict[str, Any]]:
             "positives": each.positives,
             "predicted": each.called,
             "score": name,
-            "value": _finite(estimate.value),
-            "ci95_lo": _finite(estimate.lo),
-            "ci95_hi": _finite(estimate.hi),
+            "value": finite(estimate.value),
+            "ci95_lo": finite(estimate.lo),
+            "ci95_hi": finite(estimate.hi),
             "n": estimate.n,
             "signature": each.signature,
         }
         for each in scores
         for name, estimate in each.scores.items()
     ]
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from typing import Any
 
 import typer
@@ -11,6 +10,7 @@ from rich.console import RenderableType
 
 from harness.cli.output import Format, as_csv, print_parts
 from harness.cli.score_tables import remark_lines, say_remarks
+from harness.evaluation.score_json import finite
 from harness.evaluation.state_files import StateScore, StateScores
 from harness.leaderboard.render.blocks import DIRECTIONS, Column, Screen, blocks, directed, signature_lines
 from harness.leaderboard.render.short_names import short_names
@@ -93,11 +93,10 @@ def facts(states: StateScores) -> list[dict[str, Any]]:
 
 def to_json(states: StateScores) -> str:
     """``{"n", "states", "rows": [..], "remarks": [..]}``; what is not finite is null."""
-    rows = [{key: _finite(value) for key, value in row.items()} for row in facts(states)]
+    rows = [
+        {key: finite(value) if isinstance(value, float) else value for key, value in row.items()}
+        for row in facts(states)
+    ]
     remarks = list(sentences(states.remarks))
     content = {"n": len(states.ids), "states": list(states.states), "rows": rows, "remarks": remarks}
     return json.dumps(content, indent=1) + "\n"
-
-
-def _finite(value: Any) -> Any:
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -15,8 +15,8 @@ def score_json(scores: Scores) -> str:
     """``{"n", "metrics": {name: {"value", "ci95", "signature"}}, "unavailable": {..}, "remarks": [..]}``."""
     metrics = {
         each.metric: {
-            "value": _finite(each.estimate.value),
-            "ci95": [_finite(end) for end in each.estimate.ci95],
+            "value": finite(each.estimate.value),
+            "ci95": [finite(end) for end in each.estimate.ci95],
             "signature": each.signature,
         }
         for each in scores.scores
@@ -60,10 +60,10 @@ def comparison_facts(row: Comparison) -> dict[str, Any]:
         "metric": row.metric,
         "a": row.a,
         "b": row.b,
-        "value_a": _finite(test.value_a),
-        "value_b": _finite(test.value_b),
-        "difference": _finite(test.difference.value),
-        "ci95": [_finite(end) for end in test.difference.ci95],
+        "value_a": finite(test.value_a),
+        "value_b": finite(test.value_b),
+        "difference": finite(test.difference.value),
+        "ci95": [finite(end) for end in test.difference.ci95],
         "p_value": test.p_value,
         "p_holm": row.p_holm,
         "trials": test.trials,
@@ -71,6 +71,6 @@ def comparison_facts(row: Comparison) -> dict[str, Any]:
     }
 
 
-def _finite(value: float) -> float | None:
+def finite(value: float) -> float | None:
     """JSON has no NaN."""
     return value if math.isfinite(value) else None
