@@ -17,6 +17,7 @@ from harness import metrics
 from harness.core import registry
 from harness.core.errors import HarnessError, UnknownNameError
 from harness.core.types import DatasetInfo, JointPrediction, Prediction, Reference, Study, Task
+from harness.core.words import PROFILES
 from harness.evaluation.report_samples import ReportSamples
 from harness.method.batching import collate
 from harness.method.contract import FitRun, Method
@@ -25,7 +26,6 @@ from harness.method.size import REFERENCE_INFO, describe
 from harness.method.torch_method import TorchMethod
 from harness.metrics.base import SIGNATURE, JointMetric, Metric, MetricOutput, Statistics, mean_of
 from harness.metrics.clinical.labels import LABELS
-from harness.metrics.text.tokenization import PROFILES
 from harness.store.manifest import VitalSigns
 from tests.helpers import caption_trees, trees
 

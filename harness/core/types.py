@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.core.words import Words, words_of
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -94,6 +96,15 @@ class DatasetInfo:
     def title(self) -> str:
         """What tables call it: the name, with the file that the user brought (``csv:mine``)."""
         return f"{self.name}:{self.source}" if self.source else self.name
+
+    @property
+    def words(self) -> Words:
+        """How reports are split into the words that a method writes.
+
+        Raises:
+            UnknownNameError: no such tokenisation profile.
+        """
+        return words_of(self.tokenizer)
 
     @property
     def modalities(self) -> tuple[str, ...]:

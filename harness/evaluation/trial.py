@@ -136,6 +136,7 @@ class Trial:
             "config": self.new_method().config.model_dump(mode="json"),
             "dataset": self.info.name,
             "data": self.info.fingerprint,
+            "words": self.info.tokenizer,
             "limit": self._limit(),
             "code": code_fingerprint(entry.method_class),
             "protocol": PROTOCOL,

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from harness.core.errors import HarnessError
 from harness.core.types import Inputs, Prediction, Study, Targets
+from harness.core.words import frequent_words
 from harness.method.card import MethodCard
 from harness.method.config import TrainingConfig
 from harness.method.contract import FitRun
@@ -29,7 +30,6 @@ from methods.codi_xr.subwords import Vocabularies
 from methods.common.generation import Decoding, generate
 from methods.common.optim import Optimizer
 from methods.common.pixels import resized
-from methods.common.text import Vocabulary
 
 FOLDERS = ("0-images", "0-reports", "1-contrastive", "2-diffusion", "3-alignment")
 """Of the checkpoints of the five training runs, in order."""
@@ -50,8 +50,8 @@ class CoDiXR(TorchMethod[CoDiXRConfig]):
 
     def artifacts(self, train: Sequence[Study]) -> dict[str, Any]:
         """The vocabulary of training reports, and the tokenizers of pretrained text parts."""
-        texts = [study.report for study in train if study.report]
-        return {"words": Vocabulary.train(texts, self.config.min_count).entries, **tokenizers(self.config)}
+        reports = (self.info.words.split(study.report or "") for study in train)
+        return {"words": frequent_words(reports, self.config.min_count), **tokenizers(self.config)}
 
     def reference_artifacts(self) -> dict[str, Any]:
         """A stand-in vocabulary."""
@@ -67,7 +67,7 @@ class CoDiXR(TorchMethod[CoDiXRConfig]):
 
     def build(self, artifacts: dict[str, Any]) -> CoDiNetwork:
         """The network for a vocabulary."""
-        self.vocabularies = Vocabularies.of(artifacts)
+        self.vocabularies = Vocabularies.of(artifacts, self.info.words)
         return CoDiNetwork(self.config, self.vocabularies, self.info.channels)
 
     def fit(self, train: Sequence[Study], val: Sequence[Study], run: FitRun) -> None:

@@ -11,8 +11,9 @@ from tokenizers import Tokenizer
 from transformers import BertTokenizer, CLIPTokenizer, GPT2Tokenizer
 
 from harness.core.errors import HarnessError
+from harness.core.words import Words
 from methods.common.pretrained import load_model
-from methods.common.text import EOS, SPECIALS, Vocabulary, words
+from methods.common.text import EOS, SPECIALS, Vocabulary
 
 FILES = ("tokenizer.json", "vocab.txt", "vocab.json")
 """Of a tokenizer, at least one; without any, transformers would give an empty one."""
@@ -28,26 +29,27 @@ class Subwords(Vocabulary):
         rows: of the pretrained embedding, one per index.
     """
 
-    def __init__(self, serialised: str, marks: Iterable[int]) -> None:
+    def __init__(self, serialised: str, marks: Iterable[int], words: Words) -> None:
+        self.words = words
         self.tokenizer = Tokenizer.from_str(serialised)
         self.rows = [*marks, *range(self.tokenizer.get_vocab_size())]
 
     @classmethod
-    def of(cls, artifact: Mapping[str, Any]) -> Self:
-        """What ``serialised`` gave."""
-        return cls(artifact["tokenizer"], artifact["marks"])
+    def of(cls, artifact: Mapping[str, Any], words: Words) -> Self:
+        """What ``serialised`` gave, for texts that are split so before pieces are cut."""
+        return cls(artifact["tokenizer"], artifact["marks"], words)
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def encode(self, text: str, limit: int, *, marks: bool = True) -> list[int]:
-        """At most ``limit`` indices of the text's lower-cased words, without begin and end.
+        """At most ``limit`` indices of the text's words, without begin and end.
 
         Args:
             marks: must be True: a piece of a word counts as much as a mark.
         """
         assert marks
-        tokens = self.tokenizer.encode(" ".join(words(text)), add_special_tokens=False).ids
+        tokens = self.tokenizer.encode(self.words.join(self.words.split(text)), add_special_tokens=False).ids
         return [token + len(SPECIALS) for token in tokens[:limit]]
 
     def decode(self, indices: Iterable[int]) -> str:
@@ -74,10 +76,10 @@ class Vocabularies:
     written: Vocabulary
 
     @classmethod
-    def of(cls, artifacts: Mapping[str, Any]) -> Self:
-        """From ``words`` and, for each pretrained part, what ``serialised`` gave."""
-        whole = Vocabulary(artifacts["words"])
-        parts = (Subwords.of(artifacts[name]) if name in artifacts else whole for name in PARTS)
+    def of(cls, artifacts: Mapping[str, Any], words: Words) -> Self:
+        """From the artifact ``words`` and, for each pretrained part, what ``serialised`` gave."""
+        whole = Vocabulary(artifacts["words"], words)
+        parts = (Subwords.of(artifacts[name], words) if name in artifacts else whole for name in PARTS)
         return cls(*parts)
 
 

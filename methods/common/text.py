@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -12,6 +11,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from harness.core.words import MARK, Words
 from methods.common.layers import embedding, sinusoids
 
 PAD, BOS, EOS, UNK = range(4)
@@ -25,26 +25,30 @@ _SENTENCE_END = re.compile(r"\.+(?:\s+|$)")
 _DROPPED = re.compile(r"[^a-z0-9\s-]")
 
 
-def words(text: str) -> list[str]:
+def _plain(text: str) -> list[str]:
     """Lower-cased words with "." closing each sentence.
 
     Numbering ("1. ") and punctuation go; hyphens and de-identification marks ("xxxx") stay. Applied to its
-    own joined output it changes nothing, and scoring tokenisers see the same words.
+    own joined output it changes nothing.
     """
     result: list[str] = []
     for sentence in _SENTENCE_END.split(_ENUMERATION.sub(" ", text.lower())):
         tokens = [token for token in _DROPPED.sub("", sentence).split() if token.strip("-")]
         if tokens:
-            result += [*tokens, "."]
+            result += [*tokens, MARK]
     return result
 
 
+CONTEXT_WORDS = Words("context", _plain)
+"""How contexts are read, whatever the dataset's profile: it cleans reports alone."""
+
+
 def cut(tokens: Sequence[str], limit: int) -> list[str]:
-    """``words`` of a text up to the ``limit``-th and the mark after it; the marks "." are not counted."""
+    """Words up to the ``limit``-th and the mark after it; the marks "." are not counted."""
     result: list[str] = []
     count = 0
     for token in tokens:
-        count += token != "."
+        count += token != MARK
         if count > limit:
             break
         result.append(token)
@@ -52,26 +56,23 @@ def cut(tokens: Sequence[str], limit: int) -> list[str]:
 
 
 class Vocabulary:
-    """Word <-> index. Indices 0-3 are padding, begin, end and unknown."""
+    """Word <-> index. Indices 0-3 are padding, begin, end and unknown.
 
-    def __init__(self, entries: Sequence[str]) -> None:
-        self.entries = list(entries)
+    Args:
+        entries: the words, such as ``harness.core.words.frequent_words`` gives.
+        words: how texts are split and joined: ``info.words`` for reports.
+    """
+
+    def __init__(self, entries: Sequence[str], words: Words) -> None:
+        self.entries, self.words = list(entries), words
         self.index = {word: number for number, word in enumerate([*SPECIALS, *self.entries])}
-
-    @classmethod
-    def train(cls, texts: Iterable[str], min_count: int = 3, max_size: int | None = None) -> Vocabulary:
-        """Words of ``texts`` seen at least ``min_count`` times, most frequent first, ties alphabetical."""
-        counts = Counter(word for text in texts for word in words(text))
-        entries = [word for word, count in counts.items() if count >= min_count]
-        entries.sort(key=lambda word: (-counts[word], word))
-        return cls(entries[: None if max_size is None else max_size - len(SPECIALS)])
 
     def __len__(self) -> int:
         return len(self.index)
 
     def encode(self, text: str, limit: int, *, marks: bool = True) -> list[int]:
         """At most ``limit`` word indices, without begin and end; ``marks``: whether "." counts."""
-        tokens = words(text)
+        tokens = self.words.split(text)
         return [self.index.get(word, UNK) for word in (tokens[:limit] if marks else cut(tokens, limit))]
 
     def decode(self, indices: Iterable[int]) -> str:
@@ -82,7 +83,7 @@ class Vocabulary:
                 break
             if index >= len(SPECIALS):
                 result.append(self.entries[index - len(SPECIALS)])
-        return " ".join(result)
+        return self.words.join(result)
 
     def batch(
         self, texts: Sequence[str | None], limit: int, *, framed: bool = False, marks: bool = True

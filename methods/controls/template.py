@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.core.types import Inputs, Prediction, Study
+from harness.core.words import Words
 from harness.method.config import MethodConfig
 from harness.method.contract import FitRun, Method
-from methods.common.text import words
 from methods.controls.card import TEMPLATE
 from methods.controls.shared import read_json
 
@@ -33,7 +33,7 @@ class Template(Method[TemplateConfig]):
     def fit(self, train: Sequence[Study], val: Sequence[Study], run: FitRun) -> None:
         """Choose the report and count the labels."""
         reports = [study.report for study in train if study.report]
-        self.report = medoid(reports, self.config.order) if reports else None
+        self.report = medoid(reports, self.info.words, self.config.order) if reports else None
         self.prior = label_prior(train)
 
     def predict(self, inputs: Inputs) -> list[Prediction]:
@@ -53,13 +53,13 @@ class Template(Method[TemplateConfig]):
         self.prior = None if content["prior"] is None else np.asarray(content["prior"])
 
 
-def medoid(reports: Sequence[str], order: int = 4) -> str:
+def medoid(reports: Sequence[str], words: Words, order: int = 4) -> str:
     """The report most like all others: largest mean cosine of n-gram counts (1 to ``order``).
 
     The mean over all reports is one sum of unit vectors, so no pair is ever compared.
     """
     unique = Counter(reports)
-    vectors = {text: _unit_ngrams(text, order) for text in unique}
+    vectors = {text: _unit_ngrams(words.split(text), order) for text in unique}
     total: Counter[tuple[str, ...]] = Counter()
     for text, times in unique.items():
         for gram, weight in vectors[text].items():
@@ -73,8 +73,7 @@ def label_prior(studies: Sequence[Study]) -> NDArray[np.float64] | None:
     return np.mean(labels, axis=0, dtype=np.float64) if labels else None
 
 
-def _unit_ngrams(text: str, order: int) -> dict[tuple[str, ...], float]:
-    tokens = words(text)
+def _unit_ngrams(tokens: Sequence[str], order: int) -> dict[tuple[str, ...], float]:
     counts = Counter(
         tuple(tokens[i : i + n]) for n in range(1, order + 1) for i in range(len(tokens) - n + 1)
     )

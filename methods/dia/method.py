@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from harness.core.types import CONTEXT, DatasetInfo, Inputs, Prediction, Study, Targets
+from harness.core.words import frequent_words
 from harness.method.card import MethodCard
 from harness.method.contract import FitRun
 from harness.method.probes import Probe
@@ -17,8 +18,7 @@ from harness.method.torch_method import TorchMethod
 from methods.common.feature_cache import FeatureCache
 from methods.common.generation import Decoding, draw_seeds, write
 from methods.common.optim import Optimizer, clip_parts, rate_groups, schedule, scheduled
-from methods.common.text import PAD, Vocabulary, cut
-from methods.common.text import words as split_words
+from methods.common.text import CONTEXT_WORDS, PAD, Vocabulary, cut
 from methods.common.views import complete_inputs, stacked_views
 from methods.dia.card import CARD
 from methods.dia.config import DiAConfig
@@ -40,11 +40,11 @@ class DiA(TorchMethod[DiAConfig]):
 
     def artifacts(self, train: Sequence[Study]) -> dict[str, Any]:
         """The vocabulary of training reports and contexts, and the reports' mean length in words."""
-        texts = [text for study in train for text in (study.report, study.context) if text]
-        limit = self.config.report_words
-        lengths = [len(cut(split_words(study.report or ""), limit)) + 1 for study in train]
+        reports = [self.info.words.split(study.report or "") for study in train]
+        contexts = [CONTEXT_WORDS.split(study.context or "") for study in train]
+        lengths = [len(cut(report, self.config.report_words)) + 1 for report in reports]
         return {
-            "words": Vocabulary.train(texts, self.config.min_count).entries,
+            "words": frequent_words([*reports, *contexts], self.config.min_count),
             "report_length": sum(lengths) / len(lengths),
         }
 
@@ -61,7 +61,8 @@ class DiA(TorchMethod[DiAConfig]):
 
     def build(self, artifacts: dict[str, Any]) -> DiANetwork:
         """The network for a vocabulary."""
-        self.vocabulary = Vocabulary(artifacts["words"])
+        self.vocabulary = Vocabulary(artifacts["words"], self.info.words)
+        self._context_vocabulary = Vocabulary(artifacts["words"], CONTEXT_WORDS)
         self._report_length = float(artifacts["report_length"])
         views = len(self.info.image_modalities)
         return DiANetwork(len(self.vocabulary), self.config, views, self.info.channels)
@@ -162,14 +163,16 @@ class DiA(TorchMethod[DiAConfig]):
         """Texts about a batch, each study encoded once."""
         code = self.network.encode(*self._read(inputs))
         words = write(self.network.decoder, code.memory, code.mask, decoding)
-        texts = [self.vocabulary.decode(row).split() for row in words.tolist()]
-        return [" ".join(cut(text, self.config.report_words)) for text in texts]
+        rule, limit = self.vocabulary.words, self.config.report_words
+        texts = map(self.vocabulary.decode, words.tolist())
+        return [rule.join(cut(rule.split(text), limit)) for text in texts]
 
     def _read(self, inputs: Inputs) -> tuple[list[Tensor], Tensor, Tensor, Tensor]:
         """Batch to (output of ``frozen``, views present, context indices, context present)."""
         pixels, views = stacked_views(inputs, self.info.image_modalities)
         has_context = inputs.present.get(CONTEXT, torch.zeros_like(views[:, 0]))
         texts = inputs.context if CONTEXT in inputs.present else [None] * len(inputs)
-        words = self.vocabulary.batch(texts, self.config.context_words, marks=False).to(pixels.device)
+        words = self._context_vocabulary.batch(texts, self.config.context_words, marks=False)
+        words = words.to(pixels.device)
         frozen = self._cache(inputs.ids, lambda rows: self.network.frozen(pixels[rows], views[rows]), pixels)
         return frozen, views, words, has_context

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from harness.core.errors import HarnessError
 from harness.core.types import DatasetInfo, Inputs, Prediction, Study, Targets
+from harness.core.words import frequent_words
 from harness.method.card import MethodCard
 from harness.method.contract import FitRun
 from harness.method.probes import Probe
@@ -44,8 +45,8 @@ class MicarVLMoE(TorchMethod[MicarConfig]):
 
     def artifacts(self, train: Sequence[Study]) -> dict[str, Any]:
         """The vocabulary of the training reports."""
-        reports = [study.report for study in train if study.report]
-        return {"words": Vocabulary.train(reports, self.config.min_count).entries}
+        reports = (self.info.words.split(study.report or "") for study in train)
+        return {"words": frequent_words(reports, self.config.min_count)}
 
     def reference_artifacts(self) -> dict[str, Any]:
         """A stand-in vocabulary of 1,000 words, at which the published size was counted."""
@@ -58,7 +59,7 @@ class MicarVLMoE(TorchMethod[MicarConfig]):
 
     def build(self, artifacts: dict[str, Any]) -> MicarNetwork:
         """The network for a vocabulary."""
-        self.vocabulary = Vocabulary(artifacts["words"])
+        self.vocabulary = Vocabulary(artifacts["words"], self.info.words)
         return MicarNetwork(len(self.vocabulary), self.config, len(self.info.image_modalities))
 
     def fit(self, train: Sequence[Study], val: Sequence[Study], run: FitRun) -> None:

@@ -17,8 +17,8 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
+from harness.core.words import Words
 from methods.common.generation import Decoding
-from methods.common.text import words
 from methods.vdgen.config import VDGenConfig
 
 PROMPT = (
@@ -28,13 +28,12 @@ PROMPT = (
 """What stands before and after the image (Sec. 3.4)."""
 
 
-def cleaned(report: str) -> str:
-    """Lower-case words with "." closing each sentence, separated by spaces."""
-    return " ".join(words(report))
-
-
 def train_tokenizer(reports: Iterable[str], size: int) -> str:
-    """A byte-pair tokenizer of at most ``size`` entries as JSON; each half of the prompt is one token."""
+    """A byte-pair tokenizer of at most ``size`` entries as JSON; each half of the prompt is one token.
+
+    Args:
+        reports: joined words.
+    """
     tokenizer = Tokenizer(models.BPE(unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
     tokenizer.decoder = decoders.Metaspace()
@@ -44,15 +43,15 @@ def train_tokenizer(reports: Iterable[str], size: int) -> str:
         special_tokens=["<pad>", "<s>", "</s>", "<unk>", *PROMPT],
         show_progress=False,
     )
-    tokenizer.train_from_iterator(map(cleaned, reports), trainer)
+    tokenizer.train_from_iterator(reports, trainer)
     return tokenizer.to_str()
 
 
 class ReportTokenizer:
     """Reports to tokens and back, with any tokenizer that has a begin and an end mark."""
 
-    def __init__(self, tokenizer: Any) -> None:
-        self.tokenizer = tokenizer
+    def __init__(self, tokenizer: Any, words: Words) -> None:
+        self.tokenizer, self.words = tokenizer, words
         self.begin: int = tokenizer.bos_token_id
         self.end: int = tokenizer.eos_token_id
         spare = tokenizer.unk_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
@@ -60,17 +59,16 @@ class ReportTokenizer:
         self.marks = {self.begin, self.pad, tokenizer.unk_token_id, *tokenizer.added_tokens_decoder}
 
     @classmethod
-    def of(cls, serialised: str) -> ReportTokenizer:
+    def of(cls, serialised: str, words: Words) -> ReportTokenizer:
         """The tokenizer that ``train_tokenizer`` gave."""
-        return cls(
-            PreTrainedTokenizerFast(
-                tokenizer_object=Tokenizer.from_str(serialised),
-                bos_token="<s>",
-                eos_token="</s>",
-                pad_token="<pad>",
-                unk_token="<unk>",
-            )
+        tokenizer = PreTrainedTokenizerFast(
+            tokenizer_object=Tokenizer.from_str(serialised),
+            bos_token="<s>",
+            eos_token="</s>",
+            pad_token="<pad>",
+            unk_token="<unk>",
         )
+        return cls(tokenizer, words)
 
     def __len__(self) -> int:
         return len(self.tokenizer)
@@ -87,7 +85,8 @@ class ReportTokenizer:
 
     def batch(self, reports: Sequence[str], limit: int) -> tuple[Tensor, Tensor]:
         """Tokens (B, T) of reports cut at ``limit``, each with its end mark, and bool (B, T)."""
-        rows = self.tokenizer([cleaned(report) for report in reports], add_special_tokens=False)["input_ids"]
+        texts = [self.words.join(self.words.split(report)) for report in reports]
+        rows = self.tokenizer(texts, add_special_tokens=False)["input_ids"]
         rows = [[*row[:limit], self.end] for row in rows]
         tokens = torch.full((len(rows), max(map(len, rows))), self.pad)
         mask = torch.zeros_like(tokens, dtype=torch.bool)
@@ -101,7 +100,9 @@ class ReportTokenizer:
         shortened = list(tokens)
         if self.end in shortened:
             shortened = shortened[: shortened.index(self.end)]
-        return str(self.tokenizer.decode(shortened, skip_special_tokens=True)).strip()
+        # transformers would else join "clear ." to "clear.", which is another word in some profiles.
+        text = self.tokenizer.decode(shortened, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        return str(text).strip()
 
     def search(self, decoding: Decoding) -> GenerationConfig:
         """How reports are generated; marks are never written."""

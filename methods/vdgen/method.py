@@ -54,9 +54,10 @@ class VDGen(TorchMethod[VDGenConfig]):
         if self.config.llm:
             folder = model_folder(self.config.llm, "vdgen.llm", FILES)
             return {"llm": self.config.llm, "fingerprint": fingerprint(folder)}
-        reports = [study.report for study in train if study.report]
+        words = self.info.words
+        reports = (words.join(words.split(study.report)) for study in train if study.report)
         serialised = train_tokenizer(reports, self.config.llm_vocabulary)
-        return {"tokenizer": serialised, "vocabulary": len(ReportTokenizer.of(serialised))}
+        return {"tokenizer": serialised, "vocabulary": len(ReportTokenizer.of(serialised, words))}
 
     def reference_artifacts(self) -> dict[str, Any]:
         """Sizes without weights: the configured vocabulary; each half of the prompt is one token."""
@@ -81,10 +82,10 @@ class VDGen(TorchMethod[VDGenConfig]):
                 raise HarnessError(
                     f"{folder}: not the language model of this checkpoint", f"it was {artifacts['llm']}"
                 )
-            self.tokenizer = ReportTokenizer(load_tokenizer(folder))
+            self.tokenizer = ReportTokenizer(load_tokenizer(folder), self.info.words)
             llm = load_llm(folder, config.llm_dtype)
         else:
-            self.tokenizer = ReportTokenizer.of(artifacts["tokenizer"])
+            self.tokenizer = ReportTokenizer.of(artifacts["tokenizer"], self.info.words)
             llm = random_llama(config, artifacts["vocabulary"], self.tokenizer)
         llm.generation_config = self.tokenizer.search(self._decoding())
         views = len(self.info.image_modalities)

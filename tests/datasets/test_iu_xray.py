@@ -61,8 +61,8 @@ def test_info_and_studies(root: Path) -> None:
 def test_profiles_change_text_and_length_of_references(root: Path) -> None:
     assert IUXRay.open(root, profile="r2gen").info.reference_words == 60
     dia = IUXRay.open(root, profile="dia")
-    assert (dia.info.reference_words, dia.info.tokenizer) == (50, "whitespace")
-    assert dia.studies("train")[0].report == trees.words(1).lower().replace(".", "")
+    assert (dia.info.reference_words, dia.info.tokenizer) == (50, "without-marks")
+    assert dia.studies("train")[0].report == trees.words(1).lower().replace(".", " .")
     both = IUXRay.open(root, profile="findings-impression").studies("train")[0].report
     assert both is not None
     assert both.startswith(trees.words(1) + " ")

@@ -250,7 +250,7 @@ def test_context_names_what_is_known() -> None:
 
 
 def test_cleaning_of_profiles() -> None:
-    assert alphabetic("The T12-L1 body, unchanged. (No edema!)") == "the body unchanged no edema"
+    assert alphabetic("The T12-L1 body, unchanged. (No edema!)") == "the body unchanged . no edema ."
     assert without_codes("XXXX-year-old, ___ 3 cm  mass") == "cm mass"
 
 

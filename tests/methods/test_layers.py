@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from harness.core.weights import fold_norms
+from harness.core.words import frequent_words, words_of
 from methods.common.layers import (
     GroupedQueryAttention,
     KeyValue,
@@ -21,7 +22,7 @@ from methods.common.layers import (
     rope,
     sinusoids,
 )
-from methods.common.text import BOS, EOS, PAD, UNK, Vocabulary, words
+from methods.common.text import BOS, CONTEXT_WORDS, EOS, PAD, UNK, Vocabulary
 
 
 @pytest.fixture(autouse=True)
@@ -153,24 +154,28 @@ def test_sinusoids_are_the_papers() -> None:
         (" . - .", ""),
     ],
 )
-def test_words_are_cleaned_and_cleaning_twice_changes_nothing(raw: str, clean: str) -> None:
-    assert " ".join(words(raw)) == clean
-    assert words(clean) == words(raw)
+def test_contexts_are_cleaned_and_cleaning_twice_changes_nothing(raw: str, clean: str) -> None:
+    words = CONTEXT_WORDS
+    assert words.join(words.split(raw)) == clean
+    assert words.split(clean) == words.split(raw)
 
 
 def test_vocabulary_keeps_frequent_words_and_round_trips() -> None:
-    vocabulary = Vocabulary.train(["No effusion. No edema.", "No effusion."], min_count=2)
-    assert vocabulary.entries == [".", "no", "effusion"]
+    words = words_of("r2gen-iu")
+    entries = frequent_words(map(words.split, ["No effusion. No edema.", "No effusion."]), min_count=2)
+    assert entries == [".", "no", "effusion"]
+    vocabulary = Vocabulary(entries, words)
     assert vocabulary.decode([*vocabulary.encode("no effusion.", 9), EOS, 5]) == "no effusion ."
     assert vocabulary.encode("edema", 5) == [UNK, 4]
     assert len(vocabulary) == 7
-    assert Vocabulary.train(["a b b."], min_count=1, max_size=5).entries == ["b"]
+    assert frequent_words([["a", "b", "b", "."]], min_count=1, most=1) == ["b"]
 
 
 def test_vocabulary_batches_pad_cut_and_frame() -> None:
-    vocabulary = Vocabulary(["a", "b"])
+    vocabulary = Vocabulary(["a", "b"], words_of("whitespace"))
     assert vocabulary.batch(["a b a", None], 2).tolist() == [[4, 5], [PAD, PAD]]
-    assert vocabulary.batch(["a", ""], 5, framed=True).tolist() == [[BOS, 4, UNK, EOS], [BOS, EOS, PAD, PAD]]
+    assert vocabulary.batch(["a", ""], 5, framed=True).tolist() == [[BOS, 4, EOS], [BOS, EOS, PAD]]
+    assert vocabulary.batch(["a c"], 5).tolist() == [[4, UNK]]
     assert vocabulary.batch([None], 5).shape == (1, 1)
 
 

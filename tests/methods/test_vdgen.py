@@ -18,6 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from harness.core.errors import CorruptFileError, HarnessError, UnavailableError
 from harness.core.types import DatasetInfo, Study, Targets, Task
+from harness.core.words import words_of
 from harness.method.batching import collate, targets_of
 from harness.method.contract import FitRun
 from harness.store.manifest import ProbeFacts
@@ -493,9 +494,11 @@ def test_weight_decay_spares_vectors_and_the_rate_rises_then_falls_to_zero() -> 
 
 
 def test_a_trained_tokenizer_gives_clean_reports_back() -> None:
-    serialised = train_tokenizer(REPORTS * 3, 300)
-    assert serialised == train_tokenizer(REPORTS * 3, 300)
-    tokenizer = ReportTokenizer.of(serialised)
+    words = words_of("r2gen-iu")
+    texts = [words.join(words.split(report)) for report in REPORTS * 3]
+    serialised = train_tokenizer(texts, 300)
+    assert serialised == train_tokenizer(texts, 300)
+    tokenizer = ReportTokenizer.of(serialised, words)
     tokens, mask = tokenizer.batch([*REPORTS, ""], 30)
     assert [tokenizer.decode(row) for row in tokens.tolist()] == [
         "the heart is normal . no effusion .",
@@ -705,7 +708,7 @@ def llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from transformers import LlamaConfig, LlamaForCausalLM
 
     folder = tmp_path_factory.mktemp("llama") / "tiny-chat"
-    tokenizer = ReportTokenizer.of(train_tokenizer(REPORTS * 3, 300))
+    tokenizer = ReportTokenizer.of(train_tokenizer(REPORTS * 3, 300), words_of("r2gen-iu"))
     tokenizer.tokenizer.pad_token = None
     tokenizer.tokenizer.save_pretrained(folder)
     torch.manual_seed(1)

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from harness.core.words import PROFILES
 from harness.metrics.base import Metric
 from harness.metrics.text.cider import Cider, CiderPlain
-from harness.metrics.text.tokenization import PROFILES, tokenizer
+from harness.metrics.text.tokenization import tokenizer
 from tests.helpers.reports import corpus, findings, pairs
 
 WORDS = ["the", "heart", "is", "normal", "clear", "lungs", "."]

@@ -11,13 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from harness.core.words import PROFILES
 from harness.metrics.base import Metric, Statistics
 from harness.metrics.text import base, numbered, rouge, tokenization
 from harness.metrics.text.bleu import Bleu
 from harness.metrics.text.cider import Cider, CiderPlain
 from harness.metrics.text.ngrams import lcs_length
 from harness.metrics.text.rouge import RougeL, RougeScoreL
-from harness.metrics.text.tokenization import PROFILES, tokenizer
+from harness.metrics.text.tokenization import tokenizer
 from tests.helpers.reports import corpus, findings, pairs
 
 METRICS: list[Callable[..., Metric]] = [Bleu, RougeL, Cider]
@@ -176,7 +177,7 @@ def test_blocks_and_what_was_read_before_change_no_digit(
     whole = make(tokenizer="whitespace").statistics(*pairs(said, true))
     monkeypatch.setattr(tokenization, "_TEXTS_AT_ONCE", 7)
     monkeypatch.setattr(numbered, "_TEXTS_AT_ONCE", 11)
-    fresh = tokenization.Whitespace("whitespace")
+    fresh = tokenization.AsWritten("whitespace")
     fresh.batch([" ".join(sorted({word for text in true for word in text.split()}, reverse=True))])
     monkeypatch.setattr(base, "tokenizer", lambda name: fresh)
     assert (make(tokenizer="whitespace").statistics(*pairs(said, true)) == whole).all()

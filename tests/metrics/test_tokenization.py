@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from harness.core.errors import HarnessError, UnavailableError, UnknownNameError
 from harness.core.types import Prediction, Reference
+from harness.core.words import PROFILES
 from harness.metrics.text.bleu import Bleu
-from harness.metrics.text.tokenization import PROFILES, PennTreebank, tokenizer
+from harness.metrics.text.tokenization import PennTreebank, tokenizer
 from tests.helpers.reports import findings
 
 needs_java = pytest.mark.skipif(shutil.which("java") is None, reason="no Java")

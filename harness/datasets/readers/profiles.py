@@ -26,9 +26,17 @@ def one_line(text: str) -> str:
 
 
 def alphabetic(text: str) -> str:
-    """Lower-cased words that, punctuation around them aside, are letters alone."""
-    words = (token.strip("\"'()[]{},;:.!?") for token in text.lower().split())
-    return " ".join(word for word in words if word.isalpha())
+    """Lower-cased words that, punctuation around them aside, are letters alone; "." closes each sentence.
+
+    Labels of findings need the ends of sentences: a denial reaches no further.
+    """
+    words: list[str] = []
+    for token in text.lower().split():
+        word = token.strip("\"'()[]{},;:.!?")
+        words += [word] if word.isalpha() else []
+        if token.rstrip("\"')]}")[-1:] in (".", "!", "?") and words and words[-1] != ".":
+            words.append(".")
+    return " ".join(words)
 
 
 def without_codes(text: str) -> str:
@@ -99,7 +107,7 @@ _DIA = Profile(
     "dia",
     "DiA: lower-cased words of letters alone; R2Gen's split, since its own is unpublished",
     clean=alphabetic,
-    tokenizer="whitespace",
+    tokenizer="without-marks",
     reference_words=50,
 )
 

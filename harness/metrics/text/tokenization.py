@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.core.errors import HarnessError, UnknownNameError, require
-from harness.core.names import did_you_mean
+from harness.core.errors import HarnessError, require
 from harness.core.packages import lacking
+from harness.core.words import MARK, words_of
 
 Tokens = list[str]
 
@@ -96,44 +96,15 @@ class Tokenizer(ABC):
         """Tokens of distinct texts, none of them blank."""
 
 
-class Whitespace(Tokenizer):
-    """Split as given, without lower-casing: for texts that are tokenised already."""
+class AsWritten(Tokenizer):
+    """The words that methods write (``harness.core.words``), without marks where the profile skips them."""
 
     def _tokenise(self, texts: Sequence[str]) -> list[Tokens]:
-        return [text.split() for text in texts]
-
-
-class R2Gen(Tokenizer):
-    """What R2Gen's report cleaners do (Chen et al. 2020): most printed IU and MIMIC scores rest on it.
-
-    Sentences end at ". "; each loses its punctuation; "." closes each sentence again. Oddities of the
-    original are kept, since scores depend on them: enumeration marks other than the first turn into a full
-    stop, runs of dots are halved a fixed number of times, a sentence of punctuation alone leaves a lone ".",
-    hyphens stay, and a sentence that ends in a line break is not split there (IU). One thing differs: a
-    blank text has no tokens, where the original gives a lone ".".
-    """
-
-    # Between ":" and "[" lie ; < = > ? @ and the capitals: the range is the original's, by accident or not.
-    # "[" stays for the moment: it stands for the end of a sentence by then.
-    _DELETED = str.maketrans("", "", ".,?;*!%^&_+():<=>@ABCDEFGHIJKLMNOPQRSTUVWXYZ]{}\"'/\\")
-
-    def __init__(self, name: str, *, collapse: Sequence[tuple[str, str, int]]) -> None:
-        super().__init__(name)
-        self._replacements = [(old, new) for old, new, passes in collapse for _ in range(passes)]
-        self._replacements.append(("1. ", ""))
-        for before, after in ((". ", ". "), (" ", ". ")):
-            self._replacements += [(f"{before}{number}. ", after) for number in (2, 3, 4, 5)]
-
-    def _tokenise(self, texts: Sequence[str]) -> list[Tokens]:
-        return [self._clean(text).split() for text in texts]
-
-    def _clean(self, text: str) -> str:
-        for old, new in self._replacements:
-            text = text.replace(old, new)
-        # All "[" are deleted, like "]", so that one can mark what a sentence ends with.
-        marked = text.strip().lower().replace("[", "]").replace(". ", "[")
-        # Lower-cased twice, as in the original.
-        return marked.translate(self._DELETED).lower().replace("[", " . ") + " ."
+        words = words_of(self.name)
+        lines = map(words.split, texts)
+        if words.marks_count:
+            return list(lines)
+        return [[word for word in line if word != MARK] for line in lines]
 
 
 class PennTreebank(Tokenizer):
@@ -203,18 +174,6 @@ def _jars() -> list[Path]:
     ]
 
 
-_PROFILES = {
-    "r2gen-iu": lambda name: R2Gen(name, collapse=[("..", ".", 3)]),
-    "r2gen-mimic": lambda name: R2Gen(
-        name, collapse=[("\n", " ", 1), ("__", "_", 7), ("  ", " ", 6), ("..", ".", 8)]
-    ),
-    "ptb": PennTreebank,
-    "whitespace": Whitespace,
-}
-PROFILES = tuple(_PROFILES)
-"""Names of the tokenisation profiles."""
-
-
 @cache
 def tokenizer(name: str) -> Tokenizer:
     """The tokeniser called ``name``; the same object every time.
@@ -222,6 +181,5 @@ def tokenizer(name: str) -> Tokenizer:
     Raises:
         UnknownNameError: with the nearest names.
     """
-    if name not in _PROFILES:
-        raise UnknownNameError(f"unknown tokenizer {name!r}", did_you_mean(name, _PROFILES))
-    return _PROFILES[name](name)
+    profile = words_of(name).name
+    return PennTreebank(profile) if profile == "ptb" else AsWritten(profile)
