@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.core.errors import UnavailableError
+from harness.core.errors import HarnessError, UnavailableError
 from harness.core.packages import install
 
 if TYPE_CHECKING:
@@ -17,6 +17,15 @@ if TYPE_CHECKING:
 
 
 ALLOW_DOWNLOADS = "HARNESS_ALLOW_DOWNLOADS"
+
+RANDOM, PACKAGE = "random", "package"
+"""What a setting says that names no file: random on purpose, or the weights that a package ships."""
+
+STATE_DICTS = ("model.safetensors", "pytorch_model.bin")
+"""State dicts in a folder of the hub; the first that is there is read."""
+
+SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt")
+"""How the names of state-dict files end."""
 
 
 def downloads_allowed() -> bool:
@@ -50,6 +59,25 @@ def model_folder(name: str, setting: str, files: Sequence[str], advice: str = ""
         where = "cannot be fetched" if allowed else "is neither a folder nor in the local cache"
         more = "accept the model's licence and log in" if allowed else f"{ALLOW_DOWNLOADS}=1"
         raise UnavailableError(f"{setting}: {name} {where}", f"{advice}, or {more}") from error
+
+
+def state_dict_file(name: str, setting: str) -> Path:
+    """The file that a setting names: itself, or the state dict in a folder or of the hub's ``owner/model``.
+
+    Raises:
+        HarnessError: there is no such file, or the folder has none.
+        UnavailableError: neither a folder nor a model in the hub's cache.
+    """
+    path = Path(name)
+    if path.is_file():
+        return path
+    if path.suffix in SUFFIXES:
+        raise HarnessError(f"{setting}: {name}: no such file")
+    folder = model_folder(name, setting, STATE_DICTS)
+    for each in STATE_DICTS:
+        if (folder / each).is_file():
+            return folder / each
+    raise HarnessError(f"{setting}: {name}: the folder has neither {' nor '.join(STATE_DICTS)}")
 
 
 @contextmanager

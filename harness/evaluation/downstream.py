@@ -229,13 +229,15 @@ def _place(score: str, on: str) -> int:
 
 def _manifest(experiment: Experiment, trial: Trial, measured: Measurements) -> Manifest:
     benchmark, entry = trial.benchmark, trial.entry
-    settings = trial.new_method().config.model_dump(mode="json")
+    config = trial.new_method().config
     return Manifest(
         harness=__version__,
         protocol=PROTOCOL,
         seed=trial.seed,
         method=entry.label,
-        card=card_facts(entry.method_class.card, entry.variant, settings),
+        card=card_facts(
+            entry.method_class.card, entry.variant, config.model_dump(mode="json"), config.pretrained
+        ),
         code=code_fingerprint(entry.method_class),
         cell=str(trial.cell.directory.relative_to(benchmark.store.root)),
         test_set=benchmark.test_set,

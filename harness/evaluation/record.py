@@ -260,7 +260,8 @@ def _manifest(trial: Trial, plan: MaskPlan, **facts: Any) -> Manifest:
     """How the row came about; ``facts`` are the fields that only a row with numbers has."""
     benchmark, entry = trial.benchmark, trial.entry
     shares = dict(zip(map(str, plan.rates), benchmark.shares(plan), strict=True))
-    settings = trial.new_method().config.model_dump(mode="json")
+    method = trial.new_method()
+    settings = method.config.model_dump(mode="json")
     fitted = _fitted(trial)
     if fitted.get("signs"):
         facts["signs"] = VitalSigns(**fitted["signs"])
@@ -273,7 +274,7 @@ def _manifest(trial: Trial, plan: MaskPlan, **facts: Any) -> Manifest:
         execution=benchmark.execution.model_dump(mode="json"),
         seed=trial.seed,
         method=entry.label,
-        card=card_facts(entry.method_class.card, entry.variant, settings),
+        card=card_facts(entry.method_class.card, entry.variant, settings, method.config.pretrained),
         code=code_fingerprint(entry.method_class),
         cost=_cost(trial, fitted),
         cell=str(trial.cell.directory.relative_to(benchmark.store.root)),

@@ -127,13 +127,14 @@ class Trial:
     @cached_property
     def cell(self) -> Cell:
         """The folder of the trained method in the store."""
-        benchmark, entry = self.benchmark, self.entry
+        benchmark, entry, method = self.benchmark, self.entry, self.new_method()
         identity = {
             "method": entry.name,
             "variant": entry.variant,
             "preset": benchmark.config.preset,
             "seed": self.seed,
-            "config": self.new_method().config.model_dump(mode="json"),
+            "config": method.config.model_dump(mode="json"),
+            "weights": [part.facts()["digest"] for part in method.config.pretrained],
             "dataset": self.info.name,
             "data": self.info.fingerprint,
             "words": self.info.tokenizer,

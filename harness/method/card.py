@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from harness.core.types import Task
+from harness.method.pretrained import PretrainedPart
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +71,13 @@ class MethodCard:
         return self.published if variant is None else self.published_of_variants.get(variant, {})
 
 
-def card_facts(card: MethodCard, variant: str | None, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """A method's card as JSON, with the settings that it ran with."""
+def card_facts(
+    card: MethodCard,
+    variant: str | None,
+    settings: Mapping[str, Any],
+    pretrained: Sequence[PretrainedPart] = (),
+) -> dict[str, Any]:
+    """A method's card as JSON, with the settings and the pretrained weights that it ran with."""
     return {
         "name": card.name,
         "variant": variant,
@@ -85,4 +91,5 @@ def card_facts(card: MethodCard, variant: str | None, settings: Mapping[str, Any
         "presets": sorted(card.presets),
         "deviations": [asdict(each) for each in card.deviations],
         "settings": dict(settings),
+        "weights": [part.facts() for part in pretrained],
     }

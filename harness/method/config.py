@@ -7,6 +7,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from harness.method.pretrained import PretrainedPart
+
 
 class TrainingConfig(BaseModel):
     """How the training loop runs; every learned method's ``Config`` has one as ``training``.
@@ -40,6 +42,11 @@ class MethodConfig(BaseModel):
     """Base of every method's ``Config``: immutable, and an unknown key is an error that names it."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @property
+    def pretrained(self) -> tuple[PretrainedPart, ...]:
+        """Parts that start from pretrained weights, with what the settings say; none by default."""
+        return ()
 
 
 def nested(values: Mapping[str, Any]) -> dict[str, Any]:

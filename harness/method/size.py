@@ -8,6 +8,7 @@ from harness.core import registry
 from harness.core.errors import UnknownNameError
 from harness.core.names import did_you_mean
 from harness.core.types import DatasetInfo, Task
+from harness.method.pretrained import PretrainedPart
 from harness.method.torch_method import TorchMethod
 
 REFERENCE_INFO = DatasetInfo(
@@ -51,6 +52,7 @@ def describe(name: str, preset: str | None = None) -> dict[str, Any]:
         "inference_flops": None,
         "components": {},
         "paper": dict(card.figures(variant)),
+        "weights": [weights_line(part) for part in method.config.pretrained],
         "deviations": [f"{each.where}: {each.chosen}" for each in card.deviations],
         "variants": {key: text for key, (text, _) in card.variants.items()},
     }
@@ -91,6 +93,12 @@ def _cost(method: TorchMethod[Any]) -> dict[str, Any]:
     if answer is not None:
         facts |= {"inference_parameters": _size(network), "inference_flops": inference.get_total_flops()}
     return facts
+
+
+def weights_line(part: PretrainedPart) -> str:
+    """Which pretrained weights a part wants, and what its setting says."""
+    state = f"starts from {part.source}" if part.source else f"not named: {part.advice}"
+    return f"{part.setting}: of {part.network}; {state}"
 
 
 def _size(network: Any) -> int:
@@ -137,6 +145,7 @@ def render(facts: dict[str, Any]) -> str:
     if facts["trainable_parameters"] not in (None, facts["parameters"]):
         lines.append(f"trainable: {facts['trainable_parameters'] / 1e6:.1f} M")
     lines += [f"  {part}: {count / 1e6:.2f} M" for part, count in facts["components"].items()]
+    lines += [f"weights: {text}" for text in facts["weights"]]
     if facts["deviations"]:
         lines += ["where the paper leaves a choice:", *(f"- {text}" for text in facts["deviations"])]
     if facts["variants"]:

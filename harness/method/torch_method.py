@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from harness.core.errors import CorruptFileError
 from harness.core.types import Inputs, Prediction, Study, Targets
+from harness.core.weights import RANDOM
 from harness.method.config import TrainingConfig
 from harness.method.contract import C, FitRun, Method
+from harness.method.pretrained import require_weights
 
 if TYPE_CHECKING:
     import torch
@@ -135,6 +137,7 @@ class TorchMethod(Method[C]):
 
         from harness.method.training import train_network
 
+        require_weights(self.config.pretrained)
         torch.manual_seed(run.seed)
         self.prepare(self.artifacts(train))
         train_network(self, train, val, run)
@@ -173,10 +176,16 @@ class TorchMethod(Method[C]):
         (directory / "artifacts.json").write_text(json.dumps(self._artifacts, ensure_ascii=False))
 
     def load(self, directory: Path) -> None:
-        """Rebuild the network from ``artifacts.json`` and fill it from ``model.safetensors``."""
+        """Rebuild the network from ``artifacts.json`` and fill it from ``model.safetensors``.
+
+        The pretrained weights that training started from are not needed any more.
+        """
         from safetensors.torch import load_model
 
+        config = self.config
+        fields = {part.setting.partition(".")[2]: RANDOM for part in config.pretrained}
         try:
+            self.config = config.model_copy(update=fields)
             self.prepare(json.loads((directory / "artifacts.json").read_text()))
             load_model(self.network, str(directory / "model.safetensors"))
         except (OSError, ValueError, RuntimeError, KeyError) as error:
@@ -190,3 +199,5 @@ class TorchMethod(Method[C]):
             raise CorruptFileError(
                 f"{directory}/model.safetensors: {error}", "delete it and run again"
             ) from error
+        finally:
+            self.config = config

@@ -136,10 +136,12 @@ class Results:
 
     Attributes:
         failed: result keys whose method failed the audit.
+        random: result key -> settings that say ``random`` where the paper starts from pretrained weights.
     """
 
     rows: Mapping[tuple[str, str], Sequence[Measurement]] = field(default_factory=dict)
     failed: frozenset[str] = frozenset()
+    random: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, rows: Iterable[Measurement], facts: Mapping[str, RowFacts] | None = None) -> Results:
@@ -150,7 +152,8 @@ class Results:
         for row in [*of_methods, *_averages(of_methods), *_costs(facts)]:
             by_name.setdefault((row.method, row.metric), []).append(row)
         failed = {key for key, each in facts.items() if each.audit.state == "failed"}
-        return cls(by_name, frozenset(failed))
+        random = {key: _random(each.card) for key, each in facts.items() if _random(each.card)}
+        return cls(by_name, frozenset(failed), random)
 
 
 def compare(paper: Paper, results: Results) -> Report:
@@ -207,7 +210,7 @@ def _measured(
             for row in sorted(candidates, key=lambda row: len(_foreign(column, row))):
                 run = Run(_rank(row.preset), row.preset, row.seed)
                 if run not in by_run or (by_run[run].value is None and row.value is not None):
-                    flags = _flags(dataset, column, ours, row, results.failed)
+                    flags = _flags(dataset, column, ours, row, results)
                     by_run[run] = _in_paper_unit(row, published, column, ours, flags)
         if by_run:
             return by_run
@@ -233,7 +236,7 @@ def _rank(preset: str) -> int:
 
 
 def _flags(
-    dataset: PaperDataset, column: Column, ours: Ours, row: Measurement, failed: frozenset[str]
+    dataset: PaperDataset, column: Column, ours: Ours, row: Measurement, results: Results
 ) -> tuple[Flag, ...]:
     flags = []
     if row.dataset != dataset.reader:
@@ -255,9 +258,18 @@ def _flags(
         flags.append(Flag("R", f"missing by {row.mechanism}, not at random"))
     if row.preset != "paper":
         flags.append(Flag("P", f"preset {row.preset}"))
-    if row.key in failed:
+    flags += [
+        Flag("P", f"trained from random weights, {setting} names none")
+        for setting in results.random.get(row.key, ())
+    ]
+    if row.key in results.failed:
         flags.append(Flag("A", f"{row.method} failed the audit"))
     return tuple(flags)
+
+
+def _random(card: Mapping[str, Any]) -> list[str]:
+    """Settings of a row's card that name no pretrained weights."""
+    return [each["setting"] for each in card.get("weights", ()) if each["source"] in ("random", "none")]
 
 
 def _in_paper_unit(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from harness.method.config import MethodConfig, TrainingConfig
+from harness.method.pretrained import PretrainedPart
+from methods.common.timm_weights import timm_part
 
 
 class FusionConfig(MethodConfig):
@@ -12,8 +14,8 @@ class FusionConfig(MethodConfig):
 
     Attributes:
         backbone: one per modality, trained; with ``frozen`` one EfficientNet-Lite0 for all.
-        backbone_weights: ``package`` (ImageNet weights of Lite0 that ship with a package), a state-dict file
-            of timm's network, or empty for random initialisation.
+        backbone_weights: of a trained backbone: a state-dict file, a folder, a model of the hub, ``package``
+            (lite0) or ``random``. Training is refused where it is empty.
         frozen: features of a frozen Lite0 instead, computed once per study.
         stage, grid: of the frozen Lite0, the stage whose map is averaged to grid x grid positions.
         image_size: pixels of the side to which images are resized.
@@ -23,6 +25,8 @@ class FusionConfig(MethodConfig):
         backbone_rate: learning-rate factor of the backbones.
         warmup: share of the steps in which the learning rate rises; it falls to 0 in the others.
     """
+
+    method: ClassVar[str] = "late_fusion"
 
     training: TrainingConfig = TrainingConfig(epochs=15, batch_size=16)
     backbone: Literal["lite0", "resnet50"] = "lite0"
@@ -40,8 +44,20 @@ class FusionConfig(MethodConfig):
     weight_decay: float = 0.01
     warmup: float = 0.1
 
+    @property
+    def backbone_part(self) -> PretrainedPart:
+        """What a trained backbone starts from."""
+        return timm_part(f"{self.method}.backbone_weights", self.backbone, self.backbone_weights)
+
+    @property
+    def pretrained(self) -> tuple[PretrainedPart, ...]:
+        """The backbone, where it is trained."""
+        return () if self.frozen else (self.backbone_part,)
+
 
 class EarlyFusionConfig(FusionConfig):
     """As ``FusionConfig``, without modality dropout."""
+
+    method: ClassVar[str] = "early_fusion"
 
     modality_dropout: float = 0.0

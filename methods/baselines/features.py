@@ -14,7 +14,7 @@ class TrainedFeatures(nn.Module):
 
     def __init__(self, config: FusionConfig, views: int) -> None:
         super().__init__()
-        self.networks = nn.ModuleList(view_networks(config.backbone, config.backbone_weights, views))
+        self.networks = nn.ModuleList(view_networks(config.backbone, config.backbone_part, views))
         self.width: int = self.networks[0].width  # type: ignore[assignment]
 
     def trunk(self, pixels: Tensor, present: Tensor) -> Tensor:

@@ -9,15 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from harness.core.errors import HarnessError
-from harness.core.weights import lite0_weights
+from harness.method.pretrained import PretrainedPart
 from methods.common.lite0 import Lite0Stages
 from methods.common.pixels import ImageNetScale
-from methods.common.pretrained import Source, fill, read_weights
+from methods.common.pretrained import start
+from methods.common.timm_weights import NETWORKS
 from methods.common.views import PositionNorm, of_present
-
-NETWORKS = {"lite0": "efficientnet_lite0", "resnet50": "resnet50"}
-"""Name in a configuration -> timm's name."""
 
 
 class FrozenFeatures(nn.Module):
@@ -71,34 +68,20 @@ class ViewNetwork(nn.Module):
         return of_present(features, pixels, present, self.network)[0]
 
 
-def view_networks(backbone: str, weights: str, count: int) -> list[ViewNetwork]:
+def view_networks(backbone: str, part: PretrainedPart, count: int) -> list[ViewNetwork]:
     """Networks of timm that start from the same weights; without memory under ``torch.device("meta")``.
 
     Args:
         backbone: a key of ``NETWORKS``.
-        weights: ``package`` (ImageNet weights of Lite0 that ship with a package), a state-dict file of
-            timm's network, or empty for random initialisation.
 
     Raises:
         HarnessError: the file is absent or no state dict, or the package has no weights of this backbone.
     """
     import timm
 
-    name = NETWORKS[backbone]
-    networks = [timm.create_model(name, pretrained=False, num_classes=0) for _ in range(count)]
-    if weights and not next(networks[0].parameters()).is_meta:
-        source = Source(weights, "backbone_weights", f"timm's {name}")
-        state = _weights(backbone, source)
-        for network in networks:
-            fill(network, state, source)
+    networks = [
+        timm.create_model(NETWORKS[backbone][0], pretrained=False, num_classes=0) for _ in range(count)
+    ]
+    for network in networks:
+        start(network, part)
     return [ViewNetwork(network) for network in networks]
-
-
-def _weights(backbone: str, source: Source) -> dict[str, Tensor]:
-    if source.name != "package":
-        return read_weights(source)
-    if backbone != "lite0":
-        raise HarnessError(
-            f"no package ships weights of {backbone}", "set backbone_weights to a state-dict file"
-        )
-    return lite0_weights()

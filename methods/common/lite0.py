@@ -77,11 +77,11 @@ class Lite0Stages(nn.Module):
         sides = [self._side(images.shape[-1], stride) for stride in self.strides]
         if Records.hold(images, self.stages, sides):
             stored = records().maps(images)
-            return [_averaged(stored[stage], side) for stage, side in zip(self.stages, sides, strict=True)]
+            return [averaged(stored[stage], side) for stage, side in zip(self.stages, sides, strict=True)]
         x = self.scale(images).contiguous(memory_format=torch.channels_last)
         parts = [self._maps(part) for part in x.split(TOGETHER if x.device.type == "cpu" else len(x))]
         whole = parts[0] if len(parts) == 1 else [torch.cat(column) for column in zip(*parts, strict=True)]
-        return [_averaged(x, side) for x, side in zip(whole, sides, strict=True)]
+        return [averaged(x, side) for x, side in zip(whole, sides, strict=True)]
 
     def _side(self, pixels: int, stride: int) -> int:
         natural = -(-pixels // stride)
@@ -173,7 +173,7 @@ class Records:
         new = [number for number, row in enumerate(rows) if row is None or row.size != sum(sizes)]
         for part in torch.tensor(new, dtype=torch.long).split(TOGETHER) if new else ():
             features = self.network.everything(images[part])
-            columns = [_averaged(features[stage], shape[1]).flatten(1) for stage, shape in shapes.items()]
+            columns = [averaged(features[stage], shape[1]).flatten(1) for stage, shape in shapes.items()]
             computed = torch.cat(columns, dim=1).half().numpy()
             rows_of = dict(zip(part.tolist(), computed, strict=True))
             self.store.write({keys[number]: row.tobytes() for number, row in rows_of.items()})
@@ -213,5 +213,5 @@ def _records(store: FeatureStore) -> Records:
         return Records(store)
 
 
-def _averaged(x: Tensor, side: int) -> Tensor:
+def averaged(x: Tensor, side: int) -> Tensor:
     return x if x.shape[-1] == side else F.adaptive_avg_pool2d(x, side)

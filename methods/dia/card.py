@@ -51,6 +51,9 @@ TINY: dict[str, Any] = {
 
 BASE: dict[str, Any] = {
     "training": {"epochs": 15, "batch_size": 16},
+    "backbone": "efficientnet_lite0",
+    "backbone_weights": "package",
+    "backbone_rate": 0.3,
     "width": 512,
     "latent": 128,
     "language_layers": 3,

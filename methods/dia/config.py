@@ -7,14 +7,16 @@ from typing import Literal, Self
 from pydantic import model_validator
 
 from harness.method.config import MethodConfig, TrainingConfig
+from harness.method.pretrained import PretrainedPart
+from methods.common.timm_weights import timm_part
 
 
 class DiAConfig(MethodConfig):
     """The paper's values (Implementation details, Tables 4 and 5); presets and variants override them.
 
     Attributes:
-        backbone_weights: a timm state-dict file, ``package`` (the Lite0 weights that ship with a package) or
-            empty for random initialisation.
+        backbone_weights: a state-dict file, a folder, a model of the hub, ``package`` (Lite0's weights, which
+            a package ships) or ``random``. Training is refused where it is empty.
         backbone_stages: EfficientNet stages in use; all seven are followed by the 1x1 head convolution.
         freeze_stages: stem and so many stages that are not trained; for the packaged Lite0 only.
         freeze_norm: batch normalisation of the backbone keeps its loaded statistics.
@@ -24,6 +26,7 @@ class DiAConfig(MethodConfig):
         vision_posterior: what q(Z_v|V) reads: ``vgg16`` features of the pixels, or the maps of the frozen
             stages, ``trunk``, averaged to ``posterior_side`` squared.
         vgg_size, vgg_width: pixels that the vision decoder draws and VGG16 reads, and its first channels.
+        vgg_weights: as ``backbone_weights``, of VGG16; a narrower network always starts at random.
         vgg_hidden: MLP width of q(Z_v|V) and of the vision decoder.
         part_clip: largest gradient norm of each part of the network (extractors, posteriors, decoders) by
             itself; 0 switches it off.
@@ -101,6 +104,22 @@ class DiAConfig(MethodConfig):
     def report_tokens(self) -> int:
         """Most words and marks of a report, the end mark included."""
         return 2 * self.report_words + 1
+
+    @property
+    def backbone_part(self) -> PretrainedPart:
+        """What the vision extractor's EfficientNet starts from."""
+        return timm_part("dia.backbone_weights", self.backbone, self.backbone_weights)
+
+    @property
+    def vgg_part(self) -> PretrainedPart:
+        """What q(Z_v|V) starts from."""
+        return PretrainedPart("dia.vgg_weights", "a VGG16", self.vgg_weights, "timm/vgg16.tv_in1k")
+
+    @property
+    def pretrained(self) -> tuple[PretrainedPart, ...]:
+        """The EfficientNet, and VGG16 where it has VGG16's width."""
+        has_vgg16 = self.vae and self.vision_posterior == "vgg16" and self.vgg_width == 64
+        return (self.backbone_part, self.vgg_part) if has_vgg16 else (self.backbone_part,)
 
     @model_validator(mode="after")
     def _frozen_is_packaged(self) -> Self:

@@ -159,8 +159,9 @@ DEVIATIONS: tuple[Deviation, ...] = (
     Deviation(
         id="imagenet-weights",
         where="ImageNet weights of EfficientNet-B0 and VGG16 ship with no package",
-        chosen="read from backbone_weights and vgg_weights where given, else random; tiny uses Lite0's, "
-        "which a package ships, frozen and cut at stride 16: averaged into one token per view and "
+        chosen="paper trains only where backbone_weights and vgg_weights name them, or say random; base "
+        "fine-tunes Lite0, whose weights a package ships, and a narrower VGG from scratch; tiny uses "
+        "Lite0's, frozen and cut at stride 16: averaged into one token per view and "
         "standardised for F_V, averaged to 4 x 4 and standardised for q(Z_v|V), in VGG16's place",
     ),
     Deviation(

@@ -9,10 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from harness.core.weights import lite0_weights
 from methods.common.layers import embedding, sinusoids
 from methods.common.lite0 import Lite0Stages
-from methods.common.pretrained import Source, fill, in_order, read_weights
+from methods.common.pretrained import start
 from methods.common.text import PAD
 from methods.common.views import PositionNorm, of_present
 from methods.dia.config import DiAConfig
@@ -63,8 +62,7 @@ class Backbone(nn.Module):
         import timm
 
         net: Any = timm.create_model(config.backbone, pretrained=False)
-        if config.backbone_weights and not net.conv_stem.weight.is_meta:
-            load_backbone(net, config.backbone_weights)
+        start(net, config.backbone_part)
         frozen = config.freeze_stages
         if channels == 1 and not frozen:  # a grey image is three equal channels: the stem's kernels add up
             net.conv_stem.weight = nn.Parameter(net.conv_stem.weight.detach().sum(1, keepdim=True))
@@ -96,20 +94,6 @@ class Backbone(nn.Module):
     def forward(self, trunk: Tensor) -> Tensor:
         """Output of ``trunk`` to features (B, channels, h, w)."""
         return self.trained(trunk.contiguous(memory_format=torch.channels_last))
-
-
-def load_backbone(net: nn.Module, weights: str) -> None:
-    """Fill ``net`` from a state-dict file; names may differ where order and shapes agree.
-
-    Raises:
-        HarnessError: no such file, or it holds another network.
-        UnavailableError: the package that ships the weights is absent.
-    """
-    if weights == "package":
-        net.load_state_dict(lite0_weights())
-        return
-    source = Source(weights, "dia.backbone_weights", "the configured EfficientNet")
-    fill(net, in_order(net, read_weights(source), source), source)
 
 
 class VisionExtractor(nn.Module):

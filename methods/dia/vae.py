@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from harness.core.weights import RANDOM
+from harness.method.pretrained import PretrainedPart
 from methods.common.layers import gaussian_kl, log_normal, reparameterise
 from methods.common.pretrained import Source, fill, read_weights
 from methods.common.text import BOS, PAD, DecoderSize, TransformerDecoder
@@ -102,15 +104,15 @@ class VisionPosterior(nn.Module):
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
                 assert module.bias is not None
                 nn.init.zeros_(module.bias)
-        if config.vgg_weights and not self.features[0].weight.is_meta:
-            self._load(config.vgg_weights, channels)
+        if config.vgg_weights not in ("", RANDOM) and not self.features[0].weight.is_meta:
+            self._load(config.vgg_part, channels)
         self.null = nn.Parameter(0.02 * torch.randn(flat))
         self.mlp = nn.Sequential(
             nn.Linear(flat, config.vgg_hidden), nn.ReLU(), nn.Linear(config.vgg_hidden, 2 * config.latent)
         )
 
-    def _load(self, path: str, channels: int) -> None:
-        source = Source(path, "dia.vgg_weights", "a VGG16")
+    def _load(self, part: PretrainedPart, channels: int) -> None:
+        source = Source(part.source, part.setting, part.network)
         weights = {
             name.removeprefix("features."): tensor
             for name, tensor in read_weights(source).items()

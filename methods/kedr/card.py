@@ -31,6 +31,7 @@ TINY: dict[str, Any] = {
 BASE: dict[str, Any] = {
     "training": {"epochs": 16, "batch_size": 32, "gradient_clip": 1.0, "val_every": 1, "keep": "best"},
     "vision": "lite0",
+    "vision_weights": "package",
     "width": 512,
     "specific": "block",
     "modality_dropout": 0.3,

@@ -7,6 +7,8 @@ from typing import Literal
 from pydantic import Field
 
 from harness.method.config import MethodConfig, TrainingConfig
+from harness.method.pretrained import PretrainedPart
+from methods.common.timm_weights import timm_part
 
 
 class KEDRConfig(MethodConfig):
@@ -15,7 +17,8 @@ class KEDRConfig(MethodConfig):
     Attributes:
         image_size: pixels of the side to which images are resized.
         vision: ``resnet50`` or ``lite0``, one per modality and trained, or ``frozen-lite0``, one for both.
-        vision_weights: a state-dict file of ResNet-50; random initialisation where empty.
+        vision_weights: of a trained backbone: a state-dict file, a folder, a model of the hub, ``package``
+            (lite0) or ``random``. Training is refused where it is empty.
         stages, grid: of frozen Lite0, the stages in use and the side to which their maps are averaged.
         keep_features: hold frozen Lite0's features of each study in memory during ``fit``.
         augment: random flips, rotations and brightness in training (trained backbones only).
@@ -81,3 +84,13 @@ class KEDRConfig(MethodConfig):
     vision_rate: float = 1.0
     weight_decay: float = 0.0
     averaged: float = Field(default=0.2, ge=0.0, lt=1.0)
+
+    @property
+    def backbone_part(self) -> PretrainedPart:
+        """What a trained backbone starts from."""
+        return timm_part("kedr.vision_weights", self.vision, self.vision_weights)
+
+    @property
+    def pretrained(self) -> tuple[PretrainedPart, ...]:
+        """The backbone, where it is trained."""
+        return () if self.vision == "frozen-lite0" else (self.backbone_part,)

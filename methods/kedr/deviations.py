@@ -170,7 +170,7 @@ DEVIATIONS: tuple[Deviation, ...] = (
     Deviation(
         id="backbone-weights",
         where="ImageNet weights of ResNet-50 ship with no package",
-        chosen="read from vision_weights where given, else random; tiny and base use "
+        chosen="paper trains only where vision_weights names them, or says random; tiny and base use "
         "EfficientNet-Lite0, whose weights a package ships: frozen and standardised per "
         "position (tiny), fine-tuned at 0.3 of the rate (base)",
     ),

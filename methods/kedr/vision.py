@@ -10,10 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from harness.core.weights import lite0_weights
 from methods.common.lite0 import Lite0Stages
 from methods.common.pixels import ImageNetScale
-from methods.common.pretrained import Source, fill, read_weights
+from methods.common.pretrained import start
+from methods.common.timm_weights import NETWORKS
 from methods.common.views import PositionNorm, of_present
 from methods.kedr.config import KEDRConfig
 
@@ -29,15 +29,9 @@ class Tower(nn.Module):
         super().__init__()
         import timm
 
-        name = "resnet50" if config.vision == "resnet50" else "efficientnet_lite0"
-        network: Any = timm.create_model(name, pretrained=False)
+        network: Any = timm.create_model(NETWORKS[config.vision][0], pretrained=False)
         self.network = network
-        if not next(self.network.parameters()).is_meta:
-            if config.vision == "lite0":
-                network.load_state_dict(lite0_weights())
-            elif config.vision_weights:
-                source = Source(config.vision_weights, "kedr.vision_weights", "a ResNet-50")
-                fill(network, read_weights(source), source)
+        start(network, config.backbone_part)
         network.reset_classifier(0)
         size: int = network.num_features
         self.project = nn.Identity() if size == config.width else nn.Linear(size, config.width)

@@ -18,7 +18,7 @@ TINY: dict[str, Any] = {
         "keep": "last",
     },
     "image_size": 128,
-    "backbone": "lite0",
+    "backbone": "frozen-lite0",
     "map_side": 4,
     "keep_maps": True,
     "vision_width": 64,
@@ -43,11 +43,11 @@ TINY: dict[str, Any] = {
 BASE: dict[str, Any] = {
     "training": {"epochs": 20, "batch_size": 16, "gradient_clip": 1.0, "keep": "last"},
     "backbone": "lite0",
+    "backbone_weights": "package",
     "vision_width": 256,
     "grid": 4,
     "map_side": 14,
     "learning_rate": 5e-4,
-    "vision_rate": 1.0,
     "weight_decay": 0.01,
     "schedule": "linear",
 }

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Literal
 
 from harness.method.config import MethodConfig, TrainingConfig
+from harness.method.pretrained import PretrainedPart
+from methods.common.timm_weights import timm_part
 
 
 class MicarConfig(MethodConfig):
@@ -12,10 +14,11 @@ class MicarConfig(MethodConfig):
 
     Attributes:
         image_size: pixels of the side to which views are resized.
-        backbone: ResNet-101, trained, or EfficientNet-Lite0 with a package's ImageNet weights, frozen.
-        backbone_weights: a ResNet-101 state-dict file; random initialisation where empty.
-        stages: stages of EfficientNet-Lite0 that make the pyramid's C maps.
-        map_side: side to which Lite0's maps are averaged; 0 leaves them as they are.
+        backbone: ``resnet101`` or ``lite0``, trained, or ``frozen-lite0``, a package's ImageNet weights.
+        backbone_weights: of a trained backbone: a state-dict file, a folder, a model of the hub, ``package``
+            (lite0) or ``random``. Training is refused where it is empty.
+        stages: stages of the frozen Lite0 that make the pyramid's C maps.
+        map_side: side to which larger maps are averaged; 0 leaves them as they are.
         keep_maps: hold Lite0's maps of each study in memory during ``fit``.
         msve: the pyramid; without it the patches come from the last C map (Table III).
         vision_width: d_v.
@@ -35,7 +38,7 @@ class MicarConfig(MethodConfig):
 
     training: TrainingConfig = TrainingConfig(epochs=100, batch_size=16, gradient_clip=0.0)
     image_size: int = 224
-    backbone: Literal["resnet101", "lite0"] = "resnet101"
+    backbone: Literal["resnet101", "lite0", "frozen-lite0"] = "resnet101"
     backbone_weights: str = ""
     stages: tuple[int, ...] = (2, 3, 5, 7)
     map_side: int = 0
@@ -64,3 +67,13 @@ class MicarConfig(MethodConfig):
     vision_rate: float = 0.5
     weight_decay: float = 5e-5
     schedule: Literal["step", "linear"] = "step"
+
+    @property
+    def backbone_part(self) -> PretrainedPart:
+        """What a trained backbone starts from."""
+        return timm_part("micar_vlmoe.backbone_weights", self.backbone, self.backbone_weights)
+
+    @property
+    def pretrained(self) -> tuple[PretrainedPart, ...]:
+        """The backbone, where it is trained."""
+        return () if self.backbone == "frozen-lite0" else (self.backbone_part,)

@@ -95,8 +95,8 @@ DEVIATIONS: tuple[Deviation, ...] = (
         id="initialisation",
         where="initialisation",
         chosen="Xavier uniform for linear layers outside the vision encoder, word vectors of "
-        "expected norm 1, ImageNet weights of ResNet-101 where backbone_weights names a file "
-        "(no package ships them), else random",
+        "expected norm 1; paper trains only where backbone_weights names ImageNet weights of ResNet-101 "
+        "(no package ships them), or says random",
     ),
     Deviation(
         id="depth",
@@ -144,8 +144,8 @@ DEVIATIONS: tuple[Deviation, ...] = (
     Deviation(
         id="presets",
         where="presets tiny and base",
-        chosen="frozen EfficientNet-Lite0 in ResNet-101's place, whose weights a package ships; its "
-        "maps are averaged and standardised per view, channel and position before the "
-        "pyramid",
+        chosen="EfficientNet-Lite0 in ResNet-101's place, whose weights a package ships. base fine-tunes "
+        "it; in tiny it is frozen, and its maps are averaged and standardised per view, channel and "
+        "position before the pyramid",
     ),
 )

@@ -10,9 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from methods.common.layers import RMSNorm
-from methods.common.lite0 import Lite0Stages
+from methods.common.lite0 import Lite0Stages, averaged
 from methods.common.pixels import ImageNetScale, resized
-from methods.common.pretrained import Source, fill, read_weights
+from methods.common.pretrained import start
+from methods.common.timm_weights import NETWORKS
 from methods.common.views import PositionNorm, of_present
 from methods.micar_vlmoe.config import MicarConfig
 
@@ -24,31 +25,29 @@ def scaled_to(x: Tensor, like: Tensor) -> Tensor:
     return F.interpolate(x, like.shape[-2:], mode="bilinear")
 
 
-class ResNetStages(nn.Module):
-    """ResNet-101: images (B, C, H, W) in [0, 1] to C2 to C5 (B, 256 to 2048, H/4 to H/32, W/4 to W/32)."""
+class TrainedStages(nn.Module):
+    """ResNet-101 or Lite0: images (B, C, H, W) in [0, 1] to C2 to C5, at H/4 to H/32.
 
-    def __init__(self, weights: str) -> None:
-        """``weights``: a state-dict file of timm's or torchvision's ResNet-101; random where empty.
+    ResNet-101's have 256 to 2,048 channels.
+    """
 
-        Raises:
-            HarnessError: no such file, or the file holds another network.
-        """
+    def __init__(self, config: MicarConfig) -> None:
+        """Raises HarnessError: no such weights, or those of another network."""
         super().__init__()
         import timm
 
-        network: Any = timm.create_model(
-            "resnet101", pretrained=False, features_only=True, out_indices=(1, 2, 3, 4)
-        )
+        name, _ = NETWORKS[config.backbone]
+        network: Any = timm.create_model(name, pretrained=False, features_only=True, out_indices=(1, 2, 3, 4))
         self.network = network
         self.channels: list[int] = network.feature_info.channels()
-        if weights and not network.conv1.weight.is_meta:
-            source = Source(weights, "micar_vlmoe.backbone_weights", "a ResNet-101")
-            fill(network, read_weights(source), source)
+        start(network, config.backbone_part)
         self.scale = ImageNetScale()
+        self.side = config.map_side
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Grey images are shown in all three channels."""
-        return self.network(self.scale(images).contiguous(memory_format=torch.channels_last))
+        maps = self.network(self.scale(images).contiguous(memory_format=torch.channels_last))
+        return [averaged(x, self.side) if self.side else x for x in maps]
 
 
 def refined(inputs: int, outputs: int, kernel: int) -> nn.Sequential:
@@ -90,9 +89,9 @@ class VisionEncoder(nn.Module):
     def __init__(self, config: MicarConfig, views: int) -> None:
         super().__init__()
         self.config = config
-        lite0 = config.backbone == "lite0"
-        self.frozen = Lite0Stages(config.stages, config.map_side) if lite0 else None
-        self.backbone = None if lite0 else ResNetStages(config.backbone_weights)
+        frozen = config.backbone == "frozen-lite0"
+        self.frozen = Lite0Stages(config.stages, config.map_side) if frozen else None
+        self.backbone = None if frozen else TrainedStages(config)
         source = self.frozen or self.backbone
         assert source is not None
         channels = source.channels

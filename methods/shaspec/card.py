@@ -46,8 +46,8 @@ DEVIATIONS: tuple[Deviation, ...] = (
         id="encoders",
         where="the encoders for two-dimensional medical images are not given",
         chosen="paper: a ResNet-50 for the shared encoder and one per modality, with a linear map to 256 "
-        "channels, the width of the released code; random where backbone_weights is empty, since "
-        "no package ships ImageNet weights of ResNet-50. base: EfficientNet-Lite0, whose weights "
+        "channels, the width of the released code; backbone_weights has to name ImageNet weights, "
+        "which no package ships, or to say random. base: EfficientNet-Lite0, whose weights "
         "a package ships, fine-tuned. tiny: two layers per encoder on features of one frozen "
         "Lite0, standardised per position",
     ),

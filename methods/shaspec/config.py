@@ -7,6 +7,8 @@ from typing import Literal
 from pydantic import Field
 
 from harness.method.config import MethodConfig, TrainingConfig
+from harness.method.pretrained import PretrainedPart
+from methods.common.timm_weights import timm_part
 
 
 class ShaSpecConfig(MethodConfig):
@@ -15,8 +17,8 @@ class ShaSpecConfig(MethodConfig):
     Attributes:
         backbone: of each encoder, ``resnet50`` or ``lite0``, trained; or ``frozen-lite0``, whose features all
             encoders share, each with layers of its own.
-        backbone_weights: ``package`` (ImageNet weights of Lite0 that ship with a package), a state-dict file
-            of timm's network, or empty for random initialisation.
+        backbone_weights: of a trained backbone: a state-dict file, a folder, a model of the hub, ``package``
+            (lite0) or ``random``. Training is refused where it is empty.
         stage, grid: of the frozen Lite0, the stage whose map is averaged to grid x grid positions.
         image_size: pixels of the side to which images are resized.
         width: of shared, specific and fused features.
@@ -47,3 +49,13 @@ class ShaSpecConfig(MethodConfig):
     backbone_rate: float = 0.2
     weight_decay: float = 0.01
     warmup: float = 0.1
+
+    @property
+    def backbone_part(self) -> PretrainedPart:
+        """What a trained backbone starts from."""
+        return timm_part("shaspec.backbone_weights", self.backbone, self.backbone_weights)
+
+    @property
+    def pretrained(self) -> tuple[PretrainedPart, ...]:
+        """The backbone, where it is trained."""
+        return () if self.backbone == "frozen-lite0" else (self.backbone_part,)

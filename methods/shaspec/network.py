@@ -69,7 +69,7 @@ class ImageEncoders(nn.Module):
 
     def __init__(self, config: ShaSpecConfig, views: int) -> None:
         super().__init__()
-        networks = view_networks(config.backbone, config.backbone_weights, views + 1)
+        networks = view_networks(config.backbone, config.backbone_part, views + 1)
         self.shared, self.specific = networks[0], nn.ModuleList(networks[1:])
         self.maps = nn.ModuleList(nn.Linear(network.width, config.width) for network in networks)
 

@@ -264,7 +264,10 @@ def test_studies_without_labels_are_an_error(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("set_", "reason"),
     [
-        ({"backbone": "resnet50"}, "no package ships weights of resnet50"),
+        (
+            {"backbone": "resnet50"},
+            "no package ships weights of timm's resnet50",
+        ),
         ({"backbone_weights": "nowhere.pth"}, "backbone_weights: nowhere.pth"),
     ],
 )

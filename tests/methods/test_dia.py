@@ -651,7 +651,7 @@ def on_meta(preset: str, variant: str | None = None, vocabulary: int = 1000) -> 
         ("paper", "transformer-decoder", 4000, 558_280_355),
         ("paper", "gpt2-decoder", 4000, 558_383_779),
         ("paper", "baseline", 4000, 235_673_502),
-        ("base", None, 1000, 71_770_403),
+        ("base", None, 1000, 71_133_863),
         ("tiny", None, 1000, 3_054_489),
     ],
 )

@@ -19,7 +19,7 @@ from methods.common.generation import Decoding, generate
 from methods.common.text import EOS
 from methods.micar_vlmoe.card import VARIANTS
 from methods.micar_vlmoe.method import MicarVLMoE
-from methods.micar_vlmoe.vision import FeaturePyramid, ResNetStages, VisionEncoder
+from methods.micar_vlmoe.vision import FeaturePyramid, TrainedStages, VisionEncoder
 
 INFO = DatasetInfo("toy", frozenset({Task.REPORT}), ("frontal", "lateral"), True, 32)
 SMALL: dict[str, Any] = {
@@ -399,10 +399,11 @@ def test_resnet_pyramid_trains_on_present_views(tmp_path: Path) -> None:
     weights = tmp_path / "resnet.pth"
     state = made.network.vision.backbone.network.state_dict()
     torch.save(state | {"fc.weight": torch.zeros(2, 2)}, weights)
-    assert torch.equal(ResNetStages(str(weights)).network.conv1.weight, stem)
+    named = made.config.model_copy(update={"backbone_weights": str(weights)})
+    assert torch.equal(TrainedStages(named).network.conv1.weight, stem)
     torch.save({"conv1.weight": stem}, weights)
     with pytest.raises(HarnessError, match="not the weights"):
-        ResNetStages(str(weights))
+        TrainedStages(named)
 
 
 def test_no_msve_reads_the_last_map() -> None:
@@ -432,7 +433,7 @@ def on_meta(preset: str, variant: str | None = None) -> MicarVLMoE:
         ("paper", "no-moe", 112_745_664),
         ("paper", "no-latent-encoder", 148_632_384),
         ("paper", "no-msve", 111_150_272),
-        ("base", None, 71_390_576),
+        ("base", None, 71_410_304),
     ],
 )
 def test_parameter_counts_are_the_recorded_ones(preset: str, variant: str | None, parameters: int) -> None:

@@ -57,9 +57,9 @@ def test_one_error_names_the_source_and_what_was_expected(tmp_path: Path, weight
         ("broken.pth", ""),
         ("broken.safetensors", ""),
         ("empty", "neither model.safetensors nor"),
-        ("short.pth", "it lacks bias"),
-        ("long.pth", "it has other"),
-        ("large.pth", "size mismatch for weight"),
+        ("short.pth", "1 of 2 tensors are not in it, first bias"),
+        ("long.pth", "it has 1 that the network lacks, first other"),
+        ("large.pth", "1 have another shape, first weight: (5, 5) instead of (2, 3)"),
     ):
         with pytest.raises(HarnessError) as caught:
             load(tmp_path / name)
@@ -85,3 +85,27 @@ def test_weights_under_other_names_are_taken_in_order(tmp_path: Path, weights: d
     assert list(in_order(layer, renamed, source(tmp_path))) == ["weight", "bias"]
     with pytest.raises(HarnessError, match="1 tensors instead of 2"):
         in_order(layer, {"old.weight": weights["weight"]}, source(tmp_path))
+
+
+def test_state_dicts_of_training_scripts_are_unwrapped(tmp_path: Path, weights: dict[str, Tensor]) -> None:
+    wrapped = {f"module.{name}": tensor for name, tensor in weights.items()}
+    for number, content in enumerate(({"state_dict": wrapped, "epoch": 3}, {"model": weights}, wrapped)):
+        torch.save(content, tmp_path / f"{number}.pth")
+        assert torch.equal(load(tmp_path / f"{number}.pth").weight, weights["weight"])
+    torch.save([weights["weight"]], tmp_path / "list.pth")
+    with pytest.raises(HarnessError, match="the file is no state dict"):
+        load(tmp_path / "list.pth")
+
+
+def test_older_files_lack_the_counters_of_batch_normalisation(tmp_path: Path) -> None:
+    norm = nn.BatchNorm2d(2)
+    old = {name: tensor for name, tensor in norm.state_dict().items() if not name.endswith("tracked")}
+    fill(norm, old, source(tmp_path))
+    with pytest.raises(HarnessError, match="1 of 5 tensors are not in it, first running_var"):
+        fill(norm, {name: tensor for name, tensor in old.items() if name != "running_var"}, source(tmp_path))
+
+
+def test_an_archive_of_torchscript_is_refused(tmp_path: Path) -> None:
+    torch.jit.script(nn.Linear(3, 2)).save(str(tmp_path / "a.pth"))
+    with pytest.raises(HarnessError, match="not the weights of a linear layer"):
+        load(tmp_path / "a.pth")

@@ -405,6 +405,15 @@ def test_what_differs_is_flagged(change: dict[str, Any], kinds: str, compared: b
     assert (measured.difference is not None) == compared
 
 
+def test_a_backbone_from_random_weights_is_flagged() -> None:
+    weights = [{"setting": "dia.backbone_weights", "source": "random"}, {"setting": "b", "source": "file"}]
+    facts = {ROW.key: row_facts("dia", card={**row_facts("dia").card, "weights": weights}, cost={})}
+    (measured,) = cell(compare(paper(), Results.of([ROW], facts))).measured.values()
+    (flag,) = measured.flags
+    assert flag.kind == "P"
+    assert "dia.backbone_weights" in flag.text
+
+
 def test_another_signature_and_an_unstated_backend_are_flagged() -> None:
     columns = [
         {**PAPER["tables"][0]["columns"][0], "signature": ["tok:ptb"], "backend": "tokeniser not stated"},
