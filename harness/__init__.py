@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from harness.api import (
         AuditTable,
         ComparisonTable,
+        ImageFiles,
         LabelReading,
         Leaderboard,
         ScoreTable,
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
         load_method,
         reward,
         score,
+        score_images,
         score_probabilities,
     )
 
@@ -30,6 +32,7 @@ __version__ = "0.1.0"
 __all__ = [
     "AuditTable",
     "ComparisonTable",
+    "ImageFiles",
     "LabelReading",
     "Leaderboard",
     "ScoreTable",
@@ -42,6 +45,7 @@ __all__ = [
     "load_method",
     "reward",
     "score",
+    "score_images",
     "score_probabilities",
 ]
 

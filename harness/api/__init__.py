@@ -13,13 +13,16 @@ from harness.api.scores import (
     label,
     reward,
     score,
+    score_images,
     score_probabilities,
 )
+from harness.evaluation.image_files.scoring import ImageFiles
 from harness.evaluation.probability_files.tables import LabelReading
 
 __all__ = [
     "AuditTable",
     "ComparisonTable",
+    "ImageFiles",
     "LabelReading",
     "Leaderboard",
     "ScoreTable",
@@ -32,5 +35,6 @@ __all__ = [
     "load_method",
     "reward",
     "score",
+    "score_images",
     "score_probabilities",
 ]

@@ -14,6 +14,8 @@ from harness.core.packages import require_packages
 from harness.core.registry import MetricOptions
 from harness.core.types import Prediction, Reference, Task
 from harness.evaluation import score_files
+from harness.evaluation.image_files import scoring as scoring_of_images
+from harness.evaluation.image_files.scoring import ImageFiles
 from harness.evaluation.probability_files import scoring
 from harness.evaluation.probability_files.cells import Values
 from harness.evaluation.probability_files.tables import LabelReading
@@ -277,6 +279,19 @@ def score_probabilities(
         HarnessError: tables that cannot be read or joined, logits or percent, an unknown metric.
     """
     return ScoreTable(scoring.score_probabilities(truth, predictions, _several(metrics), reading))
+
+
+def score_images(files: ImageFiles, metrics: str | Sequence[str] | None = None) -> ScoreTable:
+    """Score folders of generated images: what ``harness score --task synthesize`` does.
+
+    Args:
+        files: folders of real and of generated images, optionally of training images, and labels.
+        metrics: families (``images_lite0``, ``ms_ssim``) or single numbers; default all that can run.
+
+    Raises:
+        HarnessError: folders or labels that cannot be read or do not fit, too few images, an unknown metric.
+    """
+    return ScoreTable(scoring_of_images.score_images(files, _several(metrics)))
 
 
 def reward(metric: str, **options: str | int | None) -> Reward:

@@ -99,7 +99,7 @@ def test_what_a_table_cannot_say_is_asked_about_and_counted() -> None:
     ("change", "message"),
     [
         (lambda t, p: (t, p.assign(Mass=p["Mass"] * 10 - 5)), r"outside \[0, 1\].*logits"),
-        (lambda t, p: (t, p.drop(columns="Cyst")), "no column 'Cyst'.*--labels"),
+        (lambda t, p: (t, p.drop(columns="Cyst")), "no column 'Cyst'.*--findings"),
         (lambda t, p: (t, p.iloc[1:]), "lacks 1 of the ids"),
         (lambda t, p: (t, pd.concat([p, p.iloc[:1]])), "occur twice"),
         (lambda t, p: (t.rename(columns={"id": "name"}), p), "no column of ids"),
@@ -183,7 +183,7 @@ def test_one_column_is_a_finding_or_classes() -> None:
     classes = pd.DataFrame({"id": truth["id"], "diagnosis": [0, 1, 2] * 4})
     answers = pd.DataFrame({"id": truth["id"], "0": 0.5, "1": 0.25, "2": 0.25})
     assert joined(classes, answers, LabelReading()).truth.sum(axis=0).tolist() == [4, 4, 4]
-    with pytest.raises(HarnessError, match="without --labels"):
+    with pytest.raises(HarnessError, match="without --findings"):
         joined(classes, answers, LabelReading(labels=("0", "1")))
 
 

@@ -10,7 +10,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from harness.core import registry
 from tests.cli.test_cli import invoke
@@ -68,6 +70,13 @@ def write_files_of_a_system(folder: Path) -> None:
     for name, (columns, cells) in tables.items():
         rows = [f"id,{columns}", *(f"s{number},{cells(number)}" for number in range(12))]
         (folder / f"{name}.csv").write_text("\n".join(rows))
+    for number, place in enumerate(("real-images", "generated-images", "training-images")):
+        (folder / place).mkdir()
+        for study in range(12):
+            pixels = np.random.default_rng([number, study]).integers(0, 255, (32, 32), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / place / f"s{study}.png")
+    findings = ["id,Edema", *(f"s{number},{number % 2}" for number in range(12))]
+    (folder / "findings-of-images.csv").write_text("\n".join(findings))
 
 
 def test_the_commands_of_the_page_about_scoring_run(
@@ -77,7 +86,7 @@ def test_the_commands_of_the_page_about_scoring_run(
     write_files_of_a_system(tmp_path)
     page = DOCS / "score-anything.md"
     lines = [line.removeprefix("$ ") for block in blocks("console", page) for line in block.splitlines()]
-    assert len(lines) == 9
+    assert len(lines) == 11
     for line in lines:
         code, output, error = invoke(capsys, *line.split()[1:])
         assert code == 0, f"{line}: {error}"

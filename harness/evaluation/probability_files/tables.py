@@ -177,14 +177,14 @@ def joined(truth: Values, predictions: Values, reading: LabelReading) -> Labelle
         if reading.exclusive is False or reading.labels:
             raise ours.error(
                 f"column {_shown(class_column)} has one class per study",
-                "classes are exclusive and scored together, without --labels",
+                "classes are exclusive and scored together, without --findings",
             )
         names = tuple(theirs.columns)
         remarks: list[Read] = []
         labels = _one_hot(ours, class_column, names)
     else:
         names = _shared(ours, theirs, reading.labels)
-        labels, remarks = _labels(ours, names, reading)
+        labels, remarks = labels_of(ours, names, reading)
     exclusive = class_column is not None or bool(reading.exclusive)
     if exclusive and (wrong := [ours.ids[i] for i in np.flatnonzero(labels.sum(axis=1) != 1)]):
         raise ours.error(
@@ -201,7 +201,7 @@ def _check_reading(reading: LabelReading) -> None:
     if reading.blank not in (None, "negative"):
         raise HarnessError(f"--blank {reading.blank} is none", "negative counts empty labels as not there")
     if twice := [name for name, count in Counter(reading.labels).items() if count > 1]:
-        raise HarnessError(f"--labels has {_shown(twice[0])} twice", "name each label once")
+        raise HarnessError(f"--findings has {_shown(twice[0])} twice", "name each label once")
 
 
 def _patients(ours: LabelTable, theirs: LabelTable, order: Sequence[int]) -> tuple[str, ...]:
@@ -257,14 +257,14 @@ def _shared(ours: LabelTable, theirs: LabelTable, wanted: Sequence[str]) -> tupl
             shown = ", ".join(_shown(name) for name in absent[:4]) + (", .." if len(absent) > 4 else "")
             raise other.error(
                 f"no column {shown}, which {one.path} has",
-                "--labels A,B scores these alone; or delete columns that are no labels",
+                "--findings A,B scores these alone; or delete columns that are no labels",
             )
     if not ours.columns:
         raise ours.error("it has no column of labels", "one column per label, with 0 and 1")
     return tuple(ours.columns)
 
 
-def _labels(
+def labels_of(
     table: LabelTable, names: Sequence[str], reading: LabelReading
 ) -> tuple[NDArray[np.float32], list[Read]]:
     """0 or 1 (n, L), and what was decided by an option."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -23,6 +23,8 @@ from harness.metrics.images.features import features
 from harness.metrics.images.pairs import pairs_of
 
 Floats = NDArray[np.float64]
+Centred = tuple[Floats, Floats]
+"""Mean (d,) of features, and A (n, d) with A^T A their unbiased covariance."""
 
 RESAMPLES = 200
 """Bootstrap resamples behind an interval: every one of them costs a singular value decomposition."""
@@ -135,8 +137,11 @@ def frechet_distance(real: Floats, generated: Floats, weights: Floats | None = N
         real, generated: features, at least two rows with weight.
         weights: (n,) shared by both sides; 1 by default. NaN results where fewer than two are positive.
     """
-    first = _centred(real, weights)
-    second = _centred(generated, weights)
+    return distance_of(centred_features(real, weights), centred_features(generated, weights))
+
+
+def distance_of(first: Centred | None, second: Centred | None) -> float:
+    """``frechet_distance`` of two sets, each as ``centred_features`` gives it; NaN where one has none."""
     if first is None or second is None:
         return float("nan")
     (mean_1, scaled_1), (mean_2, scaled_2) = first, second
@@ -182,7 +187,7 @@ def frechet_distances(real: Floats, generated: Floats, weights: Floats) -> Float
     return distances
 
 
-def _centred(features: Floats, weights: Floats | None) -> tuple[Floats, Floats] | None:
+def centred_features(features: Floats, weights: Floats | None = None) -> Centred | None:
     """Mean (d,), and A (n, d) with A^T A the unbiased covariance; studies without weight are left out."""
     weight = np.ones(len(features)) if weights is None else weights
     weighted = weight > 0
@@ -222,19 +227,25 @@ def kid(real: Floats, generated: Floats, weights: Floats) -> Floats:
     pairs = total**2 - np.square(weights).sum(axis=1)
     within = np.zeros(len(weights))
     across = np.zeros(len(weights))
-    step = max(1, _BLOCK_CELLS // max(1, len(real)))
-    for start in range(0, len(real), step):
-        block = slice(start, start + step)
-        columns = np.arange(len(real))[block]
-        for side in (real, generated):
-            kernel = _kernel(side, side[block])
-            kernel[columns, columns - start] = 0.0
+    for side in (real, generated):
+        for block, kernel in kernel_blocks(side, side):
+            columns = np.arange(len(side))[block]
+            kernel[columns, columns - columns[0]] = 0.0
             within += ((weights @ kernel) * weights[:, block]).sum(axis=1)
-        across += ((weights @ _kernel(real, generated[block])) * weights[:, block]).sum(axis=1)
+    for block, kernel in kernel_blocks(real, generated):
+        across += ((weights @ kernel) * weights[:, block]).sum(axis=1)
     undefined = np.full(len(weights), np.nan)
     inner = np.divide(within, pairs, out=undefined, where=pairs > 0)
     distance: Floats = inner - 2.0 * np.divide(across, total**2, out=np.zeros(len(weights)), where=total > 0)
     return distance
+
+
+def kernel_blocks(first: Floats, second: Floats) -> Iterator[tuple[slice, Floats]]:
+    """Rows of ``second`` with KID's kernel (n, rows) between all of ``first`` and them."""
+    step = max(1, _BLOCK_CELLS // max(1, len(first)))
+    for start in range(0, len(second), step):
+        block = slice(start, start + step)
+        yield block, _kernel(first, second[block])
 
 
 def _kernel(first: Floats, second: Floats) -> Floats:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,11 +12,13 @@ from numpy.typing import NDArray
 from harness.core.packages import lacking
 from harness.core.types import Prediction, Reference, Task
 from harness.metrics.base import Metric, MetricOutput, Statistics, mean_of
-from harness.metrics.images.extractors import Image
 from harness.metrics.images.pairs import pairs_of
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+Pixels = NDArray[Any]
+"""An image, uint8 or float32."""
 
 SMALLEST = 176
 """Pixels of a side that five scales under an 11 x 11 window need."""
@@ -77,8 +79,8 @@ class MsSsimLateral(MsSsim):
     view: ClassVar[str] = "lateral"
 
 
-def similarity(first: Sequence[Image], second: Sequence[Image]) -> NDArray[np.float64]:
-    """MS-SSIM (n,) of pairs of uint8 images (H, W, C) of one size, in [0, 1]."""
+def similarity(first: Sequence[Pixels], second: Sequence[Pixels]) -> NDArray[np.float64]:
+    """MS-SSIM (n,) of pairs of images (H, W) or (H, W, C) of one size, from 0 to 255, in [0, 1]."""
     import torch
     from torch.nn.functional import avg_pool2d, interpolate
 

@@ -1,0 +1,1 @@
+"""Generated images of any system from folders of files."""
