@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -63,6 +64,9 @@ _TrainDir = Annotated[
     Path | None,
     typer.Option(help="With --task synthesize: folder of the training images; measures memorisation."),
 ]
+_Preset = Annotated[
+    str | None, typer.Option(help="Of reports, instead of --metrics: rexrank, RadCliQ-v1 and its parts.")
+]
 _PerLabel = Annotated[
     bool, typer.Option("--per-label", help="Precision, recall and F1 of every label alone instead.")
 ]
@@ -78,6 +82,7 @@ def score(
     missing: _Missing = None,
     task: _Task = "report",
     metrics: MetricNames = None,
+    preset: _Preset = None,
     tokenizer: Tokenizer = None,
     reference_words: ReferenceWords = None,
     uncertain: Uncertain = None,
@@ -99,6 +104,7 @@ def score(
     only = tuple(split_list(findings, "--findings") or ())
     options = {
         "metrics": metrics,
+        "preset": preset,
         "tokenizer": tokenizer,
         "reference-words": reference_words,
         "uncertain": uncertain,
@@ -116,7 +122,7 @@ def score(
             task=task,
             files=Files.of(files or [], references, predictions, states_of(missing or [])),
             given={name for name, value in options.items() if value is not None},
-            metrics=split_list(metrics, "--metrics"),
+            metrics=names_of(metrics, preset),
             options=MetricOptions(tokenizer, reference_words, uncertain),
             null_words=null_words_of(null_words),
             reading=LabelReading(uncertain, blank, exclusive or None, only),
@@ -127,6 +133,15 @@ def score(
         ),
         format_,
     )
+
+
+def names_of(metrics: str | None, preset: str | None) -> Sequence[str] | None:
+    """Names of the metrics that were asked for, one by one or as a set."""
+    from harness.metrics.presets import metrics_of
+
+    if metrics is not None and preset is not None:
+        raise HarnessError("--metrics and --preset exclude each other", "leave one of them out")
+    return metrics_of(preset) if preset is not None else split_list(metrics, "--metrics")
 
 
 def states_of(missing: list[str]) -> dict[str, Path]:

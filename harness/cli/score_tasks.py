@@ -24,9 +24,9 @@ from harness.evaluation.state_files import StateScores, score_probability_states
 _OF_REPORTS = {"tokenizer", "reference-words", "uncertain"}
 _OF_TABLES = {"uncertain", "exclusive", "blank", "findings"}
 _TAKES: Mapping[tuple[str, str], Collection[str]] = {
-    ("report", ""): {*_OF_REPORTS, "metrics", "null-words", "per-study"},
-    ("report", "per-label"): {*_OF_REPORTS, "metrics", "null-words"},
-    ("report", "missing"): {*_OF_REPORTS, "metrics", "missing"},
+    ("report", ""): {*_OF_REPORTS, "metrics", "preset", "null-words", "per-study"},
+    ("report", "per-label"): {*_OF_REPORTS, "metrics", "preset", "null-words"},
+    ("report", "missing"): {*_OF_REPORTS, "metrics", "preset", "missing"},
     ("diagnose", ""): {*_OF_TABLES, "metrics"},
     ("diagnose", "per-label"): _OF_TABLES,
     ("diagnose", "missing"): {*_OF_TABLES, "metrics", "missing"},

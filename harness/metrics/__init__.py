@@ -40,17 +40,22 @@ if TYPE_CHECKING:
         XrayDistance,
     )
     from harness.metrics.images.ms_ssim import MsSsim, MsSsimLateral
+    from harness.metrics.learned.bertscore_idf import BertScoreIdf
+    from harness.metrics.learned.radcliq import RadCliq, RadGraphCombined
+    from harness.metrics.learned.semb_score import SembScore
     from harness.metrics.text.bertscore import BertScore, BertScoreMiniLM
     from harness.metrics.text.bleu import Bleu
     from harness.metrics.text.cider import Cider, CiderPlain
     from harness.metrics.text.meteor import Meteor, MeteorNltk
     from harness.metrics.text.rouge import RougeL, RougeScoreL
+    from harness.metrics.text.study_bleu import StudyBleu
     from harness.metrics.text.wording import Wording
 
 __all__ = [
     "Alignment",
     "Auroc",
     "BertScore",
+    "BertScoreIdf",
     "BertScoreMiniLM",
     "Bleu",
     "Brier",
@@ -78,7 +83,9 @@ __all__ = [
     "MsSsimLateral",
     "NegativeLogLikelihood",
     "OperatingPoints",
+    "RadCliq",
     "RadDinoDistance",
+    "RadGraphCombined",
     "RadGraphF1",
     "RateScore",
     "RateScoreLite",
@@ -86,6 +93,8 @@ __all__ = [
     "RiskCoverage",
     "RougeL",
     "RougeScoreL",
+    "SembScore",
+    "StudyBleu",
     "TunedF1",
     "ViewAgreement",
     "Wording",

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from harness.core.files import digest_of
 from harness.core.packages import absent
+
+T = TypeVar("T")
 
 
 def hub_file(repository: str, name: str, download: bool = False) -> Path | None:
@@ -48,6 +50,37 @@ def token_batches(lengths: Sequence[int], limit: int = 4096) -> Iterator[list[in
         batch.append(index)
     if batch:
         yield batch
+
+
+MEMORY = 2**29
+"""Bytes of vectors that a ``Recurring`` holds before it begins anew."""
+
+
+class Recurring(Generic[T]):
+    """What a model makes of texts that recur, such as the references of every method: each text once.
+
+    Args:
+        work: distinct texts to one value each.
+        size: bytes of a value.
+    """
+
+    def __init__(self, work: Callable[[list[str]], Sequence[T]], size: Callable[[T], int]) -> None:
+        self._work, self._size = work, size
+        self._values: dict[str, T] = {}
+        self._bytes = 0
+
+    def __call__(self, texts: Iterable[str]) -> dict[str, T]:
+        """The value of each distinct text."""
+        if self._bytes > MEMORY:
+            self._values.clear()
+            self._bytes = 0
+        distinct = list(dict.fromkeys(texts))
+        new = [text for text in distinct if text not in self._values]
+        if new:
+            values = self._work(new)
+            self._values |= zip(new, values, strict=True)
+            self._bytes += sum(map(self._size, values))
+        return {text: self._values[text] for text in distinct}
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import pytest
 
 from harness.core.errors import HarnessError, UnavailableError
 from harness.core.types import Prediction
-from harness.metrics import annotation_cache
+from harness.metrics import annotation_cache, pretrained
 from harness.metrics.base import Metric
 from harness.metrics.text import bertscore
 from harness.metrics.text.bertscore import BertScore, BertScoreMiniLM, Encoder
@@ -109,7 +109,7 @@ def test_small_chunks_and_a_full_memory_change_nothing(
     texts = list(dict.fromkeys(findings(30)))
     first = official.statistics(*pairs([texts[0]] * len(texts), texts))
     monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / "other"))
-    monkeypatch.setattr(bertscore, "_CACHE_BYTES", 0)
+    monkeypatch.setattr(pretrained, "MEMORY", 0)
     monkeypatch.setattr(annotation_cache, "CHUNK", 7)
     assert official.statistics(*pairs([texts[0]] * len(texts), texts)) == pytest.approx(first, abs=1e-6)
 
@@ -159,7 +159,7 @@ def test_what_is_absent_is_said_in_one_line(
 ) -> None:
     for name in ("HARNESS_BERTSCORE_MODEL", "HARNESS_BERTSCORE_LAYER", "HARNESS_ALLOW_DOWNLOADS"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(bertscore, "_cached_weights", lambda model: None)
+    monkeypatch.setattr(bertscore, "cached_weights", lambda model: None)
     assert "HARNESS_BERTSCORE_MODEL" in str(BertScore().unavailable())
     with pytest.raises(UnavailableError, match="roberta-large not found"):
         BertScore().statistics(*pairs(["a"], ["a"]))

@@ -15,27 +15,14 @@ from harness.metrics.clinical import chexbert
 from harness.metrics.clinical.chexbert import ChexbertF1, find_files
 from harness.metrics.clinical.labels import LABELS, SUBSETS
 from harness.metrics.pretrained import old_tokenizer_methods
-from tests.helpers.checkpoints import write_bert
+from tests.helpers.checkpoints import write_chexbert
 from tests.helpers.reports import findings, pairs
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with an untrained two-layer CheXbert with random weights, and a vocabulary of report words."""
-    import torch
-    from f1chexbert.f1chexbert import bert_labeler
-
     root = tmp_path_factory.mktemp("chexbert")
-    write_bert(root / "bert-base-uncased", reports=150, initializer_range=0.4)
-    torch.manual_seed(0)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(root)  # where the package's name of the backbone is our folder
-        model = bert_labeler(inference=True)
-    for head in model.linear_heads:
-        torch.nn.init.normal_(head.weight)
-        torch.nn.init.normal_(head.bias)
-    state = {f"module.{name}": value for name, value in model.state_dict().items()}
-    torch.save({"epoch": 0, "model_state_dict": state}, root / "chexbert.pth")
+    write_chexbert(root)
     return root
 
 

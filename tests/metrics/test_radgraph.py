@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,68 +12,17 @@ import pytest
 from harness.core.errors import HarnessError, UnavailableError
 from harness.metrics.clinical.radgraph import LEVELS, RadGraphF1, facts_of, rewards
 from harness.metrics.pretrained import old_tokenizer_methods
-from tests.helpers.checkpoints import write_bert
+from tests.helpers.checkpoints import write_radgraph
 from tests.helpers.reports import findings, pairs
 
 MODEL = "radgraph-xl"
-RELATIONS = ["modify", "located_at", "suggestive_of"]
-ENTITIES = ["Anatomy::definitely present", "Observation::definitely present", "Observation::uncertain"]
-
-
-def config(bert: Path) -> dict[str, Any]:
-    embedder = {"model_name": str(bert), "max_length": 512}
-    return {
-        "dataset_reader": {"token_indexers": {"bert": embedder}, "max_span_width": 3},
-        "model": {
-            "type": "dygie",
-            "embedder": {"token_embedders": {"bert": embedder}},
-            "initializer": {},
-            "module_initializer": {},
-            "feature_size": 4,
-            "max_span_width": 3,
-            "target_task": "relation",
-            "feedforward_params": {"num_layers": 1, "hidden_dims": 16, "dropout": 0.0},
-            "loss_weights": {"ner": 1.0, "relation": 1.0, "coref": 0.0, "events": 0.0},
-            "modules": {
-                "ner": {},
-                "coref": {"spans_per_word": 0.3, "max_antecedents": 5, "coref_prop": 0},
-                "relation": {"spans_per_word": 0.5},
-                "events": {
-                    "trigger_spans_per_word": 0.3,
-                    "argument_spans_per_word": 0.5,
-                    "loss_weights": {"trigger": 0.0, "arguments": 0.0},
-                },
-            },
-        },
-    }
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder in the package's layout with a random model over a one-layer BERT."""
     root = tmp_path_factory.mktemp("radgraph")
-    bert, model = root / "bert", root / MODEL
-    (model / "vocabulary").mkdir(parents=True)
-    write_bert(bert, hidden_size=16, num_hidden_layers=1, intermediate_size=16)
-    (model / "config.json").write_text(json.dumps(config(bert)))
-    (model / "vocabulary" / "non_padded_namespaces.txt").write_text("*labels\n*tags\n")
-    for kind, labels in (("ner", ENTITIES), ("relation", RELATIONS)):
-        path = model / "vocabulary" / f"{MODEL}__{kind}_labels.txt"
-        path.write_text("\n".join(["", *labels]) + "\n")
-    _save_random_weights(root)
+    write_radgraph(root, MODEL)
     return root
-
-
-def _save_random_weights(root: Path) -> None:
-    import torch
-    from radgraph import RadGraph
-
-    torch.manual_seed(1)
-    with pytest.MonkeyPatch.context() as patch, old_tokenizer_methods():
-        patch.setattr(torch, "load", lambda *args, **options: {})
-        patch.setattr(torch.nn.Module, "load_state_dict", lambda *args, **options: None)
-        made = RadGraph(model_type=MODEL, model_cache_dir=str(root), cuda=-1)
-    torch.save(made.model.state_dict(), root / MODEL / "weights.th")
 
 
 @pytest.fixture

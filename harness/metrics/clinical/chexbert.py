@@ -7,13 +7,14 @@ its labels against that package's. The checkpoint's licence forbids shipping it.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from harness.core.errors import CorruptFileError, UnavailableError
 from harness.core.packages import absent, lacking
@@ -59,14 +60,7 @@ class ChexbertF1(LabelF1):
 
     def unavailable(self) -> str | None:
         """One line if a package or the weights are absent."""
-        if (reason := lacking("clinical", "torch", "transformers")) is not None:
-            return reason
-        if downloads_allowed() or find_files() is not None:
-            return None
-        return (
-            f"{CHECKPOINT} and {BERT} not found (chexbert_f1): set {FOLDER} to a folder with {CHECKPOINT}, "
-            f"config.json and vocab.txt, or {ALLOW_DOWNLOADS}=1"
-        )
+        return lacking_files(self.name)
 
     def classes(self, texts: Sequence[str]) -> Classes:
         """Classes int8 (n, 14) of the texts, from the cache where it has them.
@@ -81,28 +75,18 @@ class ChexbertF1(LabelF1):
 
     def cut(self, texts: Sequence[str]) -> tuple[int, list[bool]]:
         """Which texts have more tokens than BERT reads."""
-        files = find_files()
-        if files is None or max(map(len, texts), default=0) <= MAX_TOKENS - 2:
-            return MAX_TOKENS, []
-        words = bert_tokenizer(files.bert)
-        lines = [" ".join(plain_characters(text).split()) for text in texts]
-        limits = {"add_special_tokens": False, "truncation": True, "max_length": MAX_TOKENS - 1}
-        return MAX_TOKENS, [len(words(line, **limits)["input_ids"]) > MAX_TOKENS - 2 for line in lines]
+        return longer(texts)
 
     def _label(self, texts: list[str]) -> list[list[int]]:
         return self._labeler(texts).tolist()
 
     @property
     def _digest(self) -> str:
-        files = find_files()
-        return weights_digest(files.checkpoint) if files else "absent"
+        return checkpoint_digest()
 
     @cached_property
     def _labeler(self) -> Labeler:
-        files = find_files(download=downloads_allowed())
-        if files is None:
-            raise UnavailableError.of(self.unavailable() or f"{CHECKPOINT} not found")
-        return Labeler(files)
+        return load(self.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +108,47 @@ def find_files(download: bool = False) -> Files | None:
         checkpoint = None if named else hub_file(REPOSITORY, CHECKPOINT, download)
     bert = _bert_folder(folder, download)
     return Files(checkpoint, bert) if checkpoint and bert else None
+
+
+def lacking_files(metric: str) -> str | None:
+    """One line of advice for a metric if a package or the weights are absent; None if it can run."""
+    if (reason := lacking("clinical", "torch", "transformers")) is not None:
+        return reason
+    if downloads_allowed() or find_files() is not None:
+        return None
+    return (
+        f"{CHECKPOINT} and {BERT} not found ({metric}): set {FOLDER} to a folder with {CHECKPOINT}, "
+        f"config.json and vocab.txt, or {ALLOW_DOWNLOADS}=1"
+    )
+
+
+def checkpoint_digest() -> str:
+    """Digest of the checkpoint for signatures, ``absent`` where there is none."""
+    files = find_files()
+    return weights_digest(files.checkpoint) if files else "absent"
+
+
+def longer(texts: Sequence[str]) -> tuple[int, list[bool]]:
+    """The most tokens that the model reads, and which of ``texts`` have more."""
+    files = find_files()
+    if files is None or max(map(len, texts), default=0) <= MAX_TOKENS - 2:
+        return MAX_TOKENS, []
+    words = bert_tokenizer(files.bert)
+    lines = [" ".join(plain_characters(text).split()) for text in texts]
+    limits = {"add_special_tokens": False, "truncation": True, "max_length": MAX_TOKENS - 1}
+    return MAX_TOKENS, [len(words(line, **limits)["input_ids"]) > MAX_TOKENS - 2 for line in lines]
+
+
+def load(metric: str) -> Labeler:
+    """The model, fetched first where downloads are allowed.
+
+    Raises:
+        UnavailableError: a package or the weights are absent; the message names ``metric``.
+    """
+    files = find_files(download=downloads_allowed())
+    if files is None:
+        raise UnavailableError.of(lacking_files(metric) or f"{CHECKPOINT} not found")
+    return Labeler(files)
 
 
 def _package_folder() -> Path:
@@ -179,21 +204,34 @@ class Labeler:
         self._bert.to(self.device).eval()
 
     def __call__(self, texts: Sequence[str]) -> Classes:
-        """Classes int8 (n, 14); texts of like length share a batch."""
-        ids = [self._ids(text) for text in texts]
+        """Classes int8 (n, 14)."""
         classes = np.zeros((len(texts), len(LABELS)), dtype=np.int8)
-        for indices in token_batches([len(line) for line in ids]):
-            logits = self._logits([ids[index] for index in indices])
+        for indices, first in self._batches(texts):
+            with self._torch.inference_mode():
+                logits = self._torch.nn.functional.linear(first, self._weight, self._bias)
             parts = logits.split(CLASSES_PER_HEAD, dim=1)
             classes[indices] = self._torch.stack([part.argmax(dim=1) for part in parts], dim=1).cpu().numpy()
         return classes
+
+    def vectors(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """What the heads read of each text, the last layer at [CLS]: float32 (n, hidden size)."""
+        vectors = np.zeros((len(texts), self._weight.shape[1]), dtype=np.float32)
+        for indices, first in self._batches(texts):
+            vectors[indices] = first.cpu().numpy()
+        return vectors
+
+    def _batches(self, texts: Sequence[str]) -> Iterator[tuple[list[int], Tensor]]:
+        """Places of texts of like length, and their vectors at [CLS]."""
+        ids = [self._ids(text) for text in texts]
+        for indices in token_batches([len(line) for line in ids]):
+            yield indices, self._first([ids[index] for index in indices])
 
     def _ids(self, text: str) -> list[int]:
         """Token ids in [CLS] and [SEP]; a text that is too long loses its end, not the [SEP]."""
         ids = self._tokenizer(" ".join(text.split()), add_special_tokens=False)["input_ids"]
         return [self._tokenizer.cls_token_id, *ids[: MAX_TOKENS - 2], self._tokenizer.sep_token_id]
 
-    def _logits(self, lines: list[list[int]]) -> Tensor:
+    def _first(self, lines: list[list[int]]) -> Tensor:
         torch = self._torch
         ids = torch.zeros(len(lines), max(map(len, lines)), dtype=torch.long)
         mask = torch.zeros_like(ids)
@@ -201,8 +239,8 @@ class Labeler:
             ids[row, : len(line)] = torch.tensor(line)
             mask[row, : len(line)] = 1
         with torch.inference_mode():
-            hidden = self._bert(ids.to(self.device), attention_mask=mask.to(self.device))[0]
-            return torch.nn.functional.linear(hidden[:, 0], self._weight, self._bias)
+            hidden: Tensor = self._bert(ids.to(self.device), attention_mask=mask.to(self.device))[0]
+            return hidden[:, 0]
 
 
 def _tensors(path: Path) -> dict[str, Any]:

