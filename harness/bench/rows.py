@@ -26,6 +26,8 @@ class Row:
         gib, peer_gib: peak memory of the processes that did the work, GiB.
         note: what a reader must know, or why a benchmark failed.
         state: ``ok``; ``no peer`` where ours stands alone; ``skipped`` or ``failed`` without a value.
+        interval: 95 % interval of ours, where there is one.
+        place: caption, line and column of a table that the value is a cell of; None: a line of its own.
     """
 
     suite: str
@@ -38,6 +40,8 @@ class Row:
     peer_gib: float | None = None
     note: str = ""
     state: State = "ok"
+    interval: tuple[float, float] | None = None
+    place: tuple[str, str, str] | None = None
 
     @property
     def ratio(self) -> float | None:

@@ -16,8 +16,8 @@ from harness.core.progress import Reporter
 
 SUITES = ("metrics", "methods", "sampling", "robustness", "labeler", "data", "run")
 """What ``harness bench`` measures, in this order."""
-BY_NAME = ("scaling",)
-"""What it measures only where it is named: many minutes."""
+BY_NAME = ("scaling", "judgement")
+"""What it measures only where it is named: many minutes, or no speed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,7 @@ class Options:
         images, size: files per format of the data benchmark, and their height and width in pixels.
         sizes: numbers of studies of the scaling benchmark; empty for its own.
         store: store whose last complete run ``run`` is about; ``sampling`` draws with its trained methods.
+        judgements: files of human judgements, each as ``KIND=PATH``.
     """
 
     suites: tuple[str, ...] = ()
@@ -45,6 +46,7 @@ class Options:
     size: int = 1024
     sizes: tuple[int, ...] = ()
     store: Path = Path("runs")
+    judgements: tuple[str, ...] = ()
 
 
 Work = Callable[[], list[Row]]
@@ -103,6 +105,14 @@ def _works(suite: str, options: Options) -> Iterator[tuple[str, str, Work]]:
         scaling.check(sizes)
         for kind in scaling.KINDS:
             yield suite, kind, partial(scaling.scaling_benchmark, kind, sizes)
+    elif suite == "judgement":
+        from harness.bench import judgement
+        from harness.bench.judgement_sets import JudgementFile
+
+        files = [JudgementFile.of(assignment) for assignment in options.judgements]
+        yield suite, "rewritten reports", judgement.rewrite_benchmark
+        for file in files:
+            yield suite, file.kind, partial(judgement.agreement_benchmark, file)
     else:
         from harness.bench.phases import run_benchmark
 

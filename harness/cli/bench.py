@@ -25,11 +25,12 @@ class Suite(StrEnum):
     data = "data"
     run = "run"
     scaling = "scaling"
+    judgement = "judgement"
 
 
 def bench(
     what: Annotated[
-        list[Suite] | None, typer.Argument(help="What to measure; default all but scaling.")
+        list[Suite] | None, typer.Argument(help="What to measure; default all but scaling and judgement.")
     ] = None,
     methods: Annotated[str, typer.Option(help="Methods to measure (methods, sampling), or all.")] = "all",
     preset: Annotated[str, typer.Option(help="Size of the methods (methods, sampling).")] = "tiny",
@@ -45,6 +46,10 @@ def bench(
         str | None, typer.Option(help="Numbers of studies (scaling); default 1000 to 200000.")
     ] = None,
     store: Annotated[Path, typer.Option(help="Store of the run (run, sampling).")] = Path("runs"),
+    judgements: Annotated[
+        list[str] | None,
+        typer.Option(help="Human judgements (judgement): rexval=FOLDER, radpref=FOLDER, radeval=FILE."),
+    ] = None,
     history: Annotated[
         Path | None,
         typer.Option(help="File that gets one JSON line per call, to compare with the last ratios."),
@@ -54,7 +59,7 @@ def bench(
     ] = None,
     format_: Annotated[Format, format_option(Format.table, Format.markdown, Format.json)] = Format.table,
 ) -> None:
-    """Measure speed beside peers, agreement with human codes, and where the time of a run went.
+    """Measure speed beside peers, agreement with people, and where the time of a run went.
 
     Exit 1 if a benchmark failed; the others are measured all the same.
     """
@@ -71,8 +76,8 @@ def bench(
     chosen = None if methods == "all" else split_list(methods, "--methods")
     if into is not None:
         check_page(into, suites or suite.SUITES)
-    numbers = split_list(sizes, "--sizes", int) or ()
-    options = suite.Options(suites, chosen, preset, peers, device, images, size, numbers, store)
+    numbers, judged = split_list(sizes, "--sizes", int) or (), tuple(judgements or ())
+    options = suite.Options(suites, chosen, preset, peers, device, images, size, numbers, store, judged)
     facts = measured_on(device)
     ratios = before(history, facts) if history is not None else None
     with ConsoleReporter(stderr()) as reporter:

@@ -63,11 +63,10 @@ class ROCO(ReportDataset):
         Profile("default", "caption as it stands; the release's split", clean=one_line),
         Profile(
             "micar-vlmoe",
-            "MicarVLMoE: cleaning, cut and <unk> of its released code, the release's split",
+            "MicarVLMoE: cleaning of its released code, the release's split, 60 tokens",
             clean=micar_text,
-            tokenizer="jury",
-            report_words=58,
-            rare_words=3,
+            tokenizer="whitespace",
+            reference_words=60,
         ),
     )
 
