@@ -99,7 +99,7 @@ def _profiles(name: str) -> list[Row]:
         {
             "dataset": name,
             "profile": profile.name,
-            "reference_words": profile.reference_words,
+            "reference_words": profile.reference_words or profile.report_words,
             "tokenizer": profile.tokenizer,
             "about": profile.about,
         }

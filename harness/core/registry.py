@@ -74,7 +74,9 @@ METRICS = {
     "bertscore_minilm": "harness.metrics.text.bertscore:BertScoreMiniLM",
     "chexpert_rules_f1": "harness.metrics.clinical.chexpert_rules:ChexpertRulesF1",
     "wording": "harness.metrics.text.wording:Wording",
+    "chexpert_rules_pr": "harness.metrics.clinical.chexpert_rules:ChexpertRulesPrecisionRecall",
     "mesh_rules_f1": "harness.metrics.clinical.chexpert_rules:MeshRulesF1",
+    "chexbert_pr": "harness.metrics.clinical.chexbert:ChexbertPrecisionRecall",
     "chexbert_f1": "harness.metrics.clinical.chexbert:ChexbertF1",
     "radgraph_f1": "harness.metrics.clinical.radgraph:RadGraphF1",
     "ratescore": "harness.metrics.clinical.ratescore:RateScore",
@@ -279,6 +281,7 @@ class MetricOptions:
         uncertain: what an uncertain finding counts as: ``positive``, ``negative`` or ``ignored``.
         multilabel: labels are independent findings.
         labels: of the test set.
+        rare_words: words that occur less often in training are ``<unk>`` in the references.
     """
 
     tokenizer: str | None = None
@@ -286,6 +289,7 @@ class MetricOptions:
     uncertain: str | None = None
     multilabel: bool | None = None
     labels: LabelCounts | None = None
+    rare_words: int | None = None
 
 
 DEFAULTS = MetricOptions()

@@ -64,6 +64,10 @@ class DatasetInfo:
         multilabel: labels are independent findings (True) or exclusive classes (False).
         tokenizer: tokenisation profile of the text metrics, e.g. ``r2gen-iu``.
         reference_words: text metrics cut references after so many tokens; None keeps them whole.
+        report_words: reports themselves end after so many words, for training and for every metric; None:
+            they are whole.
+        rare_words: words that occur less often in training reports are ``<unk>`` in every report; None: none.
+        uncertain: what metrics of findings count an uncertain one as, unless the run says; None: their own.
         licence: terms of the underlying data, shown by ``harness list datasets``.
         fingerprint: changes whenever the data that methods see change.
         roles: modality -> the view that it stands for, e.g. ``{"image": "frontal"}``: methods that declare
@@ -84,6 +88,9 @@ class DatasetInfo:
     multilabel: bool = True
     tokenizer: str = "r2gen-iu"
     reference_words: int | None = None
+    report_words: int | None = None
+    rare_words: int | None = None
+    uncertain: str | None = None
     licence: str = ""
     fingerprint: str = ""
     roles: Mapping[str, str] = field(default_factory=dict, hash=False)

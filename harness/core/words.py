@@ -84,6 +84,7 @@ _RULES = (
     Words("ptb", _spaced, marks_count=False),
     Words("whitespace", str.split),
     Words("without-marks", str.split, marks_count=False),
+    Words("jury", str.split, marks_count=False),
 )
 _BY_NAME = {rule.name: rule for rule in _RULES}
 PROFILES = tuple(_BY_NAME)

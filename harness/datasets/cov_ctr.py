@@ -66,11 +66,12 @@ class COVCTR(ReportDataset):
         ),
         Profile(
             "micar-vlmoe",
-            "MicarVLMoE: split and cleaning of its released code (8:1:1 by image, seed 9876), 80 tokens",
+            "MicarVLMoE: split (8:1:1 by image, seed 9876), cleaning, cut and <unk> of its released code",
             sections=("reports_En",),
             clean=micar_text,
-            tokenizer="whitespace",
-            reference_words=80,
+            tokenizer="jury",
+            report_words=78,
+            rare_words=3,
             split=BY_IMAGE,
         ),
     )

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from harness.core.types import IMAGE
-from harness.datasets.readers.profiles import Profile, one_line, table
+from harness.datasets.readers.profiles import Profile, one_line, r2gen_text, table
 from harness.datasets.readers.records import Listing, Problem, ReportRecord
 from harness.datasets.readers.report_dataset import ImageTree, ReportDataset
 from harness.datasets.readers.rows import Row, read_csv
@@ -41,6 +41,11 @@ _REFERENCES = re.compile(rf"(?:{_SAME}|{_FIGURE}|{_PANEL})[.,]?", re.IGNORECASE)
 def without_figures(text: str) -> str:
     """One line without references to a book's figures (``Fig. 3-2a``, ``a shows``)."""
     return one_line(_REFERENCES.sub(" ", text))
+
+
+def micar_text(text: str) -> str:
+    """R2Gen's words of the text without references to figures."""
+    return r2gen_text(without_figures(text))
 
 
 class MMRetinal(ReportDataset):
@@ -64,10 +69,12 @@ class MMRetinal(ReportDataset):
         ),
         Profile(
             "micar-vlmoe",
-            "MicarVLMoE: its released code's split (8:1:1 by image, seed 9876), no figure numbers, 60 tokens",
+            "MicarVLMoE: split (8:1:1 by image, seed 9876), cleaning, cut and <unk> of its released code",
             sections=("en_caption",),
-            clean=without_figures,
-            reference_words=60,
+            clean=micar_text,
+            tokenizer="jury",
+            report_words=58,
+            rare_words=3,
             split="micar-vlmoe",
         ),
     )

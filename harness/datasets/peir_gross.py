@@ -22,7 +22,7 @@ from typing import Any, ClassVar
 
 from harness.core.errors import HarnessError
 from harness.core.types import IMAGE
-from harness.datasets.readers.profiles import Profile, one_line, table
+from harness.datasets.readers.profiles import Profile, one_line, r2gen_text, table
 from harness.datasets.readers.records import Listing, Problem, ReportRecord
 from harness.datasets.readers.report_dataset import ImageTree, ReportDataset
 from harness.datasets.readers.splits import drawn
@@ -37,6 +37,11 @@ _PUBLISHED = {"studies": 7442}
 def last_part(text: str) -> str:
     """What follows the last colon, on one line: captions begin with ``ORGAN: ``."""
     return one_line(text.rpartition(":")[2])
+
+
+def micar_text(text: str) -> str:
+    """R2Gen's words of what follows the last colon."""
+    return r2gen_text(last_part(text))
 
 
 class PEIRGross(ReportDataset):
@@ -57,9 +62,11 @@ class PEIRGross(ReportDataset):
         ),
         Profile(
             "micar-vlmoe",
-            "MicarVLMoE: released code's split (7:1:2, seed 1234), what follows the last colon, 30 tokens",
-            clean=last_part,
-            reference_words=30,
+            "MicarVLMoE: split (7:1:2, seed 1234), what follows the last colon, cut and <unk> of its code",
+            clean=micar_text,
+            tokenizer="jury",
+            report_words=28,
+            rare_words=3,
             split="micar-vlmoe",
         ),
     )

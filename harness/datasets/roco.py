@@ -63,10 +63,11 @@ class ROCO(ReportDataset):
         Profile("default", "caption as it stands; the release's split", clean=one_line),
         Profile(
             "micar-vlmoe",
-            "MicarVLMoE: cleaning of its released code, the release's split, 60 tokens",
+            "MicarVLMoE: cleaning, cut and <unk> of its released code, the release's split",
             clean=micar_text,
-            tokenizer="whitespace",
-            reference_words=60,
+            tokenizer="jury",
+            report_words=58,
+            rare_words=3,
         ),
     )
 

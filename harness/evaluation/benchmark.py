@@ -179,7 +179,9 @@ def open_benchmark(settings: RunSettings, rows: Sequence[Entry] | None = None) -
         dataset=dataset,
         splits=splits,
         metrics=metrics,
-        samples=ReportSamples.of(config.report_samples, config.uncertain, dataset.info),
+        samples=ReportSamples.of(
+            config.report_samples, config.uncertain or dataset.info.uncertain, dataset.info
+        ),
         plans=plans,
         weights=bootstrap_weights([study.patient_id for study in test], N_RESAMPLES),
         store=Store(config.store).enter(),

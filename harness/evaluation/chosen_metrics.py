@@ -27,10 +27,12 @@ def choose_metrics(config: RunConfig, info: DatasetInfo, test: Sequence[Study] =
             with the chosen tokenizer.
         PluginError: none of the families that were asked for by name can be loaded.
     """
+    cuts = [words for words in (config.reference_words or info.reference_words, info.report_words) if words]
     options = MetricOptions(
         tokenizer=config.tokenizer or info.tokenizer,
-        reference_words=config.reference_words or info.reference_words,
-        uncertain=config.uncertain,
+        reference_words=min(cuts, default=None),
+        rare_words=info.rare_words,
+        uncertain=config.uncertain or info.uncertain,
         multilabel=info.multilabel,
         labels=label_counts(info, test),
     )

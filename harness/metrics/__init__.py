@@ -11,8 +11,12 @@ from typing import TYPE_CHECKING, Any
 from harness.core.registry import METRICS
 
 if TYPE_CHECKING:
-    from harness.metrics.clinical.chexbert import ChexbertF1
-    from harness.metrics.clinical.chexpert_rules import ChexpertRulesF1, MeshRulesF1
+    from harness.metrics.clinical.chexbert import ChexbertF1, ChexbertPrecisionRecall
+    from harness.metrics.clinical.chexpert_rules import (
+        ChexpertRulesF1,
+        ChexpertRulesPrecisionRecall,
+        MeshRulesF1,
+    )
     from harness.metrics.clinical.radgraph import RadGraphF1
     from harness.metrics.clinical.ratescore import RateScore
     from harness.metrics.clinical.ratescore_lite import RateScoreLite
@@ -60,7 +64,9 @@ __all__ = [
     "Bleu",
     "Brier",
     "ChexbertF1",
+    "ChexbertPrecisionRecall",
     "ChexpertRulesF1",
+    "ChexpertRulesPrecisionRecall",
     "Cider",
     "CiderPlain",
     "ClasswiseEce",

@@ -68,7 +68,8 @@ class Vocabulary:
         self.index = {word: number for number, word in enumerate([*SPECIALS, *self.entries])}
 
     def __len__(self) -> int:
-        return len(self.index)
+        # A profile that replaces rare words has "<unk>" among its words, too.
+        return len(SPECIALS) + len(self.entries)
 
     def encode(self, text: str, limit: int, *, marks: bool = True) -> list[int]:
         """At most ``limit`` word indices, without begin and end; ``marks``: whether "." counts."""

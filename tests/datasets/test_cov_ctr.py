@@ -56,8 +56,10 @@ def test_the_papers_split_is_by_row_and_says_what_it_tears_apart(root: Path) -> 
     assert {study.id: study.split for study in all_studies(dataset)} == dict(
         zip(names, drawn(25, 9876, 0.2, 0.5)[:24], strict=True)
     )
-    assert (dataset.info.tokenizer, dataset.info.reference_words) == ("whitespace", 80)
-    assert dataset.studies("train")[0].report == micar_text(caption_trees.sentence(0))
+    info = dataset.info
+    assert (info.tokenizer, info.reference_words, info.report_words, info.rare_words) == ("jury", None, 78, 3)
+    whole, report = micar_text(caption_trees.sentence(0)), dataset.studies("train")[0].report
+    assert report == " ".join([*whole.split()[:-2], "<unk>", "."])  # the last word is found nowhere else
     examination = examine("cov-ctr", root, {"profile": "micar-vlmoe"})
     (torn,) = [problem for problem in examination.problems if problem.kind == "figure-in-two-splits"]
     assert torn.message.endswith("of 20 figures have panels in more than one split; the studies stand")

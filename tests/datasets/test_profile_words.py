@@ -13,9 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.core import registry
+from harness.core.config import RunConfig
 from harness.core.types import DatasetInfo, Prediction, Reference, Study, Task
 from harness.core.words import MARK, PROFILES, frequent_words, words_of
-from harness.datasets.readers.profiles import Profile, alphabetic
+from harness.datasets.readers.profiles import Profile, alphabetic, finished
+from harness.datasets.readers.records import ReportRecord
+from harness.evaluation.chosen_metrics import choose_metrics
 from harness.method.torch_method import TorchMethod
 from harness.metrics import Bleu, ChexpertRulesF1, RougeL
 from harness.metrics.text.tokenization import tokenizer
@@ -103,6 +106,36 @@ def test_labels_find_the_ends_of_sentences_in_text_of_letters_alone() -> None:
     references = [Reference(str(number), str(number), text) for number, text in enumerate(texts)]
     ours = metric.statistics([Prediction(report=text) for text in cleaned], references)
     assert (ours == metric.statistics([Prediction(report=text) for text in texts], references)).all()
+
+
+def records(reports: dict[str, Sequence[str]]) -> list[ReportRecord]:
+    return [
+        ReportRecord(f"{split}{number}", f"{split}{number}", split, {}, report, "here")
+        for split, texts in reports.items()
+        for number, report in enumerate(texts)
+    ]
+
+
+def test_reports_are_cut_and_rare_words_replaced_where_a_profile_says_so() -> None:
+    given = records({"train": ["a b c d", "a b x"], "test": ["b x a y b"]})
+    whole = Profile("p", "p", tokenizer="jury")
+    assert finished(given, whole) == given
+    changed = finished(given, replace(whole, report_words=3, rare_words=2))
+    assert [each.report for each in changed] == ["a b <unk>", "a b <unk>", "b <unk> a"]
+    # A word behind the cut counts among the training words.
+    assert [each.report for each in finished(given, replace(whole, report_words=2))] == ["a b", "a b", "b x"]
+
+
+def test_a_cut_of_the_reports_is_the_widest_of_the_metrics_and_stands_in_the_signature() -> None:
+    info = replace(INFO, tokenizer="jury", report_words=78, rare_words=3, uncertain="negative")
+    for cut, field in ((None, "ref:78"), (60, "ref:60"), (100, "ref:78")):
+        config = RunConfig(methods=("template",), reference_words=cut, metrics=("bleu", "rouge_score_l"))
+        signatures = [metric.signature for metric in choose_metrics(config, info)]
+        assert all(f"|{field}|unk:min3|" in signature for signature in signatures)
+    (metric,) = choose_metrics(RunConfig(methods=("template",), metrics=("chexpert_rules_f1",)), info)
+    assert "uncertain:negative" in metric.signature
+    asked = RunConfig(methods=("template",), metrics=("chexpert_rules_f1",), uncertain="positive")
+    assert "uncertain:positive" in choose_metrics(asked, info)[0].signature
 
 
 INFO = DatasetInfo(

@@ -177,6 +177,9 @@ def test_vocabulary_batches_pad_cut_and_frame() -> None:
     assert vocabulary.batch(["a", ""], 5, framed=True).tolist() == [[BOS, 4, EOS], [BOS, EOS, PAD]]
     assert vocabulary.batch(["a c"], 5).tolist() == [[4, UNK]]
     assert vocabulary.batch([None], 5).shape == (1, 1)
+    replaced = Vocabulary(["a", "<unk>"], words_of("jury"))
+    assert (len(replaced), replaced.encode("a <unk>", 5)) == (6, [4, 5])
+    assert replaced.decode([4, 5]) == "a <unk>"
 
 
 def test_folded_norms_give_the_same_features() -> None:

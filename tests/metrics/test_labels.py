@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from sklearn.metrics import classification_report, f1_score
+from sklearn.metrics import classification_report, f1_score, precision_score, recall_score
 
 from harness.core.errors import HarnessError
 from harness.metrics.clinical.labels import (
@@ -19,9 +19,11 @@ from harness.metrics.clinical.labels import (
     LabelF1,
     Policy,
     averaged_f1,
+    averaged_precision_recall,
     confusion,
     label_outputs,
     label_statistics,
+    precision_recall_statistics,
 )
 from harness.metrics.common_labels import LEAST_POSITIVES
 from tests.helpers.reports import pairs
@@ -50,6 +52,31 @@ def test_averages_equal_scikit_learn(policy: Policy, n: int, seed: int) -> None:
         assert ours[f"example_{size}"] == pytest.approx(expected, abs=1e-12)
     a, b = (np.isin(side[:, :-1], positive) for side in (said, true))
     assert ours["micro_13"] == pytest.approx(f1_score(b, a, average="micro", zero_division=0), abs=1e-12)
+
+
+@pytest.mark.parametrize("policy", ["positive", "negative"])
+@pytest.mark.parametrize(("n", "seed"), [(1, 0), (3, 1), (400, 3)])
+def test_precision_and_recall_equal_scikit_learn(policy: Policy, n: int, seed: int) -> None:
+    said, true = random_classes(n, seed), random_classes(n, seed + 100)
+    ours = averaged_precision_recall(precision_recall_statistics(said, true, policy).sum(axis=0))
+    positive = [POSITIVE, UNCERTAIN] if policy == "positive" else [POSITIVE]
+    five = [LABELS.index(name) for name in FIVE]
+    for size, chosen in (("14", list(range(14))), ("5", five)):
+        a, b = (np.isin(side[:, chosen], positive) for side in (said, true))
+        for average, theirs in (("micro", "micro"), ("macro", "macro"), ("example", "samples")):
+            for name, score in (("precision", precision_score), ("recall", recall_score)):
+                expected = score(b, a, average=theirs, zero_division=0)
+                assert ours[f"{name}_{average}_{size}"] == pytest.approx(expected, abs=1e-12)
+
+
+def test_example_f1_with_uncertain_as_negative_is_promptmrg_s() -> None:
+    """Its formula: only class 1 counts, each study's TP / (TP + (FP + FN) / 2), 0 where there is nothing."""
+    said, true = random_classes(200, 6), random_classes(200, 7)
+    a, b = said == POSITIVE, true == POSITIVE
+    tp, wrong = (a & b).sum(1), (a ^ b).sum(1)
+    expected = np.divide(tp, tp + wrong / 2, out=np.zeros(200), where=tp + wrong > 0).mean()
+    values = averaged_f1(label_statistics(said, true, "negative").sum(axis=0))
+    assert values["example_14"] == pytest.approx(expected, abs=1e-12)
 
 
 def test_a_fixed_normal_report_has_no_f1_of_findings() -> None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from harness.core.errors import UnknownNameError
 from harness.core.names import did_you_mean
+from harness.core.words import frequent_words, words_of
 from harness.datasets.images.pixels import ImageFile
+from harness.datasets.readers.records import ReportRecord
 
 DEFAULT = "default"
+UNKNOWN = "<unk>"
 
 _DEIDENTIFIED = re.compile(r"X{2,}|_{2,}")
 
@@ -39,6 +42,12 @@ def alphabetic(text: str) -> str:
     return " ".join(words)
 
 
+def r2gen_text(text: str) -> str:
+    """The words of R2Gen's cleaner, separated by spaces."""
+    rule = words_of("r2gen-iu")
+    return rule.join(rule.split(text))
+
+
 def without_codes(text: str) -> str:
     """One line without tokens of de-identification (``XXXX``, ``___``) and tokens that hold a digit."""
     words = (t for t in text.split() if not _DEIDENTIFIED.search(t) and not any(c.isdigit() for c in t))
@@ -56,6 +65,10 @@ class Profile:
         clean: the joined text to the target text.
         tokenizer: tokenisation profile of the text metrics.
         reference_words: text metrics cut references after so many tokens; None keeps them whole.
+        report_words: the target text itself ends after so many words, in training, too; None keeps it whole.
+        rare_words: words of target texts that occur less often in training are ``<unk>`` everywhere; None:
+            no word is replaced.
+        uncertain: what metrics of findings count an uncertain one as; None: their default.
         split: whose split: ``release`` or a name that the adapter knows.
         views: views that are kept; empty keeps all.
         per_image: each image with its report is a record, where the source allows either.
@@ -67,6 +80,9 @@ class Profile:
     clean: Callable[[str], str] = as_it_stands
     tokenizer: str = "r2gen-iu"
     reference_words: int | None = None
+    report_words: int | None = None
+    rare_words: int | None = None
+    uncertain: str | None = None
     split: str = "release"
     views: tuple[str, ...] = ()
     per_image: bool = False
@@ -79,6 +95,23 @@ class Profile:
         """The target text from a report's sections by name; ``""`` if it has none of the profile's."""
         parts = (sections.get(name) for name in self.sections)
         return self.clean(" ".join(part for part in parts if part))
+
+
+def finished(records: Sequence[ReportRecord], profile: Profile) -> list[ReportRecord]:
+    """Records whose reports are cut and whose rare words are replaced, where the profile says so.
+
+    Both give higher scores than whole references: they are for comparison with code that does the same.
+    """
+    if profile.report_words is None and profile.rare_words is None:
+        return list(records)
+    rule = words_of(profile.tokenizer)
+    split = [rule.split(record.report) for record in records]
+    if profile.rare_words is not None:
+        training = [words for words, record in zip(split, records, strict=True) if record.split == "train"]
+        common = set(frequent_words(training, profile.rare_words))
+        split = [[word if word in common else UNKNOWN for word in words] for words in split]
+    texts = [rule.join(words[: profile.report_words]) for words in split]
+    return [replace(record, report=text) for record, text in zip(records, texts, strict=True)]
 
 
 def table(*profiles: Profile) -> dict[str, Profile]:
@@ -109,6 +142,7 @@ _DIA = Profile(
     clean=alphabetic,
     tokenizer="without-marks",
     reference_words=50,
+    uncertain="negative",
 )
 
 IU_PROFILES = table(

@@ -33,7 +33,7 @@ from harness.datasets.images.pixels import (
     PixelCache,
 )
 from harness.datasets.readers.folders import root_of
-from harness.datasets.readers.profiles import DEFAULT, Profile, profile_of
+from harness.datasets.readers.profiles import DEFAULT, Profile, finished, profile_of
 from harness.datasets.readers.records import Listing, Problem, ReportRecord
 
 LONGEST_ID = 200
@@ -127,7 +127,7 @@ class ReportDataset(ABC):
         for problem in [*listing.problems, *check_records(listing, allow_leaks)]:
             if problem.fatal:
                 raise HarnessError(f"{problem.where}: {problem.message}", problem.hint)
-        records = usable(listing.records)
+        records = finished(usable(listing.records), profile)
         self.info = self._describe(records, profile, size)
         cache = PixelCache(self.name, size, self.channels)
         self._studies: dict[str, list[Study]] = {split: [] for split in SPLITS}
@@ -160,6 +160,9 @@ class ReportDataset(ABC):
             multilabel=self.multilabel,
             tokenizer=profile.tokenizer,
             reference_words=profile.reference_words,
+            report_words=profile.report_words,
+            rare_words=profile.rare_words,
+            uncertain=profile.uncertain,
             region=self.region,
             licence=self.licence,
             fingerprint=_fingerprint(records, size, self.channels),

@@ -21,7 +21,14 @@ from harness.core.packages import absent, lacking
 from harness.core.weights import ALLOW_DOWNLOADS, downloads_allowed
 from harness.metrics.annotation_cache import annotated
 from harness.metrics.base import MetricOutput
-from harness.metrics.clinical.labels import LABELS, Classes, LabelF1, label_outputs
+from harness.metrics.clinical.labels import (
+    LABELS,
+    Classes,
+    LabelF1,
+    LabelPrecisionRecall,
+    label_outputs,
+    precision_recall_outputs,
+)
 from harness.metrics.common_labels import signature_part
 from harness.metrics.pretrained import hub_file, token_batches, weights_digest
 from harness.metrics.text.characters import NORM, plain_characters
@@ -56,7 +63,7 @@ class ChexbertF1(LabelF1):
     def signature(self) -> str:
         """Identity of the numbers; ``weights`` is a digest of the checkpoint."""
         rules = f"uncertain:{self.policy}|{signature_part(None)}|{NORM}"
-        return f"chexbert_f1|{rules}|weights:{self._digest}|impl:f1chexbert|v:2"
+        return f"{self.name}|{rules}|weights:{self._digest}|impl:f1chexbert|v:2"
 
     def unavailable(self) -> str | None:
         """One line if a package or the weights are absent."""
@@ -87,6 +94,13 @@ class ChexbertF1(LabelF1):
     @cached_property
     def _labeler(self) -> Labeler:
         return load(self.name)
+
+
+class ChexbertPrecisionRecall(LabelPrecisionRecall, ChexbertF1):
+    """Precision and recall of the labels of ``chexbert_f1``."""
+
+    name: ClassVar[str] = "chexbert_pr"
+    outputs: tuple[MetricOutput, ...] = precision_recall_outputs("chexbert_pr")
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,13 @@ from typing import ClassVar
 
 from harness.core.packages import lacking
 from harness.metrics.base import MetricOutput
-from harness.metrics.clinical.labels import Classes, LabelF1, label_outputs
+from harness.metrics.clinical.labels import (
+    Classes,
+    LabelF1,
+    LabelPrecisionRecall,
+    label_outputs,
+    precision_recall_outputs,
+)
 from harness.metrics.clinical.rule_labeler import RuleLabeler, rule_labeler, rules_digest
 from harness.metrics.common_labels import signature_part
 from harness.metrics.text.characters import NORM
@@ -54,6 +60,13 @@ class ChexpertRulesF1(RulesF1):
     outputs: tuple[MetricOutput, ...] = label_outputs("chexpert_rules_f1")
     table = TABLE
     version = 2
+
+
+class ChexpertRulesPrecisionRecall(LabelPrecisionRecall, ChexpertRulesF1):
+    """Precision and recall of the labels of ``chexpert_rules_f1``."""
+
+    name: ClassVar[str] = "chexpert_rules_pr"
+    outputs: tuple[MetricOutput, ...] = precision_recall_outputs("chexpert_rules_pr")
 
 
 class MeshRulesF1(RulesF1):

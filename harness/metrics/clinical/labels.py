@@ -62,15 +62,18 @@ class LabelF1(Metric):
 
     def statistics(self, predictions: Sequence[Prediction], references: Sequence[Reference]) -> Statistics:
         """Float64 (n_studies, 59), as ``label_statistics`` says."""
-        return label_statistics(*self._both_sides(predictions, references), self.policy)
+        return self._counted(*self._both_sides(predictions, references))
 
     def rematched(
         self, predictions: Sequence[Prediction], references: Sequence[Reference], orders: NDArray[np.intp]
     ) -> dict[str, Floats]:
         """As ``Metric.rematched``; texts are labelled once for all orders."""
         predicted, expected = self._both_sides(predictions, references)
-        totals = [label_statistics(predicted[order], expected, self.policy).sum(axis=0) for order in orders]
+        totals = [self._counted(predicted[order], expected).sum(axis=0) for order in orders]
         return self.reduce(np.array(totals))
+
+    def _counted(self, predicted: Classes, expected: Classes) -> Statistics:
+        return label_statistics(predicted, expected, self.policy)
 
     def _both_sides(
         self, predictions: Sequence[Prediction], references: Sequence[Reference]
@@ -104,6 +107,29 @@ class LabelF1(Metric):
         return {output: remark for output, remark in remarks.items() if remark}
 
 
+class LabelPrecisionRecall(LabelF1):
+    """Base of precision and recall of CheXpert observations: the same labels as an F1 family's."""
+
+    by_default: ClassVar[bool] = False  # F1 holds both
+    on_request: ClassVar[bool] = True
+
+    def statistics(self, predictions: Sequence[Prediction], references: Sequence[Reference]) -> Statistics:
+        """Float64 (n_studies, 47), as ``precision_recall_statistics`` says."""
+        return super().statistics(predictions, references)
+
+    def reduce(self, totals: Statistics) -> dict[str, Floats]:
+        """Summed statistics (..., 47) to precision and recall (...) per output."""
+        values = averaged_precision_recall(totals)
+        return {output.name: values[output.name.removeprefix(f"{self.name}_")] for output in self.outputs}
+
+    def remarks(self, statistics: Statistics) -> dict[str, str]:
+        """None: no average over common labels."""
+        return {}
+
+    def _counted(self, predicted: Classes, expected: Classes) -> Statistics:
+        return precision_recall_statistics(predicted, expected, self.policy)
+
+
 def known_policy(name: str) -> Policy:
     """``name`` as a policy.
 
@@ -123,6 +149,16 @@ def label_outputs(family: str) -> tuple[MetricOutput, ...]:
     """
     averages = [f"{average}_{size}" for size in SUBSETS for average in AVERAGES]
     return tuple(MetricOutput(f"{family}_{average}") for average in [*averages, "micro_13", "macro_common"])
+
+
+def precision_recall_outputs(family: str) -> tuple[MetricOutput, ...]:
+    """``family_precision_micro_14`` and so on: averages over all 14 labels and over the five."""
+    return tuple(
+        MetricOutput(f"{family}_{score}_{average}_{size}")
+        for score in ("precision", "recall")
+        for size in SUBSETS
+        for average in ("micro", "macro", "example")
+    )
 
 
 def confusion(hypotheses: Classes, references: Classes, policy: Policy) -> NDArray[np.bool_]:
@@ -185,6 +221,40 @@ def averaged_f1(totals: Statistics) -> dict[str, Floats]:
         values[f"macro_{size}"] = each.mean(axis=-1)
         values[f"weighted_{size}"] = _ratio((each * support).sum(axis=-1), support.sum(axis=-1))
         values[f"example_{size}"] = _ratio(totals[..., 3 * n + index], studies)
+    return values
+
+
+def precision_recall_statistics(hypotheses: Classes, references: Classes, policy: Policy) -> Statistics:
+    """Statistics of classes (n, 14), n x 47.
+
+    These are ``[TP x 14, FP x 14, FN x 14]``, the study's own precision and recall over the 14, both over the
+    five, and 1.
+    """
+    counts = confusion(hypotheses, references, policy).astype(np.float64)
+    own = []
+    for subset in SUBSETS.values():
+        tp, fp, fn = counts[:, :, subset].sum(axis=-1)
+        own += [_ratio(tp, tp + fp), _ratio(tp, tp + fn)]
+    return np.column_stack([*counts, *own, np.ones(len(hypotheses))])
+
+
+def averaged_precision_recall(totals: Statistics) -> dict[str, Floats]:
+    """Sums of ``precision_recall_statistics`` (..., 47) to values (...), ``precision_micro_14`` and so on.
+
+    The same as scikit-learn's scores with ``zero_division=0``: a label that is never called has precision 0.
+    """
+    n = len(LABELS)
+    counts = totals[..., : 3 * n].reshape(*totals.shape[:-1], 3, n)
+    values = {}
+    for index, (size, subset) in enumerate(SUBSETS.items()):
+        tp, fp, fn = np.moveaxis(counts[..., subset], -2, 0)
+        for number, (score, wrong) in enumerate((("precision", fp), ("recall", fn))):
+            sums = tp.sum(axis=-1), (tp + wrong).sum(axis=-1)
+            values[f"{score}_micro_{size}"] = _ratio(*sums)
+            values[f"{score}_macro_{size}"] = _ratio(tp, tp + wrong).mean(axis=-1)
+            values[f"{score}_example_{size}"] = _ratio(
+                totals[..., 3 * n + 2 * index + number], totals[..., -1]
+            )
     return values
 
 

@@ -19,14 +19,21 @@ class TextMetric(Metric):
     Args:
         tokenizer: tokenisation profile; an unknown one is an error here, not at the first prediction.
         reference_words: references are cut after so many tokens, as some published scores were; None: never.
+        rare_words: for the signature: words seen less often in training are ``<unk>`` in the references.
     """
 
     task: ClassVar[Task] = Task.REPORT
     tokenized: ClassVar[bool] = True
 
-    def __init__(self, tokenizer: str = DEFAULT_PROFILE, reference_words: int | None = None) -> None:
+    def __init__(
+        self,
+        tokenizer: str = DEFAULT_PROFILE,
+        reference_words: int | None = None,
+        rare_words: int | None = None,
+    ) -> None:
         self.profile = _known(tokenizer)
         self.reference_words = at_least_one(reference_words)
+        self.rare_words = rare_words
 
     def unavailable(self) -> str | None:
         """Why the profile cannot run here, or None."""
@@ -62,7 +69,7 @@ class TextMetric(Metric):
 
         Characters count as they are written: published scores took them so.
         """
-        return f"{NO_NORM}|tok:{self.profile}|{references_field(self.reference_words)}"
+        return f"{NO_NORM}|tok:{self.profile}|{references_field(self.reference_words, self.rare_words)}"
 
 
 def report_texts(
@@ -105,9 +112,12 @@ def at_least_one(words: int | None) -> int | None:
     return words
 
 
-def references_field(words: int | None) -> str:
-    """``ref:full``, or ``ref:60`` where references are cut after 60 tokens."""
-    return f"ref:{words or 'full'}"
+def references_field(words: int | None, rare: int | None = None) -> str:
+    """``ref:full``, or ``ref:60`` where references are cut after 60 tokens.
+
+    ``|unk:min3`` follows where words seen less than three times in training are ``<unk>`` in the references.
+    """
+    return f"ref:{words or 'full'}" + (f"|unk:min{rare}" if rare else "")
 
 
 def _known(profile: str) -> str:

@@ -64,21 +64,25 @@ class RougeScoreL(Metric):
     Args:
         stemmer: compare the Porter stems of words longer than three characters; needs nltk.
         reference_words: references are cut after so many tokens; None: never.
+        rare_words: for the signature, as in ``TextMetric``.
     """
 
     name: ClassVar[str] = "rouge_score_l"
     task: ClassVar[Task] = Task.REPORT
     outputs: tuple[MetricOutput, ...] = (MetricOutput("rouge_score_l"),)
 
-    def __init__(self, stemmer: bool = False, reference_words: int | None = None) -> None:
+    def __init__(
+        self, stemmer: bool = False, reference_words: int | None = None, rare_words: int | None = None
+    ) -> None:
         self.stemmer = stemmer
         self.reference_words = at_least_one(reference_words)
+        self.rare_words = rare_words
 
     @property
     def signature(self) -> str:
         """Identity of the numbers."""
         stem = "porter" if self.stemmer else "none"
-        cut = references_field(self.reference_words)
+        cut = references_field(self.reference_words, self.rare_words)
         return f"rouge_score_l|beta:1|stem:{stem}|{NO_NORM}|tok:rouge-score|{cut}|impl:rouge-score|v:1"
 
     def unavailable(self) -> str | None:

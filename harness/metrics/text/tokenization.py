@@ -6,6 +6,7 @@ A profile is part of a metric's signature, so two numbers made with different pr
 from __future__ import annotations
 
 import shutil
+import string
 import subprocess
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -107,6 +108,18 @@ class AsWritten(Tokenizer):
         return [[word for word in line if word != MARK] for line in lines]
 
 
+class Jury(Tokenizer):
+    """What jury 2.3.1 makes of a text before BLEU and METEOR: each ASCII punctuation mark is a blank.
+
+    Lower case. A hyphen or a decimal point splits its word, and "<unk>" is the word "unk".
+    """
+
+    _BLANKED = str.maketrans(dict.fromkeys(string.punctuation, " "))
+
+    def _tokenise(self, texts: Sequence[str]) -> list[Tokens]:
+        return [text.translate(self._BLANKED).lower().split() for text in texts]
+
+
 class PennTreebank(Tokenizer):
     """The COCO captioning tools' profile: Stanford's PTBTokenizer, lower-cased, punctuation tokens dropped.
 
@@ -182,4 +195,4 @@ def tokenizer(name: str) -> Tokenizer:
         UnknownNameError: with the nearest names.
     """
     profile = words_of(name).name
-    return PennTreebank(profile) if profile == "ptb" else AsWritten(profile)
+    return {"ptb": PennTreebank, "jury": Jury}.get(profile, AsWritten)(profile)
