@@ -15,6 +15,7 @@ import numpy as np
 
 from harness import __version__
 from harness.core.config import RunConfig, RunSettings
+from harness.core.content import without_paths
 from harness.core.errors import HarnessError
 from harness.core.files import write_atomic
 from harness.core.progress import Reporter
@@ -229,15 +230,12 @@ def _place(score: str, on: str) -> int:
 
 def _manifest(experiment: Experiment, trial: Trial, measured: Measurements) -> Manifest:
     benchmark, entry = trial.benchmark, trial.entry
-    config = trial.new_method().config
     return Manifest(
         harness=__version__,
         protocol=PROTOCOL,
         seed=trial.seed,
         method=entry.label,
-        card=card_facts(
-            entry.method_class.card, entry.variant, config.model_dump(mode="json"), config.pretrained
-        ),
+        card=card_facts(entry.method_class.card, entry.variant, trial.settings, trial.config.pretrained),
         code=code_fingerprint(entry.method_class),
         cell=str(trial.cell.directory.relative_to(benchmark.store.root)),
         test_set=benchmark.test_set,
@@ -245,6 +243,7 @@ def _manifest(experiment: Experiment, trial: Trial, measured: Measurements) -> M
         machine=provenance.machine(benchmark.device),
         environment=provenance.environment(),
         unix_time=int(time.time()),
+        **trial.settings_facts,
         command=command(benchmark.config, entry, trial.seed, len(experiment.train)),
         downstream=facts(experiment, measured),
     )
@@ -296,5 +295,6 @@ def command(config: RunConfig, entry: Entry, seed: int, limit: int) -> str:
     parts += [f"--preset {config.preset}", f"--seeds {seed}", f"--limit {limit}"]
     for owner, settings in config.set.items():
         if owner in (entry.name, f"{entry.name}:{entry.variant}", config.dataset):
-            parts += [f"--set {owner}.{key}={value}" for key, value in settings.items()]
+            shown = without_paths(settings, {})
+            parts += [f"--set {owner}.{key}={value}" for key, value in shown.items()]
     return " ".join(parts)

@@ -16,7 +16,7 @@ from harness.core.types import CONTEXT, Study, Task
 from harness.method.batching import study_seed
 from harness.method.card import MethodCard
 from harness.method.contract import Method
-from harness.store.row_labels import IMPUTED, SHUFFLED, TEMPERATURE, TRAIN_MISSING, trained
+from harness.store.row_labels import IMPUTED, SHUFFLED, TEMPERATURE, label_of, trained
 
 PROTOCOL = 1
 """Bumped whenever batching, masks or the training loop change what a method is fed."""
@@ -167,9 +167,7 @@ def _entry(config: RunConfig, full_name: str, train_missing: float) -> Entry:
         variants = [f"{name}:{each}" for each in method_class.card.variants]
         raise UnknownNameError(f"unknown method {full_name!r}", did_you_mean(full_name, variants))
     overrides = {**config.set.get(name, {}), **(config.set.get(full_name, {}) if variant else {})}
-    settings = dict(overrides) | ({TRAIN_MISSING: train_missing} if train_missing else {})
-    shown = ",".join(f"{key}={value}" for key, value in sorted(settings.items()))
-    label = f"{full_name}[{shown}]" if shown else full_name
+    label = label_of(full_name, overrides, train_missing)
     return Entry(label, name, variant, method_class, overrides, train_missing=train_missing)
 
 

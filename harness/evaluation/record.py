@@ -260,8 +260,6 @@ def _manifest(trial: Trial, plan: MaskPlan, **facts: Any) -> Manifest:
     """How the row came about; ``facts`` are the fields that only a row with numbers has."""
     benchmark, entry = trial.benchmark, trial.entry
     shares = dict(zip(map(str, plan.rates), benchmark.shares(plan), strict=True))
-    method = trial.new_method()
-    settings = method.config.model_dump(mode="json")
     fitted = _fitted(trial)
     if fitted.get("signs"):
         facts["signs"] = VitalSigns(**fitted["signs"])
@@ -274,11 +272,12 @@ def _manifest(trial: Trial, plan: MaskPlan, **facts: Any) -> Manifest:
         execution=benchmark.execution.model_dump(mode="json"),
         seed=trial.seed,
         method=entry.label,
-        card=card_facts(entry.method_class.card, entry.variant, settings, method.config.pretrained),
+        card=card_facts(entry.method_class.card, entry.variant, trial.settings, trial.config.pretrained),
         code=code_fingerprint(entry.method_class),
         cost=_cost(trial, fitted),
         cell=str(trial.cell.directory.relative_to(benchmark.store.root)),
         identity=trial.identity(plan),
+        **trial.settings_facts,
         test_set=benchmark.test_set,
         may_show_images=trial.info.may_show_images,
         masks=plan.digest,

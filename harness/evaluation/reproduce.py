@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from harness.core.config import RunSettings
+from harness.core.dotted import flat
 from harness.core.errors import HarnessError
 from harness.core.names import did_you_mean
 from harness.core.progress import Reporter
@@ -20,7 +21,7 @@ from harness.evaluation.evaluate import evaluate
 from harness.evaluation.trial import Trial
 from harness.store.manifest import Machine, Manifest
 from harness.store.results import Measurement, StoredResult
-from harness.store.row_labels import trained
+from harness.store.row_labels import method_of
 from harness.store.store import Store
 
 TOLERANCE = 1e-9
@@ -181,7 +182,7 @@ def settings_of(
     Raises:
         HarnessError: the manifest does not say how the row came about.
     """
-    method = trained(stored.rows[0].method).partition("[")[0]
+    method = method_of(stored.rows[0].method)
     try:
         config, cost = dict(stored.manifest.config), stored.manifest.cost.to_json()
         names = (method, config.get("impute") or "")
@@ -271,17 +272,7 @@ def _close(a: Any, b: Any, tolerance: float) -> bool:
 
 def _changed(then: Manifest, now: Manifest) -> list[str]:
     old, new = (
-        _flat({name: value for name, value in manifest.to_json().items() if name in _CONTEXT})
+        flat({name: value for name, value in manifest.to_json().items() if name in _CONTEXT})
         for manifest in (then, now)
     )
     return [f"{name}: {old[name]} -> {new.get(name)}" for name in old if old[name] != new.get(name)]
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{name}.")
-        else:
-            flat[f"{prefix}{name}"] = value
-    return flat

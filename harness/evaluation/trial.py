@@ -10,6 +10,8 @@ from functools import cached_property
 from typing import Any
 
 from harness.core.config import RunSettings
+from harness.core.content import by_content, content_digest, is_local_path
+from harness.core.dotted import flat
 from harness.core.files import private_folder
 from harness.core.progress import SILENT, Progress, Reporter
 from harness.core.slugs import slug
@@ -21,6 +23,7 @@ from harness.evaluation import fit, imputation
 from harness.evaluation.benchmark import Benchmark, open_benchmark
 from harness.evaluation.entries import PROTOCOL, Entry, image_donors
 from harness.evaluation.synthesis import generates
+from harness.method.config import MethodConfig
 from harness.method.contract import FitRun, Method
 from harness.method.fingerprint import code_fingerprint
 from harness.method.torch_method import TorchMethod
@@ -127,14 +130,14 @@ class Trial:
     @cached_property
     def cell(self) -> Cell:
         """The folder of the trained method in the store."""
-        benchmark, entry, method = self.benchmark, self.entry, self.new_method()
+        benchmark, entry = self.benchmark, self.entry
         identity = {
             "method": entry.name,
             "variant": entry.variant,
             "preset": benchmark.config.preset,
             "seed": self.seed,
-            "config": method.config.model_dump(mode="json"),
-            "weights": [part.facts()["digest"] for part in method.config.pretrained],
+            "config": by_content(self.settings),
+            "weights": [part.facts()["digest"] for part in self.config.pretrained],
             "dataset": self.info.name,
             "data": self.info.fingerprint,
             "words": self.info.tokenizer,
@@ -146,6 +149,37 @@ class Trial:
         return benchmark.store.cell(
             self.info.name, entry.trained_label, benchmark.config.preset, self.seed, identity
         )
+
+    @cached_property
+    def config(self) -> MethodConfig:
+        """The method's configuration."""
+        return self.new_method().config
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The method's configuration as JSON values."""
+        return self.config.model_dump(mode="json")
+
+    @property
+    def settings_facts(self) -> dict[str, Any]:
+        """What a manifest says of the settings: ``configuration``, ``changed`` and ``files``."""
+        text = json.dumps(by_content(self.settings), sort_keys=True)
+        digest = hashlib.sha256(text.encode()).hexdigest()[:12]
+        return {"configuration": digest, "changed": self._changed(), "files": self._files()}
+
+    def _changed(self) -> dict[str, tuple[Any, Any]]:
+        """Setting -> its value in the preset and its own, for those that ``--set`` changes."""
+        if not self.entry.overrides:
+            return {}
+        preset = flat(replace(self, entry=replace(self.entry, overrides={})).settings)
+        own = flat(self.settings)
+        return {key: (preset.get(key), value) for key, value in own.items() if preset.get(key) != value}
+
+    def _files(self) -> dict[str, str]:
+        """Local path in the settings of the trial's methods -> digest of what lies there."""
+        entries = (self.entry, *([self.entry.imputer] if self.entry.imputer else []))
+        values = [value for entry in entries for value in flat(replace(self, entry=entry).settings).values()]
+        return {value: content_digest(value) for value in values if is_local_path(value)}
 
     def _limit(self) -> dict[str, int] | None:
         """Which studies of each split a limited run has; None for all of them."""

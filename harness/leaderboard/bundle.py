@@ -28,7 +28,7 @@ from harness.store.store import SCHEMA, Store
 MINIMUM_STUDIES = 10
 """An aggregate over fewer studies reveals too much about each of them."""
 
-_OVERRIDE = r"(?:[A-Za-z_.-]+=(?:-?[0-9][0-9.e+-]*|True|False)|sha256:[0-9a-f]{8})"
+_OVERRIDE = r"(?:[A-Za-z_.-]+=(?:-?[0-9][0-9.e+-]*|True|False|sha256:[0-9a-f]{8})|sha256:[0-9a-f]{8})"
 _METHOD = rf"[A-Za-z0-9][A-Za-z0-9._-]*(:[A-Za-z0-9._-]+)?(\[{_OVERRIDE}(,{_OVERRIDE})*\])?"
 _LABEL = rf"^{_METHOD}(\+shuffled-image|\+temperature|\+imputed-{_METHOD})?$"
 

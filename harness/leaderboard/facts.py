@@ -9,6 +9,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from harness.core.config import RunSettings
+from harness.core.content import without_paths
 from harness.leaderboard.evidence import NOT_AUDITED
 from harness.store.manifest import (
     BootstrapFacts,
@@ -25,7 +26,7 @@ from harness.store.manifest import (
     VitalSigns,
 )
 from harness.store.results import StoredResult
-from harness.store.row_labels import trained
+from harness.store.row_labels import method_of, trained
 from harness.store.verdicts import Verdict
 
 _PRIVATE = ("store", "workers", "executor")
@@ -34,7 +35,18 @@ _LOCAL = {"root": "DIR", "masks": "FILE"}
 """Paths of the machine that it ran on, and what stands for them."""
 _DEFAULTS = RunSettings.of().flat()
 _COPIED = (
-    *("harness", "protocol", "cell", "code", "cost", "test_set", "masks", "mask_seeds", "achieved"),
+    *(
+        "configuration",
+        "harness",
+        "protocol",
+        "cell",
+        "code",
+        "cost",
+        "test_set",
+        "masks",
+        "mask_seeds",
+        "achieved",
+    ),
     *(
         "bootstrap",
         "machine",
@@ -73,7 +85,8 @@ class RowFacts(Facts):
 
     Attributes:
         method: label of the row.
-        trained: label of the method whose checkpoint it uses.
+        trained: method whose checkpoint it uses, ``NAME`` or ``NAME:VARIANT``.
+        changed: setting of that method -> its value in the preset and its own, no local path among them.
         control: whether the row is a control.
         card: the method's card, with the settings that it ran with.
         config: settings of the run, without what says where it ran.
@@ -85,6 +98,8 @@ class RowFacts(Facts):
 
     method: str
     trained: str
+    configuration: str = ""
+    changed: dict[str, tuple[Any, Any]] = Field(default_factory=dict)
     dataset: str
     preset: str
     seed: int
@@ -129,7 +144,9 @@ class RowFacts(Facts):
         settings = {**manifest.config, **manifest.execution}
         config = {key: value for key, value in settings.items() if key not in _PRIVATE}
         config |= {name: stand_in for name, stand_in in _LOCAL.items() if config.get(name)}
-        label = trained(row.method).partition("[")[0]
+        if "set" in config:
+            config["set"] = without_paths(config["set"], manifest.files)
+        label = method_of(row.method)
         return cls(
             method=row.method,
             trained=label,
@@ -138,12 +155,22 @@ class RowFacts(Facts):
             seed=row.seed,
             control=row.control,
             audit=_audit(verdict, manifest),
-            card=manifest.card,
+            card=_without_paths(manifest),
+            changed=without_paths(manifest.changed, manifest.files),
             config=config,
             reliability=dict(stored.reliability),
             command=manifest.command or run_command(label, row.seed, config),
             **{name: getattr(manifest, name) for name in _COPIED if name in manifest.model_fields_set},
         )
+
+
+def _without_paths(manifest: Manifest) -> dict[str, Any]:
+    """The card, no local path among the settings and the weights that it names."""
+    names = ("settings", "weights")
+    paths = {
+        name: without_paths(manifest.card[name], manifest.files) for name in names if name in manifest.card
+    }
+    return manifest.card | paths
 
 
 def run_command(label: str, seed: int, config: Mapping[str, Any]) -> str:
@@ -180,7 +207,7 @@ def verdict_on(stored: StoredResult, verdicts: Mapping[tuple[str, str], Verdict]
     """
     row = stored.rows[0]
     label = trained(row.method)
-    names = (row.method, label, label.partition("[")[0])
+    names = (row.method, label, method_of(label))
     dataset = row.dataset.partition(":")[0]
     return next((verdicts[dataset, name] for name in names if (dataset, name) in verdicts), None)
 

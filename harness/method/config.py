@@ -1,8 +1,7 @@
-"""Settings of a method and of its training, and how presets, variants and ``--set`` make them."""
+"""Settings of a method and of its training."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -49,18 +48,6 @@ class MethodConfig(BaseModel):
         return ()
 
 
-def nested(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Values with nested keys instead of dotted ones: ``{"a.b": 1}`` to ``{"a": {"b": 1}}``."""
-    result: dict[str, Any] = {}
-    for key, value in values.items():
-        *parents, leaf = str(key).split(".")
-        branch = result
-        for parent in parents:
-            branch = branch.setdefault(parent, {})
-        branch[leaf] = nested(value) if isinstance(value, Mapping) else value
-    return result
-
-
 def defaults(config: type[BaseModel]) -> dict[str, Any]:
     """Defaults as plain values, so that naming one field of a section leaves the section's others alone."""
     fields = {
@@ -71,12 +58,3 @@ def defaults(config: type[BaseModel]) -> dict[str, Any]:
     return {
         name: value.model_dump() if isinstance(value, BaseModel) else value for name, value in fields.items()
     }
-
-
-def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """``over`` on top of ``base``, mapping by mapping."""
-    result = dict(base)
-    for key, value in over.items():
-        are_mappings = isinstance(value, Mapping) and isinstance(result.get(key), Mapping)
-        result[key] = merged(result[key], value) if are_mappings else value
-    return result

@@ -14,11 +14,12 @@ from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 
 from pydantic import ValidationError
 
+from harness.core.dotted import merged, nested
 from harness.core.errors import HarnessError, UnknownNameError
 from harness.core.names import did_you_mean
 from harness.core.types import DatasetInfo, Inputs, Prediction, Study
 from harness.method.card import MethodCard
-from harness.method.config import MethodConfig, defaults, merged, nested
+from harness.method.config import MethodConfig, defaults
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from shlex import quote
+from typing import Any
 
 from harness.core import registry
 from harness.papers.schema import Ours, Paper
+from harness.papers.settings import assignments
 
 COSTS = ("parameters", "flops", "training_seconds", "seconds_per_study", "peak_memory_gib")
 """What a run records about a method beside metrics."""
@@ -22,12 +25,14 @@ class Filler:
     Attributes:
         dataset: registered name, or empty where ``text`` is all there is.
         profile: of the dataset, for its split and texts.
+        settings: of the method, ``owner.key=value``.
         text: a command that is no ``harness run``, or why nothing fills the cell.
         runs: whether ``text`` is a command.
     """
 
     dataset: str = ""
     profile: str = ""
+    settings: tuple[str, ...] = ()
     method: str = ""
     preset: str = ""
     drop: str = ""
@@ -75,6 +80,7 @@ def filler(paper: Paper, ours: Ours, detail: str) -> Filler:
     return Filler(
         readable[0],
         dataset.profile if is_papers_own else "",
+        assignments(registry.split_variant(method)[0], paper.settings(ours)) if is_papers_own else (),
         method,
         "paper" if is_papers_own else "",
         ours.drop or "",
@@ -84,10 +90,14 @@ def filler(paper: Paper, ours: Ours, detail: str) -> Filler:
 
 
 def merged(fillers: Iterable[Filler]) -> list[Advice]:
-    """As few lines as fill all cells: methods and rates of a dataset share a command."""
-    groups: dict[tuple[str, ...], list[Filler]] = {}
+    """As few lines as fill all cells: methods and rates of a dataset share a command.
+
+    Settings of one method that differ from cell to cell take a command each.
+    """
+    groups: dict[tuple[Any, ...], list[Filler]] = {}
     for each in dict.fromkeys(fillers):
-        key = ("", each.text, each.advice) if each.text else (each.dataset, each.preset, each.drop)
+        place = (each.dataset, each.preset, each.drop, each.settings)
+        key = ("", each.text, each.advice) if each.text else place
         groups.setdefault(key, []).append(each)
     return [_advice(group) for group in groups.values()]
 
@@ -103,6 +113,7 @@ def _advice(group: list[Filler]) -> Advice:
         parts.append(f"--methods {','.join(dict.fromkeys(each.method for each in group))}")
         if first.profile:
             parts.append(f"--set {first.dataset}.profile={first.profile}")
+        parts += [f"--set {quote(setting)}" for setting in first.settings]
         if first.preset:
             parts.append(f"--preset {first.preset}")
         if rates:

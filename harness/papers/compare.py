@@ -10,8 +10,10 @@ from harness.leaderboard.facts import RowFacts
 from harness.papers.checks import Contradiction, examine
 from harness.papers.commands import COSTS, Filler, filler
 from harness.papers.schema import Column, Ours, Paper, PaperDataset, PaperRow, PaperTable, PublishedCell
+from harness.papers.settings import other_profile, unlike
 from harness.statistics.estimate import Estimate
 from harness.store.results import Measurement
+from harness.store.row_labels import method_of, trained, training_rate
 
 FlagKind = Literal["D", "S", "M", "R", "P", "A", "U"]
 
@@ -20,7 +22,7 @@ FLAGS: Mapping[FlagKind, str] = {
     "S": "other test split",
     "M": "other metric or metric backend; no difference is given where the metric is another one",
     "R": "other missingness protocol",
-    "P": "not the paper's size of the model",
+    "P": "not the paper's size of the model, not its settings, or not its pretrained weights",
     "A": "the method failed the audit",
     "U": "the paper does not say enough to tell whether the numbers are comparable",
 }
@@ -137,23 +139,28 @@ class Results:
     Attributes:
         failed: result keys whose method failed the audit.
         random: result key -> settings that say ``random`` where the paper starts from pretrained weights.
+        facts: result key -> how the result came about, where that is known.
     """
 
     rows: Mapping[tuple[str, str], Sequence[Measurement]] = field(default_factory=dict)
     failed: frozenset[str] = frozenset()
     random: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    facts: Mapping[str, RowFacts] = field(default_factory=dict)
 
     @classmethod
     def of(cls, rows: Iterable[Measurement], facts: Mapping[str, RowFacts] | None = None) -> Results:
-        """Index rows; ``facts`` (result key -> a row's cost and audit) adds costs as metrics."""
+        """Index rows by method, whatever their settings; ``facts`` adds costs as metrics.
+
+        Controls, and reruns on other inputs or with other probabilities, are left out.
+        """
         facts = facts or {}
-        of_methods = [row for row in rows if not row.control]
+        of_methods = [row for row in rows if not row.control and row.method == trained(row.method)]
         by_name: dict[tuple[str, str], list[Measurement]] = {}
         for row in [*of_methods, *_averages(of_methods), *_costs(facts)]:
-            by_name.setdefault((row.method, row.metric), []).append(row)
+            by_name.setdefault((method_of(row.method), row.metric), []).append(row)
         failed = {key for key, each in facts.items() if each.audit.state == "failed"}
         random = {key: _random(each.card) for key, each in facts.items() if _random(each.card)}
-        return cls(by_name, frozenset(failed), random)
+        return cls(by_name, frozenset(failed), random, facts)
 
 
 def compare(paper: Paper, results: Results) -> Report:
@@ -206,11 +213,19 @@ def _measured(
         by_run: dict[Run, Measured] = {}
         for metric in ours.metrics:
             candidates = _candidates(results.rows.get((ours.method, metric), ()), name, ours)
-            # Of numbers with several signatures, the one that the paper's column asks for comes first.
-            for row in sorted(candidates, key=lambda row: len(_foreign(column, row))):
+            differing = {id(row): _unlike(paper, ours, row, results) for row in candidates}
+            # Of several rows of a preset, the one with the paper's settings comes first; of numbers with
+            # several signatures, the one that the paper's column asks for.
+            for row in sorted(
+                candidates, key=lambda row: (len(differing[id(row)]), len(_foreign(column, row)))
+            ):
                 run = Run(_rank(row.preset), row.preset, row.seed)
                 if run not in by_run or (by_run[run].value is None and row.value is not None):
-                    flags = _flags(dataset, column, ours, row, results)
+                    flags = (
+                        *_flags(dataset, column, ours, row),
+                        *differing[id(row)],
+                        *_verdict(row, results),
+                    )
                     by_run[run] = _in_paper_unit(row, published, column, ours, flags)
         if by_run:
             return by_run
@@ -235,9 +250,27 @@ def _rank(preset: str) -> int:
     return _PRESETS.index(preset) if preset in _PRESETS else len(_PRESETS)
 
 
-def _flags(
-    dataset: PaperDataset, column: Column, ours: Ours, row: Measurement, results: Results
-) -> tuple[Flag, ...]:
+def _unlike(paper: Paper, ours: Ours, row: Measurement, results: Results) -> tuple[Flag, ...]:
+    """How a row's settings differ from the paper's: its size, its reading of the dataset, its training."""
+    dataset, facts = paper.datasets[ours.dataset or ""], results.facts.get(row.key)
+    flags = [Flag("P", text) for text in unlike(row, facts, paper.settings(ours))]
+    flags += [
+        Flag("P", f"trained from random weights, {setting} names none")
+        for setting in results.random.get(row.key, ())
+    ]
+    profile = other_profile(facts, dataset.reader, dataset.profile) if row.dataset == dataset.reader else ""
+    if profile:
+        flags.append(Flag("S", profile))
+    if (rate := training_rate(row.method)[1]) > 0:
+        flags.append(Flag("R", f"trained with a missing rate of {rate:g}"))
+    return tuple(flags)
+
+
+def _verdict(row: Measurement, results: Results) -> tuple[Flag, ...]:
+    return (Flag("A", f"{row.method} failed the audit"),) if row.key in results.failed else ()
+
+
+def _flags(dataset: PaperDataset, column: Column, ours: Ours, row: Measurement) -> tuple[Flag, ...]:
     flags = []
     if row.dataset != dataset.reader:
         flags.append(Flag("D", f"{row.dataset} in place of {dataset.label}"))
@@ -256,14 +289,6 @@ def _flags(
         flags.append(Flag("R", f"{row.drop} is dropped, not {ours.drop}"))
     if (ours.rate or 0.0) > 0.0 and row.mechanism not in ("", "mcar"):
         flags.append(Flag("R", f"missing by {row.mechanism}, not at random"))
-    if row.preset != "paper":
-        flags.append(Flag("P", f"preset {row.preset}"))
-    flags += [
-        Flag("P", f"trained from random weights, {setting} names none")
-        for setting in results.random.get(row.key, ())
-    ]
-    if row.key in results.failed:
-        flags.append(Flag("A", f"{row.method} failed the audit"))
     return tuple(flags)
 
 

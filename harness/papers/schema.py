@@ -38,6 +38,7 @@ class Ours(Strict):
         drop: drop policy of that rate.
         scale: the harness's number times this is the paper's unit (100 for percent).
         command: what measures it, where ``harness run`` does not.
+        set: settings of the method that the paper states for this cell, as ``--set`` takes them.
     """
 
     method: str | None = None
@@ -47,6 +48,7 @@ class Ours(Strict):
     drop: str | None = None
     scale: float | None = None
     command: str | None = None
+    set: dict[str, Any] | None = None
 
     @property
     def asks(self) -> bool:
@@ -54,8 +56,11 @@ class Ours(Strict):
         return bool(self.method and self.metrics)
 
     def over(self, coarser: Ours) -> Ours:
-        """These settings where given, else those of ``coarser``."""
-        return coarser.model_copy(update=self.model_dump(exclude_none=True))
+        """These settings where given, else those of ``coarser``; ``set`` has both."""
+        own = self.model_dump(exclude_none=True)
+        if coarser.set and self.set:
+            own["set"] = {**coarser.set, **self.set}
+        return coarser.model_copy(update=own)
 
 
 class PaperDataset(Strict):
@@ -68,6 +73,7 @@ class PaperDataset(Strict):
         n_test: test studies or samples that the paper states.
         split: how the paper splits it.
         substitutes: registered datasets that may stand beside it, flagged, and never compared.
+        set: settings of the paper's method that it states for this dataset, as ``--set`` takes them.
     """
 
     label: str
@@ -76,6 +82,7 @@ class PaperDataset(Strict):
     n_test: int | None = None
     split: str = ""
     substitutes: tuple[str, ...] = ()
+    set: dict[str, Any] = Field(default_factory=dict)
 
 
 class Column(Strict):
@@ -358,6 +365,12 @@ class Paper(Strict):
             for row in table.rows:
                 for column in table.columns:
                     yield table, row, column
+
+    def settings(self, ours: Ours) -> dict[str, Any]:
+        """Settings of a cell's method that the paper states: of its dataset, and of the cell itself."""
+        is_own = (ours.method or "").partition(":")[0] == self.method
+        of_dataset = self.datasets[ours.dataset].set if ours.dataset and is_own else {}
+        return {**of_dataset, **(ours.set or {})}
 
     def table(self, key: str) -> PaperTable:
         """The table with id ``key``."""

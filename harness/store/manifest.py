@@ -280,6 +280,11 @@ class Manifest(Facts):
         lost: missing rate -> modality -> share of test studies that lost it; those that lack it by nature
             (``natural``) are not among them.
         command: what makes the row again where that is not ``harness run``.
+        configuration: digest of the method's settings, in which a local path counts by what lies there: with
+            the method's name, it says which rows are of one method.
+        changed: setting of the method -> its value in the preset and its own, where ``--set`` changes it.
+        files: local path among the settings -> digest of what lies there. Paths stay in the manifest; what
+            leaves the store holds the digest.
         reliance: metric -> modality state -> what it costs.
         confidence: modality state -> number of confidences per bin.
         routing: modality state -> shares of the experts (blocks, experts).
@@ -318,6 +323,9 @@ class Manifest(Facts):
     environment: Environment
     unix_time: int
     command: str = ""
+    configuration: str = ""
+    changed: dict[str, tuple[Any, Any]] = Field(default_factory=dict)
+    files: dict[str, str] = Field(default_factory=dict)
     downstream: Downstream | None = None
     reliance: dict[str, dict[str, Reliance]] = Field(default_factory=dict)
     confidence: dict[str, list[int]] = Field(default_factory=dict)

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
+from collections.abc import Mapping
+from typing import Any
+
+from harness.core.content import by_content, content_digest, is_local_path
 
 SHUFFLED = "+shuffled-image"
 """Suffix of the label of a learned method's control."""
@@ -33,6 +39,39 @@ DOWNSTREAM_SCORES = ("auroc", "f1", "coarse_auroc", "coarse_f1")
 
 DOWNSTREAM = tuple(f"downstream_{score}_{on}" for score in DOWNSTREAM_SCORES for on in TRAINED_ON)
 """Metric names of ``harness downstream``."""
+
+
+_READABLE = 60
+"""Characters of settings that a label shows; longer ones stand there as a digest."""
+
+
+def label_of(name: str, settings: Mapping[str, Any], train_missing: float = 0.0) -> str:
+    """The label of a row: its method, and how ``--set`` changes it.
+
+    A path never stands in a label, but the digest of what lies there: the same file is the same row on every
+    machine. Settings too long to read are one digest, too.
+
+    Args:
+        name: ``NAME`` or ``NAME:VARIANT``.
+        settings: of ``--set``, without the method's name.
+        train_missing: missing rate of the training studies.
+    """
+    shown = ",".join(f"{key}={_shown(value)}" for key, value in sorted(settings.items()))
+    if len(shown) > _READABLE:
+        text = json.dumps(by_content(dict(settings)), sort_keys=True, default=str)
+        shown = f"sha256:{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+    rate = f"{TRAIN_MISSING}={train_missing}" if train_missing else ""
+    inside = ",".join(filter(None, (shown, rate)))
+    return f"{name}[{inside}]" if inside else name
+
+
+def _shown(value: Any) -> Any:
+    return content_digest(value)[: len("sha256:") + 8] if is_local_path(value) else value
+
+
+def method_of(label: str) -> str:
+    """``NAME`` or ``NAME:VARIANT`` of a row: its label without settings and what a rerun adds."""
+    return trained(label).partition("[")[0]
 
 
 def training_rate(label: str) -> tuple[str, float]:

@@ -19,7 +19,9 @@ from hypothesis import strategies as st
 
 from harness.core import registry
 from harness.core.config import FIELDS
+from harness.core.dotted import flat, merged, nested
 from harness.core.errors import HarnessError, UnknownNameError
+from harness.leaderboard.facts import RowFacts
 from harness.leaderboard.leaderboard import Leaderboard
 from harness.papers import library
 from harness.papers.checks import Contradiction, examine
@@ -414,6 +416,59 @@ def test_a_backbone_from_random_weights_is_flagged() -> None:
     assert "dia.backbone_weights" in flag.text
 
 
+def facts_of(row: Measurement, **settings: Any) -> RowFacts:
+    """Of a row of preset ``paper`` whose method has two settings, 3 and 100 in the preset."""
+    preset = {"layers": 3, "training": {"epochs": 100}}
+    own = merged(preset, nested(settings))
+    then, now = flat(preset), flat(own)
+    changed = {key: (then.get(key), value) for key, value in now.items() if then.get(key) != value}
+    facts = row_facts("dia", card={"settings": own}, changed=changed, cost={}, config={"set": {}})
+    return facts.model_copy(update={"method": row.method})
+
+
+@pytest.mark.parametrize(
+    ("settings", "lines"),
+    [
+        ({"layers": 2}, []),
+        ({}, ["layers is 3, the paper's is 2"]),
+        ({"layers": 2, "training.epochs": 1}, ["training.epochs is 1, not 100"]),
+        ({"layers": 2, "weights": "FILE:sha256:0123456789ab"}, []),
+    ],
+)
+def test_a_row_is_found_whatever_its_settings_and_those_that_differ_are_named(
+    settings: dict[str, Any], lines: list[str]
+) -> None:
+    """A bare name was looked up: a row with ``--set`` was never shown, one without was not flagged."""
+    row = replace(ROW, method="dia[sha256:01234567]" if settings else "dia", key="k")
+    stated = paper(
+        datasets={**PAPER["datasets"], "skin": {**PAPER["datasets"]["skin"], "set": {"layers": 2}}}
+    )
+    results = Results.of([row], {"k": facts_of(row, **settings)})
+    (measured,) = cell(compare(stated, results)).measured.values()
+    assert [flag.text for flag in measured.flags if flag.kind == "P"] == lines
+    assert measured.difference is not None
+
+
+def test_of_two_rows_the_one_with_the_paper_s_settings_is_shown() -> None:
+    rows = [replace(ROW, key="bare", value=0.1), replace(ROW, method="dia[layers=2]", key="set")]
+    facts = {"bare": facts_of(rows[0]), "set": facts_of(rows[1], layers=2)}
+    stated = paper(
+        datasets={**PAPER["datasets"], "skin": {**PAPER["datasets"]["skin"], "set": {"layers": 2}}}
+    )
+    for order in (rows, rows[::-1]):
+        (measured,) = cell(compare(stated, Results.of(order, facts))).measured.values()
+        assert measured.row.key == "set"
+
+
+def test_another_profile_and_missing_studies_in_training_are_flagged() -> None:
+    row = replace(ROW, method="dia[train-missing=0.3]", key="k")
+    facts = facts_of(row).model_copy(update={"config": {"set": {"derm7pt": {"profile": "mine"}}}})
+    (measured,) = cell(compare(paper(), Results.of([row], {"k": facts}))).measured.values()
+    assert {"profile mine, the paper's is default", "trained with a missing rate of 0.3"} <= {
+        flag.text for flag in measured.flags
+    }
+
+
 def test_another_signature_and_an_unstated_backend_are_flagged() -> None:
     columns = [
         {**PAPER["tables"][0]["columns"][0], "signature": ["tok:ptb"], "backend": "tokeniser not stated"},
@@ -511,7 +566,7 @@ def test_methods_and_rates_share_a_command() -> None:
     text = formats.text([compare(library.load("dia"), Results())], "markdown")
     command = (
         "harness run --dataset iu-xray --root DIR --methods dia:baseline,dia:no-alignment,dia "
-        "--set iu-xray.profile=dia --preset paper --missing 1"
+        "--set iu-xray.profile=dia --set dia.min_count=4 --preset paper --missing 1"
     )
     assert f"`{command}`" in text
 

@@ -1,0 +1,81 @@
+"""Files by what they hold: a setting that is a local path counts by the file's content, wherever it lies."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+WITHHELD = "FILE"
+"""Stands for a local path where results leave the machine, with the content's digest where it is known."""
+
+_LOOKS_LOCAL = re.compile(r"^(/|\./|\.\./|~|[A-Za-z]:[\\/]|\\\\)")
+_FILE_NAME = re.compile(
+    r"^[\w.\-\\/ ]*\.(pth?|bin|ckpt|safetensors|np[yz]|csv|tsv|txt|jsonl?|ya?ml|zip)$", re.I
+)
+
+
+def is_local_path(value: object) -> bool:
+    """Whether a setting's value names a file or folder of this machine.
+
+    A name with a slash that no folder bears, as the hub's ``owner/model``, is none.
+    """
+    if not isinstance(value, str) or not value:
+        return False
+    if _LOOKS_LOCAL.match(value) or _FILE_NAME.match(value):
+        return True
+    return ("/" in value or "\\" in value) and Path(value).exists()
+
+
+def content_digest(path: str) -> str:
+    """``sha256:`` and twelve digits of a file's content, or of all files of a folder with their names.
+
+    Where nothing lies there, the digits are those of the path's text.
+    """
+    place = Path(path).expanduser()
+    files = [place] if place.is_file() else sorted(each for each in place.rglob("*") if each.is_file())
+    parts = [f"{each.relative_to(place).as_posix()}:{_digest(each)}" for each in files]
+    if len(parts) == 1 and place.is_file():
+        return f"sha256:{_digest(place)[:12]}"
+    text = "\n".join(parts) or path
+    return f"sha256:{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+
+
+def by_content(values: Any) -> Any:
+    """Settings as JSON values in which a local path is replaced by the digest of what lies there."""
+    if isinstance(values, Mapping):
+        return {key: by_content(value) for key, value in values.items()}
+    if isinstance(values, (list, tuple)):
+        return [by_content(value) for value in values]
+    return content_digest(values) if is_local_path(values) else values
+
+
+def without_paths(values: Any, digests: Mapping[str, str]) -> Any:
+    """Settings as JSON values in which a local path is replaced by ``FILE`` and its digest.
+
+    Args:
+        values: settings.
+        digests: path -> digest, where it was recorded.
+    """
+    if isinstance(values, Mapping):
+        return {key: without_paths(value, digests) for key, value in values.items()}
+    if isinstance(values, (list, tuple)):
+        return [without_paths(value, digests) for value in values]
+    if isinstance(values, str) and values in digests:
+        return f"{WITHHELD}:{digests[values]}"
+    return WITHHELD if is_local_path(values) else values
+
+
+def _digest(path: Path) -> str:
+    state = path.stat()
+    return _digest_of(str(path.resolve()), state.st_size, state.st_mtime_ns)
+
+
+@cache
+def _digest_of(path: str, size: int, modified: int) -> str:
+    """SHA-256 of a file; size and time are there so that a file that changes is read again."""
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
