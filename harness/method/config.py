@@ -18,9 +18,11 @@ class TrainingConfig(BaseModel):
         gradient_clip: largest gradient norm; 0 switches clipping off.
         accumulate: batches whose gradients are summed before a step.
         bucket: batches that are sorted by report length together, which leaves less padding; 0 does not sort.
-        patience: epochs without a better validation loss before training stops; 0 never stops early.
+        patience: validations without a better one before training stops; 0 never stops early.
+        monitor: what makes a validation better: a lower ``loss``, or a higher score of the reports that are
+            generated from the validation studies (``text``: half the mean of BLEU-1 to BLEU-4, half ROUGE-L).
         val_every: epochs from one validation to the next.
-        keep: weights of the epoch with the ``best`` validation loss, or of the ``last`` one.
+        keep: weights of the epoch with the ``best`` validation, or of the ``last`` one.
         precision: Lightning's precision on a GPU; a CPU always trains in float32.
     """
 
@@ -32,6 +34,7 @@ class TrainingConfig(BaseModel):
     accumulate: int = 1
     bucket: int = Field(default=0, ge=0)
     patience: int = 0
+    monitor: Literal["loss", "text"] = "loss"
     val_every: int = Field(default=1, ge=1)
     keep: Literal["best", "last"] = "best"
     precision: str = "bf16-mixed"

@@ -10,6 +10,7 @@ from lightning.pytorch import LightningModule
 from harness.core.errors import HarnessError
 from harness.distributed.process_group import process_group, shard
 from harness.method.epochs import Batch
+from harness.method.text_score import TextScore
 from harness.method.trainable import Trainable
 
 
@@ -20,6 +21,7 @@ class TrainableModule(LightningModule):
         last_losses: losses of the last training batch, detached.
         weight: what the last batch's loss counts in the mean over all processes.
         val_total: sum of the selection loss over the ``val_count`` validation studies so far.
+        text: score of the reports that are generated from these studies; None where it is not asked for.
     """
 
     def __init__(self, trainable: Trainable, steps: int) -> None:
@@ -31,6 +33,7 @@ class TrainableModule(LightningModule):
         self.last_losses: dict[str, torch.Tensor] = {}
         self.weight = 1.0
         self.val_total, self.val_count = 0.0, 0.0
+        self.text = TextScore(trainable) if trainable.settings.monitor == "text" else None
 
     def configure_model(self) -> None:
         """Spread the parameters where the process group does so."""
@@ -72,15 +75,18 @@ class TrainableModule(LightningModule):
     def validation_step(self, batch: Batch, index: int) -> None:
         """Accumulate the selection loss weighted by studies."""
         losses = self._losses(batch)
-        size = float(len(batch[0]))
-        if process_group().size > 1:
-            size *= _weight(self.trainer.val_dataloaders, index)
+        weight = _weight(self.trainer.val_dataloaders, index) if process_group().size > 1 else 1.0
+        size = float(len(batch[0])) * weight
+        if self.text is not None:
+            self.text.add(*batch, weight)
         self.val_total += float(losses.get("select", losses["loss"])) * size
         self.val_count += size
 
     def on_validation_epoch_start(self) -> None:
         """Start a new average."""
         self.val_total, self.val_count = 0.0, 0.0
+        if self.text is not None:
+            self.text.clear()
         process_group().same_buffers(self.network)
 
     def configure_optimizers(self) -> Any:

@@ -28,9 +28,11 @@ class TrainingState(Callback):
 
     Attributes:
         checkpoint: the resumable state, ``last.ckpt``; absent before the first finished epoch.
-        best: lowest validation loss so far, of epoch ``best_epoch``; ``stale`` validations were no better.
+        best: lowest validation loss so far, or minus the highest score of generated reports, of epoch
+            ``best_epoch``; ``stale`` validations were no better.
         history: one entry per finished epoch: the mean training loss (``train``) and its parts (``losses``)
-            and, where it was validated, the validation loss (``val``); there and in the last epoch the vital
+            and, where it was validated, the validation loss (``val``) and, where it is monitored, the score
+            of generated reports (``text``); there and in the last epoch the vital
             signs (``signs``).
         sample: the studies on which vital signs are measured; None where there are several processes.
         seconds: training time of all finished epochs.
@@ -142,9 +144,12 @@ class TrainingState(Callback):
         save = process_group().as_rank_zero(self.settings.keep == "last" or not self.weights_file.exists())
         if not self.has_val or (trainer.current_epoch + 1) % self.settings.val_every == 0:
             epoch["val"] = self._validation_loss(trainer, module)
+            if self.has_val and module.text is not None:
+                epoch["text"] = module.text.value()
+            value = -epoch["text"] if "text" in epoch else epoch["val"]
             self.stale += 1
-            if epoch["val"] < self.best:
-                self.best, self.best_epoch, self.stale, save = epoch["val"], trainer.current_epoch, 0, True
+            if value < self.best:
+                self.best, self.best_epoch, self.stale, save = value, trainer.current_epoch, 0, True
         last = trainer.current_epoch + 1 == self.settings.epochs
         if self.sample is not None and (last or "val" in epoch):
             epoch["signs"] = vital_signs(module.trainable, self.sample)

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from harness.core.errors import HarnessError
-from harness.core.types import Inputs, Targets
+from harness.core.types import Inputs, Targets, Task
 from harness.distributed.process_group import ProcessGroup
 from harness.method import training
 from harness.method.batching import collate, targets_of
@@ -18,6 +18,7 @@ from harness.method.config import TrainingConfig
 from harness.method.contract import FitRun
 from harness.method.cost import training_summary
 from harness.method.training import train_network
+from harness.metrics import Bleu, RougeScoreL
 from tests.helpers.toys import Learner, LearnerConfig, ToyData
 
 
@@ -130,6 +131,38 @@ def test_patience_stops_early_and_a_stopped_run_stays_stopped(tmp_path: Path) ->
     assert epochs < 50
     fit(tmp_path, epochs=50, patience=1)
     assert len(training_summary(tmp_path)["history"]) == epochs
+
+
+def test_scores_of_generated_reports_can_choose_the_epoch_and_stop_the_training(tmp_path: Path) -> None:
+    learner, data = fit(tmp_path / "text", epochs=30, monitor="text"), ToyData()
+    summary = training_summary(tmp_path / "text")
+    scores = [epoch["text"] for epoch in summary["history"]]
+    assert summary["best_epoch"] == scores.index(max(scores))
+    assert summary["best"] == -max(scores)
+    assert all("val" in epoch for epoch in summary["history"])
+    val = data.studies("val")
+    written = [answer.report for answer in learner.predict(collate(val, data.info))]
+    references = [study.report for study in val]
+    bleu = Bleu(data.info.tokenizer)(written, references)
+    rouge = RougeScoreL()(written, references)["rouge_score_l"]
+    expected = (sum(bleu[f"bleu_{order}"] for order in (1, 2, 3, 4)) / 4 + rouge) / 2
+    assert max(scores) == pytest.approx(expected, rel=1e-9)
+    fit(tmp_path / "patient", epochs=30, monitor="text", patience=2)
+    stopped = [epoch["text"] for epoch in training_summary(tmp_path / "patient")["history"]]
+    assert stopped == scores[: len(stopped)]
+    assert len(stopped) < 30
+    with pytest.raises(RuntimeError, match="pulled the plug"):
+        fit(tmp_path / "parts", epochs=30, monitor="text", stop_in_epoch=3)
+    fit(tmp_path / "parts", epochs=30, monitor="text")
+    assert training_summary(tmp_path / "parts")["history"] == summary["history"]
+
+
+def test_what_writes_no_reports_cannot_be_chosen_by_them(tmp_path: Path) -> None:
+    data = ToyData()
+    learner = Learner(LearnerConfig(training=TrainingConfig(monitor="text")), data.info)
+    learner.card = replace(Learner.card, tasks=frozenset({Task.DIAGNOSE}))  # type: ignore[misc]
+    with pytest.raises(HarnessError, match=r"training\.monitor=text: learner writes no reports"):
+        learner.fit(data.studies("train"), data.studies("val"), FitRun(tmp_path, "cpu", 0))
 
 
 def test_loss_that_is_not_finite_names_epoch_and_step(
