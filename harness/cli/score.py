@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from harness.cli.options import (
+    Dataset,
     MetricNames,
     NullWords,
     ReferenceWords,
+    Root,
     Tokenizer,
     Uncertain,
     null_words_of,
@@ -67,6 +69,11 @@ _TrainDir = Annotated[
 _Preset = Annotated[
     str | None, typer.Option(help="Of reports, instead of --metrics: rexrank, RadCliQ-v1 and its parts.")
 ]
+_Store = Annotated[
+    Path | None,
+    typer.Option(help="Results store: write the numbers into it, against the test studies of its runs."),
+]
+_As = Annotated[str | None, typer.Option("--as", help="With --store: name of the system in tables.")]
 _PerLabel = Annotated[
     bool, typer.Option("--per-label", help="Precision, recall and F1 of every label alone instead.")
 ]
@@ -92,47 +99,45 @@ def score(
     findings: _Findings = None,
     labels: _Labels = None,
     train_dir: _TrainDir = None,
+    store: _Store = None,
+    name: _As = None,
+    dataset: Dataset = None,
+    root: Root = None,
     per_label: _PerLabel = False,
     per_study: _PerStudy = None,
     format_: Annotated[Format, format_option(Format.table, Format.json, Format.csv)] = Format.table,
 ) -> None:
     """Score the output file of any system; no model is needed."""
-    from harness.cli.score_tasks import Files, Scoring, run
+    given = _given(locals())
+    from harness.cli.score_tasks import Files, RowPlace, Scoring, run
     from harness.core.registry import MetricOptions
     from harness.evaluation.probability_files.tables import LabelReading
 
     only = tuple(split_list(findings, "--findings") or ())
-    options = {
-        "metrics": metrics,
-        "preset": preset,
-        "tokenizer": tokenizer,
-        "reference-words": reference_words,
-        "uncertain": uncertain,
-        "null-words": null_words,
-        "exclusive": exclusive or None,
-        "blank": blank,
-        "findings": findings,
-        "labels": labels,
-        "train-dir": train_dir,
-        "per-study": per_study,
-        "missing": missing or None,
-    }
     run(
         Scoring(
             task=task,
-            files=Files.of(files or [], references, predictions, states_of(missing or [])),
-            given={name for name, value in options.items() if value is not None},
+            files=Files.of(files or [], Files(references, _states(predictions, missing or [])), store),
+            given=given,
             metrics=names_of(metrics, preset),
             options=MetricOptions(tokenizer, reference_words, uncertain),
             null_words=null_words_of(null_words),
             reading=LabelReading(uncertain, blank, exclusive or None, only),
             labels=labels,
             train=train_dir,
+            row=None if store is None else RowPlace(store, name or "", dataset, root),
             per_label=per_label,
             per_study=per_study,
         ),
         format_,
     )
+
+
+def _given(values: Mapping[str, object]) -> set[str]:
+    """Names of the options that only some tasks and tables have, of those that are on the command line."""
+    names = {name for name, value in values.items() if value is not None and value is not False}
+    names -= {"files", "references", "predictions", "task", "per_label", "format_"}
+    return {"as" if name == "name" else name.replace("_", "-") for name in names}
 
 
 def names_of(metrics: str | None, preset: str | None) -> Sequence[str] | None:
@@ -144,12 +149,12 @@ def names_of(metrics: str | None, preset: str | None) -> Sequence[str] | None:
     return metrics_of(preset) if preset is not None else split_list(metrics, "--metrics")
 
 
-def states_of(missing: list[str]) -> dict[str, Path]:
-    """State -> file, of ``--missing``."""
-    files: dict[str, Path] = {}
+def _states(predictions: Path | None, missing: list[str]) -> dict[str, Path]:
+    """State -> file; the one file of ``--predictions`` has the state ``""``."""
+    files = {} if predictions is None else {"": predictions}
     for each in missing:
         name, equals, file = each.partition("=")
-        if not equals or not file:
+        if not equals or not name or not file:
             raise HarnessError(f"--missing {each}: no file", "for example --missing no-context=b.json")
         if name in files:
             raise HarnessError(f"--missing {name}= is given twice", "one file per state")

@@ -9,7 +9,7 @@ from pathlib import Path
 import typer
 
 from harness.cli import label_tables, score_tables, state_tables
-from harness.cli.output import Format, print_parts, report_failures, write
+from harness.cli.output import Format, print_parts, print_rows, report_failures, write
 from harness.core.errors import HarnessError
 from harness.core.registry import MetricOptions
 from harness.core.types import Task
@@ -23,6 +23,7 @@ from harness.evaluation.state_files import StateScores, score_probability_states
 
 _OF_REPORTS = {"tokenizer", "reference-words", "uncertain"}
 _OF_TABLES = {"uncertain", "exclusive", "blank", "findings"}
+_OF_STORES = {"store", "as", "dataset", "root", "missing"}
 _TAKES: Mapping[tuple[str, str], Collection[str]] = {
     ("report", ""): {*_OF_REPORTS, "metrics", "preset", "null-words", "per-study"},
     ("report", "per-label"): {*_OF_REPORTS, "metrics", "preset", "null-words"},
@@ -30,6 +31,8 @@ _TAKES: Mapping[tuple[str, str], Collection[str]] = {
     ("diagnose", ""): {*_OF_TABLES, "metrics"},
     ("diagnose", "per-label"): _OF_TABLES,
     ("diagnose", "missing"): {*_OF_TABLES, "metrics", "missing"},
+    ("report", "store"): {*_OF_STORES, "null-words"},
+    ("diagnose", "store"): _OF_STORES,
     ("synthesize", ""): {"metrics", "labels", "train-dir", "uncertain", "blank", "findings", "per-study"},
 }
 """Task and kind of table -> options that are for it."""
@@ -40,50 +43,66 @@ class Files:
     """What is scored against what.
 
     Attributes:
-        references: the truth.
+        references: the truth; None where a store has it.
         states: modality state -> what the system made; ``""`` where there are no states.
     """
 
-    references: Path
+    references: Path | None
     states: Mapping[str, Path]
 
     @classmethod
-    def of(
-        cls,
-        files: Sequence[Path],
-        references: Path | None,
-        predictions: Path | None,
-        states: Mapping[str, Path],
-    ) -> Files:
+    def of(cls, files: Sequence[Path], named: Files, store: Path | None) -> Files:
         """From arguments and options.
+
+        Args:
+            files: arguments, in the order references, predictions.
+            named: by options.
+            store: a store that has the references, or None.
 
         Raises:
             HarnessError: something is named twice, or not at all.
         """
-        places = [
-            name for name, value in (("references", references), ("predictions", predictions)) if not value
-        ]
-        if states:
-            places = [name for name in places if name == "references"]
+        if store is not None and named.references is not None:
+            raise HarnessError(
+                "--references is not for --store", "the references are those of the store's dataset"
+            )
+        places = [] if named.references or store else ["references"]
+        places += [] if named.states else ["predictions"]
         if len(files) > len(places):
             raise HarnessError(
                 f"{files[-1]}: one file too many", "harness score REFERENCES PREDICTIONS, or the two options"
             )
-        named = dict(zip(places[len(places) - len(files) :], files, strict=True))
-        references, predictions = named.get("references", references), named.get("predictions", predictions)
-        if references is None:
+        taken = dict(zip(places[len(places) - len(files) :], files, strict=True))
+        if store is None and not (named.references or "references" in taken):
             raise HarnessError("--references is needed", "harness score REFERENCES PREDICTIONS")
-        if (predictions is None) == (not states):
+        states = {"": taken["predictions"]} if "predictions" in taken else named.states
+        if not states or ("" in states and len(states) > 1):
             raise HarnessError(
                 "one of --predictions and --missing is needed",
                 "--missing full=a.json --missing no-context=b.json",
             )
-        return cls(references, states if predictions is None else {"": predictions})
+        return cls(taken.get("references", named.references), states)
+
+    @property
+    def truth(self) -> Path:
+        """The references, of what is scored without a store."""
+        assert self.references is not None
+        return self.references
 
     @property
     def predictions(self) -> Path:
         """The only file of the system."""
         return self.states[""]
+
+
+@dataclass(frozen=True, slots=True)
+class RowPlace:
+    """A row of a leaderboard: its store, its name, and the store's dataset where it has several."""
+
+    store: Path
+    name: str
+    dataset: str | None
+    root: Path | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +113,7 @@ class Scoring:
         given: names of the options that are not left out.
         labels: table of the findings of images.
         train: folder of the training images.
+        row: where the numbers become a row of a leaderboard, or None.
 
     The others are the options of their names.
     """
@@ -107,6 +127,7 @@ class Scoring:
     reading: LabelReading
     labels: Path | None
     train: Path | None
+    row: RowPlace | None
     per_label: bool
     per_study: Path | None
 
@@ -118,7 +139,9 @@ def run(scoring: Scoring, format_: Format) -> None:
         HarnessError: an option that is not for the task or the table; files that cannot be scored.
     """
     _check(scoring)
-    if scoring.per_label:
+    if scoring.row is not None:
+        _add_row(scoring, scoring.row)
+    elif scoring.per_label:
         label_tables.print_labels(_labels(scoring), format_)
     elif "missing" in scoring.given:
         states = _states(scoring)
@@ -134,6 +157,7 @@ def _check(scoring: Scoring) -> None:
     if scoring.task not in tasks:
         raise HarnessError(f"--task {scoring.task}: no such task", " or ".join(tasks))
     kind = "per-label" if scoring.per_label else "missing" if "missing" in scoring.given else ""
+    kind = "store" if "store" in scoring.given and not scoring.per_label else kind
     if (scoring.task, kind) not in _TAKES:
         raise HarnessError(f"--{kind} is not for --task {scoring.task}", "see harness score --help")
     for name in sorted(scoring.given):
@@ -141,37 +165,58 @@ def _check(scoring: Scoring) -> None:
             raise HarnessError(f"--{name} is not for this table", "see harness score --help")
     out = scoring.per_study
     for file in (scoring.files.references, *scoring.files.states.values()):
-        if out is not None and out.exists() and file.exists() and out.samefile(file):
+        if out is not None and out.exists() and file and file.exists() and out.samefile(file):
             raise HarnessError(f"--per-study {out} is a file of reports", "choose another name")
+
+
+def _add_row(scoring: Scoring, place: RowPlace) -> None:
+    """Write the numbers into a store, and say where they stand."""
+    from harness.evaluation.file_rows.answers import FileAnswers
+    from harness.evaluation.file_rows.rows import add_row
+    from harness.evaluation.file_rows.target import Target
+
+    target = Target.of(place.store, place.dataset, place.root)
+    answers = FileAnswers.read(target, Task(scoring.task), scoring.files.states, scoring.null_words)
+    row = add_row(target, place.name, answers)
+    full = {each.metric: each for each in row.measurements if not each.rate and each.value is not None}
+    print_rows(
+        [{"metric": each.metric, "value": f"{each.value:.4f}", "n": each.n} for each in full.values()],
+        Format.table,
+    )
+    for line in answers.oddities:
+        typer.echo(f"note: {line}")
+    for state in row.left_out:
+        typer.echo(f"note: without {state}: no run in the store has these masks", err=True)
+    typer.echo(f"wrote {len(row.keys)} results into {place.store}, for example {row.keys[0]}")
+    typer.echo(f"harness leaderboard --store {place.store} shows {target.info.title} with the row")
+    report_failures(row.failed)
 
 
 def _labels(scoring: Scoring) -> list[LabelScore]:
     files = scoring.files
     if scoring.task == Task.DIAGNOSE:
-        return probability_label_scores(files.references, files.predictions, scoring.reading)
+        return probability_label_scores(files.truth, files.predictions, scoring.reading)
     return report_label_scores(
-        files.references, files.predictions, scoring.metrics, scoring.options, scoring.null_words
+        files.truth, files.predictions, scoring.metrics, scoring.options, scoring.null_words
     )
 
 
 def _states(scoring: Scoring) -> StateScores:
     files = scoring.files
     if scoring.task == Task.DIAGNOSE:
-        return score_probability_states(files.references, files.states, scoring.metrics, scoring.reading)
-    return score_report_states(files.references, files.states, scoring.metrics, scoring.options)
+        return score_probability_states(files.truth, files.states, scoring.metrics, scoring.reading)
+    return score_report_states(files.truth, files.states, scoring.metrics, scoring.options)
 
 
 def _scores(scoring: Scoring) -> Scores:
     files = scoring.files
     if scoring.task == Task.DIAGNOSE:
-        return score_probabilities(files.references, files.predictions, scoring.metrics, scoring.reading)
+        return score_probabilities(files.truth, files.predictions, scoring.metrics, scoring.reading)
     if scoring.task == Task.SYNTHESIZE:
-        folders = ImageFiles(
-            files.references, files.predictions, scoring.train, scoring.labels, scoring.reading
-        )
+        folders = ImageFiles(files.truth, files.predictions, scoring.train, scoring.labels, scoring.reading)
         return score_images(folders, scoring.metrics)
     return score_files.score(
-        files.references, files.predictions, scoring.metrics, scoring.options, scoring.null_words
+        files.truth, files.predictions, scoring.metrics, scoring.options, scoring.null_words
     )
 
 

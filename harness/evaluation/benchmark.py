@@ -98,20 +98,9 @@ class Benchmark:
 
         A corner is the test set with every such study in the state.
         """
-        offered = frozenset(self.dataset.info.modalities)
         states = dict.fromkeys((*self.states, *(state for plan in self.corruptions for state in plan.states)))
-
-        def able(state: str, study: Study) -> bool:
-            corrupted = corrupted_state(state)
-            return (
-                bool(lost_by(study.modalities, state, offered))
-                if corrupted is None
-                else corrupted.affects(study)
-            )
-
         return {
-            state: np.array([able(state, study) for study in self.splits["test"]], dtype=bool)
-            for state in states
+            state: corner_of(self.splits["test"], state, self.dataset.info.modalities) for state in states
         }
 
     @property
@@ -149,8 +138,21 @@ class Benchmark:
     @cached_property
     def test_set(self) -> str:
         """Identity of what is scored against."""
-        text = "\0".join([self.dataset.info.fingerprint, *(study.id for study in self.splits["test"])])
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return test_set_of(self.dataset.info, self.splits["test"])
+
+
+def test_set_of(info: DatasetInfo, studies: Sequence[Study]) -> str:
+    """Digest of a dataset's test studies and of all that methods see of it."""
+    text = "\0".join([info.fingerprint, *(study.id for study in studies)])
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def corner_of(studies: Sequence[Study], state: str, modalities: Sequence[str]) -> NDArray[np.bool_]:
+    """Which studies (n,) can be put into a modality state, for they lose and keep something."""
+    corrupted, offered = corrupted_state(state), frozenset(modalities)
+    if corrupted is not None:
+        return np.array([corrupted.affects(study) for study in studies], dtype=bool)
+    return np.array([bool(lost_by(each.modalities, state, offered)) for each in studies], dtype=bool)
 
 
 def open_benchmark(settings: RunSettings, rows: Sequence[Entry] | None = None) -> Benchmark:

@@ -27,7 +27,7 @@ from harness.metrics.diagnosis.probabilities import checked_probabilities
 from harness.metrics.text.hygiene import Remark
 from harness.missingness.arrays import draw_masks
 from harness.missingness.plan import Missingness
-from harness.missingness.states import FULL, names_in, state_of
+from harness.missingness.states import FULL, lost_in, names_in, state_of
 from harness.statistics.bootstrap import BootstrapWeights, bootstrap_weights, interval
 from harness.statistics.curves import Mixtures
 from harness.statistics.estimate import Estimate
@@ -206,8 +206,7 @@ def _named(states: Mapping[str, File]) -> dict[str, File]:
     """Files by the names of states, ``full`` first; ``no-context`` is ``context``; capitals do not count."""
     lost: dict[str, tuple[str, ...]] = {}
     for name in states:
-        parts = tuple(part.strip().removeprefix("no-") for part in name.casefold().split("+"))
-        lost[name] = () if parts in ((FULL,), ("",)) and not name.startswith("no-") else parts
+        lost[name] = lost_in(name)
     modalities = list(dict.fromkeys(part for parts in lost.values() for part in parts))
     named: dict[str, File] = {}
     for name, parts in lost.items():

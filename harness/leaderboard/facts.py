@@ -61,6 +61,7 @@ _COPIED = (
         "temperature",
         "risk_coverage",
         "thresholds",
+        "answers",
     ),
 )
 """Fields of a manifest that a leaderboard copies where they were set."""
@@ -130,6 +131,7 @@ class RowFacts(Facts):
     temperature: float | None = None
     risk_coverage: dict[str, list[float]] = Field(default_factory=dict)
     thresholds: dict[str, float] = Field(default_factory=dict)
+    answers: dict[str, str] = Field(default_factory=dict)
     command: str
 
     @classmethod

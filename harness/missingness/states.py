@@ -38,6 +38,12 @@ def names_in(state: str) -> tuple[str, ...]:
     return () if state == FULL or is_corrupted(state) else tuple(state.split(_JOIN))
 
 
+def lost_in(text: str) -> tuple[str, ...]:
+    """The modalities that a user's name of a state lacks: ``no-context``, ``frontal+context``, ``full``."""
+    parts = tuple(part.strip().removeprefix("no-") for part in text.casefold().split(_JOIN))
+    return () if parts in ((FULL,), ("",)) and not text.startswith("no-") else parts
+
+
 def missing_in(state: str) -> frozenset[str]:
     """The modalities that a state lacks."""
     return frozenset(names_in(state))

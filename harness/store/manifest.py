@@ -285,6 +285,8 @@ class Manifest(Facts):
         changed: setting of the method -> its value in the preset and its own, where ``--set`` changes it.
         files: local path among the settings -> digest of what lies there. Paths stay in the manifest; what
             leaves the store holds the digest.
+        answers: modality state -> name and SHA-256 of the file that the answers were read from; empty for
+            methods.
         reliance: metric -> modality state -> what it costs.
         confidence: modality state -> number of confidences per bin.
         routing: modality state -> shares of the experts (blocks, experts).
@@ -326,6 +328,7 @@ class Manifest(Facts):
     configuration: str = ""
     changed: dict[str, tuple[Any, Any]] = Field(default_factory=dict)
     files: dict[str, str] = Field(default_factory=dict)
+    answers: dict[str, str] = Field(default_factory=dict)
     downstream: Downstream | None = None
     reliance: dict[str, dict[str, Reliance]] = Field(default_factory=dict)
     confidence: dict[str, list[int]] = Field(default_factory=dict)

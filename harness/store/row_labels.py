@@ -22,6 +22,10 @@ IMPUTED = "+imputed-"
 """Between a method's label and the label of the method that generates the views which its studies lack."""
 
 
+_FROM_FILES = " (from files)"
+"""Suffix of the label of a system whose answers were read from files."""
+
+
 TRAIN_MISSING = "train-missing"
 """In the brackets of a label, the missing rate of the training studies: ``kedr[train-missing=0.3]``."""
 
@@ -82,6 +86,11 @@ def training_rate(label: str) -> tuple[str, float]:
         return label, 0.0
     rest = label[: match.start()] + label[match.end() :]
     return rest.replace(",]", "]").replace("[]", ""), float(match[1])
+
+
+def from_files(name: str) -> str:
+    """The label of a system whose answers were read from files; no method has one like it."""
+    return name + _FROM_FILES
 
 
 def trained(label: str) -> str:

@@ -15,7 +15,10 @@ import pytest
 from PIL import Image
 
 from harness.core import registry
+from harness.core.config import RunSettings
+from harness.evaluation.run import run
 from tests.cli.test_cli import invoke
+from tests.helpers import toys
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGE = DOCS / "adding-a-method.md"
@@ -79,14 +82,28 @@ def write_files_of_a_system(folder: Path) -> None:
     (folder / "findings-of-images.csv").write_text("\n".join(findings))
 
 
+def write_store(folder: Path) -> None:
+    """The store that the page about scoring names, and answers on its test set."""
+    settings = RunSettings.of(
+        methods=("echo",), dataset="toy", mask_seeds=2, missing=(0.5,), metrics=toys.FAST_METRICS,
+        store=folder / "runs", workers=1,
+    )  # fmt: skip
+    run(settings, toys.Quiet())
+    answers = {f"test{number}": "heart normal." for number in range(40)}
+    for name in ("our-answers", "our-answers-without-context"):
+        (folder / f"{name}.json").write_text(json.dumps(answers))
+
+
 def test_the_commands_of_the_page_about_scoring_run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    toy_world: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    tmp_path = toy_world
     monkeypatch.chdir(tmp_path)
     write_files_of_a_system(tmp_path)
+    write_store(tmp_path)
     page = DOCS / "score-anything.md"
     lines = [line.removeprefix("$ ") for block in blocks("console", page) for line in block.splitlines()]
-    assert len(lines) == 11
+    assert len(lines) == 14
     for line in lines:
         code, output, error = invoke(capsys, *line.split()[1:])
         assert code == 0, f"{line}: {error}"

@@ -190,7 +190,7 @@ def joined(truth: Values, predictions: Values, reading: LabelReading) -> Labelle
         raise ours.error(
             f"{len(wrong)} studies have no class or several: {listed(wrong)}", "leave out --exclusive"
         )
-    probabilities = np.stack([_numbers(theirs, name) for name in names], axis=1)[order]
+    probabilities = np.stack([numbers_of(theirs, name) for name in names], axis=1)[order]
     patients = _patients(ours, theirs, order)
     return LabelledStudies(tuple(ids), patients, names, labels, probabilities, not exclusive, tuple(remarks))
 
@@ -300,7 +300,12 @@ def labels_of(
     return labels, [each for each in remarks if each[2]]
 
 
-def _numbers(table: LabelTable, name: str) -> NDArray[np.float64]:
+def numbers_of(table: LabelTable, name: str) -> NDArray[np.float64]:
+    """A column as numbers (n,).
+
+    Raises:
+        HarnessError: a cell is none; names the studies.
+    """
     values = [_number(cell) for cell in table.columns[name]]
     wrong = [study for study, value in zip(table.ids, values, strict=True) if value is None]
     if wrong:

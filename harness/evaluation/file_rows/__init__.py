@@ -1,0 +1,1 @@
+"""Leaderboard rows of systems whose answers are files: beside the methods, and marked."""
