@@ -14,6 +14,7 @@ import pytest
 
 import harness
 from harness import metrics
+from harness.cli.list import listing
 from harness.core import registry
 from harness.core.errors import HarnessError, UnknownNameError
 from harness.core.types import DatasetInfo, JointPrediction, Prediction, Reference, Study, Task
@@ -347,6 +348,23 @@ def test_metric_keeps_the_promises_of_its_base_class(name: str) -> None:
     assert metric.resamples is None or metric.resamples > 0
     reason = metric.unavailable()
     assert reason is None or (reason and "\n" not in reason)
+
+
+def test_the_list_of_metrics_says_direction_range_and_unit_of_every_number() -> None:
+    rows = listing("metrics")
+    assert [row["name"] for row in rows] == list(METRICS)
+    units = {output["name"]: output.get("unit") for row in rows for output in row["outputs"]}
+    assert all(units.values())
+    odd = {name: unit for name, unit in units.items() if unit != "score"}
+    assert odd["words_mean"] == "words"
+    assert odd["nll"] == "nats"
+    assert odd["fid_lite0"] == odd["kid_lite0"] == odd["fjd_lite0"] == "squared distance"
+    for output in (output for row in rows for output in row["outputs"]):
+        assert output["higher_is_better"] in (True, False, None)
+        low, high = output["bounds"]
+        assert low is None or high is None or low < high
+        # What has no bound above but is on a scale of its own is an index, not a share.
+        assert (low, high) != (None, None) or output["name"].startswith(("kid_", "radcliq_"))
 
 
 def test_remarks_name_outputs_of_the_metric(metric: Metric) -> None:

@@ -118,6 +118,7 @@ def _metric(name: str) -> list[Row]:
                 "name": output.name,
                 "higher_is_better": output.higher_is_better,
                 "bounds": [end if isfinite(end) else None for end in output.bounds],
+                "unit": output.unit,
             }
             for output in _outputs(name)
         ],

@@ -124,6 +124,7 @@ def score(
     weights = bootstrap.bootstrap_weights([target.patient_id for target in targets], N_RESAMPLES)
     scores: list[Score] = []
     per_study: dict[str, NDArray[np.float64]] = {}
+    notes: dict[str, str] = {}
     for choice in chosen:
         metric = choice.metric
         with failures.of(metric):
@@ -135,8 +136,10 @@ def score(
                 estimate, higher = estimates[output.name], output.higher_is_better
                 scores.append(Score(output.name, estimate, metric.signature, metric.group, higher))
                 per_study[output.name] = alone[output.name]
+            lines = metric.remarks(statistics)
+            notes |= {each.name: lines[each.name] for each in choice.outputs if each.name in lines}
     ids = tuple(target.id for target in targets)
-    return Scores(tuple(scores), unavailable, ids, per_study, failures.reasons, tuple(remarks))
+    return Scores(tuple(scores), unavailable, ids, per_study, failures.reasons, tuple(remarks), notes)
 
 
 def compare(

@@ -44,9 +44,14 @@ if TYPE_CHECKING:
         XrayDistance,
     )
     from harness.metrics.images.ms_ssim import MsSsim, MsSsimLateral
+    from harness.metrics.learned.bertscore_folder import RadevalBertScore
     from harness.metrics.learned.bertscore_idf import BertScoreIdf
+    from harness.metrics.learned.cxrfescore import CxrfeScore
+    from harness.metrics.learned.label_sets import RadbertCtF1
     from harness.metrics.learned.radcliq import RadCliq, RadGraphCombined
     from harness.metrics.learned.semb_score import SembScore
+    from harness.metrics.learned.srr_bert import SrrBertLeaves, SrrBertStatuses, SrrBertUpper
+    from harness.metrics.learned.temporal import TemporalF1
     from harness.metrics.text.bertscore import BertScore, BertScoreMiniLM
     from harness.metrics.text.bleu import Bleu
     from harness.metrics.text.cider import Cider, CiderPlain
@@ -74,6 +79,7 @@ __all__ = [
     "CoarseJointDistance",
     "CompletedDistance",
     "CompletedLateralDistance",
+    "CxrfeScore",
     "Diagnosis",
     "Ece",
     "EqualMassEce",
@@ -93,6 +99,8 @@ __all__ = [
     "RadDinoDistance",
     "RadGraphCombined",
     "RadGraphF1",
+    "RadbertCtF1",
+    "RadevalBertScore",
     "RateScore",
     "RateScoreLite",
     "ReportAgreement",
@@ -100,7 +108,11 @@ __all__ = [
     "RougeL",
     "RougeScoreL",
     "SembScore",
+    "SrrBertLeaves",
+    "SrrBertStatuses",
+    "SrrBertUpper",
     "StudyBleu",
+    "TemporalF1",
     "TunedF1",
     "ViewAgreement",
     "Wording",

@@ -44,12 +44,14 @@ class MetricOutput:
         bounds: smallest and largest possible value.
         raised_by: name of a further value that ``reduce`` returns: by how much noise may raise the number at
             most. Its interval reaches so much further down.
+        unit: what one is: ``score`` of a number on the metric's own scale, else ``words``, ``nats``, ..
     """
 
     name: str
     higher_is_better: bool | None = True
     bounds: tuple[float, float] = (0.0, 1.0)
     raised_by: str = ""
+    unit: str = "score"
 
 
 class Metric(ABC):

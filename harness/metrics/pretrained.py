@@ -6,10 +6,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from harness.core.files import digest_of
 from harness.core.packages import absent
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 T = TypeVar("T")
 
@@ -50,6 +53,16 @@ def token_batches(lengths: Sequence[int], limit: int = 4096) -> Iterator[list[in
         batch.append(index)
     if batch:
         yield batch
+
+
+def padded(lines: Sequence[Sequence[int]], padding: int, device: Any) -> tuple[Tensor, Tensor]:
+    """Token ids of a batch and its attention mask, both int64 (n, longest)."""
+    import torch
+
+    width = max(map(len, lines))
+    ids = torch.tensor([[*line, *[padding] * (width - len(line))] for line in lines], device=device)
+    lengths = torch.tensor([len(line) for line in lines], device=device)
+    return ids, (torch.arange(width, device=device) < lengths[:, None]).long()
 
 
 MEMORY = 2**29

@@ -30,7 +30,7 @@ from harness.metrics.clinical.labels import (
     precision_recall_outputs,
 )
 from harness.metrics.common_labels import signature_part
-from harness.metrics.pretrained import hub_file, token_batches, weights_digest
+from harness.metrics.pretrained import hub_file, padded, token_batches, weights_digest
 from harness.metrics.text.characters import NORM, plain_characters
 
 if TYPE_CHECKING:
@@ -246,14 +246,9 @@ class Labeler:
         return [self._tokenizer.cls_token_id, *ids[: MAX_TOKENS - 2], self._tokenizer.sep_token_id]
 
     def _first(self, lines: list[list[int]]) -> Tensor:
-        torch = self._torch
-        ids = torch.zeros(len(lines), max(map(len, lines)), dtype=torch.long)
-        mask = torch.zeros_like(ids)
-        for row, line in enumerate(lines):
-            ids[row, : len(line)] = torch.tensor(line)
-            mask[row, : len(line)] = 1
-        with torch.inference_mode():
-            hidden: Tensor = self._bert(ids.to(self.device), attention_mask=mask.to(self.device))[0]
+        ids, mask = padded(lines, 0, self.device)
+        with self._torch.inference_mode():
+            hidden: Tensor = self._bert(ids, attention_mask=mask)[0]
             return hidden[:, 0]
 
 

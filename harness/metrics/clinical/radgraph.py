@@ -31,6 +31,7 @@ from harness.metrics.text.base import plain_report_texts
 from harness.metrics.text.characters import NORM
 
 FOLDER = "HARNESS_RADGRAPH"
+MODEL = "HARNESS_RADGRAPH_MODEL"
 LEVELS = ("simple", "partial", "complete")
 MODELS = ("radgraph", "radgraph-xl", "modern-radgraph-xl")
 RELATIONS = "relations"
@@ -61,7 +62,7 @@ class RadGraphMetric(Metric):
     outputs: tuple[MetricOutput, ...]
     by_default: ClassVar[bool] = False  # the package annotates one text at a time
 
-    def __init__(self, model: str = "radgraph-xl", case: str = "lower") -> None:
+    def __init__(self, model: str, case: str) -> None:
         if model not in MODELS:
             raise HarnessError(f"unknown RadGraph model {model!r}", f"known: {', '.join(MODELS)}")
         if case not in CASES:
@@ -158,10 +159,17 @@ class RadGraphF1(RadGraphMetric):
     """Mean over studies of the F1 between the facts of both texts, at three levels of detail.
 
     ``simple`` compares entities, ``partial`` also whether an entity has relations, ``complete`` which ones.
+
+    Args:
+        model: as ``RadGraphMetric``; empty: what ``HARNESS_RADGRAPH_MODEL`` names, else ``radgraph-xl``.
+        case: as ``RadGraphMetric``.
     """
 
     name: ClassVar[str] = "radgraph_f1"
     outputs: tuple[MetricOutput, ...] = tuple(MetricOutput(f"radgraph_f1_{level}") for level in LEVELS)
+
+    def __init__(self, model: str = "", case: str = "lower") -> None:
+        super().__init__(model or os.environ.get(MODEL) or "radgraph-xl", case)
 
     def compared(self, hypothesis: Facts, reference: Facts) -> Sequence[float]:
         """F1 per level."""

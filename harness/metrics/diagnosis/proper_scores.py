@@ -75,7 +75,7 @@ class NegativeLogLikelihood(_Mean):
 
     name: ClassVar[str] = "nll"
     outputs: tuple[MetricOutput, ...] = (
-        MetricOutput("nll", higher_is_better=False, bounds=(0.0, -float(np.log(_EPSILON)))),
+        MetricOutput("nll", higher_is_better=False, bounds=(0.0, -float(np.log(_EPSILON))), unit="nats"),
     )
 
     @property

@@ -168,7 +168,7 @@ class JointDistance(SharedSpaceMetric, JointMetric):
 
     name: ClassVar[str] = "fjd_lite0"
     outputs: tuple[MetricOutput, ...] = (
-        MetricOutput("fjd_lite0", higher_is_better=False, bounds=(0.0, np.inf)),
+        MetricOutput("fjd_lite0", higher_is_better=False, bounds=(0.0, np.inf), unit="squared distance"),
     )
     resamples: ClassVar[int] = 200
     recentred: ClassVar[bool] = True
@@ -236,5 +236,5 @@ class CoarseJointDistance(JointDistance):
     name: ClassVar[str] = "fjd_coarse"
     image_features: ClassVar[Literal["lite0", "coarse"]] = "coarse"
     outputs: tuple[MetricOutput, ...] = (
-        MetricOutput("fjd_coarse", higher_is_better=False, bounds=(0.0, np.inf)),
+        MetricOutput("fjd_coarse", higher_is_better=False, bounds=(0.0, np.inf), unit="squared distance"),
     )

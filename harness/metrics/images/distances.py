@@ -290,8 +290,15 @@ def real_floor(
 
 def _outputs(extractor: str) -> tuple[MetricOutput, ...]:
     return (
-        MetricOutput(f"fid_{extractor}", higher_is_better=False, bounds=(0.0, float("inf"))),
-        MetricOutput(f"kid_{extractor}", higher_is_better=False, bounds=(-float("inf"), float("inf"))),
+        MetricOutput(
+            f"fid_{extractor}", higher_is_better=False, bounds=(0.0, float("inf")), unit="squared distance"
+        ),
+        MetricOutput(
+            f"kid_{extractor}",
+            higher_is_better=False,
+            bounds=(-float("inf"), float("inf")),
+            unit="squared distance",
+        ),
     )
 
 

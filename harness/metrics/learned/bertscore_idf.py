@@ -4,36 +4,26 @@ from __future__ import annotations
 
 import hashlib
 import math
-import os
 from collections import Counter
 from collections.abc import Sequence
 from itertools import chain
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from harness.core.errors import require
-from harness.core.packages import lacking
 from harness.core.types import Prediction, Reference
-from harness.core.weights import ALLOW_DOWNLOADS, downloads_allowed
 from harness.metrics.annotation_cache import annotated, pair
 from harness.metrics.base import MetricOutput, Statistics
+from harness.metrics.learned.bertscore_folder import FolderBertScore
+from harness.metrics.learned.model_folder import ModelFolder
 from harness.metrics.text.base import plain_report_texts
-from harness.metrics.text.bertscore import (
-    MAX_TOKENS,
-    GreedyMatching,
-    TokenVectors,
-    best_matches,
-    cached_weights,
-    f1,
-)
+from harness.metrics.text.bertscore import MAX_TOKENS, TokenVectors, best_matches, f1, reader, tokens_of
 from harness.metrics.text.characters import NORM
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-FOLDER = "HARNESS_DISTILROBERTA"
 MODEL = "distilroberta-base"
 LAYER = 5
 BASELINE = 0.8473319
@@ -43,7 +33,7 @@ FLOOR = -BASELINE / (1.0 - BASELINE)
 """A pair of raw F1 0."""
 
 
-class BertScoreIdf(GreedyMatching):
+class BertScoreIdf(FolderBertScore):
     """Mean over studies of the rescaled BERTScore F1 with idf weights.
 
     ``HARNESS_DISTILROBERTA`` is a folder of distilroberta-base in the Hugging Face layout; otherwise the
@@ -54,7 +44,7 @@ class BertScoreIdf(GreedyMatching):
 
     name: ClassVar[str] = "bertscore_idf"
     outputs: tuple[MetricOutput, ...] = (MetricOutput("bertscore_idf_f1", bounds=(FLOOR, 1.0)),)
-    on_request: ClassVar[bool] = True
+    files = ModelFolder("HARNESS_DISTILROBERTA", "", "distilroberta-base")
     model = MODEL
     layer = LAYER
 
@@ -65,17 +55,6 @@ class BertScoreIdf(GreedyMatching):
             f"{self.name}|model:{MODEL}|weights:{self._digest}|layer:{LAYER}|idf:references"
             f"|rescale:{BASELINE}|max:{MAX_TOKENS}|{NORM}|impl:bert-score|v:1"
         )
-
-    def unavailable(self) -> str | None:
-        """Why there is no model, or None."""
-        if (reason := lacking("clinical", "torch", "transformers")) is not None:
-            return reason
-        folder = os.environ.get(FOLDER)
-        if folder and not Path(folder, "config.json").is_file():
-            return f"no model in {FOLDER} ({self.name}): {folder} has no config.json"
-        if folder or downloads_allowed() or cached_weights(MODEL):
-            return None
-        return f"{MODEL} not found ({self.name}): set {FOLDER} to its folder, or {ALLOW_DOWNLOADS}=1"
 
     def statistics(self, predictions: Sequence[Prediction], references: Sequence[Reference]) -> Statistics:
         """Rescaled F1, 1, and whether the raw F1 is 0, per study: float64 (n_studies, 3).
@@ -116,10 +95,11 @@ class BertScoreIdf(GreedyMatching):
         import torch
 
         distinct = list(dict.fromkeys(references))
-        tokens = dict(zip(distinct, self._encoder.tokens(distinct), strict=True))
+        tokenizer, limit = reader(self._weights(), self.max_tokens)
+        tokens = dict(zip(distinct, tokens_of(tokenizer, limit, distinct), strict=True))
         counts = Counter(chain.from_iterable(set(tokens[text]) for text in references))
         n = len(references)
-        weights = torch.full((self._encoder.model.config.vocab_size,), math.log(n + 1))
+        weights = torch.full((len(tokenizer),), math.log(n + 1))
         for token, count in counts.items():
             weights[token] = math.log((n + 1) / (count + 1))
         return weights
@@ -127,12 +107,6 @@ class BertScoreIdf(GreedyMatching):
     def _raw(self, pairs: Sequence[tuple[str, str]], weights: Tensor) -> list[float]:
         vectors = self._encoder.vectors([text for both in pairs for text in both])
         return [weighted_f1(vectors[ours], vectors[theirs], weights) for ours, theirs in pairs]
-
-    def _file(self) -> Path | None:
-        return super()._file() if os.environ.get(FOLDER) else cached_weights(MODEL)
-
-    def _weights(self) -> str:
-        return os.environ.get(FOLDER) or MODEL
 
 
 def weighted_f1(hypothesis: TokenVectors, reference: TokenVectors, weights: Tensor) -> float:

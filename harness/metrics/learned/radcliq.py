@@ -49,7 +49,7 @@ class RadGraphCombined(RadGraphMetric):
 
 
 class RadCliq(Metric):
-    """Mean over studies of RadCliQ-v1, about how many errors a radiologist counts: lower is better.
+    """Mean over studies of RadCliQ-v1, which rises with the errors of a report: lower is better.
 
     ``radcliq_v1_inverse`` is 1 divided by that mean, which ReXrank prints. It says nothing where the mean is
     0 or less, which is better than any positive mean: then it is undefined. Statistics are ``[RadCliQ, 1]``.

@@ -23,7 +23,7 @@ from harness.core.types import Prediction, Reference, Task
 from harness.core.weights import downloads_allowed, minilm_folder, quiet_loading
 from harness.metrics.annotation_cache import annotated, pair
 from harness.metrics.base import Metric, MetricOutput, Statistics, mean_of
-from harness.metrics.pretrained import Recurring, hub_file, token_batches, weights_digest
+from harness.metrics.pretrained import Recurring, hub_file, padded, token_batches, weights_digest
 from harness.metrics.text.base import plain_report_texts
 from harness.metrics.text.characters import NORM, plain_characters
 
@@ -59,6 +59,7 @@ class GreedyMatching(Metric):
 
     model: str
     layer: int
+    max_tokens: ClassVar[int] = MAX_TOKENS
 
     @property
     def signature(self) -> str:
@@ -94,7 +95,7 @@ class GreedyMatching(Metric):
 
     def cut(self, texts: Sequence[str]) -> tuple[int, list[bool]]:
         """Which texts have more tokens than the model reads."""
-        words, limit = reader(self._weights())
+        words, limit = reader(self._weights(), self.max_tokens)
         stripped = [plain_characters(text).strip() for text in texts]
         # A token stands for one byte at least.
         long = [len(text.encode()) + 2 > limit for text in stripped]
@@ -113,7 +114,7 @@ class GreedyMatching(Metric):
 
     @cached_property
     def _encoder(self) -> Encoder:
-        return Encoder(self._weights(), self.layer)
+        return Encoder(self._weights(), self.layer, self.max_tokens)
 
     @property
     def _digest(self) -> str:
@@ -237,12 +238,13 @@ class Encoder:
     Args:
         weights: folder in the Hugging Face layout, or a name in its cache.
         layer: how many layers the vectors have passed.
+        most: longer texts are cut after so many tokens.
 
     Raises:
         HarnessError: the model has fewer layers.
     """
 
-    def __init__(self, weights: str, layer: int) -> None:
+    def __init__(self, weights: str, layer: int, most: int = MAX_TOKENS) -> None:
         import torch
         from transformers import AutoConfig, AutoModel
 
@@ -260,7 +262,7 @@ class Encoder:
             )
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.model = model.eval().to(self.device)
-        self.tokenizer, self.limit = reader(weights)
+        self.tokenizer, self.limit = reader(weights, most)
         self._vectors = Recurring(self._new, lambda vectors: vectors.unit.nbytes)
 
     def vectors(self, texts: Sequence[str]) -> dict[str, TokenVectors]:
@@ -268,28 +270,16 @@ class Encoder:
         return self._vectors(texts)
 
     def _new(self, texts: list[str]) -> list[TokenVectors]:
-        tokens = self.tokens(texts)
+        tokens = tokens_of(self.tokenizer, self.limit, texts)
         vectors: dict[int, TokenVectors] = {}
         for places in token_batches([len(ids) for ids in tokens]):
             vectors |= zip(places, self._embed([tokens[place] for place in places]), strict=True)
         return [vectors[place] for place in range(len(texts))]
 
-    def tokens(self, texts: Sequence[str]) -> list[list[int]]:
-        """Ids of the tokens that the model reads of each text, with the special ones."""
-        stripped = [text.strip() for text in texts]
-        ids: list[list[int]] = self.tokenizer(
-            stripped, truncation=True, max_length=self.limit, padding=False
-        )["input_ids"]
-        return ids
-
     def _embed(self, batch: Sequence[Sequence[int]]) -> list[TokenVectors]:
         import torch
 
-        width = max(map(len, batch))
-        padding = self.tokenizer.pad_token_id
-        ids = torch.tensor([[*line, *[padding] * (width - len(line))] for line in batch], device=self.device)
-        lengths = torch.tensor([len(line) for line in batch], device=self.device)
-        mask = (torch.arange(width, device=self.device) < lengths[:, None]).long()
+        ids, mask = padded(batch, self.tokenizer.pad_token_id, self.device)
         special = torch.tensor([self.tokenizer.cls_token_id, self.tokenizer.sep_token_id], device=self.device)
         with torch.inference_mode():
             hidden = self.model(input_ids=ids, attention_mask=mask).last_hidden_state
@@ -302,12 +292,13 @@ class Encoder:
         ]
 
 
-@lru_cache(maxsize=2)
-def reader(weights: str) -> tuple[Any, int]:
+@lru_cache(maxsize=4)
+def reader(weights: str, most: int) -> tuple[Any, int]:
     """The tokeniser of a model, and the most tokens that the model reads.
 
     Args:
         weights: folder in the Hugging Face layout, or a name in its cache.
+        most: the limit, where the model has none of its own or a larger one.
     """
     from transformers import AutoConfig
 
@@ -317,8 +308,15 @@ def reader(weights: str) -> tuple[Any, int]:
         tokenizer = _tokenizer(weights, local)
     # Some tokenisers state no limit, or an absurd one; RoBERTa's first two positions are reserved.
     reserved = config.pad_token_id + 1 if "roberta" in config.model_type else 0
-    positions = getattr(config, "max_position_embeddings", MAX_TOKENS) - reserved
-    return tokenizer, min(MAX_TOKENS, tokenizer.model_max_length, positions)
+    positions = getattr(config, "max_position_embeddings", most) - reserved
+    return tokenizer, min(most, tokenizer.model_max_length, positions)
+
+
+def tokens_of(tokenizer: Any, limit: int, texts: Sequence[str]) -> list[list[int]]:
+    """Ids of the tokens that a model reads of each text, with the special ones."""
+    stripped = [text.strip() for text in texts]
+    ids: list[list[int]] = tokenizer(stripped, truncation=True, max_length=limit, padding=False)["input_ids"]
+    return ids
 
 
 def _tokenizer(weights: str, local: bool) -> Any:

@@ -45,7 +45,7 @@ class Wording(Metric):
     by_default: ClassVar[bool] = False  # no quality of a report
     on_request: ClassVar[bool] = True
     outputs: tuple[MetricOutput, ...] = (
-        MetricOutput("words_mean", higher_is_better=None, bounds=(0.0, float("inf"))),
+        MetricOutput("words_mean", higher_is_better=None, bounds=(0.0, float("inf")), unit="words"),
         MetricOutput("repetition_4", higher_is_better=False),
         MetricOutput("distinct_1"),
         MetricOutput("distinct_2"),

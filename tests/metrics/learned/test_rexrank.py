@@ -22,6 +22,7 @@ from harness.metrics.learned.bertscore_idf import BASELINE, FLOOR, BertScoreIdf
 from harness.metrics.learned.radcliq import RadCliq, RadGraphCombined
 from harness.metrics.learned.semb_score import SembScore
 from harness.metrics.pretrained import old_tokenizer_methods
+from harness.metrics.text.bertscore import Encoder
 from harness.metrics.text.study_bleu import StudyBleu, words_of
 from harness.statistics.estimate import Estimate
 from harness.statistics.significance import PairedTest
@@ -233,6 +234,12 @@ def test_weights_of_words_belong_to_the_references_not_to_a_resample(weights: Pa
     assert once != pytest.approx(fewer, abs=1e-4), "other references are other weights, also in the cache"
     assert "|idf:references|" in metric.signature
     assert "|idf:references|" in RadCliq().signature
+
+
+def test_a_second_run_of_bertscore_loads_no_model(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = column(BertScoreIdf(), *texts())
+    monkeypatch.setattr(Encoder, "__init__", lambda *_: pytest.fail("model loaded"))
+    assert column(BertScoreIdf(), *texts()).tolist() == first.tolist()
 
 
 def test_a_text_without_weight_scores_the_floor_and_is_counted(weights: Path) -> None:
