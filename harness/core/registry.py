@@ -31,6 +31,7 @@ METHODS = {
     "early_fusion": "methods.baselines.method:EarlyFusion",
     "shaspec": "methods.shaspec.method:ShaSpec",
     "missing_prompts": "methods.missing_prompts.method:MissingPrompts",
+    "r2gen_base": "methods.r2gen_base.method:R2GenBase",
 }
 CARDS = {
     "methods.controls.template:Template": "methods.controls.card:TEMPLATE",
@@ -45,6 +46,7 @@ CARDS = {
     "methods.baselines.method:EarlyFusion": "methods.baselines.card:EARLY_FUSION",
     "methods.shaspec.method:ShaSpec": "methods.shaspec.card:CARD",
     "methods.missing_prompts.method:MissingPrompts": "methods.missing_prompts.card:CARD",
+    "methods.r2gen_base.method:R2GenBase": "methods.r2gen_base.card:CARD",
 }
 """Class of a method -> its card in a module that imports no network: listing the methods takes no seconds."""
 DATASETS = {

@@ -158,9 +158,7 @@ class Records:
             return False
         natural = [-(-images.shape[-1] // Lite0Stages.STRIDES[stage - 1]) for stage in stages]
         return set(stages) <= set(cls.STAGES) and all(
-            side == whole <= cls.SIDE
-            or (whole % cls.SIDE == 0 and cls.SIDE % side == 0)
-            or (whole < cls.SIDE and whole % side == 0)
+            whole <= cls.SIDE or (whole % cls.SIDE == 0 and cls.SIDE % side == 0)
             for side, whole in zip(sides, natural, strict=True)
         )
 

@@ -21,6 +21,7 @@ SECTIONS = {
     "codi_xr": "CoDi XR",
     "shaspec": "ShaSpec",
     "missing_prompts": "Missing-aware prompts",
+    "r2gen_base": "R2Gen's base model",
     "early_fusion": "Early and late fusion",
     "late_fusion": "Early and late fusion",
 }

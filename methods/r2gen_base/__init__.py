@@ -1,0 +1,1 @@
+"""R2Gen's base model: patches, a Transformer encoder, a Transformer decoder."""
