@@ -35,6 +35,9 @@ def table(scores: Sequence[LabelScore], screen: Screen) -> list[RenderableType]:
         members = [each for each in scores if each.family == family]
         names = Column(family, [each.label for each in members], right=False)
         columns = [Column("positive", [str(each.positives) for each in members])]
+        for name in ("uncertain", "blank"):
+            counts = [getattr(each, name) for each in members]
+            columns += [] if None in counts else [Column(name, list(map(str, counts)))]
         if members[0].called is not None:
             columns.append(Column("predicted", [str(each.called) for each in members]))
         columns += [
@@ -59,6 +62,8 @@ def facts(scores: Sequence[LabelScore]) -> list[dict[str, Any]]:
             "family": each.family,
             "label": each.label,
             "positives": each.positives,
+            "uncertain": each.uncertain,
+            "blank": each.blank,
             "predicted": each.called,
             "score": name,
             "value": finite(estimate.value),

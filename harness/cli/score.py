@@ -60,7 +60,10 @@ _Blank = Annotated[
 _Findings = Annotated[str | None, typer.Option(help="Of tables of labels: score these columns alone.")]
 _Labels = Annotated[
     Path | None,
-    typer.Option(help="With --task synthesize: table of ids and findings; FID of each finding alone."),
+    typer.Option(
+        help="A table of ids and CheXpert's 14 labels, instead of reference reports. With --task synthesize: "
+        "of ids and findings, for the FID of each finding alone."
+    ),
 ]
 _TrainDir = Annotated[
     Path | None,
@@ -117,7 +120,11 @@ def score(
     run(
         Scoring(
             task=task,
-            files=Files.of(files or [], Files(references, _states(predictions, missing or [])), store),
+            files=Files.of(
+                files or [],
+                Files(references, _states(predictions, missing or [])),
+                store or (labels if task == "report" else None),
+            ),
             given=given,
             metrics=names_of(metrics, preset),
             options=MetricOptions(tokenizer, reference_words, uncertain),

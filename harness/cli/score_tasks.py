@@ -15,7 +15,13 @@ from harness.core.registry import MetricOptions
 from harness.core.types import Task
 from harness.evaluation import score_files, score_json
 from harness.evaluation.image_files.scoring import ImageFiles, score_images
-from harness.evaluation.label_scores import LabelScore, probability_label_scores, report_label_scores
+from harness.evaluation.label_references import labelled_pairs, score_against_labels
+from harness.evaluation.label_scores import (
+    LabelScore,
+    label_reference_scores,
+    probability_label_scores,
+    report_label_scores,
+)
 from harness.evaluation.probability_files.scoring import score_probabilities
 from harness.evaluation.probability_files.tables import LabelReading
 from harness.evaluation.score_files import Scores
@@ -31,6 +37,8 @@ _TAKES: Mapping[tuple[str, str], Collection[str]] = {
     ("diagnose", ""): {*_OF_TABLES, "metrics"},
     ("diagnose", "per-label"): _OF_TABLES,
     ("diagnose", "missing"): {*_OF_TABLES, "metrics", "missing"},
+    ("report", "labels"): {"labels", "metrics", "uncertain", "null-words"},
+    ("report", "labels-per-label"): {"labels", "metrics", "uncertain", "null-words"},
     ("report", "store"): {*_OF_STORES, "null-words"},
     ("diagnose", "store"): _OF_STORES,
     ("synthesize", ""): {"metrics", "labels", "train-dir", "uncertain", "blank", "findings", "per-study"},
@@ -51,29 +59,27 @@ class Files:
     states: Mapping[str, Path]
 
     @classmethod
-    def of(cls, files: Sequence[Path], named: Files, store: Path | None) -> Files:
+    def of(cls, files: Sequence[Path], named: Files, elsewhere: Path | None) -> Files:
         """From arguments and options.
 
         Args:
             files: arguments, in the order references, predictions.
             named: by options.
-            store: a store that has the references, or None.
+            elsewhere: a store or a table of labels that is there instead of references, or None.
 
         Raises:
             HarnessError: something is named twice, or not at all.
         """
-        if store is not None and named.references is not None:
-            raise HarnessError(
-                "--references is not for --store", "the references are those of the store's dataset"
-            )
-        places = [] if named.references or store else ["references"]
+        if elsewhere is not None and named.references is not None:
+            raise HarnessError(f"--references and {elsewhere}: references twice", "leave one of them out")
+        places = [] if named.references or elsewhere else ["references"]
         places += [] if named.states else ["predictions"]
         if len(files) > len(places):
             raise HarnessError(
                 f"{files[-1]}: one file too many", "harness score REFERENCES PREDICTIONS, or the two options"
             )
         taken = dict(zip(places[len(places) - len(files) :], files, strict=True))
-        if store is None and not (named.references or "references" in taken):
+        if elsewhere is None and not (named.references or "references" in taken):
             raise HarnessError("--references is needed", "harness score REFERENCES PREDICTIONS")
         states = {"": taken["predictions"]} if "predictions" in taken else named.states
         if not states or ("" in states and len(states) > 1):
@@ -157,6 +163,8 @@ def _check(scoring: Scoring) -> None:
     if scoring.task not in tasks:
         raise HarnessError(f"--task {scoring.task}: no such task", " or ".join(tasks))
     kind = "per-label" if scoring.per_label else "missing" if "missing" in scoring.given else ""
+    if scoring.task == Task.REPORT and "labels" in scoring.given:
+        kind = "labels-per-label" if scoring.per_label else "labels"
     kind = "store" if "store" in scoring.given and not scoring.per_label else kind
     if (scoring.task, kind) not in _TAKES:
         raise HarnessError(f"--{kind} is not for --task {scoring.task}", "see harness score --help")
@@ -194,6 +202,8 @@ def _add_row(scoring: Scoring, place: RowPlace) -> None:
 
 def _labels(scoring: Scoring) -> list[LabelScore]:
     files = scoring.files
+    if scoring.task == Task.REPORT and scoring.labels is not None:
+        return label_reference_scores(labelled_pairs(scoring.labels, *_against_labels(scoring)))
     if scoring.task == Task.DIAGNOSE:
         return probability_label_scores(files.truth, files.predictions, scoring.reading)
     return report_label_scores(
@@ -215,9 +225,17 @@ def _scores(scoring: Scoring) -> Scores:
     if scoring.task == Task.SYNTHESIZE:
         folders = ImageFiles(files.truth, files.predictions, scoring.train, scoring.labels, scoring.reading)
         return score_images(folders, scoring.metrics)
+    if scoring.labels is not None:
+        return score_against_labels(scoring.labels, *_against_labels(scoring))
     return score_files.score(
         files.truth, files.predictions, scoring.metrics, scoring.options, scoring.null_words
     )
+
+
+def _against_labels(
+    scoring: Scoring,
+) -> tuple[Path, Sequence[str] | None, MetricOptions, Sequence[str] | None]:
+    return scoring.files.predictions, scoring.metrics, scoring.options, scoring.null_words
 
 
 def _print(scores: Scores, scoring: Scoring, format_: Format) -> None:

@@ -12,6 +12,7 @@ from harness.core import registry
 from harness.core.errors import UnavailableError
 from harness.core.registry import DEFAULTS, MetricOptions
 from harness.core.types import Prediction
+from harness.evaluation.label_references import LabelledPair, LabelledPairs
 from harness.evaluation.metric_failures import MetricFailures
 from harness.evaluation.probability_files.cells import Values
 from harness.evaluation.probability_files.scoring import DEFAULT_READING, references_of, rows_of
@@ -20,11 +21,18 @@ from harness.evaluation.report_files.in_memory import Texts
 from harness.evaluation.report_files.pairing import paired_reports
 from harness.evaluation.score_files import N_RESAMPLES, choose
 from harness.metrics.base import checked_statistics
-from harness.metrics.clinical.labels import LABELS, LabelF1
+from harness.metrics.clinical.labels import (
+    BLANK,
+    LABELS,
+    UNCERTAIN,
+    LabelF1,
+    LabelPrecisionRecall,
+    label_statistics,
+)
 from harness.metrics.diagnosis.decisions import Auroc
 from harness.metrics.diagnosis.per_label import per_label
 from harness.metrics.diagnosis.probabilities import checked_probabilities
-from harness.statistics.bootstrap import BootstrapWeights, blocks, bootstrap_weights, interval
+from harness.statistics.bootstrap import blocks, bootstrap_weights, interval, resampled_sums
 from harness.statistics.estimate import Estimate
 
 Floats = NDArray[np.float64]
@@ -37,11 +45,13 @@ class LabelScore:
 
     Attributes:
         family: what read or predicted the labels, e.g. ``chexpert_rules_f1``.
-        positives: studies whose reference has it.
+        positives: studies whose reference has it, uncertain ones as ``uncertain:`` in the signature says.
         called: studies whose prediction has it; None for probabilities.
         scores: precision, recall, F1 and, for probabilities, AUROC and AUPRC. One without a value is NaN:
             precision of a label that is never called, recall of one that never occurs.
         signature: of the family.
+        uncertain, blank: studies whose reference is uncertain of it, or does not mention it; None for
+            probabilities.
     """
 
     family: str
@@ -50,6 +60,8 @@ class LabelScore:
     called: int | None
     scores: dict[str, Estimate]
     signature: str
+    uncertain: int | None = None
+    blank: int | None = None
 
 
 def report_label_scores(
@@ -72,30 +84,45 @@ def report_label_scores(
     rows: list[LabelScore] = []
     for choice in chosen:
         metric = choice.metric
-        if isinstance(metric, LabelF1):
-            statistics = checked_statistics(metric, reports.systems[""], reports.targets)
-            counts = statistics[:, : 3 * len(LABELS)]
-            totals, samples = counts.sum(axis=0), _resampled(counts, weights)
-            values, replicates = _from_counts(totals[None]), _from_counts(samples)
-            tp, fp, fn = totals.reshape(3, len(LABELS))
-            rows += [
-                LabelScore(
-                    metric.name,
-                    label,
-                    int(tp[place] + fn[place]),
-                    int(tp[place] + fp[place]),
-                    {
-                        name: _estimate(values[name][0, place], replicates[name][:, place], len(counts))
-                        for name in SCORES
-                    },
-                    metric.signature,
-                )
-                for place, label in enumerate(LABELS)
-            ]
+        if isinstance(metric, LabelF1) and not isinstance(metric, LabelPrecisionRecall):
+            predicted, expected = metric.both_sides(reports.systems[""], reports.targets)
+            statistics = label_statistics(predicted, expected, metric.policy)
+            pair = LabelledPair(metric.name, predicted, expected, statistics, weights, metric.signature)
+            rows += label_rows(pair)
     if not rows:
         reasons = [reason for name, reason in unavailable.items() if name.startswith("chexpert_rules_f1")]
         raise UnavailableError(f"--per-label: {reasons[0] if reasons else 'no metric of labels: name one'}")
     return rows
+
+
+def label_reference_scores(labelled: LabelledPairs) -> list[LabelScore]:
+    """Labels against those of a table, as ``label_references.labelled_pairs`` joined them."""
+    return [row for pair in labelled.pairs for row in label_rows(pair)]
+
+
+def label_rows(pair: LabelledPair) -> list[LabelScore]:
+    """One row per label of a family."""
+    counts = pair.statistics[:, : 3 * len(LABELS)]
+    totals, samples = counts.sum(axis=0), resampled_sums(counts, pair.weights)
+    values, replicates = _from_counts(totals[None]), _from_counts(samples)
+    tp, fp, fn = totals.reshape(3, len(LABELS))
+    uncertain, blank = ((pair.expected == kind).sum(axis=0) for kind in (UNCERTAIN, BLANK))
+    return [
+        LabelScore(
+            pair.family,
+            label,
+            int(tp[place] + fn[place]),
+            int(tp[place] + fp[place]),
+            {
+                name: _estimate(values[name][0, place], replicates[name][:, place], len(counts))
+                for name in SCORES
+            },
+            pair.signature,
+            int(uncertain[place]),
+            int(blank[place]),
+        )
+        for place, label in enumerate(LABELS)
+    ]
 
 
 def probability_label_scores(
@@ -134,11 +161,6 @@ def probability_label_scores(
         )
         for place, label in enumerate(studies.names)
     ]
-
-
-def _resampled(counts: Floats, weights: BootstrapWeights) -> Floats:
-    """Sums of counts (n, k) in every resample, (B, k)."""
-    return np.concatenate([weights[block] @ counts for block in blocks(len(weights), len(counts))])
 
 
 def _from_counts(totals: Floats) -> dict[str, Floats]:

@@ -237,6 +237,11 @@ def blocks(length: int, width: int) -> Iterator[slice]:
         yield slice(start, min(start + step, length))
 
 
+def resampled_sums(statistics: Statistics, weights: Weights) -> FloatArray:
+    """Sums (B, k) of statistics (n, k) under each line of ``weights`` (B, n)."""
+    return np.concatenate([weights[lines] @ statistics for lines in blocks(len(weights), len(statistics))])
+
+
 def ahead(draw: Callable[[slice], FloatArray], slices: Iterable[slice]) -> Iterator[FloatArray]:
     """What ``draw`` returns for each slice, in order: on a thread, while the block before is worked on."""
     first, *others = slices

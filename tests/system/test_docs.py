@@ -16,6 +16,7 @@ from PIL import Image
 
 from harness.core import registry
 from harness.core.config import RunSettings
+from harness.core.types import CHEXPERT_LABELS
 from harness.evaluation.run import run
 from tests.cli.test_cli import invoke
 from tests.helpers import toys
@@ -78,6 +79,9 @@ def write_files_of_a_system(folder: Path) -> None:
         for study in range(12):
             pixels = np.random.default_rng([number, study]).integers(0, 255, (32, 32), dtype=np.uint8)
             Image.fromarray(pixels).save(folder / place / f"s{study}.png")
+    header = ",".join(("id", *CHEXPERT_LABELS))
+    labels = [header, *(f"s{number},{number % 2},,1,0,-1" + "," * 9 for number in range(12))]
+    (folder / "labels-of-radiologists.csv").write_text("\n".join(labels))
     findings = ["id,Edema", *(f"s{number},{number % 2}" for number in range(12))]
     (folder / "findings-of-images.csv").write_text("\n".join(findings))
 
@@ -103,7 +107,7 @@ def test_the_commands_of_the_page_about_scoring_run(
     write_store(tmp_path)
     page = DOCS / "score-anything.md"
     lines = [line.removeprefix("$ ") for block in blocks("console", page) for line in block.splitlines()]
-    assert len(lines) == 14
+    assert len(lines) == 16
     for line in lines:
         code, output, error = invoke(capsys, *line.split()[1:])
         assert code == 0, f"{line}: {error}"

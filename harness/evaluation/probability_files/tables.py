@@ -300,6 +300,25 @@ def labels_of(
     return labels, [each for each in remarks if each[2]]
 
 
+def codes_of(table: LabelTable, name: str) -> NDArray[np.float64]:
+    """A column (n,) of CheXpert's codes: 1, 0, -1, and NaN where it is empty.
+
+    Raises:
+        HarnessError: a cell is none of these; names the study.
+    """
+    codes = np.full(len(table.ids), np.nan)
+    for row, (cell, study) in enumerate(zip(table.columns[name], table.ids, strict=True)):
+        if _is_blank(cell):
+            continue
+        value = _label(cell)
+        if value not in (0, 1, -1):
+            raise table.error(
+                f"{_shown(name)} of {listed([study])} is no label", "labels are 1, 0, -1 or empty"
+            )
+        codes[row] = value
+    return codes
+
+
 def numbers_of(table: LabelTable, name: str) -> NDArray[np.float64]:
     """A column as numbers (n,).
 

@@ -62,20 +62,20 @@ class LabelF1(Metric):
 
     def statistics(self, predictions: Sequence[Prediction], references: Sequence[Reference]) -> Statistics:
         """Float64 (n_studies, 59), as ``label_statistics`` says."""
-        return self._counted(*self._both_sides(predictions, references))
+        return self._counted(*self.both_sides(predictions, references))
 
     def rematched(
         self, predictions: Sequence[Prediction], references: Sequence[Reference], orders: NDArray[np.intp]
     ) -> dict[str, Floats]:
         """As ``Metric.rematched``; texts are labelled once for all orders."""
-        predicted, expected = self._both_sides(predictions, references)
+        predicted, expected = self.both_sides(predictions, references)
         totals = [self._counted(predicted[order], expected).sum(axis=0) for order in orders]
         return self.reduce(np.array(totals))
 
     def _counted(self, predicted: Classes, expected: Classes) -> Statistics:
         return label_statistics(predicted, expected, self.policy)
 
-    def _both_sides(
+    def both_sides(
         self, predictions: Sequence[Prediction], references: Sequence[Reference]
     ) -> tuple[Classes, Classes]:
         """Classes (n, 14) of predicted and of reference reports; each distinct text is labelled once.
