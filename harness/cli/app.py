@@ -21,6 +21,7 @@ from harness.cli.describe import describe
 from harness.cli.doctor import doctor
 from harness.cli.downstream import downstream
 from harness.cli.label import label
+from harness.cli.latents import latents
 from harness.cli.leaderboard import leaderboard
 from harness.cli.list import list_
 from harness.cli.new import new
@@ -62,7 +63,7 @@ EVALUATION, RESULTS, SETUP = "Evaluate", "Read results", "Set up"
 
 for _command in (run, ablate, score, compare, label, audit, downstream, bench):
     app.command(rich_help_panel=EVALUATION)(_command)
-for _command in (leaderboard, cases, papers, reproduce):
+for _command in (leaderboard, cases, latents, papers, reproduce):
     app.command(rich_help_panel=RESULTS)(_command)
 app.add_typer(bundle, name="bundle", rich_help_panel=RESULTS)
 app.add_typer(store, name="store", rich_help_panel=RESULTS)

@@ -133,7 +133,7 @@ def reproduce(
     _set_threads(stored.manifest.machine)
     benchmark = open_benchmark(settings)
     prepare_images(benchmark, reporter)
-    trial = Trial(benchmark, _entry(benchmark, stored), benchmark.config.seeds[0], reporter)
+    trial = Trial(benchmark, entry_of(benchmark, stored), benchmark.config.seeds[0], reporter)
     drop = stored.rows[0].drop  # a corrupted state has plans beside it
     rows = [row for row in evaluate(trial) if row.drop == drop]
     again = next(each for each in benchmark.store.stored() if each.key == rows[0].key)
@@ -209,7 +209,12 @@ def settings_of(
         ) from None
 
 
-def _entry(benchmark: Benchmark, stored: StoredResult) -> Entry:
+def entry_of(benchmark: Benchmark, stored: StoredResult) -> Entry:
+    """The row of a benchmark that was opened with ``settings_of`` the stored one.
+
+    Raises:
+        HarnessError: the settings give no row of that label.
+    """
     label = stored.rows[0].method
     by_label = {entry.label: entry for entry in benchmark.entries}
     if label not in by_label:

@@ -163,6 +163,14 @@ class Method(ABC, Generic[C]):
         """
         return {}
 
+    def latents(self, inputs: Inputs) -> Mapping[str, Any]:
+        """Kind of latent -> its vectors in each study of a batch, (B, d), d the same for all kinds.
+
+        A row of NaN says that the study has no such latent. Empty, the default, for methods and variants
+        that have none with a name.
+        """
+        return {}
+
     @abstractmethod
     def save(self, directory: Path) -> None:
         """Write what ``load`` needs into ``directory`` (safetensors and JSON; no pickles)."""

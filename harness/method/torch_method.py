@@ -154,6 +154,15 @@ class TorchMethod(Method[C]):
         """Draw reports in eval mode on the network's device."""
         return self._frozen(self.draw_reports, inputs, draws)
 
+    def latent_vectors(self, inputs: Inputs) -> Mapping[str, Tensor]:
+        """``latents`` in eval mode, without gradients, on the network's device."""
+        return {}
+
+    def latents(self, inputs: Inputs) -> Mapping[str, Any]:
+        """Latents as float32 arrays, of a batch in eval mode on the network's device."""
+        vectors = self._frozen(self.latent_vectors, inputs)
+        return {kind: each.float().cpu().numpy() for kind, each in vectors.items()}
+
     def _frozen(self, call: Callable[..., R], inputs: Inputs, *rest: Any) -> R:
         import torch
 

@@ -159,6 +159,16 @@ class DiA(TorchMethod[DiAConfig]):
         texts = self._write(inputs, Decoding(limit, seeds=seeds, temperature=temperature))
         return [texts[start : start + draws] for start in range(0, len(texts), draws)]
 
+    def latent_vectors(self, inputs: Inputs) -> dict[str, Tensor]:
+        """Posterior means z_v, z_l and z_s (B, D), NaN without their modality; what Figures 3 and 4 show."""
+        code = self.network.encode(*self._read(inputs))
+        here = (code.present[:, 0], code.present[:, 1], code.present.any(1))
+        names = ("z_v", "z_l", "z_s")
+        return {
+            name: z.masked_fill(~there[:, None], float("nan"))
+            for name, z, there in zip(names, code.latents or (), here, strict=False)
+        }
+
     def _write(self, inputs: Inputs, decoding: Decoding) -> list[str]:
         """Texts about a batch, each study encoded once."""
         code = self.network.encode(*self._read(inputs))

@@ -200,6 +200,15 @@ class KEDR(TorchMethod[KEDRConfig]):
             name: value.mean(1).cpu().numpy() for name, value in zip(names, reading.confidence, strict=False)
         }
 
+    def latent_vectors(self, inputs: Inputs) -> dict[str, Tensor]:
+        """Specific features of each modality and the shared ones (B, d), NaN where a study lacks them."""
+        reading = self.network(*self._read(inputs))
+        names = [*(f"specific {slot}" for slot in self.slots), "shared"]
+        return {
+            name: feature.masked_fill(~here[:, None], float("nan"))
+            for name, feature, here in zip(names, reading.features, reading.here, strict=False)
+        }
+
     def _confidence(self, reading: Reading, labels: Tensor) -> Tensor:
         """Sum over branches of the error of their confidence, where they are there and where they are not."""
         network, multilabel = self.network, self.info.multilabel

@@ -116,6 +116,21 @@ def close(first: Tensor, second: Tensor) -> None:
     torch.testing.assert_close(first, second, atol=1e-5, rtol=1e-4)
 
 
+def test_latents_are_posterior_means_of_what_a_study_has() -> None:
+    made, batch = method(), studies()
+    latents = made.latents(collate(batch, INFO))
+    code = encoded(made, batch)
+    assert list(latents) == ["z_v", "z_l", "z_s"]
+    here = [True, True, False, True]  # the third study has no context
+    assert np.isfinite(latents["z_l"]).all(axis=1).tolist() == here
+    for name, posterior in zip(latents, code.posteriors, strict=True):
+        rows = here if name == "z_l" else [True] * 4
+        close(torch.from_numpy(latents[name])[rows], posterior.draw(training=False)[rows])
+    dropped = made.latents(collate(batch, INFO, dropped="frontal+lateral+context"))
+    assert all(np.isnan(each).all() for each in dropped.values())
+    assert method("baseline").latents(collate(batch, INFO)) == {}
+
+
 # ---------------------------------------------------------------- decoding
 
 

@@ -189,6 +189,16 @@ def test_one_modality_of_a_dataset_is_enough() -> None:
     assert made.predict(collate(one, info))[0].probabilities.shape == (2,)
 
 
+def test_latents_are_the_features_of_the_branches_that_a_study_has() -> None:
+    made, batch = method(), studies(True)
+    latents = made.latents(collate(batch, made.info))
+    assert list(latents) == ["specific frontal", "specific lateral", "shared"]
+    assert np.isfinite(latents["specific lateral"]).all(axis=1).tolist() == [True, True, False] * 2
+    features = made.read(collate(batch, made.info)).features
+    np.testing.assert_allclose(latents["shared"], features[2].numpy(), atol=1e-5)
+    assert np.isfinite(latents["shared"]).all()
+
+
 def test_every_branch_has_a_confidence_also_where_its_modality_is_absent() -> None:
     made = method()
     confidences = made.confidences(collate(studies(True), made.info))

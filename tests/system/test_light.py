@@ -63,6 +63,7 @@ LACKING = {
     ("describe", "dia"): "run",
     ("downstream", "--generator", "codi_xr"): "run",
     ("cases", "page.html", "--store", "store"): "run",
+    ("latents", "dia", "--store", "store"): "run",
     ("data", "check", "iu-phantom"): "run",
     ("score", *SCORED, "--metrics", "meteor"): "text",
     ("score", *SCORED, "--tokenizer", "ptb"): "text",
