@@ -274,7 +274,7 @@ def _purities(latents: Latents, state: str, points: Points) -> Iterator[Purity]:
         rng = np.random.default_rng([SEED, 3])
         # Points stand study by study, so each study keeps its own points.
         orders = [np.lexsort((rng.random(len(patients)), points.study)) for _ in range(PERMUTATIONS)]
-        yield _purity((state, KIND, "all"), points.vectors, patients, points.kind, np.stack(orders))
+        yield _purity((state, KIND, "all"), points, patients, points.kind, np.stack(orders))
     if latents.truth is None:
         return
     codes = latents.truth.codes[points.study]
@@ -283,17 +283,18 @@ def _purities(latents: Latents, state: str, points: Points) -> Iterator[Purity]:
         if len(np.unique(codes[own])) > 1:
             orders_of = derangements([str(each) for each in patients[own]], PERMUTATIONS, SEED)
             name = (state, latents.truth.name, kind)
-            yield _purity(name, points.vectors[own], patients[own], codes[own], orders_of)
+            some = Points(points.vectors[own], points.study[own], points.kind[own])
+            yield _purity(name, some, patients[own], codes[own], orders_of)
 
 
 def _purity(
     name: tuple[str, str, str],
-    vectors: NDArray[np.float64],
+    points: Points,
     patients: NDArray[np.str_],
     codes: NDArray[np.intp],
     orders: NDArray[np.intp],
 ) -> Purity:
-    near = neighbours(vectors, patients)
+    near = neighbours(points.vectors, patients)
     weights = np.asarray(bootstrap_weights([str(each) for each in patients], seed=SEED), dtype=np.float64)
     once = np.ones((1, len(codes)))
     value = float(balanced_share(codes, near, once)[0])
@@ -301,7 +302,7 @@ def _purity(
     exchanged = np.array([balanced_share(codes[order], near, once)[0] for order in orders])
     return Purity(
         *name,
-        estimate=Estimate(value, lo, hi, len(np.unique(patients))),
+        estimate=Estimate(value, lo, hi, len(np.unique(points.study))),
         chance=float(exchanged.mean()),
         chance95=interval(exchanged),
         p=p_value(value, exchanged),

@@ -19,7 +19,7 @@ from harness.metrics.headline import ABLATION_METRICS
 from harness.statistics.bootstrap import FloatArray, interval
 from harness.statistics.estimate import Estimate
 from harness.statistics.seeds import over_seeds
-from harness.store.manifest import ProbeFacts
+from harness.store.manifest import Manifest, ProbeFacts
 from harness.store.results import Measurement, StoredResult
 from harness.store.store import SCHEMA
 
@@ -96,6 +96,7 @@ class Member:
         training_seconds: mean over seeds; None where nothing was measured.
         dead: vital signs of dead parts; None where the method declares no probes.
         cells: metric and what was lost -> cell; only what has a value.
+        settings: of a sweep: setting -> its value in the full method, and here; empty for the full method.
     """
 
     label: str
@@ -105,6 +106,7 @@ class Member:
     training_seconds: float | None
     dead: tuple[DeadPart, ...] | None
     cells: Mapping[Place, Cell]
+    settings: Mapping[str, tuple[Any, Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,13 +132,15 @@ class Ablation:
     lower_is_better: frozenset[str] = frozenset()
 
     @classmethod
-    def of(cls, stored: Iterable[StoredResult], every_metric: bool = False) -> Ablation:
+    def of(cls, stored: Iterable[StoredResult], every_metric: bool = False, swept: str = "") -> Ablation:
         """The ablation that the results of one run are.
 
         Args:
-            stored: results of one method and its variants, each with one seed and one drop policy; controls
-                are left out.
+            stored: results of one method and its variants, or with several values of its settings, each with
+                one seed and one drop policy; controls are left out.
             every_metric: show all metrics that were measured instead of the headline ones.
+            swept: of a sweep, the label of the row that the others are compared with; empty: the row that is
+                no variant.
 
         Raises:
             HarnessError: the full method is not among them.
@@ -147,14 +151,14 @@ class Ablation:
             if not row.control and each.manifest.imputed is None:
                 by_seed.setdefault(row.method, {}).setdefault(row.seed, []).append(each)
         trials = {method: [_Trial(own) for own in seeds.values()] for method, seeds in by_seed.items()}
-        full = [own for own in trials.values() if not own[0].variant]
+        full = [own for label, own in trials.items() if (label == swept if swept else not own[0].variant)]
         if len(full) != 1:
             raise HarnessError(f"an ablation needs the full method once, but the results hold {len(full)}")
         rows = [row for own in trials.values() for trial in own for row in trial.numbers.values()]
         first = full[0][0].stored[0].rows[0]
         measured = tuple(dict.fromkeys(row.metric for row in rows))
         chosen = tuple(name for name in ABLATION_METRICS if name in measured)
-        others = (own for own in trials.values() if own[0].variant)
+        others = (own for own in trials.values() if own is not full[0])
         members = tuple(_member(own, full[0]) for own in (full[0], *others))
         names = measured if every_metric or not chosen else chosen
         return cls(
@@ -189,6 +193,7 @@ class Ablation:
                 {
                     "method": member.label,
                     "text": member.text,
+                    "settings": {key: value for key, (_, value) in member.settings.items()},
                     "seeds": list(member.seeds),
                     "failed": {str(seed): reason for seed, reason in member.failures.items()},
                     "training_seconds": member.training_seconds,
@@ -275,21 +280,36 @@ def _losses(members: Sequence[Member], metrics: Sequence[str]) -> tuple[Loss, ..
 
 
 def _member(own: Sequence[_Trial], full: Sequence[_Trial]) -> Member:
+    settings = {} if own is full or own[0].variant else _altered(own[0].manifest, full[0].manifest)
+    reference = {} if own is full else {trial.seed: trial for trial in full}
     own = sorted(own, key=lambda trial: trial.seed)
     working = [trial for trial in own if not trial.failure]
-    reference = {trial.seed: trial for trial in full} if own[0].variant else {}
     seconds = [trial.manifest.cost.training_seconds for trial in working]
     timed = [each for each in seconds if each is not None]
     places = dict.fromkeys(place for trial in working for place in trial.numbers)
     return Member(
         label=own[0].method,
-        text=own[0].manifest.card.get("variant_text", ""),
+        text=own[0].manifest.card.get("variant_text", "") or _in_words(settings),
         seeds=tuple(trial.seed for trial in working),
         failures={trial.seed: trial.failure for trial in own if trial.failure},
         training_seconds=fmean(timed) if timed else None,
         dead=_dead_parts(working),
         cells={place: _cell(place, working, reference) for place in places},
+        settings=settings,
     )
+
+
+def _altered(own: Manifest, full: Manifest) -> dict[str, tuple[Any, Any]]:
+    """Setting -> its value in the full method, and in a row that differs from it by ``--set``."""
+    pairs = {
+        key: (full.changed[key][1] if key in full.changed else preset, value)
+        for key, (preset, value) in own.changed.items()
+    }
+    return {key: (base, value) for key, (base, value) in pairs.items() if base != value}
+
+
+def _in_words(settings: Mapping[str, tuple[Any, Any]]) -> str:
+    return ", ".join(f"{key} {value} instead of {base}" for key, (base, value) in settings.items())
 
 
 def _dead_parts(trials: Sequence[_Trial]) -> tuple[DeadPart, ...] | None:

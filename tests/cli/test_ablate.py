@@ -85,3 +85,58 @@ def test_what_cannot_be_ablated_is_one_line(
     assert (code, out) == (2, "")
     assert says in err
     assert len(err.strip().splitlines()) == 1
+
+
+def test_a_sweep_trains_each_value_once_and_pairs_it_with_the_default(
+    toy_world: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    figure = toy_world / "sweep.svg"
+    words = ("--sweep", "rate=0.001,1e-2,0.1", "--sweep", "learner.dropout=0.3,0.1", "--seeds", "0")
+    code, out, err = ablate(capsys, toy_world, *words, "--format", "json", "--figure", str(figure))
+    assert code == 0, err
+    content = json.loads(out)
+    assert content["method"] == "learner"
+    members = {each["method"]: each for each in content["variants"]}
+    assert [each["settings"] for each in members.values()] == [
+        {},  # rate 0.01, dropout 0.3: the method as it is, once
+        {"rate": 0.001},
+        {"dropout": 0.1, "rate": 0.001},
+        {"dropout": 0.1},
+        {"rate": 0.1},
+        {"dropout": 0.1, "rate": 0.1},
+    ]
+    assert members["learner[dropout=0.3,rate=0.1]"]["text"] == "rate 0.1 instead of 0.01"
+    paired = [row for row in content["rows"] if row["method"] != "learner"]
+    assert paired
+    assert all(row["difference"] is not None for row in paired)
+    assert all(text in figure.read_text() for text in ("dropout 0.1", "rate", "0.001", "cider"))
+    steps = trained_steps(toy_world)
+    _, out, _ = ablate(capsys, toy_world, *words, "--format", "markdown")
+    assert trained_steps(toy_world) == steps
+    assert "slow" not in out  # values instead of variants
+    assert "chosen on the test set" in out
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("--sweep", "rate"), "not of the form setting=value,value"),
+        (("--sweep", "rate=0.1", "--sweep", "learner.rate=0.2"), "rate a second time"),
+        (("--sweep", "rat=0.1"), "did you mean rate"),
+        (("--sweep", "rate=0.01"), "all values are those that the method has"),
+        (("--figure", "sweep.png"), "add --sweep"),
+        (("--figure", "sweep.gif", "--sweep", "rate=0.1"), "unknown type of figure"),
+    ],
+)
+def test_a_sweep_that_is_none_is_one_line_before_anything_trains(
+    toy_world: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    words: tuple[str, ...],
+    says: str,
+) -> None:
+    monkeypatch.chdir(toy_world)
+    code, out, err = ablate(capsys, toy_world, *words)
+    assert (code, out) == (2, "")
+    assert says in err
+    assert not (toy_world / "work.log").exists()

@@ -60,6 +60,7 @@ def test_kinds_are_told_apart_and_a_finding_only_where_the_latents_show_it(
     rows = {(each["state"], each["of"], each["among"]): each for each in content["purity"]}
     kinds = rows["full", "kind of latent", "all"]
     assert kinds["purity"] == 1.0
+    assert kinds["n"] == 40
     assert kinds["chance95"][0] < 0.5 < kinds["chance95"][1]
     assert kinds["p"] == pytest.approx(1 / 201)
     assert ("frontal", "kind of latent", "all") not in rows  # without the view there is one kind

@@ -57,10 +57,10 @@ def rich(ablation: Ablation, screen: Screen) -> list[RenderableType]:
 
 def _title(ablation: Ablation, loss: Loss) -> str:
     title = f"Ablation of {ablation.full.label} ({ablation.preset}): {ablation.dataset}, {ablation.n} studies"
-    return f"{title}, {_lost(loss)} ({ablation.mechanism})" if loss.rate else title
+    return f"{title}, {lost(loss)} ({ablation.mechanism})" if loss.rate else title
 
 
-def _lost(loss: Loss) -> str:
+def lost(loss: Loss) -> str:
     """``without frontal``; at another rate than 1 ``context missing at rate 0.4``."""
     if is_corrupted(loss.drop):
         return loss.drop
@@ -119,7 +119,7 @@ def _notes(ablation: Ablation) -> Iterator[str]:
     several = max(len(member.seeds) for member in ablation.members) > 1
     unit = "patients and training seeds together" if several else "patients; one seed says nothing of others"
     differing = [
-        (cell.worse, f"{member.label} in {metric}{f' {_lost(loss)}' if loss.rate else ''}")
+        (cell.worse, f"{member.label} in {metric}{f' {lost(loss)}' if loss.rate else ''}")
         for member in ablation.members
         for (metric, loss), cell in member.cells.items()
         if cell.worse is not None and metric in ablation.metrics and loss in ablation.losses
@@ -133,6 +133,8 @@ def _notes(ablation: Ablation) -> Iterator[str]:
             yield f"{word} than the full method: {', '.join(places)}."
     if not differing:
         yield "No variant can be told apart from the full method."
+    if any(member.settings for member in ablation.members):
+        yield "Measured on test studies: a value that is taken from this table is chosen on the test set."
 
 
 def _members(ablation: Ablation) -> Iterator[str]:

@@ -190,6 +190,18 @@ def empty_figure(width: float, height: float) -> Figure:
     return figure
 
 
+def checked_kind(path: Path) -> str:
+    """``png``, ``svg`` or ``pdf``: how a figure's file ends.
+
+    Raises:
+        HarnessError: another type.
+    """
+    kind = path.suffix.removeprefix(".").lower()
+    if kind not in _FORMATS:
+        raise HarnessError(f"{path}: unknown type of figure", f"end the name with .{', .'.join(_FORMATS)}")
+    return kind
+
+
 def save_figure(figure: Figure, paths: Paths) -> None:
     """Write the figure in the format that each file's name ends with, the same bytes every time."""
     from matplotlib import rc_context
@@ -203,11 +215,7 @@ def save_figure(figure: Figure, paths: Paths) -> None:
     figure.draw_without_rendering()
     figure.set_layout_engine(None)
     for path in [paths] if isinstance(paths, Path) else paths:
-        kind = path.suffix.removeprefix(".").lower()
-        if kind not in _FORMATS:
-            raise HarnessError(
-                f"{path}: unknown type of figure", f"end the name with .{', .'.join(_FORMATS)}"
-            )
+        kind = checked_kind(path)
         stream = BytesIO()
         with rc_context({"svg.fonttype": "none", "svg.hashsalt": "harness"}):
             figure.savefig(stream, format=kind, dpi=160, metadata=metadata.get(kind))

@@ -92,14 +92,9 @@ def _scatter(axes: Axes, panel: LatentPanel, codes: NDArray[np.intp], colours: S
         for kind in np.unique(panel.kinds):
             own = (codes == code) & (panel.kinds == kind)
             if own.any():
-                axes.scatter(
-                    *panel.coordinates[own].T,
-                    s=9,
-                    color=colours[code],
-                    marker=_MARKERS[kind],
-                    lw=0,
-                    alpha=0.75,
-                )
+                x, y = panel.coordinates[own].T
+                look = {"color": colours[code], "marker": _MARKERS[kind]}
+                axes.scatter(x, y, s=9, lw=0, alpha=0.75, **look)
     axes.set(xticks=[], yticks=[])
 
 
