@@ -77,6 +77,9 @@ _Store = Annotated[
     typer.Option(help="Results store: write the numbers into it, against the test studies of its runs."),
 ]
 _As = Annotated[str | None, typer.Option("--as", help="With --store: name of the system in tables.")]
+_Subset = Annotated[
+    Path | None, typer.Option(help="Of reports: file with one id per line; only these studies are scored.")
+]
 _PerLabel = Annotated[
     bool, typer.Option("--per-label", help="Precision, recall and F1 of every label alone instead.")
 ]
@@ -106,6 +109,7 @@ def score(
     name: _As = None,
     dataset: Dataset = None,
     root: Root = None,
+    subset: _Subset = None,
     per_label: _PerLabel = False,
     per_study: _PerStudy = None,
     format_: Annotated[Format, format_option(Format.table, Format.json, Format.csv)] = Format.table,
@@ -133,6 +137,7 @@ def score(
             labels=labels,
             train=train_dir,
             row=None if store is None else RowPlace(store, name or "", dataset, root),
+            subset=subset,
             per_label=per_label,
             per_study=per_study,
         ),

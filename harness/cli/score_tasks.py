@@ -31,7 +31,7 @@ _OF_REPORTS = {"tokenizer", "reference-words", "uncertain"}
 _OF_TABLES = {"uncertain", "exclusive", "blank", "findings"}
 _OF_STORES = {"store", "as", "dataset", "root", "missing"}
 _TAKES: Mapping[tuple[str, str], Collection[str]] = {
-    ("report", ""): {*_OF_REPORTS, "metrics", "preset", "null-words", "per-study"},
+    ("report", ""): {*_OF_REPORTS, "metrics", "preset", "null-words", "per-study", "subset"},
     ("report", "per-label"): {*_OF_REPORTS, "metrics", "preset", "null-words"},
     ("report", "missing"): {*_OF_REPORTS, "metrics", "preset", "missing"},
     ("diagnose", ""): {*_OF_TABLES, "metrics"},
@@ -119,6 +119,7 @@ class Scoring:
         given: names of the options that are not left out.
         labels: table of the findings of images.
         train: folder of the training images.
+        subset: file with the ids that are scored.
         row: where the numbers become a row of a leaderboard, or None.
 
     The others are the options of their names.
@@ -134,6 +135,7 @@ class Scoring:
     labels: Path | None
     train: Path | None
     row: RowPlace | None
+    subset: Path | None
     per_label: bool
     per_study: Path | None
 
@@ -228,7 +230,12 @@ def _scores(scoring: Scoring) -> Scores:
     if scoring.labels is not None:
         return score_against_labels(scoring.labels, *_against_labels(scoring))
     return score_files.score(
-        files.truth, files.predictions, scoring.metrics, scoring.options, scoring.null_words
+        files.truth,
+        files.predictions,
+        scoring.metrics,
+        scoring.options,
+        scoring.null_words,
+        None if scoring.subset is None else _ids(scoring.subset),
     )
 
 
@@ -236,6 +243,17 @@ def _against_labels(
     scoring: Scoring,
 ) -> tuple[Path, Sequence[str] | None, MetricOptions, Sequence[str] | None]:
     return scoring.files.predictions, scoring.metrics, scoring.options, scoring.null_words
+
+
+def _ids(path: Path) -> list[str]:
+    """One id per line, of a text file."""
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except OSError as error:
+        raise HarnessError(f"{path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise HarnessError(f"{path}: not UTF-8 text at byte {error.start}", "one id per line") from error
+    return list(dict.fromkeys(line.strip() for line in lines if line.strip()))
 
 
 def _print(scores: Scores, scoring: Scoring, format_: Format) -> None:

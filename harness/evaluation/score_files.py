@@ -102,6 +102,7 @@ def score(
     metrics: Sequence[str] | None = None,
     options: MetricOptions = DEFAULTS,
     null_words: Sequence[str] | None = None,
+    subset: Sequence[str] | None = None,
 ) -> Scores:
     """Score predicted reports against the true ones.
 
@@ -111,12 +112,13 @@ def score(
         metrics: families or single outputs (``bleu`` or ``bleu_4``); default all report metrics that can run.
         options: how metrics are computed.
         null_words: texts that mean "no report"; None: the usual ones.
+        subset: ids of the studies that are scored; None: all.
 
     Raises:
         HarnessError: an unreadable file, an id on one side only, an unknown metric, or none of those that
             were asked for by name can run here.
     """
-    reports = paired_reports(references, {"": predictions}, null_words)
+    reports = paired_reports(references, {"": predictions}, null_words, subset)
     targets, hypotheses = reports.targets, reports.systems[""]
     remarks = list(reports.remarks)
     failures = MetricFailures()

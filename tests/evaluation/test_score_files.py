@@ -22,6 +22,7 @@ from harness.metrics.text.hygiene import sentences
 from harness.metrics.text.tokenization import tokenizer
 from harness.statistics.bootstrap import bootstrap_weights, replicates
 from harness.statistics.significance import Resampling, holm, paired_randomisation
+from tests.cli.test_cli import invoke
 from tests.helpers.reports import corpus
 
 FAST = ("bleu", "rouge_l", "cider")
@@ -347,3 +348,28 @@ def test_output_paths_are_checked_before_the_work(tmp_path: Path, monkeypatch: p
     assert "is a file" in str(board.exception)
     share = CliRunner().invoke(app, ["bundle", "write", str(tmp_path), "--store", str(tmp_path / "none")])
     assert "is a folder" in str(share.exception)
+
+
+def test_a_subset_has_the_numbers_of_files_that_hold_it_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    truth = {f"s{number}": f"The heart is {('wide', 'normal')[number % 2]}." for number in range(8)}
+    ours = dict.fromkeys(truth, "The heart is normal.")
+    some = ["s5", "s2", "s3"]
+    whole = score_files.score(truth, ours, ["bleu", "cider"], subset=some)
+    alone = score_files.score(
+        {name: truth[name] for name in some}, {name: ours[name] for name in some}, ["bleu", "cider"]
+    )
+    assert [each.estimate.value for each in whole.scores] == [each.estimate.value for each in alone.scores]
+    assert whole.ids == ("s2", "s3", "s5")
+    assert "3 of 8 studies are in the subset" in str(whole.remarks[0])
+    for name, content in (("truth.json", truth), ("ours.json", ours)):
+        (tmp_path / name).write_text(json.dumps(content))
+    (tmp_path / "ids.txt").write_text("s5\n\ns9\n")
+    words = [str(tmp_path / "truth.json"), str(tmp_path / "ours.json"), "--subset", str(tmp_path / "ids.txt")]
+    code, _, error = invoke(capsys, "score", *words)
+    assert code == 2
+    assert "lacks 1 ids of the subset: 's9'" in error
+    (tmp_path / "ids.txt").write_text("s5\ns2\n")
+    code, output, error = invoke(capsys, "score", *words, "--metrics", "bleu", "--format", "json")
+    assert (code, json.loads(output)["n"]) == (0, 2), error

@@ -9,7 +9,7 @@ from harness.core.errors import HarnessError
 from harness.core.types import Prediction, Reference
 from harness.evaluation.report_files.fields import NULL_WORDS
 from harness.evaluation.report_files.in_memory import Texts, reports_of
-from harness.evaluation.report_files.joining import alike, joined_ids, last_report, shortened
+from harness.evaluation.report_files.joining import alike, joined_ids, last_report, listed, shortened
 from harness.evaluation.report_files.reader import ReportFile
 from harness.metrics.text.hygiene import Remark, remarks_on, remarks_on_pairs
 
@@ -30,7 +30,10 @@ class PairedReports:
 
 
 def paired_reports(
-    references: Texts, systems: Mapping[str, Texts], null_words: Sequence[str] | None = None
+    references: Texts,
+    systems: Mapping[str, Texts],
+    null_words: Sequence[str] | None = None,
+    subset: Sequence[str] | None = None,
 ) -> PairedReports:
     """Read and join reports of files or of objects.
 
@@ -41,9 +44,11 @@ def paired_reports(
         references: the true reports: a file, or what ``in_memory.reports_of`` takes.
         systems: system -> its predictions, likewise.
         null_words: texts that mean "no report"; None: ``NULL_WORDS``.
+        subset: ids of the studies that count; None: all.
 
     Raises:
-        HarnessError: an unreadable file, an id on one side only, or no reference with words.
+        HarnessError: an unreadable file, an id on one side only, an id of the subset that is no study, or no
+            reference with words.
     """
     words = NULL_WORDS if null_words is None else null_words
     true = reports_of(references, "references", words)
@@ -55,6 +60,9 @@ def paired_reports(
         true, files = shortened(true, length), {name: shortened(file, length) for name, file in files.items()}
     for file in files.values():
         ids = joined_ids(true, file)
+    if subset is not None:
+        ids, left_out = within(ids, subset, true)
+        lines_left_out.append(left_out)
     empty = [name for name in ids if not true.texts[name].strip()]
     scored = [name for name in ids if true.texts[name].strip()]
     if not scored:
@@ -75,6 +83,19 @@ def paired_reports(
         system: [Prediction(report=file.texts[name]) for name in scored] for system, file in files.items()
     }
     return PairedReports(targets, predictions, tuple(remarks))
+
+
+def within(ids: Sequence[str], subset: Sequence[str], true: ReportFile) -> tuple[list[str], Remark]:
+    """The ids of a subset, in the order of the references, and a remark that says how many they are."""
+    if true.order != "ids":
+        raise HarnessError(f"{true.path}: a subset needs ids", "write the reports with ids")
+    if absent := [name for name in subset if name not in true.texts]:
+        raise HarnessError(f"{true.path} lacks {len(absent)} ids of the subset: {listed(absent)}")
+    if not subset:
+        raise HarnessError("the subset has no ids", "one id per line")
+    chosen = [name for name in ids if name in set(subset)]
+    predicate = "are in the subset: only these are scored"
+    return chosen, Remark("subset", predicate, len(chosen), len(ids), "studies", tuple(chosen))
 
 
 def _side(system: str, systems: Mapping[str, object]) -> str:
