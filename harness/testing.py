@@ -70,7 +70,7 @@ def scored(
     subject.method, _ = subject.fit(case.seed, lambda fraction, status: None, poisoned=False)
     answers = subject.predict()
     family: Metric = make_metric(metric, MetricOptions(multilabel=case.info.multilabel))
-    references = [Reference(s.id, s.patient_id, s.report, s.labels, s.images) for s in case.test]
+    references = [Reference(s.id, s.patient_id, s.report, s.labels, s.images, s.context) for s in case.test]
     statistics = checked_statistics(family, [answers[each.id] for each in references], references)
     values = family.values(statistics, np.ones((1, len(references))))
     return {name: float(value[0]) for name, value in values.items()}

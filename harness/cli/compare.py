@@ -29,6 +29,10 @@ def compare(
     reference_words: ReferenceWords = None,
     uncertain: Uncertain = None,
     null_words: NullWords = None,
+    extra: Annotated[
+        list[str] | None,
+        typer.Option(help="Scores that another program gave, as NAME=TABLE, for every system."),
+    ] = None,
     trials: Annotated[int, typer.Option(help="Random swaps of the paired test.")] = 10_000,
     format_: Annotated[Format, format_option(Format.table, Format.json, Format.csv)] = Format.table,
 ) -> None:
@@ -37,12 +41,19 @@ def compare(
     from harness.core.config import split_list
     from harness.core.registry import MetricOptions
     from harness.evaluation import score_files, score_json
+    from harness.evaluation.extra_scores import compare_with_extra
 
-    systems = _systems(system)
+    systems, tables = _assigned(system, "--system"), _assigned(extra or (), "--extra")
+    if tables and set(tables) != set(systems):
+        raise HarnessError(
+            "--extra: a table for every system", "--extra ours=ours.csv --extra theirs=theirs.csv"
+        )
     options = MetricOptions(tokenizer, reference_words, uncertain)
     names = split_list(metrics, "--metrics")
     words = null_words_of(null_words)
     comparisons = score_files.compare(references, systems, names, options, trials, words)
+    if tables:
+        comparisons = compare_with_extra(comparisons, references, tables, trials)
     rows, remarks = comparisons.rows, comparisons.remarks
     if format_ is Format.table:
         print_parts(lambda screen: score_tables.comparison_table(rows, screen, remarks))
@@ -54,12 +65,12 @@ def compare(
     report_failures(comparisons.failed)
 
 
-def _systems(assignments: Sequence[str]) -> dict[str, Path]:
-    """Name -> file of predicted reports."""
-    systems: dict[str, Path] = {}
+def _assigned(assignments: Sequence[str], option: str) -> dict[str, Path]:
+    """Name of a system -> file."""
+    files: dict[str, Path] = {}
     for assignment in assignments:
         name, equals, file = assignment.partition("=")
-        if not (name and equals and file) or name in systems:
-            raise HarnessError(f"--system {assignment}: expected NAME=FILE, each name once")
-        systems[name] = Path(file)
-    return systems
+        if not (name and equals and file) or name in files:
+            raise HarnessError(f"{option} {assignment}: expected NAME=FILE, each name once")
+        files[name] = Path(file)
+    return files

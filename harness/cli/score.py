@@ -83,6 +83,14 @@ _Subset = Annotated[
 _PerLabel = Annotated[
     bool, typer.Option("--per-label", help="Precision, recall and F1 of every label alone instead.")
 ]
+_Extra = Annotated[
+    list[Path] | None,
+    typer.Option(help="Of reports: table of ids and scores that another program gave; may be repeated."),
+]
+_Drawn = Annotated[
+    Path | None,
+    typer.Option(help="Of reports: several drawn reports per study; is the system good where they agree?"),
+]
 _PerStudy = Annotated[
     Path | None, typer.Option(help="CSV file to write with one row per study.", callback=writable_file)
 ]
@@ -110,6 +118,8 @@ def score(
     dataset: Dataset = None,
     root: Root = None,
     subset: _Subset = None,
+    extra: _Extra = None,
+    drawn: _Drawn = None,
     per_label: _PerLabel = False,
     per_study: _PerStudy = None,
     format_: Annotated[Format, format_option(Format.table, Format.json, Format.csv)] = Format.table,
@@ -138,6 +148,8 @@ def score(
             train=train_dir,
             row=None if store is None else RowPlace(store, name or "", dataset, root),
             subset=subset,
+            extra=tuple(extra or ()),
+            drawn=drawn,
             per_label=per_label,
             per_study=per_study,
         ),

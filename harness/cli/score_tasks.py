@@ -14,6 +14,8 @@ from harness.core.errors import HarnessError
 from harness.core.registry import MetricOptions
 from harness.core.types import Task
 from harness.evaluation import score_files, score_json
+from harness.evaluation.consistency import with_consistency
+from harness.evaluation.extra_scores import with_extra
 from harness.evaluation.image_files.scoring import ImageFiles, score_images
 from harness.evaluation.label_references import labelled_pairs, score_against_labels
 from harness.evaluation.label_scores import (
@@ -31,7 +33,16 @@ _OF_REPORTS = {"tokenizer", "reference-words", "uncertain"}
 _OF_TABLES = {"uncertain", "exclusive", "blank", "findings"}
 _OF_STORES = {"store", "as", "dataset", "root", "missing"}
 _TAKES: Mapping[tuple[str, str], Collection[str]] = {
-    ("report", ""): {*_OF_REPORTS, "metrics", "preset", "null-words", "per-study", "subset"},
+    ("report", ""): {
+        *_OF_REPORTS,
+        "metrics",
+        "preset",
+        "null-words",
+        "per-study",
+        "subset",
+        "extra",
+        "drawn",
+    },
     ("report", "per-label"): {*_OF_REPORTS, "metrics", "preset", "null-words"},
     ("report", "missing"): {*_OF_REPORTS, "metrics", "preset", "missing"},
     ("diagnose", ""): {*_OF_TABLES, "metrics"},
@@ -121,6 +132,8 @@ class Scoring:
         train: folder of the training images.
         subset: file with the ids that are scored.
         row: where the numbers become a row of a leaderboard, or None.
+        extra: tables of scores that another program gave.
+        drawn: several reports per study.
 
     The others are the options of their names.
     """
@@ -136,6 +149,8 @@ class Scoring:
     train: Path | None
     row: RowPlace | None
     subset: Path | None
+    extra: Sequence[Path]
+    drawn: Path | None
     per_label: bool
     per_study: Path | None
 
@@ -174,7 +189,7 @@ def _check(scoring: Scoring) -> None:
         if name not in _TAKES[scoring.task, kind]:
             raise HarnessError(f"--{name} is not for this table", "see harness score --help")
     out = scoring.per_study
-    for file in (scoring.files.references, *scoring.files.states.values()):
+    for file in (scoring.files.references, *scoring.files.states.values(), *scoring.extra):
         if out is not None and out.exists() and file and file.exists() and out.samefile(file):
             raise HarnessError(f"--per-study {out} is a file of reports", "choose another name")
 
@@ -229,7 +244,7 @@ def _scores(scoring: Scoring) -> Scores:
         return score_images(folders, scoring.metrics)
     if scoring.labels is not None:
         return score_against_labels(scoring.labels, *_against_labels(scoring))
-    return score_files.score(
+    scores = score_files.score(
         files.truth,
         files.predictions,
         scoring.metrics,
@@ -237,6 +252,9 @@ def _scores(scoring: Scoring) -> Scores:
         scoring.null_words,
         None if scoring.subset is None else _ids(scoring.subset),
     )
+    if scoring.drawn is not None:
+        scores = with_consistency(scores, files.truth, scoring.drawn)
+    return with_extra(scores, files.truth, scoring.extra) if scoring.extra else scores
 
 
 def _against_labels(

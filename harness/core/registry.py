@@ -95,6 +95,8 @@ METRICS = {
     "radbert_ct": "harness.metrics.learned.label_sets:RadbertCtF1",
     "cxrfescore": "harness.metrics.learned.cxrfescore:CxrfeScore",
     "temporal_f1": "harness.metrics.learned.temporal:TemporalF1",
+    "green": "harness.metrics.judges.green:Green",
+    "crimson": "harness.metrics.judges.crimson:Crimson",
     "diagnosis": "harness.metrics.diagnosis.decisions:Diagnosis",
     "diagnosis_tuned": "harness.metrics.diagnosis.tuned:TunedF1",
     "auroc": "harness.metrics.diagnosis.decisions:Auroc",

@@ -249,10 +249,14 @@ class JointPrediction(Prediction):
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """The truth about one study as a metric gets it; ``images`` are the real ones, view name -> (H, W, C)."""
+    """The truth about one study as a metric gets it; ``images`` are the real ones, view name -> (H, W, C).
+
+    ``context`` is the clinical context that the study has, whatever a method gets of it.
+    """
 
     id: str
     patient_id: str
     report: str | None = None
     labels: NDArray[np.float32] | None = None
     images: Mapping[str, NDArray[np.uint8]] | None = None
+    context: str | None = None

@@ -129,7 +129,10 @@ class Benchmark:
     @cached_property
     def references(self) -> list[Reference]:
         """Truth of the test studies, in the order of the plan."""
-        return [Reference(s.id, s.patient_id, s.report, s.labels, s.images) for s in self.splits["test"]]
+        return [
+            Reference(s.id, s.patient_id, s.report, s.labels, s.images, s.context)
+            for s in self.splits["test"]
+        ]
 
     def saved_plan(self, plan: MaskPlan) -> str:
         """Path of a plan's masks in the store, which keeps them from here on."""

@@ -44,6 +44,8 @@ if TYPE_CHECKING:
         XrayDistance,
     )
     from harness.metrics.images.ms_ssim import MsSsim, MsSsimLateral
+    from harness.metrics.judges.crimson import Crimson
+    from harness.metrics.judges.green import Green
     from harness.metrics.learned.bertscore_folder import RadevalBertScore
     from harness.metrics.learned.bertscore_idf import BertScoreIdf
     from harness.metrics.learned.cxrfescore import CxrfeScore
@@ -79,10 +81,12 @@ __all__ = [
     "CoarseJointDistance",
     "CompletedDistance",
     "CompletedLateralDistance",
+    "Crimson",
     "CxrfeScore",
     "Diagnosis",
     "Ece",
     "EqualMassEce",
+    "Green",
     "InceptionDistance",
     "JointDistance",
     "Lite0Distance",

@@ -20,13 +20,19 @@ CHUNK = 512
 """Texts after which results are saved: what a killed run loses at most."""
 
 
-def annotated(signature: str, texts: Sequence[str], work: Callable[[list[str]], Sequence[Any]]) -> list[Any]:
+def annotated(
+    signature: str,
+    texts: Sequence[str],
+    work: Callable[[list[str]], Sequence[Any]],
+    chunk_size: int = CHUNK,
+) -> list[Any]:
     """The result of ``work`` for each text, in the same order, from the cache where it has one.
 
     Args:
         signature: identity of ``work``; it changes whenever a result could.
         texts: may repeat.
         work: distinct texts to one JSON value each; no value holds text of a report.
+        chunk_size: texts after which results are saved.
 
     Raises:
         ValueError: ``work`` returns another number of values than it got texts.
@@ -36,8 +42,8 @@ def annotated(signature: str, texts: Sequence[str], work: Callable[[list[str]], 
     values = _read(path, signature)
     place = {text: digest(text) for text in dict.fromkeys(texts)}
     absent = [text for text, key in place.items() if key not in values]
-    for start in range(0, len(absent), CHUNK):
-        chunk = absent[start : start + CHUNK]
+    for start in range(0, len(absent), chunk_size):
+        chunk = absent[start : start + chunk_size]
         new = dict(zip((place[text] for text in chunk), work(chunk), strict=True))
         values |= new
         _add(path, signature, new)

@@ -62,12 +62,16 @@ def write_files_of_a_system(folder: Path) -> None:
     }
     for name, content in reports.items():
         (folder / f"{name}.json").write_text(json.dumps(content))
+    drawn = {name: [text, "The heart is large."] for name, text in texts.items()}
+    (folder / "drawn.json").write_text(json.dumps(drawn))
     lines = ["id,report", *(f"{name},The heart is large." for name in texts)]
     (folder / "theirs.csv").write_text("\n".join(lines))
     tables = {
         "labels-of-experts": ("Edema,Mass", lambda number: f"{number % 2},{number % 3 // 2}"),
         "probabilities": ("Edema,Mass", lambda number: f"0.{1 + number % 9},0.4"),
         "without-lateral": ("Edema,Mass", lambda number: "0.5,0.4"),
+        "judge": ("green,errors:lower", lambda number: f"0.{number % 10},{number % 3}"),
+        "judge-of-theirs": ("green,errors:lower", lambda number: f"0.5,{number % 2}"),
         "classes": ("diagnosis", lambda number: ("Edema", "Mass")[number % 2]),
         "class-probabilities": ("Edema,Mass", lambda number: f"0.{number % 10},{1 - number % 10 / 10:.1f}"),
     }
@@ -107,7 +111,7 @@ def test_the_commands_of_the_page_about_scoring_run(
     write_store(tmp_path)
     page = DOCS / "score-anything.md"
     lines = [line.removeprefix("$ ") for block in blocks("console", page) for line in block.splitlines()]
-    assert len(lines) == 16
+    assert len(lines) == 19
     for line in lines:
         code, output, error = invoke(capsys, *line.split()[1:])
         assert code == 0, f"{line}: {error}"

@@ -50,19 +50,19 @@ class RiskCoverage(LabelMetric, JointMetric):
 
     def joint(self, statistics: Statistics, weights: Floats) -> dict[str, Floats]:
         """Statistics (n, 2) under each line of ``weights`` (B, n) to areas (B,)."""
-        coverage, risk = _curves(statistics, weights)
+        coverage, risk = coverage_curves(statistics, weights)
         steps = np.diff(coverage, axis=1, prepend=0.0)
         return {"aurc": (steps * np.nan_to_num(risk)).sum(axis=1)}
 
 
 def risk_at_coverages(statistics: Statistics) -> list[float]:
     """Risk (len(COVERAGES),) of statistics (n, 2) of ``RiskCoverage``, at the next coverage that exists."""
-    coverage, risk = _curves(statistics, np.ones((1, len(statistics))))
+    coverage, risk = coverage_curves(statistics, np.ones((1, len(statistics))))
     place = np.searchsorted(coverage[0], COVERAGES - 1e-9)
     return [float(each) for each in risk[0][np.minimum(place, len(risk[0]) - 1)]]
 
 
-def _curves(statistics: Statistics, weights: Floats) -> tuple[Floats, Floats]:
+def coverage_curves(statistics: Statistics, weights: Floats) -> tuple[Floats, Floats]:
     """Coverage and risk, (B, levels) each, from the highest confidence down; risk of nothing is NaN."""
     counted = weights.any(axis=0)
     order = np.flatnonzero(counted)[np.argsort(-statistics[counted, 0], kind="stable")]
