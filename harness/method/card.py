@@ -42,6 +42,7 @@ class MethodCard:
             contribute.
         deviations: where the paper left a choice.
         published: figures that the paper prints, e.g. ``{"parameters": 589.7e6}``.
+        released: figures counted in the authors' released code, which the paper does not print.
         published_of_variants: variant -> figures that the paper prints for it.
         learned: False for controls that fit without gradient steps.
         samples: it can draw random reports (``Method.sample``).
@@ -60,6 +61,7 @@ class MethodCard:
     opponents: tuple[str, ...] = ()
     deviations: tuple[Deviation, ...] = ()
     published: Mapping[str, Any] = field(default_factory=dict)
+    released: Mapping[str, Any] = field(default_factory=dict)
     published_of_variants: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     learned: bool = True
     samples: bool = False

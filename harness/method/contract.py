@@ -100,9 +100,22 @@ class Method(ABC, Generic[C]):
             UnknownNameError: preset or variant is not on the card.
             HarnessError: an override names no field of ``Config`` or has a value it refuses.
         """
+        config = cls.configured(variant=variant, preset=preset, overrides=overrides)
+        return cls(config, info)  # type: ignore[arg-type]
+
+    @classmethod
+    def configured(
+        cls, *, variant: str | None = None, preset: str = "tiny", overrides: Mapping[str, Any] | None = None
+    ) -> MethodConfig:
+        """The configuration that ``create`` would give a method, checked without a dataset.
+
+        Raises:
+            UnknownNameError: preset or variant is not on the card.
+            HarnessError: an override names no field of ``Config`` or has a value it refuses.
+        """
         values = merged(_named_values(cls, preset, variant), nested(overrides or {}))
         try:
-            config = cls.Config.model_validate(values)
+            return cls.Config.model_validate(values)
         except ValidationError as error:
             first = error.errors()[0]
             key = ".".join(str(part) for part in first["loc"])
@@ -110,7 +123,6 @@ class Method(ABC, Generic[C]):
                 f"--set {cls.card.name}.{key}: {first['msg'].lower()}",
                 did_you_mean(key.split(".")[0], cls.Config.model_fields),
             ) from None
-        return cls(config, info)  # type: ignore[arg-type]
 
     @property
     def remark(self) -> str:

@@ -52,6 +52,7 @@ def describe(name: str, preset: str | None = None) -> dict[str, Any]:
         "inference_flops": None,
         "components": {},
         "paper": dict(card.figures(variant)),
+        "released": dict(card.released) if variant is None else {},
         "weights": [weights_line(part) for part in method.config.pretrained],
         "deviations": [f"{each.where}: {each.chosen}" for each in card.deviations],
         "variants": {key: text for key, (text, _) in card.variants.items()},
@@ -124,10 +125,12 @@ def _sizes(facts: dict[str, Any], stage: str, prefix: str) -> list[str]:
     for label, own, published, scale, unit, share in quantities:
         if facts[own] is None:
             continue
-        ours, paper = facts[own] / share, facts["paper"].get(published)
+        ours = facts[own] / share
         line = f"{label}: {ours / scale:.1f} {unit}"
-        if paper and facts["preset"] == "paper":
-            line += f"; the paper prints {paper / scale:.1f} (ours {(ours - paper) / paper:+.1%})"
+        for origin, words in (("paper", "the paper prints"), ("released", "the released code has")):
+            theirs = facts[origin].get(published)
+            if theirs and facts["preset"] == "paper":
+                line += f"; {words} {theirs / scale:.1f} (ours {(ours - theirs) / theirs:+.1%})"
         lines.append(line)
     return lines
 

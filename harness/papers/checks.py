@@ -8,21 +8,18 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from harness.papers.schema import (
+from harness.papers.claims import (
     BestCheck,
     CheckBase,
-    Column,
     CountCheck,
     GainCheck,
     LinearCheck,
     MeanCheck,
     MixtureCheck,
     OrderCheck,
-    Paper,
-    PaperRow,
-    PaperTable,
-    PublishedCell,
+    QuotientCheck,
 )
+from harness.papers.schema import Column, Paper, PaperRow, PaperTable, PublishedCell
 
 _SLACK = 1e-9
 """For what binary floats do to sums of decimals."""
@@ -179,6 +176,20 @@ def _order(paper: Paper, check: OrderCheck) -> Iterator[str]:
             yield f"{row.id}: {before:g} at {_name(first)}, {after:g} at {_name(second)}" if rises else ""
 
 
+def _quotient(paper: Paper, check: QuotientCheck) -> Iterator[str]:
+    values, errors = [], []
+    for places in (check.first, check.second):
+        cells = [paper.at(place) for place in places]
+        numerator, denominator = (cell.value for cell, _ in cells)
+        if numerator is None or not denominator:
+            return
+        halves = [half_unit(column.decimals) for _, column in cells]
+        value = numerator / denominator
+        values.append(value * check.scale)
+        errors.append((halves[0] + value * halves[1]) / denominator * check.scale)
+    yield _off(f"{values[0]:.3g} against {values[1]:.3g} {check.unit}", values[0] - values[1], sum(errors))
+
+
 def _count(paper: Paper, check: CountCheck) -> Iterator[str]:
     table = paper.table(check.table)
     for row in table.rows:
@@ -215,5 +226,6 @@ _RUN: Mapping[type[CheckBase], Callable[[Paper, Any], Iterator[str]]] = {
     MixtureCheck: _mixture,
     BestCheck: _best,
     OrderCheck: _order,
+    QuotientCheck: _quotient,
     CountCheck: _count,
 }

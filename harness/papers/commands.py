@@ -80,13 +80,20 @@ def filler(paper: Paper, ours: Ours, detail: str) -> Filler:
     return Filler(
         readable[0],
         dataset.profile if is_papers_own else "",
-        assignments(registry.split_variant(method)[0], paper.settings(ours)) if is_papers_own else (),
+        _settings(paper, ours) if is_papers_own else (),
         method,
         "paper" if is_papers_own else "",
         ours.drop or "",
         ours.rate or 0.0,
         advice=detail,
     )
+
+
+def _settings(paper: Paper, ours: Ours) -> tuple[str, ...]:
+    """What ``--set`` has to say for a cell: the paper's settings, and where pretrained weights come from."""
+    owner = registry.split_variant(ours.method or "")[0]
+    weights = paper.weights if owner == paper.method else {}
+    return assignments(owner, {**paper.settings(ours), **weights})
 
 
 def merged(fillers: Iterable[Filler]) -> list[Advice]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
+from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from harness.core.errors import HarnessError
+from harness.papers.claims import Check, Place, Strict
 
 BLANK = "-"
 """In a file: the paper prints no number there."""
@@ -19,12 +20,6 @@ Key = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
 """A name that is safe in a file's name and in a LaTeX label."""
 
 CellState = Literal["number", "blank", "unreadable"]
-
-
-class Strict(BaseModel):
-    """Base of everything in a paper's file: immutable, and an unknown key is an error."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Ours(Strict):
@@ -39,6 +34,7 @@ class Ours(Strict):
         scale: the harness's number times this is the paper's unit (100 for percent).
         command: what measures it, where ``harness run`` does not.
         set: settings of the method that the paper states for this cell, as ``--set`` takes them.
+        reason: why no number of ours can stand beside the cell.
     """
 
     method: str | None = None
@@ -49,6 +45,7 @@ class Ours(Strict):
     scale: float | None = None
     command: str | None = None
     set: dict[str, Any] | None = None
+    reason: str | None = None
 
     @property
     def asks(self) -> bool:
@@ -215,120 +212,6 @@ class PaperTable(Strict):
         return column.ours.over(row.ours.over(self.ours))
 
 
-Place = tuple[str, str, str]
-"""Table id, row id, column id."""
-
-
-class CheckBase(Strict):
-    """What all checks have: a name, and what the text says that the numbers should bear out."""
-
-    id: str
-    says: str
-    expected: str = Field(default="", alias="known")
-    """Why the check is expected to fail, ``known`` in files: the failure is printed and is no error."""
-
-
-class LinearCheck(CheckBase):
-    """A weighted sum of cells gives a printed number (differences, sums, equal cells, mean drops).
-
-    Attributes:
-        terms: (weight, table, row, column).
-        expect: the printed number.
-        decimals: its digits after the point.
-        scale: the sum is multiplied by this first (100 for percent).
-    """
-
-    kind: Literal["linear"]
-    terms: tuple[tuple[float, str, str, str], ...]
-    expect: float = 0.0
-    decimals: int | None = None
-    scale: float = 1.0
-
-
-class MeanCheck(CheckBase):
-    """In every row of a table, one column is the mean of others."""
-
-    kind: Literal["mean"]
-    table: str
-    columns: tuple[str, ...]
-    target: str
-
-
-class GainCheck(CheckBase):
-    """A column prints by how many percent a column's value in one row is above each other row's.
-
-    Rows are compared with the row that has the same first heading.
-    """
-
-    kind: Literal["gain"]
-    table: str
-    column: str
-    target: str
-    rows: tuple[str, ...]
-    """The rows whose value is above: one per first heading."""
-
-
-class MixtureCheck(CheckBase):
-    """The headline row is a mixture of the rows with and without a modality.
-
-    Attributes:
-        share: part of the test set that lacks the modality.
-        share_error: how far ``share`` may be off.
-        columns: (column of the headline, column of the parts).
-    """
-
-    kind: Literal["mixture"]
-    headline: tuple[str, str]
-    present: tuple[str, str]
-    absent: tuple[str, str]
-    columns: tuple[tuple[str, str], ...]
-    share: float = Field(ge=0.0, le=1.0)
-    share_error: float = 0.0
-
-
-class BestCheck(CheckBase):
-    """A row is the best (or the second best) of a table in some columns.
-
-    Attributes:
-        among: first heading of the rows compared; empty for all rows.
-        rank: 1 for the best, 2 for the second best.
-        strict: a tie breaks the claim.
-    """
-
-    kind: Literal["best"]
-    table: str
-    row: str
-    columns: tuple[str, ...]
-    among: str = ""
-    rank: int = 1
-    strict: bool = False
-
-
-class OrderCheck(CheckBase):
-    """In every row (or those named), values do not rise from one column to the next."""
-
-    kind: Literal["order"]
-    table: str
-    columns: tuple[str, ...]
-    rows: tuple[str, ...] = ()
-
-
-class CountCheck(CheckBase):
-    """A percentage is a whole number of n cases (the GRIM test)."""
-
-    kind: Literal["count"]
-    table: str
-    columns: tuple[str, ...]
-    n: int
-    scale: float = 100.0
-
-
-Check = Annotated[
-    LinearCheck | MeanCheck | GainCheck | MixtureCheck | BestCheck | OrderCheck | CountCheck,
-    Field(discriminator="kind"),
-]
-
-
 class Paper(Strict):
     """One paper's published numbers.
 
@@ -336,6 +219,7 @@ class Paper(Strict):
         id: the name that ``harness papers`` takes.
         method: registered name of the paper's model.
         source: what the numbers were read from.
+        weights: setting of the method that names pretrained weights -> what the printed commands say there.
         notes: remarks on the whole paper.
     """
 
@@ -344,6 +228,7 @@ class Paper(Strict):
     title: str
     reference: str
     source: str
+    weights: dict[str, str] = Field(default_factory=dict)
     datasets: dict[str, PaperDataset]
     tables: tuple[PaperTable, ...]
     checks: tuple[Check, ...] = ()

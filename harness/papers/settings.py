@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from harness.core.content import WITHHELD
@@ -13,7 +13,9 @@ from harness.store.results import Measurement
 from harness.store.row_labels import training_rate
 
 
-def unlike(row: Measurement, facts: RowFacts | None, stated: Mapping[str, Any]) -> list[str]:
+def unlike(
+    row: Measurement, facts: RowFacts | None, stated: Mapping[str, Any], weights: Iterable[str] = ()
+) -> list[str]:
     """What differs between a row and the ``paper`` preset with the settings stated, one line each.
 
     Where the preset already is another one, the settings of ``paper`` say nothing, and only those that
@@ -24,6 +26,7 @@ def unlike(row: Measurement, facts: RowFacts | None, stated: Mapping[str, Any]) 
         row: a number of the result.
         facts: how the result came about; None where only its label is known.
         stated: setting -> the paper's value.
+        weights: settings that name pretrained weights, besides those on the card.
     """
     lines = [] if row.preset == "paper" else [f"preset {row.preset}"]
     if facts is None:
@@ -31,11 +34,11 @@ def unlike(row: Measurement, facts: RowFacts | None, stated: Mapping[str, Any]) 
         return lines + ([f"set {settings}"] if settings else [])
     if row.preset == "paper":
         lines += _not_as_stated(facts, stated)
-    weights = {each["setting"].partition(".")[2] for each in facts.card.get("weights", ())}
+    free = {*stated, *weights, *(each["setting"].partition(".")[2] for each in facts.card.get("weights", ()))}
     lines += [
         f"{key} is {_shown(own)}, not {_shown(preset)}"
         for key, (preset, own) in facts.changed.items()
-        if key not in stated and key not in weights and not str(own).startswith(WITHHELD)
+        if key not in free and not str(own).startswith(WITHHELD)
     ]
     return lines
 

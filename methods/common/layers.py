@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
@@ -34,17 +35,18 @@ class RMSNorm(nn.Module):
 
 
 class SwiGLU(nn.Module):
-    """(x W1 ⊙ SiLU(x W2)) W3 without biases (Shazeer 2020)."""
+    """(x W1 ⊙ f(x W2)) W3 without biases (Shazeer 2020); f is SiLU, or GELU as in GEGLU."""
 
-    def __init__(self, width: int, hidden: int) -> None:
+    def __init__(self, width: int, hidden: int, activation: Callable[[Tensor], Tensor] = F.silu) -> None:
         super().__init__()
+        self.activation = activation
         self.value = nn.Linear(width, hidden, bias=False)
         self.gate = nn.Linear(width, hidden, bias=False)
         self.out = nn.Linear(hidden, width, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., E) to (..., E)."""
-        return self.out(self.value(x) * F.silu(self.gate(x)))
+        return self.out(self.value(x) * self.activation(self.gate(x)))
 
 
 def rope(x: Tensor, offset: int = 0, base: float = 10000.0) -> Tensor:

@@ -151,7 +151,8 @@ DEVIATIONS: tuple[Deviation, ...] = (
     ),
     Deviation(
         id="averaging",
-        where="SWA over the last 50 of 250 epochs: per epoch, and which statistics batch normalisation has",
+        where="epochs, rate, batch size and SWA over the last 50 of 250 epochs: of the released code, not of "
+        "the text at hand; there the average is updated and never used, so SWA has no effect",
         chosen="mean over the steps of the last fifth, kept by the optimiser, with the running "
         "statistics of the last steps",
     ),

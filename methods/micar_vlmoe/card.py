@@ -74,6 +74,6 @@ CARD = MethodCard(
     presets={"tiny": TINY, "base": BASE, "paper": {}},
     variants=VARIANTS,
     deviations=DEVIATIONS,
-    published={"parameters": 156.8e6},
+    released={"parameters": 156.8e6},
     samples=True,
 )

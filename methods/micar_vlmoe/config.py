@@ -28,6 +28,7 @@ class MicarConfig(MethodConfig):
         layers: encoder blocks and decoder blocks, N each (Fig. 6b).
         latent_encoder: without it the decoder reads the projected patches (Table III).
         feed_forward: d_ff of the encoder's feed-forward networks and of each expert.
+        activation: of feed-forward networks, gate and fusion; the paper has GELU for MMR.
         moe: without it the decoder has a feed-forward network in the experts' place (Table III).
         experts, top_k: E and k (Fig. 6a).
         balance: alpha.
@@ -53,6 +54,7 @@ class MicarConfig(MethodConfig):
     layers: int = 2
     latent_encoder: bool = True
     feed_forward: int = 2048
+    activation: Literal["silu", "gelu"] = "silu"
     moe: bool = True
     experts: int = 8
     top_k: int = 2

@@ -12,6 +12,8 @@ from methods.common.layers import RMSNorm, SwiGLU, embedding, sinusoids
 from methods.micar_vlmoe.attention import LatentAttention, LatentCache
 from methods.micar_vlmoe.config import MicarConfig
 
+ACTIVATIONS = {"silu": nn.SiLU, "gelu": nn.GELU}
+
 
 def latent_attention(config: MicarConfig, *, cross: bool = False) -> LatentAttention:
     """MDLA of the configured size."""
@@ -25,7 +27,7 @@ class FeedForward(nn.Module):
 
     def __init__(self, config: MicarConfig) -> None:
         super().__init__()
-        self.swiglu = SwiGLU(config.width, config.feed_forward)
+        self.swiglu = SwiGLU(config.width, config.feed_forward, ACTIVATIONS[config.activation]())
         self.drop = nn.Dropout(config.dropout)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -69,10 +71,11 @@ class GatedFusion(nn.Module):
         self.image_norm, self.text_norm, self.attended_norm = (RMSNorm(width) for _ in range(3))
         self.cross = latent_attention(config, cross=True)
         self.context = nn.Linear(2 * width, width)
-        self.gate = nn.Sequential(nn.Linear(2 * width, width), nn.SiLU(), nn.Linear(width, width))
+        activation = ACTIVATIONS[config.activation]
+        self.gate = nn.Sequential(nn.Linear(2 * width, width), activation(), nn.Linear(width, width))
         self.fusion = nn.Sequential(
             nn.Linear(3 * width, width),
-            nn.SiLU(),
+            activation(),
             nn.Dropout(config.dropout),
             nn.Linear(width, width),
             nn.Dropout(config.dropout),

@@ -81,11 +81,6 @@ DEVIATIONS: tuple[Deviation, ...] = (
         chosen="an RMSNorm, as pre-normalised blocks need one and the released code has one",
     ),
     Deviation(
-        id="activation",
-        where="activation: SiLU, for MMR GELU",
-        chosen="SiLU everywhere",
-    ),
-    Deviation(
         id="patches",
         where="number of patches s_i",
         chosen="7 x 7, the released code's; tiny and base 4 x 4; an interpolated level is bilinear; "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import shlex
 import subprocess
 import sys
@@ -566,7 +567,9 @@ def test_methods_and_rates_share_a_command() -> None:
     text = formats.text([compare(library.load("dia"), Results())], "markdown")
     command = (
         "harness run --dataset iu-xray --root DIR --methods dia:baseline,dia:no-alignment,dia "
-        "--set iu-xray.profile=dia --set dia.min_count=4 --preset paper --missing 1"
+        "--set iu-xray.profile=dia --set dia.min_count=4 "
+        "--set dia.backbone_weights=timm/efficientnet_b0.ra_in1k "
+        "--set dia.vgg_weights=timm/vgg16.tv_in1k --preset paper --missing 1"
     )
     assert f"`{command}`" in text
 
@@ -713,3 +716,108 @@ def test_reports_need_no_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr[-500:]
+
+
+# Commands and reasons
+
+
+def test_each_cell_has_a_number_a_command_that_parses_or_a_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, out, _ = invoke(capsys, "papers", "all", "--check-commands")
+    assert code == 0, out
+    assert "WRONG" not in out
+    assert re.findall(r"^(\w+): \d+ cells", out, flags=re.M) == PAPERS
+    assert " 0 unexplained" in out
+    assert out.count("ok  harness run") >= 15
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"set": {"no_such_setting": 1}}, "no_such_setting"),
+        ({"set": {"layers": "many"}}, "layers"),
+        ({"profile": "nobody"}, "unknown profile 'nobody'"),
+    ],
+)
+def test_a_command_that_would_be_refused_is_named(
+    change: dict[str, Any], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    content = yaml.safe_load((library.PUBLISHED / "micar_vlmoe.yaml").read_text(encoding="utf-8"))
+    content["datasets"]["covctr"] |= change
+    path = tmp_path / "changed.yaml"
+    path.write_text(yaml.safe_dump(content))
+    code, out, _ = invoke(capsys, "papers", str(path), "--check-commands", "--results", str(COMMITTED))
+    assert code == 1
+    assert "WRONG" in out
+    assert message in out
+
+
+def test_weights_that_a_command_leaves_out_and_unknown_options_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    content = yaml.safe_load((library.PUBLISHED / "micar_vlmoe.yaml").read_text(encoding="utf-8"))
+    del content["weights"]
+    content["tables"][1]["ours"] |= {"command": "harness run --nonsense"}
+    path = tmp_path / "changed.yaml"
+    path.write_text(yaml.safe_dump(content))
+    _, out, _ = invoke(capsys, "papers", str(path), "--check-commands", "--results", str(COMMITTED))
+    assert "micar_vlmoe.backbone_weights" in out
+    assert "--nonsense" in out
+
+
+def test_a_cell_without_number_command_and_reason_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    content = json.loads(json.dumps(PAPER))
+    for row in content["tables"][0]["rows"]:
+        row.pop("ours", None)
+    path = tmp_path / "toy.yaml"
+    path.write_text(yaml.safe_dump(content))
+    code, out, _ = invoke(capsys, "papers", str(path), "--check-commands", "--results", str(COMMITTED))
+    assert code == 1
+    assert out.count("UNEXPLAINED") == 6
+
+
+def test_the_settings_that_dia_prints_are_those_of_its_preset() -> None:
+    """Tables 4 and 5: each number is the value of a setting."""
+    loaded, config = library.load("dia"), registry.load("methods", "dia").configured(preset="paper")
+    settings = {
+        ("table-4", "vision", "output"): config.width,
+        ("table-4", "language", "layers"): config.language_layers,
+        ("table-4", "language", "heads"): config.heads,
+        ("table-4", "language", "hidden"): config.language_hidden,
+        ("table-4", "language", "dropout"): config.dropout,
+        ("table-4", "abstractor", "layers"): config.abstractor_layers,
+        ("table-4", "language-posterior", "layers"): config.posterior_layers,
+        ("table-4", "language-posterior", "hidden"): config.posterior_hidden,
+        ("table-4", "shared", "hidden"): config.expert_hidden,
+        ("table-4", "language-decoder", "layers"): config.context_decoder_layers,
+        ("table-4", "llama-x", "layers"): config.layers,
+        ("table-4", "llama-x", "kv_heads"): config.kv_heads,
+        ("table-5", "dia", "learning_rate"): config.learning_rate,
+        ("table-5", "dia", "weight_decay"): config.weight_decay,
+        ("table-5", "dia", "batch"): config.training.batch_size,
+        ("table-5", "dia", "epochs"): config.training.epochs,
+        ("table-5", "dia", "latent"): config.latent,
+        ("table-5", "dia", "embedding"): config.width,
+        ("table-5", "dia", "orth"): config.lambda_orth,
+        ("table-5", "dia", "align"): config.lambda_align,
+        ("table-5", "dia", "temperature"): config.temperature,
+    }
+    assert {place: loaded.at(place)[0].value for place in settings} == settings
+
+
+def test_quotients_that_rounding_explains_hold() -> None:
+    check = {"id": "q", "kind": "quotient", "says": "s", "first": [], "second": []}
+    places = [["t", "own", "acc"], ["t", "own", "b"]], [["t", "own", "mean"], ["t", "own", "b"]]
+    for acc, state in ((70.0, "holds"), (80.0, "new")):
+        examined = with_values([acc, 60.0, 70.0], [check | {"first": places[0], "second": places[1]}])
+        assert one(examined).state == state
+
+
+def test_what_the_released_code_has_is_not_said_to_be_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    _, out, _ = invoke(capsys, "describe", "micar_vlmoe", "--preset", "paper")
+    assert "the released code has 156.8" in out
+    assert "the paper prints" not in out
