@@ -11,8 +11,9 @@ labels (MeSH codes) come from the report files of the same studies in the instal
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -30,6 +31,7 @@ from harness.datasets.readers.annotations import FILE, IMAGES, Item, image_folde
 from harness.datasets.readers.profiles import IU_PROFILES, Profile
 from harness.datasets.readers.records import Listing, Problem, ReportRecord
 from harness.datasets.readers.report_dataset import ImageTree, ReportDataset
+from harness.datasets.readers.splits import drawn
 from harness.datasets.readers.views import Shot
 
 LICENCE = "IU X-Ray (Indiana University), CC BY-NC-ND 4.0; read from --root, never redistributed"
@@ -84,6 +86,9 @@ class IUXRay(ReportDataset):
                 records.append(_record(item, shots, profile, sources))
         tree.keep()
         problems += _without_context(records, sources, profile)
+        if profile.per_image:
+            records, shared = _by_image(records)
+            problems.append(shared)
         return Listing(records, problems, PUBLISHED)
 
 
@@ -136,6 +141,39 @@ def attributes_of(report: IUReport | None) -> dict[str, str | float | None]:
     if report is None:
         return {}
     return {"age": report.age, "sex": report.sex, "view_position": report.view_position}
+
+
+def _by_image(records: list[ReportRecord]) -> tuple[list[ReportRecord], Problem]:
+    """A record per image, and how many of the test split have a sibling in training.
+
+    The images are split 70/10/20 as if each were a study, which is how DiA's sizes add up. The attribute
+    ``study_in_training`` says of a record whether another image of its study is a training image: with
+    ``--by study_in_training`` both groups have scores of their own.
+    """
+    images = [(record, view) for record in records for view in record.images]
+    splits = drawn(len(images), 0, 0.3, 2 / 3)
+    trained = Counter(
+        record.id for (record, _), split in zip(images, splits, strict=True) if split == "train"
+    )
+
+    def sibling(record: ReportRecord, split: str) -> str:
+        return "yes" if trained[record.id] > (split == "train") else "no"
+
+    alone = [
+        replace(
+            record,
+            id=f"{record.id}-{view}",
+            split=split,
+            images={view: record.images[view]},
+            attributes={**record.attributes, "study_in_training": sibling(record, split)},
+        )
+        for (record, view), split in zip(images, splits, strict=True)
+    ]
+    test = [record for record in alone if record.split == "test"]
+    shared = sum(record.attributes["study_in_training"] == "yes" for record in test)
+    message = f"{shared} of {len(test)} test images are of a study that has training images"
+    hint = "--by study_in_training scores them apart from the others"
+    return alone, Problem("study-in-two-splits", FILE, message, hint, fatal=False)
 
 
 def _without_context(records: list[ReportRecord], sources: Sources, profile: Profile) -> list[Problem]:

@@ -15,6 +15,7 @@ from harness.core.types import CHEXPERT_LABELS, Task
 from harness.datasets.images.pixels import ImageFile
 from harness.datasets.iu import reports
 from harness.datasets.iu_xray import IUXRay
+from harness.datasets.readers.profiles import IU_PROFILES
 from harness.datasets.readers.records import Listing
 from harness.datasets.readers.report_dataset import check_records
 from harness.datasets.readers.views import Shot, by_shape
@@ -68,6 +69,24 @@ def test_profiles_change_text_and_length_of_references(root: Path) -> None:
     assert both.startswith(trees.words(1) + " ")
     assert IUXRay.open(root).info.fingerprint == IUXRay.open(root, profile="r2gen").info.fingerprint
     assert IUXRay.open(root).info.fingerprint != dia.info.fingerprint
+
+
+def test_images_as_units_leak_and_the_leak_is_counted(root: Path) -> None:
+    """DiA's split adds up to images: a report may be in training by its other view."""
+    with pytest.raises(HarnessError, match="is also in"):
+        IUXRay.open(root, profile="dia-images", image_size=32)
+    dataset = IUXRay.open(root, profile="dia-images", image_size=32, allow_leaks=True)
+    splits = {split: dataset.studies(split) for split in ("train", "val", "test")}
+    assert {split: len(studies) for split, studies in splits.items()} == {"train": 14, "val": 2, "test": 5}
+    assert all(len(study.images) == 1 for studies in splits.values() for study in studies)
+    of_training = {study.id.rpartition("-")[0] for study in splits["train"]}
+    for study in splits["test"]:
+        shared = study.id.rpartition("-")[0] in of_training
+        assert study.attributes["study_in_training"] == ("yes" if shared else "no")
+    shared = sum(study.attributes["study_in_training"] == "yes" for study in splits["test"])
+    listing = IUXRay.list_root(root, IU_PROFILES["dia-images"])
+    (problem,) = [each for each in listing.problems if each.kind == "study-in-two-splits"]
+    assert problem.message.startswith(f"{shared} of 5 test images")
 
 
 def test_a_link_to_the_folder_will_do(root: Path, tmp_path: Path) -> None:

@@ -145,17 +145,27 @@ _DIA = Profile(
     uncertain="negative",
 )
 
-IU_PROFILES = table(
+_IU = table(
     _WHOLE,
     Profile("r2gen", "R2Gen: references cut at 60 tokens", reference_words=60),
     Profile("vdgen", "VDGen: R2Gen's split, both views, references whole; its 100 tokens cap what it writes"),
     _DIA,
     _BOTH,
 )
+BY_IMAGE = "by-image"
+IU_PROFILES = _IU | table(
+    replace(
+        _DIA,
+        name="dia-images",
+        about="DiA's unit: a record per image, 70/10/20 of the images, seed 0; needs allow_leaks",
+        split=BY_IMAGE,
+        per_image=True,
+    )
+)
 """Profiles of ``iu-xray``."""
 
 ALL_STUDIES = "all"
-OPEN_I_PROFILES = IU_PROFILES | table(
+OPEN_I_PROFILES = _IU | table(
     Profile(
         ALL_STUDIES,
         "every study with findings and an image: R2Gen's keep their split, others are drawn 70/10/20",
