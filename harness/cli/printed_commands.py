@@ -46,7 +46,7 @@ def _check(command: str, values: Mapping[str, Any]) -> None:
         flags = values_of({name: value for name, value in values.items() if name in FIELDS})
         _check_settings(RunSettings.build({**flags, "root": _anywhere(flags.get("root"))}))
     elif command == "describe":
-        _check_method(values["method"], values["preset"] or "paper", {})
+        _configured(values["method"], values["preset"] or "paper", {})
     elif command == "downstream":
         methods = split_list(values["generator"], "--generator")
         _check_settings(
@@ -73,6 +73,7 @@ def _check_settings(settings: Any) -> None:
     from harness.core.names import did_you_mean
     from harness.datasets.readers.profiles import profile_of
     from harness.evaluation.entries import entries
+    from harness.method.pretrained import require_weights
 
     config = settings.config
     dataset = registry.load("datasets", config.dataset)
@@ -86,15 +87,12 @@ def _check_settings(settings: Any) -> None:
         if key == "profile":
             profile_of(config.dataset, dataset.profiles, value)
     for entry in entries(config):
-        _check_method(entry.full_name, config.preset, entry.overrides)
+        require_weights(_configured(entry.full_name, config.preset, entry.overrides).pretrained)
 
 
-def _check_method(full_name: str, preset: str, overrides: Mapping[str, Any]) -> None:
+def _configured(full_name: str, preset: str, overrides: Mapping[str, Any]) -> Any:
     from harness.core import registry
-    from harness.method.pretrained import require_weights
 
     name, variant = registry.split_variant(full_name)
     method = registry.load("methods", name)
-    config = method.configured(variant=variant, preset=preset, overrides=overrides)
-    if overrides or preset != "paper":
-        require_weights(config.pretrained)
+    return method.configured(variant=variant, preset=preset, overrides=overrides)

@@ -92,8 +92,7 @@ def filler(paper: Paper, ours: Ours, detail: str) -> Filler:
 def _settings(paper: Paper, ours: Ours) -> tuple[str, ...]:
     """What ``--set`` has to say for a cell: the paper's settings, and where pretrained weights come from."""
     owner = registry.split_variant(ours.method or "")[0]
-    weights = paper.weights if owner == paper.method else {}
-    return assignments(owner, {**paper.settings(ours), **weights})
+    return assignments(owner, {**paper.settings(ours), **paper.weights_of(owner)})
 
 
 def merged(fillers: Iterable[Filler]) -> list[Advice]:

@@ -253,7 +253,10 @@ def _rank(preset: str) -> int:
 def _unlike(paper: Paper, ours: Ours, row: Measurement, results: Results) -> tuple[Flag, ...]:
     """How a row's settings differ from the paper's: its size, its reading of the dataset, its training."""
     dataset, facts = paper.datasets[ours.dataset or ""], results.facts.get(row.key)
-    flags = [Flag("P", text) for text in unlike(row, facts, paper.settings(ours), paper.weights)]
+    flags = [
+        Flag("P", text)
+        for text in unlike(row, facts, paper.settings(ours), paper.weights_of(ours.method or ""))
+    ]
     flags += [
         Flag("P", f"trained from random weights, {setting} names none")
         for setting in results.random.get(row.key, ())

@@ -219,7 +219,7 @@ class Paper(Strict):
         id: the name that ``harness papers`` takes.
         method: registered name of the paper's model.
         source: what the numbers were read from.
-        weights: setting of the method that names pretrained weights -> what the printed commands say there.
+        weights: ``method.setting`` that names pretrained weights -> what the printed commands say there.
         notes: remarks on the whole paper.
     """
 
@@ -256,6 +256,11 @@ class Paper(Strict):
         is_own = (ours.method or "").partition(":")[0] == self.method
         of_dataset = self.datasets[ours.dataset].set if ours.dataset and is_own else {}
         return {**of_dataset, **(ours.set or {})}
+
+    def weights_of(self, method: str) -> dict[str, str]:
+        """Setting of a method, ``NAME`` or ``NAME:VARIANT``, that names weights -> what the commands say."""
+        owner = f"{method.partition(':')[0]}."
+        return {key.removeprefix(owner): name for key, name in self.weights.items() if key.startswith(owner)}
 
     def table(self, key: str) -> PaperTable:
         """The table with id ``key``."""
