@@ -38,6 +38,7 @@ _FORMATS = (
     Format.csv,
     Format.parquet,
     Format.html,
+    Format.model_index,
 )
 
 

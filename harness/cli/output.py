@@ -35,6 +35,7 @@ class Format(StrEnum):
     csv = "csv"
     json = "json"
     parquet = "parquet"
+    model_index = "model-index"
 
 
 def format_option(*formats: Format, panel: str | None = None) -> Any:

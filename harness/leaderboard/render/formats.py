@@ -14,6 +14,7 @@ SUFFIXES = {
     "csv": "csv",
     "parquet": "parquet",
     "html": "html",
+    "model-index": "model-index.yaml",
 }
 """Format -> how its files end."""
 
@@ -33,6 +34,7 @@ def render(leaderboard: Leaderboard, kind: str, store: Path | None = None) -> by
         "latex": _latex,
         "json": Leaderboard.to_json,
         "csv": _csv,
+        "model-index": _model_index,
     }
     return _parquet(leaderboard) if kind == "parquet" else text[kind](leaderboard).encode()
 
@@ -54,6 +56,12 @@ def _csv(leaderboard: Leaderboard) -> str:
     from harness.leaderboard.render import csv_parquet
 
     return csv_parquet.to_csv(leaderboard.rows)
+
+
+def _model_index(leaderboard: Leaderboard) -> str:
+    from harness.leaderboard.render import model_index
+
+    return model_index.render(leaderboard.rows)
 
 
 def _parquet(leaderboard: Leaderboard) -> bytes:
