@@ -88,8 +88,15 @@ def find(store: Store, row: str) -> StoredResult:
     if len(chosen) == 1:
         return chosen[0]
     if chosen:
-        raise HarnessError(f"{row}: {len(chosen)} rows", "name one: " + ", ".join(e.key for e in chosen))
-    raise HarnessError(f"{row}: no such row in {store.root}", did_you_mean(wanted, [e.key for e in stored]))
+        more = f" and {len(chosen) - _LISTED} more" if len(chosen) > _LISTED else ""
+        keys = ", ".join(each.key for each in chosen[:_LISTED])
+        raise HarnessError(f"{row}: {len(chosen)} rows", f"name one: {keys}{more}")
+    names = {printed[-1] for each in stored if (printed := _printed_names(each))}
+    raise HarnessError(f"{row}: no such row in {store.root}", did_you_mean(wanted, names))
+
+
+_LISTED = 8
+"""Rows that a message names at most."""
 
 
 def _printed_names(result: StoredResult) -> tuple[str, ...]:

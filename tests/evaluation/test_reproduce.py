@@ -116,6 +116,20 @@ def test_rows_that_are_not_there_or_not_one(store: Store, row: str, says: str) -
         reproduce.find(store, row)
 
 
+def test_a_message_names_few_of_many_rows(store: Store) -> None:
+    content = read_json(store.stored()[0].path)
+    for each in content["rows"]:
+        each["method"] = "often"
+    for number in range(30):
+        write_json(store.root / f"results/toy/often/{number}.json", content)
+    with pytest.raises(HarnessError, match="30 rows") as several:
+        reproduce.find(store, "often")
+    assert several.value.hint.endswith("and 22 more")
+    with pytest.raises(HarnessError, match="no such row") as none:
+        reproduce.find(store, "zzzzzz")
+    assert none.value.hint.count("often") == 1
+
+
 def test_a_row_goes_by_the_names_that_tables_print(store: Store) -> None:
     stored = reproduce.find(store, "learner:slow[training.epochs=2]")
     content = read_json(stored.path)

@@ -23,7 +23,7 @@ Pixels = NDArray[Any]
 SMALLEST = 176
 """Pixels of a side that five scales under an 11 x 11 window need."""
 
-_BATCH = 32
+_BATCH = 16
 _REACH = 5
 _POWERS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 """Exponents of the five scales (Wang et al. 2003)."""
