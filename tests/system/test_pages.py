@@ -12,7 +12,6 @@ from typer.main import get_command
 
 from harness.cli.app import app
 from harness.method.size import describe
-from methods.controls.retrieval import Retrieval
 from tests.system.test_english import CODE, pages, sources
 
 ROOT = Path(__file__).parents[2]
@@ -69,13 +68,6 @@ def test_no_text_installs_a_package_that_is_not_published() -> None:
 def test_no_page_holds_a_command_with_a_place_to_fill_in_for_the_repository() -> None:
     hits = [path for path in pages() if re.search(r"git clone [A-Z]", path.read_text(encoding="utf-8"))]
     assert not hits
-
-
-def test_retrieval_reads_the_photographs_that_the_page_on_derm7pt_names() -> None:
-    page = (ROOT / "docs/results/derm7pt.md").read_text(encoding="utf-8")
-    (sentence,) = [line for line in page.splitlines() if line.startswith("`retrieval` was not run")]
-    assert "Now it reads both photographs" in sentence
-    assert {"clinical", "dermoscopic"} <= Retrieval.card.reads
 
 
 def commands() -> Iterator[tuple[Path, str]]:
