@@ -186,7 +186,7 @@ def _profile_lines(row: Row) -> list[Row]:
         {
             "dataset": row["dataset"],
             "profile": row["profile"],
-            "references": f"cut at {words} tokens" if words else "whole",
+            "references": f"{words} tokens" if words else "whole",
             "tokenizer": row["tokenizer"],
             "what": row["about"],
         }

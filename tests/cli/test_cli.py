@@ -235,7 +235,7 @@ def test_lists_name_everything_registered(capsys: pytest.CaptureFixture[str]) ->
     assert "iu-phantom" in invoke(capsys, "list", "datasets")[1]
     assert "bleu_4" in invoke(capsys, "list", "metrics")[1]
     profiles = invoke(capsys, "list", "profiles")[1]
-    assert "cut at 100 tokens" in profiles
+    assert "100 tokens" in profiles
     assert "micar-vlmoe" in profiles
     assert ".08" in invoke(capsys, "list", "corruptions")[1]
 

@@ -9,6 +9,11 @@ LONGEST = 14
 """Characters of a name that stays as it is."""
 _SHORT = {
     "chexpert_rules_f1": "rules",
+    "chexpert_rules_pr": "rules",
+    "chexbert_pr": "chexb",
+    "srr_bert": "srr",
+    "radbert_ct": "radct",
+    "radeval_bertscore": "radeval_bs",
     "mesh_rules_f1": "mesh",
     "chexbert_f1": "chexb",
     "radgraph_f1": "radg",
@@ -22,6 +27,11 @@ _SHORT = {
     "sensitivity": "sens",
     "specificity": "spec",
     "common": "com",
+    "precision": "prec",
+    "recall": "rec",
+    "statuses": "stat",
+    "missing": "miss",
+    "comparison": "comp",
 }
 """Words of a name -> what is printed for them."""
 
