@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -21,6 +21,9 @@ from harness.cli.options import (
 from harness.cli.output import Format, format_option, writable_file
 from harness.core.config import split_list
 from harness.core.errors import HarnessError
+
+if TYPE_CHECKING:
+    from harness.cli.score_tasks import Scoring
 
 _Files = Annotated[
     list[Path] | None,
@@ -70,7 +73,11 @@ _TrainDir = Annotated[
     typer.Option(help="With --task synthesize: folder of the training images; measures memorisation."),
 ]
 _Preset = Annotated[
-    str | None, typer.Option(help="Of reports, instead of --metrics: rexrank, RadCliQ-v1 and its parts.")
+    str | None,
+    typer.Option(
+        help="Of reports, instead of --metrics: rexrank, RadCliQ-v1 and its parts; rexrank-all, all of its "
+        "columns."
+    ),
 ]
 _Store = Annotated[
     Path | None,
@@ -90,6 +97,13 @@ _Extra = Annotated[
 _Drawn = Annotated[
     Path | None,
     typer.Option(help="Of reports: several drawn reports per study; is the system good where they agree?"),
+]
+_Rexrank = Annotated[
+    Path | None,
+    typer.Option(
+        help="Of reports: JSON file to write, a submission to ReXrank. It holds reports.",
+        callback=writable_file,
+    ),
 ]
 _PerStudy = Annotated[
     Path | None, typer.Option(help="CSV file to write with one row per study.", callback=writable_file)
@@ -122,38 +136,49 @@ def score(
     drawn: _Drawn = None,
     per_label: _PerLabel = False,
     per_study: _PerStudy = None,
-    format_: Annotated[Format, format_option(Format.table, Format.json, Format.csv)] = Format.table,
+    rexrank: _Rexrank = None,
+    format_: Annotated[
+        Format, format_option(Format.table, Format.json, Format.csv, Format.html)
+    ] = Format.table,
 ) -> None:
     """Score the output file of any system; no model is needed."""
-    given = _given(locals())
-    from harness.cli.score_tasks import Files, RowPlace, Scoring, run
+    values = dict(locals())
+    from harness.cli.score_tasks import run
+
+    run(_scoring(values), format_)
+
+
+def _scoring(values: Mapping[str, Any]) -> Scoring:
+    """What the options of ``score`` ask, by their names."""
+    from harness.cli.score_tasks import Files, RowPlace, Scoring
     from harness.core.registry import MetricOptions
     from harness.evaluation.probability_files.tables import LabelReading
 
-    only = tuple(split_list(findings, "--findings") or ())
-    run(
-        Scoring(
-            task=task,
-            files=Files.of(
-                files or [],
-                Files(references, _states(predictions, missing or [])),
-                store or (labels if task == "report" else None),
-            ),
-            given=given,
-            metrics=names_of(metrics, preset),
-            options=MetricOptions(tokenizer, reference_words, uncertain),
-            null_words=null_words_of(null_words),
-            reading=LabelReading(uncertain, blank, exclusive or None, only),
-            labels=labels,
-            train=train_dir,
-            row=None if store is None else RowPlace(store, name or "", dataset, root),
-            subset=subset,
-            extra=tuple(extra or ()),
-            drawn=drawn,
-            per_label=per_label,
-            per_study=per_study,
+    task, store, labels, uncertain = (values[name] for name in ("task", "store", "labels", "uncertain"))
+    only = tuple(split_list(values["findings"], "--findings") or ())
+    states = _states(values["predictions"], values["missing"] or [])
+    row = None if store is None else RowPlace(store, values["name"] or "", values["dataset"], values["root"])
+    return Scoring(
+        task=task,
+        files=Files.of(
+            values["files"] or [],
+            Files(values["references"], states),
+            store or (labels if task == "report" else None),
         ),
-        format_,
+        given=_given(values),
+        metrics=names_of(values["metrics"], values["preset"]),
+        options=MetricOptions(values["tokenizer"], values["reference_words"], uncertain),
+        null_words=null_words_of(values["null_words"]),
+        reading=LabelReading(uncertain, values["blank"], values["exclusive"] or None, only),
+        labels=labels,
+        train=values["train_dir"],
+        row=row,
+        subset=values["subset"],
+        extra=tuple(values["extra"] or ()),
+        drawn=values["drawn"],
+        per_label=values["per_label"],
+        per_study=values["per_study"],
+        rexrank=values["rexrank"],
     )
 
 

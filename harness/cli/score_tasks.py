@@ -26,6 +26,7 @@ from harness.evaluation.label_scores import (
 )
 from harness.evaluation.probability_files.scoring import score_probabilities
 from harness.evaluation.probability_files.tables import LabelReading
+from harness.evaluation.report_files.rexrank import rexrank_json
 from harness.evaluation.score_files import Scores
 from harness.evaluation.state_files import StateScores, score_probability_states, score_report_states
 
@@ -42,6 +43,7 @@ _TAKES: Mapping[tuple[str, str], Collection[str]] = {
         "subset",
         "extra",
         "drawn",
+        "rexrank",
     },
     ("report", "per-label"): {*_OF_REPORTS, "metrics", "preset", "null-words"},
     ("report", "missing"): {*_OF_REPORTS, "metrics", "preset", "missing"},
@@ -153,6 +155,7 @@ class Scoring:
     drawn: Path | None
     per_label: bool
     per_study: Path | None
+    rexrank: Path | None
 
 
 def run(scoring: Scoring, format_: Format) -> None:
@@ -162,6 +165,8 @@ def run(scoring: Scoring, format_: Format) -> None:
         HarnessError: an option that is not for the task or the table; files that cannot be scored.
     """
     _check(scoring)
+    if format_ is Format.html and not scoring.per_label:
+        raise HarnessError("--format html is for --per-label alone", "table, json or csv")
     if scoring.row is not None:
         _add_row(scoring, scoring.row)
     elif scoring.per_label:
@@ -188,10 +193,10 @@ def _check(scoring: Scoring) -> None:
     for name in sorted(scoring.given):
         if name not in _TAKES[scoring.task, kind]:
             raise HarnessError(f"--{name} is not for this table", "see harness score --help")
-    out = scoring.per_study
-    for file in (scoring.files.references, *scoring.files.states.values(), *scoring.extra):
-        if out is not None and out.exists() and file and file.exists() and out.samefile(file):
-            raise HarnessError(f"--per-study {out} is a file of reports", "choose another name")
+    for option, out in (("per-study", scoring.per_study), ("rexrank", scoring.rexrank)):
+        for file in (scoring.files.references, *scoring.files.states.values(), *scoring.extra):
+            if out is not None and out.exists() and file and file.exists() and out.samefile(file):
+                raise HarnessError(f"--{option} {out} is a file of reports", "choose another name")
 
 
 def _add_row(scoring: Scoring, place: RowPlace) -> None:
@@ -278,6 +283,8 @@ def _print(scores: Scores, scoring: Scoring, format_: Format) -> None:
     """Print a system's numbers; where metrics were asked for, the absent ones, too."""
     if scoring.per_study is not None:
         write(scoring.per_study, score_tables.per_study_csv(scores))
+    if scoring.rexrank is not None:
+        write(scoring.rexrank, rexrank_json(scoring.files.truth, scoring.files.predictions))
     if format_ is Format.table:
         print_parts(lambda screen: score_tables.score_table(scores, screen))
     elif format_ is Format.json:

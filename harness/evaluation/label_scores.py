@@ -18,9 +18,10 @@ from harness.evaluation.probability_files.cells import Values
 from harness.evaluation.probability_files.scoring import DEFAULT_READING, references_of, rows_of
 from harness.evaluation.probability_files.tables import LabelReading, joined
 from harness.evaluation.report_files.in_memory import Texts
-from harness.evaluation.report_files.pairing import paired_reports
+from harness.evaluation.report_files.pairing import PairedReports, paired_reports
 from harness.evaluation.score_files import N_RESAMPLES, choose
 from harness.metrics.base import checked_statistics
+from harness.metrics.clinical.categories import Categorised, category_scores
 from harness.metrics.clinical.labels import (
     BLANK,
     LABELS,
@@ -32,7 +33,7 @@ from harness.metrics.clinical.labels import (
 from harness.metrics.diagnosis.decisions import Auroc
 from harness.metrics.diagnosis.per_label import per_label
 from harness.metrics.diagnosis.probabilities import checked_probabilities
-from harness.statistics.bootstrap import blocks, bootstrap_weights, interval, resampled_sums
+from harness.statistics.bootstrap import BootstrapWeights, blocks, bootstrap_weights, interval, resampled_sums
 from harness.statistics.estimate import Estimate
 
 Floats = NDArray[np.float64]
@@ -45,6 +46,7 @@ class LabelScore:
 
     Attributes:
         family: what read or predicted the labels, e.g. ``chexpert_rules_f1``.
+        label: its name; of metrics over entities, a category of them.
         positives: studies whose reference has it, uncertain ones as ``uncertain:`` in the signature says.
         called: studies whose prediction has it; None for probabilities.
         scores: precision, recall, F1 and, for probabilities, AUROC and AUPRC. One without a value is NaN:
@@ -84,6 +86,8 @@ def report_label_scores(
     rows: list[LabelScore] = []
     for choice in chosen:
         metric = choice.metric
+        if metrics and isinstance(metric, Categorised):
+            rows += category_rows(metric, reports, weights)
         if isinstance(metric, LabelF1) and not isinstance(metric, LabelPrecisionRecall):
             predicted, expected = metric.both_sides(reports.systems[""], reports.targets)
             statistics = label_statistics(predicted, expected, metric.policy)
@@ -93,6 +97,32 @@ def report_label_scores(
         reasons = [reason for name, reason in unavailable.items() if name.startswith("chexpert_rules_f1")]
         raise UnavailableError(f"--per-label: {reasons[0] if reasons else 'no metric of labels: name one'}")
     return rows
+
+
+def category_rows(metric: Categorised, reports: PairedReports, weights: BootstrapWeights) -> list[LabelScore]:
+    """One row per category of the entities that a metric compares.
+
+    Precision is how much of the prediction's entities of all studies is matched, recall how much of the
+    references', F1 their harmonic mean.
+    """
+    by_category = metric.by_category(reports.systems[""], reports.targets)
+    n, width = len(reports.targets), len(by_category.names)
+    flat = by_category.counts.reshape(n, -1)
+    values = category_scores(by_category.counts.sum(axis=0))
+    samples = category_scores(resampled_sums(flat, weights).reshape(-1, width, 4))
+    has = (by_category.counts[..., (1, 3)] > 0).sum(axis=0)
+    signature = metric.category_signature
+    return [
+        LabelScore(
+            signature.partition("|")[0],
+            name,
+            int(has[place, 1]),
+            int(has[place, 0]),
+            {score: _estimate(values[score][place], samples[score][:, place], n) for score in SCORES},
+            signature,
+        )
+        for place, name in enumerate(by_category.names)
+    ]
 
 
 def label_reference_scores(labelled: LabelledPairs) -> list[LabelScore]:

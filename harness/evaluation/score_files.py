@@ -227,7 +227,7 @@ def _cut(
 def choose(
     wanted: Sequence[str] | None, options: MetricOptions, failures: MetricFailures
 ) -> tuple[list[Choice], dict[str, str]]:
-    """Metrics and their outputs that were asked for, and why others of the table cannot run."""
+    """Metrics and their outputs that were asked for, in that order, and why others cannot run."""
     metrics = _report_metrics(wanted, options, failures)
     names = {
         name for metric in metrics for name in (metric.name, *(output.name for output in metric.outputs))
@@ -246,10 +246,18 @@ def choose(
             unavailable |= dict.fromkeys((output.name for output in outputs), reason)
         elif outputs:
             chosen.append(Choice(metric, outputs))
+    if wanted:
+        chosen.sort(key=lambda choice: _place(choice, wanted))
     if wanted and not chosen:
         name, reason = next(iter((unavailable | failures.reasons).items()))
         raise UnavailableError(f"--metrics {name}: {reason}")
     return chosen, unavailable
+
+
+def _place(choice: Choice, wanted: Sequence[str]) -> int:
+    """Where a family or one of its outputs is named first."""
+    names = {choice.metric.name, *(output.name for output in choice.outputs)}
+    return next(place for place, name in enumerate(wanted) if name in names)
 
 
 def _report_metrics(

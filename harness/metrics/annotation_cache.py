@@ -50,6 +50,25 @@ def annotated(
     return [values[place[text]] for text in texts]
 
 
+def annotated_pairs(
+    signature: str,
+    hypotheses: Sequence[str],
+    references: Sequence[str],
+    work: Callable[[list[tuple[str, str]]], Sequence[Any]],
+) -> list[Any]:
+    """``annotated`` for pairs of texts: the result for each study's prediction and reference, in their order.
+
+    Args:
+        signature: as ``annotated`` takes it.
+        hypotheses, references: one text per study.
+        work: distinct pairs to one JSON value each.
+    """
+    pairs = list(zip(hypotheses, references, strict=True))
+    keys = [pair(*both) for both in pairs]
+    by_key = dict(zip(keys, pairs, strict=True))
+    return annotated(signature, keys, lambda absent: work([by_key[key] for key in absent]))
+
+
 def path_of(signature: str) -> Path:
     """The cache file of a signature."""
     return cache_root() / "annotations" / f"{digest(signature)[:32]}.json"

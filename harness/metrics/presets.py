@@ -7,10 +7,14 @@ from collections.abc import Mapping
 from harness.core.errors import HarnessError
 from harness.core.names import did_you_mean
 
+_REXRANK = ("bleu_2_study", "bertscore_idf", "sembscore", "radgraph_combined", "radcliq_v1")
+"""RadCliQ-v1 and its parts."""
+
 PRESETS: Mapping[str, tuple[str, ...]] = {
-    "rexrank": ("bleu_2_study", "bertscore_idf", "sembscore", "radgraph_combined", "radcliq_v1"),
+    "rexrank": _REXRANK,
+    "rexrank-all": (*_REXRANK, "ratescore", "green", "crimson"),
 }
-"""Preset -> families of metrics, in the order of the table."""
+"""Preset -> families of metrics, in the order of the public table."""
 
 
 def metrics_of(preset: str) -> list[str]:

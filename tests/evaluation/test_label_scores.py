@@ -68,6 +68,14 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert len(rows) == 14 * 3
     code, output, _ = invoke(capsys, *arguments, "--format", "csv")
     assert len(output.splitlines()) == 1 + 14 * 3
+    code, output, _ = invoke(capsys, *arguments, "--format", "html")
+    assert output.startswith("<!doctype html>")
+    assert output.count('<th scope="row">') == 14
+    assert "<td>0.500<span" in output
+    assert "<td>undefined</td>" in output
+    assert "default-src 'none'" in output
+    code, _, error = invoke(capsys, *arguments[:-1], "--format", "html")
+    assert (code, "--per-label alone" in error) == (2, True)
     code, _, error = invoke(capsys, *arguments, "--per-study", str(tmp_path / "x.csv"))
     assert (code, "--per-study is not for this table" in error) == (2, True)
     code, _, error = invoke(capsys, "score", *files, "--metrics", "bleu", "--per-label")

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 
 from harness.core.errors import HarnessError, UnavailableError
+from harness.evaluation.label_scores import report_label_scores
+from harness.metrics.clinical.categories import category_scores
 from harness.metrics.clinical.radgraph import LEVELS, RadGraphF1, facts_of, rewards
 from harness.metrics.pretrained import old_tokenizer_methods
 from tests.helpers.checkpoints import write_radgraph
@@ -122,6 +124,38 @@ def test_levels_compare_more_and_more() -> None:
     assert rewards(said, other) == [1.0, 1.0, 0.5]
     assert rewards(said, alone) == [1.0, 0.5, 0.5]
     assert rewards(nothing, nothing) == [0.0, 0.0, 0.0]
+
+
+def test_categories_add_up_to_the_entities_and_relations_of_a_study(metric: RadGraphF1, package: Any) -> None:
+    texts = [*findings(12), ""]
+    ours, true = texts[:7], [*texts[6:12], texts[0]]
+    by_category = metric.by_category(*pairs(ours, true))
+    entities = [place for place, name in enumerate(by_category.names) if name.startswith("entity ")]
+    relations = [place for place, name in enumerate(by_category.names) if name.startswith("relation ")]
+    assert len(entities) > 1
+    assert relations
+    per_study = category_scores(by_category.counts[:, entities].sum(axis=1))["f1"]
+    assert per_study == pytest.approx(metric.statistics(*pairs(ours, true))[:, 0], abs=1e-12)
+    found = package.radgraph(texts[:1])["0"]["entities"].values()
+    stated = {f"entity {one['label']}": set() for one in found}
+    for one in found:
+        stated[f"entity {one['label']}"].add(one["tokens"].lower())
+    first = dict(zip(by_category.names, by_category.counts[0], strict=True))
+    assert {name: len(words) for name, words in stated.items()} == {name: first[name][1] for name in stated}
+
+
+def test_each_category_has_a_row_beside_the_labels(metric: RadGraphF1) -> None:
+    texts = findings(8)
+    truth, ours = ({f"s{n}": text for n, text in enumerate(side)} for side in (texts, texts[::-1]))
+    rows = report_label_scores(truth, ours, ["radgraph_f1"])
+    assert {row.family for row in rows} == {"radgraph_f1"}
+    assert any(row.label == "relation modify" for row in rows)
+    assert all("|per:category|counts:pooled|" in row.signature for row in rows)
+    for row in rows:
+        assert set(row.scores) == {"precision", "recall", "f1"}
+        assert 0 <= row.positives <= 8
+    same = {row.label: row.scores["f1"].value for row in report_label_scores(truth, truth, ["radgraph_f1"])}
+    assert set(same.values()) == {1.0}
 
 
 def test_absent_weights_are_one_line_of_advice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from harness.core.errors import UnavailableError
 from harness.metrics.clinical import ratescore_lite
+from harness.metrics.clinical.categories import category_scores
 from harness.metrics.clinical.ratescore import RateScore
 from harness.metrics.clinical.ratescore_lite import OPPOSITE, RateScoreLite, entities, similarity
 from tests.helpers.checkpoints import PIECES, write_bert
@@ -141,3 +142,35 @@ def test_absent_package_or_weights_are_one_line(tmp_path: Path, monkeypatch: pyt
         (tmp_path / part / "model.safetensors").write_bytes(part.encode())
     assert RateScore().unavailable() is None
     assert "weights:hub" not in RateScore().signature
+
+
+def test_sums_over_types_give_the_package_s_score(
+    weights: Path, package: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HARNESS_RATESCORE", str(weights))
+    texts = list(findings(24))
+    ours, true = [*texts[:12], "", "X"], [*texts[12:], texts[0], texts[1]]
+    expected = package.compute_score(ours[:12], true[:12])
+    by_type = RateScore().by_category(*pairs(ours, true))
+    assert set(by_type.names) <= {"ABNORMALITY", "NON-ABNORMALITY", "DISEASE", "NON-DISEASE", "ANATOMY"}
+    assert len(by_type.names) > 2, "the random model should find several types"
+    whole = category_scores(by_type.counts.sum(axis=1))["f1"]
+    both = [place for place, row in enumerate(by_type.counts[:12].sum(axis=1)) if row[1] and row[3]]
+    assert len(both) > 6
+    assert whole[both] == pytest.approx(np.array(expected)[both], abs=1e-6)
+    assert (by_type.counts[12:, :, 0] == 0).all()
+    assert by_type.counts[12:, :, 3].sum() > 0, (
+        "entities of the reference count where the other text has none"
+    )
+
+
+def test_lite_tells_types_apart() -> None:
+    by_type = RateScoreLite().by_category(
+        *pairs(["Large pleural effusion.", "No pleural effusion."], ["Large pleural effusion."] * 2)
+    )
+    assert by_type.names == ratescore_lite.TYPES
+    scores = category_scores(by_type.counts)
+    disease = by_type.names.index("disease")
+    assert scores["f1"][0, disease] == pytest.approx(1.0, abs=1e-5)
+    assert scores["f1"][1, disease] < OPPOSITE
+    assert np.isnan(scores["precision"][:, by_type.names.index("anatomy")]).all()

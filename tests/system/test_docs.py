@@ -111,7 +111,7 @@ def test_the_commands_of_the_page_about_scoring_run(
     write_store(tmp_path)
     page = DOCS / "score-anything.md"
     lines = [line.removeprefix("$ ") for block in blocks("console", page) for line in block.splitlines()]
-    assert len(lines) == 19
+    assert len(lines) == 21
     for line in lines:
         code, output, error = invoke(capsys, *line.split()[1:])
         assert code == 0, f"{line}: {error}"

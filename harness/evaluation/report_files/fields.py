@@ -27,7 +27,7 @@ OF_SIDE: Mapping[Side, tuple[str, ...]] = {
         *("candidate", "candidates", "output", "res"),
     ),
 }
-OF_EITHER = (("report", "text"), ("caption",), ("findings", "impression"))
+OF_EITHER = (("report", "text"), ("caption",), ("findings", "impression"), ("section_findings",))
 """Names of a report on either side; an earlier group goes before a later one."""
 
 NULL_WORDS = tuple(sorted(null_words.NULL_WORDS))

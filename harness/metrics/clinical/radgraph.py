@@ -26,6 +26,7 @@ from harness.core.types import Prediction, Reference, Task
 from harness.core.weights import ALLOW_DOWNLOADS, downloads_allowed
 from harness.metrics.annotation_cache import annotated
 from harness.metrics.base import Metric, MetricOutput, Statistics
+from harness.metrics.clinical.categories import Categorised, CategoryCounts
 from harness.metrics.pretrained import old_tokenizer_methods, weights_digest
 from harness.metrics.text.base import plain_report_texts
 from harness.metrics.text.characters import NORM
@@ -36,12 +37,14 @@ LEVELS = ("simple", "partial", "complete")
 MODELS = ("radgraph", "radgraph-xl", "modern-radgraph-xl")
 RELATIONS = "relations"
 """Not a level of RadGraph F1: the relations alone, with words and label of both ends."""
+ENTITY, RELATION = "entity ", "relation "
+"""How a category of entities, or a kind of relations, is called, before its name."""
 CASES = ("lower", "written")
 FILES = ("config.json", "weights.th", "vocabulary")
 
 Fact = tuple[str | bool, ...]
 Facts = dict[str, list[str]]
-"""Level, or ``RELATIONS``, -> digests of what a text states there."""
+"""Level, ``RELATIONS``, or name of a category, -> digests of what a text states there."""
 
 
 class RadGraphMetric(Metric):
@@ -115,7 +118,7 @@ class RadGraphMetric(Metric):
         """Facts of texts that are not empty."""
         if texts and self.digest == "absent":
             _ = self._package  # fetches the weights, or says what to do: the cache is keyed by their digest
-        family = f"radgraph|model:{self.model}|case:{self.case}|weights:{self.digest}|v:3"
+        family = f"radgraph|model:{self.model}|case:{self.case}|weights:{self.digest}|v:4"
         return annotated(family, texts, self._annotate)
 
     def _annotate(self, texts: list[str]) -> list[Facts]:
@@ -155,7 +158,7 @@ class RadGraphMetric(Metric):
         return weights_digest(weights) if weights and weights.is_file() else "absent"
 
 
-class RadGraphF1(RadGraphMetric):
+class RadGraphF1(RadGraphMetric, Categorised):
     """Mean over studies of the F1 between the facts of both texts, at three levels of detail.
 
     ``simple`` compares entities, ``partial`` also whether an entity has relations, ``complete`` which ones.
@@ -174,6 +177,28 @@ class RadGraphF1(RadGraphMetric):
     def compared(self, hypothesis: Facts, reference: Facts) -> Sequence[float]:
         """F1 per level."""
         return rewards(hypothesis, reference)
+
+    @property
+    def category_signature(self) -> str:
+        """Identity of the numbers per category: facts are pooled over studies."""
+        return self.signature.replace(f"{self.name}|", f"{self.name}|per:category|counts:pooled|", 1)
+
+    def by_category(
+        self, predictions: Sequence[Prediction], references: Sequence[Reference]
+    ) -> CategoryCounts:
+        """Entities by the model's label of them, and relations by their kind; a text without words has none.
+
+        Raises:
+            UnavailableError: the weights are absent.
+        """
+        hypotheses, targets = plain_report_texts(predictions, references)
+        texts = [text for text in dict.fromkeys([*hypotheses, *targets]) if text]
+        facts = {"": {}, **dict(zip(texts, self._facts(texts), strict=True))}
+        studies = [
+            matched_facts(facts[ours], facts[theirs])
+            for ours, theirs in zip(hypotheses, targets, strict=True)
+        ]
+        return CategoryCounts.of(studies)
 
 
 def facts_of(annotation: Mapping[str, Any], case: str = "lower") -> Facts:
@@ -203,7 +228,22 @@ def facts_of(annotation: Mapping[str, Any], case: str = "lower") -> Facts:
         if not relations:
             complete.append((cased, label))
     facts = {"simple": simple, "partial": partial, "complete": complete, RELATIONS: pairs}
+    for entity_fact in simple:
+        facts.setdefault(f"{ENTITY}{entity_fact[1]}", []).append(entity_fact)
+    for relation in pairs:
+        facts.setdefault(f"{RELATION}{relation[2]}", []).append(relation)
     return {level: _digests(each) for level, each in facts.items()}
+
+
+def matched_facts(hypothesis: Facts, reference: Facts) -> dict[str, list[float]]:
+    """Category -> its facts on both sides, as ``categories.Sums`` has them."""
+    names = {name for name in (*hypothesis, *reference) if name.startswith((ENTITY, RELATION))}
+    sums = {}
+    for name in names:
+        ours, theirs = set(hypothesis.get(name, ())), set(reference.get(name, ()))
+        both = float(len(ours & theirs))
+        sums[name] = [both, float(len(ours)), both, float(len(theirs))]
+    return sums
 
 
 def rewards(hypothesis: Facts, reference: Facts) -> list[float]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
@@ -15,8 +15,9 @@ from harness.core.errors import UnavailableError, require
 from harness.core.packages import absent
 from harness.core.types import Prediction, Reference, Task
 from harness.core.weights import ALLOW_DOWNLOADS, downloads_allowed, quiet_loading
-from harness.metrics.annotation_cache import annotated, pair
+from harness.metrics.annotation_cache import annotated_pairs
 from harness.metrics.base import Metric, MetricOutput, Statistics, mean_of
+from harness.metrics.clinical.categories import Categorised, CategoryCounts
 from harness.metrics.pretrained import weights_digest
 from harness.metrics.text.base import plain_report_texts
 from harness.metrics.text.characters import NORM
@@ -27,7 +28,7 @@ PARTS = ("ner", "eval")
 """Subfolders with the entity recogniser and the encoder, each in the Hugging Face layout."""
 
 
-class RateScore(Metric):
+class RateScore(Metric, Categorised):
     """Mean over studies of the package's score.
 
     The package drops a report without a sentence from its list, which gives every later pair the score of
@@ -65,17 +66,62 @@ class RateScore(Metric):
             UnavailableError: the package or the weights are absent.
         """
         hypotheses, targets = plain_report_texts(predictions, references)
-        keys = [pair(*texts) for texts in zip(hypotheses, targets, strict=True)]
-        both = dict(zip(keys, zip(hypotheses, targets, strict=True), strict=True))
         statistics = np.ones((len(hypotheses), 2))
-        statistics[:, 0] = annotated(
-            self.signature, keys, lambda absent: [self._score(*both[key]) for key in absent]
+        statistics[:, 0] = annotated_pairs(
+            self.signature, hypotheses, targets, lambda pairs: [self._score(*both) for both in pairs]
         )
         return statistics
 
     def reduce(self, totals: Statistics) -> dict[str, NDArray[np.float64]]:
         """Summed statistics (..., 2) to the mean score (...)."""
         return {"ratescore": mean_of(totals)}
+
+    @property
+    def category_signature(self) -> str:
+        """Identity of the numbers per category: similarities are pooled over studies."""
+        return self.signature.replace(f"{self.name}|", f"{self.name}|per:category|sums:pooled|", 1)
+
+    def by_category(
+        self, predictions: Sequence[Prediction], references: Sequence[Reference]
+    ) -> CategoryCounts:
+        """How similar the entities of each type are to the nearest of the other text.
+
+        Weights and penalties are the package's, so that the sums of a study over all types give its score.
+        Where the other text has no entity, an entity counts 0 with the weight of two entities of its type.
+
+        Raises:
+            UnavailableError: the package or the weights are absent.
+        """
+        hypotheses, targets = plain_report_texts(predictions, references)
+        studies = annotated_pairs(
+            self.category_signature,
+            hypotheses,
+            targets,
+            lambda pairs: [self._sums(*both) for both in pairs],
+        )
+        return CategoryCounts.of(studies)
+
+    def _sums(self, hypothesis: str, reference: str) -> dict[str, list[float]]:
+        """Type -> sums, as ``categories.Sums`` has them."""
+        sides = [self._entities(text) for text in (hypothesis, reference)]
+        sums: dict[str, list[float]] = {}
+        for place, (own, other) in enumerate((sides, sides[::-1])):
+            for kind, weight, similar in nearest(own, other, self._package.affinity_matrix):
+                total = sums.setdefault(kind, [0.0] * 4)
+                total[2 * place] += weight * similar
+                total[2 * place + 1] += weight
+        return sums
+
+    def _entities(self, text: str) -> tuple[list[str], Any]:
+        """Types of a text's entities, and their vectors (n, D)."""
+        package = self._package
+        from RaTEScore.score import process_embedding, run_ner
+
+        named: list[tuple[str, str]] = []
+        if self._sentences(text):
+            (named,) = run_ner([text], package.idx2label, package.tokenizer, package.model, package.device, 1)
+        vectors, kinds = process_embedding(named, package.eval_tokenizer, package.eval_model, package.device)
+        return kinds, vectors
 
     def _score(self, hypothesis: str, reference: str) -> float:
         package = self._package
@@ -115,6 +161,33 @@ class RateScore(Metric):
         if folder is None:
             return "hub"
         return "-".join(weights_digest(_weights(folder / part)) for part in PARTS)
+
+
+def nearest(
+    own: tuple[list[str], Any], other: tuple[list[str], Any], weights: Mapping[tuple[str, str], float]
+) -> Iterator[tuple[str, float, float]]:
+    """Type, weight and similarity of each entity to the nearest of another text, as the package has them.
+
+    Args:
+        own, other: types (n,) and vectors (n, D) of entities.
+        weights: of pairs of types, and the factor on a finding that meets a denial.
+    """
+    (kinds, vectors), (others, their_vectors) = own, other
+    if not others:
+        yield from ((kind, weights[kind, kind], 0.0) for kind in kinds)
+    if not kinds or not others:
+        return
+    from torch.nn.functional import normalize
+
+    best = (normalize(vectors, dim=1) @ normalize(their_vectors, dim=1).T).max(dim=1)
+    for kind, place, similar in zip(kinds, best.indices.tolist(), best.values.tolist(), strict=True):
+        met = others[place]
+        opposite = kind != met and "ANATOMY" not in (kind, met) and _denied(kind) != _denied(met)
+        yield kind, weights[kind, met], similar * (weights["NEG", "WEIGHT"] if opposite else 1.0)
+
+
+def _denied(kind: str) -> bool:
+    return kind.startswith("NON-")
 
 
 def _folder() -> Path | None:

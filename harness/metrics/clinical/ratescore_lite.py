@@ -19,8 +19,9 @@ from harness.core.errors import UnavailableError
 from harness.core.packages import install, lacking
 from harness.core.types import Prediction, Reference, Task
 from harness.core.weights import minilm_folder, quiet_loading
-from harness.metrics.annotation_cache import annotated, pair
+from harness.metrics.annotation_cache import annotated_pairs
 from harness.metrics.base import Metric, MetricOutput, Statistics, mean_of
+from harness.metrics.clinical.categories import Categorised, CategoryCounts
 from harness.metrics.clinical.report_layout import plain
 from harness.metrics.clinical.rule_labeler import SCOPES as RULES
 from harness.metrics.clinical.rule_labeler import negex_config
@@ -47,7 +48,7 @@ Entity = tuple[str, str, bool]
 """Words, type, and whether it tells of something abnormal; the anatomy tells of nothing, which is True."""
 
 
-class RateScoreLite(Metric):
+class RateScoreLite(Metric, Categorised):
     """Mean over studies of an entity-wise similarity of both texts.
 
     Every entity takes the entity of the other text that is nearest in MiniLM's space; a pair of a finding and
@@ -75,27 +76,40 @@ class RateScoreLite(Metric):
     def statistics(self, predictions: Sequence[Prediction], references: Sequence[Reference]) -> Statistics:
         """Score and 1 per study, float64 (n_studies, 2). One entityless text scores 0, two of them 1."""
         hypotheses, targets = plain_report_texts(predictions, references)
-        both = {pair(a, b): (a, b) for a, b in zip(hypotheses, targets, strict=True)}
-        keys = [pair(a, b) for a, b in zip(hypotheses, targets, strict=True)]
         statistics = np.ones((len(hypotheses), 2))
-        statistics[:, 0] = annotated(
-            self.signature, keys, lambda absent: self._scores([both[key] for key in absent])
-        )
+        statistics[:, 0] = annotated_pairs(self.signature, hypotheses, targets, self._scores)
         return statistics
 
     def reduce(self, totals: Statistics) -> dict[str, NDArray[np.float64]]:
         """Summed statistics (..., 2) to the mean score (...)."""
         return {"ratescore_lite": mean_of(totals)}
 
+    @property
+    def category_signature(self) -> str:
+        """Identity of the numbers per category: similarities are pooled over studies."""
+        return self.signature.replace(f"{self.name}|", f"{self.name}|per:category|sums:pooled|", 1)
+
+    def by_category(
+        self, predictions: Sequence[Prediction], references: Sequence[Reference]
+    ) -> CategoryCounts:
+        """How similar the entities of each type are to the nearest of the other text; 0 where it has none."""
+        hypotheses, targets = plain_report_texts(predictions, references)
+        studies = annotated_pairs(self.category_signature, hypotheses, targets, self._sums)
+        return CategoryCounts.of(studies, TYPES)
+
+    def _sums(self, pairs: Sequence[tuple[str, str]]) -> list[dict[str, list[float]]]:
+        listed, vectors = self._read(pairs)
+        return [similar_sums(listed[ours], listed[theirs], vectors) for ours, theirs in pairs]
+
     def _scores(self, pairs: Sequence[tuple[str, str]]) -> list[float]:
-        texts = dict.fromkeys(text for both in pairs for text in both)
-        entities_of = {text: entities(text) for text in texts}
-        words = list(dict.fromkeys(entity[0] for listed in entities_of.values() for entity in listed))
-        vectors = dict(zip(words, self._encoder(words), strict=True))
-        return [
-            similarity(entities_of[hypothesis], entities_of[reference], vectors)
-            for hypothesis, reference in pairs
-        ]
+        listed, vectors = self._read(pairs)
+        return [similarity(listed[ours], listed[theirs], vectors) for ours, theirs in pairs]
+
+    def _read(self, pairs: Sequence[tuple[str, str]]) -> tuple[dict[str, list[Entity]], dict[str, Vectors]]:
+        """Entities of each text, and the vectors of their words."""
+        listed = {text: entities(text) for both in pairs for text in both}
+        words = list(dict.fromkeys(entity[0] for each in listed.values() for entity in each))
+        return listed, dict(zip(words, self._encoder(words), strict=True))
 
     @cached_property
     def _encoder(self) -> Encoder:
@@ -113,12 +127,33 @@ def similarity(
     return 2 * first * second / (first + second) if first + second > 0 else 0.0
 
 
+def similar_sums(
+    hypothesis: Sequence[Entity], reference: Sequence[Entity], vectors: Mapping[str, Vectors]
+) -> dict[str, list[float]]:
+    """Type -> sums of similarities and entities on both sides, as ``categories.Sums`` has them."""
+    sums = {kind: [0.0] * 4 for kind in TYPES}
+    for place, (these, others) in enumerate(((hypothesis, reference), (reference, hypothesis))):
+        near = np.zeros(len(these))
+        if these and others:
+            ours, theirs = (np.stack([vectors[entity[0]] for entity in side]) for side in (these, others))
+            near = _near(these, others, ours @ theirs.T)
+        for entity, similar in zip(these, near, strict=True):
+            sums[entity[1]][2 * place] += float(similar)
+            sums[entity[1]][2 * place + 1] += 1.0
+    return sums
+
+
 def _directed(these: Sequence[Entity], others: Sequence[Entity], cosines: NDArray[Any]) -> float:
+    weights = np.array([WEIGHTS[entity[1]] for entity in these])
+    return float(_near(these, others, cosines) @ weights / weights.sum())
+
+
+def _near(these: Sequence[Entity], others: Sequence[Entity], cosines: NDArray[Any]) -> NDArray[np.float64]:
+    """Similarity (n,) of each entity to the nearest of the others."""
     nearest = cosines.argmax(axis=1)
     near = np.clip(cosines.max(axis=1), 0.0, 1.0).astype(np.float64)
     opposite = [entity[2] != others[index][2] for entity, index in zip(these, nearest, strict=True)]
-    weights = np.array([WEIGHTS[entity[1]] for entity in these])
-    return float((near * np.where(opposite, OPPOSITE, 1.0)) @ weights / weights.sum())
+    return near * np.where(opposite, OPPOSITE, 1.0)
 
 
 def entities(text: str) -> list[Entity]:

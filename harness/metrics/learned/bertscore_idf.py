@@ -6,6 +6,7 @@ import hashlib
 import math
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, ClassVar
 
@@ -13,7 +14,7 @@ import numpy as np
 
 from harness.core.errors import require
 from harness.core.types import Prediction, Reference
-from harness.metrics.annotation_cache import annotated, pair
+from harness.metrics.annotation_cache import annotated_pairs
 from harness.metrics.base import MetricOutput, Statistics
 from harness.metrics.learned.bertscore_folder import FolderBertScore
 from harness.metrics.learned.model_folder import ModelFolder
@@ -68,16 +69,9 @@ class BertScoreIdf(FolderBertScore):
             return statistics
         require(self.unavailable())
         weights = self._idf(targets)
-        keys = [pair(*both) for both in zip(hypotheses, targets, strict=True)]
-        texts = dict(zip(keys, zip(hypotheses, targets, strict=True), strict=True))
         idf = hashlib.sha256(weights.numpy().tobytes()).hexdigest()[:16]
-        raw = np.array(
-            annotated(
-                f"{self.signature}|df:{idf}",
-                keys,
-                lambda absent: self._raw([texts[key] for key in absent], weights),
-            )
-        )
+        family = f"{self.signature}|df:{idf}"
+        raw = np.array(annotated_pairs(family, hypotheses, targets, partial(self._raw, weights)))
         statistics[:, 0] = (raw - BASELINE) / (1.0 - BASELINE)
         statistics[:, 2] = raw == 0.0
         return statistics
@@ -104,7 +98,7 @@ class BertScoreIdf(FolderBertScore):
             weights[token] = math.log((n + 1) / (count + 1))
         return weights
 
-    def _raw(self, pairs: Sequence[tuple[str, str]], weights: Tensor) -> list[float]:
+    def _raw(self, weights: Tensor, pairs: Sequence[tuple[str, str]]) -> list[float]:
         vectors = self._encoder.vectors([text for both in pairs for text in both])
         return [weighted_f1(vectors[ours], vectors[theirs], weights) for ours, theirs in pairs]
 

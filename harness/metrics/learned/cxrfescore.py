@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from harness.core.errors import CorruptFileError, require
 from harness.core.types import Prediction, Reference, Task
 from harness.core.weights import quiet_loading
-from harness.metrics.annotation_cache import annotated, pair
+from harness.metrics.annotation_cache import annotated_pairs
 from harness.metrics.base import Metric, MetricOutput, Statistics, mean_of
 from harness.metrics.learned.model_folder import ModelFolder
 from harness.metrics.learned.sentences import sentences_of
@@ -77,12 +77,8 @@ class CxrfeScore(Metric):
         require(self.unavailable())
         for model in (self.extractor, self.encoder):
             model.fetched(self.name)  # the cache is keyed by their digests
-        keys = [pair(*both) for both in zip(hypotheses, targets, strict=True)]
-        texts = dict(zip(keys, zip(hypotheses, targets, strict=True), strict=True))
         statistics = np.ones((len(hypotheses), 2))
-        statistics[:, 0] = annotated(
-            self.signature, keys, lambda absent: self._scores([texts[key] for key in absent])
-        )
+        statistics[:, 0] = annotated_pairs(self.signature, hypotheses, targets, self._scores)
         return statistics
 
     def reduce(self, totals: Statistics) -> dict[str, NDArray[np.float64]]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from harness.core.errors import require
 from harness.core.types import Prediction, Reference, Task
-from harness.metrics.annotation_cache import annotated, pair
+from harness.metrics.annotation_cache import annotated_pairs
 from harness.metrics.base import Metric, MetricOutput, Statistics, mean_of
 from harness.metrics.clinical import chexbert
 from harness.metrics.pretrained import Recurring
@@ -57,11 +57,7 @@ class SembScore(Metric):
         require(self.unavailable())
         if chexbert.checkpoint_digest() == "absent":
             _ = self._vectors  # fetches the weights: the cache is keyed by their digest
-        keys = [pair(*both) for both in zip(hypotheses, targets, strict=True)]
-        texts = dict(zip(keys, zip(hypotheses, targets, strict=True), strict=True))
-        statistics[:, 0] = annotated(
-            self.signature, keys, lambda absent: self._cosines([texts[key] for key in absent])
-        )
+        statistics[:, 0] = annotated_pairs(self.signature, hypotheses, targets, self._cosines)
         return statistics
 
     def reduce(self, totals: Statistics) -> dict[str, NDArray[np.float64]]:

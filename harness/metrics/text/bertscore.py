@@ -21,7 +21,7 @@ from harness.core.errors import HarnessError, require
 from harness.core.packages import lacking
 from harness.core.types import Prediction, Reference, Task
 from harness.core.weights import downloads_allowed, minilm_folder, quiet_loading
-from harness.metrics.annotation_cache import annotated, pair
+from harness.metrics.annotation_cache import annotated_pairs
 from harness.metrics.base import Metric, MetricOutput, Statistics, mean_of
 from harness.metrics.pretrained import Recurring, hub_file, padded, token_batches, weights_digest
 from harness.metrics.text.base import plain_report_texts
@@ -86,11 +86,7 @@ class GreedyMatching(Metric):
         require(self.unavailable())
         if self._file() is None:
             _ = self._encoder  # fetches the weights: the cache is keyed by their digest
-        pairs = {pair(*both): both for both in zip(hypotheses, targets, strict=True)}
-        keys = [pair(*both) for both in zip(hypotheses, targets, strict=True)]
-        statistics[:, 0] = annotated(
-            self.signature, keys, lambda absent: self._scores([pairs[key] for key in absent])
-        )
+        statistics[:, 0] = annotated_pairs(self.signature, hypotheses, targets, self._scores)
         return statistics
 
     def cut(self, texts: Sequence[str]) -> tuple[int, list[bool]]:

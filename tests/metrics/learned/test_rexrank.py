@@ -308,15 +308,16 @@ def test_the_preset_asks_for_these_and_no_others(weights: Path, tmp_path: Path) 
         (tmp_path / name).write_text(json.dumps({f"s{i}": text for i, text in enumerate(side)}))
     files = ["--predictions", str(tmp_path / "p.json"), "--references", str(tmp_path / "r.json")]
     asked = CliRunner().invoke(app, ["score", *files, "--preset", "rexrank", "--format", "json"])
-    assert set(json.loads(asked.stdout)["metrics"]) == {
-        "bleu_2_study",
-        "bertscore_idf_f1",
-        "sembscore",
-        "radgraph_combined",
-        "radcliq_v1",
-        "radcliq_v1_inverse",
-    }
+    assert list(json.loads(asked.stdout)["metrics"]) == [
+        *("bleu_2_study", "bertscore_idf_f1", "sembscore", "radgraph_combined"),
+        *("radcliq_v1", "radcliq_v1_inverse"),
+    ]
+    whole = CliRunner().invoke(app, ["score", *files, "--preset", "rexrank-all", "--format", "json"])
+    content = json.loads(whole.stdout)
+    assert [name.partition("_")[0] for name in (*content["metrics"], *content["unavailable"])][6:] == [
+        "ratescore", *["green"] * 8, *["crimson"] * 5,
+    ]  # fmt: skip
     wrong = CliRunner().invoke(app, ["score", *files, "--preset", "rexrunk"])
-    assert "did you mean rexrank?" in str(wrong.exception or wrong.output)
+    assert "did you mean rexrank or" in str(wrong.exception or wrong.output)
     both = CliRunner().invoke(app, ["score", *files, "--preset", "rexrank", "--metrics", "bleu"])
     assert "exclude each other" in str(both.exception or both.output)
