@@ -13,7 +13,9 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from harness import __version__
-from harness.audits.checks import STEPS, Breach
+from harness.audits import checks
+from harness.audits.breach import Breach
+from harness.audits.replay import run_honest
 from harness.audits.subject import Answers, Case, Subject
 from harness.audits.watch import Touches, data_files
 from harness.core import registry
@@ -34,6 +36,9 @@ from harness.store.verdicts import Check, Verdict
 
 LIMIT = 64
 """Studies of each split that an audit uses unless ``--limit`` says otherwise."""
+
+STEPS: dict[str, checks.Step] = {**checks.STEPS, "run-honest": run_honest}
+"""Checks on a trained method, by name; ``split-honest`` is what its training showed."""
 
 SPLIT = "split-honest"
 CHECKS = (SPLIT, *STEPS)
@@ -57,8 +62,8 @@ def audit(settings: RunSettings, reporter: Reporter) -> list[Verdict]:
 
 
 def _not_loaded(config: RunConfig, name: str, reason: str) -> Verdict:
-    checks = tuple(Check(check, False, f"not tried: {reason}") for check in CHECKS)
-    return Verdict(method=name, dataset=config.dataset, preset="-", studies=0, code="", checks=checks)
+    tried = tuple(Check(check, False, f"not tried: {reason}") for check in CHECKS)
+    return Verdict(method=name, dataset=config.dataset, preset="-", studies=0, code="", checks=tried)
 
 
 def _audit(settings: RunSettings, reporter: Reporter) -> list[Verdict]:
@@ -74,13 +79,13 @@ def _audit(settings: RunSettings, reporter: Reporter) -> list[Verdict]:
     name = open_dataset(config.dataset, config.root, _settings(config)).info.name
 
     def lost(job: Job, code: int | None, verdict_of: dict[str, Verdict]) -> Results:
-        checks = tuple(
+        tried = tuple(
             Check(check, False, f"not tried: its process ended with code {code}") for check in CHECKS
         )
         for entry in _audited(config):
             if entry.label == job[0]:
                 reporter.failed(entry.label, f"audit: its process ended with code {code}")
-                yield entry.label, _verdict(entry, name, config.preset, 0, checks)
+                yield entry.label, _verdict(entry, name, config.preset, 0, tried)
 
     verdict_of = processes.Team(settings, workers, reporter, context, _open, lost).work(jobs)
     return [verdict_of[label] for label, _ in jobs]
@@ -98,7 +103,11 @@ def open_case(settings: RunSettings, folder: Path) -> Case:
     dataset, files = data_files(opened, limit)
     train, val, test = (select(studies_of(dataset, split), limit) for split in ("train", "val", "test"))
     device = resolve_device(settings.execution.device)
-    return Case(dataset, files, train, val, test, config.preset, device, folder, seed=config.seeds[0])
+    return Case(
+        *(dataset, files, train, val, test, config.preset, device, folder),
+        seed=config.seeds[0],
+        store=config.store,
+    )
 
 
 def _open(settings: RunSettings) -> Opened:
@@ -135,23 +144,24 @@ def examine(case: Case, entry: Entry, reporter: Reporter) -> Verdict:
     """Every check of one method. A check that cannot be made has failed."""
     progress = reporter.phase(entry.label, "audit")
     subject = Subject(case, entry)
-    checks = list(_checks(subject, progress))
-    failed = [check.check for check in checks if not check.passed]
+    answers = tuple(_checks(subject, progress))
+    failed = [check.check for check in answers if not check.passed]
     if failed:
         reporter.failed(entry.label, f"audit: {', '.join(failed)}")
     else:
         reporter.done(entry.label, "audit passed")
-    return _verdict(entry, case.info.name, case.preset, len(case.test), tuple(checks))
+    verdict = _verdict(entry, case.info.name, case.preset, len(case.test), answers)
+    return replace(verdict, checkpoints=subject.replayed)
 
 
-def _verdict(entry: Entry, dataset: str, preset: str, studies: int, checks: tuple[Check, ...]) -> Verdict:
+def _verdict(entry: Entry, dataset: str, preset: str, studies: int, tried: tuple[Check, ...]) -> Verdict:
     return Verdict(
         method=entry.label,
         dataset=dataset,
         preset=preset if entry.method_class.card.learned else "-",
         studies=studies,
         code=code_fingerprint(entry.method_class),
-        checks=checks,
+        checks=tried,
     )
 
 

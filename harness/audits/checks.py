@@ -12,6 +12,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from harness.audits.breach import Breach
 from harness.audits.subject import (
     BATCH,
     TOLERANCE,
@@ -32,10 +33,6 @@ ALONE = 16
 _RUN = 4
 """Words in a row that a report shares with the indication by more than chance."""
 _ALPHA = 0.01
-
-
-class Breach(Exception):
-    """A check failed; the message says where."""
 
 
 Step = Callable[[Subject, Answers], str]
@@ -261,4 +258,4 @@ STEPS: dict[str, Step] = {
     "deterministic": deterministic,
     "text-honest": text_honest,
 }
-"""Checks on a trained method, by name; ``split-honest`` is what its training showed."""
+"""Those that train and ask the method themselves."""

@@ -39,6 +39,7 @@ class Case:
         files: those that hold the data (``watch.data_files``).
         folder: scratch space.
         seed: of training and prediction.
+        store: results store whose checkpoints are asked again, or None.
     """
 
     dataset: Dataset
@@ -50,6 +51,7 @@ class Case:
     device: str
     folder: Path
     seed: int = 0
+    store: Path | None = None
 
     @cached_property
     def reports(self) -> dict[str, str | None]:
@@ -71,6 +73,7 @@ class Subject:
         self.method: Method[Any] = self._new()
         _ = case.reports  # read before anything is changed
         self.touches = Touches()
+        self.replayed: dict[str, str] = {}
 
     def _new(self) -> Method[Any]:
         entry, case = self.entry, self.case

@@ -276,6 +276,7 @@ def _manifest(trial: Trial, plan: MaskPlan, **facts: Any) -> Manifest:
         code=code_fingerprint(entry.method_class),
         cost=_cost(trial, fitted),
         cell=str(trial.cell.directory.relative_to(benchmark.store.root)),
+        checkpoint=_checkpoint(trial),
         identity=trial.identity(plan),
         **trial.settings_facts,
         test_set=benchmark.test_set,
@@ -304,6 +305,14 @@ def _fitted(trial: Trial) -> dict[str, Any]:
         return trial.cell.facts() if (trial.cell.checkpoint / "done.json").exists() else {}
     except CorruptFileError:  # the row fails by it; its manifest is written all the same
         return {}
+
+
+def _checkpoint(trial: Trial) -> str:
+    """Digest of the checkpoint; empty where a file that says what it holds is damaged."""
+    try:
+        return trial.cell.checkpoint_digest()
+    except (CorruptFileError, OSError, LookupError, TypeError):  # as above
+        return ""
 
 
 def _cost(trial: Trial, fitted: Mapping[str, Any]) -> Cost:

@@ -66,14 +66,17 @@ _COPIED = (
 )
 """Fields of a manifest that a leaderboard copies where they were set."""
 
-AuditState = Literal["passed", "failed", "not audited", "other code"]
+AuditState = Literal[
+    "passed", "failed", "not audited", "not audited: other code", "not audited: other checkpoint"
+]
 
 
 class AuditFacts(Facts):
     """The verdict on a row's method.
 
     Attributes:
-        state: ``other code`` where the method's source has changed since.
+        state: a verdict says nothing about a method whose source has changed since, and a good one nothing
+            about a checkpoint that was not asked again.
         failed: one line per check that was not passed.
     """
 
@@ -218,6 +221,9 @@ def _audit(verdict: Verdict | None, manifest: Manifest) -> AuditFacts:
     if verdict is None:
         return AuditFacts(state=NOT_AUDITED, failed=[])
     if verdict.code != manifest.code:
-        return AuditFacts(state="other code", failed=[])
-    failed = [f"{check.check}: {check.detail}" for check in verdict.checks if not check.passed]
-    return AuditFacts(state="passed" if verdict.passed else "failed", failed=failed)
+        return AuditFacts(state="not audited: other code", failed=[])
+    if not verdict.passed:
+        failed = [f"{check.check}: {check.detail}" for check in verdict.checks if not check.passed]
+        return AuditFacts(state="failed", failed=failed)
+    replayed = bool(manifest.checkpoint) and verdict.checkpoints.get(manifest.cell) == manifest.checkpoint
+    return AuditFacts(state="passed" if replayed else "not audited: other checkpoint", failed=[])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -78,6 +79,17 @@ class Cell:
         for name in files:
             seal(self.checkpoint / name)
         write_json(self.checkpoint / "done.json", {"files": files, "cell": self.directory.name, **facts})
+
+    def checkpoint_digest(self) -> str:
+        """Sixteen hexadecimal digits of the checkpoint's files as they were sealed; empty where none is.
+
+        No file but the seals is read: ``is_fitted`` says whether the files still are what was sealed.
+        """
+        if not (self.checkpoint / "done.json").exists():
+            return ""
+        names = sorted(self.facts()["files"])
+        seals = [[name, read_json(self.checkpoint / f"{name}.sha256.json")["sha256"]] for name in names]
+        return hashlib.sha256(json.dumps(seals).encode()).hexdigest()[:16]
 
     def facts(self) -> dict[str, Any]:
         """What ``mark_fitted`` recorded (training seconds, parameters)."""

@@ -265,6 +265,7 @@ class Manifest(Facts):
         card: as ``card_facts`` gives it, with the settings that the method ran with.
         code: fingerprint of the method's source.
         cell: folder of the trained method below the store.
+        checkpoint: digest of the files of the trained method; empty where they were not all there.
         identity: digest of everything that the numbers depend on, and the end of the result's key; empty in
             results of early stores.
         test_set: digest of what was scored against.
@@ -309,6 +310,7 @@ class Manifest(Facts):
     code: str
     cost: Cost = Cost()
     cell: str
+    checkpoint: str = ""
     identity: str = ""
     test_set: str
     may_show_images: bool = False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,8 @@ class Verdict:
         studies: number of test studies that were checked.
         code: fingerprint of the method's source; a verdict says nothing about other code.
         checks: in the order in which they are printed.
+        checkpoints: cell below the store -> digest of its checkpoint, of those whose stored answers were
+            asked for again; a verdict says nothing about another one.
     """
 
     method: str
@@ -48,6 +50,7 @@ class Verdict:
     studies: int
     code: str
     checks: tuple[Check, ...]
+    checkpoints: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def passed(self) -> bool:
@@ -78,8 +81,9 @@ def verdicts(store: Path) -> Iterator[Verdict]:
         try:
             checks = tuple(Check(**check) for check in content["checks"])
             names = ("method", "dataset", "preset", "studies", "code")
-            yield Verdict(**{name: content[name] for name in names}, checks=checks)
-        except (KeyError, TypeError) as error:
+            checkpoints = dict(content.get("checkpoints", {}))
+            yield Verdict(**{name: content[name] for name in names}, checks=checks, checkpoints=checkpoints)
+        except (KeyError, TypeError, ValueError) as error:
             raise CorruptFileError(
                 f"{path}: not an audit's verdict: {error!r}", "delete it and run harness audit again"
             ) from error

@@ -23,6 +23,7 @@ from tests.helpers.sinners import SINS, SinData
 from tests.helpers.toys import Quiet
 
 CHECKS = ["split-honest", "target-blind", "batch-independent", "mask-honest", "deterministic", "text-honest"]
+CHECKS += ["run-honest"]
 
 
 @pytest.fixture

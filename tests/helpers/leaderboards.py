@@ -55,6 +55,7 @@ def manifest_values(method: str, seed: int, rates: Sequence[float], **more: Any)
         "code": "abc",
         "cost": cost,
         "cell": f"cells/toy/{method}/tiny",
+        "checkpoint": "def",
         "test_set": "8c21e0828f371446",
         "masks": "fe70595f8f554eff",
         "bootstrap": {"resamples": 200, "seed": 0, "unit": "patient"},
@@ -131,10 +132,11 @@ def add(
     return key
 
 
-def judge(store: Store, method: str, passed: bool, code: str = "abc") -> None:
+def judge(store: Store, method: str, passed: bool, code: str = "abc", checkpoint: str = "def") -> None:
     """Store an audit's verdict."""
     check = Check("mask-honest", passed, "study 17 changed")
-    verdicts.save(store.root, Verdict(method, "toy", "tiny", 8, code, (check,)), {})
+    checkpoints = {f"cells/toy/{method}/tiny": checkpoint}
+    verdicts.save(store.root, Verdict(method, "toy", "tiny", 8, code, (check,), checkpoints), {})
 
 
 def small_store(folder: Path) -> Store:

@@ -173,7 +173,7 @@ def test_row_that_fails_the_audit_is_shown_marked_and_not_ranked(tmp_path: Path)
     assert [row.method for row in text.rows] == ["first", "second", "third", "cheat", "template"]
     assert [row.audit for row in text.rows] == [
         "passed",
-        "other code",
+        "not audited: other code",
         "not audited",
         "failed",
         "not audited",
