@@ -1,0 +1,88 @@
+"""Which files a box opens, as the kernel says: by Python, C++ or SQLite, by threads or child processes."""
+
+from __future__ import annotations
+
+import os
+import select
+import struct
+import threading
+from contextlib import suppress
+from pathlib import Path
+
+from harness.method.box.kernel import machine
+
+_RECEIVE, _SEND = 0xC0502100, 0xC0182101
+_NOTIFICATION = struct.Struct("=QIIiIQ6Q")
+_REPLY = struct.Struct("=QqiI")
+_CONTINUE = 1
+_LONGEST = 4096
+_HERE = -100
+"""The folder number that stands for the working folder."""
+_PAGE = 4096
+
+
+class Opens:
+    """Notes every file that a box opens, or tries to, and lets the kernel decide whether it may.
+
+    Args:
+        descriptor: from ``kernel.restrict_calls``; it is closed with the box.
+
+    Attributes:
+        paths: links followed, each once, in the order of their first opening.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self.paths: list[str] = []
+        self._descriptor = descriptor
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def _listen(self) -> None:
+        import fcntl
+
+        seen: set[str] = set()
+        poll = select.poll()
+        poll.register(self._descriptor, select.POLLIN)
+        while True:
+            events = poll.poll()
+            if any(event & (select.POLLHUP | select.POLLERR | select.POLLNVAL) for _, event in events):
+                break
+            notification = bytearray(_NOTIFICATION.size)
+            try:
+                fcntl.ioctl(self._descriptor, _RECEIVE, notification)
+            except OSError:  # the process ended meanwhile
+                continue
+            number, process, _, call, _, _, *arguments = _NOTIFICATION.unpack(notification)
+            with suppress(OSError, ValueError):
+                path = _path(process, call, arguments)
+                if path not in seen:
+                    seen.add(path)
+                    self.paths.append(path)
+            with suppress(OSError):
+                fcntl.ioctl(self._descriptor, _SEND, _REPLY.pack(number, 0, 0, _CONTINUE))
+        os.close(self._descriptor)
+
+
+def _path(process: int, call: int, arguments: list[int]) -> str:
+    """The file that a process opens, links followed."""
+    own = machine()
+    assert own is not None
+    place = own.opening[call]
+    name = _text(process, arguments[place])
+    folder = arguments[0] & 0xFFFFFFFF if place else _HERE & 0xFFFFFFFF
+    if not name.startswith("/"):
+        link = "cwd" if folder == _HERE & 0xFFFFFFFF else f"fd/{folder}"
+        name = os.path.join(os.readlink(f"/proc/{process}/{link}"), name)
+    return os.path.realpath(name)
+
+
+def _text(process: int, address: int) -> str:
+    """The text at an address of a process's memory."""
+    content = b""
+    memory = os.open(Path("/proc", str(process), "mem"), os.O_RDONLY)
+    try:
+        while b"\0" not in content and len(content) < _LONGEST:
+            start = address + len(content)
+            content += os.pread(memory, _PAGE - start % _PAGE, start)
+    finally:
+        os.close(memory)
+    return os.fsdecode(content.partition(b"\0")[0])
