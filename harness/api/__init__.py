@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from harness.api.audits import AuditTable
 from harness.api.board import Leaderboard
+from harness.api.rows import add_row
 from harness.api.runs import audit, evaluate, load_dataset, load_method
 from harness.api.scores import (
     ComparisonTable,
@@ -18,6 +19,7 @@ from harness.api.scores import (
 )
 from harness.evaluation.image_files.scoring import ImageFiles
 from harness.evaluation.probability_files.tables import LabelReading
+from harness.evaluation.report_files.pairing import ReportReading
 
 __all__ = [
     "AuditTable",
@@ -25,7 +27,9 @@ __all__ = [
     "ImageFiles",
     "LabelReading",
     "Leaderboard",
+    "ReportReading",
     "ScoreTable",
+    "add_row",
     "audit",
     "compare",
     "evaluate",

@@ -20,6 +20,7 @@ from harness.evaluation.probability_files import scoring
 from harness.evaluation.probability_files.cells import Values
 from harness.evaluation.probability_files.tables import LabelReading
 from harness.evaluation.report_files.in_memory import Texts
+from harness.evaluation.report_files.pairing import DEFAULT_READING, ReportReading
 from harness.evaluation.report_labels import label_reports
 from harness.evaluation.score_json import comparison_json, score_json
 from harness.metrics.base import Metric, checked_statistics
@@ -190,7 +191,7 @@ def score(
     predictions: Texts,
     metrics: str | Sequence[str] | None = None,
     *,
-    null_words: Sequence[str] | None = None,
+    reading: ReportReading = DEFAULT_READING,
     **options: str | int | None,
 ) -> ScoreTable:
     """Score predicted reports against the true ones: what ``harness score`` does.
@@ -200,14 +201,15 @@ def score(
             ``report``.
         predictions: the same. Ids are joined, never zipped.
         metrics: families or single outputs (``bleu`` or ``bleu_4``); default all report metrics that can run.
-        null_words: texts that mean "no report"; None: the usual ones, such as ``nan``.
+        reading: which texts mean "no report" (as ``nan`` does), which studies count, and how several texts of
+            one study do: ``ReportReading(subset=ids)``, ``ReportReading(several="max")``.
         options: how metrics are computed: ``tokenizer``, ``reference_words``, ``uncertain``.
 
     Raises:
         HarnessError: reports that cannot be read or joined, an unknown metric or option.
     """
     return ScoreTable(
-        score_files.score(references, predictions, _several(metrics), _options(options), null_words)
+        score_files.score(references, predictions, _several(metrics), _options(options), reading)
     )
 
 
@@ -217,7 +219,7 @@ def compare(
     metrics: str | Sequence[str] | None = None,
     *,
     trials: int = 10_000,
-    null_words: Sequence[str] | None = None,
+    reading: ReportReading = DEFAULT_READING,
     **options: str | int | None,
 ) -> ComparisonTable:
     """Paired tests of every pair of systems on every metric: what ``harness compare`` does.
@@ -227,14 +229,14 @@ def compare(
         systems: name -> its predictions, at least two.
         trials: random swaps of the paired test.
         metrics: as ``score`` takes them.
-        null_words: as ``score`` takes them.
+        reading: as ``score`` takes it.
         options: as ``score`` takes them.
 
     Raises:
         HarnessError: as ``score``, or fewer than two systems.
     """
     return ComparisonTable(
-        score_files.compare(references, systems, _several(metrics), _options(options), trials, null_words)
+        score_files.compare(references, systems, _several(metrics), _options(options), trials, reading)
     )
 
 
@@ -243,7 +245,7 @@ def label(reports: Texts, *, null_words: Sequence[str] | None = None) -> pd.Data
 
     Args:
         reports: as ``score`` takes references.
-        null_words: as ``score`` takes them.
+        null_words: texts that mean "no report"; None: the usual ones.
 
     Returns:
         One line per report, indexed by id, with CheXpert's columns and codes: 1 positive, 0 negative,

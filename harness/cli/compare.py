@@ -29,6 +29,9 @@ def compare(
     reference_words: ReferenceWords = None,
     uncertain: Uncertain = None,
     null_words: NullWords = None,
+    several: Annotated[
+        str | None, typer.Option(help="How several texts of one study count: max or mean.")
+    ] = None,
     extra: Annotated[
         list[str] | None,
         typer.Option(help="Scores that another program gave, as NAME=TABLE, for every system."),
@@ -42,6 +45,7 @@ def compare(
     from harness.core.registry import MetricOptions
     from harness.evaluation import score_files, score_json
     from harness.evaluation.extra_scores import compare_with_extra
+    from harness.evaluation.report_files.pairing import ReportReading
 
     systems, tables = _assigned(system, "--system"), _assigned(extra or (), "--extra")
     if tables and set(tables) != set(systems):
@@ -50,8 +54,8 @@ def compare(
         )
     options = MetricOptions(tokenizer, reference_words, uncertain)
     names = split_list(metrics, "--metrics")
-    words = null_words_of(null_words)
-    comparisons = score_files.compare(references, systems, names, options, trials, words)
+    reading = ReportReading(null_words_of(null_words), several=several)
+    comparisons = score_files.compare(references, systems, names, options, trials, reading)
     if tables:
         comparisons = compare_with_extra(comparisons, references, tables, trials)
     rows, remarks = comparisons.rows, comparisons.remarks

@@ -34,13 +34,23 @@ _Files = Annotated[
     ),
 ]
 _References = Annotated[
-    Path | None,
+    list[Path] | None,
     typer.Option(
         help="Reference reports: JSON, JSONL, CSV, TSV, Parquet, a dataset's folder or text. Diagnose: a "
-        "table of labels. Synthesize: a folder of real images."
+        "table of labels. Synthesize: a folder of real images. With --several it may be repeated."
     ),
 ]
-_Predictions = Annotated[Path | None, typer.Option(help="What the system made, in any of these formats.")]
+_Predictions = Annotated[
+    list[Path] | None,
+    typer.Option(help="What the system made, in any of these formats. With --several it may be repeated."),
+]
+_Several = Annotated[
+    str | None,
+    typer.Option(
+        help="Of reports: how several texts of one study count: max, the best pair, or mean. BLEU, ROUGE-L, "
+        "CIDEr and METEOR take several references in their own way."
+    ),
+]
 _Missing = Annotated[
     list[str] | None,
     typer.Option(
@@ -85,7 +95,7 @@ _Store = Annotated[
 ]
 _As = Annotated[str | None, typer.Option("--as", help="With --store: name of the system in tables.")]
 _Subset = Annotated[
-    Path | None, typer.Option(help="Of reports: file with one id per line; only these studies are scored.")
+    Path | None, typer.Option(help="File with one id per line; only these studies are scored.")
 ]
 _PerLabel = Annotated[
     bool, typer.Option("--per-label", help="Precision, recall and F1 of every label alone instead.")
@@ -132,6 +142,7 @@ def score(
     dataset: Dataset = None,
     root: Root = None,
     subset: _Subset = None,
+    several: _Several = None,
     extra: _Extra = None,
     drawn: _Drawn = None,
     per_label: _PerLabel = False,
@@ -150,30 +161,36 @@ def score(
 
 def _scoring(values: Mapping[str, Any]) -> Scoring:
     """What the options of ``score`` ask, by their names."""
-    from harness.cli.score_tasks import Files, RowPlace, Scoring
+    from harness.cli.score_tasks import Files, RowPlace, Scoring, ids_of
     from harness.core.registry import MetricOptions
     from harness.evaluation.probability_files.tables import LabelReading
+    from harness.evaluation.report_files.pairing import ReportReading
 
     task, store, labels, uncertain = (values[name] for name in ("task", "store", "labels", "uncertain"))
     only = tuple(split_list(values["findings"], "--findings") or ())
-    states = _states(values["predictions"], values["missing"] or [])
+    (references, *true), (predictions, *ours) = (
+        values[name] or [None] for name in ("references", "predictions")
+    )
+    named = Files(references, _states(predictions, values["missing"] or []), (tuple(true), tuple(ours)))
+    subset = None if values["subset"] is None else ids_of(values["subset"])
     row = None if store is None else RowPlace(store, values["name"] or "", values["dataset"], values["root"])
     return Scoring(
         task=task,
-        files=Files.of(
-            values["files"] or [],
-            Files(values["references"], states),
-            store or (labels if task == "report" else None),
-        ),
+        files=Files.of(values["files"] or [], named, store or (labels if task == "report" else None)),
         given=_given(values),
         metrics=names_of(values["metrics"], values["preset"]),
         options=MetricOptions(values["tokenizer"], values["reference_words"], uncertain),
-        null_words=null_words_of(values["null_words"]),
-        reading=LabelReading(uncertain, values["blank"], values["exclusive"] or None, only),
+        reports=ReportReading(null_words_of(values["null_words"]), subset, values["several"]),
+        reading=LabelReading(
+            uncertain,
+            values["blank"],
+            values["exclusive"] or None,
+            only,
+            None if subset is None else tuple(subset),
+        ),
         labels=labels,
         train=values["train_dir"],
         row=row,
-        subset=values["subset"],
         extra=tuple(values["extra"] or ()),
         drawn=values["drawn"],
         per_label=values["per_label"],

@@ -26,6 +26,8 @@ from harness.evaluation.label_scores import (
 )
 from harness.evaluation.probability_files.scoring import score_probabilities
 from harness.evaluation.probability_files.tables import LabelReading
+from harness.evaluation.report_files.in_memory import Texts
+from harness.evaluation.report_files.pairing import ReportReading
 from harness.evaluation.report_files.rexrank import rexrank_json
 from harness.evaluation.score_files import Scores
 from harness.evaluation.state_files import StateScores, score_probability_states, score_report_states
@@ -44,15 +46,16 @@ _TAKES: Mapping[tuple[str, str], Collection[str]] = {
         "extra",
         "drawn",
         "rexrank",
+        "several",
     },
-    ("report", "per-label"): {*_OF_REPORTS, "metrics", "preset", "null-words"},
-    ("report", "missing"): {*_OF_REPORTS, "metrics", "preset", "missing"},
-    ("diagnose", ""): {*_OF_TABLES, "metrics"},
-    ("diagnose", "per-label"): _OF_TABLES,
-    ("diagnose", "missing"): {*_OF_TABLES, "metrics", "missing"},
-    ("report", "labels"): {"labels", "metrics", "uncertain", "null-words"},
-    ("report", "labels-per-label"): {"labels", "metrics", "uncertain", "null-words"},
-    ("report", "store"): {*_OF_STORES, "null-words"},
+    ("report", "per-label"): {*_OF_REPORTS, "metrics", "preset", "null-words", "subset"},
+    ("report", "missing"): {*_OF_REPORTS, "metrics", "preset", "missing", "null-words", "subset"},
+    ("diagnose", ""): {*_OF_TABLES, "metrics", "subset"},
+    ("diagnose", "per-label"): {*_OF_TABLES, "subset"},
+    ("diagnose", "missing"): {*_OF_TABLES, "metrics", "missing", "subset"},
+    ("report", "labels"): {"labels", "metrics", "uncertain", "null-words", "subset"},
+    ("report", "labels-per-label"): {"labels", "metrics", "uncertain", "null-words", "subset"},
+    ("report", "store"): {*_OF_STORES, "null-words", "extra"},
     ("diagnose", "store"): _OF_STORES,
     ("synthesize", ""): {"metrics", "labels", "train-dir", "uncertain", "blank", "findings", "per-study"},
 }
@@ -66,10 +69,12 @@ class Files:
     Attributes:
         references: the truth; None where a store has it.
         states: modality state -> what the system made; ``""`` where there are no states.
+        more: further files of references, and of predictions, that each hold one more text of every study.
     """
 
     references: Path | None
     states: Mapping[str, Path]
+    more: tuple[tuple[Path, ...], tuple[Path, ...]] = ((), ())
 
     @classmethod
     def of(cls, files: Sequence[Path], named: Files, elsewhere: Path | None) -> Files:
@@ -100,7 +105,7 @@ class Files:
                 "one of --predictions and --missing is needed",
                 "--missing full=a.json --missing no-context=b.json",
             )
-        return cls(taken.get("references", named.references), states)
+        return cls(taken.get("references", named.references), states, named.more)
 
     @property
     def truth(self) -> Path:
@@ -112,6 +117,13 @@ class Files:
     def predictions(self) -> Path:
         """The only file of the system."""
         return self.states[""]
+
+    @property
+    def texts(self) -> tuple[Texts, Texts]:
+        """References and predictions, of one file each or of several."""
+        sides = ((self.truth, self.more[0]), (self.predictions, self.more[1]))
+        true, ours = ((first, *others) if others else first for first, others in sides)
+        return true, ours
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +144,7 @@ class Scoring:
         given: names of the options that are not left out.
         labels: table of the findings of images.
         train: folder of the training images.
-        subset: file with the ids that are scored.
+        reports: which texts mean "no report", which studies count, and how several texts of one study do.
         row: where the numbers become a row of a leaderboard, or None.
         extra: tables of scores that another program gave.
         drawn: several reports per study.
@@ -145,12 +157,11 @@ class Scoring:
     given: Collection[str]
     metrics: Sequence[str] | None
     options: MetricOptions
-    null_words: Sequence[str] | None
+    reports: ReportReading
     reading: LabelReading
     labels: Path | None
     train: Path | None
     row: RowPlace | None
-    subset: Path | None
     extra: Sequence[Path]
     drawn: Path | None
     per_label: bool
@@ -190,6 +201,11 @@ def _check(scoring: Scoring) -> None:
     kind = "store" if "store" in scoring.given and not scoring.per_label else kind
     if (scoring.task, kind) not in _TAKES:
         raise HarnessError(f"--{kind} is not for --task {scoring.task}", "see harness score --help")
+    if any(scoring.files.more) and "several" not in scoring.given:
+        raise HarnessError(
+            "several files of references or of predictions: how do their texts count?",
+            "--several max or mean; of modality states: --missing full=a.json --missing no-context=b.json",
+        )
     for name in sorted(scoring.given):
         if name not in _TAKES[scoring.task, kind]:
             raise HarnessError(f"--{name} is not for this table", "see harness score --help")
@@ -206,7 +222,9 @@ def _add_row(scoring: Scoring, place: RowPlace) -> None:
     from harness.evaluation.file_rows.target import Target
 
     target = Target.of(place.store, place.dataset, place.root)
-    answers = FileAnswers.read(target, Task(scoring.task), scoring.files.states, scoring.null_words)
+    answers = FileAnswers.read(
+        target, Task(scoring.task), scoring.files.states, scoring.reports.null_words, scoring.extra
+    )
     row = add_row(target, place.name, answers)
     full = {each.metric: each for each in row.measurements if not each.rate and each.value is not None}
     print_rows(
@@ -229,7 +247,7 @@ def _labels(scoring: Scoring) -> list[LabelScore]:
     if scoring.task == Task.DIAGNOSE:
         return probability_label_scores(files.truth, files.predictions, scoring.reading)
     return report_label_scores(
-        files.truth, files.predictions, scoring.metrics, scoring.options, scoring.null_words
+        files.truth, files.predictions, scoring.metrics, scoring.options, scoring.reports
     )
 
 
@@ -237,7 +255,9 @@ def _states(scoring: Scoring) -> StateScores:
     files = scoring.files
     if scoring.task == Task.DIAGNOSE:
         return score_probability_states(files.truth, files.states, scoring.metrics, scoring.reading)
-    return score_report_states(files.truth, files.states, scoring.metrics, scoring.options)
+    return score_report_states(
+        files.truth, files.states, scoring.metrics, scoring.options, reading=scoring.reports
+    )
 
 
 def _scores(scoring: Scoring) -> Scores:
@@ -249,26 +269,20 @@ def _scores(scoring: Scoring) -> Scores:
         return score_images(folders, scoring.metrics)
     if scoring.labels is not None:
         return score_against_labels(scoring.labels, *_against_labels(scoring))
-    scores = score_files.score(
-        files.truth,
-        files.predictions,
-        scoring.metrics,
-        scoring.options,
-        scoring.null_words,
-        None if scoring.subset is None else _ids(scoring.subset),
-    )
+    true, ours = files.texts
+    scores = score_files.score(true, ours, scoring.metrics, scoring.options, scoring.reports)
     if scoring.drawn is not None:
-        scores = with_consistency(scores, files.truth, scoring.drawn)
-    return with_extra(scores, files.truth, scoring.extra) if scoring.extra else scores
+        scores = with_consistency(scores, true, scoring.drawn)
+    return with_extra(scores, true, scoring.extra) if scoring.extra else scores
 
 
 def _against_labels(
     scoring: Scoring,
-) -> tuple[Path, Sequence[str] | None, MetricOptions, Sequence[str] | None]:
-    return scoring.files.predictions, scoring.metrics, scoring.options, scoring.null_words
+) -> tuple[Path, Sequence[str] | None, MetricOptions, ReportReading]:
+    return scoring.files.predictions, scoring.metrics, scoring.options, scoring.reports
 
 
-def _ids(path: Path) -> list[str]:
+def ids_of(path: Path) -> list[str]:
     """One id per line, of a text file."""
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()

@@ -254,7 +254,7 @@ def targets_of(references: Texts, files: Sequence[ReportFile]) -> list[Reference
     Raises:
         HarnessError: an id on one side only, or references without ids.
     """
-    true = reports_of(references, "references", NULL_WORDS)
+    true = reports_of(references, "references", NULL_WORDS, several=True)
     for file in files:
         joined_ids(true, file)
     return [

@@ -18,10 +18,11 @@ from harness.core.registry import DEFAULTS, MetricOptions
 from harness.core.types import CHEXPERT_LABELS
 from harness.evaluation.metric_failures import MetricFailures
 from harness.evaluation.probability_files.cells import Values
-from harness.evaluation.probability_files.tables import LabelTable, codes_of, label_table
+from harness.evaluation.probability_files.tables import LabelTable, codes_of, label_table, rows_of
 from harness.evaluation.report_files.fields import NULL_WORDS
 from harness.evaluation.report_files.in_memory import Texts, reports_of
 from harness.evaluation.report_files.joining import joined_ids
+from harness.evaluation.report_files.pairing import DEFAULT_READING, ReportReading, within
 from harness.evaluation.report_files.reader import ReportFile
 from harness.evaluation.score_files import N_RESAMPLES, Score, Scores, choose
 from harness.metrics.clinical.labels import (
@@ -81,7 +82,7 @@ def score_against_labels(
     predictions: Texts,
     metrics: Sequence[str] | None = None,
     options: MetricOptions = DEFAULTS,
-    null_words: Sequence[str] | None = None,
+    reading: ReportReading = DEFAULT_READING,
 ) -> Scores:
     """F1 of reports, or of a table of labels, against a table of labels.
 
@@ -90,13 +91,13 @@ def score_against_labels(
         predictions: reports as ``score_files.score`` takes them, or the path of a table like ``labels``.
         metrics: families that label reports; default those that can run.
         options: ``uncertain``: what an uncertain label counts as on either side.
-        null_words: as ``score_files.score`` takes them.
+        reading: which texts mean "no report", and which studies count.
 
     Raises:
         HarnessError: files that cannot be read or joined, or columns that are not the 14.
         UnavailableError: no labeller can run here.
     """
-    labelled = labelled_pairs(labels, predictions, metrics, options, null_words)
+    labelled = labelled_pairs(labels, predictions, metrics, options, reading)
     scores = [
         Score(f"{pair.family}_{name}", estimate, pair.signature, "report findings", True)
         for pair in labelled.pairs
@@ -110,27 +111,32 @@ def labelled_pairs(
     predictions: Texts,
     metrics: Sequence[str] | None = None,
     options: MetricOptions = DEFAULTS,
-    null_words: Sequence[str] | None = None,
+    reading: ReportReading = DEFAULT_READING,
 ) -> LabelledPairs:
     """Classes of both sides, joined by id; arguments as ``score_against_labels`` takes them."""
     truth = label_table(labels, "labels")
     policy = known_policy(options.uncertain or "positive")
     ids = ReportFile(truth.path, "a table", dict.fromkeys(truth.ids, "."), "ids", {})
+    remarks: tuple[Remark, ...] = ()
+    if reading.subset is not None:
+        names, left_out = within(truth.ids, reading.subset, ids)
+        truth, remarks = rows_of(truth, set(names)), (left_out,)
     weights = bootstrap_weights(truth.patients or truth.ids, N_RESAMPLES)
     expected = _classes(truth)
     by_family: dict[str, tuple[Classes, str]] = {}
     unavailable: dict[str, str] = {}
-    remarks: tuple[Remark, ...] = ()
     if (table := _table_of_labels(predictions)) is not None:
         joined_ids(ids, ReportFile(table.path, "a table", dict.fromkeys(table.ids, "."), "ids", {}))
         place = {name: row for row, name in enumerate(table.ids)}
         predicted = _classes(table)[[place[name] for name in truth.ids]]
         by_family[TABLE] = predicted, f"uncertain:{policy}|preds:label-table|v:1"
     else:
-        file = reports_of(predictions, "predictions", NULL_WORDS if null_words is None else null_words)
+        file = reports_of(
+            predictions, "predictions", NULL_WORDS if reading.null_words is None else reading.null_words
+        )
         joined_ids(ids, file)
         texts = [file.texts[name] for name in truth.ids]
-        remarks = tuple(remarks_on(dict(zip(truth.ids, texts, strict=True)), "predictions"))
+        remarks += tuple(remarks_on(dict(zip(truth.ids, texts, strict=True)), "predictions"))
         families, unavailable = _families(metrics, options)
         for metric in families:
             plain = [plain_characters(text) for text in texts]

@@ -18,7 +18,8 @@ from harness.evaluation.probability_files.cells import Values
 from harness.evaluation.probability_files.scoring import DEFAULT_READING, references_of, rows_of
 from harness.evaluation.probability_files.tables import LabelReading, joined
 from harness.evaluation.report_files.in_memory import Texts
-from harness.evaluation.report_files.pairing import PairedReports, paired_reports
+from harness.evaluation.report_files.pairing import DEFAULT_READING as DEFAULT_REPORTS
+from harness.evaluation.report_files.pairing import PairedReports, ReportReading, paired_reports
 from harness.evaluation.score_files import N_RESAMPLES, choose
 from harness.metrics.base import checked_statistics
 from harness.metrics.clinical.categories import Categorised, category_scores
@@ -71,7 +72,7 @@ def report_label_scores(
     predictions: Texts,
     metrics: Sequence[str] | None = None,
     options: MetricOptions = DEFAULTS,
-    null_words: Sequence[str] | None = None,
+    reading: ReportReading = DEFAULT_REPORTS,
 ) -> list[LabelScore]:
     """Labels that are read from reports; arguments as ``score_files.score`` takes them.
 
@@ -79,7 +80,7 @@ def report_label_scores(
         HarnessError: as ``score_files.score``.
         UnavailableError: no family that reads labels can run here.
     """
-    reports = paired_reports(references, {"": predictions}, null_words)
+    reports = paired_reports(references, {"": predictions}, reading)
     failures = MetricFailures()
     chosen, unavailable = choose(metrics, options, failures)
     weights = bootstrap_weights([target.patient_id for target in reports.targets], N_RESAMPLES)

@@ -16,8 +16,13 @@ from harness.core.registry import DEFAULTS, MetricOptions
 from harness.core.types import Prediction, Reference, Task
 from harness.evaluation.metric_failures import MetricFailures
 from harness.evaluation.report_files.in_memory import Texts
-from harness.evaluation.report_files.pairing import paired_reports
-from harness.metrics.base import Metric, MetricOutput, checked_statistics
+from harness.evaluation.report_files.pairing import (
+    DEFAULT_READING,
+    PairedReports,
+    ReportReading,
+    paired_reports,
+)
+from harness.metrics.base import Metric, MetricOutput
 from harness.metrics.text.hygiene import Remark, cut_remarks
 from harness.statistics import bootstrap
 from harness.statistics.estimate import Estimate
@@ -101,8 +106,7 @@ def score(
     predictions: Texts,
     metrics: Sequence[str] | None = None,
     options: MetricOptions = DEFAULTS,
-    null_words: Sequence[str] | None = None,
-    subset: Sequence[str] | None = None,
+    reading: ReportReading = DEFAULT_READING,
 ) -> Scores:
     """Score predicted reports against the true ones.
 
@@ -111,18 +115,17 @@ def score(
             ``report_files.in_memory.reports_of``.
         metrics: families or single outputs (``bleu`` or ``bleu_4``); default all report metrics that can run.
         options: how metrics are computed.
-        null_words: texts that mean "no report"; None: the usual ones.
-        subset: ids of the studies that are scored; None: all.
+        reading: which texts mean "no report", which studies count, and how several texts of one study do.
 
     Raises:
         HarnessError: an unreadable file, an id on one side only, an unknown metric, or none of those that
             were asked for by name can run here.
     """
-    reports = paired_reports(references, {"": predictions}, null_words, subset)
+    reports = paired_reports(references, {"": predictions}, reading)
     targets, hypotheses = reports.targets, reports.systems[""]
     remarks = list(reports.remarks)
     failures = MetricFailures()
-    chosen, unavailable = choose(metrics, options, failures)
+    chosen, unavailable = able(*choose(metrics, options, failures), reports)
     weights = bootstrap.bootstrap_weights([target.patient_id for target in targets], N_RESAMPLES)
     scores: list[Score] = []
     per_study: dict[str, NDArray[np.float64]] = {}
@@ -130,13 +133,13 @@ def score(
     for choice in chosen:
         metric = choice.metric
         with failures.of(metric):
-            statistics = checked_statistics(metric, hypotheses, targets)
+            statistics, signature = reports.statistics(metric, ""), reports.signature(metric, "")
             remarks += _cut(metric, {"": hypotheses}, targets)
             estimates = bootstrap.estimate(metric, statistics, weights)
             alone = metric.alone(statistics)
             for output in choice.outputs:
                 estimate, higher = estimates[output.name], output.higher_is_better
-                scores.append(Score(output.name, estimate, metric.signature, metric.group, higher))
+                scores.append(Score(output.name, estimate, signature, metric.group, higher))
                 per_study[output.name] = alone[output.name]
             lines = metric.remarks(statistics)
             notes |= {each.name: lines[each.name] for each in choice.outputs if each.name in lines}
@@ -150,7 +153,7 @@ def compare(
     metrics: Sequence[str] | None = None,
     options: MetricOptions = DEFAULTS,
     trials: int = 10_000,
-    null_words: Sequence[str] | None = None,
+    reading: ReportReading = DEFAULT_READING,
 ) -> Comparisons:
     """Paired tests of every pair of systems on every metric; arguments as ``score`` takes them.
 
@@ -159,19 +162,19 @@ def compare(
     """
     if len(systems) < 2:
         raise HarnessError("--system: at least two systems are compared", "give --system NAME=FILE twice")
-    reports = paired_reports(references, systems, null_words)
+    reports = paired_reports(references, systems, reading)
     targets, remarks = reports.targets, list(reports.remarks)
     patients = [target.patient_id for target in targets]
     resampling = Resampling(patients, trials, weights=bootstrap.bootstrap_weights(patients, N_RESAMPLES))
     failures = MetricFailures()
-    chosen, _ = choose(metrics, options, failures)
+    chosen, _ = able(*choose(metrics, options, failures), reports)
     tests: dict[str, dict[tuple[str, str], Randomisation]] = {}
     for choice in chosen:
         metric = choice.metric
         with failures.of(metric):
             scored = {
-                name: System.of(metric, checked_statistics(metric, predictions, targets), resampling)
-                for name, predictions in reports.systems.items()
+                name: System.of(metric, reports.statistics(metric, name), resampling)
+                for name in reports.systems
             }
             remarks += _cut(metric, reports.systems, targets)
             tests[metric.name] = {
@@ -188,14 +191,42 @@ def compare(
         row
         for choice in chosen
         if choice.metric.name not in failures
-        for row in _comparisons(choice, tests[choice.metric.name])
+        for row in _comparisons(choice, tests[choice.metric.name], _shared_signature(reports, choice.metric))
     ]
     return Comparisons(tuple(rows), failures.reasons, tuple(remarks))
 
 
-def _comparisons(choice: Choice, tests: Mapping[tuple[str, str], Randomisation]) -> Iterator[Comparison]:
+def able(
+    chosen: Sequence[Choice], unavailable: Mapping[str, str], reports: PairedReports
+) -> tuple[list[Choice], dict[str, str]]:
+    """Those of the chosen metrics that can score the reports, and why others cannot.
+
+    Raises:
+        UnavailableError: none can.
+    """
+    refused = {
+        output.name: reason
+        for choice in chosen
+        if (reason := reports.refused(choice.metric)) is not None
+        for output in choice.outputs
+    }
+    left = [choice for choice in chosen if choice.outputs[0].name not in refused]
+    if chosen and not left:
+        name, reason = next(iter(refused.items()))
+        raise UnavailableError(f"--metrics {name}: {reason}")
+    return left, {**unavailable, **refused}
+
+
+def _shared_signature(reports: PairedReports, metric: Metric) -> str:
+    """The signature of a metric; where one system has several predictions, it says so for all."""
+    return max((reports.signature(metric, system) for system in reports.systems), key=len)
+
+
+def _comparisons(
+    choice: Choice, tests: Mapping[tuple[str, str], Randomisation], signature: str
+) -> Iterator[Comparison]:
     """One metric on every pair of systems."""
-    metric, pairs = choice.metric, {pair: test.tests() for pair, test in tests.items()}
+    pairs = {pair: test.tests() for pair, test in tests.items()}
     adjusted = {
         output.name: dict(
             zip(pairs, holm([outputs[output.name].p_value for outputs in pairs.values()]), strict=True)
@@ -205,7 +236,7 @@ def _comparisons(choice: Choice, tests: Mapping[tuple[str, str], Randomisation])
     for (a, b), outputs in pairs.items():
         for o in choice.outputs:
             p_holm = adjusted[o.name][a, b]
-            yield Comparison(o.name, a, b, outputs[o.name], p_holm, metric.signature, o.higher_is_better)
+            yield Comparison(o.name, a, b, outputs[o.name], p_holm, signature, o.higher_is_better)
 
 
 def _cut(

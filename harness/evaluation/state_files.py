@@ -20,7 +20,7 @@ from harness.evaluation.probability_files.cells import Values
 from harness.evaluation.probability_files.scoring import families_for, references_of, remarks_of, rows_of
 from harness.evaluation.probability_files.tables import LabelReading, joined
 from harness.evaluation.report_files.in_memory import Texts
-from harness.evaluation.report_files.pairing import paired_reports
+from harness.evaluation.report_files.pairing import DEFAULT_READING, ReportReading, paired_reports
 from harness.evaluation.score_files import N_RESAMPLES, Choice, choose
 from harness.metrics.base import checked_statistics
 from harness.metrics.diagnosis.probabilities import checked_probabilities
@@ -85,6 +85,7 @@ def score_report_states(
     metrics: Sequence[str] | None = None,
     options: MetricOptions = DEFAULTS,
     rates: Sequence[float] = RATES,
+    reading: ReportReading = DEFAULT_READING,
 ) -> StateScores:
     """Score a system's reports in several modality states.
 
@@ -94,12 +95,13 @@ def score_report_states(
         metrics: as ``score_files.score`` takes them.
         options: how metrics are computed.
         rates: of the curves.
+        reading: which texts mean "no report", and which studies count.
 
     Raises:
         HarnessError: as ``score_files.score``; no ``full``, no other state, or one state twice.
     """
     named = _named(states)
-    reports = paired_reports(references, named)
+    reports = paired_reports(references, named, reading)
     failures = MetricFailures()
     chosen, _ = choose(metrics, options, failures)
     tested = _Tested(reports.targets, reports.systems, tuple(rates))

@@ -84,6 +84,10 @@ class Metric(ABC):
         completes: it scores the test set with generated images in place of the lost ones, instead of the
             generated images alone.
         uses_validation: something in it is chosen on predictions for the validation studies: ``fitted``.
+        best_by: how the best of several pairs of one study is chosen (``several.py``): ``columns``, where
+            statistics are the outputs' values of the study, each compared by itself; ``row``, by the value of
+            the first output. Empty: it adds up counts over studies, and no pair of one study is best.
+        one_reference: several references of one study would change what it learns of all references.
         plain: it can be called with plain values: texts, rows of numbers, or images of its view. False where
             it reads more than one thing of a study.
     """
@@ -105,6 +109,8 @@ class Metric(ABC):
     completes: ClassVar[bool] = False
     uses_validation: ClassVar[bool] = False
     generates: ClassVar[tuple[str, ...]] = ()
+    best_by: ClassVar[str] = ""
+    one_reference: ClassVar[bool] = False
     plain: ClassVar[bool] = True
 
     def __call__(

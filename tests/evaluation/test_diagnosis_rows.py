@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from harness.leaderboard.render.blocks import Screen
 from harness.metrics.diagnosis.temperature import best_temperature, scaled
 from harness.metrics.diagnosis.tuned import best_threshold
 from harness.store.store import Store
+from tests.cli.test_cli import invoke
 from tests.helpers.toys import Quiet
 
 METRICS = ("diagnosis", "diagnosis_tuned", "auroc", "operating_points", "risk_coverage", "ece", "nll")
@@ -158,3 +160,48 @@ def test_groups_are_categories_ages_thirds_and_unknown() -> None:
     assert list(groups_of("age", ages)) == ["under 18", "18-39", "40-64", "65 and older", "unknown"]
     numbers = [study(number, dose=number) for number in range(9)]
     assert [int(members.sum()) for members in groups_of("dose", numbers).values()] == [3, 3, 3]
+
+
+def test_a_table_of_probabilities_becomes_a_row_with_the_methods_numbers(
+    store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its own answers as files, in the full state and without a view: the same values in every column."""
+    monkeypatch.setattr(example, "_STUDIES", 60)
+    copy = Path(shutil.copytree(store.root, tmp_path / "store"))
+    names = example.ExampleData().info.label_names
+    files = []
+    for path in store.root.rglob("predictions/*.jsonl"):
+        if "+" in str(path) or path.stem.startswith("validation") or "shuffled" in str(path):
+            continue
+        rows = [json.loads(line) for line in path.read_text().splitlines()]
+        lines = [
+            ",".join(["id", *names]),
+            *(",".join([r["id"], *map(str, r["probabilities"])]) for r in rows),
+        ]
+        out = tmp_path / f"{path.stem}.csv"
+        out.write_text("\n".join(lines))
+        files += ["--missing", f"{path.stem}={out}"]
+    assert len(files) >= 4, "the full state and one more"
+    words = ["score", "--task", "diagnose", *files, "--store", str(copy), "--as", "mine"]
+    code, output, error = invoke(capsys, *words)
+    assert code == 0, error
+    assert "auroc_macro" in output
+    numbers = {
+        name: {
+            (row.drop, row.metric, row.rate): (row.value, row.signature)
+            for row in Store(copy).results()
+            if row.method == name
+        }
+        for name in ("early_fusion", "mine (from files)")
+    }
+    mine = numbers["mine (from files)"]
+    assert {metric for _, metric, rate in mine if rate} >= {"auroc_macro", "ece"}
+    for place, (value, signature) in mine.items():
+        expected, expected_signature = numbers["early_fusion"][place]
+        assert signature == expected_signature
+        assert value == pytest.approx(expected, abs=1e-12), place
+    board = Leaderboard.of(Store(copy))
+    methods = {row.method for table in board.tables if "diagnosis" in table.group for row in table.rows}
+    assert {"early_fusion", "mine (from files)"} <= methods
+    files[1] = files[1].replace("=", "=no-such-")
+    assert invoke(capsys, "score", "--task", "diagnose", *files, "--store", str(copy), "--as", "mine")[0] == 2

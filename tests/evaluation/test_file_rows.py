@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import harness
 from harness.core.config import RunSettings
 from harness.core.errors import HarnessError
 from harness.core.types import Task
@@ -125,3 +126,76 @@ def test_a_newer_file_takes_the_place_of_an_older_one(store: Path) -> None:
         row for row in Leaderboard.of(Store(store)).rows if row.method == LABEL and row.metric == "bleu_4"
     ]
     assert {row.key for row in rows} == set(newest)
+
+
+def judged(store: Path, name: str, shift: int) -> Path:
+    """Scores of another program for the 40 test studies."""
+    path = store.parent / name
+    rows = [f"test{number},{(number + shift) % 7},{number % 3}" for number in range(40)]
+    path.write_text("\n".join(["id,green,errors:lower", *rows]))
+    return path
+
+
+def test_judgements_are_columns_with_intervals_and_ranks(
+    store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, shift in (("ours", 0), ("theirs", 3)):
+        words = ["--store", str(store), "--as", name, "--extra", str(judged(store, f"{name}.csv", shift))]
+        code, output, error = invoke(capsys, "score", str(store.parent / "full.json"), *words)
+        assert code == 0, error
+        assert "green" in output
+    board = Leaderboard.of(Store(store))
+    (table,) = [each for each in board.tables if each.group == "imported scores"]
+    assert {row.method for row in table.rows} == {LABEL, "theirs (from files)"}
+    for row in table.rows:
+        assert table.ranks(row) is not None
+        number = row.at("green", 0.0)
+        assert number is not None
+        assert number.ci95 is not None
+        assert number.ci95[0] < number.value < number.ci95[1]
+    rows = {(each.method, each.metric): each for each in board.rows if each.group == "imported scores"}
+    assert rows[LABEL, "green"].value == pytest.approx(sum(number % 7 for number in range(40)) / 40)
+    assert rows[LABEL, "green"].signature == "imported|column:green|better:higher|v:1"
+    assert rows[LABEL, "errors"].higher_is_better is False
+    assert {each.rate for each in board.rows if each.metric == "green"} == {0.0}
+    assert "extra ours.csv" in board.results[rows[LABEL, "green"].key].answers
+
+
+def test_judgements_of_other_studies_or_with_a_metric_s_name_are_refused(store: Path) -> None:
+    target = Target.of(store)
+    path = judged(store, "judge.csv", 0)
+    content = path.read_text()
+    path.write_text(content.replace("test39,", "elsewhere,"))
+    with pytest.raises(HarnessError, match="'test39'"):
+        FileAnswers.read(target, Task.REPORT, files_of(store, "full"), extra=[path])
+    path.write_text(content.replace("green", "bleu_4"))
+    with pytest.raises(HarnessError, match="bleu_4 is the name of a metric"):
+        FileAnswers.read(target, Task.REPORT, files_of(store, "full"), extra=[path])
+
+
+def test_a_row_from_python_is_that_of_the_command(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    files = files_of(store, "full", "context")
+    row = harness.add_row(store, "from python", files, extra=[judged(store, "judge.csv", 0)])
+    assert not row.failed
+    words = [word for state, path in files.items() for word in ("--missing", f"{state}={path}")]
+    code, _, error = invoke(capsys, "score", *words, "--store", str(store), "--as", "from shell")
+    assert code == 0, error
+    stored = Store(store).results()
+    ours, theirs = (
+        {
+            (each.drop, each.metric, each.rate): (each.value, each.ci95)
+            for each in stored
+            if each.method == f"{name} (from files)" and each.group != "imported scores"
+        }
+        for name in ("from python", "from shell")
+    )
+    assert ours == theirs
+    assert any(each.metric == "green" for each in row.measurements)
+    alone = harness.add_row(str(store), "one file", str(files["full"]))
+    assert {each.rate for each in alone.measurements if each.value is not None} == {0.0}
+
+
+def test_metrics_get_the_context_of_the_test_studies(store: Path) -> None:
+    target = Target.of(store)
+    assert [each.context for each in target.references] == [each.context for each in target.studies]
+    assert any(each.context for each in target.references)

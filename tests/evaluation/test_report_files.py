@@ -12,7 +12,7 @@ import pytest
 
 from harness.core.errors import HarnessError
 from harness.evaluation.report_files.joining import joined_ids
-from harness.evaluation.report_files.pairing import paired_reports
+from harness.evaluation.report_files.pairing import ReportReading, paired_reports
 from harness.evaluation.report_files.reader import ReportFile, read_reports
 
 
@@ -360,7 +360,7 @@ def test_wrapped_reports_are_read_by_id(tmp_path: Path, content: str) -> None:
 
 def remarks(references: Path, predictions: Path, null_words: list[str] | None = None) -> dict[str, int]:
     """``side kind`` -> count."""
-    paired = paired_reports(references, {"": predictions}, null_words)
+    paired = paired_reports(references, {"": predictions}, ReportReading(null_words))
     return {f"{each.side} {each.kind}": each.count for each in paired.remarks}
 
 
@@ -415,7 +415,7 @@ def test_a_null_word_is_no_report(tmp_path: Path, word: str | None) -> None:
     is_word = word is None or bool(word.strip())
     assert counts.get("predictions null", 0) == 2 * is_word
     if word is not None and word.strip():
-        as_words = paired_reports(truth, {"": mine}, [])
+        as_words = paired_reports(truth, {"": mine}, ReportReading([]))
         assert len(as_words.targets) == 3
 
 

@@ -17,6 +17,7 @@ from harness.core.registry import MetricOptions
 from harness.core.types import Task
 from harness.evaluation import score_files
 from harness.evaluation.metric_failures import MetricFailures
+from harness.evaluation.report_files.pairing import ReportReading
 from harness.metrics.base import JointMetric, MetricOutput
 from harness.metrics.text.hygiene import sentences
 from harness.metrics.text.tokenization import tokenizer
@@ -356,7 +357,7 @@ def test_a_subset_has_the_numbers_of_files_that_hold_it_alone(
     truth = {f"s{number}": f"The heart is {('wide', 'normal')[number % 2]}." for number in range(8)}
     ours = dict.fromkeys(truth, "The heart is normal.")
     some = ["s5", "s2", "s3"]
-    whole = score_files.score(truth, ours, ["bleu", "cider"], subset=some)
+    whole = score_files.score(truth, ours, ["bleu", "cider"], reading=ReportReading(subset=some))
     alone = score_files.score(
         {name: truth[name] for name in some}, {name: ours[name] for name in some}, ["bleu", "cider"]
     )

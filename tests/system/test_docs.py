@@ -62,6 +62,11 @@ def write_files_of_a_system(folder: Path) -> None:
     }
     for name, content in reports.items():
         (folder / f"{name}.json").write_text(json.dumps(content))
+    (folder / "two-references.json").write_text(
+        json.dumps({name: [text, "Clear."] for name, text in texts.items()})
+    )
+    (folder / "second-reader.json").write_text(json.dumps(dict.fromkeys(texts, "The heart is wide.")))
+    (folder / "ids.txt").write_text("s1\ns2\ns5\n")
     drawn = {name: [text, "The heart is large."] for name, text in texts.items()}
     (folder / "drawn.json").write_text(json.dumps(drawn))
     lines = ["id,report", *(f"{name},The heart is large." for name in texts)]
@@ -98,6 +103,8 @@ def write_store(folder: Path) -> None:
     )  # fmt: skip
     run(settings, toys.Quiet())
     answers = {f"test{number}": "heart normal." for number in range(40)}
+    rows = ["id,green", *(f"{name},0.{number % 10}" for number, name in enumerate(answers))]
+    (folder / "judge-of-our-answers.csv").write_text("\n".join(rows))
     for name in ("our-answers", "our-answers-without-context"):
         (folder / f"{name}.json").write_text(json.dumps(answers))
 
@@ -111,7 +118,7 @@ def test_the_commands_of_the_page_about_scoring_run(
     write_store(tmp_path)
     page = DOCS / "score-anything.md"
     lines = [line.removeprefix("$ ") for block in blocks("console", page) for line in block.splitlines()]
-    assert len(lines) == 21
+    assert len(lines) == 26
     for line in lines:
         code, output, error = invoke(capsys, *line.split()[1:])
         assert code == 0, f"{line}: {error}"

@@ -12,6 +12,7 @@ import numpy as np
 from harness.core.errors import HarnessError
 from harness.core.types import Prediction, Task
 from harness.evaluation.benchmark import corner_of
+from harness.evaluation.extra_scores import ExtraColumn, read_extra
 from harness.evaluation.file_rows.target import Target
 from harness.evaluation.probability_files.tables import label_table, numbers_of
 from harness.evaluation.report_files.fields import NULL_WORDS
@@ -31,16 +32,23 @@ class FileAnswers:
         states: modality state -> answers, in the order of the test studies; ``full`` first.
         digests: modality state -> name of its file and its SHA-256, ``mine.json sha256:..``.
         oddities: one sentence each on what is odd about the reports with nothing missing.
+        extra: scores that another program gave the answers with nothing missing.
     """
 
     task: Task
     states: Mapping[str, Sequence[Prediction]]
     digests: Mapping[str, str]
     oddities: tuple[str, ...] = ()
+    extra: tuple[ExtraColumn, ...] = ()
 
     @classmethod
     def read(
-        cls, target: Target, task: Task, files: Mapping[str, Path], null_words: Sequence[str] | None = None
+        cls,
+        target: Target,
+        task: Task,
+        files: Mapping[str, Path],
+        null_words: Sequence[str] | None = None,
+        extra: Sequence[Path] = (),
     ) -> FileAnswers:
         """Read one file per modality state.
 
@@ -49,6 +57,7 @@ class FileAnswers:
             task: report or diagnose.
             files: state -> file, ``full`` or ``""`` among them; ``no-context`` is ``context``.
             null_words: texts that mean "no report"; None: the usual ones.
+            extra: tables of scores, see ``extra_scores.read_extra``.
 
         Raises:
             HarnessError: an unreadable file, or ids that are not those of the test studies.
@@ -74,7 +83,23 @@ class FileAnswers:
             each.id: answer.report or "" for each, answer in zip(target.studies, states[FULL], strict=True)
         }
         odd = sentences(remarks_on(texts, "predictions"), with_ids=False) if task is Task.REPORT else ()
-        return cls(task, states, digests, tuple(odd))
+        columns = tuple(column for path in extra for column in _extra(target, path))
+        digests |= {f"extra {path.name}": f"{path.name} sha256:{_digest(path)}" for path in extra}
+        return cls(task, states, digests, tuple(odd), columns)
+
+
+def _extra(target: Target, path: Path) -> tuple[ExtraColumn, ...]:
+    """The scores of a table, one per test study.
+
+    Raises:
+        HarnessError: as ``read_extra``; other ids, or a column with the name of a metric of the store.
+    """
+    table = read_extra(path)
+    joined_ids(_needed(target, FULL, ()), table.file)
+    names = {output.name for metric in target.metrics for output in metric.outputs}
+    if taken := [column.name for column in table.columns if column.name in names]:
+        raise HarnessError(f"{path}: {taken[0]} is the name of a metric of the store", "rename the column")
+    return table.columns
 
 
 def _by_state(target: Target, files: Mapping[str, Path]) -> dict[str, Path]:

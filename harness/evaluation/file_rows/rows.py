@@ -10,7 +10,7 @@ import hashlib
 import os
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -23,6 +23,7 @@ from harness.core.files import write_atomic
 from harness.core.slugs import slug
 from harness.evaluation.benchmark import N_RESAMPLES, corner_of
 from harness.evaluation.entries import PROTOCOL
+from harness.evaluation.extra_scores import ImportedScore
 from harness.evaluation.file_rows.answers import FileAnswers
 from harness.evaluation.file_rows.target import Target
 from harness.evaluation.metric_failures import MetricFailures
@@ -104,23 +105,24 @@ class _Scored:
     target: Target
     label: str
     answers: FileAnswers
-    mixtures: Mapping[str, Mixtures]
+    mixtures: Sequence[Mixtures]
     failures: MetricFailures
 
     @classmethod
     def of(cls, target: Target, label: str, answers: FileAnswers) -> _Scored:
         failures = MetricFailures()
         weights = bootstrap_weights([each.patient_id for each in target.references], N_RESAMPLES)
-        mixtures: dict[str, Mixtures] = {}
+        mixtures: list[Mixtures] = []
         for metric in _metrics(target, answers):
             if metric.unavailable() is None:
                 with failures.of(metric):
                     statistics = {
                         state: checked_statistics(metric, own, target.references)
                         for state, own in answers.states.items()
+                        if state == FULL or not isinstance(metric, ImportedScore)
                     }
-                    mixtures[metric.name] = Mixtures(metric, statistics, weights)
-        return cls(target, label, answers, mixtures, failures)
+                    mixtures.append(Mixtures(metric, statistics, weights))
+        return cls(target, label, answers, tuple(mixtures), failures)
 
     @property
     def digest(self) -> str:
@@ -147,8 +149,11 @@ class _Scored:
         costs: dict[str, dict[str, AbsenceCost]] = {}
         studies, modalities = self.target.studies, self.target.info.modalities
         corners = {state: corner_of(studies, state, modalities) for state in plan.used_states()}
-        for mixtures in self.mixtures.values():
+        for mixtures in self.mixtures:
             with self.failures.of(mixtures.metric):
+                if isinstance(mixtures.metric, ImportedScore):  # of answers with nothing missing
+                    curves |= mixtures.curves(_nothing_dropped(plan))
+                    continue
                 own = mixtures.curves(plan)
                 costs |= reliance(mixtures, corners)
                 curves |= own
@@ -227,4 +232,5 @@ class _Scored:
 
 
 def _metrics(target: Target, answers: FileAnswers) -> list[Metric]:
-    return [each for each in target.metrics if each.task is answers.task]
+    metrics = [each for each in target.metrics if each.task is answers.task]
+    return [*metrics, *(ImportedScore(column, of_file=False) for column in answers.extra)]

@@ -84,7 +84,7 @@ class Target:
     @cached_property
     def references(self) -> list[Reference]:
         """Truth of the test studies."""
-        return [Reference(s.id, s.patient_id, s.report, s.labels) for s in self.studies]
+        return [Reference(s.id, s.patient_id, s.report, s.labels, context=s.context) for s in self.studies]
 
     @property
     def test_set(self) -> str:

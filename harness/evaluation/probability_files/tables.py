@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -21,6 +21,7 @@ from harness.core.names import did_you_mean
 from harness.evaluation.probability_files.cells import Values, cells_of
 from harness.evaluation.report_files.fields import IDS, NULL_WORDS, PATIENTS, folded
 from harness.evaluation.report_files.joining import alike, joined_ids, listed
+from harness.evaluation.report_files.pairing import within
 from harness.evaluation.report_files.reader import ReportFile
 
 Read: TypeAlias = "tuple[str, str, tuple[str, ...]]"
@@ -44,12 +45,14 @@ class LabelReading:
         blank: what an empty label counts as: ``negative``, or None, which refuses it.
         exclusive: classes exclude each other; None: where one column holds the names of classes.
         labels: score these columns alone; empty: all, which both tables need to have.
+        subset: ids of the studies that count; None: all.
     """
 
     uncertain: str | None = None
     blank: str | None = None
     exclusive: bool | None = None
     labels: tuple[str, ...] = ()
+    subset: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +173,12 @@ def joined(truth: Values, predictions: Values, reading: LabelReading) -> Labelle
     _check_reading(reading)
     ours, theirs = label_table(truth, "labels"), label_table(predictions, "probabilities")
     ids = joined_ids(_as_file(ours), _as_file(theirs))
+    left_out: list[Read] = []
+    if reading.subset is not None:
+        predicate = f"are the subset of {len(ids)} that is scored"
+        ids, remark = within(ids, reading.subset, _as_file(ours))
+        left_out.append((remark.kind, predicate, remark.ids))
+        ours, theirs = (rows_of(table, set(ids)) for table in (ours, theirs))
     place = {name: number for number, name in enumerate(theirs.ids)}
     order = [place[name] for name in ids]
     class_column = _class_column(ours, theirs)
@@ -192,7 +201,8 @@ def joined(truth: Values, predictions: Values, reading: LabelReading) -> Labelle
         )
     probabilities = np.stack([numbers_of(theirs, name) for name in names], axis=1)[order]
     patients = _patients(ours, theirs, order)
-    return LabelledStudies(tuple(ids), patients, names, labels, probabilities, not exclusive, tuple(remarks))
+    read = (*left_out, *remarks)
+    return LabelledStudies(tuple(ids), patients, names, labels, probabilities, not exclusive, read)
 
 
 def _check_reading(reading: LabelReading) -> None:
@@ -215,6 +225,17 @@ def _patients(ours: LabelTable, theirs: LabelTable, order: Sequence[int]) -> tup
                 "write the patients alike, or leave the column out of one table",
             )
     return ours.patients or others or ours.ids
+
+
+def rows_of(table: LabelTable, ids: Container[str]) -> LabelTable:
+    """The rows of some studies."""
+    rows = [row for row, name in enumerate(table.ids) if name in ids]
+    return LabelTable(
+        table.path,
+        tuple(table.ids[row] for row in rows),
+        tuple(table.patients[row] for row in rows) if table.patients else (),
+        {name: tuple(cells[row] for row in rows) for name, cells in table.columns.items()},
+    )
 
 
 def _as_file(table: LabelTable) -> ReportFile:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,6 +17,13 @@ Side = Literal["references", "predictions"]
 
 IDS = ("id", "study_id", "image_id", "uid", "studyid", "case_id", "dicom_id", "question_id")
 PATIENTS = ("patient_id", "subject_id")
+CONTEXTS: Mapping[str, tuple[str, ...]] = {
+    "context": ("context",),
+    "age": ("age", "patient_age"),
+    "sex": ("sex", "gender", "patient_sex"),
+    "indication": ("indication", "clinical_indication", "history", "clinical_history"),
+}
+"""Part of a patient's context -> names of its field."""
 OF_SIDE: Mapping[Side, tuple[str, ...]] = {
     "references": (
         *("reference", "references", "ref", "refs", "ground_truth", "gt", "gts", "target"),
@@ -33,7 +41,15 @@ OF_EITHER = (("report", "text"), ("caption",), ("findings", "impression"), ("sec
 NULL_WORDS = tuple(sorted(null_words.NULL_WORDS))
 """What programs write where there is no text, in lower case: those of pandas, and JavaScript's."""
 
+SEVERAL_ADVICE = "write one text, or say how several count: --several max or mean"
 EXPECTED = "expected id and report (or text), each once"
+_NUMBERED = re.compile(r"(.+?)_?(\d{1,3})")
+_REXRANK = re.compile(
+    r"<context>\s*(?:Age:(?P<age>[^.]*)\.)?(?:Gender:(?P<sex>[^.]*)\.)?(?:Indication:(?P<indication>.*?))?"
+    r"(?:Comparison:.*)?</context>",
+    re.DOTALL,
+)
+"""A context in the files of ReXrank."""
 _SHOWN = 30
 """Longer names of columns are no names; they may be reports, which no message shows."""
 
@@ -46,20 +62,37 @@ class Entry:
         id: of its study.
         text: None where the file has no text for the study.
         patient: of the study, where the file names it.
+        more: further texts of the study.
+        context: age, sex and indication, where the file names them.
     """
 
     id: str
     text: str | None
     patient: str | None = None
+    more: tuple[str | None, ...] = ()
+    context: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Fields:
-    """Names of a record's fields; None where it has no such field."""
+    """Names of a record's fields; None where it has no such field.
+
+    Attributes:
+        more: fields of further texts.
+        context: what of the patient's context (``CONTEXTS``) -> field.
+    """
 
     id: str | None
     text: str
     patient: str | None
+    more: tuple[str, ...] = ()
+    context: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def names(self) -> list[str]:
+        """All of them."""
+        named = (self.id, self.text, self.patient, *self.more, *self.context.values())
+        return [name for name in named if name is not None]
 
 
 def folded(name: str) -> str:
@@ -73,8 +106,13 @@ def names_text(name: str) -> bool:
     return any(plain in names for names in (*OF_SIDE.values(), *OF_EITHER))
 
 
-def fields_of(names: Sequence[str], side: Side) -> Fields:
+def fields_of(names: Sequence[str], side: Side, several: bool = False) -> Fields:
     """The fields to read among those of a record or table.
+
+    Args:
+        names: of all fields.
+        side: what is read.
+        several: numbered fields, such as ``reference_1`` and ``reference_2``, are texts of one study.
 
     Raises:
         ValueError: no field or several fields could be the report or the id, or a name occurs twice.
@@ -84,14 +122,32 @@ def fields_of(names: Sequence[str], side: Side) -> Fields:
         if folded(name) in by_name and (names_text(name) or folded(name) in (*IDS, *PATIENTS)):
             raise ValueError(f"{name} occurs twice")
         by_name.setdefault(folded(name), name)
-    text = _text_field(by_name, side)
+    text, *more = (_numbered(by_name, side) if several else ()) or (_text_field(by_name, side),)
     ids = [name for name in IDS if name in by_name]
     if folded(text) == "caption" and "image_id" in ids:
         ids = ["image_id"]  # COCO's own id numbers the annotations
     if len(ids) > 1 and ids[0] != "id":
         raise ValueError(f"{' and '.join(ids)} could both be the id: keep one of them")
     patient = next((by_name[name] for name in PATIENTS if name in by_name), None)
-    return Fields(by_name[ids[0]] if ids else None, by_name[text], patient)
+    context = {
+        part: by_name[alias] for part, aliases in CONTEXTS.items() for alias in aliases if alias in by_name
+    }
+    more_names = tuple(by_name[name] for name in more)
+    return Fields(by_name[ids[0]] if ids else None, by_name[text], patient, more_names, context)
+
+
+def _numbered(by_name: Mapping[str, str], side: Side) -> list[str]:
+    """Fields such as ``reference_1`` and ``reference_2`` in the order of their numbers; else none."""
+    for group in (OF_SIDE[side], *OF_EITHER):
+        numbered: dict[str, dict[int, str]] = {}
+        for name in by_name:
+            if (match := _NUMBERED.fullmatch(name)) and match[1] in group:
+                numbered.setdefault(match[1], {})[int(match[2])] = name
+        if len(numbered) == 1 and not any(name in by_name for name in group):
+            (fields,) = numbered.values()
+            if len(fields) > 1:
+                return [fields[number] for number in sorted(fields)]
+    return []
 
 
 def _text_field(by_name: Mapping[str, str], side: Side) -> str:
@@ -137,6 +193,56 @@ def text_of(value: Any) -> str | None:
     raise ValueError("is neither text nor [text]")
 
 
+def texts_of(value: Any, several: bool) -> list[str | None]:
+    """All texts of a value: one, or those of a list where several are allowed.
+
+    Raises:
+        ValueError: as ``text_of``.
+    """
+    if several and isinstance(value, list) and len(value) > 1:
+        return [text_of(each) for each in value]
+    return [text_of(value)]
+
+
+def entry_of(name: str, value: Any, several: bool) -> Entry:
+    """The entry of a study whose texts are one value.
+
+    Raises:
+        ValueError: as ``text_of``.
+    """
+    first, *more = texts_of(value, several)
+    return Entry(name, first, more=tuple(more))
+
+
+def context_of(record: Mapping[str, Any], fields: Mapping[str, str]) -> str | None:
+    """Age, sex and indication of a record in one line, as datasets have them; None without any.
+
+    Args:
+        record: the study's fields.
+        fields: part of the context -> field.
+    """
+    parts = {part: plain for part, name in fields.items() if (plain := _plain(record[name]))}
+    if (whole := parts.pop("context", "")) and not parts:
+        match = _REXRANK.fullmatch(whole.strip())
+        if match is None:
+            return whole
+        parts = {part: text.strip() for part, text in match.groupdict().items() if text and text.strip()}
+    person = ", ".join(f"{part} {parts[part]}" for part in ("age", "sex") if part in parts)
+    if not parts:
+        return None
+    return (f"{person}. " if person else "") + f"indication: {parts.get('indication', '')}"
+
+
+def _plain(value: Any) -> str:
+    """A cell as text; empty where it stands for nothing. 63.0 is the age 63."""
+    if value is None or (isinstance(value, float) and not math.isfinite(value)):
+        return ""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    text = str(value).strip()
+    return "" if text.casefold() in NULL_WORDS else text.removesuffix(".0")
+
+
 def shown(names: Sequence[str]) -> str:
     """Names of columns for a message, without what may be text of a report."""
     return ", ".join(
@@ -146,10 +252,11 @@ def shown(names: Sequence[str]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A file, and what it is read for."""
+    """A file, what it is read for, and whether a study may have several texts in it."""
 
     path: Path
     side: Side
+    several: bool = False
 
     def error(self, message: str, hint: str = "") -> HarnessError:
         """An error that names the file."""
@@ -200,15 +307,20 @@ class Records:
         if name is None:
             raise self._source.error(f"{place} has no id", EXPECTED)
         try:
-            text = text_of(record[fields.text])
+            texts = [
+                text
+                for each in (fields.text, *fields.more)
+                for text in texts_of(record[each], self._source.several)
+            ]
         except ValueError as error:
             raise self._source.error(
-                f"{place} (id {name!r}): {fields.text} {error}", "write one text"
+                f"{place} (id {name!r}): {fields.text} {error}", SEVERAL_ADVICE
             ) from error
         patient = id_of(record[fields.patient]) if fields.patient is not None else None
-        return Entry(name, text, patient)
+        context = context_of(record, fields.context) if self._source.side == "references" else None
+        return Entry(name, texts[0], patient, tuple(texts[1:]), context)
 
     def _of(self, names: tuple[str, ...]) -> Fields:
         if names not in self._fields:
-            self._fields[names] = fields_of(names, self._source.side)
+            self._fields[names] = fields_of(names, self._source.side, self._source.several)
         return self._fields[names]

@@ -3,38 +3,81 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from harness.core.errors import HarnessError
-from harness.evaluation.report_files.fields import Entry, Records, Reports, Side, Source, id_of, text_of
+from harness.evaluation.report_files.fields import (
+    SEVERAL_ADVICE,
+    Entry,
+    Records,
+    Reports,
+    Side,
+    Source,
+    entry_of,
+    id_of,
+)
+from harness.evaluation.report_files.joining import joined_ids
 from harness.evaluation.report_files.reader import ReportFile, checked, read_reports
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Texts: TypeAlias = (
-    "str | Path | Sequence[str | None] | Mapping[Any, str | None] | pd.Series[Any] | pd.DataFrame"
+    "str | Path | Sequence[str | Path | Sequence[str | None] | None] "
+    "| Mapping[Any, str | Sequence[str | None] | None] | pd.Series[Any] | pd.DataFrame"
 )
 """Reports: the path of a file, texts in order, texts by id, or a table with the columns of a CSV file."""
 
 
-def reports_of(texts: Texts, side: Side, null_words: Sequence[str]) -> ReportFile:
+def reports_of(texts: Texts, side: Side, null_words: Sequence[str], several: bool = False) -> ReportFile:
     """Reports by id, held to the rules for files.
 
     Args:
         texts: a path; a list of texts, joined by position; a mapping id -> text; a series, joined by its
             index, or by position where the index only counts; a data frame with ``id`` and ``report``.
+            Where several texts of one study are allowed, also a list of texts in place of one, columns
+            ``reference_1``, ``reference_2``, .., and a list of ``Path`` objects, whose texts join by study.
         side: what the reports are.
         null_words: texts that mean "no report", in lower case.
+        several: a study may have several texts.
 
     Raises:
         HarnessError: none of these, or as ``read_reports``.
     """
     if isinstance(texts, str | Path):
-        return read_reports(Path(texts), side, null_words)
-    source = Source(Path(side), side)
+        return read_reports(Path(texts), side, null_words, several)
+    source = Source(Path(side), side, several)
+    if isinstance(texts, list | tuple) and texts and all(isinstance(each, Path) for each in texts):
+        files = [read_reports(path, side, null_words, several) for path in texts]
+        if len(files) > 1 and not several:
+            raise source.error(f"{len(files)} files", SEVERAL_ADVICE)
+        return merged(files, side)
     return checked(source, _reports(texts, source), null_words)
+
+
+def merged(files: Sequence[ReportFile], side: Side) -> ReportFile:
+    """Files of the same studies as one, in which each study has the texts of all of them.
+
+    Raises:
+        HarnessError: an id of one file only.
+    """
+    first, *others = files
+    more = {name: list(first.more.get(name, ())) for name in first.texts}
+    for other in others:
+        for name in joined_ids(first, other):
+            more[name] += [other.texts[name], *other.more.get(name, ())]
+    nulls = tuple(name for name in first.nulls if not any(more[name]))
+    texts = {name: [first.texts[name], *more[name]] for name in first.texts}
+    if side == "references":
+        texts = {name: [text for text in own if text.strip()] or [""] for name, own in texts.items()}
+    return replace(
+        first,
+        texts={name: own[0] for name, own in texts.items()},
+        more={name: tuple(own[1:]) for name, own in texts.items() if len(own) > 1},
+        nulls=nulls,
+    )
 
 
 def _reports(texts: Any, source: Source) -> Reports:
@@ -70,25 +113,25 @@ def _by_id(items: Iterable[tuple[Any, Any]], source: Source) -> list[Entry]:
         name = id_of(key)
         if name is None:
             raise source.error(f"{key!r} is no id of a study")
-        entries.append(Entry(name, _text(value, f"the value of {name!r}", source)))
+        entries.append(_entry(name, value, f"the value of {name!r}", source))
     return entries
 
 
 def _by_position(texts: Iterable[Any], source: Source) -> list[Entry]:
     return [
-        Entry(str(number), _text(value, f"item {number}", source))
-        for number, value in enumerate(texts, start=1)
+        _entry(str(number), value, f"item {number}", source) for number, value in enumerate(texts, start=1)
     ]
 
 
-def _text(value: Any, place: str, source: Source) -> str | None:
-    """A text; None for what stands for none, pandas' NA among it."""
+def _entry(name: str, value: Any, place: str, source: Source) -> Entry:
+    """The entry of a study; pandas' NA stands for no text."""
     if type(value).__name__ in ("NAType", "NaTType"):
-        return None
+        return Entry(name, None)
     try:
-        return text_of(value)
+        return entry_of(name, list(value) if isinstance(value, tuple) else value, source.several)
     except ValueError as error:
-        raise source.error(f"{place} {error}") from error
+        hint = SEVERAL_ADVICE if isinstance(value, list | tuple) and len(value) > 1 else ""
+        raise source.error(f"{place} {error}", hint) from error
 
 
 def _only_counts(index: Any) -> bool:

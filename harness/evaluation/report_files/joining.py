@@ -170,4 +170,5 @@ def last_report(files: Sequence[ReportFile]) -> int:
 def shortened(file: ReportFile, length: int) -> ReportFile:
     """A file of plain text without the lines after ``length``."""
     names = list(file.texts)[:length]
-    return replace(file, texts={name: file.texts[name] for name in names})
+    more = {name: file.more[name] for name in names if name in file.more}
+    return replace(file, texts={name: file.texts[name] for name in names}, more=more)

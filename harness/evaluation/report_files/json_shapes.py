@@ -9,15 +9,16 @@ from typing import Any
 from harness.core.errors import HarnessError
 from harness.evaluation.report_files.fields import (
     IDS,
+    SEVERAL_ADVICE,
     Entry,
     Records,
     Reports,
     Source,
+    entry_of,
     fields_of,
     folded,
     id_of,
     names_text,
-    text_of,
 )
 
 _SHAPES = "expected a list of strings, a list of records with id and report, or an object id -> text"
@@ -116,18 +117,17 @@ def _from_list(source: Source, items: Sequence[Any]) -> Reports:
         return Reports("a COCO result list" if coco else "a list of records", entries)
     if items and all(isinstance(item, list) and len(item) == 2 for item in items):
         raise source.error("looks like a list of pairs", "write an object id -> text")
-    entries = [
-        Entry(str(number), _text(source, f"item {number}", item)) for number, item in enumerate(items, 1)
-    ]
+    entries = [_entry(source, str(number), f"item {number}", item) for number, item in enumerate(items, 1)]
     return Reports("a JSON list", entries, "list")
 
 
-def _text(source: Source, place: str, value: Any) -> str | None:
+def _entry(source: Source, name: str, place: str, value: Any) -> Entry:
     try:
-        return text_of(value)
+        return entry_of(name, value, source.several)
     except ValueError as error:
         what = "is no string" if place.startswith("item") and not isinstance(value, list) else str(error)
-        raise source.error(f"{place} {what}", _SHAPES) from error
+        hint = SEVERAL_ADVICE if isinstance(value, list) and len(value) > 1 else _SHAPES
+        raise source.error(f"{place} {what}", hint) from error
 
 
 def _from_object(source: Source, value: JsonObject) -> Reports:
@@ -156,7 +156,7 @@ def _from_object(source: Source, value: JsonObject) -> Reports:
         records = Records(source)
         entries = [_record(source, records, f"the value of {key!r}", each, key) for key, each in value.pairs]
         return Reports("an object id -> record", entries)
-    entries = [Entry(key, _text(source, f"the value of {key!r}", each)) for key, each in value.pairs]
+    entries = [_entry(source, key, f"the value of {key!r}", each) for key, each in value.pairs]
     if any(entry.id.strip() == "" for entry in entries):
         raise source.error("a report has no id", _SHAPES)
     return Reports("an object id -> text", entries)
@@ -193,7 +193,7 @@ def _from_columns(source: Source, value: JsonObject) -> Reports:
     """An object whose keys are names of fields: columns, one record, or both sides of a score."""
     names = [name for name, _ in value.pairs]
     try:
-        fields = fields_of(names, source.side)
+        fields = fields_of(names, source.side, source.several)
     except ValueError as error:
         raise source.error(f"looks like an object of fields ({', '.join(names[:6])}): {error}") from error
     texts = value[fields.text]
@@ -231,7 +231,7 @@ def _columns(source: Source, ids: Mapping[Any, Any], texts: Mapping[Any, Any]) -
         name = id_of(ids.get(row))
         if name is None:
             raise source.error(f"row {row} has no id")
-        yield Entry(name, _text(source, f"the report of {name!r}", text))
+        yield _entry(source, name, f"the report of {name!r}", text)
 
 
 def refuse_json(source: Source, content: str) -> HarnessError | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from harness.core.errors import HarnessError
 from harness.core.types import Prediction, Reference
@@ -11,7 +11,27 @@ from harness.evaluation.report_files.fields import NULL_WORDS
 from harness.evaluation.report_files.in_memory import Texts, reports_of
 from harness.evaluation.report_files.joining import alike, joined_ids, last_report, listed, shortened
 from harness.evaluation.report_files.reader import ReportFile
+from harness.metrics.base import Metric, Statistics, checked_statistics
+from harness.metrics.several import SeveralTexts, known_way
 from harness.metrics.text.hygiene import Remark, remarks_on, remarks_on_pairs
+
+
+@dataclass(frozen=True, slots=True)
+class ReportReading:
+    """What report files cannot say themselves.
+
+    Attributes:
+        null_words: texts that mean "no report"; None: ``NULL_WORDS``.
+        subset: ids of the studies that count; None: all.
+        several: how several texts of one study count, ``max`` or ``mean``; None: they are refused.
+    """
+
+    null_words: Sequence[str] | None = None
+    subset: Sequence[str] | None = None
+    several: str | None = None
+
+
+DEFAULT_READING = ReportReading()
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,18 +42,37 @@ class PairedReports:
         targets: in the order of the references' file.
         systems: system -> its predictions, in the same order.
         remarks: on all files; those of a system name it where there are several.
+        several: system -> all texts, where a study has several; else empty.
     """
 
     targets: list[Reference]
     systems: Mapping[str, list[Prediction]]
     remarks: tuple[Remark, ...]
+    several: Mapping[str, SeveralTexts] = field(default_factory=dict)
+
+    def refused(self, metric: Metric) -> str | None:
+        """Why a metric cannot score studies with several texts, or None."""
+        return next((reason for each in self.several.values() if (reason := each.refused(metric))), None)
+
+    def signature(self, metric: Metric, system: str) -> str:
+        """The metric's signature, and how several texts count."""
+        return self.several[system].signature(metric) if self.several else metric.signature
+
+    def statistics(self, metric: Metric, system: str) -> Statistics:
+        """One row per study.
+
+        Raises:
+            PluginError: the metric breaks its contract.
+        """
+        if self.several:
+            return self.several[system].statistics(metric)
+        return checked_statistics(metric, self.systems[system], self.targets)
 
 
 def paired_reports(
     references: Texts,
     systems: Mapping[str, Texts],
-    null_words: Sequence[str] | None = None,
-    subset: Sequence[str] | None = None,
+    reading: ReportReading = DEFAULT_READING,
 ) -> PairedReports:
     """Read and join reports of files or of objects.
 
@@ -43,16 +82,16 @@ def paired_reports(
     Args:
         references: the true reports: a file, or what ``in_memory.reports_of`` takes.
         systems: system -> its predictions, likewise.
-        null_words: texts that mean "no report"; None: ``NULL_WORDS``.
-        subset: ids of the studies that count; None: all.
+        reading: what the files cannot say.
 
     Raises:
         HarnessError: an unreadable file, an id on one side only, an id of the subset that is no study, or no
             reference with words.
     """
-    words = NULL_WORDS if null_words is None else null_words
-    true = reports_of(references, "references", words)
-    files = {name: reports_of(each, "predictions", words) for name, each in systems.items()}
+    words = NULL_WORDS if reading.null_words is None else reading.null_words
+    several = reading.several is not None
+    true = reports_of(references, "references", words, several)
+    files = {name: reports_of(each, "predictions", words, several) for name, each in systems.items()}
     lines_left_out: list[Remark] = []
     if all(file.order == "lines" for file in (true, *files.values())):
         length = last_report([true, *files.values()])
@@ -60,8 +99,8 @@ def paired_reports(
         true, files = shortened(true, length), {name: shortened(file, length) for name, file in files.items()}
     for file in files.values():
         ids = joined_ids(true, file)
-    if subset is not None:
-        ids, left_out = within(ids, subset, true)
+    if reading.subset is not None:
+        ids, left_out = within(ids, reading.subset, true)
         lines_left_out.append(left_out)
     empty = [name for name in ids if not true.texts[name].strip()]
     scored = [name for name in ids if true.texts[name].strip()]
@@ -78,11 +117,58 @@ def paired_reports(
         remarks += [*_of_file(file, side), *remarks_on(predicted, side)]
         remarks += remarks_on_pairs(predicted, texts, side)
     # A study whose patient the file does not name is its own patient.
-    targets = [Reference(name, true.patients.get(name, name), text) for name, text in texts.items()]
+    targets = [_reference(true, name, text) for name, text in texts.items()]
     predictions = {
         system: [Prediction(report=file.texts[name]) for name in scored] for system, file in files.items()
     }
-    return PairedReports(targets, predictions, tuple(remarks))
+    if reading.several is None:
+        return PairedReports(targets, predictions, tuple(remarks))
+    remarks += _counts(true, files, scored)
+    return PairedReports(targets, predictions, tuple(remarks), _several(true, files, scored, reading.several))
+
+
+def _reference(true: ReportFile, name: str, text: str) -> Reference:
+    return Reference(name, true.patients.get(name, name), text, context=true.contexts.get(name))
+
+
+def _several(
+    true: ReportFile, files: Mapping[str, ReportFile], ids: Sequence[str], way: str
+) -> dict[str, SeveralTexts]:
+    """All texts of every study, by system.
+
+    Raises:
+        HarnessError: an unknown way, or no study has several.
+    """
+    way = known_way(way)
+    if not any(file.more.get(name) for file in (true, *files.values()) for name in ids):
+        raise HarnessError(f"--several {way}: no study has several texts", "leave it out")
+    references = tuple(
+        tuple(_reference(true, name, text) for text in (true.texts[name], *true.more.get(name, ())))
+        for name in ids
+    )
+    return {
+        system: SeveralTexts(
+            tuple(
+                tuple(Prediction(report=text) for text in (file.texts[name], *file.more.get(name, ())))
+                for name in ids
+            ),
+            references,
+            way,
+        )
+        for system, file in files.items()
+    }
+
+
+def _counts(true: ReportFile, files: Mapping[str, ReportFile], ids: Sequence[str]) -> Iterator[Remark]:
+    """How many studies have several texts, and how many these are."""
+    sides = {"references": true, **{_side(name, files): file for name, file in files.items()}}
+    for side, file in sides.items():
+        counts = {name: 1 + len(file.more[name]) for name in ids if name in file.more}
+        if counts:
+            fewest, most = min(counts.values()), max(counts.values())
+            number = f"{most}" if fewest == most else f"{fewest} to {most}"
+            predicate = f"have several texts of one study: {number}"
+            yield Remark("several", predicate, len(counts), len(ids), side, tuple(counts))
 
 
 def within(ids: Sequence[str], subset: Sequence[str], true: ReportFile) -> tuple[list[str], Remark]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.evaluation.report_files.content import decoded, read_bytes
@@ -49,6 +49,8 @@ class ReportFile:
         patients: id -> patient, for the studies whose patient the file names.
         nulls: ids of reports that are absent or a null word; their text is "".
         repeated: ids that occur several times, always with the same text.
+        more: id -> further texts of a study, where several are allowed; none is absent.
+        contexts: id -> age, sex and indication, where the file names them.
     """
 
     path: Path
@@ -58,10 +60,15 @@ class ReportFile:
     patients: Mapping[str, str]
     nulls: tuple[str, ...] = ()
     repeated: tuple[str, ...] = ()
+    more: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    contexts: Mapping[str, str] = field(default_factory=dict)
 
 
 def read_reports(
-    path: Path, side: Side = "predictions", null_words: Sequence[str] = NULL_WORDS
+    path: Path,
+    side: Side = "predictions",
+    null_words: Sequence[str] = NULL_WORDS,
+    several: bool = False,
 ) -> ReportFile:
     """Read a file of reports, or the folder of a dataset.
 
@@ -69,12 +76,13 @@ def read_reports(
         path: the file; it may be compressed with gzip.
         side: what it is read for, where it holds references and predictions.
         null_words: texts that mean "no report", in lower case.
+        several: a study may have several texts.
 
     Raises:
         HarnessError: no such file, nothing in it, an unknown shape, an id twice with different texts.
         UnavailableError: Parquet without pyarrow.
     """
-    source = Source(path, side)
+    source = Source(path, side, several)
     reports = from_folder(source) if path.is_dir() else _of_file(source)
     return checked(source, reports, null_words)
 
@@ -88,29 +96,49 @@ def checked(source: Source, reports: Reports, null_words: Sequence[str]) -> Repo
     if not reports.entries:
         raise source.error("no reports in it", "the file is empty")
     words = frozenset(word.strip().casefold() for word in null_words)
-    texts: dict[str, str] = {}
+    texts: dict[str, tuple[str, ...]] = {}
     nulls: list[str] = []
     repeated: dict[str, None] = {}
     for entry in reports.entries:
-        text, is_null = _plain(source, entry, words)
+        own, is_null = _own_texts(source, entry, words)
         if entry.id in texts:
-            if texts[entry.id] != text:
+            before = texts[entry.id]
+            if own == before or (source.several and set(own) <= set(before)):
+                repeated[entry.id] = None
+                continue
+            if not source.several:
                 raise source.error(
                     f"id {entry.id!r} occurs twice, with different texts", "keep one report per id"
                 )
-            repeated[entry.id] = None
+            own = tuple(dict.fromkeys(text for text in (*before, *own) if text)) or own
         elif is_null:
             nulls.append(entry.id)
-        texts[entry.id] = text
+        texts[entry.id] = own
     return ReportFile(
         path=source.path,
         shape=reports.shape,
-        texts=texts,
+        texts={name: own[0] for name, own in texts.items()},
         order=reports.order,
         patients=_patients(source, reports),
-        nulls=tuple(nulls),
+        nulls=tuple(name for name in nulls if not texts[name][0]),
         repeated=tuple(repeated),
+        more={name: own[1:] for name, own in texts.items() if len(own) > 1},
+        contexts={entry.id: entry.context for entry in reports.entries if entry.context is not None},
     )
+
+
+def _own_texts(source: Source, entry: Entry, null_words: frozenset[str]) -> tuple[tuple[str, ...], bool]:
+    """The texts of an entry, "" where it has none, and whether it has none.
+
+    Of several, those that are absent or null words go; of references, blank ones, too.
+    """
+    if not entry.more:
+        text, is_null = _plain(source, entry, null_words)
+        return (text,), is_null
+    plain = [_plain(source, Entry(entry.id, text), null_words) for text in (entry.text, *entry.more)]
+    blank_too = source.side == "references"
+    own = tuple(text for text, is_null in plain if not is_null and (text.strip() or not blank_too))
+    return (own, False) if own else (("",), True)
 
 
 def _plain(source: Source, entry: Entry, null_words: frozenset[str]) -> tuple[str, bool]:

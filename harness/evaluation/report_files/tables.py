@@ -41,7 +41,7 @@ def delimiter_of(content: str, source: Source) -> str | None:
     """The character between the names of a header with an id and a report; None without such a header."""
     for delimiter in DELIMITERS:
         try:
-            fields = fields_of(_header(content, delimiter), source.side)
+            fields = fields_of(_header(content, delimiter), source.side, source.several)
         except (ValueError, csv.Error):
             continue
         if fields.id is not None:
@@ -87,7 +87,7 @@ def _no_header(source: Source, content: str) -> HarnessError:
             continue
     header = max(headers, key=len, default=[])
     try:
-        fields_of(header, source.side)
+        fields_of(header, source.side, source.several)
         why = "no id"
     except ValueError as error:
         why = str(error)
@@ -240,12 +240,11 @@ def _arrow_table(source: Source, data: bytes) -> pyarrow.Table:
 def _from_table(source: Source, table: pyarrow.Table) -> Sequence[Entry]:
     names = list(table.column_names)
     try:
-        fields: Fields = fields_of(names, source.side)
+        fields: Fields = fields_of(names, source.side, source.several)
         if fields.id is None:
             raise ValueError("no id")
     except ValueError as error:
         raise source.error(f"columns are {shown(names)}: {error}", EXPECTED) from error
-    kept = [name for name in (fields.id, fields.text, fields.patient) if name is not None]
     records = Records(source)
-    rows = table.select(kept).to_pylist()
+    rows = table.select(list(dict.fromkeys(fields.names))).to_pylist()
     return [records.entry(f"row {number}", row) for number, row in enumerate(rows, start=1)]

@@ -64,6 +64,7 @@ class RadGraphMetric(Metric):
     group = "report findings"
     outputs: tuple[MetricOutput, ...]
     by_default: ClassVar[bool] = False  # the package annotates one text at a time
+    best_by: ClassVar[str] = "columns"
 
     def __init__(self, model: str, case: str) -> None:
         if model not in MODELS:

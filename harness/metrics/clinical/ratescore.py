@@ -41,6 +41,7 @@ class RateScore(Metric, Categorised):
     group = "report findings"
     outputs: tuple[MetricOutput, ...] = (MetricOutput("ratescore"),)
     by_default: ClassVar[bool] = False  # two transformers, one pair at a time
+    best_by: ClassVar[str] = "columns"
 
     @property
     def signature(self) -> str:

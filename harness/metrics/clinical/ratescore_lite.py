@@ -61,6 +61,7 @@ class RateScoreLite(Metric, Categorised):
     group = "report findings"
     outputs: tuple[MetricOutput, ...] = (MetricOutput("ratescore_lite"),)
     by_default: ClassVar[bool] = False  # a forward pass per entity
+    best_by: ClassVar[str] = "columns"
 
     @property
     def signature(self) -> str:

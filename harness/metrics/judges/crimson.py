@@ -27,7 +27,7 @@ _OTHER = 0.25
 """Weight of a level that the prompt does not name, as in the authors' code."""
 
 _CONTEXT = re.compile(
-    r"(?:age (?P<Age>\d+))?(?:, )?(?:sex (?P<Sex>\w+))?(?:\. )?indication: (?P<Indication>.*)", re.DOTALL
+    r"(?:age (?P<Age>[^,.]+))?(?:, )?(?:sex (?P<Sex>\w+))?(?:\. )?indication: (?P<Indication>.*)", re.DOTALL
 )
 _FENCE = re.compile(r"```(?:json)?\s*(.*?)```", re.DOTALL)
 _ESCAPE = re.compile(r'\\(?!["\\/bfnrtu])')

@@ -48,6 +48,8 @@ class BertScoreIdf(FolderBertScore):
     files = ModelFolder("HARNESS_DISTILROBERTA", "", "distilroberta-base")
     model = MODEL
     layer = LAYER
+    best_by: ClassVar[str] = "row"
+    one_reference: ClassVar[bool] = True
 
     @property
     def signature(self) -> str:

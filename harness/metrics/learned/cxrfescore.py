@@ -48,6 +48,7 @@ class CxrfeScore(Metric):
     name: ClassVar[str] = "cxrfescore"
     task: ClassVar[Task] = Task.REPORT
     group = "report findings"
+    best_by: ClassVar[str] = "columns"
     outputs: tuple[MetricOutput, ...] = (MetricOutput("cxrfescore", bounds=(-1.0, 1.0)),)
     language: ClassVar[str | None] = "en"
     region: ClassVar[str | None] = "chest"

@@ -62,6 +62,8 @@ class RadCliq(Metric):
         MetricOutput("radcliq_v1", higher_is_better=False, bounds=(-float("inf"), float("inf"))),
         MetricOutput("radcliq_v1_inverse", bounds=(0.0, float("inf"))),
     )
+    best_by: ClassVar[str] = "row"
+    one_reference: ClassVar[bool] = True
     by_default: ClassVar[bool] = False
     on_request: ClassVar[bool] = True
 

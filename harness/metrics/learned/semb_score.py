@@ -34,6 +34,7 @@ class SembScore(Metric):
     outputs: tuple[MetricOutput, ...] = (MetricOutput("sembscore", bounds=(-1.0, 1.0)),)
     by_default: ClassVar[bool] = False
     on_request: ClassVar[bool] = True
+    best_by: ClassVar[str] = "columns"
 
     @property
     def signature(self) -> str:

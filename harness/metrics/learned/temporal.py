@@ -50,6 +50,7 @@ class TemporalF1(Metric):
     name: ClassVar[str] = "temporal_f1"
     task: ClassVar[Task] = Task.REPORT
     group = "report findings"
+    best_by: ClassVar[str] = "columns"
     outputs: tuple[MetricOutput, ...] = (MetricOutput("temporal_f1"),)
     language: ClassVar[str | None] = "en"
     by_default: ClassVar[bool] = False

@@ -54,6 +54,22 @@ class TextMetric(Metric):
         references_tokens = [line[: self.reference_words] for line in tokens[len(hypotheses) :]]
         return tokens[: len(hypotheses)], references_tokens
 
+    def several_tokens(
+        self, predictions: Sequence[Prediction], references: Sequence[Sequence[Reference]]
+    ) -> list[tuple[Tokens, list[Tokens]]]:
+        """Per study the tokens of the prediction, and of each of its references.
+
+        Raises:
+            HarnessError: as ``tokens``.
+        """
+        flat = [(ours, each) for ours, own in zip(predictions, references, strict=True) for each in own]
+        hypotheses, targets = self.tokens([ours for ours, _ in flat], [theirs for _, theirs in flat])
+        studies, start = [], 0
+        for own in references:
+            studies.append((hypotheses[start], targets[start : start + len(own)]))
+            start += len(own)
+        return studies
+
     def numbered(self, predictions: Sequence[Prediction], references: Sequence[Reference]) -> NumberedPairs:
         """Predicted and reference reports as numbers of tokens, each different pair once.
 

@@ -56,6 +56,7 @@ class GreedyMatching(Metric):
     task: ClassVar[Task] = Task.REPORT
     outputs: tuple[MetricOutput, ...]
     by_default: ClassVar[bool] = False  # a forward pass per text: minutes in a run over states and methods
+    best_by: ClassVar[str] = "columns"
 
     model: str
     layer: int

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import operator
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -10,6 +12,7 @@ from numpy.typing import NDArray
 
 from harness.core.types import Prediction, Reference
 from harness.metrics.base import MetricOutput, Statistics
+from harness.metrics.several import SeveralReferences
 from harness.metrics.text.base import TextMetric
 from harness.metrics.text.ngrams import MOST_ALL_PAIRS, clipped_matches, ngram_counts
 from harness.metrics.text.numbered import blocks, pair_counts
@@ -19,7 +22,7 @@ ORDER = 4
 _TINY, _SMALL = 1e-15, 1e-9
 
 
-class Bleu(TextMetric):
+class Bleu(TextMetric, SeveralReferences):
     """Corpus BLEU: clipped n-gram precisions of orders 1 to n, geometric mean, brevity penalty.
 
     Statistics are ``[prediction length, reference length, matches 1..4, totals 1..4]``.
@@ -48,6 +51,20 @@ class Bleu(TextMetric):
                 matches = np.minimum(each.ours.counts[each.both[0]], each.theirs.counts[each.both[1]])
                 counts[block, place] = each.sums(matches)
         return counts[pairs.pair_of]
+
+    def statistics_of_several(
+        self, predictions: Sequence[Prediction], references: Sequence[Sequence[Reference]]
+    ) -> Statistics:
+        """As ``statistics``: the most matches with one reference; the closest length."""
+        rows = np.zeros((len(predictions), 2 + 2 * ORDER))
+        for row, (ours, theirs) in zip(rows, self.several_tokens(predictions, references), strict=True):
+            row[0], row[1] = len(ours), min((abs(len(each) - len(ours)), len(each)) for each in theirs)[1]
+            row[2 + ORDER :] = np.maximum(0, len(ours) - np.arange(ORDER))
+            most = [ngram_counts(each, ORDER) for each in theirs]
+            for place, counts in enumerate(ngram_counts(ours, ORDER)):
+                union = functools.reduce(operator.or_, (each[place] for each in most))
+                row[2 + place] = (counts & union).total()
+        return rows
 
     def rematched(
         self, predictions: Sequence[Prediction], references: Sequence[Reference], orders: NDArray[np.intp]

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from harness.core.types import Prediction, Reference
 from harness.metrics.base import MetricOutput, Statistics, mean_of
+from harness.metrics.several import SeveralReferences
 from harness.metrics.text.base import TextMetric
 from harness.metrics.text.ngrams import MOST_ALL_PAIRS, Ngram, clipped_matches, ngram_counts
 from harness.metrics.text.numbered import (
@@ -42,7 +43,7 @@ class _Vector:
     bigrams: int
 
 
-class Cider(TextMetric):
+class Cider(TextMetric, SeveralReferences):
     """Mean over studies of 10 x the clipped tf-idf cosine, damped by a Gaussian of the length difference.
 
     Document frequencies are those of the references given to ``statistics``, all of them: a resample or a
@@ -53,6 +54,7 @@ class Cider(TextMetric):
     """
 
     name: ClassVar[str] = "cider"
+    best_by: ClassVar[str] = "columns"
     outputs: tuple[MetricOutput, ...] = (MetricOutput("cider", bounds=(0.0, _SCALE)),)
 
     @property
@@ -63,6 +65,12 @@ class Cider(TextMetric):
     def statistics(self, predictions: Sequence[Prediction], references: Sequence[Reference]) -> Statistics:
         """Score and 1 per study, float64 (n_studies, 2)."""
         return _scores(self.numbered(predictions, references), clipped=True)
+
+    def statistics_of_several(
+        self, predictions: Sequence[Prediction], references: Sequence[Sequence[Reference]]
+    ) -> Statistics:
+        """As ``statistics``: the mean over a study's references, which together are one document."""
+        return _of_several(self.several_tokens(predictions, references), clipped=True)
 
     def rematched(
         self, predictions: Sequence[Prediction], references: Sequence[Reference], orders: NDArray[np.intp]
@@ -78,7 +86,7 @@ class Cider(TextMetric):
         return {"cider": mean_of(totals)}
 
 
-class CiderPlain(TextMetric):
+class CiderPlain(TextMetric, SeveralReferences):
     """Mean over studies of 10 x the tf-idf cosine: CIDEr as first defined, neither clipped nor damped.
 
     What papers print as CIDEr is nearly always CIDEr-D, our ``cider``. Document frequencies and statistics
@@ -89,6 +97,7 @@ class CiderPlain(TextMetric):
     """
 
     name: ClassVar[str] = "cider_plain"
+    best_by: ClassVar[str] = "columns"
     outputs: tuple[MetricOutput, ...] = (MetricOutput("cider_plain", bounds=(0.0, _SCALE)),)
 
     @property
@@ -99,6 +108,12 @@ class CiderPlain(TextMetric):
     def statistics(self, predictions: Sequence[Prediction], references: Sequence[Reference]) -> Statistics:
         """Score and 1 per study, float64 (n_studies, 2)."""
         return _scores(self.numbered(predictions, references), clipped=False)
+
+    def statistics_of_several(
+        self, predictions: Sequence[Prediction], references: Sequence[Sequence[Reference]]
+    ) -> Statistics:
+        """As ``Cider.statistics_of_several``."""
+        return _of_several(self.several_tokens(predictions, references), clipped=False)
 
     def reduce(self, totals: Statistics) -> dict[str, NDArray[np.float64]]:
         """Summed statistics (..., 2) to the mean score (...)."""
@@ -231,6 +246,37 @@ def _scores_of_all_pairs(hypotheses: Sequence[Tokens], targets: Sequence[Tokens]
     lengths = np.subtract.outer([each.bigrams for each in first], [each.bigrams for each in second])
     scores: NDArray[np.float64] = _SCALE * np.exp(-(lengths**2) / (2.0 * SIGMA**2)) * cosines / ORDER
     return scores
+
+
+def _of_several(studies: Sequence[tuple[Tokens, list[Tokens]]], clipped: bool) -> Statistics:
+    """Score and 1 per study, of one prediction and several references each; as the COCO tools have it."""
+    counts = [[ngram_counts(each, ORDER) for each in theirs] for _, theirs in studies]
+    documents = [[sum((each[place] for each in own), Counter()) for place in range(ORDER)] for own in counts]
+    unseen = math.log(len(studies))
+    inverse = {ngram: unseen - math.log(n) for ngram, n in _document_frequency(documents).items()}
+    rows = np.ones((len(studies), 2))
+    for row, (ours, _), own in zip(rows, studies, counts, strict=True):
+        first = _vector(ngram_counts(ours, ORDER), inverse, unseen)
+        scores = [_similarity(first, _vector(each, inverse, unseen), clipped) for each in own]
+        row[0] = sum(scores) / len(scores)
+    return rows
+
+
+def _similarity(ours: _Vector, theirs: _Vector, clipped: bool) -> float:
+    """CIDEr-D of one pair if ``clipped``, else CIDEr."""
+    cosines = 0.0
+    for place in range(ORDER):
+        norm = ours.norms[place] * theirs.norms[place]
+        if norm > 0.0:
+            weights = theirs.weights[place]
+            products = (
+                (min(value, weights[ngram]) if clipped else value) * weights[ngram]
+                for ngram, value in ours.weights[place].items()
+                if ngram in weights
+            )
+            cosines += sum(products) / norm
+    damping = math.exp(-((ours.bigrams - theirs.bigrams) ** 2) / (2.0 * SIGMA**2)) if clipped else 1.0
+    return _SCALE * damping * cosines / ORDER
 
 
 def _document_frequency(documents: Iterable[Sequence[Counter[Ngram]]]) -> Counter[Ngram]:

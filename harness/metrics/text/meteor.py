@@ -23,6 +23,7 @@ from harness.core.packages import install, lacking
 from harness.core.types import Prediction, Reference
 from harness.metrics.annotation_cache import annotated
 from harness.metrics.base import MetricOutput, Statistics, mean_of
+from harness.metrics.several import SeveralReferences
 from harness.metrics.text.base import TextMetric
 from harness.metrics.text.tokenization import Tokens
 
@@ -42,7 +43,7 @@ _MATCHED_WORDS = slice(21, 23)
 _STATISTICS = 23
 
 
-class Meteor(TextMetric):
+class Meteor(TextMetric, SeveralReferences):
     """Corpus METEOR 1.5: match statistics are summed over studies, then scored once.
 
     Statistics are the jar's 23 numbers per segment: lengths and function words of prediction and reference,
@@ -79,11 +80,16 @@ class Meteor(TextMetric):
             UnavailableError: no Java or no jar.
             HarnessError: the jar failed twice on these texts.
         """
-        hypotheses, targets = self.tokens(predictions, references)
-        if not hypotheses:
+        return self.statistics_of_several(predictions, [(each,) for each in references])
+
+    def statistics_of_several(
+        self, predictions: Sequence[Prediction], references: Sequence[Sequence[Reference]]
+    ) -> Statistics:
+        """As ``statistics``: the jar keeps the reference with the best score of each segment."""
+        if not predictions:
             return np.zeros((0, _STATISTICS))
         require(self.unavailable())
-        lines = [_line(h, r) for h, r in zip(hypotheses, targets, strict=True)]
+        lines = [_line(*study) for study in self.several_tokens(predictions, references)]
         statistics = np.array(
             annotated(ALIGNMENT, lines, lambda absent: aligner().statistics(absent).tolist())
         )
@@ -118,6 +124,7 @@ class MeteorNltk(TextMetric):
     name: ClassVar[str] = "meteor_nltk"
     language: ClassVar[str | None] = "en"
     outputs: tuple[MetricOutput, ...] = (MetricOutput("meteor_nltk"),)
+    best_by: ClassVar[str] = "columns"
 
     @property
     def signature(self) -> str:
@@ -278,9 +285,9 @@ def _jar() -> Path | None:
     return None
 
 
-def _line(hypothesis: Tokens, reference: Tokens) -> str:
+def _line(hypothesis: Tokens, references: Sequence[Tokens]) -> str:
     """One request; the separator cannot occur in a text, and tokens hold no line ends."""
-    texts = (" ".join(tokens).replace("|||", " ") for tokens in (reference, hypothesis))
+    texts = (" ".join(tokens).replace("|||", " ") for tokens in (*references, hypothesis))
     return " ||| ".join(("SCORE", *texts))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from functools import lru_cache
 from typing import ClassVar
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from harness.core.packages import lacking
 from harness.core.types import Prediction, Reference, Task
 from harness.metrics.base import Metric, MetricOutput, Statistics, mean_of
+from harness.metrics.several import SeveralReferences
 from harness.metrics.text.base import TextMetric, at_least_one, references_field, report_texts
 from harness.metrics.text.characters import NO_NORM
 from harness.metrics.text.ngrams import lcs_length
@@ -22,7 +23,7 @@ BETA = 1.2
 _ALPHANUMERIC = re.compile("[a-z0-9]+")
 
 
-class RougeL(TextMetric):
+class RougeL(TextMetric, SeveralReferences):
     """Mean over studies of the longest-common-subsequence F-measure, recall weighted by beta = 1.2.
 
     Statistics are ``[score, 1]``.
@@ -33,6 +34,7 @@ class RougeL(TextMetric):
 
     name: ClassVar[str] = "rouge_l"
     outputs: tuple[MetricOutput, ...] = (MetricOutput("rouge_l"),)
+    best_by: ClassVar[str] = "columns"
 
     @property
     def signature(self) -> str:
@@ -49,6 +51,16 @@ class RougeL(TextMetric):
         statistics = np.ones((len(predictions), 2))
         statistics[:, 0] = np.array(scores, dtype=np.float64)[pairs.pair_of]
         return statistics
+
+    def statistics_of_several(
+        self, predictions: Sequence[Prediction], references: Sequence[Sequence[Reference]]
+    ) -> Statistics:
+        """As ``statistics``: the best precision and the best recall over the references."""
+        rows = np.ones((len(predictions), 2))
+        for row, (ours, theirs) in zip(rows, self.several_tokens(predictions, references), strict=True):
+            sides = [_precision_recall(ours, each) for each in theirs]
+            row[0] = _weighted(*(max(each) for each in zip(*sides, strict=True)))
+        return rows
 
     def reduce(self, totals: Statistics) -> dict[str, NDArray[np.float64]]:
         """Summed statistics (..., 2) to the mean score (...)."""
@@ -70,6 +82,7 @@ class RougeScoreL(Metric):
     name: ClassVar[str] = "rouge_score_l"
     task: ClassVar[Task] = Task.REPORT
     outputs: tuple[MetricOutput, ...] = (MetricOutput("rouge_score_l"),)
+    best_by: ClassVar[str] = "columns"
 
     def __init__(
         self, stemmer: bool = False, reference_words: int | None = None, rare_words: int | None = None
@@ -126,10 +139,18 @@ def _f1(hypothesis: Tokens, reference: Tokens) -> float:
 
 
 def _score(hypothesis: Sequence[int], reference: Sequence[int]) -> float:
+    return _weighted(*_precision_recall(hypothesis, reference))
+
+
+def _precision_recall(hypothesis: Sequence[Hashable], reference: Sequence[Hashable]) -> tuple[float, float]:
     if not hypothesis and not reference:
-        return 1.0  # as in the COCO tools, where an empty text is one empty token
+        return 1.0, 1.0  # as in the COCO tools, where an empty text is one empty token
     common = lcs_length(hypothesis, reference)
-    if common == 0:
+    return (common / len(hypothesis), common / len(reference)) if common else (0.0, 0.0)
+
+
+def _weighted(precision: float, recall: float) -> float:
+    """F-measure in which recall counts more; 0 where either is 0."""
+    if not precision or not recall:
         return 0.0
-    precision, recall = common / len(hypothesis), common / len(reference)
     return (1 + BETA**2) * precision * recall / (recall + BETA**2 * precision)

@@ -30,6 +30,7 @@ class StudyBleu(Metric):
     name: ClassVar[str] = "bleu_2_study"
     task: ClassVar[Task] = Task.REPORT
     outputs: tuple[MetricOutput, ...] = (MetricOutput("bleu_2_study"),)
+    best_by: ClassVar[str] = "columns"
     by_default: ClassVar[bool] = False
     on_request: ClassVar[bool] = True
 
