@@ -23,7 +23,7 @@ from harness.store.predictions import AnswerFile, Shard, Timing
 
 Answer = TypeVar("Answer")
 
-BATCH_SIZE = 32
+BATCH_SIZE = 64
 """Studies per call; halved for the rest of a file where the device runs out of memory."""
 
 

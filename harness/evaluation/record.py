@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -150,12 +150,12 @@ def record_failure(trial: Trial, error: BaseException) -> list[Measurement]:
     lost = [(metric, failed if trial.suits(metric) else absent) for metric in trial.metrics]
     measurements = []
     for plan in trial.plans:
+        key = trial.result_key(plan)
         of_plan = [
-            _measurement(trial, plan, Place(metric, output, 0.0), **values)
+            _measurement(trial, plan, Place(key, metric, output), **values)
             for metric, values in lost
             for output in metric.outputs
         ]
-        key = trial.result_key(plan)
         if not trial.benchmark.store.has_numbers(key):
             trial.benchmark.store.write_result(key, of_plan, _manifest(trial, plan))
         measurements += of_plan
@@ -166,11 +166,12 @@ def record_failure(trial: Trial, error: BaseException) -> list[Measurement]:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a number stands in a row: metric, its output, missing rate."""
+    """Where a number stands: the row's key, metric, its output, missing rate."""
 
+    key: str
     metric: Metric
     output: MetricOutput
-    rate: float
+    rate: float = 0.0
 
 
 def _measurements(
@@ -178,9 +179,10 @@ def _measurements(
 ) -> Iterator[Measurement]:
     """Every output of every metric, at every missing rate where it has a curve."""
     failures, curves = outcome.failures, outcome.reduction.curves[plan.policy]
+    key = trial.result_key(plan)
     for metric in trial.metrics:
         for output in metric.outputs:
-            at_full = Place(metric, output, 0.0)
+            at_full = Place(key, metric, output)
             if metric.name in failures:
                 failure = {"status": "failed", "detail": failures.reasons[metric.name]}
                 yield _measurement(trial, plan, at_full, **failure)
@@ -193,7 +195,7 @@ def _measurements(
                         "ci95": point.estimate.ci95,
                         "detail": detail,
                     }
-                    yield _measurement(trial, plan, Place(metric, output, point.rate), **values)
+                    yield _measurement(trial, plan, replace(at_full, rate=point.rate), **values)
                 continue
             reason = trial.unavailable(metric)
             status = "unavailable" if reason and trial.suits(metric) else "n/a"
@@ -250,7 +252,7 @@ def _measurement(trial: Trial, plan: MaskPlan, place: Place, **values: Any) -> M
         control=trial.entry.is_control,
         group=metric.group,
         higher_is_better=place.output.higher_is_better,
-        key=trial.result_key(plan),
+        key=place.key,
         test_set=benchmark.test_set,
         **values,
     )

@@ -254,6 +254,7 @@ def test_a_killed_run_goes_on_where_it_was(world: Path) -> None:
         "    if len(inputs.ids) < 32: toys.die_once('predict')\n"
         "    return seen(self, inputs)\n"
         "t.Attentive.predict = predict\n"
+        "t.ask.BATCH_SIZE = 32\n"
         "t.run_serially(t.config(Path(sys.argv[1]), corrupt=t.CORRUPT), t.Quiet())\n"
     )
     environment = {**os.environ, "TOY_KILL": "predict", "TOY_LOG": str(world / "killed.log")}

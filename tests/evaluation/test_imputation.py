@@ -20,7 +20,7 @@ from harness.core import registry
 from harness.core.config import RunSettings
 from harness.core.errors import HarnessError, UnknownNameError
 from harness.core.types import CONTEXT, DatasetInfo, Inputs, Prediction, Study, Task
-from harness.evaluation import completion, reproduce
+from harness.evaluation import ask, completion, reproduce
 from harness.evaluation import run as executors
 from harness.evaluation.completion import CompletedState, Completion, complete_states
 from harness.evaluation.entries import Entry, entries
@@ -260,6 +260,7 @@ def test_an_imputer_that_fails_half_way_fails_its_rows_alone_and_goes_on_from_th
         return paint(self, inputs, targets)
 
     monkeypatch.setattr(Gossip, "synthesize", tired)
+    monkeypatch.setattr(ask, "BATCH_SIZE", 32)
     rows, succeeded = run_serially(config(world, methods=("viewer",)), Quiet())
     assert not succeeded
     status = {row.method: (row.status, row.detail) for row in rows}

@@ -23,7 +23,8 @@ Pixels = NDArray[Any]
 SMALLEST = 176
 """Pixels of a side that five scales under an 11 x 11 window need."""
 
-_BATCH = 16
+_BATCH = 4
+"""Pairs at a time: few enough that their maps stay in a processor's cache."""
 _REACH = 5
 _POWERS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 """Exponents of the five scales (Wang et al. 2003)."""
@@ -112,8 +113,9 @@ def _scale(pair: Tensor, whole: bool) -> Tensor:
 
     first, second = pair[:, 0], pair[:, 1]
     maps = torch.stack([first, second, first * first, second * second, first * second], dim=1)
-    rows, columns = (_windows(side, whole) for side in pair.shape[-2:])
-    mean_1, mean_2, square_1, square_2, mixed = (rows @ maps @ columns.T).unbind(1)
+    if whole:
+        maps = torch.nn.functional.pad(maps, (_REACH, _REACH, _REACH, _REACH), mode="reflect")
+    mean_1, mean_2, square_1, square_2, mixed = _filtered(_filtered(maps, -1), -2).unbind(1)
     variances = (square_1 - mean_1.square()).clamp(min=0) + (square_2 - mean_2.square()).clamp(min=0)
     structure = (2 * (mixed - mean_1 * mean_2) + _C2) / (variances + _C2)
     if whole:
@@ -121,14 +123,22 @@ def _scale(pair: Tensor, whole: bool) -> Tensor:
     return structure.mean((-2, -1))
 
 
-@cache
-def _windows(side: int, mirrored: bool) -> Tensor:
-    """Gaussian windows along one side, a matrix (windows, side): filtering is a product with it."""
-    import torch
+def _filtered(maps: Tensor, side: int) -> Tensor:
+    """Gaussian means of ``maps`` under each window of 11 pixels that lies inside of one side.
 
-    reach = torch.arange(-_REACH, _REACH + 1, dtype=torch.float64)
-    gauss = (-0.5 * (reach / 1.5).square()).exp()
-    identity = torch.eye(side, dtype=torch.float64)[None]
-    if mirrored:
-        identity = torch.nn.functional.pad(identity, (0, 0, _REACH, _REACH), mode="reflect")
-    return (identity[0].unfold(0, 2 * _REACH + 1, 1) @ (gauss / gauss.sum())).float()
+    Sums of shifted maps: an eighth of the products of a convolution that knows no symmetry and no separation.
+    """
+    length = maps.shape[side] - 2 * _REACH
+    centre, *weights = _gauss()
+    means = maps.narrow(side, _REACH, length) * centre
+    for distance, weight in enumerate(weights, start=1):
+        before, after = (maps.narrow(side, _REACH + shift, length) for shift in (-distance, distance))
+        means.add_(before + after, alpha=weight)
+    return means
+
+
+@cache
+def _gauss() -> tuple[float, ...]:
+    """Weights of a window's centre and of the pixels 1 to 5 beside it; all eleven sum to 1."""
+    half = np.exp(-0.5 * (np.arange(_REACH + 1) / 1.5) ** 2)
+    return tuple((half / (2 * half.sum() - half[0])).tolist())
