@@ -13,11 +13,15 @@ UNTICKED = r"(?:\[\s?\]|\(\s\)|[☐✗✘❌✕✖❎])"
 TICKED = r"(?:\[[xX✓✔]\]|\([xX]\)|[☑☒✓✔✅])"
 NO = (
     rf"(?:no(?:ne)?(?: (?:evidence|signs?|{STATED}))?|nil|absent|negative|neg|-ve|not {STATED}|\(-+\)|-(?!\d)"
+    r"|(?:probably|(?:most |very )?likely) (?:not|no|absent|negative)(?: present)?"
+    r"|(?:very )?low (?:probability|likelihood|suspicion|confidence)"
+    r"|0/\d{1,2}|(?:grade|score|stage|level|severity) 0"
     rf"|false|0(?:\.0+)?(?!\.?\d)|n(?!/|\w)|unlikely|excluded|ruled out|denied"
     rf"|0?\.[0-4]\d*|[0-4]?\d(?:\.\d+)?[ ]?%|{UNTICKED})"
 )
 YES = (
-    rf"(?:yes|{STATED}|positive|pos|\+ve|\(\++\)|\++|true|1(?:\.0+)?(?!\.?\d)|y(?!\w)|confirmed|0?\.[5-9]\d*"
+    r"(?:(?:very )?high (?:probability|likelihood|suspicion|confidence)"
+    rf"|yes|{STATED}|positive|pos|\+ve|\(\++\)|\++|true|1(?:\.0+)?(?!\.?\d)|y(?!\w)|confirmed|0?\.[5-9]\d*"
     rf"|(?:[5-9]\d|100)(?:\.\d+)?[ ]?%|{TICKED})"
 )
 MAYBE = (
@@ -71,9 +75,8 @@ _DENYING = re.compile(
     rf"|.*\bfollowing\b.*\b(?:absent|not {STATED}|excluded|ruled out))",
     re.IGNORECASE,
 )
-_DOUBTING = re.compile(
-    r"(?:possible|uncertain|suspected|equivocal|questionable)(?: findings?)?", re.IGNORECASE
-)
+DOUBTED = r"(?:possible|uncertain|suspected|equivocal|questionable)(?: findings?)?"
+_DOUBTING = re.compile(DOUBTED, re.IGNORECASE)
 _ANSWERED = re.compile(r"\b(?:no|not|without|absent|negative|none)\b|[:?=]", re.IGNORECASE)
 
 

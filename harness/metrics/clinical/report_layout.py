@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import html
 import re
-import unicodedata
 from collections.abc import Collection
 
 from harness.metrics.clinical.report_answers import (
@@ -23,6 +22,8 @@ from harness.metrics.clinical.report_answers import (
     YES,
     with_answers,
 )
+from harness.metrics.clinical.report_marks import MARKS, MARKUP, REPORTING, with_bullets, without_footnotes
+from harness.metrics.clinical.report_records import with_records
 from harness.metrics.clinical.report_rewrites import Rewrite, rewrite, rewritten
 from harness.metrics.clinical.report_wording import CHANGES, DOUBTS, WORDS
 from harness.metrics.text.characters import plain_characters
@@ -46,7 +47,6 @@ _WRAPPED, _SHORT = 60, 30
 """A line of so many characters was probably broken by a typewriter's margin; a short one by its author."""
 
 _ENTITY = re.compile(r"&(?:#\d{1,7}|#x[0-9a-f]{1,6}|[a-z]{2,8});", re.IGNORECASE)
-_SYMBOLS = frozenset("☐☑☒✓✔✗✘✅❌❎✕✖\u2581°®©")
 _SEAM = re.compile("[^\\W\\d_]+(?:[\u200b\ufeff][^\\W\\d_]+)+")
 """Words or parts of words with a zero-width space between them."""
 
@@ -78,18 +78,12 @@ def plain(text: str, words: Collection[str] = ()) -> str:
     """
     text = _SEAM.sub(lambda match: _seam(match[0], words), text) if words else text
     text = _ENTITY.sub(lambda match: html.unescape(match[0]), text.strip())
-    text = rewritten(_with_bullets(plain_characters(text)), _MARKS)
-    text = rewritten(with_answers(text), _MARKUP)
+    text = with_bullets(plain_characters(without_footnotes(text)))
+    text = rewritten(with_records(text), MARKS)
+    text = rewritten(with_answers(text), MARKUP)
     text = rewritten(_joined(text.splitlines()), WORDS)
     text = rewritten(text, _CLAUSES)
     return " ".join(text.split())
-
-
-def _with_bullets(text: str) -> str:
-    """``text`` with a bullet for each symbol that is no letter, no mark of a form and no unit."""
-    if text.isascii():
-        return text
-    return "".join("•" if unicodedata.category(c) in ("So", "Co") and c not in _SYMBOLS else c for c in text)
 
 
 def _seam(text: str, words: Collection[str]) -> str:
@@ -151,7 +145,7 @@ def _headed(match: re.Match[str]) -> str:
         return f" . {name} . "
     if _NEGATOR.match(name) or _VERB.search(name):
         return f" . {name} ; {rest}"
-    if _NEGATOR.match(rest):
+    if _NEGATOR.match(rest) and not (_ANATOMY.fullmatch(name) and rest.lower().startswith("not ")):
         return f" . no {name} ; {rest}"
     return f" . {rest}" if _VERB.search(rest) and not _ANATOMY.fullmatch(name) else f" . {name} {rest}"
 
@@ -160,7 +154,8 @@ def _clause(match: re.Match[str]) -> str:
     """A semicolon for a comma that begins a clause of its own; a comma inside a list stays."""
     sentence = re.split(r"[.;]", match.string[: match.start()])[-1]
     enumerated = "," in sentence and _LISTED.fullmatch(match["verb"].strip())
-    if _ADJECTIVE.search(sentence) or (enumerated and not _DEGREE.search(match["words"])):
+    each_denied = all(map(_DENIED_ITEM.match, items := sentence.split(","))) and len(items) > 1
+    if _ADJECTIVE.search(sentence) or (enumerated and not each_denied and not _DEGREE.search(match["words"])):
         return match[0]
     return f" ; {match['words']}{match['verb']}"
 
@@ -176,6 +171,7 @@ _ADJECTIVE = re.compile(
     r"|new|other|visible|old|dense|patchy|stable|mild|moderate|severe)\s*$",
     re.I,
 )
+_DENIED_ITEM = re.compile(r"\s*(?:there (?:is|are) )?(?:no|without)\b", re.I)
 _LISTED = re.compile(rf"(?:is|are|was|were) {STATED}", re.I)
 _DEGREES = (
     r"(?:mild|moderate|severe|small|large|minimal|tiny|trace|stable|unchanged|chronic|persistent|old|healed"
@@ -186,73 +182,6 @@ _WORD = r"(?!(?:or|nor|no|and|which|that|without)\b)[\w/'-]+[ ]+"
 _DENIES = r"(?:no|not|without|free of|clear of|negative for)"
 _FINITE = r"(?:is|are|was|were|has|have|remains?|persists?|appears?|shows?|demonstrates?|continues?)"
 
-
-_NEGATED = r"(?<!\bno)(?<!\bnot)(?<!\bof)(?<!\bwithout)"
-"""No denial and no ``of`` stands before this place."""
-
-_HEADS = (
-    r"(?:findings?|impressions?|conclusions?|opinion|summary|interpretation|comparisons?|indications?|techniques?"
-    r"|(?:clinical )?(?:history|information|data)|recommendations?|assessment|lungs?|heart|cardiac"
-    r"|mediastinum|pleura|pleural spaces?|bones?|osseous structures|soft tissues|devices|lines and tubes)"
-)
-_REPORTING = r"(?:findings?|impressions?|conclusions?|opinion|summary|interpretation|report)"
-_SMALL_WORD = (
-    r"(?:no|not|without|of|the|an?|and|or|nor|with|for|to|in|is|are|was|were|possible|likely|probable|by|as)"
-)
-_LETTERED = re.compile(r"(?:^|[\n.:;]\s*)\(?(?:a|i)[.)]\s", re.IGNORECASE)
-
-
-def _lettered(match: re.Match[str]) -> str:
-    """A full stop for the letter of an item, where a list begins with ``a`` or ``i``."""
-    return " . " if _LETTERED.search(match.string) else match[0]
-
-
-_ATTRIBUTES = r"(?:\s+[a-z-]+\s*=[^<>]{0,200})?\s*/?>"
-_MARKS = (
-    rewrite('"', r'(?<=\w)[.;,]?"[ ]+"(?=\w)', " . "),
-    rewrite("ġ \u2581", "[\u0120\u2581]+", " "),
-    rewrite("ċ <0x0a>", "\u010a|<0x0A>", "\n"),
-    rewrite("##", r"(?-i:(?<=[A-Za-z])[ ]*##(?=[a-z]))", ""),
-    rewrite("@@", r"@@[ ]", ""),
-    rewrite(
-        "< [",
-        r"</?s>|\[/?(?:sep|cls|pad|eos|bos|inst)\]|<\|[^|<>\s]{1,40}\|>|<(?:pad|eos|bos|sep|end)>",
-        "\n\n",
-    ),
-    rewrite("\\item", r"\\item\b", "\n- "),
-    rewrite("\\text \\emph", r"\\(?:text\w\w|emph|underline)\{([^{}]*)\}", r"\1"),
-    rewrite("\\n \\r", r"(?:\\r)?\\n|\\r", "\n\n"),  # escaped twice
-    rewrite("\\t", r"\\t", "\t"),
-    rewrite("<", rf"</t[dh]>\s*<t[dh]{_ATTRIBUTES}", " | "),
-    rewrite("<", rf"</(?:b|strong|i|em|u|span|mark)>\s*<(?:b|strong|i|em|u|span|mark){_ATTRIBUTES}", " . "),
-    rewrite("<", rf"</?(?:br|p|li|ul|ol|h\d|div|tr|table|section){_ATTRIBUTES}", "\n\n"),
-    rewrite("<", rf"</?[a-z][a-z0-9]{{0,9}}{_ATTRIBUTES}", " "),
-    rewrite("* _", rf"(?<=[\w.)]){_NEGATED}(?:\*{{1,3}}|_{{1,3}})[ \t]+(?:\*{{1,3}}|_{{1,3}})(?=\w)", " . "),
-    rewrite("**", rf"(?<=[\w.)]){_NEGATED}[ \t]+\*\*(?=[^*:\n]{{2,40}}(?:\*\*:|:\*\*)|{_HEADS}\*\*)", "\n**"),
-    rewrite(":", rf"(?<=[\w)%.]){_NEGATED}[ \t]+(?={_HEADS}[ \t]*:)", "\n\n"),
-    rewrite(
-        ":",
-        rf"(?-i:\b(?!{_SMALL_WORD}\b)([a-z]{{3,}})[ \t]+(?=[A-Z][a-z]+(?:[ ][A-Za-z/]+){{0,3}}:))",
-        "\\1\n",
-    ),
-    rewrite(
-        "findings impression conclusion",
-        r"(?-i:(?<=[a-z.])[ \t]+(?=(?:FINDINGS|IMPRESSION|CONCLUSION)\b))",
-        "\n\n",
-    ),
-    rewrite("\", ',", r"[\"'][ \t]*,[ \t]*[\"']", " . "),
-)
-"""Marks of tokenizers, escapes and tags become blanks and line breaks; a heading begins a line."""
-
-_MARKUP = (
-    rewrite("* _ ` #", r"\*\*|__+(?=\w)|(?<=\w)__+|`+|^#+[ \t]*", ""),
-    rewrite("* _", r"^([ \t]*)[*_](\w[^*_\n]*)[*_](?!\w)", r"\1\2"),
-    rewrite("*", r"(?<=[\w.,;:)][ ])\*[ ]*(?=\w)(?![^*\n]*\w\*)", " . "),
-    rewrite("* _", r"(?<=[\w.,;:)][ ])[*_]+(?=\w)|(?<=[\w.,;:)])[*_]+(?!\w)", ""),
-    rewrite("a. i. i)", r"(?:^|(?<=\s))\(?(?:[a-h]|i{1,3}|iv|vi{0,3})[.)]\s+(?=[a-z])", _lettered),
-    rewrite("---", r"^[ \t]*\|?[ \t:|-]*-{3,}[ \t:|-]*$", ""),
-)
-"""Emphasis and rules of Markdown go."""
 
 _LIST_MARKS = (
     rewrite("(0)", r"\((?:(0)|1)\)", lambda match: "(no) . " if match[1] else "(yes) . "),
@@ -283,14 +212,16 @@ _LIST_MARKS = (
     rewrite("&", r"\s&\s", " and "),
     rewrite(",", r"(?<=[a-z]),(?=[a-z])", ", "),
     rewrite("• · ‣ ▪ ◦ ● ■ ► ▶ ➢ ∙ \u2043", r"[•·‣▪◦●■►▶➢∙\u2043]", " . "),
-    rewrite("~", r"\s~+\s", " ; "),
+    rewrite("~", r"\s~+\s|(?<=[a-z])~+(?=[a-z])", " ; "),
+    rewrite("+", r"(?<=[a-z)])[ ]+\++[ ]+(?=[a-z])", " , "),
 )
 _ABSENCE = (
     rf"(?:absent|nil|none|negative|denied|resolved|unlikely|excluded|ruled out|(?:not|no longer) {STATED})"
 )
 _CLAUSES = (
     *_LIST_MARKS,
-    rewrite(":", rf"(?:^|(?<=[.;]\s))\s*(?:{_ASKING})\s*:.{{0,2000}}?(?=\b{_REPORTING}\s*:)", " . "),
+    rewrite("+ -", r"(?<=[a-z]{3})[ ]?([-+])(?=\s*(?:[,;.]|$))", r": \1"),
+    rewrite(":", rf"(?:^|(?<=[.;]\s))\s*(?:{_ASKING})\s*:.{{0,2000}}?(?=\b{REPORTING}\s*:)", " . "),
     rewrite(":", rf"(?:^|(?<=[.;]\s))\s*(?:{_ASKING})\s*:[^.\n]*", " . "),
     rewrite(
         ":",
@@ -318,7 +249,15 @@ _CLAUSES = (
     ),
     rewrite("?", rf"{_NAME}[ ]*\?", _asked),
     rewrite(":", rf"(?:^|(?<=[.;!?]\s)){_NAME}[ ]*:(?P<rest>[^.;\n]*)", _headed),
+    rewrite(
+        "probability likelihood suspicion confidence",
+        rf"{_NAME}[ ]*\([ ]*(?:probability|likelihood|suspicion|confidence)[ ]*[:= ][ ]*"
+        r"(?:(?P<unknown>unknown)|(?P<no>(?:very )?low|none)"
+        r"|(?P<maybe>moderate|medium|intermediate)|(?P<yes>(?:very )?high))\)",
+        _answered,
+    ),
     rewrite("- \u2013 — → : =>", r"\s+(?:-+|\u2013+)>?\s+|—|→|=>|[:]\s", " ; "),
+    rewrite("= >", r"(?<=[a-z)])[ ]+(?:=+|>+)[ ]+(?=[a-z])(?!(?:left|right|than)\b)", " ; "),
     rewrite(
         "- \u2013",
         r"(?<!non)(?<!post)(?<!pre)(?<!mass)\s[-\u2013]+(?=[a-z])|(?<=[a-z])[-\u2013]\s+(?=[a-z])",
@@ -329,9 +268,10 @@ _CLAUSES = (
         "- \u2013", rf"\b(?!{_DEGREES}\b)([a-z]{{4,}})[-\u2013](?=(?:{_DEGREES}|there|heart)\b)", r"\1 ; "
     ),
     rewrite(";", r";(?=\S)", " ; "),
-    rewrite("\\ >> »", r"\s+(?:\\|>>+|»)\s+", " ; "),
+    rewrite("\\ >> » $ %", r"\s+(?:\\+|>>+|»|\$+)\s+|(?<=[a-z.,;)])\s+%+\s+(?=[a-z])", " ; "),
     rewrite("/", rf"\s/\s(?=(?:{_DEGREES}|there|no)\b)", " ; "),
     rewrite("/", r"\s/\s", " , "),
+    rewrite("vs versus", r"\((?=[^()]*[a-z]{4}[^()]* (?:vs|versus)\b)", " ; "),
     rewrite("(", rf"\((?=(?:{_DEGREES}|there|but)\b)(?![^()]*\bor\b)", " ; "),
     rewrite(
         "absent nil none negative denied resolved unlikely excluded out not longer",
@@ -350,6 +290,7 @@ _CLAUSES = (
         rf" (?=(?:the|there|heart|cardiac|mediast\w+|lungs?|aorta)\b[^.;,]{{0,60}}?\b{_FINITE}\b)",
         r"\1 ; ",
     ),
+    rewrite(" and a", rf"(\b{_DENIES}\b[^.;]{{0,200}}?),? and (?=an? (?:\w+ )?{_DEGREES}\b)", r"\1 ; "),
     rewrite(
         " and ",
         rf"(\b{_FINITE}\b[^.;]{{0,200}}?),? and (?=(?:\w+ ){{1,4}}?is (?:not|no longer|absent|unlikely)\b)",
@@ -362,5 +303,10 @@ _CLAUSES = (
     ),
     rewrite(",", rf",\s+(?P<words>(?:{_WORD}){{0,6}}?)(?P<verb>{_FINITE}\b(?: \w+)?)", _clause),
     rewrite(",", rf",\s+(?=(?:{_DEGREES}|there|status post)\b(?![^.;]*\b(?:or|nor)\b))", " ; "),
+    rewrite(
+        " no ",
+        r"(\bis (?:normal|unremarkable), no [^.;,]{3,40}),\s+(?=(?:left|right|bilateral)\b[^.;,]*(?:[.;]|$))",
+        r"\1 ; ",
+    ),
 )
 """In this order: list marks, sections, doubts, answers, headings, dashes, clauses."""

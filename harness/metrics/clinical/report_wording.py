@@ -23,25 +23,35 @@ _SLIGHT = (
 )
 
 WORDS = (
+    rewrite("{ }", r"\{([^{}]*)\}", r"(\1)"),
     rewrite('{ } "', r"[{}\"]", ""),
     rewrite("'", r"(?<!\w)'(?=\w)|(?<=\w)'(?=[ \t]*[:,}\]])", ""),
     rewrite("can't", r"\bcan't\b", "cannot"),
     rewrite("n't", r"n't\b", " not"),
     rewrite("ruled-out", r"\bruled-out\b", "ruled out"),
     rewrite("xx", r"\bX{2,}\b", "xxxx"),
-    rewrite("w/o", r"\bw/o\b", "without"),
+    rewrite("∅ ø ⊘ ¬", r"(?<!\w)[∅Ø⊘¬]+\s*(?=[a-z])", "no "),
+    rewrite("w/o w/ o w/out w/ out", r"\bw/[ ]?o(?:ut)?\b", "without"),
     rewrite("w/", r"\bw/(?=\s|[a-z])", "with "),
     rewrite("c/w", r"\bc/w\b", "consistent with"),
     rewrite("e/o", r"\be/o\b", "evidence of"),
     rewrite("r/o rule-out", r"\b(?:r/o|rule-out)\b", "rule out"),
     rewrite("h/o", r"\bh/o\b", "history of"),
     rewrite("s/p", r"\bs/p\b", "status post"),
+    rewrite("vs.", r"\bvs\.", "versus"),
     rewrite("ptx", r"\bptx\b", "pneumothorax"),
+    rewrite("pna", r"\bpna\b", "pneumonia"),
+    rewrite("atx", r"\batx\b", "atelectasis"),
+    rewrite("eff", r"\b(?:pl(?:eur(?:al)?)?[ .]+)?eff(s?)\b\.?(?=[\s,;:?)/]|$)", r"effusion\1"),
+    rewrite("dz", r"\bdz\b", "disease"),
+    rewrite("consol", r"\bconsol\b", "consolidation"),
     rewrite("nad", r"\bnad\b", "no abnormality detected"),
     rewrite("wnl", r"\bwnl\b", "within normal limits"),
     rewrite("-ve", r"(?<!\w)-ve\b", "negative"),
     rewrite("+ve", r"(?<!\w)\+ve\b", "positive"),
-    rewrite("neg", r"\bneg(?: for)?(?= [a-z])", "negative for"),
+    rewrite("neg", r"\bneg\.?(?: for)?(?= [a-z])", "negative for"),
+    rewrite("pos", r"\bpos\.?(?: for)?(?= [a-z])", " ; positive for"),
+    rewrite("grade", r"\bgrade 0(?= [a-z])", "no"),
     rewrite("-free", r"\b([a-z]{5,})-free\b", r"no \1"),
     rewrite("oedema", r"\boedema", "edema"),
     rewrite("haemo", r"haemo", "hemo"),
@@ -92,6 +102,13 @@ DOUBTS = (
         rf"\b(?:{_CANNOT}|unable to|{_HARDLY} to) (?:\w+ly )?(?:distinguish|differentiate|separate)\b",
         "cannot exclude",
     ),
+    rewrite(
+        "though but however yet",
+        r"\b(?:no|without|unlikely)\b(?:[ ](?:\w+[ ]){0,3}?(?:evidence|signs?|suggestion) of)?"
+        r"(?P<words>[^.;]{0,80}?),? (?:(?:al)?though|but|however|yet),? (?:it|this|they) "
+        r"(?:(?:is|are) (?:still )?possible|remains? (?:possible|a possibility)|cannot be excluded)\b",
+        r"cannot exclude\g<words>",
+    ),
     rewrite("excluded", r"\b(?:can )?neither be \w+ nor excluded\b", "cannot be excluded"),
     rewrite(
         "unlikely", r"\b(?:is )?unlikely,? but (?:\w+ )?(?:cannot be excluded|possible)", "cannot be excluded"
@@ -125,7 +142,14 @@ DOUBTS = (
     ),
     rewrite("question", r"\bnot (?:entirely )?out of the question\b", "is possible"),
     rewrite("query queries", r"\b(?:query|queries)\b(?= [a-z])", "possible"),
+    rewrite("+/- ±", r"(?<![\w)])(?:\+/-|±)\s*(?=[a-z])", " ; possible "),
+    rewrite("?", r"(?<=[a-z][ ])\?+\s*(?=[a-z])", " ; possible "),
     rewrite("?", r"(?:^|(?<=[\s(,;:/]))\?+\s*(?=[a-z])", " possible "),
+    rewrite(
+        "if ",
+        r"\bif\b(?=[^.,;]{3,60} (?:is|are|remains?) (?:clinically |still )?(?:suspected|a concern))",
+        "in case of",
+    ),
     rewrite(
         "possib probab likely suspect question",
         r",\s*(?=(?:possibl[ey]|probabl[ey]|likely|suspected|questionable)\s+[a-z])",
@@ -135,6 +159,24 @@ DOUBTS = (
 """All wordings of "cannot exclude" become one."""
 
 CHANGES = (
+    rewrite("no more", r"\bno more than\b", "at most"),
+    rewrite("no longer", r"\bno longer (?:as|so|quite as) \w+", "not changed"),
+    rewrite(
+        "evidence that sign that suggestion that",
+        rf"\bno (?:evidence|signs?|suggestion) that (?=[^.;]{{3,60}}\b(?:has|have|is|are) {_CHANGED}\b)",
+        "",
+    ),
+    rewrite(
+        "resolution clear",
+        r"\b(?:to|until) (?:ensure|document|confirm|assess|verify|establish|demonstrate|show)(?: \w+)?"
+        r" (?:resolution|clearing|clearance) of\b",
+        "of",
+    ),
+    rewrite(
+        "following after",
+        r"\b(?:following|after) (?=(?:\w+ ){0,5}(?:placement|insertion|thoracentesis|biopsy|surgery)\b)",
+        "; ",
+    ),
     rewrite(
         "enlarged", r"\bnot (?:significantly|markedly|grossly|overtly|clearly|frankly) (?=enlarged\b)", "not "
     ),

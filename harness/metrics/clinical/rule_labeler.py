@@ -25,8 +25,12 @@ if TYPE_CHECKING:
     from spacy.tokens import Doc, Span
 
 SCOPES = Path(__file__).with_name("report_scopes.yaml")
-LAYOUT = tuple(
-    Path(__file__).with_name(f"report_{name}.py") for name in ("answers", "layout", "rewrites", "wording")
+LAYOUT = (
+    *(
+        Path(__file__).with_name(f"report_{name}.py")
+        for name in ("answers", "layout", "marks", "records", "rewrites", "wording")
+    ),
+    Path(__file__).with_name("exact_negex.py"),
 )
 """Modules whose patterns decide where a denial ends; a line of them may change labels."""
 
@@ -70,13 +74,14 @@ class RuleLabeler:
 
     def __init__(self, table: Mapping[str, Any], scopes: Mapping[str, Any]) -> None:
         import spacy
-        from negspacy import negation  # noqa: F401  (registers the component)
+
+        from harness.metrics.clinical import exact_negex  # noqa: F401  (registers the component)
 
         self._nlp = spacy.blank("en")
         self._nlp.add_pipe("sentencizer", config={"punct_chars": [".", "!", "?"]})
         self._matcher = _matcher(self._nlp, table)
         for name in PASSES:
-            self._nlp.add_pipe("negex", name=name, config=negex_config(scopes[name], _extension(name)))
+            self._nlp.add_pipe("exact_negex", name=name, config=negex_config(scopes[name], _extension(name)))
         self._chest = re.compile(rf"\b(?:{'|'.join(scopes['chest'])})", re.IGNORECASE)
         self._verdict = re.compile(rf"\b(?:{'|'.join(scopes['verdict'])})\b", re.IGNORECASE)
         self._words = _words(table, scopes)
