@@ -1,25 +1,31 @@
-"""The entry point: what becomes of errors and signals.
+"""The entry point: what becomes of errors, signals and standard output.
 
 The commands are imported after the signals are handled, so that Ctrl-C in the first second is quiet, too.
 """
 
 from __future__ import annotations
 
+import errno
+import io
 import os
 import sys
 import traceback
+from contextlib import suppress
 from typing import Any
 
 from harness.core.children import SAFE_PATH
 from harness.core.errors import HarnessError
 from harness.core.packages import packages_named
-from harness.core.signals import Stopped, stopped_by_signals
+from harness.core.signals import Stopped, show_threads_on_quit, stopped_by_signals
 
 _CONTINUES = frozenset({"run", "ablate", "downstream"})
 """Commands that keep what is finished and continue there."""
 _KEPT = (
     ": what is finished is kept, training up to its last finished epoch; the same command continues from here"
 )
+
+_UNWRITTEN = {errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF}
+"""Errors of a standard output that cannot be written; those of files come with a name, or as one line."""
 
 
 def main() -> None:
@@ -30,6 +36,8 @@ def main() -> None:
     flags: dict[str, Any] = {}
     try:
         with stopped_by_signals():
+            show_threads_on_quit()
+            _check_surroundings()
             from harness.cli.app import app
 
             with packages_named(lambda: f"harness {flags.get('command', '')}"):
@@ -43,7 +51,56 @@ def main() -> None:
     except Stopped as stopped:
         _say(f"stopped by {stopped.name}{_KEPT if flags.get('command') in _CONTINUES else ''}")
         sys.exit(stopped.exit_code)
+    except SystemExit:
+        if sys.stdout is not None:
+            _end_output(None)
+        raise
+    except OSError as error:
+        if flags.get("debug"):
+            traceback.print_exception(error)
+        if error.filename is not None or error.errno not in _UNWRITTEN:
+            raise
+        _end_output(error)
+        sys.exit(1)
+
+
+def _check_surroundings() -> None:
+    """Standard output exists and takes every character; the working folder exists.
+
+    Raises:
+        HarnessError: something is not there.
+    """
+    if sys.stdout is None:
+        raise HarnessError("standard output is closed", "leave it open, or add > FILE")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        raise HarnessError("the working folder was deleted", "change to another folder") from None
+
+
+def _end_output(error: OSError | None) -> None:
+    """Flush standard output; where it cannot be written, say so in one line and exit with code 1.
+
+    A reader that has seen enough, as ``head``, is no error to speak of.
+
+    Args:
+        error: of writing to it, if there was one.
+    """
+    try:
+        sys.stdout.flush()
+    except OSError as failure:
+        error = error or failure
+    if error is None:
+        return
+    with suppress(OSError):  # the interpreter flushes once more when it ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if error.errno != errno.EPIPE:
+        _say(f"error: standard output cannot be written: {error.strerror}")
+    sys.exit(1)
 
 
 def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+    with suppress(OSError, ValueError, AttributeError):  # a terminal that was closed, too
+        print(line, file=sys.stderr, flush=True)

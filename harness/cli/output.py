@@ -78,6 +78,19 @@ def print_parts(parts: Callable[[Screen], Sequence[RenderableType]]) -> None:
         console.print(part)
 
 
+def output_error(show: Callable[[], None]) -> OSError | SystemExit | None:
+    """Print, and return the error of a standard output that is full or closed, for later."""
+    try:
+        show()
+    except SystemExit as error:  # so Rich ends where no process reads on
+        return error
+    except OSError as error:
+        if error.filename is not None:  # of a file that is read meanwhile
+            raise
+        return error
+    return None
+
+
 def print_rows(rows: Sequence[Mapping[str, Any]], format_: Format) -> None:
     """Facts as a table, as CSV, or as JSON: ``{"rows": [..]}``."""
     if format_ is Format.json:

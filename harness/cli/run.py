@@ -11,7 +11,7 @@ import typer
 
 from harness.cli import tables
 from harness.cli.options import EVALUATE, Figures, values_of, with_settings
-from harness.cli.output import report_written, stderr
+from harness.cli.output import output_error, report_written, stderr
 from harness.core.config import RunSettings
 from harness.core.errors import HarnessError
 
@@ -62,12 +62,15 @@ def run(*, figures: Figures = True, quick: Quick = False, config: ConfigFile = N
     if not rows:  # of several nodes, the first one has them
         return
     timings.begin("tables")
-    tables.print_first_tables(store, rows, store / "tables")
+    tables.open_store(store).set_aside_damaged()
     paths = tables.write_leaderboard(tables.read_leaderboard(store), store / "tables", store)
+    unprinted = output_error(lambda: tables.print_first_tables(store, rows, store / "tables"))
     timings.begin("figures")
     paths += tables.write_robustness(store, store / "tables", figures, rows, settings.execution.workers)
     timings.keep_again()
     report_written(paths, lambda line: console.print(line, highlight=False, soft_wrap=True))
     executors.track(settings, rows)  # a tracker that fails must not cost the tables
+    if unprinted is not None:
+        raise unprinted
     if not succeeded:
         raise typer.Exit(1)

@@ -33,7 +33,7 @@ def open_store(store: Path) -> Store:
     """
     from harness.store.store import Store
 
-    if not (store / "store.json").exists():
+    if not any((store / name).exists() for name in ("store.json", "results")):
         raise HarnessError(f"--store {store}: no results store there", "harness run makes one")
     return Store(store)
 

@@ -38,6 +38,10 @@ class CorruptFileError(HarnessError):
     """A file in the store or the cache that is not what was written there."""
 
 
+class DamagedStateError(CorruptFileError):
+    """What an interrupted training left is damaged; it can begin anew."""
+
+
 class UnavailableError(HarnessError):
     """Something optional is absent: a package, weights, a Java runtime."""
 

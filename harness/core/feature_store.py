@@ -8,15 +8,17 @@ network and pixels, so a changed image or other weights find nothing, and nothin
 from __future__ import annotations
 
 import os
+import struct
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.core.errors import DiskError
-from harness.core.files import cache_root, private_folder
+from harness.core.files import cache_root, private_folder, set_aside
 from harness.core.packages import absent
 
 if TYPE_CHECKING:
@@ -32,8 +34,8 @@ LIMIT = 4 << 30
 class FeatureStore:
     """Byte strings by key in a memory-mapped file below the cache folder, readable by the user alone.
 
-    A cache and nothing else: where it is full, damaged or cannot be written, or where LMDB is not installed,
-    features are computed.
+    A cache and nothing else: where it is full or cannot be written, or where LMDB is not installed, features
+    are computed. A damaged one is set aside and begun anew; a file that is cut short would end the process.
     """
 
     def __init__(self, name: str, limit: int = LIMIT) -> None:
@@ -48,6 +50,9 @@ class FeatureStore:
         self._error = lmdb.Error
         try:
             private_folder(folder)
+            if (reason := _damage(folder / "data.mdb")) is not None:
+                set_aside(folder, reason)
+                private_folder(folder)
             # A killed process loses its last writes and harms none; only the machine's crash could.
             self._environment = lmdb.open(str(folder), map_size=limit, mode=0o600, metasync=False)
         except (OSError, DiskError, lmdb.Error):
@@ -74,6 +79,33 @@ class FeatureStore:
                     transaction.put(key, _sealed(value), overwrite=_checked(stored) is None)
         except (OSError, self._error):
             self._full = True
+
+
+_META = struct.Struct("<16xI20xI92xQQ")
+"""The first bytes of each of the two pages that describe an LMDB file: magic number, size of a page, last
+page, number of the transaction that wrote it."""
+_MAGIC = 0xBEEFC0DE
+
+
+def _damage(file: Path) -> str | None:
+    """Why an LMDB file cannot be mapped, or None: pages behind its end would be a SIGBUS."""
+    if not file.exists():
+        return None
+    size = file.stat().st_size
+    try:
+        with open(file, "rb") as stream:
+            first = _META.unpack(stream.read(_META.size))
+            page_size = first[1]
+            stream.seek(page_size)
+            second = _META.unpack(stream.read(_META.size))
+    except (OSError, struct.error) as error:
+        return None if not size else f"it cannot be read ({type(error).__name__})"
+    if {first[0], second[0]} != {_MAGIC}:
+        return "it is no LMDB file"
+    last_page = max(first, second, key=lambda meta: int(meta[3]))[2]
+    if size < (last_page + 1) * page_size:
+        return f"{size} bytes where {last_page + 1} pages of {page_size} were written"
+    return None
 
 
 _OFF: ContextVar[bool] = ContextVar("features are computed", default=False)

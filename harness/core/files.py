@@ -5,14 +5,30 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import logging
 import os
+import re
 import resource
-from collections.abc import Callable, Iterator
+import shutil
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
-from harness.core.errors import CorruptFileError, DiskError
+from harness.core.errors import CorruptFileError, DiskError, HarnessError
+
+Content = TypeVar("Content")
+
+DAMAGED = ".damaged"
+"""Ends the name of a damaged file that was set aside."""
+
+_REASONS = {
+    errno.ENOSPC: ("no space left on the disk", "free space or choose another --store or HARNESS_CACHE"),
+    errno.EDQUOT: ("disk quota exceeded", "free space or choose another --store or HARNESS_CACHE"),
+    errno.EACCES: ("permission denied", "choose another --store or HARNESS_CACHE"),
+    errno.EROFS: ("read-only file system", "choose another --store or HARNESS_CACHE"),
+}
+"""Why nothing can be written, and what to do."""
 
 
 def cache_root() -> Path:
@@ -26,23 +42,28 @@ def cache_root() -> Path:
 
 @contextmanager
 def clear_disk_errors(path: Path) -> Iterator[None]:
-    """Turn a full disk or a forbidden folder into one line that names the path."""
+    """Turn a full disk or a forbidden folder into one line that names the path.
+
+    Safetensors has an exception of its own, whose text holds the number of the system's error.
+    """
     try:
         yield
-    except OSError as error:
-        reasons = {
-            errno.ENOSPC: (
-                "no space left on the disk",
-                "free space or choose another --store or HARNESS_CACHE",
-            ),
-            errno.EDQUOT: ("disk quota exceeded", "free space or choose another --store or HARNESS_CACHE"),
-            errno.EACCES: ("permission denied", "choose another --store or HARNESS_CACHE"),
-            errno.EROFS: ("read-only file system", "choose another --store or HARNESS_CACHE"),
-        }
-        if error.errno not in reasons:
+    except Exception as error:
+        number = _system_error(error)
+        if number not in _REASONS:
             raise
-        what, hint = reasons[error.errno]
+        what, hint = _REASONS[number]
         raise DiskError(f"cannot write {path}: {what}", hint) from error
+
+
+def _system_error(error: Exception) -> int | None:
+    """Number of the system's error behind an exception, or None."""
+    if isinstance(error, OSError):
+        return error.errno
+    if type(error).__name__ == "SafetensorError":
+        match = re.search(r"\bcode: (\d+)", str(error))
+        return int(match[1]) if match else None
+    return None
 
 
 def private_folder(folder: Path) -> Path:
@@ -63,7 +84,12 @@ def _make_missing(folder: Path) -> None:
 
 
 def write_atomic(path: Path, write: Callable[[IO[bytes]], object]) -> None:
-    """Call ``write`` on a temporary neighbour of ``path``, flush it to disk, then rename it into place."""
+    """Call ``write`` on a temporary neighbour of ``path``, flush it to disk, then rename it into place.
+
+    Raises:
+        HarnessError: a folder is in the file's place.
+        DiskError: nothing can be written there.
+    """
     with clear_disk_errors(path):
         _make_missing(path.parent)
         temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -73,9 +99,13 @@ def write_atomic(path: Path, write: Callable[[IO[bytes]], object]) -> None:
                 stream.flush()
                 os.fsync(stream.fileno())
             os.replace(temporary, path)
-        except BaseException:
+        except BaseException as error:
             with suppress(OSError):
                 temporary.unlink()
+            if isinstance(error, IsADirectoryError) and path.is_dir():
+                raise HarnessError(
+                    f"{path} cannot be written: a folder is in its place", "remove it and run again"
+                ) from error
             raise
 
 
@@ -88,9 +118,53 @@ def write_json(path: Path, value: Any) -> None:
 def read_json(path: Path) -> Any:
     """Read JSON, or raise ``CorruptFileError`` that names the file."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, UnicodeDecodeError) as error:
+        return json.loads(path.read_bytes().decode())
+    except IsADirectoryError as error:
+        raise CorruptFileError(f"{path}: a folder is in its place", "delete it and run again") from error
+    except (ValueError, RecursionError) as error:
         raise CorruptFileError(f"{path}: not valid JSON: {error}", "delete it and run again") from error
+
+
+_CHECKSUM = b'"sha256": "'
+
+
+def write_checked_json(path: Path, values: Mapping[str, Any]) -> None:
+    """Atomically write an object as indented JSON whose last key, ``sha256``, is the checksum of the rest."""
+    text = json.dumps({**values, "sha256": ""}, indent=1, ensure_ascii=False) + "\n"
+    head, _, tail = text.encode().rpartition(_CHECKSUM)
+    digest = hashlib.sha256(head + tail).hexdigest().encode()
+    write_atomic(path, lambda stream: stream.write(head + _CHECKSUM + digest + tail))
+
+
+def read_checked_json(path: Path) -> dict[str, Any]:
+    """An object that ``write_checked_json`` wrote, without its checksum; one that has none is read as it is.
+
+    Raises:
+        CorruptFileError: any byte is another than was written, or it is no object.
+    """
+    has_checksum(path)
+    values = read_json(path)
+    if not isinstance(values, dict):
+        raise CorruptFileError(f"{path}: not a JSON object", "delete it and run again")
+    return {key: value for key, value in values.items() if key != "sha256"}
+
+
+def has_checksum(path: Path) -> bool:
+    """Whether a JSON file ends with a checksum; False for one that was written without.
+
+    Raises:
+        CorruptFileError: the checksum is there and does not fit, or a folder is in the file's place.
+    """
+    try:
+        head, key, rest = path.read_bytes().rpartition(_CHECKSUM)
+    except IsADirectoryError as error:
+        raise CorruptFileError(f"{path}: a folder is in its place", "delete it and run again") from error
+    if not key or not rest.endswith(b'"\n}\n'):
+        return False
+    digest, tail = rest[:-4], rest[-4:]
+    if hashlib.sha256(head + tail).hexdigest().encode() != digest:
+        raise _mismatch(path)
+    return True
 
 
 def digest_of(path: Path) -> str:
@@ -116,9 +190,56 @@ def is_sealed(path: Path) -> bool:
 
 def verify(path: Path) -> None:
     """Raise ``CorruptFileError`` unless ``path`` holds exactly what was sealed."""
-    expected = read_json(path.with_name(path.name + ".sha256.json")).get("sha256")
-    if digest_of(path) != expected:
-        raise CorruptFileError(f"{path}: checksum mismatch, the file was damaged", "delete it and run again")
+    try:
+        seal = read_json(path.with_name(path.name + ".sha256.json"))
+        fits = isinstance(seal, dict) and digest_of(path) == seal.get("sha256")
+    except (FileNotFoundError, IsADirectoryError) as error:
+        lost = "it is gone" if isinstance(error, FileNotFoundError) else "a folder is in its place"
+        raise CorruptFileError(f"{error.filename}: {lost}", "run again") from error
+    if not fits:
+        raise _mismatch(path)
+
+
+def _mismatch(path: Path) -> CorruptFileError:
+    return CorruptFileError(f"{path}: checksum mismatch, the file was damaged", "delete it and run again")
+
+
+def set_aside(path: Path, reason: str) -> None:
+    """Rename a damaged file or folder to ``NAME.damaged``, without its seal, and say so on standard error.
+
+    An older one of this name is replaced. What is gone already is no error.
+    """
+    target = path.with_name(path.name + DAMAGED)
+    with clear_disk_errors(path):
+        if target.is_dir() and not target.is_symlink():
+            shutil.rmtree(target)
+        with suppress(FileNotFoundError):
+            if path.is_dir():
+                target.unlink(missing_ok=True)
+            os.replace(path, target)
+        seal = path.with_name(path.name + ".sha256.json")
+        if seal.is_dir():
+            shutil.rmtree(seal)
+        seal.unlink(missing_ok=True)
+    logging.getLogger(__name__).warning("%s: damaged, set aside as %s: %s", path, target.name, reason)
+
+
+def clear_place(path: Path) -> None:
+    """Set aside a folder that is in the place of a file."""
+    if path.is_dir():
+        set_aside(path, "a folder is in its place")
+
+
+def unless_damaged(path: Path, read: Callable[[], Content]) -> Content | None:
+    """What ``read`` returns; None where it raises ``CorruptFileError``: ``path`` is set aside then.
+
+    For files and folders whose content can be made again.
+    """
+    try:
+        return read()
+    except CorruptFileError as error:
+        set_aside(path, error.message)
+        return None
 
 
 def peak_gib() -> float:

@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and SIGHUP: a run ends at once, the next one continues.
+"""Ctrl-C, SIGTERM and SIGHUP: a run ends at once, the next one continues. SIGQUIT shows what it does.
 
 Schedulers send SIGTERM before they kill; a terminal that closes sends SIGHUP. They may reach the whole
 process group.
@@ -6,14 +6,18 @@ process group.
 
 from __future__ import annotations
 
+import faulthandler
+import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 ENDING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 """Signals that ask a program to end. Windows has no SIGHUP."""
+_HANDLED = (*ENDING, *([signal.SIGQUIT] if hasattr(signal, "SIGQUIT") else []))
 
 
 class Stopped(BaseException):
@@ -55,12 +59,30 @@ def stopped_by_signals() -> Iterator[None]:
             signal.signal(number, signal.SIG_IGN if stopped else handler)
 
 
+def show_threads_on_quit() -> None:
+    """SIGQUIT (Ctrl-\\) writes where each thread is to standard error, and the process goes on.
+
+    Without it the process would end. Windows has no such signal.
+    """
+    if not hasattr(signal, "SIGQUIT") or threading.current_thread() is not threading.main_thread():
+        return
+
+    def told(number: int, frame: FrameType | None) -> None:
+        line = f"SIGQUIT: above is where the threads of process {os.getpid()} are; it goes on\n"
+        os.write(2, line.encode())
+
+    signal.signal(signal.SIGQUIT, told)
+    with suppress(OSError, ValueError, AttributeError, RuntimeError):  # standard error is no file
+        faulthandler.register(signal.SIGQUIT, file=sys.stderr, all_threads=True, chain=True)
+
+
 def leave_to_parent() -> None:
     """Ignore the signals in this process: its parent gets them too, and ends its processes."""
     for number in ENDING:
         signal.signal(number, signal.SIG_IGN)
+    show_threads_on_quit()
     if hasattr(signal, "pthread_sigmask"):
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _HANDLED)
 
 
 @contextmanager
@@ -74,7 +96,7 @@ def children_leave_to_parent() -> Iterator[None]:
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, _HANDLED)
     try:
         yield
     finally:

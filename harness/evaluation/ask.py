@@ -1,11 +1,16 @@
-"""Asking a trained method about studies in one modality state: in batches, resumable by study."""
+"""Asking a trained method about studies in one modality state: in batches, resumable by study.
+
+Which studies share a batch follows from the studies of the question alone, wherever a killed run ended and
+however many processes answer: the last digits of a prediction depend on the batch.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Generic, TypeVar
 
 import torch
@@ -62,7 +67,6 @@ def ask(trial: Trial, request: Request[Answer], question: Question) -> dict[str,
 
     Raises:
         HarnessError: the method gave another number of answers than it got studies.
-        CorruptFileError: a file of answers is damaged.
     """
     file = AnswerFile(trial.cell.predictions(question.file), request.codec)
     asking = _Asking(trial, request, question, trial.phase(question.phase))
@@ -71,48 +75,52 @@ def ask(trial: Trial, request: Request[Answer], question: Question) -> dict[str,
 
 @dataclass(frozen=True, slots=True)
 class _Batch(Generic[Answer]):
-    """Answers of one call of a method, and what they cost."""
+    """Answers of one call of a method, those that were there already left out, and what they cost."""
 
     answers: dict[str, Answer]
     timing: Timing
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
+class _Memory:
+    """How many studies fit the device at a time, as far as it has shown."""
+
+    batch_size: int
+
+
+@dataclass(frozen=True)
 class _Asking(Generic[Answer]):
-    """The arguments of ``ask``, and where its progress goes."""
+    """The arguments of ``ask``, where its progress goes, and what fits the device."""
 
     trial: Trial
     request: Request[Answer]
     question: Question
     progress: Progress
+    memory: _Memory = field(default_factory=lambda: _Memory(BATCH_SIZE))
 
     def complete(self, file: AnswerFile[Answer]) -> dict[str, Answer]:
         """Ask about the studies that neither the file nor the files of its shards have; seal the file."""
         studies = self.question.studies
-        answers = file.sealed()
+        answers = file.sound()
         if answers is not None:
             if set(answers) >= {study.id for study in studies}:
                 file.remove_shards()
                 return answers
             file.unseal()
-        answers = file.read()
+        answers = file.begun()
         with ExitStack() as locks:
             of_shards, timing = file.of_shards(locks)
-            # Contexts of like length share a batch: less padding. The order cannot change a prediction.
-            left = sorted(
-                (study for study in studies if study.id not in answers),
-                key=lambda study: (len(study.context or ""), study.id),
-            )
             with file.appending() as append:
-                taken_over = {study.id: of_shards[study.id] for study in left if study.id in of_shards}
-                append(taken_over)
-                answers |= taken_over
-                pending = [study for study in left if study.id not in taken_over]
-                for batch in self._batches(pending):
-                    append(batch.answers)
-                    answers |= batch.answers
-                    timing += batch.timing
-                    self._report(len(answers), len(studies), batch.timing)
+                for studies_of_batch in self._planned:
+                    left = [study.id for study in studies_of_batch if study.id not in answers]
+                    taken_over = {name: of_shards[name] for name in left if name in of_shards}
+                    append(taken_over)
+                    answers |= taken_over
+                    for batch in self._asked(studies_of_batch, answers):
+                        append(batch.answers)
+                        answers |= batch.answers
+                        timing += batch.timing
+                        self._report(len(answers), len(studies), batch.timing)
             file.seal()
         if timing.studies:
             file.keep_timing(timing)
@@ -120,33 +128,43 @@ class _Asking(Generic[Answer]):
         return answers
 
     def complete_shard(self, file: AnswerFile[Answer], shard: Shard) -> dict[str, Answer]:
-        """Ask about a shard of the studies, as far as no file has them."""
+        """Ask about a shard of the batches, as far as no file has their answers."""
         own = file.shard(shard)
-        studies = self.question.studies[shard.number :: shard.count]
+        batches = self._planned[shard.number :: shard.count]
+        total = sum(map(len, batches))
         timing = Timing()
         with clear_disk_errors(own.path):
             own.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             with own.lock:
-                answers = file.peek() | own.read()
-                pending = [study for study in studies if study.id not in answers]
-                if pending:
+                answers = file.peek() | own.begun()
+                if not all(study.id in answers for batch in batches for study in batch):
                     with own.appending() as append:
-                        for batch in self._batches(pending):
-                            append(batch.answers)
-                            answers |= batch.answers
-                            timing += batch.timing
-                            self._report(len(answers), len(studies), batch.timing)
+                        for studies in batches:
+                            for batch in self._asked(studies, answers):
+                                append(batch.answers)
+                                answers |= batch.answers
+                                timing += batch.timing
+                                self._report(len(answers), total, batch.timing)
                     own.keep_timing(timing)
-        return {study.id: answers[study.id] for study in studies}
+        return {study.id: answers[study.id] for batch in batches for study in batch}
 
-    def _batches(self, pending: Sequence[Study]) -> Iterator[_Batch[Answer]]:
-        """Call the method, with half as many studies at a time where its device runs out of memory."""
-        start, batch_size = 0, BATCH_SIZE
-        if not pending:
+    @cached_property
+    def _planned(self) -> Sequence[Sequence[Study]]:
+        """The studies of each batch. Contexts of like length share one: less padding."""
+        ordered = sorted(self.question.studies, key=lambda study: (len(study.context or ""), study.id))
+        return [ordered[start : start + BATCH_SIZE] for start in range(0, len(ordered), BATCH_SIZE)]
+
+    def _asked(self, studies: Sequence[Study], answered: Collection[str]) -> Iterator[_Batch[Answer]]:
+        """Call the method about a batch, unless all of it is answered.
+
+        Where the device runs out of memory, the rest of the file is asked half as many studies at a time.
+        """
+        if all(study.id in answered for study in studies):
             return
-        method = self.trial.method
-        while start < len(pending):
-            batch = pending[start : start + batch_size]
+        start, method = 0, self.trial.method
+        while start < len(studies):
+            batch_size = self.memory.batch_size
+            batch = studies[start : start + batch_size]
             inputs = self._inputs(method, batch)
             started = time.perf_counter()
             try:
@@ -154,7 +172,7 @@ class _Asking(Generic[Answer]):
             except torch.OutOfMemoryError:
                 if batch_size == 1:
                     raise
-                batch_size = max(1, batch_size // 2)
+                self.memory.batch_size = max(1, batch_size // 2)
                 torch.cuda.empty_cache()
                 continue
             seconds = time.perf_counter() - started
@@ -164,7 +182,11 @@ class _Asking(Generic[Answer]):
                     "predict must return one prediction per study, in order",
                 )
             halved = batch_size if batch_size < BATCH_SIZE else None
-            by_study = {study.id: answer for study, answer in zip(batch, answers, strict=True)}
+            by_study = {
+                study.id: answer
+                for study, answer in zip(batch, answers, strict=True)
+                if study.id not in answered
+            }
             yield _Batch(by_study, Timing(seconds, len(batch), halved))
             start += len(batch)
 

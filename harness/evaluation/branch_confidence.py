@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.core.files import read_json, write_json
+from harness.core.files import read_checked_json, unless_damaged, write_checked_json
 from harness.evaluation.trial import Trial
 from harness.method.batching import collate
 from harness.metrics.diagnosis.confidence import histogram
@@ -25,8 +25,9 @@ def branch_confidence(trial: Trial) -> dict[str, Any]:
     if trial.entry.shuffled or not trial.entry.method_class.has_branches:
         return {}
     path = trial.cell.directory / "branches" / f"{trial.benchmark.test_set}.json"
-    if path.exists():
-        return {"branch_confidence": read_json(path)}
+    stored = unless_damaged(path, lambda: read_checked_json(path)) if path.exists() else None
+    if stored is not None:
+        return {"branch_confidence": stored}
     counts: dict[str, dict[str, list[int]]] = {}
     for state in (FULL, *(view for view in trial.info.image_modalities if view in trial.reads)):
         parts = list(_asked(trial, state))
@@ -37,7 +38,7 @@ def branch_confidence(trial: Trial) -> dict[str, Any]:
         }
     if not counts:
         return {}
-    write_json(path, counts)
+    write_checked_json(path, counts)
     return {"branch_confidence": counts}
 
 

@@ -25,7 +25,7 @@ from harness.metrics.images.features import features
 from harness.metrics.images.shared_space import GRID, coarse
 from harness.statistics import bootstrap as statistics
 from harness.statistics.estimate import Estimate
-from harness.store.arrays import load_array, save_array
+from harness.store.arrays import save_array, sound_array
 
 Floats = NDArray[np.float64]
 
@@ -160,7 +160,7 @@ def image_features(benchmark: Benchmark, images: Sequence[Image], progress: Prog
     for start in range(0, len(images), BLOCK):
         block = images[start : start + BLOCK]
         path = folder / f"lite0-{_digest(block)}.npy"
-        of_block = load_array(path)
+        of_block = sound_array(path)
         if of_block is None:
             of_block = features(EnlargedLite0(), block)
             save_array(path, of_block)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from harness.core.errors import HarnessError
-from harness.core.files import read_json, write_json
+from harness.core.files import read_checked_json, unless_damaged, write_checked_json
 from harness.core.types import Study
 from harness.evaluation.trial import Trial
 from harness.method.batching import collate
@@ -29,8 +29,9 @@ def expert_routing(trial: Trial) -> dict[str, Any]:
     if trial.entry.shuffled or not trial.entry.method_class.has_experts:
         return {}
     path = trial.cell.directory / "routing" / f"{trial.benchmark.test_set}.json"
-    if path.exists():
-        return {"routing": read_json(path)}
+    stored = unless_damaged(path, lambda: read_checked_json(path)) if path.exists() else None
+    if stored is not None:
+        return {"routing": stored}
     shares: dict[str, list[list[float]]] = {}
     try:
         for state in (FULL, *(view for view in trial.info.image_modalities if view in trial.reads)):
@@ -40,7 +41,7 @@ def expert_routing(trial: Trial) -> dict[str, Any]:
                 shares[state] = _shares(trial, studies, None if state == FULL else state)
     except HarnessError:
         return {}
-    write_json(path, shares)
+    write_checked_json(path, shares)
     return {"routing": shares}
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from harness.core.files import private_folder
+from harness.core.files import clear_disk_errors, private_folder
 from harness.core.types import Study
 from harness.distributed.process_group import process_group
 from harness.method.contract import FitRun, Method
@@ -46,7 +46,8 @@ def fit(method: Method[Any], studies: FitStudies, run: FitRun, cell: Cell) -> Me
         return method
     seconds = time.monotonic() - started
     summary = training_summary(cell.training)
-    method.save(private_folder(cell.checkpoint))
+    with clear_disk_errors(cell.checkpoint):
+        method.save(private_folder(cell.checkpoint))
     cost = {
         **sizes(method, studies.example),
         # Epochs of interrupted sessions count; the last session's clock has not seen them.

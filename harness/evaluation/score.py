@@ -16,7 +16,7 @@ from harness.metrics.base import Metric, Statistics, checked_statistics
 from harness.missingness.states import FULL, missing_in
 from harness.statistics.curves import Curve, Mixtures
 from harness.statistics.reliance import AbsenceCost, reliance
-from harness.store.arrays import load_array, save_array
+from harness.store.arrays import save_array, sound_array
 
 StateStatistics = dict[str, dict[str, Statistics]]
 """Metric family -> modality state -> per-study statistics (n, k)."""
@@ -57,7 +57,7 @@ def _of_metric(
         name = completion.states[state].name if state in completion.states else trial.state_name(state)
         name = f"temperature-{name}" if trial.entry.temperature else name
         path = trial.cell.statistics(name, metric.name, metric.signature, benchmark.test_set)
-        statistics = load_array(path)
+        statistics = sound_array(path)
         if statistics is None:
             same = (other for other in by_state if all(map(is_, ordered, answers[other])))
             if metric.completes:
@@ -77,7 +77,7 @@ def _of_joint_generation(trial: Trial, metric: Metric) -> Statistics:
     benchmark = trial.benchmark
     name = trial.state_name(FULL)
     path = trial.cell.statistics(name, metric.name, metric.signature, benchmark.test_set)
-    statistics = load_array(path)
+    statistics = sound_array(path)
     if statistics is None:
         generated = generate_jointly(trial, metric.generates)
         ordered = [generated[reference.id] for reference in benchmark.references]

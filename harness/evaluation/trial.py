@@ -12,7 +12,8 @@ from typing import Any
 from harness.core.config import RunSettings
 from harness.core.content import by_content, content_digest, is_local_path
 from harness.core.dotted import flat
-from harness.core.files import private_folder
+from harness.core.errors import DamagedStateError
+from harness.core.files import private_folder, set_aside, unless_damaged
 from harness.core.progress import SILENT, Progress, Reporter
 from harness.core.slugs import slug
 from harness.core.types import DatasetInfo, Study, Task
@@ -236,10 +237,16 @@ class Trial:
 
     @cached_property
     def method(self) -> Method[Any]:
-        """The fitted method on its device: trained, or loaded from the cell, at first use."""
-        if not self.cell.is_fitted():
-            return train(self)
-        return self._loaded()
+        """The fitted method on its device: trained, or loaded from the cell, at first use.
+
+        A damaged checkpoint is set aside and trained again.
+        """
+        loaded = unless_damaged(self.cell.checkpoint, self._stored)
+        return train(self) if loaded is None else loaded
+
+    def _stored(self) -> Method[Any] | None:
+        """The method of the cell's checkpoint, or None without one."""
+        return self._loaded() if self.cell.is_fitted() else None
 
     def _loaded(self) -> Method[Any]:
         method = self.new_method()
@@ -248,7 +255,7 @@ class Trial:
 
     def require_trained(self) -> None:
         """Train the method if it is not: a row stands for a trained method even where its answers survive."""
-        if not self.cell.is_fitted():
+        if not unless_damaged(self.cell.checkpoint, self.cell.is_fitted):
             _ = self.method
 
     @cached_property
@@ -371,7 +378,14 @@ def _train_here(trial: Trial, progress: Progress) -> Method[Any]:
     run = FitRun(trial.cell.training, benchmark.device, trial.seed, progress)
     train, val = (_thinned(trial, split) for split in ("train", "val"))
     studies = fit.FitStudies(train, val, example=benchmark.splits["train"][0])
-    return fit.fit(trial.new_method(), studies, run, trial.cell)
+    try:
+        return fit.fit(trial.new_method(), studies, run, trial.cell)
+    except DamagedStateError as error:
+        if process_group().size > 1:
+            raise
+        set_aside(trial.cell.training, error.message)
+        private_folder(trial.cell.training)
+        return fit.fit(trial.new_method(), studies, run, trial.cell)
 
 
 def _thinned(trial: Trial, split: str) -> list[Study]:

@@ -12,7 +12,10 @@ from harness.store.results import Measurement, StoredResult
 
 
 def beside(table: Table, selection: Selection) -> tuple[str, ...]:
-    """One sentence each on older results, other masks, methods under those alone, and means over some seeds.
+    """What stands below a table beside its numbers, one sentence each.
+
+    On older results, other masks, methods under those alone, means over some seeds, rows of another protocol
+    and files without a checksum.
 
     Args:
         table: of the numbers that are shown.
@@ -27,6 +30,8 @@ def beside(table: Table, selection: Selection) -> tuple[str, ...]:
         *_count("result", len(other_masks), _under(table.masks, map(masks_of, other_masks))),
         *_named(table.masks, lost),
         *_of_some_seeds(table),
+        *_of_other_protocols(table, selection.shown),
+        *_unchecked(table, selection.shown),
     )
 
 
@@ -80,6 +85,24 @@ def _named(own: Masks, lost: dict[Line, StoredResult]) -> Iterator[str]:
             for (method, _, _), result in sorted(lost.items())
         ]
         yield f"Measured under other masks only: {'; '.join(results)}."
+
+
+def _of_other_protocols(table: Table, shown: Iterable[StoredResult]) -> Iterator[str]:
+    """Which rows were made under which protocol, where there are several."""
+    methods: dict[int, dict[str, None]] = {}
+    for each in shown:
+        if _is_of(table, each):
+            methods.setdefault(each.manifest.protocol, {})[each.manifest.method] = None
+    if len(methods) > 1:
+        parts = [f"{number}: {', '.join(names)}" for number, names in sorted(methods.items())]
+        yield f"Rows are of several protocols, and ranks compare them all the same: {'; '.join(parts)}."
+
+
+def _unchecked(table: Table, shown: Iterable[StoredResult]) -> Iterator[str]:
+    number = sum(not each.checked and _is_of(table, each) for each in shown)
+    if number:
+        plural = "s have" if number > 1 else " has"
+        yield f"{number} result{plural} no checksum, so that a number changed by hand would not show."
 
 
 def _of_some_seeds(table: Table) -> Iterator[str]:

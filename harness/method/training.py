@@ -23,7 +23,7 @@ from functools import partial
 import torch
 from lightning.pytorch import Trainer
 
-from harness.core.errors import CorruptFileError, HarnessError
+from harness.core.errors import DamagedStateError, HarnessError
 from harness.core.files import clear_disk_errors
 from harness.core.types import Study
 from harness.distributed.process_group import SmallerBatch, process_group
@@ -105,6 +105,7 @@ def _fits_memory(
             "use fewer --devices or raise training.batch_size",
         )
     trainer = _trainer(run, state)
+    state.check()
     try:
         trainer.fit(
             TrainableModule(trainable, settings.epochs * -(-len(whole) // settings.accumulate)),
@@ -119,7 +120,7 @@ def _fits_memory(
         if state.begun or not state.checkpoint.exists() or isinstance(error, HarnessError):
             raise
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise CorruptFileError(
+        raise DamagedStateError(
             f"{state.checkpoint}: not a training state of {trainable.name}: {reason}",
             f"delete {run.directory} and run again",
         ) from error

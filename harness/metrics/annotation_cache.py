@@ -1,20 +1,21 @@
 """Results of models on single texts, kept on disk: a text is annotated once for all methods and runs.
 
-One file per signature holds digests of texts and the model's results for them. Reports under a data use
+One file per signature holds digests of texts and the model's results for them, below a line with their
+checksum: a file that is not what was written is computed again. Reports under a data use
 agreement must not leave their folder, so neither texts nor parts of them may stand in a value.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
 
-from harness.core.errors import CorruptFileError
-from harness.core.files import cache_root, private_folder, read_json, write_json
+from harness.core.files import cache_root, private_folder, set_aside, write_atomic
 
 CHUNK = 512
 """Texts after which results are saved: what a killed run loses at most."""
@@ -71,7 +72,7 @@ def annotated_pairs(
 
 def path_of(signature: str) -> Path:
     """The cache file of a signature."""
-    return cache_root() / "annotations" / f"{digest(signature)[:32]}.json"
+    return cache_root() / "annotations" / f"{digest(signature)[:32]}.jsonl"
 
 
 def digest(text: str) -> str:
@@ -87,15 +88,27 @@ def pair(first: str, second: str) -> str:
 def _read(path: Path, signature: str) -> dict[str, Any]:
     """Values by digest; a damaged file counts as absent, for all of it can be computed again."""
     try:
-        content = read_json(path)
-    except (FileNotFoundError, CorruptFileError):
+        head, _, body = path.read_bytes().partition(b"\n")
+    except FileNotFoundError:
         return {}
-    usable = isinstance(content, dict) and content.get("signature") == signature
-    values = content.get("values") if usable else None
-    return values if isinstance(values, dict) else {}
+    except IsADirectoryError:
+        set_aside(path, "a folder is in its place")
+        return {}
+    if head != _head(signature, body):
+        set_aside(path, "checksum mismatch")
+        return {}
+    values: dict[str, Any] = json.loads(body)
+    return values
+
+
+def _head(signature: str, body: bytes) -> bytes:
+    """The first line of a file: whose values they are, and their checksum."""
+    return json.dumps({"signature": signature, "sha256": hashlib.sha256(body).hexdigest()}).encode()
 
 
 def _add(path: Path, signature: str, values: dict[str, Any]) -> None:
     private_folder(path.parent)
     with FileLock(f"{path}.lock"):
-        write_json(path, {"signature": signature, "values": _read(path, signature) | values})
+        every = _read(path, signature) | values
+        body = (json.dumps(every, ensure_ascii=False, separators=(",", ":")) + "\n").encode()
+        write_atomic(path, lambda stream: stream.write(_head(signature, body) + b"\n" + body))

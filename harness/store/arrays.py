@@ -9,12 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.core.errors import CorruptFileError
-from harness.core.files import (
-    is_sealed,
-    seal,
-    verify,
-    write_atomic,
-)
+from harness.core.files import is_sealed, seal, unless_damaged, verify, write_atomic
 
 
 def save_array(path: Path, array: NDArray[Any]) -> None:
@@ -25,6 +20,8 @@ def save_array(path: Path, array: NDArray[Any]) -> None:
 
 def load_array(path: Path) -> NDArray[Any] | None:
     """A sealed array, or None where it was never finished; a damaged one raises ``CorruptFileError``."""
+    if path.is_dir():
+        raise CorruptFileError(f"{path}: a folder is in its place", "delete it and run again")
     if not is_sealed(path):
         return None
     verify(path)
@@ -33,3 +30,8 @@ def load_array(path: Path) -> NDArray[Any] | None:
     except (ValueError, EOFError) as error:
         raise CorruptFileError(f"{path}: not an array: {error}", "delete it and run again") from error
     return array
+
+
+def sound_array(path: Path) -> NDArray[Any] | None:
+    """``load_array`` of what can be made again: a damaged array is set aside and counts as never finished."""
+    return unless_damaged(path, lambda: load_array(path))

@@ -10,13 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.core.errors import CorruptFileError
-from harness.core.files import (
-    clear_disk_errors,
-    read_json,
-    seal,
-    verify,
-    write_json,
-)
+from harness.core.files import clear_disk_errors, read_checked_json, seal, verify, write_checked_json
 from harness.core.locks import exclusive
 from harness.core.slugs import slug
 
@@ -55,18 +49,25 @@ class Cell:
             yield
 
     def is_fitted(self) -> bool:
-        """Whether a complete checkpoint exists; a damaged one raises."""
+        """Whether a complete checkpoint exists.
+
+        Raises:
+            CorruptFileError: it is damaged, or that of another cell.
+        """
         done = self.checkpoint / "done.json"
         if not done.exists():
             return False
-        content = read_json(done)
+        content = read_checked_json(done)
         owner = content.get("cell", self.directory.name)  # early stores did not record it
         if owner != self.directory.name:
             raise CorruptFileError(
                 f"{self.checkpoint}: the checkpoint of {owner}: of other code, data or settings",
                 "delete it and run again",
             )
-        for name in content["files"]:
+        names = content.get("files")
+        if not isinstance(names, list):
+            raise CorruptFileError(f"{done}: it names no files", "delete it and run again")
+        for name in names:
             verify(self.checkpoint / name)
         return True
 
@@ -78,7 +79,8 @@ class Cell:
         files = [name for name in files if name != "done.json"]
         for name in files:
             seal(self.checkpoint / name)
-        write_json(self.checkpoint / "done.json", {"files": files, "cell": self.directory.name, **facts})
+        content = {"files": files, "cell": self.directory.name, **facts}
+        write_checked_json(self.checkpoint / "done.json", content)
 
     def checkpoint_digest(self) -> str:
         """Sixteen hexadecimal digits of the checkpoint's files as they were sealed; empty where none is.
@@ -93,7 +95,7 @@ class Cell:
 
     def facts(self) -> dict[str, Any]:
         """What ``mark_fitted`` recorded (training seconds, parameters)."""
-        return dict(read_json(self.checkpoint / "done.json"))
+        return read_checked_json(self.checkpoint / "done.json")
 
     def predictions(self, state: str) -> Path:
         """JSONL file of one modality state."""

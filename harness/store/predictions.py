@@ -22,7 +22,17 @@ from filelock import FileLock
 from PIL import Image
 
 from harness.core.errors import CorruptFileError
-from harness.core.files import clear_disk_errors, is_sealed, read_json, seal, unseal, verify, write_json
+from harness.core.files import (
+    clear_disk_errors,
+    clear_place,
+    is_sealed,
+    read_json,
+    seal,
+    unless_damaged,
+    unseal,
+    verify,
+    write_json,
+)
 from harness.core.types import Prediction
 
 Answer = TypeVar("Answer")
@@ -30,7 +40,7 @@ Answer = TypeVar("Answer")
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """Every ``count``-th test study, starting at number ``number``."""
+    """Every ``count``-th batch of the test studies, starting at number ``number``."""
 
     number: int
     count: int
@@ -96,12 +106,24 @@ class AnswerFile(Generic[Answer]):
         return self.read()
 
     def read(self) -> dict[str, Answer]:
-        """Complete lines by study id; a last line cut short by a kill is removed from the file."""
+        """Complete lines by study id; a last line cut short by a kill is removed from the file.
+
+        Raises:
+            CorruptFileError: a complete line holds no answer.
+        """
         content = self._whole_lines()
         if self.path.exists() and self.path.stat().st_size > len(content):
             with open(self.path, "r+b") as stream:
                 stream.truncate(len(content))
         return self._decoded(content)
+
+    def sound(self) -> dict[str, Answer] | None:
+        """``sealed`` of answers that can be asked for again: a damaged file is set aside."""
+        return unless_damaged(self.path, self.sealed)
+
+    def begun(self) -> dict[str, Answer]:
+        """``read`` of answers that can be asked for again: a damaged file is set aside."""
+        return unless_damaged(self.path, self.read) or {}
 
     def peek(self) -> dict[str, Answer]:
         """Complete lines of a file to which another process may be appending."""
@@ -133,7 +155,7 @@ class AnswerFile(Generic[Answer]):
         timing = Timing()
         for shard in self._shards():
             locks.enter_context(shard.lock)
-            answers |= shard.peek()
+            answers |= shard.begun()
             timing += shard.timing()
         return answers, timing
 
@@ -146,10 +168,16 @@ class AnswerFile(Generic[Answer]):
 
     def timing(self) -> Timing:
         """What the answers cost; nothing where that was not kept, or is damaged."""
+        return unless_damaged(self._timing_path, self._read_timing) or Timing()
+
+    def _read_timing(self) -> Timing | None:
+        if not self._timing_path.exists():
+            return None
+        facts = read_json(self._timing_path)
         try:
-            return Timing(**read_json(self._timing_path)) if self._timing_path.exists() else Timing()
-        except (CorruptFileError, TypeError):
-            return Timing()
+            return Timing(float(facts["seconds"]), int(facts["studies"]), facts.get("batch_size"))
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
+            raise CorruptFileError(f"{self._timing_path}: no times", "delete it") from error
 
     def keep_timing(self, timing: Timing) -> None:
         """Write down what the answers cost."""
@@ -157,6 +185,7 @@ class AnswerFile(Generic[Answer]):
         if timing.batch_size is not None:
             facts["batch_size"] = timing.batch_size
         # A run that has just locked the cell may be removing the file of a shard, folder and all.
+        clear_place(self._timing_path)
         with suppress(FileNotFoundError):
             write_json(self._timing_path, facts)
 
@@ -175,6 +204,8 @@ class AnswerFile(Generic[Answer]):
         os.fsync(stream.fileno())
 
     def _whole_lines(self) -> bytes:
+        if self.path.is_dir():
+            raise CorruptFileError(f"{self.path}: a folder is in its place", "delete it and run again")
         content = self.path.read_bytes() if self.path.exists() else b""
         return content[: content.rfind(b"\n") + 1]
 
@@ -183,9 +214,10 @@ class AnswerFile(Generic[Answer]):
         for number, line in enumerate(content.splitlines(), 1):
             try:
                 study_id, answer = self.codec.decode(json.loads(line))
-            except (ValueError, KeyError, TypeError) as error:
+            except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
                 raise CorruptFileError(
-                    f"{self.path}, line {number}: not a prediction: {error}", "delete the file and run again"
+                    f"{self.path}, line {number}: not a prediction: {type(error).__name__}",
+                    "delete the file and run again",
                 ) from error
             answers[study_id] = answer
         return answers

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
-from zipfile import BadZipFile
+from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,6 +71,7 @@ class StoredResult:
     Attributes:
         key: the file below ``results``, without its suffix.
         reliability: modality state -> bins of a reliability diagram; empty for methods without probabilities.
+        checked: whether the file has a checksum, which fits; early stores wrote none.
     """
 
     path: Path
@@ -78,6 +79,7 @@ class StoredResult:
     rows: list[Measurement]
     manifest: Manifest
     reliability: Mapping[str, ReliabilityBins]
+    checked: bool = True
 
     @property
     def time(self) -> tuple[int, int]:
@@ -93,7 +95,26 @@ class StoredResult:
             with np.load(path, allow_pickle=False) as arrays:
                 return {name: arrays[name] for name in arrays.files}
         except (OSError, ValueError, KeyError, BadZipFile) as error:
-            raise CorruptFileError(f"{path}: not bootstrap replicates", "delete it and run again") from error
+            raise _not_replicates(path) from error
+
+
+def check_replicates(path: Path) -> None:
+    """Compare a file of replicates with the checksums in it.
+
+    Raises:
+        CorruptFileError: it is not what was written.
+    """
+    try:
+        with ZipFile(path) as archive:
+            damaged = archive.testzip() is not None
+    except (OSError, ValueError, BadZipFile):
+        damaged = True
+    if damaged:
+        raise _not_replicates(path)
+
+
+def _not_replicates(path: Path) -> CorruptFileError:
+    return CorruptFileError(f"{path}: not bootstrap replicates", "delete it and run again")
 
 
 def row_of(values: Mapping[str, Any]) -> Measurement:

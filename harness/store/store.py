@@ -10,12 +10,16 @@ Layout below ``--store``::
         predictions/[shuffled-]STATE.jsonl          one line per study; sealed when complete
         predictions/imputed-...                     of and with generated views
         statistics/[shuffled-]STATE/METRIC-HASH.npy per-study rows (n, k); sealed
-    results/DATASET/METHOD/RUN.json                 the printed numbers of one leaderboard row, its manifest;
+    results/DATASET/METHOD/RUN.json                 the printed numbers of one leaderboard row, its manifest,
+                                                    their checksum at the end;
                                                     RUN ends with a digest of what the numbers depend on
     results/DATASET/METHOD/RUN.npz                  their bootstrap replicates, for paired ranks
     audits/DATASET/METHOD.json                      the verdict of harness audit
     timings/DATE-PROCESS.seconds.json               what the time of one run went into
     downstream/DATASET/lite0-HASH.npy               features of 128 images (n, 1280); sealed
+
+A file that is not what was written, and that can be made again, is renamed to ``NAME.damaged``; a line on
+standard error names it, and the run makes it anew.
 """
 
 from __future__ import annotations
@@ -28,6 +32,7 @@ import weakref
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -35,18 +40,26 @@ from pydantic import ValidationError
 
 from harness.core.errors import CorruptFileError, HarnessError
 from harness.core.files import (
+    DAMAGED,
     clear_disk_errors,
+    clear_place,
+    has_checksum,
     private_folder,
     read_json,
+    unless_damaged,
+    write_checked_json,
     write_json,
 )
 from harness.core.names import did_you_mean
 from harness.core.slugs import slug
 from harness.store.cell import _TEMPORARY, Cell
 from harness.store.manifest import Manifest, ReliabilityBins
-from harness.store.results import Measurement, StoredResult, row_of
+from harness.store.results import Measurement, StoredResult, check_replicates, row_of
 
 SCHEMA = 1
+
+_FOLDERS = ("cells", "masks", "results", "audits", "samples", "tables", "timings", "downstream")
+"""What a store has beside its marker."""
 
 
 class Store:
@@ -55,7 +68,7 @@ class Store:
     def __init__(self, root: Path) -> None:
         self.root = root
         marker = root / "store.json"
-        if not marker.exists():
+        if not unless_damaged(marker, lambda: marker.exists() and read_json(marker) is not None):
             # Another run may make the same store meanwhile, or have been killed while it did.
             if root.exists() and not _is_new(root) and not marker.exists():
                 raise HarnessError(f"--store {root}: exists and is not a results store", "choose another")
@@ -74,8 +87,7 @@ class Store:
         weakref.finalize(self, os.close, presence)
         with suppress(OSError):
             fcntl.flock(presence, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            names = ("masks", "results", "audits", "samples", "tables", "timings", "downstream")
-            folders = [self.root / name for name in names]
+            folders = [self.root / name for name in _FOLDERS if name != "cells"]
             for leftover in (*self.root.glob(_TEMPORARY), *(p for f in folders for p in f.rglob(_TEMPORARY))):
                 leftover.unlink(missing_ok=True)
         with suppress(OSError):  # file systems without locks are refused where a cell needs one
@@ -89,6 +101,7 @@ class Store:
         name = f"{preset}-s{seed}-{fingerprint}"
         cell = Cell(self.root / "cells" / slug(dataset) / slug(method) / name)
         description = cell.directory / "cell.json"
+        clear_place(description)
         if not description.exists():
             write_json(description, {"fingerprint": fingerprint, **identity})
         return cell
@@ -110,15 +123,20 @@ class Store:
         """
         path = self.root / "results" / f"{key}.json"
         content = {"schema": SCHEMA, "manifest": manifest.to_json(), "rows": [asdict(row) for row in rows]}
-        write_json(path, content | {"reliability": dict(reliability or {})})
+        write_checked_json(path, content | {"reliability": dict(reliability or {})})
         return path
 
     def result(self, key: str) -> StoredResult | None:
-        """The result of a key; None where there is none that can be read."""
+        """The result of a key; None where there is none. A damaged one is set aside."""
         path = self.root / "results" / f"{key}.json"
-        with suppress(CorruptFileError):
-            return _read_result(path, key) if path.exists() else None
-        return None
+        return unless_damaged(path, lambda: _read_result(path, key)) if path.exists() else None
+
+    def set_aside_damaged(self) -> None:
+        """Set aside results that are not what was written, so that the others can be read."""
+        for path in self._result_files():
+            unless_damaged(path, partial(_check_result, path))
+        for path in sorted((self.root / "results").rglob("*.npz")):
+            unless_damaged(path, partial(check_replicates, path))
 
     def has_numbers(self, key: str) -> bool:
         """Whether a readable result of this key holds at least one value."""
@@ -131,7 +149,7 @@ class Store:
         Raises:
             HarnessError: no such result; then none is removed.
         """
-        existing = [each.key for each in self.stored()]
+        existing = [self._key(path) for path in self._result_files()]
         for key in keys:
             if key not in existing:
                 raise HarnessError(f"{key}: no such result in {self.root}", did_you_mean(key, existing))
@@ -145,16 +163,26 @@ class Store:
 
     def stored(self) -> list[StoredResult]:
         """Every stored leaderboard row, in a stable order."""
-        folder = self.root / "results"
-        return [
-            _read_result(path, path.relative_to(folder).with_suffix("").as_posix())
-            for path in sorted(folder.rglob("*.json"))
-        ]
+        return [_read_result(path, self._key(path)) for path in self._result_files()]
+
+    def _result_files(self) -> list[Path]:
+        return sorted((self.root / "results").rglob("*.json"))
+
+    def _key(self, path: Path) -> str:
+        return path.relative_to(self.root / "results").with_suffix("").as_posix()
+
+
+def _check_result(path: Path) -> None:
+    if not has_checksum(path):
+        read_json(path)
 
 
 def _read_result(path: Path, key: str) -> StoredResult:
-    content = read_json(path)
-    _check_schema(f"{path}: a result", content)
+    checked, content = has_checksum(path), read_json(path)
+    try:
+        _check_schema(f"{path}: a result", content)
+    except HarnessError as error:
+        raise CorruptFileError(error.message, error.hint) from None
     try:
         manifest = Manifest.model_validate(content["manifest"])
         reliability = {
@@ -169,12 +197,16 @@ def _read_result(path: Path, key: str) -> StoredResult:
         raise CorruptFileError(f"{path}: not a result file: {reason}", "delete it and run again") from None
     except (KeyError, TypeError, AttributeError) as error:
         raise CorruptFileError(f"{path}: not a result file: {error}", "delete it and run again") from error
-    return StoredResult(path, key, rows, manifest, reliability)
+    return StoredResult(path, key, rows, manifest, reliability, checked)
 
 
 def _is_new(root: Path) -> bool:
-    """An empty folder, or one in which a run was killed before the store was complete."""
-    return root.is_dir() and all(path.match(".store.json.*.tmp") for path in root.iterdir())
+    """An empty folder, one in which a run was killed early, or a store that has lost its marker."""
+    if not root.is_dir():
+        return False
+    names = {path.name for path in root.iterdir() if not path.match(".store.json.*.tmp")}
+    traces = {".runs.lock", f"store.json{DAMAGED}"}
+    return not names or (bool(names & traces) and names <= {*_FOLDERS, *traces})
 
 
 def _check_schema(what: str, content: Any) -> None:

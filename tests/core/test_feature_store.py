@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import stat
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
+from harness.core import feature_store
 from harness.core.feature_store import FeatureStore, store_of
 from harness.datasets.example import ExampleData
 from harness.method.batching import collate
@@ -75,11 +80,51 @@ def test_a_folder_that_cannot_be_made_is_no_store(cache: Path) -> None:
     assert store.read([b"key"]) == [None]
 
 
-def test_a_file_that_is_no_store_is_not_read(cache: Path) -> None:
+def test_a_file_that_is_no_store_is_set_aside(cache: Path) -> None:
     folder = cache / "features" / "toy"
     folder.mkdir(parents=True)
     (folder / "data.mdb").write_bytes(b"nonsense" * 4096)
-    assert FeatureStore("toy").read([b"key"]) == [None]
+    store = FeatureStore("toy")
+    store.write({b"key": b"value"})
+    assert store.read([b"key"]) == [b"value"]
+    assert (cache / "features" / "toy.damaged" / "data.mdb").exists()
+
+
+_OPEN = (
+    "import sys; from harness.core.feature_store import FeatureStore; store = FeatureStore('cut'); "
+    "print(store.read([bytes([0, n]) for n in range(40)]).count(None)); store.write({b'new': b'1'}); "
+    "print(store.read([b'new']))"
+)
+
+
+@pytest.mark.parametrize("share", [0.0001, 0.02, 0.5, 0.99])
+def test_a_store_that_is_cut_short_is_made_anew(cache: Path, share: float) -> None:
+    """Mapped, its absent pages would end the process by SIGBUS, at every run."""
+    store = FeatureStore("cut")
+    for number in range(3):
+        store.write({bytes([number, row]): bytes([row]) * 5000 for row in range(40)})
+    file = cache / "features" / "cut" / "data.mdb"
+    os.truncate(file, int(file.stat().st_size * share))
+    done = subprocess.run(
+        [sys.executable, "-c", _OPEN],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["40", "[b'1']"]
+    assert "cut: damaged, set aside as cut.damaged" in done.stderr
+
+
+def test_a_whole_store_is_never_taken_for_a_damaged_one(cache: Path) -> None:
+    file = cache / "features" / "whole" / "data.mdb"
+    store = FeatureStore("whole")
+    random = np.random.default_rng(0)
+    for number in range(200):
+        size = int(random.integers(1, 20_000))
+        store.write({bytes([number % 7, row]): bytes(size) for row in range(5)})
+        assert feature_store._damage(file) is None
 
 
 def _write(number: int) -> None:

@@ -1,28 +1,264 @@
-"""A damaged file of one method never keeps the other methods of a run from their numbers."""
+"""Damaged files: what can be made again is set aside, named and made again; nothing damaged is believed."""
 
 from __future__ import annotations
 
+import json
+import logging
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+from safetensors import SafetensorError
 
+from harness.core import registry
+from harness.core.config import RunSettings
+from harness.core.errors import CorruptFileError, DiskError, HarnessError
+from harness.core.files import set_aside
+from harness.evaluation.reproduce import find
 from harness.evaluation.run import run_serially
+from harness.leaderboard.leaderboard import Leaderboard
+from harness.method import training_state
+from harness.method.torch_method import TorchMethod
+from harness.store.store import Store
 from tests.evaluation.test_evaluate import toy_config
+from tests.helpers import toys
+from tests.helpers.store_hash import contents
 from tests.helpers.toys import Quiet
 
 
-@pytest.mark.parametrize("content", ["{", "[]", ""])
-@pytest.mark.parametrize(("name", "heals"), [("done.json", False), ("full.seconds.json", True)])
-def test_a_damaged_file_fails_its_own_method_at_most(
-    toy_world: Path, name: str, heals: bool, content: str
+def emptied(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def flipped(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def replaced_by_a_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+    (path / "inside").touch()
+
+
+def deleted(path: Path) -> None:
+    path.unlink()
+
+
+def no_object(path: Path) -> None:
+    path.write_text("[]")
+
+
+HARMS = (emptied, flipped, replaced_by_a_folder, deleted, no_object)
+FILES = (
+    (
+        "checkpoint/done.json",
+        "predictions/full.jsonl",
+        "statistics/full/bleu-??????????.npy",
+        "../../../../results/toy/learner/*.json",
+    ),
+    (
+        "checkpoint/model.safetensors",
+        "predictions/full.jsonl.sha256.json",
+        "../../../../results/toy/learner/*.npz",
+    ),
+    (
+        "checkpoint/model.safetensors.sha256.json",
+        "predictions/full.seconds.json",
+        "statistics/full/bleu-*.npy.sha256.json",
+    ),
+)
+"""Files that are damaged together, below the cell."""
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The store of a run of two methods that has come to its end."""
+    folder = tmp_path_factory.mktemp("finished")
+    with pytest.MonkeyPatch.context() as patch:
+        toys.register(patch.setitem)
+        registry._table.cache_clear()
+        assert run_serially(_settings(folder), Quiet())[1]
+    registry._table.cache_clear()
+    return folder / "store"
+
+
+def _settings(folder: Path) -> RunSettings:
+    return toy_config(folder, ("learner", "echo"), metrics=("bleu",))
+
+
+@pytest.fixture
+def settings(toy_world: Path, finished: Path) -> RunSettings:
+    """Of a run that finds a finished store."""
+    shutil.copytree(finished, toy_world / "store")
+    return _settings(toy_world)
+
+
+def cell_of(settings: RunSettings) -> Path:
+    """The learner's."""
+    (cell,) = settings.config.store.glob("cells/toy/learner/*")
+    return cell
+
+
+@pytest.mark.parametrize("harm", HARMS, ids=lambda harm: harm.__name__)
+@pytest.mark.parametrize("patterns", FILES, ids=lambda patterns: patterns[0])
+def test_a_damaged_file_is_made_again(
+    settings: RunSettings,
+    patterns: tuple[str, ...],
+    harm: Callable[[Path], None],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    settings = toy_config(toy_world, ("learner", "echo"), metrics=("bleu",))
-    run_serially(settings, Quiet())
-    (damaged,) = settings.config.store.glob(f"cells/toy/learner/*/*/{name}")
-    damaged.write_text(content)
-    for result in settings.config.store.glob("results/**/*.json"):
-        result.unlink()
+    store = settings.config.store
+    before = contents(store)
+    for pattern in patterns:
+        (path,) = cell_of(settings).glob(pattern)
+        harm(path)
+    with caplog.at_level(logging.WARNING):
+        rows, succeeded = run_serially(settings, Quiet())
+    assert succeeded
+    assert {row.status for row in rows} == {"ok"}
+    assert contents(store) == before
+    if harm is not deleted:
+        assert caplog.text.count("damaged, set aside as") >= len(patterns) - 1
+        assert list(store.rglob("*.damaged"))
+
+
+@pytest.mark.parametrize("name", ["last.ckpt", "kept.safetensors", "history.json"])
+@pytest.mark.parametrize("harm", HARMS, ids=lambda harm: harm.__name__)
+def test_a_damaged_state_of_training_begins_anew(
+    settings: RunSettings, name: str, harm: Callable[[Path], None]
+) -> None:
+    """PyTorch and safetensors load a file with a flipped bit as if nothing had happened."""
+    store = settings.config.store
+    before = contents(store)
+    cell = cell_of(settings)
+    for folder in ("checkpoint", "predictions", "statistics"):
+        shutil.rmtree(cell / folder)
+    harm(cell / "training" / name)
+    assert run_serially(settings, Quiet())[1]
+    assert contents(store) == before
+
+
+def test_a_damaged_file_never_replaces_numbers_by_a_failure(
+    settings: RunSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(settings.config.store)
+    values = {row.value for row in store.results() if row.method == "learner"}
+    (predictions,) = store.root.glob("cells/toy/learner/*/predictions/full.jsonl")
+    flipped(predictions)
+
+    def fails(*args: object) -> None:
+        raise ValueError
+
+    monkeypatch.setattr(TorchMethod, "load", fails)
     rows, succeeded = run_serially(settings, Quiet())
-    assert succeeded == heals
-    assert {row.status for row in rows if row.method == "echo"} == {"ok"}
-    assert {row.status for row in rows if row.method == "learner"} == {"ok" if heals else "failed"}
+    assert not succeeded
+    assert {row.status for row in rows if row.method == "learner"} == {"failed"}
+    assert {row.value for row in store.results() if row.method == "learner"} == values
+
+
+def test_a_digit_that_was_changed_by_hand_is_told(settings: RunSettings) -> None:
+    store = Store(settings.config.store)
+    (path,) = store.root.glob("results/toy/learner/*.json")
+    whole = path.read_text()
+    value = next(row.value for row in store.results() if row.method == "learner" and row.value)
+    path.write_text(whole.replace(repr(value), repr(value + 0.1), 1))
+    message = rf"{path.name}: checksum mismatch, the file was damaged \(delete it and run again\)"
+    for read in (store.stored, lambda: Leaderboard.of(store), lambda: find(store, "learner")):
+        with pytest.raises(CorruptFileError, match=message):
+            read()
+    # As the message says: deleted, or removed by the command, and run again.
+    store.remove_results([path.relative_to(store.root / "results").with_suffix("").as_posix()])
+    assert run_serially(settings, Quiet())[1]
+    assert next(row.value for row in store.results() if row.method == "learner") == value
+
+
+def test_a_result_without_a_checksum_has_a_remark(settings: RunSettings) -> None:
+    store = Store(settings.config.store)
+    (path,) = store.root.glob("results/toy/learner/*.json")
+    content = json.loads(path.read_text())
+    del content["sha256"]
+    path.write_text(json.dumps(content))
+    remarks = [line for table in Leaderboard.of(store).tables for line in table.beside]
+    assert "1 result has no checksum, so that a number changed by hand would not show." in remarks
+
+
+def test_results_that_cannot_be_read_do_not_cost_the_others(settings: RunSettings) -> None:
+    store = Store(settings.config.store)
+    (numbers,) = store.root.glob("results/toy/learner/*.json")
+    (replicates,) = store.root.glob("results/toy/echo/*.npz")
+    flipped(numbers)
+    flipped(replicates)
+    store.set_aside_damaged()
+    by_method = {each.manifest.method: each for each in store.stored()}
+    assert list(by_method) == ["echo", "learner+shuffled-image"]
+    assert by_method["echo"].replicates() == {}
+    assert sorted(path.name for path in store.root.rglob("*.damaged")) == sorted(
+        [f"{numbers.name}.damaged", f"{replicates.name}.damaged"]
+    )
+
+
+@pytest.mark.parametrize("harm", [emptied, deleted])
+def test_a_store_that_has_lost_its_marker_is_a_store(
+    settings: RunSettings, harm: Callable[[Path], None]
+) -> None:
+    before = contents(settings.config.store)
+    harm(settings.config.store / "store.json")
+    assert run_serially(settings, Quiet())[1]
+    assert contents(settings.config.store) == before
+
+
+def test_a_folder_of_something_else_is_no_store(tmp_path: Path) -> None:
+    (tmp_path / "results").mkdir()
+    with pytest.raises(HarnessError, match="exists and is not a results store"):
+        Store(tmp_path)
+
+
+def test_a_full_disk_in_safetensors_is_one_line(toy_world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*args: object) -> None:
+        raise SafetensorError(
+            'I/O error: Os { code: 28, kind: StorageFull, message: "No space left on device" }'
+        )
+
+    monkeypatch.setattr(training_state, "save_model", full)
+    reporter = Quiet()
+    with pytest.raises(DiskError, match=r"cannot write .*kept\.safetensors: no space left on the disk"):
+        run_serially(toy_config(toy_world, ("learner",), metrics=("bleu",)), reporter)
+    assert (toy_world / "work.log").read_text().splitlines().count("step train") == 5, "one epoch, no more"
+
+
+def test_what_is_set_aside_twice_is_there_once(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    for content in ("first", "second"):
+        path.write_text(content)
+        set_aside(path, "a test")
+    path.mkdir()
+    set_aside(path, "a test")
+    assert [each.name for each in tmp_path.iterdir()] == ["file.damaged"]
+    path.write_text("third")
+    set_aside(path, "a test")
+    assert (tmp_path / "file.damaged").read_text() == "third"
+    set_aside(path, "it is gone already")
+
+
+def test_a_damaged_answer_of_an_unfinished_file_is_asked_again(settings: RunSettings) -> None:
+    before = contents(settings.config.store)
+    (path,) = settings.config.store.glob("cells/toy/learner/*/predictions/full.jsonl")
+    (path.parent / f"{path.name}.sha256.json").unlink()
+    lines = path.read_text().splitlines()
+    lines[3] = lines[3].replace('"id"', '"if"')
+    path.write_text("\n".join(lines) + "\n")
+    assert run_serially(settings, Quiet())[1]
+    assert contents(settings.config.store) == before
+
+
+def test_weights_of_the_learner_are_what_was_trained(settings: RunSettings) -> None:
+    """The tests above would pass with files that nothing reads."""
+    (path,) = settings.config.store.glob("cells/toy/learner/*/training/last.ckpt")
+    assert torch.load(path, weights_only=True)["callbacks"]["training_state"]["checksum"]
+    (rows,) = settings.config.store.glob("cells/toy/learner/*/statistics/full/bleu-*.npy")
+    assert np.load(rows).shape[0] == 40

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from harness.core.files import verify
+from harness.core.files import DAMAGED, verify
 
 SEAL = ".sha256.json"
 VOLATILE = {
@@ -24,8 +24,9 @@ VOLATILE = {
     "store",
     "workers",
     "threads",
+    "sha256",
 }
-"""Keys of manifests and summaries that hold times, memory, or where and beside what a run worked."""
+"""Keys that hold times, memory, where and beside what a run worked, and a checksum over all of it."""
 
 _LOGS = ("error.txt", ".lock", ".runs.lock", ".holder.json")
 DIGITS = 9
@@ -38,11 +39,17 @@ def store_hash(store: Path) -> str:
 
 
 def contents(store: Path) -> dict[str, str]:
-    """File name below the store -> digest of its lasting content; for telling what differs."""
+    """File name below the store -> digest of its lasting content; for telling what differs.
+
+    Damaged files that were set aside are left out.
+    """
     return {
         path.relative_to(store).as_posix(): hashlib.sha256(_lasting(path)).hexdigest()
         for path in sorted(store.rglob("*"))
-        if path.is_file() and path.name not in _LOGS and not path.name.endswith(".seconds.json")
+        if path.is_file()
+        and path.name not in _LOGS
+        and not path.name.endswith(".seconds.json")
+        and DAMAGED not in path.relative_to(store).as_posix()
     }
 
 

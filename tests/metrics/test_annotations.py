@@ -55,6 +55,20 @@ def test_a_damaged_cache_is_computed_again(content: str) -> None:
     assert annotated("m", ["ab"], lambda texts: pytest.fail("cached")) == [2]
 
 
+def test_a_value_that_was_changed_is_computed_again() -> None:
+    assert annotated("m", ["ab", "c"], Counter()) == [2, 1]
+    path = path_of("m")
+    path.write_text(path.read_text().replace(":2", ":3"))
+    assert annotated("m", ["ab", "c"], Counter()) == [2, 1]
+    assert path.with_name(f"{path.name}.damaged").exists()
+
+
+def test_a_folder_in_the_place_of_the_cache_is_set_aside() -> None:
+    path_of("m").mkdir(parents=True)
+    assert annotated("m", ["ab"], Counter()) == [2]
+    assert path_of("m").is_file()
+
+
 def test_a_killed_run_keeps_finished_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(annotation_cache, "CHUNK", 2)
     work = Counter()
