@@ -10,7 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from harness.core.errors import CorruptFileError
-from harness.core.files import clear_disk_errors, read_checked_json, seal, verify, write_checked_json
+from harness.core.files import (
+    clear_disk_errors,
+    read_checked_json,
+    read_json,
+    seal,
+    verify,
+    write_checked_json,
+)
 from harness.core.locks import exclusive
 from harness.core.slugs import slug
 
@@ -83,14 +90,18 @@ class Cell:
         write_checked_json(self.checkpoint / "done.json", content)
 
     def checkpoint_digest(self) -> str:
-        """Sixteen hexadecimal digits of the checkpoint's files as they were sealed; empty where none is.
+        """Sixteen hexadecimal digits of the checkpoint's files as they were sealed.
 
-        No file but the seals is read: ``is_fitted`` says whether the files still are what was sealed.
+        Empty where there is none, or where its list or a seal is damaged. No file but the seals is read:
+        ``is_fitted`` says whether the files still are what was sealed.
         """
         if not (self.checkpoint / "done.json").exists():
             return ""
-        names = sorted(self.facts()["files"])
-        seals = [[name, read_json(self.checkpoint / f"{name}.sha256.json")["sha256"]] for name in names]
+        try:
+            names = sorted(self.facts()["files"])
+            seals = [[name, read_json(self.checkpoint / f"{name}.sha256.json")["sha256"]] for name in names]
+        except (CorruptFileError, FileNotFoundError, LookupError, TypeError):
+            return ""
         return hashlib.sha256(json.dumps(seals).encode()).hexdigest()[:16]
 
     def facts(self) -> dict[str, Any]:

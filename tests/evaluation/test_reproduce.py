@@ -11,7 +11,7 @@ import pytest
 
 from harness.core.config import ExecutionConfig, RunSettings
 from harness.core.errors import HarnessError
-from harness.core.files import read_json, write_json
+from harness.core.files import read_checked_json, write_checked_json
 from harness.evaluation import reproduce
 from harness.evaluation.run import run_serially
 from harness.store.results import StoredResult
@@ -52,9 +52,9 @@ def test_a_manifest_tells_what_was_computed_from_where(store: Store, tmp_path: P
     stored = reproduce.find(store, "echo[fail=]")
     assert set(stored.manifest.execution) == {"device", "executor", "workers"}
     assert not set(stored.manifest.config) & set(ExecutionConfig.model_fields)
-    content = read_json(stored.path)
+    content = read_checked_json(stored.path)
     content["manifest"]["config"] |= content["manifest"].pop("execution")  # as earlier manifests had it
-    write_json(stored.path, content)
+    write_checked_json(stored.path, content)
     assert reproduce.reproduce(
         reproduce.find(store, stored.key), tmp_path / "new", Quiet(), tolerance=0.0
     ).equal
@@ -63,11 +63,11 @@ def test_a_manifest_tells_what_was_computed_from_where(store: Store, tmp_path: P
 def changed(store: Store, difference: float) -> StoredResult:
     """The stored row of the untrained method, one of its values moved, made with another NumPy."""
     stored = reproduce.find(store, "echo[fail=]")
-    content = read_json(stored.path)
+    content = read_checked_json(stored.path)
     number = next(row for row in content["rows"] if row["metric"] == "cider" and row["rate"] == 0.4)
     number["value"] += difference
     content["manifest"]["environment"]["packages"]["numpy"] = "1.0"
-    write_json(stored.path, content)
+    write_checked_json(stored.path, content)
     return reproduce.find(store, stored.key)
 
 
@@ -95,9 +95,9 @@ def test_count_signature_and_interval_are_compared_too(
     store: Store, tmp_path: Path, field: str, value: Any
 ) -> None:
     stored = reproduce.find(store, "echo[fail=]")
-    content = read_json(stored.path)
+    content = read_checked_json(stored.path)
     content["rows"][0][field] = value
-    write_json(stored.path, content)
+    write_checked_json(stored.path, content)
     again = reproduce.reproduce(reproduce.find(store, stored.key), tmp_path / "fresh", Quiet())
     assert [each.field for each in again.differences] == [field]
 
@@ -108,20 +108,20 @@ def test_count_signature_and_interval_are_compared_too(
 )
 def test_rows_that_are_not_there_or_not_one(store: Store, row: str, says: str) -> None:
     for key in ("a", "b"):
-        content = read_json(store.stored()[0].path)
+        content = read_checked_json(store.stored()[0].path)
         for each in content["rows"]:
             each["method"] = "twice"
-        write_json(store.root / f"results/toy/twice/{key}.json", content)
+        write_checked_json(store.root / f"results/toy/twice/{key}.json", content)
     with pytest.raises(HarnessError, match=says):
         reproduce.find(store, row)
 
 
 def test_a_message_names_few_of_many_rows(store: Store) -> None:
-    content = read_json(store.stored()[0].path)
+    content = read_checked_json(store.stored()[0].path)
     for each in content["rows"]:
         each["method"] = "often"
     for number in range(30):
-        write_json(store.root / f"results/toy/often/{number}.json", content)
+        write_checked_json(store.root / f"results/toy/often/{number}.json", content)
     with pytest.raises(HarnessError, match="30 rows") as several:
         reproduce.find(store, "often")
     assert several.value.hint.endswith("and 22 more")
@@ -132,11 +132,11 @@ def test_a_message_names_few_of_many_rows(store: Store) -> None:
 
 def test_a_row_goes_by_the_names_that_tables_print(store: Store) -> None:
     stored = reproduce.find(store, "learner:slow[training.epochs=2]")
-    content = read_json(stored.path)
+    content = read_checked_json(stored.path)
     for each in content["rows"]:
         each["dataset"] = "csv:my"
     run = stored.key.rpartition("/")[2]
-    write_json(store.root / f"results/csv@my/learner@slow/{run}.json", content)
+    write_checked_json(store.root / f"results/csv@my/learner@slow/{run}.json", content)
     stored.path.unlink()
     key = f"csv@my/learner@slow/{run}"
     label = "csv:my/learner:slow[training.epochs=2]"
@@ -146,12 +146,12 @@ def test_a_row_goes_by_the_names_that_tables_print(store: Store) -> None:
 
 def test_manifests_that_cannot_be_followed_are_named(store: Store, tmp_path: Path) -> None:
     stored = reproduce.find(store, "echo[fail=]")
-    content = read_json(stored.path)
+    content = read_checked_json(stored.path)
     for change, says in (
         ({"config": {**content["manifest"]["config"], "flux": 1}}, "another version"),
         ({"config": {}}, "its manifest lacks"),
     ):
-        write_json(stored.path, content | {"manifest": content["manifest"] | change})
+        write_checked_json(stored.path, content | {"manifest": content["manifest"] | change})
         with pytest.raises(HarnessError, match=says):
             reproduce.reproduce(reproduce.find(store, stored.key), tmp_path / "fresh", Quiet())
 
@@ -160,10 +160,10 @@ def test_a_row_without_numbers_and_a_used_folder_are_refused(store: Store) -> No
     stored = reproduce.find(store, "echo[fail=]")
     with pytest.raises(HarnessError, match="a store is there already"):
         reproduce.reproduce(stored, store.root, Quiet())
-    content = read_json(stored.path)
+    content = read_checked_json(stored.path)
     for row in content["rows"]:
         row |= {"value": None, "ci95": None, "status": "failed"}
-    write_json(stored.path, content)
+    write_checked_json(stored.path, content)
     with pytest.raises(HarnessError, match="no numbers"):
         reproduce.reproduce(reproduce.find(store, stored.key), store.root, Quiet())
 
@@ -177,9 +177,9 @@ def test_command_line_says_in_one_line_that_a_row_is_equal(
     stored = changed(store, 1e-12)
     assert invoke(capsys, "reproduce", stored.key, "--store", str(store.root))[0] == 0
     assert invoke(capsys, "reproduce", stored.key, "--store", str(store.root), "--exact")[0] == 1
-    content = read_json(stored.path)
+    content = read_checked_json(stored.path)
     content["rows"][0]["value"] = 0.123
-    write_json(stored.path, content)
+    write_checked_json(stored.path, content)
     into = tmp_path / "kept"
     arguments = ["reproduce", stored.key, "--store", str(store.root), "--into", str(into), "--format", "json"]
     code, out, _ = invoke(capsys, *arguments)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from harness.core import registry
 from harness.core.errors import HarnessError
-from harness.core.files import read_json, write_json
+from harness.core.files import read_checked_json, write_checked_json
 from harness.leaderboard import bundle as share
 from harness.leaderboard.leaderboard import Leaderboard
 from harness.store.store import Store
@@ -45,10 +45,10 @@ def test_a_signature_of_an_older_version_is_named_with_the_remedy(tmp_path: Path
     store = small_store(tmp_path)
     key = add(store, "older", {"cider": 0.2})
     path = store.root / "results" / f"{key}.json"
-    content = read_json(path)
+    content = read_checked_json(path)
     for row in content["rows"]:
         row["signature"] = "cider|fit:real test pairs|v:1"
-    write_json(path, content)
+    write_checked_json(path, content)
     with pytest.raises(HarnessError) as caught:
         share.make(Leaderboard.of(store), store)
     for words in (f"{key}: cider: ", f"harness store rm {key}", "harness run --methods older"):
@@ -168,10 +168,10 @@ def test_the_numbers_of_every_registered_metric_can_be_shared(tmp_path: Path) ->
         metric = registry.make_metric(name)
         key = add(store, f"of-{name}", {output.name: 0.5 for output in metric.outputs})
         path = store.root / "results" / f"{key}.json"
-        content = read_json(path)
+        content = read_checked_json(path)
         for row in content["rows"]:
             row["signature"] = metric.signature
-        write_json(path, content)
+        write_checked_json(path, content)
     assert len(share.check(share.make(Leaderboard.of(store)), "bundle.json").runs) == len(
         registry.names("metrics")
     )
