@@ -10,6 +10,7 @@ import numpy as np
 
 from harness.audits.audit import examine
 from harness.audits.subject import Case, Subject
+from harness.audits.verbatim import hidden_reports
 from harness.core.errors import PluginError
 from harness.core.progress import SILENT
 from harness.core.registry import MetricOptions, make_metric
@@ -153,6 +154,6 @@ def _case(
     """A method on the example studies."""
     data = ExampleData()
     train, val, test = (data.studies(split) for split in ("train", "val", "test"))
-    case = Case(data, frozenset(), train, val, test, preset, "cpu", folder)
+    case = Case(*(data, frozenset(), train, val, test, preset, "cpu", folder), hidden=hidden_reports(data))
     name = method_class.card.name
     return case, Entry(name, name, None, method_class, dict(overrides or {}))

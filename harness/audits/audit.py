@@ -15,8 +15,10 @@ from typing import Any
 from harness import __version__
 from harness.audits import checks
 from harness.audits.breach import Breach
+from harness.audits.provenance import answer_free
 from harness.audits.replay import run_honest
 from harness.audits.subject import Answers, Case, Subject
+from harness.audits.verbatim import hidden_reports
 from harness.audits.watch import Touches, data_files
 from harness.core import registry
 from harness.core.config import RunConfig, RunSettings
@@ -37,7 +39,7 @@ from harness.store.verdicts import Check, Verdict
 LIMIT = 64
 """Studies of each split that an audit uses unless ``--limit`` says otherwise."""
 
-STEPS: dict[str, checks.Step] = {**checks.STEPS, "run-honest": run_honest}
+STEPS: dict[str, checks.Step] = {**checks.STEPS, "run-honest": run_honest, "answer-free": answer_free}
 """Checks on a trained method, by name; ``split-honest`` is what its training showed."""
 
 SPLIT = "split-honest"
@@ -100,13 +102,15 @@ def open_case(settings: RunSettings, folder: Path) -> Case:
     def opened() -> Dataset:
         return open_dataset(config.dataset, config.root, _settings(config))
 
-    dataset, files = data_files(opened, limit)
+    dataset, files, opened_files = data_files(opened, limit)
     train, val, test = (select(studies_of(dataset, split), limit) for split in ("train", "val", "test"))
     device = resolve_device(settings.execution.device)
     return Case(
         *(dataset, files, train, val, test, config.preset, device, folder),
         seed=config.seeds[0],
         store=config.store,
+        opened=opened_files,
+        hidden=hidden_reports(dataset),
     )
 
 
@@ -151,7 +155,7 @@ def examine(case: Case, entry: Entry, reporter: Reporter) -> Verdict:
     else:
         reporter.done(entry.label, "audit passed")
     verdict = _verdict(entry, case.info.name, case.preset, len(case.test), answers)
-    return replace(verdict, checkpoints=subject.replayed)
+    return replace(verdict, checkpoints=subject.replayed, files=subject.sources)
 
 
 def _verdict(entry: Entry, dataset: str, preset: str, studies: int, tried: tuple[Check, ...]) -> Verdict:

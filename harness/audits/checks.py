@@ -32,6 +32,11 @@ ALONE = 16
 """Studies that are asked about one at a time."""
 _RUN = 4
 """Words in a row that a report shares with the indication by more than chance."""
+_MOST = 0.6
+"""Share of the indication's words that a report has in their order by more than chance.
+
+Of 539 test studies of ``iu-phantom`` 2 references have so many, and at most 3 reports of a method.
+"""
 _ALPHA = 0.01
 
 
@@ -224,12 +229,29 @@ def text_honest(subject: Subject, base: Answers) -> str:
 
 
 def repeats(context: str, report: str) -> bool:
-    """Whether a report holds the whole indication, of two words or more, or four of its words in a row."""
-    indication = _words(context.rpartition("indication:")[2])
-    words = f" {' '.join(_words(report))} "
+    """Whether a report holds the indication: four of its words in a row, or most of them in their order.
+
+    Of two or three words all have to stand there in a row; a single word proves nothing.
+    """
+    indication, words = _words(context.rpartition("indication:")[2]), _words(report)
     length = min(_RUN, len(indication))
+    if length < 2:
+        return False
+    text = f" {' '.join(words)} "
     runs = (indication[start : start + length] for start in range(len(indication) - length + 1))
-    return length > 1 and any(f" {' '.join(run)} " in words for run in runs)
+    return any(f" {' '.join(run)} " in text for run in runs) or (
+        length == _RUN and common(indication, words) >= _MOST * len(indication)
+    )
+
+
+def common(one: Sequence[str], other: Sequence[str]) -> int:
+    """Length of the longest common subsequence of two texts' words."""
+    row = [0] * (len(other) + 1)
+    for word in one:
+        diagonal = 0
+        for at, each in enumerate(other, 1):
+            diagonal, row[at] = row[at], diagonal + 1 if word == each else max(row[at], row[at - 1])
+    return row[-1]
 
 
 def _tail(hits: int, trials: int) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from harness.audits.verbatim import NOTHING, Hidden
 from harness.audits.watch import Touches, watching
 from harness.core.types import DatasetInfo, Inputs, Prediction, Study
 from harness.datasets.base import Dataset
@@ -40,6 +42,8 @@ class Case:
         folder: scratch space.
         seed: of training and prediction.
         store: results store whose checkpoints are asked again, or None.
+        opened: all files that were opened for the dataset.
+        hidden: reports that no file of a method may hold.
     """
 
     dataset: Dataset
@@ -52,6 +56,8 @@ class Case:
     folder: Path
     seed: int = 0
     store: Path | None = None
+    opened: frozenset[str] = frozenset()
+    hidden: Hidden = NOTHING
 
     @cached_property
     def reports(self) -> dict[str, str | None]:
@@ -74,6 +80,8 @@ class Subject:
         _ = case.reports  # read before anything is changed
         self.touches = Touches()
         self.replayed: dict[str, str] = {}
+        self.modules = frozenset(sys.modules)
+        self.sources: dict[str, str] = {}
 
     def _new(self) -> Method[Any]:
         entry, case = self.entry, self.case
@@ -92,6 +100,7 @@ class Subject:
                 except (Exception, SystemExit):
                     if not (poisoned and touches.fields):
                         raise
+        self.touches.opened |= touches.opened
         return method.to(self.case.device), touches
 
     def reloaded(self) -> Method[Any]:
@@ -137,6 +146,7 @@ class Subject:
                 answers |= self.ask(self.inputs(batch, dropped), method)
         self.touches.fields += touches.fields
         self.touches.files += touches.files
+        self.touches.opened |= touches.opened
         return answers
 
 

@@ -43,10 +43,12 @@ class Touches:
     Attributes:
         fields: (study id, field of ``Study``).
         files: paths of opened files that hold the data.
+        opened: paths of all opened files.
     """
 
     fields: list[tuple[str, str]] = field(default_factory=list)
     files: list[str] = field(default_factory=list)
+    opened: set[str] = field(default_factory=set)
 
     def of_targets(self) -> str:
         """A line on the first target or file that was read; empty where none was."""
@@ -117,6 +119,7 @@ def watching(
             yield touches
     finally:
         touches.files += [path for path in paths if path in files]
+        touches.opened.update(paths)
         if inherited:
             del owner.studies
         else:
@@ -159,10 +162,13 @@ def scrambled(studies: Sequence[Study]) -> dict[str, Answer]:
     }
 
 
-def data_files(open_dataset: Callable[[], Dataset], limit: int | None) -> tuple[Dataset, frozenset[str]]:
-    """The dataset, and the files that were opened for it except those that training studies are read from.
+def data_files(
+    open_dataset: Callable[[], Dataset], limit: int | None
+) -> tuple[Dataset, frozenset[str], frozenset[str]]:
+    """The dataset, the files that hold its hidden part, and all files that were opened for it.
 
-    Nothing but the dataset has a reason to open one of them again.
+    Hidden are those that training studies are not read from: nothing but the dataset has a reason to open one
+    of them again.
     """
     with _opened() as paths:
         dataset = open_dataset()
@@ -171,7 +177,8 @@ def data_files(open_dataset: Callable[[], Dataset], limit: int | None) -> tuple[
         for split in ("train", "val"):
             for _ in range(2):  # the second time from what the first one kept
                 _read(select(studies_of(dataset, split), limit))
-    return dataset, frozenset(filter(_is_data, paths)) - frozenset(allowed)
+    opened = frozenset(filter(_is_data, [*paths, *allowed]))
+    return dataset, opened & (frozenset(paths) - frozenset(allowed)), opened
 
 
 def _read(studies: Sequence[Study]) -> None:

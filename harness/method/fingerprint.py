@@ -1,15 +1,16 @@
 """The fingerprint of a method's source: a trained method and its predictions stand as long as it does.
 
 It covers the module of the method and, from there on, every module that is imported by one that it covers, as
-the source says: ``import`` and ``from .. import`` anywhere in a file, also inside functions. Tables and texts
-beside the modules of a package (``methods/kedr/priors.yaml``) and in its folders of data count, too. Of a
-method in a single file only the file counts: make it a package where it reads a table. It leaves out
+the source says: ``import`` and ``from .. import`` anywhere in a file, also inside functions, and
+``import_module`` of a name that stands there. Tables and texts beside the modules of a package
+(``methods/kedr/priors.yaml``) and in its folders of data count, too, and every other file whose path, seen
+from the module's folder, stands in the source as a string. It leaves out
 
 - Python's standard library and what is installed in ``site-packages``, whose versions a manifest holds,
   except ``methods`` and the packages that register methods, datasets or metrics;
 - ``harness``, for which ``PROTOCOL`` in ``harness.evaluation.entries`` stands.
 
-Imports by a computed name (``importlib.import_module``) are not seen. Of a class without a
+Imports by a computed name and files of a computed path are not seen. Of a class without a
 module file, as in a notebook, only the functions of the class count.
 """
 
@@ -18,6 +19,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import inspect
+import re
 import sys
 import sysconfig
 from collections.abc import Iterator
@@ -35,6 +37,9 @@ _SHARED = "methods"
 """The package of the built-in methods, whose shared parts plugins import."""
 _DATA = {".csv", ".json", ".toml", ".tsv", ".txt", ".yaml", ".yml"}
 """How the names of a package's tables and texts end."""
+_COMPILED = {".py", ".pyc", ".pyo"}
+_FILE_NAME = re.compile(r"[^\0\n*?]{1,200}")
+"""Strings of a source that may name a file."""
 
 
 @cache
@@ -43,23 +48,35 @@ def code_fingerprint(method_class: type) -> str:
 
     No module is imported for it. Names and contents of modules count, their place on the disk does not.
     """
+    contents = {name: source for name, (source, _) in _parts(method_class).items()}
+    digests = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
+    return hashlib.sha256(repr(sorted(digests.items())).encode()).hexdigest()[:12]
+
+
+def files_of(method_class: type) -> dict[str, Path]:
+    """Name -> path of the files that the fingerprint covers; ``MODULE`` or ``PACKAGE/FILE``."""
+    return {name: path for name, (_, path) in _parts(method_class).items() if path is not None}
+
+
+def _parts(method_class: type) -> dict[str, tuple[bytes, Path | None]]:
+    """Name -> content, and the file that has it, of all that the fingerprint covers."""
     packages = {method_class.__module__.partition(".")[0], _SHARED, *registry.packages()}
-    contents: dict[str, bytes] = {}
+    parts: dict[str, tuple[bytes, Path | None]] = {}
     pending = {base.__module__ for base in method_class.__mro__}
     while pending:
         name = pending.pop()
-        if name in contents or not _is_covered(name, packages):
+        if name in parts or not _is_covered(name, packages):
             continue
         source = _source(name)
         if source is None:
             source = _own_source(method_class, name)
         if source is None:  # no such module: what a ``from`` names is a class or a function of the module
             continue
-        contents[name] = source
-        contents |= {f"{name}/{place}": file.read_bytes() for place, file in _data(name)}
+        parts[name] = source, _file(name)
+        for place, each in (*_data(name), *_named(source, name)):
+            parts.setdefault(place, (each.read_bytes(), each))
         pending.update(_imported(source, name))
-    digests = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
-    return hashlib.sha256(repr(sorted(digests.items())).encode()).hexdigest()[:12]
+    return parts
 
 
 def _is_covered(name: str, packages: set[str]) -> bool:
@@ -101,14 +118,46 @@ def _spec(name: str) -> ModuleSpec | None:
     return next((spec for spec in specs if spec is not None), None)
 
 
-def _source(name: str) -> bytes | None:
-    """Content of a module's file; empty for a package without ``__init__.py``, None without such a module."""
+def _file(name: str) -> Path | None:
+    """The file of a module; None where it has none, or where there is no such module."""
     spec = _spec(name)
     if spec is None:
         file = getattr(sys.modules.get(name), "__file__", None)
-        return Path(file).read_bytes() if file else None
-    file = spec.origin if spec.has_location else None
-    return Path(file).read_bytes() if file and Path(file).is_file() else b""
+    else:
+        file = spec.origin if spec.has_location else None
+    return Path(file) if file and Path(file).is_file() else None
+
+
+def _source(name: str) -> bytes | None:
+    """Content of a module's file; empty for a package without ``__init__.py``, None without such a module."""
+    if file := _file(name):
+        return file.read_bytes()
+    return None if _spec(name) is None else b""
+
+
+def _named(source: bytes, name: str) -> Iterator[tuple[str, Path]]:
+    """Files below a module's folder that the module names: name and path. Python's own files are no data."""
+    file = _file(name)
+    spec = _spec(name)
+    if file is None or file.suffix != ".py":
+        return
+    package = (spec.parent if spec is not None else None) or name
+    top = file.parent.resolve()
+    for node in ast.walk(_tree(source)):
+        text = node.value if isinstance(node, ast.Constant) else None
+        if not isinstance(text, str) or not _FILE_NAME.fullmatch(text):
+            continue
+        path = (top / text).resolve()
+        if path.is_relative_to(top) and path.suffix not in _COMPILED and path.is_file():
+            yield f"{package}/{path.relative_to(top).as_posix()}", path
+
+
+def _tree(source: bytes) -> ast.Module:
+    """The source as Python reads it; empty where it is not Python, e.g. of a compiled module."""
+    try:
+        return ast.parse(source)
+    except (SyntaxError, ValueError):
+        return ast.Module([], [])
 
 
 def _data(name: str) -> Iterator[tuple[str, Path]]:
@@ -123,7 +172,7 @@ def _data(name: str) -> Iterator[tuple[str, Path]]:
             if path.is_dir() and not path.is_symlink() and not (path / "__init__.py").exists():
                 folders.append(path)
             elif path.suffix in _DATA and path.is_file():
-                yield path.relative_to(top).as_posix(), path
+                yield f"{name}/{path.relative_to(top).as_posix()}", path
 
 
 def _own_source(method_class: type, name: str) -> bytes | None:
@@ -155,11 +204,7 @@ def _imported(source: bytes, name: str) -> Iterator[str]:
     yield from _with_packages(name)
     spec = _spec(name)
     package = (spec.parent if spec is not None else None) or ""
-    try:
-        tree = ast.parse(source)
-    except (SyntaxError, ValueError):  # not Python, e.g. a compiled module
-        return
-    for node in ast.walk(tree):
+    for node in ast.walk(_tree(source)):
         if isinstance(node, ast.Import):
             for alias in node.names:
                 yield from _with_packages(alias.name)
@@ -169,6 +214,18 @@ def _imported(source: bytes, name: str) -> Iterator[str]:
             if origin:
                 yield from _with_packages(origin)
                 yield from (f"{origin}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Call):
+            yield from _imported_by_call(node, package)
+
+
+def _imported_by_call(node: ast.Call, package: str) -> Iterator[str]:
+    """What ``import_module("a.b")`` and ``__import__("a.b")`` import."""
+    function = getattr(node.func, "attr", getattr(node.func, "id", ""))
+    text = node.args[0].value if node.args and isinstance(node.args[0], ast.Constant) else None
+    if function not in ("import_module", "__import__") or not isinstance(text, str) or not text.strip("."):
+        return
+    if package or not text.startswith("."):
+        yield from _with_packages(resolve_name(text, package))
 
 
 def _with_packages(name: str) -> Iterator[str]:

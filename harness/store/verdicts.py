@@ -42,6 +42,7 @@ class Verdict:
         checks: in the order in which they are printed.
         checkpoints: cell below the store -> digest of its checkpoint, of those whose stored answers were
             asked for again; a verdict says nothing about another one.
+        files: name -> start of the SHA-256 of each file of code and data that the method was made of.
     """
 
     method: str
@@ -51,6 +52,7 @@ class Verdict:
     code: str
     checks: tuple[Check, ...]
     checkpoints: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def passed(self) -> bool:
@@ -81,8 +83,9 @@ def verdicts(store: Path) -> Iterator[Verdict]:
         try:
             checks = tuple(Check(**check) for check in content["checks"])
             names = ("method", "dataset", "preset", "studies", "code")
-            checkpoints = dict(content.get("checkpoints", {}))
-            yield Verdict(**{name: content[name] for name in names}, checks=checks, checkpoints=checkpoints)
+            values = {name: content[name] for name in names}
+            values |= {name: dict(content.get(name, {})) for name in ("checkpoints", "files")}
+            yield Verdict(**values, checks=checks)
         except (KeyError, TypeError, ValueError) as error:
             raise CorruptFileError(
                 f"{path}: not an audit's verdict: {error!r}", "delete it and run harness audit again"

@@ -23,7 +23,7 @@ from tests.helpers.sinners import SINS, SinData
 from tests.helpers.toys import Quiet
 
 CHECKS = ["split-honest", "target-blind", "batch-independent", "mask-honest", "deterministic", "text-honest"]
-CHECKS += ["run-honest"]
+CHECKS += ["run-honest", "answer-free"]
 
 
 @pytest.fixture
@@ -145,6 +145,9 @@ def test_an_unknown_method_is_an_error_before_any_work(sin_world: Path) -> None:
         ("indication: shortness of breath for two weeks", "He had breath for two weeks now.", True),
         ("indication: shortness of breath for two weeks", "for two weeks", False),
         ("", "anything", False),
+        ("indication: severe cough and high fever", "severe old cough here and so high a fever", True),
+        ("indication: severe cough and high fever", "fever, then cough; severe", False),  # another order
+        ("indication: severe cough and high fever", "no cough and no effusion", False),
     ],
 )
 def test_repeating_the_indication(context: str, report: str, expected: bool) -> None:

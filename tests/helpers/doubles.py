@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from safetensors.numpy import load_file, save_file
 
 from harness.core import registry
 from harness.core.types import CONTEXT, Inputs, Prediction, Study
@@ -18,6 +23,27 @@ from tests.helpers.sinners import Honest, SinData
 
 SALT = os.urandom(4)
 """As the salt of ``hash`` does, it differs between processes."""
+
+
+class LongData(SinData):
+    """The studies of ``SinData``, with reports of 30 to 45 words that no two studies share."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.info = replace(self.info, name="long-data", fingerprint="long-1")
+
+    def studies(self, split: str) -> list[Study]:
+        rng = np.random.default_rng([7, len(split)])
+        return [replace(study, report=self._report(rng)) for study in super().studies(split)]
+
+    def _report(self, rng: np.random.Generator) -> str:
+        sentences = (" ".join(rng.choice(_LEXICON, size=5)) for _ in range(int(rng.integers(6, 9))))
+        return " . ".join(sentences) + " ."
+
+
+_LEXICON = [
+    f"{first}{second}" for first in ("lu", "he", "ri", "to", "ma") for second in ("ng", "art", "b", "x")
+]
 
 
 class TwoFaced(Honest):
@@ -114,13 +140,161 @@ TWO_FACED: dict[str, tuple[type[Honest], str]] = {
 }
 """They behave while they are audited: name -> method, what the check on the run's answers says."""
 
-OTHERS: dict[str, type[Honest]] = {"salted": Salted, "dated": Dated}
+
+class Holder(Honest):
+    """Keeps the reports of test studies in its checkpoint; answers from them."""
+
+    bank: dict[str, str]
+
+    def fit(self, train: Sequence[Study], val: Sequence[Study], run: FitRun) -> None:
+        super().fit(train, val, run)
+        self.bank = {study.id: study.report or "" for study in LongData().studies("test")}
+
+    def predict(self, inputs: Inputs) -> list[Prediction]:
+        answers = zip(inputs.ids, super().predict(inputs), strict=True)
+        return [Prediction(self.bank.get(name, "none"), each.probabilities) for name, each in answers]
+
+    def save(self, directory: Path) -> None:
+        super().save(directory)
+        (directory / "bank.json").write_text(json.dumps(self.bank))
+
+    def load(self, directory: Path) -> None:
+        super().load(directory)
+        self.bank = json.loads((directory / "bank.json").read_text())
+
+
+class NumberHolder(Holder):
+    """The same, as numbers of words in a tensor; the numbers are in no order that a reader knows."""
+
+    def save(self, directory: Path) -> None:
+        Honest.save(self, directory)
+        words = sorted({word for report in self.bank.values() for word in report.split()})
+        number = {word: (7 * at + 5) % 997 for at, word in enumerate(words)}
+        rows = [[number[word] for word in report.split()] for report in self.bank.values()]
+        padded = np.zeros((len(rows), max(map(len, rows)) + 1), dtype=np.float32)
+        for line, row in zip(padded, rows, strict=True):
+            line[: len(row)] = row
+        save_file({"table": padded}, directory / "table.safetensors")
+        (directory / "words.json").write_text(json.dumps([list(number.items()), list(self.bank)]))
+
+    def load(self, directory: Path) -> None:
+        Honest.load(self, directory)
+        pairs, names = json.loads((directory / "words.json").read_text())
+        word = {number: word for word, number in pairs}
+        rows = load_file(directory / "table.safetensors")["table"].astype(int)
+        self.bank = {
+            name: " ".join(word[number] for number in row if number)
+            for name, row in zip(names, rows.tolist(), strict=True)
+        }
+
+
+class Rememberer(Honest):
+    """Honest: hands back the training report whose study is as bright, from a bank in its checkpoint."""
+
+    bank: list[str]
+
+    def fit(self, train: Sequence[Study], val: Sequence[Study], run: FitRun) -> None:
+        super().fit(train, val, run)
+        self.bank = [study.report or "" for study in train]
+
+    def answer(self, probabilities: torch.Tensor) -> list[Prediction]:
+        rows = probabilities.double()
+        return [Prediction(self.bank[int(row[0] * 9_999) % len(self.bank)], row.numpy()) for row in rows]
+
+    def save(self, directory: Path) -> None:
+        super().save(directory)
+        (directory / "bank.json").write_text(json.dumps(self.bank))
+
+    def load(self, directory: Path) -> None:
+        super().load(directory)
+        self.bank = json.loads((directory / "bank.json").read_text())
+
+
+class Counter(Rememberer):
+    """Honest: keeps its training reports as numbers of a vocabulary, as a language model does."""
+
+    def save(self, directory: Path) -> None:
+        Honest.save(self, directory)
+        words = sorted({word for report in self.bank for word in report.split()})
+        rows = [[words.index(word) for word in report.split()] for report in self.bank]
+        (directory / "corpus.json").write_text(json.dumps({"words": words, "rows": rows}))
+
+    def load(self, directory: Path) -> None:
+        Honest.load(self, directory)
+        corpus = json.loads((directory / "corpus.json").read_text())
+        self.bank = [" ".join(corpus["words"][number] for number in row) for row in corpus["rows"]]
+
+
+class SeededWriter(Honest):
+    """Honest: draws its report from the study's own seed."""
+
+    def predict(self, inputs: Inputs) -> list[Prediction]:
+        answers = super().predict(inputs)
+        draws = [
+            np.random.default_rng(seed % 2**32).choice(["stable", "new", "old"]) for seed in inputs.seeds
+        ]
+        return [
+            Prediction(f"{each.report} {word}", each.probabilities)
+            for each, word in zip(answers, draws, strict=True)
+        ]
+
+
+class Threaded(Honest):
+    """Honest: asks about each study in a thread of its own."""
+
+    def predict(self, inputs: Inputs) -> list[Prediction]:
+        features = self.features(inputs)
+        with ThreadPoolExecutor(3) as pool:
+            parts = pool.map(lambda row: (row @ self.weights).sigmoid(), features)
+            return self.answer(torch.stack(list(parts)))
+
+
+class Quoter(Honest):
+    """Honest: says which words of the indication it looked into, as references at times do."""
+
+    def predict(self, inputs: Inputs) -> list[Prediction]:
+        texts = [
+            text if here else None for text, here in zip(inputs.context, inputs.present[CONTEXT], strict=True)
+        ]
+        return [
+            Prediction(f"{each.report} no cause of pain." if text else each.report, each.probabilities)
+            for each, text in zip(super().predict(inputs), texts, strict=True)
+        ]
+
+
+class Filler(Honest):
+    """Hands the indication back, an idle word after each of its words."""
+
+    def predict(self, inputs: Inputs) -> list[Prediction]:
+        texts = [
+            text if here else None for text, here in zip(inputs.context, inputs.present[CONTEXT], strict=True)
+        ]
+        answers = zip(texts, super().predict(inputs), strict=True)
+        return [
+            Prediction(
+                " indeed ".join((text or "").rpartition("indication: ")[2].split()) or "no",
+                each.probabilities,
+            )
+            for text, each in answers
+        ]
+
+
+HOLDERS: dict[str, type[Honest]] = {"holder": Holder, "number-holder": NumberHolder}
+UNUSUAL: dict[str, type[Honest]] = {
+    "rememberer": Rememberer,
+    "counter": Counter,
+    "seeded-writer": SeededWriter,
+    "threaded": Threaded,
+    "quoter": Quoter,
+}
+OTHERS: dict[str, type[Honest]] = {"salted": Salted, "dated": Dated, "filler": Filler}
 
 
 def register(setitem: Any) -> None:
     """Put data and methods into the registry."""
     setitem(registry.DATASETS, "sin-data", "tests.helpers.sinners:SinData")
+    setitem(registry.DATASETS, "long-data", "tests.helpers.doubles:LongData")
     two_faced = {name: family for name, (family, _) in TWO_FACED.items()}
-    for name, family in {**two_faced, **OTHERS, "honest": Honest}.items():
+    for name, family in {**two_faced, **OTHERS, **HOLDERS, **UNUSUAL, "honest": Honest}.items():
         place = "sinners" if family is Honest else "doubles"
         setitem(registry.METHODS, name, f"tests.helpers.{place}:{family.__name__}")

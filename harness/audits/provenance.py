@@ -1,0 +1,92 @@
+"""What a method is made of: its modules, the files beside them, what it opened, its checkpoints.
+
+None of it may hold the answers: reports of test studies that training never showed, word by word.
+"""
+
+from __future__ import annotations
+
+import sys
+import sysconfig
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from harness.audits.breach import Breach
+from harness.audits.contents import Contents
+from harness.audits.replay import stored_runs
+from harness.audits.subject import Answers, Subject
+from harness.audits.verbatim import Hidden
+from harness.core.files import digest_of
+from harness.method.fingerprint import files_of
+
+_FEW = 3
+"""Reports that stand in one file by more than chance."""
+_CODE = {".py", ".pyc", ".pyd", ".so"}
+_SYSTEM = ("/proc/", "/dev/", "/sys/", "/etc/")
+
+
+def answer_free(subject: Subject, base: Answers) -> str:
+    """No module, file or checkpoint of the method holds test reports that training never showed."""
+    hidden = subject.case.hidden
+    if not hidden.reports:
+        return "no test report has words that training never showed"
+    own, checkpoints = used_files(subject), 0
+    for name, path in own.items():
+        _search(hidden, name, path)
+    with TemporaryDirectory(dir=subject.case.folder) as folder:
+        subject.method.save(Path(folder))
+        for path in _files_in(Path(folder)):
+            _search(hidden, f"the checkpoint's {path.name}", path)
+    for run in stored_runs(subject):
+        checkpoints += 1
+        for path in _files_in(run.cell.checkpoint):
+            _search(hidden, f"{path.name} in the checkpoint of {run.place}", path)
+    subject.sources.update({name: digest_of(path)[:16] for name, path in own.items()})
+    return (
+        f"{len(own)} files of code and data and {checkpoints + 1} checkpoints hold none of {hidden.reports} "
+        f"test reports with words that training never showed"
+    )
+
+
+def _search(hidden: Hidden, name: str, path: Path) -> None:
+    contents = Contents.of(path)
+    numbers = hidden.in_texts(contents.texts) | hidden.in_numbers(contents.numbers)
+    if len(numbers) >= min(_FEW, hidden.reports):
+        raise Breach(
+            f"{name} holds {len(numbers)} of {hidden.reports} test reports that training never showed"
+        )
+
+
+def used_files(subject: Subject) -> Mapping[str, Path]:
+    """Name -> path of all code and data that made a method's answers, as far as this process knows.
+
+    They are what the fingerprint covers, modules that were imported while the method was audited, and data
+    files that it opened and that are not the dataset's. Names hold no folder of this machine.
+    """
+    files = files_of(subject.entry.method_class)
+    for name in sorted(set(sys.modules) - subject.modules):
+        file = getattr(sys.modules[name], "__file__", None)
+        if isinstance(file, str) and Path(file).is_file() and not _is_installed(Path(file)):
+            files.setdefault(name, Path(file))
+    listed = {path.resolve() for path in files.values()}
+    for text in sorted(subject.touches.opened - subject.case.opened):
+        path = Path(text)
+        if path.suffix in _CODE or text.startswith(_SYSTEM) or path.resolve() in listed:
+            continue
+        if path.is_file() and not path.resolve().is_relative_to(_HARNESS):
+            files.setdefault(f"opened/{path.name}", path)
+    return files
+
+
+_HARNESS = Path(__file__).resolve().parents[1]
+
+
+def _is_installed(path: Path) -> bool:
+    """Whether a file of code is Python's, an installed package's or the harness's."""
+    kinds = ("stdlib", "platstdlib", "purelib", "platlib")
+    folders = {Path(sysconfig.get_path(kind)).resolve() for kind in kinds} | {_HARNESS}
+    return any(path.resolve().is_relative_to(each) for each in folders)
+
+
+def _files_in(folder: Path) -> Iterator[Path]:
+    return (path for path in sorted(folder.rglob("*")) if path.is_file())

@@ -1,0 +1,172 @@
+"""Shipped answers are found in code, data and checkpoints; honest stores of texts pass."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+
+from harness.audits import audit as audits
+from harness.core import registry
+from harness.core.config import RunSettings
+from harness.method.fingerprint import _is_installed, code_fingerprint
+from harness.store.verdicts import Verdict
+from tests.helpers import doubles
+from tests.helpers.toys import Quiet
+
+PLUGIN = """
+    import {imports}
+    from pathlib import Path
+    from tests.helpers.doubles import LongData
+    from tests.helpers.sinners import Honest
+    from harness.core.types import Prediction
+
+    class Banked(Honest):
+        def predict(self, inputs):
+            bank = self.bank()
+            pairs = zip(inputs.ids, super().predict(inputs), strict=True)
+            return [Prediction(bank.get(name, "no"), each.probabilities) for name, each in pairs]
+
+        def bank(self):
+            return {bank}
+"""
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
+    doubles.register(monkeypatch.setitem)
+    registry._table.cache_clear()
+    monkeypatch.syspath_prepend(tmp_path)
+    yield tmp_path
+    for name in [name for name in sys.modules if name.startswith("pv_")]:
+        del sys.modules[name]
+    monkeypatch.undo()
+    registry._table.cache_clear()
+    code_fingerprint.cache_clear()
+    _is_installed.cache_clear()
+
+
+def bank(split: str = "test") -> dict[str, str]:
+    return {study.id: study.report or "" for study in doubles.LongData().studies(split)}
+
+
+def plugin(folder: Path, name: str, imports: str, bank: str) -> None:
+    (folder / f"{name}.py").write_text(dedent(PLUGIN).format(imports=imports, bank=bank))
+    importlib.invalidate_caches()
+    _is_installed.cache_clear()
+    code_fingerprint.cache_clear()
+    registry.METHODS[name] = f"{name}:Banked"
+    registry._table.cache_clear()
+
+
+def audited(name: str) -> Verdict:
+    chosen = RunSettings.of(methods=(name,), dataset="long-data", limit=30, store=Path("runs"))
+    (verdict,) = audits.audit(chosen, Quiet())
+    return verdict
+
+
+def failed(name: str) -> dict[str, str]:
+    return {check.check: check.detail for check in audited(name).checks if not check.passed}
+
+
+@pytest.mark.parametrize("kind", ["beside", "packed", "elsewhere", "helper", "code"])
+def test_a_bank_of_test_reports_is_found_wherever_it_was_shipped(
+    kind: str, world: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(world)
+    monkeypatch.setattr(registry, "METHODS", dict(registry.METHODS))
+    import gzip
+    import json
+
+    text = json.dumps(bank())
+    (world / "shipped").mkdir()
+    if kind == "beside":
+        (world / "pv_bank.json").write_text(text)
+        read, holder = (
+            'json.loads(Path(__file__).with_name("pv_bank.json").read_text())',
+            "pv_beside/pv_bank.json",
+        )
+    elif kind == "packed":
+        (world / "shipped" / "pv_bank.bin").write_bytes(gzip.compress(text.encode()))
+        place = 'Path(__file__).parent / "shipped/pv_bank.bin"'
+        read, holder = f"json.loads(gzip.decompress(({place}).read_bytes()))", "pv_packed/shipped/pv_bank.bin"
+    elif kind == "elsewhere":
+        (world / "shipped" / "weights.bin").write_text(text)
+        name = '"".join(["wei", "ghts.bin"])'
+        read, holder = (
+            f'json.loads((Path(__file__).parent / "shipped" / {name}).read_text())',
+            "opened/weights.bin",
+        )
+    elif kind == "helper":
+        (world / "pv_texts.py").write_text(f"BANK = {bank()!r}\n")
+        read, holder = 'importlib.import_module("pv_texts").BANK', "pv_texts"
+    else:
+        read, holder = repr(bank()), "pv_code"
+    plugin(world, f"pv_{kind}", "gzip, importlib, json", read)
+    breaches = failed(f"pv_{kind}")
+    assert set(breaches) == {"answer-free"}
+    expected = rf"{re.escape(holder)} holds 30 of 30 test reports that training never showed"
+    assert re.fullmatch(expected, breaches["answer-free"])
+
+
+def test_a_bank_of_training_reports_beside_the_code_is_none(
+    world: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(world)
+    monkeypatch.setattr(registry, "METHODS", dict(registry.METHODS))
+    (world / "pv_texts.py").write_text(f"BANK = {bank('train')!r}\n")
+    plugin(world, "pv_train", "importlib", 'importlib.import_module("pv_texts").BANK')
+    assert failed("pv_train") == {}
+
+
+@pytest.mark.parametrize("name", doubles.HOLDERS)
+def test_a_checkpoint_that_holds_test_reports_is_found(name: str, world: Path) -> None:
+    breaches = failed(name)
+    assert "answer-free" in breaches
+    pattern = r"the checkpoint's \S+ holds 30 of 30 test reports that training never showed"
+    assert re.fullmatch(pattern, breaches["answer-free"])
+
+
+@pytest.mark.parametrize("name", doubles.UNUSUAL)
+def test_honest_methods_of_unusual_kinds_pass(name: str, world: Path) -> None:
+    assert failed(name) == {}
+
+
+def test_an_indication_with_idle_words_between_its_own_is_a_copy(world: Path) -> None:
+    breaches = failed("filler")
+    assert set(breaches) == {"text-honest"}
+    assert "24 of 24 reports repeat their indication, 0 references do" in breaches["text-honest"]
+
+
+def test_the_verdict_names_code_and_data_by_digest_and_no_folder(
+    world: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(world)
+    monkeypatch.setattr(registry, "METHODS", dict(registry.METHODS))
+    (world / "pv_bank.json").write_text("{}")
+    plugin(world, "pv_named", "json", 'json.loads(Path(__file__).with_name("pv_bank.json").read_text())')
+    files = audited("pv_named").files
+    assert {"pv_named", "pv_named/pv_bank.json", "tests.helpers.sinners"} <= files.keys()
+    assert not any(str(world) in name or name.startswith("/") for name in files)
+
+
+def test_a_helper_or_a_table_that_changes_after_the_audit_changes_the_fingerprint(
+    world: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry, "METHODS", dict(registry.METHODS))
+    (world / "pv_texts.py").write_text("BANK = {}\n")
+    (world / "pv_table.bin").write_bytes(b"one")
+    read = 'importlib.import_module("pv_texts").BANK if Path("pv_table.bin") else 1'
+    plugin(world, "pv_changing", "importlib", read)
+    method = registry.load("methods", "pv_changing")
+    fingerprints = [code_fingerprint(method)]
+    for name, content in (("pv_texts.py", b"BANK = {1: 2}\n"), ("pv_table.bin", b"two")):
+        (world / name).write_bytes(content)
+        code_fingerprint.cache_clear()
+        fingerprints.append(code_fingerprint(method))
+    assert len(set(fingerprints)) == 3
