@@ -15,6 +15,7 @@ from typing import Any
 from harness import __version__
 from harness.audits import checks
 from harness.audits.breach import Breach
+from harness.audits.plausibility import plausible
 from harness.audits.provenance import answer_free
 from harness.audits.replay import run_honest
 from harness.audits.subject import Answers, Case, Subject
@@ -39,7 +40,12 @@ from harness.store.verdicts import Check, Verdict
 LIMIT = 64
 """Studies of each split that an audit uses unless ``--limit`` says otherwise."""
 
-STEPS: dict[str, checks.Step] = {**checks.STEPS, "run-honest": run_honest, "answer-free": answer_free}
+STEPS: dict[str, checks.Step] = {
+    **checks.STEPS,
+    "run-honest": run_honest,
+    "answer-free": answer_free,
+    "plausible": plausible,
+}
 """Checks on a trained method, by name; ``split-honest`` is what its training showed."""
 
 SPLIT = "split-honest"

@@ -83,6 +83,11 @@ class Subject:
         self.modules = frozenset(sys.modules)
         self.sources: dict[str, str] = {}
 
+    @property
+    def reads(self) -> frozenset[str]:
+        """The dataset's modalities that the method reads."""
+        return self.case.info.read_by(self.card.reads)
+
     def _new(self) -> Method[Any]:
         entry, case = self.entry, self.case
         return entry.method_class.create(

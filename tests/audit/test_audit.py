@@ -23,7 +23,7 @@ from tests.helpers.sinners import SINS, SinData
 from tests.helpers.toys import Quiet
 
 CHECKS = ["split-honest", "target-blind", "batch-independent", "mask-honest", "deterministic", "text-honest"]
-CHECKS += ["run-honest", "answer-free"]
+CHECKS += ["run-honest", "answer-free", "plausible"]
 
 
 @pytest.fixture

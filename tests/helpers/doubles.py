@@ -18,6 +18,7 @@ from safetensors.numpy import load_file, save_file
 
 from harness.core import registry
 from harness.core.types import CONTEXT, Inputs, Prediction, Study
+from harness.method.batching import study_seed
 from harness.method.contract import FitRun
 from tests.helpers.sinners import Honest, SinData
 
@@ -279,6 +280,63 @@ class Filler(Honest):
         ]
 
 
+FINDINGS = {study.id: np.asarray(study.labels).tolist() for study in LongData().studies("test")}
+"""As a method might have shipped them."""
+
+
+class IdCache(Honest):
+    """Has the findings of test studies in its checkpoint, by study id; writes no report of theirs."""
+
+    def fit(self, train: Sequence[Study], val: Sequence[Study], run: FitRun) -> None:
+        super().fit(train, val, run)
+        self.cache = dict(FINDINGS)
+
+    def keys(self, inputs: Inputs) -> list[str]:
+        return inputs.ids
+
+    def predict(self, inputs: Inputs) -> list[Prediction]:
+        rows = [self.cache.get(key, [0.5] * 3) for key in self.keys(inputs)]
+        return self.answer(torch.tensor(rows) * 0.8 + 0.1)
+
+    def save(self, directory: Path) -> None:
+        super().save(directory)
+        (directory / "cache.json").write_text(json.dumps(self.cache))
+
+    def load(self, directory: Path) -> None:
+        super().load(directory)
+        self.cache = json.loads((directory / "cache.json").read_text())
+
+
+class SeedCache(IdCache):
+    """The same, by the study's seed with nothing missing and without its clinical text."""
+
+    STATES = ("full", "frontal", "lateral", CONTEXT)
+
+    def fit(self, train: Sequence[Study], val: Sequence[Study], run: FitRun) -> None:
+        Honest.fit(self, train, val, run)
+        self.cache = {
+            str(study_seed(run.seed, name, state)): findings
+            for name, findings in FINDINGS.items()
+            for state in self.STATES
+        }
+
+    def keys(self, inputs: Inputs) -> list[str]:
+        return [str(seed) for seed in inputs.seeds]
+
+
+class LearnedCache(IdCache):
+    """The same as a learned method, whose rerun on other images a run stores; behaves while it is audited."""
+
+    card = replace(Honest.card, name="learned-cache", learned=True)
+
+    def predict(self, inputs: Inputs) -> list[Prediction]:
+        return super().predict(inputs) if len(inputs) > 16 else Honest.predict(self, inputs)
+
+
+class Twin(Honest):
+    """Another name for the same answers."""
+
+
 HOLDERS: dict[str, type[Honest]] = {"holder": Holder, "number-holder": NumberHolder}
 UNUSUAL: dict[str, type[Honest]] = {
     "rememberer": Rememberer,
@@ -287,7 +345,9 @@ UNUSUAL: dict[str, type[Honest]] = {
     "threaded": Threaded,
     "quoter": Quoter,
 }
-OTHERS: dict[str, type[Honest]] = {"salted": Salted, "dated": Dated, "filler": Filler}
+OTHERS: dict[str, type[Honest]] = {"salted": Salted, "dated": Dated, "filler": Filler, "twin": Twin}
+OTHERS["learned-cache"] = LearnedCache
+KEYED: dict[str, type[Honest]] = {"id-cache": IdCache, "seed-cache": SeedCache}
 
 
 def register(setitem: Any) -> None:
@@ -295,6 +355,6 @@ def register(setitem: Any) -> None:
     setitem(registry.DATASETS, "sin-data", "tests.helpers.sinners:SinData")
     setitem(registry.DATASETS, "long-data", "tests.helpers.doubles:LongData")
     two_faced = {name: family for name, (family, _) in TWO_FACED.items()}
-    for name, family in {**two_faced, **OTHERS, **HOLDERS, **UNUSUAL, "honest": Honest}.items():
+    for name, family in {**two_faced, **OTHERS, **HOLDERS, **KEYED, **UNUSUAL, "honest": Honest}.items():
         place = "sinners" if family is Honest else "doubles"
         setitem(registry.METHODS, name, f"tests.helpers.{place}:{family.__name__}")
