@@ -117,8 +117,8 @@ def _labels_fit(answers: Sequence[Prediction], studies: Sequence[Study]) -> NDAr
         return None
     ours = np.nan_to_num(np.stack([np.asarray(answer.probabilities, float) for answer in answers]), nan=0.5)
     truth = np.stack([np.asarray(study.labels, float) for study in studies])
-    known = np.isfinite(truth) & (truth >= 0)
-    truth = np.where(known, truth, 0.5)
+    labelled = np.isfinite(truth) & (truth >= 0)
+    truth = np.where(labelled, truth, 0.5)
     if ours.shape != truth.shape:
         return None
     wrong = ours @ (1 - truth).T + (1 - ours) @ truth.T
