@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.bench.radeval import radeval_benchmark
 from harness.bench.rows import Row, best, measured
 from harness.core import registry
 from harness.core.files import peak_gib
@@ -217,5 +218,6 @@ BENCHMARKS = {
     "missing rates": rates_benchmark,
     "FID": fid_benchmark,
     "memory": memory_benchmark,
+    "RadEval": radeval_benchmark,
 }
 """What ``harness bench metrics`` measures, in this order."""

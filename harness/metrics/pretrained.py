@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from weakref import WeakKeyDictionary
 
 from harness.core.files import digest_of
 from harness.core.packages import absent
@@ -82,11 +83,15 @@ class Recurring(Generic[T]):
         self._values: dict[str, T] = {}
         self._bytes = 0
 
+    def clear(self) -> None:
+        """Drop all values."""
+        self._values.clear()
+        self._bytes = 0
+
     def __call__(self, texts: Iterable[str]) -> dict[str, T]:
         """The value of each distinct text."""
         if self._bytes > MEMORY:
-            self._values.clear()
-            self._bytes = 0
+            self.clear()
         distinct = list(dict.fromkeys(texts))
         new = [text for text in distinct if text not in self._values]
         if new:
@@ -136,8 +141,14 @@ def _with_special_tokens(tokenizer: Any, ids: list[int], other: list[int] | None
 
 
 def _surroundings(tokenizer: Any) -> tuple[list[int], list[int]]:
-    """Special tokens before and after a text, derived from a text of one token."""
+    """Special tokens before and after a text, derived from a text of one token, once per tokenizer."""
+    if tokenizer in _SURROUNDINGS:
+        return _SURROUNDINGS[tokenizer]
     plain = tokenizer("a", add_special_tokens=False)["input_ids"]
     framed = tokenizer("a")["input_ids"]
     start = next(i for i in range(len(framed)) if framed[i : i + len(plain)] == plain)
-    return framed[:start], framed[start + len(plain) :]
+    _SURROUNDINGS[tokenizer] = framed[:start], framed[start + len(plain) :]
+    return _SURROUNDINGS[tokenizer]
+
+
+_SURROUNDINGS: WeakKeyDictionary[Any, tuple[list[int], list[int]]] = WeakKeyDictionary()

@@ -9,10 +9,9 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
-import json
 import os
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
@@ -119,7 +118,7 @@ class RadGraphMetric(Metric):
         """Facts of texts that are not empty."""
         if texts and self.digest == "absent":
             _ = self._package  # fetches the weights, or says what to do: the cache is keyed by their digest
-        family = f"radgraph|model:{self.model}|case:{self.case}|weights:{self.digest}|v:4"
+        family = f"radgraph|model:{self.model}|case:{self.case}|weights:{self.digest}|v:5"
         return annotated(family, texts, self._annotate)
 
     def _annotate(self, texts: list[str]) -> list[Facts]:
@@ -233,7 +232,8 @@ def facts_of(annotation: Mapping[str, Any], case: str = "lower") -> Facts:
         facts.setdefault(f"{ENTITY}{entity_fact[1]}", []).append(entity_fact)
     for relation in pairs:
         facts.setdefault(f"{RELATION}{relation[2]}", []).append(relation)
-    return {level: _digests(each) for level, each in facts.items()}
+    digests = {fact: _digest(fact) for fact in {fact for each in facts.values() for fact in each}}
+    return {level: sorted({digests[fact] for fact in each}) for level, each in facts.items()}
 
 
 def matched_facts(hypothesis: Facts, reference: Facts) -> dict[str, list[float]]:
@@ -260,5 +260,5 @@ def f1_of(first: Sequence[str], second: Sequence[str]) -> float:
     return 2 * len(hypothesis & reference) / (len(hypothesis) + len(reference))
 
 
-def _digests(facts: Iterable[Fact]) -> list[str]:
-    return sorted({hashlib.sha256(json.dumps(fact).encode()).hexdigest()[:20] for fact in facts})
+def _digest(fact: Fact) -> str:
+    return hashlib.blake2b(repr(fact).encode("utf-8", "surrogatepass"), digest_size=10).hexdigest()

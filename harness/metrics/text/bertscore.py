@@ -266,6 +266,10 @@ class Encoder:
         """Vectors of each distinct text, embedded once."""
         return self._vectors(texts)
 
+    def forget(self) -> None:
+        """Drop the vectors of all texts; the model stays."""
+        self._vectors.clear()
+
     def _new(self, texts: list[str]) -> list[TokenVectors]:
         tokens = tokens_of(self.tokenizer, self.limit, texts)
         vectors: dict[int, TokenVectors] = {}
