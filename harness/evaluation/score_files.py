@@ -23,6 +23,7 @@ from harness.evaluation.report_files.pairing import (
     paired_reports,
 )
 from harness.metrics.base import Metric, MetricOutput
+from harness.metrics.text.base import numbered_once
 from harness.metrics.text.hygiene import Remark, cut_remarks
 from harness.statistics import bootstrap
 from harness.statistics.estimate import Estimate
@@ -101,6 +102,7 @@ class Choice:
     outputs: tuple[MetricOutput, ...]
 
 
+@numbered_once()
 def score(
     references: Texts,
     predictions: Texts,
@@ -147,6 +149,7 @@ def score(
     return Scores(tuple(scores), unavailable, ids, per_study, failures.reasons, tuple(remarks), notes)
 
 
+@numbered_once()
 def compare(
     references: Texts,
     systems: Mapping[str, Texts],

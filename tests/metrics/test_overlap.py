@@ -180,7 +180,20 @@ def test_blocks_and_what_was_read_before_change_no_digit(
     fresh = tokenization.AsWritten("whitespace")
     fresh.batch([" ".join(sorted({word for text in true for word in text.split()}, reverse=True))])
     monkeypatch.setattr(base, "tokenizer", lambda name: fresh)
+    monkeypatch.setattr(numbered, "_BLOCKS_FOR_THREADS", 2)
+    monkeypatch.setattr(numbered, "_HASHED", 1)
     assert (make(tokenizer="whitespace").statistics(*pairs(said, true)) == whole).all()
+
+
+def test_inside_numbered_once_metrics_share_the_numbers_of_the_same_lists() -> None:
+    predictions, references = pairs(*corpus(5))
+    with base.numbered_once():
+        shared = Bleu().numbered(predictions, references)
+        assert Cider().numbered(predictions, references) is shared
+        assert Cider(reference_words=3).numbered(predictions, references) is not shared
+        assert Cider(tokenizer="whitespace").numbered(predictions, references) is not shared
+        assert Cider().numbered(list(reversed(predictions)), references) is not shared
+    assert Cider().numbered(predictions, references) is not shared
 
 
 def test_equal_pairs_are_compared_once(monkeypatch: pytest.MonkeyPatch) -> None:

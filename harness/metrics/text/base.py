@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import ClassVar
 
 from harness.core.errors import HarnessError
@@ -11,6 +13,9 @@ from harness.metrics.base import Metric
 from harness.metrics.text.characters import NO_NORM, plain_characters
 from harness.metrics.text.numbered import NumberedPairs
 from harness.metrics.text.tokenization import DEFAULT_PROFILE, Tokens, tokenizer
+
+_Kept = dict[tuple[int, int, str, int | None], tuple[NumberedPairs, object, object]]
+_numbered: ContextVar[_Kept | None] = ContextVar("numbered texts", default=None)
 
 
 class TextMetric(Metric):
@@ -76,8 +81,15 @@ class TextMetric(Metric):
         Raises:
             HarnessError: as ``tokens``.
         """
+        kept = _numbered.get()
+        key = (id(predictions), id(references), self.profile, self.reference_words)
+        if kept is not None and key in kept:
+            return kept[key][0]
         hypotheses, targets = report_texts(predictions, references)
-        return NumberedPairs.of(tokenizer(self.profile), hypotheses, targets, self.reference_words)
+        pairs = NumberedPairs.of(tokenizer(self.profile), hypotheses, targets, self.reference_words)
+        if kept is not None:
+            kept[key] = pairs, predictions, references  # while they are kept, no other list has their ids
+        return pairs
 
     @property
     def text_fields(self) -> str:
@@ -86,6 +98,19 @@ class TextMetric(Metric):
         Characters count as they are written: published scores took them so.
         """
         return f"{NO_NORM}|tok:{self.profile}|{references_field(self.reference_words, self.rare_words)}"
+
+
+@contextmanager
+def numbered_once() -> Iterator[None]:
+    """Inside, all metrics share the numbered tokens of the same lists of predictions and references.
+
+    The lists must not change meanwhile.
+    """
+    token = _numbered.set({})
+    try:
+        yield
+    finally:
+        _numbered.reset(token)
 
 
 def report_texts(

@@ -21,8 +21,8 @@ from harness.metrics.text.numbered import (
     NumberedPairs,
     NumberedTexts,
     PairCounts,
-    blocks,
     ngrams,
+    over_blocks,
     pair_counts,
 )
 from harness.metrics.text.tokenization import Tokens
@@ -125,11 +125,16 @@ def _scores(pairs: NumberedPairs, clipped: bool) -> Statistics:
     statistics = np.ones((len(pairs.pair_of), 2))
     frequencies = _DocumentFrequencies.of(pairs)
     scores = np.zeros(len(pairs.hypotheses))
-    for block in blocks(len(scores)):
-        numbers = np.zeros(1, dtype=np.int64)
+
+    def cosines(block: slice) -> NDArray[np.float64]:
+        numbers, total = np.zeros(1, dtype=np.int64), np.zeros(block.stop - block.start)
         for length, each in enumerate(pair_counts(pairs, block, ORDER)):
             numbers, inverse = frequencies.inverse(length, each.ours.keys, numbers)
-            scores[block] += _cosines(each, inverse, clipped)
+            total += _cosines(each, inverse, clipped)
+        return total
+
+    for block, part in over_blocks(cosines, len(scores)):
+        scores[block] = part
     if clipped:
         lengths = np.maximum(0, pairs.texts.lengths - 1)  # the COCO tools take the number of bigrams
         difference = lengths[pairs.hypotheses] - lengths[pairs.targets]
@@ -174,7 +179,11 @@ class _DocumentFrequencies:
     def of(cls, pairs: NumberedPairs) -> _DocumentFrequencies:
         """Frequencies in the references of all studies; a reference of two studies counts twice."""
         targets, studies = np.unique(pairs.targets[pairs.pair_of], return_counts=True)
-        parts = [_part(pairs.texts.some(targets[block]), studies[block]) for block in blocks(len(targets))]
+
+        def part_of(block: slice) -> list[tuple[Integers, NDArray[np.integer[Any]]]]:
+            return _part(pairs.texts.some(targets[block]), studies[block])
+
+        parts = [part for _, part in over_blocks(part_of, len(targets))]
         numbers, keys, documents = [np.zeros(1, dtype=np.int64)] * len(parts), [], []
         for length in range(ORDER):
             lines = [
