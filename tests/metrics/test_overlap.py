@@ -186,7 +186,7 @@ def test_blocks_and_what_was_read_before_change_no_digit(
 
 
 def test_inside_numbered_once_metrics_share_the_numbers_of_the_same_lists() -> None:
-    predictions, references = pairs(*corpus(5))
+    predictions, references = pairs(*corpus(60))
     with base.numbered_once():
         shared = Bleu().numbered(predictions, references)
         assert Cider().numbered(predictions, references) is shared
