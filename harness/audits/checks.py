@@ -13,9 +13,9 @@ import numpy as np
 import torch
 
 from harness.audits.breach import Breach
+from harness.audits.noise import tolerance_of
 from harness.audits.subject import (
     BATCH,
-    TOLERANCE,
     Answers,
     Subject,
     batches,
@@ -45,7 +45,7 @@ Step = Callable[[Subject, Answers], str]
 
 
 def _expect_same(subject: Subject, before: Answers, after: Answers, change: str) -> None:
-    difference = first_difference(before, after, subject.case.info.label_names)
+    difference = first_difference(before, after, subject.case.info.label_names, subject.tolerance)
     if difference:
         raise Breach(f"{difference}, when {change}")
 
@@ -71,6 +71,7 @@ def target_blind(subject: Subject, base: Answers) -> str:
 def batch_independent(subject: Subject, base: Answers) -> str:
     """Predictions are the same alone, in any order, in any batch, in any company."""
     test = subject.case.test
+    subject.tolerance = tolerance_of(subject.copies, test)
     _expect_same(
         subject, base, subject.predict(test[::-1], size=5), "the order was reversed, in batches of 5"
     )
@@ -81,10 +82,7 @@ def batch_independent(subject: Subject, base: Answers) -> str:
     after = subject.predict(mixed)
     ours = {name: answer for name, answer in after.items() if name.partition(", ")[0] in own_ids}
     _expect_same(subject, base, ours, "every other study of the batch was noise")
-    return (
-        f"{len(test)} studies in reverse and among noise, {len(few)} alone; "
-        f"reports identical, probabilities within {TOLERANCE:g}"
-    )
+    return f"{len(test)} studies in reverse and among noise, {len(few)} alone; {subject.tolerance}"
 
 
 def _stranger(study: Study) -> Study:

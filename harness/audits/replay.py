@@ -129,7 +129,8 @@ def _replay(subject: Subject, run: StoredRun, method: Method[Any], state: str) -
             answers |= dict(zip(inputs.ids, method.predict(inputs), strict=True))
     if touches.of_targets() or touches.of_inputs():
         raise Breach(f"{touches.of_targets() or touches.of_inputs()}, by the checkpoint of {run.place}")
-    if difference := first_difference(stored, answers, subject.case.info.label_names):
+    labels = subject.case.info.label_names
+    if difference := first_difference(stored, answers, labels, subject.tolerance):
         raise Breach(
             f"{difference}, from what the run stored to what its checkpoint says ({_where(run, state)})"
         )

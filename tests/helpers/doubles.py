@@ -250,6 +250,37 @@ class Threaded(Honest):
             return self.answer(torch.stack(list(parts)))
 
 
+class HalfPrecise(Honest):
+    """Honest: in bfloat16, with sums in an order that depends on the batch's size, as kernels choose it."""
+
+    def predict(self, inputs: Inputs) -> list[Prediction]:
+        features = torch.cat([self.features(inputs)] * 8, dim=1).bfloat16()
+        weights = (torch.cat([self.weights] * 8) / 8).bfloat16()
+        parts = (8, 4, 24)[len(inputs) % 3]
+        logits = torch.zeros(len(inputs), weights.shape[1], dtype=torch.bfloat16)
+        for rows, columns in zip(features.split(parts, dim=1), weights.split(parts), strict=True):
+            logits = logits + (rows[:, :, None] * columns[None]).sum(1)
+        return self.answer(logits.float().sigmoid())
+
+    def answer(self, probabilities: torch.Tensor) -> list[Prediction]:
+        return [Prediction("the heart is normal.", row.double().numpy()) for row in probabilities]
+
+
+class MissingShare(Honest):
+    """Sees from its batch at which missing rate it is tested."""
+
+    def predict(self, inputs: Inputs) -> list[Prediction]:
+        share = inputs.present["lateral"].float().mean()
+        return self.answer((self.features(inputs) @ self.weights + share).sigmoid())
+
+
+class SizeReader(Honest):
+    """Is surer of itself in large batches."""
+
+    def predict(self, inputs: Inputs) -> list[Prediction]:
+        return self.answer((self.features(inputs) @ self.weights * (1 + len(inputs) / 4)).sigmoid())
+
+
 class Quoter(Honest):
     """Honest: says which words of the indication it looked into, as references at times do."""
 
@@ -344,9 +375,11 @@ UNUSUAL: dict[str, type[Honest]] = {
     "seeded-writer": SeededWriter,
     "threaded": Threaded,
     "quoter": Quoter,
+    "half-precise": HalfPrecise,
 }
 OTHERS: dict[str, type[Honest]] = {"salted": Salted, "dated": Dated, "filler": Filler, "twin": Twin}
 OTHERS["learned-cache"] = LearnedCache
+OTHERS |= {"missing-share": MissingShare, "size-reader": SizeReader}
 KEYED: dict[str, type[Honest]] = {"id-cache": IdCache, "seed-cache": SeedCache}
 
 
