@@ -154,6 +154,6 @@ def _case(
     """A method on the example studies."""
     data = ExampleData()
     train, val, test = (data.studies(split) for split in ("train", "val", "test"))
-    case = Case(*(data, frozenset(), train, val, test, preset, "cpu", folder), hidden=hidden_reports(data))
+    case = Case(*(data, frozenset(), train, val, test, preset, "cpu", folder), unseen=hidden_reports(data))
     name = method_class.card.name
     return case, Entry(name, name, None, method_class, dict(overrides or {}))

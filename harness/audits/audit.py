@@ -116,7 +116,7 @@ def open_case(settings: RunSettings, folder: Path) -> Case:
         seed=config.seeds[0],
         store=config.store,
         opened=opened_files,
-        hidden=hidden_reports(dataset),
+        unseen=hidden_reports(dataset),
     )
 
 

@@ -52,7 +52,7 @@ def plausible(subject: Subject, base: Answers) -> str:
 
 
 def _no_copies(subject: Subject, answers: Mapping[str, Prediction], where: str) -> None:
-    hidden = subject.case.hidden
+    hidden = subject.case.unseen
     texts = [answer.report for answer in answers.values() if answer.report]
     copies = len(hidden.in_texts(texts))
     if copies >= max(_FEW, _SHARE * min(hidden.reports, len(texts))):

@@ -27,7 +27,7 @@ _SYSTEM = ("/proc/", "/dev/", "/sys/", "/etc/")
 
 def answer_free(subject: Subject, base: Answers) -> str:
     """No module, file or checkpoint of the method holds test reports that training never showed."""
-    hidden = subject.case.hidden
+    hidden = subject.case.unseen
     if not hidden.reports:
         return "no test report has words that training never showed"
     own, checkpoints = used_files(subject), 0

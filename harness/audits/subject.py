@@ -42,7 +42,7 @@ class Case:
         seed: of training and prediction.
         store: results store whose checkpoints are asked again, or None.
         opened: all files that were opened for the dataset.
-        hidden: reports that no file of a method may hold.
+        unseen: reports that no file of a method may hold.
     """
 
     dataset: Dataset
@@ -56,7 +56,7 @@ class Case:
     seed: int = 0
     store: Path | None = None
     opened: frozenset[str] = frozenset()
-    hidden: Hidden = NOTHING
+    unseen: Hidden = NOTHING
 
     @cached_property
     def reports(self) -> dict[str, str | None]:
