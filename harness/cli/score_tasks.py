@@ -13,6 +13,7 @@ from harness.cli.output import Format, print_parts, print_rows, report_failures,
 from harness.core.errors import HarnessError
 from harness.core.registry import MetricOptions
 from harness.core.types import Task
+from harness.core.user_files import read_user_file
 from harness.evaluation import score_files, score_json
 from harness.evaluation.consistency import with_consistency
 from harness.evaluation.extra_scores import with_extra
@@ -285,7 +286,7 @@ def _against_labels(
 def ids_of(path: Path) -> list[str]:
     """One id per line, of a text file."""
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        lines = read_user_file(path).decode("utf-8-sig").splitlines()
     except OSError as error:
         raise HarnessError(f"{path}: {error.strerror}") from error
     except UnicodeDecodeError as error:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Hashable
 from pathlib import Path
 from typing import Any
 
 import yaml
+
+from harness.core.user_files import read_user_file
 
 _MOST_BYTES = 2**24
 
@@ -58,14 +59,7 @@ def read(path: Path) -> Any:
         OSError: it cannot be read.
         yaml.YAMLError: its first line says what is wrong.
     """
-    descriptor = os.open(
-        path, os.O_RDONLY | os.O_NONBLOCK
-    )  # a pipe that nothing writes to would wait for ever
-    with open(descriptor, "rb") as stream:
-        os.set_blocking(descriptor, True)
-        content = stream.read(_MOST_BYTES + 1)
-    if len(content) > _MOST_BYTES:
-        raise yaml.YAMLError(f"more than {_MOST_BYTES >> 20} MiB")
+    content = read_user_file(path, _MOST_BYTES)
     try:
         return parse(content.decode("utf-8-sig"))
     except UnicodeDecodeError as error:

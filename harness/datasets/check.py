@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from inspect import Parameter, signature
@@ -25,6 +25,7 @@ from harness.core.failures import failures_named
 from harness.core.names import did_you_mean
 from harness.core.types import DatasetInfo, Study
 from harness.datasets.base import SPLITS, Dataset
+from harness.datasets.image_remarks import StudyImage, image_remarks
 from harness.datasets.images import decode
 from harness.datasets.images.pixels import ImageFile, LazyImages
 from harness.datasets.readers.contexts import context_remarks
@@ -35,7 +36,6 @@ Count = int | float
 Progress = Callable[[int, int], None]
 """Called with images done and images in all."""
 
-_SMALL = 32
 _MOST_THREADS = 16
 """Each may hold the largest image that a decoder takes; Pillow decodes beside Python's lock."""
 _CHUNK = 1024
@@ -72,16 +72,6 @@ class Examination:
         return sum(problem.fatal for problem in self.problems)
 
 
-@dataclass(frozen=True, slots=True)
-class _StudyImage:
-    """An image of a study; ``study`` is None where a file of its own is not known."""
-
-    study: str
-    view: str
-    split: str
-    source: ImageFile
-
-
 def examine(
     name: str,
     root: Path | None,
@@ -115,7 +105,7 @@ def examine(
     return Examination(name, str(root or ""), counts, published, problems)
 
 
-_Contents = tuple[dict[str, Count], Mapping[str, Count], list[Problem], list[_StudyImage]]
+_Contents = tuple[dict[str, Count], Mapping[str, Count], list[Problem], list[StudyImage]]
 
 
 def _checked_options(name: str, dataset_class: Any, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -139,7 +129,7 @@ def _of_listing(dataset_class: type[ReportDataset], root: Path | None, options: 
     records = usable(listing.records)
     labels = getattr(listing, "label_names", ()) or dataset_class.label_names
     images = [
-        _StudyImage(record.id, view, record.split, source)
+        StudyImage(record.id, view, record.split, source)
         for record in records
         for view, source in record.images.items()
     ]
@@ -191,11 +181,11 @@ def _of_opened(dataset_class: type[Dataset], root: Path | None, options: dict[st
     counts["images"] = sum(views.values())
     counts |= {f"images {view}": number for view, number in views.items()}
     problems: list[Problem] = []
-    images: list[_StudyImage] = []
+    images: list[StudyImage] = []
     for study in studies:
         if isinstance(study.images, LazyImages):
             sources = study.images.sources
-            images += [_StudyImage(study.id, view, study.split, each) for view, each in sources.items()]
+            images += [StudyImage(study.id, view, study.split, each) for view, each in sources.items()]
         else:
             problems += _wrong_arrays(study, dataset.info)
     problems += context_remarks((study.id, study.id, study.context, study.report) for study in studies)
@@ -230,7 +220,7 @@ def _wrong_arrays(study: Study, info: DatasetInfo) -> list[Problem]:
 
 
 def _decode_all(
-    images: Sequence[_StudyImage], problems: list[Problem], progress: Progress
+    images: Sequence[StudyImage], problems: list[Problem], progress: Progress
 ) -> dict[str, Count]:
     """Decode every file once, add to ``problems`` and return counts of what the files hold."""
     sources = {(each.source.path, each.source.digest): each.source for each in images}
@@ -248,10 +238,7 @@ def _decode_all(
                     facts[key] = result
                 progress(done, len(keys))
     problems += wrong.values()
-    problems += _small(sources, facts)
-    problems += _shared(images, facts)
-    problems += _flat(images, facts)
-    problems += _repeated(images, facts)
+    problems += image_remarks(images, facts)
     if not facts:
         return {}
     modes = Counter(each.mode for each in facts.values())
@@ -273,84 +260,7 @@ def _facts(source: ImageFile) -> decode.ImageFacts | Problem:
         reason = error.message if isinstance(error, HarnessError) else f"{source.path}: {error}"
         hint = "replace the file, or take its study out of the table"
         return Problem("unreadable-image", source.where, reason, hint)
-    return decode.ImageFacts(image.width, image.height, image.mode, source.digest, decode.is_flat(image))
-
-
-def _small(
-    sources: Mapping[tuple[Path, str], ImageFile], facts: Mapping[tuple[Path, str], decode.ImageFacts]
-) -> Iterable[Problem]:
-    for key, image in facts.items():
-        if min(image.width, image.height) < _SMALL:
-            message = f"{key[0].name} has {image.width} x {image.height} pixels; it is enlarged"
-            yield Problem("small-image", sources[key].where, message, fatal=False)
-
-
-def _shared(
-    images: Sequence[_StudyImage], facts: Mapping[tuple[Path, str], decode.ImageFacts]
-) -> Iterable[Problem]:
-    """One problem for each image whose content belongs to studies of two splits."""
-    first: dict[str, _StudyImage] = {}
-    reported: set[str] = set()
-    for each in images:
-        key = (each.source.path, each.source.digest)
-        if key not in facts:
-            continue
-        digest = facts[key].digest
-        other = first.setdefault(digest, each)
-        if other.split != each.split and digest not in reported:
-            reported.add(digest)
-            message = (
-                f"the image of {each.study} ({each.split}) is also that of {other.study} ({other.split}), "
-                f"{other.source.where}; the studies stand"
-            )
-            hint = "a test image that was trained on says little"
-            yield Problem("image-in-two-splits", each.source.where, message, hint, fatal=False)
-
-
-def _flat(
-    images: Sequence[_StudyImage], facts: Mapping[tuple[Path, str], decode.ImageFacts]
-) -> Iterable[Problem]:
-    """One remark on all views that are one grey or colour: they stand for views that the studies lack."""
-    own = [each for each in images if (key := _key(each)) in facts and facts[key].flat]
-    if own:
-        message = f"{len(own)} views are one grey or one colour; {own[0].view} of {own[0].study} is the first"
-        hint = "such an image counts as present: leave out a view that the study lacks"
-        yield Problem("flat-image", own[0].source.where, message, hint, fatal=False)
-
-
-def _repeated(
-    images: Sequence[_StudyImage], facts: Mapping[tuple[Path, str], decode.ImageFacts]
-) -> Iterable[Problem]:
-    """A remark on studies with two views of one content, and one on images that several studies share."""
-    views: dict[tuple[str, str], list[_StudyImage]] = {}
-    studies: dict[str, dict[str, _StudyImage]] = {}
-    for each in images:
-        if _key(each) in facts:
-            digest = facts[_key(each)].digest
-            views.setdefault((each.study, digest), []).append(each)
-            studies.setdefault(digest, {}).setdefault(each.study, each)
-    twice = [own for own in views.values() if len(own) > 1]
-    if twice:
-        first, second = twice[0][:2]
-        message = (
-            f"{len(twice)} studies have one image as two views; "
-            f"{first.view} and {second.view} of {first.study} are the first"
-        )
-        hint = "leave out the view that the study lacks"
-        yield Problem("same-image-as-view", first.source.where, message, hint, fatal=False)
-    shared = [list(own.values()) for own in studies.values() if len(own) > 1]
-    if shared:
-        first, second = shared[0][:2]
-        number = sum(map(len, shared))
-        message = (
-            f"{len(shared)} images belong to {number} studies; those of {first.study} and {second.study}"
-        )
-        hint = "a stand-in for views that studies lack counts as present: leave it out"
-        yield Problem("shared-image", second.source.where, f"{message} are the first", hint, fatal=False)
-
-
-def _key(image: _StudyImage) -> tuple[Path, str]:
-    return image.source.path, image.source.digest
+    return decode.facts_of(image, image.mode, source.digest)
 
 
 def _differences(counts: Mapping[str, Count], published: Mapping[str, Count]) -> list[Problem]:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from harness.core.errors import HarnessError, require
 from harness.core.types import Prediction, Reference, Task
+from harness.core.user_files import read_user_file
 from harness.evaluation.extra_scores import targets_of
 from harness.evaluation.report_files.in_memory import Texts
 from harness.evaluation.report_files.joining import listed
@@ -181,7 +182,7 @@ def read_drawn(path: Path) -> dict[str, list[str]]:
 def _pairs(path: Path) -> list[tuple[str, Any]]:
     hint = "write {id: [report, report, ..]}, or lines with id and reports"
     try:
-        content = path.read_text(encoding="utf-8")
+        content = read_user_file(path).decode("utf-8-sig")
         if path.suffix == ".jsonl":
             lines = [json.loads(line) for line in content.splitlines() if line.strip()]
             return [(str(line["id"]), line["reports"]) for line in lines]

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 
 from harness.core.errors import HarnessError
 from harness.core.files import write_atomic
+from harness.core.user_files import read_user_file
 from harness.leaderboard.facts import AuditState, RowFacts
 from harness.leaderboard.leaderboard import Leaderboard
 from harness.metrics.base import SIGNATURE
@@ -331,7 +332,7 @@ def read(path: Path) -> Bundle:
         HarnessError: it cannot be read, or is refused.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_user_file(path).decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise HarnessError(f"{path}: {getattr(error, 'strerror', None) or 'not UTF-8'}") from error
     return check(text, str(path))

@@ -13,6 +13,7 @@ from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from harness.core.errors import CorruptFileError, HarnessError
 from harness.core.failures import unread
+from harness.core.user_files import read_user_file
 from harness.leaderboard.evidence import Evidence
 from harness.leaderboard.facts import RowFacts, verdict_on
 from harness.leaderboard.hidden import beside
@@ -86,7 +87,7 @@ class Leaderboard:
             CorruptFileError: it is not such a file, or of another schema.
         """
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = json.loads(read_user_file(path).decode("utf-8"))
             schema = content["schema"]
             rows = tuple(checked_row(row) for row in content["rows"])
             parts = _Parts.model_validate(content)

@@ -138,7 +138,7 @@ def test_overriding_one_field_of_a_section_leaves_the_others() -> None:
 def test_hostile_yaml_is_one_line(tmp_path: Path, content: bytes, says: str) -> None:
     file = tmp_path / "run.yaml"
     file.write_bytes(content)
-    with pytest.raises(HarnessError, match=f"--config {file}: not valid YAML: .*{says}"):
+    with pytest.raises(HarnessError, match=f"--config {file}: (?:not valid YAML: )?.*{says}"):
         RunSettings.build({}, file)
 
 

@@ -383,6 +383,39 @@ def test_views_that_are_none_are_counted(root: Path) -> None:
     assert not any(problem.fatal for problem in (flat, same, shared))
 
 
+def test_a_view_that_is_another_view_in_another_encoding(root: Path) -> None:
+    images = root.parent / "images"
+    frontal = [Image.open(images / f"{number}-frontal.png") for number in range(2)]
+    frontal[0].save(images / "0-lateral.tiff")
+    frontal[1].convert("RGB").save(images / "1-lateral.bmp")
+    smooth = Image.linear_gradient("L").resize((300, 200))
+    smooth.save(images / "2-frontal.png")
+    smooth.save(images / "2-lateral.jpg", quality=60)
+    names = ("0-lateral.tiff", "1-lateral.bmp", "2-lateral.jpg")
+    caption_trees.rewrite(
+        root,
+        lambda rows: [row.update(lateral=f"images/{name}") for row, name in zip(rows, names, strict=False)],
+    )
+    (same,) = problems(root, "same-image-as-view")
+    assert same.message.startswith("3 studies have one image as two views (3 of them in two encodings); ")
+    assert "frontal and lateral of s0 are the first" in same.message
+    assert not same.fatal
+
+
+def test_short_sentences_of_the_report_in_a_context_are_counted(root: Path) -> None:
+    caption_trees.rewrite(
+        root,
+        lambda rows: [
+            row.update(indication="Cough. No effusion seen.", report="Heart is large. No effusion seen.")
+            for row in rows[:3]
+        ],
+    )
+    caption_trees.rewrite(root, lambda rows: rows[3].update(indication="Effusion?", report="Effusion."))
+    (remark,) = problems(root, "sentence-in-context")
+    assert remark.message == "3 contexts hold a short sentence of their study's report; s0 is the first"
+    assert not remark.fatal
+
+
 def test_rare_labels_and_mixed_attributes(root: Path) -> None:
     caption_trees.rewrite(root, cells("labels", "Edema"))
     caption_trees.rewrite(root, lambda rows: rows[11].update(labels="Mass"))

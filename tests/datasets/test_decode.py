@@ -17,7 +17,7 @@ from PIL import Image
 from harness.core.errors import HarnessError
 from harness.datasets.images import decode
 from harness.datasets.images.convert import check_shape, resized
-from harness.datasets.images.decode import ImageFacts, decoded, inspect
+from harness.datasets.images.decode import decoded, inspect
 from harness.datasets.images.dicom_grey import window
 from tests.helpers import images
 from tests.helpers.images import PATIENT, dicom, jpeg, ramp, truncated
@@ -47,7 +47,8 @@ def test_ordinary_images_are_resized_as_pillow_does(tmp_path: Path) -> None:
 def test_facts_of_a_file(tmp_path: Path) -> None:
     path = jpeg(tmp_path / "a.jpg", mode="L")
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    assert inspect(path) == ImageFacts(60, 40, "L", digest)
+    facts = inspect(path)
+    assert (facts.width, facts.height, facts.mode, facts.digest, facts.flat) == (60, 40, "L", digest, False)
 
 
 @pytest.mark.parametrize("top", [255, 1000, 4095, 65535])
@@ -422,3 +423,37 @@ def test_garbage_behind_the_prefix(tmp_path: Path) -> None:
     path.write_bytes(b"\0" * 128 + b"DICM" + bytes(range(256)) * 4)
     with pytest.raises(HarnessError, match=r"garbage\.dcm is not a readable image: "):
         inspect(path)
+
+
+def webp(kind: bytes, body: bytes) -> bytes:
+    """The head of a WebP: a first chunk that claims a size, and nothing behind it."""
+    chunk = kind + len(body).to_bytes(4, "little") + body
+    return b"RIFF" + (4 + len(chunk)).to_bytes(4, "little") + b"WEBP" + chunk
+
+
+SIDE = 16383
+CLAIMS = {
+    "VP8X": webp(b"VP8X", bytes(4) + 2 * (SIDE - 1).to_bytes(3, "little")),
+    "VP8L": webp(b"VP8L", b"\x2f" + ((SIDE - 1) | (SIDE - 1) << 14).to_bytes(4, "little") + bytes(5)),
+    "VP8 ": webp(b"VP8 ", b"\x10\x00\x00\x9d\x01\x2a" + 2 * SIDE.to_bytes(2, "little") + bytes(4)),
+}
+
+
+@pytest.mark.parametrize("kind", CLAIMS)
+@pytest.mark.parametrize("suffix", [".webp", ".dcm", ".png"])
+def test_the_size_of_a_webp_is_checked_before_it_is_opened(
+    kind: str, suffix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def opened(*_: object, **__: object) -> None:
+        raise AssertionError("Pillow made room for the image")
+
+    monkeypatch.setattr(Image, "open", opened)
+    with pytest.raises(ValueError, match="16383 x 16383 pixels, more than the limit"):
+        decoded(CLAIMS[kind], suffix)
+
+
+@pytest.mark.parametrize("lossless", [True, False])
+def test_an_ordinary_webp_is_read(lossless: bool) -> None:
+    stream = io.BytesIO()
+    Image.linear_gradient("L").convert("RGB").save(stream, format="WEBP", lossless=lossless)
+    assert decoded(stream.getvalue(), ".webp")[0].size == (256, 256)

@@ -160,7 +160,34 @@ def test_padding_is_left_out_of_the_range(
     more = {} if syntax is None else {"syntax": syntax}
     pixels = shown(dicom(tmp_path / "a.dcm", values, **elements, **more))
     assert near(pixels[~padded], (values[~padded] - 1000) * 255.0 / 400)
-    assert (pixels[padded] == (0 if pad < 1000 else 255)).all()
+    assert not pixels[padded].any()
+
+
+@pytest.mark.parametrize(("kind", "pad", "elements"), PADDINGS)
+@pytest.mark.parametrize("window", [{}, {"WindowCenter": 1200, "WindowWidth": 400}])
+@pytest.mark.parametrize("shape", [{}, {"PresentationLUTShape": "INVERSE"}])
+@pytest.mark.parametrize("colour", ["MONOCHROME1", "MONOCHROME2"])
+def test_padding_is_black_on_either_side_of_the_used_values(
+    tmp_path: Path,
+    kind: np.dtype[Any],
+    pad: int,
+    elements: dict[str, int],
+    window: dict[str, int],
+    shape: dict[str, str],
+    colour: str,
+) -> None:
+    values = (ramp(top=400) + 1000).astype(kind)
+    values[:5] = pad
+    pixels = shown(dicom(tmp_path / "a.dcm", values, kind=colour, **elements, **window, **shape))
+    assert not pixels[:5].any()
+    assert pixels[5:].max() > 250
+
+
+def test_a_window_that_shows_padding_alone_is_none(tmp_path: Path) -> None:
+    values = (ramp(top=400) + 1000).astype(np.uint16)
+    values[:5] = 60000
+    elements = {"PixelPaddingValue": 60000, "WindowCenter": 30000, "WindowWidth": 100}
+    assert shown(dicom(tmp_path / "a.dcm", values, **elements))[5:].max() == 255
 
 
 def test_only_padding_is_one_grey(tmp_path: Path) -> None:

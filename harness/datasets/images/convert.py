@@ -35,6 +35,27 @@ def check_shape(width: int, height: int) -> None:
         raise ValueError(f"{width} x {height} pixels, less than {SMALLEST_SIDE} on a side")
 
 
+def check_webp(data: bytes) -> None:
+    """``ValueError`` for a WebP whose header claims too many pixels: Pillow makes room for them on opening.
+
+    The three kinds of first chunk are those of RFC 9649: ``VP8X`` with 24 bits a side, ``VP8L`` with 14, and
+    ``VP8 `` with 14 bits in 16.
+    """
+    if data[:4] != b"RIFF" or data[8:12] != b"WEBP":
+        return
+    kind, body = data[12:16], data[20:30]
+    if kind == b"VP8X":
+        check_shape(1 + int.from_bytes(body[4:7], "little"), 1 + int.from_bytes(body[7:10], "little"))
+    elif kind == b"VP8L":
+        bits = int.from_bytes(body[1:5], "little")
+        check_shape(1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF))
+    elif kind == b"VP8 ":
+        sides = (int.from_bytes(body[start : start + 2], "little") & 0x3FFF for start in (6, 8))
+        check_shape(*sides)
+    else:
+        raise ValueError("WebP without an image")
+
+
 def check_end(data: bytes) -> None:
     """``ValueError`` for a JPEG whose end was overwritten by zeros; libjpeg makes a grey area of them."""
     content = data.rstrip(b"\0")

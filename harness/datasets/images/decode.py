@@ -27,15 +27,16 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from PIL.TiffImagePlugin import TiffImageFile
 
 from harness.core.errors import HarnessError
-from harness.datasets.images.convert import MAX_PIXELS, check_end, check_shape, eight_bits
+from harness.core.user_files import read_user_file
+from harness.datasets.images.convert import MAX_PIXELS, check_end, check_shape, check_webp, eight_bits
 
-DECODER_VERSION = 3
+DECODER_VERSION = 4
 """Goes up whenever decoding or resizing gives other pixels; part of the names of image stores."""
 
 ORDINARY_VERSION = 1
 """Goes up when an 8-bit grey or RGB image without orientation gives other pixels; part of fingerprints.
 
-Versions 2 and 3 of the decoder read these as version 1 did, so what was trained on them stands.
+Versions 2 to 4 of the decoder read these as version 1 did, so what was trained on them stands.
 """
 
 
@@ -45,6 +46,8 @@ FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP", "JPEG2000", "PPM")
 _DICOM_SUFFIXES = (".dcm", ".dicom")
 _DATA_SET = (b"\x02\x00", b"\x08\x00", b"\x00\x08")
 """How DICOM begins that lacks preamble and prefix: the group of its first element."""
+_THUMBNAIL = 16
+"""Side of the thumbnail by which a copy of an image is recognised."""
 _ORIENTATION = 0x0112
 _PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0
 _FEW_LEVELS = 16
@@ -73,6 +76,8 @@ class ImageFacts:
         mode: as stored: Pillow's name (``L``, ``RGB``, ``I;16``, ``CMYK``), or e.g. ``MONOCHROME1, 12 bits``.
         digest: SHA-256 of the file as hex.
         flat: all pixels are of one grey or colour.
+        pixels: digest of the decoded pixels as grey, the same in every lossless format.
+        thumbnail: a few grey values, almost the same in every copy.
     """
 
     width: int
@@ -80,6 +85,19 @@ class ImageFacts:
     mode: str
     digest: str
     flat: bool = False
+    pixels: str = ""
+    thumbnail: bytes = b""
+
+
+def facts_of(image: Image.Image, mode: str, digest: str) -> ImageFacts:
+    """What a decoded image shows; ``mode`` and ``digest`` are those of its file."""
+    grey = image.convert("L")
+    size = f"{image.width}x{image.height}".encode()
+    content = hashlib.blake2b(grey.tobytes(), digest_size=16, person=size[:16])
+    small = grey.resize((_THUMBNAIL, _THUMBNAIL), Image.Resampling.BOX)
+    return ImageFacts(
+        image.width, image.height, mode, digest, is_flat(image), content.hexdigest(), small.tobytes()
+    )
 
 
 def is_flat(image: Image.Image) -> bool:
@@ -101,7 +119,7 @@ def inspect(path: Path) -> ImageFacts:
     except Exception as error:
         raise unreadable(path, error) from error
     digest = hashlib.sha256(data).hexdigest()
-    return ImageFacts(image.width, image.height, mode, digest, is_flat(image))
+    return facts_of(image, mode, digest)
 
 
 def read_bytes(path: Path) -> bytes:
@@ -109,7 +127,7 @@ def read_bytes(path: Path) -> bytes:
     size = path.stat().st_size
     if size > MAX_BYTES:
         raise ValueError(f"{size:,} bytes, more than the limit of {MAX_BYTES:,}")
-    return path.read_bytes()
+    return read_user_file(path, MAX_BYTES)
 
 
 def decoded(data: bytes, suffix: str = "") -> tuple[Image.Image, str]:
@@ -140,13 +158,15 @@ def _dicom_image(data: bytes) -> tuple[Image.Image, str]:
 def _is_pillow_image(data: bytes) -> bool:
     """Whether a file without the DICM prefix is of another format, whatever its name says."""
     try:
+        check_webp(data)
         Image.open(BytesIO(data), formats=FORMATS)
     except Exception:
-        return False
+        return data[:4] == b"RIFF"
     return data[128:132] != b"DICM"
 
 
 def _pillow_image(data: bytes) -> tuple[Image.Image, str]:
+    check_webp(data)
     try:
         image: Image.Image = Image.open(BytesIO(data), formats=FORMATS)
     except UnidentifiedImageError:

@@ -5,9 +5,10 @@ the first usable VOI LUT or else the first usable window (LINEAR, LINEAR_EXACT, 
 MONOCHROME1 and of the presentation LUT shape INVERSE. The two are one inversion where a file has both, as
 mammograms and digital radiographs have. A frame's own functional groups count where the header has no value.
 
-Without a usable window, values go through ``harness.datasets.images.convert.stretched``; pixel padding does
-not count. An element that is empty counts as absent, and so does a table or window that shows one grey of an
-image that has several.
+Without a usable window, values go through ``harness.datasets.images.convert.stretched``. Pixel padding, of
+one value or of a range in either direction, does not count and is shown black, on whichever side of the used
+values it lies. An element that is empty counts as absent, and so does a table or window that shows one grey
+of an image that has several.
 """
 
 from __future__ import annotations
@@ -53,10 +54,14 @@ def brightness(values: NDArray[Any], header: Dataset) -> NDArray[np.float64]:
     """
     if values.ndim != 2:
         raise ValueError("grey values with several samples a pixel")
-    shown = _through_voi(_rescaled(values, header), header, _padding(values, header))
+    padding = _padding(values, header)
+    shown = _through_voi(_rescaled(values, header), header, padding)
     inverted = header.PhotometricInterpretation == "MONOCHROME1"
     inverted |= str(header.get("PresentationLUTShape") or "").strip().upper() == "INVERSE"
-    return 1.0 - shown if inverted else shown
+    shown = 1.0 - shown if inverted else shown
+    if padding is not None:
+        shown[padding] = 0.0
+    return shown
 
 
 def _rescaled(values: NDArray[Any], header: Dataset) -> NDArray[np.float64]:
@@ -73,23 +78,28 @@ def _through_voi(
     values: NDArray[np.float64], header: Dataset, padding: NDArray[np.bool_] | None
 ) -> NDArray[np.float64]:
     """Values to [0, 1] by the first VOI LUT or window that shows something, or by their range."""
-    several = values.min() < values.max()
+    own = slice(None) if padding is None or padding.all() else ~padding
+    several = _differ(values[own])
     table = _table(header, "VOILUTSequence")
     if table is not None:
         bits = int(_numbers(table.LUTDescriptor)[2] or 0)
         if not 1 <= bits <= 16:
             raise ValueError("a table of no bits")
         shown = np.clip(_looked_up(values, table, header) / (2**bits - 1), 0.0, 1.0)
-        if not several or shown.min() < shown.max():
+        if not several or _differ(shown[own]):
             return shown
     function = str(_element(header, "VOILUTFunction") or "LINEAR").strip().upper()
     smallest = 1.0 if function == "LINEAR" else 1e-9
     for center, width in _windows(header):
         if width >= smallest:
             shown = window(values, center, width, function)
-            if not several or shown.min() < shown.max():
+            if not several or _differ(shown[own]):
                 return shown
     return stretched(values, padding) / 255.0
+
+
+def _differ(values: NDArray[np.float64]) -> bool:
+    return bool(values.min() < values.max())
 
 
 def window(values: NDArray[Any], center: float, width: float, function: str) -> NDArray[np.float64]:

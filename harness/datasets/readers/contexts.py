@@ -24,7 +24,9 @@ _NOTHING = frozenset(
 _WORD = re.compile(r"\w+")
 _SENTENCE_END = re.compile(r"[.;:!?](?:\s|$)|\n")
 _SHORTEST_REPORT, _SHORTEST_SENTENCE = 4, 6
-"""Words that a report or a sentence needs before its place in a context is no coincidence."""
+_SHORTEST_SHORT = 2
+"""Words that a report or a sentence needs before its place in a context is no coincidence; words that a short
+sentence needs, which a person should look at."""
 
 Texts = tuple[str, str, str | None, str | None]
 """A study's id, the row that lists it, its context and its report."""
@@ -45,6 +47,14 @@ def holds_report(context: str, report: str) -> bool:
     return any(part in words for part in long) or (whole.count(" ") > _SHORTEST_REPORT and whole in words)
 
 
+def holds_short_sentence(context: str, report: str) -> bool:
+    """Whether a sentence of the context, of two words or more, is a sentence of the report."""
+    ours, theirs = (
+        {_plain(sentence) for sentence in _SENTENCE_END.split(text)} for text in (context, report)
+    )
+    return any(sentence.count(" ") > _SHORTEST_SHORT for sentence in ours & theirs)
+
+
 def context_remarks(studies: Iterable[Texts]) -> list[Problem]:
     """A remark for each kind of context that is none, with its number of studies and the first of them."""
     kinds: dict[str, list[tuple[str, str]]] = {}
@@ -53,6 +63,8 @@ def context_remarks(studies: Iterable[Texts]) -> list[Problem]:
             continue
         if holds_report(context, report or ""):
             kinds.setdefault("report-in-context", []).append((name, where))
+        elif holds_short_sentence(context, report or ""):
+            kinds.setdefault("sentence-in-context", []).append((name, where))
         elif _HEADING.search(context):
             kinds.setdefault("heading-in-context", []).append((name, where))
         if says_nothing(_LABEL.sub("", context)):
@@ -64,6 +76,10 @@ _SAID = {
     "report-in-context": (
         "contexts hold text of their study's report",
         "methods that read the context read the answer: cut it out",
+    ),
+    "sentence-in-context": (
+        "contexts hold a short sentence of their study's report",
+        "is it what the image was asked about, or the answer? cut out the answer",
     ),
     "heading-in-context": (
         "contexts hold FINDINGS, IMPRESSION or RESULT as a heading",

@@ -14,6 +14,7 @@ import numpy as np
 from harness.core.errors import HarnessError, UnavailableError
 from harness.core.names import did_you_mean
 from harness.core.types import DatasetInfo, Study, Task
+from harness.core.user_files import read_user_file
 from harness.datasets.base import SPLITS
 from harness.datasets.images.decode import ORDINARY_VERSION
 from harness.datasets.images.pixels import (
@@ -154,7 +155,7 @@ def inside(root: Path, relative: str, where: str) -> Path:
 def read_lines(root: Path, relative: str) -> list[tuple[str, str]]:
     """Lines of a text file that are not empty: (``FILE, line N``, text)."""
     try:
-        text = (root / relative).read_text(encoding="utf-8-sig")
+        text = read_user_file(root / relative).decode("utf-8-sig")
     except OSError as error:
         raise HarnessError(f"{root / relative}: {error.strerror}", "is --root the right folder?") from error
     except UnicodeDecodeError as error:

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from harness.core.errors import HarnessError
 from harness.core.types import CHEXPERT_LABELS
+from harness.core.user_files import read_user_file
 from harness.datasets.readers.records import Problem
 from harness.datasets.readers.report_dataset import ImageTree
 from harness.datasets.readers.tables import read_rows
@@ -196,7 +197,7 @@ class Texts:
             if self._archive is not None:
                 return self._unzipped(f"files/{name}").decode("utf-8-sig")
             report = self._tree.locate(name, where, "absent-report")
-            return report if isinstance(report, Problem) else report[0].read_text(encoding="utf-8-sig")
+            return report if isinstance(report, Problem) else read_user_file(report[0]).decode("utf-8-sig")
         except UnicodeDecodeError as error:
             return Problem("not-utf8", where, f"not UTF-8 text at byte {error.start}", "restore the file")
         except (OSError, KeyError, ValueError, BadZipFile, zlib.error) as error:

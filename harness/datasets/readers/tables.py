@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.core.errors import HarnessError
+from harness.core.user_files import gunzipped, read_user_file
 
 _OTHERS = {
     codecs.BOM_UTF16_LE: "UTF-16: save it as UTF-8",
@@ -22,6 +23,7 @@ _OTHERS = {
     b"PAR1": "a Parquet file: save it as CSV",
 }
 _CONVERT = "restore it or convert it to UTF-8"
+_MOST_BYTES = 2**30
 _FIELD_LIMIT = 1 << 20
 """A longer cell means an unclosed quote; reports are a few kilobytes."""
 
@@ -33,9 +35,9 @@ def read_text(path: Path) -> str:
         HarnessError: no such file, damaged gzip, not UTF-8.
     """
     try:
-        content = path.read_bytes()
+        content = read_user_file(path, _MOST_BYTES)
         if path.suffix == ".gz":
-            content = gzip.decompress(content)
+            content = gunzipped(path, content, _MOST_BYTES)
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         hint = next(

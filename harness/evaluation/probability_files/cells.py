@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from harness.core.errors import HarnessError
+from harness.core.user_files import read_user_file
 from harness.evaluation.report_files.fields import IDS, folded
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def _cells(values: Values, side: str) -> tuple[Path, list[str], list[list[str]]]
         except (OSError, ValueError) as error:
             raise HarnessError(f"{path}: no Parquet file can be read", "write it again, or as CSV") from error
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_user_file(path).decode("utf-8-sig")
     except OSError as error:
         raise HarnessError(f"{path}: {error.strerror}") from error
     except UnicodeDecodeError as error:

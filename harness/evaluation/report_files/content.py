@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import gzip
+import errno
 import zlib
 from pathlib import Path
 
 from harness.core.errors import HarnessError
+from harness.core.user_files import gunzipped, read_user_file
 
 _BINARY = {
     b"PK\x03\x04": ("a zip archive or an Excel workbook", "save the sheet as CSV"),
@@ -41,14 +42,18 @@ def read_bytes(path: Path) -> bytes:
         HarnessError: it cannot be read, or its gzip data are damaged.
     """
     try:
-        data = path.read_bytes()
+        data = read_user_file(path)
     except OSError as error:
         raise HarnessError(f"{path}: {(error.strerror or str(error)).lower()}") from error
     if not data.startswith(b"\x1f\x8b"):
         return data
     try:
-        return gzip.decompress(data)
-    except (OSError, EOFError, zlib.error) as error:
+        return gunzipped(path, data)
+    except OSError as error:
+        if error.errno == errno.EFBIG:
+            raise HarnessError(f"{path}: decompressed {error.strerror}") from error
+        raise HarnessError(f"{path}: damaged gzip data", "write the file again") from error
+    except (EOFError, zlib.error) as error:
         raise HarnessError(f"{path}: damaged gzip data", "write the file again") from error
 
 

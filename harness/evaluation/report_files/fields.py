@@ -32,7 +32,7 @@ OF_SIDE: Mapping[Side, tuple[str, ...]] = {
     "predictions": (
         *("prediction", "predictions", "pred", "preds", "hypothesis", "hypotheses", "hyp", "hyps"),
         *("model_prediction", "predicted_report", "generated", "generated_report", "generated_text"),
-        *("candidate", "candidates", "output", "res"),
+        *("candidate", "candidates", "output", "res", "response", "completion", "model_output"),
     ),
 }
 OF_EITHER = (("report", "text"), ("caption",), ("findings", "impression"), ("section_findings",))

@@ -30,23 +30,23 @@ _EVERYWHERE = ("blanks", "Unicode form", "capitals", "the form of a number", "ze
 """Forms that are suspicious within one file, too; there, folders and endings tell studies apart."""
 
 
-_WRAPPER = re.compile(r"(?:tensor|np\.\w+|b)?[(\[]?[\"'#]?(.+?)[\"']?,?[)\]]?")
-_INTEGER = re.compile(r"\+?(\d{1,3}(?:,\d{3})+|\d+)(?:\.0*)?")
+_WRAPPER = re.compile(r"(?:tensor|np\.\w+|b|=)?[(\[]?[\"'#]?(.+?)[\"']?,?[)\]]?")
+_INTEGER = re.compile(r"\+?(\d{1,3}(?:[,']\d{3})+|\d+)(?:\.0*)?")
 _POWER = re.compile(r"\+?\d(?:\.(\d+))?e\+?(\d{1,2})", re.IGNORECASE)
 
 
 def _unwrapped(name: str) -> str:
-    """What printed Python, quotes or a number sign stand around: ``('s1',)``, ``tensor(1)``, ``#1``."""
-    if name[-1:] not in "\"')]" and not name.startswith("#"):
+    """What printed Python, quotes or a number sign stand around: ``('s1',)``, ``="1"``, ``#1``."""
+    if name[-1:] not in "\"')]." and not name.startswith(("#", "'", "=")):
         return name
-    match = _WRAPPER.fullmatch(name)
+    match = _WRAPPER.fullmatch(name.removesuffix("."))
     return match[1] if match else name
 
 
 def _number(name: str) -> str:
     """``1.0``, ``+1``, ``1,000`` and ``1e3`` as plain integers; other names as they are."""
     if match := _INTEGER.fullmatch(name):
-        return match[1].replace(",", "")
+        return match[1].replace(",", "").replace("'", "")
     power = _POWER.fullmatch(name)
     return str(int(Decimal(name))) if power and int(power[2]) >= len(power[1] or "") else name
 

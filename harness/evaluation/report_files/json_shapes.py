@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from harness.core.errors import HarnessError
+from harness.evaluation.report_files.chats import CHAT_HINT, batch_record, chat_shape, is_batch
 from harness.evaluation.report_files.fields import (
     IDS,
     SEVERAL_ADVICE,
@@ -60,12 +61,12 @@ def from_json(source: Source, content: str, lines: bool) -> Reports:
     except (ValueError, RecursionError) as error:
         rows = [line for line in content.split("\n") if line.strip()]
         if lines or (len(rows) > 1 and rows[0].strip().startswith("{") and _is_json(rows[0])):
-            return Reports("JSON lines", list(_from_lines(source, content)))
+            return _of_lines(source, content)
         python = content.lstrip()[:2] in ("{'", "['") or "None" in str(error)
         hint = "it looks like printed Python: write it with json.dumps" if python else ""
         raise source.error(f"not valid JSON: {error}", hint) from error
     if lines and "\n" not in content.strip():
-        return Reports("JSON lines", list(_from_lines(source, content)))
+        return _of_lines(source, content)
     if isinstance(value, str) and value.lstrip()[:1] in ("{", "[") and _is_json(value):
         return from_json(source, value, False)  # encoded twice
     if isinstance(value, list):
@@ -83,6 +84,16 @@ def _is_json(content: str) -> bool:
     return True
 
 
+def _of_lines(source: Source, content: str) -> Reports:
+    """Reports of one JSON value per line: records with ids, or texts in order."""
+    rows = [line for line in content.split("\n") if line.strip()]
+    if all(row.lstrip()[0] == '"' or row.strip() == "null" for row in rows) and all(map(_is_json, rows)):
+        texts = [parsed(row) for row in rows]
+        entries = [Entry(str(number), text) for number, text in enumerate(texts, start=1)]
+        return Reports("JSON lines of texts", entries, "list")
+    return Reports("JSON lines", list(_from_lines(source, content)))
+
+
 def _from_lines(source: Source, content: str) -> Iterator[Entry]:
     records = Records(source)
     for number, line in enumerate(content.split("\n"), start=1):
@@ -93,7 +104,8 @@ def _from_lines(source: Source, content: str) -> Iterator[Entry]:
         except (ValueError, RecursionError) as error:
             raise source.error(f"line {number} is not valid JSON: {error}") from error
         if not isinstance(record, JsonObject):
-            raise source.error(f"line {number} is no object", "expected id and report in each line")
+            what = "looks like a pair" if isinstance(record, list) and len(record) == 2 else "is no object"
+            raise source.error(f"line {number} {what}", "expected id and report in each line")
         yield _record(source, records, f"line {number}", record)
 
 
@@ -104,6 +116,14 @@ def _record(
     if len(names) > len(record):
         twice = next(name for name in names if names.count(name) > 1)
         raise source.error(f"{place}: {twice!r} occurs twice in one record", "keep one of them")
+    if is_batch(record):
+        try:
+            return records.entry(place, batch_record(record))
+        except ValueError as error:
+            raise source.error(f"{place} {error}", CHAT_HINT) from error
+    shape = None if any(map(names_text, names)) else chat_shape(record)
+    if shape is not None:
+        raise source.error(f"{place} looks like {shape}", CHAT_HINT)
     return records.entry(place, record, key)
 
 
@@ -133,7 +153,7 @@ def _entry(source: Source, name: str, place: str, value: Any) -> Entry:
 def _from_object(source: Source, value: JsonObject) -> Reports:
     plain = {folded(name) for name in value}
     if isinstance(value.get("columns"), list) and isinstance(value.get("data"), list):
-        return _from_list(source, _split_rows(source, value["columns"], value["data"]))
+        return _from_list(source, _split_rows(source, value))
     objects = {folded(name): each for name, each in value.items() if isinstance(each, JsonObject)}
     if len(objects) > 1 and set(objects) <= _SPLITS:
         raise source.error(
@@ -148,18 +168,41 @@ def _from_object(source: Source, value: JsonObject) -> Reports:
             "write the records of one split to a file",
         )
     wrapped = [each for each in value.values() if _are_records(each)]
-    if "annotations" in lists or (len(wrapped) == 1 and not plain & set(IDS)):
+    of_objects = [each for each in value.values() if isinstance(each, list) and any(map(_is_object, each))]
+    if "annotations" in lists or (len(wrapped) == len(of_objects) == 1 and not plain & set(IDS)):
         return _from_list(source, value["annotations"] if "annotations" in lists else wrapped[0])
     if any(names_text(name) for name in plain):
         return _from_columns(source, value)
     if value and all(isinstance(each, JsonObject) for each in value.values()):
+        _refuse_patients(source, value)
+        counted = _counts(value) and all(any(folded(name) in IDS for name in each) for each in value.values())
         records = Records(source)
-        entries = [_record(source, records, f"the value of {key!r}", each, key) for key, each in value.pairs]
-        return Reports("an object id -> record", entries)
+        entries = [
+            _record(source, records, f"the value of {key!r}", each, None if counted else key)
+            for key, each in value.pairs
+        ]
+        return Reports("an object row -> record" if counted else "an object id -> record", entries)
+    if any(_other_ids(key, each) for key, each in value.pairs):
+        raise source.error(
+            "looks like an object of lists of records, as of patients with studies", _FLAT_HINT
+        )
     entries = [_entry(source, key, f"the value of {key!r}", each) for key, each in value.pairs]
     if any(entry.id.strip() == "" for entry in entries):
         raise source.error("a report has no id", _SHAPES)
     return Reports("an object id -> text", entries)
+
+
+_FLAT_HINT = "write one object study -> report, or records with patient_id, id and report"
+
+
+def _refuse_patients(source: Source, value: Mapping[str, JsonObject]) -> None:
+    """An error for objects inside objects, of which none is a record."""
+    for key, each in value.items():
+        plain = not any(map(names_text, each)) and not any(folded(name) in IDS for name in each)
+        if plain and each and all(isinstance(inner, str | JsonObject | None) for inner in each.values()):
+            raise source.error(
+                f"looks like patients with studies inside: {key!r} -> {next(iter(each))!r}", _FLAT_HINT
+            )
 
 
 def _holds_reports(objects: Mapping[str, JsonObject]) -> bool:
@@ -168,11 +211,40 @@ def _holds_reports(objects: Mapping[str, JsonObject]) -> bool:
     return bool(inner) and not any(map(names_text, inner)) and not set(map(folded, inner)) & set(IDS)
 
 
-def _split_rows(source: Source, columns: list[Any], rows: list[Any]) -> list[JsonObject]:
-    """Records of what pandas writes with ``orient="split"``."""
+def _split_rows(source: Source, value: JsonObject) -> list[Any]:
+    """Records, or texts in order, of what pandas writes with ``orient="split"``.
+
+    The index holds the ids where no column does, unless it only counts.
+    """
+    columns, rows, index = list(map(str, value["columns"])), value["data"], value.get("index")
     if any(not isinstance(row, list) or len(row) != len(columns) for row in rows):
         raise source.error(f"a row has not {len(columns)} cells", "write it again with orient='records'")
-    return [JsonObject(list(zip(map(str, columns), row, strict=True))) for row in rows]
+    if not any(folded(name) in IDS for name in columns) and isinstance(index, list):
+        if len(index) != len(rows):
+            raise source.error(f"an index of {len(index)} names {len(rows)} rows", "write it again")
+        if _counts(index):
+            place = columns.index(fields_of(columns, source.side).text)
+            return [row[place] for row in rows]
+        columns, rows = ["id", *columns], [[name, *row] for name, row in zip(index, rows, strict=True)]
+    return [JsonObject(list(zip(columns, row, strict=True))) for row in rows]
+
+
+def _counts(names: Iterable[Any]) -> bool:
+    """Whether names of rows only count them, from 0 or 1 on: such rows have no ids."""
+    listed = list(map(str, names))
+    return listed in ([str(n) for n in range(start, start + len(listed))] for start in (0, 1))
+
+
+def _other_ids(key: str, value: Any) -> bool:
+    """Whether a value is a list of records of which one has an id of its own, another than the key."""
+    if not isinstance(value, list):
+        return False
+    records = [item for item in value if isinstance(item, JsonObject)]
+    return any(folded(name) in IDS and str(each[name]) != key for each in records for name in each)
+
+
+def _is_object(value: Any) -> bool:
+    return isinstance(value, JsonObject)
 
 
 def _are_records(value: Any) -> bool:
@@ -206,6 +278,8 @@ def _from_columns(source: Source, value: JsonObject) -> Reports:
             return Reports("columns", list(_columns(source, dict(enumerate(ids)), dict(enumerate(texts)))))
         return Reports(f"a list under {fields.text!r}", _from_list(source, texts).entries, "list")
     if isinstance(texts, JsonObject):
+        if not isinstance(ids, JsonObject) and _counts(texts):
+            return _from_list(source, list(texts.values()))
         rows = ids if isinstance(ids, JsonObject) else dict(zip(texts, texts, strict=True))
         return Reports("columns", list(_columns(source, rows, texts)))
     if fields.id is None or isinstance(ids, list | dict):

@@ -144,13 +144,19 @@ def _own_texts(source: Source, entry: Entry, null_words: frozenset[str]) -> tupl
 def _plain(source: Source, entry: Entry, null_words: frozenset[str]) -> tuple[str, bool]:
     """The text of an entry, "" where it has none, and whether it is absent or a null word."""
     text = entry.text
+    if _has_half(entry.id):
+        raise source.error("an id holds half a character", "write the file again")
     if text is None or (text.strip() and {text.strip().casefold(), _bare(text)} & null_words):
         return "", True
     if "\0" in text:
         raise source.error(f"the report of {entry.id!r} contains a NUL character", "remove it")
-    if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
+    if _has_half(text):
         raise source.error(f"the report of {entry.id!r} holds half a character", "write the file again")
     return text, False
+
+
+def _has_half(text: str) -> bool:
+    return not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _bare(text: str) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.core.errors import HarnessError, UnavailableError
 from harness.core.packages import absent, install
+from harness.evaluation.report_files.content import read_bytes
 from harness.evaluation.report_files.fields import (
     EXPECTED,
     IDS,
@@ -32,6 +33,9 @@ DELIMITERS = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "bars"}
 _EXCEL = re.compile(r"sep=(.)\r?\n")
 _KEYED = re.compile(r"[^\s,;|:]*\d[^\s,;|:]*[,;|:]|(?=\S*\d)(?=\S*[A-Za-z_])[\w./-]{2,}(?= )")
 """How a line begins that has an id: with a digit in it, and a delimiter or a letter."""
+
+_QUOTED = re.compile(r"\"[^\"]*\",?|'[^']*',?|\"(?:[^\"\\]|\\.|\"\")*\",?")
+"""A line in quotes, as of printed lists."""
 
 _NUMBERED = re.compile(r"\[?\(?(\d{1,9})[\])]?[.:]?\s")
 """How a line begins that is numbered."""
@@ -136,6 +140,13 @@ def refuse_table(source: Source, content: str) -> HarnessError | None:
             f"is no plain text, it is a table with {DELIMITERS[delimiter]} and a header", f"name it .{ending}"
         )
     lines = [line for line in content.split("\n") if line.strip()]
+    quoted = all(_QUOTED.fullmatch(line.strip()) for line in lines)
+    if quoted and names_text(lines[0].strip().strip("\"',")):
+        return source.error("looks like a CSV file of one column, quoted", "add ids and name it .csv")
+    if quoted and len(lines) > 1:
+        return source.error(
+            "each of its lines stands in quotes", "remove them, or name it .jsonl where the lines are JSON"
+        )
     if names_text(lines[0]):
         return source.error(f"the first line, {lines[0].strip()!r}, is a header", "remove it")
     if len(lines) > 1 and len({line.count("\t") for line in lines}) == 1 and "\t" in lines[0]:
@@ -191,12 +202,12 @@ def from_folder(source: Source) -> Reports:
         )
     if (folder / "state.json").is_file():
         names = _arrow_files(source)
-        tables = [_arrow_table(source, (folder / name).read_bytes()) for name in names]
+        tables = [_arrow_table(source, read_bytes(folder / name)) for name in names]
         return Reports("a Hugging Face dataset", _from_table(source, arrow.concat_tables(tables)))
     parts = sorted(folder.glob("*.parquet"))
     if len({re.sub(r"-\d+-of-\d+$", "", part.stem) for part in parts}) > 1:
         raise source.error(f"a folder with {len(parts)} Parquet files", "name one of them")
-    entries = [entry for part in parts for entry in from_parquet(source, part.read_bytes()).entries]
+    entries = [entry for part in parts for entry in from_parquet(source, read_bytes(part)).entries]
     if not parts:
         raise source.error("a folder that holds no dataset", "expected state.json, or Parquet files")
     return Reports("a folder of Parquet", entries)
@@ -204,7 +215,7 @@ def from_folder(source: Source) -> Reports:
 
 def _arrow_files(source: Source) -> list[str]:
     try:
-        state = json.loads((source.path / "state.json").read_text(encoding="utf-8"))
+        state = json.loads(read_bytes(source.path / "state.json"))
         names = [str(each["filename"]) for each in state["_data_files"]]
     except (ValueError, KeyError, TypeError) as error:
         raise source.error("damaged state.json", "save the dataset again") from error
