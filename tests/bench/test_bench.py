@@ -381,3 +381,23 @@ def test_made_up_reports_are_like_reports() -> None:
 def test_a_gpu_that_is_not_there_is_one_clear_error() -> None:
     done = CliRunner().invoke(app, ["bench", "labeler", "--device", "cuda:7"])
     assert "CUDA devices found" in str(done.exception)
+
+
+def test_scoring_is_measured_in_a_process_without_the_user_s_settings(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen: list[dict[str, str]] = []
+
+    def ran(command: list[str], **options: Any) -> None:
+        truth, ours = (json.loads(Path(path).read_text()) for path in command[4:6])
+        assert len(truth) == len(ours) == 590
+        assert command[1:4] == ["-m", "harness.cli", "score"]
+        seen.append(options["env"])
+
+    monkeypatch.setenv("HARNESS_GREEN", "/somewhere")
+    monkeypatch.setattr(metrics.subprocess, "run", ran)
+    (row,) = metrics.score_benchmark()
+    assert row.state == "no peer"
+    assert "of processor time" in row.note
+    assert "HARNESS_GREEN" not in seen[0]
+    assert not Path(seen[0]["HARNESS_CACHE"]).exists()
