@@ -157,7 +157,7 @@ def a_new_method_is_audited(walk: Walk) -> None:
     walk.python(*install, "./mine")
     assert "mine" in {method["name"] for method in walk.json("list", "methods")["rows"]}
     verdict = walk.table("audit", "--methods", "mine")
-    assert verdict.count(" yes ") == 6, verdict
+    assert verdict.count(" yes ") == 9, verdict
 
 
 def test_the_first_hour(tmp_path: Path) -> None:
