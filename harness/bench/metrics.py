@@ -187,17 +187,12 @@ def score_benchmark() -> list[Row]:
     settings = {name: value for name, value in os.environ.items() if not name.startswith("HARNESS_")}
     with TemporaryDirectory() as name:
         folder = Path(name)
-        for side, texts in (("truth", references), ("ours", predictions)):
+        sides: dict[str, Sequence[Prediction | Reference]] = {"truth": references, "ours": predictions}
+        for side, texts in sides.items():
             content = {str(place): each.report for place, each in enumerate(texts)}
             (folder / f"{side}.json").write_text(json.dumps(content))
-        command = [
-            sys.executable,
-            "-m",
-            "harness.cli",
-            "score",
-            f"{folder}/truth.json",
-            f"{folder}/ours.json",
-        ]
+        files = [str(folder / f"{side}.json") for side in sides]
+        command = [sys.executable, "-m", "harness.cli", "score", *files]
         before, started = _processor_seconds(), time.perf_counter()
         subprocess.run(
             [*command, "--format", "json"],
