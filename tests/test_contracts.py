@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import harness
 from harness import metrics
@@ -20,7 +21,7 @@ from harness.core.errors import HarnessError, UnknownNameError
 from harness.core.types import DatasetInfo, JointPrediction, Prediction, Reference, Study, Task
 from harness.core.words import PROFILES
 from harness.evaluation.report_samples import ReportSamples
-from harness.method.batching import collate
+from harness.method.batching import collate, targets_of
 from harness.method.contract import FitRun, Method
 from harness.method.cost import last_signs
 from harness.method.size import REFERENCE_INFO, describe
@@ -32,6 +33,7 @@ from tests.helpers import caption_trees, trees
 
 TREES = trees.TREES | caption_trees.TREES
 METHODS = registry.names("methods")
+LEARNED = [name for name in METHODS if issubclass(registry.load("methods", name), TorchMethod)]
 METRICS = registry.names("metrics")
 DATASETS = registry.names("datasets")
 MODALITIES = {"frontal", "lateral", "image", "context", "clinical", "dermoscopic", "fundus", "oct", "slo"}
@@ -144,6 +146,26 @@ def test_saved_method_predicts_the_same(fitted: Method) -> None:
     assert not [
         path for path in (fitted.folder / "checkpoint").iterdir() if path.suffix in {".pt", ".pkl", ".ckpt"}
     ]
+
+
+@pytest.mark.parametrize("name", LEARNED)
+def test_a_training_step_runs_in_mixed_precision(name: str) -> None:
+    """A GPU trains in bf16-mixed unless the settings say otherwise."""
+    method = registry.load("methods", name).create(INFO)
+    train = studies("train", 12)
+    method.prepare(method.artifacts(train))
+    method.network.train()
+    optimizer, _ = method.optimizer(4)
+    for _ in range(2):  # the second step meets what the first one left behind
+        with torch.autocast("cpu", torch.bfloat16):
+            loss = method.losses(collate(train, INFO, reads=method.card.reads), targets_of(train))["loss"]
+        loss.backward()
+        assert loss.isfinite()
+        gradients = [each.grad for each in method.network.parameters() if each.grad is not None]
+        assert gradients
+        assert all(each.isfinite().all() for each in gradients)
+        optimizer.step()
+        optimizer.zero_grad()
 
 
 @pytest.mark.parametrize("name", METHODS)

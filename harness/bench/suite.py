@@ -16,8 +16,8 @@ from harness.core.progress import Reporter
 
 SUITES = ("metrics", "methods", "sampling", "robustness", "labeler", "data", "run")
 """What ``harness bench`` measures, in this order."""
-BY_NAME = ("scaling", "judgement")
-"""What it measures only where it is named: many minutes, or no speed."""
+BY_NAME = ("scaling", "judgement", "gpu")
+"""What it measures only where it is named: many minutes, no speed, or a GPU."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +35,8 @@ class Options:
         sizes: numbers of studies of the scaling benchmark; empty for its own.
         store: store whose last complete run ``run`` is about; ``sampling`` draws with its trained methods.
         judgements: files of human judgements, each as ``KIND=PATH``.
+        limit: studies per split of the run of ``gpu``; None for all.
+        minutes: time limit of ``gpu``.
     """
 
     suites: tuple[str, ...] = ()
@@ -47,6 +49,8 @@ class Options:
     sizes: tuple[int, ...] = ()
     store: Path = Path("runs")
     judgements: tuple[str, ...] = ()
+    limit: int | None = None
+    minutes: float = 25.0
 
 
 Work = Callable[[], list[Row]]
@@ -113,10 +117,23 @@ def _works(suite: str, options: Options) -> Iterator[tuple[str, str, Work]]:
         yield suite, "rewritten reports", judgement.rewrite_benchmark
         for file in files:
             yield suite, file.kind, partial(judgement.agreement_benchmark, file)
+    elif suite == "gpu":
+        yield from ((suite, name, work) for name, work in _gpu_works(options))
     else:
         from harness.bench.phases import run_benchmark
 
         yield suite, "last run", partial(run_benchmark, options.store, required=bool(options.suites))
+
+
+def _gpu_works(options: Options) -> Iterator[tuple[str, Work]]:
+    from harness.bench import gpu, methods
+
+    chosen = tuple(methods.learned_methods() if options.methods is None else options.methods)
+    methods.check(chosen, options.peers)
+    ends = time.monotonic() + 60 * options.minutes
+    yield from gpu.works(
+        gpu.Setting(chosen, options.device, options.peers, options.store, options.limit, ends)
+    )
 
 
 def _guarded(suite: str, name: str, work: Work, reporter: Reporter) -> Sequence[Row]:

@@ -26,37 +26,46 @@ class Suite(StrEnum):
     run = "run"
     scaling = "scaling"
     judgement = "judgement"
+    gpu = "gpu"
+
+
+Methods = Annotated[str, typer.Option(help="Methods (methods, sampling, gpu), or all.")]
+Peers = Annotated[
+    Path | None, typer.Option(help="Folder with clones of the official repositories (methods, gpu).")
+]
+Device = Annotated[str, typer.Option(help="Device (methods, sampling, gpu): auto, cpu, cuda or cuda:N.")]
+Judgements = Annotated[
+    list[str] | None,
+    typer.Option(help="Human judgements (judgement): rexval=FOLDER, radpref=FOLDER, radeval=FILE."),
+]
+Limit = Annotated[int | None, typer.Option(min=1, help="Studies per split of the run of all methods (gpu).")]
+Minutes = Annotated[float, typer.Option(min=0.1, help="Time limit of gpu; what does not fit is said.")]
+History = Annotated[
+    Path | None,
+    typer.Option(help="File that gets one JSON line per call, to compare with the last ratios."),
+]
+Into = Annotated[Path | None, typer.Option(help="Markdown page whose tables between marks are replaced.")]
 
 
 def bench(
     what: Annotated[
-        list[Suite] | None, typer.Argument(help="What to measure; default all but scaling and judgement.")
+        list[Suite] | None, typer.Argument(help="What to measure; default all but the last three.")
     ] = None,
-    methods: Annotated[str, typer.Option(help="Methods to measure (methods, sampling), or all.")] = "all",
+    methods: Methods = "all",
     preset: Annotated[str, typer.Option(help="Size of the methods (methods, sampling).")] = "tiny",
-    peers: Annotated[
-        Path | None, typer.Option(help="Folder with clones of the official repositories (methods).")
-    ] = None,
-    device: Annotated[
-        str, typer.Option(help="Device (methods, sampling): auto, cpu, cuda or cuda:N.")
-    ] = "cpu",
+    peers: Peers = None,
+    device: Device = "cpu",
     images: Annotated[int, typer.Option(help="Number of files of each format (data).")] = 128,
     size: Annotated[int, typer.Option(help="Height and width of the files in pixels (data).")] = 1024,
     sizes: Annotated[
         str | None, typer.Option(help="Numbers of studies (scaling); default 1000 to 200000.")
     ] = None,
-    store: Annotated[Path, typer.Option(help="Store of the run (run, sampling).")] = Path("runs"),
-    judgements: Annotated[
-        list[str] | None,
-        typer.Option(help="Human judgements (judgement): rexval=FOLDER, radpref=FOLDER, radeval=FILE."),
-    ] = None,
-    history: Annotated[
-        Path | None,
-        typer.Option(help="File that gets one JSON line per call, to compare with the last ratios."),
-    ] = None,
-    into: Annotated[
-        Path | None, typer.Option(help="Markdown page whose tables between marks are replaced.")
-    ] = None,
+    store: Annotated[Path, typer.Option(help="Store of the run (run, sampling, gpu).")] = Path("runs"),
+    judgements: Judgements = None,
+    limit: Limit = None,
+    minutes: Minutes = 25.0,
+    history: History = None,
+    into: Into = None,
     format_: Annotated[Format, format_option(Format.table, Format.markdown, Format.json)] = Format.table,
 ) -> None:
     """Measure speed beside peers, agreement with people, and where the time of a run went.
@@ -76,8 +85,14 @@ def bench(
     chosen = None if methods == "all" else split_list(methods, "--methods")
     if into is not None:
         check_page(into, suites or suite.SUITES)
-    numbers, judged = split_list(sizes, "--sizes", int) or (), tuple(judgements or ())
-    options = suite.Options(suites, chosen, preset, peers, device, images, size, numbers, store, judged)
+    options = suite.Options(
+        *(suites, chosen, preset, peers, device, images, size),
+        sizes=split_list(sizes, "--sizes", int) or (),
+        store=store,
+        judgements=tuple(judgements or ()),
+        limit=limit,
+        minutes=minutes,
+    )
     facts = measured_on(device)
     ratios = before(history, facts) if history is not None else None
     with ConsoleReporter(stderr()) as reporter:

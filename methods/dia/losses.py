@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from methods.common.layers import info_nce
+from methods.common.layers import full_precision, info_nce
 from methods.dia.config import DiAConfig
 
 
@@ -68,12 +68,13 @@ def cross_correlations(shared: Tensor, vision: Tensor, language: Tensor, present
     """
     has_v, has_l = present.unbind(1)
     pairs = ((shared, vision, has_v), (shared, language, has_l), (vision, language, has_v & has_l))
-    return torch.stack(
-        [
-            whitened(first.float(), rows).T @ whitened(second.float(), rows) / rows.sum().clamp(min=1)
-            for first, second, rows in pairs
-        ]
-    )
+    with full_precision(shared):
+        return torch.stack(
+            [
+                whitened(first.float(), rows).T @ whitened(second.float(), rows) / rows.sum().clamp(min=1)
+                for first, second, rows in pairs
+            ]
+        )
 
 
 def orthogonality(correlations: Tensor) -> Tensor:

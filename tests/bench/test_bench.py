@@ -48,7 +48,7 @@ MACHINE: dict[str, Any] = {
 
 def test_work_is_done_and_measured(capsys: pytest.CaptureFixture[str]) -> None:
     for work in ("predict", "training step"):
-        methods._work("dia", "tiny", work, "cpu")
+        methods._work(json.dumps({"name": "dia", "preset": "tiny", "work": work}))
         report = json.loads(capsys.readouterr().out.splitlines()[-1])
         assert report["seconds"] > 0
         assert report["gib"] > 0.1
@@ -69,8 +69,7 @@ def test_official_code_stands_beside_ours_at_the_paper_s_size(
 ) -> None:
     peer = SimpleNamespace(FOLDER="clone", SOURCE="https://example.org/clone", WORKS=("decode",))
     monkeypatch.setattr(methods, "_peer_of", lambda name: peer)
-    seconds = lambda *_: {"seconds": 8.0 if _[-1] else 2.0, "gib": 1.0}  # noqa: E731
-    monkeypatch.setattr(methods, "_measured", seconds)
+    monkeypatch.setattr(methods, "timed", lambda job: {"seconds": 8.0 if job.folder else 2.0, "gib": 1.0})
     (row,) = methods.method_benchmark("dia", "paper", tmp_path)
     assert (row.state, row.ratio) == ("no peer", None)
     assert row.note.endswith("clone: clone https://example.org/clone into it")
@@ -83,7 +82,9 @@ def test_official_code_stands_beside_ours_at_the_paper_s_size(
 
 def test_a_failing_process_says_why() -> None:
     with pytest.raises(HarnessError, match=r"dia \(tiny\), nothing: KeyError"):
-        methods._measured("dia", "tiny", "nothing", "cpu", None)
+        methods.timed(methods.Job("dia", "tiny", "nothing"))
+    with pytest.raises(HarnessError, match=r"dia \(tiny\), predict: stopped after 0 s"):
+        methods.timed(methods.Job("dia", "tiny", "predict", seconds=0.01))
 
 
 def test_metrics_name_their_peer(monkeypatch: pytest.MonkeyPatch) -> None:
