@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
+from harness.bench import index
 from harness.bench.rows import Row, measured
 from harness.core import registry
 from harness.core.errors import HarnessError
@@ -246,5 +247,10 @@ KINDS = {
         _calibration,
     ),
     "FID": Kind(f"FID from files of {_FEATURES} features, value alone", _write_features, _frechet),
+    "index": Kind(
+        "MIMIC-CXR's layout without pixels: open, list, masks of a tenth for 4 rates x 20 seeds x 2 policies",
+        index.write,
+        index.open_and_mask,
+    ),
 }
 """What ``harness bench scaling`` measures, in this order."""

@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 from harness.bench import (
     data,
     history,
+    index,
     labeler,
     methods,
     metrics,
@@ -30,6 +31,7 @@ from harness.bench.rows import Row, measured
 from harness.cli.app import app
 from harness.core.errors import CorruptFileError, HarnessError
 from harness.core.types import DatasetInfo, Inputs, Prediction, Study, Task
+from harness.datasets.opening import open_dataset
 from tests.helpers.toys import Quiet
 
 MACHINE: dict[str, Any] = {
@@ -332,6 +334,17 @@ def test_a_process_that_ends_says_why_without_its_command(some: Callable[..., No
     some(one=lambda: ended("Traceback\nValueError: no\n"), two=lambda: ended(""))
     rows = suite.run(suite.Options(("metrics",)), Quiet())
     assert [row.note for row in rows] == ["ValueError: no", "a process ended with 3"]
+
+
+def test_an_index_of_mimic_s_size_is_opened_without_pixels(tmp_path: Path) -> None:
+    index.write(tmp_path, 300)
+    index.open_and_mask(tmp_path)
+    dataset = open_dataset("mimic-cxr", tmp_path)
+    assert sum(len(dataset.studies(split)) for split in ("train", "val", "test")) == 300
+    assert (
+        480 < sum(path.suffix == ".jpg" for path in tmp_path.rglob("*")) < 520
+    )  # 377 thousand of 227 thousand
+    assert dataset.studies("test")[0].context
 
 
 def test_scaling_has_a_row_per_size_and_exponents(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
