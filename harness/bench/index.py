@@ -19,6 +19,10 @@ _PER_PATIENT, _WITH_LATERAL = 3, 0.66
 """Studies of a patient, and the share of studies with a second view: 227,000 studies have 377,000 images."""
 _SPLITS = (("train", 0.9), ("validate", 0.95), ("test", 1.0))
 """Upper ends of the splits' shares. The release's test split is smaller; masks are drawn for this one."""
+_TABLES = {
+    "mimic-cxr-2.0.0-metadata.csv": ("dicom_id", "subject_id", "study_id", "ViewPosition", "StudyDate"),
+    "mimic-cxr-2.0.0-split.csv": ("dicom_id", "study_id", "subject_id", "split"),
+}
 _REPORT = """                                 FINAL REPORT
  EXAMINATION:  CHEST (PA AND LAT)
 
@@ -40,10 +44,8 @@ def write(root: Path, size: int) -> None:
     """Tables, an archive of report texts and empty images of ``size`` studies."""
     rng = np.random.default_rng(0)
     rows = list(_images(size, rng))
-    keys = ("dicom_id", "subject_id", "study_id", "ViewPosition", "StudyDate")
-    _table(root / "mimic-cxr-2.0.0-metadata.csv", keys, ([row[key] for key in keys] for row in rows))
-    keys = ("dicom_id", "study_id", "subject_id", "split")
-    _table(root / "mimic-cxr-2.0.0-split.csv", keys, ([row[key] for key in keys] for row in rows))
+    for name, columns in _TABLES.items():
+        _table(root / name, columns, ([row[column] for column in columns] for row in rows))
     studies = {row["study_id"]: row for row in rows}
     labels = rng.choice(("1.0", "0.0", "-1.0", ""), size=(size, len(CHEXPERT_LABELS)), p=(0.1, 0.1, 0.1, 0.7))
     _table(

@@ -341,9 +341,8 @@ def test_an_index_of_mimic_s_size_is_opened_without_pixels(tmp_path: Path) -> No
     index.open_and_mask(tmp_path)
     dataset = open_dataset("mimic-cxr", tmp_path)
     assert sum(len(dataset.studies(split)) for split in ("train", "val", "test")) == 300
-    assert (
-        480 < sum(path.suffix == ".jpg" for path in tmp_path.rglob("*")) < 520
-    )  # 377 thousand of 227 thousand
+    images = sum(path.suffix == ".jpg" for path in tmp_path.rglob("*"))
+    assert 450 < images < 550  # the release has 377 thousand of 227 thousand studies
     assert dataset.studies("test")[0].context
 
 
