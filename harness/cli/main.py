@@ -58,6 +58,9 @@ def main() -> None:
     except OSError as error:
         if flags.get("debug"):
             traceback.print_exception(error)
+        if error.errno in (errno.ENAMETOOLONG, errno.ELOOP):
+            _say(f"error: {str(error.filename)[:100]}: {str(error.strerror).lower()}")
+            sys.exit(HarnessError.exit_code)
         if error.filename is not None or error.errno not in _UNWRITTEN:
             raise
         _end_output(error)

@@ -17,17 +17,22 @@ _FILE_NAME = re.compile(
     r"^[\w.\-\\/ ]*\.(pth?|bin|ckpt|safetensors|np[yz]|csv|tsv|txt|jsonl?|ya?ml|zip)$", re.I
 )
 
+_LONGEST = 4096
+"""Characters of a path that the system takes."""
+
 
 def is_local_path(value: object) -> bool:
     """Whether a setting's value names a file or folder of this machine.
 
-    A name with a slash that no folder bears, as the hub's ``owner/model``, is none.
+    A name with a slash that no folder bears, as the hub's ``owner/model``, is none. A bare word is one where
+    a file has this name.
     """
-    if not isinstance(value, str) or not value:
+    if not isinstance(value, str) or not value or len(value) > _LONGEST:
         return False
     if _LOOKS_LOCAL.match(value) or _FILE_NAME.match(value):
         return True
-    return ("/" in value or "\\" in value) and Path(value).exists()
+    place = Path(value)
+    return place.exists() if "/" in value or "\\" in value else place.is_file()
 
 
 def content_digest(path: str) -> str:

@@ -67,7 +67,12 @@ def _system_error(error: Exception) -> int | None:
 
 
 def private_folder(folder: Path) -> Path:
-    """``folder``, made with whatever is missing above it, for the user alone (mode 0700)."""
+    """``folder``, made with whatever is missing above it, for the user alone (mode 0700).
+
+    Raises:
+        HarnessError: a file or a link that leads nowhere is in the way, or the name is too long.
+        DiskError: nothing can be written there.
+    """
     with clear_disk_errors(folder):
         _make_missing(folder)
         state = folder.stat()
@@ -78,9 +83,17 @@ def private_folder(folder: Path) -> Path:
 
 def _make_missing(folder: Path) -> None:
     """Make a folder and those above it, each for the user alone; ``mkdir`` would open up all but the last."""
-    for each in [*reversed(folder.parents), folder]:
-        if not each.exists():
-            each.mkdir(mode=0o700, exist_ok=True)
+    try:
+        for each in [*reversed(folder.parents), folder]:
+            if not each.exists():
+                each.mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        ways = {errno.EEXIST: "a link that leads nowhere is in its place"}
+        if error.errno not in (errno.EEXIST, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG):
+            raise
+        why = ways.get(error.errno) or error.strerror.lower()
+        shown = str(folder) if len(str(folder)) <= 100 else f"{str(folder)[:100]}.."
+        raise HarnessError(f"the folder {shown} cannot be made: {why}", "choose another place") from error
 
 
 def write_atomic(path: Path, write: Callable[[IO[bytes]], object]) -> None:

@@ -10,7 +10,6 @@ import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any, Generic, TypeVar
 
 import torch
@@ -106,12 +105,13 @@ class _Asking(Generic[Answer]):
             if set(answers) >= {study.id for study in studies}:
                 file.remove_shards()
                 return answers
-            file.unseal()
+            file.unseal(len(answers))
         answers = file.begun()
+        batches = self._planned(file.complete_for(answers))
         with ExitStack() as locks:
             of_shards, timing = file.of_shards(locks)
             with file.appending() as append:
-                for studies_of_batch in self._planned:
+                for studies_of_batch in batches:
                     left = [study.id for study in studies_of_batch if study.id not in answers]
                     taken_over = {name: of_shards[name] for name in left if name in of_shards}
                     append(taken_over)
@@ -130,13 +130,14 @@ class _Asking(Generic[Answer]):
     def complete_shard(self, file: AnswerFile[Answer], shard: Shard) -> dict[str, Answer]:
         """Ask about a shard of the batches, as far as no file has their answers."""
         own = file.shard(shard)
-        batches = self._planned[shard.number :: shard.count]
+        stored = file.peek()
+        batches = self._planned(file.complete_for(stored))[shard.number :: shard.count]
         total = sum(map(len, batches))
         timing = Timing()
         with clear_disk_errors(own.path):
             own.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             with own.lock:
-                answers = file.peek() | own.begun()
+                answers = stored | own.begun()
                 if not all(study.id in answers for batch in batches for study in batch):
                     with own.appending() as append:
                         for studies in batches:
@@ -148,10 +149,14 @@ class _Asking(Generic[Answer]):
                     own.keep_timing(timing)
         return {study.id: answers[study.id] for batch in batches for study in batch}
 
-    @cached_property
-    def _planned(self) -> Sequence[Sequence[Study]]:
-        """The studies of each batch. Contexts of like length share one: less padding."""
-        ordered = sorted(self.question.studies, key=lambda study: (len(study.context or ""), study.id))
+    def _planned(self, done: Collection[str]) -> Sequence[Sequence[Study]]:
+        """The studies of each batch. Contexts of like length share one: less padding.
+
+        Args:
+            done: studies whose answers an earlier run of fewer studies has sealed; they are not asked again.
+        """
+        left = (study for study in self.question.studies if study.id not in done)
+        ordered = sorted(left, key=lambda study: (len(study.context or ""), study.id))
         return [ordered[start : start + BATCH_SIZE] for start in range(0, len(ordered), BATCH_SIZE)]
 
     def _asked(self, studies: Sequence[Study], answered: Collection[str]) -> Iterator[_Batch[Answer]]:

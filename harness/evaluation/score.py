@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from operator import is_
+from pathlib import Path
 
 from harness.core.types import Prediction
 from harness.evaluation import synthesis
@@ -12,6 +13,7 @@ from harness.evaluation.completion import Completion
 from harness.evaluation.metric_failures import MetricFailures
 from harness.evaluation.predict import StateAnswers, generate_jointly, predict_validation
 from harness.evaluation.trial import Trial
+from harness.method.fingerprint import metric_fingerprint
 from harness.metrics.base import Metric, Statistics, checked_statistics
 from harness.missingness.states import FULL, missing_in
 from harness.statistics.curves import Curve, Mixtures
@@ -56,7 +58,7 @@ def _of_metric(
     for state, ordered in answers.items():
         name = completion.states[state].name if state in completion.states else trial.state_name(state)
         name = f"temperature-{name}" if trial.entry.temperature else name
-        path = trial.cell.statistics(name, metric.name, metric.signature, benchmark.test_set)
+        path = _stored(trial, metric, name)
         statistics = sound_array(path)
         if statistics is None:
             same = (other for other in by_state if all(map(is_, ordered, answers[other])))
@@ -72,11 +74,17 @@ def _of_metric(
     return by_state
 
 
+def _stored(trial: Trial, metric: Metric, state: str) -> Path:
+    """Where statistics are kept; a metric whose code has changed finds none."""
+    identity = f"{metric.signature} code:{metric_fingerprint(type(metric))}"
+    return trial.cell.statistics(state, metric.name, identity, trial.benchmark.test_set)
+
+
 def _of_joint_generation(trial: Trial, metric: Metric) -> Statistics:
     """Statistics of what is generated together and one by one; what a state lacks plays no part."""
     benchmark = trial.benchmark
     name = trial.state_name(FULL)
-    path = trial.cell.statistics(name, metric.name, metric.signature, benchmark.test_set)
+    path = _stored(trial, metric, name)
     statistics = sound_array(path)
     if statistics is None:
         generated = generate_jointly(trial, metric.generates)

@@ -12,6 +12,9 @@ from the module's folder, stands in the source as a string. It leaves out
 
 Imports by a computed name and files of a computed path are not seen. Of a class without a
 module file, as in a notebook, only the functions of the class count.
+
+Metrics have a fingerprint, too, of what their modules do: comments, docstrings and layout do not count. It
+goes into the names of stored statistics.
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ import inspect
 import re
 import sys
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from importlib.machinery import ModuleSpec
 from importlib.util import resolve_name
@@ -35,6 +38,9 @@ from harness.core import registry
 _HARNESS = __name__.partition(".")[0]
 _SHARED = "methods"
 """The package of the built-in methods, whose shared parts plugins import."""
+_METRICS = f"{_HARNESS}.metrics"
+_CONTRACT = {f"{_METRICS}.{name}" for name in ("base", "direct", "several")}
+"""What all metrics share and no statistics come from."""
 _DATA = {".csv", ".json", ".toml", ".tsv", ".txt", ".yaml", ".yml"}
 """How the names of a package's tables and texts end."""
 _COMPILED = {".py", ".pyc", ".pyo"}
@@ -48,28 +54,76 @@ def code_fingerprint(method_class: type) -> str:
 
     No module is imported for it. Names and contents of modules count, their place on the disk does not.
     """
-    contents = {name: source for name, (source, _) in _parts(method_class).items()}
-    digests = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
+    parts = _parts_of_method(method_class)
+    return _digest({name: hashlib.sha256(content).hexdigest() for name, (content, _) in parts.items()})
+
+
+@cache
+def metric_fingerprint(metric_class: type) -> str:
+    """Twelve hexadecimal digits that change with what a metric and the metrics' modules behind it do.
+
+    The contract of metrics (``harness.metrics.base``) and the rest of ``harness`` do not count, as for
+    methods. Tables and texts beside the modules do.
+    """
+    packages = {metric_class.__module__.partition(".")[0], *registry.packages()}
+
+    def is_covered(name: str) -> bool:
+        return is_of_metrics(name) or _is_covered(name, packages)
+
+    parts = _parts(metric_class, is_covered)
+    return _digest({name: _meaning(content) for name, (content, _) in parts.items()})
+
+
+def is_of_metrics(name: str) -> bool:
+    """Whether a module of the harness computes metrics; the contract of all metrics does not."""
+    return name.startswith(f"{_METRICS}.") and name not in _CONTRACT
+
+
+def _digest(digests: dict[str, str]) -> str:
     return hashlib.sha256(repr(sorted(digests.items())).encode()).hexdigest()[:12]
+
+
+@cache
+def _meaning(source: bytes) -> str:
+    """Digest of what a module does; of its bytes where it is no Python."""
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError):
+        return hashlib.sha256(source).hexdigest()
+    for node in ast.walk(tree):
+        if hasattr(node, "lineno"):  # a statement over several lines may have an instruction more
+            node.lineno = node.end_lineno = node.col_offset = node.end_col_offset = 1
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
+            first = node.body[0] if node.body else None
+            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
+                node.body[0] = ast.Pass(lineno=1, end_lineno=1, col_offset=1, end_col_offset=1)
+                if len(node.body) > 1:
+                    del node.body[0]
+    code = compile(tree, "", "exec", dont_inherit=True)
+    return hashlib.sha256(repr(_instructions(code)).encode()).hexdigest()
 
 
 def files_of(method_class: type) -> dict[str, Path]:
     """Name -> path of the files that the fingerprint covers; ``MODULE`` or ``PACKAGE/FILE``."""
-    return {name: path for name, (_, path) in _parts(method_class).items() if path is not None}
+    return {name: path for name, (_, path) in _parts_of_method(method_class).items() if path is not None}
 
 
-def _parts(method_class: type) -> dict[str, tuple[bytes, Path | None]]:
-    """Name -> content, and the file that has it, of all that the fingerprint covers."""
+def _parts_of_method(method_class: type) -> dict[str, tuple[bytes, Path | None]]:
     packages = {method_class.__module__.partition(".")[0], _SHARED, *registry.packages()}
+    return _parts(method_class, lambda name: _is_covered(name, packages))
+
+
+def _parts(own: type, is_covered: Callable[[str], bool]) -> dict[str, tuple[bytes, Path | None]]:
+    """Name -> content, and the file that has it, of a class's modules and all that they import or name."""
     parts: dict[str, tuple[bytes, Path | None]] = {}
-    pending = {base.__module__ for base in method_class.__mro__}
+    pending = {base.__module__ for base in own.__mro__}
     while pending:
         name = pending.pop()
-        if name in parts or not _is_covered(name, packages):
+        if name in parts or not is_covered(name):
             continue
         source = _source(name)
         if source is None:
-            source = _own_source(method_class, name)
+            source = _own_source(own, name)
         if source is None:  # no such module: what a ``from`` names is a class or a function of the module
             continue
         parts[name] = source, _file(name)

@@ -112,7 +112,14 @@ class Cell:
         """JSONL file of one modality state."""
         return self.directory / "predictions" / f"{slug(state)}.jsonl"
 
-    def statistics(self, state: str, metric: str, signature: str, references: str) -> Path:
-        """Array file of one metric on one state; ``references`` identifies the test set scored against."""
-        digest = hashlib.sha256(f"{signature}\0{references}".encode()).hexdigest()[:10]
+    def statistics(self, state: str, metric: str, identity: str, references: str) -> Path:
+        """Array file of one metric on one state.
+
+        Args:
+            state: modality state.
+            metric: name of the family.
+            identity: signature and code of the metric.
+            references: identifies the test set scored against.
+        """
+        digest = hashlib.sha256(f"{identity}\0{references}".encode()).hexdigest()[:10]
         return self.directory / "statistics" / slug(state) / f"{slug(metric)}-{digest}.npy"

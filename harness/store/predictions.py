@@ -14,6 +14,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any, Generic, TypeVar
 
@@ -137,13 +138,32 @@ class AnswerFile(Generic[Answer]):
             with open(self.path, "a", encoding="utf-8") as stream:
                 yield lambda answers: self._append(stream, answers)
 
-    def unseal(self) -> None:
-        """Open a sealed file again: it is complete for fewer studies, and about to grow."""
+    def unseal(self, studies: int) -> None:
+        """Open a sealed file again: it is complete for ``studies`` studies, and about to grow."""
+        write_json(self._grown_path, {"studies": studies})
         unseal(self.path)
 
     def seal(self) -> None:
         """Declare the file complete."""
         seal(self.path)
+        self._grown_path.unlink(missing_ok=True)
+
+    def complete_for(self, answers: Mapping[str, Answer]) -> frozenset[str]:
+        """The studies for which the file was complete before it grew.
+
+        Args:
+            answers: what the file holds, in its order.
+        """
+        if is_sealed(self.path):
+            return frozenset(answers)
+        facts = unless_damaged(self._grown_path, self._read_grown) or {}
+        return frozenset(islice(answers, int(facts.get("studies", 0))))
+
+    def _read_grown(self) -> dict[str, int]:
+        facts = read_json(self._grown_path) if self._grown_path.exists() else {}
+        if not isinstance(facts, dict) or not isinstance(facts.get("studies", 0), int):
+            raise CorruptFileError(f"{self._grown_path}: not a number of studies", "delete it")
+        return facts
 
     def of_shards(self, locks: ExitStack) -> tuple[dict[str, Answer], Timing]:
         """What the shards' files hold once no process writes to them, and what it cost.
@@ -188,6 +208,10 @@ class AnswerFile(Generic[Answer]):
         clear_place(self._timing_path)
         with suppress(FileNotFoundError):
             write_json(self._timing_path, facts)
+
+    @property
+    def _grown_path(self) -> Path:
+        return self.path.with_name(self.path.stem + ".grown.json")
 
     @property
     def _timing_path(self) -> Path:

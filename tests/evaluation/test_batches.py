@@ -11,6 +11,7 @@ from harness.core.types import Inputs, Prediction
 from harness.evaluation import ask
 from harness.evaluation.benchmark import open_benchmark
 from harness.evaluation.evaluate import predict_shard
+from harness.evaluation.requests import Predict
 from harness.evaluation.run import run_serially
 from harness.evaluation.trial import Trial
 from harness.store.predictions import Shard
@@ -69,3 +70,30 @@ def test_shards_ask_in_the_same_batches(toy_world: Path, batches: Batches, count
     run_serially(settings, Quiet())
     assert sorted(batches) == undisturbed, "nothing is asked twice"
     assert contents(settings.config.store) == contents(whole.config.store)
+
+
+@pytest.mark.parametrize("lines", [10, 16, 17, 20, 39])
+def test_a_file_that_grows_asks_no_study_again(toy_world: Path, batches: Batches, lines: int) -> None:
+    """Complete for ten studies, and then about to be complete for all, wherever that is killed."""
+    settings = toy_config(toy_world, metrics=("bleu",))
+    benchmark = open_benchmark(settings)
+    trial = Trial(benchmark, benchmark.entries[0], 0)
+    trial.require_trained()
+    question = ask.Question("some", trial.studies[:10], "ask")
+    ask.ask(trial, Predict(), question)
+    first = list(batches)
+    batches.clear()
+    ask.ask(trial, Predict(), replace(question, studies=trial.studies))
+    grown = list(batches)
+    assert sorted(name for batch in first + grown for name in batch) == sorted(s.id for s in trial.studies)
+    path = trial.cell.predictions("some")
+    whole = path.read_bytes()
+    assert not list(path.parent.glob("*.grown.json"))
+    (path.parent / f"{path.name}.sha256.json").unlink()
+    path.with_name("some.grown.json").write_text('{"studies": 10}')
+    path.write_bytes(b"".join(whole.splitlines(keepends=True)[:lines]))
+    batches.clear()
+    ask.ask(trial, Predict(), replace(question, studies=trial.studies))
+    assert set(batches) <= set(grown)
+    assert path.read_bytes() == whole
+    assert not list(path.parent.glob("*.grown.json"))

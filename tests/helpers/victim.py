@@ -20,7 +20,7 @@ import lightning.pytorch  # noqa: F401
 import torch
 
 from harness.core.errors import HarnessError
-from harness.evaluation import evaluate  # noqa: F401
+from harness.evaluation import ask, evaluate  # noqa: F401
 from tests.helpers import toys
 
 EVENTS = {"open", "os.rename", "os.mkdir", "os.remove", "os.truncate"}
@@ -57,7 +57,8 @@ def child(store: str, methods: list[str], fatal: int | None, report: int) -> int
 
 
 def serve() -> None:
-    """Answer runs until standard input ends."""
+    """Answer runs until standard input ends; a run asks about its studies in several batches."""
+    ask.BATCH_SIZE = 7
     for line in sys.stdin:
         store, methods, moment = json.loads(line)
         report = os.memfd_create("events")

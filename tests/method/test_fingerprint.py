@@ -207,3 +207,65 @@ def test_a_class_in_a_notebook_counts_by_its_functions(monkeypatch: pytest.Monke
     first, same, other = (fresh(in_notebook(text)) for text in texts)
     assert first == same != other
     monkeypatch.delitem(sys.modules, "cells_of_notebook")
+
+
+METRIC = """
+from package_of_metric.helper import weight
+
+
+class Metric:
+    \"\"\"Scores.\"\"\"
+
+    def statistics(self):
+        return weight() + 1  # a remark
+"""
+SAME = """
+# Another remark.
+from package_of_metric.helper import weight
+class Metric:
+    def statistics(self):
+        \"\"\"Of every study.\"\"\"
+        return (weight()
+                + 1)
+"""
+
+
+def fresh_metric(metric_class: type) -> str:
+    """The fingerprint as another process computes it."""
+    fingerprint._is_installed.cache_clear()
+    fingerprint.metric_fingerprint.cache_clear()
+    return fingerprint.metric_fingerprint(metric_class)
+
+
+def test_what_a_metric_does_counts_and_how_it_is_written_does_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "package_of_metric"
+    package.mkdir()
+    contents = {"__init__.py": "", "metric.py": METRIC, "helper.py": "def weight():\n    return 2\n"}
+    for name, text in contents.items():
+        (package / name).write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    metric = importlib.import_module("package_of_metric.metric").Metric
+    before = fresh_metric(metric)
+    (package / "metric.py").write_text(SAME)
+    assert fresh_metric(metric) == before
+    (package / "metric.py").write_text(SAME.replace("+ 1", "+ 2"))
+    assert fresh_metric(metric) != before
+    (package / "metric.py").write_text(METRIC)
+    (package / "helper.py").write_text("def weight():\n    return 3\n")
+    assert fresh_metric(metric) != before
+    (package / "helper.py").write_text(contents["helper.py"])
+    (package / "words.yaml").write_text("heart: 1\n")
+    assert fresh_metric(metric) != before
+
+
+def test_metrics_of_the_harness_count_the_modules_of_their_family() -> None:
+    by_name = {name: type(registry.make_metric(name)) for name in ("bleu", "chexpert_rules_f1")}
+    modules = {
+        name: set(fingerprint._parts(each, fingerprint.is_of_metrics)) for name, each in by_name.items()
+    }
+    assert "harness.metrics.text.ngrams" in modules["bleu"]
+    assert not any("clinical" in name for name in modules["bleu"])
+    assert "harness.metrics.clinical/chexpert_rules.yaml" in modules["chexpert_rules_f1"]
+    assert len({fingerprint.metric_fingerprint(each) for each in by_name.values()}) == 2

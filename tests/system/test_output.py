@@ -113,3 +113,30 @@ def test_sigquit_shows_the_threads_and_the_process_goes_on(tmp_path: Path) -> No
     assert shown == "went on\n"
     assert "most recent call first" in said
     assert f"SIGQUIT: above is where the threads of process {process.pid} are; it goes on" in said
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("run --store a --methods template", "the folder a cannot be made: a link that leads nowhere"),
+        ("run --store file/x --methods template", "the folder file/x cannot be made: not a directory"),
+        ("run --store long --methods template", "file name too long"),
+        ("run --dataset iu-xray --root a", "--root a: no such folder"),
+        ("run -c a", "--config a: Too many levels of symbolic links"),
+        ("score --references a --predictions a", "a: too many levels of symbolic links"),
+        ("leaderboard --store a", "--store a: no results store there"),
+        ("leaderboard --store long", "file name too long"),
+        ("leaderboard --results a", "a: Too many levels of symbolic links"),
+        ("bundle check a", "a: Too many levels of symbolic links"),
+    ],
+)
+def test_a_loop_of_links_and_a_long_name_are_one_line(tmp_path: Path, options: str, message: str) -> None:
+    (tmp_path / "a").symlink_to("b")
+    (tmp_path / "b").symlink_to("a")
+    (tmp_path / "file").touch()
+    given = options.replace("long", "x" * 300)
+    code, _, said = shell(f"cd {tmp_path}; {HARNESS} {given}")
+    assert code == 2
+    assert said.startswith("error: ")
+    assert message in said
+    assert said.count("\n") == 1
