@@ -91,7 +91,7 @@ def _make_missing(folder: Path) -> None:
         ways = {errno.EEXIST: "a link that leads nowhere is in its place"}
         if error.errno not in (errno.EEXIST, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG):
             raise
-        why = ways.get(error.errno) or error.strerror.lower()
+        why = ways.get(error.errno) or str(error.strerror).lower()
         shown = str(folder) if len(str(folder)) <= 100 else f"{str(folder)[:100]}.."
         raise HarnessError(f"the folder {shown} cannot be made: {why}", "choose another place") from error
 

@@ -91,7 +91,7 @@ def _meaning(source: bytes) -> str:
     except (SyntaxError, ValueError):
         return hashlib.sha256(source).hexdigest()
     for node in ast.walk(tree):
-        if hasattr(node, "lineno"):  # a statement over several lines may have an instruction more
+        if isinstance(node, (ast.stmt, ast.expr)):  # several lines may have an instruction more than one
             node.lineno = node.end_lineno = node.col_offset = node.end_col_offset = 1
         if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
             first = node.body[0] if node.body else None
@@ -127,7 +127,9 @@ def _parts(own: type, is_covered: Callable[[str], bool]) -> dict[str, tuple[byte
         if source is None:  # no such module: what a ``from`` names is a class or a function of the module
             continue
         parts[name] = source, _file(name)
-        for place, each in (*_data(name), *_named(source, name)):
+        # What the harness's own modules read lies beside them.
+        named = () if name.startswith(_HARNESS) else _named(source, name)
+        for place, each in (*_data(name), *named):
             parts.setdefault(place, (each.read_bytes(), each))
         pending.update(_imported(source, name))
     return parts
@@ -250,14 +252,19 @@ def _instructions(code: CodeType) -> list[Any]:
     return [code.co_name, code.co_code, code.co_names, constants]
 
 
-def _imported(source: bytes, name: str) -> Iterator[str]:
+@cache
+def _imported(source: bytes, name: str) -> frozenset[str]:
     """Modules that a module imports, with the packages around it and around them.
 
     Some are none: ``from a import b`` gives ``a`` and ``a.b``, whatever ``b`` is.
     """
-    yield from _with_packages(name)
     spec = _spec(name)
     package = (spec.parent if spec is not None else None) or ""
+    return frozenset((*_with_packages(name), *_imported_by(source, package)))
+
+
+def _imported_by(source: bytes, package: str) -> Iterator[str]:
+    """What the statements and calls of a module of a package import."""
     for node in ast.walk(_tree(source)):
         if isinstance(node, ast.Import):
             for alias in node.names:
