@@ -104,3 +104,24 @@ def packages_named(what: Callable[[], str]) -> Iterator[None]:
 def _listed(names: Sequence[str]) -> str:
     """``a``, ``a and b``, ``a, b and c``."""
     return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
+
+
+SCORING = (
+    "torch",
+    "torchvision",
+    "transformers",
+    "tokenizers",
+    "lightning",
+    "timm",
+    "peft",
+    "numpy",
+    "scipy",
+    "scikit-learn",
+    "spacy",
+    "negspacy",
+    "nltk",
+    "pycocoevalcap",
+    "torchxrayvision",
+    "netcal",
+)
+"""Packages whose version a score may depend on."""

@@ -13,34 +13,15 @@ from typing import Any
 
 from harness import __version__
 from harness.core.hardware import cores, cpu_model, load
+from harness.core.packages import SCORING
 from harness.store.manifest import Environment, Machine
-
-PACKAGES = (
-    "torch",
-    "torchvision",
-    "transformers",
-    "tokenizers",
-    "lightning",
-    "timm",
-    "peft",
-    "numpy",
-    "scipy",
-    "scikit-learn",
-    "spacy",
-    "negspacy",
-    "nltk",
-    "pycocoevalcap",
-    "torchxrayvision",
-    "netcal",
-)
-"""Packages whose version a score may depend on."""
 
 
 @cache
 def environment() -> Environment:
     """Python, system and package versions; a package that is not installed is left out."""
     packages = {}
-    for name in PACKAGES:
+    for name in SCORING:
         try:
             packages[name] = version(name)
         except PackageNotFoundError:

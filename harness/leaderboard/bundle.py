@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 
 from harness.core.errors import HarnessError
 from harness.core.files import write_atomic
+from harness.core.packages import SCORING
 from harness.core.user_files import read_user_file
 from harness.leaderboard.facts import AuditState, RowFacts
 from harness.leaderboard.leaderboard import Leaderboard
@@ -28,6 +29,13 @@ from harness.store.store import SCHEMA, Store
 
 MINIMUM_STUDIES = 10
 """An aggregate over fewer studies reveals too much about each of them."""
+
+MOST_NAMES, MOST_RUNS, MOST_ROWS = 2_000, 5_000, 200_000
+"""Different names, results and numbers of one file, so that few words could be hidden in them."""
+
+_VERSION = r"[0-9]{1,8}(\.[0-9]{1,8}){0,3}([a-z.+-]{1,8}[0-9a-z.]{0,20})?"
+_PATH = re.compile(r":(?:[/\\~.]|[A-Za-z]:[/\\]|[^|]*(?:/[^|]*){2})")
+"""A value of a signature that is a path: it begins as one, or has two slashes."""
 
 _OVERRIDE = r"(?:[A-Za-z_.-]+=(?:-?[0-9][0-9.e+-]*|True|False|sha256:[0-9a-f]{8})|sha256:[0-9a-f]{8})"
 _METHOD = rf"[A-Za-z0-9][A-Za-z0-9._-]*(:[A-Za-z0-9._-]+)?(\[{_OVERRIDE}(,{_OVERRIDE})*\])?"
@@ -49,6 +57,9 @@ Group = Literal[
     "diagnose",
     "synthesize",
 ]
+Version = Annotated[str, StringConstraints(pattern=rf"^{_VERSION}$", max_length=40)]
+Package = Literal[SCORING]
+System = Annotated[str, StringConstraints(pattern=r"^(Linux|Darwin|Windows)_[A-Za-z0-9_]{1,16}$")]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
@@ -94,7 +105,7 @@ class SharedCost(_Closed):
 class SharedRun(_Closed):
     """How the numbers of one result came about: digests and versions."""
 
-    harness: Name
+    harness: Version
     protocol: int
     code: Hash
     settings: Hash
@@ -106,9 +117,9 @@ class SharedRun(_Closed):
     cpus: int | None
     threads: int | None
     gpu: Name | None
-    python: Name
-    system: Name
-    packages: dict[Name, Name]
+    python: Version
+    system: System
+    packages: dict[Package, Version]
 
 
 class Bundle(_Closed):
@@ -175,6 +186,7 @@ def check(text: str, name: str) -> Bundle:
             "a bundle holds aggregates, hashes, signatures and versions, nothing else",
         ) from None
     _check_rows(bundle, name)
+    _check_names(bundle, name)
     return bundle
 
 
@@ -214,12 +226,30 @@ def _check_rows(bundle: Bundle, name: str) -> None:
         seen.add(identity)
 
 
+def _check_names(bundle: Bundle, name: str) -> None:
+    """Refuse a path in a signature, and more names, results or numbers than a leaderboard has."""
+    for row in bundle.rows:
+        if _PATH.search(row.signature):
+            raise HarnessError(f"{name}: refused: rows: signature: a path, of which a digest may leave")
+    names = {
+        text for row in bundle.rows for text in (row.metric, row.method, row.dataset, row.preset, row.drop)
+    }
+    for number, most, what in (
+        (len(names | {row.signature for row in bundle.rows}), MOST_NAMES, "different names and signatures"),
+        (len(bundle.runs), MOST_RUNS, "results"),
+        (len(bundle.rows), MOST_ROWS, "numbers"),
+    ):
+        if number > most:
+            raise HarnessError(f"{name}: refused: {number:,} {what}; a bundle has at most {most:,}")
+
+
 def _reason(kind: str, message: str) -> str:
     reasons = {
         "extra_forbidden": "a field that no bundle has",
         "string_pattern_mismatch": "text where a name or a digest belongs",
         "string_too_long": "too long for a name",
-        "greater_than_equal": message.lower(),
+        "greater_than_equal": f"{message.lower()}: a number over fewer studies says too much of each",
+        "literal_error": "a name that no bundle has here",
     }
     return reasons.get(kind, message.split(",")[0].lower())
 

@@ -23,7 +23,7 @@ from harness.leaderboard.shares import Shares
 from harness.leaderboard.spec import Spec, spec_of
 from harness.leaderboard.states import StateTable, state_tables
 from harness.leaderboard.tables import Table, arranged, tables, with_apart
-from harness.store.results import Measurement, checked_row
+from harness.store.results import Measurement, checked_row, visible
 from harness.store.store import SCHEMA, Store
 from harness.store.verdicts import verdicts
 
@@ -87,7 +87,7 @@ class Leaderboard:
             CorruptFileError: it is not such a file, or of another schema.
         """
         try:
-            content = json.loads(read_user_file(path).decode("utf-8"))
+            content = visible(json.loads(read_user_file(path).decode("utf-8")), also="\n")
             schema = content["schema"]
             rows = tuple(checked_row(row) for row in content["rows"])
             parts = _Parts.model_validate(content)

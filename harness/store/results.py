@@ -122,7 +122,7 @@ def row_of(values: Mapping[str, Any]) -> Measurement:
 
     Control characters become spaces: a terminal would execute them.
     """
-    fields_of_row = {name: _visible(values[name]) for name in _ROW_FIELDS if name in values}
+    fields_of_row = {name: visible(values[name]) for name in _ROW_FIELDS if name in values}
     ci95 = values["ci95"]
     return Measurement(**fields_of_row | {"ci95": None if ci95 is None else (ci95[0], ci95[1])})
 
@@ -134,11 +134,21 @@ def checked_row(values: Mapping[str, Any]) -> Measurement:
         TypeError: the row is no object.
         ValidationError: a field is absent or of another type.
     """
-    fields_of_row = {name: _visible(values[name]) for name in _ROW_FIELDS if name in values}
+    fields_of_row = {name: visible(values[name]) for name in _ROW_FIELDS if name in values}
     return _STRICT.validate_json(json.dumps(fields_of_row), strict=True)
 
 
-def _visible(value: Any) -> Any:
-    if not isinstance(value, str) or value.isprintable():
-        return value
-    return "".join(each if each.isprintable() else " " for each in value)
+def visible(value: Any, also: str = "") -> Any:
+    """A value of a foreign JSON file whose texts hold no escape codes and no marks of direction.
+
+    Args:
+        value: of any depth.
+        also: characters that stay, though they show nothing.
+    """
+    if isinstance(value, str):
+        if value.isprintable():
+            return value
+        return "".join(each if each.isprintable() or each in also else " " for each in value)
+    if isinstance(value, dict):
+        return {visible(name): visible(each, also) for name, each in value.items()}
+    return [visible(each, also) for each in value] if isinstance(value, list) else value

@@ -126,6 +126,54 @@ def test_files_that_readers_would_see_differently_are_refused(text: str) -> None
         share.check(text, "bundle.json")
 
 
+INVISIBLE = ("\u2800", "\u3164", "\u200b", "\u200d", "\u2060", "\u00ad", "\u202e", "\ufeff", "\u115f")
+
+
+@pytest.mark.parametrize(
+    "letters",
+    [*INVISIBLE, "\u80ba\u90e8\u6e05\u6670", "\u041d\u0435\u0442", "/data/a", "C:\\a", "\x1b[31m"],
+)
+def test_every_name_is_printable_ascii_and_no_path(bundle: dict[str, Any], letters: str) -> None:
+    for path in places(bundle):
+        value = bundle
+        for step in path:
+            value = value[step]
+        if isinstance(value, str):
+            for planted in (letters, value + letters, "|".join([value, f"a:{letters}"])):
+                with pytest.raises(HarnessError, match="refused"):
+                    share.check(json.dumps(replaced(bundle, path, planted)), "bundle.json")
+    run = next(iter(bundle["runs"]))
+    for packages in (
+        {letters: "1.0"},
+        {"numpy": letters},
+        {"the-heart-is-enlarged": "1.0"},
+        {"numpy": "enlarged"},
+    ):
+        with pytest.raises(HarnessError, match="refused"):
+            share.check(json.dumps(replaced(bundle, ("runs", run, "packages"), packages)), "bundle.json")
+
+
+@pytest.mark.parametrize(
+    "value", ["weights:a/b/c", "weights:/a", "weights:../a", "weights:C:/a", "weights:~/a"]
+)
+def test_a_path_in_a_signature_is_refused(bundle: dict[str, Any], value: str) -> None:
+    planted = replaced(bundle, ("rows", 0, "signature"), f"cider|{value}|v:1")
+    with pytest.raises(HarnessError, match="a path, of which a digest may leave"):
+        share.check(json.dumps(planted), "bundle.json")
+
+
+def test_a_bundle_holds_so_many_names_and_no_more(
+    bundle: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(share, "MOST_NAMES", 3)
+    with pytest.raises(HarnessError, match="different names and signatures; a bundle has at most 3"):
+        share.check(json.dumps(bundle), "bundle.json")
+    monkeypatch.undo()
+    monkeypatch.setattr(share, "MOST_ROWS", 1)
+    with pytest.raises(HarnessError, match="numbers; a bundle has at most 1"):
+        share.check(json.dumps(bundle), "bundle.json")
+
+
 def test_numbers_over_few_studies_do_not_leave(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tests.helpers.leaderboards.N", 9)
     with pytest.raises(HarnessError, match="greater than or equal to 10"):

@@ -32,7 +32,7 @@ def rendered(ablation: Ablation) -> str:
     shared: dict[str, list[str]] = {}
     for name in ablation.metrics:
         shared.setdefault(ablation.signatures[name], []).append(name)
-    parts += [f"- {', '.join(names)}: {code(signature)}" for signature, names in shared.items()]
+    parts += [f"- {markdown(', '.join(names))}: {code(signature)}" for signature, names in shared.items()]
     return "\n".join(parts) + "\n"
 
 

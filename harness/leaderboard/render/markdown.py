@@ -40,7 +40,7 @@ def render(tables: Sequence[Table]) -> str:
 
 def _table(table: Table) -> str:
     curve = [f"{table.curve_metric} @ {table.rate_heading(rate)}" for rate in table.rates]
-    header = ["rank", "method", *table.metrics, *curve]
+    header = ["rank", "method", *map(markdown, [*table.metrics, *curve])]
     lines = [
         f"### {markdown(table.title)}",
         "",
@@ -116,9 +116,9 @@ def _notes(table: Table) -> Iterator[str]:
     """Footnotes: how to read the table, signatures, remarks, and why numbers are not there."""
     at = f" at missing rate {table.sort_rate:g}" if table.sort_rate else ""
     yield (
-        f"Ranked by {table.sort}{at}; {RANK_NOTE}. **Best** and *second best* of a column are among the "
-        "ranked methods. Metrics at missing rate 0, then the curve over missing rates (mean over mask "
-        "seeds). Brackets: 95 % intervals, "
+        f"Ranked by {markdown(table.sort)}{at}; {RANK_NOTE}. **Best** and *second best* of a column are "
+        "among the ranked methods. Metrics at missing rate 0, then the curve over missing rates (mean over "
+        "mask seeds). Brackets: 95 % intervals, "
         "patients and masks resampled together, as of one masked test set."
     )
     yield from map(markdown, table.shares.sentences(table.rates))
@@ -135,7 +135,7 @@ def _notes(table: Table) -> Iterator[str]:
     for metric in table.metrics:
         shared.setdefault(table.signatures[metric], []).append(metric)
     for signature, names in shared.items():
-        yield f"- {', '.join(names)}: {code(signature)}"
+        yield f"- {markdown(', '.join(names))}: {code(signature)}"
     for name, remark in table.remarks.items():
         yield f"- {name}: {markdown(remark)}"
     for name, reason in table.unavailable.items():

@@ -177,7 +177,7 @@ def markdown(tables: Sequence[StateTable]) -> str:
     for table in tables:
         for grid in grids(table):
             lines += grid_markdown(grid)
-        lines += [*map(plain, notes(table)), "", f"- {table.metric}: {code(table.signature)}", ""]
+        lines += [*map(plain, notes(table)), "", f"- {plain(table.metric)}: {code(table.signature)}", ""]
     return "\n".join(lines) + "\n" if lines else ""
 
 
