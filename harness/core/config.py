@@ -277,6 +277,10 @@ def _split(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     return {name: value for name, value in values.items() if name not in execution}, execution
 
 
+_LONGEST = 200
+"""Characters of an argument that a message repeats."""
+
+
 def parse_overrides(assignments: list[str]) -> dict[str, dict[str, Any]]:
     """``["dia.lr=1e-3"]`` to ``{"dia": {"lr": 0.001}}``; values are read as YAML scalars or lists."""
     result: dict[str, dict[str, Any]] = {}
@@ -284,16 +288,22 @@ def parse_overrides(assignments: list[str]) -> dict[str, dict[str, Any]]:
         target, equals, text = assignment.partition("=")
         owner, dot, key = target.partition(".")
         if not (equals and dot and owner and key):
-            raise HarnessError(f"--set {assignment}: not of the form method.key=value")
+            raise HarnessError(f"--set {_short(assignment)}: not of the form method.key=value")
         try:
             value = user_yaml.parse(text)
         except yaml.YAMLError:
-            raise HarnessError(f"--set {assignment}: {text} is no YAML value", "put text in quotes") from None
+            raise HarnessError(
+                f"--set {_short(assignment)}: {_short(text)} is no YAML value", "put text in quotes"
+            ) from None
         if isinstance(value, str):
             with suppress(ValueError):  # YAML 1.1 reads 1e-3 as text
                 value = float(value)
         result.setdefault(owner, {})[key] = value
     return result
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 
 def parse_rates(text: str, flag: str) -> tuple[float, ...] | dict[str, float]:

@@ -58,7 +58,7 @@ Group = Literal[
     "synthesize",
 ]
 Version = Annotated[str, StringConstraints(pattern=rf"^{_VERSION}$", max_length=40)]
-Package = Literal[SCORING]
+Package = Annotated[str, StringConstraints(pattern=rf"^({'|'.join(map(re.escape, SCORING))})$")]
 System = Annotated[str, StringConstraints(pattern=r"^(Linux|Darwin|Windows)_[A-Za-z0-9_]{1,16}$")]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
@@ -171,6 +171,8 @@ def check(text: str, name: str) -> Bundle:
     """
     try:
         content = json.loads(text, object_pairs_hook=_without_repeats, parse_constant=_no_constant)
+    except RecursionError:
+        raise HarnessError(f"{name}: refused: nested too deep") from None
     except ValueError as error:
         raise HarnessError(f"{name}: refused: {error}") from None
     try:
@@ -249,7 +251,6 @@ def _reason(kind: str, message: str) -> str:
         "string_pattern_mismatch": "text where a name or a digest belongs",
         "string_too_long": "too long for a name",
         "greater_than_equal": f"{message.lower()}: a number over fewer studies says too much of each",
-        "literal_error": "a name that no bundle has here",
     }
     return reasons.get(kind, message.split(",")[0].lower())
 

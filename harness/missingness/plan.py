@@ -103,8 +103,10 @@ class MaskPlan:
             if (assignment < 0).any():
                 raise ValueError("a digit of no state")
             return cls(value["policy"], value["mechanism"], states, rates, seeds, ids, assignment)
-        except (KeyError, TypeError, ValueError) as error:
-            raise CorruptFileError(f"not a mask plan: {error!r}", "delete it and run again") from error
+        except (KeyError, TypeError, ValueError, ArithmeticError, LookupError) as error:
+            raise CorruptFileError(
+                f"not a mask plan ({type(error).__name__})", "delete it and run again"
+            ) from error
 
 
 @dataclass(frozen=True, slots=True)

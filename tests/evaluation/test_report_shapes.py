@@ -210,3 +210,14 @@ def test_a_pipe_without_writer_ends_at_once(tmp_path: Path) -> None:
     named.symlink_to(f"/proc/self/fd/{read}")
     assert dict(read_reports(named).texts) == BY_ID
     os.close(read)
+
+
+def test_a_long_id_is_not_repeated_in_a_message(tmp_path: Path) -> None:
+    sides = []
+    for number, name in enumerate(("a" * 5000, "A" * 5000)):
+        path = tmp_path / f"{number}.json"
+        path.write_text(json.dumps({name: TEXTS[0]}))
+        sides.append(read_reports(path))
+    with pytest.raises(HarnessError, match="differ only in capitals") as caught:
+        joined_ids(*sides)
+    assert len(str(caught.value)) < 500

@@ -120,7 +120,10 @@ def test_what_is_no_aggregate_is_refused(
     assert says in str(caught.value)
 
 
-@pytest.mark.parametrize("text", ["", "{", '{"rows": ["The heart"], "rows": []}', '{"rows": NaN}'])
+@pytest.mark.parametrize(
+    "text",
+    ["", "{", "[" * 100_000, '{"a":' * 100_000, '{"rows": ["The heart"], "rows": []}', '{"rows": NaN}'],
+)
 def test_files_that_readers_would_see_differently_are_refused(text: str) -> None:
     with pytest.raises(HarnessError, match="refused"):
         share.check(text, "bundle.json")

@@ -71,6 +71,8 @@ def _cells(values: Values, side: str) -> tuple[Path, list[str], list[list[str]]]
         lines = [row for row in table if any(cell.strip() for cell in row)]
     except csv.Error as error:
         raise HarnessError(f"{path}: not CSV: {error}") from error
+    if not lines:
+        raise HarnessError(f"{path}: no table: all its cells are empty", _FORM)
     for number, row in enumerate(lines, 1):
         if len(row) != len(lines[0]):
             raise HarnessError(f"{path}, row {number}: {len(row)} cells, the header has {len(lines[0])}")

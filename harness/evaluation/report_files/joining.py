@@ -121,7 +121,7 @@ def _way_out(absent: Sequence[str], others: Sequence[str]) -> str:
     (name, other), count = pairs[0], len(pairs)
     many = f", and {count - 1} more" if count > 1 else ""
     return (
-        f"{name!r} and {other!r} differ only in {_difference(name, other)}{many}: "
+        f"{listed([name])} and {listed([other])} differ only in {_difference(name, other)}{many}: "
         "write the ids alike in both files"
     )
 
