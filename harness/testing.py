@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 from harness.audits.audit import examine
 from harness.audits.subject import Case, Subject
 from harness.audits.verbatim import hidden_reports
+from harness.audits.watch import DataFiles
 from harness.core.errors import PluginError
 from harness.core.progress import SILENT
 from harness.core.registry import MetricOptions, make_metric
@@ -67,9 +69,8 @@ def scored(
         Metric output -> value on the test studies.
     """
     case, entry = _case(method_class, folder, preset, overrides)
-    subject = Subject(case, entry)
-    subject.method, _ = subject.fit(case.seed, lambda fraction, status: None, poisoned=False)
-    answers = subject.predict()
+    with closing(Subject(case, entry)) as subject, subject.trained(case.seed) as (asked, _, _):
+        answers = subject.answers(asked)
     family: Metric = make_metric(metric, MetricOptions(multilabel=case.info.multilabel))
     references = [Reference(s.id, s.patient_id, s.report, s.labels, s.images, s.context) for s in case.test]
     statistics = checked_statistics(family, [answers[each.id] for each in references], references)
@@ -154,6 +155,7 @@ def _case(
     """A method on the example studies."""
     data = ExampleData()
     train, val, test = (data.studies(split) for split in ("train", "val", "test"))
-    case = Case(*(data, frozenset(), train, val, test, preset, "cpu", folder), unseen=hidden_reports(data))
+    nothing = DataFiles(frozenset(), frozenset())
+    case = Case(*(data, nothing, train, val, test, preset, "cpu", folder), unseen=hidden_reports(data))
     name = method_class.card.name
     return case, Entry(name, name, None, method_class, dict(overrides or {}))

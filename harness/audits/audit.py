@@ -15,12 +15,13 @@ from typing import Any
 from harness import __version__
 from harness.audits import checks
 from harness.audits.breach import Breach
+from harness.audits.checks import repeatable
 from harness.audits.plausibility import plausible
 from harness.audits.provenance import answer_free
 from harness.audits.replay import run_honest
 from harness.audits.subject import Answers, Case, Subject
 from harness.audits.verbatim import hidden_reports
-from harness.audits.watch import Touches, data_files
+from harness.audits.watch import data_files
 from harness.core import registry
 from harness.core.config import RunConfig, RunSettings
 from harness.core.failures import describe
@@ -32,7 +33,9 @@ from harness.distributed import processes
 from harness.distributed.processes import Job, Opened, Results, worker_count
 from harness.evaluation.benchmark import resolve_device
 from harness.evaluation.entries import Entry, entries
+from harness.method.box.box import LIBRARIES
 from harness.method.fingerprint import code_fingerprint
+from harness.missingness.states import FULL
 from harness.store import verdicts
 from harness.store.store import Store
 from harness.store.verdicts import Check, Verdict
@@ -48,7 +51,12 @@ STEPS: dict[str, checks.Step] = {
 }
 """Checks on a trained method, by name; ``split-honest`` is what its training showed."""
 
+_FEW = 2
 SPLIT = "split-honest"
+_COMPARING = frozenset({"target-blind", "batch-independent", "mask-honest", "run-honest"})
+"""Checks that say nothing about a method whose answers differ each time."""
+_TRAINING, _ASKING = "at import or in training", "during predict"
+UNCONFINED = "this system, or a class that is in no module, allows no box"
 CHECKS = (SPLIT, *STEPS)
 
 
@@ -79,7 +87,7 @@ def _audit(settings: RunSettings, reporter: Reporter) -> list[Verdict]:
     jobs = [(entry.label, config.seeds[0]) for entry in _audited(config)]
     workers = worker_count(settings.execution, resolve_device(settings.execution.device), len(jobs))
     if workers == 1:
-        with TemporaryDirectory(prefix="harness-audit-") as folder:
+        with TemporaryDirectory(prefix="harness-") as folder:
             case = open_case(settings, Path(folder))
             return [_kept(config, case, entry, reporter) for entry in _audited(config)]
     context = processes.ready(["harness.audits.audit", *registry.method_modules(config.methods)])
@@ -108,15 +116,16 @@ def open_case(settings: RunSettings, folder: Path) -> Case:
     def opened() -> Dataset:
         return open_dataset(config.dataset, config.root, _settings(config))
 
-    dataset, files, opened_files = data_files(opened, limit)
+    dataset, files = data_files(opened, limit)
     train, val, test = (select(studies_of(dataset, split), limit) for split in ("train", "val", "test"))
     device = resolve_device(settings.execution.device)
     return Case(
         *(dataset, files, train, val, test, config.preset, device, folder),
         seed=config.seeds[0],
         store=config.store,
-        opened=opened_files,
+        root=config.root,
         unseen=hidden_reports(dataset),
+        libraries=LIBRARIES if len(_audited(config)) > _FEW else (),
     )
 
 
@@ -127,7 +136,7 @@ def _open(settings: RunSettings) -> Opened:
     def work(job: Job, reporter: Reporter) -> Results:
         for entry in _audited(config):
             if entry.label == job[0]:
-                with TemporaryDirectory(prefix="harness-audit-") as folder:
+                with TemporaryDirectory(prefix="harness-") as folder:
                     verdict = _kept(config, replace(case, folder=Path(folder)), entry, reporter)
                 yield entry.label, verdict
 
@@ -154,7 +163,10 @@ def examine(case: Case, entry: Entry, reporter: Reporter) -> Verdict:
     """Every check of one method. A check that cannot be made has failed."""
     progress = reporter.phase(entry.label, "audit")
     subject = Subject(case, entry)
-    answers = tuple(_checks(subject, progress))
+    try:
+        answers = tuple(_checks(subject, progress))
+    finally:
+        subject.close()
     failed = [check.check for check in answers if not check.passed]
     if failed:
         reporter.failed(entry.label, f"audit: {', '.join(failed)}")
@@ -175,54 +187,93 @@ def _verdict(entry: Entry, dataset: str, preset: str, studies: int, tried: tuple
     )
 
 
+class _NotAsked(Exception):
+    """A method could not be trained or asked.
+
+    Attributes:
+        check: the check that it has failed by that; empty where it has failed none.
+    """
+
+    def __init__(self, check: str, reason: str) -> None:
+        super().__init__(reason)
+        self.check = check
+
+
 def _checks(subject: Subject, progress: Callable[[float, str], None]) -> Iterator[Check]:
     total = len(STEPS) + 1
+    trained = False
     try:
-        split_check = _trained(subject, lambda share, status: progress(share / total, f"{SPLIT}: {status}"))
-        base = subject.predict()
-    except (Exception, SystemExit) as error:
-        reason = describe(error, subject.entry.method_class.__module__)
-        yield Check(SPLIT, False, f"not tried: {reason}")
-        yield from (Check(name, False, f"not tried: {reason}") for name in STEPS)
+        yield _trained(subject, lambda share, status: progress(share / total, f"{SPLIT}: {status}"))
+        trained = True
+        base, twice = _base(subject)
+    except _NotAsked as failure:
+        for name in STEPS if trained else CHECKS:
+            yield Check(name, False, f"{'' if name == failure.check else 'not tried: '}{failure}")
         return
-    yield split_check
     for number, name in enumerate(STEPS, 1):
         progress(number / total, name)
-        yield _one(name, subject, base)
+        if twice and name == "deterministic":
+            yield Check(name, False, twice)
+        elif twice and name in _COMPARING:
+            yield Check(name, False, "not tried: the same question has two answers")
+        else:
+            yield _one(name, subject, base)
     progress(1.0, "done")
+
+
+def _trained(subject: Subject, progress: Callable[[float, str], None]) -> Check:
+    """Import and train the method.
+
+    Raises:
+        _NotAsked: it could not be trained.
+    """
+    case = subject.case
+    try:
+        subject.original()
+        reached = subject.fit(progress)
+    except (Exception, SystemExit) as error:
+        raise _not_asked(subject, error, SPLIT, _TRAINING) from error
+    if reached:
+        return Check(SPLIT, False, f"{reached}, {_TRAINING}")
+    where = f"in a box ({subject.confined})" if subject.confined else f"unconfined: {UNCONFINED}"
+    return Check(SPLIT, True, f"imported and fit on {len(case.train)} and {len(case.val)} studies {where}")
+
+
+def _base(subject: Subject) -> tuple[Answers, str]:
+    """What later answers are held to, and why they differ the second time, empty where they do not.
+
+    Raises:
+        _NotAsked: it could not be asked.
+    """
+    try:
+        for state in subject.states:
+            subject.of_state(state)  # before any process is asked about whole studies
+        base = subject.of_state(FULL)
+        repeatable(subject, base)
+    except Breach as breach:
+        return base, str(breach)
+    except (Exception, SystemExit) as error:
+        raise _not_asked(subject, error, "target-blind", _ASKING) from error
+    return base, ""
+
+
+def _not_asked(subject: Subject, error: BaseException, check: str, phase: str) -> _NotAsked:
+    """Why a method could not be trained or asked: because it reached for the data, or for another reason."""
+    reached = subject.reached()
+    reason = describe(error, subject.entry.method_class.__module__)
+    return _NotAsked(check, f"{reached}, {phase}: {reason}") if reached else _NotAsked("", reason)
 
 
 def _one(name: str, subject: Subject, base: Answers) -> Check:
     try:
-        return Check(name, True, STEPS[name](subject, base))
+        check = Check(name, True, STEPS[name](subject, base))
     except Breach as breach:
-        return Check(name, False, str(breach))
+        check = Check(name, False, str(breach))
     except (Exception, SystemExit) as error:
-        return Check(
-            name, False, f"could not be tried: {describe(error, subject.entry.method_class.__module__)}"
-        )
-
-
-def _trained(subject: Subject, progress: Callable[[float, str], None]) -> Check:
-    """Fit with poisoned test studies; a method that reads one is fitted again without them."""
-    case = subject.case
-    method, touches = subject.fit(case.seed, progress, poisoned=True)
-    breach = _breach(touches)
-    if touches.fields:
-        method, _ = subject.fit(case.seed, progress, poisoned=False)
-    subject.method = method
-    if breach:
-        return Check(SPLIT, False, breach)
-    return Check(
-        SPLIT, True, f"fit on {len(case.train)} and {len(case.val)} studies with poisoned test studies"
-    )
-
-
-def _breach(touches: Touches) -> str:
-    if touches.fields:
-        study, name = touches.fields[0]
-        return f"study {study}: its {name} was read during fit"
-    return f"fit opened {touches.files[0]}, which holds the data" if touches.files else ""
+        reason = describe(error, subject.entry.method_class.__module__)
+        check = Check(name, False, f"could not be tried: {reason}")
+    reached = subject.reached()
+    return replace(check, passed=False, detail=f"{reached}, {_ASKING}") if reached else check
 
 
 def to_rows(audited: Sequence[Verdict]) -> list[dict[str, Any]]:

@@ -2,42 +2,36 @@
 
 from __future__ import annotations
 
-import inspect
-import math
-import random
-import re
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
 
+from harness.audits.asked import Asked
 from harness.audits.breach import Breach
 from harness.audits.noise import tolerance_of
+from harness.audits.question import BATCH, Question, batches
 from harness.audits.subject import (
-    BATCH,
     Answers,
     Subject,
-    batches,
     copied,
     first_difference,
     same_inputs,
     spread,
 )
-from harness.audits.watch import retargeted, scrambled, swapped, watching
-from harness.core.types import CONTEXT, Inputs, Study, Task
+from harness.audits.wording import tail, text_honest
+from harness.core.types import CONTEXT, Inputs, Prediction, Study
+from harness.evaluation import synthesis
 from harness.method.batching import study_seed
+from harness.missingness.states import FULL
 
+ODD = 13
+"""Studies of a batch that is not of a run's size."""
 ALONE = 16
 """Studies that are asked about one at a time."""
-_RUN = 4
-"""Words in a row that a report shares with the indication by more than chance."""
-_MOST = 0.6
-"""Share of the indication's words that a report has in their order by more than chance.
-
-Of 539 test studies of ``iu-phantom`` 2 references have so many, and at most 3 reports of a method.
-"""
-_ALPHA = 0.01
+_STRICT = 0.001
 
 
 Step = Callable[[Subject, Answers], str]
@@ -50,39 +44,163 @@ def _expect_same(subject: Subject, before: Answers, after: Answers, change: str)
         raise Breach(f"{difference}, when {change}")
 
 
+def repeatable(subject: Subject, base: Answers) -> None:
+    """The same question has the same answers in two processes; other checks compare answers, too."""
+    with subject.loaded() as asked:
+        _expect_same(subject, base, subject.answers(asked), "the same was asked a second time")
+        subject.later = subject.answers(asked, _mixed(subject))
+
+
+def _mixed(subject: Subject, **more: Any) -> Question:
+    """Studies of a batch are in different modality states."""
+    cycle = [FULL, *subject.states]
+    states = {study.id: cycle[row % len(cycle)] for row, study in enumerate(subject.case.test)}
+    return Question(subject.case.test, states, **more)
+
+
+def _expected(subject: Subject, base: Answers, states: Mapping[str, str]) -> Answers:
+    """What was answered about each study in its state."""
+    return {
+        name: (base if states[_study(name)] == FULL else subject.of_state(states[_study(name)]))[name]
+        for name in base
+    }
+
+
+def _study(name: str) -> str:
+    return name.partition(", ")[0]
+
+
+def _all_at_once(subject: Subject, base: Answers) -> bool:
+    """Whether answers stay the same where everything is changed that must not matter.
+
+    Ids are random, the order is another one, every other study is noise, states are mixed, batches have 13
+    studies, hashes another salt and clocks another date. Only where this changes an answer is each change
+    tried alone, to name the cause.
+    """
+    if subject.unmoved is None:
+        mixed = _mixed(subject)
+        assert not isinstance(mixed.states, str)
+        studies = [each for own in subject.case.test[::-1] for each in (_stranger(own), own)]
+        with subject.loaded(elsewhere=True) as asked:
+            after = subject.answers(asked, replace(mixed, studies=studies, size=ODD, renamed=True))
+        expected = _expected(subject, base, mixed.states)
+        _measure_rounding(subject)
+        subject.unmoved = _is_same(subject, expected, {name: after[name] for name in expected})
+    return subject.unmoved
+
+
+def _measure_rounding(subject: Subject) -> None:
+    """What rounding does to the method's answers; what it does not explain is kept for its check."""
+    if subject.rounding is not None:
+        return
+    subject.rounding = ""
+    with subject.loaded() as asked:
+        try:
+            subject.tolerance = tolerance_of(
+                lambda study, count: subject.copies(asked, study, count), subject.case.test
+            )
+        except Breach as breach:
+            subject.rounding = str(breach)
+
+
 def target_blind(subject: Subject, base: Answers) -> str:
-    """Swapping or scrambling every target that the process could reach changes no prediction."""
-    for name in ("predict", "sample"):
-        takes = list(inspect.signature(getattr(subject.method, name)).parameters)
-        extra = set(takes[1:]) - ({"draws"} if name == "sample" else set())
+    """No target is in reach, and neither ids nor seeds nor conditions of generated views stand in for one."""
+    for name, extra in subject.facts["takes"].items():
         if extra:
-            raise Breach(f"{name} takes {', '.join(sorted(extra))} beside the inputs")
-    if subject.touches.of_targets():
-        raise Breach(f"{subject.touches.of_targets()}, during predict")
-    every = subject.case.dataset.studies("test")
-    for change, answers in (("swapped", swapped(every)), ("scrambled", scrambled(every))):
-        fresh = subject.reloaded()
-        with watching(subject.case.dataset, answers=answers), retargeted(answers):
-            after = subject.predict(method=fresh)
-        _expect_same(subject, base, after, f"the targets of all test studies were {change}")
-    return f"targets of {len(every)} studies swapped and scrambled; predict takes inputs only"
+            raise Breach(f"{name} takes {', '.join(extra)} beside the inputs")
+    test = subject.case.test
+    if not _all_at_once(subject, base):
+        with subject.loaded() as asked:
+            after = subject.answers(asked, Question(test, renamed=True))
+        _expect_same(subject, base, after, "its id was another one")
+    _no_answers_by_seed(subject, base)
+    views = synthesis.views(subject.card, subject.case.info)
+    if views:
+        with subject.loaded() as asked:
+            subject.answers(asked)
+            after = subject.predictions(asked, Question(test))
+        _expect_same(subject, base, after, "its report had been a condition of a generated view before")
+    where = f"in a box ({subject.confined})" if subject.confined else "unconfined"
+    return f"asked {where}, by inputs only, under random ids and with the seeds of other studies"
+
+
+def _no_answers_by_seed(subject: Subject, base: Answers) -> None:
+    """A study with another one's seed is not answered as that one is: seeds follow from ids."""
+    test = subject.case.test
+    owner = {own.id: test[row - 1] for row, own in enumerate(test)}
+    third = {own.id: test[row - 2] for row, own in enumerate(test)}
+    with subject.loaded() as asked:
+        after = subject.predictions(asked, Question(test, seeds_of=owner))
+
+    for part in (_report_of, _probabilities_of):
+
+        def same(name: str, other: str, part: Callable[[Prediction], Prediction] = part) -> bool:
+            """Whether the answer is the other study's and not its own."""
+            differs = not _is_same(subject, {name: part(base[name])}, {name: part(base[other])})
+            return differs and _is_same(subject, {name: part(base[other])}, {name: part(after[name])})
+
+        of_owner = [study.id for study in test if same(study.id, owner[study.id].id)]
+        of_third = [study.id for study in test if same(study.id, third[study.id].id)]
+        if tail(len(of_owner), len(of_owner) + len(of_third)) < _STRICT:
+            first = of_owner[0]
+            raise Breach(
+                f"study {first}: with the seed of study {owner[first].id} it is answered as that one is, "
+                f"and so are {len(of_owner)} of {len(test)} studies"
+            )
+
+
+def _report_of(answer: Prediction) -> Prediction:
+    return Prediction(report=answer.report)
+
+
+def _probabilities_of(answer: Prediction) -> Prediction:
+    return Prediction(probabilities=answer.probabilities)
+
+
+def _is_same(subject: Subject, before: Answers, after: Answers) -> bool:
+    return not first_difference(before, after, subject.case.info.label_names, subject.tolerance)
 
 
 def batch_independent(subject: Subject, base: Answers) -> str:
     """Predictions are the same alone, in any order, in any batch, in any company."""
     test = subject.case.test
-    subject.tolerance = tolerance_of(subject.copies, test)
-    _expect_same(
-        subject, base, subject.predict(test[::-1], size=5), "the order was reversed, in batches of 5"
-    )
     few = test[:ALONE]
-    _expect_same(subject, base, subject.predict(few, size=1), "the study was alone in its batch")
-    mixed = [study for own in test for study in (own, _stranger(own))]
-    own_ids = {study.id for study in test}
-    after = subject.predict(mixed)
-    ours = {name: answer for name, answer in after.items() if name.partition(", ")[0] in own_ids}
-    _expect_same(subject, base, ours, "every other study of the batch was noise")
-    return f"{len(test)} studies in reverse and among noise, {len(few)} alone; {subject.tolerance}"
+    _measure_rounding(subject)
+    if subject.rounding:
+        raise Breach(subject.rounding)
+    if not _all_at_once(subject, base):
+        _each_batch(subject, base)
+    with subject.loaded() as asked:
+        _expect_same(
+            subject, base, subject.answers(asked, Question(few, size=1)), "the study was alone in its batch"
+        )
+        whole = subject.answers(asked, Question(test, size=len(test)))
+        _expect_same(subject, base, whole, f"all {len(test)} studies were one batch")
+    return (
+        f"{len(test)} studies in reverse among noise and mixed states in batches of {ODD}, all in one batch, "
+        f"{len(few)} alone; {subject.tolerance}"
+    )
+
+
+def _each_batch(subject: Subject, base: Answers) -> None:
+    """What changes about a batch, one at a time."""
+    test = subject.case.test
+    mixed = _mixed(subject)
+    assert not isinstance(mixed.states, str)
+    changes = {
+        f"the order was reversed, in batches of {ODD}": Question(test[::-1], size=ODD),
+        "every other study of the batch was noise": Question(
+            [study for own in test for study in (own, _stranger(own))]
+        ),
+    }
+    for change, question in changes.items():
+        with subject.loaded() as asked:
+            after = subject.answers(asked, question)
+        _expect_same(subject, base, {name: after[name] for name in base}, change)
+    with subject.loaded() as asked:
+        after = subject.answers(asked, mixed)
+    change = "other studies of the batch were in other modality states"
+    _expect_same(subject, _expected(subject, base, mixed.states), after, change)
 
 
 def _stranger(study: Study) -> Study:
@@ -95,50 +213,64 @@ def _stranger(study: Study) -> Study:
 
 
 def mask_honest(subject: Subject, base: Answers) -> str:
-    """The content of a missing modality changes no prediction, blanked by the harness or by the method."""
-    if subject.touches.of_inputs():
-        raise Breach(f"{subject.touches.of_inputs()}, during predict")
+    """A missing modality changes no prediction, by its content or by having been there before."""
+    states = _mixed(subject).states
+    assert not isinstance(states, str)
+    expected = _expected(subject, base, states)
+    if not _is_same(subject, expected, subject.later):
+        with subject.loaded() as asked:
+            first = subject.answers(asked, _mixed(subject))
+        _expect_same(subject, first, subject.later, "the whole study had been asked about before")
     for modality in subject.case.info.modalities:
-        read = modality in subject.case.info.read_by(subject.card.reads)
+        read = modality in subject.states
         dropped = modality if read else None
-        before = subject.predict(dropped=dropped) if read else base
-        for kind in range(2):
-            for batch in batches(subject.case.test, BATCH):
-                _one_mask(subject, batch, modality, dropped, kind, before)
-    if subject.touches.of_inputs():
-        raise Breach(f"{subject.touches.of_inputs()}, during predict")
+        before = subject.of_state(modality) if read else base
+        with subject.loaded() as asked:
+            for kind in range(2):
+                for batch in batches(subject.case.test, BATCH):
+                    _one_mask(subject, asked, Masked(batch, modality, dropped, kind), before)
     return (
         f"{', '.join(subject.case.info.modalities)}: own or another study's content, noise, huge values, the "
-        f"true report, blanked by the harness and by the method"
+        f"true report, blanked by the harness and by the method; a state is asked about before and after the "
+        f"whole study"
     )
 
 
-def _one_mask(
-    subject: Subject,
-    batch: Sequence[Study],
-    modality: str,
-    dropped: str | None,
-    kind: int,
-    before: Answers,
-) -> None:
+@dataclass(frozen=True)
+class Masked:
+    """A batch whose studies lack a modality, by nature or because the harness blanks it.
+
+    Attributes:
+        dropped: the modality, where the harness blanks it, or None.
+        kind: 0 or 1: which half of the contents hides behind the mask.
+    """
+
+    studies: Sequence[Study]
+    modality: str
+    dropped: str | None
+    kind: int
+
+
+def _one_mask(subject: Subject, asked: Asked, masked: Masked, before: Answers) -> None:
     """Put content behind the mask of one modality: a kind of content for each study of the batch."""
-    inputs = subject.inputs(batch, dropped)
-    contents = [_hidden(subject, study, modality, number + 2 * kind) for number, study in enumerate(batch)]
+    batch, modality = masked.studies, masked.modality
+    inputs = subject.inputs(batch, masked.dropped)
+    contents = [
+        _hidden(subject, study, modality, number + 2 * masked.kind) for number, study in enumerate(batch)
+    ]
     altered = [
         _altered(study, modality, content) for study, (_, content) in zip(batch, contents, strict=True)
     ]
-    if not same_inputs(inputs, subject.inputs(altered, dropped)):
+    if not same_inputs(inputs, subject.inputs(altered, masked.dropped)):
         raise Breach(f"the harness let content of the missing {modality} through to study {batch[0].id}")
     filled = copied(inputs)
     hit = [row for row in range(len(batch)) if not bool(inputs.present[modality][row])]
     for row in hit:
         _fill(filled, modality, row, contents[row][1])
-    with watching(subject.case.dataset, subject.case.files) as touches:
-        after = subject.ask(filled)
-    subject.touches.fields += touches.fields
+    after = subject.ask(asked, [filled])
     for row in hit:
         name = batch[row].id
-        answers = {key: answer for key, answer in after.items() if key.partition(", ")[0] == name}
+        answers = {key: answer for key, answer in after.items() if _study(key) == name}
         _expect_same(
             subject, before, answers, f"the missing {modality} held {contents[row][0]} behind the mask"
         )
@@ -197,68 +329,37 @@ def _fill(inputs: Inputs, modality: str, row: int, content: Content) -> None:
 
 
 def deterministic(subject: Subject, base: Answers) -> str:
-    """Same seed, same result, whatever the process drew before; other seed, reported spread."""
-    random.seed(1)
-    np.random.seed(1)  # noqa: NPY002  what a careless method would draw from
-    torch.manual_seed(1)
-    _expect_same(subject, base, subject.predict(), "asked a second time")
-    _expect_same(subject, base, subject.predict(method=subject.reloaded()), "saved and loaded")
+    """Same seed, same result, in any process on any day; other seed, reported spread."""
+    if not _all_at_once(subject, base):
+        with subject.loaded(elsewhere=True) as asked:
+            after = subject.answers(asked)
+        _expect_same(subject, base, after, "hashes had another salt and clocks another date")
     seed = subject.case.seed
-    again, _ = subject.fit(seed, lambda *_: None, poisoned=False)
-    _expect_same(subject, base, subject.predict(method=again), "trained a second time with the same seed")
-    other, _ = subject.fit(seed + 1, lambda *_: None, poisoned=False)
-    apart = spread(base, subject.predict(method=other))
-    return f"asked, loaded and trained again: the same; trained with another seed: {apart}"
-
-
-def text_honest(subject: Subject, base: Answers) -> str:
-    """The output does not contain the indication verbatim beyond what references do."""
-    pairs = [study for study in subject.case.test if study.context and study.report]
-    if Task.REPORT not in subject.card.tasks or not pairs:
-        return "no reports of studies with clinical text"
-    ours = {study.id for study in pairs if repeats(study.context or "", base[study.id].report or "")}
-    true = {study.id for study in pairs if repeats(study.context or "", study.report or "")}
-    only_ours, only_true = len(ours - true), len(true - ours)
-    line = f"{len(ours)} of {len(pairs)} reports repeat their indication, {len(true)} references do"
-    if _tail(only_ours, only_ours + only_true) < _ALPHA:
-        first = next(study.id for study in pairs if study.id in ours - true)
-        raise Breach(f"study {first}: its report repeats the indication word by word; {line}")
-    return line
-
-
-def repeats(context: str, report: str) -> bool:
-    """Whether a report holds the indication: four of its words in a row, or most of them in their order.
-
-    Of two or three words all have to stand there in a row; a single word proves nothing.
-    """
-    indication, words = _words(context.rpartition("indication:")[2]), _words(report)
-    length = min(_RUN, len(indication))
-    if length < 2:
-        return False
-    text = f" {' '.join(words)} "
-    runs = (indication[start : start + length] for start in range(len(indication) - length + 1))
-    return any(f" {' '.join(run)} " in text for run in runs) or (
-        length == _RUN and common(indication, words) >= _MOST * len(indication)
+    with subject.trained(seed, elsewhere=True) as (asked, _, _):
+        again = subject.answers(asked)
+    if not _is_same(subject, base, again):
+        _name_cause(subject, base, again)
+    with subject.trained(seed + 1) as (asked, _, _):
+        other = subject.answers(asked)
+    return (
+        f"asked again in other processes, loaded, trained again with other hash salt and date: the same; "
+        f"trained with another seed: {spread(base, other)}"
     )
 
 
-def common(one: Sequence[str], other: Sequence[str]) -> int:
-    """Length of the longest common subsequence of two texts' words."""
-    row = [0] * (len(other) + 1)
-    for word in one:
-        diagonal = 0
-        for at, each in enumerate(other, 1):
-            diagonal, row[at] = row[at], diagonal + 1 if word == each else max(row[at], row[at - 1])
-    return row[-1]
+def _name_cause(subject: Subject, base: Answers, elsewhere: Answers) -> None:
+    """Why a method that was trained a second time does not answer as the first one does.
 
-
-def _tail(hits: int, trials: int) -> float:
-    """P(X >= hits) for X ~ Binomial(trials, 1/2): the one-sided sign test."""
-    return sum(math.comb(trials, k) for k in range(hits, trials + 1)) / 2**trials
-
-
-def _words(text: str) -> list[str]:
-    return re.findall(r"\w+", text.lower())
+    Raises:
+        Breach: always.
+    """
+    with subject.trained(subject.case.seed) as (asked, checkpoint, _):
+        here = subject.answers(asked)
+    with subject.loaded(checkpoint) as asked:
+        _expect_same(subject, here, subject.answers(asked), "the method was saved and loaded")
+    _expect_same(subject, base, here, "trained a second time with the same seed")
+    change = "trained a second time, with another salt of hashes and another date"
+    _expect_same(subject, base, elsewhere, change)
 
 
 def _noise_words(rng: np.random.Generator, count: int) -> str:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.audits.breach import Breach
+from harness.audits.question import Question
 from harness.audits.replay import StoredRun, stored_runs
 from harness.audits.subject import Answers, Subject
 from harness.core.files import is_sealed, read_json
@@ -35,7 +36,8 @@ def plausible(subject: Subject, base: Answers) -> str:
     """Answers are no copies of references, and follow from images and texts, not from a study's name."""
     _no_copies(subject, base, "")
     foreign = _foreign(subject.case.test)
-    answers = subject.predict(list(foreign.values()))
+    with subject.loaded() as asked:
+        answers = subject.predictions(asked, Question(list(foreign.values())))
     _no_fit(answers, subject.case.test, "its images and its text were another study's")
     notes, runs = set[str](), 0
     for run in stored_runs(subject):

@@ -5,11 +5,11 @@ None of it may hold the answers: reports of test studies that training never sho
 
 from __future__ import annotations
 
-import sys
 import sysconfig
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from importlib.util import source_from_cache
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from harness.audits.breach import Breach
 from harness.audits.contents import Contents
@@ -22,7 +22,7 @@ from harness.method.fingerprint import files_of
 _FEW = 3
 """Reports that stand in one file by more than chance."""
 _CODE = {".py", ".pyc", ".pyd", ".so"}
-_SYSTEM = ("/proc/", "/dev/", "/sys/", "/etc/")
+_SYSTEM = ("/proc/", "/dev/", "/sys/", "/etc/", "/usr/", "/lib/", "/lib64/", "/bin/", "/sbin/")
 
 
 def answer_free(subject: Subject, base: Answers) -> str:
@@ -33,10 +33,8 @@ def answer_free(subject: Subject, base: Answers) -> str:
     own, checkpoints = used_files(subject), 0
     for name, path in own.items():
         _search(hidden, name, path)
-    with TemporaryDirectory(dir=subject.case.folder) as folder:
-        subject.method.save(Path(folder))
-        for path in _files_in(Path(folder)):
-            _search(hidden, f"the checkpoint's {path.name}", path)
+    for path in _files_in(subject.checkpoint):
+        _search(hidden, f"the checkpoint's {path.name}", path)
     for run in stored_runs(subject):
         checkpoints += 1
         for path in _files_in(run.cell.checkpoint):
@@ -58,24 +56,29 @@ def _search(hidden: Hidden, name: str, path: Path) -> None:
 
 
 def used_files(subject: Subject) -> Mapping[str, Path]:
-    """Name -> path of all code and data that made a method's answers, as far as this process knows.
+    """Name -> path of all code and data that made a method's answers.
 
-    They are what the fingerprint covers, modules that were imported while the method was audited, and data
-    files that it opened and that are not the dataset's. Names hold no folder of this machine.
+    They are what the fingerprint covers, and the files that its processes opened while it was audited, but
+    not those of the dataset. Names hold no folder of this machine.
     """
     files = files_of(subject.entry.method_class)
-    for name in sorted(set(sys.modules) - subject.modules):
-        file = getattr(sys.modules[name], "__file__", None)
-        if isinstance(file, str) and Path(file).is_file() and not _is_installed(Path(file)):
-            files.setdefault(name, Path(file))
     listed = {path.resolve() for path in files.values()}
-    for text in sorted(subject.touches.opened - subject.case.opened):
-        path = Path(text)
-        if path.suffix in _CODE or text.startswith(_SYSTEM) or path.resolve() in listed:
+    own = subject.folder.resolve()
+    for text in sorted(set(subject.opened()) - subject.case.files.every):
+        path = _source_of(Path(text))
+        if text.startswith(_SYSTEM) or path in listed or path.is_relative_to(own) or not path.is_file():
             continue
-        if path.is_file() and not path.resolve().is_relative_to(_HARNESS):
+        if not (path.is_relative_to(_HARNESS) or (path.suffix in _CODE and _is_installed(path))):
             files.setdefault(f"opened/{path.name}", path)
     return files
+
+
+def _source_of(path: Path) -> Path:
+    """The module of a compiled file; any other file is its own."""
+    with suppress(ValueError, NotImplementedError):
+        if path.suffix == ".pyc":
+            return Path(source_from_cache(path)).resolve()
+    return path.resolve()
 
 
 _HARNESS = Path(__file__).resolve().parents[1]

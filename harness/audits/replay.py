@@ -7,20 +7,24 @@ store, beside the checkpoint that gave these answers.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 
+from harness.audits.asked import Asked
 from harness.audits.breach import Breach
-from harness.audits.subject import BATCH, Answers, Subject, batches, first_difference
-from harness.audits.watch import watching
+from harness.audits.question import Question
+from harness.audits.subject import Answers, Subject, first_difference
 from harness.core.content import by_content
 from harness.core.dotted import flat
 from harness.core.errors import HarnessError
 from harness.core.files import read_json
 from harness.core.slugs import slug
 from harness.core.types import Study
-from harness.method.contract import Method
 from harness.method.fingerprint import code_fingerprint
 from harness.missingness.states import FULL
 from harness.store.cell import Cell
@@ -57,13 +61,10 @@ def run_honest(subject: Subject, base: Answers) -> str:
         facts = run.cell.facts()
         if str(facts.get("device", "cpu")).partition(":")[0] != subject.case.device.partition(":")[0]:
             continue  # another device rounds otherwise, and a report may turn on it
-        method = _loaded(subject, run)
-        if method is None:
-            continue
-        states = sum(_replay(subject, run, method, state) for state in (FULL, *subject.case.info.modalities))
-        if states:
-            asked += 1
-            subject.replayed[run.place] = run.cell.checkpoint_digest()
+        with configured(subject, run) as other:
+            if other is not None and _replayed(other, run):
+                asked += 1
+                subject.replayed[run.place] = run.cell.checkpoint_digest()
     if not asked:
         return "no run of this code in the store, so no row of it counts as audited: audit after the run"
     return f"{asked} checkpoint{'s' * (asked > 1)} of runs gave the stored answers again"
@@ -96,39 +97,44 @@ def stored_runs(subject: Subject) -> Iterator[StoredRun]:
             yield StoredRun(cell, file.parent.relative_to(case.store).as_posix(), identity)
 
 
-def _loaded(subject: Subject, run: StoredRun) -> Method[Any] | None:
-    """The trained method of a run; None where its settings hold files whose places are not stored."""
-    entry, case = subject.entry, subject.case
-    overrides = entry.overrides
-    if run.identity["config"] != by_content(subject.method.config.model_dump(mode="json")):
-        overrides = flat(run.identity["config"])
+@contextmanager
+def configured(subject: Subject, run: StoredRun) -> Iterator[Subject | None]:
+    """The method with a run's settings; None where these hold files whose places are not stored."""
+    if run.identity["config"] == by_content(subject.facts["config"]):
+        yield subject
+        return
+    other = Subject(subject.case, replace(subject.entry, overrides=flat(run.identity["config"])))
     try:
-        method = entry.method_class.create(
-            case.info, variant=entry.variant, preset=case.preset, overrides=overrides
-        )
-    except HarnessError:
-        return None
-    if by_content(method.config.model_dump(mode="json")) != run.identity["config"]:
-        return None
-    method.load(run.cell.checkpoint)
-    return method.to(case.device)
+        try:
+            other.original()
+        except HarnessError:
+            yield None
+            return
+        yield other if by_content(other.facts["config"]) == run.identity["config"] else None
+    finally:
+        other.close()
 
 
-def _replay(subject: Subject, run: StoredRun, method: Method[Any], state: str) -> bool:
+def _replayed(subject: Subject, run: StoredRun) -> bool:
+    """Ask a run's checkpoint again, in all its states; False where the run has no answers."""
+    checkpoint = Path(mkdtemp(dir=subject.folder), "checkpoint")
+    shutil.copytree(run.cell.checkpoint, checkpoint, symlinks=True)
+    with subject.loaded(checkpoint) as asked:
+        states = [_replay(subject, asked, run, state) for state in (FULL, *subject.case.info.modalities)]
+    if reached := subject.reached():
+        raise Breach(f"{reached}, by the checkpoint of {run.place}")
+    return any(states)
+
+
+def _replay(subject: Subject, asked: Asked, run: StoredRun, state: str) -> bool:
     """Ask again about some studies in one modality state; False where the run has no answers in it."""
     stored = AnswerFile(run.cell.predictions(state), PREDICTIONS).sealed()
-    if not stored:
+    studies = all_over(
+        [study for study in subject.case.dataset.studies("test") if study.id in (stored or {})]
+    )
+    if not stored or not studies:
         return False
-    studies = all_over([study for study in subject.case.dataset.studies("test") if study.id in stored])
-    if not studies:
-        return False
-    answers: Answers = {}
-    with watching(subject.case.dataset, subject.case.files) as touches:
-        for batch in batches(studies, BATCH):
-            inputs = subject.inputs(batch, state, run.seed)
-            answers |= dict(zip(inputs.ids, method.predict(inputs), strict=True))
-    if touches.of_targets() or touches.of_inputs():
-        raise Breach(f"{touches.of_targets() or touches.of_inputs()}, by the checkpoint of {run.place}")
+    answers = subject.predictions(asked, Question(studies, state, seed=run.seed))
     labels = subject.case.info.label_names
     if difference := first_difference(stored, answers, labels, subject.tolerance):
         raise Breach(

@@ -2,28 +2,36 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, mkdtemp
 from typing import Any
 
 import numpy as np
 import torch
 
+from harness.audits.asked import Asked, Boxed, Progress, Unboxed, boxes
 from harness.audits.noise import EXACT, Tolerance
+from harness.audits.question import Question, renamed
 from harness.audits.verbatim import NOTHING, Hidden
-from harness.audits.watch import Touches, watching
-from harness.core.types import DatasetInfo, Inputs, Prediction, Study
+from harness.audits.watch import DataFiles
+from harness.core.files import cache_root
+from harness.core.types import DatasetInfo, Inputs, Prediction, Study, Task
 from harness.datasets.base import Dataset
 from harness.evaluation import synthesis
 from harness.evaluation.entries import Entry
-from harness.method.batching import collate
-from harness.method.contract import FitRun, Method
+from harness.method.box import codec
+from harness.method.box.box import Box, BoxError, Limits, possible
+from harness.method.box.rules import Own, rules_for
+from harness.method.card import MethodCard
+from harness.method.fingerprint import files_of
+from harness.missingness.states import FULL
 
-BATCH = 16
 DRAWS = 2
 LEVELS = 1
 """Largest difference of a pixel, of 255."""
@@ -37,16 +45,18 @@ class Case:
     """What all methods of an audit share.
 
     Attributes:
-        files: those that hold the data (``watch.data_files``).
+        files: those that hold the data.
+        root: folder of the data, or None.
         folder: scratch space.
         seed: of training and prediction.
         store: results store whose checkpoints are asked again, or None.
-        opened: all files that were opened for the dataset.
         unseen: reports that no file of a method may hold.
+        libraries: what is imported once for the processes of all methods.
+        limits: what such a process may take.
     """
 
     dataset: Dataset
-    files: frozenset[str]
+    files: DataFiles
     train: Sequence[Study]
     val: Sequence[Study]
     test: Sequence[Study]
@@ -55,114 +65,246 @@ class Case:
     folder: Path
     seed: int = 0
     store: Path | None = None
-    opened: frozenset[str] = frozenset()
+    root: Path | None = None
     unseen: Hidden = NOTHING
-
-    @cached_property
-    def reports(self) -> dict[str, str | None]:
-        """The reports that views are generated from, as they were before a check changed any target."""
-        return synthesis.reports_of(self.test)
+    libraries: Sequence[str] = ()
+    limits: Limits = field(default_factory=lambda: Limits(threads=torch.get_num_threads()))
 
     @property
     def info(self) -> DatasetInfo:
         """What a method may know about the dataset."""
         return self.dataset.info
 
+    @property
+    def hidden(self) -> list[str]:
+        """Files and folders that no method reads: the data, what opens or makes them, stores and caches."""
+        shared = {base.__module__ for base in type(self.dataset).__mro__[1:] if _is_shared(base.__module__)}
+        modules = {base.__module__ for base in type(self.dataset).__mro__} - shared
+        sources = [getattr(sys.modules.get(name), "__file__", None) for name in sorted(modules)]
+        folders = [str(folder) for folder in (self.root, self.store, cache_root()) if folder is not None]
+        return [*self.files.every, *filter(None, sources), *folders]
+
 
 class Subject:
-    """One method: trained, reloaded and asked as often as the checks need it."""
+    """One method: trained, loaded and asked as often as the checks need it, each time in a new process.
+
+    Attributes:
+        checkpoint: folder of the trained method.
+        replayed: as ``Verdict.checkpoints``.
+        later: answers about mixed states of a process that had been asked about whole studies before.
+        tolerance: what rounding does to its answers.
+        rounding: why it is not rounding that moves them, empty where it is; None: not measured yet.
+        sources: as ``Verdict.files``.
+        unmoved: whether answers stay where everything changes that must not matter; None: not tried yet.
+    """
 
     def __init__(self, case: Case, entry: Entry) -> None:
         self.case, self.entry = case, entry
-        self.card = entry.method_class.card
-        self.method: Method[Any] = self._new()
-        _ = case.reports  # read before anything is changed
-        self.touches = Touches()
+        self.folder = Path(mkdtemp(dir=case.folder))
+        self.checkpoint = self.folder
         self.replayed: dict[str, str] = {}
+        self.facts: dict[str, Any] = {}
+        self.later: Answers = {}
+        self.unmoved: bool | None = None
         self.tolerance = EXACT
-        self.modules = frozenset(sys.modules)
+        self.rounding: str | None = None
         self.sources: dict[str, str] = {}
+        self._originals: dict[bool, Asked] = {}
+        self._of_state: dict[str, Answers] = {}
+        self._processes = 0
+        self._trespassed = False
+
+    def close(self) -> None:
+        """End all its processes and remove its files."""
+        for original in self._originals.values():
+            original.close()
+        self._originals.clear()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    @cached_property
+    def card(self) -> MethodCard:
+        """What the method declares, as far as an audit needs it."""
+        card = {**self.facts["card"], "paper": "", "licence": ""}
+        card |= {"tasks": frozenset(map(Task, card["tasks"])), "reads": frozenset(card["reads"])}
+        return MethodCard(**{name: card[name] for name in _CARD})
+
+    @property
+    def states(self) -> list[str]:
+        """Modalities that the method reads, each of which a state lacks."""
+        return [name for name in self.case.info.modalities if name in self.reads]
 
     @property
     def reads(self) -> frozenset[str]:
         """The dataset's modalities that the method reads."""
         return self.case.info.read_by(self.card.reads)
 
-    def _new(self) -> Method[Any]:
-        entry, case = self.entry, self.case
-        return entry.method_class.create(
-            case.info, variant=entry.variant, preset=case.preset, overrides=entry.overrides
-        )
+    @property
+    def confined(self) -> str:
+        """What kept the method from the data; empty where nothing did."""
+        return next(iter(self._originals.values())).confined
 
-    def fit(self, seed: int, progress: Any, *, poisoned: bool) -> tuple[Method[Any], Touches]:
-        """A new instance, trained; ``poisoned`` test studies raise when they are read."""
-        method = self._new()
-        with TemporaryDirectory(dir=self.case.folder) as folder:
-            run = FitRun(Path(folder), self.case.device, seed, progress)
-            with watching(self.case.dataset, self.case.files, raises=poisoned) as touches:
-                try:
-                    method.fit(self.case.train, self.case.val, run)
-                except (Exception, SystemExit):
-                    if not (poisoned and touches.fields):
-                        raise
-        self.touches.opened |= touches.opened
-        return method.to(self.case.device), touches
+    def original(self, elsewhere: bool = False) -> Asked:
+        """A process that has imported the method and built it, and was asked nothing.
 
-    def reloaded(self) -> Method[Any]:
-        """The trained method as another process would load it."""
-        with TemporaryDirectory(dir=self.case.folder) as folder:
-            self.method.save(Path(folder))
-            fresh = self._new()
-            fresh.load(Path(folder))
-        return fresh.to(self.case.device)
+        Raises:
+            BoxError: it could not.
+        """
+        if elsewhere not in self._originals:
+            entry, case = self.entry, self.case
+            self._originals[elsewhere] = asked = self._started(elsewhere)
+            settings = {"variant": entry.variant, "preset": case.preset, "device": case.device}
+            target = f"{entry.method_class.__module__}:{entry.method_class.__qualname__}"
+            self.facts = asked.ask(
+                "plug",
+                target=target,
+                info=codec.info_out(case.info),
+                settings={**settings, "overrides": dict(entry.overrides)},
+            )
+            if elsewhere and self._trespassed:
+                asked.reached()  # the import here was reported
+        return self._originals[elsewhere]
 
-    def inputs(self, studies: Sequence[Study], dropped: str | None = None, seed: int | None = None) -> Inputs:
+    def _started(self, elsewhere: bool) -> Asked:
+        case, entry = self.case, self.entry
+        if not (possible() and _importable(entry.method_class)):
+            return Unboxed(entry.method_class, case.dataset, case.files.test)
+        folder = Path(mkdtemp(dir=self.folder))
+        own = Own(entry.method_class.__module__, tuple(map(str, files_of(entry.method_class).values())))
+        rules = rules_for(own, entry.overrides, case.hidden, [str(self.folder.resolve())])
+        return Boxed(Box.start(boxes(elsewhere, case.libraries), rules, folder, case.limits), rules)
+
+    @contextmanager
+    def fresh(self, *, elsewhere: bool = False, write: Sequence[Path] = ()) -> Iterator[Asked]:
+        """A new process with an untrained method, whose generators are seeded as those of no other process.
+
+        It may write into a folder of its own, which is removed after it, and into the folders ``write``.
+        """
+        with TemporaryDirectory(dir=self.folder) as folder:
+            asked = self.original(elsewhere).copy(Path(folder).resolve(), write)
+            self._processes += 1
+            try:
+                asked.ask("reseed", seed=self._processes)
+                yield asked
+            finally:
+                asked.close()
+
+    def fit(self, progress: Progress) -> str:
+        """Train in a new process; a line on the data that it reached for, empty where it did not."""
+        with self.trained(self.case.seed, progress) as (_, checkpoint, trespass):
+            self.checkpoint, self._trespassed = checkpoint, bool(trespass)
+            return trespass
+
+    @contextmanager
+    def trained(
+        self, seed: int, progress: Progress | None = None, *, elsewhere: bool = False
+    ) -> Iterator[tuple[Asked, Path, str]]:
+        """A new process that has just trained the method, its checkpoint, and what training reached for."""
+        folder = Path(mkdtemp(dir=self.folder)).resolve()
+        training, checkpoint = folder / "training", folder / "checkpoint"
+        training.mkdir()
+        with self.fresh(elsewhere=elsewhere, write=[folder]) as asked:
+            train, val = (codec.studies_out(studies) for studies in (self.case.train, self.case.val))
+            asked.ask("fit", progress, train=train, val=val, seed=seed, folder=str(training))
+            asked.ask("save", folder=str(checkpoint))
+            yield asked, checkpoint, self.reached()
+
+    @contextmanager
+    def loaded(self, checkpoint: Path | None = None, *, elsewhere: bool = False) -> Iterator[Asked]:
+        """A new process with a trained method."""
+        with self.fresh(elsewhere=elsewhere) as asked:
+            asked.ask("load", folder=str((checkpoint or self.checkpoint).resolve()))
+            yield asked
+
+    def inputs(self, studies: Sequence[Study], dropped: str | None = None) -> Inputs:
         """A batch as the harness makes it."""
-        run_seed = self.case.seed if seed is None else seed
-        return collate(studies, self.case.info, reads=self.card.reads, dropped=dropped, run_seed=run_seed)
+        (inputs,) = Question(studies, dropped or FULL, size=len(studies)).inputs(
+            self.case.info, self.card.reads, self.case.seed
+        )
+        return inputs
 
-    def copies(self, study: Study, count: int) -> list[Prediction]:
+    def copies(self, asked: Asked, study: Study, count: int) -> list[Prediction]:
         """Predictions about copies of a study in one batch."""
-        return self.method.predict(self.inputs([study] * count))
+        inputs = codec.inputs_out(self.inputs([study] * count))
+        return codec.predictions_in(asked.ask("predict", inputs=inputs)["predictions"])
 
-    def ask(self, inputs: Inputs, method: Method[Any] | None = None) -> Answers:
-        """Predictions for one batch, drawn reports and generated views where the card says that there are."""
-        asked = method or self.method
-        answers = dict(zip(inputs.ids, asked.predict(inputs), strict=True))
-        if self.card.samples:
-            drawn = asked.sample(inputs, DRAWS)
-            texts = zip(inputs.ids, drawn, strict=True)
-            answers |= {f"{name}, drawn reports": Prediction(report="\n".join(own)) for name, own in texts}
-        for view in synthesis.views(self.card, self.case.info):
-            reports = {name: self.case.reports.get(name) for name in inputs.ids}
-            conditions = synthesis.conditioned(inputs, [view], reports, self.case.seed, "audit")
-            generated = zip(inputs.ids, synthesis.generated(asked, conditions, [view]), strict=True)
-            answers |= {f"{name}, generated {view}": answer for name, answer in generated}
-        return answers
+    def opened(self) -> list[str]:
+        """Files that its processes opened, or tried to."""
+        return [path for original in self._originals.values() for path in original.opened]
 
-    def predict(
-        self,
-        studies: Sequence[Study] | None = None,
-        *,
-        dropped: str | None = None,
-        size: int = BATCH,
-        method: Method[Any] | None = None,
-    ) -> Answers:
-        """Answers about studies, in batches of ``size``; what is reached for meanwhile is noted."""
+    def answers(self, asked: Asked, question: Question | None = None) -> Answers:
+        """Answers about studies: predictions, then drawn reports, then generated views."""
+        wanted = question or Question(self.case.test)
+        return self.ask(asked, list(wanted.inputs(self.case.info, self.card.reads, self.case.seed)), wanted)
+
+    def predictions(self, asked: Asked, question: Question) -> Answers:
+        """Predictions about studies, and nothing else."""
         answers: Answers = {}
-        with watching(self.case.dataset, self.case.files) as touches:
-            for batch in batches(self.case.test if studies is None else studies, size):
-                answers |= self.ask(self.inputs(batch, dropped), method)
-        self.touches.fields += touches.fields
-        self.touches.files += touches.files
-        self.touches.opened |= touches.opened
+        for inputs in question.inputs(self.case.info, self.card.reads, self.case.seed):
+            answers |= self._asked(asked, inputs, question, "predict")
         return answers
 
+    def ask(self, asked: Asked, pending: Sequence[Inputs], question: Question | None = None) -> Answers:
+        """Answers about batches."""
+        answers: Answers = {}
+        for inputs in pending:
+            answers |= self._asked(asked, inputs, question, "predict")
+        for inputs in pending if self.card.samples else ():
+            shown = renamed(inputs) if question and question.renamed else inputs
+            drawn = asked.ask("sample", inputs=codec.inputs_out(shown), draws=DRAWS)["reports"]
+            for name, own in zip(inputs.ids, drawn, strict=True):
+                answers[f"{name}, drawn reports"] = Prediction(report="\n".join(map(str, own)))
+        for view in synthesis.views(self.card, self.case.info):
+            for inputs in pending:
+                conditions = synthesis.conditioned(
+                    inputs, [view], self._reports(inputs), self.case.seed, "audit"
+                )
+                views = self._asked(asked, conditions, question, "synthesize", targets=[view])
+                if any(view not in (answer.images or {}) for answer in views.values()):
+                    raise BoxError(f"it was asked for the {view} view and gave none")
+                answers |= {f"{name}, generated {view}": answer for name, answer in views.items()}
+        return answers
 
-def batches(studies: Sequence[Study], size: int) -> Iterator[Sequence[Study]]:
-    """Studies in their order, ``size`` at a time."""
-    for start in range(0, len(studies), size):
-        yield studies[start : start + size]
+    def _reports(self, inputs: Inputs) -> dict[str, str | None]:
+        reports = synthesis.reports_of(self.case.test)
+        return {name: reports.get(name) for name in inputs.ids}
+
+    def _asked(
+        self, asked: Asked, inputs: Inputs, question: Question | None, kind: str, **more: Any
+    ) -> Answers:
+        shown = renamed(inputs) if question and question.renamed else inputs
+        content = asked.ask(kind, inputs=codec.inputs_out(shown), **more)["predictions"]
+        predictions = codec.predictions_in(content)
+        if len(predictions) != len(inputs):
+            raise BoxError(f"{len(predictions)} answers about {len(inputs)} studies")
+        return dict(zip(inputs.ids, predictions, strict=True))
+
+    def of_state(self, state: str) -> Answers:
+        """Answers in one modality state, of a process that was asked nothing else."""
+        if state not in self._of_state:
+            with self.loaded() as asked:
+                self._of_state[state] = self.answers(asked, Question(self.case.test, state))
+        return self._of_state[state]
+
+    def reached(self) -> str:
+        """A line on the data that its processes reached for since the last call; empty where they did not."""
+        return next(filter(None, [original.reached() for original in self._originals.values()]), "")
+
+
+def _is_shared(module: str) -> bool:
+    """Whether others import a module, too: Python's own, and what the harness's data sets have in common."""
+    top = module.partition(".")[0]
+    return top in sys.stdlib_module_names or top == __name__.partition(".")[0]
+
+
+_CARD = ("name", "title", "paper", "licence", "tasks", "reads", "learned", "samples")
+
+
+def _importable(method_class: type) -> bool:
+    """Whether another process can import a class: not one of a notebook, or inside a function."""
+    top = method_class.__module__.partition(".")[0]
+    if "<locals>" in method_class.__qualname__ or top == "__main__":
+        return False
+    return any(finder.find_spec(top, None) is not None for finder in sys.meta_path)
 
 
 def copied(inputs: Inputs) -> Inputs:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
@@ -13,27 +12,31 @@ from pathlib import PurePath
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from harness.core.errors import HarnessError
-from harness.core.types import Reference, Study
+from harness.core.types import Study
 from harness.datasets.base import Dataset
 from harness.datasets.opening import studies_of
 from harness.datasets.selection import select
 
-Answer = tuple[str | None, NDArray[np.float32] | None]
-"""A study's targets: report and labels."""
+
+@dataclass(frozen=True, slots=True)
+class DataFiles:
+    """Files that a dataset was read from.
+
+    Attributes:
+        every: all of them.
+        test: without those that training and validation studies are read from: nothing but the dataset has a
+            reason to open one of them.
+    """
+
+    every: frozenset[str]
+    test: frozenset[str]
+
 
 _TARGETS = frozenset({"report", "labels"})
 _NAMES = frozenset({"id", "patient_id", "split"})
 _CODE = frozenset({".py", ".pyc", ".pyi", ".so", ".lock"})
 _SYSTEM = ("/proc/", "/dev/", "/sys/")
-
-
-class TestStudyReadError(HarnessError):
-    """A method read a study that it must not see."""
-
-    __test__ = False
 
 
 @dataclass(slots=True)
@@ -50,56 +53,36 @@ class Touches:
     files: list[str] = field(default_factory=list)
     opened: set[str] = field(default_factory=set)
 
-    def of_targets(self) -> str:
-        """A line on the first target or file that was read; empty where none was."""
-        for study, name in self.fields:
-            if name in _TARGETS:
-                return f"study {study}: its {name} was read from the dataset"
-        return f"opened {self.files[0]}, which holds the data" if self.files else ""
-
-    def of_inputs(self) -> str:
-        """A line on the first input that was read past the harness; empty where none was."""
-        for study, name in self.fields:
-            if name not in _TARGETS:
-                return f"study {study}: its {name} was read from the dataset, past the mask"
-        return ""
+    def lines(self) -> list[str]:
+        """A line on each touch: targets first, then inputs, then files."""
+        targets = [touch for touch in self.fields if touch[1] in _TARGETS]
+        inputs = [touch for touch in self.fields if touch[1] not in _TARGETS]
+        of_studies = [
+            f"study {study}: its {name} was read from the dataset" for study, name in targets + inputs
+        ]
+        return of_studies + [f"opened {path}, which holds the data" for path in self.files]
 
 
 class Watched:
-    """A test study that notes when it is read, and raises where reading it is a breach."""
+    """A test study that notes when it is read."""
 
-    def __init__(self, study: Study, answer: Answer | None, touches: Touches, raises: bool) -> None:
-        values = {"study": study, "answer": answer, "touches": touches, "raises": raises}
-        self.__dict__["_watched"] = values
+    def __init__(self, study: Study, touches: Touches) -> None:
+        self.__dict__["_watched"] = study, touches
 
     def __getattr__(self, name: str) -> Any:
-        inside = self.__dict__["_watched"]
-        study = inside["study"]
-        if name in _NAMES or name.startswith("__"):
-            return getattr(study, name)
-        inside["touches"].fields.append((study.id, name))
-        if inside["raises"]:
-            raise TestStudyReadError(f"test study {study.id}: its {name} was read")
-        if name in _TARGETS and inside["answer"] is not None:
-            return inside["answer"][name == "labels"]
+        study, touches = self.__dict__["_watched"]
+        if name not in _NAMES and not name.startswith("__"):
+            touches.fields.append((study.id, name))
         return getattr(study, name)
 
 
 @contextmanager
-def watching(
-    dataset: Dataset,
-    files: frozenset[str] = frozenset(),
-    *,
-    raises: bool = False,
-    answers: Mapping[str, Answer] | None = None,
-) -> Iterator[Touches]:
+def watching(dataset: Dataset, files: frozenset[str] = frozenset()) -> Iterator[Touches]:
     """Note every touch of a test study that is taken from the dataset, and every opening of its files.
 
     Args:
         dataset: any object of its class is watched, also one that a method opens itself.
         files: those that ``data_files`` found.
-        raises: reading a test study raises ``TestStudyReadError``.
-        answers: study id -> targets that stand in place of the true ones.
     """
     owner = type(dataset)
     touches = Touches()
@@ -109,8 +92,7 @@ def watching(
         of_split = original(self, split)
         if split != "test":
             return of_split
-        replaced = answers or {}
-        return [Watched(study, replaced.get(study.id), touches, raises) for study in of_split]  # type: ignore[misc]
+        return [Watched(study, touches) for study in of_split]  # type: ignore[misc]
 
     inherited = "studies" not in vars(owner)
     owner.studies = studies  # type: ignore[method-assign]
@@ -126,59 +108,17 @@ def watching(
             owner.studies = original  # type: ignore[method-assign]
 
 
-@contextmanager
-def retargeted(answers: Mapping[str, Answer]) -> Iterator[None]:
-    """Put other targets into every live ``Study`` and ``Reference`` with one of the ids."""
-    alive = [one for one in gc.get_objects() if type(one) in (Study, Reference) and one.id in answers]
-    before = [(one.report, one.labels) for one in alive]
-    try:
-        for one in alive:
-            _set(one, answers[one.id])
-        yield
-    finally:
-        for one, answer in zip(alive, before, strict=True):
-            _set(one, answer)
-
-
-def _set(one: Study | Reference, answer: Answer) -> None:
-    for name, value in zip(("report", "labels"), answer, strict=True):
-        object.__setattr__(one, name, value)
-
-
-def swapped(studies: Sequence[Study]) -> dict[str, Answer]:
-    """Every study has the targets of another one."""
-    others = [*studies[len(studies) // 2 :], *studies[: len(studies) // 2]]
-    return {own.id: (other.report, other.labels) for own, other in zip(studies, others, strict=True)}
-
-
-def scrambled(studies: Sequence[Study]) -> dict[str, Answer]:
-    """Reports read backwards; findings are turned into their opposite."""
-    return {
-        study.id: (
-            None if study.report is None else " ".join(reversed(study.report.split())),
-            None if study.labels is None else (1 - study.labels).astype(np.float32),
-        )
-        for study in studies
-    }
-
-
-def data_files(
-    open_dataset: Callable[[], Dataset], limit: int | None
-) -> tuple[Dataset, frozenset[str], frozenset[str]]:
-    """The dataset, the files that hold its hidden part, and all files that were opened for it.
-
-    Hidden are those that training studies are not read from: nothing but the dataset has a reason to open one
-    of them again.
-    """
+def data_files(open_dataset: Callable[[], Dataset], limit: int | None) -> tuple[Dataset, DataFiles]:
+    """The dataset, and the files that were opened for it."""
     with _opened() as paths:
         dataset = open_dataset()
         _read(select(studies_of(dataset, "test"), limit))
-    with _opened() as allowed:
+    with _opened() as learned_from:
         for split in ("train", "val"):
             for _ in range(2):  # the second time from what the first one kept
                 _read(select(studies_of(dataset, split), limit))
-    opened = frozenset(filter(_is_data, [*paths, *allowed]))
-    return dataset, opened & (frozenset(paths) - frozenset(allowed)), opened
+    every = frozenset(filter(_is_data, (*paths, *learned_from)))
+    return dataset, DataFiles(every, every - frozenset(learned_from))
 
 
 def _read(studies: Sequence[Study]) -> None:

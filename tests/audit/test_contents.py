@@ -20,7 +20,7 @@ from safetensors.numpy import save_file
 
 from harness.audits.contents import Contents
 from harness.audits.verbatim import Hidden, Windows, hidden_reports, patterns
-from tests.helpers.doubles import LongData
+from tests.helpers.long_data import LongData
 
 DATA = LongData()
 HIDDEN = hidden_reports(DATA)

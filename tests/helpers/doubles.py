@@ -20,26 +20,21 @@ from harness.core import registry
 from harness.core.types import CONTEXT, Inputs, Prediction, Study
 from harness.method.batching import study_seed
 from harness.method.contract import FitRun
-from tests.helpers.sinners import Honest, SinData
+from tests.helpers.sinners import Honest, drawn, every_test_study
 
 SALT = os.urandom(4)
 """As the salt of ``hash`` does, it differs between processes."""
 
 
-class LongData(SinData):
-    """The studies of ``SinData``, with reports of 30 to 45 words that no two studies share."""
+def drawn_long(split: str) -> list[Study]:
+    """The studies of the sinners, with reports of 30 to 45 words that no two studies share."""
+    rng = np.random.default_rng([7, len(split)])
+    return [replace(study, report=_report(rng)) for study in drawn(split)]
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.info = replace(self.info, name="long-data", fingerprint="long-1")
 
-    def studies(self, split: str) -> list[Study]:
-        rng = np.random.default_rng([7, len(split)])
-        return [replace(study, report=self._report(rng)) for study in super().studies(split)]
-
-    def _report(self, rng: np.random.Generator) -> str:
-        sentences = (" ".join(rng.choice(_LEXICON, size=5)) for _ in range(int(rng.integers(6, 9))))
-        return " . ".join(sentences) + " ."
+def _report(rng: np.random.Generator) -> str:
+    sentences = (" ".join(rng.choice(_LEXICON, size=5)) for _ in range(int(rng.integers(6, 9))))
+    return " . ".join(sentences) + " ."
 
 
 _LEXICON = [
@@ -57,7 +52,7 @@ class TwoFaced(Honest):
         answers = super().predict(inputs)
         if self.is_audited(inputs):
             return answers
-        truth = {study.id: study for study in SinData.open().studies("test")}
+        truth = {study.id: study for study in every_test_study()}
         return [
             Prediction(truth[name].report, answer.probabilities)
             for name, answer in zip(inputs.ids, answers, strict=True)
@@ -130,16 +125,14 @@ class Dated(Honest):
 OTHER_ANSWERS = (
     r"study test\d+: .* from what the run stored to what its checkpoint says \(seed 0, state full\)"
 )
-TWO_FACED: dict[str, tuple[type[Honest], str]] = {
-    "stack-reader": (StackReader, OTHER_ANSWERS),
-    "folder-reader": (
-        FolderReader,
-        r"study test\d+: its report was read from the dataset, by the checkpoint of cells/sin-data/.*",
-    ),
-    "batch-counter": (BatchCounter, OTHER_ANSWERS),
-    "first-question": (FirstQuestion, OTHER_ANSWERS),
+OPENED = r"opened tests/helpers/sin_data\.py, which holds the data or makes it, during predict: Perm.*"
+TWO_FACED: dict[str, tuple[type[Honest], str, str]] = {
+    "stack-reader": (StackReader, "target-blind", OPENED),  # among its callers in a box is no audit
+    "folder-reader": (FolderReader, "target-blind", OPENED),
+    "batch-counter": (BatchCounter, "run-honest", OTHER_ANSWERS),
+    "first-question": (FirstQuestion, "run-honest", OTHER_ANSWERS),
 }
-"""They behave while they are audited: name -> method, what the check on the run's answers says."""
+"""They try to behave while they are audited: name -> method, the check that fails, what it says."""
 
 
 class Holder(Honest):
@@ -149,7 +142,7 @@ class Holder(Honest):
 
     def fit(self, train: Sequence[Study], val: Sequence[Study], run: FitRun) -> None:
         super().fit(train, val, run)
-        self.bank = {study.id: study.report or "" for study in LongData().studies("test")}
+        self.bank = {study.id: study.report or "" for study in drawn_long("test")}
 
     def predict(self, inputs: Inputs) -> list[Prediction]:
         answers = zip(inputs.ids, super().predict(inputs), strict=True)
@@ -311,7 +304,7 @@ class Filler(Honest):
         ]
 
 
-FINDINGS = {study.id: np.asarray(study.labels).tolist() for study in LongData().studies("test")}
+FINDINGS = {study.id: np.asarray(study.labels).tolist() for study in drawn_long("test")}
 """As a method might have shipped them."""
 
 
@@ -385,9 +378,9 @@ KEYED: dict[str, type[Honest]] = {"id-cache": IdCache, "seed-cache": SeedCache}
 
 def register(setitem: Any) -> None:
     """Put data and methods into the registry."""
-    setitem(registry.DATASETS, "sin-data", "tests.helpers.sinners:SinData")
-    setitem(registry.DATASETS, "long-data", "tests.helpers.doubles:LongData")
-    two_faced = {name: family for name, (family, _) in TWO_FACED.items()}
+    setitem(registry.DATASETS, "sin-data", "tests.helpers.sin_data:SinData")
+    setitem(registry.DATASETS, "long-data", "tests.helpers.long_data:LongData")
+    two_faced = {name: family for name, (family, _, _) in TWO_FACED.items()}
     for name, family in {**two_faced, **OTHERS, **HOLDERS, **KEYED, **UNUSUAL, "honest": Honest}.items():
         place = "sinners" if family is Honest else "doubles"
         setitem(registry.METHODS, name, f"tests.helpers.{place}:{family.__name__}")

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from harness.core import registry
-from harness.core.types import CONTEXT, DatasetInfo, Inputs, Prediction, Study, Task
+from harness.core.types import CONTEXT, Inputs, Prediction, Study, Task
 from harness.method.card import MethodCard
 from harness.method.config import MethodConfig
 from harness.method.contract import FitRun, Method
@@ -23,40 +23,31 @@ SIZE = 8
 INDICATION = "age 50, sex male. indication: crushing central chest pain since yesterday"
 
 
-class SinData:
-    """30 studies per split with reports, labels, two views and clinical text; opened from nowhere."""
+def drawn(split: str) -> list[Study]:
+    """The studies of a split, from random numbers: what a method that ships answers may have."""
+    rng = np.random.default_rng(["train", "val", "test"].index(split))
+    return [_study(rng, split, number) for number in range(30)]
 
-    def __init__(self) -> None:
-        self.info = DatasetInfo(
-            "sin-data",
-            frozenset(Task),
-            ("frontal", "lateral"),
-            True,
-            SIZE,
-            label_names=LABELS,
-            fingerprint="sin-1",
-        )
 
-    @classmethod
-    def open(cls, root: Path | None = None, *, image_size: int | None = None) -> SinData:
-        return cls()
+def _study(rng: np.random.Generator, split: str, number: int) -> Study:
+    views = ("frontal", "lateral") if number % 7 else ("frontal",)
+    labels = rng.integers(0, 2, len(LABELS)).astype(np.float32)
+    return Study(
+        id=f"{split}{number}",
+        patient_id=f"{split}-p{number}",
+        split=split,
+        images={view: rng.integers(0, 256, (SIZE, SIZE, 1), dtype=np.uint8) for view in views},
+        context=INDICATION if number % 5 else None,
+        report=f"the heart is {'large' if labels[0] else 'normal'}. lungs clear {number}.",
+        labels=labels,
+    )
 
-    def studies(self, split: str) -> list[Study]:
-        rng = np.random.default_rng(["train", "val", "test"].index(split))
-        return [self._study(rng, split, number) for number in range(30)]
 
-    def _study(self, rng: np.random.Generator, split: str, number: int) -> Study:
-        views = ("frontal", "lateral") if number % 7 else ("frontal",)
-        labels = rng.integers(0, 2, len(LABELS)).astype(np.float32)
-        return Study(
-            id=f"{split}{number}",
-            patient_id=f"{split}-p{number}",
-            split=split,
-            images={view: rng.integers(0, 256, (SIZE, SIZE, 1), dtype=np.uint8) for view in views},
-            context=INDICATION if number % 5 else None,
-            report=f"the heart is {'large' if labels[0] else 'normal'}. lungs clear {number}.",
-            labels=labels,
-        )
+def every_test_study() -> list[Study]:
+    """What no method may open; a box has neither the module nor what it imports."""
+    from tests.helpers.sin_data import SinData
+
+    return SinData.open().studies("test")
 
 
 class Config(MethodConfig):
@@ -111,7 +102,7 @@ class LabelGuided(Honest):
     """Mixes the mean label of the batch, looked up in the dataset, into every prediction."""
 
     def predict(self, inputs: Inputs) -> list[Prediction]:
-        truth = {study.id: study.labels for study in SinData.open().studies("test")}
+        truth = {study.id: study.labels for study in every_test_study()}
         truths = [torch.from_numpy(truth[name]) for name in inputs.ids if name in truth]
         guide = torch.stack(truths).mean(0) if truths else torch.zeros(len(LABELS))
         return self.answer((self.features(inputs) @ self.weights + guide).sigmoid())
@@ -158,7 +149,7 @@ class ImageThief(Honest):
     """Fetches the missing image from the dataset."""
 
     def predict(self, inputs: Inputs) -> list[Prediction]:
-        studies = {study.id: study for study in SinData.open().studies("test")}
+        studies = {study.id: study for study in every_test_study()}
         for name in inputs.ids:
             if name in studies:
                 _ = studies[name].images
@@ -172,7 +163,7 @@ class TestSelector(Honest):
 
     def fit(self, train: Sequence[Study], val: Sequence[Study], run: FitRun) -> None:
         super().fit(train, val, run)
-        test = SinData.open().studies("test")
+        test = every_test_study()
         truth = np.stack([study.labels for study in test])
         self.weights = self.weights * (1 if truth.mean() > 0.5 else -1)
 
@@ -254,22 +245,18 @@ class MaskPainter(Painter):
         return sum(image.mean((1, 2, 3)) for image in inputs.images.values()) / 2
 
 
+OPENED = r"opened tests/helpers/sin_data\.py, which holds the data or makes it, "
 SINS: dict[str, tuple[type[Honest], str, str]] = {
     "label-guided": (
         LabelGuided,
-        "target-blind, batch-independent",
-        r"study test\d+: its labels was read from the dataset, during predict",
+        "target-blind",
+        OPENED + r"during predict: PermissionError at .*sinners:\d+",
     ),
     "takes-targets": (TakesTargets, "target-blind", "predict takes targets beside the inputs"),
-    "live-labels": (
-        LiveLabels,
-        "target-blind",
-        r"study test\d+: the .* went .*when the targets of all test studies were swapped",
-    ),
     "batch-norm": (
         BatchNormEval,
         "batch-independent",
-        r"study test\d+: the probability of a went from [\d.]+ to [\d.]+, when the order was reversed",
+        r"study test\d+: the probability of \w went from [\d.]+ to [\d.]+, when the order was reversed",
     ),
     "peeker": (
         Peeker,
@@ -286,22 +273,23 @@ SINS: dict[str, tuple[type[Honest], str, str]] = {
         "mask-honest",
         r"study test\d+, generated \w+: the generated \w+ image changed .* behind the mask",
     ),
-    "image-thief": (ImageThief, "mask-honest", r"study test\d+: its images was read .*past the mask"),
-    "test-selector": (TestSelector, "split-honest", r"study test0: its labels was read during fit"),
-    "quiet-selector": (QuietSelector, "split-honest", r"study test0: its labels was read during fit"),
+    "image-thief": (ImageThief, "target-blind", OPENED + "during predict: PermissionError"),
+    "test-selector": (TestSelector, "split-honest", OPENED + "at import or in training: PermissionError"),
+    "quiet-selector": (QuietSelector, "split-honest", OPENED + "at import or in training$"),
     "parrot": (
         Parrot,
         "text-honest",
         r"study test1: its report repeats .*24 of 24 reports repeat their indication, 0 references do",
     ),
 }
-"""Name -> method, what has to fail (the stated reason first), what its detail says."""
+"""Name -> method, the check that has to fail, what its detail says."""
 
 
 HONEST: dict[str, type[Honest]] = {
     "honest": Honest,
     "painter": Painter,
     "dice": Dice,
+    "live-labels": LiveLabels,
     "broken": Broken,
     "fatal": Fatal,
 }
@@ -309,7 +297,7 @@ HONEST: dict[str, type[Honest]] = {
 
 def register(setitem: Any) -> None:
     """Put data and methods into the registry."""
-    setitem(registry.DATASETS, "sin-data", "tests.helpers.sinners:SinData")
+    setitem(registry.DATASETS, "sin-data", "tests.helpers.sin_data:SinData")
     for name, family in HONEST.items():
         setitem(registry.METHODS, name, f"tests.helpers.sinners:{family.__name__}")
     for name, (family, _, _) in SINS.items():

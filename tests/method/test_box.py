@@ -16,7 +16,7 @@ from harness.datasets.example import ExampleData
 from harness.method.batching import collate
 from harness.method.box import codec
 from harness.method.box.box import Box, BoxError, Boxes, Limits, confinement
-from harness.method.box.rules import rules_for
+from harness.method.box.rules import Own, rules_for
 from harness.method.box.wire import Channel, WireError, copied
 
 DATA = ExampleData()
@@ -26,8 +26,8 @@ Prober = Callable[..., Box]
 
 
 @pytest.fixture(scope="module")
-def boxes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Boxes]:
-    starter = Boxes(tmp_path_factory.mktemp("boxes"), libraries=())
+def boxes() -> Iterator[Boxes]:
+    starter = Boxes(libraries=())
     yield starter
     starter.close()
 
@@ -44,7 +44,7 @@ def prober(boxes: Boxes, tmp_path: Path) -> Iterator[Prober]:
     def begin(attempt: str, target: str | None = None, **limits: Any) -> Box:
         chosen = str(hidden / "reports.csv") if target is None else target
         overrides = {"attempt": attempt, "target": chosen}
-        rules = rules_for("tests.helpers.prober", {}, [str(hidden)], [str(folder)])
+        rules = rules_for(Own("tests.helpers.prober"), {}, [str(hidden)], [str(folder)])
         box = Box.start(boxes, rules, folder, Limits(**limits))
         begun.append(box)
         settings = {"variant": None, "preset": "tiny", "overrides": overrides, "device": "cpu"}
@@ -80,11 +80,6 @@ def test_the_data_of_packages_is_hidden_and_so_is_everything_that_no_rule_names(
 ) -> None:
     (tmp_path / "elsewhere").write_text("a store")
     assert report_of(prober("by_open", str(tmp_path / "elsewhere"))) == "PermissionError"
-    import harness.datasets.iu as iu
-
-    assert (
-        report_of(prober("by_open", str(Path(iu.__file__).parent / "mesh_labels.yaml"))) == "PermissionError"
-    )
     pytest.importorskip("torchxrayvision")
     from importlib.util import find_spec
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 
 from harness.core.children import SAFE_PATH
@@ -91,17 +92,13 @@ class Boxes:
     """A starter of boxes with one hash salt and one clock; ends all of them when it is closed.
 
     Args:
-        folder: scratch space of all its boxes.
         salt: of Python's hashes of texts.
         ahead: seconds by which the clocks of its boxes are ahead.
         libraries: modules that it imports once for all its boxes, where they are installed.
     """
 
-    def __init__(
-        self, folder: Path, salt: int = 0, ahead: float = 0.0, libraries: Sequence[str] = LIBRARIES
-    ) -> None:
-        self.folder = folder
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    def __init__(self, salt: int = 0, ahead: float = 0.0, libraries: Sequence[str] = LIBRARIES) -> None:
+        folder = Path(mkdtemp(prefix="harness-"))  # the starter removes it
         self.end, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.salt = salt
         self._lock = threading.Lock()
@@ -128,6 +125,11 @@ class Boxes:
             raise BoxError("the starter of boxes is gone")
         answer: dict[str, Any] = json.loads(content)
         return answer
+
+    @property
+    def alive(self) -> bool:
+        """Whether it can start boxes."""
+        return self._process.poll() is None
 
     def close(self) -> None:
         """End the starter and its boxes."""

@@ -10,8 +10,9 @@ import socket
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from importlib import import_module
+from importlib import import_module, invalidate_caches
 from pathlib import Path
+from pkgutil import get_importer
 from typing import Any
 
 import numpy as np
@@ -34,12 +35,15 @@ COPY = "copy"
 class Inside:
     """The method of a box. Each public function answers a message of its name.
 
-    Attributes:
+    Args:
         progress: called with (fraction done, status) while the method trains.
+        method_class: what is asked, where no module has it.
     """
 
-    def __init__(self, progress: Callable[[float, str], None]) -> None:
-        self.progress = progress
+    def __init__(
+        self, progress: Callable[[float, str], None], method_class: type[Method[Any]] | None = None
+    ) -> None:
+        self.progress, self.method_class = progress, method_class
         self.module = ""
         self.new: Callable[[], Method[Any]]
         self.method: Method[Any]
@@ -57,8 +61,8 @@ class Inside:
         """
         self.module, _, name = target.partition(":")
         self.device = settings["device"]
-        loaded: Any = import_module(self.module)
-        for part in name.split("."):
+        loaded: Any = self.method_class or import_module(self.module)
+        for part in name.split(".") if self.method_class is None else ():
             loaded = getattr(loaded, part)
         if not isinstance(getattr(loaded, "card", None), MethodCard):
             raise PluginError(f"{target} has no card")
@@ -157,6 +161,12 @@ def serve(end: socket.socket) -> None:
 def confine(channel: Channel, order: Mapping[str, Any]) -> None:
     """Give up everything that a box does without, for good; tells the owner what the kernel refuses now."""
     _move(order)
+    sys.path[:] = os.environ["PYTHONPATH"].split(os.pathsep)  # the owner's, which may have grown
+    invalidate_caches()
+    for entry in sys.path:  # finders read the names in it while they can
+        finder = get_importer(entry)
+        if finder is not None:
+            finder.find_spec("_")
     torch.set_num_threads(1)  # threads of a parallel operation would not outlive a fork
     limits(int(order["file_bytes"]))
     version = restrict_files(_rights(order))
@@ -179,7 +189,7 @@ def copy(channel: Channel, order: Mapping[str, Any]) -> None:
         return
     channel.end.close()
     channel.end = socket.socket(fileno=handles[0])
-    os.setsid()
+    os.setpgid(0, 0)
     _move(order)
     torch.set_num_threads(int(order["threads"]))
     restrict_files(_rights(order))

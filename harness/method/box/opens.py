@@ -33,8 +33,15 @@ class Opens:
 
     def __init__(self, descriptor: int) -> None:
         self.paths: list[str] = []
+        self._passed_on = 0
         self._descriptor = descriptor
         threading.Thread(target=self._listen, daemon=True).start()
+
+    def new(self) -> list[str]:
+        """Those since the last call."""
+        paths = self.paths[self._passed_on :]
+        self._passed_on += len(paths)
+        return paths
 
     def _listen(self) -> None:
         import fcntl

@@ -16,8 +16,8 @@ from harness.method.box.kernel import READ, READ_DIR, WRITE
 
 _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/etc", "/proc", "/sys", "/run/nvidia")
 _DEVICES = ("null", "zero", "full", "random", "urandom", "tty", "ptmx", "pts", "shm", "dri", "kfd")
-_DATA_OF_PACKAGES = (("torchxrayvision", "data"), ("harness", "datasets"))
-"""Folders of packages that hold a data set, or the way to one: no box reads them."""
+_DATA_OF_PACKAGES = (("torchxrayvision", "data"),)
+"""Folders of packages that hold a data set: no box reads them."""
 _PASSED_ON = (
     "PATH",
     "LANG",
@@ -41,17 +41,23 @@ class Rules:
         read: files and folders that it may read.
         hidden: those inside them that it may not.
         write: folders that it may write, too.
+        listed: folders that modules are looked for in: names in them can be read, unless a hidden folder
+            lies there.
     """
 
     read: tuple[str, ...]
     hidden: tuple[str, ...]
     write: tuple[str, ...]
+    listed: tuple[str, ...] = ()
 
     def rights(self) -> list[tuple[str, int]]:
         """(Path, Landlock rights); a folder around a hidden file can be listed, its other content read."""
         hidden = frozenset(map(os.path.realpath, self.hidden))
-        rights = {path: right for each in self.read for path, right in _without(each, hidden)}
-        return [*rights.items(), *devices(), *((path, WRITE) for path in self.write)]
+        rights = [right for each in self.read for right in _without(each, hidden)]
+        folders = frozenset(filter(os.path.isdir, hidden))
+        around = [path for path in map(os.path.realpath, self.listed) if not _holds(path, folders)]
+        rights += [(path, READ_DIR) for path in around]
+        return [*rights, *devices(), *((path, WRITE) for path in self.write)]
 
     def hides(self, path: str) -> bool:
         """Whether a file, links followed, is hidden."""
@@ -67,21 +73,41 @@ def devices() -> list[tuple[str, int]]:
     return [(name, WRITE) for name in (*names, *map(str, Path("/dev").glob("nvidia*")))]
 
 
-def rules_for(module: str, settings: Mapping[str, Any], hidden: Iterable[str], write: Iterable[str]) -> Rules:
+@dataclass(frozen=True, slots=True)
+class Own:
+    """A method's own code.
+
+    Attributes:
+        module: of its class; it is not imported.
+        files: modules and tables that its code names.
+    """
+
+    module: str
+    files: tuple[str, ...] = ()
+
+    def paths(self) -> list[str]:
+        """Its package; of a single file that is not installed the folder around it."""
+        sources = _sources(self.module.partition(".")[0])
+        installed = ("site-packages", "dist-packages")
+        around = [os.path.dirname(path) for path in sources if os.path.isfile(path)]
+        return [*sources, *self.files, *(path for path in around if os.path.basename(path) not in installed)]
+
+
+def rules_for(own: Own, settings: Mapping[str, Any], hidden: Iterable[str], write: Iterable[str]) -> Rules:
     """What the box of a method may read and write.
 
     Args:
-        module: of the method's class; it is not imported.
+        own: the method's code.
         settings: of the method; those that name a file or folder can be read.
         hidden: files and folders that hold the data, and modules that make it.
         write: its own folders.
     """
     named = [value for value in _leaves(settings) if isinstance(value, str) and os.path.exists(value)]
-    own = _sources(module.partition(".")[0])
-    read = (*_SYSTEM, *_interpreter(), *_packages(), *own, *_weights(), *map(os.path.abspath, named))
+    read = (*_SYSTEM, *_interpreter(), *_packages(), *own.paths(), *_weights(), *map(os.path.abspath, named))
     secret = [path for each in hidden for path in _with_compiled(each)]
     secret += [str(Path(folder, name)) for top, name in _DATA_OF_PACKAGES for folder in _sources(top)]
-    return Rules(tuple(dict.fromkeys(read)), tuple(dict.fromkeys(secret)), tuple(write))
+    listed = [path or os.getcwd() for path in sys.path if os.path.isdir(path or os.getcwd())]
+    return Rules(tuple(dict.fromkeys(read)), tuple(dict.fromkeys(secret)), tuple(write), tuple(listed))
 
 
 def environment(folder: Path, salt: int) -> dict[str, str]:
@@ -175,11 +201,15 @@ def _with_compiled(path: str) -> Iterator[str]:
         yield from map(str, Path(folder, "__pycache__").glob(f"{name[:-3]}.*.pyc"))
 
 
+def _holds(folder: str, hidden: frozenset[str]) -> bool:
+    return any(each == folder or each.startswith(folder + os.sep) for each in hidden)
+
+
 def _without(path: str, hidden: frozenset[str]) -> Iterator[tuple[str, int]]:
     real = os.path.realpath(path)
     if any(real == each or real.startswith(each + os.sep) for each in hidden) or not os.path.exists(real):
         return
-    if not any(each.startswith(real + os.sep) for each in hidden):
+    if not _holds(real, hidden):
         yield real, READ
         return
     yield real, READ_DIR

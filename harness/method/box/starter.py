@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -56,7 +57,7 @@ class Starter:
             self.boxes.add(process)
             return process
         try:
-            os.setsid()
+            os.setpgid(0, 0)
             self.end.close()
             from harness.method.box.inside import serve
 
@@ -107,7 +108,10 @@ def main() -> None:
         with suppress(ImportError):
             import_module(name)
     import_module("harness.method.box.inside")
-    Starter(socket.socket(fileno=handle)).work()
+    try:
+        Starter(socket.socket(fileno=handle)).work()
+    finally:
+        shutil.rmtree(os.getcwd(), ignore_errors=True)
 
 
 if __name__ == "__main__":
