@@ -121,9 +121,9 @@ def _cache_folder() -> Path:
 def _cached_reports(folder: Path, digest: str) -> dict[str, IUReport]:
     """Parsed reports, from the cache where the archive is the one that was parsed."""
     path = _cache_folder() / f"reports-{digest[:12]}-{_REPORTS_SCHEMA}.json"
-    if files.is_sealed(path):
-        files.verify(path)
-        return iu_reports.from_records(files.read_json(path))
+    records = files.unless_damaged(path, lambda: files.read_json(path) if _is_whole(path) else None)
+    if records is not None:
+        return iu_reports.from_records(records)
     reports = iu_reports.read_reports(folder)
     iu_reports.check_splits(reports, folder / iu_reports.ARCHIVE)
     with _only_process(path):
@@ -132,15 +132,26 @@ def _cached_reports(folder: Path, digest: str) -> dict[str, IUReport]:
     return reports
 
 
+def _is_whole(path: Path) -> bool:
+    """Whether a cached file was finished and is what was written.
+
+    Raises:
+        CorruptFileError: it is damaged.
+    """
+    if files.is_sealed(path):
+        files.verify(path)
+        return True
+    return False
+
+
 def _cached_pixels(path: Path, reports: dict[str, IUReport], size: int) -> NDArray[np.uint8]:
     """All studies' views, uint8 (2955, 2, size, size), as a read-only memory map of ``path``."""
     jobs = _jobs(reports)
-    if not files.is_sealed(path):
+    if not files.unless_damaged(path, lambda: _is_whole(path)):
         with _only_process(path):
             if not files.is_sealed(path):  # another process may have finished it while this one waited
                 with during("draw phantoms"):
                     _render_to(path, jobs, size)
-    files.verify(path)
     try:
         pixels: NDArray[np.uint8] = np.load(path, mmap_mode="r")
     except ValueError as error:

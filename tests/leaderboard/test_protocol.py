@@ -68,3 +68,16 @@ def test_titles_and_footnotes_are_those_of_the_json(tmp_path: Path) -> None:
     assert len(set(costs)) == 2
     latex = formats.render(leaderboard, "latex").decode()
     assert "Measured under other masks only: third" in latex
+
+
+def test_rows_of_several_protocols_are_not_compared_without_a_note(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    add(store, "first", {"cider": 0.5})
+    add(store, "second", {"cider": 0.4})
+    for table in Leaderboard.of(store).tables:
+        assert not any("protocols" in line for line in table.beside)
+    add(store, "third", {"cider": 0.3}, protocol=2)
+    (table,) = Leaderboard.of(store).tables
+    note = "Rows are of several protocols, and ranks compare them all the same: 1: first, second; 2: third."
+    assert note in table.beside
+    assert note in formats.render(Leaderboard.of(store), "markdown", None).decode().replace("\\", "")

@@ -209,6 +209,25 @@ def test_a_signal_to_the_group_while_its_processes_start_prints_no_traceback(
     assert code == 128 + number
 
 
+@pytest.mark.slow
+def test_sigquit_to_the_group_shows_what_each_process_does_and_the_run_goes_on(tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    process = start(
+        store, "--methods", "learner,echo", "--set", "learner.training.epochs=20", "--workers", "2"
+    )
+    deadline = time.monotonic() + 120
+    while not list(store.rglob("history.json")):
+        assert process.poll() is None, ended(process)
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGQUIT)
+    code, said = ended(process)
+    assert code == 0, said
+    assert said.count("most recent call first") >= 2
+    assert "it goes on" in said
+    assert "FAILED" not in said
+
+
 def test_a_lock_whose_holder_was_killed_is_free(tmp_path: Path) -> None:
     code = (
         "import os, sys, time; from pathlib import Path; from harness.store.cell import Cell\n"
