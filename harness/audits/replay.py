@@ -104,6 +104,7 @@ def configured(subject: Subject, run: StoredRun) -> Iterator[Subject | None]:
         yield subject
         return
     other = Subject(subject.case, replace(subject.entry, overrides=flat(run.identity["config"])))
+    other.tolerance = subject.tolerance
     try:
         try:
             other.original()
