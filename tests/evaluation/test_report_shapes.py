@@ -221,3 +221,11 @@ def test_a_long_id_is_not_repeated_in_a_message(tmp_path: Path) -> None:
     with pytest.raises(HarnessError, match="differ only in capitals") as caught:
         joined_ids(*sides)
     assert len(str(caught.value)) < 500
+
+
+def test_a_long_key_is_cut_in_a_message(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps({"word " * 2000: 3}))
+    with pytest.raises(HarnessError) as caught:
+        read_reports(path)
+    assert len(str(caught.value)) < 800

@@ -50,6 +50,7 @@ _REXRANK = re.compile(
     re.DOTALL,
 )
 """A context in the files of ReXrank."""
+_LONGEST = 300
 _SHOWN = 30
 """Longer names of columns are no names; they may be reports, which no message shows."""
 
@@ -259,8 +260,9 @@ class Source:
     several: bool = False
 
     def error(self, message: str, hint: str = "") -> HarnessError:
-        """An error that names the file."""
-        return HarnessError(f"{self.path}: {message}", hint)
+        """An error that names the file; a long message is cut, for a key of JSON may be a whole text."""
+        end = "..." if len(message) > _LONGEST else ""
+        return HarnessError(f"{self.path}: {message[:_LONGEST]}{end}", hint)
 
 
 @dataclass(frozen=True, slots=True)
