@@ -36,7 +36,7 @@ def rewrite(store: Store, method: str, reports: dict[str, str]) -> None:
     """Plant predictions as if the method had made them."""
     cell = next(each.manifest.cell for each in store.stored() if each.rows[0].method == method)
     file = AnswerFile(store.root / cell / "predictions" / "full.jsonl", PREDICTIONS)
-    file.unseal()
+    file.unseal(0)
     file.path.unlink()
     with file.appending() as append:
         append({name: Prediction(report=text) for name, text in reports.items()})
