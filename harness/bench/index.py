@@ -61,8 +61,8 @@ def write(root: Path, size: int) -> None:
             text = _REPORT.format(
                 complaint=("cough", "fever", "shortness of breath")[number % 3],
                 number=number,
-                findings="The lungs are clear. Heart size is normal. There is no effusion. " * 3,
-                impression="No acute process.",
+                findings="Alpha lobe quiet today. Beta border as drawn. Gamma base unremarkable here. " * 3,
+                impression="Nothing new in this made-up chest.",
             )
             archive.writestr(f"files/{_folder(row)}.txt", text)
     for row in rows:
