@@ -17,7 +17,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.core.errors import DiskError
+from harness.core.errors import HarnessError
 from harness.core.files import cache_root, private_folder, set_aside
 from harness.core.packages import absent
 
@@ -55,7 +55,7 @@ class FeatureStore:
                 private_folder(folder)
             # A killed process loses its last writes and harms none; only the machine's crash could.
             self._environment = lmdb.open(str(folder), map_size=limit, mode=0o600, metasync=False)
-        except (OSError, DiskError, lmdb.Error):
+        except (OSError, HarnessError, lmdb.Error):
             self._full = True
 
     def read(self, keys: Sequence[bytes]) -> list[bytes | None]:

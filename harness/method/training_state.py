@@ -219,6 +219,8 @@ class TrainingState(Callback):
             with clear_disk_errors(self.weights_file):
                 self._replace(self.weights_file, lambda path: save_model(network, str(path)))
             self.checksum = _crc(self.weights_file)
+        else:
+            self.checksum = None  # that of an earlier epoch, which came with the resumed state
 
     def restore(self, network: torch.nn.Module) -> None:
         """Load the saved weights of the chosen epoch.

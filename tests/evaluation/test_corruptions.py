@@ -243,7 +243,8 @@ def test_a_row_of_a_corrupted_state_is_made_again(world: Path) -> None:
     assert again.compared == sum(row.value is not None for row in stored.rows)
 
 
-def test_a_killed_run_goes_on_where_it_was(world: Path) -> None:
+def test_a_killed_run_goes_on_where_it_was(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ask, "BATCH_SIZE", 32)
     run_serially(config(world / "whole", corrupt=CORRUPT), Quiet())
     run_serially(config(world / "killed"), Quiet())
     script = (

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from harness.audits.audit import CHECKS
 from harness.core import registry
 from harness.core.config import RunSettings
 from harness.core.types import CHEXPERT_LABELS
@@ -186,7 +187,7 @@ def test_the_commands_of_the_page_run_and_the_plugin_comes_from_its_own_distribu
         assert done.returncode == 0, f"{command}: {done.stderr}"
         said.append(done.stdout)
     assert re.search(r"^my-method\n  title .*\n  tasks +report", said[2], flags=re.MULTILINE)
-    assert said[3].count(" yes ") == 6
+    assert said[3].count(" yes ") == len(CHECKS)
     assert (site / "my_method.py").exists()
     assert list(site.glob("harness_my_method-*.dist-info/entry_points.txt"))
     assert (tmp_path / "runs" / "audits" / "example" / "my-method.json").exists()

@@ -10,6 +10,7 @@ import socket
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from importlib import import_module, invalidate_caches
 from pathlib import Path
 from pkgutil import get_importer
@@ -86,6 +87,7 @@ class Inside:
 
     def save(self, folder: str) -> Answer:
         """Write the method's checkpoint."""
+        Path(folder).mkdir(parents=True, exist_ok=True, mode=0o700)  # as a run has it
         self.method.save(Path(folder))
         return {}
 
@@ -120,7 +122,10 @@ class Inside:
         """Exit code of a copy of this process; 0 where it has to be ended after ``wait`` seconds."""
         code = exit_code(process, wait)
         if code is None:
-            os.killpg(process, signal.SIGKILL)
+            with suppress(ProcessLookupError):  # it has just begun, and leads no group yet
+                os.killpg(process, signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
             exit_code(process, 1.0)
         return {"code": code or 0}
 

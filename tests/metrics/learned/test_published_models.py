@@ -160,6 +160,7 @@ def test_radeval_s_bertscore_is_that_of_bert_score(tmp_path: Path, monkeypatch: 
     monkeypatch.setenv("HARNESS_RADEVAL_BERT", str(tmp_path))
     tokenizer = AutoTokenizer.from_pretrained(tmp_path)
     tokenizer.model_max_length = 8192
+    tokenizer.save_pretrained(tmp_path)
     tokenizer.build_inputs_with_special_tokens = lambda ids: [2, *ids, 3]
     module = sys.modules[bert_score.score.__module__]
     monkeypatch.setattr(module, "get_tokenizer", lambda *_: tokenizer)
