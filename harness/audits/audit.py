@@ -104,7 +104,9 @@ def _audit(settings: RunSettings, reporter: Reporter) -> list[Verdict]:
                 yield entry.label, _verdict(entry, name, config.preset, 0, tried)
 
     controls = {entry.label for entry in _audited(config) if entry.is_control}
-    longest_first = sorted(jobs, key=lambda job: job[0] in controls)  # no process waits for a long one at the end
+    longest_first = sorted(
+        jobs, key=lambda job: job[0] in controls
+    )  # no process waits for a long one at the end
     verdict_of = processes.Team(settings, workers, reporter, context, _open, lost).work(longest_first)
     return [verdict_of[label] for label, _ in jobs]
 

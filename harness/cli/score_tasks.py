@@ -306,6 +306,8 @@ def _print(scores: Scores, scoring: Scoring, format_: Format) -> None:
         typer.echo(score_json.score_json(scores), nl=False)
     else:
         typer.echo(score_tables.score_csv(scores), nl=False)
+        for name, line in scores.notes.items():
+            typer.echo(f"note: {name}: {line}", err=True)
         score_tables.say_remarks(scores.remarks)
     if scoring.metrics is not None:
         for name, reason in scores.unavailable.items():

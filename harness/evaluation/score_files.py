@@ -271,7 +271,7 @@ def choose(
             raise UnknownNameError(f"--metrics {name}: no such report metric", did_you_mean(name, names))
     chosen: list[Choice] = []
     unavailable: dict[str, str] = {}
-    for metric in metrics:
+    for metric in sorted(metrics, key=lambda metric: _place(metric, wanted or ())):
         outputs = tuple(o for o in metric.outputs if not wanted or {metric.name, o.name} & set(wanted))
         reason = metric.unavailable() if outputs else None
         if reason and options.tokenizer and metric.tokenized:
@@ -280,18 +280,16 @@ def choose(
             unavailable |= dict.fromkeys((output.name for output in outputs), reason)
         elif outputs:
             chosen.append(Choice(metric, outputs))
-    if wanted:
-        chosen.sort(key=lambda choice: _place(choice, wanted))
     if wanted and not chosen:
         name, reason = next(iter((unavailable | failures.reasons).items()))
         raise UnavailableError(f"--metrics {name}: {reason}")
     return chosen, unavailable
 
 
-def _place(choice: Choice, wanted: Sequence[str]) -> int:
-    """Where a family or one of its outputs is named first."""
-    names = {choice.metric.name, *(output.name for output in choice.outputs)}
-    return next(place for place, name in enumerate(wanted) if name in names)
+def _place(metric: Metric, wanted: Sequence[str]) -> int:
+    """Where a family or one of its outputs is named first; after all names where none is."""
+    names = {metric.name, *(output.name for output in metric.outputs)}
+    return next((place for place, name in enumerate(wanted) if name in names), len(wanted))
 
 
 def _report_metrics(

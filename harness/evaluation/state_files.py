@@ -105,7 +105,8 @@ def score_report_states(
     failures = MetricFailures()
     chosen, _ = choose(metrics, options, failures)
     tested = _Tested(reports.targets, reports.systems, tuple(rates))
-    return tested.scores(chosen, failures, reports.remarks)
+    remarks = (*reports.remarks, *_like_full(tested))
+    return tested.scores(chosen, failures, remarks)
 
 
 def score_probability_states(
@@ -140,8 +141,32 @@ def score_probability_states(
         Choice(one, tuple(o for o in one.outputs if not metrics or {one.name, o.name} & set(metrics)))
         for one in families
     ]
-    remarks = remarks_of(first, renormalised)
-    return _Tested(references_of(first), systems, tuple(rates)).scores(chosen, failures, remarks)
+    tested = _Tested(references_of(first), systems, tuple(rates))
+    remarks = (*remarks_of(first, renormalised), *_like_full(tested))
+    return tested.scores(chosen, failures, remarks)
+
+
+def _like_full(tested: _Tested) -> list[Remark]:
+    """States in which every answer is that of ``full``: perhaps one file was given twice."""
+    ids = tuple(reference.id for reference in tested.references)
+    return [
+        Remark(
+            "like-full",
+            f"have in {state} the answer that they have in {FULL}",
+            len(ids),
+            len(ids),
+            "studies",
+            ids,
+        )
+        for state, answers in tested.systems.items()
+        if state != FULL and all(map(_same, answers, tested.systems[FULL]))
+    ]
+
+
+def _same(one: Prediction, other: Prediction) -> bool:
+    if one.probabilities is None or other.probabilities is None:
+        return one.report == other.report
+    return bool(np.array_equal(one.probabilities, other.probabilities))
 
 
 @dataclass(frozen=True, slots=True)

@@ -272,3 +272,30 @@ def test_labels_of_reports_have_chexpert_columns_and_codes(
     assert rows["s2"]["Pneumonia"] == "-1"
     assert rows["s2"]["Fracture"] == ""
     assert len(rows["s1"]) == 15
+
+
+def test_numbers_without_both_kinds_of_studies_say_so(tmp_path: Path) -> None:
+    truth, predicted = frames(40)
+    truth[list(NAMES)] = 0
+    scores = score_probabilities(truth, predicted, ["auroc"])
+    assert all(np.isnan(score.estimate.value) for score in scores.scores)
+    assert set(scores.notes.values()) == {
+        "undefined: no label has both studies with it and studies without it"
+    }
+
+
+def test_decisions_and_equal_probabilities_are_told() -> None:
+    truth, predicted = frames(40)
+    decisions = predicted.copy()
+    decisions[list(NAMES)] = (predicted[list(NAMES)] > 0.5).astype(float)
+    (remark,) = score_probabilities(truth, decisions, ["auroc"]).remarks
+    assert str(remark).startswith("40 of 40 studies have only probabilities of 0 and 1")
+    predicted[list(NAMES)] = 0.5
+    (remark,) = score_probabilities(truth, predicted, ["auroc"]).remarks
+    assert "have the same probabilities" in str(remark)
+
+
+def test_columns_that_differ_in_capitals_alone_are_named() -> None:
+    truth, predicted = frames(40)
+    with pytest.raises(HarnessError, match="capitals count"):
+        score_probabilities(truth, predicted.rename(columns=str.lower))

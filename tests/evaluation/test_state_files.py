@@ -95,7 +95,7 @@ def test_probabilities_in_several_states() -> None:
 def test_labels_that_an_option_decided_are_counted() -> None:
     truth = pd.DataFrame({"id": ["a", "b", "c"], "Mass": [1, 0, -1]})
     answers = pd.DataFrame({"id": ["a", "b", "c"], "Mass": [0.9, 0.2, 0.4]})
-    states = {"full": answers, "context": answers}
+    states = {"full": answers, "context": answers.assign(Mass=[0.8, 0.2, 0.4])}
     scores = score_probability_states(truth, states, ["brier"], LabelReading(uncertain="negative"), rates=())
     assert [(each.kind, each.count, each.ids) for each in scores.remarks] == [("uncertain labels", 1, ("c",))]
 
@@ -141,3 +141,11 @@ def test_the_command_prints_every_format(tmp_path: Path, capsys: pytest.CaptureF
     assert (code, "--predictions and --missing" in error) == (2, True)
     code, _, error = invoke(capsys, *arguments, "--missing", "full")
     assert (code, "no file" in error) == (2, True)
+
+
+def test_a_state_with_the_answers_of_full_is_told() -> None:
+    scores = score_report_states(TRUTH, {"full": FULL, "no-context": FULL, "frontal": WITHOUT}, ["bleu_4"])
+    told = [remark for remark in scores.remarks if remark.kind == "like-full"]
+    assert [str(remark).partition(":")[0].rstrip(".") for remark in told] == [
+        "30 of 30 studies have in context the answer that they have in full"
+    ]

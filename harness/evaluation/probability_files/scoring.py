@@ -66,9 +66,24 @@ def score_probabilities(
                 estimate, higher = estimates[each.name], each.higher_is_better
                 scores.append(Score(each.name, estimate, metric.signature, metric.group, higher))
             lines = metric.remarks(statistics)
+            undefined = [each.name for each in chosen if np.isnan(estimates[each.name].value)]
+            notes |= dict.fromkeys(undefined, _UNDEFINED)
             notes |= {each.name: lines[each.name] for each in chosen if each.name in lines}
-    remarks = remarks_of(studies, renormalised)
+    remarks = (*remarks_of(studies, renormalised), *_on_probabilities(studies.ids, probabilities))
     return Scores(tuple(scores), unavailable, studies.ids, {}, failures.reasons, remarks, notes)
+
+
+_UNDEFINED = "undefined: no label has both studies with it and studies without it"
+
+
+def _on_probabilities(ids: tuple[str, ...], probabilities: NDArray[np.float64]) -> list[Remark]:
+    """What probabilities look like that are none, or that say nothing."""
+    remarks: list[tuple[str, str]] = []
+    if len(ids) > 1 and (probabilities == probabilities[0]).all():
+        remarks.append(("same", "have the same probabilities"))
+    elif np.isin(probabilities, (0.0, 1.0)).all():
+        remarks.append(("decisions", "have only probabilities of 0 and 1, as decisions have, or labels"))
+    return [Remark(kind, words, len(ids), len(ids), "studies", ids) for kind, words in remarks]
 
 
 def references_of(studies: LabelledStudies) -> list[Reference]:

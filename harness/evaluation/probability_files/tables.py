@@ -253,13 +253,21 @@ def _class_column(ours: LabelTable, theirs: LabelTable) -> str | None:
     return None
 
 
+def _other_case(absent: Sequence[str], table: LabelTable) -> str:
+    """Advice where names of columns differ in capitals alone; empty where they do not."""
+    folded = {name.casefold(): name for name in table.columns}
+    pairs = [(name, folded[name.casefold()]) for name in absent if name.casefold() in folded]
+    return f"it has {_shown(pairs[0][1])}: capitals count, rename the column" if pairs else ""
+
+
 def _one_hot(table: LabelTable, column: str, names: Sequence[str]) -> NDArray[np.float32]:
     cells = table.columns[column]
     for cell, study in zip(cells, table.ids, strict=True):
         if cell not in names:
             raise table.error(
                 f"the class of {listed([study])} is no column of the probabilities",
-                "columns are named like the classes; labels of a single finding are 0 and 1",
+                f"columns are named like the classes ({did_you_mean(cell, names)}); "
+                "labels of a single finding are 0 and 1",
             )
     return np.array([[cell == name for name in names] for cell in cells], dtype=np.float32)
 
@@ -278,7 +286,8 @@ def _shared(ours: LabelTable, theirs: LabelTable, wanted: Sequence[str]) -> tupl
             shown = ", ".join(_shown(name) for name in absent[:4]) + (", .." if len(absent) > 4 else "")
             raise other.error(
                 f"no column {shown}, which {one.path} has",
-                "--findings A,B scores these alone; or delete columns that are no labels",
+                _other_case(absent, other)
+                or "--findings A,B scores these alone; or delete columns that are no labels",
             )
     if not ours.columns:
         raise ours.error("it has no column of labels", "one column per label, with 0 and 1")

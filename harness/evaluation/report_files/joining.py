@@ -117,7 +117,7 @@ def _way_out(absent: Sequence[str], others: Sequence[str]) -> str:
     if rounded is not None and not any(rounded in pair for pair in pairs):
         return f"{rounded!r} is a number that a spreadsheet rounded: write the ids as text"
     if not pairs:
-        return "every study needs one report in both files; an empty one counts"
+        return "every study needs one entry in both files; an empty report counts"
     (name, other), count = pairs[0], len(pairs)
     many = f", and {count - 1} more" if count > 1 else ""
     return (
