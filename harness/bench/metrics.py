@@ -202,7 +202,7 @@ def score_benchmark() -> list[Row]:
             env={**settings, "HARNESS_CACHE": f"{folder}/cache"},
         )
         seconds = time.perf_counter() - started
-    note = f"{_processor_seconds() - before:.0f} s of processor time; at most 40 s on two free cores"
+    note = f"{_processor_seconds() - before:.0f} s of processor time"
     return [measured(_SUITE, "harness score, all metrics without downloads, 590 pairs", seconds, note=note)]
 
 

@@ -126,7 +126,7 @@ def _scale(pair: Tensor, whole: bool) -> Tensor:
 def _filtered(maps: Tensor, side: int) -> Tensor:
     """Gaussian means of ``maps`` under each window of 11 pixels that lies inside of one side.
 
-    Sums of shifted maps: an eighth of the products of a convolution that knows no symmetry and no separation.
+    Sums of shifted maps: a tenth of the products of a convolution that knows no symmetry and no separation.
     """
     length = maps.shape[side] - 2 * _REACH
     centre, *weights = _gauss()
