@@ -72,14 +72,14 @@ def write_chexbert(root: Path, texts: Sequence[str]) -> None:
     torch.save({"epoch": 0, "model_state_dict": state}, root / "chexbert.pth")
 
 
-def write_radgraph(root: Path, model: str, texts: Sequence[str]) -> None:
-    """Write a model over a one-layer BERT in the layout of the package radgraph."""
+def write_radgraph(root: Path, model: str, texts: Sequence[str], **sizes: Any) -> None:
+    """Write a model over a BERT (one layer, if ``sizes`` says no more) in the layout of the package."""
     import torch
     from radgraph import RadGraph
 
     bert, folder = root / "bert", root / model
     (folder / "vocabulary").mkdir(parents=True)
-    write_bert(bert, texts, hidden_size=16, num_hidden_layers=1, intermediate_size=16)
+    write_bert(bert, texts, **{"hidden_size": 16, "num_hidden_layers": 1, "intermediate_size": 16, **sizes})
     (folder / "config.json").write_text(json.dumps(_dygie(bert)))
     (folder / "vocabulary" / "non_padded_namespaces.txt").write_text("*labels\n*tags\n")
     for kind, labels in (("ner", _ENTITIES), ("relation", _RELATIONS)):
