@@ -90,7 +90,7 @@ def test_a_failing_process_says_why() -> None:
 
 
 def test_metrics_name_their_peer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(metrics, "_IMAGES", 60)
+    monkeypatch.setattr(metrics, "_IMAGES", (60,))
     monkeypatch.setattr(metrics, "_FEATURES", 40)
     peers = [row.of.split()[0] for row in metrics.fid_benchmark()]
     assert peers == ["clean-fid", "torch-fidelity"]
