@@ -20,7 +20,7 @@ _WORDS: dict[State, str] = {
     "unexplained": "unexplained",
 }
 
-_OTHERS = "another system's row"
+_OTHERS = "another system's row, which is not reimplemented"
 
 
 @dataclass(frozen=True, slots=True)

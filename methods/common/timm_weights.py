@@ -10,10 +10,14 @@ NETWORKS = {
     "lite0": _LITE0,
     "efficientnet_lite0": _LITE0,
     "efficientnet_b0": ("efficientnet_b0", "timm/efficientnet_b0.ra_in1k"),
-    "resnet50": ("resnet50", "timm/resnet50.a1_in1k"),
-    "resnet101": ("resnet101", "timm/resnet101.a1h_in1k"),
+    "resnet50": ("resnet50", "timm/resnet50.tv_in1k"),
+    "resnet101": ("resnet101", "timm/resnet101.tv_in1k"),
+    "vgg16": ("vgg16", "timm/vgg16.tv_in1k"),
 }
-"""Name in a configuration -> timm's name, and a model of the hub with its weights."""
+"""Name in a configuration -> timm's name, and a model of the hub with its weights.
+
+Of a network that has several, those of torchvision (``tv``), from which code of the papers' time starts.
+"""
 
 
 def timm_part(setting: str, backbone: str, source: str) -> PretrainedPart:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Literal, Self
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from harness.method.config import MethodConfig, TrainingConfig
 from harness.method.pretrained import PretrainedPart
-from methods.common.timm_weights import timm_part
+from methods.common.timm_weights import NETWORKS, timm_part
 
 
 class DiAConfig(MethodConfig):
@@ -35,6 +35,8 @@ class DiAConfig(MethodConfig):
         negatives: ``batch`` (supplement, Prop. 2) or ``pair`` (Eq. 6 as printed).
         context_words, report_words: words of a context and of a report; the marks "." are not counted.
         min_count: a word that occurs less often in the training texts is unknown.
+        max_words: size of the vocabulary at most, the most frequent words first and ties alphabetical; None:
+            no limit.
         context_dropout, view_dropout: training probability that the context, a view, is replaced by null.
         draw_temperature: divides the logits where reports are drawn at random (``--report-samples``).
         backbone_rate: learning-rate factor of the pre-trained backbone.
@@ -85,6 +87,7 @@ class DiAConfig(MethodConfig):
     context_words: int = 50
     report_words: int = 50
     min_count: int = 4
+    max_words: int | None = Field(default=None, ge=1)
     num_beams: int = 1
     draw_temperature: float = 1.0
     part_clip: float = 0.0
@@ -113,7 +116,7 @@ class DiAConfig(MethodConfig):
     @property
     def vgg_part(self) -> PretrainedPart:
         """What q(Z_v|V) starts from."""
-        return PretrainedPart("dia.vgg_weights", "a VGG16", self.vgg_weights, "timm/vgg16.tv_in1k")
+        return PretrainedPart("dia.vgg_weights", "a VGG16", self.vgg_weights, NETWORKS["vgg16"][1])
 
     @property
     def pretrained(self) -> tuple[PretrainedPart, ...]:

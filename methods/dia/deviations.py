@@ -125,8 +125,11 @@ DEVIATIONS: tuple[Deviation, ...] = (
     ),
     Deviation(
         id="words",
-        where="words and report length; of MIMIC-CXR, words seen fewer than 4 times are discarded",
+        where="words and report length; of MIMIC-CXR, words seen fewer than 4 times are discarded; IU X-Ray "
+        "has a 1,000 word vocabulary, of which texts is not said",
         chosen="one word-level vocabulary of training reports and contexts, words seen at least 4 times; "
+        "with max_words=1000 and min_count=1, as printed for IU X-Ray, the 1,000 most frequent ones, ties "
+        "alphabetical, besides the marks for padding, begin, end and unknown; "
         "reports cut at 50 words, where the '.' that closes a sentence is not counted; lower case, numbers "
         "and '.' kept, <unk> never generated",
     ),

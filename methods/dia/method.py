@@ -42,9 +42,10 @@ class DiA(TorchMethod[DiAConfig]):
         """The vocabulary of training reports and contexts, and the reports' mean length in words."""
         reports = [self.info.words.split(study.report or "") for study in train]
         contexts = [CONTEXT_WORDS.split(study.context or "") for study in train]
-        lengths = [len(cut(report, self.config.report_words)) + 1 for report in reports]
+        config = self.config
+        lengths = [len(cut(report, config.report_words)) + 1 for report in reports]
         return {
-            "words": frequent_words([*reports, *contexts], self.config.min_count),
+            "words": frequent_words([*reports, *contexts], config.min_count, config.max_words),
             "report_length": sum(lengths) / len(lengths),
         }
 

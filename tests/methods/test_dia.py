@@ -159,6 +159,18 @@ def test_reports_do_not_depend_on_the_batch(beams: int) -> None:
     }
 
 
+def test_the_vocabulary_ends_at_its_largest_size() -> None:
+    """The most frequent words first; of equally frequent ones the alphabet's first."""
+    texts = ("heart lung lung", "heart lung pleura", "aorta")
+    train = [replace(study, report=text, context=None) for study, text in zip(studies(3), texts, strict=True)]
+    every = method(min_count=1).artifacts(train)["words"]
+    words = [word for word in every if word != "."]
+    assert words == ["lung", "heart", "aorta", "pleura"]
+    assert method(min_count=1, max_words=len(every) - 1).artifacts(train)["words"] == every[:-1]
+    with pytest.raises(HarnessError, match="max_words"):
+        method(max_words=0)
+
+
 def test_unknown_words_are_never_generated() -> None:
     made = method()
     with torch.no_grad():

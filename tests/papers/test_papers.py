@@ -24,7 +24,7 @@ from harness.core.dotted import flat, merged, nested
 from harness.core.errors import HarnessError, UnknownNameError
 from harness.leaderboard.facts import RowFacts
 from harness.leaderboard.leaderboard import Leaderboard
-from harness.papers import library
+from harness.papers import coverage, library
 from harness.papers.checks import Contradiction, examine
 from harness.papers.commands import COSTS
 from harness.papers.compare import Report, ReportCell, Results, compare
@@ -32,6 +32,7 @@ from harness.papers.render import formats, report_data
 from harness.papers.schema import Paper
 from harness.store.results import Measurement
 from harness.store.row_labels import DOWNSTREAM
+from methods.common import timm_weights
 from tests.cli.test_cli import invoke
 from tests.helpers.leaderboards import row_facts
 
@@ -567,7 +568,7 @@ def test_methods_and_rates_share_a_command() -> None:
     text = formats.text([compare(library.load("dia"), Results())], "markdown")
     command = (
         "harness run --dataset iu-xray --root DIR --methods dia:baseline,dia:no-alignment,dia "
-        "--set iu-xray.profile=dia --set dia.min_count=4 "
+        "--set iu-xray.profile=dia --set dia.min_count=1 --set dia.max_words=1000 "
         "--set dia.backbone_weights=timm/efficientnet_b0.ra_in1k "
         "--set dia.vgg_weights=timm/vgg16.tv_in1k --preset paper --missing 1"
     )
@@ -778,6 +779,42 @@ def test_a_cell_without_number_command_and_reason_is_named(
     code, out, _ = invoke(capsys, "papers", str(path), "--check-commands", "--results", str(COMMITTED))
     assert code == 1
     assert out.count("UNEXPLAINED") == 6
+
+
+@pytest.mark.parametrize("name", PAPERS)
+def test_every_single_cell_is_measured_one_command_away_or_explained(name: str) -> None:
+    """Cell by cell, with no result at all: nothing may hide behind a neighbour's command."""
+    loaded = library.load(name)
+    report = compare(loaded, Results())
+    cells = [(table, row, cell) for table in report.tables for row in table.rows for cell in row.cells]
+    assert len(cells) == sum(1 for _ in loaded.cells())
+    for table, row, cell in cells:
+        state, text = coverage.state_of(table, row, cell)
+        assert state in ("blank", "command", "reason"), cell.source
+        assert (cell.published.state == "blank") == (state == "blank"), cell.source
+        if state == "command":
+            assert text.startswith("harness "), cell.source
+            assert cell.ours.asks, cell.source
+        if state == "reason":
+            assert len(text.split()) >= 3, f"{cell.source}: {text}"
+
+
+@pytest.mark.parametrize("name", PAPERS)
+def test_printed_commands_and_advice_name_the_same_weights(name: str) -> None:
+    """A paper's file and the message of a training that lacks weights send the user to one model."""
+    by_setting = library.load(name).weights
+    for method in {setting.partition(".")[0] for setting in by_setting}:
+        config = registry.load("methods", method).configured(preset="paper")
+        assert {part.setting: part.example for part in config.pretrained} == {
+            setting: model for setting, model in by_setting.items() if setting.startswith(f"{method}.")
+        }
+
+
+def test_the_named_weights_exist() -> None:
+    """timm lists each of them."""
+    timm = pytest.importorskip("timm")
+    for network, model in timm_weights.NETWORKS.values():
+        assert model.removeprefix("timm/") in timm.list_pretrained(f"{network}.*")
 
 
 def test_the_settings_that_dia_prints_are_those_of_its_preset() -> None:

@@ -63,6 +63,44 @@ VDGEN = {
     "min_new_tokens": 0,
     "num_beams": 1,
 }
+CODI = {
+    **{
+        f"{stage}.epochs": 1
+        for stage in ("image_autoencoder", "report_autoencoder", "contrastive", "alignment")
+    },
+    **dict.fromkeys(("clip", "bert", "gpt2", "image_vae", "unet"), '""'),
+    "image_size": 32,
+    "patch": 8,
+    "patch_values": 4,
+    "vae_channels": "[16]",
+    "vae_blocks": 1,
+    "latent_scale": 0,
+    "encoders": "latent",
+    "text_width": 16,
+    "text_layers": 1,
+    "text_heads": 4,
+    "text_words": 12,
+    "embedding": 16,
+    "unet_channels": "[16]",
+    "unet_attention": "[true]",
+    "unet_blocks": 1,
+    "unet_heads": 4,
+    "report_latent": 8,
+    "bert_width": 16,
+    "bert_layers": 1,
+    "bert_heads": 4,
+    "gpt2_width": 16,
+    "gpt2_layers": 1,
+    "gpt2_heads": 4,
+    "report_channels": 32,
+    "report_multipliers": "[1]",
+    "report_attention": "[true]",
+    "report_blocks": 1,
+    "report_words": 8,
+    "environment": 16,
+    "min_count": 1,
+    "steps": 2,
+}
 
 
 @dataclass(frozen=True)
@@ -95,6 +133,7 @@ SLOW = (
     Case("dia", "mimic-cxr", trees.mimic_cxr, DIA, ("backbone_weights", "vgg_weights")),
     Case("vdgen", "iu-xray", trees.iu_xray, VDGEN),
     Case("vdgen", "mimic-cxr", trees.mimic_cxr, VDGEN),
+    Case("codi_xr", "mimic-cxr", trees.mimic_cxr, CODI),
     Case("kedr", "derm7pt", trees.derm7pt, KEDR, ("vision_weights",)),
     Case("kedr", "mmc-amd", trees.mmc_amd, KEDR, ("vision_weights",)),
     Case("kedr", "fairvision", trees.fairvision, KEDR, ("vision_weights",)),
