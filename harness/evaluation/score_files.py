@@ -133,6 +133,9 @@ def score(
     per_study: dict[str, NDArray[np.float64]] = {}
     notes: dict[str, str] = {}
     for choice in chosen:
+        with failures.of(choice.metric):
+            reports.begin(choice.metric)
+    for choice in chosen:
         metric = choice.metric
         with failures.of(metric):
             statistics, signature = reports.statistics(metric, ""), reports.signature(metric, "")
@@ -172,6 +175,9 @@ def compare(
     failures = MetricFailures()
     chosen, _ = able(*choose(metrics, options, failures), reports)
     tests: dict[str, dict[tuple[str, str], Randomisation]] = {}
+    for choice in chosen:
+        with failures.of(choice.metric):
+            reports.begin(choice.metric)
     for choice in chosen:
         metric = choice.metric
         with failures.of(metric):

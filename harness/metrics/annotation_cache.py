@@ -51,6 +51,12 @@ def annotated(
     return [values[place[text]] for text in texts]
 
 
+def are_annotated(signature: str, texts: Sequence[str]) -> bool:
+    """Whether ``annotated`` has a result for each text without ``work``."""
+    values = _read(path_of(signature), signature)
+    return all(digest(text) in values for text in texts)
+
+
 def annotated_pairs(
     signature: str,
     hypotheses: Sequence[str],

@@ -166,6 +166,14 @@ class Metric(ABC):
         """One line that says what is absent and how to get it; None, the default, if the metric can run."""
         return None
 
+    def begin(self, predictions: Sequence[Prediction], references: Sequence[Reference]) -> None:
+        """Start what takes seconds to be ready, such as another process, and return at once.
+
+        Called for all metrics with some of the studies, before the statistics of the first one. By default
+        there is nothing to start.
+        """
+        return
+
     def fitted(self, predictions: Sequence[Prediction], references: Sequence[Reference]) -> Metric:
         """The metric after it has chosen what it chooses on validation studies: itself where that is nothing.
 

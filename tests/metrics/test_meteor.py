@@ -108,6 +108,18 @@ def fake_java(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> Non
     monkeypatch.setenv("PATH", str(folder), prepend=":")
 
 
+def test_the_process_starts_early_only_for_texts_without_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    starts: list[str] = []
+    monkeypatch.setattr(Aligner, "start", lambda self: starts.append("jar"))
+    predictions, references = pairs(["a dog ran", "lungs are clear"], ["a dog ran off", "clear lungs"])
+    metric = Meteor("r2gen-iu")
+    metric.begin(predictions, references)
+    assert starts == ["jar"]
+    metric.statistics(predictions, references)
+    metric.begin(predictions, references)
+    assert starts == ["jar"]
+
+
 def test_a_process_that_dies_is_started_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fake_java(tmp_path, monkeypatch, f"while read line; do echo {ANSWER}; done")
     talker = Aligner(tmp_path / "meteor.jar")

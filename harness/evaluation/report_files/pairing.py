@@ -33,6 +33,9 @@ class ReportReading:
 
 DEFAULT_READING = ReportReading()
 
+_FIRST = 64
+"""Studies that show a metric what it has to start."""
+
 
 @dataclass(frozen=True, slots=True)
 class PairedReports:
@@ -57,6 +60,12 @@ class PairedReports:
     def signature(self, metric: Metric, system: str) -> str:
         """The metric's signature, and how several texts count."""
         return self.several[system].signature(metric) if self.several else metric.signature
+
+    def begin(self, metric: Metric) -> None:
+        """Let a metric start what takes seconds to be ready: its first studies show what it needs."""
+        if not self.several:
+            for predictions in self.systems.values():
+                metric.begin(predictions[:_FIRST], self.targets[:_FIRST])
 
     def statistics(self, metric: Metric, system: str) -> Statistics:
         """One row per study.

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from harness.core.errors import HarnessError, UnavailableError, require
 from harness.core.packages import install, lacking
 from harness.core.types import Prediction, Reference
-from harness.metrics.annotation_cache import annotated
+from harness.metrics.annotation_cache import annotated, are_annotated
 from harness.metrics.base import MetricOutput, Statistics, mean_of
 from harness.metrics.several import SeveralReferences
 from harness.metrics.text.base import TextMetric
@@ -72,6 +72,13 @@ class Meteor(TextMetric, SeveralReferences):
         if _jar() is None:
             return "METEOR's jar or its paraphrase table not found (meteor): reinstall pycocoevalcap"
         return super().unavailable()
+
+    def begin(self, predictions: Sequence[Prediction], references: Sequence[Reference]) -> None:
+        """Start the jar, which needs seconds, where the cache lacks one of these studies."""
+        alone = [(reference,) for reference in references]
+        lines = [_line(*study) for study in self.several_tokens(predictions, alone)]
+        if not are_annotated(ALIGNMENT, lines):
+            aligner().start()
 
     def statistics(self, predictions: Sequence[Prediction], references: Sequence[Reference]) -> Statistics:
         """Segment statistics per study, float64 (n_studies, 23).
@@ -204,6 +211,11 @@ class Aligner:
             return np.array([answer.split() for answer in answers], dtype=np.float64).reshape(-1, _STATISTICS)
         except ValueError as error:
             raise HarnessError(f"METEOR answered {answers[0]!r}", "look for odd texts") from error
+
+    def start(self) -> None:
+        """Start the process, if none runs; it becomes ready while others work."""
+        with self._lock:
+            self._running()
 
     def close(self) -> None:
         """End the process; a later call of ``statistics`` starts another one."""
