@@ -13,6 +13,8 @@ from harness.core.names import did_you_mean
 from harness.core.types import Study
 
 UNKNOWN = "unknown"
+WITH, WITHOUT = "with", "without"
+"""Groups by a modality: the studies that have it by nature, and the others."""
 AGES = ((18, "under 18"), (40, "18-39"), (65, "40-64"), (math.inf, "65 and older"))
 """Upper ends, exclusive, and names of bands of age in years."""
 
@@ -30,18 +32,21 @@ def check_attributes(names: Sequence[str], studies: Sequence[Study]) -> None:
 
 
 def attributes_of(studies: Sequence[Study]) -> list[str]:
-    """Attributes that at least one of the studies has."""
-    return sorted(
-        {name for study in studies for name, value in study.attributes.items() if value is not None}
-    )
+    """Attributes and modalities that at least one of the studies has."""
+    named = {name for study in studies for name, value in study.attributes.items() if value is not None}
+    return sorted(named.union(*(study.modalities for study in studies)))
 
 
 def groups_of(attribute: str, studies: Sequence[Study]) -> dict[str, NDArray[np.bool_]]:
     """Group -> which studies are in it, (n,).
 
     A category is a group. Ages form the bands of ``AGES``, other numbers three groups of like size. Studies
-    without a value are a group of their own, the last one.
+    without a value are a group of their own, the last one. A modality, where no attribute has its name,
+    makes the groups ``with`` and ``without`` it.
     """
+    if not any(attribute in study.attributes for study in studies):
+        here = np.array([attribute in study.modalities for study in studies], dtype=bool)
+        return {name: members for name, members in ((WITH, here), (WITHOUT, ~here)) if members.any()}
     values = [study.attributes.get(attribute) for study in studies]
     numbers = [float(value) for value in values if isinstance(value, (int, float))]
     ends = AGES if attribute == "age" else _thirds(numbers)

@@ -20,6 +20,7 @@ patient, so an eye counts as a patient in bootstrap intervals.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar, Self
 
@@ -27,6 +28,7 @@ from harness.core.errors import HarnessError
 from harness.datasets.base import SPLITS
 from harness.datasets.images.pixels import Digests, ImageFile
 from harness.datasets.readers.folders import FolderDataset, Record, Release, inside, read_lines, root_of
+from harness.datasets.readers.profiles import DEFAULT, Profile, profile_of, table
 
 CLASSES = ("normal", "dry AMD", "PCV", "wet AMD")
 _LETTERS = "hdpw"
@@ -35,6 +37,8 @@ _SOURCES = {
     "oct": ("o", "oct", "oct-median3x3-448x448"),
 }
 """Modality -> letter in image ids, name of its lists, folder of its images."""
+
+PAIRS = "pairs"
 
 _ID = re.compile(r"(?P<modality>[a-z])-(?P<letter>[a-z])-(?P<eye>[A-Za-z0-9-]+)(_[A-Za-z0-9_-]+)?")
 _LICENCE = "MMC-AMD: research only, given on request by its authors; read from --root"
@@ -48,24 +52,33 @@ class MMCAMD(FolderDataset):
     """
 
     licence: ClassVar[str] = _LICENCE
+    profiles: ClassVar[Mapping[str, Profile]] = table(
+        Profile(DEFAULT, "every eye of the authors' splitAP"),
+        Profile(PAIRS, "KEDR: eyes with both images alone; the authors' splitAP, for KEDR's is unpublished"),
+    )
 
     @classmethod
-    def open(cls, root: Path | None = None, *, image_size: int | None = None) -> Self:
+    def open(cls, root: Path | None = None, *, image_size: int | None = None, profile: str = DEFAULT) -> Self:
         """Read the lists and find every image.
 
         Args:
             root: the folder that holds ``mmc-amd`` and the three ``mmc-amd-splitAP-*``.
             image_size: height and width of both views in pixels, 32-1024; 224 by default.
+            profile: name out of ``profiles``.
 
         Raises:
+            UnknownNameError: no such profile.
             HarnessError: a file absent, an id that cannot be read, a class unknown, an eye or a patient in
                 two splits; the message names file and row.
         """
+        chosen = profile_of("mmc-amd", cls.profiles, profile)
         folder = root_of(root, "mmc-amd", "mmc-amd/ and mmc-amd-splitAP-{train,val,test}/")
         _check_subjects(folder)
         digests = Digests("mmc-amd")
         records = [record for split in SPLITS for record in _eyes(folder, split, digests)]
         digests.keep()
+        if chosen.name == PAIRS:
+            records = [record for record in records if len(record.images) == len(_SOURCES)]
         release = Release(
             name="mmc-amd",
             modalities=tuple(_SOURCES),

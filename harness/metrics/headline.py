@@ -21,6 +21,10 @@ report has a high F1 of all 14 without a look at any image.
 
 SUBGROUP_METRICS = (
     *CURVE_METRICS,
+    "bleu_1",
+    "rouge_l",
+    "chexbert_f1_example_14",
+    "chexpert_rules_f1_example_14",
     "auprc_macro_common",
     "f1_macro_tuned",
     "f1_micro",

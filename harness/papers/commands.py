@@ -27,6 +27,7 @@ class Filler:
         profile: of the dataset, for its split and texts.
         settings: of the method, ``owner.key=value``.
         text: a command that is no ``harness run``, or why nothing fills the cell.
+        by: attribute whose groups of test studies the cell needs.
         runs: whether ``text`` is a command.
     """
 
@@ -37,6 +38,7 @@ class Filler:
     preset: str = ""
     drop: str = ""
     rate: float = 0.0
+    by: str = ""
     text: str = ""
     runs: bool = True
     advice: str = ""
@@ -85,6 +87,7 @@ def filler(paper: Paper, ours: Ours, detail: str) -> Filler:
         "paper" if is_papers_own else "",
         ours.drop or "",
         ours.rate or 0.0,
+        by=(ours.group or "").partition("=")[0],
         advice=detail,
     )
 
@@ -126,6 +129,8 @@ def _advice(group: list[Filler]) -> Advice:
             parts.append(f"--missing {','.join(f'{rate:g}' for rate in rates)}")
             if first.drop and first.drop != "context":
                 parts.append(f"--drop {first.drop}")
+        if attributes := list(dict.fromkeys(each.by for each in group if each.by)):
+            parts.append(f"--by {','.join(attributes)}")
         text = " ".join(parts)
     details = list(dict.fromkeys(each.advice for each in group if each.advice))
     return (

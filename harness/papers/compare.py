@@ -9,6 +9,7 @@ from typing import Any, Literal
 from harness.leaderboard.facts import RowFacts
 from harness.papers.checks import Contradiction, examine
 from harness.papers.commands import COSTS, Filler, filler
+from harness.papers.derived import averages, costs, in_groups
 from harness.papers.schema import Column, Ours, Paper, PaperDataset, PaperRow, PaperTable, PublishedCell
 from harness.papers.settings import other_profile, unlike
 from harness.statistics.estimate import Estimate
@@ -28,7 +29,6 @@ FLAGS: Mapping[FlagKind, str] = {
 }
 
 _PRESETS = ("paper", "base", "tiny")
-_BLEU = tuple(f"bleu_{order}" for order in (1, 2, 3, 4))
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,8 +156,10 @@ class Results:
         facts = facts or {}
         of_methods = [row for row in rows if not row.control and row.method == trained(row.method)]
         by_name: dict[tuple[str, str], list[Measurement]] = {}
-        for row in [*of_methods, *_averages(of_methods), *_costs(facts)]:
+        for row in [*of_methods, *averages(of_methods), *costs(facts)]:
             by_name.setdefault((method_of(row.method), row.metric), []).append(row)
+        for group, row in in_groups(of_methods, facts):
+            by_name.setdefault((method_of(row.method), f"{row.metric} {group}"), []).append(row)
         failed = {key for key, each in facts.items() if each.audit.state == "failed"}
         random = {key: _random(each.card) for key, each in facts.items() if _random(each.card)}
         return cls(by_name, frozenset(failed), random, facts)
@@ -212,8 +214,13 @@ def _measured(
     for name in (dataset.reader, *dataset.substitutes):
         by_run: dict[Run, Measured] = {}
         for metric in ours.metrics:
-            candidates = _candidates(results.rows.get((ours.method, metric), ()), name, ours)
-            differing = {id(row): _unlike(paper, ours, row, results) for row in candidates}
+            of_group = results.rows.get((ours.method, f"{metric} {ours.group}"), ()) if ours.group else ()
+            of_all = results.rows.get((ours.method, metric), ())
+            candidates = _candidates([*of_group, *of_all], name, ours)
+            differing = {
+                id(row): (*_unlike(paper, ours, row, results), *_ungrouped(ours, row, of_group))
+                for row in candidates
+            }
             # Of several rows of a preset, the one with the paper's settings comes first; of numbers with
             # several signatures, the one that the paper's column asks for.
             for row in sorted(
@@ -239,6 +246,13 @@ def _candidates(rows: Iterable[Measurement], dataset: str, ours: Ours) -> list[M
     return sorted(
         fitting, key=lambda row: (row.drop != (ours.drop or row.drop), row.mechanism != "mcar", -row.n)
     )
+
+
+def _ungrouped(ours: Ours, row: Measurement, of_group: Sequence[Measurement]) -> tuple[Flag, ...]:
+    """What there is to say where a cell is of a group of test studies and the number is of all."""
+    if not ours.group or any(row is each for each in of_group):
+        return ()
+    return (Flag("S", f"all test studies, not those of {ours.group} alone"),)
 
 
 def _foreign(column: Column, row: Measurement) -> list[str]:
@@ -277,6 +291,8 @@ def _flags(dataset: PaperDataset, column: Column, ours: Ours, row: Measurement) 
     flags = []
     if row.dataset != dataset.reader:
         flags.append(Flag("D", f"{row.dataset} in place of {dataset.label}"))
+    elif ours.group:
+        flags.append(Flag("U", f"whether the paper scored the studies of {ours.group} alone is not stated"))
     elif dataset.n_test and row.n and row.n != dataset.n_test:
         flags.append(Flag("S", f"{row.n} test studies, the paper has {dataset.n_test}"))
     elif not dataset.n_test and row.metric not in COSTS:
@@ -314,48 +330,3 @@ def _in_paper_unit(
         difference = round(estimate.value, column.decimals) - published.value
         outside = estimate.has_interval and not estimate.covers(published.value)
     return Measured(row, estimate, difference, outside, flags)
-
-
-def _averages(rows: Iterable[Measurement]) -> list[Measurement]:
-    """``bleu_avg``, the mean of BLEU-1 to BLEU-4 of a result; it has no interval of its own."""
-    parts_of: dict[tuple[Any, ...], dict[str, Measurement]] = {}
-    for row in rows:
-        if row.metric in _BLEU and row.value is not None:
-            result = (row.dataset, row.test_set, row.method, row.preset, row.seed, row.signature)
-            key = (*result, row.drop, row.mechanism, row.rate, row.n)
-            parts_of.setdefault(key, {})[row.metric] = row
-    return [
-        replace(
-            parts["bleu_1"],
-            metric="bleu_avg",
-            value=sum(row.value or 0.0 for row in parts.values()) / len(_BLEU),
-            ci95=None,
-        )
-        for parts in parts_of.values()
-        if len(parts) == len(_BLEU)
-    ]
-
-
-def _costs(facts: Mapping[str, RowFacts]) -> list[Measurement]:
-    """What a leaderboard says that methods cost, as rows at missing rate 0."""
-    return [
-        Measurement(
-            dataset=each.dataset,
-            method=each.method,
-            preset=each.preset,
-            seed=each.seed,
-            drop="",
-            mechanism="",
-            rate=0.0,
-            metric=name,
-            value=float(value),
-            ci95=None,
-            n=0,
-            signature=each.cost.device,
-            key=key,
-        )
-        for key, each in facts.items()
-        if not each.control
-        for name in COSTS
-        if (value := getattr(each.cost, name)) is not None
-    ]

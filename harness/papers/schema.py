@@ -31,6 +31,7 @@ class Ours(Strict):
         metrics: metric names, the paper's own first, then the nearest that may stand in, flagged.
         rate: missing rate.
         drop: drop policy of that rate.
+        group: ``ATTRIBUTE=GROUP``: the test studies that ``--by ATTRIBUTE`` puts there, with nothing missing.
         scale: the harness's number times this is the paper's unit (100 for percent).
         command: what measures it, where ``harness run`` does not.
         set: settings of the method that the paper states for this cell, as ``--set`` takes them.
@@ -42,6 +43,7 @@ class Ours(Strict):
     metrics: tuple[str, ...] | None = None
     rate: float | None = Field(default=None, ge=0.0, le=1.0)
     drop: str | None = None
+    group: str | None = Field(default=None, pattern=r"^[^=]+=[^=]+$")
     scale: float | None = None
     command: str | None = None
     set: dict[str, Any] | None = None

@@ -29,6 +29,17 @@ def test_a_study_is_an_eye_with_its_first_images(root: Path) -> None:
     assert dataset.studies("train")[3].modalities == {"fundus"}
 
 
+def test_profile_pairs_keeps_the_eyes_with_both_images(root: Path) -> None:
+    whole, pairs = MMCAMD.open(root), MMCAMD.open(root, profile="pairs")
+    for split in ("train", "val", "test"):
+        both = [study.id for study in whole.studies(split) if study.modalities == {"fundus", "oct"}]
+        assert [study.id for study in pairs.studies(split)] == both
+        assert len(both) == len(whole.studies(split)) - 1
+    assert pairs.info.fingerprint != whole.info.fingerprint
+    with pytest.raises(HarnessError, match="unknown profile 'pair'"):
+        MMCAMD.open(root, profile="pair")
+
+
 def test_the_second_image_of_an_eye_is_left_out(root: Path) -> None:
     (root / "mmc-amd" / "ImageData" / "oct-median3x3-448x448" / "o-h-1000_2.jpg").unlink()
     assert len(MMCAMD.open(root).studies("train")) == 4

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from harness.core.config import RunSettings
 from harness.core.errors import UnknownNameError
 from harness.core.types import Study
 from harness.datasets import example
-from harness.datasets.attributes import groups_of
+from harness.datasets.attributes import check_attributes, groups_of
 from harness.evaluation.run import run_serially
 from harness.leaderboard import breakdown
 from harness.leaderboard.leaderboard import Leaderboard
@@ -158,6 +159,14 @@ def test_groups_are_categories_ages_thirds_and_unknown() -> None:
     }
     ages = [study(number, age=age) for number, age in enumerate([3, 18, 39.5, 64, 65, None])]
     assert list(groups_of("age", ages)) == ["under 18", "18-39", "40-64", "65 and older", "unknown"]
+    some = [replace(sexes[0], context="cough"), sexes[1], replace(sexes[2], context="")]
+    assert {name: members.tolist() for name, members in groups_of("context", some).items()} == {
+        "with": [True, False, True],
+        "without": [False, True, False],
+    }
+    check_attributes(["context", "sex"], some)
+    with pytest.raises(UnknownNameError, match="--by context"):
+        check_attributes(["context"], sexes)
     numbers = [study(number, dose=number) for number in range(9)]
     assert [int(members.sum()) for members in groups_of("dose", numbers).values()] == [3, 3, 3]
 

@@ -471,6 +471,29 @@ def test_another_profile_and_missing_studies_in_training_are_flagged() -> None:
     }
 
 
+def test_a_cell_of_a_group_takes_the_groups_number_or_says_that_it_is_of_all() -> None:
+    """DiA's rows with context: of the studies that have one."""
+    content = json.loads(json.dumps(PAPER).replace('"rate": 0.2', '"rate": 0.0'))
+    content["tables"][0]["ours"]["group"] = "context=with"
+    own = Paper.model_validate(content)
+    whole = replace(ROW, rate=0.0, metric="accuracy", value=0.7, key="k")
+    fill = cell(compare(own, Results())).fill
+    assert fill is not None
+    assert fill.command().endswith("--by context")
+    measured = next(iter(cell(compare(own, Results.of([whole]))).measured.values()))
+    assert [flag.text for flag in measured.flags if flag.kind == "S"] == [
+        "all test studies, not those of context=with alone"
+    ]
+    counts = {"with": 60}
+    numbers = {"accuracy": {"groups": {"with": (0.9, 0.8, 0.95)}}}
+    groups = {"context": {"studies": counts, "patients": counts, "metrics": numbers}}
+    facts = {"k": row_facts("dia", subgroups=groups)}
+    measured = next(iter(cell(compare(own, Results.of([whole], facts))).measured.values()))
+    assert measured.value == pytest.approx(90.0)
+    assert measured.row.n == 60
+    assert not [flag for flag in measured.flags if flag.kind == "S"]
+
+
 def test_another_signature_and_an_unstated_backend_are_flagged() -> None:
     columns = [
         {**PAPER["tables"][0]["columns"][0], "signature": ["tok:ptb"], "backend": "tokeniser not stated"},
