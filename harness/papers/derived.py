@@ -68,7 +68,5 @@ def in_groups(
         for attribute, own in facts[row.key].subgroups.items():
             numbers = own.metrics[row.metric].groups if row.metric in own.metrics else {}
             for group, (value, low, high) in numbers.items():
-                yield (
-                    f"{attribute}={group}",
-                    replace(row, value=value, ci95=(low, high), n=own.studies[group]),
-                )
+                ends = None if low is None or high is None else (low, high)
+                yield f"{attribute}={group}", replace(row, value=value, ci95=ends, n=own.studies[group])

@@ -593,7 +593,7 @@ def test_methods_and_rates_share_a_command() -> None:
         "harness run --dataset iu-xray --root DIR --methods dia:baseline,dia:no-alignment,dia "
         "--set iu-xray.profile=dia --set dia.min_count=1 --set dia.max_words=1000 "
         "--set dia.backbone_weights=timm/efficientnet_b0.ra_in1k "
-        "--set dia.vgg_weights=timm/vgg16.tv_in1k --preset paper --missing 1"
+        "--set dia.vgg_weights=timm/vgg16.tv_in1k --preset paper --missing 1 --by context"
     )
     assert f"`{command}`" in text
 
