@@ -29,8 +29,14 @@ from harness.datasets.image_remarks import StudyImage, image_remarks
 from harness.datasets.images import decode
 from harness.datasets.images.pixels import ImageFile, LazyImages
 from harness.datasets.readers.contexts import context_remarks
-from harness.datasets.readers.records import Problem, ReportRecord
-from harness.datasets.readers.report_dataset import ReportDataset, check_records, stored_image, usable
+from harness.datasets.readers.records import Problem, ReportRecord, empty_splits
+from harness.datasets.readers.report_dataset import (
+    ReportDataset,
+    check_records,
+    stored_image,
+    usable,
+)
+from harness.datasets.readers.unreadable import DROP, LeftOut
 
 Count = int | float
 Progress = Callable[[int, int], None]
@@ -99,7 +105,11 @@ def examine(
         counts, published, problems, images = examined(dataset_class, root, arguments)
     if sample is not None:
         images = images[:: max(1, -(-len(images) // max(1, sample)))]
-    counts |= _decode_all(images, problems, progress or (lambda done, total: None))
+    contents = _decode_all(images, progress or (lambda done, total: None))
+    counts |= contents.counts
+    if arguments.get("unreadable") == DROP:
+        counts |= contents.leave_out(images, problems)
+    problems += [*contents.problems(name), *image_remarks(images, contents.facts)]
     problems += _differences(counts, published)
     problems.sort(key=lambda problem: not problem.fatal)
     return Examination(name, str(root or ""), counts, published, problems)
@@ -180,7 +190,9 @@ def _of_opened(dataset_class: type[Dataset], root: Path | None, options: dict[st
     views = Counter(view for study in studies for view in study.images)
     counts["images"] = sum(views.values())
     counts |= {f"images {view}": number for view, number in views.items()}
-    problems: list[Problem] = []
+    left_out: LeftOut = getattr(dataset, "left_out", LeftOut())
+    counts |= left_out.counts
+    problems = list(left_out.problems)
     images: list[StudyImage] = []
     for study in studies:
         if isinstance(study.images, LazyImages):
@@ -219,47 +231,89 @@ def _wrong_arrays(study: Study, info: DatasetInfo) -> list[Problem]:
     return [Problem("bad-shape", study.id, message)] if wrong else []
 
 
-def _decode_all(
-    images: Sequence[StudyImage], problems: list[Problem], progress: Progress
-) -> dict[str, Count]:
-    """Decode every file once, add to ``problems`` and return counts of what the files hold."""
+@dataclass(frozen=True)
+class _Decoded:
+    """What image files hold, by path and digest of their source.
+
+    Attributes:
+        facts: of files that can be read.
+        errors: of the others, with the row that names the file.
+    """
+
+    facts: dict[tuple[Path, str], decode.ImageFacts]
+    errors: dict[tuple[Path, str], tuple[str, HarnessError]]
+
+    @property
+    def counts(self) -> dict[str, Count]:
+        """How many files there are, of which sizes and modes; empty where none can be read."""
+        if not self.facts:
+            return {}
+        modes = Counter(each.mode for each in self.facts.values())
+        sides = [side for each in self.facts.values() for side in (each.width, each.height)]
+        return {
+            "files decoded": len(self.facts) + len(self.errors),
+            "smallest side (pixels)": min(sides),
+            "largest side (pixels)": max(sides),
+            **{f"files stored as {mode}": number for mode, number in modes.most_common()},
+        }
+
+    def leave_out(self, images: Sequence[StudyImage], problems: list[Problem]) -> dict[str, Count]:
+        """Go on without unreadable images, as ``unreadable=drop`` does, and count what is left out."""
+        kind = decode.UnreadableImageError
+        dropped = {key: error for key, (_, error) in self.errors.items() if isinstance(error, kind)}
+        studies: dict[tuple[str, str], _Listed] = {}
+        for each in images:
+            study = studies.setdefault((each.study, each.split), _Listed(each.study, each.split, {}))
+            study.images[each.view] = each.source
+        left_out = LeftOut.of(studies.values(), {digest: error for (_, digest), error in dropped.items()})
+        for key in dropped:
+            del self.errors[key]
+        problems += left_out.problems
+        problems += empty_splits(each for each in studies.values() if left_out.images(each) is not None)
+        return left_out.counts
+
+    def problems(self, dataset: str) -> list[Problem]:
+        """One fatal problem per file that cannot be read."""
+        hint = f"replace the file, or leave it out: --set {dataset}.unreadable=drop"
+        return [
+            Problem("unreadable-image", where, error.message, hint) for where, error in self.errors.values()
+        ]
+
+
+@dataclass(frozen=True)
+class _Listed:
+    """A study with the images that are decoded of it."""
+
+    id: str
+    split: str
+    images: dict[str, ImageFile]
+
+
+def _decode_all(images: Sequence[StudyImage], progress: Progress) -> _Decoded:
+    """Decode every file once."""
     sources = {(each.source.path, each.source.digest): each.source for each in images}
-    facts: dict[tuple[Path, str], decode.ImageFacts] = {}
-    wrong: dict[tuple[Path, str], Problem] = {}
+    contents = _Decoded({}, {})
     with ThreadPoolExecutor(min(_MOST_THREADS, os.cpu_count() or 1)) as pool:
         keys = list(sources)
         for start in range(0, len(keys), _CHUNK):
             chunk = keys[start : start + _CHUNK]
             results = pool.map(_facts, [sources[key] for key in chunk])
             for done, (key, result) in enumerate(zip(chunk, results, strict=True), start + 1):
-                if isinstance(result, Problem):
-                    wrong[key] = result
+                if isinstance(result, HarnessError):
+                    contents.errors[key] = (sources[key].where, result)
                 else:
-                    facts[key] = result
+                    contents.facts[key] = result
                 progress(done, len(keys))
-    problems += wrong.values()
-    problems += image_remarks(images, facts)
-    if not facts:
-        return {}
-    modes = Counter(each.mode for each in facts.values())
-    sides = [side for each in facts.values() for side in (each.width, each.height)]
-    return {
-        "files decoded": len(facts) + len(wrong),
-        "smallest side (pixels)": min(sides),
-        "largest side (pixels)": max(sides),
-        **{f"files stored as {mode}": number for mode, number in modes.most_common()},
-    }
+    return contents
 
 
-def _facts(source: ImageFile) -> decode.ImageFacts | Problem:
+def _facts(source: ImageFile) -> decode.ImageFacts | HarnessError:
     try:
         if source.decode is None or source.decode is stored_image:
             return decode.inspect(source.path)
         image = source.decode(source.path)
     except Exception as error:
-        reason = error.message if isinstance(error, HarnessError) else f"{source.path}: {error}"
-        hint = "replace the file, or take its study out of the table"
-        return Problem("unreadable-image", source.where, reason, hint)
+        return error if isinstance(error, HarnessError) else decode.unreadable(source.path, error)
     return decode.facts_of(image, image.mode, source.digest)
 
 

@@ -61,7 +61,13 @@ class CSVTable(ReportDataset):
         kinds: dict[int, type[CSVTable]] = {1: CSVTable, 3: ColourTable}
         kind = kinds[chosen.channels]
         # A grey or a colour table, whichever of the two classes the option asks for.
-        return kind(listing, profile, image_size=chosen.image_size, allow_leaks=chosen.allow_leaks)  # type: ignore[return-value]
+        return kind(  # type: ignore[return-value]
+            listing,
+            profile,
+            image_size=chosen.image_size,
+            allow_leaks=chosen.allow_leaks,
+            unreadable=chosen.unreadable,
+        )
 
     @classmethod
     def find_root(cls, root: Path | None) -> Path:
@@ -88,12 +94,10 @@ class CSVTable(ReportDataset):
         """Every row of the table; see ``ReportDataset.list_root``."""
         return list_table(root, profile, TableOptions())
 
-    def __init__(
-        self, listing: Listing, profile: Profile, *, image_size: int | None = None, allow_leaks: bool = False
-    ) -> None:
+    def __init__(self, listing: Listing, profile: Profile, **options: Any) -> None:
         assert isinstance(listing, TableListing)
         self.table = listing
-        super().__init__(listing, profile, image_size=image_size, allow_leaks=allow_leaks)
+        super().__init__(listing, profile, **options)
 
     def _describe(self, records: Sequence[ReportRecord], profile: Profile, size: int) -> DatasetInfo:
         info = super()._describe(records, profile, size)

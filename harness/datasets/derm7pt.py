@@ -20,6 +20,7 @@ from harness.core.errors import HarnessError
 from harness.core.names import did_you_mean
 from harness.datasets.images.pixels import Digests, ImageFile
 from harness.datasets.readers.folders import FolderDataset, Record, Release, inside, read_table, root_of
+from harness.datasets.readers.unreadable import REFUSE
 
 MODALITIES = ("clinical", "dermoscopic")
 CLASSES = ("nevus", "basal cell carcinoma", "melanoma", "miscellaneous", "seborrheic keratosis")
@@ -67,12 +68,16 @@ class Derm7pt(FolderDataset):
     licence: ClassVar[str] = _LICENCE
 
     @classmethod
-    def open(cls, root: Path | None = None, *, image_size: int | None = None) -> Self:
+    def open(
+        cls, root: Path | None = None, *, image_size: int | None = None, unreadable: str = REFUSE
+    ) -> Self:
         """Read the tables and find every image.
 
         Args:
             root: the folder ``release_v0``, or the one that holds it.
             image_size: height and width of both views in pixels, 32-1024; 224 by default.
+            unreadable: ``drop`` leaves views out whose file is no readable image, and studies that have no
+                other; ``refuse`` stops at the first such file that is read.
 
         Raises:
             HarnessError: a file absent, a class unknown, an index outside the table, a case in two splits, a
@@ -88,7 +93,7 @@ class Derm7pt(FolderDataset):
             channels=3,
             licence=cls.licence,
         )
-        return cls(release, records, image_size)
+        return cls(release, records, image_size, unreadable)
 
 
 def _records(folder: Path) -> list[Record]:

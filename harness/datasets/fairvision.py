@@ -30,6 +30,7 @@ from PIL import Image
 from harness.core.errors import HarnessError
 from harness.datasets.images.pixels import ImageFile
 from harness.datasets.readers.folders import FolderDataset, Record, Release, inside, root_of
+from harness.datasets.readers.unreadable import REFUSE
 
 CLASSES = ("no glaucoma", "glaucoma")
 _KEYS = {"slo": "slo_fundus", "oct": "oct_bscans"}
@@ -49,12 +50,16 @@ class FairVision(FolderDataset):
     licence: ClassVar[str] = _LICENCE
 
     @classmethod
-    def open(cls, root: Path | None = None, *, image_size: int | None = None) -> Self:
+    def open(
+        cls, root: Path | None = None, *, image_size: int | None = None, unreadable: str = REFUSE
+    ) -> Self:
         """Read labels and attributes of every subject; images stay in their files.
 
         Args:
             root: the folder that holds ``Glaucoma``.
             image_size: height and width of both views in pixels, 32-1024; 224 by default.
+            unreadable: ``drop`` leaves views out whose file is no readable image, and studies that have no
+                other; ``refuse`` stops at the first such file that is read.
 
         Raises:
             HarnessError: a folder absent, a link out of the root, a file that is no such archive, a label
@@ -73,7 +78,7 @@ class FairVision(FolderDataset):
             channels=1,
             licence=cls.licence,
         )
-        return cls(release, records, image_size)
+        return cls(release, records, image_size, unreadable)
 
 
 def _split_folder(folder: Path, split: str) -> Path:

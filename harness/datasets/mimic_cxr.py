@@ -26,8 +26,8 @@ from harness.datasets.readers import views
 from harness.datasets.readers.annotations import FILE, IMAGES, Item, image_folder, read_items
 from harness.datasets.readers.mimic_tables import ImageRow, Patient, Texts
 from harness.datasets.readers.profiles import MIMIC_PROFILES, Profile
-from harness.datasets.readers.records import Listing, Problem, ReportRecord
-from harness.datasets.readers.report_dataset import ImageTree, ReportDataset, other_counts
+from harness.datasets.readers.records import Listing, Problem, ReportRecord, other_counts
+from harness.datasets.readers.report_dataset import ImageTree, ReportDataset
 from harness.datasets.readers.sections import UnusualHeadings, context_text
 from harness.datasets.readers.views import Shot
 

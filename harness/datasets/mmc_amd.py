@@ -29,6 +29,7 @@ from harness.datasets.base import SPLITS
 from harness.datasets.images.pixels import Digests, ImageFile
 from harness.datasets.readers.folders import FolderDataset, Record, Release, inside, read_lines, root_of
 from harness.datasets.readers.profiles import DEFAULT, Profile, profile_of, table
+from harness.datasets.readers.unreadable import REFUSE
 
 CLASSES = ("normal", "dry AMD", "PCV", "wet AMD")
 _LETTERS = "hdpw"
@@ -58,13 +59,22 @@ class MMCAMD(FolderDataset):
     )
 
     @classmethod
-    def open(cls, root: Path | None = None, *, image_size: int | None = None, profile: str = DEFAULT) -> Self:
+    def open(
+        cls,
+        root: Path | None = None,
+        *,
+        image_size: int | None = None,
+        profile: str = DEFAULT,
+        unreadable: str = REFUSE,
+    ) -> Self:
         """Read the lists and find every image.
 
         Args:
             root: the folder that holds ``mmc-amd`` and the three ``mmc-amd-splitAP-*``.
             image_size: height and width of both views in pixels, 32-1024; 224 by default.
             profile: name out of ``profiles``.
+            unreadable: ``drop`` leaves views out whose file is no readable image, and studies that have no
+                other; ``refuse`` stops at the first such file that is read.
 
         Raises:
             UnknownNameError: no such profile.
@@ -86,7 +96,7 @@ class MMCAMD(FolderDataset):
             channels=3,
             licence=cls.licence,
         )
-        return cls(release, records, image_size)
+        return cls(release, records, image_size, unreadable)
 
 
 def _eyes(folder: Path, split: str, digests: Digests) -> list[Record]:

@@ -29,8 +29,8 @@ from harness.datasets.iu.reports import IUReport, Person
 from harness.datasets.iu_xray import LICENCE, PUBLISHED, attributes_of, image_size_of, installed_sources
 from harness.datasets.readers import views
 from harness.datasets.readers.profiles import ALL_STUDIES, OPEN_I_PROFILES, Profile
-from harness.datasets.readers.records import Listing, Problem, ReportRecord
-from harness.datasets.readers.report_dataset import ImageTree, ReportDataset, other_counts
+from harness.datasets.readers.records import Listing, Problem, ReportRecord, other_counts
+from harness.datasets.readers.report_dataset import ImageTree, ReportDataset
 from harness.datasets.readers.views import Shot
 
 REPORTS = ("ecgen-radiology", "NLMCXR_reports/ecgen-radiology", "reports/ecgen-radiology", "reports")

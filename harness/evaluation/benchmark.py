@@ -32,6 +32,7 @@ from harness.missingness.plan import MaskPlan, Missingness
 from harness.missingness.policy import ANY, EVERY, check_policy, policies_of
 from harness.missingness.states import is_corrupted, lost_by, ordered
 from harness.statistics.bootstrap import BootstrapWeights, bootstrap_weights
+from harness.store.manifest import Unreadable
 from harness.store.store import Store
 
 N_RESAMPLES = 1000
@@ -137,6 +138,13 @@ class Benchmark:
     def saved_plan(self, plan: MaskPlan) -> str:
         """Path of a plan's masks in the store, which keeps them from here on."""
         return masks.save_plan(self.store.root, slug(self.dataset.info.name), plan)
+
+    @property
+    def left_out(self) -> dict[str, Any]:
+        """What a manifest says of images that cannot be read; empty where all can."""
+        left_out = getattr(self.dataset, "left_out", None)
+        facts = left_out and {"unreadable": Unreadable(views=left_out.views, studies=left_out.studies)}
+        return facts or {}
 
     @cached_property
     def test_set(self) -> str:

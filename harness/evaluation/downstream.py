@@ -202,6 +202,7 @@ def _store(experiment: Experiment, trial: Trial, measured: Measurements) -> list
             group=GROUP,
             key=key,
             test_set=benchmark.test_set,
+            **benchmark.left_out,
         )
         for (score, on), result in sorted(measured.items(), key=lambda item: _place(*item[0]))
     ]
@@ -239,6 +240,7 @@ def _manifest(experiment: Experiment, trial: Trial, measured: Measurements) -> M
         code=code_fingerprint(entry.method_class),
         cell=str(trial.cell.directory.relative_to(benchmark.store.root)),
         test_set=benchmark.test_set,
+        **benchmark.left_out,
         bootstrap=BootstrapFacts(resamples=N_RESAMPLES, seed=0, unit="patient"),
         machine=provenance.machine(benchmark.device),
         environment=provenance.environment(),

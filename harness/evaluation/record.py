@@ -282,6 +282,7 @@ def _manifest(trial: Trial, plan: MaskPlan, **facts: Any) -> Manifest:
         checkpoint=_checkpoint(trial),
         identity=trial.identity(plan),
         **trial.settings_facts,
+        **benchmark.left_out,
         test_set=benchmark.test_set,
         may_show_images=trial.info.may_show_images,
         masks=plan.digest,

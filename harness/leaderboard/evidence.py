@@ -27,6 +27,7 @@ class Evidence:
         masks: under which it was measured.
         signs: vital signs of the parts of its network.
         shares: what its masks took at each missing rate.
+        left_out: one sentence on images that the dataset was opened without.
     """
 
     samples: Samples = field(default_factory=dict)
@@ -36,6 +37,7 @@ class Evidence:
     masks: Masks = NOTHING_DROPPED
     signs: VitalSigns | None = None
     shares: Shares = NO_SHARES
+    left_out: str = ""
 
 
 def evidence_of(rows: Sequence[Measurement], evidence: Mapping[str, Evidence]) -> Evidence:

@@ -68,12 +68,13 @@ class Leaderboard:
                 masks=masks_of(each),
                 signs=each.manifest.signs,
                 shares=Shares.of(each.manifest),
+                left_out=str(each.manifest.unreadable or ""),
             )
             for each in stored
         }
         states = state_tables(stored, specs)
         ranked = [
-            replace(table, beside=beside(table, selection))
+            replace(table, beside=(*table.beside, *beside(table, selection)))
             for table in without_repetition(tables(rows, specs, evidence), states)
         ]
         return cls(tuple(rows), tuple(ranked), results, tuple(states))

@@ -96,6 +96,7 @@ class StateTable:
         natural: modality -> share of the studies that lack it anyway.
         seeds: how many seeds a row averages over, at most.
         apart: in what the table differs from others with its title.
+        left_out: one sentence on images that the dataset was opened without.
         corruption: modality and corruption (``frontal:blur``) whose levels are its columns; empty in a table
             of missing modalities.
         rows: methods by their value with nothing dropped, best first; then the controls.
@@ -114,6 +115,7 @@ class StateTable:
     seeds: int = 1
     apart: str = ""
     corruption: str = ""
+    left_out: str = ""
 
     @property
     def task(self) -> tuple[str, int, str, str]:
@@ -254,6 +256,7 @@ def _table(numbers: Sequence[_Number], corruption: str, order: tuple[str, ...]) 
         natural=dict(numbers[0].result.manifest.natural),
         seeds=max(len(seeds) for of_states in lines.values() for seeds in of_states.values()),
         corruption=corruption,
+        left_out=str(numbers[0].result.manifest.unreadable or ""),
     )
 
 

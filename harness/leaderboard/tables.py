@@ -113,7 +113,8 @@ class Table:
         masks: of all numbers at missing rates above 0.
         shares: what these masks took.
         apart: in what it differs from the other tables with its title.
-        beside: one sentence each on results that the store holds and no table shows.
+        beside: one sentence each on images that the dataset was opened without, and on results that the store
+            holds and no table shows.
         curve_alone: its numbers with nothing dropped stand in the table of another drop policy.
         rows: ranked methods, best first; then those that are not ranked; then the controls, likewise.
     """
@@ -286,6 +287,8 @@ def _table(
         unavailable=unable if able else {},
         seeds=1 if spec.seeds == "each" else _most_seeds(rows),
         rows=tuple(members),
+        # One test set has one fingerprint: all of its results were opened without the same images.
+        beside=tuple(filter(None, {evidence[row.key].left_out: 0 for row in rows if row.key in evidence})),
     )
     return arranged(table, spec)
 

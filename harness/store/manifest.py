@@ -252,6 +252,28 @@ class Subgroups(Facts):
     metrics: dict[str, SubgroupNumbers]
 
 
+class Unreadable(Facts):
+    """What a dataset was opened without, because images could not be read (``unreadable=drop``).
+
+    Attributes:
+        views: split -> id of a study that stays -> its views that are left out.
+        studies: split -> ids of studies that had no other image.
+    """
+
+    views: dict[str, dict[str, list[str]]] = Field(default_factory=dict)
+    studies: dict[str, list[str]] = Field(default_factory=dict)
+
+    def __str__(self) -> str:
+        views = {split: sum(map(len, studies.values())) for split, studies in self.views.items()}
+        studies = {split: len(ids) for split, ids in self.studies.items()}
+        parts = [
+            f"{what} {sum(counts.values())} ({', '.join(f'{split} {n}' for split, n in counts.items())})"
+            for what, counts in (("views", views), ("whole studies", studies))
+            if counts
+        ]
+        return f"Left out, because the images cannot be read (unreadable=drop): {'; '.join(parts)}."
+
+
 class Manifest(Facts):
     """How the numbers of one result came about.
 
@@ -269,6 +291,7 @@ class Manifest(Facts):
         identity: digest of everything that the numbers depend on, and the end of the result's key; empty in
             results of early stores.
         test_set: digest of what was scored against.
+        unreadable: what the dataset was opened without; None where every image could be read.
         may_show_images: the dataset's images, and those generated from them, may stand on a page.
         masks: digest of the modalities that each study loses.
         mask_plan: file of the masks below the store.
@@ -342,4 +365,5 @@ class Manifest(Facts):
     risk_coverage: dict[str, list[float]] = Field(default_factory=dict)
     thresholds: dict[str, float] = Field(default_factory=dict)
     imputed: Imputed | None = None
+    unreadable: Unreadable | None = None
     signs: VitalSigns | None = None

@@ -24,6 +24,11 @@ _TOO_FEW = 0.1
 _END, _SCAN, _MOST_PADDING = b"\xff\xd9", b"\xff\xda", 16
 """Markers of a JPEG: end of the image, start of a scan; zeros that may follow where the end is missing."""
 
+
+class AbsentDecoderError(ValueError):
+    """An image of a format that a package reads which is not installed here."""
+
+
 _ALPHA = ("LA", "RGBA", "PA", "La", "RGBa")
 
 

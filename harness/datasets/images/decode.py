@@ -28,7 +28,14 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from harness.core.errors import HarnessError
 from harness.core.user_files import read_user_file
-from harness.datasets.images.convert import MAX_PIXELS, check_end, check_shape, check_webp, eight_bits
+from harness.datasets.images.convert import (
+    MAX_PIXELS,
+    AbsentDecoderError,
+    check_end,
+    check_shape,
+    check_webp,
+    eight_bits,
+)
 
 DECODER_VERSION = 4
 """Goes up whenever decoding or resizing gives other pixels; part of the names of image stores."""
@@ -64,6 +71,10 @@ _TURNS = {
 """Value of the EXIF tag -> what turns the stored image upright."""
 
 Decoder = Callable[[Path], Image.Image]
+
+
+class UnreadableImageError(HarnessError):
+    """The content of a file is no readable image, on whatever machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,10 +242,17 @@ _SILENCE = _Silence()
 
 
 def unreadable(path: Path, error: Exception, where: str = "") -> HarnessError:
-    """The error of a file that could not be decoded; ``where`` is the row that names it."""
+    """The error of a file that could not be decoded; ``where`` is the row that names it.
+
+    Returns:
+        An ``UnreadableImageError`` unless the machine is at fault: its memory, a right, a disk, a package.
+    """
+    of_machine = isinstance(error, (MemoryError, AbsentDecoderError)) or getattr(error, "errno", None)
+    kind = HarnessError if of_machine else UnreadableImageError
     reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     prefix = f"{where}: " if where else ""
-    return HarnessError(f"{prefix}{path} is not a readable image: {reason or type(error).__name__}")
+    hint = "--set DATASET.unreadable=drop leaves it out" if where and kind is UnreadableImageError else ""
+    return kind(f"{prefix}{path} is not a readable image: {reason or type(error).__name__}", hint)
 
 
 def _upright(image: Image.Image) -> Image.Image:

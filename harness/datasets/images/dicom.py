@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from harness.core.packages import require_packages
-from harness.datasets.images.convert import check_end, check_shape, stretched
+from harness.datasets.images.convert import AbsentDecoderError, check_end, check_shape, stretched
 from harness.datasets.images.dicom_grey import GREY_TAGS, brightness, number
 
 if TYPE_CHECKING:
@@ -95,6 +95,8 @@ def dicom_image(data: bytes) -> tuple[Image.Image, str]:
         return Image.fromarray(_eight_bit_colour(values, form.bits)), str(form)
     try:
         shown = brightness(values, header)
+    except MemoryError:
+        raise
     except Exception as error:
         raise ValueError(f"DICOM whose tables cannot be applied ({type(error).__name__})") from None
     return Image.fromarray(np.rint(shown * 255.0).astype(np.uint8)), str(form)
@@ -117,6 +119,8 @@ def _header(data: bytes) -> Dataset:
         else:
             header = dcmread(BytesIO(data), specific_tags=list(_TAGS), force=not prefixed)
         absent = [tag for tag in _NEEDED if header.get(tag) in (None, "", b"")]
+    except MemoryError:
+        raise
     except Exception as error:
         reason = f"a damaged DICOM header ({type(error).__name__})" if prefixed else lacking
         raise ValueError(reason) from None
@@ -166,6 +170,8 @@ def _form(header: Dataset) -> _Form:
             if header.get(name) in (None, ""):
                 setattr(header, name, value)
         return _Form(kind, frames, int(header.Rows), int(header.Columns), bits)
+    except MemoryError:
+        raise
     except Exception as error:
         raise ValueError(f"a damaged DICOM header ({type(error).__name__})") from None
 
@@ -183,6 +189,8 @@ def _first_frame(header: Dataset) -> NDArray[Any]:
         if syntax in _JPEG:
             check_end(get_frame(header.PixelData, 0, number_of_frames=int(header.NumberOfFrames)))
         return np.asarray(pixel_array(header, index=0)) >> unused
+    except MemoryError:
+        raise
     except Exception as error:
         reason = f"DICOM whose pixels cannot be decoded ({type(error).__name__})"
         if syntax.is_compressed:
@@ -215,7 +223,7 @@ def _syntax(header: Dataset) -> UID:
             raise ValueError("DICOM of an unknown transfer syntax") from None
         raise ValueError(f"DICOM stored as {syntax.name}, which is not read") from None
     if not available:
-        raise ValueError(f"compressed as {syntax.name}; {_advice(syntax)}")
+        raise AbsentDecoderError(f"compressed as {syntax.name}; {_advice(syntax)}")
     return syntax
 
 

@@ -18,6 +18,7 @@ from queue import SimpleQueue
 from harness.core.children import child_environment, interpreters_start
 from harness.core.errors import HarnessError
 from harness.core.hardware import cores
+from harness.datasets.images.decode import UnreadableImageError
 from harness.datasets.images.pixels import ImageFile, decoded
 from harness.datasets.images.store import ImageStore
 
@@ -26,22 +27,33 @@ _CHUNK = 32
 _WORTH_WORKERS = 64
 _MAX_WORKERS = 32
 
+Unreadable = dict[str, HarnessError]
+"""Digest of an image whose content cannot be read -> its error."""
 
-def fill(store: ImageStore, sources: Sequence[ImageFile], workers: int | None = None) -> Iterator[int]:
+
+def fill(
+    store: ImageStore,
+    sources: Sequence[ImageFile],
+    workers: int | None = None,
+    unreadable: Unreadable | None = None,
+) -> Iterator[int]:
     """Decode what ``sources`` names into the store, on ``workers`` processes (by default usable cores).
+
+    Args:
+        unreadable: takes the errors of files whose content is no readable image, where it is given.
 
     Yields:
         How many images were added, a step at a time.
 
     Raises:
-        HarnessError: a file that is no readable image, the first to be met; what is done stays.
+        HarnessError: a file that cannot be read, the first to be met; what is done stays.
         DiskError: nothing can be written.
     """
     usable = cores()
     count = min(usable, _MAX_WORKERS) if workers is None else workers
     chunks = [sources[start : start + _CHUNK] for start in range(0, len(sources), _CHUNK)]
     if count <= 1 or len(sources) < _WORTH_WORKERS:
-        yield from (decode_into(store, chunk) for chunk in chunks)
+        yield from (decode_into(store, chunk, unreadable) for chunk in chunks)
         return
     idle: SimpleQueue[_Worker] = SimpleQueue()
     with ExitStack() as stack:
@@ -50,7 +62,7 @@ def fill(store: ImageStore, sources: Sequence[ImageFile], workers: int | None = 
             stack.callback(worker.stop)
             idle.put(worker)
         threads = stack.enter_context(ThreadPoolExecutor(count))
-        futures = [threads.submit(_next_idle, idle, chunk) for chunk in chunks]
+        futures = [threads.submit(_next_idle, idle, chunk, unreadable) for chunk in chunks]
         try:
             for future in as_completed(futures):
                 yield future.result()
@@ -58,35 +70,50 @@ def fill(store: ImageStore, sources: Sequence[ImageFile], workers: int | None = 
             threads.shutdown(wait=False, cancel_futures=True)
 
 
-def decode_into(store: ImageStore, sources: Sequence[ImageFile]) -> int:
-    """Decode and append images; those before an unreadable one are appended before its error is raised."""
+def decode_into(store: ImageStore, sources: Sequence[ImageFile], unreadable: Unreadable | None = None) -> int:
+    """Decode and append images; those before an unreadable one are appended before its error is raised.
+
+    Args:
+        unreadable: as ``fill`` takes it.
+    """
     size, _, channels = store.shape
     done = {}
     try:
         for source in sources:
-            done[source.digest] = decoded(source, size, channels)
+            try:
+                done[source.digest] = decoded(source, size, channels)
+            except UnreadableImageError as error:
+                if unreadable is None:
+                    raise
+                unreadable[source.digest] = error
     finally:
         store.append(done)
     return len(done)
 
 
 def serve() -> None:
-    """The work of a process: a store, then chunks, on standard input; a count or an error for each."""
+    """The work of a process: a store, then chunks, on standard input; a count or an error for each.
+
+    Beside a count stand the errors of images that the caller goes on without.
+    """
     requests, replies = sys.stdin.buffer, os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     # What a library prints must not be taken for a reply.
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     with suppress(EOFError, BrokenPipeError):
         store = pickle.load(requests)
         while True:
-            sources = pickle.load(requests)
+            sources, unreadable = pickle.load(requests)
             try:
-                reply: int | HarnessError = decode_into(store, sources)
+                reply: _Reply = decode_into(store, sources, unreadable), unreadable
             except HarnessError as error:
                 reply = error
             except Exception:  # the caller repeats the chunk and raises the error there
                 return
             pickle.dump(reply, replies)
             replies.flush()
+
+
+_Reply = tuple[int, Unreadable | None] | HarnessError
 
 
 class _Worker:
@@ -103,16 +130,21 @@ class _Worker:
             )
         self._send(pickle.dumps(self._store))
 
-    def decode(self, sources: Sequence[ImageFile]) -> int:
+    def decode(self, sources: Sequence[ImageFile], unreadable: Unreadable | None) -> int:
         """How many images of a chunk were added."""
         try:
-            job = pickle.dumps(list(sources))
+            job = pickle.dumps((list(sources), None if unreadable is None else {}))
         except (pickle.PicklingError, AttributeError, TypeError):  # a decoder that only this process knows
-            return decode_into(self._store, sources)
+            return decode_into(self._store, sources, unreadable)
         reply = self._asked(job)
         if isinstance(reply, HarnessError):
             raise reply
-        return decode_into(self._store, sources) if reply is None else reply
+        if reply is None:
+            return decode_into(self._store, sources, unreadable)
+        count, errors = reply
+        if unreadable is not None:
+            unreadable.update(errors or {})
+        return count
 
     def stop(self) -> None:
         """End the process."""
@@ -121,13 +153,13 @@ class _Worker:
             self._process.communicate()
             self._process = None
 
-    def _asked(self, job: bytes) -> int | HarnessError | None:
+    def _asked(self, job: bytes) -> _Reply | None:
         if self._process is None:
             return None
         self._send(job)
         try:
             assert self._process.stdout is not None
-            reply: int | HarnessError = pickle.load(self._process.stdout)
+            reply: _Reply = pickle.load(self._process.stdout)
         except (EOFError, OSError, pickle.UnpicklingError):
             self.stop()
             return None
@@ -141,9 +173,9 @@ class _Worker:
             self._process.stdin.flush()
 
 
-def _next_idle(idle: SimpleQueue[_Worker], chunk: Sequence[ImageFile]) -> int:
+def _next_idle(idle: SimpleQueue[_Worker], chunk: Sequence[ImageFile], unreadable: Unreadable | None) -> int:
     worker = idle.get()
     try:
-        return worker.decode(chunk)
+        return worker.decode(chunk, unreadable)
     finally:
         idle.put(worker)

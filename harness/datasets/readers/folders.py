@@ -6,7 +6,7 @@ import csv
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -25,6 +25,7 @@ from harness.datasets.images.pixels import (
     LazyImages,
     PixelCache,
 )
+from harness.datasets.readers.unreadable import REFUSE, LeftOut, check_policy, left_out_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,14 +68,24 @@ class FolderDataset:
 
     Attributes:
         info: what methods may know of the dataset.
+        left_out: what it is opened without, because images cannot be read.
     """
 
-    def __init__(self, release: Release, records: Sequence[Record], image_size: int | None) -> None:
+    info: DatasetInfo
+    left_out: LeftOut
+
+    def __init__(
+        self,
+        release: Release,
+        records: Sequence[Record],
+        image_size: int | None,
+        unreadable: str = REFUSE,
+    ) -> None:
         """Check the records against each other.
 
         Raises:
             HarnessError: an image size out of range, a split without studies, an id that occurs twice, a
-                patient in two splits.
+                patient in two splits, no such value of ``unreadable``.
         """
         name, channels = release.name, release.channels
         size = DEFAULT_IMAGE_SIZE if image_size is None else image_size
@@ -82,7 +93,14 @@ class FolderDataset:
             raise HarnessError(
                 f"image_size {size} of {name} is out of range", f"choose {SMALLEST_IMAGE}-{LARGEST_IMAGE}"
             )
+        check_policy(name, unreadable)
         _check(name, records)
+        cache = PixelCache(name, size, channels)
+        self.left_out = left_out_of(records, cache, unreadable)
+        if self.left_out:
+            rest = [(record, self.left_out.images(record)) for record in records]
+            records = [replace(record, images=images) for record, images in rest if images is not None]
+            _check(name, records)
         self.info = DatasetInfo(
             name=name,
             tasks=frozenset({Task.DIAGNOSE}),
@@ -95,7 +113,6 @@ class FolderDataset:
             licence=release.licence,
             fingerprint=_fingerprint(records, size, channels),
         )
-        cache = PixelCache(name, size, channels)
         one_hot = np.eye(len(release.classes), dtype=np.float32)
         self._studies: dict[str, list[Study]] = {split: [] for split in SPLITS}
         for record in records:

@@ -7,12 +7,15 @@ check`` prints all of them. So both see the same data and one rule decides what 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.datasets.base import SPLITS
 from harness.datasets.images.pixels import ImageFile
 
 
@@ -72,3 +75,36 @@ class Listing:
     records: list[ReportRecord]
     problems: list[Problem]
     published: Mapping[str, int | float] = field(default_factory=dict)
+
+
+class Listed(Protocol):
+    """A study before its pixels are read."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def split(self) -> str: ...
+    @property
+    def images(self) -> Mapping[str, ImageFile]: ...
+
+
+def empty_splits(records: Iterable[Listed]) -> list[Problem]:
+    """A problem for each split that has no studies."""
+    filled = {record.split for record in records}
+    return [
+        Problem("empty-split", split, f"the {split} split has no studies", "every split needs some")
+        for split in SPLITS
+        if split not in filled
+    ]
+
+
+def other_counts(where: Path, counts: Mapping[str, int], released: Mapping[str, int]) -> list[Problem]:
+    """What a release has more or less of than its authors say, counted before anything is left out."""
+    hint = "a part of the release, or another version of it, gives other scores"
+    return [
+        Problem(
+            "count-differs", str(where), f"{counts[what]:,} {what}, the release has {count:,}", hint, False
+        )
+        for what, count in released.items()
+        if counts[what] != count
+    ]

@@ -12,6 +12,7 @@ import os
 import stat
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -34,7 +35,8 @@ from harness.datasets.images.pixels import (
 )
 from harness.datasets.readers.folders import root_of
 from harness.datasets.readers.profiles import DEFAULT, Profile, finished, profile_of
-from harness.datasets.readers.records import Listing, Problem, ReportRecord
+from harness.datasets.readers.records import Listing, Problem, ReportRecord, empty_splits
+from harness.datasets.readers.unreadable import REFUSE, LeftOut, check_policy, left_out_of
 
 LONGEST_ID = 200
 _FINGERPRINT_VERSION = 1
@@ -46,6 +48,7 @@ class ReportDataset(ABC):
 
     Attributes:
         info: what methods may know.
+        left_out: what it is opened without, because images cannot be read.
         name: registry name.
         expected: what ``--root`` must hold, for messages.
         views: image modality names in reading order; those that no study has are left out of ``info``.
@@ -57,6 +60,7 @@ class ReportDataset(ABC):
     """
 
     info: DatasetInfo
+    left_out: LeftOut
     name: ClassVar[str]
     expected: ClassVar[str]
     views: ClassVar[tuple[str, ...]]
@@ -84,6 +88,7 @@ class ReportDataset(ABC):
         image_size: int | None = None,
         profile: str = DEFAULT,
         allow_leaks: bool = False,
+        unreadable: str = REFUSE,
     ) -> Self:
         """List and check the data below ``root``.
 
@@ -91,13 +96,16 @@ class ReportDataset(ABC):
             image_size: height and width of every view in pixels, 32-1024; 224 by default.
             profile: name out of ``profiles``.
             allow_leaks: open although a patient is in two splits.
+            unreadable: ``drop`` leaves views out whose file is no readable image, and studies that have no
+                other; ``refuse`` stops at the first such file that is read.
 
         Raises:
             HarnessError: the first fatal problem; its message names file, row or id.
         """
+        check_policy(cls.name, unreadable)
         chosen = profile_of(cls.name, cls.profiles, profile)
         listing = cls.list_root(cls.find_root(root), chosen)
-        return cls(listing, chosen, image_size=image_size, allow_leaks=allow_leaks)
+        return cls(listing, chosen, image_size=image_size, allow_leaks=allow_leaks, unreadable=unreadable)
 
     @classmethod
     def lister(cls, root: Path | None, options: Mapping[str, Any]) -> Callable[[], Listing]:
@@ -105,8 +113,9 @@ class ReportDataset(ABC):
 
         Raises:
             UnknownNameError: no such profile.
-            HarnessError: ``root`` is not there.
+            HarnessError: ``root`` is not there, or no such value of ``unreadable``.
         """
+        check_policy(cls.name, options.get("unreadable", REFUSE))
         chosen = profile_of(cls.name, cls.profiles, options.get("profile", DEFAULT))
         return partial(cls.list_root, cls.find_root(root), chosen)
 
@@ -116,20 +125,34 @@ class ReportDataset(ABC):
         return root_of(root, cls.name, cls.expected)
 
     def __init__(
-        self, listing: Listing, profile: Profile, *, image_size: int | None = None, allow_leaks: bool = False
+        self,
+        listing: Listing,
+        profile: Profile,
+        *,
+        image_size: int | None = None,
+        allow_leaks: bool = False,
+        unreadable: str = REFUSE,
     ) -> None:
         """Open a listing.
 
         Raises:
-            HarnessError: an image size out of range, or the listing's first fatal problem.
+            HarnessError: an image size out of range, the listing's first fatal problem, or a split of which
+                no image can be read.
         """
         size = _checked_size(self.name, image_size)
         for problem in [*listing.problems, *check_records(listing, allow_leaks)]:
             if problem.fatal:
                 raise HarnessError(f"{problem.where}: {problem.message}", problem.hint)
-        records = finished(usable(listing.records), profile)
-        self.info = self._describe(records, profile, size)
         cache = PixelCache(self.name, size, self.channels)
+        records = usable(listing.records)
+        self.left_out = left_out_of(records, cache, unreadable)
+        if self.left_out:
+            rest = [(record, self.left_out.images(record)) for record in records]
+            records = [replace(record, images=images) for record, images in rest if images is not None]
+            for problem in empty_splits(records):
+                raise HarnessError(f"{problem.where}: {problem.message}", problem.hint)
+        records = finished(records, profile)
+        self.info = self._describe(records, profile, size)
         self._studies: dict[str, list[Study]] = {split: [] for split in SPLITS}
         for record in records:
             self._studies[record.split].append(_study(record, cache))
@@ -184,25 +207,7 @@ def check_records(listing: Listing, allow_leaks: bool = False) -> list[Problem]:
     problems = [problem for record in listing.records for problem in _check_one(record)]
     problems += _duplicates(listing.records)
     problems += _leaks(listing.records, fatal=not allow_leaks)
-    filled = {record.split for record in usable(listing.records)}
-    for split in SPLITS:
-        if split not in filled:
-            problems.append(
-                Problem("empty-split", split, f"the {split} split has no studies", "every split needs some")
-            )
-    return problems
-
-
-def other_counts(where: Path, counts: Mapping[str, int], released: Mapping[str, int]) -> list[Problem]:
-    """What a release has more or less of than its authors say, counted before anything is left out."""
-    hint = "a part of the release, or another version of it, gives other scores"
-    return [
-        Problem(
-            "count-differs", str(where), f"{counts[what]:,} {what}, the release has {count:,}", hint, False
-        )
-        for what, count in released.items()
-        if counts[what] != count
-    ]
+    return problems + empty_splits(usable(listing.records))
 
 
 def _check_one(record: ReportRecord) -> list[Problem]:

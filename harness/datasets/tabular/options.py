@@ -9,6 +9,7 @@ from typing import Any
 from harness.core.errors import HarnessError, UnknownNameError
 from harness.core.names import did_you_mean
 from harness.datasets.readers.profiles import DEFAULT
+from harness.datasets.readers.unreadable import REFUSE, check_policy
 
 SEPARATORS = {"comma": ",", "semicolon": ";", "tab": "\t", "pipe": "|"}
 """Between the cells of a table."""
@@ -50,6 +51,7 @@ class TableOptions:
         variants: labels and patients that differ in form alone are joined or kept apart; empty asks.
         split: shares of train, val and test by patient, e.g. ``0.7/0.1/0.2``; empty reads the column.
         split_seed: another split of the same shares.
+        unreadable: what becomes of images that cannot be read: ``refuse`` stops, ``drop`` leaves them out.
     """
 
     image_size: int | None = None
@@ -64,6 +66,7 @@ class TableOptions:
     variants: str = ""
     split: str = ""
     split_seed: int = 0
+    unreadable: str = REFUSE
 
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> TableOptions:
@@ -84,6 +87,7 @@ class TableOptions:
         _one_of("label_separator", chosen.label_separator, LABEL_SEPARATORS)
         _one_of("uncertain", chosen.uncertain, UNCERTAIN)
         _one_of("variants", chosen.variants, VARIANTS)
+        check_policy("csv", chosen.unreadable)
         if not isinstance(chosen.split_seed, int):
             raise HarnessError(f"csv.split_seed: {chosen.split_seed!r} is no whole number")
         _ = chosen.shares

@@ -129,6 +129,8 @@ def _contributions(table: StateTable) -> StateGrid:
 
 def notes(table: StateTable) -> Iterator[str]:
     """How to read the three parts."""
+    if table.left_out:
+        yield table.left_out
     if table.corruption:
         yield from _corruption_notes(table)
         return
