@@ -155,15 +155,15 @@ def read_checked_json(path: Path) -> dict[str, Any]:
     Raises:
         CorruptFileError: any byte is another than was written, or it is no object.
     """
-    has_checksum(path)
+    checksum_of(path)
     values = read_json(path)
     if not isinstance(values, dict):
         raise CorruptFileError(f"{path}: not a JSON object", "delete it and run again")
     return {key: value for key, value in values.items() if key != "sha256"}
 
 
-def has_checksum(path: Path) -> bool:
-    """Whether a JSON file ends with a checksum; False for one that was written without.
+def checksum_of(path: Path) -> str:
+    """The checksum with which a JSON file ends; empty for one that was written without.
 
     Raises:
         CorruptFileError: the checksum is there and does not fit, or a folder is in the file's place.
@@ -173,11 +173,11 @@ def has_checksum(path: Path) -> bool:
     except IsADirectoryError as error:
         raise CorruptFileError(f"{path}: a folder is in its place", "delete it and run again") from error
     if not key or not rest.endswith(b'"\n}\n'):
-        return False
+        return ""
     digest, tail = rest[:-4], rest[-4:]
     if hashlib.sha256(head + tail).hexdigest().encode() != digest:
         raise _mismatch(path)
-    return True
+    return digest.decode()
 
 
 def digest_of(path: Path) -> str:

@@ -20,6 +20,7 @@ from harness.core.errors import HarnessError
 from harness.core.files import write_atomic
 from harness.core.packages import SCORING
 from harness.core.user_files import read_user_file
+from harness.leaderboard.bundle_checksums import verify, with_checksums
 from harness.leaderboard.facts import AuditState, RowFacts
 from harness.leaderboard.leaderboard import Leaderboard
 from harness.metrics.base import SIGNATURE
@@ -103,8 +104,13 @@ class SharedCost(_Closed):
 
 
 class SharedRun(_Closed):
-    """How the numbers of one result came about: digests and versions."""
+    """How the numbers of one result came about: digests and versions.
 
+    ``result`` is the checksum of its file in the store; empty where the numbers were read from an export of
+    an early version.
+    """
+
+    result: Hash
     harness: Version
     protocol: int
     code: Hash
@@ -129,6 +135,8 @@ class Bundle(_Closed):
     schema_: Annotated[Literal[1], Field(alias="schema")]
     rows: list[SharedNumber]
     runs: dict[Hash, SharedRun]
+    checksums: dict[Hash, Hash]
+    sha256: Hash
 
 
 def make(leaderboard: Leaderboard, store: Store | None = None) -> str:
@@ -150,7 +158,7 @@ def make(leaderboard: Leaderboard, store: Store | None = None) -> str:
         "rows": [_number(row) for row in leaderboard.rows],
         "runs": {_digest(key): _run(facts) for key, facts in leaderboard.results.items()},
     }
-    text = json.dumps(content, indent=1) + "\n"
+    text = json.dumps(with_checksums(content), indent=1) + "\n"
     bundle = check(text, "bundle")
     if store is not None:
         leaked = sorted(set(_strings(bundle.model_dump())) & set(study_ids(store)))
@@ -160,7 +168,7 @@ def make(leaderboard: Leaderboard, store: Store | None = None) -> str:
 
 
 def check(text: str, name: str) -> Bundle:
-    """Refuse anything but a bundle of aggregates.
+    """Refuse anything but a bundle of aggregates that is what was written.
 
     Args:
         text: content of the file.
@@ -189,6 +197,7 @@ def check(text: str, name: str) -> Bundle:
         ) from None
     _check_rows(bundle, name)
     _check_names(bundle, name)
+    verify(content, name)
     return bundle
 
 
@@ -283,6 +292,7 @@ def _run(facts: RowFacts) -> dict[str, Any]:
     machine, environment = facts.machine, facts.environment
     cost = {name: getattr(facts.cost, name) for name in SharedCost.model_fields}
     return {
+        "result": facts.result,
         "harness": facts.harness,
         "protocol": facts.protocol,
         "code": facts.code,

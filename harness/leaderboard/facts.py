@@ -96,6 +96,7 @@ class RowFacts(Facts):
         config: settings of the run, without what says where it ran.
         reliability: modality state -> bins of a reliability diagram.
         command: what makes the row again.
+        result: checksum of the result's file in the store; empty where it has none.
 
     The others are those of ``Manifest``.
     """
@@ -136,6 +137,7 @@ class RowFacts(Facts):
     thresholds: dict[str, float] = Field(default_factory=dict)
     answers: dict[str, str] = Field(default_factory=dict)
     command: str
+    result: str = ""
 
     @classmethod
     def of(cls, stored: StoredResult, verdict: Verdict | None) -> RowFacts:
@@ -164,6 +166,7 @@ class RowFacts(Facts):
             changed=without_paths(manifest.changed, manifest.files),
             config=config,
             reliability=dict(stored.reliability),
+            result=stored.checksum,
             command=manifest.command or run_command(label, row.seed, config),
             **{name: getattr(manifest, name) for name in _COPIED if name in manifest.model_fields_set},
         )

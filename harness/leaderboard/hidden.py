@@ -99,7 +99,7 @@ def _of_other_protocols(table: Table, shown: Iterable[StoredResult]) -> Iterator
 
 
 def _unchecked(table: Table, shown: Iterable[StoredResult]) -> Iterator[str]:
-    number = sum(not each.checked and _is_of(table, each) for each in shown)
+    number = sum(not each.checksum and _is_of(table, each) for each in shown)
     if number:
         plural = "s have" if number > 1 else " has"
         yield f"{number} result{plural} no checksum, so that a number changed by hand would not show."

@@ -71,7 +71,7 @@ class StoredResult:
     Attributes:
         key: the file below ``results``, without its suffix.
         reliability: modality state -> bins of a reliability diagram; empty for methods without probabilities.
-        checked: whether the file has a checksum, which fits; early stores wrote none.
+        checksum: that the file ends with, and that fits; early stores wrote none.
     """
 
     path: Path
@@ -79,7 +79,7 @@ class StoredResult:
     rows: list[Measurement]
     manifest: Manifest
     reliability: Mapping[str, ReliabilityBins]
-    checked: bool = True
+    checksum: str = ""
 
     @property
     def time(self) -> tuple[int, int]:

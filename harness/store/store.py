@@ -41,9 +41,9 @@ from pydantic import ValidationError
 from harness.core.errors import CorruptFileError, HarnessError
 from harness.core.files import (
     DAMAGED,
+    checksum_of,
     clear_disk_errors,
     clear_place,
-    has_checksum,
     private_folder,
     read_json,
     unless_damaged,
@@ -173,12 +173,12 @@ class Store:
 
 
 def _check_result(path: Path) -> None:
-    if not has_checksum(path):
+    if not checksum_of(path):
         read_json(path)
 
 
 def _read_result(path: Path, key: str) -> StoredResult:
-    checked, content = has_checksum(path), read_json(path)
+    checksum, content = checksum_of(path), read_json(path)
     try:
         _check_schema(f"{path}: a result", content)
     except HarnessError as error:
@@ -197,7 +197,7 @@ def _read_result(path: Path, key: str) -> StoredResult:
         raise CorruptFileError(f"{path}: not a result file: {reason}", "delete it and run again") from None
     except (KeyError, TypeError, AttributeError) as error:
         raise CorruptFileError(f"{path}: not a result file: {error}", "delete it and run again") from error
-    return StoredResult(path, key, rows, manifest, reliability, checked)
+    return StoredResult(path, key, rows, manifest, reliability, checksum)
 
 
 def _is_new(root: Path) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -95,7 +96,7 @@ def test_text_images_and_per_study_rows_fit_into_no_field(bundle: dict[str, Any]
 @given(st.text(min_size=1).filter(lambda text: any(c.isspace() for c in text)))
 def test_no_name_takes_white_space(text: str) -> None:
     row = {"method": text}
-    content = {"bundle": 1, "schema": 1, "rows": [row], "runs": {}}
+    content = {"bundle": 1, "schema": 1, "rows": [row], "runs": {}, "checksums": {}, "sha256": ""}
     with pytest.raises(HarnessError):
         share.check(json.dumps(content), "bundle.json")
 
@@ -175,6 +176,82 @@ def test_a_bundle_holds_so_many_names_and_no_more(
     monkeypatch.setattr(share, "MOST_ROWS", 1)
     with pytest.raises(HarnessError, match="numbers; a bundle has at most 1"):
         share.check(json.dumps(bundle), "bundle.json")
+
+
+def first_run(bundle: dict[str, Any]) -> str:
+    return next(iter(bundle["runs"]))
+
+
+CHANGES: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
+    "a digit": (
+        lambda b: replaced(b, ("rows", 0, "value"), b["rows"][0]["value"] + 0.001),
+        r"the result \w+ \(\S+ on toy\) or one of its numbers is not what was written",
+    ),
+    "an interval": (lambda b: replaced(b, ("rows", 0, "ci95"), [0.1, 0.9]), "one of its numbers is not"),
+    "a method": (lambda b: replaced(b, ("rows", 0, "method"), "ours"), "one of its numbers is not"),
+    "a fact": (lambda b: replaced(b, ("runs", first_run(b), "protocol"), 7), "one of its numbers is not"),
+    "a verdict": (
+        lambda b: replaced(b, ("runs", first_run(b), "audit"), "not audited: other checkpoint"),
+        "one of its numbers is not what was written",
+    ),
+    "an absent number": (lambda b: b | {"rows": b["rows"][1:]}, "one of its numbers is not"),
+    "all numbers of a result": (
+        lambda b: b | {"rows": [row for row in b["rows"] if row["run"] != first_run(b)]},
+        "of which no number is there, or one of its numbers is not what was written",
+    ),
+    "an absent result": (
+        lambda b: (
+            b
+            | {"rows": [row for row in b["rows"] if row["run"] != first_run(b)]}
+            | {"runs": {run: facts for run, facts in b["runs"].items() if run != first_run(b)}}
+        ),
+        r"the result \w+ was taken out after",
+    ),
+    "a further result": (
+        lambda b: (
+            b
+            | {"rows": [*b["rows"], b["rows"][0] | {"run": "abc"}]}
+            | {"runs": b["runs"] | {"abc": b["runs"][first_run(b)]}}
+        ),
+        r"the result abc \(\S+ on toy\) was added after",
+    ),
+    "a checksum": (
+        lambda b: replaced(b, ("checksums", first_run(b)), "0" * 64),
+        "one of its numbers is not what was written",
+    ),
+    "the checksum of all": (lambda b: b | {"sha256": "0" * 64}, "its list of checksums is not what was"),
+    "no checksums": (lambda b: {k: v for k, v in b.items() if k != "checksums"}, "checksums: field required"),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_bundle_that_is_not_what_was_written_is_refused_by_name(
+    tmp_path: Path, bundle: dict[str, Any], capsys: pytest.CaptureFixture[str], change: str
+) -> None:
+    file = tmp_path / "bundle.json"
+    file.write_text(json.dumps(bundle))
+    assert invoke(capsys, "bundle", "check", str(file))[0] == 0
+    alter, message = CHANGES[change]
+    file.write_text(json.dumps(alter(bundle)))
+    code, out, err = invoke(capsys, "bundle", "check", str(file))
+    assert (code, out) == (2, "")
+    assert re.search(message, " ".join(err.split())), err
+    assert len(err.strip().splitlines()) <= 3
+
+
+def test_a_bundle_keeps_the_checksums_of_the_results(tmp_path: Path) -> None:
+    store = small_store(tmp_path)
+    bundle = json.loads(share.make(Leaderboard.of(store)))
+    written = {path.read_bytes().rpartition(b'"sha256": "')[2][:64].decode() for path in results(store)}
+    assert {run["result"] for run in bundle["runs"].values()} == written
+    path = results(store)[0]
+    path.write_bytes(path.read_bytes().replace(b"0.4", b"0.5", 1))
+    with pytest.raises(HarnessError, match="checksum"):
+        share.make(Leaderboard.of(store))
+
+
+def results(store: Store) -> list[Path]:
+    return sorted((store.root / "results").rglob("*.json"))
 
 
 def test_numbers_over_few_studies_do_not_leave(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
