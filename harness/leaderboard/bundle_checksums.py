@@ -1,7 +1,7 @@
 """Checksums of a bundle: one over each result with its numbers, and one over all of them.
 
 They show that a file is what ``harness bundle write`` wrote, digit by digit. They do not show who wrote it:
-whoever changes a file on purpose can compute them anew.
+who changes a file on purpose can compute them anew.
 """
 
 from __future__ import annotations
