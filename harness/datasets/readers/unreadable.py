@@ -1,9 +1,9 @@
 """Images that cannot be read: they stop a run, or are left out with ``--set DATASET.unreadable=drop``.
 
 What is left out is decided when the dataset is opened, before its fingerprint: every image that the store
-lacks is decoded then. Only a file's content counts. A file that is absent, and one that cannot be read because
-memory, a right or a package is, stops the run under both options: else another machine would have other
-studies.
+lacks is decoded then. Only a file's content counts. A file that is absent, and one that cannot be read
+because memory, a right or a package is, stops the run under both options: else another machine would have
+other studies.
 """
 
 from __future__ import annotations
