@@ -95,6 +95,7 @@ class MMCAMD(FolderDataset):
             classes=CLASSES,
             channels=3,
             licence=cls.licence,
+            complete=chosen.name == PAIRS,
         )
         return cls(release, records, image_size, unreadable)
 

@@ -73,6 +73,16 @@ def test_every_dataset_leaves_out_what_cannot_be_read(name: str, tmp_path: Path)
         assert rest[first.id] == set(first.images) - {view}
 
 
+def test_a_study_of_pairs_is_left_out_whole(tmp_path: Path) -> None:
+    root = trees.mmc_amd(tmp_path)
+    pairs = {"profile": "pairs"}
+    first = open_dataset("mmc-amd", root, DROP | pairs).studies("test")[0]
+    damage(source(first, "oct").path)
+    dropped = open_dataset("mmc-amd", root, DROP | pairs)
+    assert dropped.left_out.studies == {"test": [first.id]}  # type: ignore[attr-defined]
+    assert all(len(study.images) == 2 for study in all_studies(dropped))
+
+
 @pytest.mark.parametrize("name", TREES)
 def test_another_value_of_the_option_is_refused(name: str, tmp_path: Path) -> None:
     root = TREES[name](tmp_path / "data")

@@ -54,6 +54,7 @@ class Release:
         modalities: names of the views.
         channels: of every image, 1 or 3.
         licence: one line for tables and ``harness list datasets``.
+        complete: a study of which one view cannot be read is left out, with ``unreadable=drop``.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Release:
     classes: tuple[str, ...]
     channels: int
     licence: str
+    complete: bool = False
 
 
 class FolderDataset:
@@ -96,7 +98,7 @@ class FolderDataset:
         check_policy(name, unreadable)
         _check(name, records)
         cache = PixelCache(name, size, channels)
-        self.left_out = left_out_of(records, cache, unreadable)
+        self.left_out = left_out_of(records, cache, unreadable, complete=release.complete)
         if self.left_out:
             rest = [(record, self.left_out.images(record)) for record in records]
             records = [replace(record, images=images) for record, images in rest if images is not None]

@@ -39,23 +39,27 @@ class LeftOut:
     problems: list[Problem] = field(default_factory=list)
 
     @classmethod
-    def of(cls, studies: Iterable[Listed], unreadable: Mapping[str, HarnessError]) -> LeftOut:
+    def of(
+        cls, studies: Iterable[Listed], unreadable: Mapping[str, HarnessError], *, complete: bool = False
+    ) -> LeftOut:
         """Those of some studies.
 
         Args:
             studies: with all their images.
             unreadable: digest of an image -> why it cannot be read.
+            complete: a study needs all of its views.
         """
         left_out = cls()
         for study in studies if unreadable else ():
             views = [view for view, source in study.images.items() if source.digest in unreadable]
-            whole = len(views) == len(study.images)
+            whole = complete or len(views) == len(study.images)
             if views and whole:
                 left_out.studies.setdefault(study.split, []).append(study.id)
             elif views:
                 left_out.views.setdefault(study.split, {})[study.id] = views
             for view in views:
-                what = f"{study.id}, which has no other image," if whole else f"{view} of {study.id}"
+                only = "needs all images" if complete else "has no other image"
+                what = f"{study.id}, which {only}," if whole else f"{view} of {study.id}"
                 source = study.images[view]
                 reason = unreadable[source.digest].message.removeprefix(f"{source.where}: ")
                 message = f"{reason}; {what} is left out"
@@ -87,12 +91,15 @@ def check_policy(dataset: str, policy: object) -> None:
         raise HarnessError(f"{dataset}.unreadable: {policy!r} is neither {REFUSE} nor {DROP}", hint)
 
 
-def left_out_of(studies: Iterable[Listed], cache: PixelCache, policy: str) -> LeftOut:
+def left_out_of(
+    studies: Iterable[Listed], cache: PixelCache, policy: str, *, complete: bool = False
+) -> LeftOut:
     """What cannot be read of some studies, found by decoding all images that the cache lacks.
 
     Args:
         cache: where the pixels are kept; a run that follows reads them there.
         policy: nothing is decoded and nothing left out unless it is ``drop``.
+        complete: a study needs all of its views.
 
     Raises:
         HarnessError: an image is not read for another reason than its content.
@@ -108,4 +115,4 @@ def left_out_of(studies: Iterable[Listed], cache: PixelCache, policy: str) -> Le
     unreadable: dict[str, HarnessError] = {}
     for _ in fill(cache.store, [sources[each] for each in sources if each in absent], unreadable=unreadable):
         pass
-    return LeftOut.of(studies, unreadable)
+    return LeftOut.of(studies, unreadable, complete=complete)
