@@ -24,6 +24,9 @@ FloatArray = NDArray[np.float64]
 _CHUNK_CELLS = 4_000_000
 """Cells of one block of random numbers or weights: 32 MB of float64, whatever the number of trials."""
 
+_KEPT_COUNTS = 250_000_000
+"""So many counts of patients are kept, of a byte each, instead of drawn again for every metric."""
+
 _FEWEST_LINES = 16
 """Of a block, however many studies there are."""
 
@@ -39,8 +42,9 @@ def clusters(patient_ids: Sequence[str]) -> tuple[int, NDArray[np.intp]]:
 class BootstrapWeights:
     """A matrix (B, n_studies) of ``bootstrap_weights`` that is drawn where it is read.
 
-    A small matrix is kept. Of a large one only the state of the generator at the start of each line is kept,
-    and its lines are drawn again wherever they are read: ``weights[0:20]`` is float64 (20, n_studies).
+    A small matrix is kept, of a large one each patient's count, as a byte. Of a still larger one only the
+    state of the generator at the start of each line is kept, and its lines are drawn again wherever they are
+    read: ``weights[0:20]`` is float64 (20, n_studies).
 
     Attributes:
         shape: (B, n_studies).
@@ -50,6 +54,7 @@ class BootstrapWeights:
         self.shape = n_resamples, len(patient_of)
         self._patient_of, self._n_patients = patient_of, n_patients
         self._states: dict[int, Any] = {0: np.random.default_rng(seed).bit_generator.state}
+        self._counts: dict[int, NDArray[np.uint8]] = {}
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -74,8 +79,10 @@ class BootstrapWeights:
             weights[place] = self._line(line)[self._patient_of]
         return weights
 
-    def _line(self, line: int) -> NDArray[np.intp]:
+    def _line(self, line: int) -> NDArray[np.integer[Any]]:
         """How often each patient is drawn in one resample, (n_patients,)."""
+        if line in self._counts:
+            return self._counts[line]
         start = line
         while start not in self._states:
             start -= 1
@@ -84,7 +91,10 @@ class BootstrapWeights:
         for number in range(start, line + 1):
             patients = generator.integers(0, self._n_patients, size=self._n_patients)
             self._states.setdefault(number + 1, generator.bit_generator.state)
-        return np.bincount(patients, minlength=self._n_patients)
+        counts = np.bincount(patients, minlength=self._n_patients)
+        if self.shape[0] * self._n_patients <= _KEPT_COUNTS and counts.max() <= np.iinfo(np.uint8).max:
+            self._counts[line] = counts.astype(np.uint8)
+        return counts
 
 
 Weights: TypeAlias = "BootstrapWeights | FloatArray"

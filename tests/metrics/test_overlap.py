@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from harness.core.words import PROFILES
 from harness.metrics.base import Metric, Statistics
-from harness.metrics.text import base, numbered, rouge, tokenization
+from harness.metrics.text import base, cider, numbered, rouge, tokenization
 from harness.metrics.text.bleu import Bleu
 from harness.metrics.text.cider import Cider, CiderPlain
 from harness.metrics.text.ngrams import lcs_length
@@ -181,7 +181,7 @@ def test_blocks_and_what_was_read_before_change_no_digit(
     fresh.batch([" ".join(sorted({word for text in true for word in text.split()}, reverse=True))])
     monkeypatch.setattr(base, "tokenizer", lambda name: fresh)
     monkeypatch.setattr(numbered, "_BLOCKS_FOR_THREADS", 2)
-    monkeypatch.setattr(numbered, "_HASHED", 1)
+    monkeypatch.setattr(numbered, "_MOST_BITS", 24)
     assert (make(tokenizer="whitespace").statistics(*pairs(said, true)) == whole).all()
 
 
@@ -194,6 +194,19 @@ def test_inside_numbered_once_metrics_share_the_numbers_of_the_same_lists() -> N
         assert Cider(tokenizer="whitespace").numbered(predictions, references) is not shared
         assert Cider().numbered(list(reversed(predictions)), references) is not shared
     assert Cider().numbered(predictions, references) is not shared
+
+
+@pytest.mark.parametrize("make", [Cider, CiderPlain])
+def test_inside_numbered_once_systems_share_what_the_references_teach(make: Callable[..., Metric]) -> None:
+    predictions, references = pairs(*corpus(60))
+    others, _ = pairs([f"zz {text} aa zz" for text in corpus(60)[0][::-1]], corpus(60)[1])
+    alone = [make().statistics(each, references) for each in (predictions, others)]
+    with base.numbered_once(), pytest.MonkeyPatch.context() as patch:
+        first = make().statistics(predictions, references)
+        patch.setattr(cider._DocumentFrequencies, "of", None)
+        again = make().statistics(others, references)
+    assert (first == alone[0]).all()
+    assert (again == alone[1]).all()
 
 
 def test_equal_pairs_are_compared_once(monkeypatch: pytest.MonkeyPatch) -> None:

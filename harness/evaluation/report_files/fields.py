@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -96,11 +97,13 @@ class Fields:
         return [name for name in named if name is not None]
 
 
+@lru_cache(1024)
 def folded(name: str) -> str:
     """A field's name without capitals, outer blanks, and differences between blanks, ``-`` and ``_``."""
     return "_".join(name.strip().casefold().replace("-", " ").replace("_", " ").split())
 
 
+@lru_cache(1024)
 def names_text(name: str) -> bool:
     """Whether a field of this name is a report or a list of reports."""
     plain = folded(name)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from harness.core.errors import HarnessError
 from harness.core.types import Prediction, Reference, Task
@@ -14,7 +14,10 @@ from harness.metrics.text.characters import NO_NORM, plain_characters
 from harness.metrics.text.numbered import NumberedPairs
 from harness.metrics.text.tokenization import DEFAULT_PROFILE, Tokens, tokenizer
 
-_Kept = dict[tuple[int, int, str, int | None], tuple[NumberedPairs, object, object]]
+T = TypeVar("T")
+
+
+_Kept = dict[Any, tuple[Any, object, object]]
 _numbered: ContextVar[_Kept | None] = ContextVar("numbered texts", default=None)
 
 
@@ -84,12 +87,24 @@ class TextMetric(Metric):
         kept = _numbered.get()
         key = (id(predictions), id(references), self.profile, self.reference_words)
         if kept is not None and key in kept:
-            return kept[key][0]
+            earlier: NumberedPairs = kept[key][0]
+            return earlier
         hypotheses, targets = report_texts(predictions, references)
         pairs = NumberedPairs.of(tokenizer(self.profile), hypotheses, targets, self.reference_words)
         if kept is not None:
             kept[key] = pairs, predictions, references  # while they are kept, no other list has their ids
         return pairs
+
+    def learned(self, references: Sequence[Reference], what: str, learn: Callable[[], T]) -> T:
+        """What ``learn`` makes of all references; inside ``numbered_once`` once for the same list."""
+        kept = _numbered.get()
+        if kept is None:
+            return learn()
+        key = (what, id(references), self.profile, self.reference_words)
+        if key not in kept:
+            kept[key] = learn(), references, None
+        lesson: T = kept[key][0]
+        return lesson
 
     @property
     def text_fields(self) -> str:
@@ -102,7 +117,7 @@ class TextMetric(Metric):
 
 @contextmanager
 def numbered_once() -> Iterator[None]:
-    """Inside, all metrics share the numbered tokens of the same lists of predictions and references.
+    """Inside, all metrics share the numbered tokens of the same lists, and what the references teach.
 
     The lists must not change meanwhile.
     """

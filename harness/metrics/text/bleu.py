@@ -15,7 +15,7 @@ from harness.metrics.base import MetricOutput, Statistics
 from harness.metrics.several import SeveralReferences
 from harness.metrics.text.base import TextMetric
 from harness.metrics.text.ngrams import MOST_ALL_PAIRS, clipped_matches, ngram_counts
-from harness.metrics.text.numbered import over_blocks, pair_counts
+from harness.metrics.text.numbered import clipped_counts, over_blocks
 
 ORDER = 4
 # The COCO tools keep an empty corpus from dividing by zero with these two.
@@ -47,17 +47,8 @@ class Bleu(TextMetric, SeveralReferences):
         counts[:, 0], counts[:, 1] = lengths[pairs.hypotheses], lengths[pairs.targets]
         counts[:, 2 + ORDER :] = np.maximum(0, counts[:, :1] - np.arange(ORDER))
 
-        def matches(block: slice) -> NDArray[np.float64]:
-            return np.stack(
-                [
-                    each.sums(np.minimum(each.ours.counts[each.both[0]], each.theirs.counts[each.both[1]]))
-                    for each in pair_counts(pairs, block, ORDER)
-                ],
-                axis=1,
-            )
-
-        for block, columns in over_blocks(matches, len(counts)):
-            counts[block, 2 : 2 + ORDER] = columns
+        for block, matches in over_blocks(lambda part: clipped_counts(pairs, part, ORDER), len(counts)):
+            counts[block, 2 : 2 + ORDER] = matches
         return counts[pairs.pair_of]
 
     def statistics_of_several(

@@ -18,9 +18,9 @@ from harness.metrics.text.base import TextMetric
 from harness.metrics.text.ngrams import MOST_ALL_PAIRS, Ngram, clipped_matches, ngram_counts
 from harness.metrics.text.numbered import (
     Integers,
+    NgramCounts,
     NumberedPairs,
     NumberedTexts,
-    PairCounts,
     ngrams,
     over_blocks,
     pair_counts,
@@ -64,7 +64,9 @@ class Cider(TextMetric, SeveralReferences):
 
     def statistics(self, predictions: Sequence[Prediction], references: Sequence[Reference]) -> Statistics:
         """Score and 1 per study, float64 (n_studies, 2)."""
-        return _scores(self.numbered(predictions, references), clipped=True)
+        pairs = self.numbered(predictions, references)
+        frequencies = self.learned(references, "frequencies", lambda: _DocumentFrequencies.of(pairs))
+        return _scores(pairs, frequencies, clipped=True)
 
     def statistics_of_several(
         self, predictions: Sequence[Prediction], references: Sequence[Sequence[Reference]]
@@ -107,7 +109,9 @@ class CiderPlain(TextMetric, SeveralReferences):
 
     def statistics(self, predictions: Sequence[Prediction], references: Sequence[Reference]) -> Statistics:
         """Score and 1 per study, float64 (n_studies, 2)."""
-        return _scores(self.numbered(predictions, references), clipped=False)
+        pairs = self.numbered(predictions, references)
+        frequencies = self.learned(references, "frequencies", lambda: _DocumentFrequencies.of(pairs))
+        return _scores(pairs, frequencies, clipped=False)
 
     def statistics_of_several(
         self, predictions: Sequence[Prediction], references: Sequence[Sequence[Reference]]
@@ -120,16 +124,16 @@ class CiderPlain(TextMetric, SeveralReferences):
         return {"cider_plain": mean_of(totals)}
 
 
-def _scores(pairs: NumberedPairs, clipped: bool) -> Statistics:
+def _scores(pairs: NumberedPairs, frequencies: _DocumentFrequencies, clipped: bool) -> Statistics:
     """Score and 1 per study: CIDEr-D if ``clipped``, else CIDEr, with the frequencies of all references."""
     statistics = np.ones((len(pairs.pair_of), 2))
-    frequencies = _DocumentFrequencies.of(pairs)
+    places = frequencies.places(pairs.texts.words)
     scores = np.zeros(len(pairs.hypotheses))
 
     def cosines(block: slice) -> NDArray[np.float64]:
         numbers, total = np.zeros(1, dtype=np.int64), np.zeros(block.stop - block.start)
         for length, each in enumerate(pair_counts(pairs, block, ORDER)):
-            numbers, inverse = frequencies.inverse(length, each.ours.keys, numbers)
+            numbers, inverse = frequencies.inverse(length, each.keys, numbers, places)
             total += _cosines(each, inverse, clipped)
         return total
 
@@ -143,20 +147,16 @@ def _scores(pairs: NumberedPairs, clipped: bool) -> Statistics:
     return statistics
 
 
-def _cosines(counts: PairCounts, inverse: NDArray[np.float64], clipped: bool) -> NDArray[np.float64]:
+def _cosines(counts: NgramCounts, inverse: NDArray[np.float64], clipped: bool) -> NDArray[np.float64]:
     """Cosine (P,) of the tf-idf weights of each pair; 0 where either side has none.
 
     Clipped, no n-gram scores more than the reference's weight.
     """
-    ours, theirs = (side.counts * inverse[side.ngrams] for side in (counts.ours, counts.theirs))
-    norms = [
-        np.sqrt(np.bincount(side.texts, weights**2, counts.pairs))
-        for side, weights in ((counts.ours, ours), (counts.theirs, theirs))
-    ]
-    first, second = ours[counts.both[0]], theirs[counts.both[1]]
-    products = counts.sums((np.minimum(first, second) if clipped else first) * second)
-    both = norms[0] * norms[1]
-    return np.divide(products, both, out=np.zeros(counts.pairs), where=both > 0.0)
+    weights = inverse[counts.ngrams]
+    ours, theirs = counts.ours * weights, counts.theirs * weights
+    norms = np.sqrt(counts.sums(ours**2)) * np.sqrt(counts.sums(theirs**2))
+    products = counts.sums((np.minimum(ours, theirs) if clipped else ours) * theirs)
+    return np.divide(products, norms, out=np.zeros(counts.total), where=norms > 0.0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -167,13 +167,13 @@ class _DocumentFrequencies:
         keys: per length, the n-grams of all references, as ``NgramCounts.keys``, and a last one above all.
         documents: per length, how many references have each of them; 1 for the last.
         total: number of references.
-        vocabulary: number of different tokens.
+        words: the token of each number.
     """
 
     keys: tuple[Integers, ...]
     documents: tuple[NDArray[np.float64], ...]
     total: int
-    vocabulary: int
+    words: tuple[str, ...]
 
     @classmethod
     def of(cls, pairs: NumberedPairs) -> _DocumentFrequencies:
@@ -198,9 +198,18 @@ class _DocumentFrequencies:
             for places, part in zip(numbers, parts, strict=True):
                 documents[-1][places] += part[length][1]
                 part[length] = part[length][0][:0], part[length][1][:0]  # no longer needed
-        return cls(tuple(keys), tuple(documents), len(pairs.pair_of), pairs.texts.vocabulary)
+        return cls(tuple(keys), tuple(documents), len(pairs.pair_of), pairs.texts.words)
 
-    def inverse(self, length: int, keys: Integers, shorter: Integers) -> tuple[Integers, NDArray[np.float64]]:
+    def places(self, words: tuple[str, ...]) -> Integers:
+        """The number of each of the words here, (V,), -1 for others: predictions may have further words."""
+        if words is self.words:
+            return np.arange(len(words))
+        numbers = {word: number for number, word in enumerate(self.words)}
+        return np.array([numbers.get(word, -1) for word in words], dtype=np.int64)
+
+    def inverse(
+        self, length: int, keys: Integers, shorter: Integers, places: Integers
+    ) -> tuple[Integers, NDArray[np.float64]]:
         """Numbers (D,) of n-grams among those of the references, -1 for others; log inverse frequencies (D,).
 
         An n-gram that no reference has weighs as if one reference had it.
@@ -209,32 +218,34 @@ class _DocumentFrequencies:
             length: of the n-grams, less 1.
             keys: (D,) of n-grams of some texts.
             shorter: numbers of the n-grams of those texts that are one token shorter.
+            places: of the words of those texts, as ``places`` has them.
         """
-        wanted = _extended(shorter, keys, self.vocabulary)
-        places = np.searchsorted(self.keys[length], wanted)
-        places = np.where(self.keys[length][places] == wanted, places, -1)
-        return places, np.log(self.total / self.documents[length][places])
+        starts, last = np.divmod(keys, max(1, len(places)))
+        inside = (shorter[starts] >= 0) & (places[last] >= 0)
+        wanted = np.where(inside, shorter[starts] * len(self.words) + places[last], -1)
+        numbers = np.searchsorted(self.keys[length], wanted)
+        numbers = np.where(self.keys[length][numbers] == wanted, numbers, -1)
+        return numbers, np.log(self.total / self.documents[length][numbers])
 
 
 def _part(texts: NumberedTexts, studies: Integers) -> list[tuple[Integers, NDArray[np.integer[Any]]]]:
     """Per length, the keys of the n-grams of some texts, and in how many studies' references they occur."""
     return [
-        (each.keys, np.bincount(each.ngrams, studies[each.texts], len(each.keys)).astype(np.int32))
+        (each.keys, np.bincount(each.ngrams, studies[each.owners], len(each.keys)).astype(np.int32))
         for each in ngrams(texts, ORDER)
     ]
 
 
 def _extended(shorter: Integers, keys: Integers, vocabulary: int) -> Integers:
-    """Keys of n-grams among those of all references, from keys among those of some texts.
+    """Keys of n-grams among those of all references, from keys among those of some of them.
 
     Args:
-        shorter: for each n-gram of those texts that is one token shorter, its number among all. It is -1
-            for one that no reference has; then longer ones have the key -1.
+        shorter: for each n-gram of those texts that is one token shorter, its number among all.
         keys: as ``NgramCounts.keys``.
         vocabulary: number of different tokens.
     """
-    starts, last = np.divmod(keys, vocabulary)
-    return np.where(shorter[starts] >= 0, shorter[starts] * vocabulary + last, -1)
+    starts, last = np.divmod(keys, max(1, vocabulary))
+    return shorter[starts] * vocabulary + last
 
 
 def _scores_of_all_pairs(hypotheses: Sequence[Tokens], targets: Sequence[Tokens]) -> NDArray[np.float64]:

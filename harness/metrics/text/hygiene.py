@@ -19,7 +19,7 @@ IDS_SHOWN = 3
 """So many ids are named in a line."""
 
 _SAME_SHARE = 0.1
-_LOOP_SHARE, _LOOP_WORDS = 0.5, 8
+_LOOP_SHARE, _LOOP_WORDS, _NGRAM = 0.5, 8, 4
 
 _TOKENS = re.compile(
     "[\u0120\u010a\u2581]|(?:^|(?<=\\s))##(?=[a-z0-9])|</?s>|</w>|\\b(?:startseq|endseq)\\b|<0x[0-9A-F]{2}>|@@(?=\\s|$)"
@@ -36,7 +36,7 @@ _MARKUP = re.compile(
     re.IGNORECASE | re.MULTILINE,
 )
 _SIGNS = re.compile("[^a-pr-zA-PR-Z0-9_\\s.,:;()/%+=!?'\"-]")
-"""What each match of the two holds, and few reports: a sign other than these, or a q. It is found at once."""
+"""What each match of tokens, markup and escapes holds, and few reports: another sign than these, or a q."""
 _WRONGLY_DECODED = re.compile(
     "\u00c3[\u0080-\u00bf\u0152-\u0178\u02c6\u02dc\u2013-\u203a\u20ac\u2122]|\u00c2[\u00a0-\u00bf]"
     "|\u00e2\u20ac|\u00e2\u0080|\u00ef\u00bb\u00bf|\u00ef\u00ac|\u00f0\u0178|\ufffd"
@@ -77,14 +77,8 @@ class Remark:
 _KINDS: Mapping[str, tuple[str, Callable[[str], bool]]] = {
     "empty": ("are empty", lambda text: not text.strip()),
     "wordless": ("hold no word", lambda text: bool(text.strip()) and not any(map(str.isalnum, text))),
-    "tokens": (
-        "hold tokenizer leftovers",
-        lambda text: _SIGNS.search(text) is not None and _TOKENS.search(text) is not None,
-    ),
-    "markup": (
-        "hold markup",
-        lambda text: _SIGNS.search(text) is not None and _MARKUP.search(text) is not None,
-    ),
+    "tokens": ("hold tokenizer leftovers", lambda text: _TOKENS.search(text) is not None),
+    "markup": ("hold markup", lambda text: _MARKUP.search(text) is not None),
     "escapes": ("hold escaped line breaks or a printed list", lambda text: _ESCAPED.search(text) is not None),
     "script": ("are mostly not in Latin script", lambda text: _foreign(text)),
     "mixed": (
@@ -102,6 +96,7 @@ _KINDS: Mapping[str, tuple[str, Callable[[str], bool]]] = {
     ),
 }
 """Kind -> the rest of a sentence, and whether a text is of the kind."""
+_WITH_SIGNS = ("tokens", "markup", "escapes")
 
 
 def remarks_on(texts: Mapping[str, str], side: str) -> list[Remark]:
@@ -126,7 +121,9 @@ def remarks_on(texts: Mapping[str, str], side: str) -> list[Remark]:
 
 
 def _kinds(text: str) -> list[str]:
-    return [kind for kind, (_, applies) in _KINDS.items() if applies(text)]
+    """The kinds that a text is of. Most texts hold no sign that some kinds need."""
+    impossible = () if _SIGNS.search(text) else _WITH_SIGNS
+    return [kind for kind, (_, applies) in _KINDS.items() if kind not in impossible and applies(text)]
 
 
 def _copies(texts: Mapping[str, str], side: str) -> Iterator[Remark]:
@@ -210,5 +207,8 @@ def _foreign(text: str) -> bool:
 
 def _loops(text: str) -> bool:
     words = text.lower().split()
-    again, total = repeated(words)
-    return len(words) >= _LOOP_WORDS and again > _LOOP_SHARE * total
+    total = len(words) - _NGRAM + 1
+    # Each different word begins another n-gram, unless it stands among the last few.
+    if len(words) < _LOOP_WORDS or len(set(words)) - _NGRAM + 1 >= (1 - _LOOP_SHARE) * total:
+        return False
+    return repeated(words, _NGRAM)[0] > _LOOP_SHARE * total

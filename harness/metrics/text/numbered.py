@@ -23,8 +23,8 @@ T = TypeVar("T")
 
 _TEXTS_AT_ONCE = 512
 _BLOCKS_FOR_THREADS = 16
-_HASHED = 4_096
-"""So many keys are worth a hash table."""
+_MOST_BITS = 63
+"""Of the integers that are sorted."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,12 +34,17 @@ class NumberedTexts:
     Attributes:
         tokens: of all texts, one after the other, (N,).
         starts: (T + 1,) where each text begins, and N.
-        vocabulary: how many different tokens there are.
+        words: the token of each number.
     """
 
     tokens: Integers
     starts: Integers
-    vocabulary: int
+    words: tuple[str, ...]
+
+    @property
+    def vocabulary(self) -> int:
+        """How many different tokens there are."""
+        return len(self.words)
 
     @property
     def lengths(self) -> Integers:
@@ -56,7 +61,7 @@ class NumberedTexts:
         lengths = self.lengths[indices]
         starts = np.concatenate([[0], np.cumsum(lengths)])
         places = np.repeat(self.starts[indices] - starts[:-1], lengths) + np.arange(starts[-1])
-        return NumberedTexts(self.tokens[places], starts, self.vocabulary)
+        return NumberedTexts(self.tokens[places], starts, self.words)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -138,93 +143,135 @@ def _alphabetical(lines: Sequence[NDArray[np.int32]], words: Sequence[str]) -> N
     tokens = np.concatenate([*lines, np.empty(0, np.int32)])
     used = np.flatnonzero(np.bincount(tokens, minlength=len(words)))
     places = np.zeros(len(words), dtype=np.int32)
-    places[sorted(used.tolist(), key=words.__getitem__)] = np.arange(len(used))
-    return NumberedTexts(places[tokens], starts, len(used))
+    in_order = sorted(used.tolist(), key=words.__getitem__)
+    places[in_order] = np.arange(len(used))
+    return NumberedTexts(places[tokens], starts, tuple(words[number] for number in in_order))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NgramCounts:
-    """How often each n-gram of one length occurs in each of some texts, in the order of texts and n-grams.
+    """How often each n-gram of one length occurs in each of some texts or pairs of texts.
+
+    The E entries are in the order of n-grams, then of owners.
 
     Attributes:
-        texts: (E,) index of the text.
+        owners: (E,) index of the text or pair.
         ngrams: (E,) number of the n-gram, in alphabetical order.
-        counts: (E,) how often it occurs there.
+        ours: (E,) how often it occurs in the text, or in the first text of the pair.
+        theirs: (E,) how often it occurs in the second text of the pair; 0 where there are no pairs.
         keys: (D,) of each n-gram ``number of all its tokens but the last x vocabulary + last token``.
+        total: how many texts or pairs there are.
     """
 
-    texts: Integers
+    owners: Integers
     ngrams: Integers
-    counts: Integers
+    ours: Integers
+    theirs: Integers
     keys: Integers
-
-
-def ngrams(texts: NumberedTexts, order: int) -> Iterator[NgramCounts]:
-    """Counts of the n-grams of length 1 to ``order``, one length after the other."""
-    places = np.arange(len(texts.tokens), dtype=np.int32)
-    owners = np.repeat(np.arange(len(texts.starts) - 1, dtype=np.int32), texts.lengths)
-    numbers = np.zeros(len(places), dtype=np.int64)
-    for length in range(order):
-        if length:
-            fits = places + length < texts.starts[1:][owners]
-            places, owners, numbers = places[fits], owners[fits], numbers[fits]
-        keys, numbers = _in_order(numbers * texts.vocabulary + texts.tokens[places + length])
-        distinct = max(1, len(keys))
-        narrow = len(texts.starts) * distinct < 2**31  # then 32 bits do, which are sorted in half the time
-        cells = np.sort(
-            (owners.astype(np.int64) * distinct + numbers).astype(np.int32 if narrow else np.int64)
-        )
-        firsts = np.flatnonzero(np.append(True, cells[1:] > cells[:-1])) if len(cells) else np.zeros(0, int)
-        owner, ngram = np.divmod(cells[firsts].astype(np.int64), distinct)
-        yield NgramCounts(owner, ngram, np.diff(firsts, append=len(cells)), keys)
-
-
-def _in_order(keys: Integers) -> tuple[Integers, Integers]:
-    """Different keys in ascending order, and the place of each key among them, as ``np.unique`` has it."""
-    if len(keys) < _HASHED:
-        different, places = np.unique(keys, return_inverse=True)
-        return different, places
-    import pandas as pd  # a hash table, where np.unique would sort all keys
-
-    codes, unordered = pd.factorize(keys)
-    order = np.argsort(unordered)
-    places = np.empty(len(order), dtype=np.int64)
-    places[order] = np.arange(len(order))
-    return unordered[order], places[codes]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class PairCounts:
-    """The n-grams of one length in some pairs.
-
-    Attributes:
-        ours, theirs: counts of the predictions and of the references; ``texts`` are indices of the pairs.
-        both: (2, C) indices into ``ours`` and ``theirs`` of the n-grams that a pair has on both sides.
-        pairs: how many pairs there are.
-    """
-
-    ours: NgramCounts
-    theirs: NgramCounts
-    both: Integers
-    pairs: int
+    total: int
 
     def sums(self, values: Floats | Integers) -> Floats:
-        """Sum over each pair of values (C,), one for each n-gram on both sides."""
-        return np.asarray(np.bincount(self.ours.texts[self.both[0]], values, self.pairs), dtype=np.float64)
+        """Sum over each text or pair of values (E,)."""
+        return np.asarray(np.bincount(self.owners, values, self.total), dtype=np.float64)
 
 
-def pair_counts(pairs: NumberedPairs, block: slice, order: int) -> Iterator[PairCounts]:
-    """The n-grams of length 1 to ``order`` in a block of pairs, one length after the other."""
-    hypotheses, targets = pairs.hypotheses[block], pairs.targets[block]
-    texts = pairs.texts.some(np.concatenate([hypotheses, targets]))
-    for each in ngrams(texts, order):
-        middle = np.searchsorted(each.texts, len(hypotheses))
-        ours, theirs = (
-            NgramCounts(each.texts[side] - shift, each.ngrams[side], each.counts[side], each.keys)
-            for side, shift in ((slice(middle), 0), (slice(middle, None), len(hypotheses)))
+def ngrams(texts: NumberedTexts, order: int, sides: int = 1) -> Iterator[NgramCounts]:
+    """Counts of the n-grams of length 1 to ``order``, one length after the other.
+
+    An n-gram, its owner and its side are bits of one integer: one sort brings equal ones together.
+
+    Args:
+        texts: what is counted.
+        order: of the longest n-grams.
+        sides: 2 where the second half of the texts belongs to the first half, pair by pair.
+    """
+    words, tokens = _renumbered(texts)
+    total = (len(texts.starts) - 1) // sides
+    bits, tail_bits = _bits(len(words)), _bits(total) + 1
+    places = np.arange(len(tokens), dtype=np.int32)
+    index = np.repeat(np.arange(len(texts.starts) - 1, dtype=np.int32), texts.lengths)
+    ends = texts.starts[1:][index]
+    tails = (index % max(1, total)).astype(np.int64) * 2 + (index >= total)
+    numbers, width = np.zeros(len(tokens), dtype=np.int64), 0
+    shorter = np.zeros(1, dtype=np.int64)
+    for length in range(order):
+        fits = places + length < ends
+        places, ends, tails, numbers = places[fits], ends[fits], tails[fits], numbers[fits]
+        numbers, width = (numbers << bits) | tokens[places + length], width + bits
+        cells = np.sort((numbers << tail_bits) | tails)
+        firsts = _firsts(cells >> 1)
+        of_entry = cells[firsts] >> tail_bits
+        new = _firsts(of_entry)
+        different = of_entry[new]
+        theirs = np.add.reduceat(cells & 1, firsts) if len(cells) else cells
+        yield NgramCounts(
+            owners=(cells[firsts] >> 1) & ((1 << (tail_bits - 1)) - 1),
+            ngrams=np.repeat(np.arange(len(new)), np.diff(new, append=len(firsts))),
+            ours=np.diff(firsts, append=len(cells)) - theirs,
+            theirs=theirs,
+            keys=np.searchsorted(shorter, different >> bits) * texts.vocabulary
+            + words[different & ((1 << bits) - 1)],
+            total=total,
         )
-        first, second = (side.texts * len(each.keys) + side.ngrams for side in (ours, theirs))
-        places = np.searchsorted(second, first)
-        inside = np.flatnonzero(places < len(second))
-        inside = inside[second[places[inside]] == first[inside]]
-        yield PairCounts(ours, theirs, np.stack([inside, places[inside]]), len(hypotheses))
+        shorter = different
+        if width + bits + tail_bits > _MOST_BITS:  # smaller numbers in the same order
+            numbers, width = np.searchsorted(different, numbers), _bits(len(different))
+            shorter = np.arange(len(different))
+
+
+def pair_counts(pairs: NumberedPairs, block: slice, order: int) -> Iterator[NgramCounts]:
+    """The n-grams of length 1 to ``order`` in a block of pairs, one length after the other."""
+    both = np.concatenate([pairs.hypotheses[block], pairs.targets[block]])
+    return ngrams(pairs.texts.some(both), order, sides=2)
+
+
+def clipped_counts(pairs: NumberedPairs, block: slice, order: int) -> Floats:
+    """Clipped matches (P, order) of the n-grams of length 1 to ``order`` in a block of pairs.
+
+    Sorted once by pair and longest n-gram, the shorter ones are in order, too.
+    """
+    texts = pairs.texts.some(np.concatenate([pairs.hypotheses[block], pairs.targets[block]]))
+    words, tokens = _renumbered(texts)
+    total = (len(texts.starts) - 1) // 2
+    bits = _bits(len(words) + 1)
+    if bits * order + _bits(total) + 1 > _MOST_BITS:  # long texts of many words
+        counted = ngrams(texts, order, sides=2)
+        return np.stack([each.sums(np.minimum(each.ours, each.theirs)) for each in counted], axis=1)
+    index = np.repeat(np.arange(len(texts.starts) - 1), texts.lengths)
+    left = texts.starts[1:][index] - np.arange(len(tokens))
+    cells = index % max(1, total)
+    padded = np.append(tokens + 1, np.zeros(order, dtype=np.int64))  # 0 is behind the end of a text
+    for shift in range(order):
+        cells = (cells << bits) | np.where(left > shift, padded[shift : shift + len(tokens)], 0)
+    cells = np.sort((cells << 1) | (index >= total))
+    of_second = np.append(0, np.cumsum(cells & 1))
+    columns = []
+    for length in range(1, order + 1):
+        grams = cells >> (1 + bits * (order - length))
+        ends = np.append(firsts := _firsts(grams), len(cells))
+        theirs = np.diff(of_second[ends])
+        matches = np.minimum(np.diff(ends) - theirs, theirs) * (grams[firsts] & ((1 << bits) - 1) > 0)
+        columns.append(np.bincount(grams[firsts] >> (bits * length), matches, total))
+    return np.stack(columns, axis=1)
+
+
+def _renumbered(texts: NumberedTexts) -> tuple[Integers, Integers]:
+    """The different tokens of some texts in their order, and the place of each token among them."""
+    occurs = np.zeros(texts.vocabulary, dtype=np.bool_)
+    occurs[texts.tokens] = True
+    words = np.flatnonzero(occurs)
+    place = np.empty(texts.vocabulary, dtype=np.int64)
+    place[words] = np.arange(len(words))
+    return words, place[texts.tokens]
+
+
+def _bits(count: int) -> int:
+    """Of the largest of the numbers 0 to ``count`` - 1, one at least."""
+    return max(1, (count - 1).bit_length())
+
+
+def _firsts(ordered: Integers) -> Integers:
+    """Where each run of equal numbers begins."""
+    if not len(ordered):
+        return np.zeros(0, dtype=np.int64)
+    return np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1]))

@@ -28,6 +28,19 @@ _CACHE_TEXTS = 20_000
 _TEXTS_AT_ONCE = 20_000
 
 
+class _Numbers(dict[str, int]):
+    """Numbers of words; a word that has none gets the next one and joins ``words``."""
+
+    def __init__(self, words: list[str]) -> None:
+        super().__init__()
+        self._words = words
+
+    def __missing__(self, word: str) -> int:
+        self[word] = number = len(self._words)
+        self._words.append(word)
+        return number
+
+
 class Tokenizer(ABC):
     """Text to tokens. A blank text has none; a token never contains white space.
 
@@ -42,7 +55,7 @@ class Tokenizer(ABC):
     def __init__(self, name: str) -> None:
         self.name = name
         self.words: list[str] = []
-        self._numbers: dict[str, int] = {}
+        self._numbers = _Numbers(self.words)
         self._cache: dict[str, NDArray[np.int32]] = {}
         self._limit = _CACHE_TEXTS
 
@@ -71,7 +84,8 @@ class Tokenizer(ABC):
         new = [text for text in distinct if text not in self._cache]
         self._limit = max(self._limit, 3 * len(distinct))
         if len(self._cache) + len(new) > self._limit:
-            self.words, self._numbers, self._cache = [], {}, {}
+            self.words, self._cache = [], {}
+            self._numbers = _Numbers(self.words)
             new = list(distinct)
         full = [text for text in new if text.strip()]
         for start in range(0, len(full), _TEXTS_AT_ONCE):
@@ -81,12 +95,7 @@ class Tokenizer(ABC):
         return [self._cache[text] for text in texts]
 
     def _in_numbers(self, tokens: Tokens) -> NDArray[np.int32]:
-        numbers = self._numbers
-        for token in tokens:
-            if token not in numbers:
-                numbers[token] = len(self.words)
-                self.words.append(token)
-        return np.fromiter(map(numbers.__getitem__, tokens), np.int32, len(tokens))
+        return np.fromiter(map(self._numbers.__getitem__, tokens), np.int32, len(tokens))
 
     def unavailable(self) -> str | None:
         """One line that says what is absent and how to get it, or None."""
