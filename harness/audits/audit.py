@@ -177,7 +177,7 @@ def examine(case: Case, entry: Entry, reporter: Reporter) -> Verdict:
     else:
         reporter.done(entry.label, "audit passed")
     verdict = _verdict(entry, case.info.name, case.preset, len(case.test), answers)
-    return replace(verdict, checkpoints=subject.replayed, files=subject.sources)
+    return replace(verdict, checkpoints=subject.replayed, files=subject.sources, places=subject.places)
 
 
 def _verdict(entry: Entry, dataset: str, preset: str, studies: int, tried: tuple[Check, ...]) -> Verdict:

@@ -40,6 +40,7 @@ def answer_free(subject: Subject, base: Answers) -> str:
         for path in _files_in(run.cell.checkpoint):
             _search(hidden, f"{path.name} in the checkpoint of {run.place}", path)
     subject.sources.update({name: digest_of(path)[:16] for name, path in own.items()})
+    subject.places.update({name: str(path) for name, path in own.items() if not _is_metadata(path)})
     return (
         f"{len(own)} files of code and data and {checkpoints + 1} checkpoints hold none of {hidden.reports} "
         f"test reports with words that training never showed"
@@ -69,7 +70,9 @@ def used_files(subject: Subject) -> Mapping[str, Path]:
         if text.startswith(_SYSTEM) or path in listed or path.is_relative_to(own) or not path.is_file():
             continue
         if not (path.is_relative_to(_HARNESS) or (path.suffix in _CODE and _is_installed(path))):
-            files.setdefault(f"opened/{path.name}", path)
+            listed.add(path)
+            names = (f"opened/{path.name}", *(f"opened/{path.name} ({n})" for n in range(2, len(files) + 3)))
+            files[next(name for name in names if name not in files)] = path
     return files
 
 
@@ -89,6 +92,11 @@ def _is_installed(path: Path) -> bool:
     kinds = ("stdlib", "platstdlib", "purelib", "platlib")
     folders = {Path(sysconfig.get_path(kind)).resolve() for kind in kinds} | {_HARNESS}
     return any(path.resolve().is_relative_to(each) for each in folders)
+
+
+def _is_metadata(path: Path) -> bool:
+    """Whether a file is what an installer wrote about a package: its version is in manifests."""
+    return path.parent.suffix in (".dist-info", ".egg-info")
 
 
 def _files_in(folder: Path) -> Iterator[Path]:

@@ -94,7 +94,7 @@ class Subject:
         later: answers about mixed states of a process that had been asked about whole studies before.
         tolerance: what rounding does to its answers.
         rounding: why it is not rounding that moves them, empty where it is; None: not measured yet.
-        sources: as ``Verdict.files``.
+        sources, places: as ``files`` and ``places`` of ``Verdict``.
         unmoved: whether answers stay where everything changes that must not matter; None: not tried yet.
     """
 
@@ -109,6 +109,7 @@ class Subject:
         self.tolerance = EXACT
         self.rounding: str | None = None
         self.sources: dict[str, str] = {}
+        self.places: dict[str, str] = {}
         self._originals: dict[bool, Asked] = {}
         self._of_state: dict[str, Answers] = {}
         self._processes = 0

@@ -74,6 +74,14 @@ def without_paths(values: Any, digests: Mapping[str, str]) -> Any:
     return WITHHELD if is_local_path(values) else values
 
 
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file as hex, computed once per process while the file stays; empty where there is none."""
+    try:
+        return _digest(path)
+    except OSError:
+        return ""
+
+
 def _digest(path: Path) -> str:
     state = path.stat()
     return _digest_of(str(path.resolve()), state.st_size, state.st_mtime_ns)

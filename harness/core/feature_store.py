@@ -7,18 +7,18 @@ network and pixels, so a changed image or other weights find nothing, and nothin
 
 from __future__ import annotations
 
+import logging
 import os
-import struct
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.core.errors import HarnessError
 from harness.core.files import cache_root, private_folder, set_aside
+from harness.core.lmdb_pages import damage
 from harness.core.packages import absent
 
 if TYPE_CHECKING:
@@ -35,7 +35,9 @@ class FeatureStore:
     """Byte strings by key in a memory-mapped file below the cache folder, readable by the user alone.
 
     A cache and nothing else: where it is full or cannot be written, or where LMDB is not installed, features
-    are computed. A damaged one is set aside and begun anew; a file that is cut short would end the process.
+    are computed. One whose pages do not fit together is set aside and begun anew, for LMDB would read behind
+    the end of the file, which ends the process. What the records hold is checked when they are read: to read
+    all of them takes seconds.
     """
 
     def __init__(self, name: str, limit: int = LIMIT) -> None:
@@ -43,6 +45,7 @@ class FeatureStore:
         self._environment: lmdb.Environment | None = None
         self._error: type[Exception] = OSError
         self._full = bool(absent("lmdb"))
+        self._file, self._warned = folder / "data.mdb", False
         if self._full:
             return
         import lmdb
@@ -50,7 +53,7 @@ class FeatureStore:
         self._error = lmdb.Error
         try:
             private_folder(folder)
-            if (reason := _damage(folder / "data.mdb")) is not None:
+            if (reason := damage(folder / "data.mdb")) is not None:
                 set_aside(folder, reason)
                 private_folder(folder)
             # A killed process loses its last writes and harms none; only the machine's crash could.
@@ -64,9 +67,16 @@ class FeatureStore:
             return [None] * len(keys)
         try:
             with self._environment.begin() as transaction:
-                return [_checked(transaction.get(key)) for key in keys]
+                return [self._whole(transaction.get(key)) for key in keys]
         except self._error:
             return [None] * len(keys)
+
+    def _whole(self, record: bytes | None) -> bytes | None:
+        value = _checked(record)
+        if record is not None and value is None and not self._warned:
+            self._warned = True
+            logging.getLogger(__name__).warning("%s: damaged records are computed anew", self._file)
+        return value
 
     def write(self, records: Mapping[bytes, bytes]) -> None:
         """Keep records; a key that is there already stays as it is."""
@@ -79,33 +89,6 @@ class FeatureStore:
                     transaction.put(key, _sealed(value), overwrite=_checked(stored) is None)
         except (OSError, self._error):
             self._full = True
-
-
-_META = struct.Struct("<16xI20xI92xQQ")
-"""The first bytes of each of the two pages that describe an LMDB file: magic number, size of a page, last
-page, number of the transaction that wrote it."""
-_MAGIC = 0xBEEFC0DE
-
-
-def _damage(file: Path) -> str | None:
-    """Why an LMDB file cannot be mapped, or None: pages behind its end would be a SIGBUS."""
-    if not file.exists():
-        return None
-    size = file.stat().st_size
-    try:
-        with open(file, "rb") as stream:
-            first = _META.unpack(stream.read(_META.size))
-            page_size = first[1]
-            stream.seek(page_size)
-            second = _META.unpack(stream.read(_META.size))
-    except (OSError, struct.error) as error:
-        return None if not size else f"it cannot be read ({type(error).__name__})"
-    if {first[0], second[0]} != {_MAGIC}:
-        return "it is no LMDB file"
-    last_page = max(first, second, key=lambda meta: int(meta[3]))[2]
-    if size < (last_page + 1) * page_size:
-        return f"{size} bytes where {last_page + 1} pages of {page_size} were written"
-    return None
 
 
 _OFF: ContextVar[bool] = ContextVar("features are computed", default=False)

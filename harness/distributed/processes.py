@@ -98,11 +98,14 @@ def several(workers: int | None) -> Iterator[Callable[..., Iterable[Any]]]:
     if size == 1:
         yield map
         return
+    others = set(multiprocessing.active_children())
     with ProcessPoolExecutor(size, mp_context=ready([]), initializer=leave_to_parent) as pool:
         try:
             yield pool.map
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
+            for process in set(multiprocessing.active_children()) - others:
+                process.kill()  # they leave signals to this process, which waits for them before it ends
             raise
 
 

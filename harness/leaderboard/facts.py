@@ -67,7 +67,12 @@ _COPIED = (
 """Fields of a manifest that a leaderboard copies where they were set."""
 
 AuditState = Literal[
-    "passed", "failed", "not audited", "not audited: other code", "not audited: other checkpoint"
+    "passed",
+    "failed",
+    "not audited",
+    "not audited: other code",
+    "not audited: other files",
+    "not audited: other checkpoint",
 ]
 
 
@@ -75,8 +80,8 @@ class AuditFacts(Facts):
     """The verdict on a row's method.
 
     Attributes:
-        state: a verdict says nothing about a method whose source has changed since, and a good one nothing
-            about a checkpoint that was not asked again.
+        state: a verdict says nothing about a method whose source or data files have changed since, and a
+            good one nothing about a checkpoint that was not asked again.
         failed: one line per check that was not passed.
     """
 
@@ -225,6 +230,8 @@ def _audit(verdict: Verdict | None, manifest: Manifest) -> AuditFacts:
         return AuditFacts(state=NOT_AUDITED, failed=[])
     if verdict.code != manifest.code:
         return AuditFacts(state="not audited: other code", failed=[])
+    if verdict.changed_files():
+        return AuditFacts(state="not audited: other files", failed=[])
     if not verdict.passed:
         failed = [f"{check.check}: {check.detail}" for check in verdict.checks if not check.passed]
         return AuditFacts(state="failed", failed=failed)

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from harness.core.content import file_digest
 from harness.core.errors import CorruptFileError
 from harness.core.files import read_json, write_json
 from harness.core.slugs import slug
@@ -43,6 +44,7 @@ class Verdict:
         checkpoints: cell below the store -> digest of its checkpoint, of those whose stored answers were
             asked for again; a verdict says nothing about another one.
         files: name -> start of the SHA-256 of each file of code and data that the method was made of.
+        places: name -> where it lay; a verdict says nothing about other content of these files.
     """
 
     method: str
@@ -53,11 +55,22 @@ class Verdict:
     checks: tuple[Check, ...]
     checkpoints: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
+    places: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def passed(self) -> bool:
         """Every check was passed."""
         return all(check.passed for check in self.checks)
+
+    def changed_files(self) -> list[str]:
+        """Names of files that are not what they were during the audit, or that are gone.
+
+        None where all are gone: the store is read on another machine, or the method was removed.
+        """
+        now = {name: file_digest(Path(place)) for name, place in self.places.items()}
+        if not any(now.values()):
+            return []
+        return [name for name, digest in now.items() if digest[: len(self.files[name])] != self.files[name]]
 
 
 def save(store: Path, verdict: Verdict, facts: Mapping[str, Any]) -> Path:
@@ -84,7 +97,7 @@ def verdicts(store: Path) -> Iterator[Verdict]:
             checks = tuple(Check(**check) for check in content["checks"])
             names = ("method", "dataset", "preset", "studies", "code")
             values = {name: content[name] for name in names}
-            values |= {name: dict(content.get(name, {})) for name in ("checkpoints", "files")}
+            values |= {name: dict(content.get(name, {})) for name in ("checkpoints", "files", "places")}
             yield Verdict(**values, checks=checks)
         except (KeyError, TypeError, ValueError) as error:
             raise CorruptFileError(

@@ -148,10 +148,26 @@ def test_the_verdict_names_code_and_data_by_digest_and_no_folder(
     monkeypatch.chdir(world)
     monkeypatch.setattr(registry, "METHODS", dict(registry.METHODS))
     (world / "pv_bank.json").write_text("{}")
-    plugin(world, "pv_named", "json", 'json.loads(Path(__file__).with_name("pv_bank.json").read_text())')
-    files = audited("pv_named").files
-    assert {"pv_named", "pv_named/pv_bank.json", "tests.helpers.sinners"} <= files.keys()
-    assert not any(str(world) in name or name.startswith("/") for name in files)
+    for folder in ("one", "two"):
+        (world / folder).mkdir()
+        (world / folder / "more.json").write_text("{}")
+    own = 'json.loads(Path(__file__).with_name("pv_bank.json").read_text())'
+    computed = '[(Path(__file__).parent / each / ("mo" + "re.json")).read_text() for each in ("one", "two")]'
+    plugin(world, "pv_named", "json", f"{own} if {computed} else None")
+    verdict = audited("pv_named")
+    own_files = {"pv_named", "pv_named/pv_bank.json", "tests.helpers.sinners"}
+    opened = {"opened/more.json", "opened/more.json (2)"}
+    assert own_files | opened <= verdict.files.keys()
+    assert not any(str(world) in name or name.startswith("/") for name in verdict.files)
+    assert verdict.changed_files() == []
+    for name in (*own_files - {"tests.helpers.sinners"}, *opened):
+        place = Path(verdict.places[name])
+        content = place.read_text()
+        place.write_text(content + " ")
+        assert verdict.changed_files() == [name]
+        place.write_text(content)
+    (world / "two" / "more.json").unlink()
+    assert verdict.changed_files() == ["opened/more.json (2)"]
 
 
 def test_a_helper_or_a_table_that_changes_after_the_audit_changes_the_fingerprint(

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 import torch
 
-from harness.core import feature_store
 from harness.core.feature_store import FeatureStore, store_of
+from harness.core.lmdb_pages import damage
 from harness.datasets.example import ExampleData
 from harness.method.batching import collate
 from harness.method.cost import sizes
@@ -53,13 +53,14 @@ def test_records_are_kept_by_key_and_the_first_one_stays(cache: Path) -> None:
     assert all(stat.S_IMODE(file.stat().st_mode) == 0o600 for file in folder.iterdir())
 
 
-def test_a_damaged_record_is_none_and_is_written_anew() -> None:
+def test_a_damaged_record_is_none_and_is_written_anew(caplog: pytest.LogCaptureFixture) -> None:
     store = FeatureStore("toy")
     store.write({b"key": b"value"})
     assert store._environment is not None
     with store._environment.begin(write=True) as transaction:
         transaction.put(b"key", b"\0\0\0\0valu")
-    assert store.read([b"key"]) == [None]
+    assert store.read([b"key", b"key"]) == [None, None]
+    assert caplog.text.count("toy/data.mdb: damaged records are computed anew") == 1
     store.write({b"key": b"value"})
     assert store.read([b"key"]) == [b"value"]
 
@@ -124,7 +125,51 @@ def test_a_whole_store_is_never_taken_for_a_damaged_one(cache: Path) -> None:
     for number in range(200):
         size = int(random.integers(1, 20_000))
         store.write({bytes([number % 7, row]): bytes(size) for row in range(5)})
-        assert feature_store._damage(file) is None
+        assert damage(file) is None
+
+
+_FLIPS = """
+import logging, os, random, shutil, sys
+from pathlib import Path
+from harness.core.feature_store import FeatureStore
+cache, dice, records = Path(os.environ["HARNESS_CACHE"]), random.Random(0), {}
+logging.disable()
+
+def attempt(content, folder):
+    (folder / "features" / "toy").mkdir(parents=True)
+    (folder / "features" / "toy" / "data.mdb").write_bytes(content)
+    os.environ["HARNESS_CACHE"] = str(folder)
+    store = FeatureStore("toy")
+    read = store.read(list(records))
+    store.write({b"new": bytes(9000), **records})
+    right = all(value in (None, true) for value, true in zip(read, records.values()))
+    return right and (store._full or store.read([b"new", *records]) == [bytes(9000), *records.values()])
+
+store = FeatureStore("toy")
+for number in range(40):
+    rows = {bytes([number % 30, row]): bytes([number, row]) * (40 if row % 2 else 3000) for row in range(6)}
+    store.write(rows)
+    records = rows | records
+whole = (cache / "features" / "toy" / "data.mdb").read_bytes()
+codes = set()
+for number in range(200):
+    content = bytearray(whole)
+    page, place = dice.randrange(len(whole) // 4096), dice.randrange(64 if number % 2 else 4096)
+    content[page * 4096 + place] ^= 1 << dice.randrange(8)
+    process = os.fork()
+    if not process:
+        os._exit(not attempt(content, cache / str(number)))
+    codes.add(os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]))
+    shutil.rmtree(cache / str(number))
+print(codes)
+"""
+
+
+def test_a_flipped_bit_anywhere_neither_ends_the_process_nor_is_believed() -> None:
+    """LMDB trusts sizes and page numbers: behind the end of the file is a SIGBUS."""
+    command = [sys.executable, "-c", _FLIPS]
+    done = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False)
+    assert done.stdout == "{0}\n", done.stderr
 
 
 def _write(number: int) -> None:

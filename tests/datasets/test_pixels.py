@@ -117,6 +117,27 @@ def test_digests_are_computed_again_only_of_what_has_changed(
     assert computed == [paths[1]]
 
 
+@pytest.mark.parametrize("damage", ["cut short", "a flipped digit", "empty", "a folder"])
+def test_damaged_digests_are_set_aside_and_computed_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, damage: str
+) -> None:
+    path = jpeg(tmp_path / "a.jpg")
+    first = Digests("mine")
+    digest = first.of(path)
+    first.keep()
+    file = files.cache_root() / "mine" / "digests.json"
+    text = file.read_text()
+    flipped = text.replace(digest, digest[:-1] + ("0" if digest[-1] != "0" else "1"))
+    content = {"cut short": text[: len(text) // 2], "a flipped digit": flipped}
+    file.unlink()
+    file.mkdir() if damage == "a folder" else file.write_text(content.get(damage, ""))
+    assert Digests("mine").of(path) == digest
+    assert f"{file}: damaged, set aside as digests.json.damaged" in caplog.text
+    caplog.clear()
+    assert Digests("mine").of(path) == digest
+    assert not caplog.text
+
+
 @pytest.mark.parametrize("size", [100, 300_000])
 def test_a_sampled_digest_is_of_size_and_content_and_not_of_place_and_time(tmp_path: Path, size: int) -> None:
     content = np.random.default_rng(0).integers(0, 256, size, dtype=np.uint8)

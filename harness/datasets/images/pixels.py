@@ -66,7 +66,6 @@ class PixelCache:
 
         Raises:
             HarnessError: the file is no readable image, or has changed; names it and its row.
-            CorruptFileError: the stored row is not what was written.
         """
         pixels = self.store.read(source.digest)
         if pixels is None:
@@ -151,7 +150,7 @@ class Digests:
         folder = files.private_folder(files.cache_root() / dataset)
         self._path = folder / ("samples.json" if sampled else "digests.json")
         self._digest = sampled_digest if sampled else files.digest_of
-        self._known: dict[str, list[Any]] = files.read_json(self._path) if self._path.exists() else {}
+        self._known = files.unless_damaged(self._path, self._stored) or {}
         self._changed, self._kept = False, time.monotonic()
 
     def of(self, path: Path) -> str:
@@ -165,10 +164,13 @@ class Digests:
                 self.keep()
         return str(self._known[key][2])
 
+    def _stored(self) -> dict[str, list[Any]]:
+        return files.read_checked_json(self._path) if self._path.exists() else {}
+
     def keep(self) -> None:
         """Write what was computed; happens now and then by itself, so that a killed run loses little."""
         if self._changed:
-            files.write_json(self._path, self._known)
+            files.write_checked_json(self._path, self._known)
             self._changed, self._kept = False, time.monotonic()
 
 

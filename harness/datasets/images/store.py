@@ -8,10 +8,16 @@ A store is a folder, readable by the user alone::
 
 Pixels are on disk before their entry is written, and readers look at entries alone: what a killed process or
 a full disk left half-written lies behind the last entry, is never read, and the next append replaces it.
+
+Damage heals: a row whose pixels or entry are not what was written, or whose pixels were cut off, counts as
+absent, a warning names the file, and the image is decoded once more. When a process opens a store it checks
+the size of ``pixels.bin`` and every entry; pixels it checks when it first reads them, for all of them may be
+hundreds of gigabytes. A row that is appended for a source that has one already replaces it.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import zlib
 from collections.abc import Iterable, Mapping
@@ -24,12 +30,11 @@ from filelock import FileLock
 from numpy.typing import NDArray
 
 from harness.core import files
-from harness.core.errors import CorruptFileError
 
 _ENTRY = np.dtype([("key", "V16"), ("pixels", "<u4"), ("entry", "<u4")])
 _SEALED = _ENTRY.itemsize - 4
 """Bytes of an entry that its own checksum covers, after the number of its row."""
-_VIEWS = ("_rows", "_sums", "_checked", "_map")
+_VIEWS = ("_rows", "_sums", "_checked", "_map", "_file", "_warned")
 """The part of a store that one process has read."""
 
 
@@ -50,19 +55,23 @@ class ImageStore:
     _sums: NDArray[np.uint32]
     _checked: NDArray[np.bool_]
     _map: NDArray[np.uint8]
+    _file: tuple[int, int] | None
+    _warned: set[str]
 
     def __init__(self, folder: Path, size: int, channels: int) -> None:
         self.folder, self.shape = folder, (size, size, channels)
         self._data, self._index = folder / "pixels.bin", folder / "index.bin"
         self._row_bytes = size * size * channels
-        self._forget()
+        self._warned = set()
+        self._forget(None)
 
     def __getstate__(self) -> dict[str, object]:
         return {name: value for name, value in self.__dict__.items() if name not in _VIEWS}
 
     def __setstate__(self, state: Mapping[str, object]) -> None:
         self.__dict__.update(state)
-        self._forget()
+        self._warned = set()
+        self._forget(None)
 
     def __contains__(self, digest: str) -> bool:
         key = key_of(digest)
@@ -76,24 +85,20 @@ class ImageStore:
         return {digest for digest in digests if key_of(digest) not in self._rows}
 
     def read(self, digest: str) -> NDArray[np.uint8] | None:
-        """A read-only view of the pixels (size, size, channels), or None where there is no row.
-
-        Raises:
-            CorruptFileError: the row or the index is not what was written; names the file.
-        """
+        """A read-only view of the pixels (size, size, channels), or None where there is no undamaged row."""
         key = key_of(digest)
-        row = self._rows.get(key)
-        if row is None:
+        if key not in self._rows:
             self._refresh()
-            row = self._rows.get(key)
-            if row is None:
-                return None
-        pixels = self._mapped(row)
-        if not self._checked[row]:
-            if zlib.crc32(pixels.data) != self._sums[row]:
-                raise _damaged(self._data, f"row {row} is not what was written")
-            self._checked[row] = True
-        return pixels
+        while (row := self._rows.get(key)) is not None:
+            pixels = self._mapped(row)
+            if pixels is not None and (self._checked[row] or zlib.crc32(pixels.data) == self._sums[row]):
+                self._checked[row] = True
+                return pixels
+            del self._rows[key]
+            self._refresh()  # another process may have replaced the row
+            if key not in self._rows:
+                self._warn(self._data, f"row {row} is not what was written")
+        return None
 
     def append(self, rows: Mapping[str, NDArray[np.uint8]]) -> None:
         """Keep images by digest; one that another process kept in the meantime stays as it is.
@@ -131,39 +136,51 @@ class ImageStore:
 
     def _refresh(self) -> None:
         """Take in the entries that were appended since the last look."""
-        size = self._index.stat().st_size if self._index.exists() else 0
-        if size < len(self._sums) * _ENTRY.itemsize:
-            self._forget()  # the folder was deleted while this process had it open
+        size, file = _size_and_file(self._index)
+        if size < len(self._sums) * _ENTRY.itemsize or file != self._file:
+            self._forget(file)  # the folder was deleted while this process had it open
         rows = len(self._sums)
         if size == rows * _ENTRY.itemsize:
             return
         with open(self._index, "rb") as stream:
             stream.seek(rows * _ENTRY.itemsize)
             data = stream.read()
-        whole = len(data) // _ENTRY.itemsize
-        entries = np.frombuffer(data, dtype=_ENTRY, count=whole)
+        entries = np.frombuffer(data, dtype=_ENTRY, count=len(data) // _ENTRY.itemsize)
         good = entries["entry"] == _seals(entries, rows)
-        count = int(np.argmin(good)) if not good.all() else whole
-        if good[count:].any():
-            raise _damaged(self._index, f"entry {rows + count} is not what was written")
-        entries = entries[:count]
-        for row, key in enumerate(entries["key"], rows):
-            self._rows[key.tobytes()] = row
-        self._sums = np.concatenate([self._sums, entries["pixels"]])
+        if not good.all():
+            self._warn(self._index, f"entry {rows + int(np.argmin(good))} is not what was written")
+        count = (
+            len(good) - int(np.argmax(good[::-1])) if good.any() else 0
+        )  # the next append replaces the rest
+        size, _ = _size_and_file(self._data)  # pixels are there before their entries
+        if size < (rows + count) * self._row_bytes:
+            self._warn(self._data, f"{size} bytes where {rows + count} rows were written")
+            count = max(0, size // self._row_bytes - rows)
+        for row, key in enumerate(entries["key"][:count], rows):
+            if good[row - rows]:
+                self._rows[key.tobytes()] = row
+        self._sums = np.concatenate([self._sums, entries["pixels"][:count]])
         self._checked = np.concatenate([self._checked, np.zeros(count, dtype=bool)])
 
-    def _mapped(self, row: int) -> NDArray[np.uint8]:
-        """A view of one row; the file is mapped anew where it has grown since."""
+    def _mapped(self, row: int) -> NDArray[np.uint8] | None:
+        """A view of one row; the file is mapped anew where it has grown since. None where it was cut off."""
         if row >= len(self._map):
-            rows = len(self._sums)
-            size = self._data.stat().st_size if self._data.exists() else 0
-            if size < rows * self._row_bytes:
-                raise _damaged(self._data, f"{size} bytes where {rows} rows were written")
+            rows = min(len(self._sums), _size_and_file(self._data)[0] // self._row_bytes)
+            if row >= rows:
+                return None
             mapped = np.memmap(self._data, dtype=np.uint8, mode="r", shape=(rows, *self.shape))
             self._map = np.asarray(mapped)
         return self._map[row]
 
-    def _forget(self) -> None:
+    def _warn(self, path: Path, what: str) -> None:
+        """Say once that something is damaged."""
+        if what not in self._warned:
+            self._warned.add(what)
+            logging.getLogger(__name__).warning("%s: damaged: %s; it is made anew", path, what)
+
+    def _forget(self, file: tuple[int, int] | None) -> None:
+        """Begin anew with an index; its device and number say whether it is still the same file."""
+        self._file = file
         self._rows = {}
         self._sums = np.zeros(0, dtype=np.uint32)
         self._checked = np.zeros(0, dtype=bool)
@@ -193,5 +210,10 @@ def _put(path: Path, data: bytes, start: int) -> None:
         os.close(descriptor)
 
 
-def _damaged(path: Path, what: str) -> CorruptFileError:
-    return CorruptFileError(f"{path}: damaged: {what}", f"delete the folder {path.parent} and run again")
+def _size_and_file(path: Path) -> tuple[int, tuple[int, int] | None]:
+    """Bytes of a file, with its device and number; (0, None) where there is none."""
+    try:
+        state = path.stat()
+    except FileNotFoundError:
+        return 0, None
+    return state.st_size, (state.st_dev, state.st_ino)

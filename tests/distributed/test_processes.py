@@ -1,0 +1,30 @@
+"""Processes side by side on one machine."""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+import time
+
+import pytest
+
+from harness.core.signals import Stopped
+from harness.distributed.processes import several
+
+
+def test_processes_that_ignore_signals_end_with_the_one_that_was_stopped() -> None:
+    """Python waits for them before it ends: a minute here."""
+    before = set(multiprocessing.active_children())
+
+    def stopped_at_the_first_result() -> None:
+        with several(2) as over:
+            for _ in over(time.sleep, [0, 60, 60]):
+                raise Stopped(signal.SIGINT)
+
+    started = time.monotonic()
+    with pytest.raises(Stopped):
+        stopped_at_the_first_result()
+    for process in set(multiprocessing.active_children()) - before:
+        process.join(10)
+    assert time.monotonic() - started < 60
+    assert set(multiprocessing.active_children()) <= before
