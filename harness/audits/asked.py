@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -12,15 +11,12 @@ from typing import Any, Protocol
 
 from harness.audits.watch import watching
 from harness.datasets.base import Dataset
-from harness.method.box.box import Box, BoxError, Boxes
+from harness.method.box.box import Box, BoxError
 from harness.method.box.inside import Inside, answered
 from harness.method.box.rules import Rules
 from harness.method.box.wire import copied
 from harness.method.contract import Method
 
-_AHEAD = 400 * 86_400 + 5 * 3_600 + 7 * 60
-"""Seconds: another year, month, day of the week and hour."""
-_SALTS = {False: 0, True: 1}
 _PARTS = 3
 """Parts of a path that a verdict names: it leaves the machine."""
 
@@ -55,32 +51,6 @@ class Asked(Protocol):
     def close(self) -> object:
         """End it."""
         ...
-
-
-_starters: dict[bool, Boxes] = {}
-
-
-def boxes(elsewhere: bool, libraries: Sequence[str]) -> Boxes:
-    """What starts boxes here, or elsewhere: with another hash salt, on another day.
-
-    Starters live as long as this process, so that only the first audit waits for their imports.
-
-    Args:
-        elsewhere: which of the two.
-        libraries: what it imports once for all methods, where it does not run yet.
-    """
-    starter = _starters.get(elsewhere)
-    if starter is None or not starter.alive:
-        if not _starters:
-            atexit.register(_end_starters)
-        starter = Boxes(_SALTS[elsewhere], _AHEAD if elsewhere else 0.0, libraries)
-        _starters[elsewhere] = starter
-    return starter
-
-
-def _end_starters() -> None:
-    while _starters:
-        _starters.popitem()[1].close()
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,7 +90,9 @@ def _audit(settings: RunSettings, reporter: Reporter) -> list[Verdict]:
         with TemporaryDirectory(prefix="harness-") as folder:
             case = open_case(settings, Path(folder))
             return [_kept(config, case, entry, reporter) for entry in _audited(config)]
-    context = processes.ready(["harness.audits.audit", *registry.method_modules(config.methods)])
+    context = processes.ready(
+        ["harness.audits.audit", *registry.method_modules(config.methods, config.confine)]
+    )
     # Whatever is wrong with the audit as a whole surfaces here.
     name = open_dataset(config.dataset, config.root, _settings(config)).info.name
 

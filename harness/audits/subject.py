@@ -15,19 +15,21 @@ from typing import Any
 import numpy as np
 import torch
 
-from harness.audits.asked import Asked, Boxed, Progress, Unboxed, boxes
+from harness.audits.asked import Asked, Boxed, Progress, Unboxed
 from harness.audits.noise import EXACT, Tolerance
 from harness.audits.question import Question, renamed
 from harness.audits.verbatim import NOTHING, Hidden
 from harness.audits.watch import DataFiles
 from harness.core.files import cache_root
-from harness.core.types import DatasetInfo, Inputs, Prediction, Study, Task
+from harness.core.types import DatasetInfo, Inputs, Prediction, Study
 from harness.datasets.base import Dataset
 from harness.evaluation import synthesis
 from harness.evaluation.entries import Entry
 from harness.method.box import codec
 from harness.method.box.box import Box, BoxError, Limits, possible
+from harness.method.box.hidden import modules_of
 from harness.method.box.rules import Own, rules_for
+from harness.method.box.starters import boxes
 from harness.method.card import MethodCard
 from harness.method.fingerprint import files_of
 from harness.missingness.states import FULL
@@ -78,11 +80,8 @@ class Case:
     @property
     def hidden(self) -> list[str]:
         """Files and folders that no method reads: the data, what opens or makes them, stores and caches."""
-        shared = {base.__module__ for base in type(self.dataset).__mro__[1:] if _is_shared(base.__module__)}
-        modules = {base.__module__ for base in type(self.dataset).__mro__} - shared
-        sources = [getattr(sys.modules.get(name), "__file__", None) for name in sorted(modules)]
         folders = [str(folder) for folder in (self.root, self.store, cache_root()) if folder is not None]
-        return [*self.files.every, *filter(None, sources), *folders]
+        return [*self.files.every, *modules_of(type(self.dataset)), *folders]
 
 
 class Subject:
@@ -125,9 +124,7 @@ class Subject:
     @cached_property
     def card(self) -> MethodCard:
         """What the method declares, as far as an audit needs it."""
-        card = {**self.facts["card"], "paper": "", "licence": ""}
-        card |= {"tasks": frozenset(map(Task, card["tasks"])), "reads": frozenset(card["reads"])}
-        return MethodCard(**{name: card[name] for name in _CARD})
+        return codec.card_in(self.facts["card"])
 
     @property
     def states(self) -> list[str]:
@@ -289,15 +286,6 @@ class Subject:
     def reached(self) -> str:
         """A line on the data that its processes reached for since the last call; empty where they did not."""
         return next(filter(None, [original.reached() for original in self._originals.values()]), "")
-
-
-def _is_shared(module: str) -> bool:
-    """Whether others import a module, too: Python's own, and what the harness's data sets have in common."""
-    top = module.partition(".")[0]
-    return top in sys.stdlib_module_names or top == __name__.partition(".")[0]
-
-
-_CARD = ("name", "title", "paper", "licence", "tasks", "reads", "learned", "samples")
 
 
 def _importable(method_class: type) -> bool:

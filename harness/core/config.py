@@ -120,6 +120,10 @@ class RunConfig(BaseModel):
         default=None,
         description="Method that generates the views that studies lose; it adds one row per method.",
     )
+    confine: Literal["auto", "on", "off"] = Field(
+        default="auto",
+        description="Which methods' code runs in a box without the data: plugins (auto), all (on) or none.",
+    )
     set: dict[str, dict[str, Any]] = Field(
         default_factory=dict,
         description="Override a setting: method.key=value or dataset.key=value; repeatable.",

@@ -179,8 +179,7 @@ def _table(kind: str) -> dict[str, str]:
 
 
 def _installed(kind: str) -> dict[str, str]:
-    builtin: Mapping[str, str] = {"methods": METHODS, "datasets": DATASETS, "metrics": METRICS}[kind]
-    table = dict(builtin)
+    table = dict(_builtin(kind))
     for point in entry_points(group=f"harness.{kind}"):
         if table.get(point.name, point.value) != point.value:
             raise HarnessError(
@@ -189,6 +188,10 @@ def _installed(kind: str) -> dict[str, str]:
             )
         table[point.name] = point.value
     return table
+
+
+def _builtin(kind: str) -> Mapping[str, str]:
+    return {"methods": METHODS, "datasets": DATASETS, "metrics": METRICS}[kind]
 
 
 def snapshot() -> dict[str, dict[str, str]]:
@@ -216,11 +219,34 @@ def packages() -> set[str]:
     return {module.partition(".")[0] for module in modules}
 
 
-def method_modules(names: Sequence[str]) -> list[str]:
-    """Modules behind ``--methods``, none of them imported; unknown names are left out."""
+def method_modules(names: Sequence[str], confine: str) -> list[str]:
+    """Modules behind ``--methods`` that no box holds, none of them imported; unknown names are left out.
+
+    Args:
+        confine: as ``RunConfig.confine``.
+    """
     table = _table("methods")
-    chosen = table if "all" in names else {split_variant(name)[0] for name in names}
+    chosen = set(table) if "all" in names else {split_variant(name)[0] for name in names}
+    if confine != "off":
+        chosen = {name for name in chosen if confine == "auto" and is_own("methods", name)}
     return sorted({table[name].partition(":")[0] for name in chosen if name in table})
+
+
+def is_own(kind: str, name: str) -> bool:
+    """Whether a name is one of this distribution's, not that of another package."""
+    return name in _builtin(kind)
+
+
+def target(kind: str, name: str) -> str:
+    """``module:Class`` of a registered name; nothing is imported.
+
+    Raises:
+        UnknownNameError: with the nearest registered names.
+    """
+    table = _table(kind)
+    if name not in table:
+        raise UnknownNameError(f"unknown {kind[:-1]} {name!r}", did_you_mean(name, table))
+    return table[name]
 
 
 def load(kind: str, name: str) -> Any:

@@ -288,7 +288,7 @@ class _Members:
         first = 0 if _nodes is None else _nodes.number * execution.devices
         host = "127.0.0.1" if _nodes is None else _nodes.host
         os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # DDP advises, once per process and training
-        methods = registry.method_modules(training.settings.config.methods)
+        methods = registry.method_modules(training.settings.config.methods, "off")
         context = ready(["harness.evaluation.evaluate", "harness.method.training", *methods])
         self.running: dict[Connection, Any] = {}
         self.processes: list[Any] = []

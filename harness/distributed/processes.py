@@ -88,7 +88,8 @@ def begin(settings: RunSettings) -> None:
     one = named == "1" or execution.devices * execution.nodes > 1
     alone = one or execution.device.startswith("cuda") or Path("/proc/driver/nvidia").exists()
     if execution.executor == "local" and not alone and os.name == "posix":
-        ready(["harness.evaluation.evaluate", *registry.method_modules(settings.config.methods)])
+        methods = registry.method_modules(settings.config.methods, settings.config.confine)
+        ready(["harness.evaluation.evaluate", *methods])
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from harness.core.config import RunConfig
 from harness.core.errors import HarnessError, PluginError, UnknownNameError
 from harness.core.names import did_you_mean
 from harness.core.types import CONTEXT, Study, Task
+from harness.evaluation.confinement import OWN, method_class
 from harness.method.batching import study_seed
 from harness.method.card import MethodCard
 from harness.method.contract import Method
@@ -30,13 +31,14 @@ class Entry:
         label: what the row is called, e.g. ``dia:no-alignment+shuffled-image``.
         name: registry name.
         variant: ablation, or None.
-        method_class: the class behind the name.
+        method_class: the class behind the name, or what stands for it where its code runs in a box.
         overrides: ``--set`` values of this method.
         shuffled: predict from another test study's images (the control that shows whether a method
             looks at the image).
         imputer: whose images stand in for the views that a study loses, or None.
         train_missing: share of training and validation studies that lose a modality.
         temperature: its probabilities are rescaled by a temperature that was chosen on validation.
+        confinement: what keeps its code from the data, or why nothing does.
     """
 
     label: str
@@ -48,6 +50,7 @@ class Entry:
     imputer: Entry | None = None
     train_missing: float = 0.0
     temperature: bool = False
+    confinement: str = OWN
 
     @property
     def full_name(self) -> str:
@@ -97,7 +100,7 @@ def entries(config: RunConfig, broken: dict[str, str] | None = None) -> list[Ent
     imputers = {rate: _imputer(config, rate) for rate in config.train_missing}
     rows: list[Entry] = []
     errors: dict[str, PluginError] = {}
-    for full_name, rate in product(_named(config.methods), config.train_missing):
+    for full_name, rate in product(_named(config), config.train_missing):
         imputer = imputers[rate]
         try:
             row = _entry(config, full_name, rate)
@@ -123,23 +126,23 @@ def _diagnoses(row: Entry) -> bool:
     return Task.DIAGNOSE in row.method_class.card.tasks
 
 
-def _named(methods: Sequence[str]) -> list[str]:
+def _named(config: RunConfig) -> list[str]:
     """The methods and variants of a run, each once; ``all`` means every method with its ``opponents``.
 
     A method that cannot be loaded brings none.
     """
     names: list[str] = []
-    for name in methods:
+    for name in config.methods:
         for each in registry.names("methods") if name == "all" else [name]:
             names.append(each)
             if name == "all":
-                names += [f"{each}:{variant}" for variant in _opponents(each)]
+                names += [f"{each}:{variant}" for variant in _opponents(each, config)]
     return list(dict.fromkeys(names))
 
 
-def _opponents(name: str) -> tuple[str, ...]:
+def _opponents(name: str, config: RunConfig) -> tuple[str, ...]:
     with suppress(PluginError):
-        card = getattr(registry.load("methods", name), "card", None)
+        card = getattr(method_class(name, config)[0], "card", None)
         return card.opponents if isinstance(card, MethodCard) else ()
     return ()
 
@@ -158,17 +161,19 @@ def _check_owners(config: RunConfig, rows: Sequence[Entry], broken: Mapping[str,
 def _entry(config: RunConfig, full_name: str, train_missing: float) -> Entry:
     """The row of ``name`` or ``name:variant`` as it is, trained at one missing rate."""
     name, variant = registry.split_variant(full_name)
-    method_class = registry.load("methods", name)
-    if not isinstance(getattr(method_class, "card", None), MethodCard):
+    loaded, confinement = method_class(name, config)
+    if not isinstance(getattr(loaded, "card", None), MethodCard):
         raise PluginError(
             f"method {name} cannot be loaded: its class has no card", "see docs/adding-a-method.md"
         )
-    if variant is not None and variant not in method_class.card.variants:
-        variants = [f"{name}:{each}" for each in method_class.card.variants]
+    if variant is not None and variant not in loaded.card.variants:
+        variants = [f"{name}:{each}" for each in loaded.card.variants]
         raise UnknownNameError(f"unknown method {full_name!r}", did_you_mean(full_name, variants))
     overrides = {**config.set.get(name, {}), **(config.set.get(full_name, {}) if variant else {})}
     label = label_of(full_name, overrides, train_missing)
-    return Entry(label, name, variant, method_class, overrides, train_missing=train_missing)
+    return Entry(
+        *(label, name, variant, loaded, overrides), train_missing=train_missing, confinement=confinement
+    )
 
 
 def _imputer(config: RunConfig, train_missing: float) -> Entry | None:

@@ -13,6 +13,7 @@ from filelock import FileLock
 from harness.core.files import clear_disk_errors, private_folder
 from harness.core.types import Study
 from harness.distributed.process_group import process_group
+from harness.method.box.confined import ConfinedMethod
 from harness.method.contract import FitRun, Method
 from harness.method.cost import PeakMemory, last_signs, sizes, training_summary
 from harness.store.cell import Cell
@@ -49,16 +50,23 @@ def fit(method: Method[Any], studies: FitStudies, run: FitRun, cell: Cell) -> Me
     with clear_disk_errors(cell.checkpoint):
         method.save(private_folder(cell.checkpoint))
     cost = {
-        **sizes(method, studies.example),
         # Epochs of interrupted sessions count; the last session's clock has not seen them.
         "training_seconds": max(seconds, summary.get("seconds", 0.0)),
         "peak_memory_gib": memory.gib,
+        **_sizes(method, studies.example),
         **{name: summary[name] for name in ("batch_division",) if name in summary},
         **({"devices": group.size, "strategy": group.strategy} if group.size > 1 else {}),
     }
     facts = {"seconds_of_last_session": seconds, "device": run.device, "cost": cost}
     cell.mark_fitted(facts | {"signs": last_signs(cell.training)})
     return method
+
+
+def _sizes(method: Method[Any], example: Study) -> dict[str, Any]:
+    """Parameters and FLOPs; of a method in a box the peak of its process's memory, too."""
+    if isinstance(method, ConfinedMethod):
+        return {**method.sizes(example), **method.cost}
+    return dict(sizes(method, example))
 
 
 def alone(cell: Cell) -> AbstractContextManager[Any]:

@@ -14,7 +14,7 @@ from harness.core.errors import CorruptFileError, HarnessError
 from harness.core.failures import describe, keep_traceback
 from harness.core.files import clear_place, write_atomic
 from harness.core.types import Prediction, Task
-from harness.evaluation import provenance, sample_sheet
+from harness.evaluation import confinement, provenance, sample_sheet
 from harness.evaluation.benchmark import N_RESAMPLES
 from harness.evaluation.branch_confidence import branch_confidence
 from harness.evaluation.completion import Completion
@@ -206,7 +206,12 @@ def _measurements(
 def _remarks(trial: Trial, plan: MaskPlan, outcome: Outcome, of_numbers: Mapping[str, str]) -> dict[str, str]:
     """Metric output -> remark: on the row, on its reports, and what a metric says of its number."""
     lacking = outcome.completion.remark(plan.states, trial.reads)
-    parts = (trial.new_method().remark, lacking and f"{trial.entry.label}: {lacking}")
+    entry = trial.entry
+    parts = (
+        trial.new_method().remark,
+        confinement.remark(entry.name, entry.label, entry.confinement),
+        lacking and f"{entry.label}: {lacking}",
+    )
     remark = "; ".join(filter(None, parts))
     curves = outcome.reduction.curves[plan.policy]
     of_row = {name: remark for name in CURVE_METRICS if remark and name in curves}
@@ -277,6 +282,7 @@ def _manifest(trial: Trial, plan: MaskPlan, **facts: Any) -> Manifest:
         method=entry.label,
         card=card_facts(entry.method_class.card, entry.variant, trial.settings, trial.config.pretrained),
         code=code_fingerprint(entry.method_class),
+        confinement=entry.confinement,
         cost=_cost(trial, fitted),
         cell=str(trial.cell.directory.relative_to(benchmark.store.root)),
         checkpoint=_checkpoint(trial),

@@ -17,6 +17,7 @@ from harness.distributed.processes import Job, Opened, Results, worker_count
 from harness.evaluation import tracking
 from harness.evaluation.benchmark import Benchmark, open_benchmark, prepare_images, resolve_device
 from harness.evaluation.chosen_metrics import absent_metrics, broken_metrics
+from harness.evaluation.confinement import settled
 from harness.evaluation.entries import Entry, entries
 from harness.evaluation.evaluate import evaluate, predict_shard, prepare
 from harness.evaluation.record import record_failure
@@ -108,6 +109,7 @@ def run(settings: RunSettings, reporter: Reporter, *, tracks: bool = True) -> tu
     if execution.shards > 1 and execution.executor != "ray":
         raise HarnessError(f"--shards {execution.shards}: only Ray spreads predictions", "add --executor ray")
     launch.check(execution)
+    settings = settled(settings)
     if execution.track is not None:
         tracking.check(execution.track)
     timings = Timings.over(reporter)
@@ -161,7 +163,7 @@ def _here(work: Work, reporter: Timings) -> tuple[list[Measurement], bool]:
     workers = worker_count(execution, resolve_device(execution.device), len(work.jobs))
     if workers == 1:
         return _serially(work, reporter)
-    methods = registry.method_modules(settings.config.methods)
+    methods = registry.method_modules(settings.config.methods, settings.config.confine)
     context = processes.ready(["harness.evaluation.evaluate", *methods])
     benchmark = open_benchmark(settings, work.entries)  # errors of the run as a whole surface here
     prepare_images(benchmark, reporter)

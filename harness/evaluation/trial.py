@@ -24,6 +24,7 @@ from harness.evaluation import fit, imputation
 from harness.evaluation.benchmark import Benchmark, open_benchmark
 from harness.evaluation.entries import PROTOCOL, Entry, image_donors
 from harness.evaluation.synthesis import generates
+from harness.method.box.confined import ConfinedMethod
 from harness.method.config import MethodConfig
 from harness.method.contract import FitRun, Method
 from harness.method.fingerprint import code_fingerprint
@@ -145,6 +146,7 @@ class Trial:
             "limit": self._limit(),
             "code": code_fingerprint(entry.method_class),
             "protocol": PROTOCOL,
+            **({"confined": True} if issubclass(entry.method_class, ConfinedMethod) else {}),
             **self._train_missing(),
         }
         return benchmark.store.cell(

@@ -286,6 +286,7 @@ class Manifest(Facts):
         method: label of the row.
         card: as ``card_facts`` gives it, with the settings that the method ran with.
         code: fingerprint of the method's source.
+        confinement: ``in a box (..)``, or ``unconfined:`` and why; empty in results of earlier versions.
         cell: folder of the trained method below the store.
         checkpoint: digest of the files of the trained method; empty where they were not all there.
         identity: digest of everything that the numbers depend on, and the end of the result's key; empty in
@@ -331,6 +332,7 @@ class Manifest(Facts):
     method: str
     card: dict[str, Any]
     code: str
+    confinement: str = ""
     cost: Cost = Cost()
     cell: str
     checkpoint: str = ""

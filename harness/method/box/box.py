@@ -77,6 +77,19 @@ class Limits:
         return self.memory_gib * 2**30 or 0.75 * whole
 
 
+@dataclass(frozen=True, slots=True)
+class Last:
+    """How a process that is never copied stands.
+
+    Attributes:
+        place: its working folder; None: its own folder.
+        output: file to which what it prints is appended; None: nowhere.
+    """
+
+    place: Path | None = None
+    output: Path | None = None
+
+
 def possible() -> bool:
     """Whether this system can fork boxes at all."""
     return hasattr(os, "fork") and hasattr(socket, "send_fds")
@@ -95,10 +108,13 @@ class Boxes:
         salt: of Python's hashes of texts.
         ahead: seconds by which the clocks of its boxes are ahead.
         libraries: modules that it imports once for all its boxes, where they are installed.
+
+    Attributes:
+        folder: removed when the starter ends.
     """
 
     def __init__(self, salt: int = 0, ahead: float = 0.0, libraries: Sequence[str] = LIBRARIES) -> None:
-        folder = Path(mkdtemp(prefix="harness-"))  # the starter removes it
+        self.folder = folder = Path(mkdtemp(prefix="harness-")).resolve()  # the starter removes it
         self.end, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.salt = salt
         self._lock = threading.Lock()
@@ -159,7 +175,7 @@ class Box:
         self._ended = False
 
     @classmethod
-    def start(cls, boxes: Boxes, rules: Rules, folder: Path, limits: Limits) -> Box:
+    def start(cls, boxes: Boxes, rules: Rules, folder: Path, limits: Limits, last: Last | None = None) -> Box:
         """A new process without a method.
 
         Args:
@@ -167,6 +183,8 @@ class Box:
             rules: what it may read and write.
             folder: its working folder, home and temporary folder.
             limits: what it may take.
+            last: of a process that is asked itself; without it, it is there to be copied, and the kernel
+                tells what it and its copies open.
         """
         ours, theirs = socket.socketpair()
         with theirs:
@@ -180,7 +198,10 @@ class Box:
             ),
         )
         box._salt = boxes.salt
-        box.channel.send({**box._order(folder, rules.rights()), "file_bytes": _LONGEST_FILE})
+        more: dict[str, Any] = {"file_bytes": _LONGEST_FILE, "last": last is not None, "output": ""}
+        if last is not None:
+            more |= {"output": str(last.output or ""), "place": str(last.place or folder)}
+        box.channel.send({**box._order(folder, rules.rights()), **more})
         confined = box._received(time.monotonic() + _START, _ignored)
         mark, handles, _, _ = socket.recv_fds(ours, 1, 1)
         if not mark:
@@ -203,7 +224,7 @@ class Box:
 
     def _order(self, folder: Path, rights: Sequence[tuple[str, int]]) -> dict[str, Any]:
         return {
-            "folder": str(folder),
+            "place": str(folder),
             "environment": environment(folder, self._salt),
             "threads": self.limits.threads,
             "rights": list(rights),

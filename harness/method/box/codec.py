@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import asdict, fields
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 
 from harness.core.types import DatasetInfo, Inputs, Prediction, Study, Task
 from harness.method.box.wire import WireError
+from harness.method.card import Deviation, MethodCard
 
 _STUDY = tuple(field.name for field in fields(Study))
 
@@ -102,3 +104,45 @@ def _prediction(report: Any, probabilities: Any, images: Any) -> Prediction:
     if not all(isinstance(image, np.ndarray) for image in (images or {}).values()):
         raise TypeError("images")
     return Prediction(report, probabilities, images)
+
+
+def array(values: Any) -> np.ndarray:
+    """Numbers of a method, whether they are a tensor or an array, on whatever device."""
+    return np.asarray(values.detach().cpu() if isinstance(values, torch.Tensor) else values)
+
+
+def plain(value: Any) -> Any:
+    """The value as JSON has it; what JSON does not have is its text."""
+    return json.loads(json.dumps(value, default=_as_text))
+
+
+def _as_text(value: Any) -> Any:
+    return dict(value) if isinstance(value, Mapping) else str(value)
+
+
+def card_out(card: MethodCard) -> dict[str, Any]:
+    """A card as JSON."""
+    content = {field.name: getattr(card, field.name) for field in fields(card)}
+    content |= {name: sorted(content[name]) for name in ("tasks", "reads")}
+    content["deviations"] = [asdict(each) for each in card.deviations]
+    facts: dict[str, Any] = plain(content)
+    return facts
+
+
+def card_in(content: Any) -> MethodCard:
+    """What ``card_out`` gave.
+
+    Raises:
+        WireError: it is something else.
+    """
+    try:
+        values = dict(content)
+        values["tasks"] = frozenset(map(Task, values["tasks"]))
+        values["reads"] = frozenset(map(str, values["reads"]))
+        values["opponents"] = tuple(map(str, values["opponents"]))
+        values["deviations"] = tuple(Deviation(**each) for each in values["deviations"])
+        values["variants"] = {name: (str(text), own) for name, (text, own) in values["variants"].items()}
+        values["memory_gib"] = float(values["memory_gib"])
+        return MethodCard(**values)
+    except (TypeError, ValueError, KeyError, AttributeError) as error:
+        raise WireError("what arrived is no card") from error

@@ -9,8 +9,10 @@ import signal
 import socket
 import sys
 import tempfile
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import asdict
 from importlib import import_module, invalidate_caches
 from pathlib import Path
 from pkgutil import get_importer
@@ -21,12 +23,14 @@ import torch
 
 from harness.core.errors import HarnessError, PluginError
 from harness.core.failures import describe
+from harness.core.types import Study
 from harness.method.box import codec
 from harness.method.box.ending import exit_code
 from harness.method.box.kernel import restrict_calls, restrict_files
 from harness.method.box.wire import Channel
 from harness.method.card import MethodCard
 from harness.method.contract import FitRun, Method
+from harness.method.cost import PeakMemory, sizes
 
 Answer = dict[str, Any]
 COPY = "copy"
@@ -48,6 +52,45 @@ class Inside:
         self.module = ""
         self.new: Callable[[], Method[Any]]
         self.method: Method[Any]
+        self.studies: dict[str, list[Study]] = {"train": [], "val": []}
+
+    def describe(self, target: str) -> Answer:
+        """Import a method's class; what it declares."""
+        loaded = self._loaded(target)
+        return {
+            "card": codec.card_out(loaded.card),
+            "has_experts": bool(loaded.has_experts),
+            "has_branches": bool(loaded.has_branches),
+            "samplers": codec.plain(loaded.SAMPLERS),
+        }
+
+    def _loaded(self, target: str) -> Any:
+        self.module, _, name = target.partition(":")
+        loaded: Any = self.method_class or import_module(self.module)
+        for part in name.split(".") if self.method_class is None else ():
+            loaded = getattr(loaded, part)
+        if not isinstance(getattr(loaded, "card", None), MethodCard):
+            raise PluginError(f"{target} has no card")
+        if not (isinstance(loaded, type) and issubclass(loaded, Method)):
+            raise PluginError(f"{target} is no Method")
+        return loaded
+
+    def configure(self, target: str, info: Mapping[str, Any], settings: Mapping[str, Any]) -> Answer:
+        """The settings of a method, and what it remarks where it can be built; it takes what ``plug`` takes.
+
+        A constructor that fails is left to ``plug``, before ``fit``: then it is a row that fails.
+        """
+        chosen = {key: settings[key] for key in ("variant", "preset", "overrides")}
+        config = self._loaded(target).configured(**chosen)
+        remark = ""
+        with suppress(Exception, SystemExit):
+            self.plug(target, info, settings)
+            config, remark = self.method.config, str(self.method.remark)
+        return {
+            "config": config.model_dump(mode="json"),
+            "pretrained": [asdict(part) for part in config.pretrained],
+            "remark": remark,
+        }
 
     def plug(self, target: str, info: Mapping[str, Any], settings: Mapping[str, Any]) -> Answer:
         """Import a method and build it.
@@ -60,30 +103,39 @@ class Inside:
         Returns:
             What its owner may know: the card, the modules of the class, what its functions take.
         """
-        self.module, _, name = target.partition(":")
         self.device = settings["device"]
-        loaded: Any = self.method_class or import_module(self.module)
-        for part in name.split(".") if self.method_class is None else ():
-            loaded = getattr(loaded, part)
-        if not isinstance(getattr(loaded, "card", None), MethodCard):
-            raise PluginError(f"{target} has no card")
+        loaded = self._loaded(target)
         given = {key: settings[key] for key in ("variant", "preset", "overrides")}
         facts = codec.info_in(info)
         self.new = lambda: loaded.create(facts, **given)
         self.method = self.new()
         return {
-            "card": _facts_of(loaded.card),
+            "card": codec.card_out(loaded.card),
             "config": self.method.config.model_dump(mode="json"),
             "modules": _modules(loaded),
             "takes": _takes(self.method),
         }
 
-    def fit(self, train: Sequence[Any], val: Sequence[Any], seed: int, folder: str) -> Answer:
-        """Train the method."""
-        run = FitRun(Path(folder), self.device, seed, self.progress)
-        self.method.fit(codec.studies_in(train), codec.studies_in(val), run)
-        self.method = self.method.to(self.device)
+    def take(self, split: str, studies: Sequence[Any]) -> Answer:
+        """More training or validation studies for ``fit``."""
+        self.studies[split] += codec.studies_in(studies)
         return {}
+
+    def fit(self, train: Sequence[Any], val: Sequence[Any], seed: int, folder: str) -> Answer:
+        """Train the method on the studies that it has and those of the message; the peak of its memory."""
+        run = FitRun(Path(folder), self.device, seed, self.progress)
+        more = {"train": codec.studies_in(train), "val": codec.studies_in(val)}
+        learned_from = {split: self.studies[split] + more[split] for split in more}
+        with PeakMemory(self.device) as memory:
+            self.method.fit(learned_from["train"], learned_from["val"], run)
+        self.studies = {"train": [], "val": []}
+        self.method = self.method.to(self.device)
+        return {"peak_memory_gib": memory.gib}
+
+    def sizes(self, study: Any) -> Answer:
+        """Parameters and FLOPs of the fitted method."""
+        (example,) = codec.studies_in([study])
+        return {"sizes": sizes(self.method, example)}
 
     def save(self, folder: str) -> Answer:
         """Write the method's checkpoint."""
@@ -111,6 +163,24 @@ class Inside:
         answers = self.method.synthesize(codec.inputs_in(inputs), list(targets))
         return {"predictions": codec.predictions_out(answers)}
 
+    def sample_with(self, options: Mapping[str, Any]) -> Answer:
+        """Sample with other options from here on."""
+        self.method.sample_with(**options)
+        return {}
+
+    def routing(self, inputs: Mapping[str, Any]) -> Answer:
+        """To which experts the words of a batch go: number of words and shares, block by block."""
+        routed = self.method.routing(codec.inputs_in(inputs))
+        return {"routing": [[len(each.words), codec.array(each.utilisation())] for each in routed]}
+
+    def confidences(self, inputs: Mapping[str, Any]) -> Answer:
+        """How far each branch is trusted in each study of a batch."""
+        return {"values": _arrays(self.method.confidences(codec.inputs_in(inputs)))}
+
+    def latents(self, inputs: Mapping[str, Any]) -> Answer:
+        """Named latents of each study of a batch."""
+        return {"values": _arrays(self.method.latents(codec.inputs_in(inputs)))}
+
     def reseed(self, seed: int) -> Answer:
         """Seed the generators of the process, from which a careless method would draw."""
         random.seed(seed)
@@ -130,17 +200,20 @@ class Inside:
         return {"code": code or 0}
 
 
-QUESTIONS = ("plug", "fit", "save", "load", "predict", "sample", "synthesize", "reseed", "ended")
+QUESTIONS = frozenset(
+    name for name, each in vars(Inside).items() if inspect.isfunction(each) and not name.startswith("_")
+)
 
 
-def answered(inside: Inside, message: dict[str, Any]) -> Answer:
-    """The answer to a message; what a method raises is an answer, too."""
+def answered(inside: Inside, message: dict[str, Any], log: Callable[[], object] = lambda: None) -> Answer:
+    """The answer to a message; what a method raises is an answer, too, after a call of ``log``."""
     question = message.pop("question")
     try:
         if question not in QUESTIONS:
             raise HarnessError(f"a box does not answer {question}")
         answer: Answer = getattr(inside, question)(**message)
     except (Exception, SystemExit) as error:
+        log()
         return {"kind": "error", "reason": describe(error, inside.module), "type": type(error).__name__}
     return {"kind": "answer", **answer}
 
@@ -158,7 +231,7 @@ def serve(end: socket.socket) -> None:
             if message["question"] == COPY:
                 copy(channel, message)
             else:
-                channel.send(answered(inside, message))
+                channel.send(answered(inside, message, traceback.print_exc))
     except (EOFError, OSError):
         return
 
@@ -172,10 +245,13 @@ def confine(channel: Channel, order: Mapping[str, Any]) -> None:
         finder = get_importer(entry)
         if finder is not None:
             finder.find_spec("_")
-    torch.set_num_threads(1)  # threads of a parallel operation would not outlive a fork
+    last = bool(order["last"])
+    # Threads of a parallel operation would not outlive a fork.
+    torch.set_num_threads(int(order["threads"]) if last else 1)
     limits(int(order["file_bytes"]))
+    _print_into(str(order["output"]))
     version = restrict_files(_rights(order))
-    listener = restrict_calls(listened=True)
+    listener = restrict_calls(listened=not last)
     channel.send({"kind": "confined", "files": version, "network": listener is not None})
     if listener is not None and listener >= 0:
         socket.send_fds(channel.end, [b"!"], [listener])
@@ -202,10 +278,19 @@ def copy(channel: Channel, order: Mapping[str, Any]) -> None:
 
 def _move(order: Mapping[str, Any]) -> None:
     """Work in the folder of an order, with its environment."""
-    os.chdir(str(order["folder"]))
+    os.chdir(str(order["place"]))
     os.environ.clear()
     os.environ.update(order["environment"])
     tempfile.tempdir = None
+
+
+def _print_into(output: str) -> None:
+    """Append what the process prints to a file, where one is named."""
+    if output:
+        handle = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
+        for stream in (1, 2):
+            os.dup2(handle, stream)
+        os.close(handle)
 
 
 def _rights(order: Mapping[str, Any]) -> list[tuple[str, int]]:
@@ -222,17 +307,8 @@ def limits(file_bytes: int) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (file_bytes, file_bytes))
 
 
-def _facts_of(card: MethodCard) -> Answer:
-    return {
-        "name": card.name,
-        "title": card.title,
-        "tasks": sorted(card.tasks),
-        "reads": sorted(card.reads),
-        "variants": sorted(card.variants),
-        "opponents": list(card.opponents),
-        "learned": bool(card.learned),
-        "samples": bool(card.samples),
-    }
+def _arrays(values: Mapping[str, Any]) -> Answer:
+    return {name: codec.array(each) for name, each in values.items()}
 
 
 def _modules(method_class: type) -> list[str]:

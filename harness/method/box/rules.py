@@ -43,12 +43,16 @@ class Rules:
         write: folders that it may write, too.
         listed: folders that modules are looked for in: names in them can be read, unless a hidden folder
             lies there.
+        opened: folders that it may read though they lie in hidden ones.
+        named: files and folders that settings name.
     """
 
     read: tuple[str, ...]
     hidden: tuple[str, ...]
     write: tuple[str, ...]
     listed: tuple[str, ...] = ()
+    opened: tuple[str, ...] = ()
+    named: tuple[str, ...] = ()
 
     def rights(self) -> list[tuple[str, int]]:
         """(Path, Landlock rights); a folder around a hidden file can be listed, its other content read."""
@@ -57,6 +61,7 @@ class Rules:
         folders = frozenset(filter(os.path.isdir, hidden))
         around = [path for path in map(os.path.realpath, self.listed) if not _holds(path, folders)]
         rights += [(path, READ_DIR) for path in around]
+        rights += [(path, READ) for path in self.opened]
         return [*rights, *devices(), *((path, WRITE) for path in self.write)]
 
     def hides(self, path: str) -> bool:
@@ -93,7 +98,13 @@ class Own:
         return [*sources, *self.files, *(path for path in around if os.path.basename(path) not in installed)]
 
 
-def rules_for(own: Own, settings: Mapping[str, Any], hidden: Iterable[str], write: Iterable[str]) -> Rules:
+def rules_for(
+    own: Own,
+    settings: Mapping[str, Any],
+    hidden: Iterable[str],
+    write: Iterable[str],
+    opened: Iterable[str] = (),
+) -> Rules:
     """What the box of a method may read and write.
 
     Args:
@@ -101,13 +112,26 @@ def rules_for(own: Own, settings: Mapping[str, Any], hidden: Iterable[str], writ
         settings: of the method; those that name a file or folder can be read.
         hidden: files and folders that hold the data, and modules that make it.
         write: its own folders.
+        opened: folders that it may read though they are hidden.
     """
-    named = [value for value in _leaves(settings) if isinstance(value, str) and os.path.exists(value)]
+    named = named_in(settings)
     read = (*_SYSTEM, *_interpreter(), *_packages(), *own.paths(), *_weights(), *map(os.path.abspath, named))
     secret = [path for each in hidden for path in _with_compiled(each)]
     secret += [str(Path(folder, name)) for top, name in _DATA_OF_PACKAGES for folder in _sources(top)]
     listed = [path or os.getcwd() for path in sys.path if os.path.isdir(path or os.getcwd())]
-    return Rules(tuple(dict.fromkeys(read)), tuple(dict.fromkeys(secret)), tuple(write), tuple(listed))
+    return Rules(
+        tuple(dict.fromkeys(read)),
+        tuple(dict.fromkeys(secret)),
+        tuple(write),
+        tuple(listed),
+        tuple(opened),
+        named,
+    )
+
+
+def named_in(settings: Mapping[str, Any]) -> tuple[str, ...]:
+    """Files and folders that settings name."""
+    return tuple(each for each in _leaves(settings) if isinstance(each, str) and os.path.exists(each))
 
 
 def environment(folder: Path, salt: int) -> dict[str, str]:

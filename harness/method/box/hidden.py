@@ -1,0 +1,62 @@
+"""What no box of a method reads: the files of a data set, and the code that opens or draws it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+_HARNESS = __name__.partition(".")[0]
+_INSTALLED = ("site-packages", "dist-packages")
+
+
+def modules_of(dataset: type) -> list[str]:
+    """Files of the modules that make a data set; not what all data sets of the harness have in common."""
+    shared = {base.__module__ for base in dataset.__mro__[1:] if _is_shared(base.__module__)}
+    names = sorted({base.__module__ for base in dataset.__mro__} - shared)
+    return [file for name in names if (file := getattr(sys.modules.get(name), "__file__", None))]
+
+
+def beside(dataset: type, method: str) -> Iterator[str]:
+    """The folders of the modules of a data set that comes with a plugin, for what may lie beside them.
+
+    Not where the method is in the same package, and none of the harness: only the modules are hidden then.
+
+    Args:
+        dataset: its class.
+        method: module of the method; it is not imported.
+    """
+    own = _folder_of_top(method)
+    for file in modules_of(dataset):
+        folder = os.path.realpath(os.path.dirname(file))
+        packaged = Path(folder, "__init__.py").exists() and os.path.basename(folder) not in _INSTALLED
+        together = any(_is_around(*pair) for pair in ((folder, own), (own, folder), (_OWN, folder)))
+        if packaged and not together:
+            yield folder
+
+
+_OWN = os.path.realpath(Path(__file__).parents[2])
+
+
+def _is_around(folder: str, path: str) -> bool:
+    return path == folder or path.startswith(folder + os.sep)
+
+
+def _folder_of_top(module: str) -> str:
+    """Where the package of a module lies, or the folder of a module that is in no package."""
+    try:
+        spec = find_spec(module.partition(".")[0])
+    except (ImportError, ValueError):
+        return ""
+    if spec is None:
+        return ""
+    places = [*(spec.submodule_search_locations or ()), *([spec.origin] if spec.has_location else [])]
+    return os.path.realpath(str(places[0])) if places else ""
+
+
+def _is_shared(module: str) -> bool:
+    """Whether others import a module, too: Python's own, and what the harness's data sets have in common."""
+    top = module.partition(".")[0]
+    return top in sys.stdlib_module_names or top == _HARNESS
