@@ -28,6 +28,7 @@ from harness.datasets.readers.mimic_tables import ImageRow, Patient, Texts
 from harness.datasets.readers.profiles import MIMIC_PROFILES, Profile
 from harness.datasets.readers.records import Listing, Problem, ReportRecord, other_counts
 from harness.datasets.readers.report_dataset import ImageTree, ReportDataset
+from harness.datasets.readers.section_cache import SectionCache
 from harness.datasets.readers.sections import UnusualHeadings, context_text
 from harness.datasets.readers.views import Shot
 
@@ -92,7 +93,8 @@ class _Release:
     def __init__(self, root: Path, profile: Profile) -> None:
         self.root, self.profile = root, profile
         self.problems: list[Problem] = []
-        self.headings = UnusualHeadings()
+        self.cache = SectionCache()
+        self.headings = UnusualHeadings(self.cache.sectioned)
         metadata = tables.find_table(root, tables.METADATA)
         split = tables.find_table(root, tables.SPLIT)
         if metadata is None or split is None:
@@ -121,6 +123,7 @@ class _Release:
             else:
                 left_out[group] = left_out.get(group, 0) + 1
         self.tree.keep()
+        self.cache.keep()
         for group, count in left_out.items():
             message = f"{count} studies are left out: {group}/ is not there"
             self.problems.append(Problem("not-downloaded", str(self.files), message, fatal=False))
@@ -196,7 +199,8 @@ class _Annotated:
     def __init__(self, root: Path, profile: Profile) -> None:
         self.root, self.profile = root, profile
         self.problems: list[Problem] = []
-        self.headings = UnusualHeadings()
+        self.cache = SectionCache()
+        self.headings = UnusualHeadings(self.cache.sectioned)
         self.tree = ImageTree(image_folder(root), MIMICCXR.name, by_content=False)
         metadata = tables.find_table(root, tables.METADATA)
         rows, wrong = tables.read_images(metadata) if metadata else ([], [])
@@ -231,6 +235,7 @@ class _Annotated:
                 (item, shots)
             )
         records = [self._record(group) for group in groups.values()]
+        self.cache.keep()
         if self.facts.texts:
             notes += self.headings.problems(str(self.facts.texts.source))
         return Listing(records, [*notes, *self.problems], _R2GEN)

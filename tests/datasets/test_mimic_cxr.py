@@ -16,7 +16,8 @@ from harness.core.config import RunSettings
 from harness.core.errors import HarnessError
 from harness.core.types import CHEXPERT_LABELS, Task
 from harness.datasets.mimic_cxr import MIMICCXR
-from harness.datasets.readers.records import Listing
+from harness.datasets.readers import section_cache, sections
+from harness.datasets.readers.records import Listing, ReportRecord
 from harness.evaluation.run import run_serially
 from tests.helpers import images, trees
 from tests.helpers.toys import Quiet
@@ -405,3 +406,33 @@ def test_a_run_trains_and_scores(layout: str, tmp_path: Path, request: pytest.Fi
     measured = [row for row in rows if row.status == "ok"]
     assert measured
     assert all("tok:r2gen-mimic|ref:100" in row.signature for row in measured)
+
+
+def test_sections_are_found_once_per_text(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("lmdb")
+    monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / "cache"))
+    calls: list[str] = []
+    monkeypatch.setattr(
+        section_cache, "section_spans", lambda text: calls.append(text) or sections.section_spans(text)
+    )
+    first = listed(root)
+    count = len(calls)
+    again = listed(root)
+    assert count == len(set(calls)) == len(calls)
+    assert [facts(record) for record in again.records] == [facts(record) for record in first.records]
+    assert list(map(str, again.problems)) == list(map(str, first.problems))
+    report = root / "files" / f"{FOLDER}.txt"
+    change(report, "year old", "months old")
+    context = listed(root).records[0].context
+    assert context is not None
+    assert "months old" in context
+    assert len(calls) == count + 1
+    (kept,) = (tmp_path / "cache" / "features").glob("sections-*/data.mdb")
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+    assert b"year old" not in kept.read_bytes()
+
+
+def facts(record: ReportRecord) -> tuple[object, ...]:
+    return record.id, record.split, record.report, record.context, record.where

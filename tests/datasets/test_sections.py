@@ -222,6 +222,14 @@ def test_unusual_headings_are_counted() -> None:
     assert inside.message.startswith("2 reports have a heading inside a line")
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r", "\x85", "\u2028"])
+def test_every_end_of_a_line_counts_the_same(end: str) -> None:
+    text = "INDICATION: cough\n______\nHISTORY: fever\nand chills\n \t\nClear lungs.\nFINDINGS: none"
+    assert sectioned(text.replace("\n", end)) == sectioned(text)
+    assert sectioned(text).sections["body"] == "Clear lungs."
+    assert sectioned(text).sections["history"] == "fever\nand chills"
+
+
 def test_an_unknown_heading_belongs_to_the_text_around_it() -> None:
     sections = report_sections("FINDINGS:\n LUNGS: Clear.\n HEART: Normal.\n As seen before: a nodule.\n")
     assert sections == {"findings": "LUNGS: Clear. HEART: Normal. As seen before: a nodule."}

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from harness.datasets.readers.headings import (
@@ -37,6 +37,9 @@ from harness.datasets.readers.headings import (
 from harness.datasets.readers.records import Problem
 
 _RULE = re.compile(r"[ \t]*_{6,}[ \t]*")
+_LINE_END = "(?>\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029])"
+_BLANK_LINE = re.compile(rf"{_LINE_END}[ \t]*{_LINE_END}")
+"""The ends of lines are those of ``str.splitlines``."""
 _ONE_PARAGRAPH = (INDICATION, HISTORY, COMPARISON, TECHNIQUE, EXAMINATION)
 _SHORTEST_BODY = 4
 """Words that text without a heading needs to be taken for findings."""
@@ -77,42 +80,72 @@ class SectionedText:
         return sections
 
 
-def sectioned(text: str) -> SectionedText:
-    """The sections of a report, and which of their headings are out of the ordinary."""
-    parts: dict[str, list[str]] = defaultdict(list)
+@dataclass(frozen=True, slots=True)
+class SectionSpans:
+    """Where the sections of a report stand in its text.
+
+    Attributes:
+        parts: section, start and end in characters; parts of one section are joined in this order.
+        mistyped, inside: as in ``SectionedText``.
+    """
+
+    parts: tuple[tuple[str, int, int], ...]
+    mistyped: frozenset[str]
+    inside: frozenset[str]
+
+    def read(self, text: str) -> SectionedText:
+        """The sections of the text that these are the places of."""
+        pieces: dict[str, list[str]] = defaultdict(list)
+        for section, start, end in self.parts:
+            pieces[section].append("\n".join(text[start:end].splitlines()))
+        sections = {name: "\n".join(own) for name, own in pieces.items()}
+        return SectionedText(sections, self.mistyped, self.inside)
+
+
+def section_spans(text: str) -> SectionSpans:
+    """Where the sections of a report are, and which of their headings are out of the ordinary."""
+    parts: list[tuple[str, int, int]] = []
     mistyped: set[str] = set()
     inside: set[str] = set()
-    section, lines = BODY, list[str]()
-    for line in text.splitlines():
+    section, begin, place = BODY, 0, 0
+    for whole in text.splitlines(keepends=True):
+        line = whole.splitlines()[0]
         if _RULE.fullmatch(line):
-            _close(parts, section, lines)
-            section, lines = BODY, [""]
-            continue
-        place = 0
-        for heading in headings_in(line):
-            lines.append(line[place : heading.start])
-            _close(parts, section, lines)
-            section, lines, place = heading.section, [], heading.end
-            if heading.mistyped:
-                mistyped.add(section)
-            if line[: heading.start].strip():
-                inside.add(section)
-        lines.append(line[place:])
-    _close(parts, section, lines)
-    sections = {name: "\n".join(pieces) for name, pieces in parts.items()}
-    return SectionedText(sections, frozenset(mistyped), frozenset(inside))
+            parts += _closed(text, section, begin, place)
+            section, begin = BODY, place + len(line)
+        else:
+            for heading in headings_in(line):
+                parts += _closed(text, section, begin, place + heading.start)
+                section, begin = heading.section, place + heading.end
+                if heading.mistyped:
+                    mistyped.add(section)
+                if line[: heading.start].strip():
+                    inside.add(section)
+        place += len(whole)
+    parts += _closed(text, section, begin, len(text))
+    return SectionSpans(tuple(parts), frozenset(mistyped), frozenset(inside))
+
+
+def sectioned(text: str) -> SectionedText:
+    """The sections of a report, and which of their headings are out of the ordinary."""
+    return section_spans(text).read(text)
 
 
 class UnusualHeadings:
-    """Counts reports whose headings are mistyped or stand inside a line."""
+    """Counts reports whose headings are mistyped or stand inside a line.
 
-    def __init__(self) -> None:
+    Args:
+        sectioned: splits a report.
+    """
+
+    def __init__(self, sectioned: Callable[[str], SectionedText] = sectioned) -> None:
+        self._sectioned = sectioned
         self._mistyped: list[str] = []
         self._inside: list[str] = []
 
     def read(self, study: str, text: str) -> dict[str, str]:
         """The sections of a study's report, each on one line; its headings are counted."""
-        report = sectioned(text)
+        report = self._sectioned(text)
         if report.mistyped:
             self._mistyped.append(study)
         if report.inside:
@@ -171,12 +204,16 @@ def has_words(text: str) -> bool:
     return any(character.isalnum() for character in _DEIDENTIFIED.sub("", text))
 
 
-def _close(parts: dict[str, list[str]], section: str, lines: list[str]) -> None:
-    """File the lines under their section, and what follows a one-paragraph section under body."""
-    text = "\n".join(lines).strip()
-    if section in _ONE_PARAGRAPH:
-        text, *more = re.split(r"\n[ \t]*\n", text, maxsplit=1)
-        if more and more[0].strip():
-            parts[BODY].append(more[0].strip())
-    if text.strip():
-        parts[section].append(text.strip())
+def _closed(text: str, section: str, start: int, end: int) -> Iterator[tuple[str, int, int]]:
+    """A section's part without blanks around it; what follows a one-paragraph section is body."""
+    start, end = _stripped(text, start, end)
+    if section in _ONE_PARAGRAPH and (blank := _BLANK_LINE.search(text, start, end)):
+        yield (BODY, *_stripped(text, blank.end(), end))
+        start, end = _stripped(text, start, blank.start())
+    if start < end:
+        yield section, start, end
+
+
+def _stripped(text: str, start: int, end: int) -> tuple[int, int]:
+    part = text[start:end]
+    return start + len(part) - len(part.lstrip()), end - len(part) + len(part.rstrip())
