@@ -137,6 +137,25 @@ def test_predicts_with_nothing_present(fitted: Method) -> None:
     assert len(predict(fitted, [bare, *studies("test", 2)])) == 3
 
 
+def test_attention_of_a_word_sums_to_one_over_the_images(fitted: Method) -> None:
+    batch = studies("test", 5)
+    inputs = collate(batch, INFO, reads=fitted.card.reads)
+    reports = [prediction.report or "" for prediction in fitted.predict(inputs)]
+    answers = fitted.attention(inputs, reports)
+    assert len(answers) == (len(batch) if fitted.has_attention else 0)
+    for study, report, answer in zip(batch, reports, answers, strict=False):
+        weights, views = answer.weights, [view in study.images for view in INFO.image_modalities]
+        assert len(answer.words) == len(weights)
+        assert bool(answer.words) == bool(report)
+        assert weights.shape[1] == len(views)
+        assert np.isfinite(weights).all()
+        assert (weights >= 0).all()
+        assert np.allclose(weights.sum((1, 2, 3)), 1.0, atol=1e-4)
+        assert not weights[:, [not here for here in views]].any()
+    blind = collate(batch, INFO, reads=frozenset())
+    assert all(not answer.weights.any() for answer in fitted.attention(blind, reports))
+
+
 def test_saved_method_predicts_the_same(fitted: Method) -> None:
     fitted.save(fitted.folder / "checkpoint")
     copy = type(fitted)(fitted.config, INFO)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from harness.cli import tables
-from harness.cli.options import Store
+from harness.cli.options import Device, Store
 from harness.cli.output import writable_file
 from harness.core.errors import HarnessError
 
@@ -24,6 +24,10 @@ def cases(
     ] = "full",
     sort_by: Annotated[str, typer.Option(help="Row whose loss or score sorts.")] = "",
     limit: Annotated[int, typer.Option(min=1, max=500, help="Number of studies.")] = 24,
+    attention: Annotated[
+        bool, typer.Option("--attention", help="Draw where the words of each report look in the images.")
+    ] = False,
+    device: Device = None,
     with_cases: Annotated[
         bool, typer.Option("--with-cases", help="Write images and reports that this program did not draw.")
     ] = False,
@@ -42,7 +46,7 @@ def cases(
         raise HarnessError(
             "the page would hold images and reports of patients", "--with-cases writes it for this machine"
         )
-    options = CaseOptions(dataset, _names(methods), _names(ids), without, sort_by, limit)
+    options = CaseOptions(dataset, _names(methods), _names(ids), without, sort_by, limit, attention, device)
     content = collect(opened, stored, options)
     page = render(content).encode()
     write_atomic(file, lambda stream: stream.write(page))

@@ -1,7 +1,8 @@
 """Single studies as a reader looks at them: images, reference, and what every method answered in each state.
 
-All of it comes from stored predictions; nothing is predicted anew. What is collected holds reports and
-images: it is for the user's own screen, never for a bundle.
+All of it comes from stored predictions; nothing is predicted anew. With ``attention``, checkpoints are asked
+where the words of these reports look. What is collected holds reports and images: it is for the user's own
+screen, never for a bundle.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from harness.core.errors import HarnessError, UnknownNameError
 from harness.core.names import did_you_mean
 from harness.core.types import DatasetInfo, Prediction, Reference, Study, Task
 from harness.evaluation.benchmark import Benchmark, open_benchmark
+from harness.evaluation.case_attention import attention_of
 from harness.evaluation.reproduce import settings_of
 from harness.metrics.base import checked_statistics
 from harness.metrics.clinical.chexpert_rules import labeler
@@ -54,6 +56,8 @@ class CaseOptions:
         without: the modality state whose loss sorts the studies; ``full``: lowest score first.
         sort_by: the row whose scores sort; empty: the first one that reads something the state lacks.
         limit: number of studies.
+        attention: add where the words of each report look, of methods that can tell.
+        device: of the networks that are asked for it.
     """
 
     dataset: str = ""
@@ -62,6 +66,8 @@ class CaseOptions:
     without: str = FULL
     sort_by: str = ""
     limit: int = 24
+    attention: bool = False
+    device: str | None = None
 
 
 @dataclass(frozen=True)
@@ -70,12 +76,14 @@ class CaseRow:
 
     Attributes:
         label: as tables call the row, with its seed where it is not 0.
+        stored: the result that names the trained method.
         tasks: what it answers: ``report``, ``diagnose``.
         answers: modality state -> study id -> prediction; a state that it does not notice is absent.
         scores: modality state -> task -> score of each test study (n,), higher is better.
     """
 
     label: str
+    stored: StoredResult
     tasks: frozenset[Task]
     answers: Mapping[str, Mapping[str, Prediction]]
     scores: dict[str, dict[Task, NDArray[np.float64]]] = field(default_factory=dict)
@@ -112,6 +120,9 @@ def collect(store: Store, stored: Sequence[StoredResult], options: CaseOptions) 
     for row in rows:
         _score(row, benchmark.references)
     chosen = _chosen(benchmark, rows, states, options)
+    cases = _with_findings([_case(benchmark, rows, states, index) for index in chosen], info)
+    if options.attention:
+        _add_attention(cases, rows, store, [benchmark.splits["test"][index] for index in chosen], options)
     return {
         "dataset": info.title,
         "views": list(info.image_modalities),
@@ -120,7 +131,7 @@ def collect(store: Store, stored: Sequence[StoredResult], options: CaseOptions) 
         "methods": [{"name": row.label, "tasks": sorted(task.value for task in row.tasks)} for row in rows],
         "order": _order_in_words(rows, options),
         "score": {"report": REPORT_METRIC, "diagnose": "1 - Brier"},
-        "cases": _with_findings([_case(benchmark, rows, states, index) for index in chosen], info),
+        "cases": cases,
     }
 
 
@@ -163,7 +174,7 @@ def _rows(
             tasks = {Task.REPORT: first.report, Task.DIAGNOSE: first.probabilities}
             held = frozenset(task for task, value in tasks.items() if value is not None)
             if held:
-                yield CaseRow(label, held, answers)
+                yield CaseRow(label, result, held, answers)
 
 
 def _answers(cell: Cell, states: Sequence[str]) -> Iterator[tuple[str, Mapping[str, Prediction]]]:
@@ -316,6 +327,21 @@ def _with_findings(cases: list[dict[str, Any]], info: DatasetInfo) -> list[dict[
                         *answer.get("findings", []),
                     ]
     return cases
+
+
+def _add_attention(
+    cases: Sequence[dict[str, Any]],
+    rows: Sequence[CaseRow],
+    store: Store,
+    studies: Sequence[Study],
+    options: CaseOptions,
+) -> None:
+    """Fill in ``attention`` of each answer whose method can tell where its words look."""
+    for row in rows:
+        for state, of_state in attention_of(store, row.stored, row.answers, studies, options.device).items():
+            for case in cases:
+                if case["id"] in of_state:
+                    case["answers"][row.label][state]["attention"] = of_state[case["id"]]
 
 
 def _true_labels(study: Study, info: DatasetInfo) -> list[str]:

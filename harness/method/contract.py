@@ -18,6 +18,7 @@ from harness.core.dotted import merged, nested
 from harness.core.errors import HarnessError, UnknownNameError
 from harness.core.names import did_you_mean
 from harness.core.types import DatasetInfo, Inputs, Prediction, Study
+from harness.method.attention import WordAttention
 from harness.method.card import MethodCard
 from harness.method.config import MethodConfig, defaults
 
@@ -67,6 +68,7 @@ class Method(ABC, Generic[C]):
         Config: its settings.
         has_experts: ``routing`` has an answer; mixtures of experts set it.
         has_branches: ``confidences`` has an answer; methods that weight their branches by confidence set it.
+        has_attention: ``attention`` has an answer; methods whose words attend to image positions set it.
         SAMPLERS: label -> options of ``sample_with``, of methods whose sampler can be chosen after training.
             ``harness bench sampling`` compares them with the last one, which is the paper's.
         peer: module that adapts the method's official code for ``harness bench methods``, or None.
@@ -76,6 +78,7 @@ class Method(ABC, Generic[C]):
     Config: ClassVar[type[MethodConfig]]
     has_experts: ClassVar[bool] = False
     has_branches: ClassVar[bool] = False
+    has_attention: ClassVar[bool] = False
     SAMPLERS: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     peer: ClassVar[str | None] = None
 
@@ -182,6 +185,17 @@ class Method(ABC, Generic[C]):
         that have none with a name.
         """
         return {}
+
+    def attention(self, inputs: Inputs, reports: Sequence[str]) -> Sequence[WordAttention]:
+        """Where each word of the reports looked, a study each; called where ``has_attention``.
+
+        Args:
+            reports: what the method wrote about the studies of the batch.
+
+        Returns:
+            Empty, the default, for variants whose words do not attend to image positions.
+        """
+        return ()
 
     @abstractmethod
     def save(self, directory: Path) -> None:

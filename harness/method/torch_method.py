@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from harness.core.errors import CorruptFileError
 from harness.core.types import Inputs, Prediction, Study, Targets
 from harness.core.weights import RANDOM
+from harness.method.attention import WordAttention
 from harness.method.config import TrainingConfig
 from harness.method.contract import C, FitRun, Method
 from harness.method.pretrained import require_weights
@@ -162,6 +163,14 @@ class TorchMethod(Method[C]):
         """Latents as float32 arrays, of a batch in eval mode on the network's device."""
         vectors = self._frozen(self.latent_vectors, inputs)
         return {kind: each.float().cpu().numpy() for kind, each in vectors.items()}
+
+    def attention_maps(self, inputs: Inputs, reports: Sequence[str]) -> Sequence[WordAttention]:
+        """``attention`` in eval mode, without gradients, on the network's device."""
+        return ()
+
+    def attention(self, inputs: Inputs, reports: Sequence[str]) -> Sequence[WordAttention]:
+        """Attention of a batch in eval mode on the network's device."""
+        return self._frozen(self.attention_maps, inputs, reports)
 
     def _frozen(self, call: Callable[..., R], inputs: Inputs, *rest: Any) -> R:
         import torch

@@ -142,6 +142,14 @@ class GroupedQueryAttention(nn.Module):
         )
         return self.out(mixed.transpose(1, 2).flatten(2))
 
+    def weights(self, x: Tensor, memory: KeyValue, mask: Tensor | None = None) -> Tensor:
+        """The weights (B, heads, S, T) of ``forward`` without positions and causal mask; rows sum to 1."""
+        keys = memory.keys.repeat_interleave(self.heads // self.kv_heads, dim=1)
+        scores = self._split(self.query(x)) @ keys.mT * self.head_width**-0.5
+        if mask is not None:
+            scores = scores.masked_fill(~mask[:, None, None, :], float("-inf"))
+        return scores.softmax(-1)
+
     def _split(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (-1, self.head_width)).transpose(1, 2)
 

@@ -194,6 +194,10 @@ class TransformerDecoder(PrefixDecoder):
         x = self.layers(x, memory, causal, memory_key_padding_mask=hidden, tgt_is_causal=True)
         return self.head(x)
 
+    def cross_layers(self) -> list[nn.Module]:
+        """The attention on the memory, layer by layer."""
+        return [module for name, module in self.layers.named_modules() if name.endswith("multihead_attn")]
+
 
 class Gpt2Decoder(PrefixDecoder):
     """GPT-2 with cross-attention, from random initialisation (Radford et al. 2019)."""

@@ -69,6 +69,10 @@ class LlamaXDecoder(nn.Module):
         self.norm = RMSNorm(config.width)
         self.head = nn.Linear(config.width, vocabulary, bias=False)
 
+    def cross_layers(self) -> list[nn.Module]:
+        """The attention on the memory, layer by layer."""
+        return [layer.cross for layer in self.layers if isinstance(layer, LlamaLayer)]
+
     def start(self, memory: Tensor, mask: Tensor) -> LlamaState:
         """Project the memory (B, T, E) once for all steps."""
         layers = (layer for layer in self.layers if isinstance(layer, LlamaLayer))

@@ -11,17 +11,20 @@ from torch import Tensor
 
 from harness.core.types import CONTEXT, DatasetInfo, Inputs, Prediction, Study, Targets
 from harness.core.words import frequent_words
+from harness.method.attention import WordAttention
 from harness.method.card import MethodCard
 from harness.method.contract import FitRun
 from harness.method.probes import Probe
 from harness.method.torch_method import TorchMethod
+from methods.common.attention import Positions, cross_weights, of_words
 from methods.common.feature_cache import FeatureCache
 from methods.common.generation import Decoding, draw_seeds, write
 from methods.common.optim import Optimizer, clip_parts, rate_groups, schedule, scheduled
-from methods.common.text import CONTEXT_WORDS, PAD, Vocabulary, cut
+from methods.common.text import CONTEXT_WORDS, PAD, TransformerDecoder, Vocabulary, cut
 from methods.common.views import complete_inputs, stacked_views
 from methods.dia.card import CARD
 from methods.dia.config import DiAConfig
+from methods.dia.decoder import LlamaXDecoder
 from methods.dia.losses import alignment, orthogonality
 from methods.dia.network import DiANetwork, Encoded
 from methods.dia.probes import hiding_probes, latent_probes
@@ -32,6 +35,7 @@ class DiA(TorchMethod[DiAConfig]):
 
     card: ClassVar[MethodCard] = CARD
     Config = DiAConfig
+    has_attention: ClassVar[bool] = True
     network: DiANetwork
 
     def __init__(self, config: DiAConfig, info: DatasetInfo) -> None:
@@ -169,6 +173,21 @@ class DiA(TorchMethod[DiAConfig]):
             name: z.masked_fill(~there[:, None], float("nan"))
             for name, z, there in zip(names, code.latents or (), here, strict=False)
         }
+
+    def attention_maps(self, inputs: Inputs, reports: Sequence[str]) -> list[WordAttention]:
+        """Cross-attention on F_VL's image tokens; none with GPT-2, whose layers are its own."""
+        decoder = self.network.decoder
+        if not isinstance(decoder, (LlamaXDecoder, TransformerDecoder)):
+            return []
+        frozen, views, context, has_context = self._read(inputs)
+        code = self.network.encode(frozen, views, context, has_context)
+        report = self._framed(Targets(list(reports))).to(views.device)
+        weights = cross_weights(
+            decoder.cross_layers(), lambda: decoder(report[:, :-1], code.memory, code.mask)
+        )
+        words = [cut(self.info.words.split(text), self.config.report_words) for text in reports]
+        count = self.network.vision.positions.shape[1]
+        return of_words(words, Positions(1, views.shape[1], count).of(weights))
 
     def _write(self, inputs: Inputs, decoding: Decoding) -> list[str]:
         """Texts about a batch, each study encoded once."""

@@ -101,6 +101,15 @@ class LatentAttention(nn.Module):
         )
         return self.out(mixed.transpose(1, 2).flatten(2))
 
+    def weights(self, x: Tensor, memory: Tensor, mask: Tensor | None = None) -> Tensor:
+        """The weights (B, H, S, T) of cross-attention from ``x`` to ``memory``; rows sum to 1."""
+        assert self.query is not None
+        query, key = self.query(x), self.source(memory).chunk(2, dim=-1)[0]
+        scores = self._branches(self._split(query)) @ self._branches(self._split(key)).mT * self.scale
+        if mask is not None:
+            scores = scores.masked_fill(~mask[:, None, None, :], float("-inf"))
+        return scores.softmax(-1)
+
     def compress(self, source: Tensor, offset: int = 0) -> LatentCache:
         """What a cache keeps of ``source`` (B, T, E), whose first vector stands at ``offset``."""
         latent = self.source.compress(source)

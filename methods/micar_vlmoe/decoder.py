@@ -249,6 +249,10 @@ class Decoder(nn.Module):
             routes += [route] if route is not None else []
         return self.head(self.norm(x)), routes
 
+    def cross_layers(self) -> list[nn.Module]:
+        """The attention of text on the image tokens, block by block."""
+        return [block.fusion.cross for block in self._blocks()]
+
     def start(self, image: Tensor, mask: Tensor | None = None) -> DecodingState:
         """State before the first word; keys and values of the image tokens are made here, once."""
         images = [block.fusion.start(image, mask) for block in self._blocks()]

@@ -13,10 +13,12 @@ from torch import Tensor, nn
 from harness.core.errors import HarnessError
 from harness.core.types import DatasetInfo, Inputs, Prediction, Study, Targets
 from harness.core.words import frequent_words
+from harness.method.attention import WordAttention
 from harness.method.card import MethodCard
 from harness.method.contract import FitRun
 from harness.method.probes import Probe
 from harness.method.torch_method import TorchMethod
+from methods.common.attention import Positions, cross_weights, of_words
 from methods.common.feature_cache import FeatureCache
 from methods.common.generation import Decoding, draw_seeds, write
 from methods.common.optim import Optimizer, schedule, scheduled
@@ -37,6 +39,7 @@ class MicarVLMoE(TorchMethod[MicarConfig]):
     Config = MicarConfig
     peer: ClassVar[str] = "methods.micar_vlmoe.official"
     has_experts: ClassVar[bool] = True
+    has_attention: ClassVar[bool] = True
     network: MicarNetwork
 
     def __init__(self, config: MicarConfig, info: DatasetInfo) -> None:
@@ -159,6 +162,16 @@ class MicarVLMoE(TorchMethod[MicarConfig]):
             arrays = [values[row, :, : len(words)].cpu().numpy() for values in stacked]
             result.append(Routing(name, words, *arrays))
         return result
+
+    def attention_maps(self, inputs: Inputs, reports: Sequence[str]) -> list[WordAttention]:
+        """Attention of gated fusion on the image tokens (Eq. 5: I_att)."""
+        image, mask = self._encoded(inputs)
+        decoder, limit = self.network.decoder, self.config.report_words
+        indices = self.vocabulary.batch(reports, limit, framed=True).to(image.device)[:, :-1]
+        weights = cross_weights(decoder.cross_layers(), lambda: decoder(indices, image, mask, indices != PAD))
+        words = [self.info.words.split(text)[:limit] for text in reports]
+        views = len(self.info.image_modalities)
+        return of_words(words, Positions(0, views, (image.shape[1] - 1) // views).of(weights))
 
     def search(self, image: Tensor, mask: Tensor, decoding: Decoding) -> Tensor:
         """Image tokens (B, T, E) and bool (B, T) to word indices (B, <= limit), padded after the end mark."""

@@ -11,10 +11,12 @@ from torch import Tensor
 
 from harness.core.types import DatasetInfo, Inputs, Prediction, Study, Targets
 from harness.core.words import frequent_words
+from harness.method.attention import WordAttention
 from harness.method.card import MethodCard
 from harness.method.contract import FitRun
 from harness.method.probes import Probe
 from harness.method.torch_method import TorchMethod
+from methods.common.attention import Positions, cross_weights, of_words
 from methods.common.feature_cache import FeatureCache
 from methods.common.generation import Decoding, draw_seeds, write
 from methods.common.optim import Optimizer, rate_groups, schedule, scheduled
@@ -33,6 +35,7 @@ class R2GenBase(TorchMethod[R2GenBaseConfig]):
 
     card: ClassVar[MethodCard] = CARD
     Config = R2GenBaseConfig
+    has_attention: ClassVar[bool] = True
     network: R2GenBaseNetwork
 
     def __init__(self, config: R2GenBaseConfig, info: DatasetInfo) -> None:
@@ -108,6 +111,17 @@ class R2GenBase(TorchMethod[R2GenBaseConfig]):
         limit, temperature = self.config.report_words + 1, self.config.draw_temperature
         texts = self._write(inputs, Decoding(limit, seeds=seeds, temperature=temperature))
         return [texts[start : start + draws] for start in range(0, len(texts), draws)]
+
+    def attention_maps(self, inputs: Inputs, reports: Sequence[str]) -> list[WordAttention]:
+        """The decoder's attention on the encoded patches."""
+        trunk, present = self._read(inputs)
+        memory, mask = self.network.encode(trunk, present)
+        report = self._framed(Targets(list(reports)), trunk)
+        decoder = self.network.decoder
+        weights = cross_weights(decoder.cross_layers(), lambda: decoder(report[:, :-1], memory, mask))
+        words = [self.info.words.split(text)[: self.config.report_words] for text in reports]
+        views = present.shape[1]
+        return of_words(words, Positions(1, views, (memory.shape[1] - 1) // views).of(weights))
 
     def _framed(self, targets: Targets, like: Tensor) -> Tensor:
         return self.vocabulary.batch(targets.reports, self.config.report_words, framed=True).to(like.device)

@@ -14,10 +14,12 @@ from transformers import LogitsProcessor
 from harness.core.errors import HarnessError
 from harness.core.types import DatasetInfo, Inputs, Prediction, Study, Targets
 from harness.core.weights import model_folder
+from harness.method.attention import WordAttention
 from harness.method.card import MethodCard
 from harness.method.contract import FitRun
 from harness.method.probes import Probe
 from harness.method.torch_method import TorchMethod
+from methods.common.attention import Positions, of_words
 from methods.common.feature_cache import FeatureCache
 from methods.common.generation import Decoding, GumbelNoise, draw_seeds
 from methods.common.optim import Optimizer, decay_groups, schedule, scheduled
@@ -43,6 +45,7 @@ class VDGen(TorchMethod[VDGenConfig]):
 
     card: ClassVar[MethodCard] = CARD
     Config = VDGenConfig
+    has_attention: ClassVar[bool] = True
     network: VDGenNetwork
 
     def __init__(self, config: VDGenConfig, info: DatasetInfo) -> None:
@@ -166,6 +169,17 @@ class VDGen(TorchMethod[VDGenConfig]):
         noise = GumbelNoise(draw_seeds(inputs.seeds, draws), self.config.draw_temperature)
         texts = self._written(start, mask, Decoding(self.config.report_tokens + 1), noise)
         return [texts[first : first + draws] for first in range(0, len(texts), draws)]
+
+    def attention_maps(self, inputs: Inputs, reports: Sequence[str]) -> list[WordAttention]:
+        """The language model's attention on the prompt's image tokens, without guidance."""
+        encoded, present = self._encoded(inputs)
+        tokens, mask = self.tokenizer.batch(reports, self.config.report_tokens)
+        weights = self.network.image_attention(encoded, present, tokens.to(encoded.device))
+        pieces = [
+            [self.tokenizer.decode([token]) for token in row[:count]]
+            for row, count in zip(tokens.tolist(), (mask.sum(1) - 1).tolist(), strict=True)
+        ]
+        return of_words(pieces, Positions(0, *encoded.shape[1:3]).of(weights))
 
     def _encoded(self, inputs: Inputs) -> tuple[Tensor, Tensor]:
         """I^e (B, N, S, D) of a batch, and bool (B, N)."""

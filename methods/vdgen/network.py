@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -84,20 +85,47 @@ class VDGenNetwork(nn.Module):
         Returns:
             (M, V).
         """
-        start, mask = self.prompt(encoded, present)
+        read = self._continued(*self.prompt(encoded, present), report)
+        hidden = self.llm.get_decoder()(**read, use_cache=False).last_hidden_state[:, -report.shape[1] :]
+        last = hidden.flatten(0, 1) if tokens_present.is_meta else hidden[tokens_present]
+        return self.llm.get_output_embeddings()(last)  # Eq. (1), Eq. (7)
+
+    def _continued(self, start: Tensor, mask: Tensor, report: Tensor) -> dict[str, Tensor]:
+        """What the language model reads where a report (B, T) follows the prompt, without its last token."""
         words = self.llm.get_input_embeddings()(report[:, :-1]).to(start.dtype)
-        mask = torch.cat([mask, torch.ones_like(tokens_present[:, 1:])], dim=1)
+        mask = torch.cat([mask, torch.ones_like(report[:, 1:], dtype=torch.bool)], dim=1)
         length = mask.shape[1]
         causal = torch.ones(length, length, dtype=torch.bool, device=mask.device).tril()
         alone = torch.eye(length, dtype=torch.bool, device=mask.device)  # padding attends to itself: no NaN
-        hidden = self.llm.get_decoder()(
-            inputs_embeds=torch.cat([start, words], dim=1).to(self.llm.dtype),
-            attention_mask=((causal & mask[:, None]) | alone)[:, None],
-            position_ids=(mask.cumsum(1) - 1).clamp(min=0),
-            use_cache=False,
-        ).last_hidden_state[:, -report.shape[1] :]
-        last = hidden.flatten(0, 1) if tokens_present.is_meta else hidden[tokens_present]
-        return self.llm.get_output_embeddings()(last)  # Eq. (1), Eq. (7)
+        return {
+            "inputs_embeds": torch.cat([start, words], dim=1).to(self.llm.dtype),
+            "attention_mask": ((causal & mask[:, None]) | alone)[:, None],
+            "position_ids": (mask.cumsum(1) - 1).clamp(min=0),
+        }
+
+    def image_attention(self, encoded: Tensor, present: Tensor, report: Tensor) -> Tensor:
+        """Self-attention (B, T, N S) of the places that a report's tokens are written at on the image tokens.
+
+        Mean over the language model's heads and layers; 0 for views that are not there.
+
+        Args:
+            encoded: I^e (B, N, S, D); present: bool (B, N); report: tokens (B, T).
+        """
+        start, mask = self.prompt(encoded, present)
+        read = self._continued(start, mask, report)
+        allowed = read["attention_mask"]
+        lowest = torch.finfo(self.llm.dtype).min
+        read["attention_mask"] = torch.zeros_like(allowed, dtype=self.llm.dtype).masked_fill(~allowed, lowest)
+        with eager(self.llm.get_decoder()) as decoder:
+            layers = decoder(**read, use_cache=False, output_attentions=True).attentions
+        weights = torch.stack([layer.float().mean(1) for layer in layers]).mean(0)[:, -report.shape[1] :]
+        there = present.repeat_interleave(encoded.shape[2], dim=1)
+        end = start.shape[1] - len(self.after)
+        result = weights.new_zeros(*weights.shape[:2], there.shape[1])
+        for row, places in enumerate(there):
+            count = int(places.sum())
+            result[row][:, places] = weights[row][:, end - count : end]
+        return result
 
     @torch.no_grad()
     def teacher(self, report: Tensor, mask: Tensor) -> Tensor:
@@ -116,6 +144,17 @@ class VDGenNetwork(nn.Module):
                     input_ids=report, attention_mask=attend.tril()[:, None], use_cache=False
                 ).last_hidden_state
         return mean_of(vectors.float(), mask)
+
+
+@contextmanager
+def eager(model: Any) -> Iterator[Any]:
+    """A model of transformers with attention that gives its weights, for as long as the context lasts."""
+    former = model.config._attn_implementation
+    model.set_attn_implementation("eager")
+    try:
+        yield model
+    finally:
+        model.set_attn_implementation(former)
 
 
 def mean_of(vectors: Tensor, mask: Tensor) -> Tensor:

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import base64
 import re
 import stat
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from harness.core.config import RunSettings
 from harness.core.errors import HarnessError
+from harness.core.types import Inputs
 from harness.evaluation.cases import CaseOptions, collect, marked
 from harness.evaluation.run import run_serially
 from harness.leaderboard.render.cases import render
 from harness.leaderboard.selection import current
+from harness.method.attention import WordAttention
 from harness.missingness.states import lost_by
 from harness.store.store import Store
 from tests.cli.test_cli import invoke
-from tests.helpers.toys import Quiet, ToyData
+from tests.helpers.toys import Learner, Quiet, ToyData
 from tests.leaderboard.test_html import Visit, browser  # noqa: F401
 
 
@@ -113,6 +118,53 @@ def test_text_of_a_report_is_no_markup(store: Store) -> None:
     page = render(content)
     assert page.count("</script>") == 2
     assert "\\u003c/script" in page
+
+
+def attention_maps(self: Learner, inputs: Inputs, reports: Sequence[str]) -> list[WordAttention]:
+    """Each word looks at the next of four places of the frontal view."""
+    answers = []
+    for there, report in zip(inputs.present["frontal"].tolist(), reports, strict=True):
+        words = tuple(report.split())
+        weights = np.zeros((len(words), 1, 2, 2), np.float32)
+        for number in range(len(words)):
+            weights[number].flat[number % 4] = there
+        answers.append(WordAttention(words, weights))
+    return answers
+
+
+def test_where_words_look_stands_beside_the_report_and_is_drawn(
+    store: Store,
+    monkeypatch: pytest.MonkeyPatch,
+    browser: Any,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    assert "attention" not in cases(store, limit=1)["cases"][0]["answers"]["learner"]["full"]
+    monkeypatch.setattr(Learner, "has_attention", True)
+    monkeypatch.setattr(Learner, "attention_maps", attention_maps)
+    content = cases(store, limit=2, attention=True)
+    for case in content["cases"]:
+        assert "attention" not in case["answers"]["echo"]["full"]
+        answer = case["answers"]["learner"]["full"]
+        drawn = answer["attention"]
+        assert drawn["words"] == answer["text"].split()
+        assert drawn["shape"] == [1, 2, 2]
+        levels = np.frombuffer(base64.b64decode(drawn["weights"]), np.uint8).reshape(-1, 4)
+        assert [int(row.argmax()) for row in levels] == [n % 4 for n in range(len(levels))]
+        assert set(levels.max(1).tolist()) == {255}
+        assert drawn["peaks"] == [1.0] * len(levels)
+    file = tmp_path / "cases.html"
+    file.write_text(render(content), encoding="utf-8")
+    visit = Visit(browser, file, 1280)
+    page = visit.page
+    pixels = "node => [...node.getContext('2d').getImageData(0, 0, 2, 2).data].filter((_, i) => i % 4 == 3)"
+    canvas = page.locator(".attention canvas").first
+    page.locator(".attention button").first.hover()
+    assert canvas.evaluate(pixels) == [190, 0, 0, 0]
+    assert "100 % of the word's attention" in page.locator(".attention figcaption").first.inner_text()
+    page.locator("h1").hover()
+    assert "all words' attention" in page.locator(".attention figcaption").first.inner_text()
+    assert visit.errors == []
+    page.close()
 
 
 def test_the_reader_switches_states_orders_and_methods(

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from harness.core.weights import fold_norms
 from harness.core.words import frequent_words, words_of
+from methods.common.attention import Positions, cross_weights
 from methods.common.layers import (
     GroupedQueryAttention,
     KeyValue,
@@ -22,7 +23,16 @@ from methods.common.layers import (
     rope,
     sinusoids,
 )
-from methods.common.text import BOS, CONTEXT_WORDS, EOS, PAD, UNK, Vocabulary
+from methods.common.text import (
+    BOS,
+    CONTEXT_WORDS,
+    EOS,
+    PAD,
+    UNK,
+    DecoderSize,
+    TransformerDecoder,
+    Vocabulary,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -90,6 +100,32 @@ def test_attention_ignores_masked_positions() -> None:
     mask = torch.tensor([[True, True, False, True], [True, False, False, True]])
     changed = torch.where(mask[..., None], source, torch.randn_like(source))
     torch.testing.assert_close(layer(x, layer.project(source), mask), layer(x, layer.project(changed), mask))
+
+
+def test_weights_of_attention_are_those_that_it_mixes_values_with() -> None:
+    layer = GroupedQueryAttention(16, 4, 2)
+    x, memory = torch.randn(2, 3, 16), layer.project(torch.randn(2, 4, 16))
+    mask = torch.tensor([[True, True, False, True], [True, False, False, True]])
+    weights = layer.weights(x, memory, mask)
+    mixed = weights @ memory.values.repeat_interleave(2, dim=1)
+    torch.testing.assert_close(layer.out(mixed.transpose(1, 2).flatten(2)), layer(x, memory, mask))
+    recorded = cross_weights([layer], lambda: layer(x, memory, mask))
+    torch.testing.assert_close(recorded, weights.mean(1))
+    of_images = Positions(1, 2, 1).of(recorded)  # positions 1 and 2 of 4 are two views of one position
+    assert of_images.shape == (2, 3, 2, 1, 1)
+    assert of_images[0].flatten(1).tolist() == [[1.0, 0.0]] * 3
+    assert not of_images[1].any()
+
+
+def test_recorded_weights_of_a_transformer_are_a_mean_over_heads_and_layers() -> None:
+    decoder = TransformerDecoder(9, DecoderSize(width=8, heads=2, layers=3, hidden=16, limit=5)).eval()
+    memory, words = torch.randn(2, 4, 8), torch.randint(4, 9, (2, 5))
+    mask = torch.tensor([[True, True, True, False]] * 2)
+    weights = cross_weights(decoder.cross_layers(), lambda: decoder(words, memory, mask))
+    assert len(decoder.cross_layers()) == 3
+    assert weights.shape == (2, 5, 4)
+    torch.testing.assert_close(weights.sum(-1), torch.ones(2, 5))
+    assert not weights[..., 3].any()
 
 
 def test_attention_refuses_widths_that_do_not_divide() -> None:

@@ -138,6 +138,17 @@ def test_self_attention_equals_the_official_one(official: dict[str, Tensor]) -> 
     close(mdla(official["x"], causal=True), official["self.causal"])
 
 
+def test_weights_of_cross_attention_are_those_that_it_mixes_values_with() -> None:
+    layer = attention(cross=True)
+    x, memory = torch.randn(2, 3, WIDTH), torch.randn(2, 5, WIDTH)
+    mask = torch.tensor([[True, True, False, True, True], [True, False, False, True, False]])
+    with torch.no_grad():
+        values = layer._split(layer.source(memory).chunk(2, dim=-1)[1])
+        mixed = layer.weights(x, memory, mask) @ values
+        close = torch.testing.assert_close
+        close(layer.out(mixed.transpose(1, 2).flatten(2)), layer(x, memory, mask), atol=1e-5, rtol=1e-4)
+
+
 def test_cross_attention_equals_the_official_one(official: dict[str, Tensor]) -> None:
     mdla = attention(cross=True)
     mdla.load_state_dict(attention_weights(part(official, "cross")))

@@ -44,6 +44,50 @@ function scoreLine(study, method, state) {
   return line;
 }
 
+function attentionBlock(study, attention, lost) {
+  const [views, height, width] = attention.shape;
+  const size = height * width;
+  const bytes = Uint8Array.from(atob(attention.weights), (letter) => letter.charCodeAt(0));
+  const count = attention.words.length;
+  const weight = (word, place) => (bytes[word * views * size + place] / 255) * attention.peaks[word];
+  const mean = (value) => attention.words.reduce((sum, _, word) => sum + value(word), 0) / Math.max(1, count);
+  const panes = [];
+  const figures = element("div", { class: "top" });
+  data.views.forEach((view, index) => {
+    if (!study.images[view] || lost.has(view)) return;
+    const canvas = element("canvas", { width, height, role: "img", "aria-label": `attention on the ${view} view` });
+    const caption = element("figcaption");
+    panes.push({ view, index, canvas, caption });
+    const overlay = element("div", { class: "overlay" },
+      element("img", { src: study.images[view], alt: `${view} view of ${study.id}`, loading: "lazy" }), canvas);
+    // With one position a view there is no place to show, only how much goes to each view.
+    figures.append(element("figure", {}, ...(size > 1 ? [overlay] : []), caption));
+  });
+  function show(word) {
+    const value = word === null ? (place) => mean((each) => weight(each, place)) : (place) => weight(word, place);
+    const values = Array.from({ length: views * size }, (_, place) => value(place));
+    const top = Math.max(...values) || 1;
+    for (const { view, index, canvas, caption } of panes) {
+      const image = new ImageData(width, height);
+      for (let place = 0; place < size; place += 1)
+        image.data.set([255, 90, 0, Math.round((190 * values[index * size + place]) / top)], 4 * place);
+      canvas.getContext("2d").putImageData(image, 0, 0);
+      const share = word === null ? mean((each) => attention.views[each][index]) : attention.views[word][index];
+      caption.textContent = `${view}: ${Math.round(100 * share)} % of ${word === null ? "all words'" : "the word's"} attention on images`;
+    }
+  }
+  const line = element("p", { lang: "en", class: "words" });
+  attention.words.forEach((text, word) => {
+    const button = element("button", { type: "button" }, text);
+    for (const name of ["mouseenter", "focus"]) button.addEventListener(name, () => show(word));
+    for (const name of ["mouseleave", "blur"]) button.addEventListener(name, () => show(null));
+    line.append(button, " ");
+  });
+  show(null);
+  return element("details", { class: "attention", open: "" },
+    element("summary", {}, `Where its words look (${size > 1 ? `${height} x ${width} positions` : "one position"} a view)`), figures, line);
+}
+
 function answerBlock(study, method, state) {
   const answer = answerOf(study, method, state);
   const body = element("div");
@@ -54,6 +98,7 @@ function answerBlock(study, method, state) {
     body.append(text);
   }
   body.append(...chips(answer.findings ?? []));
+  if (answer.attention) body.append(attentionBlock(study, answer.attention, new Set(study.lost[state])));
   return element("div", { class: "answer" },
     element("div", {}, element("h3", {}, method), scoreLine(study, method, state)), body);
 }
