@@ -83,6 +83,8 @@ def leaderboard(
         return
     source = None if results else store
     board = tables.read_leaderboard(store, results, spec)
+    if not board.rows:
+        stderr().print(f"{results or store} holds no results: harness run makes some", markup=False)
     if per_label or by or risk_coverage:
         _print_breakdowns(board, format_, (per_label, by, risk_coverage))
     elif share is not None:

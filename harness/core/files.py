@@ -10,6 +10,7 @@ import os
 import re
 import resource
 import shutil
+import stat
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -18,6 +19,8 @@ from typing import IO, Any, TypeVar
 from harness.core.errors import CorruptFileError, DiskError, HarnessError
 
 Content = TypeVar("Content")
+
+_AGAIN = "delete it and run again"
 
 DAMAGED = ".damaged"
 """Ends the name of a damaged file that was set aside."""
@@ -128,17 +131,44 @@ def write_json(path: Path, value: Any) -> None:
     write_atomic(path, lambda stream: stream.write(text.encode()))
 
 
+def open_own(path: Path) -> IO[bytes]:
+    """A file of the store or the cache, opened for reading: never a pipe or a device, which may not end.
+
+    Raises:
+        CorruptFileError: something else is in its place, or a link that leads nowhere.
+        FileNotFoundError: nothing is there.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    except OSError as error:
+        if not path.is_symlink() and error.errno != errno.ENXIO:
+            raise
+        raise CorruptFileError(f"{path}: a socket or a link that leads nowhere", _AGAIN) from error
+    kind = os.fstat(descriptor).st_mode
+    if stat.S_ISREG(kind):
+        return os.fdopen(descriptor, "rb")
+    os.close(descriptor)
+    what = "a folder" if stat.S_ISDIR(kind) else "a device or a pipe"
+    raise CorruptFileError(f"{path}: {what} is in its place", _AGAIN)
+
+
+def _content(path: Path) -> bytes:
+    """All bytes of a file of the store or the cache."""
+    with open_own(path) as stream:
+        return stream.read()
+
+
 def read_json(path: Path) -> Any:
     """Read JSON, or raise ``CorruptFileError`` that names the file."""
     try:
-        return json.loads(path.read_bytes().decode())
-    except IsADirectoryError as error:
-        raise CorruptFileError(f"{path}: a folder is in its place", "delete it and run again") from error
+        return json.loads(_content(path).decode())
     except (ValueError, RecursionError) as error:
-        raise CorruptFileError(f"{path}: not valid JSON: {error}", "delete it and run again") from error
+        raise CorruptFileError(f"{path}: not valid JSON: {error}", _AGAIN) from error
 
 
-_CHECKSUM = b'"sha256": "'
+_CHECKSUM, _AFTER = b'"sha256": "', b'"\n}\n'
+_LAST = re.compile(rb'[^"]*"\s*\}\s*')
+"""What follows where a checksum is the last key, whatever blanks an editor has added."""
 
 
 def write_checked_json(path: Path, values: Mapping[str, Any]) -> None:
@@ -158,7 +188,7 @@ def read_checked_json(path: Path) -> dict[str, Any]:
     checksum_of(path)
     values = read_json(path)
     if not isinstance(values, dict):
-        raise CorruptFileError(f"{path}: not a JSON object", "delete it and run again")
+        raise CorruptFileError(f"{path}: not a JSON object", _AGAIN)
     return {key: value for key, value in values.items() if key != "sha256"}
 
 
@@ -166,23 +196,20 @@ def checksum_of(path: Path) -> str:
     """The checksum with which a JSON file ends; empty for one that was written without.
 
     Raises:
-        CorruptFileError: the checksum is there and does not fit, or a folder is in the file's place.
+        CorruptFileError: the checksum is there and does not fit, or no file is in the file's place.
     """
-    try:
-        head, key, rest = path.read_bytes().rpartition(_CHECKSUM)
-    except IsADirectoryError as error:
-        raise CorruptFileError(f"{path}: a folder is in its place", "delete it and run again") from error
-    if not key or not rest.endswith(b'"\n}\n'):
+    head, key, rest = _content(path).rpartition(_CHECKSUM)
+    if not key or not _LAST.fullmatch(rest):
         return ""
-    digest, tail = rest[:-4], rest[-4:]
-    if hashlib.sha256(head + tail).hexdigest().encode() != digest:
+    digest = rest.removesuffix(_AFTER)
+    if hashlib.sha256(head + _AFTER).hexdigest().encode() != digest:
         raise _mismatch(path)
     return digest.decode()
 
 
 def digest_of(path: Path) -> str:
     """SHA-256 of a file's bytes as hex."""
-    with open(path, "rb") as stream:
+    with open_own(path) as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
@@ -214,7 +241,7 @@ def verify(path: Path) -> None:
 
 
 def _mismatch(path: Path) -> CorruptFileError:
-    return CorruptFileError(f"{path}: checksum mismatch, the file was damaged", "delete it and run again")
+    return CorruptFileError(f"{path}: checksum mismatch, the file was damaged", _AGAIN)
 
 
 def set_aside(path: Path, reason: str) -> None:

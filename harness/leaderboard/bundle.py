@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from harness.core.errors import HarnessError
-from harness.core.files import write_atomic
+from harness.core.files import open_own, write_atomic
 from harness.core.packages import SCORING
 from harness.core.user_files import read_user_file
 from harness.leaderboard.bundle_checksums import verify, with_checksums
@@ -204,7 +204,7 @@ def check(text: str, name: str) -> Bundle:
 def study_ids(store: Store) -> Iterator[str]:
     """Ids of the studies that any method of a store has predicted."""
     for path in sorted((store.root / "cells").glob("*/*/*/predictions/*.jsonl")):
-        with open(path, "rb") as stream:
+        with open_own(path) as stream:
             for line in stream:
                 match = re.match(rb'\{"id": ("(?:[^"\\]|\\.)*")', line)
                 if match:

@@ -14,8 +14,8 @@ from harness.store.results import Measurement, StoredResult
 def beside(table: Table, selection: Selection) -> tuple[str, ...]:
     """What stands below a table beside its numbers, one sentence each.
 
-    On older results, other masks, methods under those alone, means over some seeds, rows of another protocol
-    and files without a checksum.
+    On older results, other masks, methods under those alone, means over some seeds, rows of another protocol,
+    and results without a checksum or without replicates.
 
     Args:
         table: of the numbers that are shown.
@@ -32,6 +32,7 @@ def beside(table: Table, selection: Selection) -> tuple[str, ...]:
         *_of_some_seeds(table),
         *_of_other_protocols(table, selection.shown),
         *_unchecked(table, selection.shown),
+        *_without_replicates(table, selection.shown),
     )
 
 
@@ -103,6 +104,19 @@ def _unchecked(table: Table, shown: Iterable[StoredResult]) -> Iterator[str]:
     if number:
         plural = "s have" if number > 1 else " has"
         yield f"{number} result{plural} no checksum, so that a number changed by hand would not show."
+
+
+def _without_replicates(table: Table, shown: Iterable[StoredResult]) -> Iterator[str]:
+    """Results with numbers whose file of bootstrap replicates is gone."""
+    number = sum(
+        _is_of(table, each)
+        and any(row.ci95 is not None for row in each.rows)
+        and not each.path.with_suffix(".npz").exists()
+        for each in shown
+    )
+    if number:
+        plural = "s have" if number > 1 else " has"
+        yield f"{number} result{plural} no bootstrap replicates (RESULT.npz), so that ranks are absent."
 
 
 def _of_some_seeds(table: Table) -> Iterator[str]:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
 from harness.core.errors import CorruptFileError
+from harness.core.files import open_own
 from harness.statistics.estimate import Estimate
 from harness.store.manifest import Manifest, ReliabilityBins
 
@@ -92,7 +93,7 @@ class StoredResult:
         if not path.exists():
             return {}
         try:
-            with np.load(path, allow_pickle=False) as arrays:
+            with open_own(path) as stream, np.load(stream, allow_pickle=False) as arrays:
                 return {name: arrays[name] for name in arrays.files}
         except (OSError, ValueError, KeyError, BadZipFile) as error:
             raise _not_replicates(path) from error
@@ -105,7 +106,7 @@ def check_replicates(path: Path) -> None:
         CorruptFileError: it is not what was written.
     """
     try:
-        with ZipFile(path) as archive:
+        with open_own(path) as stream, ZipFile(stream) as archive:
             damaged = archive.testzip() is not None
     except (OSError, ValueError, BadZipFile):
         damaged = True

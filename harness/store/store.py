@@ -54,7 +54,7 @@ from harness.core.names import did_you_mean
 from harness.core.slugs import slug
 from harness.store.cell import _TEMPORARY, Cell
 from harness.store.manifest import Manifest, ReliabilityBins
-from harness.store.results import Measurement, StoredResult, check_replicates, row_of
+from harness.store.results import Measurement, StoredResult, check_replicates, row_of, visible
 
 SCHEMA = 1
 
@@ -68,7 +68,7 @@ class Store:
     def __init__(self, root: Path) -> None:
         self.root = root
         marker = root / "store.json"
-        if not unless_damaged(marker, lambda: marker.exists() and read_json(marker) is not None):
+        if not unless_damaged(marker, lambda: os.path.lexists(marker) and read_json(marker) is not None):
             # Another run may make the same store meanwhile, or have been killed while it did.
             if root.exists() and not _is_new(root) and not marker.exists():
                 raise HarnessError(f"--store {root}: exists and is not a results store", "choose another")
@@ -134,7 +134,7 @@ class Store:
     def set_aside_damaged(self) -> None:
         """Set aside results that are not what was written, so that the others can be read."""
         for path in self._result_files():
-            unless_damaged(path, partial(_check_result, path))
+            unless_damaged(path, partial(_check_result, path, self._key(path)))
         for path in sorted((self.root / "results").rglob("*.npz")):
             unless_damaged(path, partial(check_replicates, path))
 
@@ -166,15 +166,30 @@ class Store:
         return [_read_result(path, self._key(path)) for path in self._result_files()]
 
     def _result_files(self) -> list[Path]:
-        return sorted((self.root / "results").rglob("*.json"))
+        folder = self.root / "results"
+        if folder.exists() and not folder.is_dir():
+            raise CorruptFileError(f"{folder}: a file is in the place of a folder", "delete it and run again")
+        return sorted(folder.rglob("*.json"))
 
     def _key(self, path: Path) -> str:
         return path.relative_to(self.root / "results").with_suffix("").as_posix()
 
 
-def _check_result(path: Path) -> None:
-    if not checksum_of(path):
-        read_json(path)
+def _check_result(path: Path, key: str) -> None:
+    checksum_of(path)
+    content = read_json(path)
+    if isinstance(content, dict):
+        _check_place(path, key, content.get("rows", ()))
+
+
+def _check_place(path: Path, key: str, rows: Sequence[Any]) -> None:
+    """Refuse a result that was copied or moved: its rows would stand under the key of another one."""
+    own = next((row["key"] for row in rows if isinstance(row, dict) and row.get("key")), key)
+    if own != key:
+        raise CorruptFileError(
+            f"{path}: the result {visible(str(own))[:300]}, in the place of another one",
+            "move it back or delete it",
+        )
 
 
 def _read_result(path: Path, key: str) -> StoredResult:
@@ -189,6 +204,9 @@ def _read_result(path: Path, key: str) -> StoredResult:
             state: ReliabilityBins.model_validate(bins)
             for state, bins in content.get("reliability", {}).items()
         }
+        if "sha256" in content and not checksum:
+            raise CorruptFileError(f"{path}: its checksum is not at its end", "delete it and run again")
+        _check_place(path, key, content["rows"])
         shared = {"key": key, "test_set": manifest.test_set}
         rows = [row_of(row | shared) for row in content["rows"]]
     except ValidationError as error:

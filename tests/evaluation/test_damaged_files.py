@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -53,7 +54,23 @@ def no_object(path: Path) -> None:
     path.write_text("[]")
 
 
+def replaced_by_a_pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+def replaced_by_a_device(path: Path) -> None:
+    path.unlink()
+    path.symlink_to("/dev/zero")
+
+
+def replaced_by_a_link_to_nothing(path: Path) -> None:
+    path.unlink()
+    path.symlink_to("/nowhere/x")
+
+
 HARMS = (emptied, flipped, replaced_by_a_folder, deleted, no_object)
+NO_FILES = (replaced_by_a_pipe, replaced_by_a_device, replaced_by_a_link_to_nothing)
 FILES = (
     (
         "checkpoint/done.json",
@@ -175,6 +192,74 @@ def test_a_digit_that_was_changed_by_hand_is_told(settings: RunSettings) -> None
     store.remove_results([path.relative_to(store.root / "results").with_suffix("").as_posix()])
     assert run_serially(settings, Quiet())[1]
     assert next(row.value for row in store.results() if row.method == "learner") == value
+
+
+@pytest.mark.parametrize("harm", NO_FILES, ids=lambda harm: harm.__name__)
+@pytest.mark.parametrize("name", ["results/toy/learner/*.json", "results/toy/learner/*.npz", "store.json"])
+def test_what_is_no_file_is_never_waited_for(
+    settings: RunSettings, name: str, harm: Callable[[Path], None]
+) -> None:
+    (path,) = settings.config.store.glob(name)
+    harm(path)
+    if name == "store.json":
+        assert Store(settings.config.store).stored()
+        return
+    if not (name.endswith("npz") and harm is replaced_by_a_link_to_nothing):
+        with pytest.raises(CorruptFileError, match=rf"{path.name}: .*(in its place|leads nowhere)"):
+            Leaderboard.of(Store(settings.config.store))
+    assert run_serially(settings, Quiet())[1]
+    assert Leaderboard.of(Store(settings.config.store)).tables
+
+
+def blanks_at_the_end(path: Path) -> None:
+    path.write_text(path.read_text() + " \n\n")
+
+
+def blanks_before_the_end(path: Path) -> None:
+    path.write_text(path.read_text().removesuffix("\n}\n") + " \n }")
+
+
+def checksum_elsewhere(path: Path) -> None:
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps({"sha256": content.pop("sha256"), **content}))
+
+
+@pytest.mark.parametrize("edit", [blanks_at_the_end, blanks_before_the_end, checksum_elsewhere])
+def test_blanks_of_an_editor_do_not_make_a_result_one_without_a_checksum(
+    settings: RunSettings, edit: Callable[[Path], None]
+) -> None:
+    store = Store(settings.config.store)
+    (path,) = store.root.glob("results/toy/learner/*.json")
+    edit(path)
+    with pytest.raises(CorruptFileError, match=rf"{path.name}: .*checksum"):
+        store.stored()
+
+
+def test_a_result_in_another_place_is_refused(settings: RunSettings) -> None:
+    store = Store(settings.config.store)
+    (path,) = store.root.glob("results/toy/learner/*.json")
+    copy = path.parent.with_name("copy") / path.name
+    copy.parent.mkdir()
+    shutil.copy(path, copy)
+    with pytest.raises(CorruptFileError, match=r"copy/.*: the result toy/learner/.*in the place of another"):
+        store.stored()
+    store.set_aside_damaged()
+    assert [each.path for each in store.stored() if each.manifest.method == "learner"] == [path]
+
+
+def test_a_file_in_the_place_of_the_results_is_refused(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    (tmp_path / "results").touch()
+    with pytest.raises(CorruptFileError, match="results: a file is in the place of a folder"):
+        store.stored()
+
+
+def test_absent_replicates_have_a_remark(settings: RunSettings) -> None:
+    store = Store(settings.config.store)
+    (path,) = store.root.glob("results/toy/learner/*.npz")
+    path.unlink()
+    remarks = [line for table in Leaderboard.of(store).tables for line in table.beside]
+    assert "1 result has no bootstrap replicates (RESULT.npz), so that ranks are absent." in remarks
 
 
 def test_a_result_without_a_checksum_has_a_remark(settings: RunSettings) -> None:
