@@ -99,7 +99,8 @@ class Files:
             )
         taken = dict(zip(places[len(places) - len(files) :], files, strict=True))
         if elsewhere is None and not (named.references or "references" in taken):
-            raise HarnessError("--references is needed", "harness score REFERENCES PREDICTIONS")
+            alone = f"{files[0]} alone: references are needed" if files else "--references is needed"
+            raise HarnessError(alone, "harness score REFERENCES PREDICTIONS")
         states = {"": taken["predictions"]} if "predictions" in taken else named.states
         if not states or ("" in states and len(states) > 1):
             raise HarnessError(

@@ -123,6 +123,8 @@ def read_extra(values: Values) -> ExtraTable:
     names = [column.name for column in columns]
     if not names or len(set(names)) < len(names):
         problem = "two columns of one name" if names else "no column of numbers"
+        if not names and left_out:
+            problem += f": no cell of {listed(left_out)} is one"
         raise HarnessError(f"{path}: {problem}", "a table of scores has id and a column per score")
     predicate = f"hold no number and are left out: {listed(left_out)}"
     remarks = [Remark("left out", predicate, len(left_out), len(header) - 1, "columns of --extra", ())]

@@ -8,12 +8,13 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from statistics import fmean, stdev
 from typing import Any
 
 from harness.core.errors import HarnessError
+from harness.leaderboard.bounds import bounded
 from harness.leaderboard.ranking import replicates_of
 from harness.metrics.headline import ABLATION_METRICS
 from harness.statistics.bootstrap import FloatArray, interval
@@ -331,6 +332,9 @@ def _cell(place: Place, own: Sequence[_Trial], full: Mapping[int, _Trial]) -> Ce
     trials = [trial for trial in own if place in trial.numbers]
     paired = [trial for trial in trials if trial.seed in full and place in full[trial.seed].numbers]
     estimate = _mean(place, trials, lambda trial: (_value(trial, place), trial.replicates.get(place)))
+    if len(trials) > 1:
+        lo, hi = bounded(trials[0].numbers[place].metric, estimate.ci95)
+        estimate = replace(estimate, lo=lo, hi=hi)
 
     def minus_full(trial: _Trial) -> tuple[float, FloatArray | None]:
         other = full[trial.seed]

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.leaderboard.bounds import bounded
 from harness.statistics.bootstrap import interval
 from harness.statistics.ranks import RankRange, rank_ranges
 from harness.statistics.seeds import over_seeds
@@ -64,7 +65,7 @@ def _number(rows: Sequence[Measurement], replicates: NDArray[np.float64] | None)
     values = np.array([each.value for each in rows], dtype=np.float64)
     return {
         "value": float(values.mean()),
-        "ci95": None if replicates is None else interval(replicates),
+        "ci95": None if replicates is None else bounded(row.metric, interval(replicates)),
         "detail": row.detail,
         "seed_sd": float(values.std(ddof=1)),
         "n": row.n,

@@ -18,6 +18,7 @@ from itertools import groupby
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.leaderboard.bounds import bounded
 from harness.leaderboard.contributions import NOTHING_READ, Contributions, contributions
 from harness.leaderboard.protocol import Variant, told_apart
 from harness.leaderboard.ranking import replicates_of
@@ -222,6 +223,7 @@ def _table(numbers: Sequence[_Number], corruption: str, order: tuple[str, ...]) 
         lines[number.line][number.state].setdefault(number.row.seed, number)
     merged = {line: _merged(of_states) for line, of_states in lines.items()}
     first = numbers[0].row
+    seeds = max(len(seeds) for of_states in lines.values() for seeds in of_states.values())
     several = len({preset for _, preset in lines if preset != "-"}) > 1
     rows = []
     empty = next((of[FULL] for (name, _), of in merged.items() if name == NOTHING_READ and FULL in of), None)
@@ -231,7 +233,7 @@ def _table(numbers: Sequence[_Number], corruption: str, order: tuple[str, ...]) 
         control = any(number.row.control for number in lines[method, preset][FULL].values())
         shuffled = merged.get((method + SHUFFLED, preset), {})
         label = f"{method} ({preset})" if several and preset != "-" else method
-        row = _row(label, control, [(s, values[s]) for s in order if s in values], shuffled, first)
+        row = _row(label, control, [(s, values[s]) for s in order if s in values], shuffled, first, seeds > 1)
         numbers_in_full = lines[method, preset][FULL].values()
         if corruption and not any(map(is_corrupted, row.numbers)):
             continue
@@ -254,7 +256,7 @@ def _table(numbers: Sequence[_Number], corruption: str, order: tuple[str, ...]) 
         order,
         tuple(rows),
         natural=dict(numbers[0].result.manifest.natural),
-        seeds=max(len(seeds) for of_states in lines.values() for seeds in of_states.values()),
+        seeds=seeds,
         corruption=corruption,
         left_out=str(numbers[0].result.manifest.unreadable or ""),
     )
@@ -288,8 +290,16 @@ def _row(
     values: Sequence[tuple[str, tuple[float, FloatArray]]],
     shuffled: Mapping[str, tuple[float, FloatArray]],
     first: Measurement,
+    several: bool,
 ) -> StateRow:
-    """A row from values and replicates per state, those of the table's states in order."""
+    """A row from values and replicates per state, those of the table's states in order.
+
+    Args:
+        values: state -> value and replicates.
+        shuffled: the same of its control.
+        first: any of its numbers.
+        several: they are means over training seeds.
+    """
     own = dict(values)
     full = own[FULL]
     n = first.n
@@ -298,7 +308,7 @@ def _row(
 
     def number(value: tuple[float, FloatArray], other: tuple[float, FloatArray] | None) -> StateNumber:
         return StateNumber(
-            _estimate(value, n),
+            _estimate(value, n, first.metric if several else ""),
             None if value is full else _difference(value, full, n),
             None if control or other is None else _difference(value, other, n),
             None if whole is None or value is whole else _difference(value, whole, n),
@@ -328,8 +338,10 @@ def _mean(values: Sequence[tuple[float, FloatArray]]) -> tuple[float, FloatArray
     return float(np.mean([value for value, _ in values])), np.mean([each for _, each in values], axis=0)
 
 
-def _estimate(value: tuple[float, FloatArray], n: int) -> Estimate:
-    return Estimate(value[0], *interval(value[1]), n)
+def _estimate(value: tuple[float, FloatArray], n: int, metric: str) -> Estimate:
+    """Value and interval, the latter within the bounds of ``metric`` where it is named."""
+    ends = interval(value[1])
+    return Estimate(value[0], *(bounded(metric, ends) if metric else ends), n)
 
 
 def _difference(value: tuple[float, FloatArray], other: tuple[float, FloatArray], n: int) -> Estimate | None:

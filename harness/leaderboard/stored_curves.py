@@ -10,6 +10,7 @@ from statistics import fmean, stdev
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.leaderboard.bounds import bounded
 from harness.leaderboard.protocol import Masks
 from harness.leaderboard.selection import masks_of
 from harness.leaderboard.shares import NO_SHARES, Shares
@@ -103,7 +104,7 @@ def _mean(group: Sequence[StoredCurve]) -> StoredCurve:
         ]
     )
     rows = tuple(
-        replace(row, value=float(height), ci95=interval(line))
+        replace(row, value=float(height), ci95=bounded(row.metric, interval(line)))
         for row, height, line in zip(first.rows, values.mean(axis=0), samples, strict=True)
     )
     shared = [name for name in first.costs if all(name in curve.costs for curve in group)]

@@ -181,3 +181,10 @@ def test_csv_has_the_columns_too(files: dict[str, Path], tmp_path: Path) -> None
     arguments = ("score", files["truth"], files["ours"], "--metrics", "rouge_l", "--format", "csv")
     rows = list(csv.DictReader(io.StringIO(harness(*arguments, "--extra", numbers(tmp_path / "judge.csv")))))
     assert [row["metric"] for row in rows] == ["rouge_l", "green", "errors"]
+
+
+def test_a_table_without_a_single_number_names_its_columns(tmp_path: Path) -> None:
+    path = tmp_path / "scores.csv"
+    path.write_text("id,crimson,judge\na,nan,\nb,nan,none\n")
+    with pytest.raises(HarnessError, match="no column of numbers: no cell of 'crimson', 'judge' is one"):
+        read_extra(path)

@@ -19,6 +19,7 @@ from harness.leaderboard import spec as specs
 from harness.leaderboard.facts import run_command
 from harness.leaderboard.leaderboard import Leaderboard
 from harness.leaderboard.render import csv_parquet, formats, markdown
+from harness.leaderboard.robustness import RobustnessReport
 from harness.leaderboard.spec import Spec
 from harness.leaderboard.tables import Table, tables
 from harness.method.cost import sizes
@@ -442,3 +443,19 @@ def test_fields_of_another_type_are_refused_by_name(tmp_path: Path, field: str, 
     with pytest.raises(CorruptFileError, match=f"{path}: .*{field}") as error:
         Leaderboard.from_json(path)
     assert "SECRET" not in str(error.value)
+
+
+@pytest.mark.parametrize(("metric", "most"), [("bleu_4", 1.0), ("cider", 10.0), ("no_metric", float("inf"))])
+def test_intervals_over_seeds_keep_to_the_bounds_of_their_metric(
+    tmp_path: Path, metric: str, most: float
+) -> None:
+    store = Store(tmp_path)
+    scale = most if most < float("inf") else 1.0
+    for seed, height in enumerate((0.9, 0.98, 1.0)):
+        add(store, "dia", {metric: height * scale}, seed=seed)
+    board = Leaderboard.of(store)
+    lines = RobustnessReport.of(store.stored()).lines
+    ends = [number.ci95 for table in board.tables for row in table.rows for number in row.full.values()]
+    ends += [point.estimate.ci95 for line in lines for point in line.points]
+    highest = max(each[1] for each in ends if each is not None)
+    assert highest == most if most < float("inf") else highest > scale

@@ -147,7 +147,10 @@ def test_reliability_diagram_is_written(tmp_path: Path, binning: str) -> None:
 
 NO_PROBABILITIES = {
     "logits": ([-3.2, 0.4, 4.1], r"outside \[0, 1\] \(-3.2\).*sigmoid or softmax"),
-    "percent": ([20.0, 99.0, 50.0], r"outside \[0, 1\] \(20\).*percent are divided by 100"),
+    "percent": (
+        [20.0, 99.0, 50.0],
+        r"outside \[0, 1\] \(20\).*between 0 and 99, as percent do: divide them by 100",
+    ),
     "NaN": ([0.2, np.nan, 0.5], r"outside \[0, 1\] \(nan\)"),
     "infinite": ([0.2, np.inf, 0.5], r"outside \[0, 1\] \(inf\)"),
 }

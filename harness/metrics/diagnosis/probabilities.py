@@ -120,7 +120,7 @@ def checked_probabilities(
         )
     names = [f"row {number}" for number in range(len(values))] if rows is None else rows
     inside = (values >= -_OUTSIDE) & (values <= 1 + _OUTSIDE)
-    _require(inside, names, f"probabilities outside [0, 1]{_example(values, inside)}", _RANGE_HINT)
+    _require(inside, names, f"probabilities outside [0, 1]{_example(values, inside)}", _range_hint(values))
     binary = np.isin(truth, (0.0, 1.0))
     _require(binary, names, f"labels other than 0 and 1{_example(truth, binary)}", _LABEL_HINT)
     rounded = np.zeros(len(values), dtype=bool)
@@ -185,7 +185,7 @@ def checked_confidences(confidence: ArrayLike) -> Floats:
     sure = _numbers("confidences", confidence)
     inside = (sure >= -_OUTSIDE) & (sure <= 1 + _OUTSIDE)
     if not inside.all():
-        raise InvalidValuesError(f"confidences outside [0, 1]{_example(sure, inside)}", _RANGE_HINT)
+        raise InvalidValuesError(f"confidences outside [0, 1]{_example(sure, inside)}", _range_hint(sure))
     return np.clip(sure, 0.0, 1.0)
 
 
@@ -211,7 +211,15 @@ def _numbers(what: str, values: ArrayLike) -> Floats:
 
 
 _RANGE_HINT = "logits need a sigmoid or softmax, percent are divided by 100, NaN is no probability"
+_PER_CENT = 100.0
 _LABEL_HINT = "1: present, 0: absent; leave out what is uncertain or not known"
+
+
+def _range_hint(values: Floats) -> str:
+    """What to do about values that are no probabilities; percent are recognised by their range."""
+    if np.isfinite(values).all() and values.min() >= 0.0 and values.max() <= _PER_CENT:
+        return f"all values lie between 0 and {values.max():.4g}, as percent do: divide them by 100"
+    return _RANGE_HINT
 
 
 def _example(values: Floats, fine: NDArray[np.bool_]) -> str:
