@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness.core.errors import CorruptFileError
+from harness.core.files import read_checked_json, write_checked_json
 from harness.leaderboard.facts import RowFacts
 from harness.store.manifest import Cost, ImputedState, Manifest
 from tests.helpers.leaderboards import RATES, add, manifest_values, small_store
@@ -43,7 +44,7 @@ def test_a_manifest_that_is_none_is_named_with_its_file(
     store = small_store(tmp_path)
     key = add(store, "odd", {"cider": 0.1})
     path = store.root / "results" / f"{key}.json"
-    content = json.loads(path.read_text(encoding="utf-8"))
-    path.write_text(json.dumps(content | {"manifest": content["manifest"] | change}), encoding="utf-8")
+    content = read_checked_json(path)
+    write_checked_json(path, content | {"manifest": content["manifest"] | change})
     with pytest.raises(CorruptFileError, match=rf"{key}\.json: not a result file: {place}: "):
         store.stored()
