@@ -82,9 +82,7 @@ def leaderboard(
         _permutation_tests(store, permutations, format_, out)
         return
     source = None if results else store
-    board = tables.read_leaderboard(store, results, spec)
-    if not board.rows:
-        stderr().print(f"{results or store} holds no results: harness run makes some", markup=False)
+    board = _read(store, results, spec)
     if per_label or by or risk_coverage:
         _print_breakdowns(board, format_, (per_label, by, risk_coverage))
     elif share is not None:
@@ -104,6 +102,14 @@ def leaderboard(
         from harness.leaderboard.render import formats
 
         typer.echo(formats.render(board, format_.value, source).decode(), nl=False)
+
+
+def _read(store: Path, results: Path | None, spec: list[Path] | None) -> Leaderboard:
+    """The leaderboard; a line on standard error says where there is nothing in it."""
+    board = tables.read_leaderboard(store, results, spec)
+    if not board.rows:
+        stderr().print(f"{results or store} holds no results: harness run makes some", markup=False)
+    return board
 
 
 def _permutation_tests(store: Path, permutations: int, format_: Format, out: Path | None) -> None:

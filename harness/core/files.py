@@ -13,6 +13,7 @@ import shutil
 import stat
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from io import BufferedReader
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
@@ -131,7 +132,7 @@ def write_json(path: Path, value: Any) -> None:
     write_atomic(path, lambda stream: stream.write(text.encode()))
 
 
-def open_own(path: Path) -> IO[bytes]:
+def open_own(path: Path) -> BufferedReader:
     """A file of the store or the cache, opened for reading: never a pipe or a device, which may not end.
 
     Raises:
@@ -146,7 +147,7 @@ def open_own(path: Path) -> IO[bytes]:
         raise CorruptFileError(f"{path}: a socket or a link that leads nowhere", _AGAIN) from error
     kind = os.fstat(descriptor).st_mode
     if stat.S_ISREG(kind):
-        return os.fdopen(descriptor, "rb")
+        return open(descriptor, "rb")
     os.close(descriptor)
     what = "a folder" if stat.S_ISDIR(kind) else "a device or a pipe"
     raise CorruptFileError(f"{path}: {what} is in its place", _AGAIN)
