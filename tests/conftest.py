@@ -13,6 +13,7 @@ from harness.core import registry
 from tests.helpers import toys
 
 ROOT = Path(__file__).parents[1]
+pytest_plugins = ["tests.helpers.tiers", "tests.helpers.durations"]
 
 
 @pytest.fixture(scope="session", autouse=True)

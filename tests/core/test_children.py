@@ -11,6 +11,8 @@ import pytest
 
 from harness.core.children import SAFE_PATH, child_environment, interpreters_start
 
+pytestmark = pytest.mark.process
+
 ROOT = Path(__file__).resolve().parents[2]
 PLANTED = (
     *("random", "signal", "socket", "tempfile", "queue", "json", "re", "struct", "logging", "threading"),

@@ -98,6 +98,7 @@ _OPEN = (
 )
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("share", [0.0001, 0.02, 0.5, 0.99])
 def test_a_store_that_is_cut_short_is_made_anew(cache: Path, share: float) -> None:
     """Mapped, its absent pages would end the process by SIGBUS, at every run."""
@@ -176,6 +177,7 @@ def _write(number: int) -> None:
     FeatureStore("shared").write({bytes([number, row]): bytes([number]) * 100 for row in range(50)})
 
 
+@pytest.mark.process
 def test_processes_write_side_by_side() -> None:
     with multiprocessing.get_context("spawn").Pool(2) as pool:
         pool.map(_write, range(4))

@@ -11,6 +11,8 @@ import pytest
 from harness.core import locks
 from harness.core.errors import HarnessError
 
+pytestmark = pytest.mark.process
+
 HOLDS = """
 import sys, time
 from pathlib import Path

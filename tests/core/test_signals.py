@@ -13,6 +13,8 @@ import pytest
 
 from harness.core.signals import ENDING, Stopped, children_leave_to_parent, stopped_by_signals
 
+pytestmark = pytest.mark.process
+
 
 @pytest.fixture(autouse=True)
 def handlers() -> Iterator[None]:

@@ -23,6 +23,8 @@ from harness.datasets.images.pixels import ImageFile
 from harness.datasets.images.store import ImageStore
 from tests.helpers.images import jpeg, slowly, source_of, truncated
 
+pytestmark = pytest.mark.process
+
 SIZE = 32
 
 

@@ -19,6 +19,8 @@ from harness.datasets.iu_phantom import IUPhantom
 from harness.datasets.phantom import draw
 from harness.datasets.phantom.patient import Patient
 
+pytestmark = pytest.mark.process
+
 SIZE = 32
 
 

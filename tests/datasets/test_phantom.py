@@ -183,6 +183,7 @@ def test_patients_differ_and_sizes_agree() -> None:
     assert np.abs(shrunk - first).mean() < 6
 
 
+@pytest.mark.process
 def test_fresh_processes_draw_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(draw, "_WORTH_WORKERS", 1)
     monkeypatch.setenv("PYTHONHASHSEED", "7")
@@ -194,6 +195,7 @@ def test_fresh_processes_draw_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> 
         assert np.array_equal(image, render(patient, 64))
 
 
+@pytest.mark.process
 def test_an_abandoned_drawing_ends_at_once() -> None:
     patients = [Patient(f"S{number}", ("normal",)) for number in range(320)]
     images = render_many(patients, 32, workers=2)

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +107,12 @@ class Listening(toys.Quiet):
             self.said += [status] if phase == "train" else []
 
         return update
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _own_server() -> None:
+    """The server of processes is started anew: one that another test started has not imported what trains."""
+    forkserver._forkserver._stop()
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -26,6 +25,7 @@ from harness.evaluation.run import run_serially
 from harness.evaluation.trial import Trial
 from harness.metrics.base import Metric
 from harness.store.store import Store
+from tests.helpers import prepared
 from tests.helpers.toys import FAST_METRICS, Quiet, ToyData
 
 RATES = (0.2, 0.4, 0.6, 0.8)
@@ -113,8 +113,8 @@ def test_killed_run_continues_to_the_same_table(tmp_path: Path, point: str, meth
     def run(store: str, kill: str = "") -> subprocess.CompletedProcess[str]:
         log = tmp_path / f"{store}.log"
         environment = {**os.environ, "TOY_LOG": str(log), "TOY_KILL": kill, "OMP_NUM_THREADS": "1"}
-        command = [sys.executable, "-m", "tests.helpers.toys", str(tmp_path / store), method]
-        return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        command = ["-m", "tests.helpers.toys", str(tmp_path / store), method]
+        return prepared.run(command, env=environment)
 
     undisturbed = run("undisturbed")
     assert undisturbed.returncode == 0, undisturbed.stderr

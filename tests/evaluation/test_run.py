@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -16,12 +14,13 @@ import pytest
 from harness.core.config import ExecutionConfig
 from harness.core.errors import HarnessError
 from harness.distributed import processes
+from tests.helpers import prepared
 
 
-def start(folder: Path, store: str, workers: int, **environment: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "tests.helpers.toys", str(folder / store), "echo,learner", str(workers)]
+def start(folder: Path, store: str, workers: int, **environment: str) -> prepared.Program:
+    command = ["-m", "tests.helpers.toys", str(folder / store), "echo,learner", str(workers)]
     given = {**os.environ, "TOY_LOG": str(folder / f"{store}.log"), "OMP_NUM_THREADS": "1", **environment}
-    return subprocess.Popen(command, env=given, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return prepared.start(command, env=given)
 
 
 def running(process: int) -> bool:
@@ -33,7 +32,7 @@ def running(process: int) -> bool:
         return False
 
 
-def table(process: subprocess.Popen[str], code: int = 0) -> list[list[Any]]:
+def table(process: prepared.Program, code: int = 0) -> list[list[Any]]:
     out, err = process.communicate(timeout=300)
     assert process.returncode == code, err
     return json.loads(out)

@@ -19,6 +19,8 @@ from harness.method.box.box import Box, BoxError, Boxes, Limits, confinement
 from harness.method.box.rules import Own, rules_for
 from harness.method.box.wire import Channel, WireError, copied
 
+pytestmark = pytest.mark.process
+
 DATA = ExampleData()
 TARGET = "tests.helpers.prober:Prober"
 confined = pytest.mark.skipif(not confinement(), reason="this kernel confines nothing")

@@ -187,6 +187,7 @@ def test_settings_that_do_not_exist_are_errors(options: dict[str, Any], message:
         Least.create(ExampleData().info, **options)
 
 
+@pytest.mark.process
 def test_importing_the_contract_does_not_import_torch() -> None:
     code = "import sys, harness.method, harness.method.trainable; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -197,6 +197,7 @@ def test_contract_and_signatures(official: BertScore, monkeypatch: pytest.Monkey
             metric.statistics([Prediction()], pairs(["a"], ["a"])[1])
 
 
+@pytest.mark.process
 def test_importing_the_metric_imports_no_network_library() -> None:
     script = (
         "import sys, harness.metrics.text.bertscore; "

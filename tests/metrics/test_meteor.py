@@ -175,6 +175,7 @@ def test_a_silent_process_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         Aligner(tmp_path / "meteor.jar").statistics(["SCORE ||| a ||| a"])
 
 
+@pytest.mark.process
 def test_the_interpreter_exits_while_the_process_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +18,7 @@ from harness.core.config import RunSettings
 from harness.core.types import CHEXPERT_LABELS
 from harness.evaluation.run import run
 from tests.cli.test_cli import invoke
-from tests.helpers import toys
+from tests.helpers import prepared, toys
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGE = DOCS / "adding-a-method.md"
@@ -155,9 +153,7 @@ def test_a_page_about_plugins_runs_from_top_to_bottom(
             if words[0] == "pip":
                 offline = ["--quiet", "--no-deps", "--no-build-isolation", "--target", str(site)]
                 arguments = ["-m", "pip", "install", *offline, words[-1]]
-            done = subprocess.run(
-                [sys.executable, *arguments], env=environment, capture_output=True, text=True, check=False
-            )
+            done = prepared.run(arguments, env=environment)
             assert done.returncode == 0, f"{line}: {done.stderr}"
             printed += done.stdout
     assert plugin in printed
@@ -176,14 +172,7 @@ def test_the_commands_of_the_page_run_and_the_plugin_comes_from_its_own_distribu
     for command in commands:
         words = command.split()
         arguments = install.split() if words[0] == "pip" else ["-m", "harness.cli", *words[1:]]
-        done = subprocess.run(
-            [sys.executable, *arguments],
-            cwd=tmp_path,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        done = prepared.run(arguments, env=environment, cwd=tmp_path)
         assert done.returncode == 0, f"{command}: {done.stderr}"
         said.append(done.stdout)
     assert re.search(r"^my-method\n  title .*\n  tasks +report", said[2], flags=re.MULTILINE)

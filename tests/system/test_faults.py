@@ -27,6 +27,7 @@ from harness.evaluation.run import run_serially
 from harness.evaluation.trial import Trial
 from harness.store.cell import Cell
 from harness.store.store import Store
+from tests.helpers import prepared
 from tests.helpers.store_hash import contents
 from tests.helpers.toys import Echo, Learner, Quiet
 from tests.helpers.victims import Victims, victims_of
@@ -74,9 +75,9 @@ CLI = (
 )
 
 
-def start(store: Path, *options: str, **environment: str) -> subprocess.Popen[str]:
+def start(store: Path, *options: str, **environment: str) -> prepared.Program:
     """``harness run`` on the toys, leader of its own process group."""
-    command = [sys.executable, "-c", CLI, "run", "--dataset", "toy", "--metrics", "bleu", "--drop", "any"]
+    command = ["-c", CLI, "run", "--dataset", "toy", "--metrics", "bleu", "--drop", "any"]
     command += ["--missing", "0.4", "--mask-seeds", "3", "--no-figures", "--store", str(store), *options]
     given = {
         **os.environ,
@@ -84,13 +85,10 @@ def start(store: Path, *options: str, **environment: str) -> subprocess.Popen[st
         "HARNESS_CACHE": str(store.parent / "cache"),
         **environment,
     }
-    return subprocess.Popen(
-        command, cwd=ROOT, env=given, stderr=subprocess.PIPE, text=True, start_new_session=True,
-        stdout=subprocess.DEVNULL,
-    )  # fmt: skip
+    return prepared.start(command, cwd=ROOT, env=given, new_session=True)
 
 
-def ended(process: subprocess.Popen[str], seconds: float = 300) -> tuple[int, str]:
+def ended(process: prepared.Program, seconds: float = 300) -> tuple[int, str]:
     """Exit code and standard error on one line; whatever it started is gone, too."""
     _, said = process.communicate(timeout=seconds)
     return process.returncode, " ".join(said.split())
@@ -109,7 +107,7 @@ def test_a_signal_ends_a_run_at_once_and_the_next_one_continues(
     tmp_path: Path, number: int, workers: int, everyone: bool
 ) -> None:
     store, log = tmp_path / "store", tmp_path / "work.log"
-    options = ["--methods", "learner,echo", "--set", "learner.training.epochs=40"]
+    options = ["--methods", "learner,echo", "--set", "learner.training.epochs=16"]
     options += ["--workers", str(workers)]
     process = start(store, *options, TOY_LOG=str(log))
     deadline = time.monotonic() + 120
@@ -121,19 +119,19 @@ def test_a_signal_ends_a_run_at_once_and_the_next_one_continues(
     code, said = ended(process, seconds=30)
     assert code == 128 + number
     assert "Traceback" not in said
-    assert "learner[training.epochs=40]: stopped at train" in said
+    assert "learner[training.epochs=16]: stopped at train" in said
     assert f"stopped by {signal.Signals(number).name}: what is finished is kept" in said
     assert "the same command continues from here" in said
     assert not [row for row in Store(store).results() if row.status == "failed"]
     code, said = ended(start(store, *options, TOY_LOG=str(log)))
     assert code == 0, said
     (summary,) = store.rglob("history.json")
-    assert len(json.loads(summary.read_text())["history"]) == 40
+    assert len(json.loads(summary.read_text())["history"]) == 16
     # At most the epoch under way is done twice.
-    assert 40 * 5 <= log.read_text().splitlines().count("step train") <= 41 * 5
+    assert 16 * 5 <= log.read_text().splitlines().count("step train") <= 17 * 5
 
 
-def group_of(process: subprocess.Popen[str]) -> list[int]:
+def group_of(process: prepared.Program) -> list[int]:
     """The other processes of its group."""
     listed = subprocess.run(["ps", "-eo", "pid,pgid"], capture_output=True, text=True, check=True).stdout
     pairs = [line.split() for line in listed.splitlines()[1:]]
@@ -218,17 +216,15 @@ def test_two_runs_on_one_store_lose_and_double_nothing(victims: Victims, tmp_pat
     assert done.count("score bleu") == 4 + 2 * 2
 
 
-def start_toys(store: Path, log: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "tests.helpers.toys", str(store), ",".join(METHODS)]
+def start_toys(store: Path, log: str) -> prepared.Program:
+    command = ["-m", "tests.helpers.toys", str(store), ",".join(METHODS)]
     given = {
         **os.environ,
         "OMP_NUM_THREADS": "1",
         "TOY_LOG": log,
         "HARNESS_CACHE": str(store.parent / "cache"),
     }
-    return subprocess.Popen(
-        command, cwd=ROOT, env=given, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-    )
+    return prepared.start(command, cwd=ROOT, env=given)
 
 
 @pytest.fixture

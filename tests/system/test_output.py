@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from harness.store.store import Store
+from tests.helpers import prepared
 from tests.helpers.leaderboards import add
 
 ROOT = Path(__file__).parents[2]
@@ -135,8 +136,8 @@ def test_a_loop_of_links_and_a_long_name_are_one_line(tmp_path: Path, options: s
     (tmp_path / "b").symlink_to("a")
     (tmp_path / "file").touch()
     given = options.replace("long", "x" * 300)
-    code, _, said = shell(f"cd {tmp_path}; {HARNESS} {given}")
-    assert code == 2
-    assert said.startswith("error: ")
-    assert message in said
-    assert said.count("\n") == 1
+    done = prepared.run(["-m", "harness.cli", *given.split()], cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ")
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1

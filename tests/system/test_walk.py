@@ -6,14 +6,14 @@ import csv
 import json
 import os
 import re
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
+
+from tests.helpers import prepared
 
 ROOT = Path(__file__).parents[2]
 SPLITS = {"train": 48, "val": 8, "test": 90}
@@ -33,18 +33,14 @@ class Walk:
 
     folder: Path
 
+    def environment(self) -> dict[str, str]:
+        """With a narrow terminal, and the folder for plugins beside the sources."""
+        paths = os.pathsep.join((str(ROOT), str(self.folder / "site")))
+        return {**os.environ, "COLUMNS": "80", "OMP_NUM_THREADS": "1", "PYTHONPATH": paths}
+
     def python(self, *arguments: str) -> str:
         """The standard output of a Python that has to succeed."""
-        environment = {**os.environ, "COLUMNS": "80", "OMP_NUM_THREADS": "1"}
-        environment["PYTHONPATH"] = os.pathsep.join((str(ROOT), str(self.folder / "site")))
-        completed = subprocess.run(
-            [sys.executable, *arguments],
-            cwd=self.folder,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        completed = prepared.run(arguments, env=self.environment(), cwd=self.folder)
         command = " ".join(arguments)
         assert completed.returncode == 0, f"{command}: {completed.stdout}{completed.stderr}"
         assert "Traceback" not in completed.stdout + completed.stderr, command
