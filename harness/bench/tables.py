@@ -10,7 +10,7 @@ from typing import Any
 from harness.bench.history import Ratios
 from harness.bench.rows import Row
 from harness.core.errors import HarnessError
-from harness.core.files import write_atomic
+from harness.core.user_files import write_user_file
 from harness.leaderboard.render.text import markdown as _inline
 
 NUMERIC = ("ours", "peer", "ratio", "before")
@@ -133,7 +133,7 @@ def put_into(path: Path, facts: Mapping[str, Any], rows: Sequence[Row], ratios: 
         head, tail = _parts(path, page, suite)
         of_suite = [row for row in rows if row.suite == suite]
         page = f"{head}\n{markdown(facts, of_suite, ratios)}\n{tail}"
-    write_atomic(path, lambda stream: stream.write(page.encode()))
+    write_user_file(path, page.encode())
 
 
 def _parts(path: Path, page: str, suite: str) -> tuple[str, str]:

@@ -33,7 +33,7 @@ def cases(
     ] = False,
 ) -> None:
     """Write single studies with every method's answers as a page for this machine."""
-    from harness.core.files import write_atomic
+    from harness.core.user_files import write_user_file
     from harness.evaluation.cases import CaseOptions, collect, may_be_shown
     from harness.leaderboard.render.cases import render
     from harness.leaderboard.selection import current
@@ -49,8 +49,7 @@ def cases(
     options = CaseOptions(dataset, _names(methods), _names(ids), without, sort_by, limit, attention, device)
     content = collect(opened, stored, options)
     page = render(content).encode()
-    write_atomic(file, lambda stream: stream.write(page))
-    file.chmod(0o600)
+    write_user_file(file, page, mode=0o600)
     typer.echo(f"wrote {file}: {len(content['cases'])} studies, readable by you alone; it holds reports")
 
 

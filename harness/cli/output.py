@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import errno
 import io
 import json
 import os
@@ -13,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from textwrap import wrap
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -158,42 +157,11 @@ def _joined(value: Any) -> Any:
 
 
 def write(path: Path, content: str | bytes) -> Path:
-    """Write a file, whole or not at all, and return its path.
+    """Write a file as ``write_user_file`` does, and return its path."""
+    from harness.core.user_files import write_user_file
 
-    A regular file is replaced and keeps its mode; behind a link, the file that it leads to. A device or a
-    pipe is written to, as a shell does.
-    """
-    from harness.core.files import clear_disk_errors, write_atomic
-
-    data = content.encode() if isinstance(content, str) else content
-    target = Path(os.path.realpath(path))
-    state = target.stat() if target.exists() else None
-    if state is not None and not stat.S_ISREG(state.st_mode):
-        with clear_disk_errors(path), open(_opened(target), "wb") as stream:
-            stream.write(data)
-        return path
-
-    def fill(stream: IO[bytes]) -> None:
-        if state is not None:
-            os.fchmod(stream.fileno(), stat.S_IMODE(state.st_mode))
-        stream.write(data)
-
-    write_atomic(target, fill)
+    write_user_file(path, content.encode() if isinstance(content, str) else content)
     return path
-
-
-def _opened(target: Path) -> int:
-    """A device or a pipe, opened for writing; a pipe that nothing reads would wait for ever."""
-    try:
-        descriptor = os.open(target, os.O_WRONLY | os.O_NONBLOCK)
-    except OSError as error:
-        if error.errno != errno.ENXIO:
-            raise
-        raise HarnessError(
-            f"{target} cannot be written: no process reads it", "start the reader first"
-        ) from None
-    os.set_blocking(descriptor, True)
-    return descriptor
 
 
 _ELSE = "choose another place"

@@ -1,4 +1,4 @@
-"""Files that users name: of a limited size, and never a device or a pipe that gives for ever."""
+"""Files that users name: read up to a size and never from a device; what is no file is never replaced."""
 
 from __future__ import annotations
 
@@ -8,6 +8,10 @@ import os
 import stat
 from io import BytesIO
 from pathlib import Path
+from typing import IO
+
+from harness.core.errors import HarnessError
+from harness.core.files import clear_disk_errors, write_atomic
 
 MOST_BYTES = 2**28
 """256 MiB: more than the reports of the largest public collection."""
@@ -51,3 +55,46 @@ def gunzipped(path: Path, data: bytes, most: int = MOST_BYTES) -> bytes:
 def too_large(path: Path, most: int) -> OSError:
     """The error of a file above the limit."""
     return OSError(errno.EFBIG, f"more than {most >> 20} MiB", str(path))
+
+
+def write_user_file(path: Path, data: bytes, mode: int | None = None) -> None:
+    """Write a file, whole or not at all.
+
+    A regular file is replaced and keeps its mode; behind a link, the file that it leads to. A device or a
+    pipe is written to, as a shell does.
+
+    Args:
+        mode: of the file, whatever it was before; None keeps it.
+
+    Raises:
+        HarnessError: a pipe that no process reads.
+        DiskError: nothing can be written.
+    """
+    target = Path(os.path.realpath(path))
+    state = target.stat() if target.exists() else None
+    if state is not None and not stat.S_ISREG(state.st_mode):
+        with clear_disk_errors(path), open(_opened(target), "wb") as stream:
+            stream.write(data)
+        return
+
+    def fill(stream: IO[bytes]) -> None:
+        kept = mode if state is None or mode is not None else stat.S_IMODE(state.st_mode)
+        if kept is not None:
+            os.fchmod(stream.fileno(), kept)
+        stream.write(data)
+
+    write_atomic(target, fill)
+
+
+def _opened(target: Path) -> int:
+    """A device or a pipe, opened for writing; a pipe that nothing reads would wait for ever."""
+    try:
+        descriptor = os.open(target, os.O_WRONLY | os.O_NONBLOCK)
+    except OSError as error:
+        if error.errno != errno.ENXIO:
+            raise
+        raise HarnessError(
+            f"{target} cannot be written: no process reads it", "start the reader first"
+        ) from None
+    os.set_blocking(descriptor, True)
+    return descriptor

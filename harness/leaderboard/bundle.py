@@ -17,9 +17,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from harness.core.errors import HarnessError
-from harness.core.files import open_own, write_atomic
+from harness.core.files import open_own
 from harness.core.packages import SCORING
-from harness.core.user_files import read_user_file
+from harness.core.user_files import read_user_file, write_user_file
 from harness.leaderboard.bundle_checksums import verify, with_checksums
 from harness.leaderboard.facts import AuditState, RowFacts
 from harness.leaderboard.leaderboard import Leaderboard
@@ -362,8 +362,7 @@ def _no_constant(text: str) -> float:
 
 def write(leaderboard: Leaderboard, path: Path, store: Store | None = None) -> None:
     """Write the bundle; nothing is written where it would be refused."""
-    content = make(leaderboard, store).encode()
-    write_atomic(path, lambda stream: stream.write(content))
+    write_user_file(path, make(leaderboard, store).encode())
 
 
 def read(path: Path) -> Bundle:

@@ -8,9 +8,15 @@ import threading
 from pathlib import Path
 
 import pytest
+from matplotlib.figure import Figure
 
 from harness.cli.output import writable_file, write
 from harness.core.errors import HarnessError
+from harness.core.user_files import write_user_file
+from harness.leaderboard import bundle
+from harness.leaderboard.leaderboard import Leaderboard
+from harness.leaderboard.render.figures import save_figure
+from tests.helpers.leaderboards import small_store
 
 
 def test_a_pipe_is_written_to_and_stays_a_pipe(tmp_path: Path) -> None:
@@ -42,19 +48,44 @@ def test_a_device_is_written_to_and_stays_a_device(tmp_path: Path) -> None:
     assert stat.S_ISCHR(device.stat().st_mode)
 
 
-def test_a_file_keeps_its_mode_and_a_link_its_target(tmp_path: Path) -> None:
-    private, link = tmp_path / "private.csv", tmp_path / "link.csv"
+def write_bundle(path: Path) -> None:
+    bundle.write(Leaderboard.of(small_store(path.parent / "store")), path)
+
+
+def write_figure(path: Path) -> None:
+    save_figure(Figure(), path)
+
+
+def write_table(path: Path) -> None:
+    write(writable_file(path) or path, "new")
+
+
+WRITERS = {"table.csv": write_table, "bundle.json": write_bundle, "figure.svg": write_figure}
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_a_file_keeps_its_mode_and_a_link_its_target(tmp_path: Path, name: str) -> None:
+    private, link = tmp_path / "private", tmp_path / name
     private.write_text("old")
     private.chmod(0o600)
     link.symlink_to(private)
-    write(writable_file(link) or link, "new")
+    WRITERS[name](link)
     assert link.is_symlink()
-    assert private.read_text() == "new"
+    assert private.read_text() != "old"
     assert stat.S_IMODE(private.stat().st_mode) == 0o600
     link.unlink()
-    link.symlink_to(tmp_path / "later.csv")
-    write(writable_file(link) or link, "new")
-    assert (tmp_path / "later.csv").read_text() == "new"
+    link.symlink_to(tmp_path / "later")
+    WRITERS[name](link)
+    assert link.is_symlink()
+    assert (tmp_path / "later").read_text()
+
+
+def test_a_private_file_is_never_readable_by_others(tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    page.write_text("old")
+    page.chmod(0o644)
+    write_user_file(page, b"reports", mode=0o600)
+    assert (page.read_bytes(), stat.S_IMODE(page.stat().st_mode)) == (b"reports", 0o600)
 
 
 def test_what_cannot_be_written_is_one_line_before_the_work(tmp_path: Path) -> None:

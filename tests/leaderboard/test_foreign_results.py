@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
+from harness.leaderboard import bundle
 from harness.leaderboard.leaderboard import Leaderboard
-from harness.leaderboard.render import formats
-from tests.helpers.leaderboards import small_store
+from harness.leaderboard.render import formats, robustness, terminal
+from harness.leaderboard.render.blocks import Screen
+from harness.leaderboard.robustness import RobustnessReport
+from harness.store.row_labels import label_of
+from harness.store.store import Store
+from tests.helpers.leaderboards import RATES, add, manifest_values, small_store
 
-HOSTILE = "\x1b[31mred\x1b[0m\u202eabc<img src=x onerror=alert(1)>[/]`a`\x07"
+HOSTILE = "\x1b[31mred\x1b[0m\u202e\u200d\u200b\u2066abc<img src=x onerror=alert(1)>[/]`a`\x07"
 FIELDS = (
     "metric",
     "method",
@@ -45,7 +52,54 @@ def test_no_escape_code_no_direction_and_no_tag_is_shown(field: str, format_: st
     file.write_text(json.dumps(planted(content, field) | {"tables": [], "states": []}))
     rendered = formats.render(Leaderboard.from_json(file), format_)
     text = rendered.decode() if isinstance(rendered, bytes) else rendered
-    assert not {"\x1b", "\u202e", "\x07"} & set(text)
+    assert not {"\x1b", "\u202e", "\u200d", "\u200b", "\u2066", "\x07"} & set(text)
     if format_ in ("markdown", "html"):
         bare = text.replace("\\<", "")
         assert not any("<img" in part for part in bare.split("`")[::2])
+
+
+@pytest.mark.parametrize("field", FIELDS)
+def test_no_escape_code_reaches_a_terminal(field: str, tmp_path: Path) -> None:
+    content = json.loads(Leaderboard.of(small_store(tmp_path / "store")).to_json())
+    file = tmp_path / "foreign.json"
+    file.write_text(json.dumps(planted(content, field) | {"tables": [], "states": []}))
+    board = Leaderboard.from_json(file)
+    stream = io.StringIO()
+    console = Console(file=stream, force_terminal=True, width=400, color_system=None)
+    for table in board.tables:
+        for part in (
+            *terminal.render(table, Screen.of(console)),
+            *terminal.render_first([table], Screen(80)),
+        ):
+            console.print(part)
+    for part in terminal.render_costs(board.tables, Screen.of(console)):
+        console.print(part)
+    shown = stream.getvalue()
+    assert shown
+    assert not {"\u202e", "\u200d", "\u200b", "\u2066", "\x07"} & set(shown)
+    assert "\x1b[31mred" not in shown
+
+
+SECRET = "/data/hospital/llama"
+
+
+@pytest.mark.parametrize("format_", ["markdown", "html", "csv", "latex", "json", "model-index"])
+def test_no_format_shows_a_path_of_the_machine(format_: str, tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    digest = {SECRET: "0123456789ab"}
+    settings = {"llm": SECRET, "parts": [SECRET], "nested": {"weights": SECRET}}
+    card = manifest_values("vdgen", 0, RATES)["card"] | {"settings": settings, "weights": [SECRET]}
+    config = {"methods": ["vdgen"], "dataset": "toy", "root": SECRET, "masks": SECRET, "store": SECRET}
+    config |= {"missing": [0.2], "seeds": [0], "set": {"vdgen": settings, "toy": {"profile": SECRET}}}
+    facts = {"files": digest, "changed": {"llm": ("tiny", SECRET)}, "card": card, "config": config}
+    facts |= {"execution": {"store": SECRET, "address": None}, "checkpoint": "abc"}
+    label = label_of("vdgen", {"llm": SECRET})
+    add(store, label, {"cider": 0.5, "auroc_macro": 0.8}, **facts)
+    assert SECRET not in label
+    board = Leaderboard.of(store)
+    rendered = formats.render(board, format_, store.root)
+    assert SECRET not in rendered.decode()
+    assert "hospital" not in json.dumps(json.loads(bundle.make(board)))
+    if format_ == "markdown":
+        report = RobustnessReport.of(store.stored())
+        assert "hospital" not in robustness.markdown(report) + json.dumps(report.to_json())

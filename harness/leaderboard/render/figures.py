@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.core.errors import HarnessError
-from harness.core.files import write_atomic
+from harness.core.user_files import write_user_file
 from harness.metrics.diagnosis.calibration import BINS, Reliability, reliability
 from harness.metrics.diagnosis.probabilities import checked_judgements
 
@@ -219,7 +219,7 @@ def save_figure(figure: Figure, paths: Paths) -> None:
         stream = BytesIO()
         with rc_context({"svg.fonttype": "none", "svg.hashsalt": "harness"}):
             figure.savefig(stream, format=kind, dpi=160, metadata=metadata.get(kind))
-        write_atomic(path, lambda target, stream=stream: target.write(stream.getvalue()))  # type: ignore[misc]
+        write_user_file(path, stream.getvalue())
 
 
 def _binned(judgements: Judgements, bins: int) -> Reliability:
