@@ -21,6 +21,7 @@ from harness.core.types import Task
 from harness.method.size import describe
 from harness.method.torch_method import TorchMethod
 from harness.testing import audited, scored
+from tests.helpers import prepared
 
 ROOT = Path(__file__).parents[2]
 
@@ -103,14 +104,9 @@ def test_a_metric_has_a_name_that_can_begin_a_signature(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "method"])
 def test_the_tests_of_a_new_dataset_or_metric_pass(kind: str, task: str, tmp_path: Path) -> None:
     paths = new_plugin(Plugin(kind, f"fresh_{kind}", task), tmp_path)
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", paths[1].name],
-        cwd=paths[1].parent,
-        env={**os.environ, "HARNESS_CACHE": str(tmp_path / "cache")},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    command = ["-m", "pytest", "-q", "-p", "no:cacheprovider", paths[1].name]
+    environment = {**os.environ, "HARNESS_CACHE": str(tmp_path / "cache")}
+    done = prepared.run(command, cwd=paths[1].parent, env=environment)
     assert done.returncode == 0, done.stdout
     assert "2 passed" in done.stdout
     assert f'[project.entry-points."harness.{kind}s"]' in paths[2].read_text()

@@ -166,6 +166,7 @@ print(codes)
 """
 
 
+@pytest.mark.process
 def test_a_flipped_bit_anywhere_neither_ends_the_process_nor_is_believed() -> None:
     """LMDB trusts sizes and page numbers: behind the end of the file is a SIGBUS."""
     command = [sys.executable, "-c", _FLIPS]

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -31,6 +29,7 @@ from harness.metrics.text.bleu import Bleu
 from harness.missingness import corrupt
 from harness.store.results import StoredResult
 from harness.store.store import Store
+from tests.helpers import prepared
 from tests.helpers.toys import WORDS, Echo, Quiet, ToyData, log
 
 CORRUPT = ("frontal:crop:1", "frontal:noise:1,3", "lateral:blur:5", "context:words:4")
@@ -259,7 +258,7 @@ def test_a_killed_run_goes_on_where_it_was(world: Path, monkeypatch: pytest.Monk
         "t.run_serially(t.config(Path(sys.argv[1]), corrupt=t.CORRUPT), t.Quiet())\n"
     )
     environment = {**os.environ, "TOY_KILL": "predict", "TOY_LOG": str(world / "killed.log")}
-    done = subprocess.run([sys.executable, "-c", script, str(world / "killed")], env=environment, check=False)
+    done = prepared.run(["-c", script, str(world / "killed")], env=environment)
     assert done.returncode == -9
     assert set(results(world / "killed")).isdisjoint(STATES)
     before = predicted(world)

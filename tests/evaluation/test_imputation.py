@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -34,6 +32,7 @@ from harness.metrics.images import distances
 from harness.store.results import Measurement
 from harness.store.row_labels import trained
 from harness.store.store import Store
+from tests.helpers import prepared
 from tests.helpers.toys import Echo, Quiet, log
 from tests.helpers.trials import trial_of
 
@@ -391,13 +390,8 @@ def test_imputed_rows_come_last_and_the_imputer_is_trained_once(world: Path) -> 
     rows, _ = run_serially(config(world, methods=("gossip", "viewer", "echo")), Quiet())
     alone = work(world)
     (world / "both").mkdir()
-    done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, str(world / "both")],
-        env={**os.environ, "TOY_LOG": str(world / "both" / "work.log"), "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    environment = {**os.environ, "TOY_LOG": str(world / "both" / "work.log"), "OMP_NUM_THREADS": "1"}
+    done = prepared.run(["-c", SCRIPT, str(world / "both")], env=environment)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split("\n")[:-1] == [f"{r.method} {r.rate} {r.metric} {r.value}" for r in rows]
     assert work(world / "both") == alone
