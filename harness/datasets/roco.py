@@ -9,9 +9,10 @@ stand in between), and ROCOv2::
     validation/radiology/...                                      train/ID.jpg  valid/ID.jpg  test/ID.jpg
     test/radiology/...
 
-Checked: ROCO against the repository's own files, whose tables name 65,448 / 8,180 / 8,179 images; ROCOv2
-against public code that reads it. Older versions of the script name an image ``PMC..._name.jpg``, the second
-column of ``licences.txt``; both names are found.
+Checked: ROCO against the repository's own files, whose tables name 65,448 / 8,180 / 8,179 images, captions
+of the last two parts included, with placeholder images; ROCOv2 against public code that reads it. Older
+versions of the script name an image ``PMC..._name.jpg``, the second column of ``licences.txt``; both names
+are found.
 
 The split is the release's. It was made by image: of the 42,471 articles in ``licences.txt``, 8,802 have
 images in more than one split. So an image counts as a patient, intervals take images for independent,

@@ -45,6 +45,9 @@ def test_the_papers_profile_drops_figure_numbers(root: Path) -> None:
     [
         ("Same patient as figure 12-3a and b, drusen.", "drusen."),
         ("Drusen, see Fig. 1-2.", "Drusen, see"),
+        ("Same patient as Fig. 3-2A, drusen.", "Same patient as drusen."),
+        ("As in Figures 2-26G and fig 3-1.", "As in Figures 2-26G and"),
+        ("Drusen in figure16-1-2.", "Drusen in figure16-1-2."),
         ("a shows a scar; 3-4 spots.", "a scar; 3-4 spots."),
     ],
 )
