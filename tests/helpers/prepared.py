@@ -41,7 +41,7 @@ class Program:
         returncode: its exit code or minus its signal; None as long as it runs.
     """
 
-    def __init__(self, server: _Server, pid: int, outputs: Sequence[IO[bytes]]) -> None:
+    def __init__(self, server: Server, pid: int, outputs: Sequence[IO[bytes]]) -> None:
         self.pid = pid
         self._server, self._outputs = server, outputs
         self.returncode: int | None = None
@@ -81,17 +81,21 @@ class Program:
         self.send_signal(signal.SIGKILL)
 
 
-class _Server:
-    """The Python that forks itself, and what it has said about its programs."""
+class Server:
+    """The Python that forks itself, and what it has said about its programs.
 
-    def __init__(self) -> None:
+    Args:
+        libraries: what it imports first.
+    """
+
+    def __init__(self, libraries: Sequence[str] = LIBRARIES) -> None:
         self.end, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.codes: dict[int, int] = {}
         self.pids: list[int] = []
         self.lock = threading.Lock()
         with theirs:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", __name__, str(theirs.fileno())],
+                [sys.executable, "-m", __name__, str(theirs.fileno()), *libraries],
                 cwd=ROOT,
                 env={**os.environ, "OMP_NUM_THREADS": "1"},
                 pass_fds=[theirs.fileno()],
@@ -99,10 +103,14 @@ class _Server:
             )
         atexit.register(self.close)
 
-    def start(self, order: Mapping[str, Any], outputs: Sequence[IO[bytes]]) -> Program:
+    def start(self, order: Mapping[str, Any]) -> Program:
         """A new program."""
+        handle, path = tempfile.mkstemp(prefix="order", suffix=".json")  # longer than a message may be
+        with open(handle, "w") as stream:
+            json.dump(order, stream)
+        outputs = [os.fdopen(os.memfd_create("output"), "w+b") for _ in range(2)]
         with self.lock:
-            socket.send_fds(self.end, [json.dumps(order).encode()], [each.fileno() for each in outputs])
+            socket.send_fds(self.end, [path.encode()], [each.fileno() for each in outputs])
             while not self.pids:
                 self._hear()
             return Program(self, self.pids.pop(), outputs)
@@ -133,8 +141,8 @@ class _Server:
 
 
 @cache
-def _server() -> _Server:
-    return _Server()
+def _server() -> Server:
+    return Server()
 
 
 def start(
@@ -152,16 +160,23 @@ def start(
         cwd: the working folder; by default that of this process.
         new_session: whether it leads a session and a process group of its own.
     """
-    order = {
+    return _server().start(order_of(arguments, env=env, cwd=cwd, new_session=new_session))
+
+
+def order_of(
+    arguments: Sequence[str],
+    *,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    new_session: bool = False,
+) -> dict[str, Any]:
+    """What a server starts a program from; arguments as of ``start``."""
+    return {
         "arguments": list(map(str, arguments)),
         "env": dict(os.environ if env is None else env),
         "cwd": str(cwd or Path.cwd()),
         "session": new_session,
     }
-    handle, path = tempfile.mkstemp(prefix="order", suffix=".json")  # longer than a message may be
-    with open(handle, "w") as stream:
-        json.dump(order, stream)
-    return _server().start({"order": path}, [open(os.memfd_create("output"), "w+b") for _ in range(2)])
 
 
 def run(
@@ -189,7 +204,9 @@ def _serve(end: socket.socket) -> dict[str, Any] | None:
                     end.send(json.dumps(["ended", pid, code]).encode())
                     continue
                 content, handles, _, _ = socket.recv_fds(end, 1024, 2)
-                if not content:
+                if not content:  # the tests are over
+                    for pid in running.values():
+                        os.kill(pid, signal.SIGKILL)
                     return None
                 pid = os.fork()
                 if not pid:
@@ -199,7 +216,7 @@ def _serve(end: socket.socket) -> dict[str, Any] | None:
                         os.close(handle)
                     for handle in running:
                         os.close(handle)
-                    path = Path(json.loads(content)["order"])
+                    path = Path(content.decode())
                     order: dict[str, Any] = json.loads(path.read_text())
                     path.unlink()
                     return order
@@ -230,7 +247,7 @@ def _become(order: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    for library in LIBRARIES:
+    for library in sys.argv[2:]:
         import_module(library)
     gc.freeze()  # no fork looks through the objects of the libraries
     if (program := _serve(socket.socket(fileno=int(sys.argv[1])))) is not None:

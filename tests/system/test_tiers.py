@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -86,6 +87,16 @@ def test_a_prepared_program_is_a_process_of_its_own(tmp_path: Path) -> None:
     assert failed.stderr.endswith("ValueError: no luck\n")
     (tmp_path / "beside.py").write_text("import sys; print(__name__, sys.argv[1:])")
     assert prepared.run(["-m", "beside", "x"], cwd=tmp_path).stdout == "__main__ ['x']\n"
+
+
+def test_no_prepared_program_outlives_the_tests() -> None:
+    server = prepared.Server(libraries=())
+    program = server.start(prepared.order_of(["-c", "import time; time.sleep(600)"]))
+    server.close()
+    deadline = time.monotonic() + 60
+    while Path(f"/proc/{program.pid}").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def test_a_prepared_program_can_be_killed() -> None:
