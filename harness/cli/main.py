@@ -50,6 +50,8 @@ def main() -> None:
         sys.exit(error.exit_code)
     except Stopped as stopped:
         _say(f"stopped by {stopped.name}{_KEPT if flags.get('command') in _CONTINUES else ''}")
+        if stopped.received:
+            _end_at_once(stopped.exit_code)
         sys.exit(stopped.exit_code)
     except SystemExit:
         if sys.stdout is not None:
@@ -102,6 +104,13 @@ def _end_output(error: OSError | None) -> None:
     if error.errno != errno.EPIPE:
         _say(f"error: standard output cannot be written: {error.strerror}")
     sys.exit(1)
+
+
+def _end_at_once(code: int) -> None:
+    """End the process: all blocks were left, and Python would wait for threads and clear up for seconds."""
+    with suppress(OSError, ValueError, AttributeError):
+        sys.stdout.flush()
+    os._exit(code)
 
 
 def _say(line: str) -> None:

@@ -21,10 +21,17 @@ _HANDLED = (*ENDING, *([signal.SIGQUIT] if hasattr(signal, "SIGQUIT") else []))
 
 
 class Stopped(BaseException):
-    """A signal asked the program to end; neither a failure of a cell nor for Lightning to handle."""
+    """A signal asked the program to end; neither a failure of a cell nor for Lightning to handle.
 
-    def __init__(self, number: int) -> None:
+    Attributes:
+        exit_code: of the program, 128 and the signal's number.
+        name: of the signal.
+        received: whether this process got it.
+    """
+
+    def __init__(self, number: int, *, received: bool = False) -> None:
         super().__init__(number)
+        self.received = received
         self.exit_code = 128 + number
         self.name = signal.Signals(number).name
 
@@ -41,7 +48,7 @@ def stopped_by_signals() -> Iterator[None]:
         nonlocal stopped
         if not stopped:
             stopped = True
-            raise Stopped(number)
+            raise Stopped(number, received=True)
 
     if threading.current_thread() is not threading.main_thread():
         yield

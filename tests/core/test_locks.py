@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from harness.core import locks
 from harness.core.errors import HarnessError
+from harness.core.signals import ENDING, Stopped, stopped_by_signals
 
 pytestmark = pytest.mark.process
 
@@ -23,6 +27,15 @@ with exclusive(folder / "lock", folder / "holder.json"):
     print("held", flush=True)
     time.sleep(600)
 """
+
+
+@pytest.fixture
+def handlers() -> Iterator[None]:
+    """The test process keeps its handlers."""
+    before = {number: signal.getsignal(number) for number in ENDING}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture
@@ -49,3 +62,20 @@ def test_a_wait_names_its_holder_and_ends(tmp_path: Path, holder: subprocess.Pop
     with locks.exclusive(tmp_path / "lock", tmp_path / "holder.json", most_seconds=30.0):  # ended with it
         assert (tmp_path / "holder.json").exists()
     assert not (tmp_path / "holder.json").exists()
+
+
+@pytest.mark.usefixtures("handlers")
+@pytest.mark.parametrize("number", ENDING)
+def test_a_signal_ends_a_wait_for_a_lock(tmp_path: Path, holder: subprocess.Popen[str], number: int) -> None:
+    def asked_to_end(name: str) -> None:
+        os.kill(os.getpid(), number)
+
+    with (
+        pytest.raises(Stopped),
+        stopped_by_signals(),
+        locks.exclusive(tmp_path / "lock", tmp_path / "holder.json", asked_to_end),
+    ):
+        pytest.fail("the lock is another's")
+    assert str(holder.pid) in (tmp_path / "holder.json").read_text(), "the holder keeps it"
+    holder.kill()
+    holder.wait()

@@ -84,14 +84,17 @@ def test_a_signal_that_comes_while_children_start_is_delivered_afterwards(number
     assert steps == ["started"]
 
 
-def test_the_entry_point_handles_signals_before_it_imports_the_commands() -> None:
+def test_the_entry_point_handles_signals_before_it_imports_the_commands_and_waits_for_no_thread() -> None:
     code = (
-        "import os, signal, sys; from harness.cli.main import main; "
+        "import os, signal, sys, threading, time; from harness.cli.main import main; "
+        "threading.Thread(target=time.sleep, args=(100,)).start(); "
         "assert 'typer' not in sys.modules; "
         "sys.meta_path.insert(0, type('Importing', (), {'find_spec': lambda *a: "
         "os.kill(os.getpid(), signal.SIGINT)})); main()"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=90, check=False
+    )
     assert done.returncode == 130
     assert done.stderr == "stopped by SIGINT\n"
 

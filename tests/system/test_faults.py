@@ -75,9 +75,9 @@ CLI = (
 )
 
 
-def start(store: Path, *options: str, **environment: str) -> prepared.Program:
+def start(store: Path, *options: str, program: str = CLI, **environment: str) -> prepared.Program:
     """``harness run`` on the toys, leader of its own process group."""
-    command = ["-c", CLI, "run", "--dataset", "toy", "--metrics", "bleu", "--drop", "any"]
+    command = ["-c", program, "run", "--dataset", "toy", "--metrics", "bleu", "--drop", "any"]
     command += ["--missing", "0.4", "--mask-seeds", "3", "--no-figures", "--store", str(store), *options]
     given = {
         **os.environ,
@@ -129,6 +129,38 @@ def test_a_signal_ends_a_run_at_once_and_the_next_one_continues(
     assert len(json.loads(summary.read_text())["history"]) == 16
     # At most the epoch under way is done twice.
     assert 16 * 5 <= log.read_text().splitlines().count("step train") <= 17 * 5
+
+
+STOPS = (
+    "import os; from harness.core.clock import Watch; begin = Watch.begin\n"
+    "def stop(watch, phase, label=''):\n"
+    "    begin(watch, phase, label)\n"
+    "    if phase.startswith(os.environ.get('TOY_STOP', 'no phase')):\n"
+    "        for _ in range(2): os.killpg(0, int(os.environ['TOY_SIGNAL']))\n"
+    "Watch.begin = stop\n"
+)
+
+
+@pytest.mark.slow
+def test_a_run_stopped_in_every_phase_goes_on_each_time(tmp_path: Path) -> None:
+    """Twice and in the whole group; the statistics and the tables are those of one run in the end."""
+    store, numbers = tmp_path / "store", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+    phases = ["open data", "train", "predict full", "predict", "score", "between", "tables", "figures"]
+    options = ["--methods", "learner,echo", "--workers", "1", "--figures"]
+    for place, phase in enumerate(phases):
+        number = numbers[place % 3]
+        process = start(store, *options, program=STOPS + CLI, TOY_STOP=phase, TOY_SIGNAL=str(int(number)))
+        code, said = ended(process)
+        assert code == 128 + number, (phase, said)
+        assert said.endswith(
+            f"stopped by {signal.Signals(number).name}: what is finished is kept, training up to its last "
+            "finished epoch; the same command continues from here"
+        )
+        assert "Traceback" not in said
+    code, said = ended(start(store, *options))
+    assert code == 0, said
+    assert not [row for row in Store(store).results() if row.status != "ok"]
+    assert list((store / "tables").rglob("*.svg")) or list((store / "tables").rglob("*.pdf"))
 
 
 def group_of(process: prepared.Program) -> list[int]:

@@ -34,7 +34,7 @@ def victims(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         "metrics": ["bleu", "diagnosis"],
         "set": {method: {"training.epochs": 3}},
     }
-    modules = [*registry.method_modules([method]), "harness.datasets.iu_phantom"]
+    modules = [*registry.method_modules([method], "auto"), "harness.datasets.iu_phantom"]
     with victims_of(tmp_path_factory.mktemp(method), [method], settings, modules) as victims:
         yield victims
 
