@@ -12,6 +12,7 @@ import typer
 
 from harness.cli.output import Format, format_option, print_json, stderr
 from harness.cli.tables import open_store
+from harness.store.tolerance import TOLERANCE
 
 
 def reproduce(
@@ -23,7 +24,10 @@ def reproduce(
     root: Annotated[Path | None, typer.Option(help="Folder of the dataset, where it moved.")] = None,
     device: Annotated[str | None, typer.Option(help="Device; default that of the row.")] = None,
     exact: Annotated[
-        bool, typer.Option("--exact", help="Compare to the last digit; else numbers within 1e-9 are equal.")
+        bool,
+        typer.Option(
+            "--exact", help=f"Compare to the last digit; else numbers within {TOLERANCE:g} are equal."
+        ),
     ] = False,
     format_: Annotated[Format, format_option(Format.table, Format.json)] = Format.table,
 ) -> None:
@@ -37,7 +41,7 @@ def reproduce(
         nullcontext(into) if into else TemporaryDirectory() as folder,
         ConsoleReporter(stderr()) as reporter,
     ):
-        tolerance = 0.0 if exact else again.TOLERANCE
+        tolerance = 0.0 if exact else TOLERANCE
         reproduction = again.reproduce(
             stored, Path(folder), reporter, root=root, device=device, tolerance=tolerance
         )

@@ -23,9 +23,7 @@ from harness.store.manifest import Machine, Manifest
 from harness.store.results import Measurement, StoredResult
 from harness.store.row_labels import method_of
 from harness.store.store import Store
-
-TOLERANCE = 1e-9
-"""Numbers that differ by less, absolutely or relatively, are equal: sums of floats depend on the machine."""
+from harness.store.tolerance import TOLERANCE, close
 
 _NUMBERS = ("value", "ci95")
 _LABELS = ("n", "signature", "status")
@@ -247,7 +245,7 @@ def _differences(
             continue
         for name in (*_NUMBERS, *_LABELS):
             then, now = getattr(row, name), getattr(other, name)
-            if not (_close(then, now, tolerance) if name in _NUMBERS else then == now):
+            if not (close(then, now, tolerance) if name in _NUMBERS else then == now):
                 differences.append(Difference(row.metric, row.rate, name, then, now))
     return differences
 
@@ -270,16 +268,6 @@ def _pairs(
     """Every stored number with the new one of its metric and missing rate."""
     by_place = {(row.metric, row.rate): row for row in rows}
     return [(row, by_place.get((row.metric, row.rate))) for row in stored if row.value is not None]
-
-
-def _close(a: Any, b: Any, tolerance: float) -> bool:
-    if a is None or b is None:
-        return a is b
-    if isinstance(a, (tuple, list)):
-        return all(_close(x, y, tolerance) for x, y in zip(a, b, strict=True))
-    if math.isnan(a) or math.isnan(b):
-        return math.isnan(a) and math.isnan(b)
-    return math.isclose(a, b, rel_tol=tolerance, abs_tol=tolerance)
 
 
 def _changed(then: Manifest, now: Manifest) -> list[str]:

@@ -29,6 +29,7 @@ from harness.evaluation import run as executors
 from harness.method.epochs import EpochOrder, SplitBatches, WholeBatches
 from harness.store.results import Measurement
 from harness.store.store import Store
+from harness.store.tolerance import TOLERANCE
 from tests.helpers import toys
 from tests.helpers.toys import SIZE, Learner
 
@@ -159,7 +160,9 @@ def close(rows: list[Measurement], expected: list[Measurement]) -> None:
             other.metric,
             other.key,
         )
-        assert row.value == pytest.approx(other.value, abs=1e-9), "weights that differ in the last digit only"
+        assert row.value == pytest.approx(other.value, abs=TOLERANCE), (
+            "weights that differ in the last digit only"
+        )
 
 
 @pytest.mark.usefixtures("_toys")

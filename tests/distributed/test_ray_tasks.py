@@ -25,6 +25,7 @@ from harness.distributed import ray_tasks
 from harness.evaluation import run as executors
 from harness.method.card import MethodCard
 from harness.store.results import Measurement
+from harness.store.tolerance import TOLERANCE
 from tests.helpers import toys
 
 NUMBERS = ("value", "ci95_lo", "ci95_hi")
@@ -189,7 +190,7 @@ def test_a_task_trains_with_several_processes(cluster: Any, tmp_path: Path) -> N
         cluster.remove_node(roomy)
     assert succeeded
     expected, _ = executors.run(config(tmp_path / "local", "learner", **given), toys.Quiet())
-    assert [row.value for row in rows] == pytest.approx([row.value for row in expected], abs=1e-9)
+    assert [row.value for row in rows] == pytest.approx([row.value for row in expected], abs=TOLERANCE)
 
 
 def test_a_wait_for_what_no_node_has_is_said(monkeypatch: pytest.MonkeyPatch) -> None:

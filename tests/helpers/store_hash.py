@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 import torch
 
 from harness.core.files import DAMAGED, verify
+from harness.store.tolerance import TOLERANCE
 
 SEAL = ".sha256.json"
 VOLATILE = {
@@ -29,7 +31,7 @@ VOLATILE = {
 """Keys that hold times, memory, where and beside what a run worked, and a checksum over all of it."""
 
 _LOGS = ("error.txt", ".lock", ".runs.lock", ".holder.json")
-DIGITS = 9
+DIGITS = round(-math.log10(TOLERANCE))
 """BLAS sums in an order that depends on where arrays lie in memory, so the last digits are left out."""
 
 
