@@ -110,7 +110,7 @@ def test_rows_that_are_not_there_or_not_one(store: Store, row: str, says: str) -
     for key in ("a", "b"):
         content = read_checked_json(store.stored()[0].path)
         for each in content["rows"]:
-            each["method"] = "twice"
+            each |= {"method": "twice", "key": f"toy/twice/{key}"}
         write_checked_json(store.root / f"results/toy/twice/{key}.json", content)
     with pytest.raises(HarnessError, match=says):
         reproduce.find(store, row)
@@ -118,9 +118,9 @@ def test_rows_that_are_not_there_or_not_one(store: Store, row: str, says: str) -
 
 def test_a_message_names_few_of_many_rows(store: Store) -> None:
     content = read_checked_json(store.stored()[0].path)
-    for each in content["rows"]:
-        each["method"] = "often"
     for number in range(30):
+        for each in content["rows"]:
+            each |= {"method": "often", "key": f"toy/often/{number}"}
         write_checked_json(store.root / f"results/toy/often/{number}.json", content)
     with pytest.raises(HarnessError, match="30 rows") as several:
         reproduce.find(store, "often")
@@ -133,12 +133,12 @@ def test_a_message_names_few_of_many_rows(store: Store) -> None:
 def test_a_row_goes_by_the_names_that_tables_print(store: Store) -> None:
     stored = reproduce.find(store, "learner:slow[training.epochs=2]")
     content = read_checked_json(stored.path)
-    for each in content["rows"]:
-        each["dataset"] = "csv:my"
     run = stored.key.rpartition("/")[2]
-    write_checked_json(store.root / f"results/csv@my/learner@slow/{run}.json", content)
-    stored.path.unlink()
     key = f"csv@my/learner@slow/{run}"
+    for each in content["rows"]:
+        each |= {"dataset": "csv:my", "key": key}
+    write_checked_json(store.root / f"results/{key}.json", content)
+    stored.path.unlink()
     label = "csv:my/learner:slow[training.epochs=2]"
     for name in (key, f"{key}.json", f"{label}/{run}", label, label.partition("/")[2]):
         assert reproduce.find(store, name).key == key
