@@ -16,10 +16,11 @@ from harness import __version__
 from harness.audits import checks
 from harness.audits.breach import Breach
 from harness.audits.checks import repeatable
+from harness.audits.differences import Answers
 from harness.audits.plausibility import plausible
 from harness.audits.provenance import answer_free
 from harness.audits.replay import run_honest
-from harness.audits.subject import Answers, Case, Subject
+from harness.audits.subject import Case, Subject
 from harness.audits.verbatim import hidden_reports
 from harness.audits.watch import data_files
 from harness.core import registry
@@ -33,7 +34,7 @@ from harness.distributed import processes
 from harness.distributed.processes import Job, Opened, Results, worker_count
 from harness.evaluation.benchmark import resolve_device
 from harness.evaluation.entries import Entry, entries
-from harness.method.box.box import LIBRARIES
+from harness.method.box.box import LIBRARIES, confinement
 from harness.method.fingerprint import code_fingerprint
 from harness.missingness.states import FULL
 from harness.store import verdicts
@@ -68,6 +69,7 @@ def audit(settings: RunSettings, reporter: Reporter) -> list[Verdict]:
     Raises:
         HarnessError: a name that is not registered, a dataset that is not there.
     """
+    settings = _boxed(settings)
     config = settings.config
     broken: dict[str, str] = {}
     entries(config, broken)
@@ -75,6 +77,15 @@ def audit(settings: RunSettings, reporter: Reporter) -> list[Verdict]:
         reporter.failed(name, reason)
     audited = _audit(settings, reporter)
     return audited + [_not_loaded(config, name, reason) for name, reason in broken.items()]
+
+
+def _boxed(settings: RunSettings) -> RunSettings:
+    """Settings under which no code of a method runs outside a box, where there can be one."""
+    names = [registry.split_variant(name)[0] for name in settings.config.methods]
+    live = any(
+        registry.is_live("methods", name) for name in (registry.names("methods") if "all" in names else names)
+    )
+    return settings.replaced(confine="on" if confinement() and not live else "off")
 
 
 def _not_loaded(config: RunConfig, name: str, reason: str) -> Verdict:

@@ -11,16 +11,10 @@ import torch
 
 from harness.audits.asked import Asked
 from harness.audits.breach import Breach
+from harness.audits.differences import Answers, first_difference, spread
 from harness.audits.noise import tolerance_of
 from harness.audits.question import BATCH, Question, batches
-from harness.audits.subject import (
-    Answers,
-    Subject,
-    copied,
-    first_difference,
-    same_inputs,
-    spread,
-)
+from harness.audits.subject import Subject, copied, same_inputs
 from harness.audits.wording import tail, text_honest
 from harness.core.types import CONTEXT, Inputs, Prediction, Study
 from harness.evaluation import synthesis

@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.audits.breach import Breach
+from harness.audits.differences import Answers
 from harness.audits.question import Question
 from harness.audits.replay import StoredRun, stored_runs
-from harness.audits.subject import Answers, Subject
+from harness.audits.subject import Subject
 from harness.core.files import is_sealed, read_json
 from harness.core.types import CONTEXT, Prediction, Study
 from harness.missingness.states import FULL

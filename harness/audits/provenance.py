@@ -13,8 +13,9 @@ from pathlib import Path
 
 from harness.audits.breach import Breach
 from harness.audits.contents import Contents
+from harness.audits.differences import Answers
 from harness.audits.replay import stored_runs
-from harness.audits.subject import Answers, Subject
+from harness.audits.subject import Subject
 from harness.audits.verbatim import Hidden
 from harness.core.files import digest_of
 from harness.method.fingerprint import files_of

@@ -17,8 +17,9 @@ from typing import Any
 
 from harness.audits.asked import Asked
 from harness.audits.breach import Breach
+from harness.audits.differences import Answers, first_difference
 from harness.audits.question import Question
-from harness.audits.subject import Answers, Subject, first_difference
+from harness.audits.subject import Subject
 from harness.core.content import by_content
 from harness.core.dotted import flat
 from harness.core.errors import HarnessError

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory, mkdtemp
 from typing import Any
 
-import numpy as np
 import torch
 
 from harness.audits.asked import Asked, Boxed, Progress, Unboxed
-from harness.audits.noise import EXACT, Tolerance
+from harness.audits.differences import Answers
+from harness.audits.noise import EXACT
 from harness.audits.question import Question, renamed
 from harness.audits.verbatim import NOTHING, Hidden
 from harness.audits.watch import DataFiles
+from harness.core import registry
 from harness.core.files import cache_root
 from harness.core.types import DatasetInfo, Inputs, Prediction, Study
 from harness.datasets.base import Dataset
@@ -35,11 +36,6 @@ from harness.method.fingerprint import files_of
 from harness.missingness.states import FULL
 
 DRAWS = 2
-LEVELS = 1
-"""Largest difference of a pixel, of 255."""
-
-Answers = dict[str, Prediction]
-"""Study id -> prediction. Drawn reports and generated views stand under ``ID, drawn reports`` and so on."""
 
 
 @dataclass(frozen=True)
@@ -112,6 +108,8 @@ class Subject:
         self._originals: dict[bool, Asked] = {}
         self._of_state: dict[str, Answers] = {}
         self._processes = 0
+        self._imported: list[str] = []
+        self._new: list[Asked] = []
         self._trespassed = False
 
     def close(self) -> None:
@@ -148,28 +146,50 @@ class Subject:
             BoxError: it could not.
         """
         if elsewhere not in self._originals:
-            entry, case = self.entry, self.case
-            self._originals[elsewhere] = asked = self._started(elsewhere)
-            settings = {"variant": entry.variant, "preset": case.preset, "device": case.device}
-            target = f"{entry.method_class.__module__}:{entry.method_class.__qualname__}"
-            self.facts = asked.ask(
-                "plug",
-                target=target,
-                info=codec.info_out(case.info),
-                settings={**settings, "overrides": dict(entry.overrides)},
-            )
+            folder = self.folder.resolve()
+            self._originals[elsewhere] = asked = self._started(elsewhere, [folder])
+            self.facts = self._plugged(asked)
+            self._warm(asked)
             if elsewhere and self._trespassed:
                 asked.reached()  # the import here was reported
         return self._originals[elsewhere]
 
-    def _started(self, elsewhere: bool) -> Asked:
+    def _plugged(self, asked: Asked) -> dict[str, Any]:
+        """Import the method in a process and build it; what is known of it then."""
+        entry, case = self.entry, self.case
+        settings = {"variant": entry.variant, "preset": case.preset, "device": case.device}
+        return asked.ask(
+            "plug",
+            target=f"{entry.method_class.__module__}:{entry.method_class.__qualname__}",
+            info=codec.info_out(case.info),
+            settings={**settings, "overrides": dict(entry.overrides)},
+        )
+
+    def _warm(self, asked: Asked) -> None:
+        """Import once what every copy of a process would import, of installed packages alone."""
+        if self._imported and not isinstance(asked, Unboxed):
+            asked.ask("warm", names=self._imported)
+
+    def _started(self, elsewhere: bool, write: Sequence[Path]) -> Asked:
+        """A process without a method, which may write into the folders ``write`` and read the subject's."""
         case, entry = self.case, self.entry
         if not (possible() and _importable(entry.method_class)):
             return Unboxed(entry.method_class, case.dataset, case.files.test)
         folder = Path(mkdtemp(dir=self.folder))
         own = Own(entry.method_class.__module__, tuple(map(str, files_of(entry.method_class).values())))
-        rules = rules_for(own, entry.overrides, case.hidden, [str(self.folder.resolve())])
+        read = [str(self.folder.resolve())]
+        rules = rules_for(own, entry.overrides, case.hidden, map(str, write), read)
         return Boxed(Box.start(boxes(elsewhere, case.libraries), rules, folder, case.limits), rules)
+
+    def _another(self, elsewhere: bool, folder: Path, write: Sequence[Path]) -> Asked:
+        """A new process with an untrained method: a copy, or one that imports everything again."""
+        original = self.original(elsewhere)
+        if copyable(self.case.device) or isinstance(original, Unboxed):
+            return original.copy(folder, write)
+        asked = self._started(elsewhere, [folder, *write])
+        self._new.append(asked)
+        self._plugged(asked)
+        return asked
 
     @contextmanager
     def fresh(self, *, elsewhere: bool = False, write: Sequence[Path] = ()) -> Iterator[Asked]:
@@ -178,7 +198,7 @@ class Subject:
         It may write into a folder of its own, which is removed after it, and into the folders ``write``.
         """
         with TemporaryDirectory(dir=self.folder) as folder:
-            asked = self.original(elsewhere).copy(Path(folder).resolve(), write)
+            asked = self._another(elsewhere, Path(folder).resolve(), write)
             self._processes += 1
             try:
                 asked.ask("reseed", seed=self._processes)
@@ -204,6 +224,9 @@ class Subject:
             train, val = (codec.studies_out(studies) for studies in (self.case.train, self.case.val))
             asked.ask("fit", progress, train=train, val=val, seed=seed, folder=str(training))
             asked.ask("save", folder=str(checkpoint))
+            if not self._imported:
+                self._imported = _libraries(asked.ask("modules")["names"], self.entry.method_class)
+                self._warm(self.original(elsewhere))
             yield asked, checkpoint, self.reached()
 
     @contextmanager
@@ -227,7 +250,7 @@ class Subject:
 
     def opened(self) -> list[str]:
         """Files that its processes opened, or tried to."""
-        return [path for original in self._originals.values() for path in original.opened]
+        return [path for asked in (*self._originals.values(), *self._new) for path in asked.opened]
 
     def answers(self, asked: Asked, question: Question | None = None) -> Answers:
         """Answers about studies: predictions, then drawn reports, then generated views."""
@@ -285,7 +308,18 @@ class Subject:
 
     def reached(self) -> str:
         """A line on the data that its processes reached for since the last call; empty where they did not."""
-        return next(filter(None, [original.reached() for original in self._originals.values()]), "")
+        return next(filter(None, [asked.reached() for asked in (*self._originals.values(), *self._new)]), "")
+
+
+def copyable(device: str) -> bool:
+    """Whether a process may fork before it is asked: CUDA fails in a fork of its process."""
+    return not device.startswith("cuda")
+
+
+def _libraries(names: Sequence[str], method_class: type) -> list[str]:
+    """Modules of installed packages among some names: none of the method's, nor of what registers methods."""
+    own = {method_class.__module__.partition(".")[0], *registry.packages(), "__main__"}
+    return [name for name in names if name.partition(".")[0] not in own]
 
 
 def _importable(method_class: type) -> bool:
@@ -315,65 +349,3 @@ def same_inputs(one: Inputs, other: Inputs) -> bool:
         for name, tensor in left.items()
     )
     return tensors and one.context == other.context and one.ids == other.ids and one.seeds == other.seeds
-
-
-def first_difference(
-    before: Answers, after: Answers, labels: Sequence[str], tolerance: Tolerance = EXACT
-) -> str:
-    """``study X: ...`` for the first answer of ``after`` that is not the one of ``before``; empty if none.
-
-    Reports are not quoted: verdicts leave the machine that the data may not leave.
-    """
-    turned = sum(before[name].report != answer.report for name, answer in after.items())
-    too_many = turned > tolerance.reports * len(after)
-    for name, answer in after.items():
-        own = answer if too_many else replace(answer, report=before[name].report)
-        difference = _difference(before[name], own, labels, tolerance.probabilities)
-        if difference:
-            return f"study {name}: {difference}"
-    return ""
-
-
-def _difference(one: Prediction, other: Prediction, labels: Sequence[str], most: float) -> str:
-    if one.report != other.report:
-        words = [(prediction.report or "").split() for prediction in (one, other)]
-        pairs = zip(*words, strict=False)
-        place = next((at for at, (a, b) in enumerate(pairs, 1) if a != b), min(map(len, words)) + 1)
-        return f"the report changed from word {place} on"
-    if (one.probabilities is None) != (other.probabilities is None):
-        return "probabilities are there once and not again"
-    if one.probabilities is not None and other.probabilities is not None:
-        gap = np.abs(np.asarray(one.probabilities) - np.asarray(other.probabilities))
-        if not (gap <= most).all():
-            place = int(np.argmax(np.nan_to_num(gap, nan=np.inf)))
-            name = labels[place] if place < len(labels) else str(place)
-            before, after = float(one.probabilities[place]), float(other.probabilities[place])
-            return f"the probability of {name} went from {before:.6f} to {after:.6f}"
-    return _image_difference(one.images or {}, other.images or {})
-
-
-def _image_difference(one: Mapping[str, Any], other: Mapping[str, Any]) -> str:
-    if set(one) != set(other):
-        return "other images were generated"
-    for view, pixels in one.items():
-        gap = np.abs(pixels.astype(np.int16) - other[view].astype(np.int16)).max()
-        if gap > LEVELS:
-            return f"the generated {view} image changed by up to {gap} of 255 levels"
-    return ""
-
-
-def spread(before: Answers, after: Answers) -> str:
-    """How far two trainings lie apart: share of other reports, mean difference of probabilities."""
-    reports = [name for name, answer in before.items() if answer.report is not None and ", " not in name]
-    parts = []
-    if reports:
-        others = sum(before[name].report != after[name].report for name in reports)
-        parts.append(f"{others} of {len(reports)} reports differ")
-    gaps = [
-        np.abs(np.asarray(answer.probabilities) - np.asarray(after[name].probabilities)).mean()
-        for name, answer in before.items()
-        if answer.probabilities is not None and after[name].probabilities is not None
-    ]
-    if gaps:
-        parts.append(f"probabilities differ by {np.mean(gaps):.4f} on average")
-    return ", ".join(parts) or "nothing to compare"

@@ -7,7 +7,8 @@ import re
 from collections.abc import Sequence
 
 from harness.audits.breach import Breach
-from harness.audits.subject import Answers, Subject
+from harness.audits.differences import Answers
+from harness.audits.subject import Subject
 from harness.core.types import Task
 
 _RUN = 4

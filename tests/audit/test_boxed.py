@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from harness.audits import audit as audits
+from harness.audits import subject as subjects
 from harness.core import registry
 from harness.core.config import RunSettings
 from harness.method.box.box import confinement
@@ -60,11 +62,25 @@ def test_what_only_a_box_sees_is_caught_with_its_cause(name: str, world: Path) -
 
 
 def test_answers_that_are_read_at_import_are_out_of_reach_in_a_box(world: Path) -> None:
+    sys.modules.pop("tests.helpers.at_import", None)
     details = breaches(audited("at-import", world, dataset="sin-data"))
+    assert "tests.helpers.at_import" not in sys.modules  # card and fingerprint came without it
     assert list(details) == ["split-honest"]
     assert re.fullmatch(
         r"opened .*/sin_data\.py, which holds .*, at import or in training", details["split-honest"]
     )
+
+
+def test_where_a_process_cannot_be_copied_each_question_has_a_new_one(
+    world: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert subjects.copyable("cpu")
+    assert not subjects.copyable("cuda:1")
+    monkeypatch.setattr(subjects, "copyable", lambda device: False)
+    (stolen,) = [name for name, (family, _, _) in CAUGHT.items() if family is doubles_box.InTo]
+    details = breaches(audited(stolen, world, set={stolen: {"place": str(world / "data")}}))
+    assert "which holds the data" in next(iter(details.values()))
+    assert audited(next(iter(HONEST)), world).passed
 
 
 @pytest.mark.parametrize("name", HONEST)

@@ -11,8 +11,8 @@ import pytest
 
 from harness.audits import audit as audits
 from harness.audits.breach import Breach
+from harness.audits.differences import first_difference
 from harness.audits.noise import EXACT, MOST, Tolerance, measured
-from harness.audits.subject import first_difference
 from harness.core import registry
 from harness.core.config import RunSettings
 from harness.core.types import Prediction

@@ -28,6 +28,7 @@ def write(root: Path) -> None:
     """The files."""
     reports = {study.id: study.report for study in SinData().studies("test")}
     (root / ANSWERS).write_text(json.dumps(reports))
+    (root / DATABASE).unlink(missing_ok=True)
     with sqlite3.connect(root / DATABASE) as database:
         database.execute("create table reports (id, report)")
         database.executemany("insert into reports values (?, ?)", reports.items())

@@ -77,6 +77,20 @@ def by_network(path: str) -> object:
     return socket.create_connection(("127.0.0.1", 9), timeout=5)
 
 
+def by_name(path: str) -> object:
+    return Path("/dev/shm", path).write_text("kept")
+
+
+def by_shared_name(path: str) -> object:
+    return Path("/dev/shm", path).symlink_to("kept")
+
+
+def by_segment(path: str) -> object:
+    if ctypes.CDLL(None, use_errno=True).shmget(77, 4096, 0o1600) < 0:
+        raise PermissionError
+    return None
+
+
 def by_memory(path: str) -> object:
     return open(f"/proc/{path}/mem", "rb").read(1)
 

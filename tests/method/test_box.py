@@ -14,7 +14,7 @@ import pytest
 
 from harness.datasets.example import ExampleData
 from harness.method.batching import collate
-from harness.method.box import codec
+from harness.method.box import codec, shared_memory
 from harness.method.box.box import Box, BoxError, Boxes, Limits, confinement
 from harness.method.box.rules import Own, rules_for
 from harness.method.box.wire import Channel, WireError, copied
@@ -106,6 +106,27 @@ def test_only_its_own_folder_can_be_written(prober: Prober, tmp_path: Path) -> N
     assert report_of(prober("by_writing", str(tmp_path / "note"))) == "PermissionError"
     assert report_of(prober("by_writing", str(tmp_path / "own" / "note"))) == "done"
     assert report_of(prober("by_temporary_file")) == "done"
+
+
+@confined
+def test_nothing_stays_in_shared_memory(prober: Prober, tmp_path: Path) -> None:
+    name = f"left-{os.getpid()}"
+    box = prober("by_name", name)
+    (tmp_path / "own" / "copy").mkdir()
+    copy = box.copy(tmp_path / "own" / "copy")
+    assert report_of(copy) == "done"
+    assert Path("/dev/shm", name).exists()
+    copy.close()
+    assert not Path("/dev/shm", name).exists()
+    assert report_of(prober("by_shared_name", name)) == "PermissionError"
+    assert report_of(prober("by_segment")) == "PermissionError"
+
+
+def test_shared_memory_of_other_processes_stays(tmp_path: Path) -> None:
+    before = shared_memory.names(tmp_path)
+    (tmp_path / "left").write_text("")
+    with open(tmp_path / "used", "w"):
+        assert shared_memory.sweep(before, tmp_path) == ["left"]
 
 
 @confined

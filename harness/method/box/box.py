@@ -18,6 +18,7 @@ from typing import Any
 
 from harness.core.children import SAFE_PATH
 from harness.core.errors import HarnessError
+from harness.method.box import shared_memory
 from harness.method.box.inside import COPY
 from harness.method.box.kernel import READ, WRITE, landlock_version, machine
 from harness.method.box.opens import Opens
@@ -173,6 +174,7 @@ class Box:
         self.opens: Opens | None = None
         self._end_of, self._salt = end_of, 0
         self._ended = False
+        self._shared = shared_memory.names()
 
     @classmethod
     def start(cls, boxes: Boxes, rules: Rules, folder: Path, limits: Limits, last: Last | None = None) -> Box:
@@ -295,7 +297,9 @@ class Box:
             return 0
         self._ended = True
         self.channel.end.close()
-        return self._end_of(self.process, wait)
+        code = self._end_of(self.process, wait)
+        shared_memory.sweep(self._shared)
+        return code
 
     def __enter__(self) -> Box:
         return self

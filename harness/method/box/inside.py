@@ -181,6 +181,22 @@ class Inside:
         """Named latents of each study of a batch."""
         return {"values": _arrays(self.method.latents(codec.inputs_in(inputs)))}
 
+    def modules(self) -> Answer:
+        """Names of what is imported in this process."""
+        return {"names": sorted(sys.modules)}
+
+    def warm(self, names: Sequence[str]) -> Answer:
+        """Import modules of installed packages, so that copies of this process need not.
+
+        Args:
+            names: what a copy has imported.
+        """
+        for name in names:
+            if name not in sys.modules:
+                with suppress(Exception, SystemExit):
+                    import_module(name)
+        return {}
+
     def reseed(self, seed: int) -> Answer:
         """Seed the generators of the process, from which a careless method would draw."""
         random.seed(seed)

@@ -22,12 +22,13 @@ _NO_NEW_PRIVILEGES, _SUBREAPER = 38, 36
 _SET_FILTER, _NEW_LISTENER = 1, 1 << 3
 
 EXECUTE, WRITE_FILE, READ_FILE, READ_DIR = 1 << 0, 1 << 1, 1 << 2, 1 << 3
-_REMOVE, _REFER, _TRUNCATE = 0b11 << 4, 1 << 13, 1 << 14
+_REMOVE, _REFER, TRUNCATE = 0b11 << 4, 1 << 13, 1 << 14
+REMOVE_FILE, MAKE_FILE = 1 << 5, 1 << 8
 _MAKE = sum(1 << number for number in (7, 8, 9, 10, 12))
 """Folders, files, sockets, pipes and links, but no devices."""
 READ = EXECUTE | READ_FILE | READ_DIR
-WRITE = READ | WRITE_FILE | _REMOVE | _MAKE | _REFER | _TRUNCATE
-_OF_FILES = EXECUTE | WRITE_FILE | READ_FILE | _TRUNCATE
+WRITE = READ | WRITE_FILE | _REMOVE | _MAKE | _REFER | TRUNCATE
+_OF_FILES = EXECUTE | WRITE_FILE | READ_FILE | TRUNCATE
 """Rights as Landlock numbers them. Only these make sense for a file that is no folder."""
 
 _ALLOW, _ERROR, _NOTIFY = 0x7FFF0000, 0x00050000, 0x7FC00000
@@ -54,9 +55,21 @@ class _Machine:
 
 
 _URING = {425: _ENOSYS, 426: _ENOSYS, 427: _ENOSYS}
+# shmget, semget, msgget, mq_open, add_key, request_key, keyctl: what they make outlives a process.
+_KEPT = {
+    name: dict.fromkeys(numbers, _EPERM)
+    for name, numbers in (
+        ("x86_64", (29, 64, 68, 240, 248, 249, 250)),
+        ("aarch64", (194, 190, 186, 180, 217, 218, 219)),
+    )
+}
 MACHINES = {
-    "x86_64": _Machine(0xC000003E, 317, 41, {2: 0, 85: 0, 257: 1, 437: 1}, {304: _EPERM, **_URING}),
-    "aarch64": _Machine(0xC00000B7, 277, 198, {56: 1, 437: 1}, {265: _EPERM, **_URING}),
+    "x86_64": _Machine(
+        *(0xC000003E, 317, 41, {2: 0, 85: 0, 257: 1, 437: 1}), {304: _EPERM, **_URING, **_KEPT["x86_64"]}
+    ),
+    "aarch64": _Machine(
+        *(0xC00000B7, 277, 198, {56: 1, 437: 1}), {265: _EPERM, **_URING, **_KEPT["aarch64"]}
+    ),
 }
 
 
@@ -110,7 +123,7 @@ def restrict_files(rights: Sequence[tuple[str, int]]) -> int:
     if not version:
         return 0
     handled = (1 << 13) - 1
-    handled |= (_REFER if version >= 2 else 0) | (_TRUNCATE if version >= 3 else 0)
+    handled |= (_REFER if version >= 2 else 0) | (TRUNCATE if version >= 3 else 0)
     fields = (handled, 0b11, 0b11)[: 1 if version < 4 else 2 if version < 6 else 3]
     attributes = struct.pack(f"={len(fields)}Q", *fields)
     ruleset = _call(_CREATE_RULESET, ctypes.c_char_p(attributes), len(attributes), 0)

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from harness.core.children import child_environment
+from harness.method.box import shared_memory
 from harness.method.box.kernel import READ, READ_DIR, WRITE
 
 _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/etc", "/proc", "/sys", "/run/nvidia")
-_DEVICES = ("null", "zero", "full", "random", "urandom", "tty", "ptmx", "pts", "shm", "dri", "kfd")
+_DEVICES = ("null", "zero", "full", "random", "urandom", "tty", "ptmx", "pts", "dri", "kfd")
 _DATA_OF_PACKAGES = (("torchxrayvision", "data"),)
 """Folders of packages that hold a data set: no box reads them."""
 _PASSED_ON = (
@@ -75,7 +76,8 @@ class Rules:
 def devices() -> list[tuple[str, int]]:
     """Devices that hold no data, with their rights: graphics processors, random numbers, shared memory."""
     names = [f"/dev/{name}" for name in _DEVICES]
-    return [(name, WRITE) for name in (*names, *map(str, Path("/dev").glob("nvidia*")))]
+    written = [(name, WRITE) for name in (*names, *map(str, Path("/dev").glob("nvidia*")))]
+    return [*written, (str(shared_memory.PLACE), shared_memory.RIGHTS)]
 
 
 @dataclass(frozen=True, slots=True)
