@@ -188,10 +188,10 @@ def test_an_audit_names_a_method_that_cannot_be_loaded(
 ) -> None:
     store = str(broken_world / "store")
     arguments = ["--dataset", "toy", "--limit", "12", "--store", store, "--format", "json"]
-    code, out, _ = invoke(capsys, "audit", "--methods", "echo,bad", *arguments)
+    code, out, _ = invoke(capsys, "audit", "--methods", "template,bad", *arguments)
     assert code == 1
     rows = json.loads(out)["rows"]
-    assert {row["method"] for row in rows} == {"echo", "bad"}
+    assert {row["method"] for row in rows} == {"template", "bad"}
     assert all("cannot be loaded" in row["detail"] for row in rows if row["method"] == "bad")
     assert "SECRET" not in out
 
