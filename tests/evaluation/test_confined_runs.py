@@ -140,7 +140,7 @@ def test_a_killed_confined_run_ends_as_an_undisturbed_one(world: Path) -> None:
     command = [
         sys.executable,
         "-m",
-        "harness",
+        "harness.cli",
         "run",
         "--methods",
         "late_fusion,retrieval",
