@@ -9,12 +9,15 @@ from typing import Annotated
 import typer
 
 from harness.cli.options import (
+    Address,
+    Executor,
     MetricNames,
     NullWords,
     ReferenceReports,
     ReferenceWords,
     Tokenizer,
     Uncertain,
+    execution_of,
     null_words_of,
 )
 from harness.cli.output import Format, format_option, print_parts, report_failures
@@ -36,6 +39,8 @@ def compare(
         list[str] | None,
         typer.Option(help="Scores that another program gave, as NAME=TABLE, for every system."),
     ] = None,
+    executor: Executor = None,
+    address: Address = None,
     trials: Annotated[int, typer.Option(help="Random swaps of the paired test.")] = 10_000,
     format_: Annotated[Format, format_option(Format.table, Format.json, Format.csv)] = Format.table,
 ) -> None:
@@ -43,7 +48,7 @@ def compare(
     from harness.cli import score_tables
     from harness.core.config import split_list
     from harness.core.registry import MetricOptions
-    from harness.evaluation import score_files, score_json
+    from harness.evaluation import score_files, score_json, shards
     from harness.evaluation.extra_scores import compare_with_extra
     from harness.evaluation.report_files.pairing import ReportReading
 
@@ -55,7 +60,8 @@ def compare(
     options = MetricOptions(tokenizer, reference_words, uncertain)
     names = split_list(metrics, "--metrics")
     reading = ReportReading(null_words_of(null_words), several=several)
-    comparisons = score_files.compare(references, systems, names, options, trials, reading)
+    with shards.computed_on(execution_of(executor, address)):
+        comparisons = score_files.compare(references, systems, names, options, trials, reading)
     if tables:
         comparisons = compare_with_extra(comparisons, references, tables, trials)
     rows, remarks = comparisons.rows, comparisons.remarks

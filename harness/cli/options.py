@@ -12,6 +12,7 @@ import typer
 
 from harness.cli.output import writable_folder
 from harness.core.config import FIELDS, ExecutionConfig, parse_overrides, parse_rates, split_list
+from harness.core.errors import HarnessError
 
 EVALUATE, MISSINGNESS, METRICS = "What to evaluate", "Missingness", "Metrics"
 WHERE, OUTPUT = "Where to run", "Output"
@@ -178,3 +179,29 @@ def _item(kind: Any) -> type | None:
     plain = _plain(kind)
     item: type | None = get_args(plain)[0] if get_origin(plain) is tuple else None
     return item
+
+
+Executor = Annotated[
+    Literal["local", "ray"] | None,
+    typer.Option(
+        help="Of reports: where statistics of many studies are computed: local, the default, or ray (extra "
+        "ray). The numbers are the same."
+    ),
+]
+Address = Annotated[
+    str | None,
+    typer.Option(
+        help="With --executor ray: address of the cluster, HOST:PORT or auto; default one of its own."
+    ),
+]
+
+
+def execution_of(executor: Literal["local", "ray"] | None, address: str | None) -> ExecutionConfig:
+    """Where statistics are computed.
+
+    Raises:
+        HarnessError: an address without Ray.
+    """
+    if address is not None and executor != "ray":
+        raise HarnessError("--address is for --executor ray", "leave it out")
+    return ExecutionConfig(executor=executor or "local", address=address)

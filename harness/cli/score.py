@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from harness.cli.options import (
+    Address,
     Dataset,
+    Executor,
     MetricNames,
     NullWords,
     ReferenceWords,
     Root,
     Tokenizer,
     Uncertain,
+    execution_of,
     null_words_of,
 )
 from harness.cli.output import Format, format_option, writable_file
@@ -148,6 +151,8 @@ def score(
     per_label: _PerLabel = False,
     per_study: _PerStudy = None,
     rexrank: _Rexrank = None,
+    executor: Executor = None,
+    address: Address = None,
     format_: Annotated[
         Format, format_option(Format.table, Format.json, Format.csv, Format.html)
     ] = Format.table,
@@ -196,6 +201,7 @@ def _scoring(values: Mapping[str, Any]) -> Scoring:
         per_label=values["per_label"],
         per_study=values["per_study"],
         rexrank=values["rexrank"],
+        execution=execution_of(values["executor"], values["address"]),
     )
 
 

@@ -10,11 +10,12 @@ import typer
 
 from harness.cli import label_tables, score_tables, state_tables
 from harness.cli.output import Format, print_parts, print_rows, report_failures, write
+from harness.core.config import ExecutionConfig
 from harness.core.errors import HarnessError
 from harness.core.registry import MetricOptions
 from harness.core.types import Task
 from harness.core.user_files import read_user_file
-from harness.evaluation import score_files, score_json
+from harness.evaluation import score_files, score_json, shards
 from harness.evaluation.consistency import with_consistency
 from harness.evaluation.extra_scores import with_extra
 from harness.evaluation.image_files.scoring import ImageFiles, score_images
@@ -48,6 +49,8 @@ _TAKES: Mapping[tuple[str, str], Collection[str]] = {
         "drawn",
         "rexrank",
         "several",
+        "executor",
+        "address",
     },
     ("report", "per-label"): {*_OF_REPORTS, "metrics", "preset", "null-words", "subset"},
     ("report", "missing"): {*_OF_REPORTS, "metrics", "preset", "missing", "null-words", "subset"},
@@ -150,6 +153,7 @@ class Scoring:
         row: where the numbers become a row of a leaderboard, or None.
         extra: tables of scores that another program gave.
         drawn: several reports per study.
+        execution: where statistics are computed.
 
     The others are the options of their names.
     """
@@ -169,6 +173,7 @@ class Scoring:
     per_label: bool
     per_study: Path | None
     rexrank: Path | None
+    execution: ExecutionConfig
 
 
 def run(scoring: Scoring, format_: Format) -> None:
@@ -272,7 +277,8 @@ def _scores(scoring: Scoring) -> Scores:
     if scoring.labels is not None:
         return score_against_labels(scoring.labels, *_against_labels(scoring))
     true, ours = files.texts
-    scores = score_files.score(true, ours, scoring.metrics, scoring.options, scoring.reports)
+    with shards.computed_on(scoring.execution):
+        scores = score_files.score(true, ours, scoring.metrics, scoring.options, scoring.reports)
     if scoring.drawn is not None:
         scores = with_consistency(scores, true, scoring.drawn)
     return with_extra(scores, true, scoring.extra) if scoring.extra else scores

@@ -15,7 +15,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -136,6 +136,41 @@ def _connected(address: str | None) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def mapped(execution: ExecutionConfig) -> Iterator[Callable[..., Iterable[Any]]]:
+    """A ``map`` whose calls are tasks of a cluster; all of them begin at once, results come in order.
+
+    Raises:
+        HarnessError: no cluster answers; or, from the ``map``, a task that Ray gave up.
+    """
+    with _connected(execution.address):
+        import ray
+
+        def run(function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
+            task: Any = ray.remote(_call).options(num_cpus=1, max_retries=RETRIES)
+            tables = registry.snapshot()
+            waiting = [task.remote(tables, function, item) for item in items]
+            return map(_result, waiting)
+
+        yield run
+
+
+def _call(tables: dict[str, dict[str, str]], function: Callable[[Any], Any], item: Any) -> Any:
+    registry.restore(tables)
+    return function(item)
+
+
+def _result(task: Any) -> Any:
+    import ray
+
+    try:
+        return ray.get(task)
+    except ray.exceptions.RayError as error:
+        cause = getattr(error, "cause", None) or error
+        name = type(cause).__name__
+        raise HarnessError(f"a Ray task was lost for good: {name}", "Ray's logs name the node") from error
 
 
 class Tasks:

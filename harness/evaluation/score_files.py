@@ -14,6 +14,7 @@ from harness.core.errors import HarnessError, PluginError, UnavailableError, Unk
 from harness.core.names import did_you_mean
 from harness.core.registry import DEFAULTS, MetricOptions
 from harness.core.types import Prediction, Reference, Task
+from harness.evaluation import shards
 from harness.evaluation.metric_failures import MetricFailures
 from harness.evaluation.report_files.in_memory import Texts
 from harness.evaluation.report_files.pairing import (
@@ -22,7 +23,7 @@ from harness.evaluation.report_files.pairing import (
     ReportReading,
     paired_reports,
 )
-from harness.metrics.base import Metric, MetricOutput
+from harness.metrics.base import Metric, MetricOutput, Statistics
 from harness.metrics.text.base import numbered_once
 from harness.metrics.text.hygiene import Remark, cut_remarks
 from harness.statistics import bootstrap
@@ -135,10 +136,13 @@ def score(
     for choice in chosen:
         with failures.of(choice.metric):
             reports.begin(choice.metric)
+    rows = _statistics(reports, chosen, failures)
     for choice in chosen:
         metric = choice.metric
+        if metric.name not in rows:
+            continue
         with failures.of(metric):
-            statistics, signature = reports.statistics(metric, ""), reports.signature(metric, "")
+            statistics, signature = rows[metric.name][""], reports.signature(metric, "")
             remarks += _cut(metric, {"": hypotheses}, targets)
             estimates = bootstrap.estimate(metric, statistics, weights)
             alone = metric.alone(statistics)
@@ -178,12 +182,14 @@ def compare(
     for choice in chosen:
         with failures.of(choice.metric):
             reports.begin(choice.metric)
+    statistics = _statistics(reports, chosen, failures)
     for choice in chosen:
         metric = choice.metric
+        if metric.name not in statistics:
+            continue
         with failures.of(metric):
             scored = {
-                name: System.of(metric, reports.statistics(metric, name), resampling)
-                for name in reports.systems
+                name: System.of(metric, rows, resampling) for name, rows in statistics[metric.name].items()
             }
             remarks += _cut(metric, reports.systems, targets)
             tests[metric.name] = {
@@ -203,6 +209,19 @@ def compare(
         for row in _comparisons(choice, tests[choice.metric.name], _shared_signature(reports, choice.metric))
     ]
     return Comparisons(tuple(rows), failures.reasons, tuple(remarks))
+
+
+def _statistics(
+    reports: PairedReports, chosen: Sequence[Choice], failures: MetricFailures
+) -> dict[str, dict[str, Statistics]]:
+    """Metric -> system -> statistics, of the metrics that have them."""
+    metrics = [choice.metric for choice in chosen]
+    by_metric: dict[str, dict[str, Statistics]] = {}
+    with shards.statistics_of(reports, metrics) as statistics:
+        for metric in sorted(metrics, key=lambda metric: metric.apart):
+            with failures.of(metric):
+                by_metric[metric.name] = {name: statistics(metric, name) for name in reports.systems}
+    return by_metric
 
 
 def able(

@@ -84,6 +84,8 @@ class Metric(ABC):
         completes: it scores the test set with generated images in place of the lost ones, instead of the
             generated images alone.
         uses_validation: something in it is chosen on predictions for the validation studies: ``fitted``.
+        apart: statistics of a study depend on its prediction and its reference alone, so that shards of the
+            test set may be scored on other machines.
         best_by: how the best of several pairs of one study is chosen (``several.py``): ``columns``, where
             statistics are the outputs' values of the study, each compared by itself; ``row``, by the value of
             the first output. Empty: it adds up counts over studies, and no pair of one study is best.
@@ -109,6 +111,7 @@ class Metric(ABC):
     completes: ClassVar[bool] = False
     uses_validation: ClassVar[bool] = False
     generates: ClassVar[tuple[str, ...]] = ()
+    apart: ClassVar[bool] = False
     best_by: ClassVar[str] = ""
     one_reference: ClassVar[bool] = False
     plain: ClassVar[bool] = True

@@ -33,6 +33,7 @@ class RulesF1(LabelF1):
         uncertain: what an uncertain label counts as: ``positive``, ``negative`` or ``ignored``.
     """
 
+    apart: ClassVar[bool] = True
     language: ClassVar[str | None] = "en"
     region: ClassVar[str | None] = "chest"
     table: ClassVar[Path]

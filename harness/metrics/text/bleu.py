@@ -32,6 +32,7 @@ class Bleu(TextMetric, SeveralReferences):
     """
 
     name: ClassVar[str] = "bleu"
+    apart: ClassVar[bool] = True
     outputs: tuple[MetricOutput, ...] = tuple(MetricOutput(f"bleu_{order}") for order in range(1, ORDER + 1))
 
     @property

@@ -33,6 +33,7 @@ class RougeL(TextMetric, SeveralReferences):
     """
 
     name: ClassVar[str] = "rouge_l"
+    apart: ClassVar[bool] = True
     outputs: tuple[MetricOutput, ...] = (MetricOutput("rouge_l"),)
     best_by: ClassVar[str] = "columns"
 
@@ -80,6 +81,7 @@ class RougeScoreL(Metric):
     """
 
     name: ClassVar[str] = "rouge_score_l"
+    apart: ClassVar[bool] = True
     task: ClassVar[Task] = Task.REPORT
     outputs: tuple[MetricOutput, ...] = (MetricOutput("rouge_score_l"),)
     best_by: ClassVar[str] = "columns"

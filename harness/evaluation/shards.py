@@ -1,0 +1,128 @@
+"""Statistics of many studies, some thousand at a time: in processes of this machine, or on a Ray cluster.
+
+A metric whose statistics of a study depend on that study alone (``Metric.apart``) is computed where the shard
+is: only rows of numbers come back. All other metrics, such as CIDEr, whose words weigh by all references, are
+computed here meanwhile. What the rows come to is computed from all of them: no digit depends on the shards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+import numpy as np
+
+from harness.core.config import ExecutionConfig
+from harness.core.errors import HarnessError
+from harness.core.failures import describe
+from harness.core.types import Prediction, Reference
+from harness.distributed import ray_tasks
+from harness.distributed.processes import several
+from harness.evaluation.report_files.pairing import PairedReports
+from harness.metrics.base import Metric, Statistics, checked_statistics
+from harness.metrics.text.base import numbered_once
+
+_LEAST = 20_000
+"""Fewer studies are not worth other processes of this machine."""
+_AT_ONCE = 5_000
+"""Studies of a shard."""
+
+Rows = dict[tuple[str, str], "Statistics | HarnessError"]
+"""Metric and system -> statistics, or why there are none."""
+
+_execution: ContextVar[ExecutionConfig | None] = ContextVar("where statistics are computed", default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """Some studies with all systems' predictions, and the metrics that score them."""
+
+    metrics: tuple[Metric, ...]
+    systems: Mapping[str, Sequence[Prediction]]
+    targets: Sequence[Reference]
+
+
+@contextmanager
+def computed_on(execution: ExecutionConfig) -> Iterator[None]:
+    """Inside, statistics of files of reports are computed where ``execution`` says.
+
+    Raises:
+        HarnessError: Ray is wanted and cannot be used.
+    """
+    if execution.executor == "ray":
+        ray_tasks.check(execution)
+    token = _execution.set(execution)
+    try:
+        yield
+    finally:
+        _execution.reset(token)
+
+
+@contextmanager
+def statistics_of(
+    reports: PairedReports, metrics: Sequence[Metric]
+) -> Iterator[Callable[[Metric, str], Statistics]]:
+    """A function of a metric and a system: its statistics, one row per study.
+
+    Ask for the metrics that are not ``apart`` first: the others are computed elsewhere from now on.
+    """
+    execution, apart = _execution.get(), tuple(metric for metric in metrics if metric.apart)
+    few = execution is not None and execution.executor == "local" and len(reports.targets) < _LEAST
+    if execution is None or few or not apart or reports.several:
+        yield reports.statistics
+        return
+    pool = ray_tasks.mapped(execution) if execution.executor == "ray" else several(execution.workers)
+    with pool as run:
+        coming, rows = run(rows_of, list(_shards(reports, apart))), Rows()
+
+        def statistics(metric: Metric, system: str) -> Statistics:
+            if not metric.apart:
+                return reports.statistics(metric, system)
+            rows.update({} if rows else _joined(coming))
+            own = rows[metric.name, system]
+            if isinstance(own, HarnessError):
+                raise own
+            return own
+
+        yield statistics
+
+
+def rows_of(shard: Shard) -> Rows:
+    """The statistics of a shard."""
+    rows: Rows = {}
+    with numbered_once():
+        for system, predictions in shard.systems.items():
+            for metric in shard.metrics:
+                try:
+                    rows[metric.name, system] = checked_statistics(metric, predictions, shard.targets)
+                except HarnessError as error:
+                    rows[metric.name, system] = error
+                except Exception as error:
+                    rows[metric.name, system] = HarnessError(describe(error, type(metric).__module__))
+    return rows
+
+
+def _shards(reports: PairedReports, metrics: tuple[Metric, ...]) -> Iterator[Shard]:
+    for start in range(0, len(reports.targets), _AT_ONCE):
+        some = slice(start, start + _AT_ONCE)
+        systems = {name: predictions[some] for name, predictions in reports.systems.items()}
+        yield Shard(metrics, systems, reports.targets[some])
+
+
+def _joined(parts: Iterable[Rows]) -> Rows:
+    """The rows of all shards, or the first error."""
+    of_shards = list(parts)
+    joined: Rows = {}
+    for key in of_shards[0]:
+        whole: list[Statistics] = []
+        for rows in of_shards:
+            own = rows[key]
+            if isinstance(own, HarnessError):
+                joined.setdefault(key, own)
+            else:
+                whole.append(own)
+        if key not in joined:
+            joined[key] = np.concatenate(whole)
+    return joined
