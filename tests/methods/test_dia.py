@@ -171,6 +171,17 @@ def test_the_vocabulary_ends_at_its_largest_size() -> None:
         method(max_words=0)
 
 
+@pytest.mark.parametrize("variant", [None, "baseline", "transformer-decoder", "gpt2-decoder"])
+def test_words_say_where_they_look_whatever_the_decoder_except_gpt2(variant: str | None) -> None:
+    made, batch = method(variant), studies(3)
+    answers = made.attention(collate(batch, INFO), [f"{REPORTS[0]} {REPORTS[1]}", "", REPORTS[2]])
+    assert len(answers) == (0 if variant == "gpt2-decoder" else 3)
+    for study, answer in zip(batch, answers, strict=False):
+        assert answer.weights.shape[:2] == (len(answer.words), 2)
+        assert np.allclose(answer.weights.sum((1, 2, 3)), 1.0, atol=1e-5)
+        assert not answer.weights[:, [view not in study.images for view in INFO.image_modalities]].any()
+
+
 def test_unknown_words_are_never_generated() -> None:
     made = method()
     with torch.no_grad():
