@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
-from multiprocessing import util
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -48,13 +48,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_configure() -> None:
     """Watch for started processes from now on."""
     sys.addaudithook(_watch)
-    start = util.spawnv_passfds  # type: ignore[attr-defined]
+    start = BaseProcess.start
 
-    def noted(*arguments: Any) -> Any:  # of forkserver and spawn, which the interpreter does not audit
-        _started.append("multiprocessing")
-        return start(*arguments)
+    def noted(process: BaseProcess) -> None:  # a server's forks are no event of this interpreter
+        _started.append("a process of multiprocessing")
+        start(process)
 
-    util.spawnv_passfds = noted  # type: ignore[attr-defined]
+    BaseProcess.start = noted  # type: ignore[assignment, method-assign]
 
 
 def _watch(event: str, arguments: tuple[Any, ...]) -> None:

@@ -310,6 +310,7 @@ def test_an_empty_store_shares_nothing(tmp_path: Path) -> None:
         share.make(Leaderboard.of(Store(tmp_path / "store")))
 
 
+@pytest.mark.process
 def test_share_and_check_from_the_command_line(toy_world: Path, capsys: pytest.CaptureFixture[str]) -> None:
     toy_run(capsys, toy_world, "--missing", "0.5", "--mask-seeds", "2")
     store, file = str(toy_world / "store"), toy_world / "bundle.json"
@@ -326,6 +327,7 @@ def test_share_and_check_from_the_command_line(toy_world: Path, capsys: pytest.C
     assert "heart" not in err
 
 
+@pytest.mark.process
 def test_study_ids_of_the_store_never_leave(toy_world: Path, capsys: pytest.CaptureFixture[str]) -> None:
     toy_run(capsys, toy_world)
     store = Store(toy_world / "store")

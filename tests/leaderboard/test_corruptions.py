@@ -27,6 +27,8 @@ from harness.store.store import Store
 from tests.evaluation import test_corruptions
 from tests.helpers import toys
 
+pytestmark = pytest.mark.process
+
 LEVELS = ("frontal:noise:1", "frontal:noise:3", "frontal:noise:5")
 
 

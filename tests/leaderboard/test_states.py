@@ -26,6 +26,8 @@ from harness.store.results import StoredResult
 from harness.store.store import Store
 from tests.helpers import toys
 
+pytestmark = pytest.mark.process
+
 STATES = (FULL, "frontal", "lateral", "context")
 
 

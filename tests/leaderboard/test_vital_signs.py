@@ -22,6 +22,8 @@ from harness.method.probes import Probe
 from harness.store.store import Store
 from tests.helpers import toys
 
+pytestmark = pytest.mark.process
+
 SHORT = "idle: parts that do next to nothing: KED (harness describe idle --probes)"
 LINE = "idle: a part does next to nothing: KED: prior cosine 1 (dead 1, alive 0.677)"
 

@@ -14,7 +14,7 @@ from tests.helpers import prepared
 
 ROOT = Path(__file__).parents[2]
 TESTS = """
-import subprocess, sys
+import multiprocessing, subprocess, sys
 import pytest
 
 @pytest.fixture(scope="module")
@@ -26,6 +26,12 @@ def test_alone(): pass
 def test_by_a_fixture(started): pass
 
 def test_itself(): subprocess.run([sys.executable, "-c", ""], check=True)
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_worker(number):
+    worker = multiprocessing.get_context("forkserver").Process(target=int)
+    worker.start()
+    worker.join()
 
 @pytest.mark.process
 def test_marked(): subprocess.run([sys.executable, "-c", ""], check=True)
@@ -47,28 +53,30 @@ def outcome(folder: Path, *options: str) -> str:
 
 def test_a_fast_test_that_starts_a_python_is_an_error(tmp_path: Path) -> None:
     output = outcome(tmp_path, "-m", "fast")
-    assert "3 passed, 2 deselected" in output
-    assert "2 errors in" in output
+    assert "5 passed, 2 deselected" in output
+    assert "4 errors in" in output
     for name in ("test_by_a_fixture", "test_itself"):
         assert f"ERROR test_some.py::{name} - Failed: a fast test started python" in output
+    for number in (1, 2):
+        assert f"ERROR test_some.py::test_worker[{number}] - Failed: a fast test started a process" in output
 
 
 def test_a_page_tells_where_the_time_goes(tmp_path: Path) -> None:
-    assert "5 passed" in outcome(tmp_path, "-n", "2", "--dist=worksteal")
+    assert "7 passed" in outcome(tmp_path, "-n", "2", "--dist=worksteal")
     page = (tmp_path / "page.md").read_text()
-    assert "\n5 passed in 0 min " in page
+    assert "\n7 passed in 0 min " in page
     assert " with 2 processes (" in page
     assert [
         line.split("|")[1:3]
         for line in page.splitlines()
         if line.startswith(("| fast", "| process", "| slow"))
     ] == [
-        [" fast ", " 3 "],
+        [" fast ", " 5 "],
         [" process ", " 1 "],
         [" slow ", " 1 "],
     ]
-    assert "| 5 | `test_some.py` |" in page
-    assert page.count("`test_some.py::") == 5 * 3
+    assert "| 7 | `test_some.py` |" in page
+    assert page.count("`test_some.py::") == 7 * 3
 
 
 def test_tests_of_this_folder_are_of_the_tier_system(request: pytest.FixtureRequest) -> None:
