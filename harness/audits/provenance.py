@@ -15,8 +15,8 @@ from harness.audits.breach import Breach
 from harness.audits.contents import Contents
 from harness.audits.differences import Answers
 from harness.audits.replay import stored_runs
-from harness.audits.subject import Subject
-from harness.audits.verbatim import Hidden
+from harness.audits.subject import Case, Subject
+from harness.core.errors import HarnessError
 from harness.core.files import digest_of
 from harness.method.fingerprint import files_of
 
@@ -33,13 +33,13 @@ def answer_free(subject: Subject, base: Answers) -> str:
         return "no test report has words that training never showed"
     own, checkpoints = used_files(subject), 0
     for name, path in own.items():
-        _search(hidden, name, path)
+        _search(subject.case, name, path)
     for path in _files_in(subject.checkpoint):
-        _search(hidden, f"the checkpoint's {path.name}", path)
+        _search(subject.case, f"the checkpoint's {path.name}", path)
     for run in stored_runs(subject):
         checkpoints += 1
         for path in _files_in(run.cell.checkpoint):
-            _search(hidden, f"{path.name} in the checkpoint of {run.place}", path)
+            _search(subject.case, f"{path.name} in the checkpoint of {run.place}", path)
     subject.sources.update({name: digest_of(path)[:16] for name, path in own.items()})
     subject.places.update({name: str(path) for name, path in own.items() if not _is_metadata(path)})
     return (
@@ -48,13 +48,22 @@ def answer_free(subject: Subject, base: Answers) -> str:
     )
 
 
-def _search(hidden: Hidden, name: str, path: Path) -> None:
-    contents = Contents.of(path)
-    numbers = hidden.in_texts(contents.texts) | hidden.in_numbers(contents.numbers)
-    if len(numbers) >= min(_FEW, hidden.reports):
-        raise Breach(
-            f"{name} holds {len(numbers)} of {hidden.reports} test reports that training never showed"
-        )
+def _search(case: Case, name: str, path: Path) -> None:
+    """Look for test reports in a file; methods of one audit that share a file have it searched once.
+
+    Raises:
+        Breach: the file holds some.
+    """
+    hidden, content = case.unseen, str(path)
+    with suppress(OSError, HarnessError):  # a link, for one: it is searched, but not remembered by content
+        content = digest_of(path) + path.suffix
+    if content not in case.searched:
+        contents = Contents.of(path)
+        numbers = hidden.in_texts(contents.texts) | hidden.in_numbers(contents.numbers)
+        case.searched[content] = len(numbers)
+    count = case.searched[content]
+    if count >= min(_FEW, hidden.reports):
+        raise Breach(f"{name} holds {count} of {hidden.reports} test reports that training never showed")
 
 
 def used_files(subject: Subject) -> Mapping[str, Path]:

@@ -51,6 +51,7 @@ class Case:
         unseen: reports that no file of a method may hold.
         libraries: what is imported once for the processes of all methods.
         limits: what such a process may take.
+        searched: digest and suffix of a file that was searched -> how many of the ``unseen`` it holds.
     """
 
     dataset: Dataset
@@ -67,6 +68,7 @@ class Case:
     unseen: Hidden = NOTHING
     libraries: Sequence[str] = ()
     limits: Limits = field(default_factory=lambda: Limits(threads=torch.get_num_threads()))
+    searched: dict[str, int] = field(default_factory=dict)
 
     @property
     def info(self) -> DatasetInfo:

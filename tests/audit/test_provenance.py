@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import re
 import sys
 from collections.abc import Iterator
@@ -12,6 +13,12 @@ from textwrap import dedent
 import pytest
 
 from harness.audits import audit as audits
+from harness.audits.breach import Breach
+from harness.audits.contents import Contents
+from harness.audits.provenance import _search
+from harness.audits.subject import Case
+from harness.audits.verbatim import hidden_reports
+from harness.audits.watch import DataFiles
 from harness.core import registry
 from harness.core.config import RunSettings
 from harness.method.fingerprint import _is_installed, code_fingerprint
@@ -121,6 +128,20 @@ def test_a_bank_of_training_reports_beside_the_code_is_none(
     (world / "pv_texts.py").write_text(f"BANK = {bank('train')!r}\n")
     plugin(world, "pv_train", "importlib", 'importlib.import_module("pv_texts").BANK')
     assert failed("pv_train") == {}
+
+
+def test_a_file_of_several_methods_is_searched_once_and_fails_each(
+    world: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = registry.load("datasets", "long-data").open()
+    studies = {split: data.studies(split) for split in ("train", "val", "test")}
+    files = DataFiles(frozenset(), frozenset())
+    case = Case(data, files, *studies.values(), "tiny", "cpu", world, unseen=hidden_reports(data))
+    (world / "answers.json").write_text(json.dumps(bank()))
+    for _ in range(2):
+        with pytest.raises(Breach, match=r"answers\.json holds [0-9]+ of"):
+            _search(case, "answers.json", world / "answers.json")
+        monkeypatch.setattr(Contents, "of", None)  # a second search would fail
 
 
 @pytest.mark.parametrize("name", doubles.HOLDERS)

@@ -20,7 +20,7 @@ def modules_of(dataset: type) -> list[str]:
 
 
 def beside(dataset: type, method: str) -> Iterator[str]:
-    """The folders of the modules of a data set that comes with a plugin, for what may lie beside them.
+    """What lies beside the modules of a data set that comes with a plugin and is no code: its data, perhaps.
 
     Not where the method is in the same package, and none of the harness: only the modules are hidden then.
 
@@ -34,7 +34,13 @@ def beside(dataset: type, method: str) -> Iterator[str]:
         packaged = Path(folder, "__init__.py").exists() and os.path.basename(folder) not in _INSTALLED
         together = any(_is_around(*pair) for pair in ((folder, own), (own, folder), (_OWN, folder)))
         if packaged and not together:
-            yield folder
+            yield from (entry.path for entry in os.scandir(folder) if not _is_code(Path(entry.path)))
+
+
+def _is_code(path: Path) -> bool:
+    if path.is_dir():
+        return path.name == "__pycache__" or (path / "__init__.py").exists()
+    return path.suffix in (".py", ".pyc", ".pyi", ".so", ".pyd")
 
 
 _OWN = os.path.realpath(Path(__file__).parents[2])
