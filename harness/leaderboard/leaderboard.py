@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
-from collections.abc import Container, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from harness.leaderboard.evidence import Evidence
 from harness.leaderboard.facts import RowFacts, verdict_on
 from harness.leaderboard.hidden import beside
 from harness.leaderboard.policies import without_repetition
+from harness.leaderboard.protocol import place_of
 from harness.leaderboard.selection import masks_of, select
 from harness.leaderboard.shares import Shares
 from harness.leaderboard.spec import Spec, spec_of
@@ -88,7 +91,11 @@ class Leaderboard:
             CorruptFileError: it is not such a file, or of another schema.
         """
         try:
-            content = visible(json.loads(read_user_file(path).decode("utf-8")), also="\n")
+            text = read_user_file(path).decode("utf-8")
+            whole = json.loads(text, parse_constant=partial(_no_number, path))
+            if "sha256" in whole and whole["sha256"] != _digest(whole):
+                raise CorruptFileError(f"{path}: checksum mismatch: a value is not what was written")
+            content = visible(whole, also="\n")
             schema = content["schema"]
             rows = tuple(checked_row(row) for row in content["rows"])
             parts = _Parts.model_validate(content)
@@ -100,6 +107,7 @@ class Leaderboard:
             raise CorruptFileError(f"{path}: {where}: {first['msg'].lower()}") from None
         except (ValueError, KeyError, TypeError, IndexError, RecursionError) as error:
             raise CorruptFileError(f"{path}: not a leaderboard's JSON: {unread(error)}") from error
+        _check_rows(path, rows)
         if schema != SCHEMA:
             raise CorruptFileError(f"{path}: of schema {schema}, but this version reads schema {SCHEMA}")
         rearranged = [
@@ -119,13 +127,14 @@ class Leaderboard:
         return values
 
     def to_json(self) -> str:
-        """``{"schema", "rows", "results", "tables", "states"}``."""
+        """``{"schema", "rows", "results", "tables", "states", "sha256"}``, the last of all that is before."""
         rows = (
             json.dumps(_finite(asdict(row)), separators=(",", ":"), ensure_ascii=False) for row in self.rows
         )
         rest = json.dumps(self.payload(), indent=1, ensure_ascii=False).removeprefix("{")
         # One row per line: a tenth of the lines, and a change of one number is one line of a diff.
-        return f'{{\n "schema": {SCHEMA},\n "rows": [\n' + ",\n".join(rows) + f"\n ],{rest}\n"
+        text = f'{{\n "schema": {SCHEMA},\n "rows": [\n' + ",\n".join(rows) + f"\n ],{rest}\n"
+        return f'{text.removesuffix(_END)},\n "sha256": "{_digest(json.loads(text))}"{_END}'
 
 
 class _Parts(BaseModel):
@@ -138,6 +147,51 @@ class _Parts(BaseModel):
 
 _TABLES: TypeAdapter[tuple[Table, ...]] = TypeAdapter(tuple[Table, ...])
 _STATES: TypeAdapter[tuple[StateTable, ...]] = TypeAdapter(tuple[StateTable, ...])
+
+
+_END = "\n}\n"
+
+
+def _digest(content: dict[str, Any]) -> str:
+    """SHA-256 of a leaderboard's JSON values, whatever their layout, without their checksum."""
+    values = {name: value for name, value in content.items() if name != "sha256"}
+    return hashlib.sha256(json.dumps(values, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def _no_number(path: Path, text: str) -> float:
+    raise CorruptFileError(f"{path}: {text} is no number of JSON")
+
+
+def _check_rows(path: Path, rows: Iterable[Measurement]) -> None:
+    """Refuse numbers that no run writes; a file without a checksum may have been changed by hand.
+
+    Raises:
+        CorruptFileError: names the row.
+    """
+    places: set[tuple[object, ...]] = set()
+    for number, row in enumerate(rows, 1):
+        place = (
+            *place_of(row),
+            row.method,
+            row.preset,
+            row.seed,
+            row.rate,
+            row.metric,
+            row.signature,
+            row.key,
+        )
+        ends = () if row.ci95 is None else row.ci95
+        values = ends if row.value is None else (row.value, *ends)
+        for wrong, what in (
+            (not all(map(math.isfinite, values)), "a number that is not finite"),
+            (bool(ends) and ends[0] > ends[-1], "an interval whose lower end is above its upper end"),
+            (row.value is not None and row.n < 1, f"n is {row.n}"),
+            (not 0.0 <= row.rate <= 1.0, f"a missing rate of {row.rate:g}"),
+            (place in places, "its place is that of a row before"),
+        ):
+            if wrong:
+                raise CorruptFileError(f"{path}: row {number}: {what}")
+        places.add(place)
 
 
 def _finite_interval(ends: Sequence[float] | None) -> Any:

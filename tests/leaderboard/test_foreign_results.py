@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from harness.core.errors import CorruptFileError
 from harness.leaderboard import bundle
 from harness.leaderboard.leaderboard import Leaderboard
 from harness.leaderboard.render import formats, robustness, terminal
@@ -48,6 +49,7 @@ def planted(value: Any, field: str) -> Any:
 @pytest.mark.parametrize("field", FIELDS)
 def test_no_escape_code_no_direction_and_no_tag_is_shown(field: str, format_: str, tmp_path: Path) -> None:
     content = json.loads(Leaderboard.of(small_store(tmp_path / "store")).to_json())
+    del content["sha256"]  # as of a file that others wrote
     file = tmp_path / "foreign.json"
     file.write_text(json.dumps(planted(content, field) | {"tables": [], "states": []}))
     rendered = formats.render(Leaderboard.from_json(file), format_)
@@ -61,6 +63,7 @@ def test_no_escape_code_no_direction_and_no_tag_is_shown(field: str, format_: st
 @pytest.mark.parametrize("field", FIELDS)
 def test_no_escape_code_reaches_a_terminal(field: str, tmp_path: Path) -> None:
     content = json.loads(Leaderboard.of(small_store(tmp_path / "store")).to_json())
+    del content["sha256"]  # as of a file that others wrote
     file = tmp_path / "foreign.json"
     file.write_text(json.dumps(planted(content, field) | {"tables": [], "states": []}))
     board = Leaderboard.from_json(file)
@@ -103,3 +106,41 @@ def test_no_format_shows_a_path_of_the_machine(format_: str, tmp_path: Path) -> 
     if format_ == "markdown":
         report = RobustnessReport.of(store.stored())
         assert "hospital" not in robustness.markdown(report) + json.dumps(report.to_json())
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"value": 1e400}, "row 1: .*finite|no number of JSON"),
+        ({"ci95": [0.9, 0.1]}, "row 1: an interval whose lower end is above its upper end"),
+        ({"n": -5}, "row 1: n is -5"),
+        ({"rate": 5.0}, "row 1: a missing rate of 5"),
+        ({}, "row 2: its place is that of a row before"),
+    ],
+)
+def test_numbers_that_no_run_writes_are_refused(tmp_path: Path, change: dict[str, Any], message: str) -> None:
+    content = json.loads(Leaderboard.of(small_store(tmp_path / "store")).to_json())
+    del content["sha256"]
+    rows = content["rows"]
+    rows[0] |= change
+    if not change:
+        rows.insert(1, rows[0])
+    file = tmp_path / "foreign.json"
+    file.write_text(json.dumps(content))
+    with pytest.raises(CorruptFileError, match=message):
+        Leaderboard.from_json(file)
+
+
+def test_a_digit_changed_by_hand_is_refused_in_either_half(tmp_path: Path) -> None:
+    text = Leaderboard.of(small_store(tmp_path / "store")).to_json()
+    file = tmp_path / "leaderboard.json"
+    file.write_text(text)
+    Leaderboard.from_json(file)
+    half = text.index('"tables"')
+    for place in (text.index('"value":') + 10, text.index('"value":', half) + 11):
+        digit = text[place]
+        file.write_text(f"{text[:place]}{'1' if digit != '1' else '2'}{text[place + 1 :]}")
+        with pytest.raises(CorruptFileError, match=r"checksum mismatch|not a leaderboard"):
+            Leaderboard.from_json(file)
+    file.write_text(json.dumps(json.loads(text), indent=4))
+    assert Leaderboard.from_json(file).rows  # the layout of a file is free
