@@ -180,7 +180,7 @@ def _check_rows(path: Path, rows: Iterable[Measurement]) -> None:
             row.signature,
             row.key,
         )
-        ends = () if row.ci95 is None else row.ci95
+        ends: tuple[float, ...] = row.ci95 or ()
         values = ends if row.value is None else (row.value, *ends)
         for wrong, what in (
             (not all(map(math.isfinite, values)), "a number that is not finite"),
