@@ -29,6 +29,8 @@ DAMAGED = ".damaged"
 _REASONS = {
     errno.ENOSPC: ("no space left on the disk", "free space or choose another --store or HARNESS_CACHE"),
     errno.EDQUOT: ("disk quota exceeded", "free space or choose another --store or HARNESS_CACHE"),
+    errno.EFBIG: ("file too large", "raise the limit (ulimit -f) or choose another --store or HARNESS_CACHE"),
+    errno.EIO: ("input/output error", "check the disk or choose another --store or HARNESS_CACHE"),
     errno.EACCES: ("permission denied", "choose another --store or HARNESS_CACHE"),
     errno.EROFS: ("read-only file system", "choose another --store or HARNESS_CACHE"),
 }
@@ -65,7 +67,7 @@ def _system_error(error: Exception) -> int | None:
     if isinstance(error, OSError):
         return error.errno
     if type(error).__name__ == "SafetensorError":
-        match = re.search(r"\bcode: (\d+)", str(error))
+        match = re.search(r"\b(?:code:|os error) (\d+)", str(error))
         return int(match[1]) if match else None
     return None
 

@@ -7,6 +7,7 @@ import time
 import zipfile
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -257,7 +258,12 @@ class TrainingState(Callback):
     @staticmethod
     def _replace(path: Path, write: Callable[[Path], object]) -> None:
         temporary = path.with_suffix(".tmp")
-        write(temporary)
+        try:
+            write(temporary)
+        except BaseException:
+            with suppress(OSError):
+                temporary.unlink()  # a full disk gets its space back
+            raise
         if process_group().is_rank_zero:
             os.replace(temporary, path)
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import resource
 from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from harness.core import files
-from harness.core.errors import CorruptFileError
+from harness.core.errors import CorruptFileError, DiskError
 from harness.core.slugs import slug
 from harness.core.types import Prediction
 from harness.store.arrays import load_array, save_array
@@ -63,3 +65,17 @@ def test_predictions_survive_the_round_trip_exactly() -> None:
 def test_file_names_are_safe() -> None:
     assert slug("dia:no-alignment[lr=0.1]") == "dia@no-alignment_lr=0.1_"
     assert "/" not in slug("../../etc/passwd")
+
+
+def test_a_weights_file_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    """Safetensors hides the system's error in a text of its own, another one in each version."""
+    path, limit = tmp_path / "weights.safetensors", resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limit[1]))
+    try:
+        with (
+            pytest.raises(DiskError, match=r"cannot write .*weights\.safetensors: file too large"),
+            files.clear_disk_errors(path),
+        ):
+            save_file({"weights": np.zeros(1000)}, path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)

@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import platform
+import re
 import shutil
 import signal
 import subprocess
@@ -132,13 +133,16 @@ def test_a_signal_ends_a_run_at_once_and_the_next_one_continues(
 
 
 STOPS = (
-    "import os; from harness.core.clock import Watch; begin = Watch.begin\n"
+    "import os, resource; from harness.core.clock import Watch; begin = Watch.begin\n"
     "def stop(watch, phase, label=''):\n"
     "    begin(watch, phase, label)\n"
     "    if phase.startswith(os.environ.get('TOY_STOP', 'no phase')):\n"
-    "        for _ in range(2): os.killpg(0, int(os.environ['TOY_SIGNAL']))\n"
+    "        number, most = int(os.environ.get('TOY_SIGNAL', 0)), int(os.environ.get('TOY_MOST', 0))\n"
+    "        if most: resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))\n"
+    "        for _ in range(2 * bool(number)): os.killpg(0, number)\n"
     "Watch.begin = stop\n"
 )
+"""In a phase, a signal comes, or from then on no file can be larger than so many bytes."""
 
 
 @pytest.mark.slow
@@ -161,6 +165,23 @@ def test_a_run_stopped_in_every_phase_goes_on_each_time(tmp_path: Path) -> None:
     assert code == 0, said
     assert not [row for row in Store(store).results() if row.status != "ok"]
     assert list((store / "tables").rglob("*.svg")) or list((store / "tables").rglob("*.pdf"))
+
+
+@pytest.mark.slow
+def test_a_disk_that_is_full_from_any_phase_on_is_one_line(tmp_path: Path) -> None:
+    """Checkpoints, predictions, statistics, results, tables and figures; nothing is left half-written."""
+    store = tmp_path / "store"
+    options = ["--methods", "learner,echo", "--workers", "1", "--figures"]
+    for phase in ("train", "predict full", "score", "between", "tables", "figures"):
+        process = start(store, *options, program=STOPS + CLI, TOY_STOP=phase, TOY_MOST="3000")
+        code, said = ended(process)
+        assert code == 2, (phase, said)
+        assert re.search(r"error: cannot write \S+: file too large \(raise the limit", said), (phase, said)
+        assert "Traceback" not in said
+        assert not list(store.rglob("*.tmp")), phase
+    code, said = ended(start(store, *options))
+    assert code == 0, said
+    assert not [row for row in Store(store).results() if row.status != "ok"]
 
 
 def group_of(process: prepared.Program) -> list[int]:
