@@ -9,6 +9,7 @@ import pytest
 
 from harness.core.errors import HarnessError
 from harness.core.types import Prediction, Reference
+from harness.metrics.images import distances
 from harness.metrics.images.distances import (
     InceptionDistance,
     Lite0Distance,
@@ -215,3 +216,20 @@ def test_raddino_reads_a_local_folder(monkeypatch: pytest.MonkeyPatch, tmp_path:
     statistics = RadDinoDistance().statistics([Prediction(images={"frontal": image(1)})], references)
     assert statistics.shape == (1, 1 + 2 * 768)
     assert np.isfinite(statistics).all()
+
+
+@pytest.mark.parametrize("dependent", [False, True])
+def test_fid_of_very_many_images_is_added_up_in_blocks(
+    dependent: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(0)
+    real, generated = (rng.normal(shift, 1.0, (300, 6)).astype(np.float32) for shift in (0.0, 0.5))
+    if dependent:
+        real[:, 5], generated[:, 5] = real[:, 0], generated[:, 0]
+    weights = rng.integers(0, 3, 300).astype(np.float64)
+    whole = [distances.frechet_distance(real, generated, each) for each in (None, weights)]
+    monkeypatch.setattr(distances, "_MOST_ROWS", 50)
+    monkeypatch.setattr(distances, "_ROWS_AT_ONCE", 70)
+    monkeypatch.setattr(np.linalg, "eigvalsh", None)  # the way of whole matrices
+    blocks = [distances.frechet_distance(real, generated, each) for each in (None, weights)]
+    np.testing.assert_allclose(blocks, whole, rtol=1e-6)

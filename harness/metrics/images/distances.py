@@ -29,6 +29,7 @@ Centred = tuple[Floats, Floats]
 RESAMPLES = 200
 """Bootstrap resamples behind an interval: every one of them costs a singular value decomposition."""
 
+_MOST_ROWS, _ROWS_AT_ONCE = 10_000, 2_048
 _BLOCK_CELLS = 4_000_000
 """Cells of one block of a kernel matrix: 32 MB of float64."""
 
@@ -188,7 +189,11 @@ def frechet_distances(real: Floats, generated: Floats, weights: Floats) -> Float
 
 
 def centred_features(features: Floats, weights: Floats | None = None) -> Centred | None:
-    """Mean (d,), and A (n, d) with A^T A the unbiased covariance; studies without weight are left out."""
+    """Mean (d,), and A (n, d) with A^T A the unbiased covariance; studies without weight are left out.
+
+    Of very many studies A is (d, d): the covariance is added up some rows at a time, so that memory does not
+    grow with them.
+    """
     weight = np.ones(len(features)) if weights is None else weights
     weighted = weight > 0
     share = weight[weighted] / weight[weighted].sum() if weighted.any() else weight[weighted]
@@ -196,8 +201,23 @@ def centred_features(features: Floats, weights: Floats | None = None) -> Centred
     freedom = 1.0 - np.square(share).sum()
     if weighted.sum() < 2 or freedom <= 0:
         return None
+    if len(share) > _MOST_ROWS:
+        return _moments(features, np.flatnonzero(weighted), share, freedom)
     mean = share @ features[weighted]
     return mean, np.sqrt(share / freedom)[:, None] * (features[weighted] - mean)
+
+
+def _moments(features: Floats, rows: NDArray[np.intp], share: Floats, freedom: float) -> Centred:
+    """``centred_features`` of the features in ``rows``, whose shares of the weight are ``share``."""
+    width = features.shape[1]
+    mean, covariance = np.zeros(width), np.zeros((width, width))
+    blocks = [slice(start, start + _ROWS_AT_ONCE) for start in range(0, len(rows), _ROWS_AT_ONCE)]
+    for block in blocks:
+        mean += share[block] @ features[rows[block]]
+    for block in blocks:
+        part = np.sqrt(share[block] / freedom)[:, None] * (features[rows[block]] - mean)
+        covariance += part.T @ part
+    return mean, _root(covariance)
 
 
 def trace_of_root(first: Floats, second: Floats) -> float:
@@ -208,14 +228,17 @@ def trace_of_root(first: Floats, second: Floats) -> float:
     """
     if min(len(first), len(second)) <= first.shape[1]:
         return float(np.linalg.svd(first @ second.T, compute_uv=False).sum())
-    covariance = first.T @ first
+    half = second @ _root(first.T @ first).T
+    return float(np.sqrt(np.maximum(np.linalg.eigvalsh(half.T @ half), 0.0)).sum())
+
+
+def _root(covariance: Floats) -> Floats:
+    """R (d, d) with R^T R the covariance."""
     try:
-        root = np.linalg.cholesky(covariance).T
+        return np.asarray(np.linalg.cholesky(covariance).T)
     except np.linalg.LinAlgError:  # features that depend on one another
         values, vectors = np.linalg.eigh(covariance)
-        root = np.sqrt(np.maximum(values, 0.0))[:, None] * vectors.T
-    half = second @ root.T
-    return float(np.sqrt(np.maximum(np.linalg.eigvalsh(half.T @ half), 0.0)).sum())
+        return np.asarray(np.sqrt(np.maximum(values, 0.0))[:, None] * vectors.T)
 
 
 def kid(real: Floats, generated: Floats, weights: Floats) -> Floats:
