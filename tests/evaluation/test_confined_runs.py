@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from importlib.metadata import EntryPoint
 from pathlib import Path
@@ -130,37 +126,3 @@ def test_what_cannot_be_confined_is_refused_or_said(world: Path, monkeypatch: py
     run(world, "template", confine="auto")
     said = {each.manifest.confinement for each in Store(world / "store-auto").stored()}
     assert said == {confinements.OWN}
-
-
-@confined
-@pytest.mark.slow
-def test_a_killed_confined_run_ends_as_an_undisturbed_one(world: Path) -> None:
-    settings: dict[str, Any] = {"dataset": "example", "root": None, "metrics": ("diagnosis",)}
-    run(world, "late_fusion", "retrieval", confine="off", **settings)
-    command = [
-        sys.executable,
-        "-m",
-        "harness.cli",
-        "run",
-        "--methods",
-        "late_fusion,retrieval",
-        "--confine",
-        "on",
-    ]
-    command += ["--dataset", "example", "--metrics", "diagnosis", "--store", str(world / "store-on")]
-    process = subprocess.Popen(
-        command,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-    )
-    deadline = time.monotonic() + 300
-    while not list((world / "store-on").rglob("training/*.ckpt*")) and time.monotonic() < deadline:
-        assert process.poll() is None
-        time.sleep(0.02)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    assert not list((world / "store-on").rglob("checkpoint/done.json"))
-    run(world, "late_fusion", "retrieval", **settings)
-    assert predictions(world / "store-on") == predictions(world / "store-off")
