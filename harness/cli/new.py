@@ -6,6 +6,7 @@ import keyword
 import re
 from dataclasses import dataclass
 from importlib.resources import files
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -75,6 +76,10 @@ class Plugin:
             raise HarnessError(f"{self.name!r} is not a name for a {self.kind}", rule)
         if self.name in registry.names(f"{self.kind}s"):
             raise HarnessError(f"a {self.kind} {self.name!r} is registered already", "choose another name")
+        if find_spec(self.module) is not None:
+            raise HarnessError(
+                f"{self.name!r}: Python has a module of this name, {self.module}", "choose another name"
+            )
         if self.task not in TASKS:
             raise HarnessError(f"--task {self.task}: no such template", f"available: {', '.join(TASKS)}")
 

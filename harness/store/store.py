@@ -167,8 +167,10 @@ class Store:
 
     def _result_files(self) -> list[Path]:
         folder = self.root / "results"
-        if folder.exists() and not folder.is_dir():
-            raise CorruptFileError(f"{folder}: a file is in the place of a folder", "delete it and run again")
+        if os.path.lexists(folder) and not folder.is_dir():
+            raise CorruptFileError(
+                f"{folder}: a file or a lost link is in the place of a folder", "delete it and run again"
+            )
         return sorted(folder.rglob("*.json"))
 
     def _key(self, path: Path) -> str:

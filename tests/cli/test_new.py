@@ -67,7 +67,9 @@ def test_the_test_that_comes_with_it_names_the_class(tmp_path: Path) -> None:
     assert 'my-own2 = "my_own2:MyOwn2"' in metadata.read_text()
 
 
-@pytest.mark.parametrize("name", ["My-Method", "2fast", "a b", "../up", "", "class", "dia"])
+@pytest.mark.parametrize(
+    "name", ["My-Method", "2fast", "a b", "../up", "", "class", "dia", "random", "torch"]
+)
 def test_a_name_that_cannot_be_is_an_error_and_writes_nothing(name: str, tmp_path: Path) -> None:
     with pytest.raises(HarnessError):
         new_plugin(Plugin("method", name), tmp_path / "out")

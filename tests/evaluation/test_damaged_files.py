@@ -250,7 +250,10 @@ def test_a_result_in_another_place_is_refused(settings: RunSettings) -> None:
 def test_a_file_in_the_place_of_the_results_is_refused(tmp_path: Path) -> None:
     store = Store(tmp_path)
     (tmp_path / "results").touch()
-    with pytest.raises(CorruptFileError, match="results: a file is in the place of a folder"):
+    with pytest.raises(CorruptFileError, match="results: a file or a lost link is in the place of a folder"):
+        store.stored()
+    replaced_by_a_link_to_nothing(tmp_path / "results")
+    with pytest.raises(CorruptFileError, match="results: a file or a lost link is in the place of a folder"):
         store.stored()
 
 
