@@ -305,6 +305,12 @@ def test_the_numbers_of_every_registered_metric_can_be_shared(tmp_path: Path) ->
     )
 
 
+def test_numbers_without_their_results_are_refused(tmp_path: Path) -> None:
+    leaderboard = replace(Leaderboard.of(small_store(tmp_path)), results={})
+    with pytest.raises(HarnessError, match="a number of a run that is not described"):
+        share.make(leaderboard)
+
+
 def test_an_empty_store_shares_nothing(tmp_path: Path) -> None:
     with pytest.raises(HarnessError, match="no results"):
         share.make(Leaderboard.of(Store(tmp_path / "store")))
