@@ -35,6 +35,8 @@ from harness.distributed.processes import Job, Opened, Results, worker_count
 from harness.evaluation.benchmark import resolve_device
 from harness.evaluation.entries import Entry, entries
 from harness.method.box.box import LIBRARIES, confinement
+from harness.method.box.hidden import shared_by
+from harness.method.box.starters import boxes
 from harness.method.fingerprint import code_fingerprint
 from harness.missingness.states import FULL
 from harness.store import verdicts
@@ -71,6 +73,7 @@ def audit(settings: RunSettings, reporter: Reporter) -> list[Verdict]:
     """
     settings = _boxed(settings)
     config = settings.config
+    _start_boxes(config)
     broken: dict[str, str] = {}
     entries(config, broken)
     for name, reason in broken.items():
@@ -86,6 +89,17 @@ def _boxed(settings: RunSettings) -> RunSettings:
         registry.is_live("methods", name) for name in (registry.names("methods") if "all" in names else names)
     )
     return settings.replaced(confine="on" if confinement() and not live else "off")
+
+
+def _start_boxes(config: RunConfig) -> None:
+    """Before the first box is asked what a method declares: the starter imports libraries when it starts."""
+    if config.confine == "on":
+        boxes(libraries=_preloaded(config))
+
+
+def _preloaded(config: RunConfig) -> tuple[str, ...]:
+    """What is imported once for all boxes: nothing for few methods, which may need none of it."""
+    return LIBRARIES if len(config.methods) > _FEW or "all" in config.methods else ()
 
 
 def _not_loaded(config: RunConfig, name: str, reason: str) -> Verdict:
@@ -142,13 +156,15 @@ def open_case(settings: RunSettings, folder: Path) -> Case:
         store=config.store,
         root=config.root,
         unseen=hidden_reports(dataset),
-        libraries=LIBRARIES if len(_audited(config)) > _FEW else (),
+        libraries=_preloaded(config),
     )
 
 
 def _open(settings: RunSettings) -> Opened:
     """In a process of its own: the case, and the audit of one method after the other."""
-    config, case = settings.config, open_case(settings, Path())
+    config = settings.config
+    _start_boxes(config)
+    case = open_case(settings, Path())
 
     def work(job: Job, reporter: Reporter) -> Results:
         for entry in _audited(config):
@@ -253,6 +269,8 @@ def _trained(subject: Subject, progress: Callable[[float, str], None]) -> Check:
     if reached:
         return Check(SPLIT, False, f"{reached}, {_TRAINING}")
     where = f"in a box ({subject.confined})" if subject.confined else f"unconfined: {UNCONFINED}"
+    shared = shared_by(type(case.dataset), subject.entry.method_class.__module__) if subject.confined else ()
+    where += f", with code of the data set: {', '.join(sorted(shared))}" if shared else ""
     return Check(SPLIT, True, f"imported and fit on {len(case.train)} and {len(case.val)} studies {where}")
 
 

@@ -75,11 +75,10 @@ class Case:
         """What a method may know about the dataset."""
         return self.dataset.info
 
-    @property
-    def hidden(self) -> list[str]:
-        """Files and folders that no method reads: the data, what opens or makes them, stores and caches."""
+    def hidden_from(self, method: str) -> list[str]:
+        """What a method's module never reads: data, what opens or makes it, stores, caches."""
         folders = [str(folder) for folder in (self.root, self.store, cache_root()) if folder is not None]
-        return [*self.files.every, *modules_of(type(self.dataset)), *folders]
+        return [*self.files.every, *modules_of(type(self.dataset), method), *folders]
 
 
 class Subject:
@@ -180,7 +179,7 @@ class Subject:
         folder = Path(mkdtemp(dir=self.folder))
         own = Own(entry.method_class.__module__, tuple(map(str, files_of(entry.method_class).values())))
         read = [str(self.folder.resolve())]
-        rules = rules_for(own, entry.overrides, case.hidden, map(str, write), read)
+        rules = rules_for(own, entry.overrides, case.hidden_from(own.module), map(str, write), read)
         return Boxed(Box.start(boxes(elsewhere, case.libraries), rules, folder, case.limits), rules)
 
     def _another(self, elsewhere: bool, folder: Path, write: Sequence[Path]) -> Asked:

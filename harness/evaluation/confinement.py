@@ -14,7 +14,7 @@ from harness.core.files import cache_root
 from harness.distributed import launch
 from harness.method.box.box import BoxError, confinement
 from harness.method.box.confined import stand_in
-from harness.method.box.hidden import beside, modules_of
+from harness.method.box.hidden import beside, modules_of, shared_by
 from harness.method.contract import Method
 
 OWN = "unconfined: a method of this distribution"
@@ -34,7 +34,8 @@ def method_class(name: str, config: RunConfig) -> tuple[type[Method[Any]], str]:
     if reason:
         return registry.load("methods", name), f"unconfined: {reason}"
     try:
-        return stand_in(target, tuple(_hidden(target, config))), f"in a box ({confinement()})"
+        stand = stand_in(target, tuple(_hidden(target, config)))
+        return stand, f"in a box ({confinement()}){_but(target, config)}"
     except BoxError as error:
         raise PluginError(
             f"method {name} cannot be loaded: {error.message}",
@@ -63,11 +64,17 @@ def _unconfined(name: str, confine: str) -> str:
 
 def _hidden(target: str, config: RunConfig) -> Iterator[str]:
     """Files and folders that no method of a run reads, except what its own box is given."""
-    dataset = registry.load("datasets", config.dataset)
-    yield from modules_of(dataset)
-    yield from beside(dataset, target.partition(":")[0])
+    dataset, module = registry.load("datasets", config.dataset), target.partition(":")[0]
+    yield from modules_of(dataset, module)
+    yield from beside(dataset, module)
     yield from (str(Path(folder).resolve()) for folder in (config.store, cache_root(), config.root) if folder)
     yield from (os.path.abspath(path) for path in _paths(config.set.get(config.dataset, {})))
+
+
+def _but(target: str, config: RunConfig) -> str:
+    """What a box cannot hide from a method; empty where it hides all."""
+    shared = shared_by(registry.load("datasets", config.dataset), target.partition(":")[0])
+    return f", with code of the data set: {', '.join(sorted(shared))}" if shared else ""
 
 
 def _paths(value: Any) -> Iterator[str]:

@@ -155,8 +155,11 @@ class Trial:
 
     @cached_property
     def config(self) -> MethodConfig:
-        """The method's configuration."""
-        return self.new_method().config
+        """The method's configuration; no method is built for it, which may fail, but in a box."""
+        entry, preset = self.entry, self.benchmark.config.preset
+        if issubclass(entry.method_class, ConfinedMethod):
+            return self.new_method().config
+        return entry.method_class.configured(variant=entry.variant, preset=preset, overrides=entry.overrides)
 
     @property
     def settings(self) -> dict[str, Any]:

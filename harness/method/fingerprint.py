@@ -108,6 +108,20 @@ def files_of(method_class: type) -> dict[str, Path]:
     return {name: path for name, (_, path) in _parts_of_method(method_class).items() if path is not None}
 
 
+def run_before(module: str) -> frozenset[str]:
+    """A module, the packages around it, and what these import: all of it runs when the module is imported."""
+    top = module.partition(".")[0]
+    modules = {module}
+    pending = {*_with_packages(module)} - modules
+    while pending:
+        name = pending.pop()
+        source = None if name in modules or name.partition(".")[0] != top else _source(name)
+        if source is not None:
+            modules.add(name)
+            pending.update(_imported(source, name))
+    return frozenset(modules)
+
+
 def _parts_of_method(method_class: type) -> dict[str, tuple[bytes, Path | None]]:
     packages = {method_class.__module__.partition(".")[0], _SHARED, *registry.packages()}
     return _parts(method_class, lambda name: _is_covered(name, packages))

@@ -53,7 +53,7 @@ from harness.datasets.images.filling import _Worker
 from harness.datasets.images.store import ImageStore
 
 worker = _Worker(ImageStore(Path(sys.argv[1]), 8, 1))
-assert worker.decode([]) == 0
+assert worker.decode([], None) == 0
 worker.stop()
 """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from collections.abc import Iterator
 from importlib.metadata import EntryPoint
@@ -16,6 +17,7 @@ from harness.core.errors import HarnessError
 from harness.evaluation import confinement as confinements
 from harness.evaluation import run as executors
 from harness.method.box.box import confinement
+from harness.method.box.hidden import modules_of, shared_by
 from harness.store.results import Measurement
 from harness.store.store import Store
 from tests.helpers import doubles_box, file_data, sinners
@@ -29,6 +31,7 @@ def world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
     doubles_box.register(monkeypatch.setitem)
     sinners.register(monkeypatch.setitem)
     monkeypatch.setitem(registry.METHODS, "bold", "tests.helpers.bold:Bold")
+    monkeypatch.setitem(registry.METHODS, "unbuilt", "tests.helpers.unbuilt:Unbuilt")
     registry._table.cache_clear()
     (tmp_path / "data").mkdir()
     file_data.write(tmp_path / "data")
@@ -115,6 +118,41 @@ def test_methods_of_other_packages_are_confined_unless_told_otherwise(
     said = {each.manifest.method: each.manifest.confinement for each in Store(world / "store-auto").stored()}
     assert said == {"at-import": f"in a box ({confinement()})", "template": confinements.OWN}
     assert "confined" not in remarks_of(world, "auto", "at-import")
+
+
+def test_code_of_a_data_set_is_readable_only_where_the_import_needs_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sources = {
+        "apart/__init__.py": "",
+        "apart/data.py": "class Data: ...\n",
+        "apart/model.py": "from apart.data import Data\n",
+        "around/__init__.py": "from .everything import Data\n",
+        "around/everything.py": "from around.data import Data\n",
+        "around/data.py": "class Data: ...\n",
+        "around/model.py": "",
+        "alone.py": "class Data: ...\n",
+    }
+    for name, source in sources.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(source)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    for dataset, method, shared in (
+        ("apart.data", "apart.model", set()),
+        ("around.data", "around.model", {"around.data"}),
+        ("alone", "alone", {"alone"}),
+        ("alone", "apart.model", set()),
+    ):
+        made_by = importlib.import_module(dataset)
+        assert shared_by(made_by.Data, method) == shared
+        assert modules_of(made_by.Data, method) == ([] if shared else [made_by.__file__])
+
+
+@pytest.mark.parametrize("confine", ["off", pytest.param("on", marks=confined)])
+def test_a_constructor_that_fails_is_one_failed_row(world: Path, confine: str) -> None:
+    rows = run(world, "unbuilt", "template", confine=confine)
+    assert "RuntimeError at tests.helpers.unbuilt" in bleu(rows, "unbuilt").detail
+    assert bleu(rows, "template").value is not None
 
 
 def test_what_cannot_be_confined_is_refused_or_said(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -370,6 +370,7 @@ def hostile_store(folder: Path) -> Store:
             for row in content["rows"]:
                 row |= {"method": HOSTILE, "detail": HOSTILE, "signature": HOSTILE}
             content["manifest"]["method"] = HOSTILE
+            del content["sha256"]
             path.write_text(json.dumps(content))
     return store
 

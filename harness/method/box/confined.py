@@ -38,7 +38,10 @@ _TOGETHER = 256
 OUTPUT = "output.txt"
 """File of a training folder with what a method printed in its box."""
 _REFUSED = {"PermissionError", "FileNotFoundError"}
-_HINT = "it runs in a box, which holds no data: docs/audits.md says what a box may read and write"
+_HINT = (
+    "it runs in a box, which holds no data and no module of a data set: docs/audits.md says what a box may "
+    "read and write"
+)
 _ERRORS: dict[str, type[HarnessError]] = {
     each.__name__: each for each in (CorruptFileError, DamagedStateError, UnavailableError)
 }

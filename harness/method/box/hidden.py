@@ -8,15 +8,37 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
+from harness.method.fingerprint import run_before
+
 _HARNESS = __name__.partition(".")[0]
 _INSTALLED = ("site-packages", "dist-packages")
 
 
-def modules_of(dataset: type) -> list[str]:
-    """Files of the modules that make a data set; not what all data sets of the harness have in common."""
+def modules_of(dataset: type, method: str = "") -> list[str]:
+    """Files of the modules that make a data set; not what all data sets of the harness have in common.
+
+    Args:
+        dataset: its class.
+        method: module of a method; what runs with its import in any case (``shared_by``) is left out.
+    """
+    return [
+        file
+        for name in sorted(_modules(dataset) - shared_by(dataset, method))
+        if (file := getattr(sys.modules.get(name), "__file__", None))
+    ]
+
+
+def shared_by(dataset: type, method: str) -> frozenset[str]:
+    """Modules of a data set without which the module ``method`` cannot be imported.
+
+    Both are in one module, or the package around the method imports the data set. No box can hide them.
+    """
+    return frozenset(_modules(dataset) & run_before(method)) if method else frozenset()
+
+
+def _modules(dataset: type) -> set[str]:
     shared = {base.__module__ for base in dataset.__mro__[1:] if _is_shared(base.__module__)}
-    names = sorted({base.__module__ for base in dataset.__mro__} - shared)
-    return [file for name in names if (file := getattr(sys.modules.get(name), "__file__", None))]
+    return {base.__module__ for base in dataset.__mro__} - shared
 
 
 def beside(dataset: type, method: str) -> Iterator[str]:
