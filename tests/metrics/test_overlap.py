@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 
 from harness.core.words import PROFILES
 from harness.metrics.base import Metric, Statistics
-from harness.metrics.text import base, cider, numbered, rouge, tokenization
+from harness.metrics.text import base, cider, numbered, rouge, subsequences, tokenization
 from harness.metrics.text.bleu import Bleu
 from harness.metrics.text.cider import Cider, CiderPlain
 from harness.metrics.text.ngrams import lcs_length
 from harness.metrics.text.rouge import RougeL, RougeScoreL
+from harness.metrics.text.subsequences import lcs_lengths
 from harness.metrics.text.tokenization import tokenizer
 from tests.helpers.reports import corpus, findings, pairs
 
@@ -110,6 +111,26 @@ def test_lcs_equals_the_table(first: list[str], second: list[str]) -> None:
         for j, b in enumerate(second, start=1):
             table[i, j] = table[i - 1, j - 1] + 1 if a == b else max(table[i - 1, j], table[i, j - 1])
     assert lcs_length(first, second) == lcs_length(second, first) == table[-1, -1]
+
+
+@pytest.mark.parametrize("most", [3, 64, 65, 200])
+def test_lcs_of_many_pairs_equals_that_of_each(most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(subsequences, "_MOST_TOKENS", 150)
+    rng, count = np.random.default_rng(most), 40
+    lengths = rng.integers(0, most + 1, 2 * count)
+    starts = np.concatenate([[0], np.cumsum(lengths)])
+    words = tuple("abcdef")
+    texts = numbered.NumberedTexts(rng.integers(0, len(words), starts[-1]), starts, words)
+    sides = np.arange(2 * count).reshape(2, count)
+    alone = [lcs_length(texts.text(first), texts.text(second)) for first, second in sides.T]
+    assert lcs_lengths(numbered.NumberedPairs(texts, *sides, np.arange(count))).tolist() == alone
+
+
+@pytest.mark.parametrize("bound", [1, 60, 1 << 16, (1 << 16) + 1, 1 << 40])
+def test_stable_order_is_that_of_a_stable_sort(bound: int) -> None:
+    numbers = np.random.default_rng(0).integers(0, bound, 500)
+    numbers = np.concatenate([numbers, numbers[::3]])
+    assert (numbered.stable_order(numbers, bound) == np.argsort(numbers, kind="stable")).all()
 
 
 def test_a_perfect_system_scores_the_upper_bound() -> None:
@@ -210,13 +231,16 @@ def test_inside_numbered_once_systems_share_what_the_references_teach(make: Call
 
 
 def test_equal_pairs_are_compared_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    calls = []
-    monkeypatch.setattr(rouge, "lcs_length", lambda *both: calls.append(both) or lcs_length(*both))
+    sizes = []
+    monkeypatch.setattr(rouge, "lcs_length", lambda *both: sizes.append(1) or lcs_length(*both))
+    monkeypatch.setattr(
+        rouge, "lcs_lengths", lambda pairs: sizes.append(len(pairs.targets)) or lcs_lengths(pairs)
+    )
     said, true = ["a b", "a b", "c", "a b"], ["a c", "a c", "a c", "b"]
-    for metric, count in ((RougeL(tokenizer="whitespace"), 3), (RougeScoreL(), 3)):
-        calls.clear()
+    for metric in (RougeL(tokenizer="whitespace"), RougeScoreL()):
+        sizes.clear()
         rows = metric.statistics(*pairs(said, true))
-        assert len(calls) == count
+        assert sum(sizes) == 3
         alone = [metric.statistics(*pairs([one], [other]))[0] for one, other in zip(said, true, strict=True)]
         assert (rows == np.array(alone)).all()
 

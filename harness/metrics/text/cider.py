@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,6 @@ from harness.metrics.text.numbered import (
     Integers,
     NgramCounts,
     NumberedPairs,
-    NumberedTexts,
     ngrams,
     over_blocks,
     pair_counts,
@@ -32,6 +31,7 @@ SIGMA = 6.0
 _SCALE = 10.0
 
 _Weights = dict[Ngram, float]
+_Short = NDArray[np.int32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +133,7 @@ def _scores(pairs: NumberedPairs, frequencies: _DocumentFrequencies, clipped: bo
     def cosines(block: slice) -> NDArray[np.float64]:
         numbers, total = np.zeros(1, dtype=np.int64), np.zeros(block.stop - block.start)
         for length, each in enumerate(pair_counts(pairs, block, ORDER)):
-            numbers, inverse = frequencies.inverse(length, each.keys, numbers, places)
+            numbers, inverse = frequencies.inverse(length, numbers[each.shorter], places[each.last])
             total += _cosines(each, inverse, clipped)
         return total
 
@@ -164,7 +164,8 @@ class _DocumentFrequencies:
     """In how many references each n-gram occurs.
 
     Attributes:
-        keys: per length, the n-grams of all references, as ``NgramCounts.keys``, and a last one above all.
+        keys: per length, of the n-grams of all references ``number of the n-gram of all tokens but the last
+            x number of words + last token``, in order, and a last one above all.
         documents: per length, how many references have each of them; 1 for the last.
         total: number of references.
         words: the token of each number.
@@ -180,24 +181,25 @@ class _DocumentFrequencies:
         """Frequencies in the references of all studies; a reference of two studies counts twice."""
         targets, studies = np.unique(pairs.targets[pairs.pair_of], return_counts=True)
 
-        def part_of(block: slice) -> list[tuple[Integers, NDArray[np.integer[Any]]]]:
-            return _part(pairs.texts.some(targets[block]), studies[block])
+        def parts_of(block: slice) -> list[_Part]:
+            counted = ngrams(pairs.texts.some(targets[block]), ORDER)
+            return [_Part.of(counts, studies[block]) for counts in counted]
 
-        parts = [part for _, part in over_blocks(part_of, len(targets))]
+        parts = [deque(each) for _, each in over_blocks(parts_of, len(targets))]
         numbers, keys, documents = [np.zeros(1, dtype=np.int64)] * len(parts), [], []
-        for length in range(ORDER):
+        for _ in range(ORDER):
+            some = [each.popleft() for each in parts]
             lines = [
-                _extended(shorter, part[length][0], pairs.texts.vocabulary)
-                for shorter, part in zip(numbers, parts, strict=True)
+                before[part.shorter] * pairs.texts.vocabulary + part.last
+                for before, part in zip(numbers, some, strict=True)
             ]
             merged = np.concatenate([*lines, [np.iinfo(np.int64).max]])
             merged.sort()  # several times as fast as np.unique
             keys.append(merged[np.append(merged[1:] > merged[:-1], True)])
             documents.append(np.append(np.zeros(len(keys[-1]) - 1), 1.0))
             numbers = [np.searchsorted(keys[-1], line) for line in lines]
-            for places, part in zip(numbers, parts, strict=True):
-                documents[-1][places] += part[length][1]
-                part[length] = part[length][0][:0], part[length][1][:0]  # no longer needed
+            for places, part in zip(numbers, some, strict=True):
+                documents[-1][places] += part.documents
         return cls(tuple(keys), tuple(documents), len(pairs.pair_of), pairs.texts.words)
 
     def places(self, words: tuple[str, ...]) -> Integers:
@@ -207,45 +209,41 @@ class _DocumentFrequencies:
         numbers = {word: number for number, word in enumerate(self.words)}
         return np.array([numbers.get(word, -1) for word in words], dtype=np.int64)
 
-    def inverse(
-        self, length: int, keys: Integers, shorter: Integers, places: Integers
-    ) -> tuple[Integers, NDArray[np.float64]]:
+    def inverse(self, length: int, shorter: Integers, last: Integers) -> tuple[Integers, NDArray[np.float64]]:
         """Numbers (D,) of n-grams among those of the references, -1 for others; log inverse frequencies (D,).
 
         An n-gram that no reference has weighs as if one reference had it.
 
         Args:
             length: of the n-grams, less 1.
-            keys: (D,) of n-grams of some texts.
-            shorter: numbers of the n-grams of those texts that are one token shorter.
-            places: of the words of those texts, as ``places`` has them.
+            shorter: (D,) number of the n-gram of all tokens but the last, as this function returns it.
+            last: (D,) the last token, as ``places`` has it.
         """
-        starts, last = np.divmod(keys, max(1, len(places)))
-        inside = (shorter[starts] >= 0) & (places[last] >= 0)
-        wanted = np.where(inside, shorter[starts] * len(self.words) + places[last], -1)
-        numbers = np.searchsorted(self.keys[length], wanted)
-        numbers = np.where(self.keys[length][numbers] == wanted, numbers, -1)
+        inside = np.flatnonzero((shorter >= 0) & (last >= 0))
+        wanted = shorter[inside] * len(self.words) + last[inside]  # in order: quick to seek
+        nearest = np.searchsorted(self.keys[length], wanted)
+        numbers = np.full(len(shorter), -1)
+        numbers[inside] = np.where(self.keys[length][nearest] == wanted, nearest, -1)
         return numbers, np.log(self.total / self.documents[length][numbers])
 
 
-def _part(texts: NumberedTexts, studies: Integers) -> list[tuple[Integers, NDArray[np.integer[Any]]]]:
-    """Per length, the keys of the n-grams of some texts, and in how many studies' references they occur."""
-    return [
-        (each.keys, np.bincount(each.ngrams, studies[each.owners], len(each.keys)).astype(np.int32))
-        for each in ngrams(texts, ORDER)
-    ]
+@dataclass(frozen=True, slots=True, eq=False)
+class _Part:
+    """N-grams of one length in some references, as ``NgramCounts`` has them.
 
-
-def _extended(shorter: Integers, keys: Integers, vocabulary: int) -> Integers:
-    """Keys of n-grams among those of all references, from keys among those of some of them.
-
-    Args:
-        shorter: for each n-gram of those texts that is one token shorter, its number among all.
-        keys: as ``NgramCounts.keys``.
-        vocabulary: number of different tokens.
+    Attributes:
+        documents: (D,) in how many studies' references each occurs.
     """
-    starts, last = np.divmod(keys, max(1, vocabulary))
-    return shorter[starts] * vocabulary + last
+
+    shorter: _Short
+    last: _Short
+    documents: _Short
+
+    @classmethod
+    def of(cls, counts: NgramCounts, studies: Integers) -> _Part:
+        """The n-grams of references that belong to so many ``studies`` each."""
+        documents = np.bincount(counts.ngrams, studies[counts.owners], len(counts.last))
+        return cls(*(each.astype(np.int32) for each in (counts.shorter, counts.last, documents)))
 
 
 def _scores_of_all_pairs(hypotheses: Sequence[Tokens], targets: Sequence[Tokens]) -> NDArray[np.float64]:

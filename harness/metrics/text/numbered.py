@@ -159,7 +159,8 @@ class NgramCounts:
         ngrams: (E,) number of the n-gram, in alphabetical order.
         ours: (E,) how often it occurs in the text, or in the first text of the pair.
         theirs: (E,) how often it occurs in the second text of the pair; 0 where there are no pairs.
-        keys: (D,) of each n-gram ``number of all its tokens but the last x vocabulary + last token``.
+        shorter: (D,) of each n-gram the number of the n-gram of all its tokens but the last.
+        last: (D,) its last token.
         total: how many texts or pairs there are.
     """
 
@@ -167,7 +168,8 @@ class NgramCounts:
     ngrams: Integers
     ours: Integers
     theirs: Integers
-    keys: Integers
+    shorter: Integers
+    last: Integers
     total: int
 
     def sums(self, values: Floats | Integers) -> Floats:
@@ -178,51 +180,58 @@ class NgramCounts:
 def ngrams(texts: NumberedTexts, order: int, sides: int = 1) -> Iterator[NgramCounts]:
     """Counts of the n-grams of length 1 to ``order``, one length after the other.
 
-    An n-gram, its owner and its side are bits of one integer: one sort brings equal ones together.
+    Stable sorts, by an n-gram's last token, then by the number of its tokens before, bring equal n-grams
+    together and leave their owners in order.
 
     Args:
         texts: what is counted.
         order: of the longest n-grams.
-        sides: 2 where the second half of the texts belongs to the first half, pair by pair.
+        sides: 2 where two texts, one after the other, are a pair.
     """
     words, tokens = _renumbered(texts)
-    total = (len(texts.starts) - 1) // sides
-    bits, tail_bits = _bits(len(words)), _bits(total) + 1
-    places = np.arange(len(tokens), dtype=np.int32)
-    index = np.repeat(np.arange(len(texts.starts) - 1, dtype=np.int32), texts.lengths)
-    ends = texts.starts[1:][index]
-    tails = (index % max(1, total)).astype(np.int64) * 2 + (index >= total)
-    numbers, width = np.zeros(len(tokens), dtype=np.int64), 0
-    shorter = np.zeros(1, dtype=np.int64)
+    side = sides - 1  # one bit, or none
+    index = np.repeat(np.arange(len(texts.starts) - 1), texts.lengths)
+    places, ends = np.arange(len(tokens)), texts.starts[1:][index]
+    numbers, different = np.zeros(len(tokens), dtype=np.int64), 1
     for length in range(order):
         fits = places + length < ends
-        places, ends, tails, numbers = places[fits], ends[fits], tails[fits], numbers[fits]
-        numbers, width = (numbers << bits) | tokens[places + length], width + bits
-        cells = np.sort((numbers << tail_bits) | tails)
-        firsts = _firsts(cells >> 1)
-        of_entry = cells[firsts] >> tail_bits
-        new = _firsts(of_entry)
-        different = of_entry[new]
-        theirs = np.add.reduceat(cells & 1, firsts) if len(cells) else cells
+        places, ends, index, numbers = places[fits], ends[fits], index[fits], numbers[fits]
+        last = tokens[places + length]
+        by_last = stable_order(last, len(words))
+        in_order = by_last[stable_order(numbers[by_last], different)]
+        starts, last, owners = numbers[in_order], last[in_order], index[in_order]
+        new = changes(starts, last)
+        firsts = np.flatnonzero(new | changes(owners >> side))
+        group, entries_end = np.cumsum(new) - 1, np.append(firsts, len(owners))
+        theirs = np.diff(np.append(0, np.cumsum(owners & side))[entries_end])
         yield NgramCounts(
-            owners=(cells[firsts] >> 1) & ((1 << (tail_bits - 1)) - 1),
-            ngrams=np.repeat(np.arange(len(new)), np.diff(new, append=len(firsts))),
-            ours=np.diff(firsts, append=len(cells)) - theirs,
+            owners=owners[firsts] >> side,
+            ngrams=group[firsts],
+            ours=np.diff(entries_end) - theirs,
             theirs=theirs,
-            keys=np.searchsorted(shorter, different >> bits) * texts.vocabulary
-            + words[different & ((1 << bits) - 1)],
-            total=total,
+            shorter=starts[new],
+            last=words[last[new]],
+            total=(len(texts.starts) - 1) // sides,
         )
-        shorter = different
-        if width + bits + tail_bits > _MOST_BITS:  # smaller numbers in the same order
-            numbers, width = np.searchsorted(different, numbers), _bits(len(different))
-            shorter = np.arange(len(different))
+        different = int(np.count_nonzero(new))
+        numbers[in_order] = group
+
+
+def stable_order(numbers: Integers, bound: int) -> Integers:
+    """Places of ``numbers``, all from 0 to ``bound`` - 1, in their order; equal ones stay in order.
+
+    NumPy sorts integers of 16 bits by their digits, about ten times as fast as larger ones.
+    """
+    order = np.argsort(numbers.astype(np.uint16), kind="stable")  # the last 16 bits
+    for shift in range(16, _bits(bound), 16):
+        order = order[np.argsort((numbers[order] >> shift).astype(np.uint16), kind="stable")]
+    return order
 
 
 def pair_counts(pairs: NumberedPairs, block: slice, order: int) -> Iterator[NgramCounts]:
     """The n-grams of length 1 to ``order`` in a block of pairs, one length after the other."""
-    both = np.concatenate([pairs.hypotheses[block], pairs.targets[block]])
-    return ngrams(pairs.texts.some(both), order, sides=2)
+    both = np.stack([pairs.hypotheses[block], pairs.targets[block]], axis=1)
+    return ngrams(pairs.texts.some(both.reshape(-1)), order, sides=2)
 
 
 def clipped_counts(pairs: NumberedPairs, block: slice, order: int) -> Floats:
@@ -235,7 +244,7 @@ def clipped_counts(pairs: NumberedPairs, block: slice, order: int) -> Floats:
     total = (len(texts.starts) - 1) // 2
     bits = _bits(len(words) + 1)
     if bits * order + _bits(total) + 1 > _MOST_BITS:  # long texts of many words
-        counted = ngrams(texts, order, sides=2)
+        counted = pair_counts(pairs, block, order)
         return np.stack([each.sums(np.minimum(each.ours, each.theirs)) for each in counted], axis=1)
     index = np.repeat(np.arange(len(texts.starts) - 1), texts.lengths)
     left = texts.starts[1:][index] - np.arange(len(tokens))
@@ -270,8 +279,15 @@ def _bits(count: int) -> int:
     return max(1, (count - 1).bit_length())
 
 
+def changes(*ordered: Integers) -> NDArray[np.bool_]:
+    """Whether any of some arrays (N,) has another number here than before: (N,), True for the first."""
+    changes = np.ones(len(ordered[0]), dtype=np.bool_)
+    changes[1:] = False
+    for each in ordered:
+        changes[1:] |= each[1:] != each[:-1]
+    return changes
+
+
 def _firsts(ordered: Integers) -> Integers:
     """Where each run of equal numbers begins."""
-    if not len(ordered):
-        return np.zeros(0, dtype=np.int64)
-    return np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1]))
+    return np.flatnonzero(changes(ordered))

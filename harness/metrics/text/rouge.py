@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Hashable, Sequence
 from functools import lru_cache
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,10 @@ from harness.metrics.several import SeveralReferences
 from harness.metrics.text.base import TextMetric, at_least_one, references_field, report_texts
 from harness.metrics.text.characters import NO_NORM
 from harness.metrics.text.ngrams import lcs_length
+from harness.metrics.text.subsequences import lcs_lengths
 from harness.metrics.text.tokenization import Tokens
+
+T = TypeVar("T", float, NDArray[np.float64])
 
 BETA = 1.2
 _ALPHANUMERIC = re.compile("[a-z0-9]+")
@@ -45,12 +48,17 @@ class RougeL(TextMetric, SeveralReferences):
     def statistics(self, predictions: Sequence[Prediction], references: Sequence[Reference]) -> Statistics:
         """Score and 1 per study, float64 (n_studies, 2)."""
         pairs = self.numbered(predictions, references)
-        scores = [
-            _score(pairs.texts.text(hypothesis), pairs.texts.text(target))
-            for hypothesis, target in zip(pairs.hypotheses, pairs.targets, strict=True)
-        ]
+        lengths, common = pairs.texts.lengths, lcs_lengths(pairs)
+        ours, theirs = lengths[pairs.hypotheses], lengths[pairs.targets]
+        precision, recall = (common / np.maximum(1, each) for each in (ours, theirs))
+        scores = np.zeros(len(common))
+        some = common > 0
+        scores[some] = _weighted(precision[some], recall[some])
+        scores[(ours == 0) & (theirs == 0)] = (
+            1.0  # as in the COCO tools, where an empty text is one empty token
+        )
         statistics = np.ones((len(predictions), 2))
-        statistics[:, 0] = np.array(scores, dtype=np.float64)[pairs.pair_of]
+        statistics[:, 0] = scores[pairs.pair_of]
         return statistics
 
     def statistics_of_several(
@@ -60,7 +68,8 @@ class RougeL(TextMetric, SeveralReferences):
         rows = np.ones((len(predictions), 2))
         for row, (ours, theirs) in zip(rows, self.several_tokens(predictions, references), strict=True):
             sides = [_precision_recall(ours, each) for each in theirs]
-            row[0] = _weighted(*(max(each) for each in zip(*sides, strict=True)))
+            precision, recall = (max(each) for each in zip(*sides, strict=True))
+            row[0] = _weighted(precision, recall) if precision else 0.0
         return rows
 
     def reduce(self, totals: Statistics) -> dict[str, NDArray[np.float64]]:
@@ -140,10 +149,6 @@ def _f1(hypothesis: Tokens, reference: Tokens) -> float:
     return 2 * common / (len(hypothesis) + len(reference)) if common else 0.0
 
 
-def _score(hypothesis: Sequence[int], reference: Sequence[int]) -> float:
-    return _weighted(*_precision_recall(hypothesis, reference))
-
-
 def _precision_recall(hypothesis: Sequence[Hashable], reference: Sequence[Hashable]) -> tuple[float, float]:
     if not hypothesis and not reference:
         return 1.0, 1.0  # as in the COCO tools, where an empty text is one empty token
@@ -151,8 +156,6 @@ def _precision_recall(hypothesis: Sequence[Hashable], reference: Sequence[Hashab
     return (common / len(hypothesis), common / len(reference)) if common else (0.0, 0.0)
 
 
-def _weighted(precision: float, recall: float) -> float:
-    """F-measure in which recall counts more; 0 where either is 0."""
-    if not precision or not recall:
-        return 0.0
+def _weighted(precision: T, recall: T) -> T:
+    """F-measure in which recall counts more, of values above 0."""
     return (1 + BETA**2) * precision * recall / (recall + BETA**2 * precision)
