@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import stat
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,9 +14,24 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from harness.core.errors import HarnessError
-from harness.core.files import clear_disk_errors, write_json
+from harness.core.files import clear_disk_errors, set_aside, write_json
 
 _POLL_SECONDS = 1.0
+
+
+def file_lock(path: Path, poll_seconds: float = 0.05) -> FileLock:
+    """The lock of a file that the user alone may open; whatever else is in its place is set aside.
+
+    A lock holds nothing, so nothing is lost. A link is not followed: what it leads to is not the harness's.
+    """
+    clear_lock(path)
+    return FileLock(path, mode=0o600, poll_interval=poll_seconds)
+
+
+def clear_lock(path: Path) -> None:
+    """Set aside a folder, a link, a pipe or a device in the place of a lock."""
+    if os.path.lexists(path) and not stat.S_ISREG(path.lstat().st_mode):
+        set_aside(path, "no file")
 
 
 def _silent(holder: str) -> None:
@@ -38,7 +54,7 @@ def exclusive(
         HarnessError: the file system cannot lock files, or another process held the lock for too long.
         DiskError: nothing can be written there.
     """
-    own = FileLock(lock)
+    own = file_lock(lock)
     with clear_disk_errors(lock.parent):
         _acquire(own, holder, waiting, most_seconds)
     try:

@@ -67,11 +67,13 @@ def write_user_file(path: Path, data: bytes, mode: int | None = None) -> None:
         mode: of the file, whatever it was before; None keeps it.
 
     Raises:
-        HarnessError: a pipe that no process reads.
+        HarnessError: a folder, or a pipe that no process reads.
         DiskError: nothing can be written.
     """
     target = Path(os.path.realpath(path))
     state = target.stat() if target.exists() else None
+    if state is not None and stat.S_ISDIR(state.st_mode):
+        raise HarnessError(f"{path} cannot be written: a folder is in its place", "remove it and run again")
     if state is not None and not stat.S_ISREG(state.st_mode):
         with clear_disk_errors(path), open(_opened(target), "wb") as stream:
             stream.write(data)

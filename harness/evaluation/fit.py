@@ -8,9 +8,8 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
-from filelock import FileLock
-
 from harness.core.files import clear_disk_errors, private_folder
+from harness.core.locks import file_lock
 from harness.core.types import Study
 from harness.distributed.process_group import process_group
 from harness.method.box.confined import ConfinedMethod
@@ -72,7 +71,7 @@ def _sizes(method: Method[Any], example: Study) -> dict[str, Any]:
 def alone(cell: Cell) -> AbstractContextManager[Any]:
     """Wait for a process that a killed run left training in the cell, where there may be one."""
     lock = cell.training / ".lock"
-    return FileLock(lock) if lock.exists() else nullcontext()
+    return file_lock(lock) if lock.exists() else nullcontext()
 
 
 def exclusive(cell: Cell) -> AbstractContextManager[Any]:
@@ -80,4 +79,4 @@ def exclusive(cell: Cell) -> AbstractContextManager[Any]:
 
     The run that holds the cell's lock may be killed, and the next one begin, before its processes end.
     """
-    return FileLock(cell.training / ".lock")
+    return file_lock(cell.training / ".lock")

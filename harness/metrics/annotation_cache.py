@@ -13,9 +13,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
 from harness.core.files import cache_root, private_folder, set_aside, write_atomic
+from harness.core.locks import file_lock
 
 CHUNK = 512
 """Texts after which results are saved: what a killed run loses at most."""
@@ -114,7 +113,7 @@ def _head(signature: str, body: bytes) -> bytes:
 
 def _add(path: Path, signature: str, values: dict[str, Any]) -> None:
     private_folder(path.parent)
-    with FileLock(f"{path}.lock"):
+    with file_lock(path.with_name(f"{path.name}.lock")):
         every = _read(path, signature) | values
         body = (json.dumps(every, ensure_ascii=False, separators=(",", ":")) + "\n").encode()
         write_atomic(path, lambda stream: stream.write(_head(signature, body) + b"\n" + body))

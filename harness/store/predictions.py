@@ -34,6 +34,7 @@ from harness.core.files import (
     verify,
     write_json,
 )
+from harness.core.locks import file_lock
 from harness.core.types import Prediction
 
 Answer = TypeVar("Answer")
@@ -93,7 +94,7 @@ class AnswerFile(Generic[Answer]):
     @property
     def lock(self) -> FileLock:
         """Of a shard's file, whose writer does not hold the cell's lock."""
-        return FileLock(self.path.parent / ".lock")
+        return file_lock(self.path.parent / ".lock")
 
     def sealed(self) -> dict[str, Answer] | None:
         """The answers of a file that is complete and undamaged; None where it was never completed.

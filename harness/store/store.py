@@ -50,6 +50,7 @@ from harness.core.files import (
     write_checked_json,
     write_json,
 )
+from harness.core.locks import clear_lock
 from harness.core.names import did_you_mean
 from harness.core.slugs import slug
 from harness.store.cell import _TEMPORARY, Cell
@@ -61,6 +62,9 @@ SCHEMA = 1
 _FOLDERS = ("cells", "masks", "results", "audits", "samples", "tables", "timings", "downstream")
 """What a store has beside its marker."""
 
+_TABLES = (".md", ".json", ".html", ".svg", ".png", ".pdf")
+"""How the names of tables and figures end."""
+
 
 class Store:
     """A results store on disk; opening one creates it or checks its schema."""
@@ -68,9 +72,10 @@ class Store:
     def __init__(self, root: Path) -> None:
         self.root = root
         marker = root / "store.json"
-        if not unless_damaged(marker, lambda: os.path.lexists(marker) and read_json(marker) is not None):
+        read = partial(_has_marker, marker)
+        if not (unless_damaged(marker, read) if _is_ours(root) else read()):
             # Another run may make the same store meanwhile, or have been killed while it did.
-            if root.exists() and not _is_new(root) and not marker.exists():
+            if root.exists() and not _is_ours(root) and not marker.exists():
                 raise HarnessError(f"--store {root}: exists and is not a results store", "choose another")
             private_folder(root)
             with suppress(FileNotFoundError):  # another run has made the store and cleared up
@@ -82,8 +87,10 @@ class Store:
 
         A run that is alone removes the unfinished files of killed runs; those in a cell go when it is locked.
         """
+        lock = self.root / ".runs.lock"
+        clear_lock(lock)
         with clear_disk_errors(self.root):
-            presence = os.open(self.root / ".runs.lock", os.O_RDWR | os.O_CREAT, 0o600)
+            presence = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
         weakref.finalize(self, os.close, presence)
         with suppress(OSError):
             fcntl.flock(presence, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -132,11 +139,14 @@ class Store:
         return unless_damaged(path, lambda: _read_result(path, key)) if path.exists() else None
 
     def set_aside_damaged(self) -> None:
-        """Set aside results that are not what was written, so that the others can be read."""
+        """Set aside results that are not what was written, and folders in the place of tables."""
         for path in self._result_files():
             unless_damaged(path, partial(_check_result, path, self._key(path)))
         for path in sorted((self.root / "results").rglob("*.npz")):
             unless_damaged(path, partial(check_replicates, path))
+        for path in sorted((self.root / "tables").rglob("*.*")):
+            if path.suffix in _TABLES:
+                clear_place(path)
 
     def has_numbers(self, key: str) -> bool:
         """Whether a readable result of this key holds at least one value."""
@@ -220,13 +230,26 @@ def _read_result(path: Path, key: str) -> StoredResult:
     return StoredResult(path, key, rows, manifest, reliability, checksum)
 
 
-def _is_new(root: Path) -> bool:
-    """An empty folder, one in which a run was killed early, or a store that has lost its marker."""
+def _is_ours(root: Path) -> bool:
+    """An empty folder, one in which a run was killed early, or a store, whatever became of its marker."""
     if not root.is_dir():
         return False
-    names = {path.name for path in root.iterdir() if not path.match(".store.json.*.tmp")}
-    traces = {".runs.lock", f"store.json{DAMAGED}"}
-    return not names or (bool(names & traces) and names <= {*_FOLDERS, *traces})
+    names = {path.name for path in root.iterdir() if not path.match(".store.json.*.tmp")} - {"store.json"}
+    return not names or bool(names & {".runs.lock", f"store.json{DAMAGED}"})
+
+
+def _has_marker(marker: Path) -> bool:
+    """Whether a store's marker is there.
+
+    Raises:
+        CorruptFileError: it says no schema.
+    """
+    if not os.path.lexists(marker):
+        return False
+    content = read_json(marker)
+    if not (isinstance(content, dict) and isinstance(content.get("schema"), int)):
+        raise CorruptFileError(f"{marker}: it names no schema", "delete it and run again")
+    return True
 
 
 def _check_schema(what: str, content: Any) -> None:

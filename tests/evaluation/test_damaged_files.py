@@ -18,6 +18,7 @@ from harness.core import registry
 from harness.core.config import RunSettings
 from harness.core.errors import CorruptFileError, DiskError, HarnessError
 from harness.core.files import set_aside
+from harness.core.user_files import write_user_file
 from harness.evaluation.reproduce import find
 from harness.evaluation.run import run_serially
 from harness.leaderboard.leaderboard import Leaderboard
@@ -67,6 +68,10 @@ def replaced_by_a_device(path: Path) -> None:
 def replaced_by_a_link_to_nothing(path: Path) -> None:
     path.unlink()
     path.symlink_to("/nowhere/x")
+
+
+def another_key(path: Path) -> None:
+    path.write_text('{"scheoa": 1}')
 
 
 HARMS = (emptied, flipped, replaced_by_a_folder, deleted, no_object)
@@ -290,7 +295,7 @@ def test_results_that_cannot_be_read_do_not_cost_the_others(settings: RunSetting
     )
 
 
-@pytest.mark.parametrize("harm", [emptied, deleted])
+@pytest.mark.parametrize("harm", [emptied, deleted, no_object, another_key])
 def test_a_store_that_has_lost_its_marker_is_a_store(
     settings: RunSettings, harm: Callable[[Path], None]
 ) -> None:
@@ -304,6 +309,45 @@ def test_a_folder_of_something_else_is_no_store(tmp_path: Path) -> None:
     (tmp_path / "results").mkdir()
     with pytest.raises(HarnessError, match="exists and is not a results store"):
         Store(tmp_path)
+
+
+def test_a_marker_of_something_else_stays(tmp_path: Path) -> None:
+    (tmp_path / "results").mkdir()
+    marker = tmp_path / "store.json"
+    marker.write_text('{"name": "a shop"}')
+    with pytest.raises(CorruptFileError, match="it names no schema"):
+        Store(tmp_path)
+    assert marker.read_text() == '{"name": "a shop"}'
+
+
+@pytest.mark.parametrize("harm", [replaced_by_a_folder, replaced_by_a_pipe, replaced_by_a_link_to_nothing])
+def test_what_is_in_the_place_of_a_lock_is_set_aside(
+    settings: RunSettings, tmp_path: Path, harm: Callable[[Path], None]
+) -> None:
+    store = settings.config.store
+    before = contents(store)
+    (store / ".runs.lock").touch()
+    for lock in (store / ".runs.lock", cell_of(settings) / ".lock"):
+        harm(lock)
+    assert run_serially(settings, Quiet())[1]
+    assert os.path.lexists(store / ".runs.lock.damaged")
+    for leftover in store.rglob("*.lock.damaged"):
+        shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+    assert contents(store) == before
+
+
+def test_a_folder_in_the_place_of_a_table_is_set_aside(settings: RunSettings) -> None:
+    store = Store(settings.config.store)
+    table = store.root / "tables" / "leaderboard.md"
+    figures = store.root / "tables" / "figures" / "toy-mcar-n8"
+    for folder in (table, figures):
+        (folder / "inside").mkdir(parents=True)
+    with pytest.raises(HarnessError, match="a folder is in its place"):
+        write_user_file(table, b"")
+    store.set_aside_damaged()
+    write_user_file(table, b"a table")
+    assert table.read_bytes() == b"a table"
+    assert figures.is_dir()
 
 
 def test_a_full_disk_in_safetensors_is_one_line(toy_world: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,6 +30,7 @@ from filelock import FileLock
 from numpy.typing import NDArray
 
 from harness.core import files
+from harness.core.locks import file_lock
 
 _ENTRY = np.dtype([("key", "V16"), ("pixels", "<u4"), ("entry", "<u4")])
 _SEALED = _ENTRY.itemsize - 4
@@ -115,7 +116,7 @@ class ImageStore:
         self._refresh()
 
     def _only_writer(self) -> FileLock:
-        return FileLock(self.folder / "lock", mode=0o600, poll_interval=0.005)
+        return file_lock(self.folder / "lock", poll_seconds=0.005)
 
     def _write(self, new: Mapping[str, NDArray[np.uint8]], first: int) -> None:
         """Pixels, then their entries, from row ``first`` on."""
