@@ -12,6 +12,7 @@ from harness.core.errors import HarnessError
 from harness.core.types import Prediction, Reference
 from harness.evaluation import score_files, shards
 from harness.metrics.text.bleu import Bleu
+from harness.metrics.text.tokenization import AsWritten
 from tests.helpers.reports import corpus
 
 METRICS = ("cider", "bleu", "rouge_l", "rouge_score_l")
@@ -51,6 +52,24 @@ def test_shards_have_the_digits_of_the_whole(
 
 def test_other_processes_have_the_digits_of_this_one(reports: tuple[list[str], list[str]]) -> None:
     same_as_here(reports, ExecutionConfig(executor="local", workers=2))
+
+
+def test_a_shard_sends_tokens_for_metrics_that_need_all_texts(
+    reports: tuple[list[str], list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    true, ours = reports
+    shard = shards.Shard(
+        (Bleu(),),
+        ("whitespace",),
+        {"a": [Prediction(report=text) for text in ours]},
+        [Reference(str(number), str(number), text) for number, text in enumerate(true)],
+    )
+    fresh = AsWritten("whitespace")
+    monkeypatch.setattr(fresh, "_tokenise", None)
+    part = shards.part_of(shard)
+    monkeypatch.setattr(shards, "tokenizer", lambda profile: fresh)
+    shards._joined([shard], [part])
+    assert fresh.batch([*ours, *true]) == [text.split() for text in (*ours, *true)]
 
 
 @pytest.mark.slow

@@ -36,13 +36,17 @@ class JsonObject(dict[str, Any]):
         self.pairs = pairs
 
 
+_DECODER = json.JSONDecoder(object_pairs_hook=JsonObject)
+"""Made once: ``json.loads`` would make one for every line."""
+
+
 def parsed(content: str) -> Any:
     """A JSON value whose objects are ``JsonObject``.
 
     Raises:
         ValueError, RecursionError: it is no JSON.
     """
-    return json.loads(content, object_pairs_hook=JsonObject)
+    return _DECODER.decode(content)
 
 
 def from_json(source: Source, content: str, lines: bool) -> Reports:

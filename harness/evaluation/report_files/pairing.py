@@ -115,7 +115,8 @@ def paired_reports(
     scored = [name for name in ids if true.texts[name].strip()]
     if not scored:
         raise HarnessError(f"{true.path}: no report in it has words", "references need a text")
-    remarks = [*lines_left_out, *_of_file(true, "references")]
+    similar = alike(true.texts)
+    remarks = [*lines_left_out, *_of_file(true, "references", similar)]
     if empty:
         predicate = "are empty or a null word: their studies are left out"
         remarks.append(Remark("left out", predicate, len(empty), len(ids), "references", tuple(empty)))
@@ -123,7 +124,8 @@ def paired_reports(
     remarks += remarks_on(texts, "references")
     for name, file in files.items():
         side, predicted = _side(name, files), {each: file.texts[each] for each in scored}
-        remarks += [*_of_file(file, side), *remarks_on(predicted, side)]
+        own_similar = alike(file.texts) if similar else []  # the ids are those of the references
+        remarks += [*_of_file(file, side, own_similar), *remarks_on(predicted, side)]
         remarks += remarks_on_pairs(predicted, texts, side)
     # A study whose patient the file does not name is its own patient.
     targets = [_reference(true, name, text) for name, text in texts.items()]
@@ -205,8 +207,8 @@ def _blank_lines(file: ReportFile, side: str, length: int) -> Iterator[Remark]:
         )
 
 
-def _of_file(file: ReportFile, side: str) -> Iterator[Remark]:
-    """What the reader met in a file."""
+def _of_file(file: ReportFile, side: str, similar: Sequence[str]) -> Iterator[Remark]:
+    """What the reader met in a file; ``similar`` are its ids that differ from another only in form."""
     total = len(file.texts)
     nulls = tuple(name for name in file.nulls if name in file.texts)
     if nulls:
@@ -215,7 +217,6 @@ def _of_file(file: ReportFile, side: str) -> Iterator[Remark]:
     if file.repeated:
         predicate = "occur several times with the same text: they count once"
         yield Remark("repeated", predicate, len(file.repeated), total, side, file.repeated)
-    similar = alike(file.texts)
     if similar:
         predicate = "have an id that differs from another only in form"
         yield Remark("ids", predicate, len(similar), total, side, tuple(similar))

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +41,11 @@ class NumberedTexts:
     starts: Integers
     words: tuple[str, ...]
 
+    @classmethod
+    def of(cls, tokenizer: Tokenizer, texts: Sequence[str]) -> NumberedTexts:
+        """The tokens of some texts."""
+        return _alphabetical(tokenizer.numbered(texts), tokenizer.words)
+
     @property
     def vocabulary(self) -> int:
         """How many different tokens there are."""
@@ -55,6 +60,10 @@ class NumberedTexts:
         """Tokens of one text."""
         numbers: list[int] = self.tokens[self.starts[index] : self.starts[index + 1]].tolist()
         return numbers
+
+    def lines(self) -> list[NDArray[np.integer[Any]]]:
+        """Tokens of each text."""
+        return np.split(self.tokens, self.starts[1:-1]) if len(self.starts) > 1 else []
 
     def some(self, indices: Integers) -> NumberedTexts:
         """Some of the texts, in the order of ``indices``."""

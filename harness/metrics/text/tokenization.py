@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -93,6 +94,22 @@ class Tokenizer(ABC):
             self._cache.update(zip(some, map(self._in_numbers, self._tokenise(some)), strict=True))
         self._cache.update((text, np.empty(0, np.int32)) for text in new if not text.strip())
         return [self._cache[text] for text in texts]
+
+    def remember(
+        self, texts: Sequence[str], lines: Sequence[NDArray[np.integer[Any]]], words: Sequence[str]
+    ) -> None:
+        """Keep the tokens of texts that another process has split.
+
+        Args:
+            texts: different ones.
+            lines: of each text the tokens, as indices into ``words``.
+            words: the token of each number there.
+        """
+        self._limit = max(self._limit, 3 * len(texts), len(self._cache) + len(texts))
+        places = np.fromiter(map(self._numbers.__getitem__, words), np.int32, len(words))
+        for text, line in zip(texts, lines, strict=True):
+            if text not in self._cache:
+                self._cache[text] = places[line]
 
     def _in_numbers(self, tokens: Tokens) -> NDArray[np.int32]:
         return np.fromiter(map(self._numbers.__getitem__, tokens), np.int32, len(tokens))
