@@ -34,6 +34,8 @@ def ls(
     if format_ is Format.json:
         print_json({"rows": rows})
         return
+    if not rows:
+        typer.echo(f"{store_} holds no results: harness run makes some", err=True)
     for row in rows:  # the key has a line of its own and is never cut: it is what rm takes
         typer.echo(row["key"])
         counts = (_count(len(row["metrics"]), "metric"), _count(row["mask_seeds"], "mask seed"))

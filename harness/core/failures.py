@@ -7,6 +7,7 @@ a failure stays in the store, for the user alone.
 from __future__ import annotations
 
 import os
+import re
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,13 @@ from pathlib import Path
 
 from harness.core.errors import HarnessError, PluginError
 from harness.core.files import write_atomic
+
+_NAMES = r"'\w{1,40}'(?:,? and '\w{1,40}'|, '\w{1,40}')*"
+_ARGUMENTS = re.compile(
+    r"[\w.<>]{1,80}\(\) (?:missing \d+ required (?:positional|keyword-only) arguments?: "
+    rf"{_NAMES}|got an unexpected keyword argument {_NAMES})"
+)
+"""What Python says of a call with too few or with unknown arguments."""
 
 
 def describe(error: BaseException, home: str = "") -> str:
@@ -34,6 +42,8 @@ def describe(error: BaseException, home: str = "") -> str:
     kind = type(error).__name__
     if isinstance(error, ModuleNotFoundError) and str(error.name).replace(".", "").isidentifier():
         return f"{kind}: there is no module {error.name}"
+    if isinstance(error, TypeError) and _ARGUMENTS.fullmatch(str(error)):
+        kind = f"{kind}: {error}"  # Python's own text, which holds names of the code alone
     if isinstance(error, SyntaxError) and error.filename:
         return f"{kind} in {Path(error.filename).name}:{error.lineno}"
     places = list(_places(error))

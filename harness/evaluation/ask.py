@@ -14,7 +14,6 @@ from typing import Any, Generic, TypeVar
 
 import torch
 
-from harness.core.errors import HarnessError
 from harness.core.files import clear_disk_errors
 from harness.core.progress import Progress
 from harness.core.types import Inputs, Study
@@ -65,7 +64,7 @@ def ask(trial: Trial, request: Request[Answer], question: Question) -> dict[str,
         Study id -> answer.
 
     Raises:
-        HarnessError: the method gave another number of answers than it got studies.
+        PluginError: the method broke its contract.
     """
     file = AnswerFile(trial.cell.predictions(question.file), request.codec)
     asking = _Asking(trial, request, question, trial.phase(question.phase))
@@ -181,11 +180,6 @@ class _Asking(Generic[Answer]):
                 torch.cuda.empty_cache()
                 continue
             seconds = time.perf_counter() - started
-            if len(answers) != len(batch):
-                raise HarnessError(
-                    f"{method.card.name}: {len(answers)} predictions for a batch of {len(batch)} studies",
-                    "predict must return one prediction per study, in order",
-                )
             halved = batch_size if batch_size < BATCH_SIZE else None
             by_study = {
                 study.id: answer

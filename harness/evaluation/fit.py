@@ -12,6 +12,7 @@ from harness.core.files import clear_disk_errors, private_folder
 from harness.core.locks import file_lock
 from harness.core.types import Study
 from harness.distributed.process_group import process_group
+from harness.method.answers import checked_fit
 from harness.method.box.confined import ConfinedMethod
 from harness.method.contract import FitRun, Method
 from harness.method.cost import PeakMemory, last_signs, sizes, training_summary
@@ -41,7 +42,7 @@ def fit(method: Method[Any], studies: FitStudies, run: FitRun, cell: Cell) -> Me
     group = process_group()
     started = time.monotonic()
     with PeakMemory(run.device) as memory:
-        method.fit(studies.train, studies.val, run)
+        checked_fit(method, method.fit(studies.train, studies.val, run))
     if not group.is_rank_zero:
         return method
     seconds = time.monotonic() - started

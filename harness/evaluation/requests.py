@@ -8,6 +8,7 @@ from typing import Any, Protocol, TypeVar
 
 from harness.core.types import Inputs, Prediction
 from harness.evaluation.synthesis import conditioned, generated, merged
+from harness.method.answers import checked_predictions, checked_reports
 from harness.method.contract import Method
 from harness.store.predictions import DRAWN_REPORTS, PREDICTIONS, Codec
 
@@ -47,7 +48,7 @@ class Predict:
 
     def __call__(self, method: Method[Any], inputs: Inputs, state: str) -> Sequence[Prediction]:
         """``Method.predict``."""
-        return method.predict(inputs)
+        return checked_predictions(method, method.predict(inputs), len(inputs))
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,7 @@ class DrawReports:
 
     def __call__(self, method: Method[Any], inputs: Inputs, state: str) -> Sequence[list[str]]:
         """``Method.sample``."""
-        return method.sample(inputs, self.draws)
+        return checked_reports(method.sample(inputs, self.draws), len(inputs), self.draws)
 
 
 @dataclass(frozen=True, slots=True)

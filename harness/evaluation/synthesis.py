@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from harness.core.types import DatasetInfo, Inputs, Prediction, Reference, Study, Task
+from harness.method.answers import checked_predictions
 from harness.method.batching import study_seed
 from harness.method.card import MethodCard
 from harness.method.contract import Method
@@ -52,7 +53,7 @@ def conditioned(
 
 def generated(method: Method[Any], inputs: Inputs, targets: Sequence[str]) -> list[Prediction]:
     """``method.synthesize``, held to what it was asked for."""
-    answers = method.synthesize(inputs, targets)
+    answers = checked_predictions(method, method.synthesize(inputs, targets), len(inputs), "synthesize")
     pictured = {name for name in targets if name != REPORT}
     for name, answer in zip(inputs.ids, answers, strict=True):
         if pictured - set(answer.images or {}) or (REPORT in targets and answer.report is None):

@@ -15,7 +15,7 @@ def beside(table: Table, selection: Selection) -> tuple[str, ...]:
     """What stands below a table beside its numbers, one sentence each.
 
     On older results, other masks, methods under those alone, means over some seeds, rows of another protocol,
-    and results without a checksum or without replicates.
+    and results without replicates.
 
     Args:
         table: of the numbers that are shown.
@@ -31,7 +31,6 @@ def beside(table: Table, selection: Selection) -> tuple[str, ...]:
         *_named(table.masks, lost),
         *_of_some_seeds(table),
         *_of_other_protocols(table, selection.shown),
-        *_unchecked(table, selection.shown),
         *_without_replicates(table, selection.shown),
     )
 
@@ -97,13 +96,6 @@ def _of_other_protocols(table: Table, shown: Iterable[StoredResult]) -> Iterator
     if len(methods) > 1:
         parts = [f"{number}: {', '.join(names)}" for number, names in sorted(methods.items())]
         yield f"Rows are of several protocols, and ranks compare them all the same: {'; '.join(parts)}."
-
-
-def _unchecked(table: Table, shown: Iterable[StoredResult]) -> Iterator[str]:
-    number = sum(not each.checksum and _is_of(table, each) for each in shown)
-    if number:
-        plural = "s have" if number > 1 else " has"
-        yield f"{number} result{plural} no checksum, so that a number changed by hand would not show."
 
 
 def _without_replicates(table: Table, shown: Iterable[StoredResult]) -> Iterator[str]:

@@ -13,9 +13,10 @@ from typing import Any
 
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
-from harness.core.errors import CorruptFileError, HarnessError
+from harness.core.errors import CorruptFileError
 from harness.core.failures import unread
 from harness.core.user_files import read_user_file
+from harness.leaderboard import other_files
 from harness.leaderboard.evidence import Evidence
 from harness.leaderboard.facts import RowFacts, verdict_on
 from harness.leaderboard.hidden import beside
@@ -29,6 +30,8 @@ from harness.leaderboard.tables import Table, arranged, tables, with_apart
 from harness.store.results import Measurement, checked_row, visible
 from harness.store.store import SCHEMA, Store
 from harness.store.verdicts import verdicts
+
+UNCHECKED = "These numbers came in a file without a checksum, so that one changed by hand would not show."
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,19 +96,20 @@ class Leaderboard:
         try:
             text = read_user_file(path).decode("utf-8")
             whole = json.loads(text, parse_constant=partial(_no_number, path))
-            if "sha256" in whole and whole["sha256"] != _digest(whole):
-                raise CorruptFileError(f"{path}: checksum mismatch: a value is not what was written")
+            other_files.refuse(path, whole)
+            _check_whole(path, whole)
             content = visible(whole, also="\n")
             schema = content["schema"]
             rows = tuple(checked_row(row) for row in content["rows"])
             parts = _Parts.model_validate(content)
         except OSError as error:
-            raise HarnessError(f"{path}: {error.strerror}") from error
+            raise other_files.unreadable(path, error) from error
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(map(str, first["loc"]))
             raise CorruptFileError(f"{path}: {where}: {first['msg'].lower()}") from None
         except (ValueError, KeyError, TypeError, IndexError, RecursionError) as error:
+            other_files.refuse_archive(path)
             raise CorruptFileError(f"{path}: not a leaderboard's JSON: {unread(error)}") from error
         _check_rows(path, rows)
         if schema != SCHEMA:
@@ -116,7 +120,10 @@ class Leaderboard:
             for spec in spec_of(table.dataset, specs)
             if spec.shows(table.group)
         ]
-        return cls(rows, tuple(with_apart(rearranged) or tables(rows, specs)), parts.results, parts.states)
+        shown = with_apart(rearranged) or tables(rows, specs)
+        if "sha256" not in whole:
+            shown = [replace(table, beside=(*table.beside, UNCHECKED)) for table in shown]
+        return cls(rows, tuple(shown), parts.results, parts.states)
 
     def payload(self) -> dict[str, Any]:
         """Tables and what stands behind their rows as JSON values; what is not finite becomes null."""
@@ -156,6 +163,22 @@ def _digest(content: dict[str, Any]) -> str:
     """SHA-256 of a leaderboard's JSON values, whatever their layout, without their checksum."""
     values = {name: value for name, value in content.items() if name != "sha256"}
     return hashlib.sha256(json.dumps(values, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def _check_whole(path: Path, whole: dict[str, Any]) -> None:
+    """Compare a leaderboard's JSON with its checksum; rows of another program may have none.
+
+    Raises:
+        CorruptFileError: it does not fit; or it is absent, and the file says that this program made its rows.
+    """
+    if "sha256" in whole:
+        if whole["sha256"] != _digest(whole):
+            raise CorruptFileError(f"{path}: checksum mismatch: a value is not what was written")
+    elif whole.get("results"):
+        raise CorruptFileError(
+            f"{path}: its checksum (sha256) is gone, so that a number changed by hand would not show",
+            "ask for the file again; rows of another program have no results beside them",
+        )
 
 
 def _no_number(path: Path, text: str) -> float:

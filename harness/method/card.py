@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from harness.core.errors import PluginError
 from harness.core.types import Task
 from harness.method.pretrained import PretrainedPart
 
@@ -68,9 +69,32 @@ class MethodCard:
     gpus: int = 1
     memory_gib: float = 0.0
 
+    def __post_init__(self) -> None:
+        """Refuse fields of another type.
+
+        Raises:
+            PluginError: names the first one, what came and what was expected.
+        """
+        for name, kinds, wanted in _FIELDS:
+            value = getattr(self, name)
+            if not isinstance(value, kinds):
+                raise PluginError(f"the card's {name} is a {type(value).__name__}; it must be {wanted}")
+        if odd := [each for each in self.tasks if each not in set(Task)]:
+            raise PluginError(f"the card's tasks hold {odd[0]!r}"[:80], f"tasks are {', '.join(Task)}")
+
     def figures(self, variant: str | None) -> Mapping[str, Any]:
         """What the paper prints about a variant, or about the method where it is None; may be empty."""
         return self.published if variant is None else self.published_of_variants.get(variant, {})
+
+
+_FIELDS: tuple[tuple[str, tuple[type, ...], str], ...] = (
+    *((name, (str,), "a text") for name in ("name", "title", "paper", "licence")),
+    ("tasks", (frozenset, set), "a frozenset of Tasks"),
+    ("reads", (frozenset, set), "a frozenset of names of modalities"),
+    ("presets", (Mapping,), "a mapping of presets to settings"),
+    ("variants", (Mapping,), "a mapping of variants to a description and settings"),
+)
+"""Field of a card -> its types, and how they are called."""
 
 
 def card_facts(

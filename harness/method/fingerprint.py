@@ -217,7 +217,10 @@ def _named(source: bytes, name: str) -> Iterator[tuple[str, Path]]:
         text = node.value if isinstance(node, ast.Constant) else None
         if not isinstance(text, str) or not _FILE_NAME.fullmatch(text):
             continue
-        path = (top / text).resolve()
+        try:
+            path = (top / text).resolve()
+        except UnicodeEncodeError:  # half of a pair of surrogates: no file has such a name
+            continue
         if path.is_relative_to(top) and path.suffix not in _COMPILED and path.is_file():
             yield f"{package}/{path.relative_to(top).as_posix()}", path
 

@@ -72,7 +72,7 @@ class StoredResult:
     Attributes:
         key: the file below ``results``, without its suffix.
         reliability: modality state -> bins of a reliability diagram; empty for methods without probabilities.
-        checksum: that the file ends with, and that fits; early stores wrote none.
+        checksum: that the file ends with, and that fits.
     """
 
     path: Path

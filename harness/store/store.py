@@ -188,8 +188,9 @@ class Store:
 
 
 def _check_result(path: Path, key: str) -> None:
-    checksum_of(path)
-    content = read_json(path)
+    checksum, content = checksum_of(path), read_json(path)
+    if not checksum:
+        raise CorruptFileError(f"{path}: its checksum is gone", "delete it and run again")
     if isinstance(content, dict):
         _check_place(path, key, content.get("rows", ()))
 
@@ -216,8 +217,9 @@ def _read_result(path: Path, key: str) -> StoredResult:
             state: ReliabilityBins.model_validate(bins)
             for state, bins in content.get("reliability", {}).items()
         }
-        if "sha256" in content and not checksum:
-            raise CorruptFileError(f"{path}: its checksum is not at its end", "delete it and run again")
+        if not checksum:
+            state = "not at its end" if "sha256" in content else "gone"
+            raise CorruptFileError(f"{path}: its checksum is {state}", "delete it and run again")
         _check_place(path, key, content["rows"])
         shared = {"key": key, "test_set": manifest.test_set}
         rows = [row_of(row | shared) for row in content["rows"]]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,7 +20,7 @@ from harness.store.store import Store
 from tests.cli.test_cli import invoke
 from tests.evaluation.test_evaluate import toy_config
 from tests.helpers import faulty
-from tests.helpers.toys import Quiet
+from tests.helpers.toys import Echo, Quiet
 
 FAULTS = {
     "raises": ("raised", "ValueError at tests.helpers.faulty:"),
@@ -322,3 +324,70 @@ def test_a_method_that_fails_is_absent_from_tables_of_what_it_does_not_do(
         "report text": {"echo[fail=fit]", "template"},
         "diagnosis": {"template"},
     }
+
+
+OF_40 = "it must return a list of 40 Predictions, one per study of the batch"
+ITEM = "predict returned a Prediction (item 1 of 40)"
+OF_LABELS = "it must return probabilities in [0, 1], one for each of the 14 labels of the dataset"
+ODD = {
+    "None": f"predict returned None; {OF_40}",
+    "generator": f"predict returned a generator; {OF_40}",
+    "int": f"predict returned an int; {OF_40}",
+    "dict": f"predict returned a dict; {OF_40}",
+    "short": f"predict returned a list of 39; {OF_40}",
+    "texts": f"predict returned a list whose item 40 is a str; {OF_40}",
+    "bytes": f"{ITEM} whose report is a bytes; it must return reports as",
+    "silent": f"{ITEM} without report; it must return one: its card says",
+    "surrogate": "whose report has half of a pair of surrogates at character 13; it must return reports as",
+    "nan": f"{ITEM} whose probabilities hold 14 NaN; {OF_LABELS}",
+    "percent": f"{ITEM} whose probabilities reach from 50 to 50; {OF_LABELS}",
+    "one": f"{ITEM} whose probabilities have the shape (1,); {OF_LABELS}",
+    "words": f"whose probabilities are a list of 1, no row of real numbers; {OF_LABELS}",
+    "complex": "whose probabilities are a ndarray, no row of real numbers, but of complex128; it must",
+    "digits": f"whose probabilities are a list of 14, no row of real numbers; {OF_LABELS}",
+    "floats": "whose images hold a ndarray of float64 (4, 4); it must return images as {view: uint8 array",
+    "fit": "fit returned a str; it must train the method that it is called on, and return nothing",
+}
+
+
+@pytest.mark.parametrize("gives", [*ODD, "self"])
+def test_what_a_method_returns_is_held_to_its_contract_in_one_sentence(
+    toy_world: Path, monkeypatch: pytest.MonkeyPatch, gives: str
+) -> None:
+    monkeypatch.setitem(registry.DATASETS, "labelled", "tests.evaluation.test_report_samples:LabelledData")
+    monkeypatch.setitem(registry.METHODS, "odd", "tests.helpers.odd:Odd")
+    registry._table.cache_clear()
+    settings = toy_config(toy_world, ("odd",), metrics=("bleu", "brier"), set={"odd": {"gives": gives}})
+    rows, succeeded = run_serially(settings.replaced(dataset="labelled"), Quiet())
+    assert succeeded == (gives == "self")
+    reasons = {row.detail for row in rows if row.status == "failed"}
+    if gives in ODD:
+        (reason,) = reasons
+        assert ODD[gives] in reason
+        assert "SECRET" not in reason
+
+
+def test_a_card_that_lacks_fields_is_named_with_them(
+    toy_world: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(registry.METHODS, "untold", "tests.helpers.untold:Untold")
+    registry._table.cache_clear()
+    lacking = "missing 2 required positional arguments: 'tasks' and 'reads'"
+    with pytest.raises(
+        PluginError, match=f"method untold cannot be loaded: TypeError: MethodCard.*{lacking} at"
+    ):
+        registry.load("methods", "untold")
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("tasks", ["report"], "the card's tasks is a list; it must be a frozenset of Tasks"),
+        ("tasks", frozenset({"reports"}), "the card's tasks hold 'reports'"),
+        ("reads", "frontal", "the card's reads is a str; it must be a frozenset of names of modalities"),
+        ("title", None, "the card's title is a NoneType; it must be a text"),
+    ],
+)
+def test_fields_of_a_card_of_another_type_are_named(field: str, value: Any, message: str) -> None:
+    with pytest.raises(PluginError, match=message):
+        replace(Echo.card, **{field: value})

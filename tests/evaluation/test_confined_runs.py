@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 import sys
 from collections.abc import Iterator
 from importlib.metadata import EntryPoint
@@ -31,6 +32,7 @@ def world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
     doubles_box.register(monkeypatch.setitem)
     sinners.register(monkeypatch.setitem)
     monkeypatch.setitem(registry.METHODS, "bold", "tests.helpers.bold:Bold")
+    monkeypatch.setitem(registry.METHODS, "odd", "tests.helpers.odd:Odd")
     monkeypatch.setitem(registry.METHODS, "unbuilt", "tests.helpers.unbuilt:Unbuilt")
     registry._table.cache_clear()
     (tmp_path / "data").mkdir()
@@ -153,6 +155,13 @@ def test_a_constructor_that_fails_is_one_failed_row(world: Path, confine: str) -
     rows = run(world, "unbuilt", "template", confine=confine)
     assert "RuntimeError at tests.helpers.unbuilt" in bleu(rows, "unbuilt").detail
     assert bleu(rows, "template").value is not None
+
+
+@pytest.mark.parametrize("confine", ["off", pytest.param("on", marks=confined)])
+def test_wrong_answers_are_one_sentence_in_a_box_as_outside(world: Path, confine: str) -> None:
+    rows = run(world, "odd", confine=confine, set={"odd": {"gives": "None"}})
+    sentence = r"predict returned None; it must return a list of \d+ Predictions, one per study of the batch"
+    assert re.match(sentence, bleu(rows, "odd").detail)
 
 
 def test_what_cannot_be_confined_is_refused_or_said(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -270,14 +270,17 @@ def test_absent_replicates_have_a_remark(settings: RunSettings) -> None:
     assert "1 result has no bootstrap replicates (RESULT.npz), so that ranks are absent." in remarks
 
 
-def test_a_result_without_a_checksum_has_a_remark(settings: RunSettings) -> None:
+def test_a_result_without_a_checksum_is_refused_and_made_anew(settings: RunSettings) -> None:
     store = Store(settings.config.store)
     (path,) = store.root.glob("results/toy/learner/*.json")
     content = json.loads(path.read_text())
     del content["sha256"]
     path.write_text(json.dumps(content))
-    remarks = [line for table in Leaderboard.of(store).tables for line in table.beside]
-    assert "1 result has no checksum, so that a number changed by hand would not show." in remarks
+    with pytest.raises(CorruptFileError, match="its checksum is gone"):
+        store.stored()
+    assert run_serially(settings, Quiet())[1]
+    assert "learner" in {each.manifest.method for each in store.stored()}
+    assert path.with_name(f"{path.name}.damaged").exists()
 
 
 def test_results_that_cannot_be_read_do_not_cost_the_others(settings: RunSettings) -> None:

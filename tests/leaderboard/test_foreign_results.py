@@ -6,13 +6,14 @@ import io
 import json
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import pytest
 from rich.console import Console
 
-from harness.core.errors import CorruptFileError
+from harness.core.errors import CorruptFileError, HarnessError
 from harness.leaderboard import bundle
-from harness.leaderboard.leaderboard import Leaderboard
+from harness.leaderboard.leaderboard import UNCHECKED, Leaderboard, _digest
 from harness.leaderboard.render import formats, robustness, terminal
 from harness.leaderboard.render.blocks import Screen
 from harness.leaderboard.robustness import RobustnessReport
@@ -45,13 +46,17 @@ def planted(value: Any, field: str) -> Any:
     return [planted(each, field) for each in value] if isinstance(value, list) else value
 
 
+def signed(content: dict[str, Any]) -> dict[str, Any]:
+    """As of a file that others wrote, who know how a checksum is made."""
+    return content | {"sha256": _digest(content)}
+
+
 @pytest.mark.parametrize("format_", ["markdown", "html", "csv", "latex", "json"])
 @pytest.mark.parametrize("field", FIELDS)
 def test_no_escape_code_no_direction_and_no_tag_is_shown(field: str, format_: str, tmp_path: Path) -> None:
     content = json.loads(Leaderboard.of(small_store(tmp_path / "store")).to_json())
-    del content["sha256"]  # as of a file that others wrote
     file = tmp_path / "foreign.json"
-    file.write_text(json.dumps(planted(content, field) | {"tables": [], "states": []}))
+    file.write_text(json.dumps(signed(planted(content, field) | {"tables": [], "states": []})))
     rendered = formats.render(Leaderboard.from_json(file), format_)
     text = rendered.decode() if isinstance(rendered, bytes) else rendered
     assert not {"\x1b", "\u202e", "\u200d", "\u200b", "\u2066", "\x07"} & set(text)
@@ -63,9 +68,8 @@ def test_no_escape_code_no_direction_and_no_tag_is_shown(field: str, format_: st
 @pytest.mark.parametrize("field", FIELDS)
 def test_no_escape_code_reaches_a_terminal(field: str, tmp_path: Path) -> None:
     content = json.loads(Leaderboard.of(small_store(tmp_path / "store")).to_json())
-    del content["sha256"]  # as of a file that others wrote
     file = tmp_path / "foreign.json"
-    file.write_text(json.dumps(planted(content, field) | {"tables": [], "states": []}))
+    file.write_text(json.dumps(signed(planted(content, field) | {"tables": [], "states": []})))
     board = Leaderboard.from_json(file)
     stream = io.StringIO()
     console = Console(file=stream, force_terminal=True, width=400, color_system=None)
@@ -120,13 +124,12 @@ def test_no_format_shows_a_path_of_the_machine(format_: str, tmp_path: Path) -> 
 )
 def test_numbers_that_no_run_writes_are_refused(tmp_path: Path, change: dict[str, Any], message: str) -> None:
     content = json.loads(Leaderboard.of(small_store(tmp_path / "store")).to_json())
-    del content["sha256"]
     rows = content["rows"]
     rows[0] |= change
     if not change:
         rows.insert(1, rows[0])
     file = tmp_path / "foreign.json"
-    file.write_text(json.dumps(content))
+    file.write_text(json.dumps(signed(content)))
     with pytest.raises(CorruptFileError, match=message):
         Leaderboard.from_json(file)
 
@@ -144,3 +147,50 @@ def test_a_digit_changed_by_hand_is_refused_in_either_half(tmp_path: Path) -> No
             Leaderboard.from_json(file)
     file.write_text(json.dumps(json.loads(text), indent=4))
     assert Leaderboard.from_json(file).rows  # the layout of a file is free
+
+
+def test_own_numbers_without_a_checksum_are_refused_and_foreign_ones_have_a_remark(tmp_path: Path) -> None:
+    content = json.loads(Leaderboard.of(small_store(tmp_path / "store")).to_json())
+    del content["sha256"]
+    file = tmp_path / "leaderboard.json"
+    file.write_text(json.dumps(content))
+    with pytest.raises(CorruptFileError, match=r"its checksum \(sha256\) is gone"):
+        Leaderboard.from_json(file)
+    file.write_text(json.dumps({"schema": content["schema"], "rows": content["rows"]}))
+    tables = Leaderboard.from_json(file).tables
+    assert tables
+    assert all(UNCHECKED in table.beside for table in tables)
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("bundle", "a bundle, not a leaderboard's JSON (harness bundle check"),
+        ("result", "the result of one row, not a leaderboard's JSON (harness leaderboard --store"),
+        ("store", "a results store, no file (harness leaderboard --store"),
+        ("folder", "a folder, no file"),
+        ("archive", "a ZIP archive (unpack it"),
+        ("robustness", "not a leaderboard's JSON (harness leaderboard --format json writes"),
+    ],
+)
+def test_what_another_command_reads_is_named_in_one_line(tmp_path: Path, kind: str, message: str) -> None:
+    store = small_store(tmp_path / "store")
+    written = tmp_path / "bundle.json"
+    bundle.write(Leaderboard.of(store), written, None)
+    archive = tmp_path / "bundle.zip"
+    with ZipFile(archive, "w") as packed:
+        packed.write(written)
+    other = tmp_path / "robustness.json"
+    other.write_text(json.dumps(RobustnessReport.of(store.stored()).to_json()))
+    path = {
+        "bundle": written,
+        "result": next((store.root / "results").rglob("*.json")),
+        "store": store.root,
+        "folder": store.root / "results",
+        "archive": archive,
+        "robustness": other,
+    }[kind]
+    with pytest.raises(HarnessError) as error:
+        Leaderboard.from_json(path)
+    assert f"{path}: {message}" in str(error.value)
+    assert error.value.exit_code == 2

@@ -17,7 +17,7 @@ from harness.core.errors import CorruptFileError, HarnessError
 from harness.evaluation.run import run_serially
 from harness.leaderboard import spec as specs
 from harness.leaderboard.facts import run_command
-from harness.leaderboard.leaderboard import Leaderboard
+from harness.leaderboard.leaderboard import Leaderboard, _digest
 from harness.leaderboard.render import csv_parquet, formats, markdown
 from harness.leaderboard.robustness import RobustnessReport
 from harness.leaderboard.spec import Spec
@@ -437,10 +437,9 @@ def test_unreadable_results_never_show_what_they_hold(tmp_path: Path) -> None:
 )
 def test_fields_of_another_type_are_refused_by_name(tmp_path: Path, field: str, value: Any) -> None:
     content = json.loads(Leaderboard.of(small_store(tmp_path)).to_json())
-    del content["sha256"]
     content["rows"][0][field] = value
     path = tmp_path / "results.json"
-    path.write_text(json.dumps(content))
+    path.write_text(json.dumps(content | {"sha256": _digest(content)}))
     with pytest.raises(CorruptFileError, match=f"{path}: .*{field}") as error:
         Leaderboard.from_json(path)
     assert "SECRET" not in str(error.value)

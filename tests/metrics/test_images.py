@@ -21,6 +21,7 @@ from harness.metrics.images.distances import (
     real_floor,
 )
 from harness.metrics.images.extractors import Lite0, XrayDenseNet
+from harness.metrics.images.sets import frechet_replicates, kid_replicates
 from harness.statistics.bootstrap import bootstrap_weights, estimate, replicates
 
 
@@ -233,3 +234,13 @@ def test_fid_of_very_many_images_is_added_up_in_blocks(
     monkeypatch.setattr(np.linalg, "eigvalsh", None)  # the way of whole matrices
     blocks = [distances.frechet_distance(real, generated, each) for each in (None, weights)]
     np.testing.assert_allclose(blocks, whole, rtol=1e-6)
+
+
+@pytest.mark.filterwarnings("error")
+def test_distances_over_no_image_are_undefined_without_a_warning() -> None:
+    none, some, weights = np.zeros((0, 4)), np.ones((3, 4)), np.ones((5, 3))
+    assert np.isnan(frechet_distances(none, none, np.ones((5, 0)))).all()
+    assert np.isnan(kid(none, none, np.ones((5, 0)))).all()
+    for measure in (frechet_replicates, kid_replicates):
+        assert np.isnan(measure(none, some, (np.ones((5, 0)), weights))).all()
+        assert np.isnan(measure(some, some, (0 * weights, weights))).all()

@@ -12,7 +12,7 @@ import pytest
 from harness.cli import tables
 from harness.core.config import RunSettings
 from harness.core.errors import HarnessError
-from harness.core.files import read_checked_json, write_json
+from harness.core.files import read_checked_json, write_checked_json
 from harness.evaluation import reproduce
 from harness.evaluation.run import run_serially
 from harness.leaderboard.leaderboard import Leaderboard
@@ -294,6 +294,12 @@ def test_two_tables_of_one_name_are_told_apart(tmp_path: Path, capsys: pytest.Ca
     drawn = write_figures(store.stored(), RobustnessReport.of(store.stored()), tmp_path / "figures", ["png"])
     folders = {path.parent.name for path in drawn}
     assert {name.partition("-data-")[2] for name in folders} == set(data)
+    empty = Store(store.root.parent / "empty").root
+    assert invoke(capsys, "store", "ls", "--store", str(empty)) == (
+        0,
+        "",
+        f"{empty} holds no results: harness run makes some\n",
+    )
     code, out, _ = invoke(capsys, "store", "ls", "--store", str(store.root))
     assert code == 0
     for digest, root in data.items():
@@ -353,10 +359,10 @@ def test_results_of_early_stores_are_read(toy_world: Path) -> None:
     store = run(toy_world)
     (result,) = store.stored()
     early = result.key.rpartition("-")[0]
-    content = read_checked_json(result.path)  # they have no checksum either
+    content = read_checked_json(result.path)
     del content["manifest"]["identity"]
     content["rows"] = [row | {"key": early} for row in content["rows"]]
-    write_json(store.root / "results" / f"{early}.json", content)
+    write_checked_json(store.root / "results" / f"{early}.json", content)
     store.remove_results([result.key])
     assert reproduce.find(store, "echo").key == early
     assert len(Leaderboard.of(store).tables) == 1

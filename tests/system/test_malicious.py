@@ -23,7 +23,7 @@ from harness.cli.progress import ConsoleReporter
 from harness.core.config import RunSettings
 from harness.core.errors import CorruptFileError, HarnessError
 from harness.core.feature_store import FeatureStore
-from harness.core.files import seal
+from harness.core.files import seal, write_checked_json
 from harness.core.slugs import slug
 from harness.core.types import DatasetInfo, Task
 from harness.evaluation.run import run_serially
@@ -371,7 +371,7 @@ def hostile_store(folder: Path) -> Store:
                 row |= {"method": HOSTILE, "detail": HOSTILE, "signature": HOSTILE}
             content["manifest"]["method"] = HOSTILE
             del content["sha256"]
-            path.write_text(json.dumps(content))
+            write_checked_json(path, content)
     return store
 
 

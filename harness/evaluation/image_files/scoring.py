@@ -204,7 +204,8 @@ class _Measured:
         for kind, measure in zip(DISTANCES, (frechet_replicates, kid_replicates), strict=True):
             value = float(measure(self.real, self.generated, ones)[0])
             samples = measure(self.real, self.generated, weights)
-            moved = samples - np.nanmean(samples) + value
+            defined = samples[~np.isnan(samples)]
+            moved = samples - (defined.mean() if len(defined) else np.nan) + value
             bounded = np.maximum(moved, 0.0) if kind == "fid" else moved
             floor = [
                 float(measure(first, second, (np.ones((1, len(first))),) * 2)[0])

@@ -24,6 +24,7 @@ import torch
 from harness.core.errors import HarnessError, PluginError
 from harness.core.failures import describe
 from harness.core.types import Study
+from harness.method.answers import checked_fit, checked_predictions, checked_reports
 from harness.method.box import codec
 from harness.method.box.ending import exit_code
 from harness.method.box.kernel import restrict_calls, restrict_files
@@ -127,7 +128,8 @@ class Inside:
         more = {"train": codec.studies_in(train), "val": codec.studies_in(val)}
         learned_from = {split: self.studies[split] + more[split] for split in more}
         with PeakMemory(self.device) as memory:
-            self.method.fit(learned_from["train"], learned_from["val"], run)
+            returned: object = self.method.fit(learned_from["train"], learned_from["val"], run)
+            checked_fit(self.method, returned)
         self.studies = {"train": [], "val": []}
         self.method = self.method.to(self.device)
         return {"peak_memory_gib": memory.gib}
@@ -152,15 +154,21 @@ class Inside:
 
     def predict(self, inputs: Mapping[str, Any]) -> Answer:
         """Predictions for a batch."""
-        return {"predictions": codec.predictions_out(self.method.predict(codec.inputs_in(inputs)))}
+        batch = codec.inputs_in(inputs)
+        answers = checked_predictions(self.method, self.method.predict(batch), len(batch))
+        return {"predictions": codec.predictions_out(answers)}
 
     def sample(self, inputs: Mapping[str, Any], draws: int) -> Answer:
         """Drawn reports for a batch."""
-        return {"reports": [list(own) for own in self.method.sample(codec.inputs_in(inputs), draws)]}
+        batch = codec.inputs_in(inputs)
+        drawn = checked_reports(self.method.sample(batch, draws), len(batch), draws)
+        return {"reports": [list(own) for own in drawn]}
 
     def synthesize(self, inputs: Mapping[str, Any], targets: Sequence[str]) -> Answer:
         """Generated views, or reports, for a batch."""
-        answers = self.method.synthesize(codec.inputs_in(inputs), list(targets))
+        batch = codec.inputs_in(inputs)
+        returned = self.method.synthesize(batch, list(targets))
+        answers = checked_predictions(self.method, returned, len(batch), "synthesize")
         return {"predictions": codec.predictions_out(answers)}
 
     def sample_with(self, options: Mapping[str, Any]) -> Answer:

@@ -159,6 +159,8 @@ def frechet_distances(real: Floats, generated: Floats, weights: Floats) -> Float
     """
     if len(weights) == 1 or len(real) > real.shape[1]:
         return np.array([frechet_distance(real, generated, line) for line in weights])
+    if not len(real):
+        return np.full(len(weights), np.nan)
     centre = real.mean(axis=0)  # distances do not depend on it, rounding does
     real, generated = real - centre, generated - centre
     squares = np.square(real).sum(axis=1) + np.square(generated).sum(axis=1)

@@ -24,6 +24,8 @@ def frechet_replicates(real: Floats, generated: Floats, weights: tuple[Floats, F
         return np.array(
             [distance_of(centred_features(real, a), centred_features(generated, b)) for a, b in pairs]
         )
+    if not len(real):
+        return np.full(len(weights[0]), np.nan)
     centre = real.mean(axis=0)  # distances do not depend on it, rounding does
     real, generated = real - centre, generated - centre
     sides = [_Side.of(real, weights[0]), _Side.of(generated, weights[1])]
@@ -61,7 +63,8 @@ def kid_replicates(real: Floats, generated: Floats, weights: tuple[Floats, Float
     across = np.zeros(len(distance))
     for block, kernel in kernel_blocks(real, generated):
         across += ((weights[0] @ kernel) * weights[1][:, block]).sum(axis=1)
-    distance -= 2.0 * across / (totals[0] * totals[1])
+    total = totals[0] * totals[1]
+    distance -= 2.0 * np.divide(across, total, out=np.full(len(distance), np.nan), where=total > 0)
     return distance
 
 
@@ -80,7 +83,8 @@ class _Side:
 
     @classmethod
     def of(cls, features: Floats, weights: Floats) -> _Side:
-        shares = weights / weights.sum(axis=1, keepdims=True)
+        total = weights.sum(axis=1, keepdims=True)
+        shares = np.divide(weights, total, out=np.zeros_like(weights), where=total > 0)
         freedoms = 1.0 - np.square(shares).sum(axis=1)
         means = ((shares @ (features @ features.T)) * shares).sum(axis=1)
         about = shares @ np.square(features).sum(axis=1) - means

@@ -1,0 +1,71 @@
+"""A method that returns something else than its contract says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from harness.core.types import Inputs, Prediction, Study, Task
+from harness.method.card import MethodCard
+from harness.method.config import MethodConfig
+from harness.method.contract import FitRun, Method
+
+TEXT = "SECRET report"
+SOUND = Prediction(report=TEXT, probabilities=np.full(14, 0.5))
+
+
+class OddConfig(MethodConfig):
+    """Which of ``ANSWERS`` it gives; ``fit`` and ``self`` are what ``fit`` returns."""
+
+    gives: str = ""
+
+
+ANSWERS: dict[str, Callable[[int], Any]] = {
+    "None": lambda n: None,
+    "generator": lambda n: (SOUND for _ in range(n)),
+    "int": lambda n: n,
+    "dict": lambda n: {str(each): SOUND for each in range(n)},
+    "short": lambda n: [SOUND] * (n - 1),
+    "texts": lambda n: [SOUND] * (n - 1) + [TEXT],
+    "bytes": lambda n: [Prediction(report=TEXT.encode())] * n,  # type: ignore[arg-type]
+    "silent": lambda n: [Prediction(probabilities=np.full(14, 0.5))] * n,
+    "surrogate": lambda n: [Prediction(report=TEXT + "\ud800")] * n,
+    "nan": lambda n: [Prediction(TEXT, np.full(14, np.nan))] * n,
+    "percent": lambda n: [Prediction(TEXT, np.full(14, 50.0))] * n,
+    "one": lambda n: [Prediction(TEXT, np.full(1, 0.5))] * n,
+    "words": lambda n: [Prediction(TEXT, ["a"])] * n,  # type: ignore[arg-type]
+    "complex": lambda n: [Prediction(TEXT, np.full(14, 0.5j))] * n,  # type: ignore[arg-type]
+    "digits": lambda n: [Prediction(TEXT, ["0.5"] * 14)] * n,  # type: ignore[arg-type]
+    "floats": lambda n: [Prediction(TEXT, images={"frontal": np.zeros((4, 4))})] * n,  # type: ignore[dict-item]
+}
+
+
+class Odd(Method[OddConfig]):
+    """Sound unless its settings say otherwise."""
+
+    Config = OddConfig
+    card = MethodCard(
+        name="odd",
+        title="odd",
+        paper="",
+        licence="",
+        tasks=frozenset({Task.REPORT, Task.DIAGNOSE}),
+        reads=frozenset({"frontal"}),
+        learned=False,
+    )
+
+    def fit(self, train: Sequence[Study], val: Sequence[Study], run: FitRun) -> Any:
+        return {"fit": TEXT, "self": self}.get(self.config.gives)
+
+    def predict(self, inputs: Inputs) -> Any:
+        return ANSWERS.get(self.config.gives, lambda n: [SOUND] * n)(len(inputs))
+
+    def save(self, directory: Path) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        (directory / "odd.json").write_text("{}")
+
+    def load(self, directory: Path) -> None:
+        return
