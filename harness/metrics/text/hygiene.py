@@ -128,9 +128,13 @@ def _kinds(text: str) -> list[str]:
 
 def _copies(texts: Mapping[str, str], side: str) -> Iterator[Remark]:
     """A remark where one text stands for many studies."""
+    fewest = min(max(3, _SAME_SHARE * len(texts)), max(2, len(texts)))
+    ends = Counter(tuple(text.rsplit(None, 3)[-3:]) for text in texts.values() if text.strip())
+    if max(ends.values(), default=0) < fewest:
+        return  # texts that are the same end in the same words, which are counted several times as fast
     counts = Counter(" ".join(text.split()) for text in texts.values() if text.strip())
-    text, count = max(counts.items(), key=lambda item: item[1], default=("", 0))
-    if count >= max(3, _SAME_SHARE * len(texts)) or count == len(texts) > 1:
+    text, count = max(counts.items(), key=lambda item: item[1])
+    if count >= fewest:
         ids = tuple(name for name, each in texts.items() if " ".join(each.split()) == text)
         yield Remark("same", "are the same text", count, len(texts), side, ids)
 
