@@ -13,8 +13,8 @@ from typing import IO
 from harness.core.errors import HarnessError
 from harness.core.files import clear_disk_errors, write_atomic
 
-MOST_BYTES = 2**28
-"""256 MiB: more than the reports of the largest public collection."""
+MOST_BYTES = 2**30
+"""1 GiB: a million reports of a thousand characters."""
 
 
 def read_user_file(path: Path, most: int = MOST_BYTES) -> bytes:
@@ -54,7 +54,7 @@ def gunzipped(path: Path, data: bytes, most: int = MOST_BYTES) -> bytes:
 
 def too_large(path: Path, most: int) -> OSError:
     """The error of a file above the limit."""
-    return OSError(errno.EFBIG, f"more than {most >> 20} MiB", str(path))
+    return OSError(errno.EFBIG, f"more than {most >> 20:,} MiB", str(path))
 
 
 def write_user_file(path: Path, data: bytes, mode: int | None = None) -> None:

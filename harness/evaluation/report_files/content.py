@@ -44,7 +44,8 @@ def read_bytes(path: Path) -> bytes:
     try:
         data = read_user_file(path)
     except OSError as error:
-        raise HarnessError(f"{path}: {(error.strerror or str(error)).lower()}") from error
+        reason = error.strerror or str(error)
+        raise HarnessError(f"{path}: {reason[:1].lower()}{reason[1:]}") from error
     if not data.startswith(b"\x1f\x8b"):
         return data
     try:
