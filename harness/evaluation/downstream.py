@@ -17,7 +17,6 @@ from harness import __version__
 from harness.core.config import RunConfig, RunSettings
 from harness.core.content import without_paths
 from harness.core.errors import HarnessError
-from harness.core.files import write_atomic
 from harness.core.progress import Reporter
 from harness.core.slugs import slug
 from harness.core.types import Reference, Study
@@ -209,9 +208,7 @@ def _store(experiment: Experiment, trial: Trial, measured: Measurements) -> list
     samples = {
         f"{GROUP}_{score}_{on}": own.samples[None].astype(np.float32) for (score, on), own in measured.items()
     }
-    path = benchmark.store.root / "results" / f"{key}.npz"
-    write_atomic(path, lambda stream: np.savez(stream, **samples))  # type: ignore[arg-type]
-    benchmark.store.write_result(key, rows, _manifest(experiment, trial, measured))
+    benchmark.store.write_result(key, rows, _manifest(experiment, trial, measured), samples)
     return rows
 
 

@@ -12,7 +12,6 @@ import numpy as np
 from harness import __version__
 from harness.core.errors import CorruptFileError, HarnessError
 from harness.core.failures import describe, keep_traceback
-from harness.core.files import clear_place, write_atomic
 from harness.core.types import Prediction, Task
 from harness.evaluation import confinement, provenance, sample_sheet
 from harness.evaluation.benchmark import N_RESAMPLES
@@ -113,10 +112,7 @@ def _record_plan(
     replicates = earlier.replicates() | replicates
     manifest = earlier.manifest(_manifest(trial, plan, **_facts(plan, outcome, shared)))
     reliability = earlier.reliability(reliability_bins(scored))
-    path = store.root / "results" / f"{key}.npz"
-    clear_place(path)
-    write_atomic(path, lambda stream: np.savez(stream, **replicates))  # type: ignore[arg-type]
-    store.write_result(key, earlier.rows, manifest, reliability)
+    store.write_result(key, earlier.rows, manifest, replicates, reliability)
     return measurements
 
 

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
-from zipfile import BadZipFile, ZipFile
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
 from harness.core.errors import CorruptFileError
-from harness.core.files import open_own
+from harness.core.files import clear_place, digest_of, open_own, write_atomic
 from harness.statistics.estimate import Estimate
 from harness.store.manifest import Manifest, ReliabilityBins
 
@@ -73,6 +74,7 @@ class StoredResult:
         key: the file below ``results``, without its suffix.
         reliability: modality state -> bins of a reliability diagram; empty for methods without probabilities.
         checksum: that the file ends with, and that fits.
+        replicates_checksum: of the file of bootstrap replicates beside it; empty where the row has none.
     """
 
     path: Path
@@ -81,6 +83,7 @@ class StoredResult:
     manifest: Manifest
     reliability: Mapping[str, ReliabilityBins]
     checksum: str = ""
+    replicates_checksum: str = ""
 
     @property
     def time(self) -> tuple[int, int]:
@@ -88,10 +91,15 @@ class StoredResult:
         return self.manifest.unix_time, self.path.stat().st_mtime_ns
 
     def replicates(self) -> dict[str, NDArray[np.float32]]:
-        """Metric -> bootstrap replicates (R, B), one line per missing rate; empty where there are none."""
+        """Metric -> bootstrap replicates (R, B), one line per missing rate; empty where there are none.
+
+        Raises:
+            CorruptFileError: they are not what was written with these numbers.
+        """
         path = self.path.with_suffix(".npz")
         if not path.exists():
             return {}
+        check_replicates(path, self.replicates_checksum)
         try:
             with open_own(path) as stream, np.load(stream, allow_pickle=False) as arrays:
                 return {name: arrays[name] for name in arrays.files}
@@ -99,23 +107,25 @@ class StoredResult:
             raise _not_replicates(path) from error
 
 
-def check_replicates(path: Path) -> None:
-    """Compare a file of replicates with the checksums in it.
+def write_replicates(path: Path, replicates: Mapping[str, NDArray[np.float32]]) -> str:
+    """Atomically write arrays (R, B) per metric; the checksum of the file."""
+    clear_place(path)
+    write_atomic(path, lambda stream: np.savez(stream, **replicates))  # type: ignore[arg-type]
+    return digest_of(path)
+
+
+def check_replicates(path: Path, checksum: str) -> None:
+    """Compare a file of replicates, if it is there, with the checksum that its result holds.
 
     Raises:
-        CorruptFileError: it is not what was written.
+        CorruptFileError: it is not what was written with the numbers of the result.
     """
-    try:
-        with open_own(path) as stream, ZipFile(stream) as archive:
-            damaged = archive.testzip() is not None
-    except (OSError, ValueError, BadZipFile):
-        damaged = True
-    if damaged:
+    if os.path.lexists(path) and digest_of(path) != checksum:
         raise _not_replicates(path)
 
 
 def _not_replicates(path: Path) -> CorruptFileError:
-    return CorruptFileError(f"{path}: not bootstrap replicates", "delete it and run again")
+    return CorruptFileError(f"{path}: not the bootstrap replicates of its result", "delete it and run again")
 
 
 def row_of(values: Mapping[str, Any]) -> Measurement:

@@ -36,6 +36,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from harness.core.errors import CorruptFileError, HarnessError
@@ -55,9 +57,18 @@ from harness.core.names import did_you_mean
 from harness.core.slugs import slug
 from harness.store.cell import _TEMPORARY, Cell
 from harness.store.manifest import Manifest, ReliabilityBins
-from harness.store.results import Measurement, StoredResult, check_replicates, row_of, visible
+from harness.store.results import (
+    Measurement,
+    StoredResult,
+    check_replicates,
+    row_of,
+    visible,
+    write_replicates,
+)
 
 SCHEMA = 1
+
+_AGAIN = "delete it and run again"
 
 _FOLDERS = ("cells", "masks", "results", "audits", "samples", "tables", "timings", "downstream")
 """What a store has beside its marker."""
@@ -118,19 +129,23 @@ class Store:
         key: str,
         rows: list[Measurement],
         manifest: Manifest,
+        replicates: Mapping[str, NDArray[np.float32]] | None = None,
         reliability: Mapping[str, Any] | None = None,
     ) -> Path:
-        """Write one leaderboard row (its numbers over metrics and rates) with its manifest.
+        """Write one leaderboard row (its numbers over metrics and rates), its replicates and its manifest.
 
         Args:
             key: ``DATASET/METHOD/RUN``.
             rows: the numbers.
             manifest: how they came about.
+            replicates: metric -> bootstrap replicates (R, B), one line per missing rate.
             reliability: modality state -> bins of a reliability diagram.
         """
         path = self.root / "results" / f"{key}.json"
-        content = {"schema": SCHEMA, "manifest": manifest.to_json(), "rows": [asdict(row) for row in rows]}
-        write_checked_json(path, content | {"reliability": dict(reliability or {})})
+        checksum = "" if replicates is None else write_replicates(path.with_suffix(".npz"), replicates)
+        content = {"schema": SCHEMA, "replicates": {"sha256": checksum}, "manifest": manifest.to_json()}
+        content |= {"rows": [asdict(row) for row in rows], "reliability": dict(reliability or {})}
+        write_checked_json(path, content)
         return path
 
     def result(self, key: str) -> StoredResult | None:
@@ -141,9 +156,10 @@ class Store:
     def set_aside_damaged(self) -> None:
         """Set aside results that are not what was written, and folders in the place of tables."""
         for path in self._result_files():
-            unless_damaged(path, partial(_check_result, path, self._key(path)))
-        for path in sorted((self.root / "results").rglob("*.npz")):
-            unless_damaged(path, partial(check_replicates, path))
+            checksum = unless_damaged(path, partial(_check_result, path, self._key(path)))
+            if checksum is not None:
+                replicates = path.with_suffix(".npz")
+                unless_damaged(replicates, partial(check_replicates, replicates, checksum))
         for path in sorted((self.root / "tables").rglob("*.*")):
             if path.suffix in _TABLES:
                 clear_place(path)
@@ -178,21 +194,23 @@ class Store:
     def _result_files(self) -> list[Path]:
         folder = self.root / "results"
         if os.path.lexists(folder) and not folder.is_dir():
-            raise CorruptFileError(
-                f"{folder}: a file or a lost link is in the place of a folder", "delete it and run again"
-            )
+            raise CorruptFileError(f"{folder}: a file or a lost link is in the place of a folder", _AGAIN)
         return sorted(folder.rglob("*.json"))
 
     def _key(self, path: Path) -> str:
         return path.relative_to(self.root / "results").with_suffix("").as_posix()
 
 
-def _check_result(path: Path, key: str) -> None:
+def _check_result(path: Path, key: str) -> str:
+    """The checksum of the replicates beside a result that is what was written."""
     checksum, content = checksum_of(path), read_json(path)
     if not checksum:
-        raise CorruptFileError(f"{path}: its checksum is gone", "delete it and run again")
-    if isinstance(content, dict):
-        _check_place(path, key, content.get("rows", ()))
+        raise CorruptFileError(f"{path}: its checksum is gone", _AGAIN)
+    try:
+        _check_place(path, key, content["rows"])
+        return str(content["replicates"]["sha256"])
+    except (KeyError, TypeError) as error:
+        raise CorruptFileError(f"{path}: not a result file: {error}", _AGAIN) from error
 
 
 def _check_place(path: Path, key: str, rows: Sequence[Any]) -> None:
@@ -219,17 +237,18 @@ def _read_result(path: Path, key: str) -> StoredResult:
         }
         if not checksum:
             state = "not at its end" if "sha256" in content else "gone"
-            raise CorruptFileError(f"{path}: its checksum is {state}", "delete it and run again")
+            raise CorruptFileError(f"{path}: its checksum is {state}", _AGAIN)
         _check_place(path, key, content["rows"])
         shared = {"key": key, "test_set": manifest.test_set}
         rows = [row_of(row | shared) for row in content["rows"]]
+        replicates = str(content["replicates"]["sha256"])
     except ValidationError as error:
         first = error.errors()[0]
         reason = f"{'.'.join(map(str, first['loc']))}: {first['msg'].lower()}"
-        raise CorruptFileError(f"{path}: not a result file: {reason}", "delete it and run again") from None
+        raise CorruptFileError(f"{path}: not a result file: {reason}", _AGAIN) from None
     except (KeyError, TypeError, AttributeError) as error:
-        raise CorruptFileError(f"{path}: not a result file: {error}", "delete it and run again") from error
-    return StoredResult(path, key, rows, manifest, reliability, checksum)
+        raise CorruptFileError(f"{path}: not a result file: {error}", _AGAIN) from error
+    return StoredResult(path, key, rows, manifest, reliability, checksum, replicates)
 
 
 def _is_ours(root: Path) -> bool:
@@ -250,7 +269,7 @@ def _has_marker(marker: Path) -> bool:
         return False
     content = read_json(marker)
     if not (isinstance(content, dict) and isinstance(content.get("schema"), int)):
-        raise CorruptFileError(f"{marker}: it names no schema", "delete it and run again")
+        raise CorruptFileError(f"{marker}: it names no schema", _AGAIN)
     return True
 
 

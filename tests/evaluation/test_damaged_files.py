@@ -283,6 +283,33 @@ def test_a_result_without_a_checksum_is_refused_and_made_anew(settings: RunSetti
     assert path.with_name(f"{path.name}.damaged").exists()
 
 
+def exchanged(path: Path) -> None:
+    (other,) = path.parent.parent.glob("echo/*.npz")
+    kept = path.read_bytes()
+    path.write_bytes(other.read_bytes())
+    other.write_bytes(kept)
+
+
+def moved_up(path: Path) -> None:
+    with np.load(path) as arrays:
+        values = {name: arrays[name] + np.float32(0.05) for name in arrays.files}
+    np.savez(path, **values)
+
+
+@pytest.mark.parametrize("harm", [exchanged, moved_up])
+def test_replicates_of_other_numbers_are_refused_and_made_anew(
+    settings: RunSettings, harm: Callable[[Path], None]
+) -> None:
+    store = Store(settings.config.store)
+    before = contents(store.root)
+    (path,) = store.root.glob("results/toy/learner/*.npz")
+    harm(path)
+    with pytest.raises(CorruptFileError, match="not the bootstrap replicates of its result"):
+        Leaderboard.of(store)
+    assert run_serially(settings, Quiet())[1]
+    assert contents(store.root) == before
+
+
 def test_results_that_cannot_be_read_do_not_cost_the_others(settings: RunSettings) -> None:
     store = Store(settings.config.store)
     (numbers,) = store.root.glob("results/toy/learner/*.json")

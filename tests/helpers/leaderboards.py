@@ -122,13 +122,10 @@ def add(
                 )
             )
     key = f"toy/{slug(method)}/tiny-s{seed}-context-mcar-n{N}"
-    path = store.root / "results" / f"{key}.npz"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    np.savez(path, **samples)
     bins = {"count": [10.0, 20.0, 30.0], "confidence": [1.0, 10.0, 25.0], "correct": [2.0, 9.0, 20.0]}
     reliability = {"full": bins, "context": bins} if "ece" in heights else {}
     manifest = Manifest.model_validate(manifest_values(method, seed, rates, **facts))
-    store.write_result(key, rows, manifest, reliability)
+    store.write_result(key, rows, manifest, samples, reliability)
     return key
 
 

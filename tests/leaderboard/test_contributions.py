@@ -64,9 +64,8 @@ def add(store: Store, method: str, reads: tuple[str, ...], lost: tuple[str, ...]
         facts: dict[str, Any] = {"natural": dict.fromkeys(MODALITIES, 0.0)}
         card = manifest_values(method, 0, (0.0, 1.0))["card"] | {"reads": sorted(reads)}
         manifest = Manifest.model_validate(manifest_values(method, 0, (0.0, 1.0), **facts, card=card))
-        store.write_result(key, rows, manifest)
         samples = np.stack([each for _, each in values]).astype(np.float32)
-        np.savez(store.root / "results" / f"{key}.npz", cider=samples)
+        store.write_result(key, rows, manifest, {"cider": samples})
 
 
 def table_of(folder: Path, lost: tuple[str, ...], sign: float = 1.0) -> StateTable:

@@ -71,9 +71,9 @@ def stored(
         ]
         costs = {"cider": {"lateral": {"value": 0.1, "cost": 0.2, "lo": 0.1, "hi": 0.3}}}
         facts = {"reliance": costs, "confidence": {"full": [1, 2, 3]}, "test_set": "t"}
-        store.write_result(key, rows, Manifest.model_validate(manifest_values(method, 0, rates, **facts)))
         samples = np.array(values)[:, None] + shared + rng.normal(0, noise, (len(rates), 200))
-        np.savez(folder / "results" / f"{key}.npz", cider=samples.astype(np.float32))
+        manifest = Manifest.model_validate(manifest_values(method, 0, rates, **facts))
+        store.write_result(key, rows, manifest, {"cider": samples.astype(np.float32)})
     return RobustnessReport.of(store.stored())
 
 

@@ -136,7 +136,7 @@ def test_poisoned_statistics_and_replicates_are_refused(toy_world: Path, trace: 
     (replicates,) = settings.config.store.rglob("results/**/*.npz")
     replicates.write_bytes(as_arrays(trace))
     (stored,) = Store(settings.config.store).stored()
-    with pytest.raises(CorruptFileError, match="not bootstrap replicates"):
+    with pytest.raises(CorruptFileError, match="not the bootstrap replicates"):
         stored.replicates()
     assert not trace.exists()
 

@@ -19,7 +19,6 @@ import numpy as np
 from harness import __version__
 from harness.core import registry
 from harness.core.errors import HarnessError
-from harness.core.files import write_atomic
 from harness.core.slugs import slug
 from harness.evaluation.benchmark import N_RESAMPLES, corner_of
 from harness.evaluation.entries import PROTOCOL
@@ -139,9 +138,7 @@ class _Scored:
         rows = list(self._measurements(plan, curves, key))
         samples = {name: curve.replicates.astype(np.float32) for name, curve in curves.items()}
         store = self.target.store
-        path = store.root / "results" / f"{key}.npz"
-        write_atomic(path, lambda stream: np.savez(stream, **samples))  # type: ignore[arg-type]
-        store.write_result(key, rows, self._manifest(plan, costs))
+        store.write_result(key, rows, self._manifest(plan, costs), samples)
         return key, rows
 
     def _curves(self, plan: MaskPlan) -> tuple[dict[str, Curve], dict[str, Any]]:
