@@ -13,7 +13,8 @@ Layout below ``--store``::
     results/DATASET/METHOD/RUN.json                 the printed numbers of one leaderboard row, its manifest,
                                                     their checksum at the end;
                                                     RUN ends with a digest of what the numbers depend on
-    results/DATASET/METHOD/RUN.npz                  their bootstrap replicates, for paired ranks
+    results/DATASET/METHOD/RUN.npz                  their bootstrap replicates, for paired ranks;
+                                                    RUN.json holds their checksum
     audits/DATASET/METHOD.json                      the verdict of harness audit
     timings/DATE-PROCESS.seconds.json               what the time of one run went into
     downstream/DATASET/lite0-HASH.npy               features of 128 images (n, 1280); sealed
