@@ -200,6 +200,11 @@ def link_out(root: Path) -> None:
     caption_trees.rewrite(root, lambda rows: rows[1].update(frontal="images/link.png"))
 
 
+def link_loop(root: Path) -> None:
+    (root.parent / "images" / "loop.png").symlink_to("loop.png")
+    caption_trees.rewrite(root, lambda rows: rows[1].update(frontal="images/loop.png"))
+
+
 def in_latin_1(root: Path) -> None:
     root.write_bytes(root.read_bytes().replace(b"cough", "Fi\u00e8vre".encode("latin-1"), 1))
 
@@ -219,6 +224,7 @@ TABLES: dict[str, tuple[Change, str, str]] = {
     "absent image": (cell(3, "lateral", "images/gone.png"), "absent-image", "line 5"),
     "path with ..": (cell(3, "lateral", "../secret.png"), "path-outside-root", "line 5"),
     "absolute path": (cell(3, "lateral", "/etc/passwd"), "path-outside-root", "line 5"),
+    "link loop": (link_loop, "absent-image", "line 3"),
     "link out": (link_out, "link-outside-root", "line 3"),
     "not UTF-8": (in_latin_1, "unreadable", "not UTF-8"),
     "duplicate id": (cell(4, "id", "s0"), "duplicate-id", "line 6"),

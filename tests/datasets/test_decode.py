@@ -172,6 +172,16 @@ def test_deep_tiff_and_constant_images(tmp_path: Path) -> None:
         inspect(broken)
 
 
+@pytest.mark.parametrize("suffix", ["gif", "png", "tif"])
+def test_the_first_of_several_pages_is_read_and_counted(tmp_path: Path, suffix: str) -> None:
+    pages = [Image.fromarray((255 - ramp() if turned else ramp()).astype(np.uint8)) for turned in (0, 1)]
+    path, alone = tmp_path / f"several.{suffix}", tmp_path / f"alone.{suffix}"
+    pages[0].save(path, save_all=True, append_images=pages[1:])
+    pages[0].save(alone)
+    assert inspect(path).mode == f"{inspect(alone).mode}, first of several pages"
+    assert np.array_equal(shown(path), shown(alone))
+
+
 def test_cmyk_palette_and_bilevel(tmp_path: Path) -> None:
     cmyk = jpeg(tmp_path / "c.jpg", mode="CMYK", quality=95)
     plain = shown(jpeg(tmp_path / "p.jpg", quality=95)).astype(float)

@@ -187,6 +187,7 @@ def _pillow_image(data: bytes) -> tuple[Image.Image, str]:
     except Image.DecompressionBombError:
         raise ValueError(f"more pixels than the limit of {MAX_PIXELS:,}") from None
     mode = image.mode
+    stored = f"{mode}, first of several pages" if getattr(image, "is_animated", False) else mode
     check_shape(*image.size)
     if image.format == "JPEG":
         check_end(data)
@@ -196,7 +197,7 @@ def _pillow_image(data: bytes) -> tuple[Image.Image, str]:
     shown = eight_bits(_upright(image))
     if deep_colour:
         _check_levels(shown)
-    return ImageOps.invert(shown) if inverted else shown, mode
+    return ImageOps.invert(shown) if inverted else shown, stored
 
 
 def _white_is_zero(image: Image.Image) -> bool:

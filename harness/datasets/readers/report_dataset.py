@@ -338,7 +338,7 @@ class ImageTree:
         return self._inside[folder]
 
     def _leads_inside(self, link: str) -> bool:
-        real = Path(link).resolve()
+        real = Path(os.path.realpath(link))  # a loop of links, on which Path.resolve raises, has no state
         return any(real.is_relative_to(root) for root in self._real_roots)
 
 
