@@ -268,9 +268,9 @@ def set_aside(path: Path, reason: str) -> None:
 
 
 def clear_place(path: Path) -> None:
-    """Set aside a folder that is in the place of a file."""
-    if path.is_dir():
-        set_aside(path, "a folder is in its place")
+    """Set aside what is in the place of a file: a folder, a pipe, a device, a link that leads to none."""
+    if os.path.lexists(path) and not path.is_file():
+        set_aside(path, "a folder is in its place" if path.is_dir() else "no file")
 
 
 def unless_damaged(path: Path, read: Callable[[], Content]) -> Content | None:

@@ -16,10 +16,11 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from safetensors import SafetensorError
 from safetensors.torch import load_model, save_model
 
-from harness.core.errors import DamagedStateError, HarnessError
+from harness.core.errors import CorruptFileError, DamagedStateError, HarnessError
 from harness.core.files import (
     clear_disk_errors,
     clear_place,
+    open_own,
     read_checked_json,
     unless_damaged,
     write_checked_json,
@@ -85,7 +86,13 @@ class TrainingState(Callback):
         Raises:
             DamagedStateError: it is not what was written.
         """
-        if not self.checkpoint.is_file():
+        for path in (self.checkpoint, self.weights_file):
+            try:
+                if os.path.lexists(path):
+                    open_own(path).close()  # a pipe would be waited for
+            except CorruptFileError as error:
+                raise DamagedStateError(error.message, f"delete {self.run.directory} and run again") from None
+        if not self.checkpoint.exists():
             return
         try:
             with zipfile.ZipFile(self.checkpoint) as archive:

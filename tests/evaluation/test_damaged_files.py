@@ -150,7 +150,7 @@ def test_a_damaged_file_is_made_again(
 
 
 @pytest.mark.parametrize("name", ["last.ckpt", "kept.safetensors", "history.json"])
-@pytest.mark.parametrize("harm", HARMS, ids=lambda harm: harm.__name__)
+@pytest.mark.parametrize("harm", [*HARMS, replaced_by_a_pipe], ids=lambda harm: harm.__name__)
 def test_a_damaged_state_of_training_begins_anew(
     settings: RunSettings, name: str, harm: Callable[[Path], None]
 ) -> None:
@@ -372,12 +372,15 @@ def test_a_folder_in_the_place_of_a_table_is_set_aside(settings: RunSettings) ->
     figures = store.root / "tables" / "figures" / "toy-mcar-n8"
     for folder in (table, figures):
         (folder / "inside").mkdir(parents=True)
+    page = table.with_suffix(".html")
+    os.mkfifo(page)
     with pytest.raises(HarnessError, match="a folder is in its place"):
         write_user_file(table, b"")
     store.set_aside_damaged()
     write_user_file(table, b"a table")
     assert table.read_bytes() == b"a table"
     assert figures.is_dir()
+    assert not page.exists()
 
 
 def test_a_full_disk_in_safetensors_is_one_line(toy_world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
