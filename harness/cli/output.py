@@ -58,7 +58,7 @@ def stderr() -> Console:
     """Standard error, for progress and notes."""
     from rich.console import Console
 
-    return Console(stderr=True)
+    return Console(file=sys.stderr)  # which stays it while something else is in its place
 
 
 def stdout() -> Console:

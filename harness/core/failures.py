@@ -17,6 +17,7 @@ from pathlib import Path
 from harness.core.errors import HarnessError, PluginError
 from harness.core.files import write_atomic
 
+_LONGEST_NAME = 60
 _NAMES = r"'\w{1,40}'(?:,? and '\w{1,40}'|, '\w{1,40}')*"
 _ARGUMENTS = re.compile(
     r"[\w.<>]{1,80}\(\) (?:missing \d+ required (?:positional|keyword-only) arguments?: "
@@ -39,7 +40,7 @@ def describe(error: BaseException, home: str = "") -> str:
     """
     if isinstance(error, HarnessError):
         return " ".join(str(error).split())
-    kind = type(error).__name__
+    kind = _kind(error)
     if isinstance(error, ModuleNotFoundError) and str(error.name).replace(".", "").isidentifier():
         return f"{kind}: there is no module {error.name}"
     if isinstance(error, TypeError) and _ARGUMENTS.fullmatch(str(error)):
@@ -51,6 +52,14 @@ def describe(error: BaseException, home: str = "") -> str:
     own = [place for place in places if place.partition(".")[0].partition(":")[0] == package]
     place = (own or places or [""])[-1]
     return f"{kind} at {place}" if place else kind
+
+
+def _kind(error: BaseException) -> str:
+    """Name of an exception's type, which code of others may have chosen; of the system's errors which one."""
+    name = type(error).__name__
+    if not (name.isidentifier() and name.isascii() and len(name) <= _LONGEST_NAME):
+        return "an exception without a proper name"
+    return f"{name} ({os.strerror(error.errno)})" if type(error) is OSError and error.errno else name
 
 
 def _places(error: BaseException) -> Iterator[str]:

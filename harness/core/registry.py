@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass, fields
 from functools import cache
 from importlib import import_module
@@ -265,7 +267,8 @@ def load(kind: str, name: str) -> Any:
         return _LIVE[kind][name]
     module, _, attribute = table[name].partition(":")
     try:
-        loaded = import_module(module)
+        with redirect_stdout(sys.stderr):  # which results are printed to
+            loaded = import_module(module)
     except (Exception, SystemExit) as error:
         if (missing := missing_package(error)) is not None:
             package, extra = missing

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -273,6 +273,8 @@ def _work(
         started: when the parent started this process, by ``time.monotonic``.
     """
     leave_to_parent()
+    with suppress(OSError):
+        os.dup2(2, 1)  # standard output is for the results, which the parent prints
     threading.Thread(target=die_with_parent, daemon=True).start()
     use_threads(threads)
     registry.restore(tables)

@@ -15,6 +15,7 @@ from typing import Any, Generic, TypeVar
 import torch
 
 from harness.core.files import clear_disk_errors
+from harness.core.printed import printed_into
 from harness.core.progress import Progress
 from harness.core.types import Inputs, Study
 from harness.evaluation.requests import Request
@@ -172,7 +173,8 @@ class _Asking(Generic[Answer]):
             inputs = self._inputs(method, batch)
             started = time.perf_counter()
             try:
-                answers = self.request(method, inputs, self.question.state)
+                with printed_into(self.trial.cell.output):
+                    answers = self.request(method, inputs, self.question.state)
             except torch.OutOfMemoryError:
                 if batch_size == 1:
                     raise

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
+from contextlib import suppress
 
 from harness.core.errors import DiskError
+from harness.core.signals import Stopped
 from harness.evaluation.completion import complete_states
 from harness.evaluation.metric_failures import MetricFailures
 from harness.evaluation.predict import predict
@@ -13,6 +16,9 @@ from harness.evaluation.score import reduce, score
 from harness.evaluation.trial import Trial
 from harness.metrics.headline import CURVE_METRICS
 from harness.store.results import Measurement
+
+_CLOCK = 0.1
+"""Seconds by which the clock of a file system may be behind."""
 
 
 def evaluate(trial: Trial) -> list[Measurement]:
@@ -25,6 +31,7 @@ def evaluate(trial: Trial) -> list[Measurement]:
     Raises:
         DiskError: nothing more can be stored.
     """
+    started = time.time()
     try:
         completion = complete_states(trial)  # --impute: generated views in place of lost ones
         with trial.cell.lock(trial.waiting):
@@ -35,11 +42,11 @@ def evaluate(trial: Trial) -> list[Measurement]:
             reduction = reduce(trial, statistics, failures)  # rates x mask seeds x bootstrap, as products
             outcome = Outcome(completion, predictions, statistics, reduction, failures)
             measurements = record(trial, outcome)
-    except DiskError:
+    except (DiskError, KeyboardInterrupt, Stopped):
         raise
-    except (Exception, SystemExit) as error:
+    except BaseException as error:  # a plugin's own, too
         return record_failure(trial, error)
-    headline = _headline(measurements)
+    headline = "; ".join(filter(None, (_headline(measurements), _printed(trial, started))))
     if failures.reasons:
         trial.failed("; ".join(filter(None, (failures.summary(), headline))))
     else:
@@ -76,6 +83,14 @@ def predict_shard(trial: Trial) -> None:
         trial.done("left to the last of its tasks")
     else:
         trial.done("predicted")
+
+
+def _printed(trial: Trial, started: float) -> str:
+    """Where it lies what the method printed since a time; empty where it printed nothing."""
+    with suppress(OSError):
+        if trial.cell.output.stat().st_mtime >= started - _CLOCK:
+            return f"what it printed is in {trial.cell.output}"
+    return ""
 
 
 def _headline(measurements: Sequence[Measurement]) -> str:

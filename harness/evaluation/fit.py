@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from harness.core.files import clear_disk_errors, private_folder
 from harness.core.locks import file_lock
+from harness.core.printed import printed_into
 from harness.core.types import Study
 from harness.distributed.process_group import process_group
 from harness.method.answers import checked_fit
@@ -41,8 +42,9 @@ def fit(method: Method[Any], studies: FitStudies, run: FitRun, cell: Cell) -> Me
     """
     group = process_group()
     started = time.monotonic()
-    with PeakMemory(run.device) as memory:
-        checked_fit(method, method.fit(studies.train, studies.val, run))
+    with PeakMemory(run.device) as memory, printed_into(cell.output) as outside:
+        shown = replace(run, progress=outside(run.progress))
+        checked_fit(method, method.fit(studies.train, studies.val, shown))
     if not group.is_rank_zero:
         return method
     seconds = time.monotonic() - started

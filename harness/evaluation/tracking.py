@@ -18,7 +18,7 @@ from typing import Any
 from harness.core.errors import HarnessError
 from harness.core.packages import require_packages
 from harness.method.cost import training_summary
-from harness.store.results import Measurement, StoredResult
+from harness.store.results import Measurement, StoredResult, visible
 from harness.store.store import Store
 
 PROJECT = "missing-modality-harness"
@@ -125,7 +125,7 @@ def _of(root: Path, result: StoredResult) -> Tracked:
         name=f"{first.method} {first.preset} s{first.seed}",
         dataset=first.dataset,
         succeeded=all(row.status != "failed" for row in result.rows),
-        facts={name: str(value) for name, value in facts.items()},
+        facts={name: visible(str(value)) for name, value in facts.items()},
         costs={_plain(name): value for name, value in costs.items()},
         curves=curves,
         losses=[_flat(epoch) for epoch in history],

@@ -6,8 +6,10 @@ A method is three calls: ``fit`` on training and validation studies, ``predict``
 
 from __future__ import annotations
 
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence, Sized
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
@@ -104,7 +106,8 @@ class Method(ABC, Generic[C]):
             HarnessError: an override names no field of ``Config`` or has a value it refuses.
         """
         config = cls.configured(variant=variant, preset=preset, overrides=overrides)
-        return cls(config, info)  # type: ignore[arg-type]
+        with redirect_stdout(sys.stderr):  # standard output is for results
+            return cls(config, info)  # type: ignore[arg-type]
 
     @classmethod
     def configured(

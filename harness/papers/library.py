@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from harness.core.errors import HarnessError, UnknownNameError
 from harness.core.names import did_you_mean
 from harness.papers.schema import Paper
+from harness.store.results import visible
 
 PUBLISHED = Path(__file__).with_name("published")
 """The folder of the papers that come with the harness: package data."""
@@ -48,7 +49,7 @@ def read(path: Path) -> Paper:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise HarnessError(f"{path}: not valid YAML: {str(error).splitlines()[0]}") from error
     try:
-        return Paper.model_validate(content)
+        return Paper.model_validate(visible(content, also="\n"))
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])

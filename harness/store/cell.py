@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from harness.core.errors import CorruptFileError
+from harness.core.errors import CorruptFileError, PluginError
 from harness.core.files import (
     clear_disk_errors,
     read_checked_json,
@@ -23,6 +23,10 @@ from harness.core.slugs import slug
 
 _TEMPORARY = ".*.tmp"
 """Names of files that are not yet complete."""
+
+
+def _is_text(name: str) -> bool:
+    return name.encode(errors="replace") == name.encode(errors="surrogatepass")
 
 
 class Cell:
@@ -40,6 +44,11 @@ class Cell:
     def checkpoint(self) -> Path:
         """Folder of the fitted method."""
         return self.directory / "checkpoint"
+
+    @property
+    def output(self) -> Path:
+        """What the method printed; of a method in a box, it lies in ``training``."""
+        return self.directory / "output.txt"
 
     @contextmanager
     def lock(self, waiting: Callable[[str], None] = lambda holder: None) -> Iterator[None]:
@@ -84,6 +93,8 @@ class Cell:
             path.name for path in self.checkpoint.iterdir() if not path.name.endswith(".sha256.json")
         )
         files = [name for name in files if name != "done.json"]
+        if not all(map(_is_text, files)):
+            raise PluginError("its checkpoint has a file whose name is not UTF-8")
         for name in files:
             seal(self.checkpoint / name)
         content = {"files": files, "cell": self.directory.name, **facts}

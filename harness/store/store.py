@@ -78,6 +78,10 @@ _TABLES = (".md", ".json", ".html", ".svg", ".png", ".pdf")
 """How the names of tables and figures end."""
 
 
+_AS_WRITTEN = frozenset({"config", "execution", "files"})
+"""Fields of a manifest that hold paths, whose characters all count; they are not shown."""
+
+
 class Store:
     """A results store on disk; opening one creates it or checks its schema."""
 
@@ -182,7 +186,9 @@ class Store:
                 raise HarnessError(f"{key}: no such result in {self.root}", did_you_mean(key, existing))
         for key in keys:
             for suffix in (".npz", ".json"):
-                (self.root / "results" / f"{key}{suffix}").unlink(missing_ok=True)
+                path = self.root / "results" / f"{key}{suffix}"
+                clear_place(path)
+                path.unlink(missing_ok=True)
 
     def results(self) -> list[Measurement]:
         """Every stored number, in a stable order."""
@@ -231,7 +237,12 @@ def _read_result(path: Path, key: str) -> StoredResult:
     except HarnessError as error:
         raise CorruptFileError(error.message, error.hint) from None
     try:
-        manifest = Manifest.model_validate(content["manifest"])
+        manifest = Manifest.model_validate(
+            {
+                name: value if name in _AS_WRITTEN else visible(value, also="\n\t")
+                for name, value in content["manifest"].items()
+            }
+        )
         reliability = {
             state: ReliabilityBins.model_validate(bins)
             for state, bins in content.get("reliability", {}).items()

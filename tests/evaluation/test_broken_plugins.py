@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -12,10 +14,12 @@ import pytest
 
 from harness.core import registry
 from harness.core.errors import PluginError
+from harness.core.failures import describe
 from harness.evaluation.run import run, run_serially
 from harness.leaderboard.leaderboard import Leaderboard
 from harness.metrics.base import checked_statistics
 from harness.metrics.text.bleu import Bleu
+from harness.store.cell import Cell
 from harness.store.store import Store
 from tests.cli.test_cli import invoke
 from tests.evaluation.test_evaluate import toy_config
@@ -346,6 +350,7 @@ ODD = {
     "complex": "whose probabilities are a ndarray, no row of real numbers, but of complex128; it must",
     "digits": f"whose probabilities are a list of 14, no row of real numbers; {OF_LABELS}",
     "floats": "whose images hold a ndarray of float64 (4, 4); it must return images as {view: uint8 array",
+    "exit": "GeneratorExit at tests.helpers.odd:",
     "fit": "fit returned a str; it must train the method that it is called on, and return nothing",
 }
 
@@ -391,3 +396,47 @@ def test_a_card_that_lacks_fields_is_named_with_them(
 def test_fields_of_a_card_of_another_type_are_named(field: str, value: Any, message: str) -> None:
     with pytest.raises(PluginError, match=message):
         replace(Echo.card, **{field: value})
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_what_a_method_prints_lies_in_a_file_of_its_cell(
+    toy_world: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], workers: str
+) -> None:
+    monkeypatch.setitem(registry.METHODS, "odd", "tests.helpers.odd:Odd")
+    registry._table.cache_clear()
+    store = toy_world / "store"
+    arguments = [
+        "--methods",
+        "odd,echo",
+        "--set",
+        "odd.gives=loud",
+        "--metrics",
+        "bleu",
+        "--workers",
+        workers,
+    ]
+    places = ["--dataset", "toy", "--store", str(store), "--no-figures"]
+    code, out, err = invoke(capfd, "run", *places, *arguments)
+    assert code == 0
+    assert "SECRET" not in out + err
+    (log,) = store.rglob("output.txt")
+    assert err.count(f"what it printed is in {log}") == 1
+    ways = ["", ", written", ", by a child", *([", as an error"] if workers == "2" else [])]
+    assert {f"SECRET report {what}{way}" for what in ("fit", "predict") for way in ways} == set(
+        log.read_text().splitlines()
+    )
+    assert log.stat().st_mode & 0o777 == 0o600
+
+
+def test_the_name_of_an_exception_is_shown_as_far_as_it_is_one() -> None:
+    for name in ("SECRET report", "[/red]", "x" * 100_000):
+        assert describe(type(name, (Exception,), {})()) == "an exception without a proper name"
+    assert describe(OSError(errno.ENAMETOOLONG, "SECRET")) == "OSError (File name too long)"
+
+
+def test_a_checkpoint_with_a_name_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    cell = Cell(tmp_path)
+    cell.checkpoint.mkdir()
+    Path(os.fsdecode(bytes(cell.checkpoint) + b"/\xff\xfe")).touch()
+    with pytest.raises(PluginError, match="its checkpoint has a file whose name is not UTF-8"):
+        cell.mark_fitted({})

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import os
 import re
+import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from importlib.metadata import EntryPoint
@@ -162,6 +165,53 @@ def test_wrong_answers_are_one_sentence_in_a_box_as_outside(world: Path, confine
     rows = run(world, "odd", confine=confine, set={"odd": {"gives": "None"}})
     sentence = r"predict returned None; it must return a list of \d+ Predictions, one per study of the batch"
     assert re.match(sentence, bleu(rows, "odd").detail)
+    rows = run(world, "odd", confine=confine, set={"odd": {"gives": "exit"}})
+    assert bleu(rows, "odd").detail.startswith("GeneratorExit at tests.helpers.odd:")
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from harness.core import registry
+from harness.store.predictions import AnswerFile
+from tests.evaluation.test_confined_runs import run
+from tests.helpers import doubles_box, sinners
+
+doubles_box.register(dict.__setitem__)
+sinners.register(dict.__setitem__)
+registry._table.cache_clear()
+seal = AnswerFile.seal
+
+def die(file):
+    seal(file)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+AnswerFile.seal = die
+run(Path(sys.argv[1]), "painter", "template")
+"""
+
+
+@confined
+@pytest.mark.slow
+def test_a_confined_run_that_is_killed_ends_as_an_undisturbed_one(world: Path) -> None:
+    root = Path(__file__).parents[2]
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED, str(world)],
+        cwd=world,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [str(root), *sys.path]))},
+        timeout=300,
+    )
+    assert killed.returncode == -signal.SIGKILL
+    store = world / "store-on"
+    (first,) = store.glob("cells/*/*/*/predictions/*.jsonl")
+    before = first.read_bytes()
+    assert not list(store.glob("results/*/*/*.json"))
+    on, off = run(world, "painter", "template"), run(world, "painter", "template", confine="off")
+    assert first.read_bytes() == before
+    assert predictions(store) == predictions(world / "store-off")
+    assert [(row.method, row.metric, row.rate, row.value, row.ci95) for row in on] == [
+        (row.method, row.metric, row.rate, row.value, row.ci95) for row in off
+    ]
 
 
 def test_what_cannot_be_confined_is_refused_or_said(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +18,25 @@ from harness.method.contract import FitRun, Method
 
 TEXT = "SECRET report"
 SOUND = Prediction(report=TEXT, probabilities=np.full(14, 0.5))
+
+
+def loud(what: str) -> None:
+    """Print in every way; to standard error below Python only where no progress is shown."""
+    print(TEXT, what)
+    print(TEXT, what, file=sys.stderr)
+    os.write(1, f"{TEXT} {what}, written\n".encode())
+    os.system(f"echo {TEXT} {what}, by a child")
+    if multiprocessing.parent_process() is not None:
+        os.write(2, f"{TEXT} {what}, as an error\n".encode())
+
+
+def spoken(n: int) -> list[Prediction]:
+    loud("predict")
+    return [SOUND] * n
+
+
+def raised(n: int) -> Any:
+    raise GeneratorExit(TEXT)
 
 
 class OddConfig(MethodConfig):
@@ -39,6 +61,8 @@ ANSWERS: dict[str, Callable[[int], Any]] = {
     "words": lambda n: [Prediction(TEXT, ["a"])] * n,  # type: ignore[arg-type]
     "complex": lambda n: [Prediction(TEXT, np.full(14, 0.5j))] * n,  # type: ignore[arg-type]
     "digits": lambda n: [Prediction(TEXT, ["0.5"] * 14)] * n,  # type: ignore[arg-type]
+    "loud": spoken,
+    "exit": raised,
     "floats": lambda n: [Prediction(TEXT, images={"frontal": np.zeros((4, 4))})] * n,  # type: ignore[dict-item]
 }
 
@@ -58,6 +82,8 @@ class Odd(Method[OddConfig]):
     )
 
     def fit(self, train: Sequence[Study], val: Sequence[Study], run: FitRun) -> Any:
+        if self.config.gives == "loud":
+            loud("fit")
         return {"fit": TEXT, "self": self}.get(self.config.gives)
 
     def predict(self, inputs: Inputs) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import signal
 import socket
 import sqlite3
 import subprocess
@@ -118,6 +119,11 @@ def by_eating(path: str) -> object:
     eaten = bytearray(600 * 2**20)
     eaten[::4096] = b"1" * len(eaten[::4096])
     time.sleep(60)
+    return None
+
+
+def by_a_signal(path: str) -> object:
+    os.kill(os.getpid(), signal.SIGSEGV)
     return None
 
 

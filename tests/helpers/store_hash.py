@@ -30,7 +30,7 @@ VOLATILE = {
 }
 """Keys that hold times, memory, where and beside what a run worked, and a checksum over all of it."""
 
-_LOGS = ("error.txt", ".lock", ".runs.lock", ".holder.json")
+_LOGS = ("error.txt", "output.txt", ".lock", ".runs.lock", ".holder.json")
 DIGITS = round(-math.log10(TOLERANCE))
 """BLAS sums in an order that depends on where arrays lie in memory, so the last digits are left out."""
 

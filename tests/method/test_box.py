@@ -149,6 +149,8 @@ def test_the_environment_holds_no_secrets(prober: Prober, monkeypatch: pytest.Mo
 def test_a_box_that_dies_sleeps_or_eats_ends_with_its_reason(prober: Prober) -> None:
     with pytest.raises(BoxError, match="ended with code 7"):
         report_of(prober("by_leaving"))
+    with pytest.raises(BoxError, match="was ended by SIGSEGV"):
+        report_of(prober("by_a_signal"))
     with pytest.raises(BoxError, match="more than 1 seconds"):
         report_of(prober("by_sleeping", seconds=1))
     with pytest.raises(BoxError, match=r"more than 0\.5 GiB"):

@@ -369,3 +369,15 @@ def test_results_of_early_stores_are_read(toy_world: Path) -> None:
     run(toy_world)
     assert len(store.stored()) == 2
     assert len(set(cells(store))) == len(cells(store))
+
+
+def test_a_folder_in_the_place_of_a_result_is_set_aside_by_rm(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    add(store, "dia", {"bleu_4": 0.2})
+    (result,) = store.stored()
+    result.path.unlink()
+    result.path.mkdir()
+    (result.path / "note").touch()
+    store.remove_results([result.key])
+    assert store.stored() == []
+    assert result.path.with_name(f"{result.path.name}.damaged").is_dir()

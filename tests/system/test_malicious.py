@@ -27,12 +27,16 @@ from harness.core.files import seal, write_checked_json
 from harness.core.slugs import slug
 from harness.core.types import DatasetInfo, Task
 from harness.evaluation.run import run_serially
+from harness.evaluation.tracking import tracked
 from harness.leaderboard.leaderboard import Leaderboard
 from harness.leaderboard.render import formats, terminal
 from harness.leaderboard.render.blocks import Screen
 from harness.method.contract import Method
 from harness.metrics.clinical import chexbert
 from harness.metrics.images.extractors import Inception, XrayDenseNet
+from harness.papers import compare as papers
+from harness.papers import library
+from harness.papers.render import formats as paper_formats
 from harness.store.arrays import load_array
 from harness.store.store import Store
 from methods.common.pretrained import Source, read_weights
@@ -370,9 +374,56 @@ def hostile_store(folder: Path) -> Store:
             for row in content["rows"]:
                 row |= {"method": HOSTILE, "detail": HOSTILE, "signature": HOSTILE}
             content["manifest"]["method"] = HOSTILE
+            content["manifest"]["cost"]["device"] = HOSTILE
             del content["sha256"]
             write_checked_json(path, content)
     return store
+
+
+MARKS = {"\x1b", "\u202e"}
+
+
+def test_trackers_see_no_escape_code(tmp_path: Path) -> None:
+    store = hostile_store(tmp_path)
+    seen = repr(list(tracked(store.root, store.results())))
+    assert "fine" in seen
+    assert "\\x1b" not in seen
+    assert "\\u202e" not in seen
+
+
+@pytest.mark.parametrize("format_", ["markdown", "latex", "html", "csv", "json"])
+def test_a_papers_file_with_escape_codes_is_inert_in_every_report(tmp_path: Path, format_: str) -> None:
+    text = (library.PUBLISHED / "kedr.yaml").read_text(encoding="utf-8")
+    lines = [r'title: "K \e[2J\u202e"' if each.startswith("title:") else each for each in text.splitlines()]
+    file = tmp_path / "kedr.yaml"
+    file.write_text("\n".join(lines))
+    report = papers.compare(library.load(str(file)), papers.Results())
+    shown = paper_formats.text([report], format_)
+    assert "2J" in shown or format_ == "csv"  # which has no titles
+    assert not MARKS & set(shown)
+    assert "\\u001b" not in shown
+
+
+def test_ids_and_names_of_systems_with_escape_codes_are_inert(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = "\x1b[2J\u202e[/]"
+    files = {}
+    for file, number in (("true", 12), ("ours", 12), ("short", 11)):
+        files[file] = tmp_path / f"{file}.json"
+        files[file].write_text(json.dumps({f"{name}{n}": f"clear lungs {name} {n}" for n in range(number)}))
+    words = ["score", str(files["true"]), "--preset", "rexrank"]
+    systems = ["--system", f"[/]={files['ours']}", "--system", f"{name}={files['true']}"]
+    for arguments, code in (
+        ([*words, str(files["ours"]), "--format", "table"], 0),
+        ([*words, str(files["ours"]), "--format", "json"], 0),
+        ([*words, str(files["short"])], 2),
+        (["compare", "--references", str(files["true"]), *systems, "--metrics", "bleu", "--trials", "20"], 0),
+    ):
+        given, out, err = invoke(capsys, *arguments)
+        assert given == code, err
+        assert "Traceback" not in err
+        assert not MARKS & set(out + err)
 
 
 def test_yaml_builds_no_objects(tmp_path: Path) -> None:

@@ -160,7 +160,8 @@ def _cost_table(title: str, tables: Sequence[Table]) -> str:
     lines = [f"### {markdown(title)}: cost and audit", "", _line(header)]
     lines.append("|" + "|".join([":--"] + ["--:"] * (len(header) - 4) + [":--"] * 3) + "|")
     lines += [
-        _line([markdown(row.method), *costs(row.cost), row.audit, _keys(row)]) for row in cost_rows(tables)
+        _line([markdown(row.method), *map(markdown, [*costs(row.cost), row.audit]), _keys(row)])
+        for row in cost_rows(tables)
     ]
     return "\n".join([*lines, "", COST_NOTE, RESULT_NOTE]) + "\n"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -289,7 +290,11 @@ class Box:
             raise BoxError(f"it took more than {self.limits.memory / 2**30:.1f} GiB of memory")
 
     def _end_error(self) -> BoxError:
-        return BoxError(f"its process ended with code {self.close(_ENDING)}")
+        code = self.close(_ENDING)
+        if code < 0:
+            name = next((each.name for each in signal.Signals if each == -code), f"signal {-code}")
+            return BoxError(f"its process was ended by {name}" + (", out of memory?" if code == -9 else ""))
+        return BoxError(f"its process ended with code {code}")
 
     def close(self, wait: float = 0.0) -> int:
         """End the box with all its processes; its exit code, 0 if it was alive after ``wait`` seconds."""

@@ -236,9 +236,10 @@ def answered(inside: Inside, message: dict[str, Any], log: Callable[[], object] 
         if question not in QUESTIONS:
             raise HarnessError(f"a box does not answer {question}")
         answer: Answer = getattr(inside, question)(**message)
-    except (Exception, SystemExit) as error:
+    except BaseException as error:  # also what would end the process: nothing but the method raised it
         log()
-        return {"kind": "error", "reason": describe(error, inside.module), "type": type(error).__name__}
+        kind = type(error).__name__
+        return {"kind": "error", "reason": describe(error, inside.module), "type": kind}
     return {"kind": "answer", **answer}
 
 
