@@ -57,6 +57,12 @@ def main() -> None:
         if sys.stdout is not None:
             _end_output(None)
         raise
+    except ImportError as error:
+        library, _, reason = str(error).partition(": ")
+        if not reason.startswith("failed to map segment"):
+            raise
+        _say(f"error: {library} cannot be loaded: too little memory (raise the limit, ulimit -v)")
+        sys.exit(HarnessError.exit_code)
     except OSError as error:
         if flags.get("debug"):
             traceback.print_exception(error)

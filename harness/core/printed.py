@@ -28,6 +28,8 @@ def printed_into(path: Path) -> Iterator[Callable[[Progress], Progress]]:
         Takes a function of progress, and gives one that may print: it is called outside.
     """
     clear_place(path)
+    if path.is_symlink():
+        path.unlink()
     with clear_disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)

@@ -71,11 +71,25 @@ def ready(modules: Sequence[str]) -> Any:
     context = multiprocessing.get_context("forkserver")
     os.environ[PRELOAD] = ",".join(modules)
     context.set_forkserver_preload(["harness.distributed.preload"])
-    with interpreters_start():
+    with interpreters_start(), _without_a_word_on_semaphores():
         resource_tracker.ensure_running()  # it unblocks signals, so it needs a context of its own
     with interpreters_start():
         forkserver.ensure_running()
     return context
+
+
+@contextmanager
+def _without_a_word_on_semaphores() -> Iterator[None]:
+    """A tracker that starts meanwhile removes what killed processes leave, and does not warn of it."""
+    before = os.environ.get("PYTHONWARNINGS")
+    os.environ["PYTHONWARNINGS"] = ",".join(filter(None, [before, "ignore:resource_tracker"]))
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["PYTHONWARNINGS"]
+        else:
+            os.environ["PYTHONWARNINGS"] = before
 
 
 def begin(settings: RunSettings) -> None:

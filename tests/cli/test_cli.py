@@ -337,3 +337,14 @@ def test_doctor_reports_absent_java(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     finding = _java()
     assert finding.state == "optional"
     assert "install a Java runtime" in finding.detail
+
+
+def test_a_library_that_memory_does_not_suffice_for_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail() -> None:
+        raise ImportError("libtorch_cuda.so: failed to map segment from shared object")
+
+    monkeypatch.setattr(cli, "_check_surroundings", fail)
+    line = "error: libtorch_cuda.so cannot be loaded: too little memory (raise the limit, ulimit -v)\n"
+    assert invoke(capsys, "list", "methods") == (2, "", line)

@@ -1,0 +1,29 @@
+"""What is printed goes into a file of its own, and progress does not."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from harness.core.printed import printed_into
+
+
+def test_what_is_printed_goes_into_the_file_and_progress_does_not(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other, path = tmp_path / "other.txt", tmp_path / "cell" / "output.txt"
+    other.write_text("kept")
+    path.parent.mkdir()
+    path.symlink_to(other)
+    with printed_into(path) as outside:
+        print("a word")
+        print("an error \ud800", file=sys.stderr)
+        outside(lambda share, status: print(share, status))(0.5, "epoch 1")
+    assert capsys.readouterr() == ("0.5 epoch 1\n", "")
+    assert path.read_text() == "a word\nan error \\ud800\n"
+    assert other.read_text() == "kept"
+    with printed_into(path.with_name("none.txt")):
+        pass
+    assert [each.name for each in path.parent.iterdir()] == ["output.txt"]
