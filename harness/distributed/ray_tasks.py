@@ -122,7 +122,11 @@ def _connected(address: str | None) -> Iterator[None]:
     on_sigterm = signal.getsignal(signal.SIGTERM)
     try:
         ray.init(
-            address or "local", include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR
+            address or "local",
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            job_config=_without_working_folder(),
         )
     except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
@@ -136,6 +140,17 @@ def _connected(address: str | None) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _without_working_folder() -> Any:
+    """Settings under which Ray's workers do not look for modules in this process's working folder first.
+
+    A ``numpy.py`` there would be imported in place of the real module. Ray leaves the folder out for its own
+    remote client alone, and has no public setting for it.
+    """
+    from ray.job_config import JobConfig
+
+    return JobConfig(_client_job=True)
 
 
 @contextmanager

@@ -263,6 +263,22 @@ def test_a_node_that_is_lost_changes_nothing(cluster: Any, tmp_path: Path, shard
     same(rows, executors.run(config(tmp_path / "local", "slow", seeds=seeds), toys.Quiet())[0])
 
 
+@pytest.mark.usefixtures("_toys")
+def test_no_module_of_the_working_folder_is_imported_on_a_node(
+    cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, trace = tmp_path / "working", tmp_path / "imported"
+    folder.mkdir()
+    for name in ("harness", "methods", "numpy", "torch", "safetensors", "statistics", "lightning"):
+        (folder / f"{name}.py").write_text(f"open({str(trace)!r}, 'a').write({name!r})")
+    monkeypatch.chdir(folder)
+    given = config(tmp_path / "ray", "echo", executor="ray", address=cluster.address)
+    rows, succeeded = executors.run(given, toys.Quiet())
+    assert not trace.exists(), trace.read_text()
+    assert succeeded
+    assert {row.status for row in rows} == {"ok"}
+
+
 def harness(*arguments: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "harness.cli", *arguments]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
