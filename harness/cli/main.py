@@ -13,7 +13,7 @@ import traceback
 from contextlib import suppress
 from typing import Any
 
-from harness.core.children import SAFE_PATH
+from harness.core.children import SAFE_PATH, end_fork_server
 from harness.core.errors import HarnessError
 from harness.core.packages import packages_named
 from harness.core.signals import Stopped, show_threads_on_quit, stopped_by_signals
@@ -114,6 +114,7 @@ def _end_output(error: OSError | None) -> None:
 
 def _end_at_once(code: int) -> None:
     """End the process: all blocks were left, and Python would wait for threads and clear up for seconds."""
+    end_fork_server()
     with suppress(OSError, ValueError, AttributeError):
         sys.stdout.flush()
     os._exit(code)

@@ -218,7 +218,7 @@ def names_of(metrics: str | None, preset: str | None) -> Sequence[str] | None:
 
     if metrics is not None and preset is not None:
         raise HarnessError("--metrics and --preset exclude each other", "leave one of them out")
-    return metrics_of(preset) if preset is not None else split_list(metrics, "--metrics")
+    return metrics_of(preset) if preset is not None else split_list(metrics, "--metrics", empty=False)
 
 
 def _states(predictions: Path | None, missing: list[str]) -> dict[str, Path]:

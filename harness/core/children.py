@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from harness.core.signals import children_leave_to_parent
 
@@ -35,6 +36,15 @@ def interpreters_start() -> Iterator[None]:
                 del os.environ[name]
             else:
                 os.environ[name] = value
+
+
+def end_fork_server() -> None:
+    """End the server that forks processes: while it imports, it does not see that this process has ended."""
+    server = getattr(sys.modules.get("multiprocessing.forkserver"), "_forkserver", None)
+    process = getattr(server, "_forkserver_pid", None)
+    if process is not None:
+        with suppress(ProcessLookupError):
+            os.kill(process, signal.SIGKILL)
 
 
 def _paths() -> dict[str, str]:

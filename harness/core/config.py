@@ -328,12 +328,21 @@ def parse_rates(text: str, flag: str) -> tuple[float, ...] | dict[str, float]:
     return rates
 
 
-def split_list(text: str | None, flag: str, kind: type = str) -> tuple[Any, ...] | None:
-    """``"0.2,0.4"`` to ``(0.2, 0.4)``; an item that is no ``kind`` is an error that names the flag."""
+def split_list(
+    text: str | None, flag: str, kind: type = str, *, empty: bool = True
+) -> tuple[Any, ...] | None:
+    """``"0.2,0.4"`` to ``(0.2, 0.4)``; an item that is no ``kind`` is an error that names the flag.
+
+    Args:
+        empty: whether there may be no item.
+    """
     if text is None:
         return None
+    parts = [item.strip() for item in text.split(",") if item.strip()]
+    if not parts and not empty:
+        raise HarnessError(f"{flag} {text!r}: no name in it", "leave the flag out for the default")
     try:
-        return tuple(kind(item.strip()) for item in text.split(",") if item.strip())
+        return tuple(kind(item) for item in parts)
     except ValueError:
         words = {float: "numbers", int: "whole numbers"}.get(kind, "items")
         raise HarnessError(f"{flag} {text}: expected comma-separated {words}") from None

@@ -143,13 +143,10 @@ def _connected(address: str | None) -> Iterator[None]:
 
 
 def _without_working_folder() -> Any:
-    """Settings under which Ray's workers do not look for modules in this process's working folder first.
-
-    A ``numpy.py`` there would be imported in place of the real module. Ray leaves the folder out for its own
-    remote client alone, and has no public setting for it.
-    """
+    """Settings without which Ray's workers would import modules of this process's working folder."""
     from ray.job_config import JobConfig
 
+    # There is no public one: Ray leaves the folder out for its own remote client alone.
     return JobConfig(_client_job=True)
 
 
@@ -183,8 +180,7 @@ def _result(task: Any) -> Any:
     try:
         return ray.get(task)
     except ray.exceptions.RayError as error:
-        cause = getattr(error, "cause", None) or error
-        name = type(cause).__name__
+        name = type(getattr(error, "cause", None) or error).__name__
         raise HarnessError(f"a Ray task was lost for good: {name}", "Ray's logs name the node") from error
 
 

@@ -215,9 +215,23 @@ def _check_result(path: Path, key: str) -> str:
         raise CorruptFileError(f"{path}: its checksum is gone", _AGAIN)
     try:
         _check_place(path, key, content["rows"])
-        return str(content["replicates"]["sha256"])
+        return _replicates_checksum(path, content)
     except (KeyError, TypeError) as error:
         raise CorruptFileError(f"{path}: not a result file: {error}", _AGAIN) from error
+
+
+def _replicates_checksum(path: Path, content: Mapping[str, Any]) -> str:
+    """The checksum of the replicates beside a result.
+
+    Raises:
+        CorruptFileError: an earlier version wrote the result, without one.
+    """
+    if "replicates" not in content:
+        raise CorruptFileError(
+            f"{path}: an earlier version wrote this result, without the checksum of its replicates",
+            "the same harness run writes it again, from what the store holds",
+        )
+    return str(content["replicates"]["sha256"])
 
 
 def _check_place(path: Path, key: str, rows: Sequence[Any]) -> None:
@@ -253,7 +267,7 @@ def _read_result(path: Path, key: str) -> StoredResult:
         _check_place(path, key, content["rows"])
         shared = {"key": key, "test_set": manifest.test_set}
         rows = [row_of(row | shared) for row in content["rows"]]
-        replicates = str(content["replicates"]["sha256"])
+        replicates = _replicates_checksum(path, content)
     except ValidationError as error:
         first = error.errors()[0]
         reason = f"{'.'.join(map(str, first['loc']))}: {first['msg'].lower()}"

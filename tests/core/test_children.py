@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+from multiprocessing import forkserver
 from pathlib import Path
 
 import pytest
 
-from harness.core.children import SAFE_PATH, child_environment, interpreters_start
+from harness.core.children import SAFE_PATH, child_environment, end_fork_server, interpreters_start
 
 pytestmark = pytest.mark.process
 
@@ -48,6 +50,7 @@ if __name__ == "__main__":
 """
 FILLS = """
 import sys
+from multiprocessing import forkserver
 from pathlib import Path
 from harness.datasets.images.filling import _Worker
 from harness.datasets.images.store import ImageStore
@@ -86,3 +89,11 @@ def test_the_safe_path_is_for_children_alone(monkeypatch: pytest.MonkeyPatch) ->
         assert os.environ[SAFE_PATH] == "1"
     assert SAFE_PATH not in os.environ
     assert child_environment()[SAFE_PATH] == "1"
+
+
+def test_the_fork_server_ends_with_its_owner(monkeypatch: pytest.MonkeyPatch) -> None:
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as process:
+        monkeypatch.setattr(forkserver._forkserver, "_forkserver_pid", process.pid)
+        end_fork_server()
+        assert process.wait(10) == -signal.SIGKILL
+    end_fork_server()  # that it has ended is no error

@@ -157,3 +157,10 @@ def test_dates_are_text_and_a_pipe_without_a_writer_is_empty(tmp_path: Path) -> 
 def test_a_device_that_cannot_be_is_one_line(device: str) -> None:
     with pytest.raises(HarnessError, match=f"--device {device}: "):
         resolve_device(device)
+
+
+def test_a_list_without_items_is_refused_where_it_must_have_one() -> None:
+    assert split_list(",", "--missing") == ()
+    assert split_list(None, "--metrics", empty=False) is None
+    with pytest.raises(HarnessError, match="--metrics ' , ': no name in it"):
+        split_list(" , ", "--metrics", empty=False)

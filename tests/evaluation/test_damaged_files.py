@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from harness.core import registry
 from harness.core.config import RunSettings
 from harness.core.errors import CorruptFileError, DiskError, HarnessError
-from harness.core.files import set_aside
+from harness.core.files import read_checked_json, set_aside, write_checked_json
 from harness.core.user_files import write_user_file
 from harness.evaluation.reproduce import find
 from harness.evaluation.run import run_serially
@@ -308,6 +308,18 @@ def test_replicates_of_other_numbers_are_refused_and_made_anew(
         Leaderboard.of(store)
     assert run_serially(settings, Quiet())[1]
     assert contents(store.root) == before
+
+
+def test_a_result_of_an_earlier_version_is_named_and_written_anew(settings: RunSettings) -> None:
+    store = Store(settings.config.store)
+    (path,) = store.root.glob("results/toy/learner/*.json")
+    content = read_checked_json(path)
+    del content["replicates"]
+    write_checked_json(path, content)
+    with pytest.raises(CorruptFileError, match="an earlier version wrote this result"):
+        store.stored()
+    assert run_serially(settings, Quiet())[1]
+    assert "learner" in {each.manifest.method for each in store.stored()}
 
 
 def test_results_that_cannot_be_read_do_not_cost_the_others(settings: RunSettings) -> None:
