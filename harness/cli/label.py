@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from harness.cli.options import NullWords, null_words_of
-from harness.cli.output import as_csv, writable_file, write
+from harness.cli.output import as_csv, other_than, writable_file, write
 
 
 def label(
@@ -23,6 +23,7 @@ def label(
     """Write the findings of reports in CheXpert's columns: 1, 0, -1 uncertain, blank not mentioned."""
     from harness.evaluation.report_labels import label_reports
 
+    other_than(out, reports, "--out")
     labels = label_reports(reports, null_words_of(null_words))
     rows = [
         {"id": name, **dict(zip(labels.names, map(_code, line), strict=True))}

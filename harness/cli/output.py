@@ -166,6 +166,9 @@ def write(path: Path, content: str | bytes) -> Path:
 
 _ELSE = "choose another place"
 
+OWN_ENTRIES = ("store.json", "cells", "masks", "results", "audits", "timings", "downstream")
+"""What a store keeps for itself."""
+
 
 def writable_file(path: Path | None) -> Path | None:
     """The file of an option, if it can be written; for a callback, so that the check comes before the work.
@@ -194,12 +197,31 @@ def _check_file(path: Path) -> None:
     if state is not None and not stat.S_ISREG(state.st_mode):
         return  # a device or a pipe
     target = Path(os.path.realpath(path, strict=state is not None))
+    _check_outside_stores(target)
     nearest = _check_parents(target)
     # Names may be too long, and some file systems allow no files: only a try shows it.
     trial = nearest / f".{target.name}.{os.getpid()}.tmp"
     with open(trial, "xb"):
         pass
     trial.unlink()
+
+
+def _check_outside_stores(target: Path) -> None:
+    """Refuse a file among those that a store keeps for itself; its tables are made for people."""
+    for folder in target.parents:
+        inside = target.relative_to(folder).parts
+        if (folder / "store.json").is_file() and inside[0] in OWN_ENTRIES:
+            raise HarnessError(f"{target} is a file of the store {folder} itself", _ELSE)
+
+
+def other_than(path: Path | None, source: Path, option: str) -> None:
+    """Refuse an output that would replace what it is made of.
+
+    Raises:
+        HarnessError: ``path`` is the same file as ``source``.
+    """
+    if path is not None and path.exists() and source.exists() and path.samefile(source):
+        raise HarnessError(f"{option} {path} is a file that is read", "choose another name")
 
 
 def _shortened(path: Path, most: int = 100) -> str:

@@ -133,6 +133,8 @@ def _fault_of_probabilities(values: Any, labels: int) -> str:
         return none
     if numbers.ndim != 1 or (labels and len(numbers) != labels):
         return f"have the shape {numbers.shape}"
+    if np.ma.is_masked(values):
+        return f"are masked: {np.ma.count_masked(values)} of {len(values)}"
     if np.isnan(numbers).any():
         return f"hold {int(np.isnan(numbers).sum())} NaN"
     outside = (numbers < -_ROUNDING) | (numbers > 1 + _ROUNDING)

@@ -113,6 +113,7 @@ class AnswerFile(Generic[Answer]):
         Raises:
             CorruptFileError: a complete line holds no answer.
         """
+        clear_place(self.path)
         content = self._whole_lines()
         if self.path.exists() and self.path.stat().st_size > len(content):
             with open(self.path, "r+b") as stream:

@@ -179,14 +179,16 @@ class Store:
 
         Raises:
             HarnessError: no such result; then none is removed.
+            DiskError: nothing can be removed there.
         """
         existing = [self._key(path) for path in self._result_files()]
         for key in keys:
             if key not in existing:
                 raise HarnessError(f"{key}: no such result in {self.root}", did_you_mean(key, existing))
-        for key in keys:
-            for suffix in (".npz", ".json"):
-                path = self.root / "results" / f"{key}{suffix}"
+        for path in (
+            self.root / "results" / f"{key}{suffix}" for key in keys for suffix in (".npz", ".json")
+        ):
+            with clear_disk_errors(path):
                 clear_place(path)
                 path.unlink(missing_ok=True)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from matplotlib.figure import Figure
 
-from harness.cli.output import writable_file, write
+from harness.cli.output import other_than, writable_file, write
 from harness.core.errors import HarnessError
 from harness.core.user_files import write_user_file
 from harness.leaderboard import bundle
@@ -99,3 +99,21 @@ def test_what_cannot_be_written_is_one_line_before_the_work(tmp_path: Path) -> N
         assert len(str(error.value)) < 400
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "loop"]
     assert writable_file(tmp_path / "new" / "scores.csv") == tmp_path / "new" / "scores.csv"
+
+
+def test_no_output_replaces_a_file_of_a_store_or_its_own_input(tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    (store / "results" / "toy").mkdir(parents=True)
+    (store / "store.json").write_text("{}")
+    result = store / "results" / "toy" / "row.json"
+    result.write_text("numbers")
+    for place in (result, store / "results" / "new.json", store / "store.json"):
+        with pytest.raises(HarnessError, match="is a file of the store"):
+            writable_file(place)
+    assert writable_file(store / "tables" / "bundle.json") == store / "tables" / "bundle.json"
+    assert writable_file(store / "bundle.json") == store / "bundle.json"
+    link = tmp_path / "link"
+    link.symlink_to(result)
+    with pytest.raises(HarnessError, match=r"--out .*link is a file that is read"):
+        other_than(link, result, "--out")
+    other_than(tmp_path / "new.csv", result, "--out")

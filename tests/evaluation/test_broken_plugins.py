@@ -344,6 +344,7 @@ ODD = {
     "silent": f"{ITEM} without report; it must return one: its card says",
     "surrogate": "whose report has half of a pair of surrogates at character 13; it must return reports as",
     "nan": f"{ITEM} whose probabilities hold 14 NaN; {OF_LABELS}",
+    "masked": f"{ITEM} whose probabilities are masked: 14 of 14; {OF_LABELS}",
     "percent": f"{ITEM} whose probabilities reach from 50 to 50; {OF_LABELS}",
     "one": f"{ITEM} whose probabilities have the shape (1,); {OF_LABELS}",
     "words": f"whose probabilities are a list of 1, no row of real numbers; {OF_LABELS}",

@@ -216,6 +216,18 @@ def test_what_is_no_file_is_never_waited_for(
     assert Leaderboard.of(Store(settings.config.store)).tables
 
 
+@pytest.mark.parametrize("target", ["full.jsonl", "/nowhere/x"])
+def test_a_link_in_the_place_of_answers_is_set_aside(settings: RunSettings, target: str) -> None:
+    store = settings.config.store
+    before = contents(store)
+    answers = cell_of(settings) / "predictions" / "full.jsonl"
+    answers.unlink()
+    answers.symlink_to(target)
+    shutil.rmtree(cell_of(settings) / "statistics")
+    assert run_serially(settings, Quiet())[1]
+    assert contents(store) == before
+
+
 def blanks_at_the_end(path: Path) -> None:
     path.write_text(path.read_text() + " \n\n")
 

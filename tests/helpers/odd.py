@@ -56,6 +56,7 @@ ANSWERS: dict[str, Callable[[int], Any]] = {
     "silent": lambda n: [Prediction(probabilities=np.full(14, 0.5))] * n,
     "surrogate": lambda n: [Prediction(report=TEXT + "\ud800")] * n,
     "nan": lambda n: [Prediction(TEXT, np.full(14, np.nan))] * n,
+    "masked": lambda n: [Prediction(TEXT, np.ma.masked_all(14))] * n,
     "percent": lambda n: [Prediction(TEXT, np.full(14, 50.0))] * n,
     "one": lambda n: [Prediction(TEXT, np.full(1, 0.5))] * n,
     "words": lambda n: [Prediction(TEXT, ["a"])] * n,  # type: ignore[arg-type]
