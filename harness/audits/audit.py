@@ -27,6 +27,7 @@ from harness.core import registry
 from harness.core.config import RunConfig, RunSettings
 from harness.core.failures import describe
 from harness.core.progress import Reporter
+from harness.core.types import Task
 from harness.datasets.base import Dataset
 from harness.datasets.opening import open_dataset, studies_of
 from harness.datasets.selection import select
@@ -130,12 +131,16 @@ def _audit(settings: RunSettings, reporter: Reporter) -> list[Verdict]:
                 reporter.failed(entry.label, f"audit: its process ended with code {code}")
                 yield entry.label, _verdict(entry, name, config.preset, 0, tried)
 
-    controls = {entry.label for entry in _audited(config) if entry.is_control}
-    longest_first = sorted(
-        jobs, key=lambda job: job[0] in controls
-    )  # no process waits for a long one at the end
+    place = {entry.label: _place(entry) for entry in _audited(config)}
+    longest_first = sorted(jobs, key=lambda job: place[job[0]])  # no process waits for a long one at the end
     verdict_of = processes.Team(settings, workers, reporter, context, _open, lost).work(longest_first)
     return [verdict_of[label] for label, _ in jobs]
+
+
+def _place(entry: Entry) -> tuple[bool, bool, bool]:
+    """Where a method stands among the jobs: those that learn to write reports take longest."""
+    card = entry.method_class.card
+    return entry.is_control, not card.learned, Task.REPORT not in card.tasks
 
 
 def open_case(settings: RunSettings, folder: Path) -> Case:

@@ -13,12 +13,14 @@ from typing import IO
 from harness.core.errors import HarnessError
 from harness.core.files import clear_disk_errors, write_atomic
 
-MOST_BYTES = 2**30
-"""1 GiB: a million reports of a thousand characters."""
+MOST_BYTES = 2**28
+"""256 MiB: of a pipe, of unpacked data, and of a file of which the caller does not expect more."""
+MOST_REPORT_BYTES = 2**30
+"""1 GiB, of a file of reports: a million reports of a thousand characters."""
 
 
 def read_user_file(path: Path, most: int = MOST_BYTES) -> bytes:
-    """The content of a file or of a pipe.
+    """The content of a file, or of a pipe of up to ``MOST_BYTES``.
 
     Raises:
         OSError: it cannot be read, is a device, or holds more than ``most`` bytes; ``strerror`` says which.
@@ -32,6 +34,8 @@ def read_user_file(path: Path, most: int = MOST_BYTES) -> bytes:
         if (stat.S_ISCHR(kind) or stat.S_ISBLK(kind)) and os.path.realpath(path) != os.devnull:
             raise OSError(errno.EINVAL, "a device, no file", str(path))
         os.set_blocking(descriptor, True)
+        if not stat.S_ISREG(kind):
+            most = min(most, MOST_BYTES)  # a pipe may have no end
         content = stream.read(most + 1)
     if len(content) > most:
         raise too_large(path, most)

@@ -15,6 +15,7 @@ import pytest
 
 from harness.core import user_files
 from harness.core.errors import HarnessError
+from harness.evaluation.report_files import content
 from harness.evaluation.report_files.joining import alike, joined_ids
 from harness.evaluation.report_files.reader import read_reports
 
@@ -177,7 +178,7 @@ def test_ids_that_differ_in_form_alone_are_named(one: str, other: str, form: str
 
 
 def test_a_file_may_hold_a_million_reports() -> None:
-    assert user_files.MOST_BYTES > 1_000_000 * 1_000
+    assert user_files.MOST_REPORT_BYTES > 1_000_000 * 1_000
 
 
 def test_devices_and_files_without_end_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -189,7 +190,7 @@ def test_devices_and_files_without_end_are_refused(tmp_path: Path, monkeypatch: 
     for path in (Path("/dev/zero"), link):
         with pytest.raises(HarnessError, match="a device, no file"):
             read_reports(path)
-    monkeypatch.setattr(user_files.read_user_file, "__defaults__", (1 << 20,))
+    monkeypatch.setattr(content, "MOST_REPORT_BYTES", 1 << 20)
     monkeypatch.setattr(user_files.gunzipped, "__defaults__", (1 << 20,))
     large = tmp_path / "large.txt"
     large.write_bytes(b"a" * ((1 << 20) + 1))
@@ -198,6 +199,19 @@ def test_devices_and_files_without_end_are_refused(tmp_path: Path, monkeypatch: 
             read_reports(path)
     assert tracemalloc.get_traced_memory()[1] < 1 << 26
     tracemalloc.stop()
+
+
+def test_a_pipe_without_end_is_read_up_to_less_than_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(user_files, "MOST_BYTES", 1 << 10)
+    pipe = tmp_path / "pipe.json"
+    os.mkfifo(pipe)
+    held = os.open(pipe, os.O_RDWR)
+    os.write(held, b"a" * ((1 << 10) + 1))
+    with pytest.raises(HarnessError, match="more than 0 MiB"):
+        read_reports(pipe)
+    os.close(held)
 
 
 def test_a_pipe_without_writer_ends_at_once(tmp_path: Path) -> None:

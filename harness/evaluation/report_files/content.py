@@ -7,7 +7,7 @@ import zlib
 from pathlib import Path
 
 from harness.core.errors import HarnessError
-from harness.core.user_files import gunzipped, read_user_file
+from harness.core.user_files import MOST_REPORT_BYTES, gunzipped, read_user_file
 
 _BINARY = {
     b"PK\x03\x04": ("a zip archive or an Excel workbook", "save the sheet as CSV"),
@@ -42,7 +42,7 @@ def read_bytes(path: Path) -> bytes:
         HarnessError: it cannot be read, or its gzip data are damaged.
     """
     try:
-        data = read_user_file(path)
+        data = read_user_file(path, MOST_REPORT_BYTES)
     except OSError as error:
         reason = error.strerror or str(error)
         raise HarnessError(f"{path}: {reason[:1].lower()}{reason[1:]}") from error
