@@ -10,14 +10,15 @@ from pathlib import Path
 import pytest
 
 from harness.core import registry
-from tests.helpers import toys
+from harness.datasets.iu_phantom import IUPhantom
+from tests.helpers import tiers, toys
 
 ROOT = Path(__file__).parents[1]
 pytest_plugins = ["tests.helpers.tiers", "tests.helpers.durations"]
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def _own_cache(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Iterator[None]:
     """Tests neither read nor fill the user's cache. All processes of a session share drawn phantoms.
 
     Programs that tests start find the ``tests`` of this repository: some installed packages bring a folder of
@@ -32,6 +33,9 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setenv("HARNESS_WORKERS", "1")  # tests of more name their number
         patch.setenv("HARNESS_CACHE", str(cache))
         patch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), *os.environ.get("PYTHONPATH", "").split()]))
+        if pytestconfig.option.markexpr == "fast" and "PYTEST_XDIST_WORKER" in os.environ:
+            IUPhantom.open()  # drawn by several processes, which are no test's
+            tiers.forget()
         yield
 
 

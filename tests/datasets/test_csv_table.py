@@ -145,6 +145,7 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", PAGE.read_text(), flags=re.DOTALL)
 
 
+@pytest.mark.process
 def test_the_page_from_the_file_to_the_leaderboard_row(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

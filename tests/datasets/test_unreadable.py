@@ -98,6 +98,7 @@ def broken_files(folder: Path, count: int = 130) -> list[ImageFile]:
     return [source_of(path) for path in paths]
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("workers", [1, 2])
 def test_filling_goes_on_without_them(tmp_path: Path, workers: int) -> None:
     sources = broken_files(tmp_path / "images")
@@ -167,6 +168,7 @@ def test_data_check_counts_and_names_them(name: str, build: Callable[[Path], Pat
     assert report["counts"]["left out, unreadable: studies"] == 1
 
 
+@pytest.mark.process
 def test_a_row_says_what_was_left_out_and_stands_apart(tmp_path: Path) -> None:
     root = caption_trees.own(tmp_path / "data")
 

@@ -69,6 +69,11 @@ def _watch(event: str, arguments: tuple[Any, ...]) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup() -> None:
     """Forget what the test before started."""
+    forget()
+
+
+def forget() -> None:
+    """What was started up to here is not the present test's."""
     _started.clear()
 
 

@@ -20,6 +20,8 @@ from harness.metrics.text.meteor import Aligner, Meteor, MeteorNltk
 from harness.metrics.text.tokenization import tokenizer
 from tests.helpers.reports import corpus, pairs
 
+pytestmark = pytest.mark.process
+
 needs_jar = pytest.mark.skipif(Meteor().unavailable() is not None, reason=str(Meteor().unavailable()))
 
 
@@ -175,7 +177,6 @@ def test_a_silent_process_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         Aligner(tmp_path / "meteor.jar").statistics(["SCORE ||| a ||| a"])
 
 
-@pytest.mark.process
 def test_the_interpreter_exits_while_the_process_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
