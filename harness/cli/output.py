@@ -215,13 +215,13 @@ def _check_outside_stores(target: Path) -> None:
 
 
 def other_than(path: Path | None, source: Path, option: str) -> None:
-    """Refuse an output that would replace what it is made of.
+    """Refuse an output that would replace the reports that it is made of.
 
     Raises:
         HarnessError: ``path`` is the same file as ``source``.
     """
     if path is not None and path.exists() and source.exists() and path.samefile(source):
-        raise HarnessError(f"{option} {path} is a file that is read", "choose another name")
+        raise HarnessError(f"{option} {path} is a file of reports", "choose another name")
 
 
 def _shortened(path: Path, most: int = 100) -> str:

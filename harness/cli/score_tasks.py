@@ -9,7 +9,7 @@ from pathlib import Path
 import typer
 
 from harness.cli import label_tables, score_tables, state_tables
-from harness.cli.output import Format, print_parts, print_rows, report_failures, write
+from harness.cli.output import Format, other_than, print_parts, print_rows, report_failures, write
 from harness.core.config import ExecutionConfig
 from harness.core.errors import HarnessError
 from harness.core.registry import MetricOptions
@@ -218,8 +218,8 @@ def _check(scoring: Scoring) -> None:
             raise HarnessError(f"--{name} is not for this table", "see harness score --help")
     for option, out in (("per-study", scoring.per_study), ("rexrank", scoring.rexrank)):
         for file in (scoring.files.references, *scoring.files.states.values(), *scoring.extra):
-            if out is not None and out.exists() and file and file.exists() and out.samefile(file):
-                raise HarnessError(f"--{option} {out} is a file of reports", "choose another name")
+            if file is not None:
+                other_than(out, file, f"--{option}")
 
 
 def _add_row(scoring: Scoring, place: RowPlace) -> None:

@@ -114,6 +114,6 @@ def test_no_output_replaces_a_file_of_a_store_or_its_own_input(tmp_path: Path) -
     assert writable_file(store / "bundle.json") == store / "bundle.json"
     link = tmp_path / "link"
     link.symlink_to(result)
-    with pytest.raises(HarnessError, match=r"--out .*link is a file that is read"):
+    with pytest.raises(HarnessError, match=r"--out .*link is a file of reports"):
         other_than(link, result, "--out")
     other_than(tmp_path / "new.csv", result, "--out")
