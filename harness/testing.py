@@ -14,8 +14,9 @@ from harness.audits.subject import Case, Subject
 from harness.audits.verbatim import hidden_reports
 from harness.audits.watch import DataFiles
 from harness.core.errors import PluginError
+from harness.core.metric_options import MetricOptions
 from harness.core.progress import SILENT
-from harness.core.registry import MetricOptions, make_metric
+from harness.core.registry import make_metric
 from harness.core.types import Prediction, Reference, Study
 from harness.datasets.base import SPLITS, Dataset
 from harness.datasets.example import ExampleData

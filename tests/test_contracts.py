@@ -18,6 +18,7 @@ from harness import metrics
 from harness.cli.list import listing
 from harness.core import registry
 from harness.core.errors import HarnessError, UnknownNameError
+from harness.core.metric_options import MetricOptions
 from harness.core.types import DatasetInfo, JointPrediction, Prediction, Reference, Study, Task
 from harness.core.words import PROFILES
 from harness.evaluation.report_samples import ReportSamples
@@ -460,7 +461,7 @@ def test_signature_names_the_family_and_a_version(metric: Metric) -> None:
 
 
 OPTIONS = [
-    registry.MetricOptions(tokenizer, words, uncertain, multilabel)
+    MetricOptions(tokenizer, words, uncertain, multilabel)
     for tokenizer in (None, *PROFILES)
     for words in (None, 60)
     for uncertain in (None, "positive", "negative", "ignored")

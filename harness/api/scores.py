@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from harness.api.tables import Table
 from harness.core import registry
 from harness.core.errors import HarnessError, UnavailableError, UnknownNameError
+from harness.core.metric_options import MetricOptions
 from harness.core.names import did_you_mean
 from harness.core.packages import require_packages
-from harness.core.registry import MetricOptions
-from harness.core.types import Prediction, Reference, Task
+from harness.core.types import Task
 from harness.evaluation import score_files
 from harness.evaluation.image_files import scoring as scoring_of_images
 from harness.evaluation.image_files.scoring import ImageFiles
@@ -24,7 +24,7 @@ from harness.evaluation.report_files.pairing import DEFAULT_READING, ReportReadi
 from harness.evaluation.report_labels import label_reports
 from harness.evaluation.score_json import comparison_json, score_json
 from harness.metrics.base import Metric, checked_statistics
-from harness.metrics.direct import MetricResult
+from harness.metrics.direct import MetricResult, studies_of
 from harness.metrics.text.hygiene import sentences
 from harness.statistics.bootstrap import bootstrap_weights, estimate
 from harness.statistics.estimate import Estimate
@@ -235,6 +235,8 @@ def compare(
     Raises:
         HarnessError: as ``score``, or fewer than two systems.
     """
+    if not isinstance(systems, Mapping):
+        raise HarnessError(f"systems are a {type(systems).__name__}", "give a mapping: name -> predictions")
     return ComparisonTable(
         score_files.compare(references, systems, _several(metrics), _options(options), trials, reading)
     )
@@ -317,10 +319,9 @@ def reward(metric: str, **options: str | int | None) -> Reward:
         raise UnavailableError(f"reward {metric}: {reason}")
 
     def values(predictions: Sequence[str], references: Sequence[str]) -> list[float]:
-        if len(predictions) != len(references):
-            raise HarnessError(f"{len(predictions)} predictions for {len(references)} references")
-        targets = [Reference(str(index), str(index), text) for index, text in enumerate(references)]
-        statistics = checked_statistics(chosen, [Prediction(report=text) for text in predictions], targets)
+        if not (len(predictions) or len(references)):
+            return []
+        statistics = checked_statistics(chosen, *studies_of(chosen, predictions, references, None))
         return [float(value) for value in chosen.alone(statistics)[output]]
 
     return values
@@ -364,6 +365,8 @@ def _options(options: Mapping[str, str | int | None]) -> MetricOptions:
 
 
 def _several(metrics: str | Sequence[str] | None) -> Sequence[str] | None:
+    if metrics is not None and not metrics:
+        raise HarnessError("no metric is named", "name some, or give None for all that can run")
     return [metrics] if isinstance(metrics, str) else metrics
 
 

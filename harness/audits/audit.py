@@ -25,7 +25,8 @@ from harness.audits.verbatim import hidden_reports
 from harness.audits.watch import data_files
 from harness.core import registry
 from harness.core.config import RunConfig, RunSettings
-from harness.core.failures import describe
+from harness.core.errors import HarnessError
+from harness.core.failures import describe, let_through
 from harness.core.progress import Reporter
 from harness.core.types import Task
 from harness.datasets.base import Dataset
@@ -122,13 +123,11 @@ def _audit(settings: RunSettings, reporter: Reporter) -> list[Verdict]:
     # Whatever is wrong with the audit as a whole surfaces here.
     name = open_dataset(config.dataset, config.root, _settings(config)).info.name
 
-    def lost(job: Job, code: int | None, verdict_of: dict[str, Verdict]) -> Results:
-        tried = tuple(
-            Check(check, False, f"not tried: its process ended with code {code}") for check in CHECKS
-        )
+    def lost(job: Job, error: HarnessError, verdict_of: dict[str, Verdict]) -> Results:
+        tried = tuple(Check(check, False, f"not tried: {error}") for check in CHECKS)
         for entry in _audited(config):
             if entry.label == job[0]:
-                reporter.failed(entry.label, f"audit: its process ended with code {code}")
+                reporter.failed(entry.label, f"audit: {error}")
                 yield entry.label, _verdict(entry, name, config.preset, 0, tried)
 
     place = {entry.label: _place(entry) for entry in _audited(config)}
@@ -269,7 +268,8 @@ def _trained(subject: Subject, progress: Callable[[float, str], None]) -> Check:
     try:
         subject.original()
         reached = subject.fit(progress)
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
+        let_through(error)
         raise _not_asked(subject, error, SPLIT, _TRAINING) from error
     if reached:
         return Check(SPLIT, False, f"{reached}, {_TRAINING}")
@@ -292,7 +292,8 @@ def _base(subject: Subject) -> tuple[Answers, str]:
         repeatable(subject, base)
     except Breach as breach:
         return base, str(breach)
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
+        let_through(error)
         raise _not_asked(subject, error, "target-blind", _ASKING) from error
     return base, ""
 
@@ -309,7 +310,8 @@ def _one(name: str, subject: Subject, base: Answers) -> Check:
         check = Check(name, True, STEPS[name](subject, base))
     except Breach as breach:
         check = Check(name, False, str(breach))
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
+        let_through(error)
         reason = describe(error, subject.entry.method_class.__module__)
         check = Check(name, False, f"could not be tried: {reason}")
     reached = subject.reached()

@@ -17,9 +17,9 @@ from harness.audits.differences import Answers
 from harness.audits.question import Question
 from harness.audits.replay import StoredRun, stored_runs
 from harness.audits.subject import Subject
-from harness.core.files import is_sealed, read_json
 from harness.core.types import CONTEXT, Prediction, Study
 from harness.missingness.states import FULL
+from harness.store.cell import Cell
 from harness.store.predictions import PREDICTIONS, AnswerFile
 
 _SHARE = 0.2
@@ -138,16 +138,10 @@ def _stored(run: StoredRun, state: str) -> Mapping[str, Prediction]:
 
 def _same_rows(run: StoredRun) -> set[str]:
     """Lines on other methods whose stored answers are the same, byte by byte."""
-    own = _digest(run, FULL)
+    own = AnswerFile(run.cell.predictions(FULL), PREDICTIONS).digest()
     if not own:
         return set()
     cells = run.cell.directory.parents[1].glob("*/*")
     others = (each for each in cells if each.parent != run.cell.directory.parent)
-    seals = ((each.parent.name, each / "predictions" / f"{FULL}.jsonl.sha256.json") for each in others)
-    same = (name for name, seal in seals if seal.exists() and read_json(seal).get("sha256") == own)
-    return {f"the stored answers are those of {name}" for name in same}
-
-
-def _digest(run: StoredRun, state: str) -> str:
-    path = run.cell.predictions(state)
-    return str(read_json(path.with_name(f"{path.name}.sha256.json"))["sha256"]) if is_sealed(path) else ""
+    files = ((each.parent.name, AnswerFile(Cell(each).predictions(FULL), PREDICTIONS)) for each in others)
+    return {f"the stored answers are those of {name}" for name, file in files if file.digest() == own}

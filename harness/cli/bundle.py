@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.cli import tables
-from harness.cli.options import Results, Store
+from harness.cli.options import Results, Store, one_source
 from harness.cli.output import writable_file
 
 if TYPE_CHECKING:
@@ -19,11 +19,13 @@ bundle = typer.Typer(help="Write or check a file of aggregates that may leave a 
 
 @bundle.command("write")
 def write(
+    context: typer.Context,
     file: Annotated[Path, typer.Argument(help="File to write.", callback=writable_file)],
     store: Store = Path("runs"),
     results: Results = None,
 ) -> None:
     """Write the numbers of a leaderboard without text, images or rows of studies."""
+    one_source(context, results)
     write_bundle(tables.read_leaderboard(store, results), file, None if results else store)
 
 

@@ -50,7 +50,7 @@ def compare(
     """Test the differences between systems on the same studies, paired."""
     from harness.cli import score_tables
     from harness.core.config import split_list
-    from harness.core.registry import MetricOptions
+    from harness.core.metric_options import MetricOptions
     from harness.evaluation import score_files, score_json, shards
     from harness.evaluation.extra_scores import compare_with_extra
     from harness.evaluation.report_files.pairing import ReportReading

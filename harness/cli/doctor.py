@@ -21,7 +21,7 @@ from harness.cli.output import Format, format_option, print_rows
 from harness.core import registry
 from harness.core.config import RunConfig
 from harness.core.errors import HarnessError, PluginError, UnavailableError
-from harness.core.failures import describe
+from harness.core.failures import describe, let_through
 from harness.core.files import cache_root
 from harness.core.packages import absent, install
 
@@ -158,7 +158,8 @@ def _datasets() -> list[Requirement]:
             findings.append(Requirement(name, "missing" if main else "optional", str(error)))
         except HarnessError as error:
             findings.append(Requirement(name, "missing", str(error)))
-        except Exception as error:  # e.g. studies of a length that cannot be counted
+        except BaseException as error:  # e.g. studies of a length that cannot be counted
+            let_through(error)
             findings.append(Requirement(name, "optional", describe(error)))
     return findings
 
@@ -168,7 +169,8 @@ def _metrics() -> list[Requirement]:
     for name in registry.names("metrics"):
         try:
             reason = registry.make_metric(name).unavailable()
-        except Exception as error:
+        except BaseException as error:
+            let_through(error)
             reason = describe(error)
         findings.append(Requirement(name, "optional" if reason else "ok", reason or "available"))
     return findings

@@ -9,7 +9,7 @@ import typer
 
 from harness.cli import tables
 from harness.cli.bundle import write_bundle
-from harness.cli.options import Figures, Out, Results, Store
+from harness.cli.options import Figures, Out, Results, Store, one_source
 from harness.cli.output import (
     Format,
     as_csv,
@@ -42,7 +42,11 @@ _FORMATS = (
 )
 
 
+_PerLabel = Annotated[bool, typer.Option("--per-label", help="Scores of every label alone instead.")]
+
+
 def leaderboard(
+    context: typer.Context,
     store: Store = Path("runs"),
     results: Results = None,
     spec: Annotated[
@@ -62,9 +66,7 @@ def leaderboard(
             "instead, e.g. 200."
         ),
     ] = None,
-    per_label: Annotated[
-        bool, typer.Option("--per-label", help="Scores of every label alone instead.")
-    ] = False,
+    per_label: _PerLabel = False,
     by: Annotated[
         str | None,
         typer.Option(
@@ -76,6 +78,7 @@ def leaderboard(
     ] = False,
 ) -> None:
     """Rebuild the tables from the store."""
+    one_source(context, results)
     if permutations is not None:
         if results is not None:
             raise HarnessError("--permutations needs the predictions of a store", "leave out --results")

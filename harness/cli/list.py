@@ -11,7 +11,8 @@ import typer
 
 from harness.cli.output import Format, as_text, format_option, print_entries, print_rows
 from harness.core import registry
-from harness.core.failures import describe
+from harness.core.failures import describe, let_through
+from harness.core.metric_options import MetricOptions
 
 if TYPE_CHECKING:
     from harness.metrics.base import MetricOutput
@@ -64,7 +65,8 @@ def _facts(what: str, kind: str, name: str) -> list[Row]:
     """The rows of one registered name; any plugin may fail here, and the others are listed all the same."""
     try:
         return _FACTS[what](name)
-    except Exception as error:
+    except BaseException as error:
+        let_through(error)
         text = describe(error).removeprefix(f"{kind[:-1]} {name} ")
         prefix = "" if text.startswith("cannot be loaded") else "cannot be loaded: "
         return [{"name": name, "error": prefix + text}]
@@ -131,7 +133,7 @@ def _metric(name: str) -> list[Row]:
 
 def _outputs(name: str) -> list[MetricOutput]:
     """The numbers of a family, for findings and for exclusive classes."""
-    settings = [registry.MetricOptions(multilabel=each) for each in (True, False)]
+    settings = [MetricOptions(multilabel=each) for each in (True, False)]
     outputs = [output for each in settings for output in registry.make_metric(name, each).outputs]
     return list({output.name: output for output in outputs}.values())
 

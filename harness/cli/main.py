@@ -5,16 +5,19 @@ The commands are imported after the signals are handled, so that Ctrl-C in the f
 
 from __future__ import annotations
 
+import atexit
 import errno
 import io
 import os
 import sys
+import threading
 import traceback
 from contextlib import suppress
 from typing import Any
 
-from harness.core.children import SAFE_PATH, end_fork_server
+from harness.core.children import SAFE_PATH, end_fork_server, remove_own_temporary_files
 from harness.core.errors import HarnessError
+from harness.core.failures import describe, no_silent_end
 from harness.core.packages import packages_named
 from harness.core.signals import Stopped, show_threads_on_quit, stopped_by_signals
 
@@ -24,18 +27,47 @@ _KEPT = (
     ": what is finished is kept, training up to its last finished epoch; the same command continues from here"
 )
 
+_GRACE = 2.0
+"""Seconds that a thread of a plugin has to end after the command."""
+
 _UNWRITTEN = {errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF}
 """Errors of a standard output that cannot be written; those of files come with a name, or as one line."""
 
 
 def main() -> None:
-    """Run a command: a user's mistake is one line on stderr and a non-zero exit, never a traceback."""
+    """Run a command: a user's mistake is one line on stderr and a non-zero exit, never a traceback.
+
+    Nor is anything else that goes wrong: the text of an exception may quote a report, so a
+    line has its type and place, and ``--debug`` prints the rest.
+    """
+    flags: dict[str, Any] = {}
+    try:
+        _run(flags)
+    except SystemExit as end:
+        _leave_threads(end.code)
+        raise
+    except BaseException as error:
+        if flags.get("debug"):
+            traceback.print_exception(error)
+        _say(
+            f"error: {describe(error)}: a fault of the harness or of a plugin; "
+            f"harness --debug {flags.get('command', '')} prints the traceback"
+        )
+        _leave_threads(1)
+        sys.exit(1)
+
+
+def _run(flags: dict[str, Any]) -> None:
+    """Run a command, and exit.
+
+    Args:
+        flags: gets the name of the command, and ``debug``.
+    """
     # Spinning OpenMP threads starve each other when anything else runs on the machine.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     os.environ.setdefault(SAFE_PATH, "1")  # of every process that a command starts
-    flags: dict[str, Any] = {}
     try:
-        with stopped_by_signals():
+        with stopped_by_signals(), no_silent_end():
             show_threads_on_quit()
             _check_surroundings()
             from harness.cli.app import app
@@ -112,9 +144,30 @@ def _end_output(error: OSError | None) -> None:
     sys.exit(1)
 
 
+def _leave_threads(code: object) -> None:
+    """End the process if code of a plugin has left a thread: Python would wait for its end.
+
+    Args:
+        code: of the exit.
+    """
+    pools = getattr(sys.modules.get("concurrent.futures.thread"), "_threads_queues", {})
+    others = [
+        thread
+        for thread in threading.enumerate()
+        if not (thread.daemon or thread is threading.main_thread() or thread in pools)
+    ]
+    for thread in others:
+        thread.join(_GRACE)
+    if any(thread.is_alive() for thread in others):
+        _say("a thread that a plugin has started did not end; it is left")
+        atexit._run_exitfuncs()
+        _end_at_once(code if isinstance(code, int) else 0 if code is None else 1)
+
+
 def _end_at_once(code: int) -> None:
     """End the process: all blocks were left, and Python would wait for threads and clear up for seconds."""
     end_fork_server()
+    remove_own_temporary_files()
     with suppress(OSError, ValueError, AttributeError):
         sys.stdout.flush()
     os._exit(code)

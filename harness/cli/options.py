@@ -205,3 +205,14 @@ def execution_of(executor: Literal["local", "ray"] | None, address: str | None) 
     if address is not None and executor != "ray":
         raise HarnessError("--address is for --executor ray", "leave it out")
     return ExecutionConfig(executor=executor or "local", address=address)
+
+
+def one_source(context: typer.Context, results: object) -> None:
+    """Refuse a store beside files of results, which would be ignored.
+
+    Raises:
+        HarnessError: both are on the command line.
+    """
+    source = context.get_parameter_source("store")
+    if results and source is not None and source.name == "COMMANDLINE":
+        raise HarnessError("--results and --store: numbers are read from one", "leave one out")

@@ -9,10 +9,11 @@ import os
 import stat
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
 from textwrap import wrap
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import typer
 
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
     from harness.leaderboard.render.blocks import Screen
+
+
+_ERR = 2
 
 
 class Format(StrEnum):
@@ -55,10 +59,35 @@ def format_option(*formats: Format, panel: str | None = None) -> Any:
 
 
 def stderr() -> Console:
-    """Standard error, for progress and notes."""
+    """Standard error, for progress and notes: where it leads now, whatever is led elsewhere meanwhile.
+
+    Nothing fails where it can no longer be written, as on a full disk: a run goes on without a word.
+    """
     from rich.console import Console
 
-    return Console(file=sys.stderr)  # which stays it while something else is in its place
+    return Console(file=_stderr_of_now())
+
+
+def _stderr_of_now() -> IO[str]:
+    try:
+        if sys.stderr.fileno() == _ERR:
+            raw = _Lenient(os.dup(_ERR), "w")
+            return io.TextIOWrapper(
+                io.BufferedWriter(raw), sys.stderr.encoding, "backslashreplace", line_buffering=True
+            )
+    except (OSError, ValueError, AttributeError):  # closed, or no file, as in a notebook
+        pass
+    return sys.stderr
+
+
+class _Lenient(io.FileIO):
+    """A file to which writing never fails: what it does not take is lost."""
+
+    def write(self, content: Any, /) -> int:
+        """As many bytes as there are."""
+        with suppress(OSError):
+            super().write(content)
+        return len(memoryview(content).cast("B"))
 
 
 def stdout() -> Console:
@@ -237,6 +266,7 @@ def writable_folder(path: Path | None) -> Path | None:
     if path is not None and path.exists() and not path.is_dir():
         raise HarnessError(f"{path} is a file", "name a folder")
     if path is not None:
+        _check_outside_stores(Path(os.path.realpath(path), "file"))
         _check_parents(path / "file")
     return path
 

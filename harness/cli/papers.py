@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from harness.cli import tables
-from harness.cli.options import Out, Results
+from harness.cli.options import Out, Results, one_source
 from harness.cli.output import Format, format_option, report_written, write
 from harness.cli.printed_commands import checker
 
@@ -32,6 +32,7 @@ def papers(
     ] = False,
 ) -> None:
     """Print the tables of a paper beside our numbers, with the command that fills each gap."""
+    one_source(context, results)
     from harness.papers import checks, coverage, library
     from harness.papers.compare import Results as Measured
     from harness.papers.compare import compare

@@ -167,7 +167,7 @@ def score(
 def _scoring(values: Mapping[str, Any]) -> Scoring:
     """What the options of ``score`` ask, by their names."""
     from harness.cli.score_tasks import Files, RowPlace, Scoring, ids_of
-    from harness.core.registry import MetricOptions
+    from harness.core.metric_options import MetricOptions
     from harness.evaluation.probability_files.tables import LabelReading
     from harness.evaluation.report_files.pairing import ReportReading
 
@@ -198,11 +198,19 @@ def _scoring(values: Mapping[str, Any]) -> Scoring:
         row=row,
         extra=tuple(values["extra"] or ()),
         drawn=values["drawn"],
+        read=_read(values),
         per_label=values["per_label"],
         per_study=values["per_study"],
         rexrank=values["rexrank"],
         execution=execution_of(values["executor"], values["address"]),
     )
+
+
+def _read(values: Mapping[str, Any]) -> list[Path]:
+    """Every path on the command line but those of what is written, and of the store."""
+    named = [value for name, value in values.items() if name not in ("per_study", "rexrank", "store")]
+    lists = [value if isinstance(value, list | tuple) else [value] for value in named]
+    return [path for each in lists for path in each if isinstance(path, Path)]
 
 
 def _given(values: Mapping[str, object]) -> set[str]:

@@ -12,7 +12,7 @@ from harness.cli import label_tables, score_tables, state_tables
 from harness.cli.output import Format, other_than, print_parts, print_rows, report_failures, write
 from harness.core.config import ExecutionConfig
 from harness.core.errors import HarnessError
-from harness.core.registry import MetricOptions
+from harness.core.metric_options import MetricOptions
 from harness.core.types import Task
 from harness.core.user_files import read_user_file
 from harness.evaluation import score_files, score_json, shards
@@ -153,6 +153,7 @@ class Scoring:
         row: where the numbers become a row of a leaderboard, or None.
         extra: tables of scores that another program gave.
         drawn: several reports per study.
+        read: all files that the command line names to be read.
         execution: where statistics are computed.
 
     The others are the options of their names.
@@ -170,6 +171,7 @@ class Scoring:
     row: RowPlace | None
     extra: Sequence[Path]
     drawn: Path | None
+    read: Sequence[Path]
     per_label: bool
     per_study: Path | None
     rexrank: Path | None
@@ -217,9 +219,11 @@ def _check(scoring: Scoring) -> None:
         if name not in _TAKES[scoring.task, kind]:
             raise HarnessError(f"--{name} is not for this table", "see harness score --help")
     for option, out in (("per-study", scoring.per_study), ("rexrank", scoring.rexrank)):
-        for file in (scoring.files.references, *scoring.files.states.values(), *scoring.extra):
+        for file in (*scoring.read, *scoring.files.states.values()):
             if file is not None:
                 other_than(out, file, f"--{option}")
+    if scoring.rexrank and scoring.per_study and scoring.rexrank.resolve() == scoring.per_study.resolve():
+        raise HarnessError("--rexrank and --per-study name one file", "choose another name for one of them")
 
 
 def _add_row(scoring: Scoring, place: RowPlace) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Iterator
@@ -45,6 +46,14 @@ def end_fork_server() -> None:
     if process is not None:
         with suppress(ProcessLookupError):
             os.kill(process, signal.SIGKILL)
+
+
+def remove_own_temporary_files() -> None:
+    """Remove what ``multiprocessing`` would remove when Python ends this process in its own time."""
+    process = sys.modules.get("multiprocessing.process")
+    folder = getattr(process.current_process(), "_config", {}).get("tempdir") if process else None
+    if folder:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _paths() -> dict[str, str]:

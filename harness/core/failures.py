@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import os
 import re
+import signal
+import threading
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from json import JSONDecodeError
 from pathlib import Path
+from typing import NoReturn
 
 from harness.core.errors import HarnessError, PluginError
 from harness.core.files import write_atomic
@@ -97,9 +100,45 @@ def failures_named(what: str, home: str) -> Iterator[None]:
         yield
     except HarnessError:
         raise
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
+        let_through(error)
         hint = "harness --debug COMMAND prints the traceback"
         raise PluginError(f"{what}: {describe(error, home)}", hint) from error
+
+
+def let_through(error: BaseException) -> None:
+    """Raise an exception again that is no failure of a plugin: an order to stop, or Ctrl-C in a notebook.
+
+    Code of a plugin may raise anything else, ``KeyboardInterrupt`` included: where the harness handles
+    signals, Ctrl-C raises none.
+    """
+    if isinstance(error, Exception):
+        return
+    ours = type(error).__module__.partition(".")[0] == "harness"
+    handled = signal.getsignal(signal.SIGINT) is not signal.default_int_handler
+    if ours or (isinstance(error, KeyboardInterrupt) and not handled):
+        raise error
+
+
+@contextmanager
+def no_silent_end() -> Iterator[None]:
+    """``os._exit`` raises ``SystemExit`` in the main thread of this process, though not in its forks.
+
+    Code of a plugin that calls it would end a command at once, without a word and perhaps with code 0. So it
+    fails as it does with ``sys.exit``: a line names it and others go on.
+    """
+    process, end = os.getpid(), os._exit
+
+    def leave(status: int) -> NoReturn:
+        if os.getpid() != process or threading.current_thread() is not threading.main_thread():
+            end(status)
+        raise SystemExit(status or 1)
+
+    os._exit = leave
+    try:
+        yield
+    finally:
+        os._exit = end
 
 
 def keep_traceback(path: Path, error: BaseException) -> None:

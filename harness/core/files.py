@@ -216,9 +216,18 @@ def digest_of(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def seal(path: Path) -> None:
-    """Record the checksum of a finished file beside it."""
-    write_json(path.with_name(path.name + ".sha256.json"), {"sha256": digest_of(path)})
+def seal(path: Path, names: int = 0) -> None:
+    """Record the checksum of a finished file beside it.
+
+    Args:
+        names: how many names at the end of its path say whose it is, and are recorded, too.
+    """
+    place = {"place": _place(path, names)} if names else {}
+    write_json(path.with_name(path.name + ".sha256.json"), {"sha256": digest_of(path), **place})
+
+
+def _place(path: Path, names: int) -> str:
+    return "/".join(path.parts[-names:])
 
 
 def unseal(path: Path) -> None:
@@ -232,7 +241,7 @@ def is_sealed(path: Path) -> bool:
 
 
 def verify(path: Path) -> None:
-    """Raise ``CorruptFileError`` unless ``path`` holds exactly what was sealed."""
+    """Raise ``CorruptFileError`` unless ``path`` holds exactly what was sealed, in the place where it was."""
     try:
         seal = read_json(path.with_name(path.name + ".sha256.json"))
         fits = isinstance(seal, dict) and digest_of(path) == seal.get("sha256")
@@ -241,6 +250,9 @@ def verify(path: Path) -> None:
         raise CorruptFileError(f"{error.filename}: {lost}", "run again") from error
     if not fits:
         raise _mismatch(path)
+    place = seal.get("place")
+    if isinstance(place, str) and place != _place(path, place.count("/") + 1):
+        raise CorruptFileError(f"{path}: it was written as {place}", _AGAIN)
 
 
 def _mismatch(path: Path) -> CorruptFileError:

@@ -1,12 +1,15 @@
-"""Helping with names that a user mistyped."""
+"""Names: which one a user meant, and which ones a plugin may not take."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from typing import Any
 
 SHOWN = 40
 """Names that a message lists at most."""
+_LONGEST = 60
+"""Letters of a plugin's name that a message shows."""
 
 
 def did_you_mean(name: str, names: Iterable[str]) -> str:
@@ -19,3 +22,25 @@ def did_you_mean(name: str, names: Iterable[str]) -> str:
         return "none exist"
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     return f"known: {', '.join(names[:SHOWN])}{more}"
+
+
+def not_its_own(name: str, metric: Any, owners: dict[str, str]) -> str:
+    """Which name of a plugin's metric is another one's, so that its numbers would stand in their place.
+
+    Args:
+        name: under which it is registered.
+        owners: output -> family; the outputs of the metric join them.
+
+    Returns:
+        A few words; empty where all its names are its own.
+    """
+    if metric.name != name:
+        return f"it is registered as {name}, and its name is {str(metric.name)[:_LONGEST]!r}"
+    begins = str(metric.signature).partition("|")[0]
+    if begins != name:
+        return f"its signature begins with {begins[:_LONGEST]!r}, not with its name"
+    for output in metric.outputs:
+        owner = owners.setdefault(output.name, name)
+        if owner != name:
+            return f"its output {output.name} is one of metric {owner}"
+    return ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import multiprocessing
+import logging
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -13,6 +13,8 @@ from typing import IO
 from harness.core.files import clear_disk_errors, clear_place
 from harness.core.progress import Progress
 
+OUTPUT = "output.txt"
+"""Name of such a file."""
 _OUT, _ERR = 1, 2
 
 
@@ -20,9 +22,7 @@ _OUT, _ERR = 1, 2
 def printed_into(path: Path) -> Iterator[Callable[[Progress], Progress]]:
     """Append what this process and its children print meanwhile to a file of mode 0600.
 
-    A process that was started for work prints nothing itself, so all it prints goes there. In the process
-    that shows progress, what is no Python code still reaches standard error. No file stays where nothing was
-    printed.
+    That includes what is no Python code. No file stays where nothing was printed.
 
     Yields:
         Takes a function of progress, and gives one that may print: it is called outside.
@@ -34,17 +34,16 @@ def printed_into(path: Path) -> Iterator[Callable[[Progress], Progress]]:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
     with open(descriptor, "w", encoding="utf-8", errors="backslashreplace", buffering=1) as log:
-        streams = sys.stdout, sys.stderr
-
-        def outside(progress: Progress) -> Progress:
-            def shown(share: float, status: str) -> None:
-                with redirect_stdout(streams[0]), redirect_stderr(streams[1]):
-                    progress(share, status)
-
-            return shown
-
         try:
-            with _into(log):
+            with _copies() as (out, err), _warnings_to(err), _into(log):
+
+                def outside(progress: Progress) -> Progress:
+                    def shown(share: float, status: str) -> None:
+                        with redirect_stdout(out), redirect_stderr(err):
+                            progress(share, status)
+
+                    return shown
+
                 yield outside
         finally:
             with suppress(OSError):
@@ -54,11 +53,48 @@ def printed_into(path: Path) -> Iterator[Callable[[Progress], Progress]]:
 
 
 @contextmanager
-def _into(log: IO[str]) -> Iterator[None]:
-    """Standard output, and standard error as far as nothing else is shown there, lead to an open file."""
-    numbers = (_OUT,) if multiprocessing.parent_process() is None else (_OUT, _ERR)
+def printed_nowhere() -> Iterator[None]:
+    """What this process and its children print meanwhile is dropped."""
+    with (
+        open(os.devnull, "w", encoding="utf-8", errors="backslashreplace") as log,
+        _copies() as (_, err),
+        _warnings_to(err),
+        _into(log),
+    ):
+        yield
+
+
+@contextmanager
+def _copies() -> Iterator[list[IO[str]]]:
+    """Standard output and error as they lead now, whatever becomes of them meanwhile."""
     with ExitStack() as ends:
-        for number in numbers:
+        copies: list[IO[str]] = []
+        for stream, number in ((sys.stdout, _OUT), (sys.stderr, _ERR)):
+            with suppress(OSError, ValueError, AttributeError):  # closed, or no file: a notebook
+                if stream.fileno() == number:
+                    copy = os.fdopen(os.dup(number), "w", 1, stream.encoding, "backslashreplace")
+                    stream = ends.enter_context(copy)
+            copies.append(stream)
+        yield copies
+
+
+@contextmanager
+def _warnings_to(stream: IO[str]) -> Iterator[None]:
+    """What the harness itself logs meanwhile, such as that a file was set aside, goes to a stream."""
+    logger, handler = logging.getLogger("harness"), logging.StreamHandler(stream)
+    handler.setLevel(logging.WARNING)
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+
+
+@contextmanager
+def _into(log: IO[str]) -> Iterator[None]:
+    """Standard output and standard error lead to an open file."""
+    with ExitStack() as ends:
+        for number in (_OUT, _ERR):
             with suppress(OSError):  # closed by the user
                 before = os.dup(number)
                 ends.callback(os.close, before)

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import redirect_stdout
-from dataclasses import dataclass, fields
+from contextlib import nullcontext, suppress
+from dataclasses import fields
 from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
 from inspect import signature
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from harness.core.errors import HarnessError, PluginError, UnknownNameError
-from harness.core.failures import describe
-from harness.core.names import did_you_mean
+from harness.core.failures import describe, let_through
+from harness.core.metric_options import DEFAULTS, MetricOptions
+from harness.core.names import did_you_mean, not_its_own
 from harness.core.packages import MissingPackageError, install, missing_package
-
-if TYPE_CHECKING:
-    from harness.core.types import LabelCounts
+from harness.core.printed import printed_nowhere
 
 METHODS = {
     "template": "methods.controls.template:Template",
@@ -234,6 +233,22 @@ def method_modules(names: Sequence[str], confine: str) -> list[str]:
     return sorted({table[name].partition(":")[0] for name in chosen if name in table})
 
 
+def is_foreign(registered: type) -> bool:
+    """Whether a class is of another package, neither the harness's nor registered by this process itself."""
+    live = any(registered is each for table in _LIVE.values() for each in table.values())
+    return not (live or is_ours(registered))
+
+
+def is_ours(registered: type) -> bool:
+    """Whether a class is one of this distribution's."""
+    return _is_own(registered.__module__)
+
+
+def _is_own(module: str) -> bool:
+    """Whether a module is one of this distribution's."""
+    return module.partition(".")[0] in ("harness", "methods")
+
+
 def is_own(kind: str, name: str) -> bool:
     """Whether a name is one of this distribution's, not that of another package."""
     return name in _builtin(kind)
@@ -267,9 +282,10 @@ def load(kind: str, name: str) -> Any:
         return _LIVE[kind][name]
     module, _, attribute = table[name].partition(":")
     try:
-        with redirect_stdout(sys.stderr):  # which results are printed to
+        with nullcontext() if module in sys.modules or _is_own(module) else printed_nowhere():
             loaded = import_module(module)
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
+        let_through(error)
         if (missing := missing_package(error)) is not None:
             package, extra = missing
             raise MissingPackageError(f"{kind[:-1]} {name} needs {package}", install(extra)) from error
@@ -311,30 +327,6 @@ def _keeps(registered: Any, contract: Any) -> bool:
     return issubclass(registered, contract)
 
 
-@dataclass(frozen=True, slots=True)
-class MetricOptions:
-    """How metrics are to be computed; None leaves a family at its default.
-
-    Attributes:
-        tokenizer: tokenisation profile.
-        reference_words: references are cut after so many tokens.
-        uncertain: what an uncertain finding counts as: ``positive``, ``negative`` or ``ignored``.
-        multilabel: labels are independent findings.
-        labels: of the test set.
-        rare_words: words that occur less often in training are ``<unk>`` in the references.
-    """
-
-    tokenizer: str | None = None
-    reference_words: int | None = None
-    uncertain: str | None = None
-    multilabel: bool | None = None
-    labels: LabelCounts | None = None
-    rare_words: int | None = None
-
-
-DEFAULTS = MetricOptions()
-
-
 def make_metric(name: str, options: MetricOptions = DEFAULTS) -> Any:
     """An instance of a metric family, with those of the options that its constructor takes by name.
 
@@ -352,14 +344,33 @@ def make_metric(name: str, options: MetricOptions = DEFAULTS) -> Any:
             if (value := getattr(options, option.name)) is not None and option.name in takes
         }
         metric = family(**arguments)
-        _ = metric.name, metric.task.value, metric.signature, metric.unavailable()
+        _ = metric.name, metric.task.value, metric.signature
         _ = [output.name for output in metric.outputs]
+        reason = metric.unavailable()
     except HarnessError:
         raise
-    except Exception as error:
+    except BaseException as error:
+        let_through(error)
         reason = describe(error, getattr(family, "__module__", ""))
         raise PluginError(f"metric {name} cannot be loaded: {reason}") from error
+    wrong = not_its_own(name, metric, _outputs(tuple(METRICS))) if is_foreign(family) else ""
+    if reason is not None and not (isinstance(reason, str) and reason.isprintable()):
+        wrong = "its unavailable() is neither None nor one line"
+    if wrong:
+        raise PluginError(f"metric {name} cannot be loaded: {wrong}")
     return metric
+
+
+@cache
+def _outputs(families: tuple[str, ...]) -> dict[str, str]:
+    """Output -> family, of the metrics of this distribution; those of plugins join them as they are made."""
+    owners: dict[str, str] = {}
+    for name in families:
+        with suppress(HarnessError):
+            owners |= (
+                {each.name: name for each in make_metric(name).outputs} if _is_own(METRICS[name]) else {}
+            )
+    return owners
 
 
 def split_variant(name: str) -> tuple[str, str | None]:

@@ -9,10 +9,9 @@ from __future__ import annotations
 import faulthandler
 import os
 import signal
-import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from types import FrameType
 
 ENDING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
@@ -74,13 +73,18 @@ def show_threads_on_quit() -> None:
     if not hasattr(signal, "SIGQUIT") or threading.current_thread() is not threading.main_thread():
         return
 
+    try:
+        error = os.dup(2)  # as it leads now: what a plugin prints is led elsewhere
+    except OSError:  # closed
+        signal.signal(signal.SIGQUIT, signal.SIG_IGN)
+        return
+
     def told(number: int, frame: FrameType | None) -> None:
         line = f"SIGQUIT: above is where the threads of process {os.getpid()} are; it goes on\n"
-        os.write(2, line.encode())
+        os.write(error, line.encode())
 
     signal.signal(signal.SIGQUIT, told)
-    with suppress(OSError, ValueError, AttributeError, RuntimeError):  # standard error is no file
-        faulthandler.register(signal.SIGQUIT, file=sys.stderr, all_threads=True, chain=True)
+    faulthandler.register(signal.SIGQUIT, file=error, all_threads=True, chain=True)
 
 
 def leave_to_parent() -> None:

@@ -28,7 +28,9 @@ from harness.datasets.base import SPLITS, Dataset
 from harness.datasets.image_remarks import StudyImage, image_remarks
 from harness.datasets.images import decode
 from harness.datasets.images.pixels import ImageFile, LazyImages
+from harness.datasets.opening import studies_of
 from harness.datasets.readers.contexts import context_remarks
+from harness.datasets.readers.faults import faults
 from harness.datasets.readers.records import Problem, ReportRecord, empty_splits
 from harness.datasets.readers.report_dataset import (
     ReportDataset,
@@ -184,7 +186,8 @@ def _of_opened(dataset_class: type[Dataset], root: Path | None, options: dict[st
         raise
     except HarnessError as error:
         return {}, {}, [Problem("unreadable", str(root or ""), error.message, error.hint)], []
-    studies = [study for split in SPLITS for study in dataset.studies(split)]
+    splits = {split: studies_of(dataset, split) for split in SPLITS}
+    studies = [study for split in SPLITS for study in splits[split]]
     counts: dict[str, Count] = {"studies": len(studies), "patients": len({s.patient_id for s in studies})}
     counts |= _by_split([(study.split, study.context is None) for study in studies])
     views = Counter(view for study in studies for view in study.images)
@@ -200,6 +203,8 @@ def _of_opened(dataset_class: type[Dataset], root: Path | None, options: dict[st
             images += [StudyImage(study.id, view, study.split, each) for view, each in sources.items()]
         else:
             problems += _wrong_arrays(study, dataset.info)
+    if not registry.is_ours(type(dataset)):
+        problems += faults(dataset.info, splits)
     problems += context_remarks((study.id, study.id, study.context, study.report) for study in studies)
     return counts, {}, problems, images
 

@@ -5,17 +5,21 @@ Datasets may be plugins. Whatever they raise becomes one line that names the dat
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from inspect import Parameter, signature
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 from harness.core import registry
 from harness.core.errors import PluginError, UnknownNameError
 from harness.core.failures import failures_named
 from harness.core.names import did_you_mean
+from harness.core.printed import printed_nowhere
 from harness.core.types import DatasetInfo, Study
-from harness.datasets.base import Dataset
+from harness.datasets.base import SPLITS, Dataset
+from harness.datasets.readers.faults import check_studies
+from harness.datasets.selection import select
 
 
 def open_dataset(name: str, root: Path | None = None, options: Mapping[str, Any] | None = None) -> Dataset:
@@ -41,7 +45,8 @@ def open_dataset(name: str, root: Path | None = None, options: Mapping[str, Any]
             raise UnknownNameError(
                 f"--set {name}.{key}: {name} has no such option", did_you_mean(key, known_options)
             )
-    with failures_named(f"dataset {name} cannot be opened", dataset_class.__module__):
+    quiet = printed_nowhere() if registry.is_foreign(dataset_class) else nullcontext()
+    with failures_named(f"dataset {name} cannot be opened", dataset_class.__module__), quiet:
         dataset: Dataset = dataset_class.open(root, **(options or {}))
     if not isinstance(getattr(dataset, "info", None), DatasetInfo):
         raise PluginError(f"dataset {name} cannot be opened: what open() gives has no info (a DatasetInfo)")
@@ -56,4 +61,51 @@ def studies_of(dataset: Dataset, split: str) -> Sequence[Study]:
         HarnessError: what the dataset itself finds wrong.
     """
     with failures_named(f"dataset {dataset.info.name}: studies of {split}", type(dataset).__module__):
-        return dataset.studies(split)
+        if not registry.is_foreign(type(dataset)):
+            return dataset.studies(split)
+        with printed_nowhere():
+            studies = dataset.studies(split)
+        if not isinstance(studies, Sequence):
+            kind = type(studies).__name__
+            raise PluginError(f"dataset {dataset.info.name}: studies of {split} are a {kind}, no sequence")
+        return _Checked(dataset, split, studies)
+
+
+def studies_of_splits(dataset: Dataset, limit: int | None) -> dict[str, list[Study]]:
+    """Split -> its studies, at most ``limit`` of each; those of a plugin are checked.
+
+    Raises:
+        HarnessError: studies that would give wrong numbers, such as a patient in two splits.
+    """
+    splits = {split: select(studies_of(dataset, split), limit) for split in SPLITS}
+    if not registry.is_ours(type(dataset)):
+        check_studies(dataset.info.name, dataset.info, splits)
+    return splits
+
+
+class _Checked(Sequence[Study]):
+    """Studies of a plugin: what goes wrong with one of them is a line that names the dataset."""
+
+    def __init__(self, dataset: Dataset, split: str, studies: Sequence[Study]) -> None:
+        self._what = f"dataset {dataset.info.name}: studies of {split}"
+        self._home, self._studies = type(dataset).__module__, studies
+
+    def __len__(self) -> int:
+        with failures_named(self._what, self._home):
+            return len(self._studies)
+
+    @overload
+    def __getitem__(self, index: int) -> Study: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Study]: ...
+    def __getitem__(self, index: int | slice) -> Study | Sequence[Study]:
+        if isinstance(index, slice):
+            return [self[each] for each in range(*index.indices(len(self)))]
+        with failures_named(self._what, self._home):
+            study = self._studies[index]
+        if not (isinstance(study, Study) and isinstance(study.id, str)):
+            raise PluginError(f"{self._what}: number {index} is no Study with a text as id")
+        return study
+
+    def __iter__(self) -> Iterator[Study]:
+        return (self[index] for index in range(len(self)))

@@ -8,8 +8,10 @@ import os
 from contextlib import suppress
 from importlib import import_module
 
+from harness.core.failures import no_silent_end
+from harness.core.printed import printed_nowhere
 from harness.distributed.processes import PRELOAD
 
 for _name in os.environ.get(PRELOAD, "").split(","):
-    with suppress(Exception, SystemExit):
+    with suppress(BaseException), no_silent_end(), printed_nowhere():
         import_module(_name)

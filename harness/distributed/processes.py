@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import shutil
+import signal
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -23,6 +27,7 @@ from harness.core.children import interpreters_start
 from harness.core.clock import BETWEEN, OPEN, Span, Watch
 from harness.core.config import ExecutionConfig, RunSettings
 from harness.core.errors import HarnessError
+from harness.core.failures import describe
 from harness.core.hardware import cores
 from harness.core.signals import leave_to_parent
 
@@ -34,6 +39,12 @@ PRELOAD = "HARNESS_PRELOAD"
 """Environment variable with the modules that the server of processes imports, joined by commas."""
 _PAUSE = 0.2
 """Seconds between two messages of one phase."""
+_REMOVAL = 2.0
+"""Seconds in which the files of ended processes are removed."""
+_GRACE = 5.0
+"""Seconds that a process without a job has to end."""
+SCORE = "score"
+"""The phase whose statuses are names of metrics, and so may stand in a table."""
 
 Job = tuple[Any, ...]
 """Label of a row, a seed, and the step of the row if the job is only one step."""
@@ -134,7 +145,7 @@ class Team:
     Args:
         context: from ``ready``.
         opener: called first in each process.
-        lost: (job, exit code, results so far) to the results of a job whose process died.
+        lost: (job, how its process ended, results so far) to the results of a job whose process died.
     """
 
     def __init__(
@@ -144,13 +155,14 @@ class Team:
         reporter: Reporter,
         context: Any,
         opener: Opener,
-        lost: Callable[[Job, int | None, dict[Any, Any]], Results],
+        lost: Callable[[Job, HarnessError, dict[Any, Any]], Results],
     ) -> None:
         self.settings, self.size, self.context = settings, size, context
         self.opener, self.lost = opener, lost
         self.running: dict[Connection, tuple[Any, Job]] = {}
         self.waiting: list[Job] = []
         self.results: dict[Any, Any] = {}
+        self.folder = ""
         self.relay = Relay(reporter)
 
     def work(self, jobs: Sequence[Job]) -> dict[Any, Any]:
@@ -160,6 +172,7 @@ class Team:
             HarnessError: an error that ends the whole run, such as a full disk.
         """
         self.waiting = list(jobs)
+        self.folder = tempfile.mkdtemp(prefix="harness-")
         try:
             while self.waiting or self.running:
                 while self.waiting and len(self.running) < self.size:
@@ -174,16 +187,15 @@ class Team:
             for process, _ in self.running.values():
                 process.kill()  # files are renamed into place: each is whole or absent
                 process.join()
+            _remove(self.folder)
         return self.results
 
     def _start(self) -> None:
         """Start one more process, with the next job."""
         ours, theirs = self.context.Pipe()
         threads = max(1, cores() // self.size)
-        process = self.context.Process(
-            target=_work,
-            args=(self.settings, threads, registry.snapshot(), self.opener, theirs, time.monotonic()),
-        )
+        start = _Start(self.settings, registry.snapshot(), self.folder, threads, time.monotonic())
+        process = self.context.Process(target=_work, args=(start, self.opener, theirs))
         process.start()
         theirs.close()
         self.running[ours] = process, self.waiting[0]
@@ -200,7 +212,11 @@ class Team:
         elif kind == "idle":
             del self.running[pipe]
             pipe.close()  # the process ends when it reads its next job
-            process.join()
+            _end(process)
+        elif kind == "lost":
+            process, job = self.running.pop(pipe)
+            _end(process)
+            self.results |= dict(self.lost(job, HarnessError(rest[0]), self.results))
         elif kind == "result":
             self.results[rest[0]] = rest[1]
         else:
@@ -209,8 +225,32 @@ class Team:
     def _end(self, pipe: Connection) -> None:
         """A process died: take the results that ``lost`` gives for its job."""
         process, job = self.running.pop(pipe)
+        code = _end(process)
+        end = f"ended with code {code}" if code else "closed its connection, or ended with code 0"
+        hint = "out of memory? try --workers 1" if code == -signal.SIGKILL else ""
+        error = HarnessError(f"its process {end}{self.relay.place(job[0])}", hint)
+        self.results |= dict(self.lost(job, error, self.results))
+
+
+def _remove(folder: str) -> None:
+    """Remove temporary files of ended processes; boxes that they had end, and write, a moment later."""
+    deadline = time.monotonic() + _REMOVAL
+    while os.path.isdir(folder) and time.monotonic() < deadline:
+        shutil.rmtree(folder, ignore_errors=True)
+        time.sleep(_PAUSE / 4)
+
+
+def _end(process: Any) -> int | None:
+    """Wait for the end of a process that has nothing left to do; its exit code.
+
+    A thread that code of a plugin has left there would keep it for ever.
+    """
+    process.join(_GRACE)
+    code: int | None = process.exitcode
+    if code is None:
+        process.kill()
         process.join()
-        self.results |= dict(self.lost(job, process.exitcode, self.results))
+    return code
 
 
 class Pipe(Protocol):
@@ -228,13 +268,21 @@ class Relay:
         self.reporter = reporter
         self.spent: Callable[[Span], object] = getattr(reporter, "spent", lambda span: None)
         self.updates: dict[str, Callable[[float, str], None]] = {}
+        self.places: dict[str, str] = {}
+
+    def place(self, label: str) -> str:
+        """Where the job of a label is, for the end of a line; of scoring, which metric."""
+        return f", in {self.places[label]}" if label in self.places else ""
 
     def play(self, kind: str, *rest: Any) -> None:
         """Pass one message to the reporter."""
         if kind == "phase":
             self.updates[rest[0]] = self.reporter.phase(*rest)
+            self.places[rest[0]] = rest[1]
         elif kind == "update":
             self.updates[rest[0]](*rest[1:])
+            if self.places[rest[0]].startswith(SCORE):
+                self.places[rest[0]] = f"{SCORE}: {rest[2]}"
         elif kind == "spent":
             self.spent(*rest)
         else:
@@ -273,30 +321,38 @@ class Messenger:
         self.pipe.send(("failed", label, reason))
 
 
-def _work(
-    settings: RunSettings,
-    threads: int,
-    tables: dict[str, dict[str, str]],
-    opener: Opener,
-    pipe: Connection,
-    started: float,
-) -> None:
-    """Do jobs in this process until none is left.
+@dataclass(frozen=True, slots=True)
+class _Start:
+    """What a process is started with.
 
-    Args:
-        started: when the parent started this process, by ``time.monotonic``.
+    Attributes:
+        tables: of the registry.
+        folder: for temporary files, which its parent removes.
+        threads: of PyTorch and linear algebra.
+        started: when, by ``time.monotonic``.
     """
+
+    settings: RunSettings
+    tables: dict[str, dict[str, str]]
+    folder: str
+    threads: int
+    started: float
+
+
+def _work(start: _Start, opener: Opener, pipe: Connection) -> None:
+    """Do jobs in this process until none is left."""
     leave_to_parent()
     with suppress(OSError):
         os.dup2(2, 1)  # standard output is for the results, which the parent prints
     threading.Thread(target=die_with_parent, daemon=True).start()
-    use_threads(threads)
-    registry.restore(tables)
+    use_threads(start.threads)
+    registry.restore(start.tables)
+    os.environ["TMPDIR"] = tempfile.tempdir = start.folder
     messenger = Messenger(pipe)
-    messenger.watch.began("start", started)
+    messenger.watch.began("start", start.started)
     try:
         messenger.watch.begin(OPEN)
-        opened = opener(settings)
+        opened = opener(start.settings)
         while True:
             messenger.watch.begin(BETWEEN)
             for key, result in opened(pipe.recv(), messenger):
@@ -307,6 +363,8 @@ def _work(
         return
     except HarnessError as error:
         pipe.send(("error", error))
+    except BaseException as error:  # its text may quote a report
+        pipe.send(("lost", describe(error)))
 
 
 def use_threads(count: int) -> None:

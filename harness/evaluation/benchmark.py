@@ -19,8 +19,7 @@ from harness.core.types import DatasetInfo, Reference, Study
 from harness.datasets.attributes import check_attributes
 from harness.datasets.base import SPLITS, Dataset
 from harness.datasets.images import filling, pixels
-from harness.datasets.opening import open_dataset, studies_of
-from harness.datasets.selection import select
+from harness.datasets.opening import open_dataset, studies_of_splits
 from harness.evaluation import imputation
 from harness.evaluation.chosen_metrics import choose_metrics
 from harness.evaluation.entries import Entry, entries
@@ -177,7 +176,7 @@ def open_benchmark(settings: RunSettings, rows: Sequence[Entry] | None = None) -
     rows = entries(config, {}) if rows is None else rows
     device = resolve_device(settings.execution.device)
     dataset = open_dataset(config.dataset, config.root, config.set.get(config.dataset))
-    splits = {split: select(studies_of(dataset, split), config.limit) for split in SPLITS}
+    splits = studies_of_splits(dataset, config.limit)
     test = splits["test"]
     check_attributes(config.by, test)
     metrics = choose_metrics(config, dataset.info, test)

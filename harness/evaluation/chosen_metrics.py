@@ -9,7 +9,7 @@ import numpy as np
 from harness.core import registry
 from harness.core.config import RunConfig
 from harness.core.errors import PluginError, UnavailableError
-from harness.core.registry import DEFAULTS, MetricOptions
+from harness.core.metric_options import DEFAULTS, MetricOptions
 from harness.core.types import DatasetInfo, LabelCounts, Study
 from harness.metrics.base import Metric
 

@@ -29,6 +29,9 @@ from harness.store.arrays import save_array, sound_array
 
 Floats = NDArray[np.float64]
 
+_OF_DATASET = 2
+"""Names at the end of the path of a block of features: its dataset, its digest."""
+
 
 NO_DISEASE = ("No Finding", "Pleural Other", "Fracture", "Support Devices")
 
@@ -163,7 +166,7 @@ def image_features(benchmark: Benchmark, images: Sequence[Image], progress: Prog
         of_block = sound_array(path)
         if of_block is None:
             of_block = features(EnlargedLite0(), block)
-            save_array(path, of_block)
+            save_array(path, of_block, _OF_DATASET)
         blocks.append(of_block)
         done = min(start + BLOCK, len(images))
         progress(done / len(images), f"{done}/{len(images)}")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from harness.core.errors import DiskError
-from harness.core.signals import Stopped
+from harness.core.failures import let_through
 from harness.evaluation.completion import complete_states
 from harness.evaluation.metric_failures import MetricFailures
 from harness.evaluation.predict import predict
@@ -42,9 +42,10 @@ def evaluate(trial: Trial) -> list[Measurement]:
             reduction = reduce(trial, statistics, failures)  # rates x mask seeds x bootstrap, as products
             outcome = Outcome(completion, predictions, statistics, reduction, failures)
             measurements = record(trial, outcome)
-    except (DiskError, KeyboardInterrupt, Stopped):
+    except DiskError:
         raise
-    except BaseException as error:  # a plugin's own, too
+    except BaseException as error:
+        let_through(error)
         return record_failure(trial, error)
     headline = "; ".join(filter(None, (_headline(measurements), _printed(trial, started))))
     if failures.reasons:
@@ -64,8 +65,8 @@ def prepare(trial: Trial) -> None:
             trial.require_trained()
     except DiskError:
         raise
-    except (Exception, SystemExit):
-        return
+    except BaseException as error:
+        let_through(error)
 
 
 def predict_shard(trial: Trial) -> None:
@@ -79,7 +80,8 @@ def predict_shard(trial: Trial) -> None:
         predict(trial, complete_states(trial))
     except DiskError:
         raise
-    except (Exception, SystemExit):
+    except BaseException as error:
+        let_through(error)
         trial.done("left to the last of its tasks")
     else:
         trial.done("predicted")

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.core.errors import HarnessError, UnavailableError
-from harness.core.registry import DEFAULTS, MetricOptions
+from harness.core.metric_options import DEFAULTS, MetricOptions
 from harness.core.types import CHEXPERT_LABELS
 from harness.evaluation.metric_failures import MetricFailures
 from harness.evaluation.probability_files.cells import Values

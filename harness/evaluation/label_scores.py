@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from harness.core import registry
 from harness.core.errors import UnavailableError
-from harness.core.registry import DEFAULTS, MetricOptions
+from harness.core.metric_options import DEFAULTS, MetricOptions
 from harness.core.types import Prediction
 from harness.evaluation.label_references import LabelledPair, LabelledPairs
 from harness.evaluation.metric_failures import MetricFailures

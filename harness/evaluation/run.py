@@ -169,8 +169,7 @@ def _here(work: Work, reporter: Timings) -> tuple[list[Measurement], bool]:
     prepare_images(benchmark, reporter)
     elsewhere = reporter.elsewhere()
 
-    def lost(job: Job, code: int | None, rows: Rows) -> Results:
-        error = HarnessError(f"its process ended with code {code}", "out of memory? try --workers 1")
+    def lost(job: Job, error: HarnessError, rows: Rows) -> Results:
         return _failed(benchmark, job, error, rows, elsewhere)
 
     reporter.begin(CELLS)

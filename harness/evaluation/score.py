@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from operator import is_
 from pathlib import Path
 
+from harness.core.registry import is_foreign
 from harness.core.types import Prediction
+from harness.distributed.processes import SCORE
 from harness.evaluation import synthesis
 from harness.evaluation.completion import Completion
 from harness.evaluation.metric_failures import MetricFailures
@@ -19,6 +21,7 @@ from harness.missingness.states import FULL, missing_in
 from harness.statistics.curves import Curve, Mixtures
 from harness.statistics.reliance import AbsenceCost, reliance
 from harness.store.arrays import save_array, sound_array
+from harness.store.cell import OF_CELL
 
 StateStatistics = dict[str, dict[str, Statistics]]
 """Metric family -> modality state -> per-study statistics (n, k)."""
@@ -31,10 +34,13 @@ def score(
 
     A metric that fails has none; ``failures`` says why.
     """
-    progress = trial.phase("score")
+    progress = trial.phase(SCORE)
     metrics = [metric for metric in trial.metrics if trial.suits(metric) and not trial.unavailable(metric)]
     statistics: StateStatistics = {}
     for number, metric in enumerate(metrics, 1):
+        if is_foreign(type(metric)):  # should it end the process, its name is known
+            progress = trial.phase(SCORE)
+            progress((number - 1) / len(metrics), metric.name)
         with failures.of(metric):
             statistics[metric.name] = _of_metric(trial, metric, predictions, completion)
         progress(number / len(metrics), metric.name)
@@ -69,7 +75,7 @@ def _of_metric(
                 statistics = by_state[other]
             else:
                 statistics = checked_statistics(metric, ordered, references)
-            save_array(path, statistics)
+            save_array(path, statistics, OF_CELL)
         by_state[state] = statistics
     return by_state
 
@@ -90,7 +96,7 @@ def _of_joint_generation(trial: Trial, metric: Metric) -> Statistics:
         generated = generate_jointly(trial, metric.generates)
         ordered = [generated[reference.id] for reference in benchmark.references]
         statistics = checked_statistics(metric, ordered, benchmark.references)
-        save_array(path, statistics)
+        save_array(path, statistics, OF_CELL)
     return statistics
 
 

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from harness.core import registry
 from harness.core.errors import HarnessError, PluginError, UnavailableError, UnknownNameError
+from harness.core.metric_options import DEFAULTS, MetricOptions
 from harness.core.names import did_you_mean
-from harness.core.registry import DEFAULTS, MetricOptions
 from harness.core.types import Prediction, Reference, Task
 from harness.evaluation import shards
 from harness.evaluation.metric_failures import MetricFailures

@@ -17,10 +17,11 @@ import numpy as np
 
 from harness.core.config import ExecutionConfig
 from harness.core.errors import HarnessError
-from harness.core.failures import describe
+from harness.core.failures import describe, let_through
 from harness.core.types import Prediction, Reference
 from harness.distributed import ray_tasks
 from harness.distributed.processes import several
+from harness.evaluation.metric_failures import kept_apart
 from harness.evaluation.report_files.pairing import PairedReports
 from harness.metrics.base import Metric, Statistics, checked_statistics
 from harness.metrics.text.base import TextMetric, numbered_once
@@ -139,10 +140,12 @@ def rows_of(shard: Shard) -> Rows:
         for system, predictions in shard.systems.items():
             for metric in shard.metrics:
                 try:
-                    rows[metric.name, system] = checked_statistics(metric, predictions, shard.targets)
+                    with kept_apart(metric):
+                        rows[metric.name, system] = checked_statistics(metric, predictions, shard.targets)
                 except HarnessError as error:
                     rows[metric.name, system] = error
-                except Exception as error:
+                except BaseException as error:
+                    let_through(error)
                     rows[metric.name, system] = HarnessError(describe(error, type(metric).__module__))
     return rows
 

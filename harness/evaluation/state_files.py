@@ -13,7 +13,7 @@ from typing import TypeVar
 import numpy as np
 
 from harness.core.errors import HarnessError
-from harness.core.registry import DEFAULTS, MetricOptions
+from harness.core.metric_options import DEFAULTS, MetricOptions
 from harness.core.types import Prediction, Reference
 from harness.evaluation.metric_failures import MetricFailures
 from harness.evaluation.probability_files.cells import Values

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import BaseModel, ConfigDict, FailFast, Field, StringConstraints, ValidationError
 
 from harness.core.errors import HarnessError
 from harness.core.files import open_own
@@ -133,7 +133,7 @@ class Bundle(_Closed):
 
     bundle: Literal[1]
     schema_: Annotated[Literal[1], Field(alias="schema")]
-    rows: list[SharedNumber]
+    rows: Annotated[list[SharedNumber], FailFast()]
     runs: dict[Hash, SharedRun]
     checksums: dict[Hash, Hash]
     sha256: Hash
@@ -183,6 +183,9 @@ def check(text: str, name: str) -> Bundle:
         raise HarnessError(f"{name}: refused: nested too deep") from None
     except ValueError as error:
         raise HarnessError(f"{name}: refused: {error}") from None
+    for field, most, what in (("runs", MOST_RUNS, "results"), ("rows", MOST_ROWS, "numbers")):
+        values = content.get(field) if isinstance(content, dict) else None
+        _check_count(len(values) if isinstance(values, list | dict) else 0, most, what, name)
     try:
         # From JSON text, strict mode still takes a list for a pair.
         bundle = Bundle.model_validate_json(json.dumps(content))
@@ -238,20 +241,20 @@ def _check_rows(bundle: Bundle, name: str) -> None:
 
 
 def _check_names(bundle: Bundle, name: str) -> None:
-    """Refuse a path in a signature, and more names, results or numbers than a leaderboard has."""
+    """Refuse a path in a signature, and more names than a leaderboard has."""
     for row in bundle.rows:
         if _PATH.search(row.signature):
             raise HarnessError(f"{name}: refused: rows: signature: a path, of which a digest may leave")
     names = {
         text for row in bundle.rows for text in (row.metric, row.method, row.dataset, row.preset, row.drop)
     }
-    for number, most, what in (
-        (len(names | {row.signature for row in bundle.rows}), MOST_NAMES, "different names and signatures"),
-        (len(bundle.runs), MOST_RUNS, "results"),
-        (len(bundle.rows), MOST_ROWS, "numbers"),
-    ):
-        if number > most:
-            raise HarnessError(f"{name}: refused: {number:,} {what}; a bundle has at most {most:,}")
+    different = len(names | {row.signature for row in bundle.rows})
+    _check_count(different, MOST_NAMES, "different names and signatures", name)
+
+
+def _check_count(number: int, most: int, what: str, name: str) -> None:
+    if number > most:
+        raise HarnessError(f"{name}: refused: {number:,} {what}; a bundle has at most {most:,}")
 
 
 def _reason(kind: str, message: str) -> str:

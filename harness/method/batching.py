@@ -8,6 +8,7 @@ from collections.abc import Container, Mapping, Sequence
 import numpy as np
 import torch
 
+from harness.core.errors import HarnessError
 from harness.core.types import CONTEXT, DatasetInfo, Inputs, Study, Targets
 from harness.missingness.states import FULL, missing_in
 
@@ -53,7 +54,7 @@ def collate(
             source = donors[study.id] if donors is not None else study
             if view in visible and view in study.images and view in source.images:
                 # NumPy converts and divides block by block: each pixel passes through the cache once.
-                np.divide(source.images[view], np.float32(255.0), out=fractions[row], dtype=np.float32)
+                np.divide(_pixels(source, view), np.float32(255.0), out=fractions[row], dtype=np.float32)
                 has_view[row] = True
         fractions[~has_view] = 0.0
         images[view] = torch.from_numpy(fractions).permute(0, 3, 1, 2)
@@ -65,6 +66,19 @@ def collate(
         present[CONTEXT] = torch.tensor([text is not None for text in context])
     seeds = [study_seed(run_seed, study.id, state) for study in studies]
     return Inputs([study.id for study in studies], images, context, present, seeds)
+
+
+def _pixels(study: Study, view: str) -> np.ndarray:
+    """A view's pixels, uint8 (H, W, C).
+
+    Raises:
+        HarnessError: they are of another kind, in which white may be any number.
+    """
+    pixels = study.images[view]
+    kind = getattr(pixels, "dtype", type(pixels).__name__)
+    if kind != np.uint8:
+        raise HarnessError(f"study {study.id}: its {view} view is {kind}", "give uint8, 0 to 255")
+    return pixels
 
 
 def targets_of(studies: Sequence[Study]) -> Targets:

@@ -26,14 +26,14 @@ class TrainingConfig(BaseModel):
         precision: Lightning's precision on a GPU; a CPU always trains in float32.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    epochs: int = 10
-    batch_size: int = 16
-    gradient_clip: float = 1.0
-    accumulate: int = 1
+    epochs: int = Field(default=10, ge=0)
+    batch_size: int = Field(default=16, ge=1)
+    gradient_clip: float = Field(default=1.0, ge=0)
+    accumulate: int = Field(default=1, ge=1)
     bucket: int = Field(default=0, ge=0)
-    patience: int = 0
+    patience: int = Field(default=0, ge=0)
     monitor: Literal["loss", "text"] = "loss"
     val_every: int = Field(default=1, ge=1)
     keep: Literal["best", "last"] = "best"
@@ -43,7 +43,7 @@ class TrainingConfig(BaseModel):
 class MethodConfig(BaseModel):
     """Base of every method's ``Config``: immutable, and an unknown key is an error that names it."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     @property
     def pretrained(self) -> tuple[PretrainedPart, ...]:

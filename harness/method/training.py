@@ -104,6 +104,8 @@ def _fits_memory(
             f"{batch_size} studies",
             "use fewer --devices or raise training.batch_size",
         )
+    if not settings.epochs:
+        raise HarnessError(f"{trainable.name}: training.epochs is 0", "give 1 or more")
     trainer = _trainer(run, state)
     state.check()
     try:

@@ -16,8 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.core.errors import PluginError, require
+from harness.core.registry import is_foreign
 from harness.core.types import DatasetInfo, Prediction, Reference, Task
 from harness.metrics.direct import MetricResult, studies_of
+from harness.metrics.read_only import read_only
 
 Statistics = NDArray[np.float64]
 """Sufficient statistics, (n_studies, k): one row per study. A weighted sum over studies is (..., k)."""
@@ -30,6 +32,8 @@ word in every format, and no report fits into it.
 """
 
 _STUDIES_AT_ONCE = 256
+_ROUNDING = 1e-6
+"""By how much of its bounds rounding may lead a value out of them."""
 
 _GROUPS = {Task.REPORT: "report text", Task.DIAGNOSE: "diagnosis", Task.SYNTHESIZE: "images"}
 
@@ -290,7 +294,10 @@ def checked_statistics(
             f"metric {metric.name}: its signature is no list of key:value parts without blanks",
             "an example: bleu|order:4|norm:none|tok:r2gen-iu|v:1",
         )
-    rows, n = metric.statistics(predictions, references), len(references)
+    n = len(references)
+    if is_foreign(type(metric)):  # what it changes in place, other metrics would read
+        predictions, references = list(map(read_only, predictions)), list(map(read_only, references))
+    rows = metric.statistics(list(predictions), list(references))
     promise = f"expected a float array (n, k) with n = {n}, one row per study"
     if not isinstance(rows, np.ndarray):
         raise PluginError(f"metric {metric.name}: statistics are a {type(rows).__name__}, {promise}")
@@ -312,14 +319,29 @@ def checked_values(
     """What ``metric.reduce`` or ``metric.values`` returned, held to its contract.
 
     Raises:
-        PluginError: an output is not there, or not of shape (lines,).
+        PluginError: an output is not there, not of shape (lines,), no real number, or outside its bounds.
     """
     for output in metric.outputs:
-        shape = np.shape(values[output.name]) if output.name in values else None
-        if shape != (lines,):
-            state = "was not returned" if shape is None else f"has shape {shape}, expected {(lines,)}"
-            raise PluginError(f"metric {metric.name}: {output.name} {state}")
+        wrong = _wrong(output, values[output.name], lines) if output.name in values else "was not returned"
+        if wrong:
+            raise PluginError(f"metric {metric.name}: {output.name} {wrong}")
     return values
+
+
+def _wrong(output: MetricOutput, values: NDArray[Any], lines: int) -> str:
+    """What is wrong with the values of an output, empty where nothing is. NaN: it has no value there."""
+    shape, dtype = np.shape(values), np.asarray(values).dtype
+    if shape != (lines,):
+        return f"has shape {shape}, expected {(lines,)}"
+    if not (np.issubdtype(dtype, np.floating) or np.issubdtype(dtype, np.integer)):
+        return f"has {dtype} values, expected real numbers"
+    if np.isinf(values).any():
+        return "is infinite"
+    least, most = output.bounds
+    rounding = _ROUNDING * max(1.0, *(abs(bound) for bound in output.bounds if np.isfinite(bound)), 0.0)
+    if (values < least - rounding).any() or (values > most + rounding).any():
+        return f"is outside its bounds, {least:g} to {most:g}"
+    return ""
 
 
 def mean_of(totals: Statistics, value: int = 0, count: int = 1) -> NDArray[np.float64]:

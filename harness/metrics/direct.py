@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -75,7 +75,13 @@ def studies_of(
     Raises:
         HarnessError: other values, none, counts that differ, or a metric that plain values do not suffice.
     """
-    ours, theirs = list(predictions), list(references)
+    first, second = (_index(values) for values in (predictions, references))
+    if first is not None and second is not None and not first.equals(second):
+        raise HarnessError(
+            f"{metric.name}: the indices of predictions and references differ, and position counts",
+            "bring both into one order, or call harness.score, which joins by id",
+        )
+    ours, theirs = in_order(metric, predictions, "predictions"), in_order(metric, references, "references")
     if len(ours) != len(theirs) or not theirs:
         raise HarnessError(f"{metric.name}: {len(ours)} predictions for {len(theirs)} references")
     owners = [str(index) for index in range(len(theirs))] if patients is None else list(map(str, patients))
@@ -95,6 +101,30 @@ def studies_of(
             for index, (value, owner) in enumerate(zip(theirs, owners, strict=True))
         ],
     )
+
+
+def _index(values: Any) -> Any:
+    """The index of a series or a table of pandas, else None."""
+    return values.index if hasattr(values, "iloc") else None
+
+
+def in_order(metric: Metric, values: Any, side: str) -> list[Any]:
+    """The values of studies in the order of the studies; a table of numbers gives its rows.
+
+    Raises:
+        HarnessError: values without an order, or whose iteration gives no values of studies: the letters of a
+            text, the keys of a mapping, the names of a table's columns.
+    """
+    if hasattr(values, "columns") and hasattr(values, "to_numpy"):
+        if metric.task is Task.DIAGNOSE:
+            return list(values.to_numpy())
+        raise HarnessError(f"{metric.name}: {side} are a table", "give one column of it")
+    if isinstance(values, str | bytes | Mapping | Set):
+        raise HarnessError(
+            f"{metric.name}: {side} are a {type(values).__name__}, which is no list of values of studies",
+            f"give {_FORMS[metric.task]}, in the order of the studies",
+        )
+    return list(values)
 
 
 def _fields(metric: Metric, value: Any, place: str, numbers: str) -> dict[str, Any]:

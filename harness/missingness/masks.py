@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.core.errors import HarnessError
-from harness.core.files import read_json, write_json
+from harness.core.errors import CorruptFileError, HarnessError
+from harness.core.files import clear_place, read_json, unless_damaged, write_json
 from harness.core.types import CONTEXT, DatasetInfo, Study
 from harness.missingness.mechanisms import Observed, Population
 from harness.missingness.plan import MaskPlan, Missingness, check_rates, draw_plan
@@ -145,9 +145,25 @@ def digest_of(plan: MaskPlan) -> str:
 def save_plan(store: Path, dataset: str, plan: MaskPlan) -> str:
     """Keep a plan in a store, once; its path relative to the store."""
     relative = Path("masks") / dataset / f"{digest_of(plan)}.json"
-    if not (store / relative).exists():
-        write_json(store / relative, plan.to_json())
+    path = store / relative
+    clear_place(path)
+    if unless_damaged(path, lambda: _kept(path)) is None:
+        write_json(path, plan.to_json())
     return relative.as_posix()
+
+
+def _kept(path: Path) -> MaskPlan | None:
+    """The plan that a store keeps; None where it has none of this name.
+
+    Raises:
+        CorruptFileError: it is not the plan that its name says.
+    """
+    if not path.exists():
+        return None
+    plan = MaskPlan.from_json(read_json(path))
+    if digest_of(plan) != path.stem:
+        raise CorruptFileError(f"{path}: not the masks that were written", "delete it and run again")
+    return plan
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,10 +12,10 @@ from harness.core.errors import CorruptFileError
 from harness.core.files import is_sealed, seal, unless_damaged, verify, write_atomic
 
 
-def save_array(path: Path, array: NDArray[Any]) -> None:
-    """Atomically write and seal an array."""
+def save_array(path: Path, array: NDArray[Any], names: int = 0) -> None:
+    """Atomically write and seal an array; ``names`` as ``seal`` takes it."""
     write_atomic(path, lambda stream: np.save(stream, array, allow_pickle=False))
-    seal(path)
+    seal(path, names)
 
 
 def load_array(path: Path) -> NDArray[Any] | None:

@@ -19,8 +19,11 @@ from harness.core.files import (
     write_checked_json,
 )
 from harness.core.locks import exclusive
+from harness.core.printed import OUTPUT
 from harness.core.slugs import slug
 
+OF_CELL = 4
+"""Names at the end of the path of a file of statistics, of which the first is its cell's."""
 _TEMPORARY = ".*.tmp"
 """Names of files that are not yet complete."""
 
@@ -48,7 +51,7 @@ class Cell:
     @property
     def output(self) -> Path:
         """What the method printed; of a method in a box, it lies in ``training``."""
-        return self.directory / "output.txt"
+        return self.directory / OUTPUT
 
     @contextmanager
     def lock(self, waiting: Callable[[str], None] = lambda holder: None) -> Iterator[None]:
@@ -96,7 +99,7 @@ class Cell:
         if not all(map(_is_text, files)):
             raise PluginError("its checkpoint has a file whose name is not UTF-8")
         for name in files:
-            seal(self.checkpoint / name)
+            seal(self.checkpoint / name, OF_CELL - 1)
         content = {"files": files, "cell": self.directory.name, **facts}
         write_checked_json(self.checkpoint / "done.json", content)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import glob
+import hashlib
 import io
 import json
 import os
@@ -38,6 +39,13 @@ from harness.core.locks import file_lock
 from harness.core.types import Prediction
 
 Answer = TypeVar("Answer")
+
+_OF = ', "of": '
+"""Before the mark at the end of a line, which says whose answer it is."""
+_PART = "part-"
+"""How the name of a shard's folder begins."""
+_OF_CELL = 4
+"""Names at the end of a file's path that say whose answers it holds: method, cell, folder, state."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +96,21 @@ class AnswerFile(Generic[Answer]):
 
     def shard(self, shard: Shard) -> AnswerFile[Answer]:
         """The file of a shard; the ``.lock`` in its folder keeps it to one process."""
-        folder = self.path.parent / f"part-{shard.number}-of-{shard.count}"
+        folder = self.path.parent / f"{_PART}{shard.number}-of-{shard.count}"
         return AnswerFile(folder / self.path.name, self.codec)
+
+    @property
+    def mark(self) -> str:
+        """Of every line: an answer of another method, cell or state is none of this file's."""
+        names = [name for name in self.path.parts if not name.startswith(_PART)]
+        return hashlib.sha256("/".join(names[-_OF_CELL:]).encode()).hexdigest()[:8]
+
+    def digest(self) -> str:
+        """SHA-256 of the answers, whosever they are; empty where the file is not complete."""
+        if not is_sealed(self.path):
+            return ""
+        lines = (line.partition(_OF.encode())[0] for line in self._whole_lines().splitlines())
+        return hashlib.sha256(b"\n".join(lines)).hexdigest()
 
     @property
     def lock(self) -> FileLock:
@@ -220,12 +241,14 @@ class AnswerFile(Generic[Answer]):
         return self.path.with_name(self.path.stem + ".seconds.json")
 
     def _shards(self) -> list[AnswerFile[Answer]]:
-        paths = sorted(self.path.parent.glob(f"part-*/{glob.escape(self.path.name)}"))
+        paths = sorted(self.path.parent.glob(f"{_PART}*/{glob.escape(self.path.name)}"))
         return [AnswerFile(path, self.codec) for path in paths]
 
     def _append(self, stream: IO[str], answers: Mapping[str, Answer]) -> None:
+        end = f'{_OF}"{self.mark}"}}\n'
         for study_id, answer in answers.items():
-            stream.write(json.dumps(self.codec.encode(study_id, answer), ensure_ascii=False) + "\n")
+            line = json.dumps(self.codec.encode(study_id, answer), ensure_ascii=False)
+            stream.write(line.removesuffix("}") + end)
         stream.flush()
         os.fsync(stream.fileno())
 
@@ -237,14 +260,22 @@ class AnswerFile(Generic[Answer]):
 
     def _decoded(self, content: bytes) -> dict[str, Answer]:
         answers: dict[str, Answer] = {}
+        mark = self.mark
         for number, line in enumerate(content.splitlines(), 1):
             try:
-                study_id, answer = self.codec.decode(json.loads(line))
+                fields = json.loads(line)
+                owner = fields.pop("of", mark)  # early stores did not record it
+                study_id, answer = self.codec.decode(fields)
             except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
                 raise CorruptFileError(
                     f"{self.path}, line {number}: not a prediction: {type(error).__name__}",
                     "delete the file and run again",
                 ) from error
+            if owner != mark:
+                raise CorruptFileError(
+                    f"{self.path}, line {number}: an answer of another method, cell or state",
+                    "delete the file and run again",
+                )
             answers[study_id] = answer
         return answers
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -123,3 +124,50 @@ def test_what_cannot_be_joined_is_refused(references: object, predictions: objec
 def test_an_unknown_option_is_named() -> None:
     with pytest.raises(HarnessError, match="tokeniser: no such option"):
         harness.score(TRUE, MADE, "bleu", tokeniser="ptb")
+
+
+TEXTS = {"s1": "heart normal", "s2": "large effusion on the left"}
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: harness.score(set(TRUE), set(MADE), "bleu"), "a set holds no reports"),
+        (lambda: harness.score(TRUE, MADE, []), "no metric is named"),
+        (lambda: harness.compare(TRUE, [MADE, MADE]), "systems are a list"),
+        (lambda: harness.reward("rouge_l")("abc", "abc"), "predictions are a str"),
+        (lambda: harness.metrics.Bleu()(TEXTS, TEXTS), "predictions are a dict"),
+        (lambda: harness.metrics.Bleu()(set(MADE), set(TRUE)), "predictions are a set"),
+        (lambda: harness.metrics.Bleu()(pd.DataFrame({"report": MADE}), TRUE), "predictions are a table"),
+        (
+            lambda: harness.metrics.Bleu()(pd.Series(TEXTS), pd.Series(TEXTS)[::-1]),
+            "the indices of predictions and references differ",
+        ),
+        (
+            lambda: harness.score(
+                TEXTS, pd.DataFrame([["s1", "a", "b"]], columns=["id", "report", "report"])
+            ),
+            "two columns are called 'report'",
+        ),
+        (lambda: harness.score_probabilities({"a": 1}, {"a": 1}), "labels: a dict is no table"),
+        (
+            lambda: harness.score_probabilities(
+                pd.DataFrame({"id": ["a", "b"], "x": pd.array([1, None], dtype="Int64")}),
+                pd.DataFrame({"id": ["a", "b"], "x": [0.1, 0.2]}),
+            ),
+            "1 studies have empty labels: 'b'",
+        ),
+    ],
+)
+def test_what_has_no_order_or_no_ids_is_refused(call: Callable[[], object], message: str) -> None:
+    with pytest.raises(HarnessError, match=message):
+        call()
+
+
+def test_a_table_of_probabilities_is_scored_by_rows_not_by_its_header() -> None:
+    truth, made = (
+        np.array([[1, 0], [1, 0], [0, 0], [0, 1]]),
+        np.array([[0.9, 0.2], [0.6, 0.1], [0.3, 0.8], [0.2, 0.9]]),
+    )
+    expected = harness.metrics.Ece()(made, truth)["ece"]
+    assert harness.metrics.Ece()(pd.DataFrame(made), pd.DataFrame(truth))["ece"] == expected

@@ -64,7 +64,7 @@ def test_the_honest_pass_and_the_spread_of_seeds_is_reported(sin_world: Path) ->
     assert found.passed, [check for check in found.checks if not check.passed]
     (deterministic,) = (one for one in found.checks if one.check == "deterministic")
     assert re.search(
-        r"another seed: \d+ of 30 reports differ, probabilities differ by 0\.\d+", deterministic.detail
+        r"another seed: \d+ of 16 reports differ, probabilities differ by 0\.\d+", deterministic.detail
     )
 
 

@@ -142,7 +142,7 @@ def test_pixels_that_differ_end_the_data_benchmark_and_so_do_sizes_out_of_range(
     for images, size in ((1, 300), (4, 8), (4, 10_000)):
         with pytest.raises(HarnessError, match=f"--images {images} --size {size}: out of range"):
             suite.run(suite.Options(("data",), images=images, size=size), Quiet())
-    monkeypatch.setattr(data._Decoded, "__getitem__", lambda self, view: 0)
+    monkeypatch.setattr(data._Decoded, "__getitem__", lambda self, view: np.zeros((224, 224, 1), np.uint8))
     reporter = Quiet()
     rows = suite.run(suite.Options(("data",), images=2, size=64), reporter)
     assert [row.state for row in rows] == ["failed", "failed"]

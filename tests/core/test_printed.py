@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import sys
 from pathlib import Path
 
 import pytest
 
-from harness.core.printed import printed_into
+from harness.core.printed import printed_into, printed_nowhere
 
 
 def test_what_is_printed_goes_into_the_file_and_progress_does_not(
@@ -27,3 +29,17 @@ def test_what_is_printed_goes_into_the_file_and_progress_does_not(
     with printed_into(path.with_name("none.txt")):
         pass
     assert [each.name for each in path.parent.iterdir()] == ["output.txt"]
+
+
+def test_code_that_is_no_python_prints_into_the_file_and_the_harness_itself_is_heard(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with printed_into(tmp_path / "output.txt"):
+        os.write(1, b"one ")
+        os.write(2, b"two")
+        logging.getLogger("harness.core.files").warning("a file was set aside")
+    assert (tmp_path / "output.txt").read_text() == "one two"
+    with printed_nowhere():
+        print("three")
+        os.write(2, b"four")
+    assert capfd.readouterr() == ("", "a file was set aside\n")

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
 
+import numpy as np
 import pytest
 
 from harness.core import registry
-from harness.core.errors import PluginError, UnknownNameError
-from harness.datasets.opening import open_dataset
+from harness.core.errors import HarnessError, PluginError, UnknownNameError
+from harness.core.types import Study
+from harness.datasets.check import examine
+from harness.datasets.opening import open_dataset, studies_of, studies_of_splits
+from harness.method.batching import collate
+from tests.helpers.toys import ToyData
 
 
 class NoData:
@@ -32,3 +39,87 @@ def test_an_option_that_does_not_exist_is_named() -> None:
 def test_a_class_without_open_is_named() -> None:
     with pytest.raises(PluginError, match=r"nodata cannot be loaded: tests\..*:NoData is no Dataset"):
         open_dataset("nodata")
+
+
+FAULTS: dict[str, tuple[Callable[[Study], Study], str]] = {
+    "same ids": (lambda study: replace(study, id="x"), "study x: another study has this id"),
+    "shared patient": (
+        lambda study: replace(study, patient_id="p"),
+        "study val0: its patient is in train and in val",
+    ),
+    "wrong split": (
+        lambda study: replace(study, split="train"),
+        "study val0: among those of val, and not of this split itself",
+    ),
+    "no id": (lambda study: replace(study, id=""), "train 0: its id cannot name a file"),
+    "no patient": (lambda study: replace(study, patient_id=""), "study train0: its patient has no id"),
+    "unknown view": (
+        lambda study: replace(study, images={"zork": np.zeros((8, 8, 1), np.uint8)}),
+        "study train0: info has no modality 'zork'",
+    ),
+    "nothing": (
+        lambda study: replace(study, images={}, context=None),
+        "study train0: it has neither an image nor a context",
+    ),
+    "blank": (lambda study: replace(study, report=" "), "study train0: its report is blank"),
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_studies_that_would_give_wrong_numbers_are_refused(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    change, message = FAULTS[name]
+    studies = ToyData.studies
+    monkeypatch.setattr(ToyData, "studies", lambda self, split: list(map(change, studies(self, split))))
+    with pytest.raises(HarnessError, match=f"dataset toy, {message}"):
+        studies_of_splits(ToyData(), None)
+
+
+def broken(kind: str, whole: list[Study]) -> Any:
+    """What ``studies`` gives, which fails or is something else."""
+
+    class Fails(list[Study]):
+        def __getitem__(self, index: Any) -> Any:
+            if index == 2:
+                raise ValueError("SECRET report")
+            return super().__getitem__(index)
+
+    numbered = [replace(study, id=index) for index, study in enumerate(whole)]  # type: ignore[arg-type]
+    return {"fails": Fails(whole), "none": None, "generator": iter(whole), "numbers": numbered}[kind]
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("fails", r"studies of test: ValueError at tests\.datasets\.test_opening:\d+"),
+        ("none", "studies of test are a NoneType, no sequence"),
+        ("generator", "studies of test are a list_iterator, no sequence"),
+        ("numbers", "studies of test: number 0 is no Study with a text as id"),
+    ],
+)
+def test_what_is_wrong_with_studies_of_a_plugin_is_one_line(
+    kind: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = ToyData().studies("test")
+    monkeypatch.setattr(ToyData, "studies", lambda self, split: broken(kind, whole))
+    with pytest.raises(PluginError, match=f"dataset toy: {message}") as raised:
+        list(studies_of(ToyData(), "test"))
+    assert "SECRET" not in str(raised.value)
+
+
+def test_pixels_of_another_kind_are_refused() -> None:
+    data = ToyData()
+    study = replace(data.studies("test")[0], images={"frontal": np.full((8, 8, 1), np.nan)})
+    with pytest.raises(HarnessError, match="study test0: its frontal view is float64"):
+        collate([study], data.info, reads=frozenset({"frontal"}), run_seed=0)
+
+
+def test_data_check_tells_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    change, _ = FAULTS["shared patient"]
+    studies = ToyData.studies
+    monkeypatch.setattr(ToyData, "studies", lambda self, split: list(map(change, studies(self, split))))
+    monkeypatch.setitem(registry.DATASETS, "toy", "tests.helpers.toys:ToyData")
+    registry._table.cache_clear()
+    found = examine("toy", None)
+    assert {problem.kind for problem in found.problems if problem.fatal} == {"patient-in-two-splits"}

@@ -6,6 +6,8 @@ import errno
 import json
 import os
 import re
+import signal
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -35,6 +37,11 @@ FAULTS = {
     ),
     "undefined": ("not_a_number", "metric undefined: statistics of 40 of 40 studies are NaN or infinite"),
     "forgets": ("forgotten", "metric forgets: forgotten was not returned"),
+    "interrupts": ("interrupted", "KeyboardInterrupt at tests.helpers.faulty:"),
+    "leaves": ("left", "SystemExit at tests.helpers.faulty:"),
+    "endless": ("quotient", "metric endless: quotient is infinite"),
+    "beyond": ("share", "metric beyond: share is outside its bounds, 0 to 1"),
+    "imaginary": ("root", "metric imaginary: root has complex128 values, expected real numbers"),
 }
 BAD_MODULE = "tests.helpers.not_importable:Anything"
 
@@ -42,7 +49,7 @@ BAD_MODULE = "tests.helpers.not_importable:Anything"
 @pytest.fixture
 def faulty_world(toy_world: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The toys, and beside them metrics with one fault each."""
-    for name in ("lengths", *FAULTS):
+    for name in ("lengths", "prints", "disturbs", *FAULTS):
         monkeypatch.setitem(registry.METRICS, name, f"tests.helpers.faulty:{name.capitalize()}")
     registry._table.cache_clear()
     return toy_world
@@ -61,6 +68,15 @@ def broken_world(faulty_world: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return faulty_world
 
 
+@pytest.fixture
+def as_in_a_command() -> Iterator[None]:
+    """Signals are handled, so that Ctrl-C raises no ``KeyboardInterrupt``."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("as_in_a_command")
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_failing_metric_fails_alone(faulty_world: Path, name: str) -> None:
     settings = toy_config(faulty_world, metrics=("bleu", name, "lengths"))
@@ -76,6 +92,45 @@ def test_a_failing_metric_fails_alone(faulty_world: Path, name: str) -> None:
     assert reason in reporter.failures["echo"]
     stored = {(row.metric, row.status) for row in Store(settings.config.store).results()}
     assert {(output, "failed"), ("words", "ok"), ("bleu_1", "ok")} <= stored
+
+
+def test_what_a_metric_prints_is_kept_for_the_user_alone(
+    faulty_world: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    settings = toy_config(faulty_world, metrics=("prints",))
+    rows, succeeded = run_serially(settings, Quiet())
+    assert succeeded
+    assert {row.status for row in rows} == {"ok"}
+    assert "SECRET" not in "".join(capfd.readouterr())
+    (kept,) = settings.config.store.rglob("output.txt")
+    assert kept.read_text().count("SECRET") >= 4
+    assert kept.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_metric_that_changes_what_it_gets_changes_no_other_number(faulty_world: Path) -> None:
+    def numbers(folder: str, *metrics: str) -> dict[tuple[str, float], float | None]:
+        settings = toy_config(faulty_world / folder, ("learner",), metrics=metrics)
+        rows, _ = run_serially(settings, Quiet())
+        return {(row.metric, row.rate): row.value for row in rows if row.metric.startswith("bleu")}
+
+    assert numbers("a", "disturbs", "bleu") == numbers("b", "bleu")
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("namesake", "it is registered as namesake, and its name is 'bleu'"),
+        ("usurper", "its output rouge_l is one of metric rouge_l"),
+        ("impostor", "its signature begins with 'bleu', not with its name"),
+    ],
+)
+def test_a_metric_under_the_name_of_another_is_refused(
+    faulty_world: Path, monkeypatch: pytest.MonkeyPatch, name: str, reason: str
+) -> None:
+    monkeypatch.setitem(registry.METRICS, name, f"tests.helpers.faulty:{name.capitalize()}")
+    registry._table.cache_clear()
+    with pytest.raises(PluginError, match=re.escape(f"metric {name} cannot be loaded: {reason}")):
+        registry.make_metric(name)
 
 
 def test_the_text_of_an_error_stays_in_the_private_log(
@@ -290,7 +345,7 @@ def test_a_dataset_whose_code_fails_is_one_line_and_a_traceback_on_request(
         assert re.search(f"error: {line}", err)
     code, _, err = invoke(capsys, "data", "check", name)
     assert code == 1
-    assert err.startswith(f"error: dataset {name} cannot be examined: ")
+    assert re.match(f"error: dataset ({name} cannot be examined|toy: studies of train): ", err)
 
 
 def test_doctor_goes_on_after_any_broken_plugin(

@@ -6,7 +6,7 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +24,7 @@ from harness.evaluation.run import run_serially
 from harness.leaderboard.leaderboard import Leaderboard
 from harness.method import training_state
 from harness.method.torch_method import TorchMethod
+from harness.store.results import Measurement
 from harness.store.store import Store
 from tests.evaluation.test_evaluate import toy_config
 from tests.helpers import toys
@@ -147,6 +148,71 @@ def test_a_damaged_file_is_made_again(
     if harm is not deleted:
         assert caplog.text.count("damaged, set aside as") >= len(patterns) - 1
         assert list(store.rglob("*.damaged"))
+
+
+def swapped(first: Path, second: Path) -> None:
+    """Each in the place of the other, with its seal."""
+    for end in ("", ".sha256.json"):
+        one, two = (path.with_name(path.name + end) for path in (first, second))
+        if one.exists():
+            aside = one.with_name("aside")
+            one.rename(aside)
+            two.rename(one)
+            aside.rename(two)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "lost"),
+    [
+        ("learner/*/predictions/full.jsonl", "echo/*/predictions/full.jsonl", "statistics"),
+        ("learner/*/predictions/full.jsonl", "learner/*/predictions/shuffled-full.jsonl", "statistics"),
+        ("learner/*/statistics/full/bleu-*.npy", "learner/*/statistics/shuffled-full/bleu-*.npy", ""),
+        ("learner/*/statistics/full/bleu-*.npy", "echo/*/statistics/full/bleu-*.npy", ""),
+        ("learner/*", "echo/*", ""),
+    ],
+)
+def test_what_stands_in_the_place_of_another_file_is_made_again(
+    settings: RunSettings, first: str, second: str, lost: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = settings.config.store
+    before = Store(store).results()
+    (one,), (two,) = (list((store / "cells/toy").glob(pattern)) for pattern in (first, second))
+    swapped(one, two)
+    for cell in list((store / "cells/toy").glob("*/*")) if lost else ():
+        shutil.rmtree(cell / lost)
+    shutil.rmtree(store / "results")
+    with caplog.at_level(logging.WARNING):
+        assert run_serially(settings, Quiet())[1]
+    assert "damaged, set aside as" in caplog.text
+    assert _numbers(Store(store).results()) == _numbers(before)
+
+
+def _numbers(rows: Sequence[Measurement]) -> dict[tuple[str, str, float, str], tuple[object, ...]]:
+    return {(row.method, row.metric, row.rate, row.drop): (row.status, row.value, row.ci95) for row in rows}
+
+
+def test_answers_of_another_state_are_not_gone_on_with(settings: RunSettings) -> None:
+    """An unfinished file has no seal: each of its lines says whose it is."""
+    store = settings.config.store
+    before = contents(store)
+    (full,), (first,) = (
+        list(cell_of(settings).glob(f"predictions/{state}.jsonl")) for state in ("full", "shuffled-full")
+    )
+    shutil.copy(first, full)
+    full.with_name(f"{full.name}.sha256.json").unlink()
+    shutil.rmtree(cell_of(settings) / "statistics")
+    assert run_serially(settings, Quiet())[1]
+    assert contents(store) == before
+
+
+@pytest.mark.parametrize("harm", [*HARMS, *NO_FILES], ids=lambda harm: harm.__name__)
+def test_damaged_masks_are_written_again(settings: RunSettings, harm: Callable[[Path], None]) -> None:
+    (path,) = settings.config.store.glob("masks/toy/*.json")
+    whole = path.read_text()
+    harm(path)
+    shutil.rmtree(settings.config.store / "results")
+    assert run_serially(settings, Quiet())[1]
+    assert path.read_text() == whole
 
 
 @pytest.mark.parametrize("name", ["last.ckpt", "kept.safetensors", "history.json"])

@@ -57,8 +57,13 @@ def test_cost_is_one_prediction_per_study_and_distinct_state(toy_world: Path, dr
 def test_cost_is_states_times_studies_where_no_study_lacks_anything(
     toy_world: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    complete = [s for s in ToyData().studies("test") if len(s.modalities) == 3]
-    monkeypatch.setattr(ToyData, "studies", lambda self, split: complete)
+    studies = ToyData.studies
+
+    def whole(data: ToyData, split: str) -> list[Study]:
+        return [study for study in studies(data, split) if len(study.modalities) == 3]
+
+    complete = whole(ToyData(), "test")
+    monkeypatch.setattr(ToyData, "studies", whole)
     run_serially(toy_config(toy_world, drop="any", mask_seeds=20), Quiet())
     asked = sum(times for line, times in work(toy_world).items() if line.startswith("predict"))
     assert asked == 4 * len(complete)

@@ -10,7 +10,7 @@ import pytest
 from sklearn.metrics import f1_score, precision_score
 
 from harness.core.errors import HarnessError
-from harness.core.registry import MetricOptions
+from harness.core.metric_options import MetricOptions
 from harness.core.types import CHEXPERT_LABELS
 from harness.evaluation.label_references import score_against_labels
 from harness.evaluation.report_labels import label_reports

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from harness.cli.app import app
 from harness.core.errors import HarnessError, UnknownNameError
-from harness.core.registry import MetricOptions
+from harness.core.metric_options import MetricOptions
 from harness.core.types import Task
 from harness.evaluation import score_files
 from harness.evaluation.metric_failures import MetricFailures
@@ -185,7 +185,7 @@ class Spread(JointMetric):
     """Weighted variance of the statistics: no function of one sum."""
 
     resamples: int | None = None
-    name, task, outputs = "spread", Task.REPORT, (MetricOutput("spread", bounds=(0.0, 9.0)),)
+    name, task, outputs = "spread", Task.REPORT, (MetricOutput("spread", bounds=(-np.inf, np.inf)),)
     signature = "spread|v:1"
 
     def statistics(self, predictions: object, references: object) -> np.ndarray:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -19,7 +22,10 @@ class Lengths(Metric):
     name: ClassVar[str] = "lengths"
     task: ClassVar[Task] = Task.REPORT
     outputs: tuple[MetricOutput, ...] = (MetricOutput("words", bounds=(0.0, np.inf)),)
-    signature = "lengths|v:1"
+
+    @property
+    def signature(self) -> str:
+        return f"{self.name}|v:1"
 
     def statistics(self, predictions: Sequence[Prediction], references: Sequence[Reference]) -> Any:
         return np.array([[len((each.report or "").split()), 1.0] for each in predictions])
@@ -73,6 +79,118 @@ class Forgets(Lengths):
 
     name = "forgets"
     outputs = (MetricOutput("forgotten"),)
+
+
+class Interrupts(Lengths):
+    """Raises what is no failure anywhere else, with a report."""
+
+    name = "interrupts"
+    outputs = (MetricOutput("interrupted"),)
+
+    def statistics(self, predictions: Sequence[Prediction], references: Sequence[Reference]) -> Any:
+        raise KeyboardInterrupt(f"SECRET {references[0].report}")
+
+
+class Leaves(Lengths):
+    """Ends the process at once, as if all were well."""
+
+    name = "leaves"
+    outputs = (MetricOutput("left"),)
+
+    def statistics(self, predictions: Sequence[Prediction], references: Sequence[Reference]) -> Any:
+        os._exit(0)
+
+
+class Endless(Lengths):
+    """Divides by nothing."""
+
+    name = "endless"
+    outputs = (MetricOutput("quotient"),)
+
+    def reduce(self, totals: Any) -> Any:
+        return {"quotient": np.full(totals.shape[:-1], np.inf)}
+
+
+class Beyond(Lengths):
+    """Counts words, and declares a share."""
+
+    name = "beyond"
+    outputs = (MetricOutput("share"),)
+
+    def reduce(self, totals: Any) -> Any:
+        return {"share": super().reduce(totals)["words"]}
+
+
+class Imaginary(Lengths):
+    """Returns complex numbers."""
+
+    name = "imaginary"
+    outputs = (MetricOutput("root"),)
+
+    def reduce(self, totals: Any) -> Any:
+        return {"root": super().reduce(totals)["words"] + 0j}
+
+
+class Prints(Lengths):
+    """Prints what it reads, in every way there is."""
+
+    name = "prints"
+    outputs = (MetricOutput("printed", bounds=(0.0, np.inf)),)
+
+    def statistics(self, predictions: Sequence[Prediction], references: Sequence[Reference]) -> Any:
+        text = f"SECRET {references[0].report}"
+        print(text)
+        sys.stderr.write(text)
+        logging.getLogger("faulty").error(text)
+        for number in (1, 2):
+            os.write(number, text.encode())
+        return super().statistics(predictions, references)
+
+    def reduce(self, totals: Any) -> Any:
+        return {"printed": super().reduce(totals)["words"]}
+
+
+class Disturbs(Lengths):
+    """Sorts the predictions that it gets, and turns the references around."""
+
+    name = "disturbs"
+    outputs = (MetricOutput("disturbed", bounds=(0.0, np.inf)),)
+
+    def statistics(self, predictions: Sequence[Prediction], references: Sequence[Reference]) -> Any:
+        assert isinstance(predictions, list)
+        assert isinstance(references, list)
+        predictions.sort(key=lambda each: str(each.report))
+        references.reverse()
+        for reference in references:
+            if reference.labels is not None:
+                assert not reference.labels.flags.writeable
+        return super().statistics(predictions, references)
+
+    def reduce(self, totals: Any) -> Any:
+        return {"disturbed": super().reduce(totals)["words"]}
+
+
+class Namesake(Lengths):
+    """Is called as a metric that is there."""
+
+    name = "bleu"
+
+
+class Usurper(Lengths):
+    """Has an output of a metric that is there."""
+
+    name = "usurper"
+    outputs = (MetricOutput("rouge_l"),)
+
+
+class Impostor(Lengths):
+    """Signs as another metric."""
+
+    name = "impostor"
+
+    @property
+    def signature(self) -> str:
+        return "bleu|v:1"
 
 
 class Unfinished(Metric):

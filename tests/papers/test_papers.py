@@ -22,6 +22,7 @@ from harness.core import registry
 from harness.core.config import FIELDS
 from harness.core.dotted import flat, merged, nested
 from harness.core.errors import HarnessError, UnknownNameError
+from harness.core.metric_options import MetricOptions
 from harness.leaderboard.facts import RowFacts
 from harness.leaderboard.leaderboard import Leaderboard
 from harness.papers import coverage, library
@@ -174,7 +175,7 @@ def test_headline_bleu_4_of_dia_is_the_mixture_of_its_rows() -> None:
 
 @pytest.mark.parametrize("name", PAPERS)
 def test_names_of_methods_variants_and_metrics_exist(name: str) -> None:
-    settings = [registry.MetricOptions(multilabel=each) for each in (True, False)]
+    settings = [MetricOptions(multilabel=each) for each in (True, False)]
     outputs = {
         output.name
         for family in registry.METRICS

@@ -46,6 +46,11 @@ def _cells(values: Values, side: str) -> tuple[Path, list[str], list[list[str]]]
     """Place, header and rows, all cells as text."""
     if hasattr(values, "to_dict") and hasattr(values, "columns"):
         return _of_frame(Path(side), values)
+    if not isinstance(values, str | Path):
+        raise HarnessError(
+            f"{side}: a {type(values).__name__} is no table",
+            "give a path, or a data frame with ids",
+        )
     path = Path(values)
     if path.suffix.casefold() in (".parquet", ".pq"):
         import pandas as pd
@@ -82,11 +87,13 @@ def _cells(values: Values, side: str) -> tuple[Path, list[str], list[list[str]]]
 def _of_frame(path: Path, frame: Any) -> tuple[Path, list[str], list[list[str]]]:
     if frame.index.name is not None and folded(str(frame.index.name)) in IDS:
         frame = frame.reset_index()
-    rows = [
-        ["" if cell is None or cell != cell else _text(cell) for cell in row]
-        for row in frame.to_numpy(object)
-    ]
+    rows = [["" if _is_empty(cell) else _text(cell) for cell in row] for row in frame.to_numpy(object)]
     return path, [str(name) for name in frame.columns], rows
+
+
+def _is_empty(cell: Any) -> bool:
+    """Whether a cell is None, NaN, or pandas' NA, which equals nothing, itself included."""
+    return cell is None or type(cell).__name__ in ("NAType", "NaTType") or bool(cell != cell)
 
 
 def _text(cell: Any) -> str:

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from harness.core import registry
 from harness.core.errors import PluginError, UnavailableError, UnknownNameError
+from harness.core.metric_options import MetricOptions
 from harness.core.names import did_you_mean
-from harness.core.registry import MetricOptions
 from harness.core.types import LabelCounts, Prediction, Reference, Task
 from harness.evaluation.metric_failures import MetricFailures
 from harness.evaluation.probability_files.cells import Values

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -89,7 +90,7 @@ def _reports(texts: Any, source: Source) -> Reports:
         if _only_counts(texts.index):
             return Reports("a series", _by_position(texts.tolist(), source), "list")
         return Reports("a series", _by_id(texts.items(), source))
-    if isinstance(texts, Iterable) and not isinstance(texts, bytes):
+    if isinstance(texts, Iterable) and not isinstance(texts, bytes | Set):
         return Reports("a list", _by_position(texts, source), "list")
     raise HarnessError(
         f"{source.side}: a {type(texts).__name__} holds no reports",
@@ -99,6 +100,9 @@ def _reports(texts: Any, source: Source) -> Reports:
 
 def _of_table(table: pd.DataFrame, source: Source) -> Reports:
     records = Records(source)
+    names = Counter(map(str, table.columns))
+    if twice := [name for name, count in names.items() if count > 1]:
+        raise source.error(f"two columns are called {twice[0]!r}", "rename or drop one")
     rows = table.to_dict("records")
     entries = [
         records.entry(f"row {number}", {str(name): value for name, value in row.items()})

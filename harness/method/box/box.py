@@ -294,6 +294,8 @@ class Box:
         if code < 0:
             name = next((each.name for each in signal.Signals if each == -code), f"signal {-code}")
             return BoxError(f"its process was ended by {name}" + (", out of memory?" if code == -9 else ""))
+        if code == 0:
+            return BoxError("its process ended without an answer, with code 0, or closed its connection")
         return BoxError(f"its process ended with code {code}")
 
     def close(self, wait: float = 0.0) -> int:

@@ -23,6 +23,7 @@ import torch
 from pydantic import ConfigDict, PrivateAttr
 
 from harness.core.errors import CorruptFileError, DamagedStateError, HarnessError, UnavailableError
+from harness.core.printed import OUTPUT
 from harness.core.types import DatasetInfo, Inputs, Prediction, Study
 from harness.method.box import codec
 from harness.method.box.box import Box, BoxError, Last, Limits
@@ -35,8 +36,8 @@ from harness.method.pretrained import PretrainedPart
 
 _TOGETHER = 256
 """Studies that go into a box at a time."""
-OUTPUT = "output.txt"
-"""File of a training folder with what a method printed in its box."""
+_IMPORT = 600.0
+"""Seconds in which a method has to be imported and described; its training may take any time."""
 _REFUSED = {"PermissionError", "FileNotFoundError"}
 _HINT = (
     "it runs in a box, which holds no data and no module of a data set: docs/audits.md says what a box may "
@@ -265,15 +266,16 @@ class _Room:
         overrides: Mapping[str, Any],
         places: tuple[tuple[Path, ...], tuple[Path, ...]] = ((), ()),
         output: Path | None = None,
+        seconds: float = math.inf,
     ) -> None:
-        """``places`` are folders that the box may read, and folders that it may write."""
+        """``places`` are folders that the box may read and may write; ``seconds`` may an answer take."""
         starter = boxes()
         self.folder = Path(mkdtemp(dir=starter.folder))
         read, write = places
         rules = rules_for(own, overrides, hidden, map(str, (self.folder, *write)), map(str, read))
         relative = any(not os.path.isabs(name) for name in rules.named)
         last = Last(Path.cwd() if relative else None, output)
-        limits = Limits(seconds=math.inf, memory_gib=math.inf, threads=torch.get_num_threads())
+        limits = Limits(seconds=seconds, memory_gib=math.inf, threads=torch.get_num_threads())
         self.box = Box.start(starter, rules, self.folder, limits, last)
 
     def close(self) -> None:
@@ -290,7 +292,7 @@ def _describing(target: str, hidden: tuple[str, ...], named: tuple[str, ...]) ->
         named: files and folders of its settings.
     """
     module = target.partition(":")[0]
-    return _Room(Own(module), hidden, {name: name for name in named})
+    return _Room(Own(module), hidden, {name: name for name in named}, seconds=_IMPORT)
 
 
 def _asked(

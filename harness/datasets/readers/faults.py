@@ -1,0 +1,65 @@
+"""What is wrong with the studies of a dataset that no reader of this package has made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from harness.core.errors import HarnessError
+from harness.core.types import DatasetInfo, Study
+from harness.datasets.readers.records import Problem
+from harness.datasets.readers.report_dataset import safe_id
+
+
+def check_studies(name: str, info: DatasetInfo, splits: Mapping[str, Sequence[Study]]) -> None:
+    """Refuse studies that would give wrong numbers.
+
+    Args:
+        name: of the dataset.
+        info: as the dataset declares it.
+        splits: split -> its studies.
+
+    Raises:
+        HarnessError: the first of ``faults``.
+    """
+    for fault in faults(info, splits):
+        raise HarnessError(f"dataset {name}, {fault.where}: {fault.message}", fault.hint)
+
+
+def faults(info: DatasetInfo, splits: Mapping[str, Sequence[Study]]) -> Iterator[Problem]:
+    """Everything that is wrong, study by study; no image is decoded."""
+    split_of: dict[str, str] = {}
+    seen: set[str] = set()
+    for split, studies in splits.items():
+        for number, study in enumerate(studies):
+            if not safe_id(study.id):
+                hint = "use letters, digits, dots, hyphens and underscores"
+                yield Problem("bad-id", f"{split} {number}", "its id cannot name a file", hint)
+                continue
+            for kind, message, hint in _of(study, split, info):
+                yield Problem(kind, f"study {study.id}", message, hint)
+            if study.id in seen:
+                yield Problem("duplicate-id", f"study {study.id}", "another study has this id")
+            seen.add(study.id)
+            other = split_of.setdefault(str(study.patient_id), split)
+            if other != split:
+                message = f"its patient is in {other} and in {split}"
+                yield Problem("patient-in-two-splits", f"study {study.id}", message, "use one split only")
+
+
+def _of(study: Study, split: str, info: DatasetInfo) -> Iterator[tuple[str, str, str]]:
+    """Kind, message and hint of each fault of one study by itself."""
+    if study.split != split:
+        yield "wrong-split", f"among those of {split}, and not of this split itself", f'split="{split}"'
+    if not (isinstance(study.patient_id, str) and study.patient_id):
+        yield "no-patient", "its patient has no id, a text", "intervals are over patients"
+    if unknown := set(study.images) - set(info.image_modalities):
+        names = ", ".join(sorted(map(repr, unknown)))
+        yield (
+            "unknown-view",
+            f"info has no modality {names[:80]}",
+            f"views: {', '.join(info.image_modalities)}",
+        )
+    if not study.modalities:
+        yield "no-modality", "it has neither an image nor a context", "leave it out"
+    if isinstance(study.report, str) and not study.report.strip():
+        yield "empty-report", "its report is blank", "report=None stands for none"

@@ -1,0 +1,87 @@
+"""What a command does where code of a plugin ends the process, raises anything, or leaves a thread."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from harness.cli import list as list_command
+from harness.core import registry
+from harness.core.children import child_environment
+from tests.cli.test_cli import invoke
+
+AT_IMPORT = {
+    "leaves": ("import os\nos._exit(0)\n", "SystemExit at plugin_leaves:2"),
+    "interrupts": ("raise KeyboardInterrupt('SECRET')\n", "KeyboardInterrupt at plugin_interrupts:1"),
+    "raises": ("raise BaseException('SECRET')\n", "BaseException at plugin_raises:1"),
+}
+
+
+@pytest.fixture(params=AT_IMPORT)
+def plugin(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A metric whose module does something at import that no module should do."""
+    name = str(request.param)
+    (tmp_path / f"plugin_{name}.py").write_text(AT_IMPORT[name][0])
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setitem(registry.METRICS, name, f"plugin_{name}:Anything")
+    registry._table.cache_clear()
+    return name
+
+
+def test_a_module_that_ends_the_process_hides_no_other(
+    plugin: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    code, out, err = invoke(capfd, "list", "metrics", "--format", "json")
+    rows = {row["name"]: row for row in json.loads(out)["rows"]}
+    assert code == 1
+    assert AT_IMPORT[plugin][1] in rows[plugin]["error"]
+    assert "error" not in rows["bleu"]
+    assert "SECRET" not in out + err
+
+
+@pytest.mark.parametrize("error", [ValueError, BaseException])
+def test_what_nobody_expected_is_one_line(
+    error: type[BaseException], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fails(what: str) -> None:
+        raise error("SECRET report")
+
+    monkeypatch.setattr(list_command, "listing", fails)
+    code, out, err = invoke(capsys, "list", "methods")
+    assert (code, out) == (1, "")
+    assert err.startswith(f"error: {error.__name__} at tests.cli.test_main:")
+    assert err.count("\n") == 1
+    assert "SECRET" not in err
+    _, _, err = invoke(capsys, "--debug", "list", "methods")
+    assert "Traceback" in err
+
+
+PROGRAM = """
+import sys, threading, time
+from harness.cli import list as command, main
+def listing(what):
+    threading.Thread(target=time.sleep, args=(60,)).start()
+    return []
+command.listing = listing
+sys.argv = ["harness", "list", "methods"]
+main.main()
+"""
+
+
+def test_a_thread_that_is_left_does_not_keep_the_command() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        env=child_environment(),
+        cwd=os.getcwd(),
+        check=False,
+    )
+    assert done.returncode == 0
+    assert done.stderr == "a thread that a plugin has started did not end; it is left\n"
