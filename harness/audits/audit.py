@@ -136,10 +136,13 @@ def _audit(settings: RunSettings, reporter: Reporter) -> list[Verdict]:
     return [verdict_of[label] for label, _ in jobs]
 
 
-def _place(entry: Entry) -> tuple[bool, bool, bool]:
-    """Where a method stands among the jobs: those that learn to write reports take longest."""
+def _place(entry: Entry) -> tuple[bool, bool, bool, bool]:
+    """Where a method stands among the jobs: those that learn to write reports take longest.
+
+    Controls come last, and of them those that read no image.
+    """
     card = entry.method_class.card
-    return entry.is_control, not card.learned, Task.REPORT not in card.tasks
+    return entry.is_control, not card.learned, not card.reads, Task.REPORT not in card.tasks
 
 
 def open_case(settings: RunSettings, folder: Path) -> Case:

@@ -61,20 +61,3 @@ def _image_difference(one: Mapping[str, Any], other: Mapping[str, Any]) -> str:
         if gap > LEVELS:
             return f"the generated {view} image changed by up to {gap} of 255 levels"
     return ""
-
-
-def spread(before: Answers, after: Answers) -> str:
-    """How far two trainings lie apart: share of other reports, mean difference of probabilities."""
-    reports = [name for name, answer in before.items() if answer.report is not None and ", " not in name]
-    parts = []
-    if reports:
-        others = sum(before[name].report != after[name].report for name in reports)
-        parts.append(f"{others} of {len(reports)} reports differ")
-    gaps = [
-        np.abs(np.asarray(answer.probabilities) - np.asarray(after[name].probabilities)).mean()
-        for name, answer in before.items()
-        if answer.probabilities is not None and after[name].probabilities is not None
-    ]
-    if gaps:
-        parts.append(f"probabilities differ by {np.mean(gaps):.4f} on average")
-    return ", ".join(parts) or "nothing to compare"

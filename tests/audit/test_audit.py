@@ -59,13 +59,9 @@ def test_a_box_holds_no_answers_that_could_be_found_in_memory(sin_world: Path) -
     assert verdict_on("live-labels", sin_world).passed
 
 
-def test_the_honest_pass_and_the_spread_of_seeds_is_reported(sin_world: Path) -> None:
+def test_the_honest_pass(sin_world: Path) -> None:
     found = verdict_on("honest", sin_world)
     assert found.passed, [check for check in found.checks if not check.passed]
-    (deterministic,) = (one for one in found.checks if one.check == "deterministic")
-    assert re.search(
-        r"another seed: \d+ of 16 reports differ, probabilities differ by 0\.\d+", deterministic.detail
-    )
 
 
 def test_an_honest_painter_passes(sin_world: Path) -> None:

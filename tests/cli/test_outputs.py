@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import stat
+import sys
 import threading
 from pathlib import Path
 
 import pytest
 from matplotlib.figure import Figure
 
-from harness.cli.output import other_than, writable_file, write
+from harness.cli.output import other_than, stderr, writable_file, writable_folder, write
 from harness.core.errors import HarnessError
 from harness.core.user_files import write_user_file
 from harness.leaderboard import bundle
@@ -110,6 +111,10 @@ def test_no_output_replaces_a_file_of_a_store_or_its_own_input(tmp_path: Path) -
     for place in (result, store / "results" / "new.json", store / "store.json"):
         with pytest.raises(HarnessError, match="is a file of the store"):
             writable_file(place)
+    for folder in (store / "results", store / "results" / "toy", store / "cells" / "new"):
+        with pytest.raises(HarnessError, match="is a file of the store"):
+            writable_folder(folder)
+    assert writable_folder(store / "tables" / "mine") == store / "tables" / "mine"
     assert writable_file(store / "tables" / "bundle.json") == store / "tables" / "bundle.json"
     assert writable_file(store / "bundle.json") == store / "bundle.json"
     link = tmp_path / "link"
@@ -117,3 +122,21 @@ def test_no_output_replaces_a_file_of_a_store_or_its_own_input(tmp_path: Path) -
     with pytest.raises(HarnessError, match=r"--out .*link is a file of reports"):
         other_than(link, result, "--out")
     other_than(tmp_path / "new.csv", result, "--out")
+
+
+def test_progress_on_a_full_disk_ends_nothing(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stderr", sys.__stderr__)  # which is number 2, as in a command
+    before = os.dup(2)
+    try:
+        with open("/dev/full", "w") as full:
+            os.dup2(full.fileno(), 2)
+            console = stderr()
+            os.dup2(before, 2)
+        for _ in range(3):
+            console.print("a line")
+        console.file.flush()
+    finally:
+        os.close(before)
+    assert capfd.readouterr().err == ""

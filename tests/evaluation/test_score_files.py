@@ -345,6 +345,15 @@ def test_output_paths_are_checked_before_the_work(tmp_path: Path, monkeypatch: p
         result = CliRunner().invoke(app, [*call, path])
         assert isinstance(result.exception, HarnessError)
         assert says in str(result.exception)
+    for option in ("--subset", "--drawn"):
+        read = write(tmp_path / "read.json", '{"a": ["clear", "clear"]}')
+        result = CliRunner().invoke(app, [*call, str(read), option, str(read)])
+        assert "is a file of reports" in str(result.exception)
+        assert read.read_text() == '{"a": ["clear", "clear"]}'
+    twice = CliRunner().invoke(app, [*call, str(tmp_path / "out"), "--rexrank", str(tmp_path / "out")])
+    assert "--rexrank and --per-study name one file" in str(twice.exception)
+    both = ["leaderboard", "--results", str(truth), "--store", str(tmp_path)]
+    assert "--results and --store" in str(CliRunner().invoke(app, both).exception)
     board = CliRunner().invoke(app, ["leaderboard", "--store", str(tmp_path / "none"), "--out", str(truth)])
     assert "is a file" in str(board.exception)
     share = CliRunner().invoke(app, ["bundle", "write", str(tmp_path), "--store", str(tmp_path / "none")])
