@@ -133,6 +133,8 @@ CONTRACTS = {
 """What the registered classes are: subclasses of these, or classes with the functions of a protocol."""
 
 
+_AND = " and "
+"""Between the targets of a name that two packages register."""
 _LIVE: dict[str, dict[str, type]] = {"methods": {}, "datasets": {}, "metrics": {}}
 """Classes that this process registered itself, kind -> name -> class."""
 
@@ -182,12 +184,9 @@ def _table(kind: str) -> dict[str, str]:
 def _installed(kind: str) -> dict[str, str]:
     table = dict(_builtin(kind))
     for point in entry_points(group=f"harness.{kind}"):
-        if table.get(point.name, point.value) != point.value:
-            raise HarnessError(
-                f"two packages register {kind[:-1]} {point.name!r}: {table[point.name]} and {point.value}",
-                "uninstall one of them or rename its entry point",
-            )
-        table[point.name] = point.value
+        other = table.setdefault(point.name, point.value)
+        if other != point.value:
+            table[point.name] = f"{other}{_AND}{point.value}"  # refused where the name is used
     return table
 
 
@@ -259,10 +258,16 @@ def target(kind: str, name: str) -> str:
 
     Raises:
         UnknownNameError: with the nearest registered names.
+        PluginError: two packages register it.
     """
     table = _table(kind)
     if name not in table:
         raise UnknownNameError(f"unknown {kind[:-1]} {name!r}", did_you_mean(name, table))
+    if _AND in table[name]:
+        raise PluginError(
+            f"two packages register {kind[:-1]} {name!r}: {table[name]}",
+            "uninstall one of them or rename its entry point",
+        )
     return table[name]
 
 
@@ -275,12 +280,10 @@ def load(kind: str, name: str) -> Any:
             has is no method, dataset or metric.
         MissingPackageError: its module needs a package that an extra brings.
     """
-    table = _table(kind)
-    if name not in table:
-        raise UnknownNameError(f"unknown {kind[:-1]} {name!r}", did_you_mean(name, table))
+    place = target(kind, name)
     if name in _LIVE[kind]:
         return _LIVE[kind][name]
-    module, _, attribute = table[name].partition(":")
+    module, _, attribute = place.partition(":")
     try:
         with nullcontext() if module in sys.modules or _is_own(module) else printed_nowhere():
             loaded = import_module(module)
@@ -299,7 +302,7 @@ def load(kind: str, name: str) -> Any:
     home, _, contract = CONTRACTS[kind].partition(":")
     if not _keeps(registered, getattr(import_module(home), contract)):
         raise PluginError(
-            f"{kind[:-1]} {name} cannot be loaded: {table[name]} is no {contract}", f"see {home}.{contract}"
+            f"{kind[:-1]} {name} cannot be loaded: {place} is no {contract}", f"see {home}.{contract}"
         )
     return registered
 
@@ -310,10 +313,10 @@ def card(name: str) -> Any:
     Raises:
         UnknownNameError, PluginError: as ``load``.
     """
-    target = CARDS.get(_table("methods").get(name, ""))
-    if target is None:
+    place = CARDS.get(target("methods", name))
+    if place is None:
         return load("methods", name).card
-    module, _, attribute = target.partition(":")
+    module, _, attribute = place.partition(":")
     return getattr(import_module(module), attribute)
 
 

@@ -9,6 +9,7 @@ import re
 import signal
 from collections.abc import Iterator
 from dataclasses import replace
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
@@ -131,6 +132,21 @@ def test_a_metric_under_the_name_of_another_is_refused(
     registry._table.cache_clear()
     with pytest.raises(PluginError, match=re.escape(f"metric {name} cannot be loaded: {reason}")):
         registry.make_metric(name)
+
+
+def test_a_name_that_two_packages_register_is_refused_where_it_is_used(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    point = EntryPoint("bleu", "another:Bleu", "harness.metrics")
+    monkeypatch.setattr(registry, "entry_points", lambda group: [point] if group == "harness.metrics" else [])
+    registry._table.cache_clear()
+    code, out, _ = invoke(capsys, "list", "metrics", "--format", "json")
+    rows = {row["name"]: row for row in json.loads(out)["rows"]}
+    monkeypatch.undo()
+    registry._table.cache_clear()
+    assert code == 1
+    assert rows["bleu"]["error"].startswith("cannot be loaded: two packages register metric 'bleu'")
+    assert "error" not in rows["rouge_l"]
 
 
 def test_the_text_of_an_error_stays_in_the_private_log(
