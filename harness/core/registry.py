@@ -240,10 +240,10 @@ def is_foreign(registered: type) -> bool:
 
 def is_ours(registered: type) -> bool:
     """Whether a class is one of this distribution's."""
-    return _is_own(registered.__module__)
+    return _in_distribution(registered.__module__)
 
 
-def _is_own(module: str) -> bool:
+def _in_distribution(module: str) -> bool:
     """Whether a module is one of this distribution's."""
     return module.partition(".")[0] in ("harness", "methods")
 
@@ -285,7 +285,7 @@ def load(kind: str, name: str) -> Any:
         return _LIVE[kind][name]
     module, _, attribute = place.partition(":")
     try:
-        with nullcontext() if module in sys.modules or _is_own(module) else printed_nowhere():
+        with nullcontext() if module in sys.modules or _in_distribution(module) else printed_nowhere():
             loaded = import_module(module)
     except BaseException as error:
         let_through(error)
@@ -371,7 +371,9 @@ def _outputs(families: tuple[str, ...]) -> dict[str, str]:
     for name in families:
         with suppress(HarnessError):
             owners |= (
-                {each.name: name for each in make_metric(name).outputs} if _is_own(METRICS[name]) else {}
+                {each.name: name for each in make_metric(name).outputs}
+                if _in_distribution(METRICS[name])
+                else {}
             )
     return owners
 
