@@ -21,6 +21,7 @@ from harness.core.errors import HarnessError, PluginError
 from harness.core.files import write_atomic
 
 _LONGEST_NAME = 60
+_MODULE = re.compile(r"[\w.-]{1,80}")
 _NAMES = r"'\w{1,40}'(?:,? and '\w{1,40}'|, '\w{1,40}')*"
 _ARGUMENTS = re.compile(
     r"[\w.<>]{1,80}\(\) (?:missing \d+ required (?:positional|keyword-only) arguments?: "
@@ -68,7 +69,8 @@ def _kind(error: BaseException) -> str:
 def _places(error: BaseException) -> Iterator[str]:
     """``module:line`` of every line of the traceback, outermost first."""
     for frame, line in traceback.walk_tb(error.__traceback__):
-        yield f"{frame.f_globals.get('__name__', '?')}:{line}"
+        name = str(frame.f_globals.get("__name__", ""))  # code that was made of a text may have any
+        yield f"{name if _MODULE.fullmatch(name) else '?'}:{line}"
 
 
 def unread(error: Exception) -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import Any
 
+_OUTPUT = re.compile(r"\w{1,60}", re.ASCII)
 SHOWN = 40
 """Names that a message lists at most."""
 _LONGEST = 60
@@ -40,6 +42,8 @@ def not_its_own(name: str, metric: Any, owners: dict[str, str]) -> str:
     if begins != name:
         return f"its signature begins with {begins[:_LONGEST]!r}, not with its name"
     for output in metric.outputs:
+        if not _OUTPUT.fullmatch(str(output.name)):
+            return "the name of an output is no word of letters, digits and underscores"
         owner = owners.setdefault(output.name, name)
         if owner != name:
             return f"its output {output.name} is one of metric {owner}"

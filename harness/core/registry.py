@@ -370,11 +370,8 @@ def _outputs(families: tuple[str, ...]) -> dict[str, str]:
     owners: dict[str, str] = {}
     for name in families:
         with suppress(HarnessError):
-            owners |= (
-                {each.name: name for each in make_metric(name).outputs}
-                if _in_distribution(METRICS[name])
-                else {}
-            )
+            if _in_distribution(METRICS[name]):
+                owners |= {output.name: name for output in make_metric(name).outputs}
     return owners
 
 

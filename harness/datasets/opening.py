@@ -6,7 +6,7 @@ Datasets may be plugins. Whatever they raise becomes one line that names the dat
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack
 from inspect import Parameter, signature
 from pathlib import Path
 from typing import Any, overload
@@ -17,6 +17,7 @@ from harness.core.failures import failures_named
 from harness.core.names import did_you_mean
 from harness.core.printed import printed_nowhere
 from harness.core.types import DatasetInfo, Study
+from harness.core.untouched import untouched
 from harness.datasets.base import SPLITS, Dataset
 from harness.datasets.readers.faults import check_studies
 from harness.datasets.selection import select
@@ -45,8 +46,11 @@ def open_dataset(name: str, root: Path | None = None, options: Mapping[str, Any]
             raise UnknownNameError(
                 f"--set {name}.{key}: {name} has no such option", did_you_mean(key, known_options)
             )
-    quiet = printed_nowhere() if registry.is_foreign(dataset_class) else nullcontext()
-    with failures_named(f"dataset {name} cannot be opened", dataset_class.__module__), quiet:
+    with ExitStack() as stack:
+        stack.enter_context(failures_named(f"dataset {name} cannot be opened", dataset_class.__module__))
+        if registry.is_foreign(dataset_class):
+            stack.enter_context(untouched(f"dataset {name}"))
+            stack.enter_context(printed_nowhere())
         dataset: Dataset = dataset_class.open(root, **(options or {}))
     if not isinstance(getattr(dataset, "info", None), DatasetInfo):
         raise PluginError(f"dataset {name} cannot be opened: what open() gives has no info (a DatasetInfo)")
@@ -63,7 +67,7 @@ def studies_of(dataset: Dataset, split: str) -> Sequence[Study]:
     with failures_named(f"dataset {dataset.info.name}: studies of {split}", type(dataset).__module__):
         if not registry.is_foreign(type(dataset)):
             return dataset.studies(split)
-        with printed_nowhere():
+        with untouched(f"dataset {dataset.info.name}"), printed_nowhere():
             studies = dataset.studies(split)
         if not isinstance(studies, Sequence):
             kind = type(studies).__name__

@@ -12,6 +12,7 @@ from harness.core.errors import DiskError
 from harness.core.failures import describe, keep_traceback, let_through, no_silent_end
 from harness.core.printed import OUTPUT, printed_into, printed_nowhere
 from harness.core.slugs import slug
+from harness.core.untouched import untouched
 from harness.metrics.base import Metric
 
 
@@ -65,13 +66,14 @@ class MetricFailures:
 
 @contextmanager
 def kept_apart(metric: Metric, folder: Path | None = None) -> Iterator[None]:
-    """A metric of another package neither prints on the terminal nor ends the process.
+    """A metric of another package neither prints on the terminal, nor ends the process, nor changes it.
 
     Args:
         folder: gets what it prints, as what methods print; None drops it.
     """
     with ExitStack() as stack:
         if registry.is_foreign(type(metric)):
+            stack.enter_context(untouched(f"metric {metric.name}"))
             stack.enter_context(no_silent_end())
             stack.enter_context(printed_nowhere() if folder is None else printed_into(folder / OUTPUT))
         yield

@@ -13,7 +13,7 @@ from harness.core.config import RunSettings
 from harness.core.content import by_content, content_digest, is_local_path
 from harness.core.dotted import flat
 from harness.core.errors import DamagedStateError
-from harness.core.files import private_folder, set_aside, unless_damaged
+from harness.core.files import set_aside, unless_damaged
 from harness.core.progress import SILENT, Progress, Reporter
 from harness.core.slugs import slug
 from harness.core.types import DatasetInfo, Study, Task
@@ -355,7 +355,7 @@ def train(trial: Trial) -> Method[Any]:
         The trained method on the run's device.
     """
     progress = trial.phase("train")
-    private_folder(trial.cell.training)
+    trial.cell.own_training()
     together = (
         issubclass(trial.entry.method_class, TorchMethod) and launch.together(trial.benchmark.execution) > 1
     )
@@ -389,7 +389,7 @@ def _train_here(trial: Trial, progress: Progress) -> Method[Any]:
         if process_group().size > 1:
             raise
         set_aside(trial.cell.training, error.message)
-        private_folder(trial.cell.training)
+        trial.cell.own_training()
         return fit.fit(trial.new_method(), studies, run, trial.cell)
 
 

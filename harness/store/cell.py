@@ -12,11 +12,14 @@ from typing import Any
 from harness.core.errors import CorruptFileError, PluginError
 from harness.core.files import (
     clear_disk_errors,
+    private_folder,
     read_checked_json,
     read_json,
     seal,
+    set_aside,
     verify,
     write_checked_json,
+    write_json,
 )
 from harness.core.locks import exclusive
 from harness.core.printed import OUTPUT
@@ -66,6 +69,20 @@ class Cell:
             for leftover in self.directory.rglob(_TEMPORARY):
                 leftover.unlink(missing_ok=True)
             yield
+
+    def own_training(self) -> None:
+        """Make the folder of the training; one of another cell, in the place of this one's, is set aside."""
+        marker = self.training / "cell.json"
+        if marker.is_file():
+            try:
+                owner = read_json(marker)["cell"]
+            except (CorruptFileError, LookupError, TypeError):
+                owner = "another cell"
+            if owner != self.directory.name:
+                set_aside(self.training, f"the training of {owner}")
+        private_folder(self.training)
+        if not marker.exists():
+            write_json(marker, {"cell": self.directory.name})
 
     def is_fitted(self) -> bool:
         """Whether a complete checkpoint exists.

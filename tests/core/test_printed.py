@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.core.files import set_aside
 from harness.core.printed import printed_into, printed_nowhere
 
 
@@ -37,9 +38,11 @@ def test_code_that_is_no_python_prints_into_the_file_and_the_harness_itself_is_h
     with printed_into(tmp_path / "output.txt"):
         os.write(1, b"one ")
         os.write(2, b"two")
-        logging.getLogger("harness.core.files").warning("a file was set aside")
+        set_aside(tmp_path / "damaged", "it is no array")
+        logging.getLogger("harness").warning("a report, logged by a plugin")
     assert (tmp_path / "output.txt").read_text() == "one two"
+    told = f"{tmp_path}/damaged: damaged, set aside as damaged.damaged: it is no array\n"
     with printed_nowhere():
         print("three")
         os.write(2, b"four")
-    assert capfd.readouterr() == ("", "a file was set aside\n")
+    assert capfd.readouterr() == ("", told)

@@ -13,6 +13,7 @@ from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from harness.core import registry
@@ -42,6 +43,7 @@ FAULTS = {
     "leaves": ("left", "SystemExit at tests.helpers.faulty:"),
     "endless": ("quotient", "metric endless: quotient is infinite"),
     "beyond": ("share", "metric beyond: share is outside its bounds, 0 to 1"),
+    "replaces": ("replaced", "metric replaces replaced numpy.quantile, which numbers of others depend on"),
     "imaginary": ("root", "metric imaginary: root has complex128 values, expected real numbers"),
 }
 BAD_MODULE = "tests.helpers.not_importable:Anything"
@@ -114,7 +116,9 @@ def test_a_metric_that_changes_what_it_gets_changes_no_other_number(faulty_world
         rows, _ = run_serially(settings, Quiet())
         return {(row.metric, row.rate): row.value for row in rows if row.metric.startswith("bleu")}
 
-    assert numbers("a", "disturbs", "bleu") == numbers("b", "bleu")
+    folder, quantile = Path.cwd(), np.quantile
+    assert numbers("a", "disturbs", "replaces", "bleu") == numbers("b", "bleu")
+    assert (Path.cwd(), np.quantile) == (folder, quantile)
 
 
 @pytest.mark.parametrize(

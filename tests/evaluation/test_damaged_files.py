@@ -205,6 +205,19 @@ def test_answers_of_another_state_are_not_gone_on_with(settings: RunSettings) ->
     assert contents(store) == before
 
 
+def test_the_training_of_another_cell_is_not_gone_on_with(settings: RunSettings) -> None:
+    store = settings.config.store
+    cell = cell_of(settings)
+    assert run_serially(settings.replaced(seeds=(1,)), Quiet())[1]
+    before = contents(store)
+    (other,) = (each for each in cell.parent.iterdir() if each != cell)
+    for folder in ("checkpoint", "predictions", "statistics", "training"):
+        shutil.rmtree(cell / folder)
+    shutil.copytree(other / "training", cell / "training")
+    assert run_serially(settings, Quiet())[1]
+    assert contents(store) == before
+
+
 @pytest.mark.parametrize("harm", [*HARMS, *NO_FILES], ids=lambda harm: harm.__name__)
 def test_damaged_masks_are_written_again(settings: RunSettings, harm: Callable[[Path], None]) -> None:
     (path,) = settings.config.store.glob("masks/toy/*.json")

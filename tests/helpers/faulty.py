@@ -170,6 +170,18 @@ class Disturbs(Lengths):
         return {"disturbed": super().reduce(totals)["words"]}
 
 
+class Replaces(Lengths):
+    """Goes to another folder, and puts a function of its own in the place of one that others call."""
+
+    name = "replaces"
+    outputs = (MetricOutput("replaced", bounds=(0.0, np.inf)),)
+
+    def statistics(self, predictions: Sequence[Prediction], references: Sequence[Reference]) -> Any:
+        os.chdir("/")
+        np.quantile = np.median  # type: ignore[assignment]
+        return super().statistics(predictions, references)
+
+
 class Namesake(Lengths):
     """Is called as a metric that is there."""
 
