@@ -16,7 +16,7 @@ from harness.evaluation.metric_failures import MetricFailures
 from harness.evaluation.predict import StateAnswers, generate_jointly, predict_validation
 from harness.evaluation.trial import Trial
 from harness.method.fingerprint import metric_fingerprint
-from harness.metrics.base import Metric, Statistics, checked_statistics
+from harness.metrics.base import Metric, Statistics, checked_remarks, checked_statistics
 from harness.missingness.states import FULL, missing_in
 from harness.statistics.curves import Curve, Mixtures
 from harness.statistics.reliance import AbsenceCost, reliance
@@ -135,7 +135,7 @@ def remarks(trial: Trial, statistics: StateStatistics, failures: MetricFailures)
     by_output: dict[str, str] = {}
     for metric in _scored(trial, statistics):
         with failures.of(metric):
-            by_output |= metric.remarks(statistics[metric.name][FULL])
+            by_output |= checked_remarks(metric, statistics[metric.name][FULL])
     return by_output
 
 

@@ -23,7 +23,7 @@ from harness.evaluation.report_files.pairing import (
     ReportReading,
     paired_reports,
 )
-from harness.metrics.base import Metric, MetricOutput, Statistics
+from harness.metrics.base import Metric, MetricOutput, Statistics, checked_remarks
 from harness.metrics.text.base import numbered_once
 from harness.metrics.text.hygiene import Remark, cut_remarks
 from harness.statistics import bootstrap
@@ -150,7 +150,7 @@ def score(
                 estimate, higher = estimates[output.name], output.higher_is_better
                 scores.append(Score(output.name, estimate, signature, metric.group, higher))
                 per_study[output.name] = alone[output.name]
-            lines = metric.remarks(statistics)
+            lines = checked_remarks(metric, statistics)
             notes |= {each.name: lines[each.name] for each in choice.outputs if each.name in lines}
     ids = tuple(target.id for target in targets)
     return Scores(tuple(scores), unavailable, ids, per_study, failures.reasons, tuple(remarks), notes)

@@ -313,6 +313,20 @@ def checked_statistics(
     return rows
 
 
+def checked_remarks(metric: Metric, statistics: Statistics) -> dict[str, str]:
+    """``metric.remarks``, held to its contract.
+
+    Raises:
+        PluginError: it returned something else than lines by output.
+    """
+    lines = metric.remarks(statistics)
+    if not isinstance(lines, Mapping) or not all(
+        isinstance(part, str) and part.isprintable() for pair in lines.items() for part in pair
+    ):
+        raise PluginError(f"metric {metric.name}: its remarks are no lines by the names of its outputs")
+    return dict(lines)
+
+
 def checked_values(
     metric: Metric, values: Mapping[str, NDArray[np.float64]], lines: int
 ) -> Mapping[str, NDArray[np.float64]]:

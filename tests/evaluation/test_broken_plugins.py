@@ -44,6 +44,7 @@ FAULTS = {
     "endless": ("quotient", "metric endless: quotient is infinite"),
     "beyond": ("share", "metric beyond: share is outside its bounds, 0 to 1"),
     "replaces": ("replaced", "metric replaces replaced numpy.quantile, which numbers of others depend on"),
+    "remarks": ("remarked", "metric remarks: its remarks are no lines by the names of its outputs"),
     "imaginary": ("root", "metric imaginary: root has complex128 values, expected real numbers"),
 }
 BAD_MODULE = "tests.helpers.not_importable:Anything"

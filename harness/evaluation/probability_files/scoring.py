@@ -17,7 +17,7 @@ from harness.evaluation.probability_files.cells import Values
 from harness.evaluation.probability_files.tables import LabelledStudies, LabelReading, joined
 from harness.evaluation.report_files.joining import listed
 from harness.evaluation.score_files import N_RESAMPLES, Score, Scores
-from harness.metrics.base import Metric, checked_statistics
+from harness.metrics.base import Metric, checked_remarks, checked_statistics
 from harness.metrics.diagnosis.probabilities import checked_probabilities
 from harness.metrics.text.hygiene import Remark
 from harness.statistics import bootstrap
@@ -65,7 +65,7 @@ def score_probabilities(
             for each in chosen:
                 estimate, higher = estimates[each.name], each.higher_is_better
                 scores.append(Score(each.name, estimate, metric.signature, metric.group, higher))
-            lines = metric.remarks(statistics)
+            lines = checked_remarks(metric, statistics)
             undefined = [each.name for each in chosen if np.isnan(estimates[each.name].value)]
             notes |= dict.fromkeys(undefined, _UNDEFINED)
             notes |= {each.name: lines[each.name] for each in chosen if each.name in lines}
