@@ -24,7 +24,7 @@ from harness.evaluation.report_files.pairing import DEFAULT_READING, ReportReadi
 from harness.evaluation.report_labels import label_reports
 from harness.evaluation.score_json import comparison_json, score_json
 from harness.metrics.base import Metric, checked_statistics
-from harness.metrics.direct import MetricResult, studies_of
+from harness.metrics.direct import MetricResult, in_order, studies_of
 from harness.metrics.text.hygiene import sentences
 from harness.statistics.bootstrap import bootstrap_weights, estimate
 from harness.statistics.estimate import Estimate
@@ -319,9 +319,13 @@ def reward(metric: str, **options: str | int | None) -> Reward:
         raise UnavailableError(f"reward {metric}: {reason}")
 
     def values(predictions: Sequence[str], references: Sequence[str]) -> list[float]:
-        if not (len(predictions) or len(references)):
+        ours, theirs = (
+            in_order(chosen, predictions, "predictions"),
+            in_order(chosen, references, "references"),
+        )
+        if not (ours or theirs):
             return []
-        statistics = checked_statistics(chosen, *studies_of(chosen, predictions, references, None))
+        statistics = checked_statistics(chosen, *studies_of(chosen, ours, theirs, None))
         return [float(value) for value in chosen.alone(statistics)[output]]
 
     return values

@@ -18,6 +18,7 @@ from harness.core.files import clear_disk_errors
 from harness.core.printed import printed_into
 from harness.core.progress import Progress
 from harness.core.types import Inputs, Study
+from harness.evaluation.fit import kept
 from harness.evaluation.requests import Request
 from harness.evaluation.trial import Trial
 from harness.method.batching import collate
@@ -173,7 +174,7 @@ class _Asking(Generic[Answer]):
             inputs = self._inputs(method, batch)
             started = time.perf_counter()
             try:
-                with printed_into(self.trial.cell.output):
+                with printed_into(self.trial.cell.output), kept(method):
                     answers = self.request(method, inputs, self.question.state)
             except torch.OutOfMemoryError:
                 if batch_size == 1:

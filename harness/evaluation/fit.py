@@ -11,7 +11,9 @@ from typing import Any
 from harness.core.files import clear_disk_errors, private_folder
 from harness.core.locks import file_lock
 from harness.core.printed import printed_into
+from harness.core.registry import is_foreign
 from harness.core.types import Study
+from harness.core.untouched import untouched
 from harness.distributed.process_group import process_group
 from harness.method.answers import checked_fit
 from harness.method.box.confined import ConfinedMethod
@@ -42,7 +44,7 @@ def fit(method: Method[Any], studies: FitStudies, run: FitRun, cell: Cell) -> Me
     """
     group = process_group()
     started = time.monotonic()
-    with PeakMemory(run.device) as memory, printed_into(cell.output) as outside:
+    with PeakMemory(run.device) as memory, printed_into(cell.output) as outside, kept(method):
         shown = replace(run, progress=outside(run.progress))
         checked_fit(method, method.fit(studies.train, studies.val, shown))
     if not group.is_rank_zero:
@@ -62,6 +64,12 @@ def fit(method: Method[Any], studies: FitStudies, run: FitRun, cell: Cell) -> Me
     facts = {"seconds_of_last_session": seconds, "device": run.device, "cost": cost}
     cell.mark_fitted(facts | {"signs": last_signs(cell.training)})
     return method
+
+
+def kept(method: Method[Any]) -> AbstractContextManager[None]:
+    """The working folder and functions of others stay what they are, where a plugin runs in this process."""
+    foreign = is_foreign(type(method)) and not isinstance(method, ConfinedMethod)
+    return untouched(f"method {method.card.name}") if foreign else nullcontext()
 
 
 def _sizes(method: Method[Any], example: Study) -> dict[str, Any]:

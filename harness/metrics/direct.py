@@ -75,12 +75,13 @@ def studies_of(
     Raises:
         HarnessError: other values, none, counts that differ, or a metric that plain values do not suffice.
     """
-    first, second = (_index(values) for values in (predictions, references))
-    if first is not None and second is not None and not first.equals(second):
-        raise HarnessError(
-            f"{metric.name}: the indices of predictions and references differ, and position counts",
-            "bring both into one order, or call harness.score, which joins by id",
-        )
+    for axis, names in (("index", "indices"), ("columns", "columns")):
+        first, second = (_names(values, axis) for values in (predictions, references))
+        if first is not None and second is not None and not first.equals(second):
+            raise HarnessError(
+                f"{metric.name}: the {names} of predictions and references differ, and position counts",
+                "bring both into one order, or call harness.score, which joins by id",
+            )
     ours, theirs = in_order(metric, predictions, "predictions"), in_order(metric, references, "references")
     if len(ours) != len(theirs) or not theirs:
         raise HarnessError(f"{metric.name}: {len(ours)} predictions for {len(theirs)} references")
@@ -103,9 +104,9 @@ def studies_of(
     )
 
 
-def _index(values: Any) -> Any:
-    """The index of a series or a table of pandas, else None."""
-    return values.index if hasattr(values, "iloc") else None
+def _names(values: Any, axis: str) -> Any:
+    """The index or the columns of a series or a table of pandas, else None."""
+    return getattr(values, axis, None) if hasattr(values, "iloc") else None
 
 
 def in_order(metric: Metric, values: Any, side: str) -> list[Any]:
@@ -136,7 +137,11 @@ def _fields(metric: Metric, value: Any, place: str, numbers: str) -> dict[str, A
         )
     if metric.task is Task.REPORT and isinstance(value, str):
         return {"report": value}
-    array = np.asarray(value)
+    if np.ma.is_masked(value):
+        raise HarnessError(
+            f"{metric.name}: {place} has masked numbers, which are none", "fill or leave them out"
+        )
+    array = np.asarray(value.detach().cpu() if hasattr(value, "detach") else value)
     if metric.task is Task.DIAGNOSE and array.ndim < 2 and array.dtype.kind in "biuf":
         return {numbers: np.atleast_1d(array.astype(np.float64))}
     if metric.task is Task.SYNTHESIZE and array.ndim in (2, 3) and array.dtype == np.uint8:

@@ -140,6 +140,16 @@ TEXTS = {"s1": "heart normal", "s2": "large effusion on the left"}
         (lambda: harness.metrics.Bleu()(set(MADE), set(TRUE)), "predictions are a set"),
         (lambda: harness.metrics.Bleu()(pd.DataFrame({"report": MADE}), TRUE), "predictions are a table"),
         (
+            lambda: harness.metrics.Ece()(
+                pd.DataFrame([[0.9, 0.2]], columns=["A", "B"]), pd.DataFrame([[0, 1]], columns=["B", "A"])
+            ),
+            "the columns of predictions and references differ",
+        ),
+        (
+            lambda: harness.metrics.Ece()(np.ma.masked_array([[0.9, 0.2]], [[True, False]]), [[1, 0]]),
+            "prediction 0 has masked numbers",
+        ),
+        (
             lambda: harness.metrics.Bleu()(pd.Series(TEXTS), pd.Series(TEXTS)[::-1]),
             "the indices of predictions and references differ",
         ),

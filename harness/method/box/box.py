@@ -298,6 +298,11 @@ class Box:
             return BoxError("its process ended without an answer, with code 0, or closed its connection")
         return BoxError(f"its process ended with code {code}")
 
+    @property
+    def alive(self) -> bool:
+        """Whether it can be asked."""
+        return not self._ended
+
     def close(self, wait: float = 0.0) -> int:
         """End the box with all its processes; its exit code, 0 if it was alive after ``wait`` seconds."""
         if self._ended:

@@ -119,9 +119,15 @@ class ConfinedMethod(Method[BoxedConfig]):
         """
         own = dict(overrides or {})
         settings = {"variant": variant, "preset": preset, "overrides": own, "device": "cpu"}
-        room = _describing(cls.target, cls.hidden, named_in(own))
-        about = codec.info_out(info)
-        facts = _asked(room.box, "configure", target=cls.target, info=about, settings=settings)
+        place, about = (cls.target, cls.hidden, named_in(own)), codec.info_out(info)
+        asked: dict[str, Any] = {"target": cls.target, "info": about, "settings": settings}
+        try:
+            facts = _asked(_describing(*place).box, "configure", **asked)
+        except BoxError:
+            if _describing(*place).box.alive:
+                raise
+            _describing.cache_clear()  # the constructor ended the process
+            facts = _asked(_describing(*place).box, "configure", **asked, build=False)
         method = cls(BoxedConfig.of(facts["config"], facts["pretrained"]), info, settings)
         method._remark = str(facts["remark"])
         return method

@@ -22,7 +22,7 @@ import numpy as np
 import torch
 
 from harness.core.errors import HarnessError, PluginError
-from harness.core.failures import describe
+from harness.core.failures import describe, no_silent_end
 from harness.core.types import Study
 from harness.method.answers import checked_fit, checked_predictions, checked_reports
 from harness.method.box import codec
@@ -76,17 +76,21 @@ class Inside:
             raise PluginError(f"{target} is no Method")
         return loaded
 
-    def configure(self, target: str, info: Mapping[str, Any], settings: Mapping[str, Any]) -> Answer:
+    def configure(
+        self, target: str, info: Mapping[str, Any], settings: Mapping[str, Any], build: bool = True
+    ) -> Answer:
         """The settings of a method, and what it remarks where it can be built; it takes what ``plug`` takes.
 
-        A constructor that fails is left to ``plug``, before ``fit``: then it is a row that fails.
+        A constructor that fails is left to ``plug``, before ``fit``: then it is a row that fails. Where it
+        has ended a process, ``build`` is false.
         """
         chosen = {key: settings[key] for key in ("variant", "preset", "overrides")}
         config = self._loaded(target).configured(**chosen)
         remark = ""
-        with suppress(Exception, SystemExit):
-            self.plug(target, info, settings)
-            config, remark = self.method.config, str(self.method.remark)
+        if build:
+            with suppress(BaseException), no_silent_end():
+                self.plug(target, info, settings)
+                config, remark = self.method.config, str(self.method.remark)
         return {
             "config": config.model_dump(mode="json"),
             "pretrained": [asdict(part) for part in config.pretrained],
