@@ -17,7 +17,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from harness.core.errors import HarnessError
-from harness.core.files import cache_root, private_folder, set_aside
+from harness.core.files import cache_root, clear_folder_place, clear_place, private_folder, set_aside
 from harness.core.lmdb_pages import damage
 from harness.core.packages import absent
 
@@ -52,7 +52,10 @@ class FeatureStore:
 
         self._error = lmdb.Error
         try:
+            clear_folder_place(folder)
             private_folder(folder)
+            for name in ("data.mdb", "lock.mdb"):  # LMDB would wait for a pipe for ever
+                clear_place(folder / name)
             if (reason := damage(folder / "data.mdb")) is not None:
                 set_aside(folder, reason)
                 private_folder(folder)

@@ -285,6 +285,12 @@ def clear_place(path: Path) -> None:
         set_aside(path, "a folder is in its place" if path.is_dir() else "no file")
 
 
+def clear_folder_place(path: Path) -> None:
+    """Set aside what is in the place of a folder: a file, a pipe, a device, a link that leads to none."""
+    if os.path.lexists(path) and not path.is_dir():
+        set_aside(path, "no folder")
+
+
 def unless_damaged(path: Path, read: Callable[[], Content]) -> Content | None:
     """What ``read`` returns; None where it raises ``CorruptFileError``: ``path`` is set aside then.
 

@@ -231,9 +231,16 @@ def _rare_labels(records: Sequence[ReportRecord], names: Sequence[str]) -> list[
 
 def _wrong_arrays(study: Study, info: DatasetInfo) -> list[Problem]:
     shape = (info.image_size, info.image_size, info.channels)
-    wrong = [view for view, pixels in study.images.items() if pixels.shape != shape]
-    message = f"{study.id}: {', '.join(wrong)} is not {' x '.join(map(str, shape))}"
-    return [Problem("bad-shape", study.id, message)] if wrong else []
+    problems = []
+    for view, pixels in study.images.items():
+        if np.shape(pixels) != shape:
+            message = f"{study.id}: {view} is not {' x '.join(map(str, shape))}"
+            problems.append(Problem("bad-shape", study.id, message))
+        elif pixels.dtype != np.uint8:
+            problems.append(
+                Problem("bad-pixels", study.id, f"{study.id}: {view} is {pixels.dtype}, not uint8")
+            )
+    return problems
 
 
 @dataclass(frozen=True)

@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Any, overload
 
 from harness.core import registry
-from harness.core.errors import PluginError, UnknownNameError
+from harness.core.errors import HarnessError, PluginError, UnknownNameError
 from harness.core.failures import failures_named
 from harness.core.names import did_you_mean
 from harness.core.printed import printed_nowhere
 from harness.core.types import DatasetInfo, Study
 from harness.core.untouched import untouched
 from harness.datasets.base import SPLITS, Dataset
-from harness.datasets.readers.faults import check_studies
+from harness.datasets.readers.faults import changed, check_studies
 from harness.datasets.selection import select
 
 
@@ -81,10 +81,14 @@ def studies_of_splits(dataset: Dataset, limit: int | None) -> dict[str, list[Stu
     Raises:
         HarnessError: studies that would give wrong numbers, such as a patient in two splits.
     """
-    splits = {split: select(studies_of(dataset, split), limit) for split in SPLITS}
-    if not registry.is_ours(type(dataset)):
-        check_studies(dataset.info.name, dataset.info, splits)
-    return splits
+    if registry.is_ours(type(dataset)):
+        return {split: select(studies_of(dataset, split), limit) for split in SPLITS}
+    name, whole = dataset.info.name, {split: list(studies_of(dataset, split)) for split in SPLITS}
+    check_studies(name, dataset.info, whole)
+    for split, studies in whole.items():
+        if change := changed(studies, list(studies_of(dataset, split))):
+            raise HarnessError(f"dataset {name}: {change}", "every process of a run reads them anew")
+    return {split: select(studies, limit) for split, studies in whole.items()}
 
 
 class _Checked(Sequence[Study]):

@@ -98,6 +98,17 @@ _OPEN = (
 )
 
 
+@pytest.mark.parametrize("place", ["features/toy", "features/toy/data.mdb", "features/toy/lock.mdb"])
+def test_a_pipe_in_its_place_is_set_aside(cache: Path, place: str) -> None:
+    path = cache / place
+    path.parent.mkdir(parents=True, exist_ok=True)
+    os.mkfifo(path)
+    store = FeatureStore("toy")
+    store.write({b"key": b"value"})
+    assert store.read([b"key"]) == [b"value"]
+    assert path.with_name(f"{path.name}.damaged").exists()
+
+
 @pytest.mark.process
 @pytest.mark.parametrize("share", [0.0001, 0.02, 0.5, 0.99])
 def test_a_store_that_is_cut_short_is_made_anew(cache: Path, share: float) -> None:

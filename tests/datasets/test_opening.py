@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -61,6 +62,11 @@ FAULTS: dict[str, tuple[Callable[[Study], Study], str]] = {
         lambda study: replace(study, images={}, context=None),
         "study train0: it has neither an image nor a context",
     ),
+    "labels": (
+        lambda study: replace(study, labels=np.array([1.0, np.nan])),
+        "study train0: its labels are not 0 numbers, each 0 or 1",
+    ),
+    "context": (lambda study: replace(study, context=5), "study train0: its context is a int"),  # type: ignore[arg-type]
     "blank": (lambda study: replace(study, report=" "), "study train0: its report is blank"),
 }
 
@@ -73,6 +79,29 @@ def test_studies_that_would_give_wrong_numbers_are_refused(
     studies = ToyData.studies
     monkeypatch.setattr(ToyData, "studies", lambda self, split: list(map(change, studies(self, split))))
     with pytest.raises(HarnessError, match=f"dataset toy, {message}"):
+        studies_of_splits(ToyData(), None)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda study, number: replace(study, report=f"report {number}"),
+            "study train0 is another one when it is",
+        ),
+        (lambda study, number: study if number < 150 else None, r"40 studies, then \d+"),
+    ],
+)
+def test_studies_that_change_are_refused(
+    change: Callable[[Study, int], Study | None], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    studies, numbers = ToyData.studies, count()
+
+    def changing(data: ToyData, split: str) -> list[Study]:
+        return [each for study in studies(data, split) if (each := change(study, next(numbers))) is not None]
+
+    monkeypatch.setattr(ToyData, "studies", changing)
+    with pytest.raises(HarnessError, match=f"dataset toy: {message}"):
         studies_of_splits(ToyData(), None)
 
 

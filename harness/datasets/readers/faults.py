@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+import numpy as np
+
 from harness.core.errors import HarnessError
 from harness.core.types import DatasetInfo, Study
 from harness.datasets.readers.records import Problem
@@ -23,6 +25,9 @@ def check_studies(name: str, info: DatasetInfo, splits: Mapping[str, Sequence[St
     """
     for fault in faults(info, splits):
         raise HarnessError(f"dataset {name}, {fault.where}: {fault.message}", fault.hint)
+    for split in ("train", "test"):
+        if not splits[split]:
+            raise HarnessError(f"dataset {name}: no study is in {split}")
 
 
 def faults(info: DatasetInfo, splits: Mapping[str, Sequence[Study]]) -> Iterator[Problem]:
@@ -61,5 +66,30 @@ def _of(study: Study, split: str, info: DatasetInfo) -> Iterator[tuple[str, str,
         )
     if not study.modalities:
         yield "no-modality", "it has neither an image nor a context", "leave it out"
+    for name, text in (("report", study.report), ("context", study.context)):
+        if text is not None and not isinstance(text, str):
+            yield f"wrong-{name}", f"its {name} is a {type(text).__name__}", "give a text or None"
     if isinstance(study.report, str) and not study.report.strip():
         yield "empty-report", "its report is blank", "report=None stands for none"
+    if study.labels is not None and not _are_labels(study.labels, len(info.label_names)):
+        yield "wrong-labels", f"its labels are not {len(info.label_names)} numbers, each 0 or 1", ""
+
+
+def _are_labels(labels: object, count: int) -> bool:
+    values = np.asarray(labels)
+    return values.shape == (count,) and values.dtype.kind in "biuf" and bool(np.isin(values, (0, 1)).all())
+
+
+def changed(first: Sequence[Study], second: Sequence[Study]) -> str | None:
+    """What differs between two readings of a split, but for pixels; None where nothing does."""
+    if len(first) != len(second):
+        return f"{len(first)} studies, then {len(second)}"
+    for one, two in zip(first, second, strict=True):
+        labels, others = (np.asarray(study.labels, dtype=float) for study in (one, two))
+        if _texts(one) != _texts(two) or not np.array_equal(labels, others, equal_nan=True):
+            return f"study {one.id} is another one when it is read again"
+    return None
+
+
+def _texts(study: Study) -> tuple[str | None, ...]:
+    return study.id, study.patient_id, study.report, study.context
