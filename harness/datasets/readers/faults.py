@@ -81,7 +81,7 @@ def _are_labels(labels: object, count: int) -> bool:
 
 
 def changed(first: Sequence[Study], second: Sequence[Study]) -> str | None:
-    """What differs between two readings of a split, but for pixels; None where nothing does."""
+    """What differs between two readings of a split, except pixels; None where nothing does."""
     if len(first) != len(second):
         return f"{len(first)} studies, then {len(second)}"
     for one, two in zip(first, second, strict=True):
