@@ -70,7 +70,8 @@ def ask(trial: Trial, request: Request[Answer], question: Question) -> dict[str,
     """
     file = AnswerFile(trial.cell.predictions(question.file), request.codec)
     asking = _Asking(trial, request, question, trial.phase(question.phase))
-    return asking.complete(file) if trial.shard is None else asking.complete_shard(file, trial.shard)
+    with kept(trial.entry.method_class):
+        return asking.complete(file) if trial.shard is None else asking.complete_shard(file, trial.shard)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +175,7 @@ class _Asking(Generic[Answer]):
             inputs = self._inputs(method, batch)
             started = time.perf_counter()
             try:
-                with printed_into(self.trial.cell.output), kept(method):
+                with printed_into(self.trial.cell.output):
                     answers = self.request(method, inputs, self.question.state)
             except torch.OutOfMemoryError:
                 if batch_size == 1:

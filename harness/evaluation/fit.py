@@ -44,7 +44,7 @@ def fit(method: Method[Any], studies: FitStudies, run: FitRun, cell: Cell) -> Me
     """
     group = process_group()
     started = time.monotonic()
-    with PeakMemory(run.device) as memory, printed_into(cell.output) as outside, kept(method):
+    with PeakMemory(run.device) as memory, printed_into(cell.output) as outside, kept(type(method)):
         shown = replace(run, progress=outside(run.progress))
         checked_fit(method, method.fit(studies.train, studies.val, shown))
     if not group.is_rank_zero:
@@ -66,10 +66,10 @@ def fit(method: Method[Any], studies: FitStudies, run: FitRun, cell: Cell) -> Me
     return method
 
 
-def kept(method: Method[Any]) -> AbstractContextManager[None]:
+def kept(method_class: type[Method[Any]]) -> AbstractContextManager[None]:
     """The working folder and functions of others stay what they are, where a plugin runs in this process."""
-    foreign = is_foreign(type(method)) and not isinstance(method, ConfinedMethod)
-    return untouched(f"method {method.card.name}") if foreign else nullcontext()
+    foreign = is_foreign(method_class) and not issubclass(method_class, ConfinedMethod)
+    return untouched(f"method {method_class.card.name}") if foreign else nullcontext()
 
 
 def _sizes(method: Method[Any], example: Study) -> dict[str, Any]:
