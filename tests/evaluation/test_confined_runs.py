@@ -161,6 +161,17 @@ def test_a_constructor_that_fails_is_one_failed_row(world: Path, confine: str) -
     assert bleu(rows, "template").value is not None
 
 
+@confined
+def test_a_constructor_that_ends_its_process_is_one_failed_row(
+    world: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(registry.METHODS, "unbuilt", "tests.helpers.unbuilt:Ended")
+    registry._table.cache_clear()
+    rows = run(world, "unbuilt", "template", confine="on")
+    assert bleu(rows, "unbuilt").detail.startswith("its process was ended by SIGKILL")
+    assert bleu(rows, "template").value is not None
+
+
 @pytest.mark.parametrize("confine", ["off", pytest.param("on", marks=confined)])
 def test_wrong_answers_are_one_sentence_in_a_box_as_outside(world: Path, confine: str) -> None:
     rows = run(world, "odd", confine=confine, set={"odd": {"gives": "None"}})
