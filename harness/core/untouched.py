@@ -76,8 +76,8 @@ def _functions(home: str) -> Iterator[_Known]:
                     yield _Known(value, vars(value), key, own)
 
 
-def _put_back(known: _Known) -> str:
-    owner = known.owner
-    setattr(owner, known.name, known.value)
+def _put_back(function: _Known) -> str:
+    owner = function.owner
+    setattr(owner, function.name, function.value)
     home = owner.__name__ if isinstance(owner, ModuleType) else f"{owner.__module__}.{owner.__qualname__}"
-    return f"{home}.{known.name}"
+    return f"{home}.{function.name}"
