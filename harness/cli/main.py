@@ -15,7 +15,13 @@ import traceback
 from contextlib import suppress
 from typing import Any
 
-from harness.core.children import SAFE_PATH, end_fork_server, remove_own_temporary_files
+from harness.core.children import (
+    SAFE_PATH,
+    adopt_orphans,
+    end_children,
+    end_fork_server,
+    remove_own_temporary_files,
+)
 from harness.core.errors import HarnessError
 from harness.core.failures import describe, no_silent_end
 from harness.core.packages import packages_named
@@ -41,6 +47,8 @@ def main() -> None:
     line has its type and place, and ``--debug`` prints the rest.
     """
     flags: dict[str, Any] = {}
+    adopt_orphans()
+    atexit.register(end_children)  # after what other modules register later: a tracker may still send
     try:
         _run(flags)
     except SystemExit as end:
@@ -145,11 +153,14 @@ def _end_output(error: OSError | None) -> None:
 
 
 def _leave_threads(code: object) -> None:
-    """End the process if code of a plugin has left a thread: Python would wait for its end.
+    """End what code of a plugin has left, threads and processes: Python would wait for their end.
 
     Args:
         code: of the exit.
     """
+    processes = sys.modules.get("multiprocessing")
+    for child in processes.active_children() if processes else ():
+        child.kill()
     pools = getattr(sys.modules.get("concurrent.futures.thread"), "_threads_queues", {})
     others = [
         thread
@@ -167,6 +178,7 @@ def _leave_threads(code: object) -> None:
 def _end_at_once(code: int) -> None:
     """End the process: all blocks were left, and Python would wait for threads and clear up for seconds."""
     end_fork_server()
+    end_children()
     remove_own_temporary_files()
     with suppress(OSError, ValueError, AttributeError):
         sys.stdout.flush()

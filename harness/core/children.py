@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import shutil
 import signal
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 from harness.core.signals import children_leave_to_parent
 
@@ -16,6 +19,13 @@ SAFE_PATH = "PYTHONSAFEPATH"
 
 A ``random.py`` or ``torch.py`` there would be imported in place of the real module.
 """
+
+_SUBREAPER = 36
+"""Linux's PR_SET_CHILD_SUBREAPER (man 2 prctl)."""
+_TRACKER = b"resource_tracker"
+"""In the command line of a process that clears up after this one has ended, and then ends by itself."""
+_LEFT, _LOOK = 2.0, 0.02
+"""Seconds in which processes that were killed go, and between two looks at them."""
 
 
 def child_environment() -> dict[str, str]:
@@ -46,6 +56,49 @@ def end_fork_server() -> None:
     if process is not None:
         with suppress(ProcessLookupError):
             os.kill(process, signal.SIGKILL)
+
+
+def adopt_orphans() -> None:
+    """Processes whose parent ends become children of this one, so that it can end them; on Linux only."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_SUBREAPER, 1, 0, 0, 0)
+
+
+def children_of(process: int) -> list[int]:
+    """Numbers of the processes that a process has started or adopted; empty where there is no /proc."""
+    children = []
+    for entry in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            number, _, rest = entry.read_text().partition(" ")
+            if int(rest.rpartition(")")[2].split()[1]) == process:
+                children.append(int(number))
+    return children
+
+
+def end_children() -> None:
+    """Kill all processes that this one has started or adopted: code of a plugin may have left some.
+
+    They would outlive the command, and ignore the signals that this process ignores. What they have started
+    comes to this process after them.
+    """
+    own, deadline = os.getpid(), time.monotonic() + _LEFT
+    while time.monotonic() < deadline:
+        left = [child for child in children_of(own) if not _clears_up(child)]
+        if not left:
+            return
+        for child in left:
+            with suppress(OSError):
+                os.kill(child, signal.SIGKILL)
+            with suppress(OSError):
+                os.waitpid(child, os.WNOHANG)
+        time.sleep(_LOOK)
+
+
+def _clears_up(process: int) -> bool:
+    try:
+        return _TRACKER in Path(f"/proc/{process}/cmdline").read_bytes()
+    except OSError:
+        return False
 
 
 def remove_own_temporary_files() -> None:

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from harness.core import registry
-from harness.core.children import interpreters_start
+from harness.core.children import adopt_orphans, end_children, interpreters_start
 from harness.core.clock import BETWEEN, OPEN, Span, Watch
 from harness.core.config import ExecutionConfig, RunSettings
 from harness.core.errors import HarnessError
@@ -342,6 +342,7 @@ class _Start:
 def _work(start: _Start, opener: Opener, pipe: Connection) -> None:
     """Do jobs in this process until none is left."""
     leave_to_parent()
+    adopt_orphans()
     with suppress(OSError):
         os.dup2(2, 1)  # standard output is for the results, which the parent prints
     threading.Thread(target=die_with_parent, daemon=True).start()
@@ -365,6 +366,8 @@ def _work(start: _Start, opener: Opener, pipe: Connection) -> None:
         pipe.send(("error", error))
     except BaseException as error:  # its text may quote a report
         pipe.send(("lost", describe(error)))
+    finally:
+        end_children()
 
 
 def use_threads(count: int) -> None:
@@ -385,4 +388,5 @@ def die_with_parent() -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()
+        end_children()
         os._exit(1)

@@ -92,7 +92,7 @@ class Store:
         if not (unless_damaged(marker, read) if _is_ours(root) else read()):
             # Another run may make the same store meanwhile, or have been killed while it did.
             if root.exists() and not _is_ours(root) and not marker.exists():
-                raise HarnessError(f"--store {root}: exists and is not a results store", "choose another")
+                raise _not_ours(root)
             private_folder(root)
             with suppress(FileNotFoundError):  # another run has made the store and cleared up
                 write_json(marker, {"schema": SCHEMA})
@@ -277,6 +277,13 @@ def _read_result(path: Path, key: str) -> StoredResult:
     except (KeyError, TypeError, AttributeError) as error:
         raise CorruptFileError(f"{path}: not a result file: {error}", _AGAIN) from error
     return StoredResult(path, key, rows, manifest, reliability, checksum, replicates)
+
+
+def _not_ours(root: Path) -> HarnessError:
+    hint = "choose another"
+    if root.is_dir() and {path.name for path in root.iterdir()} <= set(_FOLDERS):
+        hint += "; or was a store moved or deleted while a run wrote to it? Then this is what came after"
+    return HarnessError(f"--store {root}: exists and is not a results store", hint)
 
 
 def _is_ours(root: Path) -> bool:

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -85,3 +86,40 @@ def test_a_thread_that_is_left_does_not_keep_the_command() -> None:
     )
     assert done.returncode == 0
     assert done.stderr == "a thread that a plugin has started did not end; it is left\n"
+
+
+LEAVES = """
+import multiprocessing, subprocess, sys, time
+from harness.cli import list as command, main
+MARK = "import time; time.sleep(60)"
+def listing(what):
+    subprocess.Popen([sys.executable, "-c", MARK, "{mark}"], stdout=subprocess.DEVNULL, stderr=-3)
+    daemon = f"import subprocess as s, sys; s.Popen([sys.executable, '-c', {MARK!r}, '{mark}'])"
+    subprocess.run([sys.executable, "-c", daemon], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,)).start()
+    return []
+command.listing = listing
+sys.argv = ["harness", "list", "methods"]
+main.main()
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not name the processes that are left")
+def test_processes_that_a_plugin_leaves_end_with_the_command(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", LEAVES.replace("{mark}", str(tmp_path))],
+        capture_output=True,
+        text=True,
+        timeout=30,  # less than they would live
+        env=child_environment(),
+        cwd=os.getcwd(),
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert not [entry for entry in Path("/proc").glob("[0-9]*/cmdline") if holds(entry, str(tmp_path))]
+
+
+def holds(command: Path, mark: str) -> bool:
+    with suppress(OSError):
+        return mark.encode() in command.read_bytes()
+    return False

@@ -440,8 +440,13 @@ def test_a_store_that_has_lost_its_marker_is_a_store(
 
 def test_a_folder_of_something_else_is_no_store(tmp_path: Path) -> None:
     (tmp_path / "results").mkdir()
-    with pytest.raises(HarnessError, match="exists and is not a results store"):
+    with pytest.raises(HarnessError, match="exists and is not a results store") as moved:
         Store(tmp_path)
+    assert "moved or deleted while a run wrote to it" in moved.value.hint
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(HarnessError, match="exists and is not a results store") as other:
+        Store(tmp_path)
+    assert other.value.hint == "choose another"
 
 
 def test_a_marker_of_something_else_stays(tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ from harness.method.pretrained import PretrainedPart
 
 _TOGETHER = 256
 """Studies that go into a box at a time."""
-_IMPORT = 600.0
+_IMPORT = 180.0
 """Seconds in which a method has to be imported and described; its training may take any time."""
 _REFUSED = {"PermissionError", "FileNotFoundError"}
 _HINT = (

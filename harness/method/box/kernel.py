@@ -18,7 +18,7 @@ from harness.core.errors import HarnessError
 
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
 _VERSION_FLAG, _PATH_BENEATH = 1, 1
-_NO_NEW_PRIVILEGES, _SUBREAPER = 38, 36
+_NO_NEW_PRIVILEGES = 38
 _SET_FILTER, _NEW_LISTENER = 1, 1 << 3
 
 EXECUTE, WRITE_FILE, READ_FILE, READ_DIR = 1 << 0, 1 << 1, 1 << 2, 1 << 3
@@ -96,12 +96,6 @@ def landlock_version() -> int:
     if machine() is None:
         return 0
     return max(0, _call(_CREATE_RULESET, None, 0, _VERSION_FLAG))
-
-
-def adopt_orphans() -> None:
-    """Processes whose parent ends become children of this one, so that it can end them."""
-    if machine() is not None:
-        _libc().prctl(_SUBREAPER, 1, 0, 0, 0)
 
 
 def restrict_files(rights: Sequence[tuple[str, int]]) -> int:

@@ -14,8 +14,8 @@ import socket
 import sys
 from contextlib import suppress
 from importlib import import_module
-from pathlib import Path
 
+from harness.core.children import adopt_orphans, children_of
 from harness.method.box.ending import exit_code
 
 _KILLED = 10.0
@@ -73,22 +73,11 @@ class Starter:
         self.boxes.discard(process)
         if code is None:
             exit_code(process, _KILLED)
-        for orphan in self._orphans():
+        for orphan in set(children_of(os.getpid())) - self.boxes:  # this one inherits what boxes leave
             with suppress(ProcessLookupError, ChildProcessError):
                 os.kill(orphan, signal.SIGKILL)
                 os.waitpid(orphan, 0)
         return code or 0
-
-    def _orphans(self) -> list[int]:
-        """Processes that boxes left behind: this one inherits them."""
-        own = str(os.getpid())
-        orphans = []
-        for entry in Path("/proc").glob("[0-9]*/stat"):
-            with suppress(OSError):
-                number, _, rest = entry.read_text().partition(" ")
-                if rest.rpartition(")")[2].split()[1] == own and int(number) not in self.boxes:
-                    orphans.append(int(number))
-        return orphans
 
 
 def main() -> None:
@@ -101,8 +90,6 @@ def main() -> None:
         from harness.method.box.clocks import set_ahead
 
         set_ahead(ahead)
-    from harness.method.box.kernel import adopt_orphans
-
     adopt_orphans()
     for name in filter(None, libraries.split(",")):
         with suppress(ImportError):
