@@ -70,13 +70,13 @@ class FeatureStore:
             return [None] * len(keys)
         try:
             with self._environment.begin() as transaction:
-                return [self._whole(transaction.get(key)) for key in keys]
+                return [self._whole(key, transaction.get(key)) for key in keys]
         except self._error:
             return [None] * len(keys)
 
-    def _whole(self, record: bytes | None) -> bytes | None:
-        value = _checked(record)
-        if record is not None and value is None and not self._warned:
+    def _whole(self, key: bytes, record: bytes | None) -> bytes | None:
+        value = _checked(key, record)
+        if record is not None and value is None and _checked(b"", record) is None and not self._warned:
             self._warned = True
             logging.getLogger(__name__).warning("%s: damaged records are computed anew", self._file)
         return value
@@ -89,7 +89,7 @@ class FeatureStore:
             with self._environment.begin(write=True) as transaction:
                 for key, value in records.items():
                     stored = transaction.get(key)
-                    transaction.put(key, _sealed(value), overwrite=_checked(stored) is None)
+                    transaction.put(key, _sealed(key, value), overwrite=_checked(key, stored) is None)
         except (OSError, self._error):
             self._full = True
 
@@ -120,11 +120,17 @@ def _open(name: str, root: str, process: int) -> FeatureStore:
     return FeatureStore(name)
 
 
-def _sealed(value: bytes) -> bytes:
-    return zlib.crc32(value).to_bytes(4, "little") + value
+def _sealed(key: bytes, value: bytes) -> bytes:
+    """A record: the checksum of its key and value, so that no key gives another one's value, and the value.
+
+    Earlier versions left the key out; their records, for the key ``b""``, are computed anew without a word.
+    """
+    return _checksum(key, value) + value
 
 
-def _checked(record: bytes | None) -> bytes | None:
-    if record is None or zlib.crc32(record[4:]).to_bytes(4, "little") != record[:4]:
-        return None
-    return record[4:]
+def _checked(key: bytes, record: bytes | None) -> bytes | None:
+    return None if record is None or _checksum(key, record[4:]) != record[:4] else record[4:]
+
+
+def _checksum(key: bytes, value: bytes) -> bytes:
+    return zlib.crc32(value, zlib.crc32(key)).to_bytes(4, "little")

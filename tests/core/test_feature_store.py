@@ -7,6 +7,7 @@ import os
 import stat
 import subprocess
 import sys
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -61,6 +62,29 @@ def test_a_damaged_record_is_none_and_is_written_anew(caplog: pytest.LogCaptureF
         transaction.put(b"key", b"\0\0\0\0valu")
     assert store.read([b"key", b"key"]) == [None, None]
     assert caplog.text.count("toy/data.mdb: damaged records are computed anew") == 1
+    store.write({b"key": b"value"})
+    assert store.read([b"key"]) == [b"value"]
+
+
+def test_a_record_under_the_key_of_another_one_is_none(caplog: pytest.LogCaptureFixture) -> None:
+    store = FeatureStore("toy")
+    store.write({b"one": b"1", b"two": b"2"})
+    assert store._environment is not None
+    with store._environment.begin(write=True) as transaction:
+        transaction.put(b"one", transaction.get(b"two"))
+    assert store.read([b"one", b"two"]) == [None, b"2"]
+    assert "damaged records are computed anew" in caplog.text
+
+
+def test_a_record_of_an_earlier_version_is_computed_anew_without_a_word(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    store = FeatureStore("toy")
+    assert store._environment is not None
+    with store._environment.begin(write=True) as transaction:
+        transaction.put(b"key", zlib.crc32(b"value").to_bytes(4, "little") + b"value")
+    assert store.read([b"key"]) == [None]
+    assert not caplog.text
     store.write({b"key": b"value"})
     assert store.read([b"key"]) == [b"value"]
 
