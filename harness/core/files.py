@@ -174,9 +174,14 @@ _LAST = re.compile(rb'[^"]*"\s*\}\s*')
 """What follows where a checksum is the last key, whatever blanks an editor has added."""
 
 
-def write_checked_json(path: Path, values: Mapping[str, Any]) -> None:
-    """Atomically write an object as indented JSON whose last key, ``sha256``, is the checksum of the rest."""
-    text = json.dumps({**values, "sha256": ""}, indent=1, ensure_ascii=False) + "\n"
+def write_checked_json(path: Path, values: Mapping[str, Any], names: int = 0) -> None:
+    """Atomically write an object as indented JSON whose last key, ``sha256``, is the checksum of the rest.
+
+    Args:
+        names: how many names at the end of its path say whose it is, and are recorded as ``place``.
+    """
+    place = {"place": _place(path, names)} if names else {}
+    text = json.dumps({**values, **place, "sha256": ""}, indent=1, ensure_ascii=False) + "\n"
     head, _, tail = text.encode().rpartition(_CHECKSUM)
     digest = hashlib.sha256(head + tail).hexdigest().encode()
     write_atomic(path, lambda stream: stream.write(head + _CHECKSUM + digest + tail))
@@ -186,13 +191,16 @@ def read_checked_json(path: Path) -> dict[str, Any]:
     """An object that ``write_checked_json`` wrote, without its checksum; one that has none is read as it is.
 
     Raises:
-        CorruptFileError: any byte is another than was written, or it is no object.
+        CorruptFileError: any byte is another than was written, it was written in another place, or it is no
+            object.
     """
-    checksum_of(path)
+    checksum = checksum_of(path)
     values = read_json(path)
     if not isinstance(values, dict):
         raise CorruptFileError(f"{path}: not a JSON object", _AGAIN)
-    return {key: value for key, value in values.items() if key != "sha256"}
+    values.pop("sha256", None)
+    _check_place(path, values.pop("place", None) if checksum else None)
+    return values
 
 
 def checksum_of(path: Path) -> str:
@@ -250,9 +258,12 @@ def verify(path: Path) -> None:
         raise CorruptFileError(f"{error.filename}: {lost}", "run again") from error
     if not fits:
         raise _mismatch(path)
-    place = seal.get("place")
+    _check_place(path, seal.get("place"))
+
+
+def _check_place(path: Path, place: object) -> None:
     if isinstance(place, str) and place != _place(path, place.count("/") + 1):
-        raise CorruptFileError(f"{path}: it was written as {place}", _AGAIN)
+        raise CorruptFileError(f"{path}: it was written as {place[:300]}", _AGAIN)
 
 
 def _mismatch(path: Path) -> CorruptFileError:

@@ -12,6 +12,7 @@ from harness.evaluation.trial import Trial
 from harness.method.batching import collate
 from harness.metrics.diagnosis.confidence import histogram
 from harness.missingness.states import FULL
+from harness.store.cell import OF_CELL
 
 _BATCH = 32
 
@@ -38,7 +39,7 @@ def branch_confidence(trial: Trial) -> dict[str, Any]:
         }
     if not counts:
         return {}
-    write_checked_json(path, counts)
+    write_checked_json(path, counts, OF_CELL)
     return {"branch_confidence": counts}
 
 

@@ -14,6 +14,7 @@ from harness.core.types import Study
 from harness.evaluation.trial import Trial
 from harness.method.batching import collate
 from harness.missingness.states import FULL
+from harness.store.cell import OF_CELL
 
 STUDIES = 64
 """Test studies that are asked about: enough for shares of thousands of words."""
@@ -41,7 +42,7 @@ def expert_routing(trial: Trial) -> dict[str, Any]:
                 shares[state] = _shares(trial, studies, None if state == FULL else state)
     except HarnessError:
         return {}
-    write_checked_json(path, shares)
+    write_checked_json(path, shares, OF_CELL)
     return {"routing": shares}
 
 

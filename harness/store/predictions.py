@@ -28,12 +28,12 @@ from harness.core.files import (
     clear_disk_errors,
     clear_place,
     is_sealed,
-    read_json,
+    read_checked_json,
     seal,
     unless_damaged,
     unseal,
     verify,
-    write_json,
+    write_checked_json,
 )
 from harness.core.locks import file_lock
 from harness.core.types import Prediction
@@ -163,7 +163,7 @@ class AnswerFile(Generic[Answer]):
 
     def unseal(self, studies: int) -> None:
         """Open a sealed file again: it is complete for ``studies`` studies, and about to grow."""
-        write_json(self._grown_path, {"studies": studies})
+        write_checked_json(self._grown_path, {"studies": studies}, _OF_CELL)
         unseal(self.path)
 
     def seal(self) -> None:
@@ -183,8 +183,8 @@ class AnswerFile(Generic[Answer]):
         return frozenset(islice(answers, int(facts.get("studies", 0))))
 
     def _read_grown(self) -> dict[str, int]:
-        facts = read_json(self._grown_path) if self._grown_path.exists() else {}
-        if not isinstance(facts, dict) or not isinstance(facts.get("studies", 0), int):
+        facts = read_checked_json(self._grown_path) if self._grown_path.exists() else {}
+        if not isinstance(facts.get("studies", 0), int):
             raise CorruptFileError(f"{self._grown_path}: not a number of studies", "delete it")
         return facts
 
@@ -216,7 +216,7 @@ class AnswerFile(Generic[Answer]):
     def _read_timing(self) -> Timing | None:
         if not self._timing_path.exists():
             return None
-        facts = read_json(self._timing_path)
+        facts = read_checked_json(self._timing_path)
         try:
             return Timing(float(facts["seconds"]), int(facts["studies"]), facts.get("batch_size"))
         except (LookupError, TypeError, ValueError, AttributeError) as error:
@@ -230,7 +230,7 @@ class AnswerFile(Generic[Answer]):
         # A run that has just locked the cell may be removing the file of a shard, folder and all.
         clear_place(self._timing_path)
         with suppress(FileNotFoundError):
-            write_json(self._timing_path, facts)
+            write_checked_json(self._timing_path, facts, _OF_CELL)
 
     @property
     def _grown_path(self) -> Path:

@@ -56,6 +56,7 @@ from harness.core.files import (
 from harness.core.locks import clear_lock
 from harness.core.names import did_you_mean
 from harness.core.slugs import slug
+from harness.store import verdicts
 from harness.store.cell import _TEMPORARY, Cell
 from harness.store.manifest import Manifest, ReliabilityBins
 from harness.store.results import (
@@ -159,12 +160,14 @@ class Store:
         return unless_damaged(path, lambda: _read_result(path, key)) if path.exists() else None
 
     def set_aside_damaged(self) -> None:
-        """Set aside results that are not what was written, and folders in the place of tables."""
+        """Set aside results and verdicts that are not what was written, and folders where tables go."""
         for path in self._result_files():
             checksum = unless_damaged(path, partial(_check_result, path, self._key(path)))
             if checksum is not None:
                 replicates = path.with_suffix(".npz")
                 unless_damaged(replicates, partial(check_replicates, replicates, checksum))
+        for path in verdicts.paths(self.root):
+            unless_damaged(path, partial(verdicts.read, path))
         for path in sorted((self.root / "tables").rglob("*.*")):
             if path.suffix in _TABLES:
                 clear_place(path)

@@ -9,10 +9,11 @@ from typing import Any
 
 from harness.core.content import file_digest
 from harness.core.errors import CorruptFileError
-from harness.core.files import read_json, write_json
+from harness.core.files import checksum_of, read_checked_json, write_checked_json
 from harness.core.slugs import slug
 
 _FOLDER = "audits"
+_AGAIN = "delete it and run harness audit again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,8 @@ class Verdict:
 def save(store: Path, verdict: Verdict, facts: Mapping[str, Any]) -> Path:
     """Keep a verdict as ``audits/DATASET/METHOD.json`` below the store, with facts of the run beside it."""
     path = verdict_path(store, verdict.dataset, verdict.method)
-    write_json(path, {**asdict(verdict), "passed": verdict.passed, "facts": dict(facts)})
+    content = {**asdict(verdict), "passed": verdict.passed, "facts": dict(facts)}
+    write_checked_json(path, content, names=2)
     return path
 
 
@@ -89,17 +91,29 @@ def verdicts(store: Path) -> Iterator[Verdict]:
     """Every verdict below a store, in a stable order.
 
     Raises:
-        CorruptFileError: a file there is not a verdict.
+        CorruptFileError: a file there is not a verdict, or not what was written.
     """
-    for path in sorted((store / _FOLDER).glob("*/*.json")):
-        content = read_json(path)
-        try:
-            checks = tuple(Check(**check) for check in content["checks"])
-            names = ("method", "dataset", "preset", "studies", "code")
-            values = {name: content[name] for name in names}
-            values |= {name: dict(content.get(name, {})) for name in ("checkpoints", "files", "places")}
-            yield Verdict(**values, checks=checks)
-        except (KeyError, TypeError, ValueError) as error:
-            raise CorruptFileError(
-                f"{path}: not an audit's verdict: {error!r}", "delete it and run harness audit again"
-            ) from error
+    yield from map(read, paths(store))
+
+
+def paths(store: Path) -> list[Path]:
+    """The files of a store's verdicts, in a stable order."""
+    return sorted((store / _FOLDER).glob("*/*.json"))
+
+
+def read(path: Path) -> Verdict:
+    """The verdict of a file.
+
+    Raises:
+        CorruptFileError: it is not what ``save`` wrote, or an earlier version wrote it, without a checksum.
+    """
+    content = read_checked_json(path)
+    if not checksum_of(path):
+        raise CorruptFileError(f"{path}: its checksum is gone", _AGAIN)
+    try:
+        checks = tuple(Check(**check) for check in content["checks"])
+        values = {name: content[name] for name in ("method", "dataset", "preset", "studies", "code")}
+        values |= {name: dict(content.get(name, {})) for name in ("checkpoints", "files", "places")}
+        return Verdict(**values, checks=checks)
+    except (KeyError, TypeError, ValueError) as error:
+        raise CorruptFileError(f"{path}: not an audit's verdict: {error!r}", _AGAIN) from error
