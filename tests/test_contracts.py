@@ -220,6 +220,19 @@ def test_every_preset_and_variant_builds_without_memory(name: str) -> None:
             assert sum(parameter.numel() for parameter in method.network.parameters()) > 0
 
 
+@pytest.mark.parametrize("name", LEARNED)
+def test_settings_that_train_nothing_sensible_are_refused(name: str) -> None:
+    method_class = registry.load("methods", name)
+    fields = method_class.Config.model_fields
+    rates = {key for key in fields if key == "rates" or key.endswith("_rate")}
+    assert rates, "a method has a learning rate"
+    wrong: dict[str, object] = {key: [-1.0] * 5 if key == "rates" else -1.0 for key in rates}
+    wrong |= {"training.precision": "fp4", "training.batch_size": 10**20, "training.epochs": -1}
+    for key, value in wrong.items():
+        with pytest.raises(HarnessError, match=key.partition(".")[0]):
+            method_class.create(REFERENCE_INFO, preset="tiny", overrides={key: value})
+
+
 @pytest.mark.parametrize("name", METHODS)
 def test_describe_prints_size_cost_and_deviations(name: str) -> None:
     card = registry.load("methods", name).card

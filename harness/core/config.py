@@ -302,7 +302,10 @@ def parse_overrides(assignments: list[str]) -> dict[str, dict[str, Any]]:
         if isinstance(value, str):
             with suppress(ValueError):  # YAML 1.1 reads 1e-3 as text
                 value = float(value)
-        result.setdefault(owner, {})[key] = value
+        values = result.setdefault(owner, {})
+        if key in values and values[key] != value:
+            raise HarnessError(f"--set {_short(target)}: two values for one setting")
+        values[key] = value
     return result
 
 

@@ -149,7 +149,7 @@ def _opponents(name: str, config: RunConfig) -> tuple[str, ...]:
 
 def _check_owners(config: RunConfig, rows: Sequence[Entry], broken: Mapping[str, object]) -> None:
     """``--set`` names methods of the run, or its dataset."""
-    owners = {row.name for row in rows} | {f"{row.name}:{row.variant}" for row in rows}
+    owners = {row.name for row in rows} | {f"{row.name}:{row.variant}" for row in rows if row.variant}
     owners |= {config.dataset, *broken, *(registry.split_variant(name)[0] for name in broken)}
     for owner in config.set:
         if owner not in owners:

@@ -8,6 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from harness.method.pretrained import PretrainedPart
 
+_MOST = 10**9
+"""Epochs, and studies at a time: more is a mistake, and far more no number of the machine."""
+
 
 class TrainingConfig(BaseModel):
     """How the training loop runs; every learned method's ``Config`` has one as ``training``.
@@ -28,8 +31,8 @@ class TrainingConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    epochs: int = Field(default=10, ge=0)
-    batch_size: int = Field(default=16, ge=1)
+    epochs: int = Field(default=10, ge=0, le=_MOST)
+    batch_size: int = Field(default=16, ge=1, le=_MOST)
     gradient_clip: float = Field(default=1.0, ge=0)
     accumulate: int = Field(default=1, ge=1)
     bucket: int = Field(default=0, ge=0)
@@ -37,7 +40,7 @@ class TrainingConfig(BaseModel):
     monitor: Literal["loss", "text"] = "loss"
     val_every: int = Field(default=1, ge=1)
     keep: Literal["best", "last"] = "best"
-    precision: str = "bf16-mixed"
+    precision: Literal["32-true", "16-mixed", "bf16-mixed", "16-true", "bf16-true", "64-true"] = "bf16-mixed"
 
 
 class MethodConfig(BaseModel):

@@ -138,7 +138,7 @@ def _trainer(run: FitRun, state: TrainingState) -> Trainer:
     return Trainer(
         accelerator="gpu" if on_gpu else "cpu",
         **({"devices": devices} if process_group().size == 1 else process_group().trainer_options()),
-        precision=settings.precision if on_gpu else "32-true",  # type: ignore[arg-type]
+        precision=settings.precision if on_gpu else "32-true",
         max_epochs=settings.epochs,
         check_val_every_n_epoch=settings.val_every,
         gradient_clip_val=settings.gradient_clip or None,

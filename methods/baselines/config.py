@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
+from pydantic import Field
+
 from harness.method.config import MethodConfig, TrainingConfig
 from harness.method.pretrained import PretrainedPart
 from methods.common.timm_weights import timm_part
@@ -39,8 +41,8 @@ class FusionConfig(MethodConfig):
     dropout: float = 0.3
     modality_dropout: float = 0.3
     flips: bool = False
-    learning_rate: float = 1e-3
-    backbone_rate: float = 0.2
+    learning_rate: float = Field(default=1e-3, ge=0)
+    backbone_rate: float = Field(default=0.2, ge=0)
     weight_decay: float = 0.01
     warmup: float = 0.1
 

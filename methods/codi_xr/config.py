@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -12,6 +12,9 @@ NAME = "codi_xr"
 VIEWS = ("frontal", "lateral")
 REPORT = "report"
 MODALITIES = (*VIEWS, REPORT)
+
+Rate = Annotated[float, Field(ge=0.0)]
+"""A learning rate."""
 
 
 class CoDiXRConfig(MethodConfig):
@@ -147,6 +150,6 @@ class CoDiXRConfig(MethodConfig):
     optimus: str = ""
     image_vae: str = "stable-diffusion-v1-5/stable-diffusion-v1-5"
     unet: str = "stable-diffusion-v1-5/stable-diffusion-v1-5"
-    rates: tuple[float, float, float, float, float] = (5e-5, 5e-5, 5e-5, 5e-5, 5e-5)
+    rates: tuple[Rate, Rate, Rate, Rate, Rate] = (5e-5, 5e-5, 5e-5, 5e-5, 5e-5)
     weight_decay: float = 1e-4
     warmup: float = 0.2

@@ -77,7 +77,7 @@ class DiAConfig(MethodConfig):
     kv_heads: int = 2
     feed_forward: int = 4096
     jsd_samples: int = 8
-    covariance_rate: float = 0.05
+    covariance_rate: float = Field(default=0.05, ge=0)
     lambda_orth: float = 0.3
     lambda_align: float = 0.3
     temperature: float = 0.07
@@ -91,8 +91,8 @@ class DiAConfig(MethodConfig):
     num_beams: int = 1
     draw_temperature: float = 1.0
     part_clip: float = 0.0
-    learning_rate: float = 1e-4
-    backbone_rate: float = 1.0
+    learning_rate: float = Field(default=1e-4, ge=0)
+    backbone_rate: float = Field(default=1.0, ge=0)
     betas: tuple[float, float] = (0.9, 0.999)
     weight_decay: float = 1e-5
     warmup: float = 0.1

@@ -80,8 +80,8 @@ class KEDRConfig(MethodConfig):
     tolerance: float = 1e-4
     inference_tolerance: float = 1e-6
     weight_prior: float = 0.0
-    learning_rate: float = 1e-5
-    vision_rate: float = 1.0
+    learning_rate: float = Field(default=1e-5, ge=0)
+    vision_rate: float = Field(default=1.0, ge=0)
     weight_decay: float = 0.0
     averaged: float = Field(default=0.2, ge=0.0, lt=1.0)
 

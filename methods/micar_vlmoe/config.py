@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import Field
+
 from harness.method.config import MethodConfig, TrainingConfig
 from harness.method.pretrained import PretrainedPart
 from methods.common.timm_weights import timm_part
@@ -65,8 +67,8 @@ class MicarConfig(MethodConfig):
     min_count: int = 3
     num_beams: int = 3
     draw_temperature: float = 1.0
-    learning_rate: float = 1e-4
-    vision_rate: float = 0.5
+    learning_rate: float = Field(default=1e-4, ge=0)
+    vision_rate: float = Field(default=0.5, ge=0)
     weight_decay: float = 5e-5
     schedule: Literal["step", "linear"] = "step"
 

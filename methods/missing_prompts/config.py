@@ -56,8 +56,8 @@ class MissingPromptsConfig(MethodConfig):
     prompt_length: int = Field(default=16, ge=2, multiple_of=2)
     prompt_layers: int = Field(default=6, ge=1)
     missing_rate: float = Field(default=0.7, ge=0.0, le=1.0)
-    pretraining_rate: float = 1e-4
+    pretraining_rate: float = Field(default=1e-4, ge=0)
     pretraining_decay: float = 0.01
-    learning_rate: float = 1e-2
+    learning_rate: float = Field(default=1e-2, ge=0)
     weight_decay: float = 0.02
     warmup: float = 0.1

@@ -49,8 +49,8 @@ class R2GenBaseConfig(MethodConfig):
     input_dropout: float = 0.5
     view_dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
     num_beams: int = Field(default=3, ge=1)
-    learning_rate: float = 1e-4
-    vision_rate: float = 0.5
+    learning_rate: float = Field(default=1e-4, ge=0)
+    vision_rate: float = Field(default=0.5, ge=0)
     weight_decay: float = 5e-5
     schedule: Shape = "step"
     draw_temperature: float = Field(default=1.0, gt=0.0)

@@ -45,8 +45,8 @@ class ShaSpecConfig(MethodConfig):
     alignment_weight: float = Field(default=0.1, ge=0.0)
     domain_weight: float = Field(default=0.02, ge=0.0)
     subsets: float = Field(default=1.0, ge=0.0, le=1.0)
-    learning_rate: float = 1e-3
-    backbone_rate: float = 0.2
+    learning_rate: float = Field(default=1e-3, ge=0)
+    backbone_rate: float = Field(default=0.2, ge=0)
     weight_decay: float = 0.01
     warmup: float = 0.1
 

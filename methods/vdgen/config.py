@@ -87,7 +87,7 @@ class VDGenConfig(MethodConfig):
     no_repeat_ngram: int = 0
     image_guidance: float = Field(default=1.0, ge=0.0)
     draw_temperature: float = 1.0
-    learning_rate: float = 1e-4
+    learning_rate: float = Field(default=1e-4, ge=0)
     weight_decay: float = 0.01
     warmup: float = 0.0
     schedule: Literal["cosine", "linear"] = "cosine"

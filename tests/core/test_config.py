@@ -142,6 +142,12 @@ def test_hostile_yaml_is_one_line(tmp_path: Path, content: bytes, says: str) -> 
         RunSettings.build({}, file)
 
 
+def test_two_values_for_one_setting_are_refused() -> None:
+    assert parse_overrides(["dia.a=1", "dia.a=1", "dia.b=2"]) == {"dia": {"a": 1, "b": 2}}
+    with pytest.raises(HarnessError, match=r"--set dia\.a: two values for one setting"):
+        parse_overrides(["dia.a=1", "dia.a=2"])
+
+
 def test_dates_are_text_and_a_pipe_without_a_writer_is_empty(tmp_path: Path) -> None:
     assert parse_overrides(["kedr.a=2020-13-45", "kedr.b=2020-01-02"]) == {
         "kedr": {"a": "2020-13-45", "b": "2020-01-02"}

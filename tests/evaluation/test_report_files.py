@@ -120,6 +120,10 @@ def test_columns_of_parquet_arrow_and_datasets(tmp_path: Path) -> None:
     with pytest.raises(HarnessError, match="damaged Parquet"):
         read(tmp_path, "b.parquet", (tmp_path / "a.parquet").read_bytes()[:-9])
     numbers = pa.table({"id": [1.0, 2.0], "report": ["a", "b"]})
+    doubled = pa.table([["1"], ["a"], ["b"]], names=["id", "report", "report"])
+    pq.write_table(doubled, tmp_path / "two.parquet")
+    with pytest.raises(HarnessError, match="report occurs twice"):
+        read_reports(tmp_path / "two.parquet")
     pq.write_table(numbers, tmp_path / "n.parquet")
     assert list(read_reports(tmp_path / "n.parquet").texts) == ["1.0", "2.0"]
 

@@ -53,10 +53,10 @@ def _cells(values: Values, side: str) -> tuple[Path, list[str], list[list[str]]]
         )
     path = Path(values)
     if path.suffix.casefold() in (".parquet", ".pq"):
-        import pandas as pd
+        from pyarrow import parquet
 
         try:
-            return _of_frame(path, pd.read_parquet(path))
+            return _of_frame(path, parquet.ParquetFile(path).read().to_pandas())
         except (OSError, ValueError) as error:
             raise HarnessError(f"{path}: no Parquet file can be read", "write it again, or as CSV") from error
     try:
