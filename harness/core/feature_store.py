@@ -42,6 +42,7 @@ class FeatureStore:
 
     def __init__(self, name: str, limit: int = LIMIT) -> None:
         folder = cache_root() / "features" / name
+        self._name = name.encode()
         self._environment: lmdb.Environment | None = None
         self._error: type[Exception] = OSError
         self._full = bool(absent("lmdb"))
@@ -54,8 +55,8 @@ class FeatureStore:
         try:
             clear_folder_place(folder)
             private_folder(folder)
-            for name in ("data.mdb", "lock.mdb"):  # LMDB would wait for a pipe for ever
-                clear_place(folder / name)
+            for file in ("data.mdb", "lock.mdb"):  # LMDB would wait for a pipe for ever
+                clear_place(folder / file)
             if (reason := damage(folder / "data.mdb")) is not None:
                 set_aside(folder, reason)
                 private_folder(folder)
@@ -75,11 +76,20 @@ class FeatureStore:
             return [None] * len(keys)
 
     def _whole(self, key: bytes, record: bytes | None) -> bytes | None:
-        value = _checked(key, record)
-        if record is not None and value is None and _checked(b"", record) is None and not self._warned:
-            self._warned = True
-            logging.getLogger(__name__).warning("%s: damaged records are computed anew", self._file)
+        value = self._checked(key, record)
+        if record is not None and value is None and not self._warned:
+            # Earlier versions left key and store out of the checksum; their records are computed anew, too.
+            self._warned = zlib.crc32(record[4:]).to_bytes(4, "little") != record[:4]
+            if self._warned:
+                logging.getLogger(__name__).warning("%s: damaged records are computed anew", self._file)
         return value
+
+    def _checked(self, key: bytes, record: bytes | None) -> bytes | None:
+        return None if record is None or self._sum(key, record[4:]) != record[:4] else record[4:]
+
+    def _sum(self, key: bytes, value: bytes) -> bytes:
+        """Checksum of a record: none is believed under the key of another one, or in another store."""
+        return zlib.crc32(value, zlib.crc32(key, zlib.crc32(self._name))).to_bytes(4, "little")
 
     def write(self, records: Mapping[bytes, bytes]) -> None:
         """Keep records; a key that is there already stays as it is."""
@@ -89,7 +99,8 @@ class FeatureStore:
             with self._environment.begin(write=True) as transaction:
                 for key, value in records.items():
                     stored = transaction.get(key)
-                    transaction.put(key, _sealed(key, value), overwrite=_checked(key, stored) is None)
+                    whole = self._checked(key, stored) is not None
+                    transaction.put(key, self._sum(key, value) + value, overwrite=not whole)
         except (OSError, self._error):
             self._full = True
 
@@ -118,19 +129,3 @@ def store_of(name: str) -> FeatureStore | None:
 @cache
 def _open(name: str, root: str, process: int) -> FeatureStore:
     return FeatureStore(name)
-
-
-def _sealed(key: bytes, value: bytes) -> bytes:
-    """A record: the checksum of its key and value, so that no key gives another one's value, and the value.
-
-    Earlier versions left the key out; their records, for the key ``b""``, are computed anew without a word.
-    """
-    return _checksum(key, value) + value
-
-
-def _checked(key: bytes, record: bytes | None) -> bytes | None:
-    return None if record is None or _checksum(key, record[4:]) != record[:4] else record[4:]
-
-
-def _checksum(key: bytes, value: bytes) -> bytes:
-    return zlib.crc32(value, zlib.crc32(key)).to_bytes(4, "little")

@@ -128,7 +128,7 @@ def _cached_reports(folder: Path, digest: str) -> dict[str, IUReport]:
     iu_reports.check_splits(reports, folder / iu_reports.ARCHIVE)
     with _only_process(path):
         files.write_json(path, iu_reports.to_records(reports))
-        files.seal(path)
+        files.seal(path, names=1)
     return reports
 
 
@@ -183,7 +183,7 @@ def _render_to(path: Path, jobs: Sequence[Patient], size: int) -> None:
             stream.write(images.tobytes())
 
     files.write_atomic(path, write)
-    files.seal(path)
+    files.seal(path, names=1)
 
 
 def _with_progress(images: Iterator[NDArray[np.uint8]], total: int) -> Iterator[NDArray[np.uint8]]:

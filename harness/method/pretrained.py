@@ -70,10 +70,10 @@ def _digest(source: str, setting: str) -> str:
         stat = path.stat()
     except (HarnessError, OSError):
         return ""
-    return _digest_of(path, stat.st_size, stat.st_mtime_ns)
+    return _digest_of(path, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
 
 
 @cache
-def _digest_of(path: Path, size: int, changed: int) -> str:
+def _digest_of(path: Path, *state: int) -> str:
     with open(path, "rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()[:16]

@@ -33,11 +33,11 @@ def hub_file(repository: str, name: str, download: bool = False) -> Path | None:
 def weights_digest(path: Path) -> str:
     """Eight hex digits of a weights file, read again only if it changed."""
     status = path.stat()
-    return _digest(path, status.st_size, status.st_mtime_ns)
+    return _digest(path, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
 
 @lru_cache(maxsize=32)
-def _digest(path: Path, size: int, changed: int) -> str:
+def _digest(path: Path, *state: int) -> str:
     return digest_of(path)[:8]
 
 

@@ -74,6 +74,12 @@ def test_a_record_under_the_key_of_another_one_is_none(caplog: pytest.LogCapture
         transaction.put(b"one", transaction.get(b"two"))
     assert store.read([b"one", b"two"]) == [None, b"2"]
     assert "damaged records are computed anew" in caplog.text
+    other = FeatureStore("other")
+    other.write({b"two": b"of another network"})
+    assert other._environment is not None
+    with other._environment.begin() as theirs, store._environment.begin(write=True) as transaction:
+        transaction.put(b"two", theirs.get(b"two"))
+    assert store.read([b"two"]) == [None]
 
 
 def test_a_record_of_an_earlier_version_is_computed_anew_without_a_word(

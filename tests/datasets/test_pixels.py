@@ -117,6 +117,18 @@ def test_digests_are_computed_again_only_of_what_has_changed(
     assert computed == [paths[1]]
 
 
+def test_a_file_that_was_replaced_by_one_of_the_same_size_and_time_is_another(tmp_path: Path) -> None:
+    path = jpeg(tmp_path / "a.jpg")
+    first = Digests("mine")
+    digest, before = first.of(path), path.stat()
+    first.keep()
+    content = bytearray(path.read_bytes())
+    content[-10] ^= 1
+    path.write_bytes(content)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert Digests("mine").of(path) != digest
+
+
 @pytest.mark.parametrize("damage", ["cut short", "a flipped digit", "empty", "a folder"])
 def test_damaged_digests_are_set_aside_and_computed_again(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, damage: str

@@ -139,7 +139,10 @@ def absent(studies: Iterable[Study], views: Collection[str]) -> list[tuple[Pixel
 
 
 class Digests:
-    """SHA-256 of files' contents, computed again only where size or modification time have changed.
+    """SHA-256 of files' contents, computed again only where size or a time of change are others.
+
+    A copy may keep the modification time of its source; the time of the last change in the file system
+    cannot be set.
 
     Args:
         dataset: whose digests these are.
@@ -156,13 +159,13 @@ class Digests:
     def of(self, path: Path) -> str:
         """Hex digest of a file."""
         stat = path.stat()
-        key, state = str(path.absolute()), [stat.st_size, stat.st_mtime_ns]
-        if self._known.get(key, [])[:2] != state:
+        key, state = str(path.absolute()), [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]
+        if self._known.get(key, [])[:-1] != state:
             self._known[key] = [*state, self._digest(path)]
             self._changed = True
             if time.monotonic() - self._kept > _KEEP_EVERY:
                 self.keep()
-        return str(self._known[key][2])
+        return str(self._known[key][-1])
 
     def _stored(self) -> dict[str, list[Any]]:
         return files.read_checked_json(self._path) if self._path.exists() else {}
@@ -170,7 +173,7 @@ class Digests:
     def keep(self) -> None:
         """Write what was computed; happens now and then by itself, so that a killed run loses little."""
         if self._changed:
-            files.write_checked_json(self._path, self._known)
+            files.write_checked_json(self._path, self._known, names=2)
             self._changed, self._kept = False, time.monotonic()
 
 
