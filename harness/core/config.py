@@ -302,10 +302,8 @@ def parse_overrides(assignments: list[str]) -> dict[str, dict[str, Any]]:
         if isinstance(value, str):
             with suppress(ValueError):  # YAML 1.1 reads 1e-3 as text
                 value = float(value)
-        values = result.setdefault(owner, {})
-        if key in values and values[key] != value:
+        if result.setdefault(owner, {}).setdefault(key, value) != value:
             raise HarnessError(f"--set {_short(target)}: two values for one setting")
-        values[key] = value
     return result
 
 

@@ -84,11 +84,11 @@ def file_digest(path: Path) -> str:
 
 def _digest(path: Path) -> str:
     state = path.stat()
-    return _digest_of(str(path.resolve()), state.st_size, state.st_mtime_ns)
+    return _digest_of(str(path.resolve()), state.st_size, state.st_mtime_ns, state.st_ctime_ns)
 
 
 @cache
-def _digest_of(path: str, size: int, modified: int) -> str:
-    """SHA-256 of a file; size and time are there so that a file that changes is read again."""
+def _digest_of(path: str, *state: int) -> str:
+    """SHA-256 of a file; its state is there so that a file that changes is read again."""
     with open(path, "rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -11,12 +11,14 @@ from typing import Any
 from harness.core import registry
 from harness.core.config import RunConfig
 from harness.core.errors import HarnessError, PluginError, UnknownNameError
+from harness.core.failures import failures_named
 from harness.core.names import did_you_mean
 from harness.core.types import CONTEXT, Study, Task
 from harness.evaluation.confinement import OWN, method_class
 from harness.method.batching import study_seed
 from harness.method.card import MethodCard
 from harness.method.contract import Method
+from harness.method.fingerprint import code_fingerprint
 from harness.store.row_labels import IMPUTED, SHUFFLED, TEMPERATURE, label_of, trained
 
 PROTOCOL = 1
@@ -169,6 +171,9 @@ def _entry(config: RunConfig, full_name: str, train_missing: float) -> Entry:
     if variant is not None and variant not in loaded.card.variants:
         variants = [f"{name}:{each}" for each in loaded.card.variants]
         raise UnknownNameError(f"unknown method {full_name!r}", did_you_mean(full_name, variants))
+    if not registry.is_ours(loaded):  # a row that fails needs it, too
+        with failures_named(f"method {name}: its source cannot be read", loaded.__module__):
+            code_fingerprint(loaded)
     overrides = {**config.set.get(name, {}), **(config.set.get(full_name, {}) if variant else {})}
     label = label_of(full_name, overrides, train_missing)
     return Entry(

@@ -27,7 +27,7 @@ from harness.evaluation.synthesis import generates
 from harness.method.box.confined import ConfinedMethod
 from harness.method.config import MethodConfig
 from harness.method.contract import FitRun, Method
-from harness.method.fingerprint import code_fingerprint
+from harness.method.fingerprint import code_fingerprint, weights_in_environment
 from harness.method.torch_method import TorchMethod
 from harness.metrics.base import Metric
 from harness.missingness import masks
@@ -146,6 +146,7 @@ class Trial:
             "limit": self._limit(),
             "code": code_fingerprint(entry.method_class),
             "protocol": PROTOCOL,
+            **weights_in_environment(entry.method_class),
             **({"confined": True} if issubclass(entry.method_class, ConfinedMethod) else {}),
             **self._train_missing(),
         }
@@ -379,10 +380,9 @@ def train_as_member(settings: RunSettings, label: str, seed: int, progress: Prog
 
 
 def _train_here(trial: Trial, progress: Progress) -> Method[Any]:
-    benchmark = trial.benchmark
-    run = FitRun(trial.cell.training, benchmark.device, trial.seed, progress)
+    run = FitRun(trial.cell.training, trial.benchmark.device, trial.seed, progress)
     train, val = (_thinned(trial, split) for split in ("train", "val"))
-    studies = fit.FitStudies(train, val, example=benchmark.splits["train"][0])
+    studies = fit.FitStudies(train, val, example=trial.benchmark.splits["train"][0])
     try:
         return fit.fit(trial.new_method(), studies, run, trial.cell)
     except DamagedStateError as error:

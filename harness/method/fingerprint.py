@@ -3,8 +3,8 @@
 It covers the module of the method and, from there on, every module that is imported by one that it covers, as
 the source says: ``import`` and ``from .. import`` anywhere in a file, also inside functions, and
 ``import_module`` of a name that stands there. Tables and texts beside the modules of a package
-(``methods/kedr/priors.yaml``) and in its folders of data count, too, and every other file whose path, seen
-from the module's folder, stands in the source as a string. It leaves out
+(``methods/kedr/priors.yaml``) and in its folders of data count, too, and every other file or folder whose
+path, seen from the module's folder, stands in the source as a string. It leaves out
 
 - Python's standard library and what is installed in ``site-packages``, whose versions a manifest holds,
   except ``methods`` and the packages that register methods, datasets or metrics;
@@ -22,6 +22,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import inspect
+import os
 import re
 import sys
 import sysconfig
@@ -34,6 +35,7 @@ from types import CodeType
 from typing import Any
 
 from harness.core import registry
+from harness.core.content import content_digest, file_digest
 
 _HARNESS = __name__.partition(".")[0]
 _SHARED = "methods"
@@ -46,6 +48,12 @@ _DATA = {".csv", ".json", ".toml", ".tsv", ".txt", ".yaml", ".yml"}
 _COMPILED = {".py", ".pyc", ".pyo"}
 _FILE_NAME = re.compile(r"[^\0\n*?]{1,200}")
 """Strings of a source that may name a file."""
+_VARIABLE = re.compile(r"HARNESS_[A-Z0-9_]*(?:WEIGHTS|MODEL)")
+"""Strings of a source that name a place of weights."""
+_IN_FULL, _MANY = 64 << 20, 1_000
+"""Bytes of a file up to which its content is held here; files up to which a folder counts by content."""
+_CALLS = {"import_module", "__import__", "files", "get_data", "open_text", "open_binary", "read_text"}
+"""Functions whose first argument may name a module or a package of data."""
 
 
 @cache
@@ -103,6 +111,25 @@ def _meaning(source: bytes) -> str:
     return hashlib.sha256(repr(_instructions(code)).encode()).hexdigest()
 
 
+def weights_in_environment(method_class: type) -> dict[str, dict[str, str]]:
+    """``{"variables": {name: digest}}`` of places of weights that a plugin's source names; else empty."""
+    names = [name for name in _variables_of(method_class) if os.environ.get(name)]
+    return {"variables": {name: content_digest(os.environ[name]) for name in names}} if names else {}
+
+
+@cache
+def _variables_of(method_class: type) -> tuple[str, ...]:
+    """Environment variables of weights (``HARNESS_.._WEIGHTS``) that the source of a plugin names.
+
+    None of this distribution's methods: their weights are settings, or their digests are.
+    """
+    if registry.is_ours(method_class):
+        return ()
+    parts = _parts_of_method(method_class).values()
+    sources = [content for content, path in parts if path is None or path.suffix == ".py"]
+    return tuple(sorted({text for each in sources for text in _strings(each) if _VARIABLE.fullmatch(text)}))
+
+
 def files_of(method_class: type) -> dict[str, Path]:
     """Name -> path of the files that the fingerprint covers; ``MODULE`` or ``PACKAGE/FILE``."""
     return {name: path for name, (_, path) in _parts_of_method(method_class).items() if path is not None}
@@ -142,9 +169,10 @@ def _parts(own: type, is_covered: Callable[[str], bool]) -> dict[str, tuple[byte
             continue
         parts[name] = source, _file(name)
         # What the harness's own modules read lies beside them.
-        named = () if name.startswith(_HARNESS) else _named(source, name)
+        named = [] if name.startswith(_HARNESS) else list(_named(source, name))
         for place, each in (*_data(name), *named):
-            parts.setdefault(place, (each.read_bytes(), each))
+            if place not in parts:
+                parts[place] = (_listed(each), None) if each.is_dir() else (_content(each), each)
         pending.update(_imported(source, name))
     return parts
 
@@ -184,8 +212,18 @@ def _spec(name: str) -> ModuleSpec | None:
         if package is None or package.submodule_search_locations is None:
             return None
         folders = package.submodule_search_locations
-    specs = (finder.find_spec(name, folders) for finder in sys.meta_path)
+    specs = (_found(finder, name, folders) for finder in sys.meta_path)
     return next((spec for spec in specs if spec is not None), None)
+
+
+def _found(finder: Any, name: str, folders: Any) -> ModuleSpec | None:
+    try:
+        found: ModuleSpec | None = finder.find_spec(name, folders)
+    except KeyError:  # Python asks an imported parent where a package without ``__init__.py`` is
+        found = ModuleSpec(name, None, is_package=True)
+        own = [Path(folder) / name.rpartition(".")[2] for folder in folders]
+        found.submodule_search_locations = [str(folder) for folder in own if folder.is_dir()]
+    return found
 
 
 def _file(name: str) -> Path | None:
@@ -202,27 +240,54 @@ def _source(name: str) -> bytes | None:
     """Content of a module's file; empty for a package without ``__init__.py``, None without such a module."""
     if file := _file(name):
         return file.read_bytes()
-    return None if _spec(name) is None else b""
+    spec = _spec(name)
+    archive = getattr(getattr(spec, "loader", None), "archive", None)  # as a zip file's loader has it
+    if spec is not None and spec.origin and archive:
+        return bytes(spec.loader.get_data(spec.origin))  # type: ignore[union-attr]
+    return None if spec is None else b""
+
+
+def _content(path: Path) -> bytes:
+    """Content of a file; of a long one its digest."""
+    return path.read_bytes() if path.stat().st_size <= _IN_FULL else file_digest(path).encode()
+
+
+def _listed(folder: Path) -> bytes:
+    """Files of a folder and of those in it, with their digests; of very many, sizes and times."""
+    files = sorted(each for each in folder.rglob("*") if each.suffix not in _COMPILED and each.is_file())
+    if len(files) <= _MANY:
+        facts = [file_digest(each) for each in files]
+    else:
+        facts = [f"{state.st_size} {state.st_mtime_ns}" for state in (each.stat() for each in files)]
+    names = [each.relative_to(folder).as_posix() for each in files]
+    return repr(list(zip(names, facts, strict=True))).encode()
 
 
 def _named(source: bytes, name: str) -> Iterator[tuple[str, Path]]:
-    """Files below a module's folder that the module names: name and path. Python's own files are no data."""
+    """Files and folders below a module's folder that the module names: name and path. Code is no data."""
     file = _file(name)
     spec = _spec(name)
     if file is None or file.suffix != ".py":
         return
     package = (spec.parent if spec is not None else None) or name
     top = file.parent.resolve()
-    for node in ast.walk(_tree(source)):
-        text = node.value if isinstance(node, ast.Constant) else None
-        if not isinstance(text, str) or not _FILE_NAME.fullmatch(text):
+    for text in _strings(source):
+        if not _FILE_NAME.fullmatch(text):
             continue
         try:
             path = (top / text).resolve()
         except UnicodeEncodeError:  # half of a pair of surrogates: no file has such a name
             continue
-        if path.is_relative_to(top) and path.suffix not in _COMPILED and path.is_file():
-            yield f"{package}/{path.relative_to(top).as_posix()}", path
+        if path != top and path.is_relative_to(top) and path.suffix not in _COMPILED:
+            own = name.partition(".")[0] == _SHARED and (path / "__init__.py").exists()  # imported, or not
+            if path.is_file() or (path.is_dir() and not own):
+                yield f"{package}/{path.relative_to(top).as_posix()}", path
+
+
+def _strings(source: bytes) -> Iterator[str]:
+    for node in ast.walk(_tree(source)):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.value
 
 
 def _tree(source: bytes) -> ast.Module:
@@ -297,10 +362,10 @@ def _imported_by(source: bytes, package: str) -> Iterator[str]:
 
 
 def _imported_by_call(node: ast.Call, package: str) -> Iterator[str]:
-    """What ``import_module("a.b")`` and ``__import__("a.b")`` import."""
+    """What ``import_module("a.b")``, ``resources.files("a.b")`` and the like import."""
     function = getattr(node.func, "attr", getattr(node.func, "id", ""))
     text = node.args[0].value if node.args and isinstance(node.args[0], ast.Constant) else None
-    if function not in ("import_module", "__import__") or not isinstance(text, str) or not text.strip("."):
+    if function not in _CALLS or not isinstance(text, str) or not text.strip("."):
         return
     if package or not text.startswith("."):
         yield from _with_packages(resolve_name(text, package))

@@ -19,8 +19,10 @@ import pytest
 from harness.core import registry
 from harness.core.errors import PluginError
 from harness.core.failures import describe
+from harness.evaluation import entries
 from harness.evaluation.run import run, run_serially
 from harness.leaderboard.leaderboard import Leaderboard
+from harness.method.fingerprint import code_fingerprint
 from harness.metrics.base import checked_statistics
 from harness.metrics.text.bleu import Bleu
 from harness.store.cell import Cell
@@ -208,6 +210,26 @@ def test_methods_and_metrics_that_cannot_be_loaded_are_named_and_the_rest_runs(
         run(toy_config(broken_world, metrics=("bad",)), Quiet())
     with pytest.raises(PluginError, match=r"dataset bad cannot be loaded: ValueError"):
         run(toy_config(broken_world).replaced(dataset="bad"), Quiet())
+
+
+def test_a_method_whose_source_cannot_be_read_fails_alone(
+    toy_world: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unreadable(method_class: type) -> str:
+        if method_class.__name__ == "Learner":
+            raise PermissionError("SECRET")
+        return code_fingerprint(method_class)
+
+    monkeypatch.setattr(entries, "code_fingerprint", unreadable)
+    reporter = Quiet()
+    rows, succeeded = run_serially(toy_config(toy_world, ("echo", "learner"), metrics=("bleu",)), reporter)
+    assert not succeeded
+    assert {row.method for row in rows} == {"echo"}
+    broken: dict[str, str] = {}
+    entries.entries(toy_config(toy_world, ("echo", "learner")).config, broken)
+    assert broken["learner"].startswith(
+        "method learner: its source cannot be read: PermissionError at tests."
+    )
 
 
 def test_processes_start_though_a_module_cannot_be_imported(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 import types
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,11 +24,23 @@ from helpers_of_plugin import LIMIT
 from package_of_plugin import near
 
 class Method:
+    def fit(self):
+        folder = Path(__file__).parent / "arrays" / "prior.npy"
+        place = os.environ.get("HARNESS_OF_PLUGIN_WEIGHTS")
+        return importlib.resources.files("data_of_plugin").joinpath("words.txt")
+
     def predict(self):
         from helpers_of_plugin.late import words
+        from space_of_plugin.inner.deep import mod
+        import packed_of_plugin
         return words
 """
 FILES = {
+    "package_of_plugin/arrays/prior.npy": "0.5",
+    "package_of_plugin/arrays/deeper/prior.npy": "0.5",
+    "data_of_plugin/__init__.py": "",
+    "data_of_plugin/words.txt": "a",
+    "space_of_plugin/inner/deep/mod.py": "VALUE = 1\n",
     "package_of_plugin/__init__.py": "",
     "package_of_plugin/method.py": PLUGIN,
     "package_of_plugin/near.py": "from . import nearer\nfrom .deep.inside import f\n",
@@ -82,6 +96,10 @@ def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         "helpers_of_plugin/__init__.py",
         "helpers_of_plugin/scores.py",
         "helpers_of_plugin/late.py",
+        "package_of_plugin/arrays/prior.npy",
+        "package_of_plugin/arrays/deeper/prior.npy",
+        "data_of_plugin/words.txt",
+        "space_of_plugin/inner/deep/mod.py",
     ],
 )
 def test_every_imported_module_counts(plugin: type, tmp_path: Path, name: str) -> None:
@@ -104,6 +122,53 @@ def test_modules_that_are_not_imported_do_not_count(plugin: type, tmp_path: Path
     before = fresh(plugin)
     (tmp_path / name).write_text("VALUE = 2\n")
     assert fresh(plugin) == before
+
+
+def test_a_module_in_an_archive_counts(plugin: type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def packed(name: str, text: str) -> str:
+        with zipfile.ZipFile(tmp_path / name, "w") as archive:
+            archive.writestr("packed_of_plugin.py", text)
+        monkeypatch.syspath_prepend(str(tmp_path / name))
+        return fresh(plugin)
+
+    alone = fresh(plugin)
+    digests = [
+        alone,
+        packed("a.zip", "VALUE = 1"),
+        packed("b.zip", "VALUE = 1"),
+        packed("c.zip", "VALUE = 2"),
+    ]
+    assert digests[1] == digests[2]
+    assert len(set(digests)) == 3
+
+
+def test_very_many_files_of_a_folder_count_by_size_and_time(
+    plugin: type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fingerprint, "_MANY", 1)
+    before = fresh(plugin)
+    file = tmp_path / "package_of_plugin/arrays/prior.npy"
+    monkeypatch.setattr(fingerprint, "file_digest", lambda path: pytest.fail(f"{path} was read"))
+    assert fresh(plugin) == before
+    file.write_text("1.5")
+    os.utime(file, ns=(1, 1))
+    assert fresh(plugin) != before
+
+
+def test_weights_that_an_environment_variable_of_the_source_names_count(
+    plugin: type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fingerprint._variables_of.cache_clear()
+    assert fingerprint.weights_in_environment(plugin) == {}
+    weights = tmp_path / "weights" / "w.bin"
+    weights.parent.mkdir()
+    weights.write_text("1")
+    monkeypatch.setenv("HARNESS_OF_PLUGIN_WEIGHTS", str(weights.parent))
+    monkeypatch.setenv("HARNESS_OTHER_WEIGHTS", str(weights.parent))
+    before = fingerprint.weights_in_environment(plugin)
+    assert list(before["variables"]) == ["HARNESS_OF_PLUGIN_WEIGHTS"]
+    weights.write_text("2")
+    assert fingerprint.weights_in_environment(plugin) != before
 
 
 def test_no_module_is_imported_for_it(plugin: type) -> None:
