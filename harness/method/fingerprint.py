@@ -212,18 +212,18 @@ def _spec(name: str) -> ModuleSpec | None:
         if package is None or package.submodule_search_locations is None:
             return None
         folders = package.submodule_search_locations
-    specs = (_found(finder, name, folders) for finder in sys.meta_path)
+    specs = (_spec_of(finder, name, folders) for finder in sys.meta_path)
     return next((spec for spec in specs if spec is not None), None)
 
 
-def _found(finder: Any, name: str, folders: Any) -> ModuleSpec | None:
+def _spec_of(finder: Any, name: str, folders: Any) -> ModuleSpec | None:
     try:
-        found: ModuleSpec | None = finder.find_spec(name, folders)
+        spec: ModuleSpec | None = finder.find_spec(name, folders)
     except KeyError:  # Python asks an imported parent where a package without ``__init__.py`` is
-        found = ModuleSpec(name, None, is_package=True)
+        spec = ModuleSpec(name, None, is_package=True)
         own = [Path(folder) / name.rpartition(".")[2] for folder in folders]
-        found.submodule_search_locations = [str(folder) for folder in own if folder.is_dir()]
-    return found
+        spec.submodule_search_locations = [str(folder) for folder in own if folder.is_dir()]
+    return spec
 
 
 def _file(name: str) -> Path | None:
@@ -362,7 +362,7 @@ def _imported_by(source: bytes, package: str) -> Iterator[str]:
 
 
 def _imported_by_call(node: ast.Call, package: str) -> Iterator[str]:
-    """What ``import_module("a.b")``, ``resources.files("a.b")`` and the like import."""
+    """What ``import_module("a.b")``, ``resources.files("a.b")`` and so on import."""
     function = getattr(node.func, "attr", getattr(node.func, "id", ""))
     text = node.args[0].value if node.args and isinstance(node.args[0], ast.Constant) else None
     if function not in _CALLS or not isinstance(text, str) or not text.strip("."):
