@@ -8,6 +8,7 @@ import json
 import os
 import stat
 import sys
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from enum import StrEnum
@@ -65,7 +66,11 @@ def stderr() -> Console:
     """
     from rich.console import Console
 
-    return Console(file=_stderr_of_now())
+    file = _stderr_of_now()
+    console = Console(file=file)
+    if file is not sys.stderr:
+        weakref.finalize(console, file.close)
+    return console
 
 
 def _stderr_of_now() -> IO[str]:

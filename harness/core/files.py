@@ -140,9 +140,12 @@ def open_own(path: Path) -> BufferedReader:
     Raises:
         CorruptFileError: something else is in its place, or a link that leads nowhere.
         FileNotFoundError: nothing is there.
+        HarnessError: the user may not read it.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    except PermissionError as error:
+        raise HarnessError(f"{path}: permission denied", "whose file is it?") from error
     except OSError as error:
         if not path.is_symlink() and error.errno != errno.ENXIO:
             raise

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from dataclasses import fields
 from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
 from inspect import signature
+from types import ModuleType
 from typing import Any, Protocol
 
 from harness.core.errors import HarnessError, PluginError, UnknownNameError
@@ -18,6 +19,7 @@ from harness.core.metric_options import DEFAULTS, MetricOptions
 from harness.core.names import did_you_mean, not_its_own
 from harness.core.packages import MissingPackageError, install, missing_package
 from harness.core.printed import printed_nowhere
+from harness.core.untouched import untouched
 
 METHODS = {
     "template": "methods.controls.template:Template",
@@ -284,9 +286,10 @@ def load(kind: str, name: str) -> Any:
     if name in _LIVE[kind]:
         return _LIVE[kind][name]
     module, _, attribute = place.partition(":")
+    home, _, contract = CONTRACTS[kind].partition(":")
+    base = getattr(import_module(home), contract)  # with NumPy: what a plugin's import replaces is seen
     try:
-        with nullcontext() if module in sys.modules or _in_distribution(module) else printed_nowhere():
-            loaded = import_module(module)
+        loaded = import_module(module) if _in_distribution(module) else _imported(module)
     except BaseException as error:
         let_through(error)
         if (missing := missing_package(error)) is not None:
@@ -299,12 +302,23 @@ def load(kind: str, name: str) -> Any:
     if not hasattr(loaded, attribute):
         raise PluginError(f"{kind[:-1]} {name} cannot be loaded: {module} has no {attribute}")
     registered = getattr(loaded, attribute)
-    home, _, contract = CONTRACTS[kind].partition(":")
-    if not _keeps(registered, getattr(import_module(home), contract)):
+    if not _keeps(registered, base):
         raise PluginError(
             f"{kind[:-1]} {name} cannot be loaded: {place} is no {contract}", f"see {home}.{contract}"
         )
     return registered
+
+
+def _imported(module: str) -> ModuleType:
+    """A module of another package; its import neither prints nor replaces functions of others."""
+    if module in sys.modules:
+        return import_module(module)
+    try:
+        with untouched("its import"), printed_nowhere():
+            return import_module(module)
+    except BaseException:
+        sys.modules.pop(module, None)
+        raise
 
 
 def card(name: str) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import os
 import sys
 from collections.abc import Iterator, Mapping
@@ -11,9 +12,12 @@ from types import ModuleType
 
 from harness.core.errors import PluginError
 
-_ROOTS = ("harness", "methods", "numpy")
+_LIBRARY = "builtins collections copy decimal functools itertools json math operator re statistics string"
+_ROOTS = frozenset(("harness", "methods", "numpy", *_LIBRARY.split()))
 """Packages whose functions every number depends on."""
 _WRAPPERS = (staticmethod, classmethod, property)
+_LATER = ("__pydantic", "_abc")
+"""How names begin that libraries give a class when they first use it."""
 
 
 @dataclass(slots=True)
@@ -26,33 +30,46 @@ class _Known:
     value: object
 
 
+@dataclass(slots=True)
+class _Space:
+    """The names of a module or class. New ones may hide builtins, or functions of a class's bases."""
+
+    owner: ModuleType | type
+    space: Mapping[str, object]
+    names: frozenset[str]
+
+
 _known: list[_Known] = []
+_spaces: list[_Space] = []
 _modules: set[str] = set()
 """Names of the modules whose functions are known: to look at each function anew takes longest."""
 
 
 @contextmanager
 def untouched(what: str) -> Iterator[None]:
-    """The working folder and all functions are afterwards what they were before.
+    """The working folder, the limit of recursion and all functions are afterwards what they were before.
 
     Args:
         what: begins the message, e.g. ``metric mine``.
 
     Raises:
-        PluginError: a function was replaced; it is back in its place.
+        PluginError: a function was replaced, or hidden by a new one; all is as it was.
     """
-    folder = os.getcwd()
+    folder, depth = os.getcwd(), sys.getrecursionlimit()
     for home in [home for home in sys.modules if home not in _modules]:
         _modules.add(home)
-        _known.extend(_functions(home))
+        _learn(home)
     for each in _replaced():
         each.value = each.space.get(each.name)  # not by this plugin
+    for space, _ in _grown():
+        space.names = frozenset(space.space)
     try:
         yield
     finally:
         with suppress(OSError):
             os.chdir(folder)
-        replaced = [_put_back(each) for each in _replaced()]
+        sys.setrecursionlimit(depth)
+        replaced = [*map(_put_back, _replaced()), *_removed()]
     if replaced:
         more = f" and {len(replaced) - 1} more" if len(replaced) > 1 else ""
         raise PluginError(f"{what} replaced {replaced[0]}{more}, which numbers of others depend on")
@@ -62,22 +79,49 @@ def _replaced() -> list[_Known]:
     return [each for each in _known if each.space.get(each.name) is not each.value]
 
 
-def _functions(home: str) -> Iterator[_Known]:
-    """Functions and classes of a module, and the functions of our own classes."""
+def _grown() -> Iterator[tuple[_Space, set[str]]]:
+    """Namespaces with names that are new, and these."""
+    for space in _spaces:
+        if len(space.space) != len(space.names):
+            yield space, space.space.keys() - space.names
+
+
+def _removed() -> Iterator[str]:
+    """Remove new names that hide what others call, and name them."""
+    for space, names in _grown():
+        in_module = isinstance(space.owner, ModuleType)
+        for name in sorted(names):
+            hides = hasattr(builtins, name) if in_module else _is_function(space.space[name])
+            if hides and not name.startswith(_LATER):
+                delattr(space.owner, name)
+                yield f"{_home(space.owner)}.{name}"
+        space.names = frozenset(space.space)
+
+
+def _is_function(value: object) -> bool:
+    return callable(value) or isinstance(value, _WRAPPERS)
+
+
+def _learn(home: str) -> None:
+    """Take in functions and classes of a module, and functions of classes but NumPy's."""
     root, module = home.partition(".")[0], sys.modules.get(home)
     if root not in _ROOTS or not isinstance(module, ModuleType):
         return
+    _spaces.append(_Space(module, vars(module), frozenset(vars(module))))
     for name, value in list(vars(module).items()):
         if callable(value):
-            yield _Known(module, vars(module), name, value)
+            _known.append(_Known(module, vars(module), name, value))
         if isinstance(value, type) and root != "numpy" and value.__module__ == home:
+            _spaces.append(_Space(value, vars(value), frozenset(vars(value))))
             for key, own in list(vars(value).items()):
-                if callable(own) or isinstance(own, _WRAPPERS):
-                    yield _Known(value, vars(value), key, own)
+                if _is_function(own):
+                    _known.append(_Known(value, vars(value), key, own))
 
 
 def _put_back(function: _Known) -> str:
-    owner = function.owner
-    setattr(owner, function.name, function.value)
-    home = owner.__name__ if isinstance(owner, ModuleType) else f"{owner.__module__}.{owner.__qualname__}"
-    return f"{home}.{function.name}"
+    setattr(function.owner, function.name, function.value)
+    return f"{_home(function.owner)}.{function.name}"
+
+
+def _home(owner: ModuleType | type) -> str:
+    return owner.__name__ if isinstance(owner, ModuleType) else f"{owner.__module__}.{owner.__qualname__}"

@@ -21,8 +21,8 @@ from harness.core.errors import HarnessError, require
 from harness.core.types import Prediction, Reference, Task
 from harness.core.user_files import read_user_file
 from harness.evaluation.extra_scores import targets_of
+from harness.evaluation.report_files.fields import listed
 from harness.evaluation.report_files.in_memory import Texts
-from harness.evaluation.report_files.joining import listed
 from harness.evaluation.report_files.reader import ReportFile
 from harness.evaluation.score_files import N_RESAMPLES, Score, Scores
 from harness.metrics.base import JointMetric, MetricOutput, Statistics

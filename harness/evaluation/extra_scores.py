@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from harness.core.errors import HarnessError
 from harness.core.types import Prediction, Reference, Task
 from harness.evaluation.probability_files.cells import Values, cells_of
-from harness.evaluation.report_files.fields import IDS, NULL_WORDS, folded
+from harness.evaluation.report_files.fields import IDS, NULL_WORDS, folded, listed
 from harness.evaluation.report_files.in_memory import Texts, reports_of
-from harness.evaluation.report_files.joining import alike, joined_ids, listed
+from harness.evaluation.report_files.joining import alike, joined_ids
 from harness.evaluation.report_files.reader import ReportFile
 from harness.evaluation.score_files import N_RESAMPLES, Comparison, Comparisons, Score, Scores
 from harness.metrics.base import Metric, MetricOutput, Statistics, mean_of

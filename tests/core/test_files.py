@@ -10,11 +10,23 @@ import pytest
 from safetensors.numpy import save_file
 
 from harness.core import files
-from harness.core.errors import CorruptFileError, DiskError
+from harness.core.errors import CorruptFileError, DiskError, HarnessError
 from harness.core.slugs import slug
 from harness.core.types import Prediction
 from harness.store.arrays import load_array, save_array
 from harness.store.predictions import decode, encode
+
+
+def test_a_file_that_the_user_may_not_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "result.json"
+    files.write_json(path, {})
+
+    def refused(*args: object) -> int:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("os.open", refused)  # root may read everything
+    with pytest.raises(HarnessError, match=r"result\.json: permission denied"):
+        files.read_json(path)
 
 
 def test_failed_write_leaves_the_old_content_and_no_litter(tmp_path: Path) -> None:

@@ -223,6 +223,8 @@ BAD = [
     ("a.txt", '{"x": "clear"}', "holds JSON.*name it .json"),
     ("a.txt", '{"id": 1, "report": "clear"}\n{"id": 2, "report": "edema"}', "holds JSON lines"),
     ("a.txt", '["clear"]', "holds JSON"),
+    ("swapped.csv", "report,id\n1,no effusion .\n2,no effusion .\n", r"id \(a text\) occurs twice"),
+    ("twice.csv", "id,report\nstudy 12,a\nstudy 12,b\n", "id 'study 12' occurs twice"),
     ("a.json", '{"x": "a\\u0000b"}', "'x' contains a NUL"),
     ("a.json", '{"x": "a \\ud800 b"}', "'x' holds half a character"),
     ("a.csv", b"PK\x03\x04...", "an Excel workbook"),

@@ -12,7 +12,7 @@ from harness.core.errors import HarnessError
 from harness.evaluation.image_files.folders import ImageSet
 from harness.evaluation.probability_files.cells import Values
 from harness.evaluation.probability_files.tables import LabelReading, label_table, labels_of
-from harness.evaluation.report_files.joining import listed
+from harness.evaluation.report_files.fields import listed
 from harness.metrics.text.hygiene import Remark
 
 Rows = NDArray[np.intp]

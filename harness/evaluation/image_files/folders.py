@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from harness.core.errors import HarnessError
 from harness.datasets.images.decode import decoded, read_bytes
-from harness.evaluation.report_files.joining import listed
+from harness.evaluation.report_files.fields import listed
 from harness.metrics.images.extractors import Extractor, Floats, Image
 from harness.metrics.images.features import features
 from harness.metrics.text.hygiene import Remark

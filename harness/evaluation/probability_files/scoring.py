@@ -15,7 +15,7 @@ from harness.core.types import LabelCounts, Prediction, Reference, Task
 from harness.evaluation.metric_failures import MetricFailures
 from harness.evaluation.probability_files.cells import Values
 from harness.evaluation.probability_files.tables import LabelledStudies, LabelReading, joined
-from harness.evaluation.report_files.joining import listed
+from harness.evaluation.report_files.fields import listed
 from harness.evaluation.score_files import N_RESAMPLES, Score, Scores
 from harness.metrics.base import Metric, checked_remarks, checked_statistics
 from harness.metrics.diagnosis.probabilities import checked_probabilities

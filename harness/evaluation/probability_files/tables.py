@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from harness.core.errors import HarnessError
 from harness.core.names import did_you_mean
 from harness.evaluation.probability_files.cells import Values, cells_of
-from harness.evaluation.report_files.fields import IDS, NULL_WORDS, PATIENTS, folded
-from harness.evaluation.report_files.joining import alike, joined_ids, listed
+from harness.evaluation.report_files.fields import IDS, NULL_WORDS, PATIENTS, folded, listed
+from harness.evaluation.report_files.joining import alike, joined_ids
 from harness.evaluation.report_files.pairing import within
 from harness.evaluation.report_files.reader import ReportFile
 

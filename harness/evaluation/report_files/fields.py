@@ -329,3 +329,14 @@ class Records:
         if names not in self._fields:
             self._fields[names] = fields_of(names, self._source.side, self._source.several)
         return self._fields[names]
+
+
+def listed(names: Sequence[str], most: int = 3) -> str:
+    """The first few ids for a message, but none that may be a report of exchanged columns."""
+    parts = [repr(name) if _is_id(name) else "(a text)" for name in names[:most]]
+    return ", ".join(parts) + (", ..." if len(names) > most else "")
+
+
+def _is_id(name: str) -> bool:
+    words = len(name.split())
+    return len(name) <= 60 and (words <= 1 or (words <= 3 and any(map(str.isdigit, name))))

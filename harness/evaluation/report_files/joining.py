@@ -8,6 +8,7 @@ from dataclasses import replace
 from decimal import Decimal
 
 from harness.core.errors import HarnessError
+from harness.evaluation.report_files.fields import listed
 from harness.evaluation.report_files.reader import ReportFile
 from harness.metrics.text.characters import plain_characters
 
@@ -146,12 +147,6 @@ def alike(names: Iterable[str]) -> list[str]:
     for name in names:
         by_form.setdefault(_bare(name, _EVERYWHERE), []).append(name)
     return [name for members in by_form.values() if len(members) > 1 for name in members]
-
-
-def listed(names: Sequence[str], most: int = 3) -> str:
-    """The first few ids for a message."""
-    parts = ["(a text)" if len(name) > 60 or name.count(" ") > 2 else repr(name) for name in names[:most]]
-    return ", ".join(parts) + (", ..." if len(names) > most else "")
 
 
 def last_report(files: Sequence[ReportFile]) -> int:

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 
 from harness.core.errors import HarnessError
 from harness.core.types import Prediction, Reference
-from harness.evaluation.report_files.fields import NULL_WORDS
+from harness.evaluation.report_files.fields import NULL_WORDS, listed
 from harness.evaluation.report_files.in_memory import Texts, reports_of
-from harness.evaluation.report_files.joining import alike, joined_ids, last_report, listed, shortened
+from harness.evaluation.report_files.joining import alike, joined_ids, last_report, shortened
 from harness.evaluation.report_files.reader import ReportFile
 from harness.metrics.base import Metric, Statistics, checked_statistics
 from harness.metrics.several import SeveralTexts, known_way

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.evaluation.report_files.content import decoded, read_bytes
-from harness.evaluation.report_files.fields import NULL_WORDS, Entry, Reports, Side, Source
+from harness.evaluation.report_files.fields import NULL_WORDS, Entry, Reports, Side, Source, listed
 from harness.evaluation.report_files.json_shapes import from_json, refuse_json
 from harness.evaluation.report_files.tables import (
     delimiter_of,
@@ -108,7 +108,7 @@ def checked(source: Source, reports: Reports, null_words: Sequence[str]) -> Repo
                 continue
             if not source.several:
                 raise source.error(
-                    f"id {entry.id!r} occurs twice, with different texts", "keep one report per id"
+                    f"id {listed([entry.id])} occurs twice, with different texts", "keep one report per id"
                 )
             own = tuple(dict.fromkeys(text for text in (*before, *own) if text)) or own
         elif is_null:
@@ -149,9 +149,11 @@ def _plain(source: Source, entry: Entry, null_words: frozenset[str]) -> tuple[st
     if text is None or (text.strip() and {text.strip().casefold(), _bare(text)} & null_words):
         return "", True
     if "\0" in text:
-        raise source.error(f"the report of {entry.id!r} contains a NUL character", "remove it")
+        raise source.error(f"the report of {listed([entry.id])} contains a NUL character", "remove it")
     if _has_half(text):
-        raise source.error(f"the report of {entry.id!r} holds half a character", "write the file again")
+        raise source.error(
+            f"the report of {listed([entry.id])} holds half a character", "write the file again"
+        )
     return text, False
 
 
@@ -168,7 +170,7 @@ def _patients(source: Source, reports: Reports) -> dict[str, str]:
     patients: dict[str, str] = {}
     for entry in reports.entries:
         if entry.patient is not None and patients.setdefault(entry.id, entry.patient) != entry.patient:
-            raise source.error(f"id {entry.id!r} has two patients", "keep one report per id")
+            raise source.error(f"id {listed([entry.id])} has two patients", "keep one report per id")
     return patients
 
 

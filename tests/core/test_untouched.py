@@ -1,0 +1,82 @@
+"""What a plugin replaces in this process is put back, and the plugin is named."""
+
+from __future__ import annotations
+
+import builtins
+import collections
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from harness.core import registry
+from harness.core.errors import PluginError
+from harness.core.untouched import untouched
+from harness.metrics import base
+
+
+def nothing(*values: object) -> int:
+    return 0
+
+
+CHANGES: dict[str, tuple[Any, str]] = {
+    "numpy.mean": (np, "mean"),
+    "json.dumps": (json, "dumps"),
+    "builtins.sum": (builtins, "sum"),
+    "collections.Counter.get": (collections.Counter, "get"),
+    "collections.Counter.most_common": (collections.Counter, "most_common"),
+    "harness.metrics.base.sum": (base, "sum"),
+    "harness.metrics.base.mean_of": (base, "mean_of"),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_what_is_replaced_or_hidden_is_put_back(name: str) -> None:
+    owner, attribute = CHANGES[name]
+    before = dict(vars(owner))
+    with pytest.raises(PluginError, match=f"metric mine replaced {name}, which"):  # noqa: SIM117
+        with untouched("metric mine"):
+            setattr(owner, attribute, nothing)
+    after = vars(owner)
+    assert after.keys() == before.keys()
+    assert all(after[key] is value for key, value in before.items())
+
+
+def test_what_hides_nothing_stays_and_folder_and_depth_are_put_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, depth = os.getcwd(), sys.getrecursionlimit()
+    with untouched("metric mine"):
+        os.chdir(tmp_path)
+        sys.setrecursionlimit(depth + 7)
+        monkeypatch.setattr(base, "of_a_plugin", nothing, raising=False)
+    assert (os.getcwd(), sys.getrecursionlimit()) == (folder, depth)
+    assert base.of_a_plugin is nothing  # type: ignore[attr-defined]
+
+
+@pytest.fixture
+def written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], str]:
+    def write(code: str) -> str:
+        (tmp_path / "plugin_at_import.py").write_text(code)
+        monkeypatch.syspath_prepend(str(tmp_path))
+        monkeypatch.setitem(registry.METRICS, "mine", "plugin_at_import:Mine")
+        monkeypatch.setattr(registry, "_in_distribution", lambda module: not module.startswith("plugin_"))
+        registry._table.cache_clear()
+        return "mine"
+
+    return write
+
+
+def test_an_import_that_replaces_a_function_is_refused_each_time(written: Callable[[str], str]) -> None:
+    mean = np.mean
+    name = written("import numpy\nnumpy.mean = max\nclass Mine: pass\n")
+    for _ in range(2):
+        with pytest.raises(PluginError, match=r"mine cannot be loaded: its import replaced numpy\.mean"):
+            registry.load("metrics", name)
+    assert np.mean is mean
+    registry._table.cache_clear()
