@@ -15,7 +15,7 @@ import pytest
 
 from harness.cli.new import Plugin, new_plugin
 from harness.core import registry
-from harness.method import fingerprint
+from harness.method import fingerprint, sources
 
 PLUGIN = """
 import numpy as np
@@ -37,6 +37,7 @@ class Method:
 """
 FILES = {
     "package_of_plugin/arrays/prior.npy": "0.5",
+    "package_of_plugin/weights.bin": "0.5",
     "package_of_plugin/arrays/deeper/prior.npy": "0.5",
     "data_of_plugin/__init__.py": "",
     "data_of_plugin/words.txt": "a",
@@ -96,6 +97,7 @@ def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         "helpers_of_plugin/__init__.py",
         "helpers_of_plugin/scores.py",
         "helpers_of_plugin/late.py",
+        "package_of_plugin/weights.bin",
         "package_of_plugin/arrays/prior.npy",
         "package_of_plugin/arrays/deeper/prior.npy",
         "data_of_plugin/words.txt",
@@ -145,10 +147,10 @@ def test_a_module_in_an_archive_counts(plugin: type, tmp_path: Path, monkeypatch
 def test_very_many_files_of_a_folder_count_by_size_and_time(
     plugin: type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fingerprint, "_MANY", 1)
+    monkeypatch.setattr(sources, "_MANY", 0)
     before = fresh(plugin)
     file = tmp_path / "package_of_plugin/arrays/prior.npy"
-    monkeypatch.setattr(fingerprint, "file_digest", lambda path: pytest.fail(f"{path} was read"))
+    monkeypatch.setattr(sources, "file_digest", lambda path: pytest.fail(f"{path} was read"))
     assert fresh(plugin) == before
     file.write_text("1.5")
     os.utime(file, ns=(1, 1))
@@ -211,7 +213,7 @@ def test_an_installed_package_counts_where_it_registers_something(
 
 def covered(method_class: type, monkeypatch: pytest.MonkeyPatch) -> tuple[set[str], Callable[[str], bool]]:
     """Modules whose source counts for a method, and whether a change of one changes its fingerprint."""
-    original = fingerprint._source
+    original = fingerprint.source_of
     names: set[str] = set()
     changed: set[str] = set()
 
@@ -222,7 +224,7 @@ def covered(method_class: type, monkeypatch: pytest.MonkeyPatch) -> tuple[set[st
         names.add(name)
         return content + b"\n# changed" if name in changed else content
 
-    monkeypatch.setattr(fingerprint, "_source", source)
+    monkeypatch.setattr(fingerprint, "source_of", source)
     before = fresh(method_class)
 
     def counts(name: str) -> bool:

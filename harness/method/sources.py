@@ -1,0 +1,202 @@
+"""Where the modules of a plugin and their data lie, as the source says; nothing is imported for it."""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from functools import cache
+from importlib.machinery import ModuleSpec
+from importlib.util import resolve_name
+from pathlib import Path
+from typing import Any
+
+from harness.core.content import file_digest
+
+_HARNESS, _SHARED = "harness", "methods"
+_OURS = (_HARNESS, _SHARED)
+_DATA = {".csv", ".json", ".toml", ".tsv", ".txt", ".yaml", ".yml"}
+"""How the names of a package's tables and texts end."""
+_COMPILED = {".py", ".pyc", ".pyo"}
+_FILE_NAME = re.compile(r"[^\0\n*?]{1,200}")
+"""Strings of a source that may name a file."""
+_IN_FULL = 64 << 20
+"""Bytes of a file up to which its content is held here."""
+_MANY, _MUCH = 1_000, 1 << 30
+"""Files and bytes up to which a folder counts by content."""
+_CALLS = {"import_module", "__import__", "files", "get_data", "open_text", "open_binary", "read_text"}
+"""Functions whose first argument may name a module or a package of data."""
+
+
+def spec_of(name: str) -> ModuleSpec | None:
+    """Where a module is, without importing it or its packages; None where there is no such module."""
+    loaded = sys.modules.get(name)
+    if loaded is not None:
+        return getattr(loaded, "__spec__", None)
+    parent = name.rpartition(".")[0]
+    folders = None
+    if parent:
+        package = spec_of(parent)
+        if package is None or package.submodule_search_locations is None:
+            return None
+        folders = package.submodule_search_locations
+    specs = (_spec_by(finder, name, folders) for finder in sys.meta_path)
+    return next((spec for spec in specs if spec is not None), None)
+
+
+def _spec_by(finder: Any, name: str, folders: Any) -> ModuleSpec | None:
+    try:
+        spec: ModuleSpec | None = finder.find_spec(name, folders)
+    except KeyError:  # Python asks an imported parent where a package without ``__init__.py`` is
+        spec = ModuleSpec(name, None, is_package=True)
+        own = [Path(folder) / name.rpartition(".")[2] for folder in folders]
+        spec.submodule_search_locations = [str(folder) for folder in own if folder.is_dir()]
+    return spec
+
+
+def file_of(name: str) -> Path | None:
+    """The file of a module; None where it has none, or where there is no such module."""
+    spec = spec_of(name)
+    if spec is None:
+        file = getattr(sys.modules.get(name), "__file__", None)
+    else:
+        file = spec.origin if spec.has_location else None
+    return Path(file) if file and Path(file).is_file() else None
+
+
+def source_of(name: str) -> bytes | None:
+    """Content of a module's file; empty for a package without ``__init__.py``, None without such a module."""
+    if file := file_of(name):
+        return file.read_bytes()
+    spec = spec_of(name)
+    archive = getattr(getattr(spec, "loader", None), "archive", None)  # as a zip file's loader has it
+    if spec is not None and spec.origin and archive:
+        return bytes(spec.loader.get_data(spec.origin))  # type: ignore[union-attr]
+    return None if spec is None else b""
+
+
+def content_of(path: Path) -> bytes:
+    """Content of a file, of a long one its digest; of a folder names and digests of the files in it.
+
+    Where a folder has very much in it, sizes and times stand in place of digests.
+    """
+    if path.is_file():
+        return path.read_bytes() if path.stat().st_size <= _IN_FULL else file_digest(path).encode()
+    files = {each: each.stat() for each in sorted(_files_in(path)) if _is_data(each)}
+    if len(files) <= _MANY and sum(state.st_size for state in files.values()) <= _MUCH:
+        facts = [file_digest(each) for each in files]
+    else:
+        facts = [f"{state.st_size} {state.st_mtime_ns}" for state in files.values()]
+    names = [each.relative_to(path).as_posix() for each in files]
+    return repr(list(zip(names, facts, strict=True))).encode()
+
+
+def data_of(name: str, source: bytes) -> dict[str, Path]:
+    """Files and folders of data of a module, by name.
+
+    They are tables and texts beside the module of a package and what the module's strings name; of packages
+    of others, all that lies beside it. What the harness's own modules read lies beside them.
+    """
+    spec, file, top = spec_of(name), file_of(name), name.partition(".")[0]
+    places: dict[str, Path] = {}
+    if spec is not None and spec.origin is not None and spec.submodule_search_locations:
+        folder = Path(spec.origin).parent
+        if top not in _OURS:
+            places[f"{name}/"] = folder
+        for path in _files_in(folder):
+            if path.suffix in _DATA and path.is_file():
+                places[f"{name}/{path.relative_to(folder).as_posix()}"] = path
+    if file is not None and file.suffix == ".py" and top != _HARNESS:
+        package = (spec.parent if spec is not None else None) or name
+        folder = file.parent.resolve()
+        for path in _named(source, folder):
+            if path.is_file() or top not in _OURS or not (path / "__init__.py").exists():
+                places.setdefault(f"{package}/{path.relative_to(folder).as_posix()}", path)
+    return places
+
+
+def _named(source: bytes, folder: Path) -> Iterator[Path]:
+    """Files and folders below a module's folder that its strings name. Code is no data."""
+    for text in strings(source):
+        if _FILE_NAME.fullmatch(text):
+            with suppress(UnicodeEncodeError):  # half of a pair of surrogates: no file has such a name
+                path = (folder / text).resolve()
+                below = path != folder and path.is_relative_to(folder)
+                if below and path.suffix not in _COMPILED and (path.is_file() or path.is_dir()):
+                    yield path
+
+
+def _files_in(top: Path) -> Iterator[Path]:
+    """What is no folder in a folder and in those of its folders that are neither packages nor hidden."""
+    folders = [top]
+    while folders:
+        for path in folders.pop().iterdir():
+            if not path.is_dir():
+                yield path
+            elif not (path.is_symlink() or path.name.startswith((".", "__"))):
+                folders += [] if (path / "__init__.py").exists() else [path]
+
+
+def _is_data(path: Path) -> bool:
+    return path.suffix not in _COMPILED and not path.name.startswith(".") and path.is_file()
+
+
+def strings(source: bytes) -> Iterator[str]:
+    """Texts that stand in a source."""
+    for node in ast.walk(_tree(source)):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.value
+
+
+def _tree(source: bytes) -> ast.Module:
+    """The source as Python reads it; empty where it is not Python, e.g. of a compiled module."""
+    try:
+        return ast.parse(source)
+    except (SyntaxError, ValueError):
+        return ast.Module([], [])
+
+
+@cache
+def imported(source: bytes, name: str) -> frozenset[str]:
+    """Modules that a module imports, with the packages around it and around them.
+
+    Some are none: ``from a import b`` gives ``a`` and ``a.b``, whatever ``b`` is.
+    """
+    spec = spec_of(name)
+    package = (spec.parent if spec is not None else None) or ""
+    return frozenset((*with_packages(name), *_imported_by(source, package)))
+
+
+def _imported_by(source: bytes, package: str) -> Iterator[str]:
+    """What the statements and calls of a module of a package import."""
+    for node in ast.walk(_tree(source)):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield from with_packages(alias.name)
+        elif isinstance(node, ast.ImportFrom):
+            relative = "." * node.level + (node.module or "")
+            origin = resolve_name(relative, package) if package or not node.level else ""
+            if origin:
+                yield from with_packages(origin)
+                yield from (f"{origin}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Call):
+            yield from _imported_by_call(node, package)
+
+
+def _imported_by_call(node: ast.Call, package: str) -> Iterator[str]:
+    """What ``import_module("a.b")``, ``resources.files("a.b")`` and so on import."""
+    function = getattr(node.func, "attr", getattr(node.func, "id", ""))
+    text = node.args[0].value if node.args and isinstance(node.args[0], ast.Constant) else None
+    if function not in _CALLS or not isinstance(text, str) or not text.strip("."):
+        return
+    if package or not text.startswith("."):
+        yield from with_packages(resolve_name(text, package))
+
+
+def with_packages(name: str) -> Iterator[str]:
+    """``a.b.c``, ``a.b`` and ``a``: importing a module runs the packages around it."""
+    while name:
+        yield name
+        name = name.rpartition(".")[0]
