@@ -2,7 +2,7 @@
 
 It covers the module of the method and, from there on, every module that is imported by one that it covers, as
 the source says: ``import`` and ``from .. import`` anywhere in a file, also inside functions, and
-``import_module`` of a name that stands there. Tables and texts beside the modules of a package
+``import_module`` of a name that stands there or that a string may be. Tables and texts beside the modules of a package
 (``methods/kedr/priors.yaml``) and in its folders of data count, too, of packages of others all files there,
 and every other file or folder whose path, seen from the module's folder, stands in the source as a string.
 It leaves out

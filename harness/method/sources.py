@@ -22,6 +22,7 @@ _DATA = {".csv", ".json", ".toml", ".tsv", ".txt", ".yaml", ".yml"}
 _COMPILED = {".py", ".pyc", ".pyo"}
 _FILE_NAME = re.compile(r"[^\0\n*?]{1,200}")
 """Strings of a source that may name a file."""
+_MODULE = re.compile(r"[A-Za-z_]\w{0,60}(?:\.[A-Za-z_]\w{0,60}){0,5}")
 _IN_FULL = 64 << 20
 """Bytes of a file up to which its content is held here."""
 _MANY, _MUCH = 1_000, 1 << 30
@@ -166,7 +167,19 @@ def imported(source: bytes, name: str) -> frozenset[str]:
     """
     spec = spec_of(name)
     package = (spec.parent if spec is not None else None) or ""
-    return frozenset((*with_packages(name), *_imported_by(source, package)))
+    return frozenset((*with_packages(name), *_imported_by(source, package), *_modules_named(source, name)))
+
+
+def _modules_named(source: bytes, name: str) -> Iterator[str]:
+    """Modules beside a plugin's own whose names stand in it, as of a setting that names one."""
+    top = name.partition(".")[0]
+    file = None if top in _OURS else file_of(top)
+    if file is not None:
+        folder = file.parents[1] if file.name == "__init__.py" else file.parent
+        for text in strings(source):
+            first = text.partition(".")[0]
+            if _MODULE.fullmatch(text) and first != top and (folder / f"{first}.py").is_file():
+                yield from with_packages(text)
 
 
 def _imported_by(source: bytes, package: str) -> Iterator[str]:

@@ -27,6 +27,7 @@ class Method:
     def fit(self):
         folder = Path(__file__).parent / "arrays" / "prior.npy"
         place = os.environ.get("HARNESS_OF_PLUGIN_WEIGHTS")
+        importlib.import_module(self.config.module or "chosen_of_plugin")
         return importlib.resources.files("data_of_plugin").joinpath("words.txt")
 
     def predict(self):
@@ -39,6 +40,7 @@ FILES = {
     "package_of_plugin/arrays/prior.npy": "0.5",
     "package_of_plugin/weights.bin": "0.5",
     "package_of_plugin/arrays/deeper/prior.npy": "0.5",
+    "chosen_of_plugin.py": "VALUE = 1\n",
     "data_of_plugin/__init__.py": "",
     "data_of_plugin/words.txt": "a",
     "space_of_plugin/inner/deep/mod.py": "VALUE = 1\n",
@@ -100,6 +102,7 @@ def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         "package_of_plugin/weights.bin",
         "package_of_plugin/arrays/prior.npy",
         "package_of_plugin/arrays/deeper/prior.npy",
+        "chosen_of_plugin.py",
         "data_of_plugin/words.txt",
         "space_of_plugin/inner/deep/mod.py",
     ],
