@@ -348,9 +348,9 @@ def test_a_metric_refuses_what_it_cannot_score() -> None:
         metrics.Bleu()(["a"], ["a", "b"])
     with pytest.raises(HarnessError, match="0 predictions for 0 references"):
         metrics.Bleu()([], [])
-    with pytest.raises(HarnessError, match=r"prediction 1 is a NoneType .*give a list of texts"):
+    with pytest.raises(HarnessError, match=r"prediction 1 is None, .*give a list of texts"):
         metrics.Bleu()(["a", None], ["a", "b"])
-    with pytest.raises(HarnessError, match=r"reference 0 is a str .*give numbers"):
+    with pytest.raises(HarnessError, match=r"reference 0 is a str, .*give numbers"):
         metrics.Ece()([[0.5]], ["a"])
     with pytest.raises(HarnessError, match="give uint8 images"):
         metrics.MsSsim()(np.zeros((1, 8, 8)), np.zeros((1, 8, 8)))

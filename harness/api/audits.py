@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from harness.api.tables import Table
+from harness.core.arguments import of_type
 from harness.core.errors import UnknownNameError
 from harness.core.names import did_you_mean
 
@@ -42,8 +43,10 @@ class AuditTable(Table):
         """The verdict of a method.
 
         Raises:
+            HarnessError: ``method`` is no text.
             UnknownNameError: it was not audited.
         """
+        of_type(method, str, "method", "the name of a method")
         for verdict in self.verdicts:
             if verdict.method == method:
                 return verdict

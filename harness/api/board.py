@@ -9,6 +9,7 @@ from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.core.arguments import described, of_type, path_of
 from harness.core.errors import HarnessError, UnknownNameError
 from harness.core.names import did_you_mean
 from harness.core.packages import require_packages
@@ -74,9 +75,11 @@ class Leaderboard:
             only: keys of the results to show; all by default.
 
         Raises:
-            HarnessError: there is no store, or it is damaged.
+            HarnessError: there is no store, it is damaged, or an argument has another type.
         """
-        folder = Path(store)
+        folder = path_of(store, "store", "the path of a store's folder")
+        if isinstance(only, str) or not isinstance(only, Container | None):
+            raise HarnessError(f"only: {described(only)} was given", "give a set of keys of results")
         if not (folder / "store.json").exists():
             raise HarnessError(
                 f"{folder}: no results store there", "harness.evaluate(.., store=..) makes one"
@@ -88,10 +91,10 @@ class Leaderboard:
         """The leaderboard that ``to_json`` or ``harness leaderboard --format json`` wrote.
 
         Raises:
-            HarnessError: the file cannot be read.
+            HarnessError: the file cannot be read, or ``path`` is no path.
             CorruptFileError: it is no such file.
         """
-        return cls(Tables.from_json(Path(path), load_all()))
+        return cls(Tables.from_json(path_of(path, "path", "the path of a JSON file"), load_all()))
 
     @property
     def rows(self) -> tuple[Measurement, ...]:
@@ -129,8 +132,10 @@ class Leaderboard:
             ax: axes to draw on; by default those of a new figure.
 
         Raises:
+            HarnessError: ``metric`` is no text.
             UnknownNameError: no method has a value of the metric under the policy.
         """
+        of_type(metric, str, "metric", "the name of one number, such as 'bleu_4'")
         return _plotted([row for row in self.rows if row.status == "ok"], metric, drop, ax)
 
     def to_markdown(self) -> str:

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness.core.arguments import of_type, path_of, several_of
+from harness.core.errors import HarnessError
 from harness.core.types import Task
 
 if TYPE_CHECKING:
@@ -35,14 +37,27 @@ def add_row(
         Keys and numbers of what was written, and why others are absent.
 
     Raises:
-        HarnessError: no store, ids that are not those of the test studies, or a method's name.
+        HarnessError: no store, ids that are not those of the test studies, a method's name, or an argument of
+            another type.
     """
     from harness.evaluation.file_rows import rows  # with torch
     from harness.evaluation.file_rows.answers import FileAnswers
     from harness.evaluation.file_rows.target import Target
 
+    folder = path_of(store, "store", "the path of a store's folder")
+    of_type(name, str, "name", "the name of a system")
     files = answers if isinstance(answers, Mapping) else {"": answers}
-    target = Target.of(Path(store), dataset)
-    paths = {state: Path(path) for state, path in files.items()}
-    read = FileAnswers.read(target, Task(task), paths, extra=[Path(path) for path in extra])
-    return rows.add_row(target, name, read)
+    wanted = "the path of a file, or a mapping: modality state -> path"
+    paths = {
+        of_type(state, str, "answers", wanted): path_of(path, "answers", wanted)
+        for state, path in files.items()
+    }
+    if of_type(task, str, "task", "report or diagnose") not in [str(each) for each in Task]:
+        raise HarnessError(f"task: {task!r} is none", "give report or diagnose")
+    if dataset is not None:
+        of_type(dataset, str, "dataset", "the name of a dataset")
+    tables = [
+        path_of(path, "extra", "a list of paths") for path in several_of(extra, "extra", "a list of paths")
+    ]
+    target = Target.of(folder, dataset)
+    return rows.add_row(target, name, FileAnswers.read(target, Task(task), paths, extra=tables))

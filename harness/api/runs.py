@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from harness.api.audits import AuditTable
 from harness.api.board import Leaderboard
 from harness.core import registry
+from harness.core.arguments import described, of_type, path_of, several_of
 from harness.core.config import RunSettings
 from harness.core.errors import HarnessError
 from harness.core.packages import packages_named
@@ -53,13 +54,14 @@ def evaluate(
         The leaderboard of these methods. A method that failed has rows with status ``failed``.
 
     Raises:
-        HarnessError: a setting, a name or the data are wrong; the message says what to do.
+        HarnessError: no method is named, or a setting, a name or the data are wrong; the message says what to
+            do.
     """
     flags = {
         "methods": _names(methods),
         "dataset": dataset,
-        "missing": dict(missing) if isinstance(missing, Mapping) else tuple(missing),
-        "store": Path(store) if store is not None else Path(mkdtemp(prefix="harness-")),
+        "missing": _missing(missing),
+        "store": _store(store),
         "workers": 1,
         **settings,
     }
@@ -98,7 +100,7 @@ def audit(
     flags = {
         "methods": _names(methods),
         "dataset": dataset,
-        "store": Path(store) if store is not None else Path(mkdtemp(prefix="harness-")),
+        "store": _store(store),
         "workers": 1,
         **settings,
     }
@@ -121,11 +123,14 @@ def load_dataset(name: str, root: Path | str | None = None, **options: Any) -> D
         A dataset: ``.info``, and ``.studies(split)`` for ``train``, ``val`` and ``test``.
 
     Raises:
-        HarnessError: no such dataset or option, or something is wrong with its files.
+        HarnessError: no such dataset or option, something is wrong with its files, or an argument has another
+            type.
     """
     from harness.datasets.opening import open_dataset
 
-    return open_dataset(name, None if root is None else Path(root), options)
+    of_type(name, str, "name", "the registered name of a dataset")
+    folder = None if root is None else path_of(root, "root", "the path of a folder or file")
+    return open_dataset(name, folder, options)
 
 
 def load_method(
@@ -146,20 +151,45 @@ def load_method(
         checkpoint: folder that ``method.save`` wrote; None gives a method that is not fitted.
 
     Raises:
-        HarnessError: an unknown name, preset or setting, or a damaged checkpoint.
+        HarnessError: an unknown name, preset or setting, a damaged checkpoint, or an argument of another
+            type.
     """
-    base, variant = registry.split_variant(_names(name)[0])
+    from harness.core.types import DatasetInfo
+
+    of_type(name, str | type, "name", "one method: its registered name or its class")
+    base, variant = registry.split_variant(_name(name))
     method_class: type[Method[Any]] = registry.load("methods", base)
+    of_type(info, DatasetInfo, "info", "facts about a dataset, load_dataset(..).info")
+    of_type(preset, str, "preset", "tiny, base or paper")
+    if overrides is not None:
+        of_type(overrides, Mapping, "overrides", "a mapping: setting -> value")
+    folder = None if checkpoint is None else path_of(checkpoint, "checkpoint", "the path of a folder")
     method = method_class.create(info, variant=variant, preset=preset, overrides=overrides)
-    if checkpoint is not None:
-        method.load(Path(checkpoint))
+    if folder is not None:
+        method.load(folder)
     return method
 
 
 def _names(methods: Named | Sequence[Named]) -> tuple[str, ...]:
     """Registered names; a class is registered for this process first."""
-    each = [methods] if isinstance(methods, str | type) else list(methods)
+    if isinstance(methods, str | type):
+        return (_name(methods),)
+    each = several_of(methods, "methods", "names or classes of methods, such as ['template']")
+    if not each:
+        raise HarnessError("no method is named", "give names or classes of methods, or 'all'")
     return tuple(_name(method) for method in each)
+
+
+def _missing(missing: Sequence[float] | Mapping[str, float]) -> Mapping[str, float] | tuple[float, ...]:
+    """Shares of test studies, alone or by modality."""
+    if isinstance(missing, Mapping):
+        return dict(missing)
+    return several_of(missing, "missing", "a list of shares, such as [0.2, 0.8]")
+
+
+def _store(store: Path | str | None) -> Path:
+    """A store's folder; a new temporary one where none is named."""
+    return Path(mkdtemp(prefix="harness-")) if store is None else path_of(store, "store", "a folder's path")
 
 
 def _name(method: Named) -> str:
@@ -168,7 +198,7 @@ def _name(method: Named) -> str:
     card = getattr(method, "card", None)
     name = getattr(card, "name", None)
     if not isinstance(name, str):
-        raise HarnessError(f"{method!r} is no method: it has no card", "see docs/adding-a-method.md")
+        raise HarnessError(f"{described(method)} is no method: it has no card", "see docs/adding-a-method.md")
     return registry.register("methods", method, name)
 
 
@@ -176,7 +206,7 @@ def _check_processes(flags: Mapping[str, Any]) -> None:
     names: Iterable[str] = (registry.split_variant(name)[0] for name in flags["methods"])
     live = [name for name in names if registry.is_live("methods", name)]
     elsewhere = (
-        flags["workers"] != 1 or flags.get("executor", "local") != "local" or flags.get("devices", 1) > 1
+        flags["workers"] != 1 or flags.get("executor", "local") != "local" or flags.get("devices", 1) != 1
     )
     if live and elsewhere:
         raise HarnessError(

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from numbers import Integral
 from typing import TYPE_CHECKING
 
+from harness.api.scoring_arguments import label_reading_of, metrics_of, options_of, reading_of
 from harness.api.tables import Table
 from harness.core import registry
+from harness.core.arguments import described, of_type, path_of, texts_of, whole_number
 from harness.core.errors import HarnessError, UnavailableError, UnknownNameError
 from harness.core.metric_options import MetricOptions
 from harness.core.names import did_you_mean
@@ -24,7 +27,7 @@ from harness.evaluation.report_files.pairing import DEFAULT_READING, ReportReadi
 from harness.evaluation.report_labels import label_reports
 from harness.evaluation.score_json import comparison_json, score_json
 from harness.metrics.base import Metric, checked_statistics
-from harness.metrics.direct import MetricResult, in_order, studies_of
+from harness.metrics.direct import MetricResult, paired, studies_of
 from harness.metrics.text.hygiene import sentences
 from harness.statistics.bootstrap import bootstrap_weights, estimate
 from harness.statistics.estimate import Estimate
@@ -51,8 +54,10 @@ class ScoreTable(Table):
         """Value and 95 % interval of a metric.
 
         Raises:
+            HarnessError: ``metric`` is no text.
             UnknownNameError: it was not computed; the message says why where that is known.
         """
+        of_type(metric, str, "metric", "the name of one number")
         for each in self.scores.scores:
             if each.metric == metric:
                 return each.estimate
@@ -208,9 +213,8 @@ def score(
     Raises:
         HarnessError: reports that cannot be read or joined, an unknown metric or option.
     """
-    return ScoreTable(
-        score_files.score(references, predictions, _several(metrics), _options(options), reading)
-    )
+    wanted, chosen = metrics_of(metrics), options_of(options)
+    return ScoreTable(score_files.score(references, predictions, wanted, chosen, reading_of(reading)))
 
 
 def compare(
@@ -233,12 +237,17 @@ def compare(
         options: as ``score`` takes them.
 
     Raises:
-        HarnessError: as ``score``, or fewer than two systems.
+        HarnessError: as ``score``, fewer than two systems, a name that is no text or number, or ``trials``
+            that are no whole number from 1 on.
     """
     if not isinstance(systems, Mapping):
-        raise HarnessError(f"systems are a {type(systems).__name__}", "give a mapping: name -> predictions")
+        raise HarnessError(f"systems are {described(systems)}", "give a mapping: name -> predictions")
+    names = [str(of_type(name, str | Integral, "the name of a system", "a text")) for name in systems]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise HarnessError(f"two systems are called {twice[0]}", "name each one differently")
+    wanted, chosen, swaps = metrics_of(metrics), options_of(options), whole_number(trials, "trials")
     return ComparisonTable(
-        score_files.compare(references, systems, _several(metrics), _options(options), trials, reading)
+        score_files.compare(references, systems, wanted, chosen, swaps, reading_of(reading))
     )
 
 
@@ -254,11 +263,13 @@ def label(reports: Texts, *, null_words: Sequence[str] | None = None) -> pd.Data
         -1 uncertain, NaN not mentioned.
 
     Raises:
-        HarnessError: reports that cannot be read.
+        HarnessError: reports that cannot be read, or ``null_words`` that are no list of texts.
         UnavailableError: spaCy or negspacy is not installed.
     """
     import pandas as pd
 
+    if null_words is not None:
+        null_words = texts_of(null_words, "null_words", "a list of texts")
     labels = label_reports(reports, null_words)
     index = pd.Index(list(labels.ids), name="id")
     return pd.DataFrame(labels.codes, index=index, columns=list(labels.names))
@@ -282,7 +293,8 @@ def score_probabilities(
     Raises:
         HarnessError: tables that cannot be read or joined, logits or percent, an unknown metric.
     """
-    return ScoreTable(scoring.score_probabilities(truth, predictions, _several(metrics), reading))
+    wanted = metrics_of(metrics)
+    return ScoreTable(scoring.score_probabilities(truth, predictions, wanted, label_reading_of(reading)))
 
 
 def score_images(files: ImageFiles, metrics: str | Sequence[str] | None = None) -> ScoreTable:
@@ -295,7 +307,12 @@ def score_images(files: ImageFiles, metrics: str | Sequence[str] | None = None) 
     Raises:
         HarnessError: folders or labels that cannot be read or do not fit, too few images, an unknown metric.
     """
-    return ScoreTable(scoring_of_images.score_images(files, _several(metrics)))
+    of_type(files, ImageFiles, "files", "a harness.ImageFiles")
+    for name in ("real", "generated", "train"):
+        if name != "train" or files.train is not None:
+            path_of(getattr(files, name), f"files.{name}", "the path of a folder")
+    files = replace(files, reading=label_reading_of(files.reading, "files.reading"))
+    return ScoreTable(scoring_of_images.score_images(files, metrics_of(metrics)))
 
 
 def reward(metric: str, **options: str | int | None) -> Reward:
@@ -308,21 +325,20 @@ def reward(metric: str, **options: str | int | None) -> Reward:
     Returns:
         A function of predictions and references, lists of equal length, that gives one value per pair. What
         a metric learns of all references at once, e.g. CIDEr's document frequencies, it learns of each call.
+        It refuses series whose indices differ: position counts.
 
     Raises:
         UnknownNameError: no such metric of reports.
         UnavailableError: it cannot run here.
-        HarnessError: the family has several outputs, or it cannot be loaded.
+        HarnessError: no text is given, the family has several outputs, or it cannot be loaded.
     """
-    chosen, output = _metric_of(metric, _options(options))
+    of_type(metric, str, "metric", "the name of one number, such as 'bleu_4'")
+    chosen, output = _metric_of(metric, options_of(options))
     if (reason := chosen.unavailable()) is not None:
         raise UnavailableError(f"reward {metric}: {reason}")
 
     def values(predictions: Sequence[str], references: Sequence[str]) -> list[float]:
-        ours, theirs = (
-            in_order(chosen, predictions, "predictions"),
-            in_order(chosen, references, "references"),
-        )
+        ours, theirs = paired(chosen, predictions, references)
         if not (ours or theirs):
             return []
         statistics = checked_statistics(chosen, *studies_of(chosen, ours, theirs, None))
@@ -337,8 +353,12 @@ def intervals(result: MetricResult, resamples: int = score_files.N_RESAMPLES) ->
     Args:
         result: what e.g. ``harness.metrics.Bleu()(predictions, references)`` returned.
         resamples: of the patients.
+
+    Raises:
+        HarnessError: no such result, or ``resamples`` that are no whole number from 1 on.
     """
-    weights = bootstrap_weights(result.patients, resamples)
+    of_type(result, MetricResult, "result", "what a metric of harness.metrics returned when it was called")
+    weights = bootstrap_weights(result.patients, whole_number(resamples, "resamples"))
     return estimate(result.metric, result.statistics, weights)
 
 
@@ -357,21 +377,6 @@ def _metric_of(name: str, options: MetricOptions) -> tuple[Metric, str]:
             return metric, name if name in outputs else outputs[0]
         names += outputs
     raise UnknownNameError(f"{name}: no such report metric", did_you_mean(name, names))
-
-
-def _options(options: Mapping[str, str | int | None]) -> MetricOptions:
-    try:
-        return MetricOptions(**options)  # type: ignore[arg-type]
-    except TypeError:
-        names = ("tokenizer", "reference_words", "uncertain")
-        wrong = next(name for name in options if name not in names)
-        raise HarnessError(f"{wrong}: no such option", f"options are {', '.join(names)}") from None
-
-
-def _several(metrics: str | Sequence[str] | None) -> Sequence[str] | None:
-    if metrics is not None and not metrics:
-        raise HarnessError("no metric is named", "name some, or give None for all that can run")
-    return [metrics] if isinstance(metrics, str) else metrics
 
 
 def _interval(estimate: Estimate) -> str:

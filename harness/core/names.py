@@ -17,7 +17,7 @@ _LONGEST = 60
 def did_you_mean(name: str, names: Iterable[str]) -> str:
     """``did you mean dia?`` for a near miss, else what exists, of many names the first ``SHOWN``."""
     names = sorted(names)
-    close = get_close_matches(name.lower(), names, n=3, cutoff=0.5)
+    close = get_close_matches(str(name).lower(), names, n=3, cutoff=0.5)
     if close:
         return f"did you mean {' or '.join(close)}?"
     if not names:

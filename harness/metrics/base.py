@@ -130,11 +130,12 @@ class Metric(ABC):
                 (n, labels), or (n,) of a single label; exclusive classes are rows that add up to 1, and
                 one-hot labels. Of images, uint8 arrays (height, width) or (height, width, channels). Or
                 ``Prediction`` and ``Reference`` objects, which a metric needs that is not ``plain``.
-            patients: of each study, for intervals. None: each study has its own.
+            patients: of each study, for intervals, in the same order. None: each study has its own.
 
         Raises:
             UnavailableError: something that it needs is not installed; the message says how to get it.
-            HarnessError: values that it cannot score, none, or counts that differ.
+            HarnessError: values that it cannot score, none, counts that differ, an index or columns that
+                differ, or a patient that is unknown.
         """
         require(self.unavailable())
         ours, theirs = studies_of(self, predictions, references, patients)

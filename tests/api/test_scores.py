@@ -110,7 +110,7 @@ def test_a_reward_is_one_value_per_pair() -> None:
     ("references", "predictions", "says"),
     [
         (TRUE, MADE[:3], "references has 12 reports, predictions has 3"),
-        (TRUE, 3, "a int holds no reports"),
+        (TRUE, 3, "an int holds no reports"),
         (dict(zip(IDS, TRUE, strict=True)), MADE, "has no ids"),
         (TRUE, [["two", "texts"], *MADE[1:]], "item 1 has 2 texts"),
         (TRUE, {None: "text"}, "None is no id"),

@@ -10,15 +10,18 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from harness.core.arguments import described
 from harness.core.errors import HarnessError
+from harness.core.frames import as_pandas, is_table
 from harness.core.user_files import read_user_file
-from harness.evaluation.report_files.fields import IDS, folded
+from harness.evaluation.report_files.frames import with_ids
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Values: TypeAlias = "str | Path | pd.DataFrame"
-"""A table: the path of a CSV, TSV or Parquet file, or a data frame."""
+"""A table: the path of a CSV, TSV or Parquet file, or a data frame, of any library whose tables have
+``to_pandas()``."""
 
 _SEPARATORS = (",", "\t", ";")
 _FORM = "write CSV or TSV with a header, in UTF-8, or a .parquet file"
@@ -44,11 +47,11 @@ def cells_of(values: Values, side: str) -> tuple[Path, list[str], list[list[str]
 
 def _cells(values: Values, side: str) -> tuple[Path, list[str], list[list[str]]]:
     """Place, header and rows, all cells as text."""
-    if hasattr(values, "to_dict") and hasattr(values, "columns"):
-        return _of_frame(Path(side), values)
+    if is_table(values):
+        return _of_frame(Path(side), as_pandas(values, side))
     if not isinstance(values, str | Path):
         raise HarnessError(
-            f"{side}: a {type(values).__name__} is no table",
+            f"{side}: {described(values)} is no table",
             "give a path, or a data frame with ids",
         )
     path = Path(values)
@@ -85,8 +88,7 @@ def _cells(values: Values, side: str) -> tuple[Path, list[str], list[list[str]]]
 
 
 def _of_frame(path: Path, frame: Any) -> tuple[Path, list[str], list[list[str]]]:
-    if frame.index.name is not None and folded(str(frame.index.name)) in IDS:
-        frame = frame.reset_index()
+    frame = with_ids(frame, str(path))
     rows = [["" if _is_empty(cell) else _text(cell) for cell in row] for row in frame.to_numpy(object)]
     return path, [str(name) for name in frame.columns], rows
 

@@ -8,8 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+import numpy as np
+
+from harness.core.arguments import described
 from harness.core.errors import HarnessError
+from harness.core.frames import as_pandas, is_table
 from harness.evaluation.report_files.fields import (
+    IDS,
     SEVERAL_ADVICE,
     Entry,
     Records,
@@ -17,8 +22,10 @@ from harness.evaluation.report_files.fields import (
     Side,
     Source,
     entry_of,
+    folded,
     id_of,
 )
+from harness.evaluation.report_files.frames import with_ids
 from harness.evaluation.report_files.joining import joined_ids
 from harness.evaluation.report_files.reader import ReportFile, checked, read_reports
 
@@ -27,9 +34,11 @@ if TYPE_CHECKING:
 
 Texts: TypeAlias = (
     "str | Path | Sequence[str | Path | Sequence[str | None] | None] "
-    "| Mapping[Any, str | Sequence[str | None] | None] | pd.Series[Any] | pd.DataFrame"
+    "| Sequence[Mapping[str, Any]] | Mapping[Any, str | Sequence[str | None] | None] "
+    "| pd.Series[Any] | pd.DataFrame"
 )
-"""Reports: the path of a file, texts in order, texts by id, or a table with the columns of a CSV file."""
+"""Reports: the path of a file, texts in order, texts by id, records, or a table with the columns of a CSV
+file."""
 
 
 def reports_of(texts: Texts, side: Side, null_words: Sequence[str], several: bool = False) -> ReportFile:
@@ -37,7 +46,8 @@ def reports_of(texts: Texts, side: Side, null_words: Sequence[str], several: boo
 
     Args:
         texts: a path; a list of texts, joined by position; a mapping id -> text; a series, joined by its
-            index, or by position where the index only counts; a data frame with ``id`` and ``report``.
+            index, or by position where the index only counts; a data frame with ``id`` and ``report``, of
+            pandas or of a library whose tables have ``to_pandas()``; a list of mappings that name an id.
             Where several texts of one study are allowed, also a list of texts in place of one, columns
             ``reference_1``, ``reference_2``, .., and a list of ``Path`` objects, whose texts join by study.
         side: what the reports are.
@@ -84,16 +94,19 @@ def merged(files: Sequence[ReportFile], side: Side) -> ReportFile:
 def _reports(texts: Any, source: Source) -> Reports:
     if isinstance(texts, Mapping):
         return Reports("a mapping", _by_id(texts.items(), source))
-    if hasattr(texts, "to_dict") and hasattr(texts, "columns"):
-        return _of_table(texts, source)
+    if is_table(texts):
+        return _of_table(as_pandas(texts, source.side), source)
     if hasattr(texts, "index") and hasattr(texts, "items"):
         if _only_counts(texts.index):
             return Reports("a series", _by_position(texts.tolist(), source), "list")
         return Reports("a series", _by_id(texts.items(), source))
     if isinstance(texts, Iterable) and not isinstance(texts, bytes | Set):
-        return Reports("a list", _by_position(texts, source), "list")
+        each = list(texts)
+        if any(isinstance(text, Mapping) and _names_an_id(text) for text in each):
+            return Reports("a list of records", _of_records(each, source))
+        return Reports("a list", _by_position(each, source), "list")
     raise HarnessError(
-        f"{source.side}: a {type(texts).__name__} holds no reports",
+        f"{source.side}: {described(texts)} holds no reports",
         "give a path, a list of texts, a mapping id -> text, a series or a data frame",
     )
 
@@ -103,7 +116,7 @@ def _of_table(table: pd.DataFrame, source: Source) -> Reports:
     names = Counter(map(str, table.columns))
     if twice := [name for name, count in names.items() if count > 1]:
         raise source.error(f"two columns are called {twice[0]!r}", "rename or drop one")
-    rows = table.to_dict("records")
+    rows = with_ids(table, str(source.path)).to_dict("records")
     entries = [
         records.entry(f"row {number}", {str(name): value for name, value in row.items()})
         for number, row in enumerate(rows, start=1)
@@ -111,10 +124,25 @@ def _of_table(table: pd.DataFrame, source: Source) -> Reports:
     return Reports("a data frame", entries)
 
 
+def _names_an_id(record: Mapping[Any, Any]) -> bool:
+    return any(isinstance(name, str) and folded(name) in IDS for name in record)
+
+
+def _of_records(items: Sequence[Any], source: Source) -> list[Entry]:
+    """The entries of mappings such as ``{"id": .., "report": ..}``; ids of some items alone are refused."""
+    records = Records(source)
+    entries = []
+    for number, item in enumerate(items, start=1):
+        if not isinstance(item, Mapping):
+            raise source.error(f"item {number} has no id, others have", "give all items an id, or none")
+        entries.append(records.entry(f"item {number}", {str(name): value for name, value in item.items()}))
+    return entries
+
+
 def _by_id(items: Iterable[tuple[Any, Any]], source: Source) -> list[Entry]:
     entries = []
     for key, value in items:
-        name = id_of(key)
+        name = id_of(key.item() if isinstance(key, np.generic) else key)
         if name is None:
             raise source.error(f"{key!r} is no id of a study")
         entries.append(_entry(name, value, f"the value of {name!r}", source))
