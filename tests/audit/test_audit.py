@@ -16,6 +16,7 @@ from harness.cli.app import app
 from harness.core import registry
 from harness.core.config import RunSettings
 from harness.core.errors import CorruptFileError, UnknownNameError
+from harness.core.files import write_checked_json
 from harness.store import verdicts
 from harness.store.verdicts import Verdict
 from tests.helpers import sinners
@@ -104,7 +105,7 @@ def test_verdicts_are_kept_in_the_store(sin_world: Path) -> None:
     assert content["facts"]["limit"] == 30
     text = json.dumps(content)
     assert "crushing" not in text  # verdicts hold no clinical text
-    verdicts.verdict_path(store, "sin-data", "honest").write_text("{}")
+    write_checked_json(verdicts.verdict_path(store, "sin-data", "honest"), {"checks": []})
     with pytest.raises(CorruptFileError, match="not an audit's verdict"):
         list(verdicts.verdicts(store))
 
