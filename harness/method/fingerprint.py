@@ -2,10 +2,10 @@
 
 It covers the module of the method and, from there on, every module that is imported by one that it covers, as
 the source says: ``import`` and ``from .. import`` anywhere in a file, also inside functions, and
-``import_module`` of a name that stands there or that a string may be. Data count, too: tables and texts beside
-the modules of a package (``methods/kedr/priors.yaml``) and in its folders of data, of packages of others all
-files there, and every other file or folder whose path, seen from the module's folder, stands in the source as a
-string. It leaves out
+``import_module`` of a name that stands there or that a string may be. Data count, too: tables and texts
+beside the modules of a package (``methods/kedr/priors.yaml``) and in its folders of data, of packages of
+others all files there, and every other file or folder whose path, seen from the module's folder, stands in
+the source as a string. It leaves out
 
 - Python's standard library and what is installed in ``site-packages``, whose versions a manifest holds,
   except ``methods`` and the packages that register methods, datasets or metrics;
