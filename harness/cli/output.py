@@ -19,6 +19,7 @@ from typing import IO, TYPE_CHECKING, Any
 import typer
 
 from harness.core.errors import HarnessError
+from harness.store import MARKER, OWN_FOLDERS
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -200,9 +201,6 @@ def write(path: Path, content: str | bytes) -> Path:
 
 _ELSE = "choose another place"
 
-OWN_ENTRIES = ("store.json", "cells", "masks", "results", "audits", "timings", "downstream")
-"""What a store keeps for itself."""
-
 
 def writable_file(path: Path | None) -> Path | None:
     """The file of an option, if it can be written; for a callback, so that the check comes before the work.
@@ -244,7 +242,7 @@ def _check_outside_stores(target: Path) -> None:
     """Refuse a file among those that a store keeps for itself; its tables are made for people."""
     for folder in target.parents:
         inside = target.relative_to(folder).parts
-        if (folder / "store.json").is_file() and inside[0] in OWN_ENTRIES:
+        if (folder / MARKER).is_file() and inside[0] in (MARKER, *OWN_FOLDERS):
             raise HarnessError(f"{target} is a file of the store {folder} itself", _ELSE)
 
 

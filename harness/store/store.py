@@ -56,7 +56,7 @@ from harness.core.files import (
 from harness.core.locks import clear_lock
 from harness.core.names import did_you_mean
 from harness.core.slugs import slug
-from harness.store import verdicts
+from harness.store import MARKER, OWN_FOLDERS, SHOWN_FOLDERS, verdicts
 from harness.store.cell import _TEMPORARY, Cell
 from harness.store.manifest import Manifest, ReliabilityBins
 from harness.store.results import (
@@ -72,8 +72,7 @@ SCHEMA = 1
 
 _AGAIN = "delete it and run again"
 
-_FOLDERS = ("cells", "masks", "results", "audits", "samples", "tables", "timings", "downstream")
-"""What a store has beside its marker."""
+_FOLDERS = (*OWN_FOLDERS, *SHOWN_FOLDERS)
 
 _TABLES = (".md", ".json", ".html", ".svg", ".png", ".pdf")
 """How the names of tables and figures end."""
@@ -88,7 +87,7 @@ class Store:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        marker = root / "store.json"
+        marker = root / MARKER
         read = partial(_has_marker, marker)
         if not (unless_damaged(marker, read) if _is_ours(root) else read()):
             # Another run may make the same store meanwhile, or have been killed while it did.
@@ -293,8 +292,8 @@ def _is_ours(root: Path) -> bool:
     """An empty folder, one in which a run was killed early, or a store, whatever became of its marker."""
     if not root.is_dir():
         return False
-    names = {path.name for path in root.iterdir() if not path.match(".store.json.*.tmp")} - {"store.json"}
-    return not names or bool(names & {".runs.lock", f"store.json{DAMAGED}"})
+    names = {path.name for path in root.iterdir() if not path.match(f".{MARKER}.*.tmp")} - {MARKER}
+    return not names or bool(names & {".runs.lock", f"{MARKER}{DAMAGED}"})
 
 
 def _has_marker(marker: Path) -> bool:

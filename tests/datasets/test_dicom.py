@@ -80,6 +80,15 @@ def test_an_empty_element_counts_as_absent(tmp_path: Path, names: tuple[str, ...
     assert near(shown(path), BY_RANGE)
 
 
+@pytest.mark.parametrize("bits", [0, 17, 200])
+def test_bits_that_no_pixel_can_have_are_refused(tmp_path: Path, bits: int) -> None:
+    path = rewritten(
+        dicom(tmp_path / "a.dcm", VALUES, BitsStored=12), lambda header: setattr(header, "BitsStored", bits)
+    )
+    with pytest.raises(ValueError, match="a damaged DICOM header"):
+        shown(path)
+
+
 def test_half_a_rescale_still_counts(tmp_path: Path) -> None:
     options = {"WindowCenter": 1000, "WindowWidth": 2000}
     path = dicom(tmp_path / "a.dcm", VALUES, RescaleSlope=2, RescaleIntercept=0, **options)

@@ -169,6 +169,8 @@ def _form(header: Dataset) -> _Form:
         ):
             if header.get(name) in (None, ""):
                 setattr(header, name, value)
+        if not 1 <= bits <= int(header.BitsAllocated):
+            raise ValueError("no number of bits")
         return _Form(kind, frames, int(header.Rows), int(header.Columns), bits)
     except MemoryError:
         raise
