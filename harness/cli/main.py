@@ -106,6 +106,9 @@ def _run(flags: dict[str, Any]) -> None:
     except OSError as error:
         if flags.get("debug"):
             traceback.print_exception(error)
+        if error.errno == errno.ENOENT and "temporary directory" in str(error.strerror):
+            _say("error: no folder for temporary files can be written ($TMPDIR, /tmp, the working folder)")
+            sys.exit(HarnessError.exit_code)
         if error.errno in (errno.ENAMETOOLONG, errno.ELOOP):
             _say(f"error: {str(error.filename)[:100]}: {str(error.strerror).lower()}")
             sys.exit(HarnessError.exit_code)

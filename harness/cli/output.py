@@ -19,7 +19,8 @@ from typing import IO, TYPE_CHECKING, Any
 import typer
 
 from harness.core.errors import HarnessError
-from harness.store import MARKER, OWN_FOLDERS
+from harness.core.files import STORE_MARKER
+from harness.store import OWN_FOLDERS
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -242,7 +243,7 @@ def _check_outside_stores(target: Path) -> None:
     """Refuse a file among those that a store keeps for itself; its tables are made for people."""
     for folder in target.parents:
         inside = target.relative_to(folder).parts
-        if (folder / MARKER).is_file() and inside[0] in (MARKER, *OWN_FOLDERS):
+        if (folder / STORE_MARKER).is_file() and inside[0] in (STORE_MARKER, *OWN_FOLDERS):
             raise HarnessError(f"{target} is a file of the store {folder} itself", _ELSE)
 
 

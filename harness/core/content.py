@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -41,12 +42,28 @@ def content_digest(path: str) -> str:
     Where nothing lies there, the digits are those of the path's text.
     """
     place = Path(path).expanduser()
-    files = [place] if place.is_file() else sorted(each for each in place.rglob("*") if each.is_file())
+    files = [place] if place.is_file() else sorted(files_below(place))
     parts = [f"{each.relative_to(place).as_posix()}:{_digest(each)}" for each in files]
     if len(parts) == 1 and place.is_file():
         return f"sha256:{_digest(place)[:12]}"
     text = "\n".join(parts) or path
     return f"sha256:{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+
+
+def files_below(folder: Path, enters: Callable[[Path], bool] = lambda folder: True) -> Iterator[Path]:
+    """Files in a folder and in those of its folders that ``enters`` accepts; links are followed."""
+    folders, seen = [folder], set()
+    while folders:
+        inside = folders.pop()
+        real = os.path.realpath(inside)
+        if real in seen or not inside.is_dir():
+            continue
+        seen.add(real)
+        for path in inside.iterdir():
+            if path.is_file():
+                yield path
+            elif path.is_dir() and enters(path):
+                folders.append(path)
 
 
 def by_content(values: Any) -> Any:

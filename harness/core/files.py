@@ -23,6 +23,8 @@ Content = TypeVar("Content")
 
 _AGAIN = "delete it and run again"
 
+STORE_MARKER = "store.json"
+"""The file that makes a folder a results store."""
 DAMAGED = ".damaged"
 """Ends the name of a damaged file that was set aside."""
 
@@ -95,7 +97,8 @@ def _make_missing(folder: Path) -> None:
                 each.mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
         ways = {errno.EEXIST: "a link that leads nowhere is in its place"}
-        if error.errno not in (errno.EEXIST, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG):
+        expected = (errno.EEXIST, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.ENOENT)
+        if error.errno not in expected:
             raise
         why = ways.get(error.errno) or str(error.strerror).lower()
         shown = str(folder) if len(str(folder)) <= 100 else f"{str(folder)[:100]}.."

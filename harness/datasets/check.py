@@ -30,7 +30,7 @@ from harness.datasets.images import decode
 from harness.datasets.images.pixels import ImageFile, LazyImages
 from harness.datasets.opening import studies_of
 from harness.datasets.readers.contexts import context_remarks
-from harness.datasets.readers.faults import faults
+from harness.datasets.readers.faults import NO_MAPPING, faults
 from harness.datasets.readers.records import Problem, ReportRecord, empty_splits
 from harness.datasets.readers.report_dataset import (
     ReportDataset,
@@ -187,6 +187,9 @@ def _of_opened(dataset_class: type[Dataset], root: Path | None, options: dict[st
     except HarnessError as error:
         return {}, {}, [Problem("unreadable", str(root or ""), error.message, error.hint)], []
     splits = {split: studies_of(dataset, split) for split in SPLITS}
+    own = [] if registry.is_ours(type(dataset)) else list(faults(dataset.info, splits))
+    if any(each.kind == NO_MAPPING for each in own):
+        return {}, {}, own, []
     studies = [study for split in SPLITS for study in splits[split]]
     counts: dict[str, Count] = {"studies": len(studies), "patients": len({s.patient_id for s in studies})}
     counts |= _by_split([(study.split, study.context is None) for study in studies])
@@ -203,8 +206,7 @@ def _of_opened(dataset_class: type[Dataset], root: Path | None, options: dict[st
             images += [StudyImage(study.id, view, study.split, each) for view, each in sources.items()]
         else:
             problems += _wrong_arrays(study, dataset.info)
-    if not registry.is_ours(type(dataset)):
-        problems += faults(dataset.info, splits)
+    problems += own
     problems += context_remarks((study.id, study.id, study.context, study.report) for study in studies)
     return counts, {}, problems, images
 

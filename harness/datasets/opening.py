@@ -6,10 +6,11 @@ Datasets may be plugins. Whatever they raise becomes one line that names the dat
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from inspect import Parameter, signature
 from pathlib import Path
 from typing import Any, overload
+from weakref import WeakKeyDictionary
 
 from harness.core import registry
 from harness.core.errors import HarnessError, PluginError, UnknownNameError
@@ -19,6 +20,7 @@ from harness.core.printed import printed_nowhere
 from harness.core.types import DatasetInfo, Study
 from harness.core.untouched import untouched
 from harness.datasets.base import SPLITS, Dataset
+from harness.datasets.contents import add_to_fingerprint
 from harness.datasets.readers.faults import changed, check_studies
 from harness.datasets.selection import select
 
@@ -54,7 +56,23 @@ def open_dataset(name: str, root: Path | None = None, options: Mapping[str, Any]
         dataset: Dataset = dataset_class.open(root, **(options or {}))
     if not isinstance(getattr(dataset, "info", None), DatasetInfo):
         raise PluginError(f"dataset {name} cannot be opened: what open() gives has no info (a DatasetInfo)")
+    if not registry.is_ours(dataset_class):
+        _read_once(dataset)
     return dataset
+
+
+_READ: WeakKeyDictionary[Dataset, dict[str, list[Study]]] = WeakKeyDictionary()
+"""First reading of datasets of other packages, as long as nothing has asked for it."""
+
+
+def _read_once(dataset: Dataset) -> None:
+    """Read a plugin's studies: their digest belongs to its fingerprint. Faults are left to later readers."""
+    with suppress(HarnessError), failures_named("", ""):
+        splits = {split: list(studies_of(dataset, split)) for split in SPLITS}
+        with untouched(f"dataset {dataset.info.name}"), printed_nowhere():
+            add_to_fingerprint(dataset, splits)
+        with suppress(TypeError):  # one that takes no weak reference
+            _READ[dataset] = splits
 
 
 def studies_of(dataset: Dataset, split: str) -> Sequence[Study]:
@@ -83,12 +101,19 @@ def studies_of_splits(dataset: Dataset, limit: int | None) -> dict[str, list[Stu
     """
     if registry.is_ours(type(dataset)):
         return {split: select(studies_of(dataset, split), limit) for split in SPLITS}
-    name, whole = dataset.info.name, {split: list(studies_of(dataset, split)) for split in SPLITS}
+    name, whole = dataset.info.name, _first_reading(dataset)
     check_studies(name, dataset.info, whole)
     for split, studies in whole.items():
         if change := changed(studies, list(studies_of(dataset, split))):
             raise HarnessError(f"dataset {name}: {change}", "every process of a run reads them anew")
     return {split: select(studies, limit) for split, studies in whole.items()}
+
+
+def _first_reading(dataset: Dataset) -> dict[str, list[Study]]:
+    with suppress(TypeError):
+        if (read := _READ.pop(dataset, None)) is not None:
+            return read
+    return {split: list(studies_of(dataset, split)) for split in SPLITS}
 
 
 class _Checked(Sequence[Study]):

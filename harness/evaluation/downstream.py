@@ -245,6 +245,7 @@ def _manifest(experiment: Experiment, trial: Trial, measured: Measurements) -> M
         **trial.settings_facts,
         command=command(benchmark.config, entry, trial.seed, len(experiment.train)),
         downstream=facts(experiment, measured),
+        may_show_images=trial.info.may_show_images,
     )
 
 

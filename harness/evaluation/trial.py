@@ -15,6 +15,7 @@ from harness.core.dotted import flat
 from harness.core.errors import DamagedStateError
 from harness.core.files import set_aside, unless_damaged
 from harness.core.progress import SILENT, Progress, Reporter
+from harness.core.registry import is_ours
 from harness.core.slugs import slug
 from harness.core.types import DatasetInfo, Study, Task
 from harness.datasets import selection
@@ -357,14 +358,13 @@ def train(trial: Trial) -> Method[Any]:
     """
     progress = trial.phase("train")
     trial.cell.own_training()
-    together = (
-        issubclass(trial.entry.method_class, TorchMethod) and launch.together(trial.benchmark.execution) > 1
-    )
-    if not together:
-        with fit.alone(trial.cell):
-            return _train_here(trial, progress)
-    launch.train(trial.benchmark.settings, trial.entry.label, trial.seed, train_as_member, progress)
-    return trial._loaded()
+    if issubclass(trial.entry.method_class, TorchMethod) and launch.together(trial.benchmark.execution) > 1:
+        launch.train(trial.benchmark.settings, trial.entry.label, trial.seed, train_as_member, progress)
+        return trial._loaded()
+    with fit.alone(trial.cell):
+        trained = _train_here(trial, progress)
+    # A plugin may save less than it needs: what is asked is what a resumed run would ask.
+    return trained if is_ours(trial.entry.method_class) else trial._loaded()
 
 
 def train_as_member(settings: RunSettings, label: str, seed: int, progress: Progress) -> None:

@@ -13,7 +13,8 @@ from importlib.util import resolve_name
 from pathlib import Path
 from typing import Any
 
-from harness.core.content import file_digest
+from harness.core.content import file_digest, files_below
+from harness.core.files import STORE_MARKER
 
 _HARNESS, _SHARED = "harness", "methods"
 _OURS = (_HARNESS, _SHARED)
@@ -22,6 +23,8 @@ _DATA = {".csv", ".json", ".toml", ".tsv", ".txt", ".yaml", ".yml"}
 _COMPILED = {".py", ".pyc", ".pyo"}
 _FILE_NAME = re.compile(r"[^\0\n*?]{1,200}")
 """Strings of a source that may name a file."""
+_JOINS = {"Path", "PurePath", "glob", "join", "joinpath", "listdir", "open", "rglob", "scandir", "walk"}
+"""Functions that take parts of paths."""
 _MODULE = re.compile(r"[A-Za-z_]\w{0,60}(?:\.[A-Za-z_]\w{0,60}){0,5}")
 _IN_FULL = 64 << 20
 """Bytes of a file up to which its content is held here."""
@@ -115,29 +118,53 @@ def data_of(name: str, source: bytes) -> dict[str, Path]:
         for path in _named(source, folder):
             if path.is_file() or top not in _OURS or not (path / "__init__.py").exists():
                 places.setdefault(f"{package}/{path.relative_to(folder).as_posix()}", path)
+        home = file_of(top)
+        if top not in _OURS and home is not None and home.name == "__init__.py":  # beside the package
+            around = home.parents[1].resolve()
+            for path in _named(source, around):
+                places.setdefault(f"{top}/../{path.relative_to(around).as_posix()}", path)
     return places
 
 
 def _named(source: bytes, folder: Path) -> Iterator[Path]:
-    """Files and folders below a module's folder that its strings name. Code is no data."""
+    """Files below a folder that strings of a module name, and folders that stand in a path; no code."""
+    of_paths = set(_of_paths(source))
     for text in strings(source):
         if _FILE_NAME.fullmatch(text):
             with suppress(UnicodeEncodeError):  # half of a pair of surrogates: no file has such a name
                 path = (folder / text).resolve()
-                below = path != folder and path.is_relative_to(folder)
-                if below and path.suffix not in _COMPILED and (path.is_file() or path.is_dir()):
+                below = path != folder and path.is_relative_to(folder) and path.suffix not in _COMPILED
+                if below and (path.is_file() or (text in of_paths and _is_folder_of_data(path))):
                     yield path
 
 
+def _is_folder_of_data(path: Path) -> bool:
+    return path.is_dir() and not (path / STORE_MARKER).exists()
+
+
+def _of_paths(source: bytes) -> Iterator[str]:
+    """Texts that a source joins to paths, or gives to functions of paths and files."""
+    for node in ast.walk(_tree(source)):
+        parts: list[ast.expr] = []
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):
+            parts = [node.left, node.right]
+        elif isinstance(node, ast.Call) and _called(node) in _JOINS:
+            parts = node.args
+        for part in parts:
+            if isinstance(part, ast.Constant) and isinstance(part.value, str):
+                yield part.value
+
+
+def _called(node: ast.Call) -> str:
+    """Last name of the function of a call."""
+    return str(getattr(node.func, "attr", getattr(node.func, "id", "")))
+
+
 def _files_in(top: Path) -> Iterator[Path]:
-    """What is no folder in a folder and in those of its folders that are neither packages nor hidden."""
-    folders = [top]
-    while folders:
-        for path in folders.pop().iterdir():
-            if not path.is_dir():
-                yield path
-            elif not (path.is_symlink() or path.name.startswith((".", "__"))):
-                folders += [] if (path / "__init__.py").exists() else [path]
+    """Files of a folder and of those of its folders that are neither packages nor hidden."""
+    return files_below(
+        top, lambda path: not (path.name.startswith((".", "__")) or (path / "__init__.py").exists())
+    )
 
 
 def _is_data(path: Path) -> bool:
@@ -200,7 +227,7 @@ def _imported_by(source: bytes, package: str) -> Iterator[str]:
 
 def _imported_by_call(node: ast.Call, package: str) -> Iterator[str]:
     """What ``import_module("a.b")``, ``resources.files("a.b")`` and so on import."""
-    function = getattr(node.func, "attr", getattr(node.func, "id", ""))
+    function = _called(node)
     text = node.args[0].value if node.args and isinstance(node.args[0], ast.Constant) else None
     if function not in _CALLS or not isinstance(text, str) or not text.strip("."):
         return

@@ -3,7 +3,6 @@
 Every other room reads and writes stored files through this one. ``store.py`` shows the layout of the folders.
 """
 
-MARKER = "store.json"
 OWN_FOLDERS = ("cells", "masks", "results", "audits", "timings", "downstream")
 """What a store keeps for itself beside its marker."""
 SHOWN_FOLDERS = ("samples", "tables")

@@ -115,6 +115,10 @@ class Cell:
         files = [name for name in files if name != "done.json"]
         if not all(map(_is_text, files)):
             raise PluginError("its checkpoint has a file whose name is not UTF-8")
+        if any(
+            (self.checkpoint / name).is_symlink() or not (self.checkpoint / name).is_file() for name in files
+        ):
+            raise PluginError("its checkpoint has a link or a folder in it", "save plain files")
         for name in files:
             seal(self.checkpoint / name, OF_CELL - 1)
         content = {"files": files, "cell": self.directory.name, **facts}

@@ -44,6 +44,7 @@ from pydantic import ValidationError
 from harness.core.errors import CorruptFileError, HarnessError
 from harness.core.files import (
     DAMAGED,
+    STORE_MARKER,
     checksum_of,
     clear_disk_errors,
     clear_place,
@@ -56,7 +57,7 @@ from harness.core.files import (
 from harness.core.locks import clear_lock
 from harness.core.names import did_you_mean
 from harness.core.slugs import slug
-from harness.store import MARKER, OWN_FOLDERS, SHOWN_FOLDERS, verdicts
+from harness.store import OWN_FOLDERS, SHOWN_FOLDERS, verdicts
 from harness.store.cell import _TEMPORARY, Cell
 from harness.store.manifest import Manifest, ReliabilityBins
 from harness.store.results import (
@@ -87,7 +88,7 @@ class Store:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        marker = root / MARKER
+        marker = root / STORE_MARKER
         read = partial(_has_marker, marker)
         if not (unless_damaged(marker, read) if _is_ours(root) else read()):
             # Another run may make the same store meanwhile, or have been killed while it did.
@@ -292,8 +293,10 @@ def _is_ours(root: Path) -> bool:
     """An empty folder, one in which a run was killed early, or a store, whatever became of its marker."""
     if not root.is_dir():
         return False
-    names = {path.name for path in root.iterdir() if not path.match(f".{MARKER}.*.tmp")} - {MARKER}
-    return not names or bool(names & {".runs.lock", f"{MARKER}{DAMAGED}"})
+    names = {path.name for path in root.iterdir() if not path.match(f".{STORE_MARKER}.*.tmp")} - {
+        STORE_MARKER
+    }
+    return not names or bool(names & {".runs.lock", f"{STORE_MARKER}{DAMAGED}"})
 
 
 def _has_marker(marker: Path) -> bool:

@@ -26,6 +26,7 @@ class NoData:
 @pytest.fixture(autouse=True)
 def _registered(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setitem(registry.DATASETS, "nodata", "tests.datasets.test_opening:NoData")
+    monkeypatch.setitem(registry.DATASETS, "toy", "tests.helpers.toys:ToyData")
     registry._table.cache_clear()
     yield
     monkeypatch.undo()
@@ -67,6 +68,19 @@ FAULTS: dict[str, tuple[Callable[[Study], Study], str]] = {
         "study train0: its labels are not 0 numbers, each 0 or 1",
     ),
     "context": (lambda study: replace(study, context=5), "study train0: its context is a int"),  # type: ignore[arg-type]
+    "half a character": (
+        lambda study: replace(study, context="a \ud800 b"),
+        "study train0: its context has a NUL or half a character",
+    ),
+    "images": (lambda study: replace(study, images=None), "study train0: its images or attributes are no m"),  # type: ignore[arg-type]
+    "attribute": (
+        lambda study: replace(study, attributes={"sex": float("nan")}),
+        "study train0: an attribute is neither text nor a finite number",
+    ),
+    "no reference": (
+        lambda study: replace(study, report=None if study.split == "test" else study.report),
+        "study test0: it has no report to compare with",
+    ),
     "blank": (lambda study: replace(study, report=" "), "study train0: its report is blank"),
 }
 
@@ -135,6 +149,38 @@ def test_what_is_wrong_with_studies_of_a_plugin_is_one_line(
     with pytest.raises(PluginError, match=f"dataset toy: {message}") as raised:
         list(studies_of(ToyData(), "test"))
     assert "SECRET" not in str(raised.value)
+
+
+@pytest.mark.parametrize("field", ["report", "context", "attributes", "images"])
+def test_a_fingerprint_that_stays_while_the_studies_change_is_not_believed(
+    field: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fingerprint = open_dataset("toy").info.fingerprint
+    assert open_dataset("toy").info.fingerprint == fingerprint
+    studies = ToyData.studies
+    values = {
+        "report": "another one",
+        "context": "another one",
+        "attributes": {"sex": "F"},
+        "images": {"frontal": np.full((32, 32, 1), 9, np.uint8)},
+    }
+
+    def changed(self: ToyData, split: str) -> list[Study]:
+        first, *others = studies(self, split)
+        return [replace(first, **{field: values[field]}), *others]  # type: ignore[arg-type]
+
+    monkeypatch.setattr(ToyData, "studies", changed)
+    assert open_dataset("toy").info.fingerprint != fingerprint
+
+
+def test_facts_that_cannot_be_set_are_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    info = replace(ToyData().info, fingerprint="own")
+    own = property(lambda self: info)
+    monkeypatch.setattr(ToyData, "info", own, raising=False)
+    monkeypatch.setattr(ToyData, "__init__", lambda self: None)
+    opened = open_dataset("toy")
+    assert opened.info.fingerprint.startswith("own+")
+    assert isinstance(opened, ToyData)
 
 
 def test_pixels_of_another_kind_are_refused() -> None:

@@ -212,6 +212,27 @@ def test_methods_and_metrics_that_cannot_be_loaded_are_named_and_the_rest_runs(
         run(toy_config(broken_world).replaced(dataset="bad"), Quiet())
 
 
+def test_a_plugin_is_asked_as_it_was_saved(toy_world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise a killed run would end with other numbers than an undisturbed one."""
+    monkeypatch.setitem(registry.METHODS, "forgetful", "tests.helpers.faulty:Forgetful")
+    registry._table.cache_clear()
+    settings = toy_config(toy_world, ("forgetful",), metrics=("bleu",))
+    assert run_serially(settings, Quiet())[1]
+    reports = [
+        path.read_text() for path in settings.config.store.rglob("predictions/*.jsonl") if path.is_file()
+    ]
+    assert reports
+    assert all("nothing" in text and "effusion" not in text for text in reports)
+
+
+def test_a_link_in_a_checkpoint_fails_its_method(toy_world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(registry.METHODS, "links", "tests.helpers.faulty:LinksOut")
+    registry._table.cache_clear()
+    reporter = Quiet()
+    assert not run_serially(toy_config(toy_world, ("links",), metrics=("bleu",)), reporter)[1]
+    assert "its checkpoint has a link or a folder in it" in reporter.failures["links"]
+
+
 def test_a_method_whose_source_cannot_be_read_fails_alone(
     toy_world: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,7 +11,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from harness.core.types import Prediction, Reference, Study, Task
+from harness.core.types import Inputs, Prediction, Reference, Study, Task
+from harness.method.contract import FitRun
 from harness.metrics.base import Metric, MetricOutput
 from tests.helpers.toys import Echo, ToyData
 
@@ -235,6 +236,26 @@ class NoCard(Echo):
     """A method without a card."""
 
     card = None  # type: ignore[assignment]
+
+
+class Forgetful(Echo):
+    """Learns a word and does not save it."""
+
+    word = "nothing"
+
+    def fit(self, train: Sequence[Study], val: Sequence[Study], run: FitRun) -> None:
+        self.word = "effusion"
+
+    def predict(self, inputs: Inputs) -> list[Prediction]:
+        return [Prediction(report=f"{self.word}.") for _ in inputs.ids]
+
+
+class LinksOut(Echo):
+    """Saves a link to a file elsewhere."""
+
+    def save(self, directory: Path) -> None:
+        super().save(directory)
+        (directory / "weights.bin").symlink_to("/etc/hostname")
 
 
 class Stranger:

@@ -26,6 +26,8 @@ from package_of_plugin import near
 class Method:
     def fit(self):
         folder = Path(__file__).parent / "arrays" / "prior.npy"
+        beside = Path(__file__).parents[1] / "beside_of_plugin.data" / "words.bin"
+        labels = {"results": 1}
         place = os.environ.get("HARNESS_OF_PLUGIN_WEIGHTS")
         importlib.import_module(self.config.module or "chosen_of_plugin")
         return importlib.resources.files("data_of_plugin").joinpath("words.txt")
@@ -41,6 +43,8 @@ FILES = {
     "package_of_plugin/weights.bin": "0.5",
     "package_of_plugin/arrays/deeper/prior.npy": "0.5",
     "chosen_of_plugin.py": "VALUE = 1\n",
+    "beside_of_plugin.data/words.bin": "a",
+    "results/words.bin": "a",
     "data_of_plugin/__init__.py": "",
     "data_of_plugin/words.txt": "a",
     "space_of_plugin/inner/deep/mod.py": "VALUE = 1\n",
@@ -77,6 +81,11 @@ def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
+    linked = tmp_path / "linked_of_plugin"
+    linked.mkdir()
+    (linked / "deep.bin").write_text("a")
+    (tmp_path / "package_of_plugin" / "linked").symlink_to(linked)
+    (linked / "loop").symlink_to(tmp_path / "package_of_plugin")
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.syspath_prepend(str(tmp_path / "site-packages"))
     before = set(sys.modules)
@@ -104,6 +113,8 @@ def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         "package_of_plugin/arrays/deeper/prior.npy",
         "chosen_of_plugin.py",
         "data_of_plugin/words.txt",
+        "beside_of_plugin.data/words.bin",
+        "linked_of_plugin/deep.bin",
         "space_of_plugin/inner/deep/mod.py",
     ],
 )
@@ -121,6 +132,7 @@ def test_every_imported_module_counts(plugin: type, tmp_path: Path, name: str) -
         "package_of_plugin/unrelated.py",
         "package_of_plugin/other/priors.yaml",
         "helpers_of_plugin/unrelated.py",
+        "results/words.bin",
     ],
 )
 def test_modules_that_are_not_imported_do_not_count(plugin: type, tmp_path: Path, name: str) -> None:
@@ -187,7 +199,7 @@ def test_places_do_not_count(plugin: type, tmp_path: Path, monkeypatch: pytest.M
     before = fresh(plugin)
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
-    for package in ("package_of_plugin", "helpers_of_plugin"):
+    for package in ("package_of_plugin", "helpers_of_plugin", "beside_of_plugin.data"):
         (tmp_path / package).rename(elsewhere / package)
     for name in [name for name in sys.modules if "_of_plugin" in name]:
         del sys.modules[name]

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
 from harness.core.errors import HarnessError
-from harness.core.types import DatasetInfo, Study
+from harness.core.types import DatasetInfo, Study, Task
 from harness.datasets.readers.records import Problem
 from harness.datasets.readers.report_dataset import safe_id
+
+NO_MAPPING = "no-mapping"
+"""Kind of the fault of a study that cannot be looked at any further."""
 
 
 def check_studies(name: str, info: DatasetInfo, splits: Mapping[str, Sequence[Study]]) -> None:
@@ -25,13 +29,28 @@ def check_studies(name: str, info: DatasetInfo, splits: Mapping[str, Sequence[St
     """
     for fault in faults(info, splits):
         raise HarnessError(f"dataset {name}, {fault.where}: {fault.message}", fault.hint)
-    for split in ("train", "test"):
-        if not splits[split]:
-            raise HarnessError(f"dataset {name}: no study is in {split}")
+
+
+def _wrong_with(info: DatasetInfo) -> str | None:
+    """What no dataset can be; None where nothing is wrong."""
+    for field in ("name", "fingerprint"):
+        value = getattr(info, field)
+        if not (isinstance(value, str) and value):
+            return f"its {field} is no text, or empty"
+    for field in ("label_names", "image_modalities"):
+        names = list(getattr(info, field))
+        if len(set(names)) < len(names):
+            return f"its {field} have a name twice"
+    return None
 
 
 def faults(info: DatasetInfo, splits: Mapping[str, Sequence[Study]]) -> Iterator[Problem]:
     """Everything that is wrong, study by study; no image is decoded."""
+    if wrong := _wrong_with(info):
+        yield Problem("wrong-info", "info", wrong, "see harness.core.types.DatasetInfo")
+    for split in ("train", "test"):
+        if not splits[split]:
+            yield Problem("empty-split", split, f"no study is in {split}")
     split_of: dict[str, str] = {}
     seen: set[str] = set()
     for split, studies in splits.items():
@@ -39,6 +58,9 @@ def faults(info: DatasetInfo, splits: Mapping[str, Sequence[Study]]) -> Iterator
             if not safe_id(study.id):
                 hint = "use letters, digits, dots, hyphens and underscores"
                 yield Problem("bad-id", f"{split} {number}", "its id cannot name a file", hint)
+                continue
+            if not (isinstance(study.images, Mapping) and isinstance(study.attributes, Mapping)):
+                yield Problem(NO_MAPPING, f"study {study.id}", "its images or attributes are no mapping")
                 continue
             for kind, message, hint in _of(study, split, info):
                 yield Problem(kind, f"study {study.id}", message, hint)
@@ -69,10 +91,27 @@ def _of(study: Study, split: str, info: DatasetInfo) -> Iterator[tuple[str, str,
     for name, text in (("report", study.report), ("context", study.context)):
         if text is not None and not isinstance(text, str):
             yield f"wrong-{name}", f"its {name} is a {type(text).__name__}", "give a text or None"
+        elif text is not None and not _is_plain(text):
+            yield f"wrong-{name}", f"its {name} has a NUL or half a character", "write it again"
     if isinstance(study.report, str) and not study.report.strip():
         yield "empty-report", "its report is blank", "report=None stands for none"
+    if study.report is None and split == "test" and Task.REPORT in info.tasks:
+        yield "no-report", "it has no report to compare with", "leave it out of test"
+    for key, value in study.attributes.items():
+        if not (isinstance(key, str) and _is_plain(key) and _is_attribute(value)):
+            yield "wrong-attribute", "an attribute is neither text nor a finite number", "leave it out"
     if study.labels is not None and not _are_labels(study.labels, len(info.label_names)):
         yield "wrong-labels", f"its labels are not {len(info.label_names)} numbers, each 0 or 1", ""
+
+
+def _is_plain(text: str) -> bool:
+    return "\0" not in text and not any("\ud800" <= letter <= "\udfff" for letter in text)
+
+
+def _is_attribute(value: object) -> bool:
+    if isinstance(value, str):
+        return _is_plain(value)
+    return value is None or (isinstance(value, (int, float)) and math.isfinite(value))
 
 
 def _are_labels(labels: object, count: int) -> bool:
