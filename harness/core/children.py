@@ -20,8 +20,8 @@ SAFE_PATH = "PYTHONSAFEPATH"
 A ``random.py`` or ``torch.py`` there would be imported in place of the real module.
 """
 
-_SUBREAPER = 36
-"""Linux's PR_SET_CHILD_SUBREAPER (man 2 prctl)."""
+_DEATH_SIGNAL, _SUBREAPER = 1, 36
+"""Linux's PR_SET_PDEATHSIG and PR_SET_CHILD_SUBREAPER (man 2 prctl)."""
 _TRACKER = b"resource_tracker"
 """In the command line of a process that clears up after this one has ended, and then ends by itself."""
 _LEFT, _LOOK = 2.0, 0.02
@@ -62,6 +62,12 @@ def adopt_orphans() -> None:
     """Processes whose parent ends become children of this one, so that it can end them; on Linux only."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_SUBREAPER, 1, 0, 0, 0)
+
+
+def end_with_parent() -> None:
+    """Have the system kill this process when the thread ends that has started it. Linux alone does so."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_DEATH_SIGNAL, int(signal.SIGKILL), 0, 0, 0)
 
 
 def children_of(process: int) -> list[int]:

@@ -24,7 +24,7 @@ Content = TypeVar("Content")
 _AGAIN = "delete it and run again"
 
 STORE_MARKER = "store.json"
-"""The file that makes a folder a results store."""
+"""Name of the file by which a results store is recognised."""
 DAMAGED = ".damaged"
 """Ends the name of a damaged file that was set aside."""
 

@@ -22,9 +22,9 @@ def add_to_fingerprint(dataset: Dataset, splits: Mapping[str, Sequence[Study]]) 
     """
     digest = hashlib.sha256()
     for split, studies in splits.items():
-        some = set(np.linspace(0, len(studies) - 1, _LOOKED_AT).round().astype(int).tolist())
+        some = sampled(len(studies))
         for number, study in enumerate(studies):
-            for part in _parts(study, with_pixels=number in some):
+            for part in parts_of(study, with_pixels=number in some):
                 digest.update(len(part).to_bytes(8, "little") + part)
         digest.update(split.encode())
     info = replace(dataset.info, fingerprint=f"{dataset.info.fingerprint}+{digest.hexdigest()[:12]}")
@@ -36,7 +36,12 @@ def add_to_fingerprint(dataset: Dataset, splits: Mapping[str, Sequence[Study]]) 
         object.__setattr__(dataset, "__class__", type(own.__name__, (own,), facts))
 
 
-def _parts(study: Study, with_pixels: bool) -> Iterator[bytes]:
+def sampled(count: int) -> set[int]:
+    """Numbers of the studies of a split whose pixels count."""
+    return set(np.linspace(0, count - 1, _LOOKED_AT).round().astype(int).tolist())
+
+
+def parts_of(study: Study, with_pixels: bool) -> Iterator[bytes]:
     """A study as byte strings."""
     texts = (study.id, study.patient_id, study.report, study.context, sorted(study.images))
     attributes = sorted(map(repr, study.attributes.items()))

@@ -8,10 +8,14 @@ import os
 from contextlib import suppress
 from importlib import import_module
 
+from harness.core.children import end_with_parent
 from harness.core.failures import no_silent_end
 from harness.core.printed import printed_nowhere
-from harness.distributed.processes import PRELOAD
+from harness.distributed.processes import ENDS, PRELOAD
 
-for _name in os.environ.get(PRELOAD, "").split(","):
+_names = os.environ.get(PRELOAD, "").split(",")
+if ENDS in _names:  # otherwise it would import on for seconds
+    end_with_parent()
+for _name in _names:
     with suppress(BaseException), no_silent_end(), printed_nowhere():
         import_module(_name)

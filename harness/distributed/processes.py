@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 WORKERS = "HARNESS_WORKERS"
 PRELOAD = "HARNESS_PRELOAD"
 """Environment variable with the modules that the server of processes imports, joined by commas."""
+ENDS = "."
+"""Among these modules: the server ends with the thread that has started it, even where it is killed."""
 _PAUSE = 0.2
 """Seconds between two messages of one phase."""
 _REMOVAL = 2.0
@@ -80,13 +82,17 @@ def ready(modules: Sequence[str]) -> Any:
     if os.name != "posix":
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
-    os.environ[PRELOAD] = ",".join(modules)
+    os.environ[PRELOAD] = ",".join([*([ENDS] if _in_main_thread() else []), *modules])
     context.set_forkserver_preload(["harness.distributed.preload"])
     with interpreters_start(), _without_a_word_on_semaphores():
         resource_tracker.ensure_running()  # it unblocks signals, so it needs a context of its own
     with interpreters_start():
         forkserver.ensure_running()
     return context
+
+
+def _in_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()
 
 
 @contextmanager
@@ -362,10 +368,10 @@ def _work(start: _Start, opener: Opener, pipe: Connection) -> None:
             pipe.send(("idle",))
     except EOFError:
         return
-    except HarnessError as error:
-        pipe.send(("error", error))
     except BaseException as error:  # its text may quote a report
-        pipe.send(("lost", describe(error)))
+        last = ("error", error) if isinstance(error, HarnessError) else ("lost", describe(error))
+        with suppress(OSError):  # the parent has been killed
+            pipe.send(last)
     finally:
         end_children()
 

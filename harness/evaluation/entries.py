@@ -133,6 +133,8 @@ def _named(config: RunConfig) -> list[str]:
 
     A method that cannot be loaded brings none.
     """
+    if not config.methods:
+        raise HarnessError("no method is named", "--methods NAME,NAME or all")
     names: list[str] = []
     for name in config.methods:
         for each in registry.names("methods") if name == "all" else [name]:

@@ -15,7 +15,7 @@ from harness.evaluation.completion import Completion
 from harness.evaluation.metric_failures import MetricFailures
 from harness.evaluation.predict import StateAnswers, generate_jointly, predict_validation
 from harness.evaluation.trial import Trial
-from harness.method.fingerprint import metric_fingerprint
+from harness.method.fingerprint import metric_fingerprint, weights_in_environment
 from harness.metrics.base import Metric, Statistics, checked_remarks, checked_statistics
 from harness.missingness.states import FULL, missing_in
 from harness.statistics.curves import Curve, Mixtures
@@ -83,6 +83,8 @@ def _of_metric(
 def _stored(trial: Trial, metric: Metric, state: str) -> Path:
     """Where statistics are kept; a metric whose code has changed finds none."""
     identity = f"{metric.signature} code:{metric_fingerprint(type(metric))}"
+    if weights := weights_in_environment(type(metric)):
+        identity += f" {weights}"
     return trial.cell.statistics(state, metric.name, identity, trial.benchmark.test_set)
 
 

@@ -123,7 +123,7 @@ def weights_in_environment(method_class: type) -> dict[str, dict[str, str]]:
 def _variables_of(method_class: type) -> tuple[str, ...]:
     """Environment variables of weights (``HARNESS_.._WEIGHTS``) that the source of a plugin names.
 
-    None of this distribution's methods: their weights are settings, or their digests are.
+    None of this distribution's: their weights are settings or parts of signatures, or their digests are.
     """
     if registry.is_ours(method_class):
         return ()

@@ -123,3 +123,9 @@ def holds(command: Path, mark: str) -> bool:
     with suppress(OSError):
         return mark.encode() in command.read_bytes()
     return False
+
+
+def test_a_run_without_a_method_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = invoke(capsys, "run", "--dataset", "example", "--methods", "", "--metrics", "bleu")
+    assert code == 2
+    assert err.startswith("error: no method is named")

@@ -103,6 +103,10 @@ def test_studies_that_would_give_wrong_numbers_are_refused(
             lambda study, number: replace(study, report=f"report {number}"),
             "study train0 is another one when it is",
         ),
+        (
+            lambda study, number: replace(study, images={"frontal": np.full((8, 8, 1), number, np.uint8)}),
+            "study train0 is another one when it is",
+        ),
         (lambda study, number: study if number < 150 else None, r"40 studies, then \d+"),
     ],
 )

@@ -1,0 +1,66 @@
+"""Processes of a command that was killed: they end at once, and print nothing."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from harness.core.children import child_environment, children_of
+
+SLOW = """
+import time
+time.sleep(60)
+"""
+STARTS = """
+import sys, time
+sys.path.insert(0, {folder!r})
+from harness.distributed.processes import ready
+ready(["slow_module"])
+print("started", flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.process
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the server ends when it has imported")
+def test_a_server_that_still_imports_ends_with_a_killed_parent(tmp_path: Path) -> None:
+    (tmp_path / "slow_module.py").write_text(SLOW)
+    command = subprocess.Popen(
+        [sys.executable, "-c", STARTS.format(folder=str(tmp_path))],
+        stdout=subprocess.PIPE,
+        env=child_environment(),
+        cwd=os.getcwd(),
+    )
+    assert command.stdout is not None
+    assert command.stdout.readline() == b"started\n"
+    time.sleep(3)  # it has begun to import
+    children = children_of(command.pid)
+    assert len(children) >= 2, "a tracker and the server"
+    command.send_signal(signal.SIGKILL)
+    command.wait()
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline and any(map(is_alive, children)):
+        time.sleep(0.1)
+    assert not any(map(is_alive, children))
+
+
+def is_alive(process: int) -> bool:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.mark.process
+def test_a_drawing_process_whose_job_is_cut_off_ends_quietly() -> None:
+    worker = [sys.executable, "-m", "harness.datasets.phantom.worker"]
+    done = subprocess.run(
+        worker, input=b'{"patients": [[', capture_output=True, env=child_environment(), check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (1, b"", b"")
