@@ -10,6 +10,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from harness.core.errors import HarnessError
+
 WITHHELD = "FILE"
 """Stands for a local path where results leave the machine, with the content's digest where it is known."""
 
@@ -18,6 +20,8 @@ _FILE_NAME = re.compile(
     r"^[\w.\-\\/ ]*\.(pth?|bin|ckpt|safetensors|np[yz]|csv|tsv|txt|jsonl?|ya?ml|zip)$", re.I
 )
 
+_MOST = 1_000_000
+"""Files and folders that are looked at."""
 _LONGEST = 4096
 """Characters of a path that the system takes."""
 
@@ -51,8 +55,12 @@ def content_digest(path: str) -> str:
 
 
 def files_below(folder: Path, enters: Callable[[Path], bool] = lambda folder: True) -> Iterator[Path]:
-    """Files in a folder and in those of its folders that ``enters`` accepts; links are followed."""
-    folders, seen = [folder], set()
+    """Files in a folder and in those of its folders that ``enters`` accepts; links are followed.
+
+    Raises:
+        HarnessError: far too many, as where a link leads to a whole disk.
+    """
+    folders, seen, number = [folder], set(), 0
     while folders:
         inside = folders.pop()
         real = os.path.realpath(inside)
@@ -60,6 +68,11 @@ def files_below(folder: Path, enters: Callable[[Path], bool] = lambda folder: Tr
             continue
         seen.add(real)
         for path in inside.iterdir():
+            number += 1
+            if number > _MOST:
+                raise HarnessError(
+                    f"{folder}: more than {_MOST:,} files lie below it", "does a link lead out?"
+                )
             if path.is_file():
                 yield path
             elif path.is_dir() and enters(path):

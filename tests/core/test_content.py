@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from harness.core import content
 from harness.core.content import by_content, content_digest, is_local_path
+from harness.core.errors import HarnessError
 from harness.evaluation.benchmark import open_benchmark
 from harness.evaluation.trial import Trial
 from tests.evaluation.test_evaluate import toy_config
@@ -75,3 +77,24 @@ def test_a_cell_belongs_to_the_content_of_its_files(
     file.unlink()
     moved = toy_world / "moved" / file.name
     assert content_digest(str(moved)) != content_digest(str(file))
+
+
+def test_a_link_to_a_whole_disk_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(5):
+        (tmp_path / str(number)).touch()
+    (tmp_path / "loop").symlink_to(tmp_path)
+    assert len(list(content.files_below(tmp_path))) == 5
+    monkeypatch.setattr(content, "_MOST", 3)
+    with pytest.raises(HarnessError, match="more than 3 files lie below it"):
+        list(content.files_below(tmp_path))
+
+
+def test_a_folder_counts_by_what_linked_folders_in_it_hold(tmp_path: Path) -> None:
+    real, folder = tmp_path / "real", tmp_path / "folder"
+    real.mkdir()
+    folder.mkdir()
+    (folder / "linked").symlink_to(real)
+    (real / "w.bin").write_text("1")
+    before = content_digest(str(folder))
+    (real / "w.bin").write_text("2")
+    assert content_digest(str(folder)) != before
