@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from harness.core.children import child_environment, children_of
+from tests.helpers.prepared import is_alive
 
 SLOW = """
 import time
@@ -48,13 +49,6 @@ def test_a_server_that_still_imports_ends_with_a_killed_parent(tmp_path: Path) -
     while time.monotonic() < deadline and any(map(is_alive, children)):
         time.sleep(0.1)
     assert not any(map(is_alive, children))
-
-
-def is_alive(process: int) -> bool:
-    try:
-        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 @pytest.mark.process

@@ -252,3 +252,11 @@ if __name__ == "__main__":
     gc.freeze()  # no fork looks through the objects of the libraries
     if (program := _serve(socket.socket(fileno=int(sys.argv[1])))) is not None:
         _become(program)
+
+
+def is_alive(process: int) -> bool:
+    """Whether a process has not ended; one that only waits to be reaped has."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False

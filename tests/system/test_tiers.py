@@ -102,7 +102,7 @@ def test_no_prepared_program_outlives_the_tests() -> None:
     program = server.start(prepared.order_of(["-c", "import time; time.sleep(600)"]))
     server.close()
     deadline = time.monotonic() + 60
-    while Path(f"/proc/{program.pid}").exists():
+    while prepared.is_alive(program.pid):
         assert time.monotonic() < deadline
         time.sleep(0.05)
 
