@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
-from harness.core.files import clear_disk_errors, private_folder
+from harness.core.files import clear_disk_errors, private_folder, set_aside
 from harness.core.locks import file_lock
 from harness.core.printed import printed_into
 from harness.core.registry import is_foreign
@@ -52,7 +52,11 @@ def fit(method: Method[Any], studies: FitStudies, run: FitRun, cell: Cell) -> Me
     seconds = time.monotonic() - started
     summary = training_summary(cell.training)
     with clear_disk_errors(cell.checkpoint):
-        method.save(private_folder(cell.checkpoint))
+        folder = private_folder(cell.checkpoint)
+        for path in folder.iterdir():  # the method would write through a link
+            if path.is_symlink() or not path.is_file():
+                set_aside(path, "no plain file")
+        method.save(folder)
     cost = {
         # Epochs of interrupted sessions count; the last session's clock has not seen them.
         "training_seconds": max(seconds, summary.get("seconds", 0.0)),

@@ -5,14 +5,15 @@ the source says: ``import`` and ``from .. import`` anywhere in a file, also insi
 ``import_module`` of a name that stands there or that a string may be. Data count, too: tables and texts
 beside the modules of a package (``methods/kedr/priors.yaml``) and in its folders of data, of packages of
 others all files there, and every other file or folder whose path, seen from the module's folder, stands in
-the source as a string. It leaves out
+the source as a string. Where a module of such a package chooses code as it runs (an import of a computed
+name, ``exec``, ``sys.path``), all files of its package count. It leaves out
 
 - Python's standard library and what is installed in ``site-packages``, whose versions a manifest holds,
   except ``methods`` and the packages that register methods, datasets or metrics;
 - ``harness``, for which ``PROTOCOL`` in ``harness.evaluation.entries`` stands.
 
-Imports by a computed name and files of a computed path are not seen. Of a class without a
-module file, as in a notebook, only the functions of the class count.
+Of a single module, files of a computed name are not seen. Of a class without a module file, as in a notebook,
+only the functions of the class count.
 
 Metrics have a fingerprint, too, of what their modules do: comments, docstrings and layout do not count. It
 goes into the names of stored statistics.
@@ -36,13 +37,16 @@ from typing import Any
 from harness.core import registry
 from harness.core.content import content_digest
 from harness.method.sources import (
+    chooses_code,
     content_of,
+    data_elsewhere,
     data_of,
     file_of,
     imported,
     source_of,
     spec_of,
     strings,
+    whole_package,
     with_packages,
 )
 
@@ -174,6 +178,12 @@ def _parts(own: type, is_covered: Callable[[str], bool]) -> dict[str, tuple[byte
             if place not in parts:
                 parts[place] = content_of(each), each if each.is_file() else None
         pending.update(imported(source, name))
+        top = name.partition(".")[0]
+        if top not in (_HARNESS, _SHARED):
+            for place, each in data_elsewhere(name, source).items():
+                parts.setdefault(place, (content_of(each), None))  # a box gets no right to read it
+            if f"{top}/**" not in parts and chooses_code(source):
+                parts[f"{top}/**"] = whole_package(top), None
     return parts
 
 

@@ -25,6 +25,9 @@ _FILE_NAME = re.compile(r"[^\0\n*?]{1,200}")
 """Strings of a source that may name a file."""
 _JOINS = {"Path", "PurePath", "glob", "join", "joinpath", "listdir", "open", "rglob", "scandir", "walk"}
 """Functions that take parts of paths."""
+_IMPORTS = {"import_module", "__import__"}
+_RUNS = {"run_path", "run_module", "spec_from_file_location", "iter_modules", "walk_packages"}
+"""Functions that run or list code which a source need not name."""
 _MODULE = re.compile(r"[A-Za-z_]\w{0,60}(?:\.[A-Za-z_]\w{0,60}){0,5}")
 _IN_FULL = 64 << 20
 """Bytes of a file up to which its content is held here."""
@@ -118,11 +121,6 @@ def data_of(name: str, source: bytes) -> dict[str, Path]:
         for path in _named(source, folder):
             if path.is_file() or top not in _OURS or not (path / "__init__.py").exists():
                 places.setdefault(f"{package}/{path.relative_to(folder).as_posix()}", path)
-        home = file_of(top)
-        if top not in _OURS and home is not None and home.name == "__init__.py":  # beside the package
-            around = home.parents[1].resolve()
-            for path in _named(source, around):
-                places.setdefault(f"{top}/../{path.relative_to(around).as_posix()}", path)
     return places
 
 
@@ -158,6 +156,59 @@ def _of_paths(source: bytes) -> Iterator[str]:
 def _called(node: ast.Call) -> str:
     """Last name of the function of a call."""
     return str(getattr(node.func, "attr", getattr(node.func, "id", "")))
+
+
+def data_elsewhere(name: str, source: bytes) -> dict[str, Path]:
+    """Files and folders that a plugin's module names outside its package, by name.
+
+    They lie beside the package, or a path names them in full, from the user's folder or the working folder.
+    """
+    places: dict[str, Path] = {}
+    top = name.partition(".")[0]
+    home = None if top in _OURS else file_of(top)
+    if home is None:
+        return places
+    if home.name == "__init__.py":
+        around = home.parents[1].resolve()
+        for path in _named(source, around):
+            places[f"{top}/../{path.relative_to(around).as_posix()}"] = path
+    for number, text in enumerate(_of_paths(source)):
+        if _FILE_NAME.fullmatch(text) and not text.endswith(tuple(_COMPILED)):
+            with suppress(UnicodeEncodeError, RuntimeError):  # no such user
+                path = Path.cwd() / Path(text).expanduser()
+                if path.is_file():
+                    places[f"{name}/elsewhere {number}"] = path
+    return places
+
+
+def chooses_code(source: bytes) -> bool:
+    """Whether a module may run code that its source does not name, by computed imports or ``exec``."""
+    for node in ast.walk(_tree(source)):
+        if isinstance(node, ast.Call):
+            name, named = _called(node), bool(node.args) and isinstance(node.args[0], ast.Constant)
+            builtin = isinstance(node.func, ast.Name) and name in ("exec", "eval")  # not that of a network
+            if builtin or name in _RUNS or (name in _IMPORTS and not named):
+                return True
+        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            if (node.value.id, node.attr) == ("sys", "path"):
+                return True
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.endswith(".py"):
+            return True
+    return False
+
+
+def whole_package(top: str) -> bytes:
+    """All files of a package's folder with their digests, code as well; empty for a single module."""
+    file = file_of(top)
+    if file is None or file.name != "__init__.py":
+        return b""
+    inside = files_below(file.parent, lambda path: not path.name.startswith((".", "__pycache__")))
+    digests = {
+        path.relative_to(file.parent).as_posix(): file_digest(path)
+        for path in inside
+        if path.suffix not in (".pyc", ".pyo")
+    }
+    return repr(sorted(digests.items())).encode()
 
 
 def _files_in(top: Path) -> Iterator[Path]:

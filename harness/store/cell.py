@@ -11,6 +11,7 @@ from typing import Any
 
 from harness.core.errors import CorruptFileError, PluginError
 from harness.core.files import (
+    DAMAGED,
     clear_disk_errors,
     private_folder,
     read_checked_json,
@@ -112,7 +113,7 @@ class Cell:
         files = sorted(
             path.name for path in self.checkpoint.iterdir() if not path.name.endswith(".sha256.json")
         )
-        files = [name for name in files if name != "done.json"]
+        files = [name for name in files if name != "done.json" and not name.endswith(DAMAGED)]
         if not all(map(_is_text, files)):
             raise PluginError("its checkpoint has a file whose name is not UTF-8")
         if any(

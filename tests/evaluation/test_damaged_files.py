@@ -438,6 +438,23 @@ def test_a_store_that_has_lost_its_marker_is_a_store(
     assert contents(settings.config.store) == before
 
 
+@pytest.mark.parametrize("target", ["own.txt", "nowhere"])
+def test_a_checkpoint_is_never_written_through_a_link(
+    settings: RunSettings, tmp_path: Path, target: str
+) -> None:
+    (tmp_path / "own.txt").write_text("mine")
+    before = contents(settings.config.store)
+    for done in settings.config.store.rglob("checkpoint/done.json"):
+        done.unlink()
+        for path in [each for each in done.parent.iterdir() if not each.name.endswith(".sha256.json")]:
+            path.unlink()
+            path.symlink_to(tmp_path / target)
+    assert run_serially(settings, Quiet())[1]
+    assert contents(settings.config.store) == before
+    assert (tmp_path / "own.txt").read_text() == "mine"
+    assert not (tmp_path / "nowhere").exists()
+
+
 def test_a_folder_of_something_else_is_no_store(tmp_path: Path) -> None:
     (tmp_path / "results").mkdir()
     with pytest.raises(HarnessError, match="exists and is not a results store") as moved:

@@ -29,7 +29,7 @@ class Method:
         beside = Path(__file__).parents[1] / "beside_of_plugin.data" / "words.bin"
         labels = {"results": 1}
         place = os.environ.get("HARNESS_OF_PLUGIN_WEIGHTS")
-        importlib.import_module(self.config.module or "chosen_of_plugin")
+        self.chosen = "chosen_of_plugin"
         return importlib.resources.files("data_of_plugin").joinpath("words.txt")
 
     def predict(self):
@@ -139,6 +139,40 @@ def test_modules_that_are_not_imported_do_not_count(plugin: type, tmp_path: Path
     before = fresh(plugin)
     (tmp_path / name).write_text("VALUE = 2\n")
     assert fresh(plugin) == before
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import importlib\ndef f(name):\n    return importlib.import_module(f'package_of_plugin.{name}')\n",
+        "exec(open('x').read())\n",
+        "import pkgutil\nMODULES = pkgutil.iter_modules(['x'])\n",
+        "import sys\nsys.path.insert(0, 'x')\n",
+        "NAMES = '*.py'\n",
+    ],
+)
+def test_all_code_of_a_package_counts_where_it_chooses_code(plugin: type, tmp_path: Path, code: str) -> None:
+    (tmp_path / "package_of_plugin/near.py").write_text(code)
+    before = fresh(plugin)
+    (tmp_path / "package_of_plugin/other/__init__.py").write_text("VALUE = 2\n")
+    assert fresh(plugin) != before
+
+
+def test_the_evaluation_mode_of_a_network_chooses_no_code(plugin: type, tmp_path: Path) -> None:
+    (tmp_path / "package_of_plugin/near.py").write_text("def f(network):\n    return network.eval()\n")
+    before = fresh(plugin)
+    (tmp_path / "package_of_plugin/other/__init__.py").write_text("VALUE = 2\n")
+    assert fresh(plugin) == before
+
+
+def test_a_file_that_is_named_in_full_counts_and_may_not_be_read_for_it(plugin: type, tmp_path: Path) -> None:
+    weights = tmp_path / "elsewhere.bin"
+    weights.write_text("1")
+    (tmp_path / "package_of_plugin/near.py").write_text(f"WEIGHTS = open({str(weights)!r})\n")
+    before = fresh(plugin)
+    assert weights not in fingerprint.files_of(plugin).values()
+    weights.write_text("2")
+    assert fresh(plugin) != before
 
 
 def test_a_module_in_an_archive_counts(plugin: type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
