@@ -108,10 +108,9 @@ def data_of(name: str, source: bytes) -> dict[str, Path]:
     """
     spec, file, top = spec_of(name), file_of(name), name.partition(".")[0]
     places: dict[str, Path] = {}
-    if spec is not None and spec.origin is not None and spec.submodule_search_locations:
-        folder = Path(spec.origin).parent
+    for number, folder in enumerate(_folders_of(spec)):
         if top not in _OURS:
-            places[f"{name}/"] = folder
+            places[f"{name}/ {number}"] = folder
         for path in _files_in(folder):
             if path.suffix in _DATA and path.is_file():
                 places[f"{name}/{path.relative_to(folder).as_posix()}"] = path
@@ -122,6 +121,15 @@ def data_of(name: str, source: bytes) -> dict[str, Path]:
             if path.is_file() or top not in _OURS or not (path / "__init__.py").exists():
                 places.setdefault(f"{package}/{path.relative_to(folder).as_posix()}", path)
     return places
+
+
+def _folders_of(spec: ModuleSpec | None) -> list[Path]:
+    """The folder of a package; of one without ``__init__.py`` it may be several."""
+    if spec is None or not spec.submodule_search_locations:
+        return []
+    if spec.origin is not None:
+        return [Path(spec.origin).parent]
+    return [Path(folder) for folder in spec.submodule_search_locations if Path(folder).is_dir()]
 
 
 def _named(source: bytes, folder: Path) -> Iterator[Path]:

@@ -30,6 +30,7 @@ class Method:
         labels = {"results": 1}
         place = os.environ.get("HARNESS_OF_PLUGIN_WEIGHTS")
         self.chosen = "chosen_of_plugin"
+        importlib.resources.files("bare_of_plugin").joinpath("words.bin")
         return importlib.resources.files("data_of_plugin").joinpath("words.txt")
 
     def predict(self):
@@ -45,6 +46,7 @@ FILES = {
     "chosen_of_plugin.py": "VALUE = 1\n",
     "beside_of_plugin.data/words.bin": "a",
     "results/words.bin": "a",
+    "bare_of_plugin/words.bin": "a",
     "data_of_plugin/__init__.py": "",
     "data_of_plugin/words.txt": "a",
     "space_of_plugin/inner/deep/mod.py": "VALUE = 1\n",
@@ -113,6 +115,7 @@ def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         "package_of_plugin/arrays/deeper/prior.npy",
         "chosen_of_plugin.py",
         "data_of_plugin/words.txt",
+        "bare_of_plugin/words.bin",
         "beside_of_plugin.data/words.bin",
         "linked_of_plugin/deep.bin",
         "space_of_plugin/inner/deep/mod.py",
