@@ -25,6 +25,7 @@ from harness.core.children import (
 from harness.core.errors import HarnessError
 from harness.core.failures import describe, no_silent_end
 from harness.core.packages import packages_named
+from harness.core.printed import keep_quiet
 from harness.core.signals import Stopped, show_threads_on_quit, stopped_by_signals
 
 _CONTINUES = frozenset({"run", "ablate", "downstream"})
@@ -48,6 +49,7 @@ def main() -> None:
     """
     flags: dict[str, Any] = {}
     adopt_orphans()
+    keep_quiet()
     atexit.register(end_children)  # after what other modules register later: a tracker may still send
     try:
         _run(flags)

@@ -6,13 +6,15 @@ a failure stays in the store, for the user alone.
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import signal
+import sys
 import threading
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from json import JSONDecodeError
 from pathlib import Path
 from typing import NoReturn
@@ -141,6 +143,30 @@ def no_silent_end() -> Iterator[None]:
         yield
     finally:
         os._exit = end
+
+
+def unseen_failures_described() -> None:
+    """What fails where nothing can handle it, in a thread or as an object goes, is a line without its text.
+
+    Python would print the traceback. It concerns this process until its end.
+    """
+
+    def in_thread(args: threading.ExceptHookArgs) -> None:
+        if args.exc_value is not None and not isinstance(args.exc_value, SystemExit):
+            _say(f"a thread failed: {describe(args.exc_value)}")
+
+    def unraisable(args: sys.UnraisableHookArgs) -> None:
+        if args.exc_value is not None:
+            _say(f"an object failed as it went: {describe(args.exc_value)}")
+
+    threading.excepthook = in_thread
+    sys.unraisablehook = unraisable
+    logging.raiseExceptions = False
+
+
+def _say(line: str) -> None:
+    with suppress(OSError, ValueError, AttributeError):
+        print(line, file=sys.stderr, flush=True)
 
 
 def keep_traceback(path: Path, error: BaseException) -> None:

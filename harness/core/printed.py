@@ -10,6 +10,7 @@ from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdo
 from pathlib import Path
 from typing import IO
 
+from harness.core.failures import unseen_failures_described
 from harness.core.files import clear_disk_errors, clear_place
 from harness.core.progress import Progress
 
@@ -79,12 +80,29 @@ def _copies() -> Iterator[list[IO[str]]]:
         yield copies
 
 
+def keep_quiet() -> None:
+    """Until this process ends, its standard error gets no text of a plugin's error or log.
+
+    A failure that nothing can handle is a line with type and place; of what no handler of the log takes, the
+    harness's own warnings are shown.
+    """
+    unseen_failures_described()
+    handler = logging.StreamHandler()
+    handler.setLevel(logging.WARNING)
+    handler.addFilter(_is_own)
+    logging.lastResort = handler
+
+
+def _is_own(record: logging.LogRecord) -> bool:
+    return record.pathname.startswith(_HOME)  # a plugin may take any name
+
+
 @contextmanager
 def _warnings_to(stream: IO[str]) -> Iterator[None]:
     """What the harness itself logs meanwhile, such as that a file was set aside, goes to a stream."""
     logger, handler = logging.getLogger("harness"), logging.StreamHandler(stream)
     handler.setLevel(logging.WARNING)
-    handler.addFilter(lambda record: record.pathname.startswith(_HOME))  # a plugin may take any name
+    handler.addFilter(_is_own)
     logger.addHandler(handler)
     try:
         yield

@@ -12,7 +12,7 @@ from types import ModuleType
 
 from harness.core.errors import PluginError
 
-_LIBRARY = "builtins collections copy decimal functools itertools json math operator re statistics string"
+_LIBRARY = "abc builtins collections copy decimal functools itertools json math operator re statistics string"
 _ROOTS = frozenset(("harness", "methods", "numpy", *_LIBRARY.split()))
 """Packages whose functions every number depends on."""
 _WRAPPERS = (staticmethod, classmethod, property)
@@ -41,6 +41,7 @@ class _Space:
 
 _known: list[_Known] = []
 _spaces: list[_Space] = []
+_homes: dict[str, ModuleType] = {}
 _modules: set[str] = set()
 """Names of the modules whose functions are known: to look at each function anew takes longest."""
 
@@ -59,6 +60,8 @@ def untouched(what: str) -> Iterator[None]:
     for home in [home for home in sys.modules if home not in _modules]:
         _modules.add(home)
         _learn(home)
+    for home in [home for home, module in _homes.items() if sys.modules.get(home) is not module]:
+        del _homes[home]  # not by this plugin
     for each in _replaced():
         each.value = each.space.get(each.name)  # not by this plugin
     for space, _ in _grown():
@@ -66,10 +69,10 @@ def untouched(what: str) -> Iterator[None]:
     try:
         yield
     finally:
+        sys.setrecursionlimit(depth)
+        replaced = [*_modules_put_back(), *map(_put_back, _replaced()), *_removed()]  # before any is needed
         with suppress(OSError):
             os.chdir(folder)
-        sys.setrecursionlimit(depth)
-        replaced = [*map(_put_back, _replaced()), *_removed()]
     if replaced:
         more = f" and {len(replaced) - 1} more" if len(replaced) > 1 else ""
         raise PluginError(f"{what} replaced {replaced[0]}{more}, which numbers of others depend on")
@@ -91,11 +94,25 @@ def _removed() -> Iterator[str]:
     for space, names in _grown():
         in_module = isinstance(space.owner, ModuleType)
         for name in sorted(names):
-            hides = hasattr(builtins, name) if in_module else _is_function(space.space[name])
+            hides = hasattr(builtins, name) if in_module else _hides(space, name)
             if hides and not name.startswith(_LATER):
                 delattr(space.owner, name)
                 yield f"{_home(space.owner)}.{name}"
         space.names = frozenset(space.space)
+
+
+def _hides(space: _Space, name: str) -> bool:
+    """Whether a new name of a class is a function, or stands before one of its bases."""
+    bases = space.owner.__mro__[1:] if isinstance(space.owner, type) else ()
+    return _is_function(space.space[name]) or any(name in vars(base) for base in bases)
+
+
+def _modules_put_back() -> Iterator[str]:
+    """Put modules back that another one, or None, stands for, and name them."""
+    for home, module in _homes.items():
+        if sys.modules.get(home) is not module:
+            sys.modules[home] = module
+            yield home
 
 
 def _is_function(value: object) -> bool:
@@ -107,6 +124,7 @@ def _learn(home: str) -> None:
     root, module = home.partition(".")[0], sys.modules.get(home)
     if root not in _ROOTS or not isinstance(module, ModuleType):
         return
+    _homes[home] = module
     _spaces.append(_Space(module, vars(module), frozenset(vars(module))))
     for name, value in list(vars(module).items()):
         if callable(value):

@@ -29,6 +29,7 @@ from harness.core.config import ExecutionConfig, RunSettings
 from harness.core.errors import HarnessError
 from harness.core.failures import describe
 from harness.core.hardware import cores
+from harness.core.printed import keep_quiet
 from harness.core.signals import leave_to_parent
 
 if TYPE_CHECKING:
@@ -349,6 +350,7 @@ def _work(start: _Start, opener: Opener, pipe: Connection) -> None:
     """Do jobs in this process until none is left."""
     leave_to_parent()
     adopt_orphans()
+    keep_quiet()
     with suppress(OSError):
         os.dup2(2, 1)  # standard output is for the results, which the parent prints
     threading.Thread(target=die_with_parent, daemon=True).start()

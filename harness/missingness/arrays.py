@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -90,6 +91,10 @@ def draw_masks(
     Raises:
         HarnessError: shapes do not fit, a sample has nothing, or settings that make no sense.
     """
+    if len({*modalities}) < len(modalities):
+        raise HarnessError("modalities have a name twice", "name each one once")
+    _check_order(present, modalities, ids)
+    _check_order(labels, None, ids)
     has = np.asarray(present)
     if has.ndim != 2 or has.shape[1] != len(modalities) or not np.isin(has, (0, 1)).all():
         raise HarnessError(
@@ -101,8 +106,41 @@ def draw_masks(
         raise HarnessError(f"{len(empty)} samples have no modality, the first is number {empty[0]}")
     names = [str(index) for index in range(len(has))] if ids is None else [str(each) for each in ids]
     own = [frozenset(np.array(modalities, dtype=object)[row]) for row in has]
-    population = Population.of(names, own, _observed(len(has), attributes or {}, labels))
+    population = Population.of(names, own, _observed(len(has), _columns(attributes, ids), labels))
     return ArrayMasks(draw_plan(population, modalities, missingness), tuple(modalities), has)
+
+
+def _check_order(values: Any, names: Sequence[str] | None, ids: Any) -> None:
+    """Refuse a table of samples whose own names say that its order is another one.
+
+    Raises:
+        HarnessError: columns that are not ``names``, or an index with the ids in another order.
+    """
+    index = getattr(values, "index", None) if hasattr(values, "iloc") else None
+    if index is None:
+        return
+    if names is not None and list(map(str, values.columns)) != list(map(str, names)):
+        raise HarnessError("the columns of present are not the modalities", "bring both into one order")
+    theirs = getattr(ids, "index", None) if hasattr(ids, "iloc") else None
+    listed = [] if ids is None else list(map(str, ids))
+    other = set(listed) == set(map(str, index)) and listed != list(map(str, index))
+    if other or (theirs is not None and not theirs.equals(index)):
+        raise HarnessError("a table of samples has them in another order than ids", "bring both into one")
+
+
+def _columns(attributes: Any, ids: Any) -> dict[str, list[Any]]:
+    """Name -> values of each sample.
+
+    Raises:
+        HarnessError: no mapping or table.
+    """
+    if attributes is None:
+        return {}
+    if not (isinstance(attributes, Mapping) or hasattr(attributes, "columns")):
+        raise HarnessError(f"attributes are a {type(attributes).__name__}", "give a mapping: name -> values")
+    for name in attributes:
+        _check_order(attributes[name], None, ids)
+    return {str(name): list(attributes[name]) for name in attributes}
 
 
 def _observed(

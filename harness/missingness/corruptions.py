@@ -167,6 +167,8 @@ def corrupt(
         if corruption.of != "text":
             raise HarnessError(f"{name} is for images, not for a text")
         return _words(content, size, _generator(study_id, modality, name)) if size else content
+    if not isinstance(content, np.ndarray):
+        raise HarnessError(f"{name} takes {_TAKES[corruption.of]}")
     if corruption.of != "image" or content.dtype != np.uint8 or content.ndim not in (2, 3):
         raise HarnessError(f"{name} takes {_TAKES[corruption.of]}")
     if not size:

@@ -129,3 +129,41 @@ def test_a_run_without_a_method_is_refused(capsys: pytest.CaptureFixture[str]) -
     code, _, err = invoke(capsys, "run", "--dataset", "example", "--methods", "", "--metrics", "bleu")
     assert code == 2
     assert err.startswith("error: no method is named")
+
+
+FAILS_LATER = """
+import asyncio, gc, logging, sys, threading, time
+from harness.cli import list as command, main
+class Loud:
+    def __del__(self):
+        raise ValueError("SECRET")
+def fail():
+    time.sleep(0.1)
+    raise ValueError("SECRET")
+def listing(what):
+    thread = threading.Thread(target=fail)
+    thread.start()
+    thread.join()
+    command.kept = Loud()
+    logging.getLogger("harness.mine").error("SECRET")
+    logging.getLogger("asyncio").error("SECRET", exc_info=ValueError("SECRET"))
+    return []
+command.listing = listing
+sys.argv = ["harness", "list", "methods"]
+main.main()
+"""
+
+
+def test_what_fails_where_nothing_handles_it_is_a_line_without_its_text() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", FAILS_LATER],
+        capture_output=True,
+        text=True,
+        env=child_environment(),
+        cwd=os.getcwd(),
+        check=False,
+    )
+    assert done.returncode == 0
+    assert "a thread failed: ValueError at __main__:" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "SECRET" not in done.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import builtins
 import collections
 import json
@@ -30,6 +31,7 @@ CHANGES: dict[str, tuple[Any, str]] = {
     "builtins.sum": (builtins, "sum"),
     "collections.Counter.get": (collections.Counter, "get"),
     "collections.Counter.most_common": (collections.Counter, "most_common"),
+    "abc.ABCMeta.__call__": (abc.ABCMeta, "__call__"),
     "harness.metrics.base.sum": (base, "sum"),
     "harness.metrics.base.mean_of": (base, "mean_of"),
 }
@@ -45,6 +47,13 @@ def test_what_is_replaced_or_hidden_is_put_back(name: str) -> None:
     after = vars(owner)
     assert after.keys() == before.keys()
     assert all(after[key] is value for key, value in before.items())
+
+
+def test_a_module_that_another_stands_for_is_put_back() -> None:
+    with pytest.raises(PluginError, match="metric mine replaced numpy, which"):  # noqa: SIM117
+        with untouched("metric mine"):
+            sys.modules["numpy"] = None  # type: ignore[assignment]
+    assert sys.modules["numpy"] is np
 
 
 def test_what_hides_nothing_stays_and_folder_and_depth_are_put_back(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from harness.core.errors import HarnessError
@@ -83,3 +84,19 @@ def test_an_unknown_rate_is_named(present: np.ndarray) -> None:
     masks = draw_masks(present, MODALITIES, missingness())
     with pytest.raises(HarnessError, match="no masks of rate"):
         masks.left(0.5)
+
+
+def test_tables_whose_names_say_another_order_are_refused() -> None:
+    ids = [f"s{index}" for index in range(6)]
+    table = pd.DataFrame(np.ones((6, 2), dtype=bool), columns=["a", "b"], index=ids)
+    ages = pd.Series(range(6), index=ids)
+    assert draw_masks(table, ["a", "b"], missingness(), ids=ids, attributes={"age": ages})
+    with pytest.raises(HarnessError, match="the columns of present are not the modalities"):
+        draw_masks(table[["b", "a"]], ["a", "b"], missingness(), ids=ids)
+    for wrong in ({"labels": table.iloc[::-1].astype(float)}, {"attributes": {"age": ages.iloc[::-1]}}):
+        with pytest.raises(HarnessError, match="in another order than ids"):
+            draw_masks(table, ["a", "b"], missingness(), ids=ids, **wrong)  # type: ignore[arg-type]
+    with pytest.raises(HarnessError, match="attributes are a list"):
+        draw_masks(table, ["a", "b"], missingness(), attributes=[{"age": 1}])  # type: ignore[arg-type]
+    with pytest.raises(HarnessError, match="a name twice"):
+        draw_masks(table, ["a", "a"], missingness())
