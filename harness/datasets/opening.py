@@ -104,7 +104,10 @@ def studies_of_splits(dataset: Dataset, limit: int | None) -> dict[str, list[Stu
     name, whole = dataset.info.name, _first_reading(dataset)
     check_studies(name, dataset.info, whole)
     for split, studies in whole.items():
-        if change := changed(studies, list(studies_of(dataset, split))):
+        again = list(studies_of(dataset, split))
+        with failures_named(f"dataset {name}: studies of {split}", type(dataset).__module__):
+            change = changed(studies, again)
+        if change:
             raise HarnessError(f"dataset {name}: {change}", "every process of a run reads them anew")
     return {split: select(studies, limit) for split, studies in whole.items()}
 

@@ -187,6 +187,44 @@ def test_facts_that_cannot_be_set_are_replaced(monkeypatch: pytest.MonkeyPatch) 
     assert isinstance(opened, ToyData)
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"tasks": frozenset()}, "it has no tasks"),
+        ({"image_size": "32"}, "its image_size is no number"),
+        ({"image_modalities": ("frontal", "lateral", "lateral")}, "its image_modalities have a name twice"),
+        ({"fingerprint": None}, "its fingerprint is no text"),
+    ],
+)
+def test_facts_that_no_dataset_has_are_refused(
+    change: dict[str, Any], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = ToyData()
+    data.info = replace(data.info, **change)
+    monkeypatch.setattr(ToyData, "open", classmethod(lambda cls, root=None, image_size=None: data))
+    with pytest.raises(HarnessError, match=f"dataset toy, info: {message}"):
+        studies_of_splits(open_dataset("toy"), None)
+
+
+class Late(dict[str, Any]):
+    """Images that fail when they are read."""
+
+    def __getitem__(self, view: str) -> Any:
+        raise OSError("SECRET")
+
+
+def test_an_image_that_cannot_be_read_names_its_dataset(monkeypatch: pytest.MonkeyPatch) -> None:
+    studies = ToyData.studies
+    monkeypatch.setattr(
+        ToyData,
+        "studies",
+        lambda self, split: [replace(study, images=Late(study.images)) for study in studies(self, split)],
+    )
+    with pytest.raises(PluginError, match="dataset toy: studies of train: OSError at tests") as refused:
+        studies_of_splits(open_dataset("toy"), None)
+    assert "SECRET" not in str(refused.value)
+
+
 def test_pixels_of_another_kind_are_refused() -> None:
     data = ToyData()
     study = replace(data.studies("test")[0], images={"frontal": np.full((8, 8, 1), np.nan)})

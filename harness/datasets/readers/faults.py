@@ -38,6 +38,10 @@ def _wrong_with(info: DatasetInfo) -> str | None:
         value = getattr(info, field)
         if not (isinstance(value, str) and value):
             return f"its {field} is no text, or empty"
+    if not info.tasks:
+        return "it has no tasks"
+    if not (isinstance(info.image_size, int) and info.image_size > 0):
+        return "its image_size is no number of pixels"
     for field in ("label_names", "image_modalities"):
         names = list(getattr(info, field))
         if len(set(names)) < len(names):
@@ -116,6 +120,8 @@ def _is_attribute(value: object) -> bool:
 
 
 def _are_labels(labels: object, count: int) -> bool:
+    if np.ma.isMaskedArray(labels):
+        return False
     values = np.asarray(labels)
     return values.shape == (count,) and values.dtype.kind in "biuf" and bool(np.isin(values, (0, 1)).all())
 
