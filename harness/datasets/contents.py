@@ -21,7 +21,7 @@ def add_to_fingerprint(dataset: Dataset, splits: Mapping[str, Sequence[Study]]) 
     All texts, labels, attributes and names count, and the pixels of some studies of each split.
     """
     if not (isinstance(dataset.info.fingerprint, str) and dataset.info.fingerprint):
-        return  # a fault, which whoever checks the studies names
+        return  # a fault, which the check of the studies names
     digest = hashlib.sha256()
     for split, studies in splits.items():
         some = sampled(len(studies))
