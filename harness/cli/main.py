@@ -77,7 +77,7 @@ def _run(flags: dict[str, Any]) -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     os.environ.setdefault(SAFE_PATH, "1")  # of every process that a command starts
     try:
-        with stopped_by_signals(), no_silent_end():
+        with stopped_by_signals(_end_by), no_silent_end():
             show_threads_on_quit()
             _check_surroundings()
             from harness.cli.app import app
@@ -178,6 +178,12 @@ def _leave_threads(code: object) -> None:
         _say("a thread that a plugin has started did not end; it is left")
         atexit._run_exitfuncs()
         _end_at_once(code if isinstance(code, int) else 0 if code is None else 1)
+
+
+def _end_by(number: int) -> None:
+    """End the process by a signal that code of a plugin has caught."""
+    _say(f"stopped by {Stopped(number).name}: code of a plugin did not end")
+    _end_at_once(Stopped(number).exit_code)
 
 
 def _end_at_once(code: int) -> None:

@@ -10,10 +10,12 @@ import faulthandler
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+_LONGEST = 8.0
+"""Seconds that a program has to end after a signal."""
 ENDING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 """Signals that ask a program to end. Windows has no SIGHUP."""
 _HANDLED = (*ENDING, *([signal.SIGQUIT] if hasattr(signal, "SIGQUIT") else []))
@@ -36,17 +38,26 @@ class Stopped(BaseException):
 
 
 @contextmanager
-def stopped_by_signals() -> Iterator[None]:
+def stopped_by_signals(at_last: Callable[[int], object] | None = None) -> Iterator[None]:
     """The signals raise ``Stopped`` in the main thread, once: later ones are ignored until the program ends.
 
     SIGHUP stays ignored where ``nohup`` has it ignored.
+
+    Args:
+        at_last: called with the signal's number where the program has not ended after some seconds, as where
+            code of a plugin catches everything.
     """
     stopped = False
+    timers: list[threading.Timer] = []
 
     def leave(number: int, frame: FrameType | None) -> None:
         nonlocal stopped
         if not stopped:
             stopped = True
+            if at_last is not None:
+                timers.append(threading.Timer(_LONGEST, at_last, (number,)))
+                timers[0].daemon = True
+                timers[0].start()
             raise Stopped(number, received=True)
 
     if threading.current_thread() is not threading.main_thread():
@@ -60,6 +71,8 @@ def stopped_by_signals() -> Iterator[None]:
     try:
         yield
     finally:
+        for timer in timers:
+            timer.cancel()
         for number, handler in before.items():
             # A second Ctrl-C while the interpreter ends would print a traceback.
             signal.signal(number, signal.SIG_IGN if stopped else handler)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
+
+import numpy as np
 
 from harness.core.files import clear_disk_errors, private_folder, set_aside
 from harness.core.locks import file_lock
@@ -14,6 +16,7 @@ from harness.core.printed import printed_into
 from harness.core.registry import is_foreign
 from harness.core.types import Study
 from harness.core.untouched import untouched
+from harness.datasets.images.pixels import LazyImages
 from harness.distributed.process_group import process_group
 from harness.method.answers import checked_fit
 from harness.method.box.confined import ConfinedMethod
@@ -46,7 +49,8 @@ def fit(method: Method[Any], studies: FitStudies, run: FitRun, cell: Cell) -> Me
     started = time.monotonic()
     with PeakMemory(run.device) as memory, printed_into(cell.output) as outside, kept(type(method)):
         shown = replace(run, progress=outside(run.progress))
-        checked_fit(method, method.fit(studies.train, studies.val, shown))
+        train, val = (_own_copies(method, each) for each in (studies.train, studies.val))
+        checked_fit(method, method.fit(train, val, shown))
     if not group.is_rank_zero:
         return method
     seconds = time.monotonic() - started
@@ -70,10 +74,37 @@ def fit(method: Method[Any], studies: FitStudies, run: FitRun, cell: Cell) -> Me
     return method
 
 
+def _own_copies(method: Method[Any], studies: Sequence[Study]) -> Sequence[Study]:
+    """Studies that a plugin in this process cannot change for others; pixels are shared, and read-only."""
+    if not _runs_here(type(method)):
+        return studies
+    return [
+        replace(
+            study,
+            images=study.images if isinstance(study.images, LazyImages) else _read_only(study.images),
+            labels=None if study.labels is None else np.array(study.labels),
+            attributes=dict(study.attributes),
+        )
+        for study in studies
+    ]
+
+
+def _read_only(images: Mapping[str, Any]) -> dict[str, Any]:
+    views = {view: pixels.view() for view, pixels in images.items()}
+    for pixels in views.values():
+        pixels.flags.writeable = False
+    return views
+
+
+def _runs_here(method_class: type[Method[Any]]) -> bool:
+    """Whether a method is code of another package, in this process."""
+    return is_foreign(method_class) and not issubclass(method_class, ConfinedMethod)
+
+
 def kept(method_class: type[Method[Any]]) -> AbstractContextManager[None]:
     """The working folder and functions of others stay what they are, where a plugin runs in this process."""
-    foreign = is_foreign(method_class) and not issubclass(method_class, ConfinedMethod)
-    return untouched(f"method {method_class.card.name}") if foreign else nullcontext()
+    what = f"method {method_class.card.name}"
+    return untouched(what) if _runs_here(method_class) else nullcontext()
 
 
 def _sizes(method: Method[Any], example: Study) -> dict[str, Any]:

@@ -41,6 +41,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from harness.core.content import files_below
 from harness.core.errors import CorruptFileError, HarnessError
 from harness.core.files import (
     DAMAGED,
@@ -207,7 +208,7 @@ class Store:
         folder = self.root / "results"
         if os.path.lexists(folder) and not folder.is_dir():
             raise CorruptFileError(f"{folder}: a file or a lost link is in the place of a folder", _AGAIN)
-        return sorted(folder.rglob("*.json"))
+        return sorted(path for path in files_below(folder) if path.suffix == ".json")  # behind links, too
 
     def _key(self, path: Path) -> str:
         return path.relative_to(self.root / "results").with_suffix("").as_posix()

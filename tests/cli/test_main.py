@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from contextlib import suppress
@@ -167,3 +168,37 @@ def test_what_fails_where_nothing_handles_it_is_a_line_without_its_text() -> Non
     assert "a thread failed: ValueError at __main__:" in done.stderr
     assert "Traceback" not in done.stderr
     assert "SECRET" not in done.stderr
+
+
+CATCHES_ALL = """
+import sys, time
+from harness.cli import list as command, main
+def listing(what):
+    print("begun", flush=True)
+    while True:
+        try:
+            time.sleep(1)
+        except BaseException:
+            pass
+command.listing = listing
+sys.argv = ["harness", "list", "methods"]
+main.main()
+"""
+
+
+@pytest.mark.process
+def test_a_signal_ends_code_that_catches_everything() -> None:
+    command = subprocess.Popen(
+        [sys.executable, "-c", CATCHES_ALL],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=child_environment(),
+        cwd=os.getcwd(),
+    )
+    assert command.stdout is not None
+    assert command.stdout.readline() == "begun\n"
+    command.send_signal(signal.SIGTERM)
+    _, err = command.communicate(timeout=12)
+    assert command.returncode == 128 + signal.SIGTERM
+    assert err == "stopped by SIGTERM: code of a plugin did not end\n"

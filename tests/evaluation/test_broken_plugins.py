@@ -20,7 +20,10 @@ from harness.core import registry
 from harness.core.errors import PluginError
 from harness.core.failures import describe
 from harness.evaluation import entries
+from harness.evaluation.benchmark import open_benchmark
+from harness.evaluation.evaluate import evaluate
 from harness.evaluation.run import run, run_serially
+from harness.evaluation.trial import Trial
 from harness.leaderboard.leaderboard import Leaderboard
 from harness.method.fingerprint import code_fingerprint
 from harness.metrics.base import checked_statistics
@@ -223,6 +226,16 @@ def test_a_plugin_is_asked_as_it_was_saved(toy_world: Path, monkeypatch: pytest.
     ]
     assert reports
     assert all("nothing" in text and "effusion" not in text for text in reports)
+
+
+def test_a_plugin_changes_no_study_of_others(toy_world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(registry.METHODS, "changing", "tests.helpers.faulty:Changing")
+    registry._table.cache_clear()
+    settings = toy_config(toy_world, ("changing",), metrics=("bleu",))
+    benchmark = open_benchmark(settings)
+    before = [(study.report, dict(study.attributes)) for study in benchmark.splits["train"]]
+    evaluate(Trial(benchmark, benchmark.entries[0], 0, Quiet()))
+    assert [(study.report, dict(study.attributes)) for study in benchmark.splits["train"]] == before
 
 
 def test_a_link_in_a_checkpoint_fails_its_method(toy_world: Path, monkeypatch: pytest.MonkeyPatch) -> None:

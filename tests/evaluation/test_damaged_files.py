@@ -455,6 +455,14 @@ def test_a_checkpoint_is_never_written_through_a_link(
     assert not (tmp_path / "nowhere").exists()
 
 
+def test_results_behind_a_link_are_read(settings: RunSettings, tmp_path: Path) -> None:
+    results = settings.config.store / "results" / "toy"
+    before = len(Store(settings.config.store).stored())
+    (results / "learner").rename(tmp_path / "elsewhere")
+    (results / "learner").symlink_to(tmp_path / "elsewhere")
+    assert len(Store(settings.config.store).stored()) == before
+
+
 def test_a_folder_of_something_else_is_no_store(tmp_path: Path) -> None:
     (tmp_path / "results").mkdir()
     with pytest.raises(HarnessError, match="exists and is not a results store") as moved:

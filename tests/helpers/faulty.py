@@ -250,6 +250,15 @@ class Forgetful(Echo):
         return [Prediction(report=f"{self.word}.") for _ in inputs.ids]
 
 
+class Changing(Echo):
+    """Changes the studies that it is given."""
+
+    def fit(self, train: Sequence[Study], val: Sequence[Study], run: FitRun) -> None:
+        for study in train:
+            object.__setattr__(study, "report", "SECRET")
+            study.attributes["sex"] = "M"  # type: ignore[index]
+
+
 class LinksOut(Echo):
     """Saves a link to a file elsewhere."""
 
