@@ -180,12 +180,17 @@ def data_elsewhere(name: str, source: bytes) -> dict[str, Path]:
         around = home.parents[1].resolve()
         for path in _named(source, around):
             places[f"{top}/../{path.relative_to(around).as_posix()}"] = path
-    for number, text in enumerate(_of_paths(source)):
-        if _FILE_NAME.fullmatch(text) and not text.endswith(tuple(_COMPILED)):
-            with suppress(UnicodeEncodeError, RuntimeError):  # no such user
-                path = Path.cwd() / Path(text).expanduser()
-                if path.is_file():
-                    places[f"{name}/elsewhere {number}"] = path
+    whole = {text for text in strings(source) if text.startswith(("/", "~"))}
+    for number, text in enumerate(sorted(whole.union(_of_paths(source)))):
+        if not _FILE_NAME.fullmatch(text) or text.endswith(tuple(_COMPILED)):
+            continue
+        with suppress(UnicodeEncodeError, RuntimeError, OSError):  # no such user; too long a name
+            path = Path.cwd() / Path(text).expanduser()
+            if path.is_file():
+                places[f"{name}/elsewhere {number}"] = path
+            elif text in whole and path.is_dir():  # of which other strings may name files
+                for below in (each for each in _named(source, path.resolve()) if each.is_file()):
+                    places[f"{name}/elsewhere {number}/{below.relative_to(path.resolve())}"] = below
     return places
 
 

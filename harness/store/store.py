@@ -41,7 +41,6 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from harness.core.content import files_below
 from harness.core.errors import CorruptFileError, HarnessError
 from harness.core.files import (
     DAMAGED,
@@ -208,7 +207,8 @@ class Store:
         folder = self.root / "results"
         if os.path.lexists(folder) and not folder.is_dir():
             raise CorruptFileError(f"{folder}: a file or a lost link is in the place of a folder", _AGAIN)
-        return sorted(path for path in files_below(folder) if path.suffix == ".json")  # behind links, too
+        linked = (each for path in folder.rglob("*") if path.is_symlink() for each in path.rglob("*"))
+        return sorted({path for path in (*folder.rglob("*"), *linked) if path.suffix == ".json"})
 
     def _key(self, path: Path) -> str:
         return path.relative_to(self.root / "results").with_suffix("").as_posix()

@@ -171,11 +171,17 @@ def test_the_evaluation_mode_of_a_network_chooses_no_code(plugin: type, tmp_path
 def test_a_file_that_is_named_in_full_counts_and_may_not_be_read_for_it(plugin: type, tmp_path: Path) -> None:
     weights = tmp_path / "elsewhere.bin"
     weights.write_text("1")
-    (tmp_path / "package_of_plugin/near.py").write_text(f"WEIGHTS = open({str(weights)!r})\n")
-    before = fresh(plugin)
-    assert weights not in fingerprint.files_of(plugin).values()
-    weights.write_text("2")
-    assert fresh(plugin) != before
+    for code in (
+        f"WEIGHTS = open({str(weights)!r})\n",
+        f"PLACE = {str(weights)!r}\n",
+        f"PLACE = Path({str(tmp_path)!r}) / 'elsewhere.bin'\n",
+    ):
+        (tmp_path / "package_of_plugin/near.py").write_text(code)
+        weights.write_text("1")
+        before = fresh(plugin)
+        assert weights not in fingerprint.files_of(plugin).values()
+        weights.write_text("2")
+        assert fresh(plugin) != before
 
 
 def test_a_module_in_an_archive_counts(plugin: type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
