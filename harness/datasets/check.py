@@ -30,7 +30,7 @@ from harness.datasets.images import decode
 from harness.datasets.images.pixels import ImageFile, LazyImages
 from harness.datasets.opening import studies_of
 from harness.datasets.readers.contexts import context_remarks
-from harness.datasets.readers.faults import NO_MAPPING, faults
+from harness.datasets.readers.faults import NO_MAPPING, changed, faults
 from harness.datasets.readers.records import Problem, ReportRecord, empty_splits
 from harness.datasets.readers.report_dataset import (
     ReportDataset,
@@ -190,6 +190,10 @@ def _of_opened(dataset_class: type[Dataset], root: Path | None, options: dict[st
     own = [] if registry.is_ours(type(dataset)) else list(faults(dataset.info, splits))
     if any(each.kind == NO_MAPPING for each in own):
         return {}, {}, own, []
+    if not (own or registry.is_ours(type(dataset))):
+        for split in SPLITS:
+            if change := changed(splits[split], studies_of(dataset, split)):
+                own.append(Problem("changes", split, change, "every process of a run reads them anew"))
     studies = [study for split in SPLITS for study in splits[split]]
     counts: dict[str, Count] = {"studies": len(studies), "patients": len({s.patient_id for s in studies})}
     counts |= _by_split([(study.split, study.context is None) for study in studies])

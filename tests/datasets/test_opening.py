@@ -123,6 +123,16 @@ def test_studies_that_change_are_refused(
         studies_of_splits(ToyData(), None)
 
 
+def test_data_check_reads_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    studies, numbers = ToyData.studies, count()
+
+    def changing(data: ToyData, split: str) -> list[Study]:
+        return [replace(study, report=f"report {next(numbers)}") for study in studies(data, split)]
+
+    monkeypatch.setattr(ToyData, "studies", changing)
+    assert {problem.kind for problem in examine("toy", None).problems} >= {"changes"}
+
+
 def broken(kind: str, whole: list[Study]) -> Any:
     """What ``studies`` gives, which fails or is something else."""
 
