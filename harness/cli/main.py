@@ -23,7 +23,7 @@ from harness.core.children import (
     remove_own_temporary_files,
 )
 from harness.core.errors import HarnessError
-from harness.core.failures import describe, no_silent_end
+from harness.core.failures import describe, no_silent_end, say
 from harness.core.packages import packages_named
 from harness.core.printed import keep_quiet
 from harness.core.signals import Stopped, show_threads_on_quit, stopped_by_signals
@@ -59,7 +59,7 @@ def main() -> None:
     except BaseException as error:
         if flags.get("debug"):
             traceback.print_exception(error)
-        _say(
+        say(
             f"error: {describe(error)}: a fault of the harness or of a plugin; "
             f"harness --debug {flags.get('command', '')} prints the traceback"
         )
@@ -88,10 +88,10 @@ def _run(flags: dict[str, Any]) -> None:
         if flags.get("debug"):
             traceback.print_exception(error)
         text = " ".join(str(error).split())
-        _say(f"error: {''.join(c if c.isprintable() else repr(c)[1:-1] for c in text)}")
+        say(f"error: {''.join(c if c.isprintable() else repr(c)[1:-1] for c in text)}")
         sys.exit(error.exit_code)
     except Stopped as stopped:
-        _say(f"stopped by {stopped.name}{_KEPT if flags.get('command') in _CONTINUES else ''}")
+        say(f"stopped by {stopped.name}{_KEPT if flags.get('command') in _CONTINUES else ''}")
         if stopped.received:
             _end_at_once(stopped.exit_code)
         sys.exit(stopped.exit_code)
@@ -103,16 +103,16 @@ def _run(flags: dict[str, Any]) -> None:
         library, _, reason = str(error).partition(": ")
         if not reason.startswith("failed to map segment"):
             raise
-        _say(f"error: {library} cannot be loaded: too little memory (raise the limit, ulimit -v)")
+        say(f"error: {library} cannot be loaded: too little memory (raise the limit, ulimit -v)")
         sys.exit(HarnessError.exit_code)
     except OSError as error:
         if flags.get("debug"):
             traceback.print_exception(error)
         if error.errno == errno.ENOENT and "temporary directory" in str(error.strerror):
-            _say("error: no folder for temporary files can be written ($TMPDIR, /tmp, the working folder)")
+            say("error: no folder for temporary files can be written ($TMPDIR, /tmp, the working folder)")
             sys.exit(HarnessError.exit_code)
         if error.errno in (errno.ENAMETOOLONG, errno.ELOOP):
-            _say(f"error: {str(error.filename)[:100]}: {str(error.strerror).lower()}")
+            say(f"error: {str(error.filename)[:100]}: {str(error.strerror).lower()}")
             sys.exit(HarnessError.exit_code)
         if error.filename is not None or error.errno not in _UNWRITTEN:
             raise
@@ -153,7 +153,7 @@ def _end_output(error: OSError | None) -> None:
     with suppress(OSError):  # the interpreter flushes once more when it ends
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     if error.errno != errno.EPIPE:
-        _say(f"error: standard output cannot be written: {error.strerror}")
+        say(f"error: standard output cannot be written: {error.strerror}")
     sys.exit(1)
 
 
@@ -175,14 +175,14 @@ def _leave_threads(code: object) -> None:
     for thread in others:
         thread.join(_GRACE)
     if any(thread.is_alive() for thread in others):
-        _say("a thread that a plugin has started did not end; it is left")
+        say("a thread that a plugin has started did not end; it is left")
         atexit._run_exitfuncs()
         _end_at_once(code if isinstance(code, int) else 0 if code is None else 1)
 
 
 def _end_by(number: int) -> None:
     """End the process by a signal that code of a plugin has caught."""
-    _say(f"stopped by {Stopped(number).name}: code of a plugin did not end")
+    say(f"stopped by {Stopped(number).name}: code of a plugin did not end")
     _end_at_once(Stopped(number).exit_code)
 
 
@@ -194,8 +194,3 @@ def _end_at_once(code: int) -> None:
     with suppress(OSError, ValueError, AttributeError):
         sys.stdout.flush()
     os._exit(code)
-
-
-def _say(line: str) -> None:
-    with suppress(OSError, ValueError, AttributeError):  # a terminal that was closed, too
-        print(line, file=sys.stderr, flush=True)

@@ -153,18 +153,19 @@ def unseen_failures_described() -> None:
 
     def in_thread(args: threading.ExceptHookArgs) -> None:
         if args.exc_value is not None and not isinstance(args.exc_value, SystemExit):
-            _say(f"a thread failed: {describe(args.exc_value)}")
+            say(f"a thread failed: {describe(args.exc_value)}")
 
     def unraisable(args: sys.UnraisableHookArgs) -> None:
         if args.exc_value is not None:
-            _say(f"an object failed as it went: {describe(args.exc_value)}")
+            say(f"an object failed as it went: {describe(args.exc_value)}")
 
     threading.excepthook = in_thread
     sys.unraisablehook = unraisable
     logging.raiseExceptions = False
 
 
-def _say(line: str) -> None:
+def say(line: str) -> None:
+    """Write a line to standard error; a terminal that was closed is no error."""
     with suppress(OSError, ValueError, AttributeError):
         print(line, file=sys.stderr, flush=True)
 

@@ -102,9 +102,12 @@ def _removed() -> Iterator[str]:
 
 
 def _hides(space: _Space, name: str) -> bool:
-    """Whether a new name of a class is a function, or stands before one of its bases."""
+    """Whether a new name of a class is a function, or stands before one of its bases.
+
+    What Python itself adds when a class is first copied or looked at (``__slotnames__``) is neither.
+    """
     bases = space.owner.__mro__[1:] if isinstance(space.owner, type) else ()
-    return _is_function(space.space[name]) or any(name in vars(base) for base in bases)
+    return _is_function(space.space[name]) or any(_is_function(vars(base).get(name)) for base in bases)
 
 
 def _modules_put_back() -> Iterator[str]:

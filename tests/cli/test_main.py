@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -198,6 +199,7 @@ def test_a_signal_ends_code_that_catches_everything() -> None:
     )
     assert command.stdout is not None
     assert command.stdout.readline() == "begun\n"
+    time.sleep(0.5)  # it is inside its loop, where it catches everything
     command.send_signal(signal.SIGTERM)
     _, err = command.communicate(timeout=12)
     assert command.returncode == 128 + signal.SIGTERM

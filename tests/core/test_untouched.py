@@ -5,8 +5,10 @@ from __future__ import annotations
 import abc
 import builtins
 import collections
+import copy
 import json
 import os
+import pickle
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +21,8 @@ from harness.core import registry
 from harness.core.errors import PluginError
 from harness.core.untouched import untouched
 from harness.metrics import base
+from harness.metrics.base import MetricOutput
+from harness.metrics.text.bleu import Bleu
 
 
 def nothing(*values: object) -> int:
@@ -47,6 +51,15 @@ def test_what_is_replaced_or_hidden_is_put_back(name: str) -> None:
     after = vars(owner)
     assert after.keys() == before.keys()
     assert all(after[key] is value for key, value in before.items())
+
+
+def test_what_python_adds_to_a_class_is_no_change() -> None:
+    metric = Bleu()
+    with untouched("metric mine"):
+        copy.deepcopy(metric)
+        pickle.dumps(MetricOutput("a"))
+        for each in Bleu.__mro__:
+            getattr(each, "__annotations__", None)
 
 
 def test_a_module_that_another_stands_for_is_put_back() -> None:
