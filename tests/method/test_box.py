@@ -6,6 +6,13 @@ import os
 import socket
 import sys
 from collections.abc import Callable, Iterator
+from importlib.machinery import (
+    EXTENSION_SUFFIXES,
+    SOURCE_SUFFIXES,
+    ExtensionFileLoader,
+    FileFinder,
+    SourceFileLoader,
+)
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +23,7 @@ from harness.datasets.example import ExampleData
 from harness.method.batching import collate
 from harness.method.box import codec, shared_memory
 from harness.method.box.box import Box, BoxError, Boxes, Limits, confinement
+from harness.method.box.by_name import ByName
 from harness.method.box.rules import Own, rules_for
 from harness.method.box.wire import Channel, WireError, copied
 
@@ -92,6 +100,40 @@ def test_the_data_of_packages_is_hidden_and_so_is_everything_that_no_rule_names(
     assert reports.exists()
     assert report_of(prober("by_open", str(reports))) == "PermissionError"
     assert report_of(prober("by_open", spec.origin)) == "done"
+
+
+@confined
+def test_modules_beside_hidden_data_stay_when_their_folder_changes(
+    boxes: Boxes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project, own = tmp_path / "project", tmp_path / "own"
+    (project / "data").mkdir(parents=True)
+    own.mkdir()
+    (project / "beside_data").mkdir()
+    (project / "beside_data" / "__init__.py").write_text("from tests.helpers.prober import Prober\n")
+    monkeypatch.syspath_prepend(project)
+    rules = rules_for(Own("beside_data"), {}, [str(project / "data")], [str(own)])
+    box = Box.start(boxes, rules, own, Limits())
+    try:
+        (project / "new.txt").touch()
+        assert box.ask("describe", target="beside_data:Prober")["card"]
+    finally:
+        box.close()
+
+
+def test_modules_asked_for_by_name_are_those_of_pythons_own_finder(tmp_path: Path) -> None:
+    for name in ("package/__init__.py", "both/__init__.py", "both.py", "single.py", "bare/data.txt", "a.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    loaders = ((ExtensionFileLoader, EXTENSION_SUFFIXES), (SourceFileLoader, SOURCE_SUFFIXES))
+    finder = FileFinder(str(tmp_path), *loaders)
+    for name in ("package", "both", "single", "above.single", "bare", "a", "none"):
+        expected, spec = finder.find_spec(name), ByName(str(tmp_path)).find_spec(name)
+        assert (spec is None) == (expected is None)
+        if spec is not None and expected is not None:
+            assert spec.origin == expected.origin
+            places = spec.submodule_search_locations, expected.submodule_search_locations
+            assert list(places[0] or ()) == list(places[1] or ())
 
 
 @confined

@@ -15,7 +15,6 @@ from contextlib import suppress
 from dataclasses import asdict
 from importlib import import_module, invalidate_caches
 from pathlib import Path
-from pkgutil import get_importer
 from typing import Any
 
 import numpy as np
@@ -26,6 +25,7 @@ from harness.core.failures import describe, no_silent_end
 from harness.core.types import Study
 from harness.method.answers import checked_fit, checked_predictions, checked_reports
 from harness.method.box import codec
+from harness.method.box.by_name import find_by_name
 from harness.method.box.ending import exit_code
 from harness.method.box.kernel import restrict_calls, restrict_files
 from harness.method.box.wire import Channel
@@ -270,16 +270,13 @@ def confine(channel: Channel, order: Mapping[str, Any]) -> None:
     _move(order)
     sys.path[:] = os.environ["PYTHONPATH"].split(os.pathsep)  # the owner's, which may have grown
     invalidate_caches()
-    for entry in sys.path:  # finders read the names in it while they can
-        finder = get_importer(entry)
-        if finder is not None:
-            finder.find_spec("_")
     last = bool(order["last"])
     # Threads of a parallel operation would not outlive a fork.
     torch.set_num_threads(int(order["threads"]) if last else 1)
     limits(int(order["file_bytes"]))
     _print_into(str(order["output"]))
     version = restrict_files(_rights(order))
+    find_by_name(sys.path)
     listener = restrict_calls(listened=not last)
     channel.send({"kind": "confined", "files": version, "network": listener is not None})
     if listener is not None and listener >= 0:
