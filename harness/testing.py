@@ -20,6 +20,7 @@ from harness.core.registry import make_metric
 from harness.core.types import Prediction, Reference, Study
 from harness.datasets.base import SPLITS, Dataset
 from harness.datasets.example import ExampleData
+from harness.datasets.readers.faults import changed, faults
 from harness.evaluation.entries import Entry
 from harness.method.contract import Method
 from harness.metrics.base import JointMetric, Metric, checked_statistics, checked_values
@@ -89,17 +90,15 @@ def check_dataset(dataset: Dataset) -> None:
     for what in ("name", "fingerprint", "licence", "tasks", "image_modalities"):
         if not getattr(info, what):
             raise PluginError(f"dataset {info.name}: its info has no {what}")
-    patients: dict[str, str] = {}
-    for split in SPLITS:
-        studies = dataset.studies(split)
-        if len({study.id for study in studies}) != len(studies) or not studies:
-            raise PluginError(f"dataset {info.name}: the {split} split is empty or has an id twice")
+    splits = {split: dataset.studies(split) for split in SPLITS}
+    for fault in faults(info, splits):
+        raise PluginError(f"dataset {info.name}, {fault.where}: {fault.message}", fault.hint)
+    for split, studies in splits.items():
+        if not studies:
+            raise PluginError(f"dataset {info.name}: the {split} split is empty")
+        if change := changed(studies, dataset.studies(split)):
+            raise PluginError(f"dataset {info.name}, {split}: {change}", "a run reads studies anew")
         for study in studies:
-            if patients.setdefault(study.patient_id, split) != split:
-                raise PluginError(
-                    f"dataset {info.name}: patient {study.patient_id} is in two splits",
-                    "scores on patients that were trained on say nothing",
-                )
             if wrong := _wrong_in(study, split, dataset):
                 raise PluginError(f"dataset {info.name}, {study.id}: {wrong}")
 

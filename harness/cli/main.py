@@ -9,11 +9,12 @@ import atexit
 import errno
 import io
 import os
+import resource
 import sys
 import threading
 import traceback
 from contextlib import suppress
-from typing import Any
+from typing import Any, NoReturn
 
 from harness.core.children import (
     SAFE_PATH,
@@ -36,6 +37,9 @@ _KEPT = (
 
 _GRACE = 2.0
 """Seconds that a thread of a plugin has to end after the command."""
+
+_FILES = 64
+"""Files that a command may have open at least."""
 
 _UNWRITTEN = {errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF}
 """Errors of a standard output that cannot be written; those of files come with a name, or as one line."""
@@ -101,6 +105,8 @@ def _run(flags: dict[str, Any]) -> None:
         raise
     except ImportError as error:
         library, _, reason = str(error).partition(": ")
+        if reason.endswith(os.strerror(errno.EMFILE)):
+            _end_for_handles()
         if not reason.startswith("failed to map segment"):
             raise
         say(f"error: {library} cannot be loaded: too little memory (raise the limit, ulimit -v)")
@@ -111,6 +117,8 @@ def _run(flags: dict[str, Any]) -> None:
         if error.errno == errno.ENOENT and "temporary directory" in str(error.strerror):
             say("error: no folder for temporary files can be written ($TMPDIR, /tmp, the working folder)")
             sys.exit(HarnessError.exit_code)
+        if error.errno in (errno.EMFILE, errno.ENFILE):
+            _end_for_handles()
         if error.errno in (errno.ENAMETOOLONG, errno.ELOOP):
             say(f"error: {str(error.filename)[:100]}: {str(error.strerror).lower()}")
             sys.exit(HarnessError.exit_code)
@@ -120,8 +128,22 @@ def _run(flags: dict[str, Any]) -> None:
         sys.exit(1)
 
 
+def _enough_handles() -> bool:
+    """Whether as many files may be open as every command needs; the soft limit is raised where it may be."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = _FILES if hard == resource.RLIM_INFINITY else min(hard, _FILES)
+    if resource.RLIM_INFINITY != soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    return most >= _FILES
+
+
+def _end_for_handles() -> NoReturn:
+    say("error: too few files may be open at once (raise the limit, ulimit -n)")
+    sys.exit(HarnessError.exit_code)
+
+
 def _check_surroundings() -> None:
-    """Standard output exists and takes every character; the working folder exists.
+    """Standard output exists and takes every character; the working folder exists; files can be opened.
 
     Raises:
         HarnessError: something is not there.
@@ -130,6 +152,8 @@ def _check_surroundings() -> None:
         raise HarnessError("standard output is closed", "leave it open, or add > FILE")
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
+    if not _enough_handles():
+        _end_for_handles()
     try:
         os.getcwd()
     except FileNotFoundError:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from io import BufferedReader
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import IO, Any, TypeVar
 
 from harness.core.errors import CorruptFileError, DiskError, HarnessError
@@ -62,6 +63,17 @@ def clear_disk_errors(path: Path) -> Iterator[None]:
             raise
         what, hint = _REASONS[number]
         raise DiskError(f"cannot write {path}: {what}", hint) from error
+
+
+def has_room(folder: Path) -> bool:
+    """Whether a MiB can be written into a folder."""
+    try:
+        with TemporaryFile(dir=folder) as stream:
+            stream.write(bytes(1 << 20))
+            stream.flush()
+    except OSError:
+        return False
+    return True
 
 
 def _system_error(error: Exception) -> int | None:
@@ -276,12 +288,15 @@ def _mismatch(path: Path) -> CorruptFileError:
     return CorruptFileError(f"{path}: checksum mismatch, the file was damaged", _AGAIN)
 
 
-def set_aside(path: Path, reason: str) -> None:
+def set_aside(path: Path, reason: str, target: Path | None = None) -> None:
     """Rename a damaged file or folder to ``NAME.damaged``, without its seal, and say so on standard error.
 
     An older one of this name is replaced. What is gone already is no error.
+
+    Args:
+        target: its new name, where it is another one.
     """
-    target = path.with_name(path.name + DAMAGED)
+    target = target or path.with_name(path.name + DAMAGED)
     with clear_disk_errors(path):
         if target.is_dir() and not target.is_symlink():
             shutil.rmtree(target)

@@ -41,6 +41,9 @@ def not_its_own(name: str, metric: Any, owners: dict[str, str]) -> str:
     begins = str(metric.signature).partition("|")[0]
     if begins != name:
         return f"its signature begins with {begins[:_LONGEST]!r}, not with its name"
+    outputs = [output.name for output in metric.outputs]
+    if len(set(outputs)) < len(outputs):
+        return "two of its outputs have one name"
     for output in metric.outputs:
         if not _OUTPUT.fullmatch(str(output.name)):
             return "the name of an output is no word of letters, digits and underscores"

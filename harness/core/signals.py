@@ -10,6 +10,7 @@ import faulthandler
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -76,6 +77,34 @@ def stopped_by_signals(at_last: Callable[[int], object] | None = None) -> Iterat
         for number, handler in before.items():
             # A second Ctrl-C while the interpreter ends would print a traceback.
             signal.signal(number, signal.SIG_IGN if stopped else handler)
+
+
+@contextmanager
+def signals_kept() -> Iterator[None]:
+    """Handlers of signals are afterwards what they were, and no alarm is left that code inside has set.
+
+    An alarm that goes off meanwhile and that nothing handles would end the process: it is a ``TimeoutError``.
+    """
+    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "SIGALRM"):
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in (*_HANDLED, signal.SIGALRM)}
+    left, again = signal.getitimer(signal.ITIMER_REAL)
+    started = time.monotonic()
+    if before[signal.SIGALRM] is signal.SIG_DFL:
+        signal.signal(signal.SIGALRM, _rang)
+    try:
+        yield
+    finally:
+        rest = max(left - (time.monotonic() - started), 1e-3) if left else 0.0
+        signal.setitimer(signal.ITIMER_REAL, rest, again)
+        for number, handler in before.items():
+            if handler is not None and signal.getsignal(number) is not handler:  # None is one of C code
+                signal.signal(number, handler)
+
+
+def _rang(number: int, frame: FrameType | None) -> None:
+    raise TimeoutError("an alarm went off")
 
 
 def show_threads_on_quit() -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from types import ModuleType
 
 from harness.core.errors import PluginError
+from harness.core.signals import signals_kept
 
 _LIBRARY = "abc builtins collections copy decimal functools itertools json math operator re statistics string"
 _ROOTS = frozenset(("harness", "methods", "numpy", *_LIBRARY.split()))
@@ -48,7 +49,7 @@ _modules: set[str] = set()
 
 @contextmanager
 def untouched(what: str) -> Iterator[None]:
-    """The working folder, the limit of recursion and all functions are afterwards what they were before.
+    """The working folder, the limit of recursion, handlers of signals and all functions are what they were.
 
     Args:
         what: begins the message, e.g. ``metric mine``.
@@ -67,7 +68,8 @@ def untouched(what: str) -> Iterator[None]:
     for space, _ in _grown():
         space.names = frozenset(space.space)
     try:
-        yield
+        with signals_kept():
+            yield
     finally:
         sys.setrecursionlimit(depth)
         replaced = [*_modules_put_back(), *map(_put_back, _replaced()), *_removed()]  # before any is needed

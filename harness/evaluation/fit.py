@@ -10,7 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from harness.core.files import clear_disk_errors, private_folder, set_aside
+from harness.core.errors import PluginError
+from harness.core.failures import describe
+from harness.core.files import clear_disk_errors, has_room
 from harness.core.locks import file_lock
 from harness.core.printed import printed_into
 from harness.core.registry import is_foreign
@@ -56,11 +58,13 @@ def fit(method: Method[Any], studies: FitStudies, run: FitRun, cell: Cell) -> Me
     seconds = time.monotonic() - started
     summary = training_summary(cell.training)
     with clear_disk_errors(cell.checkpoint):
-        folder = private_folder(cell.checkpoint)
-        for path in folder.iterdir():  # the method would write through a link
-            if path.is_symlink() or not path.is_file():
-                set_aside(path, "no plain file")
-        method.save(folder)
+        folder = cell.empty_checkpoint()
+        try:
+            method.save(folder)
+        except OSError as error:
+            if is_foreign(type(method)) and has_room(folder):  # it fails alone, whatever it says of the disk
+                raise PluginError(describe(error, type(method).__module__)) from error
+            raise
     cost = {
         # Epochs of interrupted sessions count; the last session's clock has not seen them.
         "training_seconds": max(seconds, summary.get("seconds", 0.0)),

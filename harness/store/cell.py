@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,8 @@ from harness.core.slugs import slug
 
 OF_CELL = 4
 """Names at the end of the path of a file of statistics, of which the first is its cell's."""
+_DONE, _SEAL = "done.json", ".sha256.json"
+"""Name of a checkpoint's list of files, and how the names of their checksums end."""
 _TEMPORARY = ".*.tmp"
 """Names of files that are not yet complete."""
 
@@ -91,7 +94,7 @@ class Cell:
         Raises:
             CorruptFileError: it is damaged, or that of another cell.
         """
-        done = self.checkpoint / "done.json"
+        done = self.checkpoint / _DONE
         if not done.exists():
             return False
         content = read_checked_json(done)
@@ -106,14 +109,31 @@ class Cell:
             raise CorruptFileError(f"{done}: it names no files", "delete it and run again")
         for name in names:
             verify(self.checkpoint / name)
+        self._put_strangers_aside(names)
         return True
+
+    def _put_strangers_aside(self, names: Sequence[str]) -> None:
+        """Move what is not in a checkpoint's list out of it: a method that lists its folder would read it."""
+        own = {_DONE, *names, *(name + _SEAL for name in names)}
+        for path in sorted(self.checkpoint.iterdir()):
+            if path.name not in own:
+                set_aside(path, "no file of this checkpoint", self.directory / (path.name + DAMAGED))
+
+    def empty_checkpoint(self) -> Path:
+        """The folder of the checkpoint, without what a method that was stopped, or another, left there."""
+        if self.checkpoint.is_dir() and not self.checkpoint.is_symlink():
+            shutil.rmtree(self.checkpoint)
+        else:
+            self.checkpoint.unlink(missing_ok=True)
+        return private_folder(self.checkpoint)
 
     def mark_fitted(self, facts: Mapping[str, Any]) -> None:
         """Seal every file of the checkpoint; from here on it is not trained again."""
-        files = sorted(
-            path.name for path in self.checkpoint.iterdir() if not path.name.endswith(".sha256.json")
-        )
-        files = [name for name in files if name != "done.json" and not name.endswith(DAMAGED)]
+        files = sorted(path.name for path in self.checkpoint.iterdir())
+        reserved = [name for name in files if name == _DONE or name.endswith((_SEAL, DAMAGED))]
+        if reserved:
+            names = f"{_DONE}, *{_SEAL} and *{DAMAGED}"
+            raise PluginError("its checkpoint has a file of a reserved name", f"the harness keeps {names}")
         if not all(map(_is_text, files)):
             raise PluginError("its checkpoint has a file whose name is not UTF-8")
         if any(
@@ -123,7 +143,7 @@ class Cell:
         for name in files:
             seal(self.checkpoint / name, OF_CELL - 1)
         content = {"files": files, "cell": self.directory.name, **facts}
-        write_checked_json(self.checkpoint / "done.json", content)
+        write_checked_json(self.checkpoint / _DONE, content)
 
     def checkpoint_digest(self) -> str:
         """Sixteen hexadecimal digits of the checkpoint's files as they were sealed.
@@ -131,18 +151,18 @@ class Cell:
         Empty where there is none, or where its list or a seal is damaged. No file but the seals is read:
         ``is_fitted`` says whether the files still are what was sealed.
         """
-        if not (self.checkpoint / "done.json").exists():
+        if not (self.checkpoint / _DONE).exists():
             return ""
         try:
             names = sorted(self.facts()["files"])
-            seals = [[name, read_json(self.checkpoint / f"{name}.sha256.json")["sha256"]] for name in names]
+            seals = [[name, read_json(self.checkpoint / (name + _SEAL))["sha256"]] for name in names]
         except (CorruptFileError, FileNotFoundError, LookupError, TypeError):
             return ""
         return hashlib.sha256(json.dumps(seals).encode()).hexdigest()[:16]
 
     def facts(self) -> dict[str, Any]:
         """What ``mark_fitted`` recorded (training seconds, parameters)."""
-        return read_checked_json(self.checkpoint / "done.json")
+        return read_checked_json(self.checkpoint / _DONE)
 
     def predictions(self, state: str) -> Path:
         """JSONL file of one modality state."""

@@ -204,3 +204,14 @@ def test_a_signal_ends_code_that_catches_everything() -> None:
     _, err = command.communicate(timeout=12)
     assert command.returncode == 128 + signal.SIGTERM
     assert err == "stopped by SIGTERM: code of a plugin did not end\n"
+
+
+def test_too_few_open_files_are_one_line() -> None:
+    program = (
+        "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (30, 30)); "
+        "from harness.cli.main import main; main()"
+    )
+    command = [sys.executable, "-c", program, "list", "methods"]
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | child_environment())
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "error: too few files may be open at once (raise the limit, ulimit -n)\n"

@@ -9,7 +9,9 @@ import copy
 import json
 import os
 import pickle
+import signal
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -102,3 +104,21 @@ def test_an_import_that_replaces_a_function_is_refused_each_time(written: Callab
             registry.load("metrics", name)
     assert np.mean is mean
     registry._table.cache_clear()
+
+
+@pytest.mark.timeout(60, method="thread")
+def test_handlers_of_signals_stay_and_no_alarm_is_left() -> None:
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)}
+    with untouched("metric mine"):
+        for number in before:
+            signal.signal(number, signal.SIG_IGN)
+        signal.alarm(60)
+    assert {number: signal.getsignal(number) for number in before} == before
+    assert signal.alarm(0) == 0
+    with pytest.raises(TimeoutError), untouched("metric mine"):
+        ring()
+
+
+def ring() -> None:
+    signal.setitimer(signal.ITIMER_REAL, 0.01)
+    time.sleep(5)

@@ -16,11 +16,20 @@ from harness.core.types import Study
 from harness.datasets.check import examine
 from harness.datasets.opening import open_dataset, studies_of, studies_of_splits
 from harness.method.batching import collate
+from harness.testing import check_dataset
 from tests.helpers.toys import ToyData
 
 
 class NoData:
     """A dataset class without its methods."""
+
+
+class Licensed(ToyData):
+    """The toys, with all that a dataset declares."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.info = replace(self.info, licence="none")
 
 
 @pytest.fixture(autouse=True)
@@ -94,6 +103,8 @@ def test_studies_that_would_give_wrong_numbers_are_refused(
     monkeypatch.setattr(ToyData, "studies", lambda self, split: list(map(change, studies(self, split))))
     with pytest.raises(HarnessError, match=f"dataset toy, {message}"):
         studies_of_splits(ToyData(), None)
+    with pytest.raises(PluginError, match=f"dataset toy, {message}"):
+        check_dataset(Licensed())
 
 
 @pytest.mark.parametrize(
@@ -104,7 +115,9 @@ def test_studies_that_would_give_wrong_numbers_are_refused(
             "study train0 is another one when it is",
         ),
         (
-            lambda study, number: replace(study, images={"frontal": np.full((8, 8, 1), number, np.uint8)}),
+            lambda study, number: replace(
+                study, images={"frontal": np.full((8, 8, 1), number % 251, np.uint8)}
+            ),
             "study train0 is another one when it is",
         ),
         (lambda study, number: study if number < 150 else None, r"40 studies, then \d+"),
@@ -121,6 +134,8 @@ def test_studies_that_change_are_refused(
     monkeypatch.setattr(ToyData, "studies", changing)
     with pytest.raises(HarnessError, match=f"dataset toy: {message}"):
         studies_of_splits(ToyData(), None)
+    with pytest.raises(PluginError, match="dataset toy, train: "):
+        check_dataset(Licensed())
 
 
 def test_data_check_reads_twice(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -133,6 +133,7 @@ def test_a_metric_that_changes_what_it_gets_changes_no_other_number(faulty_world
         ("namesake", "it is registered as namesake, and its name is 'bleu'"),
         ("usurper", "its output rouge_l is one of metric rouge_l"),
         ("impostor", "its signature begins with 'bleu', not with its name"),
+        ("doubled", "two of its outputs have one name"),
     ],
 )
 def test_a_metric_under_the_name_of_another_is_refused(
@@ -244,6 +245,19 @@ def test_a_link_in_a_checkpoint_fails_its_method(toy_world: Path, monkeypatch: p
     reporter = Quiet()
     assert not run_serially(toy_config(toy_world, ("links",), metrics=("bleu",)), reporter)[1]
     assert "its checkpoint has a link or a folder in it" in reporter.failures["links"]
+
+
+def test_a_method_that_speaks_of_a_full_disk_fails_alone(
+    toy_world: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(registry.METHODS, "no-space", "tests.helpers.faulty:NoSpace")
+    registry._table.cache_clear()
+    reporter = Quiet()
+    rows, _ = run_serially(toy_config(toy_world, ("no-space", "echo"), metrics=("bleu",)), reporter)
+    assert reporter.failures["no-space"].startswith(
+        "OSError (No space left on device) at tests.helpers.faulty:"
+    )
+    assert {row.status for row in rows if row.method == "echo"} == {"ok"}
 
 
 def test_a_method_whose_source_cannot_be_read_fails_alone(
@@ -573,3 +587,28 @@ def test_a_checkpoint_with_a_name_that_is_no_text_is_refused(tmp_path: Path) -> 
     Path(os.fsdecode(bytes(cell.checkpoint) + b"/\xff\xfe")).touch()
     with pytest.raises(PluginError, match="its checkpoint has a file whose name is not UTF-8"):
         cell.mark_fitted({})
+
+
+@pytest.mark.parametrize("name", ["done.json", "weights.bin.sha256.json", "weights.damaged"])
+def test_a_checkpoint_with_a_name_of_the_harness_is_refused(name: str, tmp_path: Path) -> None:
+    cell = Cell(tmp_path)
+    cell.checkpoint.mkdir()
+    (cell.checkpoint / name).touch()
+    with pytest.raises(PluginError, match="its checkpoint has a file of a reserved name"):
+        cell.mark_fitted({})
+
+
+def test_a_file_that_came_into_a_checkpoint_is_taken_out_of_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    cell = Cell(tmp_path)
+    (cell.empty_checkpoint() / "weights.bin").write_bytes(b"weights")
+    cell.mark_fitted({})
+    listed = {path.name for path in cell.checkpoint.iterdir()}
+    (cell.checkpoint / "more.bin").write_bytes(b"of another method")
+    (cell.checkpoint / "more").mkdir()
+    assert cell.is_fitted()
+    assert {path.name for path in cell.checkpoint.iterdir()} == listed
+    assert (tmp_path / "more.bin.damaged").is_file()
+    assert caplog.text.count("no file of this checkpoint") == 2
+    assert not list(cell.empty_checkpoint().iterdir())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import sys
@@ -219,6 +220,13 @@ class Impostor(Lengths):
         return "bleu|v:1"
 
 
+class Doubled(Lengths):
+    """Declares one output twice."""
+
+    name = "doubled"
+    outputs = (MetricOutput("twice"), MetricOutput("twice"))
+
+
 class Unfinished(Metric):
     """Lacks everything but a name."""
 
@@ -257,6 +265,13 @@ class Changing(Echo):
         for study in train:
             object.__setattr__(study, "report", "SECRET")
             study.attributes["sex"] = "M"  # type: ignore[index]
+
+
+class NoSpace(Echo):
+    """Says that the disk is full, which it is not."""
+
+    def save(self, directory: Path) -> None:
+        raise OSError(errno.ENOSPC, "no space", "SECRET")
 
 
 class LinksOut(Echo):
