@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import PurePath
 from typing import Any
 
 import numpy as np
 
+from harness.core.opened import opened_files
 from harness.core.types import Study
 from harness.datasets.base import Dataset
 from harness.datasets.opening import studies_of
@@ -97,7 +96,7 @@ def watching(dataset: Dataset, files: frozenset[str] = frozenset()) -> Iterator[
     inherited = "studies" not in vars(owner)
     owner.studies = studies  # type: ignore[method-assign]
     try:
-        with _opened() as paths:
+        with opened_files() as paths:
             yield touches
     finally:
         touches.files += [path for path in paths if path in files]
@@ -110,10 +109,10 @@ def watching(dataset: Dataset, files: frozenset[str] = frozenset()) -> Iterator[
 
 def data_files(open_dataset: Callable[[], Dataset], limit: int | None) -> tuple[Dataset, DataFiles]:
     """The dataset, and the files that were opened for it."""
-    with _opened() as paths:
+    with opened_files() as paths:
         dataset = open_dataset()
         _read(select(studies_of(dataset, "test"), limit))
-    with _opened() as learned_from:
+    with opened_files() as learned_from:
         for split in ("train", "val"):
             for _ in range(2):  # the second time from what the first one kept
                 _read(select(studies_of(dataset, split), limit))
@@ -129,31 +128,3 @@ def _read(studies: Sequence[Study]) -> None:
 
 def _is_data(path: str) -> bool:
     return PurePath(path).suffix not in _CODE and not path.startswith(_SYSTEM) and os.path.isfile(path)
-
-
-_LISTENERS: list[list[str]] = []
-
-
-@contextmanager
-def _opened() -> Iterator[list[str]]:
-    """Absolute paths of the files that Python code of this process opens."""
-    _listen()
-    paths: list[str] = []
-    _LISTENERS.append(paths)
-    try:
-        yield paths
-    finally:
-        _LISTENERS.pop()
-
-
-@cache
-def _listen() -> None:
-    """An audit hook stays until the process ends: there is one, and it is idle while nothing is watched."""
-
-    def heard(event: str, arguments: tuple[Any, ...]) -> None:
-        if event == "open" and _LISTENERS and isinstance(arguments[0], str | os.PathLike):
-            path = os.path.abspath(os.fsdecode(arguments[0]))
-            for paths in _LISTENERS:
-                paths.append(path)
-
-    sys.addaudithook(heard)

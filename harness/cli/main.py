@@ -184,9 +184,12 @@ def _end_output(error: OSError | None) -> None:
 def _leave_threads(code: object) -> None:
     """End what code of a plugin has left, threads and processes: Python would wait for their end.
 
+    What it does as Python ends is not shown.
+
     Args:
         code: of the exit.
     """
+    atexit.register(_say_no_more)  # the last that is registered is called first
     processes = sys.modules.get("multiprocessing")
     for child in processes.active_children() if processes else ():
         child.kill()
@@ -202,6 +205,17 @@ def _leave_threads(code: object) -> None:
         say("a thread that a plugin has started did not end; it is left")
         atexit._run_exitfuncs()
         _end_at_once(code if isinstance(code, int) else 0 if code is None else 1)
+
+
+def _say_no_more() -> None:
+    """Lead both streams nowhere: what code of a plugin prints or raises from here on may quote a report."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError, AttributeError):
+            stream.flush()
+    with suppress(OSError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        for number in (1, 2):
+            os.dup2(nowhere, number)
 
 
 def _end_by(number: int) -> None:

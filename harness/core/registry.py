@@ -17,6 +17,7 @@ from harness.core.errors import HarnessError, PluginError, UnknownNameError
 from harness.core.failures import describe, let_through
 from harness.core.metric_options import DEFAULTS, MetricOptions
 from harness.core.names import did_you_mean, not_its_own
+from harness.core.opened import noting
 from harness.core.packages import MissingPackageError, install, missing_package
 from harness.core.printed import printed_nowhere
 from harness.core.untouched import untouched
@@ -314,7 +315,7 @@ def _imported(module: str) -> ModuleType:
     if module in sys.modules:
         return import_module(module)
     try:
-        with untouched("its import"), printed_nowhere():
+        with untouched("its import"), printed_nowhere(), noting(module):
             return import_module(module)
     except BaseException:
         sys.modules.pop(module, None)

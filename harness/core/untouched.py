@@ -13,7 +13,10 @@ from types import ModuleType
 from harness.core.errors import PluginError
 from harness.core.signals import signals_kept
 
-_LIBRARY = "abc builtins collections copy decimal functools itertools json math operator re statistics string"
+_LIBRARY = (
+    "abc bisect builtins collections copy csv decimal functools hashlib heapq itertools json math operator "
+    "re statistics string"
+)
 _ROOTS = frozenset(("harness", "methods", "numpy", *_LIBRARY.split()))
 """Packages whose functions every number depends on."""
 _WRAPPERS = (staticmethod, classmethod, property)

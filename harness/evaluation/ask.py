@@ -21,6 +21,7 @@ from harness.core.types import Inputs, Study
 from harness.evaluation.fit import kept
 from harness.evaluation.requests import Request
 from harness.evaluation.trial import Trial
+from harness.evaluation.used import note_used
 from harness.method.batching import collate
 from harness.method.contract import Method
 from harness.missingness.states import FULL
@@ -123,6 +124,7 @@ class _Asking(Generic[Answer]):
                         answers |= batch.answers
                         timing += batch.timing
                         self._report(len(answers), len(studies), batch.timing)
+            self._note_used()
             file.seal()
         if timing.studies:
             file.keep_timing(timing)
@@ -148,8 +150,13 @@ class _Asking(Generic[Answer]):
                                 answers |= batch.answers
                                 timing += batch.timing
                                 self._report(len(answers), total, batch.timing)
+                    self._note_used()
                     own.keep_timing(timing)
         return {study.id: answers[study.id] for batch in batches for study in batch}
+
+    def _note_used(self) -> None:
+        if "method" in vars(self.trial):  # it was loaded, for something was asked
+            note_used(self.trial, self.trial.method)
 
     def _planned(self, done: Collection[str]) -> Sequence[Sequence[Study]]:
         """The studies of each batch. Contexts of like length share one: less padding.

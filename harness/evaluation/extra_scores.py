@@ -30,6 +30,8 @@ from harness.statistics import bootstrap
 from harness.statistics.significance import Randomisation, Resampling, System, holm
 
 _NAME = re.compile(r"([A-Za-z][A-Za-z0-9_.-]{0,39})(?::(lower|higher))?")
+_LARGEST = 1e100
+"""A score of which sums of squares are numbers still."""
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
 
 
@@ -154,9 +156,9 @@ def _column(path: object, header: str, cells: Mapping[str, str]) -> ExtraColumn:
             "score these studies again, or leave them out of all files",
         )
     values = {name: float(cell) for name, cell in cells.items()}
-    infinite = [name for name, value in values.items() if not math.isfinite(value)]
+    infinite = [name for name, value in values.items() if not abs(value) <= _LARGEST]
     if infinite:
-        raise HarnessError(f"{path}: {match[1]} is infinite for {listed(infinite)}")
+        raise HarnessError(f"{path}: {match[1]} is infinite, or nearly so, for {listed(infinite)}")
     content = repr(sorted(values.items())).encode()
     return ExtraColumn(match[1], match[2] != "lower", values, hashlib.sha256(content).hexdigest()[:8])
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -24,6 +25,7 @@ from harness.method.answers import checked_fit
 from harness.method.box.confined import ConfinedMethod
 from harness.method.contract import FitRun, Method
 from harness.method.cost import PeakMemory, last_signs, sizes, training_summary
+from harness.method.used import noted, runs_here
 from harness.store.cell import Cell
 
 
@@ -41,8 +43,21 @@ class FitStudies:
     example: Study
 
 
-def fit(method: Method[Any], studies: FitStudies, run: FitRun, cell: Cell) -> Method[Any]:
+def fit(
+    method: Method[Any],
+    studies: FitStudies,
+    run: FitRun,
+    cell: Cell,
+    fitted: Callable[[Method[Any]], object] = lambda method: None,
+) -> Method[Any]:
     """Train a method; rank 0 stores its checkpoint with what the training cost.
+
+    Args:
+        method: an unfitted instance.
+        studies: to learn from.
+        run: seed, device, folder and progress.
+        cell: gets the checkpoint.
+        fitted: called before the checkpoint is complete.
 
     Returns:
         The method, trained.
@@ -65,6 +80,7 @@ def fit(method: Method[Any], studies: FitStudies, run: FitRun, cell: Cell) -> Me
             if is_foreign(type(method)) and has_room(folder):  # it fails alone, whatever it says of the disk
                 raise PluginError(describe(error, type(method).__module__)) from error
             raise
+    fitted(method)
     cost = {
         # Epochs of interrupted sessions count; the last session's clock has not seen them.
         "training_seconds": max(seconds, summary.get("seconds", 0.0)),
@@ -80,7 +96,7 @@ def fit(method: Method[Any], studies: FitStudies, run: FitRun, cell: Cell) -> Me
 
 def _own_copies(method: Method[Any], studies: Sequence[Study]) -> Sequence[Study]:
     """Studies that a plugin in this process cannot change for others; pixels are shared, and read-only."""
-    if not _runs_here(type(method)):
+    if not runs_here(type(method)):
         return studies
     return [
         replace(
@@ -100,15 +116,22 @@ def _read_only(images: Mapping[str, Any]) -> dict[str, Any]:
     return views
 
 
-def _runs_here(method_class: type[Method[Any]]) -> bool:
-    """Whether a method is code of another package, in this process."""
-    return is_foreign(method_class) and not issubclass(method_class, ConfinedMethod)
+@contextmanager
+def kept(method_class: type[Method[Any]]) -> Iterator[None]:
+    """The working folder and functions of others stay what they are, where a plugin runs in this process.
 
-
-def kept(method_class: type[Method[Any]]) -> AbstractContextManager[None]:
-    """The working folder and functions of others stay what they are, where a plugin runs in this process."""
-    what = f"method {method_class.card.name}"
-    return untouched(what) if _runs_here(method_class) else nullcontext()
+    What it opens is noted. A process that it forks, and that comes back, ends.
+    """
+    if not runs_here(method_class):
+        yield
+        return
+    process = os.getpid()
+    try:
+        with untouched(f"method {method_class.card.name}"), noted(method_class):
+            yield
+    finally:
+        if os.getpid() != process:
+            os._exit(1)
 
 
 def _sizes(method: Method[Any], example: Study) -> dict[str, Any]:

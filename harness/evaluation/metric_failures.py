@@ -10,6 +10,7 @@ from pathlib import Path
 from harness.core import registry
 from harness.core.errors import DiskError
 from harness.core.failures import describe, keep_traceback, let_through, no_silent_end
+from harness.core.opened import noting
 from harness.core.printed import OUTPUT, printed_into, printed_nowhere
 from harness.core.slugs import slug
 from harness.core.untouched import untouched
@@ -74,6 +75,7 @@ def kept_apart(metric: Metric, folder: Path | None = None) -> Iterator[None]:
     with ExitStack() as stack:
         if registry.is_foreign(type(metric)):
             stack.enter_context(untouched(f"metric {metric.name}"))
+            stack.enter_context(noting(type(metric).__module__))
             stack.enter_context(no_silent_end())
             stack.enter_context(printed_nowhere() if folder is None else printed_into(folder / OUTPUT))
         yield

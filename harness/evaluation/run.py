@@ -22,10 +22,10 @@ from harness.evaluation.entries import Entry, entries
 from harness.evaluation.evaluate import evaluate, predict_shard, prepare
 from harness.evaluation.record import record_failure
 from harness.evaluation.timings import Timings
-from harness.evaluation.trial import Trial, row_title, train_as_member
+from harness.evaluation.trial import Trial, train_as_member
 from harness.store.predictions import Shard
 from harness.store.results import Measurement
-from harness.store.row_labels import trained
+from harness.store.row_labels import row_title, trained
 
 Rows = dict[tuple[str, int], list[Measurement]]
 """(label, seed) -> the numbers of a leaderboard row."""

@@ -15,6 +15,7 @@ from harness.evaluation.completion import Completion
 from harness.evaluation.metric_failures import MetricFailures
 from harness.evaluation.predict import StateAnswers, generate_jointly, predict_validation
 from harness.evaluation.trial import Trial
+from harness.evaluation.used import forget_if_changed, note_used_by_metric
 from harness.method.fingerprint import metric_fingerprint, weights_in_environment
 from harness.metrics.base import Metric, Statistics, checked_remarks, checked_statistics
 from harness.missingness.states import FULL, missing_in
@@ -42,7 +43,9 @@ def score(
             progress = trial.phase(SCORE)
             progress((number - 1) / len(metrics), metric.name)
         with failures.of(metric):
+            forget_if_changed(trial, metric)
             statistics[metric.name] = _of_metric(trial, metric, predictions, completion)
+            note_used_by_metric(trial, metric)
         progress(number / len(metrics), metric.name)
     return statistics
 

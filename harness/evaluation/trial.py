@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 from harness.core.config import RunSettings
@@ -25,11 +25,13 @@ from harness.evaluation import fit, imputation
 from harness.evaluation.benchmark import Benchmark, open_benchmark
 from harness.evaluation.entries import PROTOCOL, Entry, image_donors
 from harness.evaluation.synthesis import generates
+from harness.evaluation.used import begin_anew_if_changed, note_used
 from harness.method.box.confined import ConfinedMethod
 from harness.method.config import MethodConfig
 from harness.method.contract import FitRun, Method
 from harness.method.fingerprint import code_fingerprint, weights_in_environment
 from harness.method.torch_method import TorchMethod
+from harness.method.used import noted
 from harness.metrics.base import Metric
 from harness.missingness import masks
 from harness.missingness.corrupted import corrupted_state
@@ -38,11 +40,7 @@ from harness.missingness.plan import MaskPlan
 from harness.missingness.states import FULL, is_corrupted, lost_by, missing_in, state_of
 from harness.store.cell import Cell
 from harness.store.predictions import Shard
-
-
-def row_title(label: str, seed: int, seeds: Sequence[int]) -> str:
-    """A row's label, with its seed where the run has several seeds."""
-    return f"{label} (seed {seed})" if len(seeds) > 1 else label
+from harness.store.row_labels import row_title
 
 
 @dataclass(frozen=True)
@@ -235,12 +233,11 @@ class Trial:
 
     def new_method(self) -> Method[Any]:
         """An unfitted instance of the entry's method."""
-        return self.entry.method_class.create(
-            self.info,
-            variant=self.entry.variant,
-            preset=self.benchmark.config.preset,
-            overrides=self.entry.overrides,
-        )
+        entry, preset = self.entry, self.benchmark.config.preset
+        with noted(entry.method_class):
+            return entry.method_class.create(
+                self.info, variant=entry.variant, preset=preset, overrides=entry.overrides
+            )
 
     @cached_property
     def method(self) -> Method[Any]:
@@ -257,11 +254,16 @@ class Trial:
 
     def _loaded(self) -> Method[Any]:
         method = self.new_method()
-        method.load(self.cell.checkpoint)
-        return method.to(self.benchmark.device)
+        with noted(self.entry.method_class):
+            method.load(self.cell.checkpoint)
+            return method.to(self.benchmark.device)
 
     def require_trained(self) -> None:
-        """Train the method if it is not: a row stands for a trained method even where its answers survive."""
+        """Train the method if it is not: a row stands for a trained method even where its answers survive.
+
+        What came of a plugin is put aside where files that it used have changed.
+        """
+        begin_anew_if_changed(self)
         if not unless_damaged(self.cell.checkpoint, self.cell.is_fitted):
             _ = self.method
 
@@ -351,11 +353,7 @@ def validation_studies(trial: Trial) -> list[Study]:
 
 
 def train(trial: Trial) -> Method[Any]:
-    """Train a trial's method in this process, or in several together; its checkpoint is in the cell then.
-
-    Returns:
-        The trained method on the run's device.
-    """
+    """The method, trained in this process or in several together; its checkpoint is in the cell then."""
     progress = trial.phase("train")
     trial.cell.own_training()
     if issubclass(trial.entry.method_class, TorchMethod) and launch.together(trial.benchmark.execution) > 1:
@@ -383,14 +381,15 @@ def _train_here(trial: Trial, progress: Progress) -> Method[Any]:
     run = FitRun(trial.cell.training, trial.benchmark.device, trial.seed, progress)
     train, val = (_thinned(trial, split) for split in ("train", "val"))
     studies = fit.FitStudies(train, val, example=trial.benchmark.splits["train"][0])
+    begin = partial(fit.fit, studies=studies, run=run, cell=trial.cell, fitted=partial(note_used, trial))
     try:
-        return fit.fit(trial.new_method(), studies, run, trial.cell)
+        return begin(trial.new_method())
     except DamagedStateError as error:
         if process_group().size > 1:
             raise
         set_aside(trial.cell.training, error.message)
         trial.cell.own_training()
-        return fit.fit(trial.new_method(), studies, run, trial.cell)
+        return begin(trial.new_method())
 
 
 def _thinned(trial: Trial, split: str) -> list[Study]:

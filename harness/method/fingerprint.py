@@ -12,8 +12,9 @@ name, ``exec``, ``sys.path``), all files of its package count. It leaves out
   except ``methods`` and the packages that register methods, datasets or metrics;
 - ``harness``, for which ``PROTOCOL`` in ``harness.evaluation.entries`` stands.
 
-Of a single module, files of a computed name are not seen. Of a class without a module file, as in a notebook,
-only the functions of the class count.
+What a source does not say, such as a module that a setting chooses, is recorded as the code runs
+(``harness.method.used``). Of a class without a module file, as in a notebook, only the functions of the class
+count.
 
 Metrics have a fingerprint, too, of what their modules do: comments, docstrings and layout do not count. It
 goes into the names of stored statistics.

@@ -128,10 +128,21 @@ class TrainingState(Callback):
             "history": self.history,
             "seconds": self.seconds,
             "checksum": self.checksum,
+            "cell": self.run.directory.parent.name,
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Continue from a saved state."""
+        """Continue from a saved state.
+
+        Raises:
+            DamagedStateError: it is that of another cell.
+        """
+        cell = self.run.directory.parent.name
+        if state_dict.get("cell", cell) != cell:
+            raise DamagedStateError(
+                f"{self.checkpoint}: the training of {state_dict['cell']}",
+                f"delete {self.run.directory} and run again",
+            )
         self.best, self.best_epoch = state_dict["best"], state_dict["best_epoch"]
         self.stale, self.history = state_dict["stale"], state_dict["history"]
         self.seconds = state_dict["seconds"]
@@ -253,7 +264,7 @@ class TrainingState(Callback):
             return
         divided = {"batch_division": self.division} if self.division > 1 else {}
         state = self.state_dict()
-        del state["checksum"]
+        del state["checksum"], state["cell"]
         summary = state | {"keep": self.settings.keep} | divided
         path = self.run.directory / "history.json"
         clear_place(path)

@@ -16,6 +16,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.core.arguments import of_type, whole_number
 from harness.core.errors import HarnessError, UnknownNameError
 from harness.core.names import did_you_mean
 
@@ -160,7 +161,10 @@ def corrupt(
     corruption = corruption_named(name)
     if (level is None) == (amount is None):
         raise HarnessError(f"{name}: give a level or an amount, one of the two")
-    size = amount_of(corruption, level) if level is not None else float(amount or 0.0)
+    if level is None:
+        size = float(of_type(amount, (int, float, np.integer, np.floating), "amount", "a number"))
+    else:
+        size = amount_of(corruption, whole_number(level, "level", 0))
     if not 0.0 <= size <= corruption.most:
         raise HarnessError(f"{name}={size:g}: out of range", f"0 to {corruption.most:g}: {corruption.unit}")
     if isinstance(content, str):

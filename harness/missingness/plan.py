@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.core.arguments import of_type, several_of, whole_number
 from harness.core.errors import CorruptFileError, HarnessError
 from harness.missingness.mechanisms import Mechanism, Population, mechanism_of, mix
 from harness.missingness.policy import ALTERNATE, DropPolicy
@@ -145,7 +146,8 @@ def draw_plan(population: Population, modalities: Sequence[str], missingness: Mi
         HarnessError: a rate, policy or mechanism that makes no sense; the message names the flag.
     """
     rates = check_rates(missingness.rates)
-    seeds = tuple(int(seed) for seed in missingness.seeds)
+    wanted = "a list of whole numbers"
+    seeds = tuple(whole_number(seed, "seeds", 0) for seed in several_of(missingness.seeds, "seeds", wanted))
     # Where nothing is dropped, a dataset need not support the policy.
     policy = missingness.policy
     drop = DropPolicy.of(policy, modalities) if any(rates) else DropPolicy(policy, ())
@@ -236,7 +238,8 @@ def _eligible(population: Population, drop: DropPolicy, modalities: Sequence[str
 
 def check_rates(rates: Sequence[float]) -> tuple[float, ...]:
     """The rates as floats, or an error that names ``--missing``."""
-    for rate in rates:
+    for rate in several_of(rates, "rates", "a list of numbers"):
+        of_type(rate, (int, float, np.integer, np.floating), "rates", "a list of numbers")
         if not (math.isfinite(rate) and 0.0 <= rate <= 1.0):
             raise HarnessError(
                 f"--missing {rate}: a missing rate lies between 0 and 1", "e.g. --missing 0.2,0.4"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
+import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -26,11 +28,13 @@ from harness.core.files import (
 from harness.core.locks import exclusive
 from harness.core.printed import OUTPUT
 from harness.core.slugs import slug
+from harness.store.used import UsedFiles, listed, of_metric
 
 OF_CELL = 4
 """Names at the end of the path of a file of statistics, of which the first is its cell's."""
 _DONE, _SEAL = "done.json", ".sha256.json"
 """Name of a checkpoint's list of files, and how the names of their checksums end."""
+_AGAIN = "delete it and run again"
 _TEMPORARY = ".*.tmp"
 """Names of files that are not yet complete."""
 
@@ -88,6 +92,10 @@ class Cell:
         if not marker.exists():
             write_json(marker, {"cell": self.directory.name})
 
+    def has_checkpoint(self) -> bool:
+        """Whether a checkpoint was finished; ``is_fitted`` says whether it still is what it was."""
+        return (self.checkpoint / _DONE).exists()
+
     def is_fitted(self) -> bool:
         """Whether a complete checkpoint exists.
 
@@ -95,18 +103,22 @@ class Cell:
             CorruptFileError: it is damaged, or that of another cell.
         """
         done = self.checkpoint / _DONE
-        if not done.exists():
+        if not self.has_checkpoint():
             return False
         content = read_checked_json(done)
+        if changes := self.used.changed():
+            raise CorruptFileError(
+                f"{self.checkpoint}: {listed(changes)} changed since it was trained", "run again"
+            )
         owner = content.get("cell", self.directory.name)  # early stores did not record it
         if owner != self.directory.name:
             raise CorruptFileError(
                 f"{self.checkpoint}: the checkpoint of {owner}: of other code, data or settings",
-                "delete it and run again",
+                _AGAIN,
             )
         names = content.get("files")
         if not isinstance(names, list):
-            raise CorruptFileError(f"{done}: it names no files", "delete it and run again")
+            raise CorruptFileError(f"{done}: it names no files", _AGAIN)
         for name in names:
             verify(self.checkpoint / name)
         self._put_strangers_aside(names)
@@ -163,6 +175,49 @@ class Cell:
     def facts(self) -> dict[str, Any]:
         """What ``mark_fitted`` recorded (training seconds, parameters)."""
         return read_checked_json(self.checkpoint / _DONE)
+
+    @property
+    def used(self) -> UsedFiles:
+        """What plugins used for what is in the cell."""
+        return UsedFiles(self.directory / "used")
+
+    def begin_anew(self, changes: Sequence[str]) -> None:
+        """Put everything aside that came of a plugin which used other files than there are now.
+
+        Args:
+            changes: as ``UsedFiles.changed`` gives them.
+        """
+        outdated = self.directory / "outdated"
+        with clear_disk_errors(outdated):
+            if outdated.exists():
+                shutil.rmtree(outdated)
+            outdated.mkdir(mode=0o700)
+            for name in ("checkpoint", "training", "predictions", "statistics", "used"):
+                if (self.directory / name).exists():
+                    (self.directory / name).rename(outdated / name)
+        logging.getLogger(__name__).warning(
+            "%s: %s changed since it was trained: trained anew, the old one is in outdated",
+            self.directory,
+            listed(changes),
+        )
+
+    def statistics_of(self, metric: str) -> list[Path]:
+        """Files of a metric's statistics, of all states and test sets, with their checksums."""
+        own = re.compile(rf"{re.escape(slug(metric))}-[0-9a-f]{{10}}\.npy.*")
+        return [path for path in self.directory.glob("statistics/*/*") if own.fullmatch(path.name)]
+
+    def forget_statistics(self, metric: str, changes: Sequence[str]) -> None:
+        """Remove all statistics of a metric which used other files than there are now.
+
+        Args:
+            metric: name of the family.
+            changes: as ``UsedFiles.changed`` gives them.
+        """
+        with clear_disk_errors(self.directory):
+            for path in self.statistics_of(metric):
+                path.unlink(missing_ok=True)
+            self.used.forget(of_metric(metric))
+        logging.getLogger(__name__).warning("metric %s: %s changed: computed anew", metric, listed(changes))
 
     def predictions(self, state: str) -> Path:
         """JSONL file of one modality state."""

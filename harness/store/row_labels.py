@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from harness.core.content import by_content, content_digest, is_local_path
@@ -47,6 +47,11 @@ DOWNSTREAM = tuple(f"downstream_{score}_{on}" for score in DOWNSTREAM_SCORES for
 
 _READABLE = 60
 """Characters of settings that a label shows; longer ones stand there as a digest."""
+
+
+def row_title(label: str, seed: int, seeds: Sequence[int]) -> str:
+    """A row's label, with its seed where the run has several seeds."""
+    return f"{label} (seed {seed})" if len(seeds) > 1 else label
 
 
 def label_of(name: str, settings: Mapping[str, Any], train_missing: float = 0.0) -> str:

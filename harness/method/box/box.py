@@ -186,8 +186,7 @@ class Box:
             rules: what it may read and write.
             folder: its working folder, home and temporary folder.
             limits: what it may take.
-            last: of a process that is asked itself; without it, it is there to be copied, and the kernel
-                tells what it and its copies open.
+            last: of a process that is asked itself; without it, it is there to be copied.
         """
         ours, theirs = socket.socketpair()
         with theirs:

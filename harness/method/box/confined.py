@@ -23,6 +23,7 @@ import torch
 from pydantic import ConfigDict, PrivateAttr
 
 from harness.core.errors import CorruptFileError, DamagedStateError, HarnessError, UnavailableError
+from harness.core.opened import State
 from harness.core.printed import OUTPUT
 from harness.core.types import DatasetInfo, Inputs, Prediction, Study
 from harness.method.box import codec
@@ -88,6 +89,7 @@ class ConfinedMethod(Method[BoxedConfig]):
         target: ``module:Class`` of the method.
         hidden: files and folders that it may not read.
         cost: peak memory of the last ``fit``.
+        opened: files that its boxes have opened, as the kernel says, with what they were then.
     """
 
     Config = BoxedConfig
@@ -101,6 +103,7 @@ class ConfinedMethod(Method[BoxedConfig]):
         self._remark = ""
         self._device = "cpu"
         self._saved: Path | None = None
+        self.opened: dict[str, State] = {}
         self._room: _Room | None = None
 
     @classmethod
@@ -149,8 +152,20 @@ class ConfinedMethod(Method[BoxedConfig]):
         _asked(box, "plug", target=self.target, info=codec.info_out(self.info), settings=settings)
         return box
 
+    def note_opened(self) -> None:
+        """Note what the present box has opened up to now."""
+        if self._room is not None and self._room.box.opens is not None:
+            own = str(self._room.folder.parent) + os.sep
+            states = dict(self._room.box.opens.opened.states)
+            self.opened |= {
+                path: state
+                for path, state in states.items()
+                if path not in self.opened and not path.startswith(own)
+            }
+
     def _end(self) -> None:
         if self._room is not None:
+            self.note_opened()
             self._room.close()
             self._room = None
 

@@ -9,6 +9,7 @@ import threading
 from contextlib import suppress
 from pathlib import Path
 
+from harness.core.opened import Opened
 from harness.method.box.kernel import machine
 
 _RECEIVE, _SEND = 0xC0502100, 0xC0182101
@@ -29,10 +30,12 @@ class Opens:
 
     Attributes:
         paths: links followed, each once, in the order of their first opening.
+        opened: the same, with what the files were then.
     """
 
     def __init__(self, descriptor: int) -> None:
         self.paths: list[str] = []
+        self.opened = Opened()
         self._passed_on = 0
         self._descriptor = descriptor
         threading.Thread(target=self._listen, daemon=True).start()
@@ -64,6 +67,7 @@ class Opens:
                 if path not in seen:
                     seen.add(path)
                     self.paths.append(path)
+                    self.opened.add(path)
             with suppress(OSError):
                 fcntl.ioctl(self._descriptor, _SEND, _REPLY.pack(number, 0, 0, _CONTINUE))
         os.close(self._descriptor)

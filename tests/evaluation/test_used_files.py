@@ -1,0 +1,169 @@
+"""Files that a plugin uses, and that no source names, are recorded; where they change, all is made anew."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from harness.core import registry
+from harness.core.config import RunSettings
+from harness.evaluation.run import run
+from harness.method.box.box import confinement
+from harness.store.store import Store
+from tests.helpers.toys import Quiet
+
+METHOD = '''
+from importlib import import_module as load
+from pathlib import Path
+from typing import Any
+from harness.core.types import Prediction, Task
+from harness.method import Method, MethodCard, MethodConfig
+
+class Config(MethodConfig):
+    arch: str = "plain"
+
+class Chooses(Method[Config]):
+    """Its words come from a module whose name is a setting, through another name of import_module."""
+
+    card = MethodCard(
+        name="chooses", title="Chooses", paper="", licence="MIT", tasks=frozenset({Task.REPORT}),
+        reads=frozenset({"frontal"}), learned=False,
+    )
+    Config = Config
+
+    def fit(self, train: Any, val: Any, run: Any) -> None:
+        self.words = load("chooser_archs." + self.config.arch).WORDS
+
+    def predict(self, inputs: Any) -> list[Prediction]:
+        beside = Path(__file__).parent.joinpath("".join(["en", "d", "ing"]))
+        return [Prediction(self.words + " " + beside.read_text()) for _ in inputs.ids]
+
+    def save(self, directory: Path) -> None:
+        (directory / "words.txt").write_text(self.words)
+
+    def load(self, directory: Path) -> None:
+        self.words = (directory / "words.txt").read_text()
+'''
+METRIC = '''
+import pkgutil
+import numpy as np
+from harness.core.types import Task
+from harness.metrics.base import Metric, MetricOutput
+
+class Scaled(Metric):
+    """A number from a module that is found by its name."""
+
+    name, task, signature = "scaled", Task.REPORT, "scaled|v:1"
+    outputs = (MetricOutput("scaled", bounds=(0.0, 9.0)),)
+
+    def statistics(self, predictions, references):
+        return np.array([[pkgutil.resolve_name("chooser" + "_scale:FACTOR"), 1.0] for _ in predictions])
+
+    def reduce(self, totals):
+        return {"scaled": totals[..., 0] / totals[..., 1]}
+'''
+CONFINED = [
+    "off",
+    pytest.param("on", marks=pytest.mark.skipif(not confinement(), reason="this kernel confines nothing")),
+]
+
+
+@pytest.fixture
+def project(toy_world: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A method and a metric in packages of their own, and the modules that they choose."""
+    for name, content in (
+        ("chooser/__init__.py", METHOD),
+        ("chooser/ending", "now"),
+        ("chooser_archs/__init__.py", ""),
+        ("chooser_archs/plain.py", "WORDS = 'no effusion'\n"),
+        ("chooser_archs/other.py", "WORDS = 'none'\n"),
+        ("chooser_metric/__init__.py", METRIC),
+        ("chooser_scale.py", "FACTOR = 1.0\n"),
+    ):
+        path = toy_world / "project" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+    monkeypatch.syspath_prepend(str(toy_world / "project"))
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    monkeypatch.setitem(registry.METHODS, "chooses", "chooser:Chooses")
+    monkeypatch.setitem(registry.METRICS, "scaled", "chooser_metric:Scaled")
+    registry._table.cache_clear()
+    yield toy_world / "project"
+    forget()
+
+
+def forget() -> None:
+    """As a new process would begin."""
+    from harness.core.opened import NOTED
+    from harness.method import fingerprint
+    from harness.method.box import confined, starters
+
+    starters.end_starters()
+    NOTED.clear()
+    for cached in (confined.stand_in, confined._describing, fingerprint.code_fingerprint):
+        cached.cache_clear()
+    for name in [name for name in sys.modules if name.startswith("chooser")]:
+        del sys.modules[name]
+
+
+def numbers(project: Path, confine: str, store: str = "store") -> dict[str, float | None]:
+    """Metric -> value of the whole test set, of a run in a new process."""
+    forget()
+    settings = RunSettings.of(
+        methods=("chooses",),
+        dataset="toy",
+        metrics=("bleu", "scaled"),
+        store=project.parent / store,
+        confine=confine,
+        workers=1,
+        shuffled=False,
+    )
+    rows, succeeded = run(settings, Quiet())
+    assert succeeded
+    return {row.metric: row.value for row in rows if row.rate == 0}
+
+
+@pytest.mark.parametrize("confine", CONFINED)
+def test_a_module_that_a_setting_names_counts(
+    confine: str, project: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = numbers(project, confine)
+    assert numbers(project, confine) == before
+    (project / "chooser_archs" / "other.py").write_text("WORDS = 'not used'\n")
+    assert numbers(project, confine) == before
+    assert "changed" not in caplog.text
+    (project / "chooser_archs" / "plain.py").write_text("WORDS = 'a large effusion'\n")
+    with caplog.at_level(logging.WARNING):
+        after = numbers(project, confine)
+    assert "chooser_archs/plain.py changed since it was trained: trained anew" in caplog.text
+    assert after != before
+    assert after == numbers(project, confine, "another")
+    (outdated,) = (project.parent / "store").glob("cells/*/*/*/outdated")
+    assert (outdated / "checkpoint" / "done.json").is_file()
+
+
+def test_a_file_that_is_read_at_prediction_and_one_of_a_metric_count(
+    project: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = numbers(project, "off")
+    (project / "chooser_scale.py").write_text("FACTOR = 2.0\n")
+    with caplog.at_level(logging.WARNING):
+        assert numbers(project, "off") == before | {"scaled": 2.0}
+    assert "metric scaled: chooser_scale.py changed: computed anew" in caplog.text
+    assert "trained anew" not in caplog.text
+    (project / "chooser" / "ending").write_text("then and there")
+    assert numbers(project, "off")["bleu_1"] != before["bleu_1"]
+
+
+def test_a_damaged_record_is_not_believed(project: Path, caplog: pytest.LogCaptureFixture) -> None:
+    before = numbers(project, "off")
+    (record,) = (project.parent / "store").glob("cells/*/*/*/used/method.json")
+    record.write_text(record.read_text().replace("plain", "other"))
+    with caplog.at_level(logging.WARNING):
+        assert numbers(project, "off") == before
+    assert "used/method.json changed since it was trained" in caplog.text
+    assert Store(project.parent / "store").results()
