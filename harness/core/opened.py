@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -23,22 +24,26 @@ _DEEP = 60
 
 @dataclass(slots=True)
 class Opened:
-    """What was opened.
+    """What was opened. What was written since, as caches and logs are, is left out, but no module.
 
     Attributes:
         states: path, links followed, of a compiled module that of its source -> what the file was.
         written: paths that were opened to be written, too.
+        began: when this began, in nanoseconds.
     """
 
     states: dict[str, State] = field(default_factory=dict)
     written: set[str] = field(default_factory=set)
+    began: int = field(default_factory=time.time_ns)
 
     def add(self, path: str, writes: bool = False) -> None:
         """Note an opening; of several the first counts."""
         path = _source(os.path.realpath(path))
         if writes:
             self.written.add(path)
-        elif path not in self.states and (state := state_of(path)) is not None:
+            return
+        state = None if path in self.states else state_of(path)
+        if state is not None and (path.endswith(CODE) or state[1] < self.began):
             self.states[path] = state
 
 

@@ -9,14 +9,13 @@ from __future__ import annotations
 import os
 import sys
 import sysconfig
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
 from harness.core import registry
 from harness.core.content import file_digest
-from harness.core.opened import CODE, State, state_of
+from harness.core.opened import State, state_of
 
 ALTERED = "altered while it was used"
 """Stands for the digest of a file that was another one at the end than when it was opened."""
@@ -30,14 +29,12 @@ _HOME = str(Path(__file__).resolve().parents[1])
 _LARGE = 1 << 30
 _MANY = 2000
 """Bytes of a file, and files, up to which contents are compared; beyond, sizes and times are."""
-_STARTED = time.time_ns()
 
 
 def digests(opened: Mapping[str, State], left_out: Sequence[str | Path]) -> dict[str, str]:
     """Place -> digest of the user's own files among those that were opened.
 
-    Not those of the system, of installed packages and of the harness; nor what was written since this process
-    began, as caches and logs are, but modules.
+    Not those of the system, of installed packages and of the harness.
 
     Args:
         opened: path -> what the file was.
@@ -48,7 +45,6 @@ def digests(opened: Mapping[str, State], left_out: Sequence[str | Path]) -> dict
         path: state
         for path, state in opened.items()
         if os.path.isfile(path) and not _is_below(path, folders) and not _is_installed(path)
-        if path.endswith(CODE) or state[1] < _STARTED
     }
     by_content = len(own) <= _MANY
     return {

@@ -125,6 +125,7 @@ class _Asking(Generic[Answer]):
                         timing += batch.timing
                         self._report(len(answers), len(studies), batch.timing)
             self._note_used()
+            self.trial.cell.used.take_over_shards()
             file.seal()
         if timing.studies:
             file.keep_timing(timing)

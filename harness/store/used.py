@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from harness.core.errors import CorruptFileError
-from harness.core.files import private_folder, read_checked_json, write_checked_json
+from harness.core.files import checksum_of, private_folder, read_checked_json, write_checked_json
 from harness.core.slugs import slug
 from harness.core.used import ALTERED, changed
 
@@ -46,7 +47,7 @@ class UsedFiles:
             name: whose record.
             expected: whether there is one; where it is absent, it is such a file, too.
         """
-        paths = [self._path(name), *self.folder.glob(f"{slug(name)}.*-of-*.json")]
+        paths = [self._path(name), *self._of_shards(name)]
         if expected and not paths[0].exists():
             return [f"{self.folder.name}/{paths[0].name}"]
         return [place for path in paths if path.exists() for place in changed(self._recorded(path))]
@@ -57,6 +58,16 @@ class UsedFiles:
         files = self._recorded(path) if path.exists() else {}
         return f"-{hashlib.sha256(repr(sorted(files.items())).encode()).hexdigest()[:8]}" if files else ""
 
+    def take_over_shards(self, name: str = _METHOD) -> None:
+        """Add the records of processes that each predicted a part, and remove them."""
+        for path in self._of_shards(name):
+            with suppress(FileNotFoundError):
+                self.note(self._recorded(path), name)
+                path.unlink()
+
+    def _of_shards(self, name: str) -> list[Path]:
+        return sorted(self.folder.glob(f"{slug(name)}.*-of-*.json"))
+
     def forget(self, name: str) -> None:
         """Remove a record."""
         self._path(name).unlink(missing_ok=True)
@@ -66,9 +77,11 @@ class UsedFiles:
 
     def _recorded(self, path: Path) -> dict[str, str]:
         try:
-            return {str(place): str(each) for place, each in read_checked_json(path)["files"].items()}
+            if checksum_of(path):
+                return {str(place): str(each) for place, each in read_checked_json(path)["files"].items()}
         except (CorruptFileError, LookupError, AttributeError):
-            return {f"{path.parent.name}/{path.name}": ALTERED}
+            pass
+        return {f"{path.parent.name}/{path.name}": ALTERED}
 
 
 def of_metric(name: str) -> str:
