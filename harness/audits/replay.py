@@ -94,7 +94,7 @@ def stored_runs(subject: Subject) -> Iterator[StoredRun]:
         if {name: identity.get(name) for name in expected} != expected:
             continue
         cell = Cell(file.parent)
-        if cell.is_fitted():
+        if cell.is_fitted() and not cell.used.outdated():
             yield StoredRun(cell, file.parent.relative_to(case.store).as_posix(), identity)
 
 

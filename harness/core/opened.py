@@ -43,7 +43,7 @@ class Opened:
             self.written.add(path)
             return
         state = None if path in self.states else state_of(path)
-        if state is not None and (path.endswith(CODE) or state[1] < self.began):
+        if state is not None and (path.endswith(CODE) or min(state[1:]) < self.began):
             self.states[path] = state
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import fields
 from functools import cache
 from importlib import import_module
@@ -361,10 +361,11 @@ def make_metric(name: str, options: MetricOptions = DEFAULTS) -> Any:
             for option in fields(options)
             if (value := getattr(options, option.name)) is not None and option.name in takes
         }
-        metric = family(**arguments)
-        _ = metric.name, metric.task.value, metric.signature
-        _ = [output.name for output in metric.outputs]
-        reason = metric.unavailable()
+        with noting(family.__module__) if is_foreign(family) else nullcontext():
+            metric = family(**arguments)
+            _ = metric.name, metric.task.value, metric.signature
+            _ = [output.name for output in metric.outputs]
+            reason = metric.unavailable()
     except HarnessError:
         raise
     except BaseException as error:

@@ -26,9 +26,10 @@ _SYSTEM = (
 )
 _INSTALLED = ("site-packages", "dist-packages")
 _HOME = str(Path(__file__).resolve().parents[1])
-_LARGE = 1 << 30
-_MANY = 2000
-"""Bytes of a file, and files, up to which contents are compared; beyond, sizes and times are."""
+_LARGE = 64 << 20
+"""Bytes of a file up to which its content counts; beyond, its size and time do."""
+_PATH = tuple(os.path.realpath(each or os.getcwd()) for each in sys.path)
+"""Folders that modules come from, before a plugin adds others."""
 
 
 def digests(opened: Mapping[str, State], left_out: Sequence[str | Path]) -> dict[str, str]:
@@ -46,37 +47,32 @@ def digests(opened: Mapping[str, State], left_out: Sequence[str | Path]) -> dict
         for path, state in opened.items()
         if os.path.isfile(path) and not _is_below(path, folders) and not _is_installed(path)
     }
-    by_content = len(own) <= _MANY
     return {
-        _place(path): _digest(path, by_content) if state_of(path) == state else ALTERED
+        _place(path): _digest(path) if state_of(path) == state else ALTERED
         for path, state in sorted(own.items())
     }
 
 
-def changed(record: Mapping[str, str]) -> list[str]:
-    """Places whose files are no longer what a record says."""
-    by_content = len(record) <= _MANY
-    return [place for place, digest in record.items() if _digest(_path(place), by_content) != digest]
+def present(record: Mapping[str, str]) -> dict[str, str]:
+    """The places of a record with the digests of what lies there now; empty where nothing does."""
+    return {place: _digest(_path(place)) for place in record}
 
 
-def _digest(path: str, by_content: bool) -> str:
+def _digest(path: str) -> str:
     state = state_of(path)
     if state is None:
         return ""
-    return file_digest(Path(path)) if by_content and state[0] < _LARGE else f"{state[0]} bytes of {state[1]}"
+    return file_digest(Path(path)) if state[0] < _LARGE else f"{state[0]} bytes of {state[1]}"
 
 
 def _place(path: str) -> str:
     """A path from the folder on Python's path that it lies in: it is found again where that has moved."""
-    folders = [os.path.realpath(each or os.getcwd()) for each in sys.path]
-    around = max((each for each in folders if _is_below(path, (each,))), key=len, default="")
+    around = max((each for each in _PATH if _is_below(path, (each,)) and path != each), key=len, default="")
     return path[len(around) + 1 :] if around else path
 
 
 def _path(place: str) -> str:
-    if os.path.isabs(place):
-        return place
-    paths = [os.path.join(os.path.realpath(each or os.getcwd()), place) for each in sys.path]
+    paths = [place] if os.path.isabs(place) else [os.path.join(each, place) for each in _PATH]
     return next(filter(os.path.isfile, paths), place)
 
 

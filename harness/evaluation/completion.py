@@ -128,9 +128,8 @@ def _complete_state(trial: Trial, imputer: Trial, state: str) -> CompletedState 
             completed[study.id] = _with_views(study, own, label, info)
     if not completed:
         return None
-    fingerprint = f"{imputer.cell.directory.name}{imputer.cell.used.digest()}"
     return CompletedState(
-        name=f"imputed-{label}-{fingerprint}-{state}",
+        name=f"imputed-{label}-{imputer.cell.directory.name}-{state}",
         views=views,
         conditions=sources,
         still_missing=state_of(missing_in(state) - set(views), info.modalities),

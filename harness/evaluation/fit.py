@@ -28,6 +28,9 @@ from harness.method.cost import PeakMemory, last_signs, sizes, training_summary
 from harness.method.used import noted, runs_here
 from harness.store.cell import Cell
 
+_AGAIN = 30.0
+"""Seconds between two looks at what a method has opened while it trains."""
+
 
 @dataclass(frozen=True, slots=True)
 class FitStudies:
@@ -48,7 +51,7 @@ def fit(
     studies: FitStudies,
     run: FitRun,
     cell: Cell,
-    fitted: Callable[[Method[Any]], object] = lambda method: None,
+    note: Callable[[Method[Any]], object] = lambda method: None,
 ) -> Method[Any]:
     """Train a method; rank 0 stores its checkpoint with what the training cost.
 
@@ -57,7 +60,7 @@ def fit(
         studies: to learn from.
         run: seed, device, folder and progress.
         cell: gets the checkpoint.
-        fitted: called before the checkpoint is complete.
+        note: called now and then while it trains, and before the checkpoint is complete.
 
     Returns:
         The method, trained.
@@ -65,7 +68,8 @@ def fit(
     group = process_group()
     started = time.monotonic()
     with PeakMemory(run.device) as memory, printed_into(cell.output) as outside, kept(type(method)):
-        shown = replace(run, progress=outside(run.progress))
+        progress = _noting(lambda: note(method), run.progress) if group.is_rank_zero else run.progress
+        shown = replace(run, progress=outside(progress))
         train, val = (_own_copies(method, each) for each in (studies.train, studies.val))
         checked_fit(method, method.fit(train, val, shown))
     if not group.is_rank_zero:
@@ -75,12 +79,13 @@ def fit(
     with clear_disk_errors(cell.checkpoint):
         folder = cell.empty_checkpoint()
         try:
-            method.save(folder)
+            with noted(type(method)):
+                method.save(folder)
         except OSError as error:
             if is_foreign(type(method)) and has_room(folder):  # it fails alone, whatever it says of the disk
                 raise PluginError(describe(error, type(method).__module__)) from error
             raise
-    fitted(method)
+    note(method)
     cost = {
         # Epochs of interrupted sessions count; the last session's clock has not seen them.
         "training_seconds": max(seconds, summary.get("seconds", 0.0)),
@@ -92,6 +97,22 @@ def fit(
     facts = {"seconds_of_last_session": seconds, "device": run.device, "cost": cost}
     cell.mark_fitted(facts | {"signs": last_signs(cell.training)})
     return method
+
+
+def _noting(
+    note: Callable[[], object], progress: Callable[[float, str], None]
+) -> Callable[[float, str], None]:
+    """Progress of a training, which notes what it has used: it may be killed, and go on another day."""
+    last = -_AGAIN
+
+    def report(share: float, status: str) -> None:
+        nonlocal last
+        progress(share, status)
+        if time.monotonic() - last >= _AGAIN:
+            note()
+            last = time.monotonic()
+
+    return report
 
 
 def _own_copies(method: Method[Any], studies: Sequence[Study]) -> Sequence[Study]:

@@ -17,7 +17,7 @@ from harness.evaluation import synthesis
 from harness.evaluation.ask import Question, ask
 from harness.evaluation.completion import Completion
 from harness.evaluation.requests import DrawReports, GenerateSeveral, GenerateView, Predict, Request
-from harness.evaluation.trial import Trial, validation_studies
+from harness.evaluation.trial import Trial
 from harness.metrics.diagnosis.decisions import Diagnosis
 from harness.metrics.diagnosis.temperature import best_temperature, scaled
 from harness.missingness.corrupted import corrupted_state
@@ -154,3 +154,8 @@ def ask_states(trial: Trial, request: Request[Answer], completion: Completion) -
             )
             answers[state] |= ask(trial, request, question)
     return answers
+
+
+def validation_studies(trial: Trial) -> list[Study]:
+    """The validation studies that have labels."""
+    return [study for study in trial.benchmark.splits["val"] if study.labels is not None]

@@ -25,7 +25,7 @@ from harness.evaluation import fit, imputation
 from harness.evaluation.benchmark import Benchmark, open_benchmark
 from harness.evaluation.entries import PROTOCOL, Entry, image_donors
 from harness.evaluation.synthesis import generates
-from harness.evaluation.used import begin_anew_if_changed, note_used
+from harness.evaluation.used import begin, current_cell, note_used
 from harness.method.box.confined import ConfinedMethod
 from harness.method.config import MethodConfig
 from harness.method.contract import FitRun, Method
@@ -131,6 +131,11 @@ class Trial:
     @cached_property
     def cell(self) -> Cell:
         """The folder of the trained method in the store."""
+        return self._cell[0]
+
+    @cached_property
+    def _cell(self) -> tuple[Cell, list[str]]:
+        """The same, and files that changed since an earlier training."""
         benchmark, entry = self.benchmark, self.entry
         identity = {
             "method": entry.name,
@@ -149,9 +154,8 @@ class Trial:
             **({"confined": True} if issubclass(entry.method_class, ConfinedMethod) else {}),
             **self._train_missing(),
         }
-        return benchmark.store.cell(
-            self.info.name, entry.trained_label, benchmark.config.preset, self.seed, identity
-        )
+        place = (self.info.name, entry.trained_label, benchmark.config.preset, self.seed)
+        return current_cell(self, lambda used: benchmark.store.cell(*place, identity | used))
 
     @cached_property
     def config(self) -> MethodConfig:
@@ -261,9 +265,9 @@ class Trial:
     def require_trained(self) -> None:
         """Train the method if it is not: a row stands for a trained method even where its answers survive.
 
-        What came of a plugin is put aside where files that it used have changed.
+        It says which files of a plugin have changed since.
         """
-        begin_anew_if_changed(self)
+        begin(self, self._cell[1])
         if not unless_damaged(self.cell.checkpoint, self.cell.is_fitted):
             _ = self.method
 
@@ -302,7 +306,8 @@ class Trial:
             return None
         if self.draws_reports:
             return "reports are drawn for test studies alone, so validation has no probabilities"
-        return None if validation_studies(self) else "no validation study has labels"
+        labelled = any(study.labels is not None for study in self.benchmark.splits["val"])
+        return None if labelled else "no validation study has labels"
 
     def state_name(self, state: str) -> str:
         """Name of a state's files; the shuffled-image control shares the cell of its method."""
@@ -347,11 +352,6 @@ def label_folder(label: str) -> str:
     return slug(f"{label}-{digest}" if "/" in label else label)
 
 
-def validation_studies(trial: Trial) -> list[Study]:
-    """The validation studies that have labels."""
-    return [study for study in trial.benchmark.splits["val"] if study.labels is not None]
-
-
 def train(trial: Trial) -> Method[Any]:
     """The method, trained in this process or in several together; its checkpoint is in the cell then."""
     progress = trial.phase("train")
@@ -381,15 +381,15 @@ def _train_here(trial: Trial, progress: Progress) -> Method[Any]:
     run = FitRun(trial.cell.training, trial.benchmark.device, trial.seed, progress)
     train, val = (_thinned(trial, split) for split in ("train", "val"))
     studies = fit.FitStudies(train, val, example=trial.benchmark.splits["train"][0])
-    begin = partial(fit.fit, studies=studies, run=run, cell=trial.cell, fitted=partial(note_used, trial))
+    fitted = partial(fit.fit, studies=studies, run=run, cell=trial.cell, note=partial(note_used, trial))
     try:
-        return begin(trial.new_method())
+        return fitted(trial.new_method())
     except DamagedStateError as error:
         if process_group().size > 1:
             raise
         set_aside(trial.cell.training, error.message)
         trial.cell.own_training()
-        return begin(trial.new_method())
+        return fitted(trial.new_method())
 
 
 def _thinned(trial: Trial, split: str) -> list[Study]:

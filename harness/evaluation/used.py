@@ -1,9 +1,10 @@
-"""Rows of plugins stand as long as the files stay that the plugin used: recorded, compared, made anew."""
+"""Rows of plugins stand as long as the files stay that the plugin used: other files, another cell."""
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,10 +14,47 @@ from harness.core.registry import is_ours
 from harness.method.contract import Method
 from harness.method.used import runs_here, used_by, used_by_method
 from harness.metrics.base import Metric
-from harness.store.used import of_metric
+from harness.store.cell import Cell
+from harness.store.used import listed, of_metric
 
 if TYPE_CHECKING:
     from harness.evaluation.trial import Trial
+
+
+def current_cell(trial: Trial, cell_of: Callable[[dict[str, Any]], Cell]) -> tuple[Cell, list[str]]:
+    """The cell of a trial, and the files because of which it is not an earlier one.
+
+    A plugin that used other files than there are now has another cell. Where a file is what it was before,
+    so is the cell.
+
+    Args:
+        trial: a method with a seed.
+        cell_of: gives the cell of an identity that has this beside everything else.
+    """
+    cell, changes = cell_of({}), list[str]()
+    if is_ours(trial.entry.method_class):
+        return cell, changes
+    visited: set[Path] = set()
+    used: dict[str, str] = {}
+    while cell.directory not in visited and (files := cell.used.outdated()):
+        visited.add(cell.directory)
+        changes = cell.used.changed()
+        used |= files
+        cell = cell_of({"used": used})
+    return cell, changes
+
+
+def begin(trial: Trial, changes: list[str]) -> None:
+    """Before a plugin trains: say why, and set aside what nothing tells the files of."""
+    cell = trial.cell
+    if is_ours(trial.entry.method_class):
+        return
+    if cell.used.is_lost(expected=cell.has_checkpoint()) or cell.used.outdated():
+        cell.begin_anew("which files its method used is not known")
+    if changes and not cell.has_checkpoint():
+        logging.getLogger(__name__).warning(
+            "%s: %s changed since it was trained: it trains anew", trial.title, listed(changes)
+        )
 
 
 def note_used(trial: Trial, method: Method[Any]) -> None:
@@ -27,28 +65,18 @@ def note_used(trial: Trial, method: Method[Any]) -> None:
     trial.cell.used.note(used_by_method(method, _left_out(trial.benchmark.config)), name)
 
 
-def begin_anew_if_changed(trial: Trial) -> None:
-    """Put aside what came of a plugin whose files have changed since, or of which nothing is recorded."""
-    if is_ours(trial.entry.method_class):
-        return
-    if changes := trial.cell.used.changed(expected=trial.cell.has_checkpoint()):
-        trial.cell.begin_anew(changes)
-
-
-def note_used_by_metric(trial: Trial, metric: Metric) -> None:
-    """The same of a metric."""
-    if runs_here(type(metric)):
-        files = used_by(type(metric), _left_out(trial.benchmark.config))
-        trial.cell.used.note(files, of_metric(metric.name))
-
-
-def forget_if_changed(trial: Trial, metric: Metric) -> None:
-    """Remove stored statistics of a plugin that used other files than there are now."""
+def note_used_by_metric(trial: Trial, metric: Metric) -> str:
+    """The same of a metric; a tag of the files, for the names of its statistics."""
     if not runs_here(type(metric)):
-        return
-    stored = trial.cell.statistics_of(metric.name)
-    if changes := trial.cell.used.changed(of_metric(metric.name), expected=bool(stored)):
-        trial.cell.forget_statistics(metric.name, changes)
+        return ""
+    files = used_by(type(metric), _left_out(trial.benchmark.config))
+    trial.cell.used.note(files, of_metric(metric.name))
+    return trial.cell.used.tag(of_metric(metric.name), files)
+
+
+def tag_of_metric(trial: Trial, metric: Metric) -> str:
+    """The tag of the files as they are now."""
+    return trial.cell.used.tag(of_metric(metric.name)) if runs_here(type(metric)) else ""
 
 
 def _left_out(config: RunConfig) -> list[str | Path]:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
-import re
+import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -28,7 +27,7 @@ from harness.core.files import (
 from harness.core.locks import exclusive
 from harness.core.printed import OUTPUT
 from harness.core.slugs import slug
-from harness.store.used import UsedFiles, listed, of_metric
+from harness.store.used import UsedFiles
 
 OF_CELL = 4
 """Names at the end of the path of a file of statistics, of which the first is its cell's."""
@@ -106,10 +105,6 @@ class Cell:
         if not self.has_checkpoint():
             return False
         content = read_checked_json(done)
-        if changes := self.used.changed():
-            raise CorruptFileError(
-                f"{self.checkpoint}: {listed(changes)} changed since it was trained", "run again"
-            )
         owner = content.get("cell", self.directory.name)  # early stores did not record it
         if owner != self.directory.name:
             raise CorruptFileError(
@@ -181,43 +176,11 @@ class Cell:
         """What plugins used for what is in the cell."""
         return UsedFiles(self.directory / "used")
 
-    def begin_anew(self, changes: Sequence[str]) -> None:
-        """Put everything aside that came of a plugin which used other files than there are now.
-
-        Args:
-            changes: as ``UsedFiles.changed`` gives them.
-        """
-        outdated = self.directory / "outdated"
-        with clear_disk_errors(outdated):
-            if outdated.exists():
-                shutil.rmtree(outdated)
-            outdated.mkdir(mode=0o700)
-            for name in ("checkpoint", "training", "predictions", "statistics", "used"):
-                if (self.directory / name).exists():
-                    (self.directory / name).rename(outdated / name)
-        logging.getLogger(__name__).warning(
-            "%s: %s changed since it was trained: trained anew, the old one is in outdated",
-            self.directory,
-            listed(changes),
-        )
-
-    def statistics_of(self, metric: str) -> list[Path]:
-        """Files of a metric's statistics, of all states and test sets, with their checksums."""
-        own = re.compile(rf"{re.escape(slug(metric))}-[0-9a-f]{{10}}\.npy.*")
-        return [path for path in self.directory.glob("statistics/*/*") if own.fullmatch(path.name)]
-
-    def forget_statistics(self, metric: str, changes: Sequence[str]) -> None:
-        """Remove all statistics of a metric which used other files than there are now.
-
-        Args:
-            metric: name of the family.
-            changes: as ``UsedFiles.changed`` gives them.
-        """
-        with clear_disk_errors(self.directory):
-            for path in self.statistics_of(metric):
-                path.unlink(missing_ok=True)
-            self.used.forget(of_metric(metric))
-        logging.getLogger(__name__).warning("metric %s: %s changed: computed anew", metric, listed(changes))
+    def begin_anew(self, reason: str) -> None:
+        """Set aside everything that came of the method."""
+        for name in ("checkpoint", "training", "predictions", "statistics", "used"):
+            if os.path.lexists(self.directory / name):
+                set_aside(self.directory / name, reason)
 
     def predictions(self, state: str) -> Path:
         """JSONL file of one modality state."""

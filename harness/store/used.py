@@ -10,7 +10,7 @@ from pathlib import Path
 from harness.core.errors import CorruptFileError
 from harness.core.files import checksum_of, private_folder, read_checked_json, write_checked_json
 from harness.core.slugs import slug
-from harness.core.used import ALTERED, changed
+from harness.core.used import ALTERED, present
 
 _METHOD = "method"
 _NAMES = 3
@@ -31,7 +31,7 @@ class UsedFiles:
             name: whose record.
         """
         path = self._path(name)
-        before = self._recorded(path) if path.exists() else {}
+        before = self._recorded(path) or {}
         merged = before | {
             place: digest if before.get(place, digest) == digest else ALTERED
             for place, digest in files.items()
@@ -40,48 +40,68 @@ class UsedFiles:
             private_folder(self.folder)
             write_checked_json(path, {"files": merged}, _NAMES)
 
-    def changed(self, name: str = _METHOD, *, expected: bool = False) -> list[str]:
-        """Files that are no longer what they were when they were used; a damaged record is one itself.
+    def outdated(self) -> dict[str, str]:
+        """Place -> digest, as they are now, of files that the method used; empty where none has changed."""
+        record = self._method()
+        now = present(record)
+        return now if now != record and ALTERED not in record.values() else {}
+
+    def changed(self) -> list[str]:
+        """The places of these files that have changed."""
+        record = self._method()
+        return [place for place, digest in present(record).items() if digest != record[place]]
+
+    def is_lost(self, *, expected: bool) -> bool:
+        """Whether nothing tells what the method used: the record is damaged, or a file changed meanwhile.
+
+        Args:
+            expected: whether there has to be a record.
+        """
+        paths = [self._path(_METHOD), *self._of_shards()]
+        records = [self._recorded(path) for path in paths if path.exists()]
+        absent = expected and not paths[0].exists()
+        return absent or any(each is None or ALTERED in each.values() for each in records)
+
+    def tag(self, name: str, files: Mapping[str, str] | None = None) -> str:
+        """Eight digits that change with any file of a record; empty where it has none, or is damaged.
 
         Args:
             name: whose record.
-            expected: whether there is one; where it is absent, it is such a file, too.
+            files: place -> digest of those that were just used; the others count as they are now.
         """
-        paths = [self._path(name), *self._of_shards(name)]
-        if expected and not paths[0].exists():
-            return [f"{self.folder.name}/{paths[0].name}"]
-        return [place for path in paths if path.exists() for place in changed(self._recorded(path))]
+        now = present(self._recorded(self._path(name)) or {}) | dict(files or {})
+        return hashlib.sha256(repr(sorted(now.items())).encode()).hexdigest()[:8] if now else ""
 
-    def digest(self) -> str:
-        """A hyphen and eight digits that change with what the method used; empty where that is nothing."""
-        path = self._path(_METHOD)
-        files = self._recorded(path) if path.exists() else {}
-        return f"-{hashlib.sha256(repr(sorted(files.items())).encode()).hexdigest()[:8]}" if files else ""
-
-    def take_over_shards(self, name: str = _METHOD) -> None:
+    def take_over_shards(self) -> None:
         """Add the records of processes that each predicted a part, and remove them."""
-        for path in self._of_shards(name):
+        for path in self._of_shards():
             with suppress(FileNotFoundError):
-                self.note(self._recorded(path), name)
+                record = self._recorded(path)
+                self.note({f"{self.folder.name}/{path.name}": ALTERED} if record is None else record)
                 path.unlink()
 
-    def _of_shards(self, name: str) -> list[Path]:
-        return sorted(self.folder.glob(f"{slug(name)}.*-of-*.json"))
+    def _method(self) -> dict[str, str]:
+        """What the method and its shards used, as far as that can be read."""
+        records = [self._recorded(path) or {} for path in (self._path(_METHOD), *self._of_shards())]
+        return {place: digest for record in records for place, digest in record.items()}
 
-    def forget(self, name: str) -> None:
-        """Remove a record."""
-        self._path(name).unlink(missing_ok=True)
+    def _of_shards(self) -> list[Path]:
+        return sorted(self.folder.glob(f"{_METHOD}.*-of-*.json"))
 
     def _path(self, name: str) -> Path:
         return self.folder / f"{slug(name)}.json"
 
-    def _recorded(self, path: Path) -> dict[str, str]:
+    @staticmethod
+    def _recorded(path: Path) -> dict[str, str] | None:
+        """What a record says, nothing where there is none; None where it is damaged."""
         try:
+            if not path.exists():
+                return {}
             if checksum_of(path):
                 return {str(place): str(each) for place, each in read_checked_json(path)["files"].items()}
         except (CorruptFileError, LookupError, AttributeError):
             pass
-        return {f"{path.parent.name}/{path.name}": ALTERED}
+        return None
 
 
 def of_metric(name: str) -> str:

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from harness.core import used
 from harness.core.opened import NOTED, Opened, noting, opened_files
-from harness.core.used import ALTERED, changed, digests
+from harness.core.used import ALTERED, digests, present
 
 
 @pytest.fixture(autouse=True)
@@ -47,7 +48,7 @@ def test_files_are_noted_however_python_opens_them(tmp_path: Path) -> None:
 
 
 def test_a_file_counts_by_its_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(used, "_PATH", (str(tmp_path),))
     opened = Opened()
     file, new, data = made(tmp_path / "a.txt"), tmp_path / "cache.bin", made(tmp_path / "left.csv")
     new.write_text("as libraries write while a process runs")
@@ -55,11 +56,11 @@ def test_a_file_counts_by_its_content(tmp_path: Path, monkeypatch: pytest.Monkey
         opened.add(str(path))
     record = digests(opened.states, [data])
     assert list(record) == ["a.txt"]
-    assert changed(record) == []
+    assert present(record) == record
     made(file, "another")
-    assert changed(record) == ["a.txt"]
+    assert present(record) != record
     file.unlink()
-    assert changed(record) == ["a.txt"]
+    assert present(record) == {"a.txt": ""}
 
 
 def test_a_file_that_changes_between_its_opening_and_the_record_never_counts_as_the_same(
@@ -71,7 +72,7 @@ def test_a_file_that_changes_between_its_opening_and_the_record_never_counts_as_
     made(file, "edited while a method trained")
     record = digests(opened.states, [])
     assert set(record.values()) == {ALTERED}
-    assert changed(record) == list(record)
+    assert present(record) != record
 
 
 def test_a_compiled_module_counts_as_its_source(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,7 @@ from harness.core import registry
 from harness.core.config import RunSettings
 from harness.evaluation.run import run
 from harness.method.box.box import confinement
-from harness.store.store import Store
+from harness.store.cell import Cell
 from tests.helpers.toys import Quiet
 
 METHOD = '''
@@ -50,6 +51,7 @@ class Chooses(Method[Config]):
 '''
 METRIC = '''
 import pkgutil
+from pathlib import Path
 import numpy as np
 from harness.core.types import Task
 from harness.metrics.base import Metric, MetricOutput
@@ -60,8 +62,12 @@ class Scaled(Metric):
     name, task, signature = "scaled", Task.REPORT, "scaled|v:1"
     outputs = (MetricOutput("scaled", bounds=(0.0, 9.0)),)
 
+    def __init__(self):
+        self.more = float(Path(__file__).with_name("".join(["mo", "re"])).read_text())
+
     def statistics(self, predictions, references):
-        return np.array([[pkgutil.resolve_name("chooser" + "_scale:FACTOR"), 1.0] for _ in predictions])
+        factor = pkgutil.resolve_name("chooser" + "_scale:FACTOR")
+        return np.array([[factor + self.more, 1.0] for _ in predictions])
 
     def reduce(self, totals):
         return {"scaled": totals[..., 0] / totals[..., 1]}
@@ -82,6 +88,7 @@ def project(toy_world: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         ("chooser_archs/plain.py", "WORDS = 'no effusion'\n"),
         ("chooser_archs/other.py", "WORDS = 'none'\n"),
         ("chooser_metric/__init__.py", METRIC),
+        ("chooser_metric/more", "0"),
         ("chooser_scale.py", "FACTOR = 1.0\n"),
     ):
         path = toy_world / "project" / name
@@ -132,18 +139,40 @@ def test_a_module_that_a_setting_names_counts(
     confine: str, project: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     before = numbers(project, confine)
+    plain, other = project / "chooser_archs" / "plain.py", project / "chooser_archs" / "other.py"
+    other.write_text("WORDS = 'not used'\n")
     assert numbers(project, confine) == before
-    (project / "chooser_archs" / "other.py").write_text("WORDS = 'not used'\n")
-    assert numbers(project, confine) == before
+    assert len(cells(project)) == 1
     assert "changed" not in caplog.text
-    (project / "chooser_archs" / "plain.py").write_text("WORDS = 'a large effusion'\n")
+    content = plain.read_text()
+    plain.write_text("WORDS = 'a large effusion'\n")
     with caplog.at_level(logging.WARNING):
         after = numbers(project, confine)
-    assert "chooser_archs/plain.py changed since it was trained: trained anew" in caplog.text
+    assert "chooser_archs/plain.py changed since it was trained: it trains anew" in caplog.text
     assert after != before
     assert after == numbers(project, confine, "another")
-    (outdated,) = (project.parent / "store").glob("cells/*/*/*/outdated")
-    assert (outdated / "checkpoint" / "done.json").is_file()
+    assert after == numbers(project, confine)
+    plain.write_text(content)
+    assert numbers(project, confine) == before
+    assert len(cells(project)) == 2, "what was there is there again"
+
+
+def cells(project: Path) -> list[Path]:
+    return sorted((project.parent / "store").glob("cells/toy/chooses/*/checkpoint/done.json"))
+
+
+def test_pieces_of_an_earlier_training_are_not_used(project: Path) -> None:
+    numbers(project, "off")
+    (project / "chooser_archs" / "plain.py").write_text("WORDS = 'a large effusion'\n")
+    after = numbers(project, "off")
+    one, two = (file.parents[1] for file in cells(project))
+    for name in ("checkpoint", "predictions", "statistics"):
+        for cell in (one, two):
+            (cell / name).rename(cell / f"{name}-of-{cell.name}")
+        (one / f"{name}-of-{one.name}").rename(two / name)
+        (two / f"{name}-of-{two.name}").rename(one / name)
+        shutil.rmtree(project.parent / "store" / "results")
+        assert numbers(project, "off") == after
 
 
 def test_a_file_that_is_read_at_prediction_and_one_of_a_metric_count(
@@ -153,17 +182,44 @@ def test_a_file_that_is_read_at_prediction_and_one_of_a_metric_count(
     (project / "chooser_scale.py").write_text("FACTOR = 2.0\n")
     with caplog.at_level(logging.WARNING):
         assert numbers(project, "off") == before | {"scaled": 2.0}
-    assert "metric scaled: chooser_scale.py changed: computed anew" in caplog.text
-    assert "trained anew" not in caplog.text
+    (project / "chooser_metric" / "more").write_text("3")
+    assert numbers(project, "off") == before | {"scaled": 5.0}
+    assert "trains anew" not in caplog.text
     (project / "chooser" / "ending").write_text("then and there")
     assert numbers(project, "off")["bleu_1"] != before["bleu_1"]
 
 
-def test_a_damaged_record_is_not_believed(project: Path, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("way", ["edit", "remove", "no checksum"])
+def test_a_record_that_is_damaged_or_gone_is_not_believed(
+    way: str, project: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     before = numbers(project, "off")
     (record,) = (project.parent / "store").glob("cells/*/*/*/used/method.json")
-    record.write_text(record.read_text().replace("plain", "other"))
+    text = record.read_text()
+    if way == "remove":
+        record.unlink()
+    else:
+        record.write_text(text.replace("plain", "other") if way == "edit" else text.replace("sha256", "sum"))
     with caplog.at_level(logging.WARNING):
         assert numbers(project, "off") == before
-    assert "used/method.json changed since it was trained" in caplog.text
-    assert Store(project.parent / "store").results()
+    assert "which files its method used is not known" in caplog.text
+    assert record.read_text() == text
+
+
+def test_a_file_that_changes_while_a_method_trains_counts_as_unknown(
+    project: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = numbers(project, "off")
+    shutil.rmtree(project.parent / "store")
+    plain, save = project / "chooser_archs" / "plain.py", Cell.empty_checkpoint
+
+    def edited(cell: Cell) -> Path:
+        plain.write_text(plain.read_text() + "# later\n")
+        return save(cell)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Cell, "empty_checkpoint", edited)
+        numbers(project, "off")
+    with caplog.at_level(logging.WARNING):
+        assert numbers(project, "off") == before
+    assert "which files its method used is not known" in caplog.text
