@@ -242,14 +242,28 @@ def digest_of(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def seal(path: Path, names: int = 0) -> None:
+def seal(path: Path, names: int = 0, facts: Mapping[str, Any] | None = None) -> None:
     """Record the checksum of a finished file beside it.
 
     Args:
         names: how many names at the end of its path say whose it is, and are recorded, too.
+        facts: what else is recorded.
     """
     place = {"place": _place(path, names)} if names else {}
-    write_json(path.with_name(path.name + ".sha256.json"), {"sha256": digest_of(path), **place})
+    write_json(_seal_of(path), {"sha256": digest_of(path), **place, **(facts or {})})
+
+
+def sealed_facts(path: Path) -> dict[str, Any]:
+    """What ``seal`` recorded; empty where there is nothing, or it is damaged."""
+    try:
+        values = read_json(_seal_of(path))
+    except (CorruptFileError, OSError):
+        return {}
+    return values if isinstance(values, dict) else {}
+
+
+def _seal_of(path: Path) -> Path:
+    return path.with_name(path.name + ".sha256.json")
 
 
 def _place(path: Path, names: int) -> str:

@@ -15,7 +15,7 @@ from harness.evaluation.completion import Completion
 from harness.evaluation.metric_failures import MetricFailures
 from harness.evaluation.predict import StateAnswers, generate_jointly, predict_validation
 from harness.evaluation.trial import Trial
-from harness.evaluation.used import note_used_by_metric, tag_of_metric
+from harness.evaluation.used import files_of_metric, is_current
 from harness.method.fingerprint import metric_fingerprint, weights_in_environment
 from harness.metrics.base import Metric, Statistics, checked_remarks, checked_statistics
 from harness.missingness.states import FULL, missing_in
@@ -65,7 +65,8 @@ def _of_metric(
     for state, ordered in answers.items():
         name = completion.states[state].name if state in completion.states else trial.state_name(state)
         name = f"temperature-{name}" if trial.entry.temperature else name
-        statistics = sound_array(_stored(trial, metric, name, tag_of_metric(trial, metric)))
+        path = _stored(trial, metric, name)
+        statistics = sound_array(path) if is_current(path, metric) else None
         if statistics is None:
             same = (other for other in by_state if all(map(is_, ordered, answers[other])))
             if metric.completes:
@@ -75,23 +76,16 @@ def _of_metric(
                 statistics = by_state[other]
             else:
                 statistics = checked_statistics(metric, ordered, references)
-            tag = note_used_by_metric(trial, metric)
-            save_array(_stored(trial, metric, name, tag), statistics, OF_CELL)
+            save_array(path, statistics, OF_CELL, files_of_metric(trial, metric))
         by_state[state] = statistics
     return by_state
 
 
-def _stored(trial: Trial, metric: Metric, state: str, tag: str) -> Path:
-    """Where statistics are kept; a metric whose code has changed finds none.
-
-    Args:
-        tag: of the files that it has used.
-    """
+def _stored(trial: Trial, metric: Metric, state: str) -> Path:
+    """Where statistics are kept; a metric whose code has changed finds none."""
     identity = f"{metric.signature} code:{metric_fingerprint(type(metric))}"
     if weights := weights_in_environment(type(metric)):
         identity += f" {weights}"
-    if tag:
-        identity += f" used:{tag}"
     return trial.cell.statistics(state, metric.name, identity, trial.benchmark.test_set)
 
 
@@ -99,13 +93,13 @@ def _of_joint_generation(trial: Trial, metric: Metric) -> Statistics:
     """Statistics of what is generated together and one by one; what a state lacks plays no part."""
     benchmark = trial.benchmark
     name = trial.state_name(FULL)
-    statistics = sound_array(_stored(trial, metric, name, tag_of_metric(trial, metric)))
+    path = _stored(trial, metric, name)
+    statistics = sound_array(path) if is_current(path, metric) else None
     if statistics is None:
         generated = generate_jointly(trial, metric.generates)
         ordered = [generated[reference.id] for reference in benchmark.references]
         statistics = checked_statistics(metric, ordered, benchmark.references)
-        tag = note_used_by_metric(trial, metric)
-        save_array(_stored(trial, metric, name, tag), statistics, OF_CELL)
+        save_array(path, statistics, OF_CELL, files_of_metric(trial, metric))
     return statistics
 
 

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.core.config import RunConfig
-from harness.core.files import cache_root
+from harness.core.files import cache_root, sealed_facts
 from harness.core.registry import is_ours
+from harness.core.used import present
 from harness.method.contract import Method
 from harness.method.used import runs_here, used_by, used_by_method
 from harness.metrics.base import Metric
 from harness.store.cell import Cell
-from harness.store.used import listed, of_metric
+from harness.store.used import listed
 
 if TYPE_CHECKING:
     from harness.evaluation.trial import Trial
@@ -65,18 +66,19 @@ def note_used(trial: Trial, method: Method[Any]) -> None:
     trial.cell.used.note(used_by_method(method, _left_out(trial.benchmark.config)), name)
 
 
-def note_used_by_metric(trial: Trial, metric: Metric) -> str:
-    """The same of a metric; a tag of the files, for the names of its statistics."""
+def files_of_metric(trial: Trial, metric: Metric) -> dict[str, Any]:
+    """``{"used": {place: digest}}`` of what the metric of another package has opened; else empty."""
     if not runs_here(type(metric)):
-        return ""
-    files = used_by(type(metric), _left_out(trial.benchmark.config))
-    trial.cell.used.note(files, of_metric(metric.name))
-    return trial.cell.used.tag(of_metric(metric.name), files)
+        return {}
+    return {"used": used_by(type(metric), _left_out(trial.benchmark.config))}
 
 
-def tag_of_metric(trial: Trial, metric: Metric) -> str:
-    """The tag of the files as they are now."""
-    return trial.cell.used.tag(of_metric(metric.name)) if runs_here(type(metric)) else ""
+def is_current(path: Path, metric: Metric) -> bool:
+    """Whether statistics are there that may stand: the files that the metric used are what they were."""
+    if not runs_here(type(metric)):
+        return True
+    used = sealed_facts(path).get("used")
+    return isinstance(used, dict) and present(used) == used
 
 
 def _left_out(config: RunConfig) -> list[str | Path]:

@@ -145,6 +145,8 @@ def draw_plan(population: Population, modalities: Sequence[str], missingness: Mi
     Raises:
         HarnessError: a rate, policy or mechanism that makes no sense; the message names the flag.
     """
+    of_type(missingness.policy, str, "policy", "a text")
+    of_type(missingness.mechanism, str, "mechanism", "a text")
     rates = check_rates(missingness.rates)
     wanted = "a list of whole numbers"
     seeds = tuple(whole_number(seed, "seeds", 0) for seed in several_of(missingness.seeds, "seeds", wanted))

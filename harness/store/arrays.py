@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,12 @@ from harness.core.errors import CorruptFileError
 from harness.core.files import is_sealed, seal, unless_damaged, verify, write_atomic
 
 
-def save_array(path: Path, array: NDArray[Any], names: int = 0) -> None:
-    """Atomically write and seal an array; ``names`` as ``seal`` takes it."""
+def save_array(
+    path: Path, array: NDArray[Any], names: int = 0, facts: Mapping[str, Any] | None = None
+) -> None:
+    """Atomically write and seal an array; ``names`` and ``facts`` as ``seal`` takes them."""
     write_atomic(path, lambda stream: np.save(stream, array, allow_pickle=False))
-    seal(path, names)
+    seal(path, names, facts)
 
 
 def load_array(path: Path) -> NDArray[Any] | None:

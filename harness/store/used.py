@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -18,7 +17,7 @@ _NAMES = 3
 
 
 class UsedFiles:
-    """The records of one cell: of its method, and of each metric of another package."""
+    """The records of one cell: of its method, and of each process that predicts a part."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -62,16 +61,6 @@ class UsedFiles:
         absent = expected and not paths[0].exists()
         return absent or any(each is None or ALTERED in each.values() for each in records)
 
-    def tag(self, name: str, files: Mapping[str, str] | None = None) -> str:
-        """Eight digits that change with any file of a record; empty where it has none, or is damaged.
-
-        Args:
-            name: whose record.
-            files: place -> digest of those that were just used; the others count as they are now.
-        """
-        now = present(self._recorded(self._path(name)) or {}) | dict(files or {})
-        return hashlib.sha256(repr(sorted(now.items())).encode()).hexdigest()[:8] if now else ""
-
     def take_over_shards(self) -> None:
         """Add the records of processes that each predicted a part, and remove them."""
         for path in self._of_shards():
@@ -102,11 +91,6 @@ class UsedFiles:
         except (CorruptFileError, LookupError, AttributeError):
             pass
         return None
-
-
-def of_metric(name: str) -> str:
-    """Whose record that of a metric is."""
-    return f"metric-{name}"
 
 
 def listed(places: Sequence[str]) -> str:

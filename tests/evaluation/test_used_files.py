@@ -184,6 +184,9 @@ def test_a_file_that_is_read_at_prediction_and_one_of_a_metric_count(
         assert numbers(project, "off") == before | {"scaled": 2.0}
     (project / "chooser_metric" / "more").write_text("3")
     assert numbers(project, "off") == before | {"scaled": 5.0}
+    (project / "chooser_metric" / "more").write_text("0")
+    (project / "chooser_scale.py").write_text("FACTOR = 1.0\n")
+    assert numbers(project, "off") == before
     assert "trains anew" not in caplog.text
     (project / "chooser" / "ending").write_text("then and there")
     assert numbers(project, "off")["bleu_1"] != before["bleu_1"]
