@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -81,15 +80,6 @@ def is_current(path: Path, metric: Metric) -> bool:
     return isinstance(used, dict) and present(used) == used
 
 
-def _left_out(config: RunConfig) -> list[str | Path]:
-    """Folders of data, stores and caches: what is opened there is not the plugin's own."""
-    folders = [folder for folder in (config.store, cache_root(), config.root) if folder]
-    return [*folders, *_places(config.set.get(config.dataset, {}))]
-
-
-def _places(value: Any) -> Iterator[str]:
-    if isinstance(value, Mapping):
-        for each in value.values():
-            yield from _places(each)
-    elif isinstance(value, str) and os.path.exists(value):
-        yield value if os.path.isdir(value) else os.path.dirname(os.path.abspath(value))
+def _left_out(config: RunConfig) -> list[Path]:
+    """Stores and caches: what is opened there is not the plugin's own. Nor is what readers of data open."""
+    return [config.store, cache_root()]
