@@ -66,7 +66,7 @@ def _of_metric(
         name = completion.states[state].name if state in completion.states else trial.state_name(state)
         name = f"temperature-{name}" if trial.entry.temperature else name
         path = _stored(trial, metric, name)
-        statistics = sound_array(path) if is_current(path, metric) else None
+        statistics = _sound(path, metric)
         if statistics is None:
             same = (other for other in by_state if all(map(is_, ordered, answers[other])))
             if metric.completes:
@@ -79,6 +79,12 @@ def _of_metric(
             save_array(path, statistics, OF_CELL, files_of_metric(trial, metric))
         by_state[state] = statistics
     return by_state
+
+
+def _sound(path: Path, metric: Metric) -> Statistics | None:
+    """Stored statistics; damaged ones are set aside, and those of other files than there are now are none."""
+    statistics = sound_array(path)
+    return statistics if is_current(path, metric) else None
 
 
 def _stored(trial: Trial, metric: Metric, state: str) -> Path:
@@ -94,7 +100,7 @@ def _of_joint_generation(trial: Trial, metric: Metric) -> Statistics:
     benchmark = trial.benchmark
     name = trial.state_name(FULL)
     path = _stored(trial, metric, name)
-    statistics = sound_array(path) if is_current(path, metric) else None
+    statistics = _sound(path, metric)
     if statistics is None:
         generated = generate_jointly(trial, metric.generates)
         ordered = [generated[reference.id] for reference in benchmark.references]

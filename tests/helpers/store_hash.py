@@ -52,6 +52,7 @@ def contents(store: Path) -> dict[str, str]:
         and path.name not in _LOGS
         and not path.name.endswith(".seconds.json")
         and DAMAGED not in path.relative_to(store).as_posix()
+        and path.parent.name != "used"  # in one process it names modules that other plugins imported first
     }
 
 

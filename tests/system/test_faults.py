@@ -458,7 +458,7 @@ def test_a_checkpoint_of_other_code_is_not_loaded(
     shutil.copytree(first / "checkpoint", second / "checkpoint")
     work.unlink()
     assert run_serially(settings, Quiet())[1]
-    assert f"{second / 'checkpoint'}: the checkpoint of {first.name}: of other code" in caplog.text
+    assert f"{second / 'checkpoint'}: damaged, set aside as checkpoint.damaged" in caplog.text
     assert work.read_text().splitlines().count("step train") == 4 * 5, "trained again"
 
 
