@@ -147,8 +147,8 @@ class Subject:
             BoxError: it could not.
         """
         if elsewhere not in self._originals:
-            folder = self.folder.resolve()
-            self._originals[elsewhere] = asked = self._started(elsewhere, [folder])
+            home = Path(mkdtemp(dir=self.folder))
+            self._originals[elsewhere] = asked = self._started(elsewhere, home, [self.folder.resolve()])
             self.facts = self._plugged(asked)
             self._warm(asked)
             if elsewhere and self._trespassed:
@@ -171,23 +171,25 @@ class Subject:
         if self._imported and not isinstance(asked, Unboxed):
             asked.ask("warm", names=self._imported)
 
-    def _started(self, elsewhere: bool, write: Sequence[Path]) -> Asked:
-        """A process without a method, which may write into the folders ``write`` and read the subject's."""
+    def _started(self, elsewhere: bool, home: Path, write: Sequence[Path]) -> Asked:
+        """A process without a method, which may write into the folders ``write`` and read the subject's.
+
+        Its temporary files lie in ``home``, which has to be in one of them: libraries write some at import.
+        """
         case, entry = self.case, self.entry
         if not (possible() and _importable(entry.method_class)):
             return Unboxed(entry.method_class, case.dataset, case.files.test)
-        folder = Path(mkdtemp(dir=self.folder))
         own = Own(entry.method_class.__module__, tuple(map(str, files_of(entry.method_class).values())))
         read = [str(self.folder.resolve())]
         rules = rules_for(own, entry.overrides, case.hidden_from(own.module), map(str, write), read)
-        return Boxed(Box.start(boxes(elsewhere, case.libraries), rules, folder, case.limits), rules)
+        return Boxed(Box.start(boxes(elsewhere, case.libraries), rules, home, case.limits), rules)
 
     def _another(self, elsewhere: bool, folder: Path, write: Sequence[Path]) -> Asked:
         """A new process with an untrained method: a copy, or one that imports everything again."""
         original = self.original(elsewhere)
         if copyable(self.case.device) or isinstance(original, Unboxed):
             return original.copy(folder, write)
-        asked = self._started(elsewhere, [folder, *write])
+        asked = self._started(elsewhere, folder, [folder, *write])
         self._new.append(asked)
         self._plugged(asked)
         return asked

@@ -44,13 +44,19 @@ def digests(opened: Mapping[str, State], left_out: Sequence[str | Path]) -> dict
     folders = tuple(os.path.realpath(folder) for folder in (*left_out, *_caches()))
     own = {
         path: state
-        for path, state in opened.items()
-        if os.path.isfile(path) and not _is_below(path, folders) and not _is_installed(path)
+        for path, state in own_files(opened).items()
+        if os.path.isfile(path) and not _is_below(path, folders)
     }
     return {
         _place(path): _digest(path) if state_of(path) == state else ALTERED
         for path, state in sorted(own.items())
     }
+
+
+def own_files(opened: Mapping[str, State]) -> dict[str, State]:
+    """Those of the user: thousands of files are opened, and few are."""
+    registering = registry.packages()
+    return {path: state for path, state in opened.items() if _package_of(path) in ("", *registering)}
 
 
 def present(record: Mapping[str, str]) -> dict[str, str]:
@@ -80,13 +86,14 @@ def _is_below(path: str, folders: Sequence[str]) -> bool:
     return any(path == each or path.startswith(each.rstrip("/") + "/") for each in folders)
 
 
-def _is_installed(path: str) -> bool:
-    """Whether a file is of the system, of Python, of the harness or of a package that registers nothing."""
+@cache
+def _package_of(path: str) -> str:
+    """The installed package that a file is of; empty for a file of the user, a path for one of the system."""
     parts = Path(path).parts
-    for name in _INSTALLED:
+    for name in () if _is_below(path, (_HOME,)) else _INSTALLED:
         if name in parts:
-            return parts[parts.index(name) + 1].removesuffix(".py") not in registry.packages()
-    return _is_below(path, (*_SYSTEM, _HOME, *_of_python()))
+            return parts[parts.index(name) + 1].removesuffix(".py")
+    return path if _is_below(path, (*_SYSTEM, _HOME, *_of_python())) else ""
 
 
 @cache

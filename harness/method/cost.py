@@ -33,6 +33,7 @@ class PeakMemory:
 
     def __enter__(self) -> Self:
         if self.device.startswith("cuda"):
+            torch.cuda.init()  # in a new process, as a box is, nothing has used the GPU yet
             torch.cuda.reset_peak_memory_stats(self.device)
         else:
             # A worker process fits one method after another, and only its own peak is a method's cost.

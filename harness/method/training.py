@@ -21,6 +21,7 @@ from contextlib import contextmanager
 from functools import partial
 
 import torch
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch import Trainer
 
 from harness.core.errors import DamagedStateError, HarnessError
@@ -135,9 +136,11 @@ def _trainer(run: FitRun, state: TrainingState) -> Trainer:
     """Lightning's Trainer on the run's device, or as one process of the process group."""
     settings, on_gpu = state.settings, run.device.startswith("cuda")
     devices = [int(run.device.partition(":")[2] or 0)] if on_gpu else 1
+    # Without a named environment Lightning looks for one, and for that starts MPI where mpi4py is installed.
+    alone = {"devices": devices, "plugins": [LightningEnvironment()]}
     return Trainer(
         accelerator="gpu" if on_gpu else "cpu",
-        **({"devices": devices} if process_group().size == 1 else process_group().trainer_options()),
+        **(alone if process_group().size == 1 else process_group().trainer_options()),
         precision=settings.precision if on_gpu else "32-true",
         max_epochs=settings.epochs,
         check_val_every_n_epoch=settings.val_every,

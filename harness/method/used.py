@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from harness.core.opened import CODE, NOTED, State, noting
+from harness.core.opened import CODE, NOTED, State, noting, state_of
 from harness.core.registry import is_foreign
-from harness.core.used import digests
+from harness.core.used import digests, own_files
 from harness.method.box.confined import ConfinedMethod
 from harness.method.contract import Method
 from harness.method.fingerprint import files_of
+
+_NAMED: dict[tuple[str, str], dict[str, State | None]] = {}
+"""Module and name of a class -> the files that its source names, with what they were then."""
 
 
 def runs_here(plugin: type) -> bool:
@@ -46,21 +49,28 @@ def used_by(plugin: type, left_out: Sequence[str | Path]) -> dict[str, str]:
     """
     states: dict[str, State] = {}
     for module, opened in list(NOTED.items()):
+        own = own_files(opened.states)
         if module == plugin.__module__:
-            states |= {path: state for path, state in opened.states.items() if path not in opened.written}
-        else:
+            states |= {path: state for path, state in own.items() if path not in opened.written}
+            continue
+        code = {path: state for path, state in own.items() if path.endswith(CODE) and path not in states}
+        if code:
             named = _named_by(type("Any", (), {"__module__": module}))
-            code = {path: state for path, state in opened.states.items() if path.endswith(CODE)}
-            states |= {
-                path: state for path, state in code.items() if path not in named and path not in states
-            }
+            states |= {path: state for path, state in code.items() if path not in named}
     return _beyond_source(plugin, states, left_out)
 
 
 def _beyond_source(plugin: type, opened: dict[str, State], left_out: Sequence[str | Path]) -> dict[str, str]:
-    named = _named_by(plugin)
-    return digests({path: state for path, state in opened.items() if path not in named}, left_out)
+    own = own_files(opened)
+    named = _named_by(plugin) if own else ()
+    return digests({path: state for path, state in own.items() if path not in named}, left_out)
 
 
-def _named_by(plugin: type) -> set[str]:
-    return {str(path.resolve()) for path in files_of(plugin).values()}
+def _named_by(plugin: type) -> Collection[str]:
+    """Files that a class's source names; they are looked for again where one of them has changed."""
+    key = plugin.__module__, plugin.__qualname__
+    files = _NAMED.get(key)
+    if files is None or any(state_of(path) != state for path, state in files.items()):
+        paths = (str(path.resolve()) for path in files_of(plugin).values())
+        files = _NAMED[key] = {path: state_of(path) for path in paths}
+    return files

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.core import used
-from harness.core.opened import NOTED, Opened, noting, opened_files
+from harness.core import registry, used
+from harness.core.opened import NOTED, Opened, noting, opened_files, state_of
 from harness.core.used import ALTERED, digests, present
 
 
@@ -61,6 +61,22 @@ def test_a_file_counts_by_its_content(tmp_path: Path, monkeypatch: pytest.Monkey
     assert present(record) != record
     file.unlink()
     assert present(record) == {"a.txt": ""}
+
+
+def test_installed_files_cost_next_to_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A plugin that trains opens thousands of them, and what it used is asked for many times in a run."""
+    calls: list[str] = []
+    packages, is_below = registry.packages, used._is_below
+    monkeypatch.setattr(registry, "packages", lambda: calls.append("packages") or packages())
+    monkeypatch.setattr(used, "_is_below", lambda *args: calls.append("below") or is_below(*args))
+    installed = {f"/x/site-packages/torch/{number}.py": (1, 1, 1) for number in range(2000)}
+    own = made(tmp_path / "a.txt")
+    opened = {**installed, str(own): state_of(str(own))}
+    assert len(digests(opened, [])) == 1
+    calls.clear()
+    assert len(digests(opened, [])) == 1
+    assert calls.count("packages") == 1
+    assert len(calls) < 20
 
 
 def test_a_file_that_changes_between_its_opening_and_the_record_never_counts_as_the_same(

@@ -21,7 +21,7 @@ import pytest
 
 from harness.datasets.example import ExampleData
 from harness.method.batching import collate
-from harness.method.box import codec, shared_memory
+from harness.method.box import codec, rules, shared_memory
 from harness.method.box.box import Box, BoxError, Boxes, Limits, confinement
 from harness.method.box.by_name import ByName
 from harness.method.box.rules import Own, rules_for
@@ -148,6 +148,19 @@ def test_only_its_own_folder_can_be_written(prober: Prober, tmp_path: Path) -> N
     assert report_of(prober("by_writing", str(tmp_path / "note"))) == "PermissionError"
     assert report_of(prober("by_writing", str(tmp_path / "own" / "note"))) == "done"
     assert report_of(prober("by_temporary_file")) == "done"
+
+
+@confined
+@pytest.mark.parametrize(("devices", "answer"), [([], "PermissionError"), (["/dev/nvidia0"], "done")])
+def test_a_driver_of_a_gpu_can_name_its_threads(
+    devices: list[str], answer: str, prober: Prober, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rules, "_of_nvidia", lambda: devices)
+    assert report_of(prober("by_writing", "/proc/thread-self/comm")) == answer
+    assert report_of(prober("by_writing", "/proc/self/oom_score_adj")) == "PermissionError"
+    assert (
+        report_of(prober("by_writing", f"/proc/{os.getpid()}/task/{os.getpid()}/comm")) == "PermissionError"
+    )
 
 
 @confined

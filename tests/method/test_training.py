@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from lightning.fabric.plugins.environments.mpi import MPIEnvironment
 
 from harness.core.errors import HarnessError
 from harness.core.types import Inputs, Targets, Task
@@ -42,6 +43,12 @@ def fit(
 
 def weights(learner: Learner) -> torch.Tensor:
     return torch.cat([parameter.detach().flatten() for parameter in learner.network.parameters()])
+
+
+def test_training_does_not_start_mpi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lightning does where mpi4py is installed: a run then ends with MPI's exit code, a box not at all."""
+    monkeypatch.setattr(MPIEnvironment, "detect", lambda: pytest.fail("MPI was started"))
+    fit(tmp_path, epochs=1)
 
 
 @pytest.mark.parametrize("epoch", [1, 2, 4])

@@ -13,7 +13,7 @@ from typing import Any
 
 from harness.core.children import child_environment
 from harness.method.box import shared_memory
-from harness.method.box.kernel import READ, READ_DIR, WRITE
+from harness.method.box.kernel import READ, READ_DIR, TRUNCATE, WRITE, WRITE_FILE
 
 _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/etc", "/proc", "/sys", "/run/nvidia")
 _DEVICES = ("null", "zero", "full", "random", "urandom", "tty", "ptmx", "pts", "dri", "kfd")
@@ -75,9 +75,16 @@ class Rules:
 
 def devices() -> list[tuple[str, int]]:
     """Devices that hold no data, with their rights: graphics processors, random numbers, shared memory."""
-    names = [f"/dev/{name}" for name in _DEVICES]
-    written = [(name, WRITE) for name in (*names, *map(str, Path("/dev").glob("nvidia*")))]
-    return [*written, (str(shared_memory.PLACE), shared_memory.RIGHTS)]
+    nvidia = _of_nvidia()
+    written = [(name, WRITE) for name in (*(f"/dev/{name}" for name in _DEVICES), *nvidia)]
+    # NVIDIA's driver names the threads that it starts, and gives up where it cannot (error 304). The box
+    # itself looks this path up, so that these are its own threads.
+    threads = [("/proc/self/task", WRITE_FILE | TRUNCATE)] if nvidia else []
+    return [*written, *threads, (str(shared_memory.PLACE), shared_memory.RIGHTS)]
+
+
+def _of_nvidia() -> list[str]:
+    return list(map(str, Path("/dev").glob("nvidia*")))
 
 
 @dataclass(frozen=True, slots=True)
