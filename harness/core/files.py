@@ -250,6 +250,7 @@ def seal(path: Path, names: int = 0, facts: Mapping[str, Any] | None = None) -> 
         facts: what else is recorded.
     """
     place = {"place": _place(path, names)} if names else {}
+    clear_place(_seal_of(path))
     write_json(_seal_of(path), {"sha256": digest_of(path), **place, **(facts or {})})
 
 
@@ -272,7 +273,8 @@ def _place(path: Path, names: int) -> str:
 
 def unseal(path: Path) -> None:
     """Make ``path`` count as unfinished again."""
-    path.with_name(path.name + ".sha256.json").unlink(missing_ok=True)
+    clear_place(_seal_of(path))
+    _seal_of(path).unlink(missing_ok=True)
 
 
 def is_sealed(path: Path) -> bool:

@@ -54,6 +54,18 @@ def test_seal_notices_one_flipped_bit(tmp_path: Path) -> None:
         load_array(path)
 
 
+def test_a_folder_in_the_place_of_a_seal_is_set_aside(tmp_path: Path) -> None:
+    path, seal = tmp_path / "rows.npy", tmp_path / "rows.npy.sha256.json"
+    for write in (lambda: save_array(path, np.zeros(3)), lambda: files.unseal(path)):
+        seal.unlink(missing_ok=True)
+        seal.mkdir()
+        write()
+        assert not seal.is_dir()
+    assert load_array(path) is None
+    save_array(path, np.ones(3))
+    assert np.array_equal(load_array(path), np.ones(3))
+
+
 def test_unsealed_array_counts_as_unfinished(tmp_path: Path) -> None:
     path = tmp_path / "rows.npy"
     np.save(path, np.zeros(3))
