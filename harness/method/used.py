@@ -37,7 +37,7 @@ def used_by_method(method: Method[Any], left_out: Sequence[str | Path]) -> dict[
     """
     if isinstance(method, ConfinedMethod):
         method.note_opened()
-        return _beyond_source(type(method), method.opened, left_out)
+        return _beyond_source(type(method), own_files(method.opened), left_out)
     return used_by(type(method), left_out)
 
 
@@ -60,8 +60,7 @@ def used_by(plugin: type, left_out: Sequence[str | Path]) -> dict[str, str]:
     return _beyond_source(plugin, states, left_out)
 
 
-def _beyond_source(plugin: type, opened: dict[str, State], left_out: Sequence[str | Path]) -> dict[str, str]:
-    own = own_files(opened)
+def _beyond_source(plugin: type, own: dict[str, State], left_out: Sequence[str | Path]) -> dict[str, str]:
     named = _named_by(plugin) if own else ()
     return digests({path: state for path, state in own.items() if path not in named}, left_out)
 
