@@ -62,26 +62,26 @@ class Watch:
 
     def end(self) -> None:
         """The phase is over; nothing is measured until the next one begins."""
-        global _RUNNING
+        global _running
         if self.now is not None:
-            (phase, label), self.now, _RUNNING = self.now, None, None
+            (phase, label), self.now, _running = self.now, None, None
             spent, used = time.monotonic() - self._since, _processor() - self._used
             self.tell(Span(self.process, label, phase, spent, used))
 
     def _enter(self, phase: str, label: str, since: float, used: float) -> None:
-        global _RUNNING
+        global _running
         self.now, self._since, self._used = (phase, label), since, used
-        _RUNNING = self
+        _running = self
 
 
-_RUNNING: Watch | None = None
+_running: Watch | None = None
 """The clock that measures a phase of this process just now."""
 
 
 @contextmanager
 def during(phase: str) -> Iterator[None]:
     """A phase within another, which goes on afterwards; nothing where no run is being timed."""
-    watch = _RUNNING
+    watch = _running
     if watch is None or watch.now is None:
         yield
         return

@@ -9,21 +9,20 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator
 from pydantic.fields import FieldInfo
 
 from harness.core import user_yaml
 from harness.core.errors import HarnessError
 from harness.core.names import did_you_mean
+from harness.core.settings import Settings
 
 
-class RunConfig(BaseModel):
+class RunConfig(Settings):
     """What a run computes. Field names are the flags' names (``mask_seeds`` is ``--mask-seeds``).
 
     The store belongs here: it decides what is already trained and predicted, and where the results go.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     methods: tuple[str, ...] = Field(
         default=("all",),
@@ -180,14 +179,12 @@ class RunConfig(BaseModel):
         return (0.0, 1.0) if isinstance(self.missing, dict) else tuple(sorted({0.0, *self.missing}))
 
 
-class ExecutionConfig(BaseModel):
+class ExecutionConfig(Settings):
     """Where a run computes. Results do not depend on it.
 
     A manifest keeps device, executor and workers. It leaves out the fields with ``exclude``; the cost of a
     cell has the number of devices and the strategy that trained it.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     device: str = Field(default="auto", description="Device: auto, cpu, cuda or cuda:N.")
     executor: Literal["local", "ray"] = Field(

@@ -42,6 +42,8 @@ def not_its_own(name: str, metric: Any, owners: dict[str, str]) -> str:
     if begins != name:
         return f"its signature begins with {begins[:_LONGEST]!r}, not with its name"
     outputs = [output.name for output in metric.outputs]
+    if not outputs:
+        return "it has no outputs"
     if len(set(outputs)) < len(outputs):
         return "two of its outputs have one name"
     for output in metric.outputs:

@@ -6,14 +6,16 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.util import source_from_cache
-from typing import Any
+from typing import Any, Literal
 
 State = tuple[int, int, int]
 """Size and both times of a file."""
+Purpose = Literal["read", "write", "update"]
+"""What a file is opened for; to update is to read and perhaps to write."""
 
 CODE = (".py", ".so", ".pyd")
 """How the names of modules end."""
@@ -27,60 +29,74 @@ class Opened:
     """What was opened. What was written since, as caches and logs are, is left out, but no module.
 
     Attributes:
-        states: path, links followed, of a compiled module that of its source -> what the file was.
-        written: paths that were opened to be written, too.
+        states: path, of a compiled module that of its source -> what the file was. Links are followed; data
+            that were reached over a link stand here under the path that was asked for, too, since the link
+            may lead elsewhere one day.
+        written: paths, links followed, that were opened to be written.
+        updated: paths, links followed, that were opened to be read and perhaps written.
         began: when this began, in nanoseconds.
     """
 
     states: dict[str, State] = field(default_factory=dict)
     written: set[str] = field(default_factory=set)
+    updated: set[str] = field(default_factory=set)
     began: int = field(default_factory=time.time_ns)
 
-    def add(self, path: str, writes: bool = False) -> None:
+    def add(self, path: str, purpose: Purpose = "read") -> None:
         """Note an opening; of several the first counts."""
-        path = _source(os.path.realpath(path))
-        if writes:
-            self.written.add(path)
+        target = _source(os.path.realpath(path))
+        if purpose == "write":
+            self.written.add(target)
             return
-        state = None if path in self.states else state_of(path)
-        if state is not None and (path.endswith(CODE) or min(state[1:]) < self.began):
-            self.states[path] = state
+        if purpose == "update":
+            self.updated.add(target)
+        asked = os.path.normpath(path)
+        linked = asked != target and not target.endswith(CODE) and os.path.realpath(asked) == target
+        for each in (target, asked) if linked else (target,):
+            state = None if each in self.states else state_of(each)
+            if state is not None and (each.endswith(CODE) or min(state[1:]) < self.began):
+                self.states[each] = state
+
+    def was_written(self, path: str) -> bool:
+        """Whether a file of ``states`` was written since, so far as this can be seen."""
+        target = os.path.realpath(path)
+        return target in self.written or (target in self.updated and state_of(path) != self.states[path])
 
 
-NOTED: dict[str, Opened] = {}
+opened_by: dict[str, Opened] = {}
 """Module of a plugin -> what it opened in this process."""
-_LISTENERS: list[Callable[[str, bool], None]] = []
+_listeners: list[Callable[[str, Purpose], None]] = []
 
 
 @contextmanager
 def opened_files() -> Iterator[list[str]]:
     """Absolute paths of the files that Python code of this process opens."""
     paths: list[str] = []
-    with _listening(lambda path, writes: paths.append(path)):
+    with _listening(lambda path, purpose: paths.append(path)):
         yield paths
 
 
 @contextmanager
 def noting(module: str) -> Iterator[None]:
     """Note what the plugin of a module opens meanwhile, but not what readers of data sets open for it."""
-    opened = NOTED.setdefault(module, Opened())
+    opened = opened_by.setdefault(module, Opened())
 
-    def note(path: str, writes: bool) -> None:
+    def note(path: str, purpose: Purpose) -> None:
         if not _by_reader():
-            opened.add(path, writes)
+            opened.add(path, purpose)
 
     with _listening(note):
         yield
 
 
 @contextmanager
-def _listening(listener: Callable[[str, bool], None]) -> Iterator[None]:
+def _listening(listener: Callable[[str, Purpose], None]) -> Iterator[None]:
     _listen()
-    _LISTENERS.append(listener)
+    _listeners.append(listener)
     try:
         yield
     finally:
-        _LISTENERS.remove(listener)
+        _listeners.remove(listener)
 
 
 @cache
@@ -88,22 +104,41 @@ def _listen() -> None:
     """An audit hook stays until the process ends: there is one, and it is idle while nothing listens."""
 
     def heard(event: str, arguments: tuple[Any, ...]) -> None:
-        if not _LISTENERS or event not in ("open", "import", "sqlite3.connect"):
+        if not _listeners or event not in ("open", "import", "sqlite3.connect"):
             return
         name = arguments[1] if event == "import" else arguments[0]
-        if isinstance(name, str | bytes | os.PathLike) and name:
-            path = os.path.abspath(os.fsdecode(name))
-            writes = event == "open" and _writes(*arguments[1:3])
-            for listener in _LISTENERS:
-                listener(path, writes)
+        if not isinstance(name, str | bytes | os.PathLike) or not name:
+            return
+        path = os.fsdecode(name)
+        purpose: Purpose = _purpose(*arguments[1:3]) if event == "open" else "read"
+        paths = [os.path.abspath(path)]
+        if event == "open" and arguments[1] is None and not os.path.isabs(path):
+            paths += [os.path.join(folder, path) for folder in _open_folders()]
+        for each in paths:
+            for listener in _listeners:
+                listener(each, purpose)
 
     sys.addaudithook(heard)
 
 
-def _writes(mode: object, flags: object) -> bool:
+def _purpose(mode: object, flags: object) -> Purpose:
     if isinstance(mode, str):
-        return any(letter in mode for letter in "wax+")
-    return isinstance(flags, int) and bool(flags & (os.O_WRONLY | os.O_RDWR))
+        if "+" in mode and "w" not in mode and "x" not in mode:
+            return "update"
+        return "write" if any(letter in mode for letter in "wax") else "read"
+    if not isinstance(flags, int) or not flags & (os.O_WRONLY | os.O_RDWR):
+        return "read"
+    return "write" if flags & (os.O_WRONLY | os.O_TRUNC) else "update"
+
+
+def _open_folders() -> Iterator[str]:
+    """Folders that this process has open: Python does not say below which one a name is looked up."""
+    with suppress(OSError):
+        for handle in os.listdir("/proc/self/fd"):
+            with suppress(OSError):
+                folder = os.readlink(f"/proc/self/fd/{handle}")
+                if os.path.isdir(folder):
+                    yield folder
 
 
 def _by_reader() -> bool:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import builtins
 import os
+import resource
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from types import ModuleType
+from typing import Any
 
 from harness.core.errors import PluginError
 from harness.core.signals import signals_kept
@@ -19,6 +21,10 @@ _LIBRARY = (
 )
 _ROOTS = frozenset(("harness", "methods", "numpy", *_LIBRARY.split()))
 """Packages whose functions every number depends on."""
+_OURS = ("harness", "methods")
+"""Packages of which all constants and attributes of classes are looked at, too, and what these hold."""
+_WAYS = ("path", "meta_path", "path_hooks")
+"""Lists of ``sys`` that decide how modules are imported."""
 _WRAPPERS = (staticmethod, classmethod, property)
 _LATER = ("__pydantic", "_abc")
 """How names begin that libraries give a class when they first use it."""
@@ -26,7 +32,7 @@ _LATER = ("__pydantic", "_abc")
 
 @dataclass(slots=True)
 class _Known:
-    """A function or class, where it stands: ``space`` is the live namespace of its owner."""
+    """A function, class or constant, where it stands: ``space`` is the live namespace of its owner."""
 
     owner: ModuleType | type
     space: Mapping[str, object]
@@ -43,7 +49,37 @@ class _Space:
     names: frozenset[str]
 
 
+@dataclass(slots=True)
+class _Holder:
+    """A table, or an object with fields, that a constant holds: what was in it, one object for the other."""
+
+    home: str
+    value: Any
+    inside: dict[Any, Any] | list[Any] | set[Any]
+
+    def changed(self) -> bool:
+        now = _inside(self.value)
+        if isinstance(now, set) or len(now) != len(self.inside):
+            return now != self.inside
+        if isinstance(now, dict):
+            before: Any = self.inside
+            return any(key not in before or before[key] is not value for key, value in now.items())
+        return any(one is not other for one, other in zip(now, self.inside, strict=True))
+
+    def put_back(self) -> None:
+        if isinstance(self.value, list):
+            self.value[:] = self.inside
+        elif isinstance(self.value, dict | set):
+            self.value.clear()
+            self.value.update(self.inside)
+        else:
+            for name, value in self.inside.items():  # type: ignore[union-attr]
+                object.__setattr__(self.value, name, value)
+
+
 _known: list[_Known] = []
+_holders: dict[int, _Holder] = {}
+"""By ``id``: the holder keeps the object alive."""
 _spaces: list[_Space] = []
 _homes: dict[str, ModuleType] = {}
 _modules: set[str] = set()
@@ -52,13 +88,13 @@ _modules: set[str] = set()
 
 @contextmanager
 def untouched(what: str) -> Iterator[None]:
-    """The working folder, the limit of recursion, handlers of signals and all functions are what they were.
+    """Functions, constants, the working folder, imports, limits and handlers of signals stay as they are.
 
     Args:
         what: begins the message, e.g. ``metric mine``.
 
     Raises:
-        PluginError: a function was replaced, or hidden by a new one; all is as it was.
+        PluginError: a function or constant was replaced, changed, or hidden by a new one; all is as it was.
     """
     folder, depth = os.getcwd(), sys.getrecursionlimit()
     for home in [home for home in sys.modules if home not in _modules]:
@@ -68,14 +104,17 @@ def untouched(what: str) -> Iterator[None]:
         del _homes[home]  # not by this plugin
     for each in _replaced():
         each.value = each.space.get(each.name)  # not by this plugin
+    for holder in _changed():
+        holder.inside = _inside(holder.value)
     for space, _ in _grown():
         space.names = frozenset(space.space)
     try:
-        with signals_kept():
+        with signals_kept(), _imports_kept():
             yield
     finally:
         sys.setrecursionlimit(depth)
         replaced = [*_modules_put_back(), *map(_put_back, _replaced()), *_removed()]  # before any is needed
+        replaced += [_filled_back(holder) for holder in _changed()]
         with suppress(OSError):
             os.chdir(folder)
     if replaced:
@@ -83,8 +122,33 @@ def untouched(what: str) -> Iterator[None]:
         raise PluginError(f"{what} replaced {replaced[0]}{more}, which numbers of others depend on")
 
 
+@contextmanager
+def _imports_kept() -> Iterator[None]:
+    """Modules can be imported, and files opened, as before; what was added for this stays."""
+    modules = dict(sys.modules)
+    ways = {name: (getattr(sys, name), list(getattr(sys, name))) for name in _WAYS}
+    handles = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        yield
+    finally:
+        for name, module in modules.items():
+            sys.modules.setdefault(name, module)
+        for name, (way, before) in ways.items():
+            now = getattr(sys, name, None)
+            added = [each for each in now if each not in before] if isinstance(now, list) else []
+            way[:] = [*added, *before]
+            setattr(sys, name, way)
+        if resource.getrlimit(resource.RLIMIT_NOFILE) != handles:
+            with suppress(OSError, ValueError):  # the hard limit may be lower now
+                resource.setrlimit(resource.RLIMIT_NOFILE, handles)
+
+
 def _replaced() -> list[_Known]:
     return [each for each in _known if each.space.get(each.name) is not each.value]
+
+
+def _changed() -> list[_Holder]:
+    return [holder for holder in _holders.values() if holder.changed()]
 
 
 def _grown() -> Iterator[tuple[_Space, set[str]]]:
@@ -107,12 +171,15 @@ def _removed() -> Iterator[str]:
 
 
 def _hides(space: _Space, name: str) -> bool:
-    """Whether a new name of a class is a function, or stands before one of its bases.
+    """Whether a new name of a class is a function, or decides what its objects have, or hides a base's name.
 
-    What Python itself adds when a class is first copied or looked at (``__slotnames__``) is neither.
+    What Python itself adds when a class is first copied or looked at (``__slotnames__``) does none of these.
     """
-    bases = space.owner.__mro__[1:] if isinstance(space.owner, type) else ()
-    return _is_function(space.space[name]) or any(_is_function(vars(base).get(name)) for base in bases)
+    value, bases = space.space[name], space.owner.__mro__[1:] if isinstance(space.owner, type) else ()
+    if _is_function(value) or hasattr(type(value), "__get__"):
+        return True
+    hidden = [vars(base)[name] for base in bases if name in vars(base)]
+    return any(_is_function(each) for each in hidden) or (bool(hidden) and not name.startswith("__"))
 
 
 def _modules_put_back() -> Iterator[str]:
@@ -128,20 +195,61 @@ def _is_function(value: object) -> bool:
 
 
 def _learn(home: str) -> None:
-    """Take in functions and classes of a module, and functions of classes but NumPy's."""
+    """Take in what a module has that numbers rest on: of NumPy no attributes of classes."""
     root, module = home.partition(".")[0], sys.modules.get(home)
     if root not in _ROOTS or not isinstance(module, ModuleType):
         return
     _homes[home] = module
     _spaces.append(_Space(module, vars(module), frozenset(vars(module))))
     for name, value in list(vars(module).items()):
-        if callable(value):
-            _known.append(_Known(module, vars(module), name, value))
+        if callable(value) or _is_constant(root, name, value):
+            _keep(root, _Known(module, vars(module), name, value))
         if isinstance(value, type) and root != "numpy" and value.__module__ == home:
             _spaces.append(_Space(value, vars(value), frozenset(vars(value))))
             for key, own in list(vars(value).items()):
-                if _is_function(own):
-                    _known.append(_Known(value, vars(value), key, own))
+                if _is_function(own) or not key.startswith(("__", *_LATER)):
+                    _keep(root, _Known(value, vars(value), key, own))
+
+
+def _is_constant(root: str, name: str, value: object) -> bool:
+    """Ours are in capitals; NumPy's have public names and cannot change in place; of the others all are."""
+    if root == "numpy":
+        return not name.startswith("_") and isinstance(value, int | float | str | bytes | tuple | frozenset)
+    return name.isupper() if root in _OURS else not name.startswith("__")
+
+
+def _keep(root: str, place: _Known) -> None:
+    _known.append(place)
+    if root in _OURS and not callable(place.value):
+        _hold(f"{_home(place.owner)}.{place.name}", place.value)
+
+
+def _hold(home: str, value: object) -> None:
+    """Remember what a constant holds, and what this holds."""
+    if isinstance(value, tuple | frozenset):
+        for each in value:
+            _hold(home, each)
+    elif id(value) not in _holders and (type(value) in (dict, list, set) or _has_fields(value)):
+        inside = _inside(value)
+        _holders[id(value)] = _Holder(home, value, inside)
+        for each in inside.values() if isinstance(inside, dict) else inside:
+            _hold(home, each)
+
+
+def _has_fields(value: object) -> bool:
+    return is_dataclass(value) and type(value).__module__.partition(".")[0] in _OURS and not callable(value)
+
+
+def _inside(value: Any) -> dict[Any, Any] | list[Any] | set[Any]:
+    if isinstance(value, dict | list | set):
+        return value.copy()
+    names = [each.name for each in fields(value)]
+    return {name: getattr(value, name) for name in names if hasattr(value, name)}
+
+
+def _filled_back(holder: _Holder) -> str:
+    holder.put_back()
+    return holder.home
 
 
 def _put_back(function: _Known) -> str:

@@ -21,9 +21,13 @@ ALTERED = "altered while it was used"
 """Stands for the digest of a file that was another one at the end than when it was opened."""
 
 _SYSTEM = (
-    *("/proc", "/dev", "/sys", "/etc", "/run", "/lib", "/lib64", "/bin", "/sbin"),
+    *("/proc", "/dev", "/sys", "/etc", "/run", "/lib", "/lib64", "/bin", "/sbin", "/var/cache"),
     *(f"/usr/{name}" for name in ("lib", "lib64", "share", "bin", "sbin", "include")),
+    *(f"/usr/local/{name}" for name in ("lib", "lib64", "share", "bin", "sbin", "include")),
+    *(os.path.realpath(f"/usr/local/{name}") for name in ("cuda", "nvidia")),
 )
+_METADATA = (".dist-info", ".egg-info")
+"""Folders in which installed packages describe themselves; Python reads them to list plugins."""
 _INSTALLED = ("site-packages", "dist-packages")
 _HOME = str(Path(__file__).resolve().parents[1])
 _LARGE = 64 << 20
@@ -45,7 +49,7 @@ def digests(opened: Mapping[str, State], left_out: Sequence[str | Path]) -> dict
     own = {
         path: state
         for path, state in own_files(opened).items()
-        if os.path.isfile(path) and not _is_below(path, folders)
+        if os.path.isfile(path) and not _is_below(os.path.realpath(path), folders)
     }
     return {
         _place(path): _digest(path) if state_of(path) == state else ALTERED
@@ -56,7 +60,9 @@ def digests(opened: Mapping[str, State], left_out: Sequence[str | Path]) -> dict
 def own_files(opened: Mapping[str, State]) -> dict[str, State]:
     """Those of the user: thousands of files are opened, and few are."""
     registering = registry.packages()
-    return {path: state for path, state in opened.items() if _package_of(path) in ("", *registering)}
+    owners = frozenset(("", *registering))
+    own = {path: state for path, state in opened.items() if _package_of(path) in owners}
+    return {path: state for path, state in own.items() if _package_of(os.path.realpath(path)) in owners}
 
 
 def present(record: Mapping[str, str]) -> dict[str, str]:
@@ -92,7 +98,10 @@ def _package_of(path: str) -> str:
     parts = Path(path).parts
     for name in () if _is_below(path, (_HOME,)) else _INSTALLED:
         if name in parts:
-            return parts[parts.index(name) + 1].removesuffix(".py")
+            within = parts[parts.index(name) + 1 :]
+            return within[0].removesuffix(".py") if within else path  # the folder itself
+    if os.path.basename(os.path.dirname(path)).endswith(_METADATA):
+        return path
     return path if _is_below(path, (*_SYSTEM, _HOME, *_of_python())) else ""
 
 

@@ -61,7 +61,7 @@ def open_dataset(name: str, root: Path | None = None, options: Mapping[str, Any]
     return dataset
 
 
-_READ: WeakKeyDictionary[Dataset, dict[str, list[Study]]] = WeakKeyDictionary()
+_studies_read: WeakKeyDictionary[Dataset, dict[str, list[Study]]] = WeakKeyDictionary()
 """First reading of datasets of other packages, as long as nothing has asked for it."""
 
 
@@ -72,7 +72,7 @@ def _read_once(dataset: Dataset) -> None:
         with untouched(f"dataset {dataset.info.name}"), printed_nowhere():
             add_to_fingerprint(dataset, splits)
         with suppress(TypeError):  # one that takes no weak reference
-            _READ[dataset] = splits
+            _studies_read[dataset] = splits
 
 
 def studies_of(dataset: Dataset, split: str) -> Sequence[Study]:
@@ -114,7 +114,7 @@ def studies_of_splits(dataset: Dataset, limit: int | None) -> dict[str, list[Stu
 
 def _first_reading(dataset: Dataset) -> dict[str, list[Study]]:
     with suppress(TypeError):
-        if (read := _READ.pop(dataset, None)) is not None:
+        if (read := _studies_read.pop(dataset, None)) is not None:
             return read
     return {split: list(studies_of(dataset, split)) for split in SPLITS}
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
+from harness.core.settings import Settings
 from harness.method.pretrained import PretrainedPart
 
 _MOST = 10**9
 """Epochs, and studies at a time: more is a mistake, and far more no number of the machine."""
 
 
-class TrainingConfig(BaseModel):
+class TrainingConfig(Settings):
     """How the training loop runs; every learned method's ``Config`` has one as ``training``.
 
     Attributes:
@@ -29,8 +30,6 @@ class TrainingConfig(BaseModel):
         precision: Lightning's precision on a GPU; a CPU always trains in float32.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
     epochs: int = Field(default=10, ge=0, le=_MOST)
     batch_size: int = Field(default=16, ge=1, le=_MOST)
     gradient_clip: float = Field(default=1.0, ge=0)
@@ -43,10 +42,8 @@ class TrainingConfig(BaseModel):
     precision: Literal["32-true", "16-mixed", "bf16-mixed", "16-true", "bf16-true", "64-true"] = "bf16-mixed"
 
 
-class MethodConfig(BaseModel):
+class MethodConfig(Settings):
     """Base of every method's ``Config``: immutable, and an unknown key is an error that names it."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     @property
     def pretrained(self) -> tuple[PretrainedPart, ...]:

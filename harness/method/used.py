@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from harness.core.opened import CODE, NOTED, State, noting, state_of
+from harness.core.opened import CODE, State, noting, opened_by, state_of
 from harness.core.registry import is_foreign
 from harness.core.used import digests, own_files
 from harness.method.box.confined import ConfinedMethod
 from harness.method.contract import Method
 from harness.method.fingerprint import files_of
 
-_NAMED: dict[tuple[str, str], dict[str, State | None]] = {}
+_named: dict[tuple[str, str], dict[str, State | None]] = {}
 """Module and name of a class -> the files that its source names, with what they were then."""
 
 
@@ -48,10 +49,10 @@ def used_by(plugin: type, left_out: Sequence[str | Path]) -> dict[str, str]:
     sources of these name.
     """
     states: dict[str, State] = {}
-    for module, opened in list(NOTED.items()):
+    for module, opened in list(opened_by.items()):
         own = own_files(opened.states)
         if module == plugin.__module__:
-            states |= {path: state for path, state in own.items() if path not in opened.written}
+            states |= {path: state for path, state in own.items() if not opened.was_written(path)}
             continue
         code = {path: state for path, state in own.items() if path.endswith(CODE) and path not in states}
         if code:
@@ -62,14 +63,15 @@ def used_by(plugin: type, left_out: Sequence[str | Path]) -> dict[str, str]:
 
 def _beyond_source(plugin: type, own: dict[str, State], left_out: Sequence[str | Path]) -> dict[str, str]:
     named = _named_by(plugin) if own else ()
-    return digests({path: state for path, state in own.items() if path not in named}, left_out)
+    beyond = {path: state for path, state in own.items() if os.path.realpath(path) not in named}
+    return digests(beyond, left_out)
 
 
 def _named_by(plugin: type) -> Collection[str]:
     """Files that a class's source names; they are looked for again where one of them has changed."""
     key = plugin.__module__, plugin.__qualname__
-    files = _NAMED.get(key)
+    files = _named.get(key)
     if files is None or any(state_of(path) != state for path, state in files.items()):
         paths = (str(path.resolve()) for path in files_of(plugin).values())
-        files = _NAMED[key] = {path: state_of(path) for path in paths}
+        files = _named[key] = {path: state_of(path) for path in paths}
     return files

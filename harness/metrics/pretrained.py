@@ -142,13 +142,13 @@ def _with_special_tokens(tokenizer: Any, ids: list[int], other: list[int] | None
 
 def _surroundings(tokenizer: Any) -> tuple[list[int], list[int]]:
     """Special tokens before and after a text, derived from a text of one token, once per tokenizer."""
-    if tokenizer in _SURROUNDINGS:
-        return _SURROUNDINGS[tokenizer]
+    if tokenizer in _framings:
+        return _framings[tokenizer]
     plain = tokenizer("a", add_special_tokens=False)["input_ids"]
     framed = tokenizer("a")["input_ids"]
     start = next(i for i in range(len(framed)) if framed[i : i + len(plain)] == plain)
-    _SURROUNDINGS[tokenizer] = framed[:start], framed[start + len(plain) :]
-    return _SURROUNDINGS[tokenizer]
+    _framings[tokenizer] = framed[:start], framed[start + len(plain) :]
+    return _framings[tokenizer]
 
 
-_SURROUNDINGS: WeakKeyDictionary[Any, tuple[list[int], list[int]]] = WeakKeyDictionary()
+_framings: WeakKeyDictionary[Any, tuple[list[int], list[int]]] = WeakKeyDictionary()

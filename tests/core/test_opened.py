@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from harness.core import registry, used
-from harness.core.opened import NOTED, Opened, noting, opened_files, state_of
+from harness.core.opened import Opened, noting, opened_by, opened_files, state_of
 from harness.core.used import ALTERED, digests, present
 
 
 @pytest.fixture(autouse=True)
 def _fresh() -> Iterator[None]:
-    before = dict(NOTED)
+    before = dict(opened_by)
     yield
-    NOTED.clear()
-    NOTED.update(before)
+    opened_by.clear()
+    opened_by.update(before)
 
 
 def made(path: Path, text: str = "text") -> Path:
@@ -38,7 +39,7 @@ def test_files_are_noted_however_python_opens_them(tmp_path: Path) -> None:
         written.read_text()
         sqlite3.connect(database).close()
     assert {str(read), str(written), str(database)} <= set(paths)
-    opened = NOTED["plugin"]
+    opened = opened_by["plugin"]
     assert {str(read), str(database)} <= opened.states.keys()
     assert opened.written == {str(written)}
     with opened_files() as later:
@@ -47,12 +48,72 @@ def test_files_are_noted_however_python_opens_them(tmp_path: Path) -> None:
     assert not later
 
 
+def rw_text(path: Path) -> None:
+    with open(path, "r+") as file:
+        file.read()
+
+
+def at_end(path: Path) -> None:
+    with open(path, "a+") as file:
+        file.seek(0)
+        file.read()
+
+
+def by_number(path: Path) -> None:
+    os.close(os.open(path, os.O_RDWR))
+
+
+def mapped(path: Path) -> None:
+    np.memmap(path, dtype=np.uint8)
+
+
+def below_a_handle(path: Path) -> None:
+    folder = os.open(path.parent, os.O_RDONLY)
+    os.close(os.open(path.name, os.O_RDONLY, dir_fd=folder))
+    os.close(folder)
+
+
+@pytest.mark.parametrize("read", [rw_text, at_end, by_number, mapped, below_a_handle])
+def test_a_file_that_might_have_been_written_counts_unless_it_was(
+    tmp_path: Path, read: Callable[[Path], None]
+) -> None:
+    file = made(tmp_path / "table")
+    with noting("plugin"):
+        read(file)
+    opened = opened_by["plugin"]
+    assert str(file) in opened.states
+    assert not opened.was_written(str(file))
+    if read is not below_a_handle:
+        made(file, "another")
+        assert opened.was_written(str(file))
+
+
+def test_a_link_that_leads_elsewhere_later_is_noticed(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        made(tmp_path / name / "table", name)
+    link = tmp_path / "link"
+    link.symlink_to("one")
+    with noting("plugin"):
+        (link / "table").read_text()
+    record = digests(opened_by["plugin"].states, [])
+    assert record.keys() == {str(tmp_path / "one" / "table"), str(link / "table")}
+    assert present(record) == record
+    link.unlink()
+    link.symlink_to("two")
+    assert present(record) != record
+    assert not digests(opened_by["plugin"].states, [tmp_path / "two"]).keys() & {str(link / "table")}
+
+
 def test_a_file_counts_by_its_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(used, "_PATH", (str(tmp_path),))
     opened = Opened()
     file, new, data = made(tmp_path / "a.txt"), tmp_path / "cache.bin", made(tmp_path / "left.csv")
     new.write_text("as libraries write while a process runs")
-    for path in (file, new, data, Path(os.__file__), tmp_path / "absent"):
+    described = tmp_path / "plugin.dist-info"
+    described.mkdir()
+    listed = made(described / "entry_points.txt")
+    for path in (file, new, data, listed, Path(os.__file__), tmp_path / "absent"):
         opened.add(str(path))
     record = digests(opened.states, [data])
     assert list(record) == ["a.txt"]
@@ -71,6 +132,9 @@ def test_installed_files_cost_next_to_nothing(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(used, "_is_below", lambda *args: calls.append("below") or is_below(*args))
     installed = {f"/x/site-packages/torch/{number}.py": (1, 1, 1) for number in range(2000)}
     own = made(tmp_path / "a.txt")
+    folder = tmp_path / "site-packages"
+    folder.mkdir()
+    installed[str(folder)] = (1, 1, 1)
     opened = {**installed, str(own): state_of(str(own))}
     assert len(digests(opened, [])) == 1
     calls.clear()

@@ -7,9 +7,12 @@ import builtins
 import collections
 import copy
 import json
+import math
 import os
 import pickle
+import resource
 import signal
+import string
 import sys
 import time
 from collections.abc import Callable
@@ -19,8 +22,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.core import registry
+from harness.core import registry, words
 from harness.core.errors import PluginError
+from harness.core.types import Prediction
 from harness.core.untouched import untouched
 from harness.metrics import base
 from harness.metrics.base import MetricOutput
@@ -40,7 +44,58 @@ CHANGES: dict[str, tuple[Any, str]] = {
     "abc.ABCMeta.__call__": (abc.ABCMeta, "__call__"),
     "harness.metrics.base.sum": (base, "sum"),
     "harness.metrics.base.mean_of": (base, "mean_of"),
+    "harness.metrics.text.bleu.Bleu.outputs": (Bleu, "outputs"),
+    "harness.core.types.Prediction.report": (Prediction, "report"),
+    "harness.core.words.Words.split": (words.Words, "split"),
+    "harness.core.words._BY_NAME": (words, "_BY_NAME"),
+    "harness.metrics.text.bleu.Bleu.signature": (Bleu, "signature"),
+    "math.pi": (math, "pi"),
+    "string.punctuation": (string, "punctuation"),
 }
+
+
+def emptied(value: Any) -> None:
+    value.clear()
+
+
+def exchanged(value: Any) -> None:
+    first, second, *_ = value
+    value[first] = value[second]
+
+
+def renamed(value: Any) -> None:
+    object.__setattr__(value[0], "name", "another")
+
+
+def with_another_split(value: Any) -> None:
+    object.__setattr__(value["r2gen-iu"], "split", list)
+
+
+INSIDE: dict[str, tuple[Any, str, Callable[[Any], None]]] = {
+    "harness.core.words._BY_NAME": (words, "_BY_NAME", emptied),
+    "harness.core.registry.METRICS": (registry, "METRICS", exchanged),
+    "harness.metrics.text.bleu.Bleu.outputs": (Bleu, "outputs", renamed),
+    "harness.core.words._BY_NAME.r2gen-iu": (words, "_BY_NAME", with_another_split),
+}
+
+
+@pytest.mark.parametrize("name", INSIDE)
+def test_what_changes_inside_a_constant_is_put_back(name: str) -> None:
+    owner, attribute, change = INSIDE[name]
+    value = getattr(owner, attribute)
+    before, text = copy.copy(value), repr(value)
+    with pytest.raises(PluginError, match=r"metric mine replaced harness\.[\w.]+, which"):  # noqa: SIM117
+        with untouched("metric mine"):
+            change(value)
+    assert value == before
+    assert repr(value) == text
+
+
+def test_a_new_attribute_that_objects_would_show_is_removed() -> None:
+    with pytest.raises(PluginError, match=r"replaced harness\.metrics\.text\.bleu\.Bleu\.versions, which"):  # noqa: SIM117
+        with untouched("metric mine"):
+            Bleu.versions = property(lambda self: {})  # type: ignore[attr-defined]
+    assert not hasattr(Bleu, "versions")
 
 
 @pytest.mark.parametrize("name", CHANGES)
@@ -69,6 +124,23 @@ def test_a_module_that_another_stands_for_is_put_back() -> None:
         with untouched("metric mine"):
             sys.modules["numpy"] = None  # type: ignore[assignment]
     assert sys.modules["numpy"] is np
+
+
+def test_imports_work_as_before_and_what_was_added_for_them_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    before, modules, handles = sys.path, dict(sys.modules), resource.getrlimit(resource.RLIMIT_NOFILE)
+    folders, finders = list(sys.path), list(sys.meta_path)
+    with untouched("metric mine"):
+        sys.path = ["of-a-plugin"]
+        sys.meta_path.clear()
+        sys.modules.pop("tomllib", None)
+        sys.modules.pop("yaml")
+        resource.setrlimit(resource.RLIMIT_NOFILE, (20, handles[1]))
+    assert sys.path is before
+    assert sys.path == ["of-a-plugin", *folders]
+    assert sys.meta_path == finders
+    assert all(sys.modules[name] is module for name, module in modules.items())
+    assert resource.getrlimit(resource.RLIMIT_NOFILE) == handles
 
 
 def test_what_hides_nothing_stays_and_folder_and_depth_are_put_back(

@@ -105,12 +105,12 @@ def project(toy_world: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 def forget() -> None:
     """As a new process would begin."""
-    from harness.core.opened import NOTED
+    from harness.core.opened import opened_by
     from harness.method import fingerprint
     from harness.method.box import confined, starters
 
     starters.end_starters()
-    NOTED.clear()
+    opened_by.clear()
     for cached in (confined.stand_in, confined._describing, fingerprint.code_fingerprint):
         cached.cache_clear()
     for name in [name for name in sys.modules if name.startswith("chooser")]:

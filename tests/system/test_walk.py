@@ -154,6 +154,13 @@ def a_new_method_is_audited(walk: Walk) -> None:
     assert "mine" in {method["name"] for method in walk.json("list", "methods")["rows"]}
     verdict = walk.table("audit", "--methods", "mine")
     assert verdict.count(" yes ") == 9, verdict
+    for _ in range(2):  # in a box, without --confine; what it opened is recorded, and it does not train anew
+        few = ("--limit", "16", "--metrics", "bleu", "--no-shuffled", "--no-figures")
+        walk.harness("run", "--dataset", "example", "--methods", "mine", *few, "--store", "own")
+        rows = walk.json("leaderboard", "--store", "own")["rows"]
+        assert {row["status"] for row in rows} == {"ok"}
+    (used,) = (walk.folder / "own").rglob("used/method.json")
+    assert json.loads(used.read_text())["files"] == {}
 
 
 def test_the_first_hour(tmp_path: Path) -> None:

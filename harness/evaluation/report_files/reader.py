@@ -94,7 +94,7 @@ def checked(source: Source, reports: Reports, null_words: Sequence[str]) -> Repo
         HarnessError: there are none, an id stands twice with different texts, a text holds what is no text.
     """
     if not reports.entries:
-        raise source.error("no reports in it", "the file is empty")
+        raise source.error("no reports in it", "it is empty")
     words = frozenset(word.strip().casefold() for word in null_words)
     texts: dict[str, tuple[str, ...]] = {}
     nulls: list[str] = []

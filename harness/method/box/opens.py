@@ -30,7 +30,7 @@ class Opens:
 
     Attributes:
         paths: links followed, each once, in the order of their first opening.
-        opened: the same, with what the files were then.
+        opened: what the files were then.
     """
 
     def __init__(self, descriptor: int) -> None:
@@ -49,7 +49,7 @@ class Opens:
     def _listen(self) -> None:
         import fcntl
 
-        seen: set[str] = set()
+        seen, targets = set[str](), set[str]()
         poll = select.poll()
         poll.register(self._descriptor, select.POLLIN)
         while True:
@@ -66,15 +66,18 @@ class Opens:
                 path = _path(process, call, arguments)
                 if path not in seen:
                     seen.add(path)
-                    self.paths.append(path)
                     self.opened.add(path)
+                    target = os.path.realpath(path)
+                    if target not in targets:
+                        targets.add(target)
+                        self.paths.append(target)
             with suppress(OSError):
                 fcntl.ioctl(self._descriptor, _SEND, _REPLY.pack(number, 0, 0, _CONTINUE))
         os.close(self._descriptor)
 
 
 def _path(process: int, call: int, arguments: list[int]) -> str:
-    """The file that a process opens, links followed."""
+    """The absolute path by which a process opens a file."""
     own = machine()
     assert own is not None
     place = own.opening[call]
@@ -83,7 +86,7 @@ def _path(process: int, call: int, arguments: list[int]) -> str:
     if not name.startswith("/"):
         link = "cwd" if folder == _HERE & 0xFFFFFFFF else f"fd/{folder}"
         name = os.path.join(os.readlink(f"/proc/{process}/{link}"), name)
-    return os.path.realpath(name)
+    return name
 
 
 def _text(process: int, address: int) -> str:
