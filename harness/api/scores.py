@@ -243,6 +243,8 @@ def compare(
     if not isinstance(systems, Mapping):
         raise HarnessError(f"systems are {described(systems)}", "give a mapping: name -> predictions")
     names = [str(of_type(name, str | Integral, "the name of a system", "a text")) for name in systems]
+    if not all(names):
+        raise HarnessError("a system has an empty name", "name each one")
     if twice := [name for name in names if names.count(name) > 1]:
         raise HarnessError(f"two systems are called {twice[0]}", "name each one differently")
     wanted, chosen, swaps = metrics_of(metrics), options_of(options), whole_number(trials, "trials")

@@ -26,7 +26,7 @@ from harness.core.children import (
 from harness.core.errors import HarnessError
 from harness.core.failures import describe, no_silent_end, say
 from harness.core.packages import packages_named
-from harness.core.printed import keep_quiet
+from harness.core.printed import keep_quiet, streams_opened
 from harness.core.signals import Stopped, show_threads_on_quit, stopped_by_signals
 
 _CONTINUES = frozenset({"run", "ablate", "downstream"})
@@ -52,6 +52,7 @@ def main() -> None:
     line has its type and place, and ``--debug`` prints the rest.
     """
     flags: dict[str, Any] = {}
+    streams_opened()
     adopt_orphans()
     keep_quiet()
     atexit.register(end_children)  # after what other modules register later: a tracker may still send

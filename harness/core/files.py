@@ -205,19 +205,24 @@ def write_checked_json(path: Path, values: Mapping[str, Any], names: int = 0) ->
     write_atomic(path, lambda stream: stream.write(head + _CHECKSUM + digest + tail))
 
 
-def read_checked_json(path: Path) -> dict[str, Any]:
-    """An object that ``write_checked_json`` wrote, without its checksum; one that has none is read as it is.
+def read_checked_json(path: Path, names: int = 0) -> dict[str, Any]:
+    """An object that ``write_checked_json`` wrote, without its checksum.
+
+    Args:
+        names: with how many names of its path it was written.
 
     Raises:
-        CorruptFileError: any byte is another than was written, it was written in another place, or it is no
-            object.
+        CorruptFileError: any byte is another than was written, its checksum is gone, it was written in
+            another place, or it is no object.
     """
     checksum = checksum_of(path)
     values = read_json(path)
     if not isinstance(values, dict):
         raise CorruptFileError(f"{path}: not a JSON object", _AGAIN)
-    values.pop("sha256", None)
-    _check_place(path, values.pop("place", None) if checksum else None)
+    if not checksum:
+        raise CorruptFileError(f"{path}: its checksum is gone", _AGAIN)
+    values.pop("sha256")
+    _check_place(path, values.pop("place", None), names)
     return values
 
 
@@ -282,8 +287,12 @@ def is_sealed(path: Path) -> bool:
     return path.exists() and path.with_name(path.name + ".sha256.json").exists()
 
 
-def verify(path: Path) -> None:
-    """Raise ``CorruptFileError`` unless ``path`` holds exactly what was sealed, in the place where it was."""
+def verify(path: Path, names: int = 0) -> None:
+    """Raise ``CorruptFileError`` unless ``path`` holds exactly what was sealed, in the place where it was.
+
+    Args:
+        names: with how many names of its path it was sealed.
+    """
     try:
         seal = read_json(path.with_name(path.name + ".sha256.json"))
         fits = isinstance(seal, dict) and digest_of(path) == seal.get("sha256")
@@ -292,12 +301,13 @@ def verify(path: Path) -> None:
         raise CorruptFileError(f"{error.filename}: {lost}", "run again") from error
     if not fits:
         raise _mismatch(path)
-    _check_place(path, seal.get("place"))
+    _check_place(path, seal.get("place"), names)
 
 
-def _check_place(path: Path, place: object) -> None:
-    if isinstance(place, str) and place != _place(path, place.count("/") + 1):
-        raise CorruptFileError(f"{path}: it was written as {place[:300]}", _AGAIN)
+def _check_place(path: Path, place: object, names: int) -> None:
+    if names and place != _place(path, names):
+        where = f"as {place[:300]}" if isinstance(place, str) else "without its place"
+        raise CorruptFileError(f"{path}: it was written {where}", _AGAIN)
 
 
 def _mismatch(path: Path) -> CorruptFileError:

@@ -80,6 +80,17 @@ def _copies() -> Iterator[list[IO[str]]]:
         yield copies
 
 
+def streams_opened() -> None:
+    """What the user closed (``2>&-``) leads nowhere: the next file that is opened would take its place."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # takes the lowest number that is free
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+
+
 def keep_quiet() -> None:
     """Until this process ends, its standard error gets no text of a plugin's error or log.
 

@@ -12,6 +12,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from inspect import Parameter, signature
 from pathlib import Path
@@ -23,6 +24,7 @@ from harness.core import registry
 from harness.core.errors import HarnessError, UnavailableError
 from harness.core.failures import failures_named
 from harness.core.names import did_you_mean
+from harness.core.printed import printed_nowhere
 from harness.core.types import DatasetInfo, Study
 from harness.datasets.base import SPLITS, Dataset
 from harness.datasets.image_remarks import StudyImage, image_remarks
@@ -181,7 +183,10 @@ def _by_split(studies: Sequence[tuple[str, bool]]) -> dict[str, Count]:
 def _of_opened(dataset_class: type[Dataset], root: Path | None, options: dict[str, Any]) -> _Contents:
     """Like ``_of_listing`` for a dataset that has to be opened; images that are no files are read here."""
     try:
-        dataset = dataset_class.open(root, **options)
+        with ExitStack() as stack:
+            if registry.is_foreign(dataset_class):
+                stack.enter_context(printed_nowhere())
+            dataset = dataset_class.open(root, **options)
     except UnavailableError:
         raise
     except HarnessError as error:

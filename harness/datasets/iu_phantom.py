@@ -139,7 +139,7 @@ def _is_whole(path: Path) -> bool:
         CorruptFileError: it is damaged.
     """
     if files.is_sealed(path):
-        files.verify(path)
+        files.verify(path, names=1)
         return True
     return False
 

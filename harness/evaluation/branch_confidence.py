@@ -26,7 +26,7 @@ def branch_confidence(trial: Trial) -> dict[str, Any]:
     if trial.entry.shuffled or not trial.entry.method_class.has_branches:
         return {}
     path = trial.cell.directory / "branches" / f"{trial.benchmark.test_set}.json"
-    stored = unless_damaged(path, lambda: read_checked_json(path)) if path.exists() else None
+    stored = unless_damaged(path, lambda: read_checked_json(path, OF_CELL)) if path.exists() else None
     if stored is not None:
         return {"branch_confidence": stored}
     counts: dict[str, dict[str, list[int]]] = {}

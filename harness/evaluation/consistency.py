@@ -18,17 +18,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.core.errors import HarnessError, require
+from harness.core.null_words import is_null
 from harness.core.types import Prediction, Reference, Task
 from harness.core.user_files import read_user_file
 from harness.evaluation.extra_scores import targets_of
 from harness.evaluation.report_files.fields import listed
 from harness.evaluation.report_files.in_memory import Texts
-from harness.evaluation.report_files.reader import ReportFile
+from harness.evaluation.report_files.reader import ReportFile, fault_of
 from harness.evaluation.score_files import N_RESAMPLES, Score, Scores
 from harness.metrics.base import JointMetric, MetricOutput, Statistics
 from harness.metrics.clinical.chexpert_rules import ChexpertRulesF1, labeler, table_digest
 from harness.metrics.clinical.labels import POSITIVE, UNCERTAIN
 from harness.metrics.diagnosis.selective import coverage_curves
+from harness.metrics.text.hygiene import Remark
 from harness.metrics.text.rouge import RougeScoreL
 from harness.statistics import bootstrap
 
@@ -123,7 +125,15 @@ def with_consistency(scores: Scores, references: Texts, file: Path) -> Scores:
             if score.higher_is_better is not None:
                 quality = scores.per_study[score.metric][order]
                 rows += _rows(score, by, draws, (targets, confidences, quality))
-    return replace(scores, scores=tuple(rows), per_study=per_study)
+    return replace(
+        scores, scores=tuple(rows), per_study=per_study, remarks=(*scores.remarks, *_remarks_on(drawn))
+    )
+
+
+def _remarks_on(drawn: Mapping[str, Sequence[str]]) -> list[Remark]:
+    ids = tuple(name for name, texts in drawn.items() if any(map(is_null, texts)))
+    predicate = "have a drawn report that is empty or a null word"
+    return [Remark("empty", predicate, len(ids), len(drawn), "studies", ids)] if ids else []
 
 
 def _rows(
@@ -168,6 +178,9 @@ def read_drawn(path: Path) -> dict[str, list[str]]:
     ]
     if broken or not pairs:
         raise HarnessError(f"{path}: no list of reports for {listed(broken)}" if broken else f"{path}: empty")
+    faults = {name: fault for name, texts in pairs for fault in map(fault_of, texts) if fault}
+    for name, fault in faults.items():
+        raise HarnessError(f"{path}: a report of {listed([name])} {fault}", "write the file again")
     counts = {name: len(texts) for name, texts in pairs}
     most = max(counts.values())
     fewer = [name for name, count in counts.items() if count < most]

@@ -163,7 +163,7 @@ def image_features(benchmark: Benchmark, images: Sequence[Image], progress: Prog
     for start in range(0, len(images), BLOCK):
         block = images[start : start + BLOCK]
         path = folder / f"lite0-{_digest(block)}.npy"
-        of_block = sound_array(path)
+        of_block = sound_array(path, _OF_DATASET)
         if of_block is None:
             of_block = features(EnlargedLite0(), block)
             save_array(path, of_block, _OF_DATASET)

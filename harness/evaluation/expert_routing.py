@@ -30,7 +30,7 @@ def expert_routing(trial: Trial) -> dict[str, Any]:
     if trial.entry.shuffled or not trial.entry.method_class.has_experts:
         return {}
     path = trial.cell.directory / "routing" / f"{trial.benchmark.test_set}.json"
-    stored = unless_damaged(path, lambda: read_checked_json(path)) if path.exists() else None
+    stored = unless_damaged(path, lambda: read_checked_json(path, OF_CELL)) if path.exists() else None
     if stored is not None:
         return {"routing": stored}
     shares: dict[str, list[list[float]]] = {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from harness.core import registry
 from harness.core.clock import CELLS, OPEN
@@ -173,7 +174,8 @@ def _here(work: Work, reporter: Timings) -> tuple[list[Measurement], bool]:
         return _failed(benchmark, job, error, rows, elsewhere)
 
     reporter.begin(CELLS)
-    return work.in_order(processes.Team(settings, workers, elsewhere, context, _open, lost).work(work.jobs))
+    opener = partial(_open, fingerprint=benchmark.dataset.info.fingerprint)
+    return work.in_order(processes.Team(settings, workers, elsewhere, context, opener, lost).work(work.jobs))
 
 
 def _trained_together(work: Work, reporter: Timings) -> tuple[list[Measurement], bool]:
@@ -217,7 +219,8 @@ def _on_cluster(work: Work, reporter: Timings) -> tuple[list[Measurement], bool]
     reporter.begin(CELLS)
     steps = _Steps(execution.shards)
     rules = ray_tasks.JobRules(need, lost, steps.after)
-    tasks = ray_tasks.Tasks(execution, stored, _open, rules, elsewhere)
+    opener = partial(_open, fingerprint=benchmark.dataset.info.fingerprint)
+    tasks = ray_tasks.Tasks(execution, stored, opener, rules, elsewhere)
     return work.in_order(tasks.work(steps.first(work.jobs)))
 
 
@@ -274,9 +277,19 @@ def _failed(benchmark: Benchmark, job: Job, error: HarnessError, rows: Rows, rep
             yield (entry.label, seed), record_failure(Trial(benchmark, entry, seed, reporter), error)
 
 
-def _open(settings: RunSettings) -> Opened:
-    """In a process of its own: the benchmark, and then one job after another."""
+def _open(settings: RunSettings, fingerprint: str) -> Opened:
+    """In a process of its own: the benchmark, and then one job after another.
+
+    Args:
+        fingerprint: of the data as the run read them. A plugin's dataset may follow a salted hash or a date.
+
+    Raises:
+        HarnessError: they are others here.
+    """
     benchmark = open_benchmark(settings)
+    if benchmark.dataset.info.fingerprint != fingerprint:
+        message = f"dataset {benchmark.dataset.info.name}: its studies are others in another process"
+        raise HarnessError(message, "do they follow a salted hash, a date, a random number, changed files?")
 
     def work(job: Job, reporter: Reporter) -> Results:
         label, seed, *step = job

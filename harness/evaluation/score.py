@@ -83,7 +83,7 @@ def _of_metric(
 
 def _sound(path: Path, metric: Metric) -> Statistics | None:
     """Stored statistics; damaged ones are set aside, and those of other files than there are now are none."""
-    statistics = sound_array(path)
+    statistics = sound_array(path, OF_CELL)
     return statistics if is_current(path, metric) else None
 
 

@@ -63,6 +63,8 @@ Package = Annotated[str, StringConstraints(pattern=rf"^({'|'.join(map(re.escape,
 System = Annotated[str, StringConstraints(pattern=r"^(Linux|Darwin|Windows)_[A-Za-z0-9_]{1,16}$")]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
+Whole = Annotated[int, Field(ge=-(2**63), lt=2**64)]
+Count = Annotated[int, Field(ge=0, lt=2**63)]
 
 
 class _Closed(BaseModel):
@@ -76,14 +78,14 @@ class SharedNumber(_Closed):
     dataset: Name
     method: Label
     preset: Name
-    seed: int
+    seed: Whole
     drop: Drop
     mechanism: Name
     rate: Share
     metric: Name
     value: Finite | None
     ci95: tuple[Finite, Finite] | None
-    n: Annotated[int, Field(ge=MINIMUM_STUDIES)]
+    n: Annotated[int, Field(ge=MINIMUM_STUDIES, lt=2**63)]
     signature: Signature
     status: Status
     control: bool
@@ -94,9 +96,9 @@ class SharedNumber(_Closed):
 class SharedCost(_Closed):
     """Measured costs."""
 
-    parameters: int | None = None
-    trainable_parameters: int | None = None
-    flops: int | None = None
+    parameters: Count | None = None
+    trainable_parameters: Count | None = None
+    flops: Count | None = None
     training_seconds: Finite | None = None
     seconds_per_study: Finite | None = None
     peak_memory_gib: Finite | None = None
@@ -112,16 +114,16 @@ class SharedRun(_Closed):
 
     result: Hash
     harness: Version
-    protocol: int
+    protocol: Count
     code: Hash
     settings: Hash
     test_set: Hash
     masks: Hash
-    mask_seeds: int
+    mask_seeds: Count
     audit: AuditState
     cost: SharedCost
-    cpus: int | None
-    threads: int | None
+    cpus: Count | None
+    threads: Count | None
     gpu: Name | None
     python: Version
     system: System
@@ -137,6 +139,14 @@ class Bundle(_Closed):
     runs: dict[Hash, SharedRun]
     checksums: dict[Hash, Hash]
     sha256: Hash
+
+
+_FIELDS = {
+    field.alias or name
+    for model in (Bundle, SharedRun, SharedNumber, SharedCost)
+    for name, field in model.model_fields.items()
+}
+"""Names that a message may repeat; any other could hold anything."""
 
 
 def make(leaderboard: Leaderboard, store: Store | None = None) -> str:
@@ -186,13 +196,15 @@ def check(text: str, name: str) -> Bundle:
     for field, most, what in (("runs", MOST_RUNS, "results"), ("rows", MOST_ROWS, "numbers")):
         values = content.get(field) if isinstance(content, dict) else None
         _check_count(len(values) if isinstance(values, list | dict) else 0, most, what, name)
+    if isinstance(content, dict) and any(content.get(each) is True for each in ("bundle", "schema")):
+        raise HarnessError(f"{name}: refused: a switch where a number belongs")
     try:
         # From JSON text, strict mode still takes a list for a pair.
         bundle = Bundle.model_validate_json(json.dumps(content))
     except ValidationError as error:
         first = error.errors(include_input=False, include_context=False)[0]
         place = ".".join(
-            str(part) if re.fullmatch(r"[\w-]{1,40}", str(part)) else "?" for part in first["loc"]
+            str(part) if isinstance(part, int) or part in _FIELDS else "?" for part in first["loc"]
         )
         raise HarnessError(
             f"{name}: refused: {place}: {_reason(first['type'], first['msg'])}",
@@ -201,7 +213,13 @@ def check(text: str, name: str) -> Bundle:
     _check_rows(bundle, name)
     _check_names(bundle, name)
     verify(content, name)
+    if _bare(text) != _bare(json.dumps(content)):  # digits beyond those that a number has
+        raise HarnessError(f"{name}: refused: it holds more than its values", "ask for the file again")
     return bundle
+
+
+def _bare(text: str) -> str:
+    return "".join(text.split())
 
 
 def study_ids(store: Store) -> Iterator[str]:

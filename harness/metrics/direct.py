@@ -212,7 +212,7 @@ def _patients(metric: Metric, patients: Any, sides: Sequence[_Side]) -> list[str
     """
     advice = "give a list, one patient per study, in the order of the studies"
     unordered = isinstance(patients, str | bytes | Mapping | Set) or is_table(patients)
-    if unordered or not _has_values(patients):
+    if unordered or not _has_values(patients) or getattr(patients, "ndim", 1) != 1:
         raise HarnessError(f"{metric.name}: patients are {described(patients)}", advice)
     index = _index(patients)
     for side in sides:
@@ -289,7 +289,7 @@ def _fields(metric: Metric, value: Any, place: str, numbers: str) -> dict[str, A
             f"{metric.name}: {place} has masked numbers, which are none", "fill or leave them out"
         )
     array = _array(metric, value, place)
-    if metric.task is Task.DIAGNOSE and array.ndim < 2 and array.dtype.kind in "biuf":
+    if metric.task is Task.DIAGNOSE and array.ndim < 2 and array.size and array.dtype.kind in "biuf":
         return {numbers: np.atleast_1d(array.astype(np.float64))}
     if metric.task is Task.SYNTHESIZE and array.ndim in (2, 3) and array.dtype == np.uint8:
         return {"images": {getattr(metric, "view", ""): array.reshape(*array.shape[:2], -1)}}

@@ -21,13 +21,17 @@ def save_array(
     seal(path, names, facts)
 
 
-def load_array(path: Path) -> NDArray[Any] | None:
-    """A sealed array, or None where it was never finished; a damaged one raises ``CorruptFileError``."""
+def load_array(path: Path, names: int = 0) -> NDArray[Any] | None:
+    """A sealed array, or None where it was never finished; a damaged one raises ``CorruptFileError``.
+
+    Args:
+        names: with how many names of its path it was sealed.
+    """
     if path.is_dir():
         raise CorruptFileError(f"{path}: a folder is in its place", "delete it and run again")
     if not is_sealed(path):
         return None
-    verify(path)
+    verify(path, names)
     try:
         array: NDArray[Any] = np.load(path, allow_pickle=False)
     except (ValueError, EOFError) as error:
@@ -35,6 +39,6 @@ def load_array(path: Path) -> NDArray[Any] | None:
     return array
 
 
-def sound_array(path: Path) -> NDArray[Any] | None:
+def sound_array(path: Path, names: int = 0) -> NDArray[Any] | None:
     """``load_array`` of what can be made again: a damaged array is set aside and counts as never finished."""
-    return unless_damaged(path, lambda: load_array(path))
+    return unless_damaged(path, lambda: load_array(path, names))

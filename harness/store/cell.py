@@ -7,14 +7,16 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile, ZipFile
 
 from harness.core.errors import CorruptFileError, PluginError
 from harness.core.files import (
     DAMAGED,
     clear_disk_errors,
+    open_own,
     private_folder,
     read_checked_json,
     read_json,
@@ -40,6 +42,22 @@ _TEMPORARY = ".*.tmp"
 
 def _is_text(name: str) -> bool:
     return name.encode(errors="replace") == name.encode(errors="surrogatepass")
+
+
+def _is_pickle(path: Path) -> bool:
+    """Whether a file begins as pickles of protocol 2 and above do, or is PyTorch's archive of one.
+
+    A safetensors file begins with the length of its header, which may look like it.
+    """
+    if path.suffix == ".safetensors":
+        return False
+    with open_own(path) as stream:
+        head = stream.read(3)
+        if head[:2] == b"PK":
+            stream.seek(0)
+            with suppress(BadZipFile, OSError, ValueError), ZipFile(stream) as archive:
+                return any(name.endswith(".pkl") for name in archive.namelist())
+    return len(head) == 3 and head[0] == 0x80 and 2 <= head[1] <= 5 and head[2] != 0
 
 
 class Cell:
@@ -105,7 +123,7 @@ class Cell:
         if not self.has_checkpoint():
             return False
         content = read_checked_json(done)
-        owner = content.get("cell", self.directory.name)  # early stores did not record it
+        owner = content.get("cell")
         if owner != self.directory.name:
             raise CorruptFileError(
                 f"{self.checkpoint}: the checkpoint of {owner}: of other code, data or settings",
@@ -115,7 +133,7 @@ class Cell:
         if not isinstance(names, list):
             raise CorruptFileError(f"{done}: it names no files", _AGAIN)
         for name in names:
-            verify(self.checkpoint / name)
+            verify(self.checkpoint / name, OF_CELL - 1)
         self._put_strangers_aside(names)
         return True
 
@@ -147,6 +165,8 @@ class Cell:
             (self.checkpoint / name).is_symlink() or not (self.checkpoint / name).is_file() for name in files
         ):
             raise PluginError("its checkpoint has a link or a folder in it", "save plain files")
+        if any(_is_pickle(self.checkpoint / name) for name in files):
+            raise PluginError("its checkpoint has a pickle", "tensors as safetensors, the rest as JSON")
         for name in files:
             seal(self.checkpoint / name, OF_CELL - 1)
         content = {"files": files, "cell": self.directory.name, **facts}

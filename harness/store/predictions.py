@@ -99,11 +99,15 @@ class AnswerFile(Generic[Answer]):
         folder = self.path.parent / f"{_PART}{shard.number}-of-{shard.count}"
         return AnswerFile(folder / self.path.name, self.codec)
 
-    @property
-    def mark(self) -> str:
-        """Of every line: an answer of another method, cell or state is none of this file's."""
+    def mark_of(self, answer: bytes) -> str:
+        """The mark of a line: another answer, or one of another method, cell or state, has another.
+
+        Args:
+            answer: the line before its mark.
+        """
         names = [name for name in self.path.parts if not name.startswith(_PART)]
-        return hashlib.sha256("/".join(names[-_OF_CELL:]).encode()).hexdigest()[:8]
+        place = "/".join(names[-_OF_CELL:]).encode()
+        return hashlib.sha256(place + b"\0" + answer).hexdigest()[:16]
 
     def digest(self) -> str:
         """SHA-256 of the answers, whosever they are; empty where the file is not complete."""
@@ -183,7 +187,7 @@ class AnswerFile(Generic[Answer]):
         return frozenset(islice(answers, int(facts.get("studies", 0))))
 
     def _read_grown(self) -> dict[str, int]:
-        facts = read_checked_json(self._grown_path) if self._grown_path.exists() else {}
+        facts = read_checked_json(self._grown_path, _OF_CELL) if self._grown_path.exists() else {}
         if not isinstance(facts.get("studies", 0), int):
             raise CorruptFileError(f"{self._grown_path}: not a number of studies", "delete it")
         return facts
@@ -216,7 +220,7 @@ class AnswerFile(Generic[Answer]):
     def _read_timing(self) -> Timing | None:
         if not self._timing_path.exists():
             return None
-        facts = read_checked_json(self._timing_path)
+        facts = read_checked_json(self._timing_path, _OF_CELL)
         try:
             return Timing(float(facts["seconds"]), int(facts["studies"]), facts.get("batch_size"))
         except (LookupError, TypeError, ValueError, AttributeError) as error:
@@ -245,10 +249,9 @@ class AnswerFile(Generic[Answer]):
         return [AnswerFile(path, self.codec) for path in paths]
 
     def _append(self, stream: IO[str], answers: Mapping[str, Answer]) -> None:
-        end = f'{_OF}"{self.mark}"}}\n'
         for study_id, answer in answers.items():
-            line = json.dumps(self.codec.encode(study_id, answer), ensure_ascii=False)
-            stream.write(line.removesuffix("}") + end)
+            line = json.dumps(self.codec.encode(study_id, answer), ensure_ascii=False).removesuffix("}")
+            stream.write(f'{line}{_OF}"{self.mark_of(line.encode())}"}}\n')
         stream.flush()
         os.fsync(stream.fileno())
 
@@ -260,20 +263,19 @@ class AnswerFile(Generic[Answer]):
 
     def _decoded(self, content: bytes) -> dict[str, Answer]:
         answers: dict[str, Answer] = {}
-        mark = self.mark
         for number, line in enumerate(content.splitlines(), 1):
             try:
                 fields = json.loads(line)
-                owner = fields.pop("of", mark)  # early stores did not record it
+                mark = fields.pop("of", None)
                 study_id, answer = self.codec.decode(fields)
             except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
                 raise CorruptFileError(
                     f"{self.path}, line {number}: not a prediction: {type(error).__name__}",
                     "delete the file and run again",
                 ) from error
-            if owner != mark:
+            if mark != self.mark_of(line.rpartition(_OF.encode())[0]):
                 raise CorruptFileError(
-                    f"{self.path}, line {number}: an answer of another method, cell or state",
+                    f"{self.path}, line {number}: not what was written for this method, cell and state",
                     "delete the file and run again",
                 )
             answers[study_id] = answer
@@ -294,10 +296,11 @@ def encode(study_id: str, prediction: Prediction) -> dict[str, Any]:
 
 def decode(line: Mapping[str, Any]) -> tuple[str, Prediction]:
     """The inverse of ``encode``."""
-    probabilities = line.get("probabilities")
-    images = line.get("images")
+    report, probabilities, images = (line.get(name) for name in ("report", "probabilities", "images"))
+    if not isinstance(report, str | None):
+        raise TypeError("a report that is no text")
     return str(line["id"]), Prediction(
-        report=line.get("report"),
+        report=report,
         probabilities=None if probabilities is None else np.asarray(probabilities, dtype=np.float64),
         images=None if images is None else {view: _from_png(text) for view, text in images.items()},
     )

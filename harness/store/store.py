@@ -252,6 +252,8 @@ def _check_place(path: Path, key: str, rows: Sequence[Any]) -> None:
 
 def _read_result(path: Path, key: str) -> StoredResult:
     checksum, content = checksum_of(path), read_json(path)
+    if not isinstance(content, dict):
+        raise CorruptFileError(f"{path}: not a result file", _AGAIN)
     try:
         _check_schema(f"{path}: a result", content)
     except HarnessError as error:

@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from harness.core.errors import CorruptFileError
-from harness.core.files import checksum_of, private_folder, read_checked_json, write_checked_json
+from harness.core.files import private_folder, read_checked_json, write_checked_json
 from harness.core.slugs import slug
 from harness.core.used import ALTERED, present
 
@@ -86,11 +86,10 @@ class UsedFiles:
         try:
             if not path.exists():
                 return {}
-            if checksum_of(path):
-                return {str(place): str(each) for place, each in read_checked_json(path)["files"].items()}
+            files = read_checked_json(path, _NAMES)["files"]
+            return {str(place): str(each) for place, each in files.items()}
         except (CorruptFileError, LookupError, AttributeError):
-            pass
-        return None
+            return None
 
 
 def listed(places: Sequence[str]) -> str:

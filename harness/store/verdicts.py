@@ -9,7 +9,7 @@ from typing import Any
 
 from harness.core.content import file_digest
 from harness.core.errors import CorruptFileError
-from harness.core.files import checksum_of, read_checked_json, write_checked_json
+from harness.core.files import read_checked_json, write_checked_json
 from harness.core.slugs import slug
 
 _FOLDER = "audits"
@@ -105,11 +105,9 @@ def read(path: Path) -> Verdict:
     """The verdict of a file.
 
     Raises:
-        CorruptFileError: it is not what ``save`` wrote, or an earlier version wrote it, without a checksum.
+        CorruptFileError: it is not what ``save`` wrote.
     """
-    content = read_checked_json(path)
-    if not checksum_of(path):
-        raise CorruptFileError(f"{path}: its checksum is gone", _AGAIN)
+    content = read_checked_json(path, names=2)
     try:
         checks = tuple(Check(**check) for check in content["checks"])
         values = {name: content[name] for name in ("method", "dataset", "preset", "studies", "code")}

@@ -122,6 +122,7 @@ REFUSED: list[tuple[str, Callable[[], object]]] = [
     ("trials: a bool was given", lambda: compare(trials=True)),
     ("trials must be at least 1, got -1", lambda: compare(trials=-1)),
     ("the name of a system: None", lambda: harness.compare(TRUE, {None: MADE, "b": MADE})),  # type: ignore[dict-item]
+    ("a system has an empty name", lambda: harness.compare(TRUE, {"": MADE, "b": MADE})),
     ("two systems are called 1", lambda: harness.compare(TRUE, {1: MADE, "1": MADE})),  # type: ignore[dict-item]
     ("metric: an int was given .give the name of one number, such", lambda: harness.reward(3)),  # type: ignore[arg-type]
     ("metric: a list was given", lambda: harness.score(TRUE, MADE, "bleu")[["bleu_4"]]),  # type: ignore[index]

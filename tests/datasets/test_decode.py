@@ -254,6 +254,38 @@ def test_truncated_files_are_named(tmp_path: Path) -> None:
             inspect(truncated(path))
 
 
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA", "LA", "I;16"])
+@pytest.mark.parametrize("interlaced", [False, True])
+def test_a_png_whose_data_end_after_some_rows_is_refused(tmp_path: Path, mode: str, interlaced: bool) -> None:
+    """Its compressed data, chunks and checksums are right, and there are too few rows."""
+    path = tmp_path / "a.png"
+    Image.new(mode, (9, 12)).save(path)
+    data = path.read_bytes()
+    pixels = zlib.decompress(chunk(data, b"IDAT"))
+    palette = b"" if mode != "P" else packed(b"PLTE", chunk(data, b"PLTE"))
+    header = chunk(data, b"IHDR")[:-1] + bytes([interlaced])
+    start = b"\x89PNG\r\n\x1a\n" + packed(b"IHDR", header) + palette
+    for enough in (True, False):
+        content = pixels + bytes(len(pixels)) if enough else pixels[: len(pixels) // 3]
+        path.write_bytes(start + packed(b"IDAT", zlib.compress(content)) + packed(b"IEND", b""))
+        if enough:
+            assert not shown(path).any()
+        else:
+            with pytest.raises(HarnessError, match=r"the file may be truncated|image file is truncated"):
+                inspect(path)
+
+
+def chunk(png: bytes, kind: bytes) -> bytes:
+    """The content of the only chunk of a kind."""
+    place = png.index(kind)
+    return png[place + 4 : place + 4 + int.from_bytes(png[place - 4 : place], "big")]
+
+
+def packed(kind: bytes, content: bytes) -> bytes:
+    check = zlib.crc32(kind + content).to_bytes(4, "big")
+    return len(content).to_bytes(4, "big") + kind + content + check
+
+
 @pytest.mark.parametrize("options", [{}, {"progressive": True}])
 def test_a_jpeg_whose_end_is_zeros_is_no_half_grey_image(tmp_path: Path, options: dict[str, bool]) -> None:
     path = jpeg(tmp_path / "a.jpg", size=(300, 200), **options)

@@ -10,6 +10,7 @@ import stat
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -124,6 +125,19 @@ def test_a_damaged_row_is_named_and_made_anew(store: ImageStore, caplog: pytest.
     assert len((store.folder / "index.bin").read_bytes()) == 4 * 24
     lines = {record.getMessage() for record in caplog.records}
     assert lines == {f"{store.folder}/pixels.bin: damaged: row 1 is not what was written; it is made anew"}
+
+
+@pytest.mark.parametrize("name", ["pixels.bin", "index.bin"])
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+def test_what_is_no_file_is_set_aside(store: ImageStore, name: str, make: Callable[[Path], None]) -> None:
+    store.append(rows(1, 2))
+    (store.folder / name).unlink()
+    make(store.folder / name)
+    again = ImageStore(store.folder, SIZE, 3)
+    assert again.read("digest 1") is None
+    again.append(rows(1, 2))
+    assert same(ImageStore(store.folder, SIZE, 3), rows(1, 2))
+    assert (store.folder / f"{name}.damaged").exists()
 
 
 @pytest.mark.parametrize("place", [*range(0, 72, 5), 24, 71])
@@ -255,6 +269,7 @@ def test_processes_that_die_are_replaced_by_this_one(
 
 _FILLER = """
 import pickle, sys
+from collections.abc import Callable
 from pathlib import Path
 from harness.datasets.images.filling import fill
 from harness.datasets.images.store import ImageStore

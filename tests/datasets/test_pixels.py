@@ -6,6 +6,7 @@ import os
 import stat
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -61,7 +62,7 @@ def test_images_of_an_earlier_decoder_are_not_read(tmp_path: Path, monkeypatch: 
     values[3, 3] = 65535
     Image.fromarray(values).save(tmp_path / "a.png")
     source = source_of(tmp_path / "a.png")
-    monkeypatch.setattr(pixels, "DECODER_VERSION", 2)
+    monkeypatch.setattr(pixels, "KEPT_VERSION", 2)
     black = PixelCache("mine", 64, 1)
     black.store.append({source.digest: np.zeros((64, 64, 1), np.uint8)})
     monkeypatch.undo()
@@ -127,6 +128,28 @@ def test_a_file_that_was_replaced_by_one_of_the_same_size_and_time_is_another(tm
     path.write_bytes(content)
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
     assert Digests("mine").of(path) != digest
+
+
+def test_files_of_one_moment_that_change_places_are_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two folders that are renamed leave sizes and times of the files in them as they were."""
+    folders = [tmp_path / "a", tmp_path / "b"]
+    for number, folder in enumerate(folders):
+        folder.mkdir()
+        (folder / "x.png").write_bytes(bytes([number]) * 9)
+    real = Path.stat
+
+    def at_one_moment(path: Path, **how: Any) -> os.stat_result:
+        state = real(path, **how)
+        return os.stat_result((*state[:7], 7, 7, 7), {"st_mtime_ns": 7, "st_ctime_ns": 7})
+
+    monkeypatch.setattr(Path, "stat", at_one_moment)
+    first = Digests("mine")
+    digest = first.of(folders[0] / "x.png")
+    folders[0].rename(tmp_path / "c")
+    folders[1].rename(folders[0])
+    assert first.of(folders[0] / "x.png") != digest
 
 
 @pytest.mark.parametrize("damage", ["cut short", "a flipped digit", "empty", "a folder"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import pickle
 import re
 import signal
 from collections.abc import Iterator
@@ -15,9 +16,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from harness.core import registry
-from harness.core.errors import PluginError
+from harness.core.errors import HarnessError, PluginError
 from harness.core.failures import describe
 from harness.evaluation import entries
 from harness.evaluation.benchmark import open_benchmark
@@ -290,6 +293,16 @@ def test_processes_start_though_a_module_cannot_be_imported(
     assert {row.status for row in rows} == {"ok"}
     assert set(reporter.failures) == {"bad"}
     assert "SECRET" not in "".join(capfd.readouterr())
+
+
+def test_a_dataset_that_is_another_one_in_another_process_is_refused(
+    broken_world: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(registry.DATASETS, "toy", "tests.helpers.faulty:Elsewhere")
+    registry._table.cache_clear()
+    settings = toy_config(broken_world, ("echo", "learner"), metrics=("lengths",), workers=2)
+    with pytest.raises(HarnessError, match="dataset toy: its studies are others in another process"):
+        run(settings, Quiet())
 
 
 @pytest.mark.parametrize("what", ["methods", "datasets", "profiles", "metrics"])
@@ -596,6 +609,24 @@ def test_a_checkpoint_with_a_name_of_the_harness_is_refused(name: str, tmp_path:
     (cell.checkpoint / name).touch()
     with pytest.raises(PluginError, match="its checkpoint has a file of a reserved name"):
         cell.mark_fitted({})
+
+
+def test_a_checkpoint_with_a_pickle_is_refused(tmp_path: Path) -> None:
+    for number, content in enumerate((pickle.dumps([1]), pickle.dumps({"a": 2}, protocol=2))):
+        cell = Cell(tmp_path / str(number))
+        (cell.empty_checkpoint() / "model.bin").write_bytes(content)
+        with pytest.raises(PluginError, match="its checkpoint has a pickle"):
+            cell.mark_fitted({})
+    cell = Cell(tmp_path / "torch")
+    torch.save({"weight": torch.zeros(2)}, cell.empty_checkpoint() / "model.pt")
+    with pytest.raises(PluginError, match="its checkpoint has a pickle"):
+        cell.mark_fitted({})
+    cell = Cell(tmp_path / "plain")
+    np.savez(cell.empty_checkpoint() / "arrays.npz", a=np.zeros(3))
+    (cell.checkpoint / "short").write_bytes(b"\x80\x02")
+    save_file({f"layer{number}": torch.zeros(1) for number in range(8)}, cell.checkpoint / "a.safetensors")
+    cell.mark_fitted({})
+    assert cell.is_fitted()
 
 
 def test_a_file_that_came_into_a_checkpoint_is_taken_out_of_it(

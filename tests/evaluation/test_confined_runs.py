@@ -65,7 +65,7 @@ def remarks_of(world: Path, confine: str, method: str) -> str:
 
 def predictions(store: Path) -> dict[str, bytes]:
     files = store.glob("cells/*/*/*/predictions/*.jsonl")
-    mark = rb', "of": "\w{8}"'  # of the cell, which is another one in a box
+    mark = rb', "of": "\w{16}"'  # of the cell, which is another one in a box
     return {f"{file.parts[-4]}/{file.name}": re.sub(mark, b"", file.read_bytes()) for file in files}
 
 

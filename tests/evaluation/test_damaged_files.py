@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -203,6 +204,53 @@ def test_answers_of_another_state_are_not_gone_on_with(settings: RunSettings) ->
     shutil.rmtree(cell_of(settings) / "statistics")
     assert run_serially(settings, Quiet())[1]
     assert contents(store) == before
+
+
+def edited(line: str) -> str:
+    return line.replace("heart", "lungs", 1)
+
+
+def without_its_mark(line: str) -> str:
+    return re.sub(r', "of": "\w+"', "", line)
+
+
+@pytest.mark.parametrize("harm", [edited, without_its_mark])
+@pytest.mark.parametrize("lines", [3, None])
+def test_a_line_without_a_seal_that_is_not_what_was_written_is_not_believed(
+    settings: RunSettings,
+    caplog: pytest.LogCaptureFixture,
+    harm: Callable[[str], str],
+    lines: int | None,
+) -> None:
+    store = settings.config.store
+    before = contents(store)
+    (full,) = cell_of(settings).glob("predictions/full.jsonl")
+    written = full.read_text().splitlines()
+    full.write_text("\n".join([harm(written[0]), *written[1:lines]]) + "\n")
+    assert full.read_text().splitlines()[0] != written[0]
+    full.with_name(f"{full.name}.sha256.json").unlink()
+    shutil.rmtree(cell_of(settings) / "statistics")
+    with caplog.at_level(logging.WARNING):
+        assert run_serially(settings, Quiet())[1]
+    assert "full.jsonl: damaged, set aside as" in caplog.text
+    assert contents(store) == before
+
+
+@pytest.mark.parametrize("pattern", ["statistics/full/bleu-*.npy", "checkpoint/model.safetensors"])
+def test_a_seal_that_does_not_say_whose_file_it_is_of_is_not_believed(
+    settings: RunSettings, caplog: pytest.LogCaptureFixture, pattern: str
+) -> None:
+    before = contents(settings.config.store)
+    (path,) = cell_of(settings).glob(f"{pattern}.sha256.json")
+    facts = json.loads(path.read_text())
+    del facts["place"]
+    path.write_text(json.dumps(facts))
+    shutil.rmtree(settings.config.store / "results")
+    shutil.rmtree(cell_of(settings) / "predictions")
+    with caplog.at_level(logging.WARNING):
+        assert run_serially(settings, Quiet())[1]
+    assert "it was written without its place" in caplog.text
+    assert contents(settings.config.store) == before
 
 
 def test_the_training_of_another_cell_is_not_gone_on_with(settings: RunSettings) -> None:

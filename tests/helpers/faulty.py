@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -280,6 +281,13 @@ class LinksOut(Echo):
     def save(self, directory: Path) -> None:
         super().save(directory)
         (directory / "weights.bin").symlink_to("/etc/hostname")
+
+
+class Elsewhere(ToyData):
+    """Its reports are others in each process, as with a salted hash."""
+
+    def studies(self, split: str) -> list[Study]:
+        return [replace(each, report=f"{each.report} {os.getpid()}") for each in super().studies(split)]
 
 
 class Stranger:

@@ -78,6 +78,11 @@ def by_network(path: str) -> object:
     return socket.create_connection(("127.0.0.1", 9), timeout=5)
 
 
+def by_a_fork(path: str) -> object:
+    """Both processes come back out of the method."""
+    return os.fork() and path
+
+
 def by_name(path: str) -> object:
     return Path("/dev/shm", path).write_text("kept")
 

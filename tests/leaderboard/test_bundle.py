@@ -17,6 +17,7 @@ from harness.core import registry
 from harness.core.errors import HarnessError
 from harness.core.files import read_checked_json, write_checked_json
 from harness.leaderboard import bundle as share
+from harness.leaderboard.bundle_checksums import with_checksums
 from harness.leaderboard.leaderboard import Leaderboard
 from harness.store.store import Store
 from tests.cli.test_cli import invoke, toy_run
@@ -176,6 +177,40 @@ def test_a_bundle_holds_so_many_names_and_no_more(
     monkeypatch.setattr(share, "MOST_ROWS", 1)
     with pytest.raises(HarnessError, match="numbers; a bundle has at most 1"):
         share.check(json.dumps(bundle), "bundle.json")
+
+
+SUMS: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
+    "a seed of many digits": (lambda b: replaced(b, ("rows", 0, "seed"), 10**400), "rows.0.seed: "),
+    "a negative count": (
+        lambda b: replaced(b, ("runs", first_run(b), "mask_seeds"), -3),
+        r"runs\.\?\.mask_seeds: ",
+    ),
+    "a word as a key": (
+        lambda b: replaced(b, ("rows", 0, "EFFUSION"), 1),
+        r"rows\.0\.\?: a field that no bundle has",
+    ),
+    "a word as a package": (
+        lambda b: replaced(b, ("runs", first_run(b), "packages", "EFFUSION"), "1.0"),
+        r"runs\.\?\.packages\.",
+    ),
+    "a switch": (lambda b: b | {"schema": True}, "a switch where a number belongs"),
+}
+
+
+@pytest.mark.parametrize("change", SUMS)
+def test_remade_checksums_carry_nothing_more(bundle: dict[str, Any], change: str) -> None:
+    alter, message = SUMS[change]
+    with pytest.raises(HarnessError, match=message) as refused:
+        share.check(json.dumps(with_checksums(alter(bundle))), "bundle.json")
+    assert "EFFUSION" not in str(refused.value)
+
+
+def test_digits_beyond_those_of_a_number_are_refused(bundle: dict[str, Any]) -> None:
+    text = json.dumps(bundle)
+    share.check(json.dumps(bundle, separators=(",", ":")), "bundle.json")
+    value = repr(bundle["rows"][0]["value"])
+    with pytest.raises(HarnessError, match="it holds more than its values"):
+        share.check(text.replace(value, value + "0" * 20 + "1234567", 1), "bundle.json")
 
 
 def first_run(bundle: dict[str, Any]) -> str:

@@ -212,6 +212,14 @@ def test_a_box_that_dies_sleeps_or_eats_ends_with_its_reason(prober: Prober) -> 
         report_of(prober("by_eating", memory_gib=0.5))
 
 
+def test_a_fork_that_comes_back_out_of_the_method_answers_nothing(prober: Prober) -> None:
+    """Answers of it would be taken for those of the next questions."""
+    box = prober("by_a_fork")
+    for count in (1, 2, 3, 4):
+        inputs = codec.inputs_out(collate(DATA.studies("test")[:count], DATA.info))
+        assert len(codec.predictions_in(box.ask("predict", inputs=inputs)["predictions"])) == count
+
+
 def test_a_copy_that_dies_says_its_code_and_leaves_the_original_alive(prober: Prober, tmp_path: Path) -> None:
     box = prober("by_leaving")
     copy = box.copy(tmp_path / "own")

@@ -51,6 +51,14 @@ def test_a_closed_output_is_one_line(store: Path) -> None:
     assert (code, said) == (2, "error: standard output is closed (leave it open, or add > FILE)\n")
 
 
+def test_a_closed_standard_error_is_no_place_for_files(store: Path) -> None:
+    command = f"{HARNESS} leaderboard --format json --store {store}"
+    code, shown, _ = shell(f"{command} 2>&-")
+    assert (code, shown) == (0, shell(command)[1])
+    code, shown, _ = shell(f"{HARNESS} leaderboard --store /nowhere 2>&-")
+    assert (code, shown) == (2, "")
+
+
 def test_a_reader_that_has_seen_enough_is_no_error_to_speak_of(store: Path) -> None:
     for options in ("--format table", "--format json"):
         _, _, said = shell(f"{HARNESS} leaderboard {options} --store {store} | true")

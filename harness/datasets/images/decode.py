@@ -14,6 +14,7 @@ The rules, which ``docs/datasets.md`` lists for users:
 from __future__ import annotations
 
 import hashlib
+import os
 import threading
 import warnings
 from collections.abc import Callable
@@ -38,7 +39,10 @@ from harness.datasets.images.convert import (
 )
 
 DECODER_VERSION = 4
-"""Goes up whenever decoding or resizing gives other pixels; part of the names of image stores."""
+"""Goes up whenever decoding or resizing gives other pixels; part of fingerprints."""
+
+KEPT_VERSION = 5
+"""Goes up with the version above, and where an image is refused that was read; in names of image stores."""
 
 ORDINARY_VERSION = 1
 """Goes up when an 8-bit grey or RGB image without orientation gives other pixels; part of fingerprints.
@@ -193,11 +197,28 @@ def _pillow_image(data: bytes) -> tuple[Image.Image, str]:
         check_end(data)
     deep_colour = ";16" in str(getattr(image, "tile", "")) and not mode.startswith("I")
     inverted = mode.startswith(("I", "F")) and _white_is_zero(image)
+    if image.format == "PNG" and _lacks_rows(image) and _lacks_rows(Image.open(BytesIO(data))):
+        raise ValueError("its last rows are missing: the file may be truncated")
     image.load()
     shown = eight_bits(_upright(image))
     if deep_colour:
         _check_levels(shown)
     return ImageOps.invert(shown) if inverted else shown, stored
+
+
+def _lacks_rows(image: Image.Image) -> bool:
+    """Decode a PNG; whether its last row got no pixels.
+
+    Pillow refuses files that end early. Of a PNG whose compressed data end properly after some of its rows it
+    leaves the others black, without a word. So the last row holds noise before, which only such a one keeps.
+    """
+    last = (0, image.height - 1, *image.size)
+    noise = Image.frombytes("L", (image.width, 1), os.urandom(image.width)).convert(image.mode)
+    prepared = Image.new(image.mode, image.size)
+    prepared.paste(noise, last)
+    image.im = prepared.im
+    image.load()
+    return image.crop(last).tobytes() == noise.tobytes()
 
 
 def _white_is_zero(image: Image.Image) -> bool:
@@ -253,7 +274,8 @@ def unreadable(path: Path, error: Exception, where: str = "") -> HarnessError:
     reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     prefix = f"{where}: " if where else ""
     hint = "--set DATASET.unreadable=drop leaves it out" if where and kind is UnreadableImageError else ""
-    return kind(f"{prefix}{path} is not a readable image: {reason or type(error).__name__}", hint)
+    reason = reason or f"it is damaged ({type(error).__name__})"
+    return kind(f"{prefix}{path} is not a readable image: {reason}", hint)
 
 
 def _upright(image: Image.Image) -> Image.Image:

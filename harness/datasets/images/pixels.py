@@ -18,7 +18,7 @@ from harness.core.errors import HarnessError
 from harness.core.types import Study
 from harness.datasets.images import decode
 from harness.datasets.images.convert import eight_bits, resized
-from harness.datasets.images.decode import DECODER_VERSION, Decoder
+from harness.datasets.images.decode import KEPT_VERSION, Decoder
 from harness.datasets.images.store import ImageStore
 
 DEFAULT_IMAGE_SIZE = 224
@@ -58,7 +58,7 @@ class PixelCache:
 
     def __init__(self, dataset: str, size: int, channels: int) -> None:
         self.size, self.channels = size, channels
-        folder = files.cache_root() / dataset / f"pixels-{DECODER_VERSION}-{size}px-{channels}"
+        folder = files.cache_root() / dataset / f"pixels-{KEPT_VERSION}-{size}px-{channels}"
         self.store = ImageStore(folder, size, channels)
 
     def read(self, source: ImageFile) -> NDArray[np.uint8]:
@@ -139,10 +139,10 @@ def absent(studies: Iterable[Study], views: Collection[str]) -> list[tuple[Pixel
 
 
 class Digests:
-    """SHA-256 of files' contents, computed again only where size or a time of change are others.
+    """SHA-256 of files' contents, computed again only where size, a time of change or the place are others.
 
     A copy may keep the modification time of its source; the time of the last change in the file system
-    cannot be set.
+    cannot be set, but may be equal for files of one moment. Another file has another number (inode).
 
     Args:
         dataset: whose digests these are.
@@ -159,7 +159,8 @@ class Digests:
     def of(self, path: Path) -> str:
         """Hex digest of a file."""
         stat = path.stat()
-        key, state = str(path.absolute()), [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]
+        key = str(path.absolute())
+        state = [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
         if self._known.get(key, [])[:-1] != state:
             self._known[key] = [*state, self._digest(path)]
             self._changed = True
@@ -168,7 +169,7 @@ class Digests:
         return str(self._known[key][-1])
 
     def _stored(self) -> dict[str, list[Any]]:
-        return files.read_checked_json(self._path) if self._path.exists() else {}
+        return files.read_checked_json(self._path, names=2) if self._path.exists() else {}
 
     def keep(self) -> None:
         """Write what was computed; happens now and then by itself, so that a killed run loses little."""

@@ -62,6 +62,8 @@ class ImageStore:
     def __init__(self, folder: Path, size: int, channels: int) -> None:
         self.folder, self.shape = folder, (size, size, channels)
         self._data, self._index = folder / "pixels.bin", folder / "index.bin"
+        for path in (self._data, self._index):
+            files.clear_place(path)  # of a pipe, whose writer would wait for a reader
         self._row_bytes = size * size * channels
         self._warned = set()
         self._forget(None)

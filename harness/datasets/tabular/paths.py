@@ -113,7 +113,7 @@ class ImagePaths:
         if ".." in cell.split("/"):
             return replace(problem, hint="put the table into a folder above its images")
         path = Path(folder, cell)
-        if path.is_dir():
+        if os.path.isdir(path):  # of a name that is too long, pathlib raises an error
             return replace(problem, hint="a folder: name an image in it")
         if problem.kind == "absent-image":
             names = [name for same in self._listed(str(path.parent)).values() for name in same]

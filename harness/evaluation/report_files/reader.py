@@ -30,6 +30,9 @@ BINARY = (".parquet", ".pq", ".arrow", ".feather")
 STRUCTURED = (*JSON, *TABLES, *BINARY)
 NOT_READ = (".xml", ".html", ".htm", ".yaml", ".yml", ".xls", ".xlsx", ".doc", ".docx", ".pkl", ".npz", ".h5")
 
+LONGEST = 1_000_000
+"""Characters of a report: tools that read reports take no more, and a whole file went into one field."""
+
 _MARKUP = re.compile(
     r"\s*<(?:[?]xml|!doctype|html)\b|\s*<(\w{4,})[^<>]*>.*</\1>\s*$", re.IGNORECASE | re.DOTALL
 )
@@ -148,13 +151,18 @@ def _plain(source: Source, entry: Entry, null_words: frozenset[str]) -> tuple[st
         raise source.error("an id holds half a character", "write the file again")
     if text is None or (text.strip() and {text.strip().casefold(), _bare(text)} & null_words):
         return "", True
-    if "\0" in text:
-        raise source.error(f"the report of {listed([entry.id])} contains a NUL character", "remove it")
-    if _has_half(text):
-        raise source.error(
-            f"the report of {listed([entry.id])} holds half a character", "write the file again"
-        )
+    if fault := fault_of(text):
+        raise source.error(f"the report of {listed([entry.id])} {fault}", "write the file again")
     return text, False
+
+
+def fault_of(text: str) -> str:
+    """What makes a text no report, as the rest of a sentence; empty where nothing does."""
+    if "\0" in text:
+        return "contains a NUL character"
+    if _has_half(text):
+        return "holds half a character"
+    return f"has more than {LONGEST:,} characters" if len(text) > LONGEST else ""
 
 
 def _has_half(text: str) -> bool:

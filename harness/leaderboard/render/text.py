@@ -16,7 +16,7 @@ FEW_STUDIES = 30
 """Below so many studies an interval of no width is not shown as one, and no system is called better."""
 
 UNRANKED = "\N{EN DASH}"
-_FORMULA = re.compile(r"^[=+\-@\t\r](?=.)", re.DOTALL)
+_FORMULA = re.compile(r"^'*[=+\-@\t\r](?=.)", re.DOTALL)
 _MARKDOWN = re.compile(r"([\\`*<>\[\]|#&$])")
 
 
@@ -195,5 +195,8 @@ def code(text: str) -> str:
 
 
 def spreadsheet(value: object) -> object:
-    """A cell of a CSV; text that a spreadsheet would compute gets an apostrophe in front."""
+    """A cell of a CSV; text that a spreadsheet would compute gets an apostrophe in front.
+
+    So does text that has one there already: two ids that differ stay two.
+    """
     return f"'{value}" if isinstance(value, str) and _FORMULA.match(value) else value
