@@ -135,12 +135,16 @@ def _imports_kept() -> Iterator[None]:
             sys.modules.setdefault(name, module)
         for name, (way, before) in ways.items():
             now = getattr(sys, name, None)
-            added = [each for each in now if each not in before] if isinstance(now, list) else []
-            way[:] = [*added, *before]
+            own = list(now) if isinstance(now, list) else []
+            way[:] = own if all(each in own for each in before) else [*before, *_but(own, before)]
             setattr(sys, name, way)
         if resource.getrlimit(resource.RLIMIT_NOFILE) != handles:
             with suppress(OSError, ValueError):  # the hard limit may be lower now
                 resource.setrlimit(resource.RLIMIT_NOFILE, handles)
+
+
+def _but(values: list[Any], others: list[Any]) -> list[Any]:
+    return [each for each in values if each not in others]
 
 
 def _replaced() -> list[_Known]:

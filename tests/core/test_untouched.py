@@ -137,7 +137,7 @@ def test_imports_work_as_before_and_what_was_added_for_them_stays(monkeypatch: p
         sys.modules.pop("yaml")
         resource.setrlimit(resource.RLIMIT_NOFILE, (20, handles[1]))
     assert sys.path is before
-    assert sys.path == ["of-a-plugin", *folders]
+    assert sys.path == [*folders, "of-a-plugin"]
     assert sys.meta_path == finders
     assert all(sys.modules[name] is module for name, module in modules.items())
     assert resource.getrlimit(resource.RLIMIT_NOFILE) == handles
