@@ -75,13 +75,12 @@ class Boxed:
 
     @property
     def opened(self) -> list[str]:
-        """As the kernel says; none where it does not."""
-        return [] if self.box.opens is None else list(self.box.opens.paths)
+        """As the kernel says, else as far as Python knows."""
+        return list(self.box.opens.paths)
 
     def reached(self) -> str:
         """The first hidden file that was opened."""
-        opens = [] if self.box.opens is None else self.box.opens.new()
-        hidden = next(filter(self.rules.hides, opens), None)
+        hidden = next(filter(self.rules.hides, self.box.opens.new()), None)
         return f"opened {short(hidden)}, which holds the data or makes it" if hidden else ""
 
     def close(self) -> int:

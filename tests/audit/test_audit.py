@@ -105,7 +105,7 @@ def test_verdicts_are_kept_in_the_store(sin_world: Path) -> None:
     assert content["facts"]["limit"] == 30
     text = json.dumps(content)
     assert "crushing" not in text  # verdicts hold no clinical text
-    write_checked_json(verdicts.verdict_path(store, "sin-data", "honest"), {"checks": []})
+    write_checked_json(verdicts.verdict_path(store, "sin-data", "honest"), {"checks": []}, names=2)
     with pytest.raises(CorruptFileError, match="not an audit's verdict"):
         list(verdicts.verdicts(store))
 

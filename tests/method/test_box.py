@@ -21,9 +21,10 @@ import pytest
 
 from harness.datasets.example import ExampleData
 from harness.method.batching import collate
-from harness.method.box import codec, rules, shared_memory
+from harness.method.box import codec, inside, rules, shared_memory
 from harness.method.box.box import Box, BoxError, Boxes, Limits, confinement
 from harness.method.box.by_name import ByName
+from harness.method.box.ending import exit_code
 from harness.method.box.rules import Own, rules_for
 from harness.method.box.wire import Channel, WireError, copied
 
@@ -218,6 +219,37 @@ def test_a_fork_that_comes_back_out_of_the_method_answers_nothing(prober: Prober
     for count in (1, 2, 3, 4):
         inputs = codec.inputs_out(collate(DATA.studies("test")[:count], DATA.info))
         assert len(codec.predictions_in(box.ask("predict", inputs=inputs)["predictions"])) == count
+
+
+def test_where_the_kernel_does_not_tell_python_says_what_a_box_opens(tmp_path: Path) -> None:
+    file = tmp_path / "table.txt"
+    file.write_text("x")
+    os.utime(file, (1e9, 1e9))
+    ours, theirs = socket.socketpair()
+    process = os.fork()
+    if not process:
+        ours.close()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(inside, "confine", lambda channel, order: False)
+            inside.serve(theirs)
+        os._exit(0)
+    theirs.close()
+    box = Box(process, ours, Limits(), lambda number, wait: exit_code(number, 5.0) or 0)
+    box.channel.send({})
+    settings = {
+        "variant": None,
+        "preset": "tiny",
+        "overrides": {"attempt": "by_open", "target": str(file)},
+        "device": "cpu",
+    }
+    box.ask("plug", target=TARGET, info=codec.info_out(DATA.info), settings=settings)
+    assert str(file) not in box.opens.paths
+    assert report_of(box) == "done"
+    assert box.opens.new()[-1] == str(file)
+    assert str(file) in box.opens.opened.states
+    assert report_of(box) == "done"
+    assert str(file) not in box.opens.new()
+    assert box.close() == 0
 
 
 def test_a_copy_that_dies_says_its_code_and_leaves_the_original_alive(prober: Prober, tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from harness.core.errors import HarnessError
 from harness.method.box import shared_memory
 from harness.method.box.inside import COPY
 from harness.method.box.kernel import READ, WRITE, landlock_version, machine
-from harness.method.box.opens import Opens
+from harness.method.box.opens import KernelOpens, Opens
 from harness.method.box.rules import Rules, devices, environment
 from harness.method.box.wire import Channel, WireError
 
@@ -164,7 +164,7 @@ class Box:
     Attributes:
         process: its number.
         confined: what its kernel refuses it; empty where nothing.
-        opens: what it opens; None where the kernel does not tell.
+        opens: what it opens.
     """
 
     def __init__(
@@ -172,7 +172,7 @@ class Box:
     ) -> None:
         self.process, self.channel, self.limits = process, Channel(end), limits
         self.confined = ""
-        self.opens: Opens | None = None
+        self.opens = Opens()
         self._end_of, self._salt = end_of, 0
         self._ended = False
         self._shared = shared_memory.names()
@@ -209,7 +209,8 @@ class Box:
         if not mark:
             raise box._end_error()
         box.confined = confinement() if confined["files"] and confined["network"] else ""
-        box.opens = Opens(handles[0]) if handles else None
+        if handles:
+            box.opens = KernelOpens(handles[0])
         return box
 
     def copy(self, folder: Path, write: Sequence[Path] = ()) -> Box:
@@ -253,6 +254,8 @@ class Box:
         except WireError:
             self.close()
             raise
+        for path in answer.pop("opened", ()):
+            self.opens.note(str(path))
         if answer["kind"] == "error":
             raise BoxError(_printable(answer.get("reason")), _printable(answer.get("type")))
         return answer

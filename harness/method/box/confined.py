@@ -154,7 +154,7 @@ class ConfinedMethod(Method[BoxedConfig]):
 
     def note_opened(self) -> None:
         """Note what the present box has opened up to now."""
-        if self._room is not None and self._room.box.opens is not None:
+        if self._room is not None:
             own = str(self._room.folder.parent) + os.sep
             states = dict(self._room.box.opens.opened.states)
             self.opened |= {

@@ -11,7 +11,7 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import asdict
 from importlib import import_module, invalidate_caches
 from pathlib import Path
@@ -22,6 +22,7 @@ import torch
 
 from harness.core.errors import HarnessError, PluginError
 from harness.core.failures import describe, no_silent_end
+from harness.core.opened import opened_files
 from harness.core.types import Study
 from harness.method.answers import checked_fit, checked_predictions, checked_reports
 from harness.method.box import codec
@@ -254,22 +255,40 @@ def serve(end: socket.socket) -> None:
         lambda share, status: channel.send({"kind": "progress", "at": [float(share), str(status)]})
     )
     try:
-        confine(channel, channel.receive())
-        while True:
-            message = channel.receive()
-            if message["question"] == COPY:
-                copy(channel, message)
-            else:
-                process, answer = os.getpid(), answered(inside, message, traceback.print_exc)
-                if os.getpid() != process:  # a fork that came back out of the method would answer, too
-                    os._exit(1)
-                channel.send(answer)
+        told = confine(channel, channel.receive())
+        with ExitStack() as stack:
+            paths: list[str] = [] if told else stack.enter_context(opened_files())
+            answer_all(channel, inside, paths)
     except (EOFError, OSError):
         return
 
 
-def confine(channel: Channel, order: Mapping[str, Any]) -> None:
-    """Give up everything that a box does without, for good; tells the owner what the kernel refuses now."""
+def answer_all(channel: Channel, inside: Inside, paths: list[str]) -> None:
+    """Answer messages until the owner closes the box.
+
+    Args:
+        channel: to the owner.
+        inside: answers.
+        paths: what was opened; the owner gets them with the answers.
+    """
+    while True:
+        message = channel.receive()
+        if message["question"] == COPY:
+            copy(channel, message)
+        else:
+            process, answer = os.getpid(), answered(inside, message, traceback.print_exc)
+            if os.getpid() != process:  # a fork that came back out of the method would answer, too
+                os._exit(1)
+            opened, paths[:] = list(dict.fromkeys(paths)), []
+            channel.send({**answer, "opened": opened} if opened else answer)
+
+
+def confine(channel: Channel, order: Mapping[str, Any]) -> bool:
+    """Give up everything that a box does without, for good; tells the owner what the kernel refuses now.
+
+    Returns:
+        Whether the kernel tells the owner what this process opens.
+    """
     _move(order)
     sys.path[:] = os.environ["PYTHONPATH"].split(os.pathsep)  # the owner's, which may have grown
     invalidate_caches()
@@ -285,8 +304,9 @@ def confine(channel: Channel, order: Mapping[str, Any]) -> None:
     if listener is not None and listener >= 0:
         socket.send_fds(channel.end, [b"!"], [listener])
         os.close(listener)
-    else:
-        channel.end.sendall(b"-")
+        return True
+    channel.end.sendall(b"-")
+    return False
 
 
 def copy(channel: Channel, order: Mapping[str, Any]) -> None:

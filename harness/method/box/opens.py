@@ -1,4 +1,7 @@
-"""Which files a box opens, as the kernel says: by Python, C++ or SQLite, by threads or child processes."""
+"""Which files a box opens. The kernel says so, whether Python, C++ or SQLite, threads or children open them.
+
+Where it does not, the box says what its Python code opens.
+"""
 
 from __future__ import annotations
 
@@ -23,22 +26,18 @@ _PAGE = 4096
 
 
 class Opens:
-    """Notes every file that a box opens, or tries to, and lets the kernel decide whether it may.
-
-    Args:
-        descriptor: from ``kernel.restrict_calls``; it is closed with the box.
+    """Files that a box opened, as far as it is noted here.
 
     Attributes:
         paths: links followed, each once, in the order of their first opening.
         opened: what the files were then.
     """
 
-    def __init__(self, descriptor: int) -> None:
+    def __init__(self) -> None:
         self.paths: list[str] = []
         self.opened = Opened()
         self._passed_on = 0
-        self._descriptor = descriptor
-        threading.Thread(target=self._listen, daemon=True).start()
+        self._seen, self._targets = set[str](), set[str]()
 
     def new(self) -> list[str]:
         """Those since the last call."""
@@ -46,10 +45,34 @@ class Opens:
         self._passed_on += len(paths)
         return paths
 
+    def note(self, path: str) -> None:
+        """Note an opening, under an absolute path; of several the first counts."""
+        if path in self._seen:
+            return
+        self._seen.add(path)
+        with suppress(ValueError):  # no name of a file
+            self.opened.add(path)
+            target = os.path.realpath(path)
+            if target not in self._targets:
+                self._targets.add(target)
+                self.paths.append(target)
+
+
+class KernelOpens(Opens):
+    """Notes every file that a box opens, or tries to, and lets the kernel decide whether it may.
+
+    Args:
+        descriptor: from ``kernel.restrict_calls``; it is closed with the box.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        super().__init__()
+        self._descriptor = descriptor
+        threading.Thread(target=self._listen, daemon=True).start()
+
     def _listen(self) -> None:
         import fcntl
 
-        seen, targets = set[str](), set[str]()
         poll = select.poll()
         poll.register(self._descriptor, select.POLLIN)
         while True:
@@ -63,14 +86,7 @@ class Opens:
                 continue
             number, process, _, call, _, _, *arguments = _NOTIFICATION.unpack(notification)
             with suppress(OSError, ValueError):
-                path = _path(process, call, arguments)
-                if path not in seen:
-                    seen.add(path)
-                    self.opened.add(path)
-                    target = os.path.realpath(path)
-                    if target not in targets:
-                        targets.add(target)
-                        self.paths.append(target)
+                self.note(_path(process, call, arguments))
             with suppress(OSError):
                 fcntl.ioctl(self._descriptor, _SEND, _REPLY.pack(number, 0, 0, _CONTINUE))
         os.close(self._descriptor)
