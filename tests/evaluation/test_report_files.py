@@ -5,7 +5,9 @@ from __future__ import annotations
 import gzip
 import json
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -94,6 +96,28 @@ def write_dataset(folder: Path) -> Path:
     write(folder / "state.json", json.dumps({"_data_files": files, "_indices_data_files": None}))
     write(folder / "dataset_info.json", "{}")
     return folder
+
+
+def test_arrow_whose_offsets_lead_out_of_its_text_is_damaged(tmp_path: Path) -> None:
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table().schema) as stream:
+        stream.write_table(table())
+    data = sink.getvalue().to_pybytes()
+    offsets = np.array([0, 1, 2], np.int32).tobytes()
+    assert data.count(offsets) == 1
+    with pytest.raises(HarnessError, match="damaged Arrow data"):
+        read(tmp_path, "a.arrow", data.replace(offsets, np.array([0, 2**30, 2**30 + 1], np.int32).tobytes()))
+
+
+def test_parquet_whose_checksum_does_not_fit_is_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    plain: dict[str, Any] = {"compression": "none", "use_dictionary": False, "write_statistics": False}
+    pq.write_table(table(), path, write_page_checksum=True, **plain)
+    data = path.read_bytes()
+    assert data.count(b"No effusion.") == 1
+    read(tmp_path, "a.parquet", data)
+    with pytest.raises(HarnessError, match="damaged Parquet"):
+        read(tmp_path, "a.parquet", data.replace(b"No effusion.", b"An effusion.", 1))
 
 
 def test_columns_of_parquet_arrow_and_datasets(tmp_path: Path) -> None:

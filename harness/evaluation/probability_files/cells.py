@@ -14,6 +14,7 @@ from harness.core.arguments import described
 from harness.core.errors import HarnessError
 from harness.core.frames import as_pandas, is_table
 from harness.core.user_files import read_user_file
+from harness.evaluation.arrow_files import parquet_table
 from harness.evaluation.report_files.frames import with_ids
 
 if TYPE_CHECKING:
@@ -56,10 +57,8 @@ def _cells(values: Values, side: str) -> tuple[Path, list[str], list[list[str]]]
         )
     path = Path(values)
     if path.suffix.casefold() in (".parquet", ".pq"):
-        from pyarrow import parquet
-
         try:
-            return _of_frame(path, parquet.ParquetFile(path).read().to_pandas())
+            return _of_frame(path, parquet_table(path).to_pandas())
         except (OSError, ValueError) as error:
             raise HarnessError(f"{path}: no Parquet file can be read", "write it again, or as CSV") from error
     try:

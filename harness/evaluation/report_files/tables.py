@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.core.errors import HarnessError, UnavailableError
 from harness.core.packages import absent, install
+from harness.evaluation.arrow_files import arrow_table, parquet_table
 from harness.evaluation.report_files.content import read_bytes
 from harness.evaluation.report_files.fields import (
     EXPECTED,
@@ -170,10 +171,8 @@ def refuse_table(source: Source, content: str) -> HarnessError | None:
 def from_parquet(source: Source, data: bytes) -> Reports:
     """Reports of a Parquet file."""
     arrow = _arrow(source)
-    import pyarrow.parquet as parquet
-
     try:
-        table = parquet.ParquetFile(arrow.BufferReader(data)).read()  # takes two columns of one name
+        table = parquet_table(arrow.BufferReader(data))
     except (arrow.ArrowException, OSError) as error:
         raise source.error("damaged Parquet", "write the file again") from error
     return Reports("Parquet", _from_table(source, table))
@@ -241,9 +240,7 @@ def _arrow(source: Source) -> Any:
 def _arrow_table(source: Source, data: bytes) -> pyarrow.Table:
     arrow = _arrow(source)
     try:
-        if data.startswith(b"ARROW1"):
-            return arrow.ipc.open_file(arrow.BufferReader(data)).read_all()
-        return arrow.ipc.open_stream(arrow.BufferReader(data)).read_all()
+        return arrow_table(data)
     except (arrow.ArrowException, OSError) as error:
         raise source.error("damaged Arrow data", "write the file again") from error
 
