@@ -39,6 +39,15 @@ def value(scores: Any, name: str) -> float:
     return float(score.estimate.value)
 
 
+def test_a_cell_that_holds_several_values_is_refused(tmp_path: Path) -> None:
+    truth, predicted = frames(12)
+    truth["patient"] = [["a"]] * 12
+    truth.to_parquet(tmp_path / "truth.parquet")
+    predicted.to_csv(tmp_path / "predicted.csv", index=False)
+    with pytest.raises(HarnessError, match="column 'patient' holds several values in a cell"):
+        score_probabilities(tmp_path / "truth.parquet", tmp_path / "predicted.csv")
+
+
 def test_ids_and_columns_are_joined_by_name_and_the_number_is_that_of_scikit_learn(tmp_path: Path) -> None:
     truth, predicted = frames()
     in_order = predicted.set_index("study_id").loc[truth["id"]]

@@ -88,7 +88,11 @@ def _cells(values: Values, side: str) -> tuple[Path, list[str], list[list[str]]]
 
 def _of_frame(path: Path, frame: Any) -> tuple[Path, list[str], list[list[str]]]:
     frame = with_ids(frame, str(path))
-    rows = [["" if _is_empty(cell) else _text(cell) for cell in row] for row in frame.to_numpy(object)]
+    values = frame.to_numpy(object)
+    for name, column in zip(frame.columns, values.T, strict=True):
+        if any(isinstance(cell, list | tuple | set | dict | np.ndarray) for cell in column):
+            raise HarnessError(f"{path}: column {str(name)[:60]!r} holds several values in a cell", _FORM)
+    rows = [["" if _is_empty(cell) else _text(cell) for cell in row] for row in values]
     return path, [str(name) for name in frame.columns], rows
 
 
