@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.core.errors import UnavailableError
+from harness.core.errors import HarnessError, UnavailableError
 from harness.core.types import CHEXPERT_LABELS
-from harness.evaluation.report_files.fields import NULL_WORDS
+from harness.evaluation.report_files.fields import NULL_WORDS, listed
 from harness.evaluation.report_files.in_memory import Texts, reports_of
 
 
@@ -35,16 +35,20 @@ def label_reports(reports: Texts, null_words: Sequence[str] | None = None) -> Re
     """The labels of reports in files or in memory.
 
     Raises:
-        HarnessError: reports that cannot be read.
+        HarnessError: reports that cannot be read, or are too long.
         UnavailableError: spaCy or negspacy is not installed.
     """
     from harness.metrics.clinical.chexpert_rules import ChexpertRulesF1, labeler
     from harness.metrics.clinical.labels import LABELS
+    from harness.metrics.clinical.rule_labeler import LONGEST
 
     metric = ChexpertRulesF1()
     if (reason := metric.unavailable()) is not None:
         raise UnavailableError(f"label: {reason}")
     texts = reports_of(reports, "predictions", NULL_WORDS if null_words is None else null_words).texts
+    if longer := [name for name, text in texts.items() if len(text) > LONGEST]:
+        message = f"label: {listed(longer)}: a report of more than {LONGEST:,} characters"
+        raise HarnessError(message, "is a whole file in one field?")
     classes = labeler().classes(texts.values())
     codes = np.array([np.nan, 1.0, 0.0, -1.0])[classes].reshape(len(texts), len(LABELS))
     order = [list(LABELS).index(name) for name in CHEXPERT_LABELS]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.core.files import write_checked_json
 from harness.core.types import Inputs, Prediction
 from harness.evaluation import ask
 from harness.evaluation.benchmark import open_benchmark
@@ -90,7 +91,7 @@ def test_a_file_that_grows_asks_no_study_again(toy_world: Path, batches: Batches
     whole = path.read_bytes()
     assert not list(path.parent.glob("*.grown.json"))
     (path.parent / f"{path.name}.sha256.json").unlink()
-    path.with_name("some.grown.json").write_text('{"studies": 10}')
+    write_checked_json(path.with_name("some.grown.json"), {"studies": 10}, names=4)
     path.write_bytes(b"".join(whole.splitlines(keepends=True)[:lines]))
     batches.clear()
     ask.ask(trial, Predict(), replace(question, studies=trial.studies))

@@ -30,9 +30,6 @@ BINARY = (".parquet", ".pq", ".arrow", ".feather")
 STRUCTURED = (*JSON, *TABLES, *BINARY)
 NOT_READ = (".xml", ".html", ".htm", ".yaml", ".yml", ".xls", ".xlsx", ".doc", ".docx", ".pkl", ".npz", ".h5")
 
-LONGEST = 1_000_000
-"""Characters of a report: tools that read reports take no more, and a whole file went into one field."""
-
 _MARKUP = re.compile(
     r"\s*<(?:[?]xml|!doctype|html)\b|\s*<(\w{4,})[^<>]*>.*</\1>\s*$", re.IGNORECASE | re.DOTALL
 )
@@ -160,9 +157,7 @@ def fault_of(text: str) -> str:
     """What makes a text no report, as the rest of a sentence; empty where nothing does."""
     if "\0" in text:
         return "contains a NUL character"
-    if _has_half(text):
-        return "holds half a character"
-    return f"has more than {LONGEST:,} characters" if len(text) > LONGEST else ""
+    return "holds half a character" if _has_half(text) else ""
 
 
 def _has_half(text: str) -> bool:

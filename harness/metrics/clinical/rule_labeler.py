@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import yaml
 
+from harness.core.errors import HarnessError
 from harness.metrics.clinical.labels import BLANK, LABELS, NEGATIVE, POSITIVE, UNCERTAIN, Classes
 from harness.metrics.clinical.report_layout import plain
 
@@ -42,6 +43,8 @@ _NO_FINDING = LABELS.index("No Finding")
 _DEVICES = LABELS.index("Support Devices")
 
 
+LONGEST = 1_000_000
+"""Characters of a report; its tokenizer takes no more."""
 _MOST_KEPT = 20_000
 """Texts whose labels a labeller remembers: a run asks for its references once per row and modality state."""
 
@@ -118,6 +121,10 @@ class RuleLabeler:
 
     def _docs(self, texts: Iterable[str]) -> Iterator[Doc]:
         for text in texts:
+            if len(text) > LONGEST:
+                raise HarnessError(
+                    f"a report of {len(text):,} characters; the rules read {LONGEST:,} at most"
+                )
             doc = self._nlp.make_doc(plain(text, self._words))
             doc.ents = self._matcher(doc)
             for _, component in self._nlp.pipeline:
