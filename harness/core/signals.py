@@ -88,7 +88,8 @@ def signals_kept() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "SIGALRM"):
         yield
         return
-    before = {number: signal.getsignal(number) for number in (*_HANDLED, signal.SIGALRM)}
+    others = (signal.SIGALRM, signal.SIGVTALRM, signal.SIGPROF)
+    before = {number: signal.getsignal(number) for number in (*_HANDLED, *others)}
     left, again = signal.getitimer(signal.ITIMER_REAL)
     started = time.monotonic()
     if before[signal.SIGALRM] is signal.SIG_DFL:
@@ -98,6 +99,8 @@ def signals_kept() -> Iterator[None]:
     finally:
         rest = max(left - (time.monotonic() - started), 1e-3) if left else 0.0
         signal.setitimer(signal.ITIMER_REAL, rest, again)
+        for timer in (signal.ITIMER_VIRTUAL, signal.ITIMER_PROF):
+            signal.setitimer(timer, 0.0)
         for number, handler in before.items():
             if handler is not None and signal.getsignal(number) is not handler:  # None is one of C code
                 signal.signal(number, handler)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import builtins
 import os
-import resource
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields, is_dataclass
-from types import ModuleType
+from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 from harness.core.errors import PluginError
+from harness.core.process_state import process_kept
 from harness.core.signals import signals_kept
 
 _LIBRARY = (
@@ -78,6 +78,8 @@ class _Holder:
 
 
 _known: list[_Known] = []
+_codes: dict[FunctionType, CodeType] = {}
+"""Functions with what they run."""
 _holders: dict[int, _Holder] = {}
 """By ``id``: the holder keeps the object alive."""
 _spaces: list[_Space] = []
@@ -106,15 +108,17 @@ def untouched(what: str) -> Iterator[None]:
         each.value = each.space.get(each.name)  # not by this plugin
     for holder in _changed():
         holder.inside = _inside(holder.value)
+    _codes.update((function, function.__code__) for function in _rewritten())
     for space, _ in _grown():
         space.names = frozenset(space.space)
     try:
-        with signals_kept(), _imports_kept():
+        with signals_kept(), process_kept(), _imports_kept():
             yield
     finally:
         sys.setrecursionlimit(depth)
         replaced = [*_modules_put_back(), *map(_put_back, _replaced()), *_removed()]  # before any is needed
         replaced += [_filled_back(holder) for holder in _changed()]
+        replaced += [_rewritten_back(function) for function in _rewritten()]
         with suppress(OSError):
             os.chdir(folder)
     if replaced:
@@ -124,10 +128,9 @@ def untouched(what: str) -> Iterator[None]:
 
 @contextmanager
 def _imports_kept() -> Iterator[None]:
-    """Modules can be imported, and files opened, as before; what was added for this stays."""
+    """Modules can be imported as before; what was added for this stays."""
     modules = dict(sys.modules)
     ways = {name: (getattr(sys, name), list(getattr(sys, name))) for name in _WAYS}
-    handles = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
         yield
     finally:
@@ -138,9 +141,6 @@ def _imports_kept() -> Iterator[None]:
             own = list(now) if isinstance(now, list) else []
             way[:] = own if all(each in own for each in before) else [*before, *_but(own, before)]
             setattr(sys, name, way)
-        if resource.getrlimit(resource.RLIMIT_NOFILE) != handles:
-            with suppress(OSError, ValueError):  # the hard limit may be lower now
-                resource.setrlimit(resource.RLIMIT_NOFILE, handles)
 
 
 def _but(values: list[Any], others: list[Any]) -> list[Any]:
@@ -160,6 +160,15 @@ def _grown() -> Iterator[tuple[_Space, set[str]]]:
     for space in _spaces:
         if len(space.space) != len(space.names):
             yield space, space.space.keys() - space.names
+
+
+def _rewritten() -> list[FunctionType]:
+    return [function for function, code in _codes.items() if function.__code__ is not code]
+
+
+def _rewritten_back(function: FunctionType) -> str:
+    function.__code__ = _codes[function]
+    return f"{function.__module__}.{function.__qualname__}"
 
 
 def _removed() -> Iterator[str]:
@@ -224,6 +233,9 @@ def _is_constant(root: str, name: str, value: object) -> bool:
 
 def _keep(root: str, place: _Known) -> None:
     _known.append(place)
+    function = getattr(place.value, "__func__", place.value)
+    if isinstance(function, FunctionType):
+        _codes[function] = function.__code__
     if root in _OURS and not callable(place.value):
         _hold(f"{_home(place.owner)}.{place.name}", place.value)
 

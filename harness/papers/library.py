@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import yaml
 from pydantic import ValidationError
 
+from harness.core import user_yaml
 from harness.core.errors import HarnessError, UnknownNameError
 from harness.core.names import did_you_mean
 from harness.papers.schema import Paper
@@ -33,17 +36,26 @@ def load(name: str) -> Paper:
         HarnessError: the file is missing or is not a paper's; the message names the place in it.
     """
     if name.endswith((".yaml", ".yml")):
-        return read(Path(name))
+        return read(Path(name), user_yaml.read)
     available = names()
     if name not in available:
         raise UnknownNameError(f"unknown paper {name!r}", did_you_mean(name, available))
     return read(PUBLISHED / f"{name}.yaml")
 
 
-def read(path: Path) -> Paper:
-    """A paper from a YAML file."""
+def _of_package(path: Path) -> Any:
+    return yaml.load(path.read_text(encoding="utf-8"), Loader=_loader())
+
+
+def read(path: Path, content_of: Callable[[Path], Any] = _of_package) -> Paper:
+    """A paper from a YAML file.
+
+    Args:
+        path: of the file.
+        content_of: reads it.
+    """
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_loader())
+        content = content_of(path)
     except OSError as error:
         raise HarnessError(f"{path}: {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:

@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from harness.core import registry, words
 from harness.core.errors import PluginError
@@ -110,6 +111,44 @@ def test_what_is_replaced_or_hidden_is_put_back(name: str) -> None:
     assert all(after[key] is value for key, value in before.items())
 
 
+def test_settings_of_torch_limits_and_the_umask_are_put_back() -> None:
+    number = resource.RLIMIT_FSIZE
+    mask, limit = os.umask(0o022), resource.getrlimit(number)
+    threads = torch.get_num_threads()
+    try:
+        with untouched("metric mine"):
+            torch.set_float32_matmul_precision("medium")
+            torch.set_default_dtype(torch.float64)
+            torch.set_default_device("meta")
+            torch.set_grad_enabled(False)
+            torch.use_deterministic_algorithms(True, warn_only=True)
+            torch.set_num_threads(threads + 1)
+            torch.autocast("cpu", dtype=torch.bfloat16).__enter__()
+            torch.backends.cudnn.benchmark = True
+            os.umask(0)
+            resource.setrlimit(number, (1000, limit[1]))
+        assert torch.get_float32_matmul_precision() == "highest"
+        assert torch.zeros(1).dtype is torch.float32
+        assert torch.zeros(1).device.type == "cpu"
+        assert torch.is_grad_enabled()
+        assert not torch.are_deterministic_algorithms_enabled()
+        assert torch.get_num_threads() == threads
+        assert not torch.is_autocast_enabled("cpu")
+        assert not torch.backends.cudnn.benchmark
+        assert os.umask(0o022) == 0o022
+        assert resource.getrlimit(number) == limit
+    finally:
+        os.umask(mask)
+
+
+def test_the_code_of_a_function_is_put_back() -> None:
+    code = base.mean_of.__code__
+    with pytest.raises(PluginError, match=r"replaced harness\.metrics\.base\.mean_of, which"):  # noqa: SIM117
+        with untouched("metric mine"):
+            base.mean_of.__code__ = (lambda totals, value=0, count=1: totals[..., 0] * 0 + 0.25).__code__
+    assert base.mean_of.__code__ is code
+
+
 def test_what_python_adds_to_a_class_is_no_change() -> None:
     metric = Bleu()
     with untouched("metric mine"):
@@ -189,6 +228,11 @@ def test_handlers_of_signals_stay_and_no_alarm_is_left() -> None:
     assert signal.alarm(0) == 0
     with pytest.raises(TimeoutError), untouched("metric mine"):
         ring()
+    with untouched("metric mine"):
+        signal.signal(signal.SIGPROF, lambda number, frame: pytest.fail("it went off"))
+        signal.setitimer(signal.ITIMER_PROF, 60, 60)
+    assert signal.getitimer(signal.ITIMER_PROF) == (0.0, 0.0)
+    assert signal.getsignal(signal.SIGPROF) is signal.SIG_DFL
 
 
 def ring() -> None:

@@ -140,6 +140,27 @@ def test_what_is_no_file_is_set_aside(store: ImageStore, name: str, make: Callab
     assert (store.folder / f"{name}.damaged").exists()
 
 
+@pytest.mark.parametrize("name", ["pixels.bin", "index.bin"])
+def test_nothing_is_written_over_a_link(store: ImageStore, tmp_path: Path, name: str) -> None:
+    store.append(rows(1, 2))
+    own = tmp_path / "own.txt"
+    own.write_text("a file of the user")
+    (store.folder / name).unlink()
+    (store.folder / name).symlink_to(own)
+    again = ImageStore(store.folder, SIZE, 3)
+    again.append(rows(1, 2))
+    assert same(ImageStore(store.folder, SIZE, 3), rows(1, 2))
+    assert own.read_text() == "a file of the user"
+
+
+def test_a_file_in_the_place_of_the_folder_is_set_aside(store: ImageStore) -> None:
+    store.folder.parent.mkdir(parents=True, exist_ok=True)
+    store.folder.write_text("x")
+    again = ImageStore(store.folder, SIZE, 3)
+    again.append(rows(1))
+    assert same(again, rows(1))
+
+
 @pytest.mark.parametrize("place", [*range(0, 72, 5), 24, 71])
 def test_a_damaged_entry_of_the_index_is_named_and_its_image_made_anew(
     store: ImageStore, caplog: pytest.LogCaptureFixture, place: int

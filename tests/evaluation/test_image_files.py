@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -131,6 +133,22 @@ def test_strange_files_are_counted_with_their_names(sets: tuple[Path, Path]) -> 
     assert "1 pairs are of two sizes" in scores.notes["ms_ssim"]
     assert {each.metric: each for each in scores.scores}["ms_ssim"].estimate.n == 10
     assert np.isnan(scores.per_study["ms_ssim"]).sum() == 2
+
+
+def test_few_images_have_numbers_and_those_without_a_partner_are_counted(tmp_path: Path) -> None:
+    few = score_images(ImageFiles(folder(tmp_path / "real", 0, 8), folder(tmp_path / "fake", 100, 7)))
+    assert {"fid_lite0", "precision_lite0", "ms_ssim"} <= {each.metric for each in few.scores}
+    assert "real images without a partner, left out: 1" in few.notes["ms_ssim"]
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: path.symlink_to("nowhere")])
+def test_what_has_the_name_of_an_image_and_is_none_is_refused(
+    sets: tuple[Path, Path], make: Callable[[Path], None]
+) -> None:
+    (sets[1] / "s3.png").unlink()
+    make(sets[1] / "s3.png")
+    with pytest.raises(HarnessError, match=r"s3\.png is no image but"):
+        score_images(ImageFiles(*sets))
 
 
 def test_what_cannot_be_scored_is_refused(sets: tuple[Path, Path]) -> None:

@@ -60,10 +60,13 @@ class ImageStore:
     _warned: set[str]
 
     def __init__(self, folder: Path, size: int, channels: int) -> None:
+        files.clear_folder_place(folder)
         self.folder, self.shape = folder, (size, size, channels)
         self._data, self._index = folder / "pixels.bin", folder / "index.bin"
         for path in (self._data, self._index):
             files.clear_place(path)  # of a pipe, whose writer would wait for a reader
+            if path.is_symlink():  # it would be written to what it leads to
+                files.set_aside(path, "a link is in its place")
         self._row_bytes = size * size * channels
         self._warned = set()
         self._forget(None)
@@ -202,7 +205,7 @@ def _seals(entries: NDArray[np.void], first: int) -> NDArray[np.uint32]:
 
 def _put(path: Path, data: bytes, start: int) -> None:
     """Write at an offset and flush to disk; what an append that was cut short left behind it goes first."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     try:
         os.ftruncate(descriptor, start)
         done, rest = 0, memoryview(data)

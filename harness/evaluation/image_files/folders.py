@@ -56,7 +56,7 @@ class ImageFolder:
         """List a folder with the folders in it; hidden files are left out.
 
         Raises:
-            HarnessError: no folder, fewer than ``FEWEST`` images, or two of one name.
+            HarnessError: no folder, fewer than ``FEWEST`` images, two of one name, or one that is no file.
         """
         if not path.is_dir():
             raise HarnessError(f"{path}: no folder of {side}", "one image per file, in any image format")
@@ -64,7 +64,13 @@ class ImageFolder:
         others: list[str] = []
         for file in sorted(path.rglob("*")):
             place = file.relative_to(path)
-            if not file.is_file() or any(part.startswith(".") for part in place.parts):
+            if any(part.startswith(".") for part in place.parts):
+                continue
+            if not file.is_file():
+                if file.suffix.casefold() in _SUFFIXES or not file.is_dir():
+                    what = "a folder" if file.is_dir() else "a pipe, or a link that leads nowhere"
+                    message = f"{path}: {place.as_posix()} is no image but {what}"
+                    raise HarnessError(message, "mend or delete it")
                 continue
             name = place.with_suffix("").as_posix()
             if file.suffix.casefold() not in _SUFFIXES:

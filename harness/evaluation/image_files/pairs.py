@@ -51,6 +51,8 @@ def pair_scores(sides: Sides) -> PairScores:
     score = Score(PAIRS, with_interval(values.mean(), samples, len(values)), signature, "images", True)
     note = f"{len(same)} pairs of {len(generated)} generated images"
     note += f"; {len(pairs) - len(same)} pairs are of two sizes: left out" if len(pairs) > len(same) else ""
+    alone = len(real) - len(pairs)
+    note += f"; real images without a partner, left out: {alone}" if alone else ""
     return PairScores([score], {PAIRS: each}, {PAIRS: note})
 
 

@@ -228,10 +228,11 @@ class _Measured:
             side = weights[0] if kind in ("recall", "coverage") else weights[1]
             name = f"{kind}_{self.extractor.name}"
             estimate = with_interval(values.mean(), side @ values / side.sum(axis=1), len(values))
-            note = f"two halves of the real ones (n {len(self.real) // 2}) score {floors[kind]:.3g}"
+            half = len(self.real) // 2
+            note = f"two halves of the real ones (n {half}) score {floors[kind]:.3g}" if floors else ""
             if kind in ("precision", "density"):
                 per_study[name] = values
-            yield self._score(name, estimate, [f"k:{NEIGHBOURS}"], True), note if floors else ""
+            yield self._score(name, estimate, [f"k:{NEIGHBOURS}"], True), note
         if self.train is not None:
             yield self._memorised(per_study)
 
