@@ -224,11 +224,30 @@ def test_a_malformed_file_is_refused_with_its_name_and_place(
     tmp_path: Path, change: dict[str, Any], message: str
 ) -> None:
     path = tmp_path / "bad.yaml"
-    path.write_text(json.dumps({**PAPER, **change}))
+    path.write_text(yaml.safe_dump({**PAPER, **change}))
     with pytest.raises(HarnessError) as caught:
         library.load(str(path))
     assert str(path) in str(caught.value)
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a: " + "{a: " * 2000 + "}" * 2000, "nested too deep"),
+        ("a: &a [*a]", "nested too deep"),
+        ("a: 2020-13-45", "month must be in 1..12"),
+        (
+            "a0: &a0 [1, 1]\n" + "".join(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]\n" for n in range(1, 40)),
+            "aliases",
+        ),
+    ],
+)
+def test_yaml_that_would_take_all_memory_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_text(text)
+    with pytest.raises(HarnessError, match=message):
+        library.load(str(path))
 
 
 def test_a_file_that_is_no_yaml_or_not_there_is_refused(tmp_path: Path) -> None:
@@ -709,7 +728,7 @@ def test_check_fails_on_a_contradiction_that_is_not_recorded(
 ) -> None:
     path = tmp_path / "own.yaml"
     rows = [{"id": "r", "head": ["a", "b"], "values": [1.0, 2.0, 9.0]}]
-    path.write_text(json.dumps({**PAPER, "tables": [table(rows=rows)]}))
+    path.write_text(yaml.safe_dump({**PAPER, "tables": [table(rows=rows)]}))
     code, out, _ = invoke(capsys, "report", str(path), "--check")
     assert code == 1
     assert "the mean is 1.5" in out
@@ -772,7 +791,7 @@ def test_a_command_that_would_be_refused_is_named(
     content = yaml.safe_load((library.PUBLISHED / "micar_vlmoe.yaml").read_text(encoding="utf-8"))
     content["datasets"]["covctr"] |= change
     path = tmp_path / "changed.yaml"
-    path.write_text(json.dumps(content))
+    path.write_text(yaml.safe_dump(content))
     code, out, _ = invoke(capsys, "papers", str(path), "--check-commands", "--results", str(COMMITTED))
     assert code == 1
     assert "WRONG" in out
@@ -786,7 +805,7 @@ def test_weights_that_a_command_leaves_out_and_unknown_options_are_named(
     del content["weights"]
     content["tables"][1]["ours"] |= {"command": "harness run --nonsense"}
     path = tmp_path / "changed.yaml"
-    path.write_text(json.dumps(content))
+    path.write_text(yaml.safe_dump(content))
     _, out, _ = invoke(capsys, "papers", str(path), "--check-commands", "--results", str(COMMITTED))
     assert "micar_vlmoe.backbone_weights" in out
     assert "--nonsense" in out
@@ -799,7 +818,7 @@ def test_a_cell_without_number_command_and_reason_is_named(
     for row in content["tables"][0]["rows"]:
         row.pop("ours", None)
     path = tmp_path / "toy.yaml"
-    path.write_text(json.dumps(content))
+    path.write_text(yaml.safe_dump(content))
     code, out, _ = invoke(capsys, "papers", str(path), "--check-commands", "--results", str(COMMITTED))
     assert code == 1
     assert out.count("UNEXPLAINED") == 6
