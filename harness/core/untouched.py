@@ -17,7 +17,7 @@ from harness.core.signals import signals_kept
 
 _LIBRARY = (
     "abc bisect builtins collections copy csv decimal functools hashlib heapq itertools json math operator "
-    "re statistics string"
+    "os pathlib posixpath re shutil statistics string"
 )
 _ROOTS = frozenset(("harness", "methods", "numpy", *_LIBRARY.split()))
 """Packages whose functions every number depends on."""

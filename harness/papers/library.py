@@ -76,7 +76,7 @@ def _size(value: Any, sizes: dict[int, int]) -> int:
 
 
 def _loader(path: Path) -> type:
-    """libyaml's loader where it was built, which is ten times faster; deep nesting of a user's file crashes it."""
+    """libyaml's loader where it was built, which is ten times faster; deep nesting crashes it."""
     if path.parent != PUBLISHED:
         return yaml.SafeLoader
     return getattr(yaml, "CSafeLoader", yaml.SafeLoader)

@@ -234,13 +234,10 @@ def test_a_malformed_file_is_refused_with_its_name_and_place(
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a: " + "{a: " * 2000 + "}" * 2000, "nested too deep"),
+        ("a: " + "{a: " * 200_000 + "}" * 200_000, "nested too deep"),
         ("a: &a [*a]", "nested too deep"),
         ("a: 2020-13-45", "month must be in 1..12"),
-        (
-            "a0: &a0 [1, 1]\n" + "".join(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]\n" for n in range(1, 40)),
-            "aliases",
-        ),
+        ("\n".join(["a0: &a0 [1]", *(f"a{n + 1}: &a{n + 1} [*a{n}, *a{n}]" for n in range(40))]), "aliases"),
     ],
 )
 def test_yaml_that_would_take_all_memory_is_refused(tmp_path: Path, text: str, message: str) -> None:
