@@ -18,9 +18,8 @@ def process_kept() -> Iterator[None]:
     mask = os.umask(0o077)
     os.umask(mask)
     limits = {number: resource.getrlimit(number) for number in _numbers()}
-    torch = sys.modules.get("torch")
-    settings = _settings(torch) if torch is not None else []
-    values = [read() for read, _ in settings]
+    settings = _settings()
+    values = [read() for read, _, _ in settings]
     try:
         yield
     finally:
@@ -29,8 +28,10 @@ def process_kept() -> Iterator[None]:
             if resource.getrlimit(number) != limit:
                 with suppress(OSError, ValueError):  # the hard limit may be lower now
                     resource.setrlimit(number, limit)
-        for (read, write), value in zip(settings, values, strict=True):
-            if read() != value:
+        settings = settings or _settings()
+        values = values or [usual for _, _, usual in settings]  # torch was imported meanwhile
+        for (read, write, _), value in zip(settings, values, strict=True):
+            if value is not None and read() != value:
                 write(value)
 
 
@@ -38,33 +39,45 @@ def _numbers() -> list[int]:
     return [getattr(resource, name) for name in _LIMITS if hasattr(resource, name)]
 
 
-def _settings(torch: Any) -> list[tuple[Callable[[], Any], Callable[[Any], object]]]:
-    """Each setting as a function that reads and one that writes it."""
+Setting = tuple[Callable[[], Any], Callable[[Any], object], Any]
+"""A function that reads, one that writes, and what is set where nobody did; None where that depends."""
+
+
+def _settings() -> list[Setting]:
+    """Settings of torch where it is imported."""
+    torch: Any = sys.modules.get("torch")
+    if not hasattr(torch, "set_default_dtype"):
+        return []
     backends = torch.backends
-    flags = ((backends.cudnn, "benchmark"), (backends.cudnn, "deterministic"), (backends.cudnn, "enabled"))
+    flags = {"benchmark": False, "deterministic": False, "enabled": True}
 
     def deterministic() -> tuple[bool, bool]:
         warns = torch.is_deterministic_algorithms_warn_only_enabled()
         return torch.are_deterministic_algorithms_enabled(), warns
 
     return [
-        (torch.get_default_dtype, torch.set_default_dtype),
-        (torch.get_default_device, torch.set_default_device),
-        (torch.get_float32_matmul_precision, torch.set_float32_matmul_precision),
-        (torch.is_grad_enabled, torch.set_grad_enabled),
-        (torch.get_num_threads, torch.set_num_threads),
-        (deterministic, lambda value: torch.use_deterministic_algorithms(value[0], warn_only=value[1])),
+        (torch.get_default_dtype, torch.set_default_dtype, torch.float32),
+        (torch.get_default_device, torch.set_default_device, torch.device("cpu")),
+        (torch.get_float32_matmul_precision, torch.set_float32_matmul_precision, "highest"),
+        (torch.is_grad_enabled, torch.set_grad_enabled, True),
+        (torch.get_num_threads, torch.set_num_threads, None),
+        (
+            deterministic,
+            lambda value: torch.use_deterministic_algorithms(value[0], warn_only=value[1]),
+            (False, False),
+        ),
         *(_autocast(torch, device) for device in ("cpu", "cuda")),
-        *(_flag(owner, name) for owner, name in flags),
+        *(_flag(backends.cudnn, name, usual) for name, usual in flags.items()),
     ]
 
 
-def _autocast(torch: Any, device: str) -> tuple[Callable[[], Any], Callable[[Any], object]]:
+def _autocast(torch: Any, device: str) -> Setting:
     return (
         lambda: torch.is_autocast_enabled(device),
         lambda value: torch.set_autocast_enabled(device, value),
+        False,
     )
 
 
-def _flag(owner: Any, name: str) -> tuple[Callable[[], Any], Callable[[Any], object]]:
-    return lambda: getattr(owner, name), lambda value: setattr(owner, name, value)
+def _flag(owner: Any, name: str, usual: bool) -> Setting:
+    return lambda: getattr(owner, name), lambda value: setattr(owner, name, value), usual

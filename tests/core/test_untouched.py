@@ -141,6 +141,18 @@ def test_settings_of_torch_limits_and_the_umask_are_put_back() -> None:
         os.umask(mask)
 
 
+def test_settings_of_torch_that_a_plugin_imports_first_are_the_usual_ones(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delitem(sys.modules, "torch")
+    with untouched("metric mine"):
+        sys.modules["torch"] = torch
+        torch.set_float32_matmul_precision("medium")
+        torch.backends.cudnn.enabled = False
+    assert torch.get_float32_matmul_precision() == "highest"
+    assert torch.backends.cudnn.enabled
+
+
 def test_the_code_of_a_function_is_put_back() -> None:
     code = base.mean_of.__code__
     with pytest.raises(PluginError, match=r"replaced harness\.metrics\.base\.mean_of, which"):  # noqa: SIM117
