@@ -67,7 +67,8 @@ def test_a_run_keeps_the_time_of_every_phase(toy_world: Path, workers: int) -> N
 
     rows = {row.benchmark.split(":")[0]: row for row in run_benchmark(given.config.store, required=True)}
     assert rows["wall clock"].ours == run.seconds
-    assert rows["cell learner"].ours > rows["cell echo"].ours
+    assert "train" in rows["cell learner"].note
+    assert min(rows["cell learner"].ours, rows["cell echo"].ours) > 0
     chains = [row for name, row in rows.items() if name.startswith("chain of process")]
     assert len(chains) == workers
     assert all(row.ours <= run.seconds + 0.01 and "of processor" in row.note for row in chains)
