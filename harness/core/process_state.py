@@ -40,7 +40,7 @@ def _numbers() -> list[int]:
 
 
 Setting = tuple[Callable[[], Any], Callable[[Any], object], Any]
-"""A function that reads, one that writes, and what is set where nobody did; None where that depends."""
+"""A function that reads, one that writes, and what is set from the beginning; None where that depends."""
 
 
 def _settings() -> list[Setting]:
