@@ -187,6 +187,9 @@ def read_json(path: Path) -> Any:
         raise CorruptFileError(f"{path}: not valid JSON: {error}", _AGAIN) from error
 
 
+_CONTENT = "content"
+"""Under this key a seal has the checksum of the file beside it."""
+
 _CHECKSUM, _AFTER = b'"sha256": "', b'"\n}\n'
 _LAST = re.compile(rb'[^"]*"\s*\}\s*')
 """What follows where a checksum is the last key, whatever blanks an editor has added."""
@@ -248,24 +251,26 @@ def digest_of(path: Path) -> str:
 
 
 def seal(path: Path, names: int = 0, facts: Mapping[str, Any] | None = None) -> None:
-    """Record the checksum of a finished file beside it.
+    """Record the checksum of a finished file beside it, in a file that has a checksum of its own.
 
     Args:
         names: how many names at the end of its path say whose it is, and are recorded, too.
         facts: what else is recorded.
     """
-    place = {"place": _place(path, names)} if names else {}
     clear_place(_seal_of(path))
-    write_json(_seal_of(path), {"sha256": digest_of(path), **place, **(facts or {})})
+    write_checked_json(_seal_of(path), {**(facts or {}), _CONTENT: digest_of(path)}, names)
 
 
-def sealed_facts(path: Path) -> dict[str, Any]:
-    """What ``seal`` recorded; empty where there is nothing, or it is damaged."""
+def sealed_facts(path: Path, names: int = 0) -> dict[str, Any]:
+    """What ``seal`` recorded, and the file's checksum as ``content``; empty where it is gone or damaged.
+
+    Args:
+        names: with how many names of its path it was sealed.
+    """
     try:
-        values = read_json(_seal_of(path))
+        return read_checked_json(_seal_of(path), names)
     except (CorruptFileError, OSError):
         return {}
-    return values if isinstance(values, dict) else {}
 
 
 def _seal_of(path: Path) -> Path:
@@ -284,7 +289,7 @@ def unseal(path: Path) -> None:
 
 def is_sealed(path: Path) -> bool:
     """Whether ``path`` was finished (its content is not checked)."""
-    return path.exists() and path.with_name(path.name + ".sha256.json").exists()
+    return path.exists() and _seal_of(path).exists()
 
 
 def verify(path: Path, names: int = 0) -> None:
@@ -294,14 +299,13 @@ def verify(path: Path, names: int = 0) -> None:
         names: with how many names of its path it was sealed.
     """
     try:
-        seal = read_json(path.with_name(path.name + ".sha256.json"))
-        fits = isinstance(seal, dict) and digest_of(path) == seal.get("sha256")
+        seal = read_checked_json(_seal_of(path), names)
+        fits = digest_of(path) == seal.get(_CONTENT)
     except (FileNotFoundError, IsADirectoryError) as error:
         lost = "it is gone" if isinstance(error, FileNotFoundError) else "a folder is in its place"
         raise CorruptFileError(f"{error.filename}: {lost}", "run again") from error
     if not fits:
         raise _mismatch(path)
-    _check_place(path, seal.get("place"), names)
 
 
 def _check_place(path: Path, place: object, names: int) -> None:
@@ -330,7 +334,7 @@ def set_aside(path: Path, reason: str, target: Path | None = None) -> None:
             if path.is_dir():
                 target.unlink(missing_ok=True)
             os.replace(path, target)
-        seal = path.with_name(path.name + ".sha256.json")
+        seal = _seal_of(path)
         if seal.is_dir():
             shutil.rmtree(seal)
         seal.unlink(missing_ok=True)

@@ -14,7 +14,7 @@ from harness.core.used import present
 from harness.method.contract import Method
 from harness.method.used import runs_here, used_by, used_by_method
 from harness.metrics.base import Metric
-from harness.store.cell import Cell
+from harness.store.cell import OF_CELL, Cell
 from harness.store.used import listed
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def is_current(path: Path, metric: Metric) -> bool:
     """Whether statistics are there that may stand: the files that the metric used are what they were."""
     if not runs_here(type(metric)):
         return True
-    used = sealed_facts(path).get("used")
+    used = sealed_facts(path, OF_CELL).get("used")
     return isinstance(used, dict) and present(used) == used
 
 

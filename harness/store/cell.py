@@ -21,6 +21,7 @@ from harness.core.files import (
     read_checked_json,
     read_json,
     seal,
+    sealed_facts,
     set_aside,
     verify,
     write_checked_json,
@@ -182,7 +183,7 @@ class Cell:
             return ""
         try:
             names = sorted(self.facts()["files"])
-            seals = [[name, read_json(self.checkpoint / (name + _SEAL))["sha256"]] for name in names]
+            seals = [[name, sealed_facts(self.checkpoint / name, OF_CELL - 1)["content"]] for name in names]
         except (CorruptFileError, FileNotFoundError, LookupError, TypeError):
             return ""
         return hashlib.sha256(json.dumps(seals).encode()).hexdigest()[:16]

@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 from harness.core import registry
 from harness.core.config import RunSettings
 from harness.core.errors import CorruptFileError, DiskError, HarnessError
-from harness.core.files import read_checked_json, set_aside, write_checked_json
+from harness.core.files import read_checked_json, read_json, set_aside, write_checked_json
 from harness.core.user_files import write_user_file
 from harness.evaluation.reproduce import find
 from harness.evaluation.run import run_serially
@@ -242,9 +242,7 @@ def test_a_seal_that_does_not_say_whose_file_it_is_of_is_not_believed(
 ) -> None:
     before = contents(settings.config.store)
     (path,) = cell_of(settings).glob(f"{pattern}.sha256.json")
-    facts = json.loads(path.read_text())
-    del facts["place"]
-    path.write_text(json.dumps(facts))
+    write_checked_json(path, {"content": read_json(path)["content"]})
     shutil.rmtree(settings.config.store / "results")
     shutil.rmtree(cell_of(settings) / "predictions")
     with caplog.at_level(logging.WARNING):

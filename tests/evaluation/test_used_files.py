@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -207,6 +208,24 @@ def test_a_record_that_is_damaged_or_gone_is_not_believed(
         assert numbers(project, "off") == before
     assert "which files its method used is not known" in caplog.text
     assert record.read_text() == text
+
+
+@pytest.mark.parametrize("change", [lambda used: {}, lambda used: dict.fromkeys(used, "0" * 16)])
+def test_a_seal_that_says_that_a_metric_used_nothing_is_damage(
+    change: Callable[[dict[str, str]], dict[str, str]], project: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert numbers(project, "off")["scaled"] == 1.0
+    (project / "chooser_scale.py").write_text("FACTOR = 3.0\n")
+    seals = list((project.parent / "store").glob("cells/*/*/*/statistics/full/scaled-*.sha256.json"))
+    for seal in seals:
+        facts = json.loads(seal.read_text())
+        assert facts["used"]
+        facts["used"] = change(facts["used"])
+        seal.write_text(json.dumps(facts, indent=1) + "\n")
+    with caplog.at_level(logging.WARNING):
+        assert numbers(project, "off")["scaled"] == 3.0
+    assert seals
+    assert "sha256.json: checksum mismatch" in caplog.text
 
 
 def test_a_file_that_changes_while_a_method_trains_counts_as_unknown(
