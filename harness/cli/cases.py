@@ -9,7 +9,7 @@ import typer
 
 from harness.cli import tables
 from harness.cli.options import Device, Store
-from harness.cli.output import writable_file
+from harness.cli.output import stderr, writable_file
 from harness.core.errors import HarnessError
 
 
@@ -51,6 +51,10 @@ def cases(
     page = render(content).encode()
     write_user_file(file, page, mode=0o600)
     typer.echo(f"wrote {file}: {len(content['cases'])} studies, readable by you alone; it holds reports")
+    for line in content["left_out"]:
+        stderr().print(f"left out: {line}", markup=False, highlight=False)
+    if content["left_out"]:
+        raise typer.Exit(1)
 
 
 def _names(text: str) -> tuple[str, ...]:

@@ -126,7 +126,7 @@ def _permutation_tests(store: Path, permutations: int, format_: Format, out: Pat
     require_number(permutations)
     opened = tables.open_store(store)
     with ConsoleReporter(stderr()) as reporter:
-        tests = permutation_tests(opened, current(opened.stored()), permutations, reporter)
+        tests, complete = permutation_tests(opened, current(opened.stored()), permutations, reporter)
     if not tests:
         raise HarnessError(f"--store {store}: no row that reads an image has stored predictions")
     if out is not None:
@@ -146,6 +146,8 @@ def _permutation_tests(store: Path, permutations: int, format_: Format, out: Pat
             for test in tests
         ]
         print_rows(shown, Format.table)
+    if not complete:
+        raise typer.Exit(1)
 
 
 def _print_breakdowns(board: Leaderboard, format_: Format, asked: tuple[bool, str | None, bool]) -> None:

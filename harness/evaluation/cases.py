@@ -10,8 +10,8 @@ from __future__ import annotations
 import base64
 import io
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 from typing import Any
 
@@ -22,16 +22,15 @@ from PIL import Image
 from harness.core import registry
 from harness.core.errors import HarnessError, UnknownNameError
 from harness.core.names import did_you_mean
-from harness.core.types import DatasetInfo, Prediction, Reference, Study, Task
+from harness.core.types import DatasetInfo, Reference, Study, Task
 from harness.evaluation.benchmark import Benchmark, open_benchmark
 from harness.evaluation.case_attention import attention_of
+from harness.evaluation.case_rows import CaseRow, case_rows
 from harness.evaluation.reproduce import settings_of
 from harness.metrics.base import checked_statistics
 from harness.metrics.clinical.chexpert_rules import labeler
 from harness.metrics.clinical.labels import LABELS
 from harness.missingness.states import FULL, lost_by, subsets
-from harness.store.cell import Cell
-from harness.store.predictions import PREDICTIONS, AnswerFile
 from harness.store.results import StoredResult
 from harness.store.store import Store
 
@@ -70,29 +69,6 @@ class CaseOptions:
     device: str | None = None
 
 
-@dataclass(frozen=True)
-class CaseRow:
-    """A method's stored answers.
-
-    Attributes:
-        label: as tables call the row, with its seed where it is not 0.
-        stored: the result that names the trained method.
-        tasks: what it answers: ``report``, ``diagnose``.
-        answers: modality state -> study id -> prediction; a state that it does not notice is absent.
-        scores: modality state -> task -> score of each test study (n,), higher is better.
-    """
-
-    label: str
-    stored: StoredResult
-    tasks: frozenset[Task]
-    answers: Mapping[str, Mapping[str, Prediction]]
-    scores: dict[str, dict[Task, NDArray[np.float64]]] = field(default_factory=dict)
-
-    def answer(self, state: str, study: str) -> Prediction:
-        """What it answered; where a state takes nothing from the study, what it answered in ``full``."""
-        return self.answers.get(state, {}).get(study) or self.answers[FULL][study]
-
-
 def collect(store: Store, stored: Sequence[StoredResult], options: CaseOptions) -> dict[str, Any]:
     """Studies with every method's answers, as JSON values for a page.
 
@@ -101,22 +77,28 @@ def collect(store: Store, stored: Sequence[StoredResult], options: CaseOptions) 
         stored: results, as ``leaderboard.selection.current`` leaves them.
         options: which studies and rows.
 
+    Returns:
+        The content of the page, and as ``left_out`` a line for each row of which it has no answers.
+
     Raises:
         HarnessError: no predictions, an unknown study, row, dataset or state.
     """
     results = _of_one_dataset(stored, options.dataset)
     benchmark = open_benchmark(settings_of(results[0], store.root))
     info = benchmark.dataset.info
-    every_state = (FULL, *subsets(info.modalities))
-    rows = list(_rows(store, results, benchmark, every_state))
+    left_out: list[str] = []
+    rows = list(case_rows(store, results, benchmark, left_out))
     labels = [row.label for row in rows]
     for name in options.methods:
         if name not in labels:
-            raise UnknownNameError(f"no stored predictions of {name}", did_you_mean(name, labels))
+            damaged = next((each for each in left_out if each.startswith(f"{name}: ")), "")
+            hint = damaged or did_you_mean(name, labels)
+            raise UnknownNameError(f"no stored predictions of {name}", hint)
     rows = [row for row in rows if not options.methods or row.label in options.methods]
     if not rows:
         raise HarnessError("the store has no predictions of this test set", "run the methods again")
-    states = [state for state in every_state if any(state in row.answers for row in rows)]
+    states = [state for state in (FULL, *subsets(info.modalities)) if any(state in row.asked for row in rows)]
+    rows = [replace(row, answers={s: row.answers[s] for s in states if s in row.answers}) for row in rows]
     for row in rows:
         _score(row, benchmark.references)
     chosen = _chosen(benchmark, rows, states, options)
@@ -128,10 +110,18 @@ def collect(store: Store, stored: Sequence[StoredResult], options: CaseOptions) 
         "views": list(info.image_modalities),
         "states": states,
         "without": options.without if options.without in states else FULL,
-        "methods": [{"name": row.label, "tasks": sorted(task.value for task in row.tasks)} for row in rows],
+        "methods": [
+            {
+                "name": row.label,
+                "tasks": sorted(task.value for task in row.tasks),
+                "unasked": row.unasked(states),
+            }
+            for row in rows
+        ],
         "order": _order_in_words(rows, options),
         "score": {"report": REPORT_METRIC, "diagnose": "1 - Brier"},
         "cases": cases,
+        "left_out": left_out,
     }
 
 
@@ -153,42 +143,11 @@ def _of_one_dataset(stored: Sequence[StoredResult], dataset: str) -> list[Stored
     return [result for result in stored if result.rows and result.rows[0].dataset == wanted]
 
 
-def _label(result: StoredResult) -> str:
-    seed = result.manifest.seed
-    return result.rows[0].method + (f" seed {seed}" if seed else "")
-
-
-def _rows(
-    store: Store, results: Sequence[StoredResult], benchmark: Benchmark, states: Sequence[str]
-) -> Iterator[CaseRow]:
-    """One row per trained cell; rows of other test sets and reruns of a row are left out."""
-    cells: set[str] = set()
-    for result in results:
-        label, cell = _label(result), result.manifest.cell
-        if "+" in label or cell in cells or result.manifest.test_set != benchmark.test_set:
-            continue
-        cells.add(cell)
-        answers = dict(_answers(Cell(store.root / cell), states))
-        if FULL in answers:
-            first = next(iter(answers[FULL].values()))
-            tasks = {Task.REPORT: first.report, Task.DIAGNOSE: first.probabilities}
-            held = frozenset(task for task, value in tasks.items() if value is not None)
-            if held:
-                yield CaseRow(label, result, held, answers)
-
-
-def _answers(cell: Cell, states: Sequence[str]) -> Iterator[tuple[str, Mapping[str, Prediction]]]:
-    for state in states:
-        answers = AnswerFile(cell.predictions(state), PREDICTIONS).sealed()
-        if answers is not None:
-            yield state, answers
-
-
 def _score(row: CaseRow, references: Sequence[Reference]) -> None:
     """Fill in each study's own score in each state."""
     metric = registry.make_metric(REPORT_METRIC)
     for state in row.answers:
-        predictions = [row.answer(state, reference.id) for reference in references]
+        predictions = [row.answers[state][reference.id] for reference in references]
         scores: dict[Task, NDArray[np.float64]] = {}
         if Task.REPORT in row.tasks and all(reference.report is not None for reference in references):
             statistics = checked_statistics(metric, predictions, references)
@@ -232,6 +191,10 @@ def _chosen(
         raise HarnessError(f"{row.label} has no score of single studies here", "choose studies with --ids")
     full = row.scores[FULL][task]
     key = full
+    if row.unasked([options.without]):
+        raise HarnessError(
+            f"{row.label} was never asked without {options.without}", "choose another row with --sort-by"
+        )
     if options.without != FULL:
         offered = frozenset(benchmark.dataset.info.modalities)
         lost = [bool(lost_by(each.modalities, options.without, offered)) for each in benchmark.splits["test"]]
@@ -274,7 +237,7 @@ def _case(benchmark: Benchmark, rows: Sequence[CaseRow], states: Sequence[str], 
 def _answer(
     row: CaseRow, state: str, index: int, study: Study, words: Sequence[str], info: DatasetInfo
 ) -> dict[str, Any]:
-    prediction = row.answer(state, study.id)
+    prediction = row.answers[state][study.id]
     answer: dict[str, Any] = {
         "scores": {task.value: round(float(each[index]), 4) for task, each in row.scores[state].items()}
     }

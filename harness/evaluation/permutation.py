@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness.core.errors import HarnessError
+from harness.core.errors import CorruptFileError, HarnessError
 from harness.core.progress import Reporter
 from harness.core.types import CONTEXT, Prediction, Task
 from harness.evaluation.benchmark import Benchmark, open_benchmark
@@ -56,8 +56,8 @@ class PermutationTest:
 
 def permutation_tests(
     store: Store, stored: Sequence[StoredResult], permutations: int, reporter: Reporter
-) -> list[PermutationTest]:
-    """Tests of all rows that read an image, by metric.
+) -> tuple[list[PermutationTest], bool]:
+    """Tests of all rows that read an image, by metric, and whether every row could be tested.
 
     Args:
         store: results store with the predictions.
@@ -70,6 +70,7 @@ def permutation_tests(
     """
     opened: dict[str, Benchmark] = {}
     tests: list[PermutationTest] = []
+    complete = True
     for result in _image_rows(stored):
         label = result.rows[0].method
         reporter.phase(label, f"{permutations} derangements")
@@ -78,13 +79,17 @@ def permutation_tests(
             benchmark = open_benchmark(settings_of(result, store.root))
             opened[_protocol(result)] = benchmark
         file = AnswerFile(store.root / result.manifest.cell / "predictions" / f"{FULL}.jsonl", PREDICTIONS)
-        predictions = file.sealed()
+        try:
+            predictions, reason = file.sealed(), "the store has no predictions of this test set"
+        except CorruptFileError as error:
+            predictions, reason = None, error.message
         if benchmark.test_set != result.manifest.test_set or predictions is None:
-            reporter.failed(label, "the store has no predictions of this test set")
+            reporter.failed(label, reason)
+            complete = False
             continue
         tests += _of_row(result, benchmark, predictions, permutations)
         reporter.done(label, "tested")
-    return tests
+    return tests, complete
 
 
 def _image_rows(stored: Sequence[StoredResult]) -> Iterator[StoredResult]:

@@ -112,6 +112,56 @@ def test_reports_of_patients_are_written_on_request_alone_and_for_the_user_alone
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
 
+def test_each_study_shows_what_the_method_was_asked_with(store: Store) -> None:
+    """In the state without both, a reader of the image alone was asked as in the state without the image."""
+    settings = RunSettings.of(
+        methods=("echo", "learner"),
+        dataset="toy",
+        missing=(0.5,),
+        drop="subsets",
+        mask_seeds=2,
+        metrics=("bleu",),
+        store=store.root,
+    )
+    run_serially(settings, Quiet())
+    content = cases(store, limit=100)
+    assert "frontal+context" in content["states"]
+    learner = [case["answers"]["learner"] for case in content["cases"]]
+    for case, answers in zip(content["cases"], learner, strict=True):
+        same = "frontal" if "frontal" in case["lost"]["frontal+context"] else "full"
+        assert answers["frontal+context"] == answers[same]
+    assert all("context" not in each for each in learner), "it does not read the context"
+    assert [method["unasked"] for method in content["methods"]] == [[], []]
+
+
+@pytest.mark.parametrize("lost", ["checksum", "file"])
+def test_a_row_without_its_predictions_is_named(
+    store: Store, capsys: pytest.CaptureFixture[str], tmp_path: Path, lost: str
+) -> None:
+    cell = next(each.manifest.cell for each in store.stored() if each.rows[0].method == "echo")
+    full = store.root / cell / "predictions" / "full.jsonl"
+    (full if lost == "file" else full.with_name("full.jsonl.sha256.json")).unlink()
+    file = tmp_path / "cases.html"
+    code, _, error = invoke(capsys, "cases", str(file), "--store", str(store.root), "--with-cases")
+    assert code == 1
+    assert "left out: echo: its predictions are gone or not complete" in error
+    assert '"learner"' in file.read_text()
+    with pytest.raises(HarnessError, match="no stored predictions of echo"):
+        cases(store, methods=("echo",))
+
+
+def test_a_state_whose_predictions_are_gone_is_not_taken_for_one_that_the_method_does_not_read(
+    store: Store,
+) -> None:
+    cell = next(each.manifest.cell for each in store.stored() if each.rows[0].method == "learner")
+    (store.root / cell / "predictions" / "frontal.jsonl").unlink()
+    content = cases(store, limit=3)
+    assert [method["unasked"] for method in content["methods"]] == [[], ["frontal"]]
+    assert "never asked without it" in render(content)
+    with pytest.raises(HarnessError, match="learner was never asked without frontal"):
+        cases(store, without="frontal", sort_by="learner")
+
+
 def test_text_of_a_report_is_no_markup(store: Store) -> None:
     content = cases(store, limit=1)
     content["cases"][0]["report"] = "</script><script>document.title=1</script>"

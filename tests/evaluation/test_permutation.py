@@ -49,7 +49,8 @@ def test_planted_predictions_that_belong_to_their_studies_and_that_do_not(
     truth = {study.id: study.report or "" for study in ToyData().studies("test")}
     rewrite(store, "echo", truth)
     rewrite(store, "learner", dict.fromkeys(truth, "the heart is normal."))
-    tests = permutation_tests(store, current(store.stored()), 200, Quiet())
+    tests, complete = permutation_tests(store, current(store.stored()), 200, Quiet())
+    assert complete
     by_place = {(test.method, test.metric): test for test in tests}
     assert set(by_place) == {(m, name) for m in ("echo", "learner") for name in ("bleu_4", "cider")}
     for metric in ("bleu_4", "cider"):
@@ -74,10 +75,23 @@ def test_planted_predictions_that_belong_to_their_studies_and_that_do_not(
     assert "at least 19" in err
 
 
-def test_rows_without_predictions_are_named_and_left_out(store: Store) -> None:
+@pytest.mark.parametrize("harm", ["gone", "damaged"])
+def test_rows_without_predictions_are_named_and_left_out(
+    store: Store, capsys: pytest.CaptureFixture[str], harm: str
+) -> None:
     cell = next(each.manifest.cell for each in store.stored() if each.rows[0].method == "echo")
-    (store.root / cell / "predictions" / "full.jsonl").unlink()
+    full = store.root / cell / "predictions" / "full.jsonl"
+    if harm == "gone":
+        full.unlink()
+    else:
+        full.write_bytes(full.read_bytes()[:-20])
     reporter = Quiet()
-    tests = permutation_tests(store, current(store.stored()), 19, reporter)
+    tests, complete = permutation_tests(store, current(store.stored()), 19, reporter)
     assert {test.method for test in tests} == {"learner"}
-    assert reporter.failures == {"echo": "the store has no predictions of this test set"}
+    assert not complete
+    (reason,) = reporter.failures.values()
+    assert ("has no predictions" if harm == "gone" else "checksum mismatch") in reason
+    code, output, error = invoke(capsys, "leaderboard", "--store", str(store.root), "--permutations", "19")
+    assert code == 1
+    assert "learner" in output
+    assert "echo: FAILED" in error

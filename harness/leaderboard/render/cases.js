@@ -12,6 +12,8 @@ function element(name, attributes = {}, ...children) {
 
 const inWords = (state) => (state === "full" ? "nothing" : state.split("+").join(" and "));
 
+const unasked = new Map(data.methods.map((method) => [method.name, new Set(method.unasked)]));
+
 // A state that a method does not notice has no answer of its own: it gives that of the full study.
 const answerOf = (study, method, state) => study.answers[method][state] ?? study.answers[method].full;
 
@@ -35,7 +37,8 @@ function scoreLine(study, method, state) {
   for (const [task, value] of Object.entries(answer.scores)) {
     line.append(`${data.score[task]} ${value.toFixed(3)} `);
     const change = value - (study.answers[method].full.scores[task] ?? value);
-    if (state !== "full" && study.answers[method][state] === undefined) line.append("(does not read it) ");
+    if (unasked.get(method).has(state)) line.append("(of the whole study: never asked without it) ");
+    else if (state !== "full" && study.answers[method][state] === undefined) line.append("(does not read it) ");
     else if (state !== "full") {
       const sign = change < 0 ? "−" : "+";
       line.append(element("span", change < 0 ? { class: "worse" } : {}, `${sign}${Math.abs(change).toFixed(3)} `));
