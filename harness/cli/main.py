@@ -41,7 +41,7 @@ _GRACE = 2.0
 _FILES = 64
 """Files that a command may have open at least."""
 
-_UNWRITTEN = {errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF}
+_UNWRITTEN = {errno.EPIPE, errno.EAGAIN, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF}
 """Errors of a standard output that cannot be written; those of files come with a name, or as one line."""
 
 
@@ -152,6 +152,9 @@ def _check_surroundings() -> None:
     if sys.stdout is None:
         raise HarnessError("standard output is closed", "leave it open, or add > FILE")
     if isinstance(sys.stdout, io.TextIOWrapper):
+        if isinstance(sys.stdout.buffer, io.RawIOBase):  # PYTHONUNBUFFERED, under which Python cuts silently
+            whole = io.BufferedWriter(sys.stdout.buffer)
+            sys.stdout = io.TextIOWrapper(whole, sys.stdout.encoding, line_buffering=True)
         sys.stdout.reconfigure(errors="backslashreplace")
     if not _enough_handles():
         _end_for_handles()

@@ -51,7 +51,7 @@ def describe(error: BaseException, home: str = "") -> str:
         return f"{kind}: there is no module {error.name}"
     if isinstance(error, TypeError) and _ARGUMENTS.fullmatch(str(error)):
         kind = f"{kind}: {error}"  # Python's own text, which holds names of the code alone
-    if isinstance(error, SyntaxError) and error.filename:
+    if isinstance(error, SyntaxError) and error.filename and os.path.isfile(error.filename):  # no text
         return f"{kind} in {Path(error.filename).name}:{error.lineno}"
     places = list(_places(error))
     package = home.partition(".")[0]

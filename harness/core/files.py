@@ -107,6 +107,8 @@ def _make_missing(folder: Path) -> None:
         for each in [*reversed(folder.parents), folder]:
             if not each.exists():
                 each.mkdir(mode=0o700, exist_ok=True)
+        if not folder.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, "a file is in its place")
     except OSError as error:
         ways = {errno.EEXIST: "a link that leads nowhere is in its place"}
         expected = (errno.EEXIST, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.ENOENT)
@@ -202,8 +204,12 @@ def write_checked_json(path: Path, values: Mapping[str, Any], names: int = 0) ->
         names: how many names at the end of its path say whose it is, and are recorded as ``place``.
     """
     place = {"place": _place(path, names)} if names else {}
-    text = json.dumps({**values, **place, "sha256": ""}, indent=1, ensure_ascii=False) + "\n"
-    head, _, tail = text.encode().rpartition(_CHECKSUM)
+    content = {**values, **place, "sha256": ""}
+    try:
+        text = json.dumps(content, indent=1, ensure_ascii=False).encode()
+    except UnicodeEncodeError:  # the name of a file need not be UTF-8
+        text = json.dumps(content, indent=1).encode()
+    head, _, tail = (text + b"\n").rpartition(_CHECKSUM)
     digest = hashlib.sha256(head + tail).hexdigest().encode()
     write_atomic(path, lambda stream: stream.write(head + _CHECKSUM + digest + tail))
 

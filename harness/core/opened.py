@@ -10,16 +10,21 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.util import source_from_cache
+from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import unquote, urlsplit
 
 State = tuple[int, int, int]
 """Size and both times of a file."""
 Purpose = Literal["read", "write", "update"]
 """What a file is opened for; to update is to read and perhaps to write."""
 
+Askers = frozenset[tuple[str, str]]
+"""Name and file of modules."""
+
 CODE = (".py", ".so", ".pyd")
 """How the names of modules end."""
-_READERS = "harness.datasets."
+_OURS, _READERS = "harness.", "harness.datasets."
 _DEEP = 60
 """Calls that are looked at to see who opens a file."""
 
@@ -34,15 +39,17 @@ class Opened:
             may lead elsewhere one day.
         written: paths, links followed, that were opened to be written.
         updated: paths, links followed, that were opened to be read and perhaps written.
+        askers: path of ``states`` -> names and files of the modules whose code was at work.
         began: when this began, in nanoseconds.
     """
 
     states: dict[str, State] = field(default_factory=dict)
     written: set[str] = field(default_factory=set)
     updated: set[str] = field(default_factory=set)
+    askers: dict[str, Askers] = field(default_factory=dict)
     began: int = field(default_factory=time.time_ns)
 
-    def add(self, path: str, purpose: Purpose = "read") -> None:
+    def add(self, path: str, purpose: Purpose = "read", askers: Askers = frozenset()) -> None:
         """Note an opening; of several the first counts."""
         target = _source(os.path.realpath(path))
         if purpose == "write":
@@ -52,10 +59,16 @@ class Opened:
             self.updated.add(target)
         asked = os.path.normpath(path)
         linked = asked != target and not target.endswith(CODE) and os.path.realpath(asked) == target
-        for each in (target, asked) if linked else (target,):
+        for each in (target, asked) if linked and self._is_lasting(asked) else (target,):
             state = None if each in self.states else state_of(each)
             if state is not None and (each.endswith(CODE) or min(state[1:]) < self.began):
                 self.states[each] = state
+                self.askers[each] = askers
+
+    def _is_lasting(self, path: str) -> bool:
+        """Whether the links in a path were there before this began; others may be gone tomorrow."""
+        above = (path, *map(str, Path(path).parents))
+        return all(os.lstat(each).st_ctime_ns < self.began for each in above if os.path.islink(each))
 
     def was_written(self, path: str) -> bool:
         """Whether a file of ``states`` was written since, so far as this can be seen."""
@@ -82,8 +95,9 @@ def noting(module: str) -> Iterator[None]:
     opened = opened_by.setdefault(module, Opened())
 
     def note(path: str, purpose: Purpose) -> None:
-        if not _by_reader():
-            opened.add(path, purpose)
+        askers = _askers()
+        if askers is not None:
+            opened.add(path, purpose, askers)
 
     with _listening(note):
         yield
@@ -110,6 +124,8 @@ def _listen() -> None:
         if not isinstance(name, str | bytes | os.PathLike) or not name:
             return
         path = os.fsdecode(name)
+        if event == "sqlite3.connect" and path.startswith("file:"):
+            path = unquote(urlsplit(path).path)
         purpose: Purpose = _purpose(*arguments[1:3]) if event == "open" else "read"
         paths = [os.path.abspath(path)]
         if event == "open" and arguments[1] is None and not os.path.isabs(path):
@@ -141,13 +157,21 @@ def _open_folders() -> Iterator[str]:
                     yield folder
 
 
-def _by_reader() -> bool:
+def _askers() -> Askers | None:
+    """The modules whose code is at work, up to the harness that called it; None where it reads a data set."""
     frame, deep = sys._getframe(3), 0
+    askers, called = set[tuple[str, str]](), False
     while frame is not None and deep < _DEEP:
-        if str(frame.f_globals.get("__name__")).startswith(_READERS):
-            return True
+        name = str(frame.f_globals.get("__name__"))
+        if name.startswith(_READERS):
+            return None
+        if not name.startswith(_OURS):
+            if not called:
+                askers.add((name, frame.f_code.co_filename))
+        elif askers:
+            called = True
         frame, deep = frame.f_back, deep + 1  # type: ignore[assignment]
-    return False
+    return frozenset(askers)
 
 
 def state_of(path: str) -> State | None:

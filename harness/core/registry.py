@@ -290,7 +290,7 @@ def load(kind: str, name: str) -> Any:
     home, _, contract = CONTRACTS[kind].partition(":")
     base = getattr(import_module(home), contract)  # with NumPy: what a plugin's import replaces is seen
     try:
-        loaded = import_module(module) if _in_distribution(module) else _imported(module)
+        loaded = imported(module)
     except BaseException as error:
         let_through(error)
         if (missing := missing_package(error)) is not None:
@@ -310,9 +310,9 @@ def load(kind: str, name: str) -> Any:
     return registered
 
 
-def _imported(module: str) -> ModuleType:
-    """A module of another package; its import neither prints nor replaces functions of others."""
-    if module in sys.modules:
+def imported(module: str) -> ModuleType:
+    """A module. The import of one of another package neither prints nor replaces functions of others."""
+    if module in sys.modules or _in_distribution(module):
         return import_module(module)
     try:
         with untouched("its import"), printed_nowhere(), noting(module):

@@ -26,6 +26,7 @@ _OURS = ("harness", "methods")
 _WAYS = ("path", "meta_path", "path_hooks")
 """Lists of ``sys`` that decide how modules are imported."""
 _WRAPPERS = (staticmethod, classmethod, property)
+_FIELDS = "__dataclass_fields__"
 _LATER = ("__pydantic", "_abc")
 """How names begin that libraries give a class when they first use it."""
 
@@ -78,8 +79,9 @@ class _Holder:
 
 
 _known: list[_Known] = []
-_codes: dict[FunctionType, CodeType] = {}
-"""Functions with what they run."""
+_Meaning = tuple[CodeType, tuple[Any, ...] | None, dict[str, Any] | None]
+_meanings: dict[FunctionType, _Meaning] = {}
+"""Functions with what they run, and the values of arguments that are left out."""
 _holders: dict[int, _Holder] = {}
 """By ``id``: the holder keeps the object alive."""
 _spaces: list[_Space] = []
@@ -108,7 +110,7 @@ def untouched(what: str) -> Iterator[None]:
         each.value = each.space.get(each.name)  # not by this plugin
     for holder in _changed():
         holder.inside = _inside(holder.value)
-    _codes.update((function, function.__code__) for function in _rewritten())
+    _meanings.update((function, _meaning(function)) for function in _rewritten())
     for space, _ in _grown():
         space.names = frozenset(space.space)
     try:
@@ -162,12 +164,31 @@ def _grown() -> Iterator[tuple[_Space, set[str]]]:
             yield space, space.space.keys() - space.names
 
 
+def _meaning(function: FunctionType) -> _Meaning:
+    by_name = function.__kwdefaults__
+    return function.__code__, function.__defaults__, None if by_name is None else by_name.copy()
+
+
 def _rewritten() -> list[FunctionType]:
-    return [function for function, code in _codes.items() if function.__code__ is not code]
+    return [
+        function
+        for function, (code, defaults, by_name) in _meanings.items()
+        if function.__code__ is not code
+        or function.__defaults__ is not defaults
+        or (function.__kwdefaults__ is not by_name and not _same(function.__kwdefaults__, by_name))
+    ]
+
+
+def _same(now: dict[str, Any] | None, before: dict[str, Any] | None) -> bool:
+    """Whether the values are the same objects: an array equals none."""
+    if now is None or before is None:
+        return now is before
+    return now.keys() == before.keys() and all(now[name] is value for name, value in before.items())
 
 
 def _rewritten_back(function: FunctionType) -> str:
-    function.__code__ = _codes[function]
+    function.__code__, function.__defaults__, function.__kwdefaults__ = _meanings[function]
+    _meanings[function] = _meaning(function)
     return f"{function.__module__}.{function.__qualname__}"
 
 
@@ -220,7 +241,7 @@ def _learn(home: str) -> None:
         if isinstance(value, type) and root != "numpy" and value.__module__ == home:
             _spaces.append(_Space(value, vars(value), frozenset(vars(value))))
             for key, own in list(vars(value).items()):
-                if _is_function(own) or not key.startswith(("__", *_LATER)):
+                if _is_function(own) or key == _FIELDS or not key.startswith(("__", *_LATER)):
                     _keep(root, _Known(value, vars(value), key, own))
 
 
@@ -235,7 +256,7 @@ def _keep(root: str, place: _Known) -> None:
     _known.append(place)
     function = getattr(place.value, "__func__", place.value)
     if isinstance(function, FunctionType):
-        _codes[function] = function.__code__
+        _meanings[function] = _meaning(function)
     if root in _OURS and not callable(place.value):
         _hold(f"{_home(place.owner)}.{place.name}", place.value)
 

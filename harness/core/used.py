@@ -12,10 +12,13 @@ import sysconfig
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
+from typing import TypeVar
 
 from harness.core import registry
 from harness.core.content import file_digest
 from harness.core.opened import State, state_of
+
+Value = TypeVar("Value")
 
 ALTERED = "altered while it was used"
 """Stands for the digest of a file that was another one at the end than when it was opened."""
@@ -57,7 +60,7 @@ def digests(opened: Mapping[str, State], left_out: Sequence[str | Path]) -> dict
     }
 
 
-def own_files(opened: Mapping[str, State]) -> dict[str, State]:
+def own_files(opened: Mapping[str, Value]) -> dict[str, Value]:
     """Those of the user: thousands of files are opened, and few are."""
     registering = registry.packages()
     owners = frozenset(("", *registering))

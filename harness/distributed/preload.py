@@ -6,11 +6,11 @@ module that cannot be imported is skipped here. The process that needs it import
 
 import os
 from contextlib import suppress
-from importlib import import_module
 
 from harness.core.children import end_with_parent
 from harness.core.failures import no_silent_end
 from harness.core.printed import printed_nowhere
+from harness.core.registry import imported
 from harness.distributed.processes import ENDS, PRELOAD
 
 _names = os.environ.get(PRELOAD, "").split(",")
@@ -18,4 +18,4 @@ if ENDS in _names:  # otherwise it would import on for seconds
     end_with_parent()
 for _name in _names:
     with suppress(BaseException), no_silent_end(), printed_nowhere():
-        import_module(_name)
+        imported(_name)

@@ -51,4 +51,4 @@ def _asked(trial: Trial, state: str) -> Iterator[dict[str, Any]]:
         batch = studies[start : start + _BATCH]
         dropped = None if state == FULL else state
         inputs = collate(batch, trial.info, reads=method.card.reads, dropped=dropped, run_seed=trial.seed)
-        yield dict(method.confidences(inputs))
+        yield {branch: np.array(each) for branch, each in method.confidences(inputs).items()}

@@ -224,7 +224,7 @@ def _vectors(
     for start in range(0, len(studies), _BATCH):
         batch = studies[start : start + _BATCH]
         inputs = collate(batch, trial.info, reads=method.card.reads, dropped=dropped, run_seed=trial.seed)
-        parts.append(dict(method.latents(inputs)))
+        parts.append({kind: np.array(each) for kind, each in method.latents(inputs).items()})
     if not parts[0]:
         raise HarnessError(f"{trial.entry.label} names no latents", "docs/probes.md says which methods do")
     return {kind: np.concatenate([part[kind] for part in parts]).astype(np.float64) for kind in parts[0]}

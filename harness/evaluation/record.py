@@ -22,7 +22,7 @@ from harness.evaluation.entries import PROTOCOL
 from harness.evaluation.expert_routing import expert_routing
 from harness.evaluation.metric_failures import MetricFailures
 from harness.evaluation.predict import StateAnswers
-from harness.evaluation.score import Reduction, StateStatistics, reliability_bins, remarks
+from harness.evaluation.score import Reduction, StateStatistics, measured_by, reliability_bins, remarks
 from harness.evaluation.subgroups import subgroups
 from harness.evaluation.trial import Trial
 from harness.method.card import card_facts
@@ -76,6 +76,7 @@ def record(trial: Trial, outcome: Outcome) -> list[Measurement]:
         **expert_routing(trial),
         **branch_confidence(trial),
         **diagnosis_facts(trial, outcome.statistics),
+        "measured_by": measured_by(trial, outcome.statistics, outcome.completion),
         **({"subgroups": subgroups(trial, outcome.statistics)} if trial.benchmark.config.by else {}),
     }
     of_numbers = remarks(trial, outcome.statistics, outcome.failures)  # the same under every plan, and slow

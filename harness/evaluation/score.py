@@ -15,7 +15,7 @@ from harness.evaluation.completion import Completion
 from harness.evaluation.metric_failures import MetricFailures
 from harness.evaluation.predict import StateAnswers, generate_jointly, predict_validation
 from harness.evaluation.trial import Trial
-from harness.evaluation.used import files_of_metric, is_current
+from harness.evaluation.used import files_behind, files_of_metric, is_current
 from harness.method.fingerprint import metric_fingerprint, weights_in_environment
 from harness.metrics.base import Metric, Statistics, checked_remarks, checked_statistics
 from harness.missingness.states import FULL, missing_in
@@ -63,9 +63,7 @@ def _of_metric(
     }
     by_state: dict[str, Statistics] = {}
     for state, ordered in answers.items():
-        name = completion.states[state].name if state in completion.states else trial.state_name(state)
-        name = f"temperature-{name}" if trial.entry.temperature else name
-        path = _stored(trial, metric, name)
+        path = _stored(trial, metric, _name_of(trial, state, completion))
         statistics = _sound(path, metric)
         if statistics is None:
             same = (other for other in by_state if all(map(is_, ordered, answers[other])))
@@ -79,6 +77,26 @@ def _of_metric(
             save_array(path, statistics, OF_CELL, files_of_metric(trial, metric))
         by_state[state] = statistics
     return by_state
+
+
+def measured_by(
+    trial: Trial, statistics: StateStatistics, completion: Completion
+) -> dict[str, dict[str, str]]:
+    """Output of a metric of another package -> digest of its ``code``, and of the files that it opened."""
+    versions: dict[str, dict[str, str]] = {}
+    for metric in trial.metrics:
+        if metric.name in statistics and is_foreign(type(metric)):
+            name = trial.state_name(FULL) if metric.generates else _name_of(trial, FULL, completion)
+            files = files_behind(_stored(trial, metric, name))
+            version = {"code": metric_fingerprint(type(metric)), **files}
+            versions |= {output.name: version for output in metric.outputs}
+    return versions
+
+
+def _name_of(trial: Trial, state: str, completion: Completion) -> str:
+    """The name under which a state's statistics are kept."""
+    name = completion.states[state].name if state in completion.states else trial.state_name(state)
+    return f"temperature-{name}" if trial.entry.temperature else name
 
 
 def _sound(path: Path, metric: Metric) -> Statistics | None:

@@ -49,7 +49,7 @@ def begin(trial: Trial, changes: list[str]) -> None:
     cell = trial.cell
     if is_ours(trial.entry.method_class):
         return
-    if cell.used.is_lost(expected=cell.has_checkpoint()) or cell.used.outdated():
+    if cell.used.is_lost(expected=cell.has_checkpoint() or cell.has_answers()) or cell.used.outdated():
         cell.begin_anew("which files its method used is not known")
     if changes and not cell.has_checkpoint():
         logging.getLogger(__name__).warning(
@@ -66,10 +66,19 @@ def note_used(trial: Trial, method: Method[Any]) -> None:
 
 
 def files_of_metric(trial: Trial, metric: Metric) -> dict[str, Any]:
-    """``{"used": {place: digest}}`` of what the metric of another package has opened; else empty."""
+    """What a seal says of a metric of another package; empty for others.
+
+    Returns:
+        As ``used`` place -> digest of what its numbers may rest on, and as ``opened`` the places of what it
+        opened itself.
+    """
     if not runs_here(type(metric)):
         return {}
-    return {"used": used_by(type(metric), _left_out(trial.benchmark.config))}
+    left_out = _left_out(trial.benchmark.config)
+    return {
+        "used": used_by(type(metric), left_out),
+        "opened": sorted(used_by(type(metric), left_out, alone=True)),
+    }
 
 
 def is_current(path: Path, metric: Metric) -> bool:
@@ -78,6 +87,12 @@ def is_current(path: Path, metric: Metric) -> bool:
         return True
     used = sealed_facts(path, OF_CELL).get("used")
     return isinstance(used, dict) and present(used) == used
+
+
+def files_behind(path: Path) -> dict[str, str]:
+    """Place -> digest of what the metric of another package had opened when it made statistics."""
+    facts = sealed_facts(path, OF_CELL)
+    return {place: facts["used"][place] for place in facts.get("opened", ())}
 
 
 def _left_out(config: RunConfig) -> list[Path]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from harness.leaderboard.protocol import Masks, place_of
@@ -15,7 +15,7 @@ def beside(table: Table, selection: Selection) -> tuple[str, ...]:
     """What stands below a table beside its numbers, one sentence each.
 
     On older results, other masks, methods under those alone, means over some seeds, rows of another protocol,
-    and results without replicates.
+    numbers of another version of a metric, and results without replicates.
 
     Args:
         table: of the numbers that are shown.
@@ -31,6 +31,7 @@ def beside(table: Table, selection: Selection) -> tuple[str, ...]:
         *_named(table.masks, lost),
         *_of_some_seeds(table),
         *_of_other_protocols(table, selection.shown),
+        *_of_other_versions(table, selection.shown),
         *_without_replicates(table, selection.shown),
     )
 
@@ -96,6 +97,37 @@ def _of_other_protocols(table: Table, shown: Iterable[StoredResult]) -> Iterator
     if len(methods) > 1:
         parts = [f"{number}: {', '.join(names)}" for number, names in sorted(methods.items())]
         yield f"Rows are of several protocols, and ranks compare them all the same: {'; '.join(parts)}."
+
+
+def _of_other_versions(table: Table, shown: Iterable[StoredResult]) -> Iterator[str]:
+    """Metrics of other packages whose code, or a file that they opened, was another one in some rows."""
+    versions: dict[str, list[tuple[str, Mapping[str, str]]]] = {}
+    for each in shown:
+        measured = {row.metric for row in each.rows if row.value is not None and _is_of(table, each)}
+        for metric, version in each.manifest.measured_by.items():
+            if metric in measured and metric in table.signatures:
+                versions.setdefault(metric, []).append((each.manifest.method, version))
+    for metric, of_methods in versions.items():
+        groups = _apart(of_methods)
+        if len(groups) > 1:
+            parts = "; ".join(", ".join(names) for names in groups)
+            yield (
+                f"{metric} had other code or files when it measured some rows, and ranks compare them all "
+                f"the same: {parts}. Run these methods again."
+            )
+
+
+def _apart(versions: Sequence[tuple[str, Mapping[str, str]]]) -> list[list[str]]:
+    """Methods in groups that agree in each place in which versions differ; a place may be in some alone."""
+    digests: dict[str, set[str]] = {}
+    for _, version in versions:
+        for place, digest in version.items():
+            digests.setdefault(place, set()).add(digest)
+    differing = [place for place, each in digests.items() if len(each) > 1]
+    groups: dict[tuple[str | None, ...], dict[str, None]] = {}
+    for method, version in versions:
+        groups.setdefault(tuple(version.get(place) for place in differing), {})[method] = None
+    return [list(names) for names in groups.values()]
 
 
 def _without_replicates(table: Table, shown: Iterable[StoredResult]) -> Iterator[str]:

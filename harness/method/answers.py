@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from harness.core.errors import PluginError
 from harness.core.types import Prediction, Task
@@ -34,7 +35,9 @@ def checked_fit(method: Method[Any], returned: object) -> None:
 def checked_predictions(
     method: Method[Any], returned: object, n: int, asked: str = "predict"
 ) -> list[Prediction]:
-    """What ``predict`` or ``synthesize`` returned for ``n`` studies.
+    """What ``predict`` or ``synthesize`` returned for ``n`` studies, as copies.
+
+    A method may fill the same arrays again when it is asked next.
 
     Args:
         method: its card and its dataset say what a prediction holds.
@@ -59,7 +62,7 @@ def checked_predictions(
                 raise _error(
                     asked, f"a Prediction (item {number} of {n}) without report", "one: its card says so"
                 )
-    return answers
+    return [_copied(answer) for answer in answers]
 
 
 def checked_reports(returned: object, n: int, draws: int) -> list[list[str]]:
@@ -76,7 +79,22 @@ def checked_reports(returned: object, n: int, draws: int) -> list[list[str]]:
         for text in drawn:
             if fault := _fault_of_report(text):
                 raise _error("sample", f"drawn reports (item {number} of {n}) of which one {fault}", wanted)
-    return answers
+    return [[str.__str__(text) for text in drawn] for drawn in answers]
+
+
+def _copied(answer: Prediction) -> Prediction:
+    """What the store will hold of a sound answer: plain text, float64 probabilities, images as they are."""
+    report, probabilities, images = answer.report, answer.probabilities, answer.images
+    return Prediction(
+        report=None if report is None else str.__str__(report),  # a subclass may say something else each time
+        probabilities=None if probabilities is None else _row(probabilities).astype(np.float64),
+        images=None if images is None else {view: np.array(each) for view, each in images.items()},
+    )
+
+
+def _row(values: Any) -> NDArray[Any]:
+    """Probabilities as an array: tensors too, of any precision, with a gradient or without."""
+    return np.asarray(values) if isinstance(values, np.ndarray) else np.array([float(v) for v in values])
 
 
 def _listed(returned: object, n: int, asked: str, wanted: str) -> list[Any]:
@@ -125,7 +143,7 @@ def _fault_of_report(text: object) -> str:
 def _fault_of_probabilities(values: Any, labels: int) -> str:
     none = f"are {_kind(values)}, no row of real numbers"
     try:
-        row = values if isinstance(values, np.ndarray) else np.array([float(each) for each in values])
+        row = _row(values)
         if row.dtype.kind not in "fiub" or isinstance(next(iter(values), 0.0), (str, bytes)):
             return f"{none}, but of {row.dtype}" if isinstance(values, np.ndarray) else none
         numbers = row.astype(np.float64)

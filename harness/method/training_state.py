@@ -33,6 +33,9 @@ from harness.method.epochs import hash_seed
 from harness.method.lightning_module import TrainableModule
 from harness.method.probes import ProbeSample, vital_signs
 
+_NAMES = 4
+"""Names at the end of a training's folder that say whose it is, with or without a folder for its stage."""
+
 
 class TrainingState(Callback):
     """Seeds steps, saves the chosen weights and the resumable state, stops early, reports progress.
@@ -71,6 +74,11 @@ class TrainingState(Callback):
     def state_key(self) -> str:
         """The key of this state in a checkpoint; it does not follow the name of the class."""
         return "training_state"
+
+    @property
+    def place(self) -> str:
+        """Whose training it is: method, cell and, of a method that trains several times, the stage."""
+        return "/".join(self.run.directory.parts[-_NAMES:])
 
     @property
     def batch_size(self) -> int:
@@ -128,19 +136,18 @@ class TrainingState(Callback):
             "history": self.history,
             "seconds": self.seconds,
             "checksum": self.checksum,
-            "cell": self.run.directory.parent.name,
+            "cell": self.place,
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continue from a saved state.
 
         Raises:
-            DamagedStateError: it is that of another cell.
+            DamagedStateError: it is that of another cell, or of another stage.
         """
-        cell = self.run.directory.parent.name
-        if state_dict.get("cell", cell) != cell:
+        if state_dict.get("cell") != self.place:
             raise DamagedStateError(
-                f"{self.checkpoint}: the training of {state_dict['cell']}",
+                f"{self.checkpoint}: the training of {str(state_dict.get('cell'))[:300]}",
                 f"delete {self.run.directory} and run again",
             )
         self.best, self.best_epoch = state_dict["best"], state_dict["best_epoch"]

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from harness.core.opened import CODE, State, noting, opened_by, state_of
+from harness.core.opened import CODE, Opened, State, noting, opened_by, state_of
 from harness.core.registry import is_foreign
 from harness.core.used import digests, own_files
 from harness.method.box.confined import ConfinedMethod
@@ -42,23 +42,40 @@ def used_by_method(method: Method[Any], left_out: Sequence[str | Path]) -> dict[
     return used_by(type(method), left_out)
 
 
-def used_by(plugin: type, left_out: Sequence[str | Path]) -> dict[str, str]:
+def used_by(plugin: type, left_out: Sequence[str | Path], *, alone: bool = False) -> dict[str, str]:
     """The same of any class that runs in this process.
 
     Python opens a module once: those that other plugins have imported first count, too, except what the
-    sources of these name.
+    sources of these name. A module may read its data once: what was read for other plugins by code outside
+    their packages counts, too.
+
+    Args:
+        alone: only what was opened for the plugin itself counts.
     """
     states: dict[str, State] = {}
     for module, opened in list(opened_by.items()):
         own = own_files(opened.states)
         if module == plugin.__module__:
             states |= {path: state for path, state in own.items() if not opened.was_written(path)}
+        if module == plugin.__module__ or alone:
             continue
         code = {path: state for path, state in own.items() if path.endswith(CODE) and path not in states}
         if code:
             named = _named_by(type("Any", (), {"__module__": module}))
             states |= {path: state for path, state in code.items() if path not in named}
+        shared = {
+            path: state for path, state in own.items() if path not in states and not path.endswith(CODE)
+        }
+        states |= {path: state for path, state in shared.items() if _was_shared(opened, path, module)}
     return _beyond_source(plugin, states, left_out)
+
+
+def _was_shared(opened: Opened, path: str, module: str) -> bool:
+    """Whether code of the user that is not of a plugin's package had a hand in reading a file for it."""
+    package = module.partition(".")[0]
+    askers = opened.askers.get(path, frozenset())
+    outside = {file for name, file in askers if name.partition(".")[0] != package and os.path.isabs(file)}
+    return not opened.was_written(path) and bool(own_files(dict.fromkeys(outside)))
 
 
 def _beyond_source(plugin: type, own: dict[str, State], left_out: Sequence[str | Path]) -> dict[str, str]:

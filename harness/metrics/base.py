@@ -311,7 +311,7 @@ def checked_statistics(
             f"the first one is {references[wrong[0]].id}",
             "a metric for which this is right declares undefined = True",
         )
-    return rows
+    return np.array(rows) if is_foreign(type(metric)) else rows  # it may fill the same array again
 
 
 def checked_remarks(metric: Metric, statistics: Statistics) -> dict[str, str]:
@@ -340,7 +340,9 @@ def checked_values(
         wrong = _wrong(output, values[output.name], lines) if output.name in values else "was not returned"
         if wrong:
             raise PluginError(f"metric {metric.name}: {output.name} {wrong}")
-    return values
+    if not is_foreign(type(metric)):
+        return values
+    return {output.name: np.array(values[output.name]) for output in metric.outputs}
 
 
 def _wrong(output: MetricOutput, values: NDArray[Any], lines: int) -> str:

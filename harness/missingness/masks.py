@@ -38,20 +38,37 @@ def read_plan(path: Path, studies: Sequence[Study], info: DatasetInfo) -> MaskPl
     it, so that its rows never pass for those of the mechanism.
 
     Raises:
-        HarnessError: no such file, other studies, a policy that the dataset does not allow, a mask that
-            leaves a study empty; the message names the file and the first study.
+        HarnessError: no such file, other studies, a policy that the dataset does not allow, rates that do not
+            ascend, a mask that takes something at rate 0 or leaves a study empty; the message names the file
+            and the first study.
         CorruptFileError: not a plan.
     """
     if not path.is_file():
         raise HarnessError(f"--masks {path}: no such file", "a run keeps its plan below masks/ in its store")
-    masks = _in_order(MaskPlan.from_json(read_json(path)), path, studies)
+    try:
+        plan = MaskPlan.from_json(_each_key_once(path, read_json(path)))
+    except CorruptFileError as error:
+        message = error.message.removeprefix(f"{path}: ")
+        raise CorruptFileError(
+            f"--masks {path}: {message}", "a run keeps its plan below masks/ in its store"
+        ) from error
+    masks = _in_order(plan, path, studies)
     _check_states(masks, path, studies, info)
+    _check_order(masks, path)
     if 0.0 not in masks.rates:
         nothing = np.zeros_like(masks.assignment[:, :1])
         joined = np.concatenate([nothing, masks.assignment], axis=1)
         masks = replace(masks, rates=(0.0, *masks.rates), assignment=joined)
     check_rates(masks.rates)
     return masks if _is_ours(masks, studies, info) else replace(masks, mechanism=_marked(masks))
+
+
+def _each_key_once(path: Path, value: Any) -> Any:
+    """What was read from a JSON file, unless a key stands twice in it: the last would count."""
+    pairs = json.loads(path.read_bytes(), object_pairs_hook=list)
+    if isinstance(value, dict) and len(pairs) != len(value):
+        raise CorruptFileError("a key stands twice")
+    return value
 
 
 def narrowed(
@@ -123,6 +140,21 @@ def _check_states(plan: MaskPlan, path: Path, studies: Sequence[Study], info: Da
             state = plan.states[index]
             if missing_in(state) & study.modalities and not lost_by(study.modalities, state, offered):
                 raise HarnessError(f"--masks {path}: study {study.id} would lose {state}, its last modality")
+
+
+def _check_order(plan: MaskPlan, path: Path) -> None:
+    """Rates ascend, seeds are distinct, and at rate 0 nothing is lost: tables call it "nothing dropped"."""
+    if any(one >= two for one, two in zip(plan.rates, plan.rates[1:], strict=False)):
+        raise HarnessError(f"--masks {path}: its rates do not ascend, each once", "e.g. [0.0, 0.2, 0.4]")
+    if len(set(plan.seeds)) < len(plan.seeds):
+        raise HarnessError(f"--masks {path}: a seed stands twice")
+    taken = plan.assignment[:, :1].any(axis=(0, 1)) if plan.rates[:1] == (0.0,) else np.zeros(len(plan.ids))
+    if taken.any():
+        first = plan.ids[int(np.flatnonzero(taken)[0])]
+        raise HarnessError(
+            f"--masks {path}: at rate 0 it takes something from {int(taken.sum())} studies, first {first!r}",
+            "rate 0 is the whole test set",
+        )
 
 
 def _is_ours(plan: MaskPlan, studies: Sequence[Study], info: DatasetInfo) -> bool:

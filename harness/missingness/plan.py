@@ -92,22 +92,42 @@ class MaskPlan:
         """The plan that ``to_json`` wrote.
 
         Raises:
-            CorruptFileError: a field is absent or the shapes do not fit.
+            CorruptFileError: a field is absent or of another type, or the shapes do not fit.
         """
         try:
-            states, ids = tuple(value["states"]), tuple(value["ids"])
-            rates, seeds = tuple(map(float, value["rates"])), tuple(map(int, value["seeds"]))
+            states, ids = (_names(value[field]) for field in ("states", "ids"))
+            policy, mechanism = _names([value["policy"]]) + _names([value["mechanism"]])
+            rates = tuple(float(_number(each)) for each in value["rates"])
+            seeds = tuple(_whole(each) for each in value["seeds"])
             index = np.full(256, -1, dtype=np.int8)
             index[_CODES[: len(states)]] = np.arange(len(states))
             digits = "".join(row for per_seed in value["masks"] for row in per_seed).encode("ascii")
             assignment = index[np.frombuffer(digits, np.uint8)].reshape(len(seeds), len(rates), len(ids))
             if (assignment < 0).any():
                 raise ValueError("a digit of no state")
-            return cls(value["policy"], value["mechanism"], states, rates, seeds, ids, assignment)
+            return cls(policy, mechanism, states, rates, seeds, ids, assignment)
         except (KeyError, TypeError, ValueError, ArithmeticError, LookupError) as error:
             raise CorruptFileError(
                 f"not a mask plan ({type(error).__name__})", "delete it and run again"
             ) from error
+
+
+def _names(values: Any) -> tuple[str, ...]:
+    if not isinstance(values, list) or not all(isinstance(each, str) and each for each in values):
+        raise TypeError("no names")
+    return tuple(values)
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError("no number")
+    return value
+
+
+def _whole(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError("no whole number")
+    return value
 
 
 @dataclass(frozen=True, slots=True)

@@ -114,6 +114,10 @@ class Cell:
         """Whether a checkpoint was finished; ``is_fitted`` says whether it still is what it was."""
         return (self.checkpoint / _DONE).exists()
 
+    def has_answers(self) -> bool:
+        """Whether the method was asked: some file of predictions was begun."""
+        return any((self.directory / "predictions").glob("*.jsonl"))
+
     def is_fitted(self) -> bool:
         """Whether a complete checkpoint exists.
 

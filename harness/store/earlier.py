@@ -55,11 +55,15 @@ class Earlier:
         return {}
 
     def manifest(self, own: Manifest) -> Manifest:
-        """The rerun's manifest with what the absence of modalities costs in the earlier numbers."""
+        """The rerun's manifest with what made the earlier numbers, and what absent modalities cost there."""
         if not self._stored or self._result is None:
             return own
-        costs = {name: each for name, each in self._result.manifest.reliance.items() if name in self._stored}
-        return own.model_copy(update={"reliance": costs | own.reliance})
+        before = self._result.manifest
+        costs = {name: each for name, each in before.reliance.items() if name in self._stored}
+        makers = {name: each for name, each in before.measured_by.items() if name in self._stored}
+        return own.model_copy(
+            update={"reliance": costs | own.reliance, "measured_by": own.measured_by | makers}
+        )
 
     def reliability(self, own: Mapping[str, Mapping[str, list[float]]]) -> Mapping[str, object]:
         """The rerun's bins of reliability diagrams, else those behind an earlier calibration error."""

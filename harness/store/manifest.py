@@ -312,6 +312,8 @@ class Manifest(Facts):
             leaves the store holds the digest.
         answers: modality state -> name and SHA-256 of the file that the answers were read from; empty for
             methods.
+        measured_by: metric of another package -> digest of its ``code``, and of each file that it opened by
+            the file's path.
         reliance: metric -> modality state -> what it costs.
         confidence: modality state -> number of confidences per bin.
         routing: modality state -> shares of the experts (blocks, experts).
@@ -357,6 +359,7 @@ class Manifest(Facts):
     files: dict[str, str] = Field(default_factory=dict)
     answers: dict[str, str] = Field(default_factory=dict)
     downstream: Downstream | None = None
+    measured_by: dict[str, dict[str, str]] = Field(default_factory=dict)
     reliance: dict[str, dict[str, Reliance]] = Field(default_factory=dict)
     confidence: dict[str, list[int]] = Field(default_factory=dict)
     routing: dict[str, list[list[float]]] = Field(default_factory=dict)

@@ -66,6 +66,18 @@ def test_a_folder_in_the_place_of_a_seal_is_set_aside(tmp_path: Path) -> None:
     assert np.array_equal(load_array(path), np.ones(3))
 
 
+def test_a_file_in_the_place_of_a_folder_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "tables").write_text("mine")
+    for write in (
+        lambda: files.write_json(tmp_path / "tables" / "a.json", {}),
+        lambda: files.write_json(tmp_path / "tables" / "below" / "a.json", {}),
+        lambda: files.private_folder(tmp_path / "tables"),
+    ):
+        with pytest.raises(HarnessError, match=r"cannot be made: (a file is in its|not a dir)"):
+            write()
+    assert (tmp_path / "tables").read_text() == "mine"
+
+
 def test_unsealed_array_counts_as_unfinished(tmp_path: Path) -> None:
     path = tmp_path / "rows.npy"
     np.save(path, np.zeros(3))

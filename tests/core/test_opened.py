@@ -13,6 +13,7 @@ import pytest
 from harness.core import registry, used
 from harness.core.opened import Opened, noting, opened_by, opened_files, state_of
 from harness.core.used import ALTERED, digests, present
+from harness.store.used import UsedFiles
 
 
 @pytest.fixture(autouse=True)
@@ -103,6 +104,36 @@ def test_a_link_that_leads_elsewhere_later_is_noticed(tmp_path: Path) -> None:
     link.symlink_to("two")
     assert present(record) != record
     assert not digests(opened_by["plugin"].states, [tmp_path / "two"]).keys() & {str(link / "table")}
+
+
+def test_a_link_that_is_made_meanwhile_is_not_what_counts(tmp_path: Path) -> None:
+    """As of a plugin that links its data into a temporary folder, which is gone afterwards."""
+    data = made(tmp_path / "table")
+    with noting("plugin"):
+        for name, target in (("file", data), ("folder", tmp_path)):
+            link = tmp_path / name
+            link.symlink_to(target)
+            (link if name == "file" else link / "table").read_text()
+            link.unlink()
+    assert list(digests(opened_by["plugin"].states, [])) == [str(data)]
+
+
+def test_a_database_counts_under_the_name_of_its_file(tmp_path: Path) -> None:
+    base = made(tmp_path / "a base", "")
+    with noting("plugin"):
+        sqlite3.connect(f"{base.as_uri()}?mode=ro", uri=True).close()
+    assert str(base) in opened_by["plugin"].states
+
+
+def test_a_name_that_is_not_utf_8_can_be_recorded(tmp_path: Path) -> None:
+    file = made(tmp_path / os.fsdecode(b"caf\xe9"))
+    with noting("plugin"):
+        file.read_text()
+    record = UsedFiles(tmp_path / "used")
+    record.note(digests(opened_by["plugin"].states, []))
+    assert not record.outdated()
+    made(file, "another")
+    assert record.changed() == [str(file)]
 
 
 def test_a_file_counts_by_its_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

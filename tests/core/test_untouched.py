@@ -23,10 +23,11 @@ import numpy as np
 import pytest
 import torch
 
-from harness.core import registry, words
+from harness.core import files, registry, words
 from harness.core.errors import PluginError
 from harness.core.types import Prediction
 from harness.core.untouched import untouched
+from harness.evaluation.run import run
 from harness.metrics import base
 from harness.metrics.base import MetricOutput
 from harness.metrics.text.bleu import Bleu
@@ -90,6 +91,45 @@ def test_what_changes_inside_a_constant_is_put_back(name: str) -> None:
             change(value)
     assert value == before
     assert repr(value) == text
+
+
+def other_default(function: Any) -> None:
+    function.__defaults__ = (1, 1)
+
+
+def other_code(function: Any) -> None:
+    function.__code__ = nothing.__code__
+
+
+@pytest.mark.parametrize(
+    ("function", "change"),
+    [(base.mean_of, other_default), (base.mean_of, other_code), (files.read_checked_json, other_default)],
+)
+def test_what_a_function_does_and_its_defaults_are_put_back(
+    function: Any, change: Callable[[Any], None]
+) -> None:
+    before = function.__code__, function.__defaults__, function.__kwdefaults__
+    for _ in range(2):
+        with pytest.raises(PluginError, match=rf"replaced harness\.\w+\.\w+\.{function.__name__}, which"):  # noqa: SIM117
+            with untouched("metric mine"):
+                change(function)
+        assert (function.__code__, function.__defaults__, function.__kwdefaults__) == before
+
+
+def test_defaults_by_name_are_put_back() -> None:
+    for _ in range(2):
+        with pytest.raises(PluginError, match=r"replaced harness\.evaluation\.run\.run, which"):  # noqa: SIM117
+            with untouched("metric mine"):
+                run.__kwdefaults__["tracks"] = False
+        assert run.__kwdefaults__ == {"tracks": True}
+
+
+def test_the_fields_of_a_dataclass_are_put_back() -> None:
+    before = dict(Prediction.__dataclass_fields__)
+    with pytest.raises(PluginError, match=r"replaced harness\.core\.types\.Prediction\."):  # noqa: SIM117
+        with untouched("metric mine"):
+            Prediction.__dataclass_fields__.clear()
+    assert dict(Prediction.__dataclass_fields__) == before
 
 
 def test_a_new_attribute_that_objects_would_show_is_removed() -> None:

@@ -275,6 +275,24 @@ def test_a_png_whose_data_end_after_some_rows_is_refused(tmp_path: Path, mode: s
                 inspect(path)
 
 
+def test_a_png_whose_second_part_is_zeros_or_that_has_a_flipped_bit_is_refused(tmp_path: Path) -> None:
+    """As a download leaves it that reserved the file's space and stopped; Pillow decodes some of these."""
+    smooth = np.add.outer(np.arange(300), np.arange(200)).astype(np.uint8)
+    path = png(tmp_path / "a.png", smooth)
+    data = path.read_bytes()
+    for stop in range(60, len(data) - 12, 7):
+        path.write_bytes(data[:stop] + bytes(len(data) - stop))
+        with pytest.raises(HarnessError, match=r"a\.png is not a readable image: "):
+            inspect(path)
+    begin = data.index(b"IDAT") + 4
+    for place in range(begin, len(data) - 16, 5):
+        path.write_bytes(data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :])
+        with pytest.raises(HarnessError, match=r"a\.png is not a readable image: "):
+            inspect(path)
+    path.write_bytes(data)
+    assert np.array_equal(shown(path), smooth)
+
+
 def chunk(png: bytes, kind: bytes) -> bytes:
     """The content of the only chunk of a kind."""
     place = png.index(kind)

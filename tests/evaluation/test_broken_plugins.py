@@ -61,7 +61,7 @@ BAD_MODULE = "tests.helpers.not_importable:Anything"
 @pytest.fixture
 def faulty_world(toy_world: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The toys, and beside them metrics with one fault each."""
-    for name in ("lengths", "prints", "disturbs", *FAULTS):
+    for name in ("lengths", "reuses", "prints", "disturbs", *FAULTS):
         monkeypatch.setitem(registry.METRICS, name, f"tests.helpers.faulty:{name.capitalize()}")
     registry._table.cache_clear()
     return toy_world
@@ -128,6 +128,19 @@ def test_a_metric_that_changes_what_it_gets_changes_no_other_number(faulty_world
     folder, quantile = Path.cwd(), np.quantile
     assert numbers("a", "disturbs", "replaces", "bleu") == numbers("b", "bleu")
     assert (Path.cwd(), np.quantile) == (folder, quantile)
+
+
+def test_a_metric_may_fill_the_same_arrays_again(faulty_world: Path) -> None:
+    rows, succeeded = run_serially(
+        toy_config(faulty_world, ("learner",), metrics=("lengths", "reuses")), Quiet()
+    )
+    assert succeeded
+    numbers = {
+        metric: [(row.drop, row.rate, row.value, row.ci95) for row in rows if row.metric == metric]
+        for metric in ("words", "words_again")
+    }
+    assert numbers["words"] == numbers["words_again"]
+    assert len(numbers["words"]) > 1
 
 
 @pytest.mark.parametrize(
@@ -586,6 +599,13 @@ def test_what_a_method_prints_lies_in_a_file_of_its_cell(
         log.read_text().splitlines()
     )
     assert log.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_text_that_was_parsed_is_not_shown_as_the_name_of_a_file() -> None:
+    with pytest.raises(SyntaxError) as caught:
+        compile("a SECRET report", "a SECRET report", "eval")
+    assert "SECRET" not in describe(caught.value)
+    assert describe(caught.value).startswith("SyntaxError at ")
 
 
 def test_the_name_of_an_exception_is_shown_as_far_as_it_is_one() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import runpy
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -13,9 +14,12 @@ import pytest
 
 from harness.core import registry
 from harness.core.config import RunSettings
+from harness.core.opened import opened_by
+from harness.distributed import processes
 from harness.evaluation.run import run
 from harness.method.box.box import confinement
 from harness.store.cell import Cell
+from harness.store.store import Store
 from tests.helpers.toys import Quiet
 
 METHOD = '''
@@ -106,7 +110,6 @@ def project(toy_world: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 def forget() -> None:
     """As a new process would begin."""
-    from harness.core.opened import opened_by
     from harness.method import fingerprint
     from harness.method.box import confined, starters
 
@@ -114,24 +117,27 @@ def forget() -> None:
     opened_by.clear()
     for cached in (confined.stand_in, confined._describing, fingerprint.code_fingerprint):
         cached.cache_clear()
-    for name in [name for name in sys.modules if name.startswith("chooser")]:
+    for name in [name for name in sys.modules if name.startswith(("chooser", "other_metric"))]:
         del sys.modules[name]
 
 
-def numbers(project: Path, confine: str, store: str = "store") -> dict[str, float | None]:
+def numbers(
+    project: Path, confine: str, store: str = "store", metrics: tuple[str, ...] = ("bleu", "scaled")
+) -> dict[str, float | None]:
     """Metric -> value of the whole test set, of a run in a new process."""
     forget()
     settings = RunSettings.of(
         methods=("chooses",),
         dataset="toy",
-        metrics=("bleu", "scaled"),
+        metrics=metrics,
         store=project.parent / store,
         confine=confine,
         workers=1,
         shuffled=False,
     )
-    rows, succeeded = run(settings, Quiet())
-    assert succeeded
+    reporter = Quiet()
+    rows, succeeded = run(settings, reporter)
+    assert succeeded, reporter.failures
     return {row.metric: row.value for row in rows if row.rate == 0}
 
 
@@ -208,6 +214,76 @@ def test_a_record_that_is_damaged_or_gone_is_not_believed(
         assert numbers(project, "off") == before
     assert "which files its method used is not known" in caplog.text
     assert record.read_text() == text
+
+
+def test_data_that_a_module_reads_for_another_plugin_first_count_for_both(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = project / "tables" / "factor"
+    for path, content in (
+        (table, "1.0"),
+        (project / "chooser_scale.py", f"FACTOR = float(open({str(table)!r}).read())\n"),
+        (
+            project / "other_metric" / "__init__.py",
+            METRIC.replace("scaled", "twice").replace("Scaled", "Twice"),
+        ),
+        (project / "other_metric" / "more", "0"),
+    ):
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(content)
+    monkeypatch.setitem(registry.METRICS, "twice", "other_metric:Twice")
+    registry._table.cache_clear()
+    metrics = ("scaled", "twice")
+    assert {numbers(project, "off", metrics=metrics)[name] for name in metrics} == {1.0}
+    table.write_text("4.0")
+    assert {numbers(project, "off", metrics=metrics)[name] for name in metrics} == {4.0}
+
+
+def test_numbers_say_which_version_of_a_metric_made_them(project: Path) -> None:
+    def version() -> dict[str, str]:
+        numbers(project, "off")
+        results = Store(project.parent / "store").stored()
+        assert results[0].manifest.measured_by == results[-1].manifest.measured_by
+        return results[0].manifest.measured_by["scaled"]
+
+    first = version()
+    (project / "chooser_scale.py").write_text("FACTOR = 2.0\n")
+    second = version()
+    scale, more = (str(project / name) for name in ("chooser_scale.py", "chooser_metric/more"))
+    assert {place for place in first if first[place] != second.get(place)} == {scale}
+    Path(more).write_text("1")
+    third = version()
+    assert {place for place in second if second[place] != third.get(place)} == {"code", more}
+
+
+def test_a_method_that_a_server_of_processes_imports_counts_with_what_it_reads(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = project / "chooser" / "__init__.py"
+    data = tmp_path / "ending"
+    data.write_text("now")
+    source.write_text(METHOD + f"\nREAD = open({str(data)!r}).read()\n")
+    monkeypatch.setenv(processes.PRELOAD, "chooser")
+    runpy.run_module("harness.distributed.preload")
+    assert str(data) in opened_by["chooser"].states
+
+
+@pytest.mark.parametrize("way", ["record and list", "record and checkpoint"])
+def test_answers_of_which_nothing_tells_the_files_are_not_used(
+    way: str, project: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = numbers(project, "off")
+    (done,) = cells(project)
+    shutil.rmtree(done.parents[1] / "used")
+    done.unlink()
+    if way == "record and checkpoint":
+        shutil.rmtree(done.parent)
+    (project / "chooser_archs" / "plain.py").write_text("WORDS = 'a large effusion'\n")
+    with caplog.at_level(logging.WARNING):
+        after = numbers(project, "off")
+    assert after != before
+    assert after == numbers(project, "off", "another")
+    assert "which files its method used is not known" in caplog.text
 
 
 @pytest.mark.parametrize("change", [lambda used: {}, lambda used: dict.fromkeys(used, "0" * 16)])

@@ -37,6 +37,25 @@ class Lengths(Metric):
         return {"words": totals[..., 0] / totals[..., 1]}
 
 
+class Reuses(Lengths):
+    """Fills the same arrays each time that it is asked."""
+
+    name = "reuses"
+    outputs = (MetricOutput("words_again", bounds=(0.0, np.inf)),)
+    rows = np.empty((1000, 2))
+    means = np.empty(100_000)
+
+    def statistics(self, predictions: Sequence[Prediction], references: Sequence[Reference]) -> Any:
+        self.rows[: len(predictions)] = super().statistics(predictions, references)
+        return self.rows[: len(predictions)]
+
+    def reduce(self, totals: Any) -> Any:
+        shape = totals.shape[:-1]
+        means = self.means[: int(np.prod(shape))].reshape(shape)
+        np.divide(totals[..., 0], totals[..., 1], out=means)
+        return {"words_again": means}
+
+
 class Raises(Lengths):
     """Raises, and quotes what it read."""
 

@@ -82,12 +82,19 @@ class Odd(Method[OddConfig]):
         learned=False,
     )
 
+    room = np.zeros((100, 14), np.float32)
+
     def fit(self, train: Sequence[Study], val: Sequence[Study], run: FitRun) -> Any:
         if self.config.gives == "loud":
             loud("fit")
         return {"fit": TEXT, "self": self}.get(self.config.gives)
 
     def predict(self, inputs: Inputs) -> Any:
+        if self.config.gives in ("fresh", "reused"):
+            room = self.room if self.config.gives == "reused" else self.room.copy()
+            grey = np.asarray(inputs.images["frontal"], np.float32).reshape(len(inputs), -1)
+            room[: len(inputs)] = (grey[:, :1] - grey[:, :1].min()) / (1.0 + np.ptp(grey))
+            return [Prediction(TEXT, row) for row in room[: len(inputs)]]
         return ANSWERS.get(self.config.gives, lambda n: [SOUND] * n)(len(inputs))
 
     def save(self, directory: Path) -> None:

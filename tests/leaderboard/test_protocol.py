@@ -70,6 +70,23 @@ def test_titles_and_footnotes_are_those_of_the_json(tmp_path: Path) -> None:
     assert "Measured under other masks only: third" in latex
 
 
+def test_numbers_of_several_versions_of_a_metric_are_not_compared_without_a_note(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    made = {"code": "1", "a/table": "2"}
+    add(store, "first", {"cider": 0.5}, measured_by={"cider": made})
+    add(store, "second", {"cider": 0.4}, measured_by={"cider": made | {"a/log": "5"}})
+    (table,) = Leaderboard.of(store).tables
+    assert not table.beside
+    add(store, "third", {"cider": 0.3}, measured_by={"cider": made | {"a/table": "3"}})
+    (table,) = Leaderboard.of(store).tables
+    note = (
+        "cider had other code or files when it measured some rows, and ranks compare them all the same: "
+        "first, second; third. Run these methods again."
+    )
+    assert note in table.beside
+    assert "a/table" not in formats.render(Leaderboard.of(store), "json", None).decode()
+
+
 def test_rows_of_several_protocols_are_not_compared_without_a_note(tmp_path: Path) -> None:
     store = Store(tmp_path / "store")
     add(store, "first", {"cider": 0.5})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 import torch
 from lightning.fabric.plugins.environments.mpi import MPIEnvironment
 
-from harness.core.errors import HarnessError
+from harness.core.errors import DamagedStateError, HarnessError
 from harness.core.types import Inputs, Targets, Task
 from harness.distributed.process_group import ProcessGroup
 from harness.method import training
@@ -49,6 +50,22 @@ def test_training_does_not_start_mpi(tmp_path: Path, monkeypatch: pytest.MonkeyP
     """Lightning does where mpi4py is installed: a run then ends with MPI's exit code, a box not at all."""
     monkeypatch.setattr(MPIEnvironment, "detect", lambda: pytest.fail("MPI was started"))
     fit(tmp_path, epochs=1)
+
+
+@pytest.mark.parametrize("stage", ["", "0-images"])
+def test_a_training_of_another_cell_or_stage_is_not_gone_on_with(tmp_path: Path, stage: str) -> None:
+    own, other = (tmp_path / "method" / cell / "training" / stage for cell in ("seed-0", "seed-1"))
+    for folder in (own, other):
+        folder.mkdir(parents=True)
+    with pytest.raises(RuntimeError, match="pulled the plug"):
+        fit(other, stop_in_epoch=2)
+    shutil.copytree(other, own, dirs_exist_ok=True)
+    with pytest.raises(DamagedStateError, match=r"the training of .*seed-1/training"):
+        fit(own)
+    if stage:
+        shutil.copytree(other, other.with_name("1-reports"))
+        with pytest.raises(DamagedStateError, match=r"the training of .*seed-1/training/0-images"):
+            fit(other.with_name("1-reports"))
 
 
 @pytest.mark.parametrize("epoch", [1, 2, 4])

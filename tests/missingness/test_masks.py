@@ -129,6 +129,38 @@ def test_a_file_that_does_not_fit_is_an_error_that_names_it(tmp_path: Path) -> N
         read(bad)
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"rates": [0.0]}, r"at rate 0 it takes something from \d+ studies, first 'test"),
+        ({"rates": [0.5, 0.2], "masks": [["0" * 40] * 2]}, "its rates do not ascend"),
+        ({"rates": [0.5, 0.5], "masks": [["0" * 40] * 2]}, "its rates do not ascend"),
+        ({"seeds": [1, 1], "masks": [["0" * 40]] * 2}, "a seed stands twice"),
+        ({"seeds": [True]}, r"plan\.json: not a mask plan \(TypeError\) \(a run keeps"),
+        ({"seeds": ["0"]}, "not a mask plan"),
+        ({"rates": [True]}, "not a mask plan"),
+        ({"policy": None}, "not a mask plan"),
+        ({"policy": ["context"]}, "not a mask plan"),
+        ({"mechanism": {}}, "not a mask plan"),
+        ({"states": ["full", None]}, "not a mask plan"),
+        ({"states": "full"}, "not a mask plan"),
+        ({"ids": "x" * 40}, "not a mask plan"),
+    ],
+)
+def test_masks_that_say_something_else_than_they_do_are_refused(
+    tmp_path: Path, change: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(HarnessError, match=rf"--masks .*{message}"):
+        read(written(tmp_path, **change))
+
+
+def test_a_key_that_stands_twice_is_refused(tmp_path: Path) -> None:
+    path = written(tmp_path)
+    path.write_text(path.read_text()[:-1] + ', "seeds": [7]}')
+    with pytest.raises(HarnessError, match=r"--masks .*plan\.json: a key stands twice"):
+        read(path)
+
+
 def test_a_mask_that_empties_a_study_is_refused(tmp_path: Path) -> None:
     lonely = [study for study in ToyData().studies("test") if study.modalities == {"frontal"}]
     assert lonely

@@ -41,6 +41,33 @@ def test_a_full_output_is_one_line(store: Path) -> None:
     assert (code, said) == (1, "error: standard output cannot be written: No space left on device\n")
 
 
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("form", ["csv", "json", "html", "markdown"])
+def test_an_output_that_is_cut_is_one_line(store: Path, tmp_path: Path, form: str, unbuffered: str) -> None:
+    command = f"{HARNESS} leaderboard --store {store} --format {form} > {tmp_path}/out"
+    code, _, said = shell(f"ulimit -f 1; {command}", PYTHONUNBUFFERED=unbuffered)
+    assert (code, said) == (1, "error: standard output cannot be written: File too large\n")
+
+
+def test_an_output_that_takes_no_more_now_is_one_line(store: Path) -> None:
+    """A full pipe that does not block."""
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    os.write(writer, bytes(2**16))
+    done = subprocess.run(
+        [*HARNESS.split(), "leaderboard", "--store", str(store)],
+        env=os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"},
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        check=False,
+    )
+    os.close(reader)
+    os.close(writer)
+    assert done.returncode == 1
+    assert done.stderr.decode().startswith("error: standard output cannot be written: ")
+    assert done.stderr.count(b"\n") == 1
+
+
 def test_a_full_output_of_tables_is_one_line(store: Path) -> None:
     code, _, said = shell(f"{HARNESS} leaderboard --format table --store {store} > /dev/full")
     assert (code, said) == (1, "error: standard output cannot be written: No space left on device\n")

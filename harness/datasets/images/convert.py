@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,10 @@ _TOO_FEW = 0.1
 
 _END, _SCAN, _MOST_PADDING = b"\xff\xd9", b"\xff\xda", 16
 """Markers of a JPEG: end of the image, start of a scan; zeros that may follow where the end is missing."""
+
+
+_PNG, _FRAME = b"\x89PNG\r\n\x1a\n", 12
+"""How a PNG begins, and the bytes around the content of each of its chunks: length, kind and checksum."""
 
 
 class AbsentDecoderError(ValueError):
@@ -59,6 +64,18 @@ def check_webp(data: bytes) -> None:
         check_shape(*sides)
     else:
         raise ValueError("WebP without an image")
+
+
+def check_png(data: bytes) -> None:
+    """``ValueError`` for a PNG whose pixels are not what was written; Pillow skips their checksums."""
+    view, start = memoryview(data), len(_PNG)
+    while data.startswith(_PNG) and start + _FRAME <= len(data):
+        kind, end = data[start + 4 : start + 8], start + 8 + int.from_bytes(data[start : start + 4], "big")
+        if kind == b"IDAT" and zlib.crc32(view[start + 4 : end]) != int.from_bytes(
+            data[end : end + 4], "big"
+        ):
+            raise ValueError("PNG whose checksum does not fit: the file was damaged or may be truncated")
+        start = end + 4
 
 
 def check_end(data: bytes) -> None:

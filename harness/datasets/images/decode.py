@@ -33,6 +33,7 @@ from harness.datasets.images.convert import (
     MAX_PIXELS,
     AbsentDecoderError,
     check_end,
+    check_png,
     check_shape,
     check_webp,
     eight_bits,
@@ -41,7 +42,7 @@ from harness.datasets.images.convert import (
 DECODER_VERSION = 4
 """Goes up whenever decoding or resizing gives other pixels; part of fingerprints."""
 
-KEPT_VERSION = 5
+KEPT_VERSION = 6
 """Goes up with the version above, and where an image is refused that was read; in names of image stores."""
 
 ORDINARY_VERSION = 1
@@ -197,6 +198,7 @@ def _pillow_image(data: bytes) -> tuple[Image.Image, str]:
         check_end(data)
     deep_colour = ";16" in str(getattr(image, "tile", "")) and not mode.startswith("I")
     inverted = mode.startswith(("I", "F")) and _white_is_zero(image)
+    check_png(data)
     if image.format == "PNG" and _lacks_rows(image) and _lacks_rows(Image.open(BytesIO(data))):
         raise ValueError("its last rows are missing: the file may be truncated")
     image.load()
