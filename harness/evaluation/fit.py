@@ -16,7 +16,7 @@ from harness.core.failures import describe
 from harness.core.files import clear_disk_errors, has_room
 from harness.core.locks import file_lock
 from harness.core.printed import printed_into
-from harness.core.registry import is_foreign
+from harness.core.registry import is_foreign, is_ours
 from harness.core.types import Study
 from harness.core.untouched import untouched
 from harness.datasets.images.pixels import LazyImages
@@ -139,11 +139,11 @@ def _read_only(images: Mapping[str, Any]) -> dict[str, Any]:
 
 @contextmanager
 def kept(method_class: type[Method[Any]]) -> Iterator[None]:
-    """The working folder and functions of others stay what they are, where a plugin runs in this process.
+    """The working folder and functions of others stay what they are, where a method runs in this process.
 
-    What it opens is noted. A process that it forks, and that comes back, ends.
+    What a plugin opens is noted. A process that a method forks, and that comes back, ends.
     """
-    if not runs_here(method_class):
+    if is_ours(method_class) or issubclass(method_class, ConfinedMethod):
         yield
         return
     process = os.getpid()

@@ -69,12 +69,15 @@ class MetricFailures:
 def kept_apart(metric: Metric, folder: Path | None = None) -> Iterator[None]:
     """A metric of another package neither prints on the terminal, nor ends the process, nor changes it.
 
+    A class that the caller of a Python function has given may print and end, but not change others either.
+
     Args:
         folder: gets what it prints, as what methods print; None drops it.
     """
     with ExitStack() as stack:
-        if registry.is_foreign(type(metric)):
+        if not registry.is_ours(type(metric)):
             stack.enter_context(untouched(f"metric {metric.name}"))
+        if registry.is_foreign(type(metric)):
             stack.enter_context(noting(type(metric).__module__))
             stack.enter_context(no_silent_end())
             stack.enter_context(printed_nowhere() if folder is None else printed_into(folder / OUTPUT))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from harness.core import registry
 from harness.core.errors import HarnessError, PluginError
 from harness.core.types import Inputs, Prediction, Study, Task
 from harness.method import FitRun, Method, MethodCard, MethodConfig
+from harness.metrics.text.bleu import Bleu
 
 METRICS = ("bleu", "chexpert_rules_f1")
 
@@ -116,6 +118,33 @@ def test_a_second_call_computes_nothing(board: harness.Leaderboard, monkeypatch:
         ["constant"], missing=[0.5], limit=40, metrics=METRICS, store=board.store, progress=False
     )
     assert again.methods == ["constant"]
+
+
+class Vandal(Constant):
+    """Changes how a metric is computed, as a notebook may by mistake."""
+
+    card = replace(Constant.card, name="vandal")
+
+    def predict(self, inputs: Inputs) -> list[Prediction]:
+        Bleu.reduce = lambda self, totals: {f"bleu_{n}": totals[..., 0] * 0 + 1 for n in (1, 2, 3, 4)}  # type: ignore[method-assign]
+        return super().predict(inputs)
+
+
+def test_a_class_that_changes_a_metric_fails_alone(board: harness.Leaderboard, tmp_path: Path) -> None:
+    before = Bleu.reduce
+    both = harness.evaluate(
+        [Vandal, "template"], missing=[0.5], limit=40, metrics=METRICS, store=tmp_path, progress=False
+    )
+    assert Bleu.reduce is before
+    wanted = ["method", "metric", "state", "rate", "value"]
+
+    def numbers(of: harness.Leaderboard, method: str) -> list[tuple[object, ...]]:
+        frame = of.to_frame()
+        kept = frame[(frame.method == method) & frame.value.notna()]
+        return sorted(kept[[name for name in wanted if name in kept]].itertuples(index=False, name=None))
+
+    assert numbers(both, "template") == numbers(board, "template")
+    assert not numbers(both, "vandal")
 
 
 def test_what_is_no_method_is_refused() -> None:

@@ -458,6 +458,8 @@ def test_dicom_in_colour_and_in_rle(tmp_path: Path) -> None:
         ({"PhotometricInterpretation": "PALETTE COLOR"}, "photometric interpretation is none of MONOCHROME1"),
         ({"Rows": 60_000, "Columns": 60_000}, "60000 x 60000 pixels, more than the limit"),
         ({"Rows": 50}, "cannot be decoded .*may be truncated"),
+        ({"Rows": 20}, "DICOM with more pixels than its header says"),
+        ({"Columns": 10}, "DICOM with more pixels than its header says"),
         ({"syntax": "1.2.840.10008.1.2.4.100"}, "stored as MPEG2 Main Profile .*which is not read"),
         ({"syntax": "1.2.3.4.5"}, "unknown transfer syntax"),
         ({"VOILUTFunction": "CUBIC", "WindowCenter": 5, "WindowWidth": 5}, "tables cannot be applied"),

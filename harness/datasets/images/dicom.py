@@ -185,6 +185,8 @@ def _first_frame(header: Dataset) -> NDArray[Any]:
 
     syntax = _syntax(header)
     advice = _advice(syntax)
+    if not syntax.is_compressed and _has_more_rows(header):
+        raise ValueError("DICOM with more pixels than its header says")
     try:
         unused = 0 if syntax.is_compressed and syntax != _RLE else _unused_bits(header)
         header.BitsStored += unused
@@ -200,6 +202,14 @@ def _first_frame(header: Dataset) -> NDArray[Any]:
         else:
             reason += "; the file may be truncated"
         raise ValueError(reason) from None
+
+
+def _has_more_rows(header: Dataset) -> bool:
+    """Whether pixels are left over, beyond a few bytes of padding: rows or frames that no element counts."""
+    from pydicom.pixels.utils import get_expected_length
+
+    row = int(header.Columns) * int(header.SamplesPerPixel) * int(header.BitsAllocated) // 8
+    return len(header.PixelData) - get_expected_length(header) >= max(row, 2)
 
 
 def _syntax(header: Dataset) -> UID:
