@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from harness.api.scoring_arguments import label_reading_of, metrics_of, options_of, reading_of
 from harness.api.tables import Table
 from harness.core import registry
-from harness.core.arguments import described, of_type, path_of, texts_of, whole_number
+from harness.core.arguments import MOST_TRIALS, described, of_type, path_of, texts_of, whole_number
 from harness.core.errors import HarnessError, UnavailableError, UnknownNameError
 from harness.core.metric_options import MetricOptions
 from harness.core.names import did_you_mean
@@ -238,7 +238,7 @@ def compare(
 
     Raises:
         HarnessError: as ``score``, fewer than two systems, a name that is no text or number, or ``trials``
-            that are no whole number from 1 on.
+            that are no whole number from 1 to ``MOST_TRIALS``.
     """
     if not isinstance(systems, Mapping):
         raise HarnessError(f"systems are {described(systems)}", "give a mapping: name -> predictions")
@@ -248,6 +248,8 @@ def compare(
     if twice := [name for name in names if names.count(name) > 1]:
         raise HarnessError(f"two systems are called {twice[0]}", "name each one differently")
     wanted, chosen, swaps = metrics_of(metrics), options_of(options), whole_number(trials, "trials")
+    if swaps > MOST_TRIALS:
+        raise HarnessError(f"trials: {swaps} were asked for", f"at most {MOST_TRIALS:,}")
     return ComparisonTable(
         score_files.compare(references, systems, wanted, chosen, swaps, reading_of(reading))
     )
@@ -357,7 +359,7 @@ def intervals(result: MetricResult, resamples: int = score_files.N_RESAMPLES) ->
         resamples: of the patients.
 
     Raises:
-        HarnessError: no such result, or ``resamples`` that are no whole number from 1 on.
+        HarnessError: no such result, or ``resamples`` that are no whole number from 1 to ``MOST_TRIALS``.
     """
     of_type(result, MetricResult, "result", "what a metric of harness.metrics returned when it was called")
     weights = bootstrap_weights(result.patients, whole_number(resamples, "resamples"))

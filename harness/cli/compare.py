@@ -21,10 +21,8 @@ from harness.cli.options import (
     null_words_of,
 )
 from harness.cli.output import Format, format_option, print_parts, report_failures
+from harness.core.arguments import MOST_TRIALS
 from harness.core.errors import HarnessError
-
-MOST_TRIALS = 100_000_000
-"""A p-value is known to its fourth digit with a tenth of them."""
 
 
 def compare(

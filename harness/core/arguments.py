@@ -10,6 +10,12 @@ from typing import Any
 
 from harness.core.errors import HarnessError
 
+MOST_TRIALS = 100_000_000
+"""Random swaps of a paired test: more would take days."""
+
+_LONGEST_NAME, _LONGEST_PATH = 255, 4095
+"""Bytes of a file's name and of a path, on Linux."""
+
 
 def of_type(value: Any, kinds: Any, argument: str, wanted: str) -> Any:
     """An argument that has one of some types.
@@ -48,6 +54,22 @@ def path_of(value: Any, argument: str, wanted: str) -> Path:
         HarnessError: it is none.
     """
     return Path(of_type(value, str | os.PathLike, argument, wanted))
+
+
+def file_of(value: str | Path, what: str) -> Path:
+    """A path that a file may have. Where it cannot be one, its text, perhaps a report, is not repeated.
+
+    Raises:
+        HarnessError: a name in it is too long, or holds what no name does.
+    """
+    text = str(value)
+    longest = max((len(os.fsencode(part)) for part in text.split("/")), default=0)
+    if "\0" in text or longest > _LONGEST_NAME or len(os.fsencode(text)) > _LONGEST_PATH:
+        raise HarnessError(
+            f"{what}: a text of {len(text)} characters was given, which is no path",
+            "give a path, or the texts as a list or a mapping",
+        )
+    return Path(value)
 
 
 def several_of(values: Any, argument: str, wanted: str) -> tuple[Any, ...]:

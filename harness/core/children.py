@@ -7,10 +7,12 @@ import os
 import shutil
 import signal
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from harness.core.signals import children_leave_to_parent
 
@@ -68,6 +70,17 @@ def end_with_parent() -> None:
     """Have the system kill this process when the thread ends that has started it. Linux alone does so."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_DEATH_SIGNAL, int(signal.SIGKILL), 0, 0, 0)
+
+
+def dying_with_parent() -> dict[str, Any]:
+    """Arguments of ``subprocess.Popen`` for a program that takes long to see that its input was closed.
+
+    The system kills it with the thread that starts it, so they are empty in all threads but the main one.
+    """
+    if sys.platform != "linux" or threading.current_thread() is not threading.main_thread():
+        return {}
+    prctl = ctypes.CDLL(None).prctl  # found before the fork, when other threads may hold the loader's lock
+    return {"preexec_fn": lambda: prctl(_DEATH_SIGNAL, int(signal.SIGKILL), 0, 0, 0)}
 
 
 def children_of(process: int) -> list[int]:

@@ -94,7 +94,8 @@ def score_against_labels(
         reading: which texts mean "no report", and which studies count.
 
     Raises:
-        HarnessError: files that cannot be read or joined, or columns that are not the 14.
+        HarnessError: files that cannot be read or joined, columns that are not the 14, or a metric that is
+            not for them.
         UnavailableError: no labeller can run here.
     """
     labelled = labelled_pairs(labels, predictions, metrics, options, reading)
@@ -126,6 +127,11 @@ def labelled_pairs(
     by_family: dict[str, tuple[Classes, str]] = {}
     unavailable: dict[str, str] = {}
     if (table := _table_of_labels(predictions)) is not None:
+        if not all(name.startswith(TABLE) for name in metrics or ()):
+            raise HarnessError(
+                f"--metrics {','.join(metrics or ())}: a table of labels against another has {TABLE} alone",
+                "leave --metrics out",
+            )
         joined_ids(ids, ReportFile(table.path, "a table", dict.fromkeys(table.ids, "."), "ids", {}))
         place = {name: row for row, name in enumerate(table.ids)}
         predicted = _classes(table)[[place[name] for name in truth.ids]]
@@ -168,6 +174,12 @@ def _families(metrics: Sequence[str] | None, options: MetricOptions) -> tuple[li
     ]
     if not families:
         raise UnavailableError("--labels: no metric that labels reports", "--metrics chexpert_rules_f1")
+    others = [each.metric.name for each in chosen if each.metric not in families]
+    if metrics is not None and others:
+        raise HarnessError(
+            f"--metrics {others[0]}: it compares no reports with a table of labels",
+            "--metrics chexpert_rules_f1",
+        )
     labellers = ("chexpert_rules_f1", "chexbert_f1", "mesh_rules_f1")
     return families, {name: why for name, why in unavailable.items() if name.startswith(labellers)}
 

@@ -13,7 +13,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.core.files import cache_root, private_folder, set_aside, write_atomic
+from harness.core.errors import CorruptFileError
+from harness.core.files import cache_root, open_own, private_folder, set_aside, write_atomic
 from harness.core.locks import file_lock
 
 CHUNK = 512
@@ -93,11 +94,12 @@ def pair(first: str, second: str) -> str:
 def _read(path: Path, signature: str) -> dict[str, Any]:
     """Values by digest; a damaged file counts as absent, for all of it can be computed again."""
     try:
-        head, _, body = path.read_bytes().partition(b"\n")
+        with open_own(path) as stream:
+            head, _, body = stream.read().partition(b"\n")
     except FileNotFoundError:
         return {}
-    except IsADirectoryError:
-        set_aside(path, "a folder is in its place")
+    except CorruptFileError as error:
+        set_aside(path, error.message)
         return {}
     if head != _head(signature, body):
         set_aside(path, "checksum mismatch")
@@ -107,8 +109,9 @@ def _read(path: Path, signature: str) -> dict[str, Any]:
 
 
 def _head(signature: str, body: bytes) -> bytes:
-    """The first line of a file: whose values they are, and their checksum."""
-    return json.dumps({"signature": signature, "sha256": hashlib.sha256(body).hexdigest()}).encode()
+    """The first line of a file: whose values they are, and a checksum over both."""
+    checksum = hashlib.sha256(signature.encode("utf-8", "surrogatepass") + b"\0" + body)
+    return json.dumps({"signature": signature, "sha256": checksum.hexdigest()}).encode()
 
 
 def _add(path: Path, signature: str, values: dict[str, Any]) -> None:

@@ -190,3 +190,28 @@ def test_an_argument_of_another_type_is_named(
     with pytest.raises(HarnessError, match=message) as caught:
         call()
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ['{"s0": "SECRET ' + "x" * 300 + '"}', "SECRET\0", "SECRET/" * 1000])
+def test_a_text_that_is_no_path_is_not_repeated(text: str) -> None:
+    table = {"s0": "no effusion", "s1": "effusion"}
+    calls: list[Callable[[], object]] = [
+        lambda: harness.score(text, table, "bleu"),
+        lambda: harness.score(table, text, "bleu"),
+        lambda: harness.compare(table, {"a": table, "b": text}, "bleu"),
+        lambda: harness.score_probabilities(text, text, "ece"),
+        lambda: harness.score_images(harness.ImageFiles(text, text)),
+        lambda: harness.label(text),
+    ]
+    for call in calls:
+        with pytest.raises(
+            HarnessError, match=r"a text of \d+ characters was given, which is no path"
+        ) as caught:
+            call()
+        assert "SECRET" not in str(caught.value)
+
+
+def test_more_trials_than_any_machine_has_time_for_are_refused() -> None:
+    table = {"s0": "no effusion", "s1": "effusion"}
+    with pytest.raises(HarnessError, match="trials: 1000000000000 were asked for"):
+        harness.compare(table, {"a": table, "b": table}, "bleu", trials=10**12)

@@ -6,11 +6,14 @@ import os
 import signal
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from multiprocessing import forkserver
 from pathlib import Path
 
 import pytest
 
+from harness.core import children
 from harness.core.children import SAFE_PATH, child_environment, end_fork_server, interpreters_start
 
 pytestmark = pytest.mark.process
@@ -50,6 +53,8 @@ if __name__ == "__main__":
 """
 FILLS = """
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from multiprocessing import forkserver
 from pathlib import Path
 from harness.datasets.images.filling import _Worker
@@ -97,3 +102,26 @@ def test_the_fork_server_ends_with_its_owner(monkeypatch: pytest.MonkeyPatch) ->
         end_fork_server()
         assert process.wait(10) == -signal.SIGKILL
     end_fork_server()  # that it has ended is no error
+
+
+def test_a_program_that_is_slow_to_see_its_closed_input_ends_with_its_parent(tmp_path: Path) -> None:
+    """As METEOR's jar, which loads its tables for seconds before it reads."""
+    code = (
+        "import subprocess, time; from harness.core.children import dying_with_parent\n"
+        "child = subprocess.Popen(['sleep', '60'], stdin=subprocess.PIPE, **dying_with_parent())\n"
+        "print(child.pid, flush=True); time.sleep(60)"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, cwd=ROOT)
+    assert parent.stdout is not None
+    child = int(parent.stdout.readline())
+    parent.kill()
+    parent.wait()
+    deadline = time.monotonic() + 10
+    while Path(f"/proc/{child}").exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert not Path(f"/proc/{child}").exists()
+
+
+def test_in_another_thread_it_does_not_end_with_that_thread() -> None:
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(children.dying_with_parent).result() == {}

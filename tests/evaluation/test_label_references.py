@@ -83,6 +83,22 @@ def test_precision_per_label_is_that_of_sklearn(
     assert [values[name] for name in CHEXPERT_LABELS] == pytest.approx(expected)
 
 
+def test_metrics_that_are_not_for_labels_are_refused(
+    tmp_path: Path, cells: tuple[np.ndarray, np.ndarray], capsys: pytest.CaptureFixture[str]
+) -> None:
+    truth, ours = (table(tmp_path / f"{name}.csv", own) for name, own in zip("ab", cells, strict=True))
+    words = ["score", "--labels", str(truth), str(ours), "--metrics"]
+    for names in ("nonsense", "bleu,auroc", "labels_f1,bleu"):
+        code, output, error = invoke(capsys, *words, names)
+        assert (code, output) == (2, "")
+        assert "a table of labels against another has labels_f1 alone" in error
+    assert invoke(capsys, *words, "labels_f1")[0] == 0
+    reports = tmp_path / "ours.json"
+    reports.write_text(json.dumps({f"s{number}": "No edema." for number in range(40)}))
+    with pytest.raises(HarnessError, match="--metrics bleu: it compares no reports with a table of labels"):
+        score_against_labels(truth, reports, ["bleu", "chexpert_rules_f1"])
+
+
 def test_what_is_no_table_of_labels_is_refused(
     tmp_path: Path, cells: tuple[np.ndarray, np.ndarray], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,20 @@ def test_a_value_that_was_changed_is_computed_again() -> None:
     path.write_text(path.read_text().replace(":2", ":3"))
     assert annotated("m", ["ab", "c"], Counter()) == [2, 1]
     assert path.with_name(f"{path.name}.damaged").exists()
+
+
+def test_values_of_another_signature_are_computed_again() -> None:
+    annotated("m|v:1", ["ab"], Counter())
+    own, other = path_of("m|v:1"), path_of("m|v:2")
+    other.write_text(own.read_text().replace("m|v:1", "m|v:2"))
+    assert annotated("m|v:2", ["ab"], lambda texts: [7]) == [7]
+
+
+def test_a_pipe_in_the_place_of_the_cache_is_set_aside() -> None:
+    path_of("m").parent.mkdir(parents=True)
+    os.mkfifo(path_of("m"))
+    assert annotated("m", ["ab"], Counter()) == [2]
+    assert path_of("m").is_file()
 
 
 def test_a_folder_in_the_place_of_the_cache_is_set_aside() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from harness.core.arguments import file_of
 from harness.core.errors import HarnessError, UnavailableError, UnknownNameError
 from harness.core.names import did_you_mean
 from harness.evaluation.image_files.findings import ImageLabels
@@ -119,7 +120,7 @@ def _folders(files: ImageFiles) -> list[ImageFolder]:
     places = {"real images": files.real, "generated images": files.generated}
     if files.train is not None:
         places["training images"] = files.train
-    folders = [ImageFolder.of(Path(place), side) for side, place in places.items()]
+    folders = [ImageFolder.of(file_of(place, side), side) for side, place in places.items()]
     for number, folder in enumerate(folders):
         for other in folders[:number]:
             if folder.path.samefile(other.path):

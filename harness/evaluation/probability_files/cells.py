@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from harness.core.arguments import described
+from harness.core.arguments import described, file_of
 from harness.core.errors import HarnessError
 from harness.core.frames import as_pandas, is_table
 from harness.core.user_files import read_user_file
@@ -55,7 +55,7 @@ def _cells(values: Values, side: str) -> tuple[Path, list[str], list[list[str]]]
             f"{side}: {described(values)} is no table",
             "give a path, or a data frame with ids",
         )
-    path = Path(values)
+    path = file_of(values, side)
     if path.suffix.casefold() in (".parquet", ".pq"):
         try:
             return _of_frame(path, parquet_table(path).to_pandas())

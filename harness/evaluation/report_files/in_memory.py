@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from harness.core.arguments import described
+from harness.core.arguments import described, file_of
 from harness.core.errors import HarnessError
 from harness.core.frames import as_pandas, is_table
 from harness.evaluation.report_files.fields import (
@@ -58,7 +58,7 @@ def reports_of(texts: Texts, side: Side, null_words: Sequence[str], several: boo
         HarnessError: none of these, or as ``read_reports``.
     """
     if isinstance(texts, str | Path):
-        return read_reports(Path(texts), side, null_words, several)
+        return read_reports(file_of(texts, side), side, null_words, several)
     source = Source(Path(side), side, several)
     if isinstance(texts, list | tuple) and texts and all(isinstance(each, Path) for each in texts):
         files = [read_reports(path, side, null_words, several) for path in texts]

@@ -18,6 +18,7 @@ from typing import IO, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.core.children import dying_with_parent
 from harness.core.errors import HarnessError, UnavailableError, require
 from harness.core.packages import install, lacking
 from harness.core.types import Prediction, Reference
@@ -253,7 +254,11 @@ class Aligner:
             # A pipe that no process reads would fill up and block the jar.
             self._errors = tempfile.TemporaryFile()  # noqa: SIM115
             self._process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._errors,
+                **dying_with_parent(),
             )
         return self._process
 

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.core.children import dying_with_parent
 from harness.core.errors import HarnessError, require
 from harness.core.packages import lacking
 from harness.core.words import MARK, words_of
@@ -194,7 +195,12 @@ class PennTreebank(Tokenizer):
         payload = text.encode("utf-8", errors="replace")
         try:
             done = subprocess.run(
-                command, input=payload, capture_output=True, timeout=self._SECONDS, check=True
+                command,
+                input=payload,
+                capture_output=True,
+                timeout=self._SECONDS,
+                check=True,
+                **dying_with_parent(),
             )
         except (subprocess.SubprocessError, OSError) as error:
             detail = (getattr(error, "stderr", b"") or b"").decode(errors="replace").strip().splitlines()
