@@ -199,7 +199,11 @@ def _name(method: Named) -> str:
     name = getattr(card, "name", None)
     if not isinstance(name, str):
         raise HarnessError(f"{described(method)} is no method: it has no card", "see docs/adding-a-method.md")
-    return registry.register("methods", method, name)
+    registered = registry.register("methods", method, name)
+    from harness.method.fingerprint import remember_in_memory
+
+    remember_in_memory(method)
+    return registered
 
 
 def _check_processes(flags: Mapping[str, Any]) -> None:

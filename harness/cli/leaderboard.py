@@ -120,7 +120,7 @@ def _permutation_tests(store: Path, permutations: int, format_: Format, out: Pat
     from dataclasses import asdict
 
     from harness.cli.progress import ConsoleReporter
-    from harness.evaluation.permutation import permutation_tests, require_number
+    from harness.evaluation.permutation import FAMILIES, permutation_tests, require_number
     from harness.leaderboard.selection import current
 
     require_number(permutations)
@@ -128,7 +128,10 @@ def _permutation_tests(store: Path, permutations: int, format_: Format, out: Pat
     with ConsoleReporter(stderr()) as reporter:
         tests, complete = permutation_tests(opened, current(opened.stored()), permutations, reporter)
     if not tests:
-        raise HarnessError(f"--store {store}: no row that reads an image has stored predictions")
+        raise HarnessError(
+            f"--store {store}: no row that reads an image has stored predictions and a metric for this test",
+            f"the metrics are {', '.join(FAMILIES)}",
+        )
     if out is not None:
         report_written([write(out / "permutations.csv", as_csv([asdict(test) for test in tests]))])
     elif format_ in (Format.json, Format.csv):

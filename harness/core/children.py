@@ -120,8 +120,14 @@ def _clears_up(process: int) -> bool:
         return False
 
 
+temporary_folders: set[str] = set()
+"""Folders that a process of this one removes as it ends, unless it is killed."""
+
+
 def remove_own_temporary_files() -> None:
-    """Remove what ``multiprocessing`` would remove when Python ends this process in its own time."""
+    """Remove what would be removed if Python ended this process, and its children, in their own time."""
+    for each in temporary_folders:
+        shutil.rmtree(each, ignore_errors=True)
     process = sys.modules.get("multiprocessing.process")
     folder = getattr(process.current_process(), "_config", {}).get("tempdir") if process else None
     if folder:

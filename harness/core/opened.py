@@ -104,6 +104,17 @@ def noting(module: str) -> Iterator[None]:
 
 
 @contextmanager
+def unnoted() -> Iterator[None]:
+    """What the harness itself reads meanwhile, to see what plugins read, is not theirs."""
+    listeners = _listeners[:]
+    _listeners.clear()
+    try:
+        yield
+    finally:
+        _listeners[:0] = listeners
+
+
+@contextmanager
 def _listening(listener: Callable[[str, Purpose], None]) -> Iterator[None]:
     _listen()
     _listeners.append(listener)

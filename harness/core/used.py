@@ -16,7 +16,7 @@ from typing import TypeVar
 
 from harness.core import registry
 from harness.core.content import file_digest
-from harness.core.opened import State, state_of
+from harness.core.opened import State, state_of, unnoted
 
 Value = TypeVar("Value")
 
@@ -68,6 +68,7 @@ def own_files(opened: Mapping[str, Value]) -> dict[str, Value]:
     return {path: state for path, state in own.items() if _package_of(os.path.realpath(path)) in owners}
 
 
+@unnoted()
 def present(record: Mapping[str, str]) -> dict[str, str]:
     """The places of a record with the digests of what lies there now; empty where nothing does."""
     return {place: _digest(_path(place)) for place in record}

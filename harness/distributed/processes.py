@@ -28,7 +28,7 @@ from harness.core.clock import BETWEEN, OPEN, Span, Watch
 from harness.core.config import ExecutionConfig, RunSettings
 from harness.core.errors import HarnessError
 from harness.core.failures import describe
-from harness.core.hardware import cores
+from harness.core.hardware import cores, use_threads
 from harness.core.printed import keep_quiet
 from harness.core.signals import leave_to_parent
 
@@ -132,7 +132,7 @@ def several(workers: int | None) -> Iterator[Callable[..., Iterable[Any]]]:
         yield map
         return
     others = set(multiprocessing.active_children())
-    with ProcessPoolExecutor(size, mp_context=ready([]), initializer=leave_to_parent) as pool:
+    with ProcessPoolExecutor(size, mp_context=ready([]), initializer=_begin) as pool:
         try:
             yield pool.map
         except BaseException:
@@ -348,12 +348,11 @@ class _Start:
 
 def _work(start: _Start, opener: Opener, pipe: Connection) -> None:
     """Do jobs in this process until none is left."""
-    leave_to_parent()
+    _begin()
     adopt_orphans()
     keep_quiet()
     with suppress(OSError):
         os.dup2(2, 1)  # standard output is for the results, which the parent prints
-    threading.Thread(target=die_with_parent, daemon=True).start()
     use_threads(start.threads)
     registry.restore(start.tables)
     os.environ["TMPDIR"] = tempfile.tempdir = start.folder
@@ -378,17 +377,10 @@ def _work(start: _Start, opener: Opener, pipe: Connection) -> None:
         end_children()
 
 
-def use_threads(count: int) -> None:
-    """Limit torch and NumPy's linear algebra to ``count`` threads in this process.
-
-    Otherwise each of several processes would start one thread per processor, and they would slow each other.
-    """
-    import torch
-    from threadpoolctl import threadpool_limits
-
-    os.environ["OPENBLAS_NUM_THREADS"] = str(count)  # for SciPy's own OpenBLAS, which is loaded later
-    threadpool_limits(count, user_api="blas")
-    torch.set_num_threads(count)
+def _begin() -> None:
+    """In a process that works for another one: leave signals to it, and end with it."""
+    leave_to_parent()
+    threading.Thread(target=die_with_parent, daemon=True).start()
 
 
 def die_with_parent() -> None:

@@ -25,7 +25,7 @@ from harness.method.answers import checked_fit
 from harness.method.box.confined import ConfinedMethod
 from harness.method.contract import FitRun, Method
 from harness.method.cost import PeakMemory, last_signs, sizes, training_summary
-from harness.method.used import noted, runs_here
+from harness.method.used import noted
 from harness.store.cell import Cell
 
 _AGAIN = 30.0
@@ -116,8 +116,8 @@ def _noting(
 
 
 def _own_copies(method: Method[Any], studies: Sequence[Study]) -> Sequence[Study]:
-    """Studies that a plugin in this process cannot change for others; pixels are shared, and read-only."""
-    if not runs_here(type(method)):
+    """Studies that a method in this process cannot change for others; pixels are shared, and read-only."""
+    if is_ours(type(method)) or isinstance(method, ConfinedMethod):
         return studies
     return [
         replace(

@@ -27,7 +27,8 @@ from harness.store.results import StoredResult
 from harness.store.row_labels import SHUFFLED
 from harness.store.store import Store
 
-_FAMILIES = ("bleu", "cider", "chexbert_f1", "chexpert_rules_f1", "diagnosis", "auroc")
+FAMILIES = ("bleu", "cider", "chexbert_f1", "chexpert_rules_f1", "diagnosis", "auroc")
+"""Families of metrics that are tested."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +122,7 @@ def _of_row(
     orders = np.concatenate([np.arange(len(references))[None], orders])
     looks_at = "input" if CONTEXT in result.manifest.card.get("reads", ()) else "image"
     for metric in benchmark.metrics:
-        if metric.name not in _FAMILIES or metric.unavailable() or not _scores(metric, ordered):
+        if metric.name not in FAMILIES or metric.unavailable() or not _scores(metric, ordered):
             continue
         values = metric.rematched(ordered, references, orders)
         for output in metric.outputs:

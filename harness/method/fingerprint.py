@@ -13,8 +13,8 @@ name, ``exec``, ``sys.path``), all files of its package count. It leaves out
 - ``harness``, for which ``PROTOCOL`` in ``harness.evaluation.entries`` stands.
 
 What a source does not say, such as a module that a setting chooses, is recorded as the code runs
-(``harness.method.used``). Of a class without a module file, as in a notebook, only the functions of the class
-count.
+(``harness.method.used``). A class that is given to a Python function, as in a notebook, counts as it is in
+memory, too (``harness.method.live``).
 
 Metrics have a fingerprint, too, of what their modules do: comments, docstrings and layout do not count. It
 goes into the names of stored statistics.
@@ -37,6 +37,7 @@ from typing import Any
 
 from harness.core import registry
 from harness.core.content import content_digest
+from harness.method.live import meaning_in_memory, remember
 from harness.method.sources import (
     chooses_code,
     content_of,
@@ -61,14 +62,26 @@ _VARIABLE = re.compile(r"HARNESS_[A-Z0-9_]*(?:WEIGHTS|MODEL)")
 """Strings of a source that name a place of weights."""
 
 
-@cache
 def code_fingerprint(method_class: type) -> str:
     """Twelve hexadecimal digits that change with the source that a method runs.
 
-    No module is imported for it. Names and contents of modules count, their place on the disk does not.
+    No module is imported for it. Names and contents of modules count, their place on the disk does not. A
+    class that was given to this process counts as it is in memory, too.
     """
+    return _fingerprint(method_class, meaning_in_memory(method_class))
+
+
+@cache
+def _fingerprint(method_class: type, meaning: str) -> str:
     parts = _parts_of_method(method_class)
-    return _digest({name: hashlib.sha256(content).hexdigest() for name, (content, _) in parts.items()})
+    digests = {name: hashlib.sha256(content).hexdigest() for name, (content, _) in parts.items()}
+    return _digest(digests | ({"in memory": meaning} if meaning else {}))
+
+
+def remember_in_memory(method_class: type) -> None:
+    """Note what a class does that is given to this process now."""
+    packages = {method_class.__module__.partition(".")[0], *registry.packages()}
+    remember(method_class, lambda module: _is_covered(str(module), packages), _instructions)
 
 
 @cache

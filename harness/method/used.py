@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from harness.core.opened import CODE, Opened, State, noting, opened_by, state_of
+from harness.core.opened import CODE, Opened, State, noting, opened_by, state_of, unnoted
 from harness.core.registry import is_foreign
 from harness.core.used import digests, own_files
 from harness.method.box.confined import ConfinedMethod
@@ -29,6 +29,7 @@ def noted(plugin: type) -> AbstractContextManager[None]:
     return noting(plugin.__module__) if runs_here(plugin) else nullcontext()
 
 
+@unnoted()
 def used_by_method(method: Method[Any], left_out: Sequence[str | Path]) -> dict[str, str]:
     """Place -> digest of the user's files that a method opened; without those that its fingerprint covers.
 
@@ -42,12 +43,13 @@ def used_by_method(method: Method[Any], left_out: Sequence[str | Path]) -> dict[
     return used_by(type(method), left_out)
 
 
+@unnoted()
 def used_by(plugin: type, left_out: Sequence[str | Path], *, alone: bool = False) -> dict[str, str]:
     """The same of any class that runs in this process.
 
     Python opens a module once: those that other plugins have imported first count, too, except what the
-    sources of these name. A module may read its data once: what was read for other plugins by code outside
-    their packages counts, too.
+    sources of these name. A module may read its data once: what was read for another plugin by a module
+    outside its package counts, too, if this plugin's source names the module, or the other's does not.
 
     Args:
         alone: only what was opened for the plugin itself counts.
@@ -57,25 +59,26 @@ def used_by(plugin: type, left_out: Sequence[str | Path], *, alone: bool = False
         own = own_files(opened.states)
         if module == plugin.__module__:
             states |= {path: state for path, state in own.items() if not opened.was_written(path)}
-        if module == plugin.__module__ or alone:
+        if module == plugin.__module__ or alone or own.keys() <= states.keys():
             continue
-        code = {path: state for path, state in own.items() if path.endswith(CODE) and path not in states}
-        if code:
-            named = _named_by(type("Any", (), {"__module__": module}))
-            states |= {path: state for path, state in code.items() if path not in named}
-        shared = {
-            path: state for path, state in own.items() if path not in states and not path.endswith(CODE)
-        }
-        states |= {path: state for path, state in shared.items() if _was_shared(opened, path, module)}
+        others = type("Any", (), {"__module__": module})
+        for path, state in own.items():
+            if path not in states and _is_shared(opened, path, others, plugin):
+                states[path] = state
     return _beyond_source(plugin, states, left_out)
 
 
-def _was_shared(opened: Opened, path: str, module: str) -> bool:
-    """Whether code of the user that is not of a plugin's package had a hand in reading a file for it."""
-    package = module.partition(".")[0]
+def _is_shared(opened: Opened, path: str, owner: type, plugin: type) -> bool:
+    """Whether a plugin may rest on a file that was opened for another one, the owner."""
+    of_owner = _named_by(owner)
+    if path.endswith(CODE):
+        return path not in of_owner
+    package = owner.__module__.partition(".")[0]
     askers = opened.askers.get(path, frozenset())
     outside = {file for name, file in askers if name.partition(".")[0] != package and os.path.isabs(file)}
-    return not opened.was_written(path) and bool(own_files(dict.fromkeys(outside)))
+    readers = {os.path.realpath(file) for file in own_files(dict.fromkeys(outside))}
+    read = any(file not in of_owner or file in _named_by(plugin) for file in readers)
+    return read and not opened.was_written(path)
 
 
 def _beyond_source(plugin: type, own: dict[str, State], left_out: Sequence[str | Path]) -> dict[str, str]:

@@ -14,7 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from harness.core.errors import CorruptFileError
-from harness.core.files import cache_root, open_own, private_folder, set_aside, write_atomic
+from harness.core.files import (
+    cache_root,
+    clear_folder_place,
+    open_own,
+    private_folder,
+    set_aside,
+    write_atomic,
+)
 from harness.core.locks import file_lock
 
 CHUNK = 512
@@ -93,6 +100,7 @@ def pair(first: str, second: str) -> str:
 
 def _read(path: Path, signature: str) -> dict[str, Any]:
     """Values by digest; a damaged file counts as absent, for all of it can be computed again."""
+    clear_folder_place(path.parent)
     try:
         with open_own(path) as stream:
             head, _, body = stream.read().partition(b"\n")

@@ -9,7 +9,7 @@ from typing import Any
 
 from harness.core.content import file_digest
 from harness.core.errors import CorruptFileError
-from harness.core.files import read_checked_json, write_checked_json
+from harness.core.files import clear_place, read_checked_json, write_checked_json
 from harness.core.slugs import slug
 
 _FOLDER = "audits"
@@ -78,6 +78,7 @@ def save(store: Path, verdict: Verdict, facts: Mapping[str, Any]) -> Path:
     """Keep a verdict as ``audits/DATASET/METHOD.json`` below the store, with facts of the run beside it."""
     path = verdict_path(store, verdict.dataset, verdict.method)
     content = {**asdict(verdict), "passed": verdict.passed, "facts": dict(facts)}
+    clear_place(path)
     write_checked_json(path, content, names=2)
     return path
 

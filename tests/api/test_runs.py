@@ -147,6 +147,37 @@ def test_a_class_that_changes_a_metric_fails_alone(board: harness.Leaderboard, t
     assert not numbers(both, "vandal")
 
 
+def test_a_cell_that_changes_a_constant_of_the_class_asks_it_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def number() -> float:
+        board = harness.evaluate(
+            [Spoken], missing=[0.5], limit=40, metrics=["bleu"], store=tmp_path, progress=False
+        )
+        frame = board.to_frame()
+        return float(frame[frame.metric == "bleu_1"].value.iloc[0])
+
+    first = number()
+    monkeypatch.setitem(SPOKEN, "word", "the heart is normal in size .")
+    second = number()
+    assert second != first
+    monkeypatch.undo()
+    assert number() == first
+    assert len(list(tmp_path.glob("cells/*/spoken/*"))) == 2
+
+
+SPOKEN = {"word": "none"}
+
+
+class Spoken(Constant):
+    """Says what a constant of the notebook holds."""
+
+    card = replace(Constant.card, name="spoken")
+
+    def predict(self, inputs: Inputs) -> list[Prediction]:
+        return [Prediction(report=SPOKEN["word"]) for _ in inputs.ids]
+
+
 def test_what_is_no_method_is_refused() -> None:
     with pytest.raises(HarnessError, match="no card"):
         harness.evaluate([int])  # type: ignore[list-item]

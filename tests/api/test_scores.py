@@ -181,3 +181,28 @@ def test_a_table_of_probabilities_is_scored_by_rows_not_by_its_header() -> None:
     )
     expected = harness.metrics.Ece()(made, truth)["ece"]
     assert harness.metrics.Ece()(pd.DataFrame(made), pd.DataFrame(truth))["ece"] == expected
+
+
+class Odd(str):
+    """A text that says something else of itself than it holds."""
+
+    __slots__ = ()
+
+    def lower(self) -> str:
+        return "a large effusion"
+
+    def split(self, *_: object, **__: object) -> list[str]:  # type: ignore[override]
+        return ["a", "large", "effusion"]
+
+    def strip(self, *_: object) -> str:
+        return "a large effusion"
+
+
+def test_texts_of_a_subclass_are_scored_as_what_they_hold() -> None:
+    truth = {f"s{n}": f"the heart is normal in view {n} ." for n in range(4)}
+    ours = {name: text.replace("normal", "large") for name, text in truth.items()}
+    odd = {name: Odd(text) for name, text in ours.items()}
+    metrics = ["bleu", "rouge_l", "rouge_score_l", "bleu_2_study"]
+    assert (
+        harness.score(truth, odd, metrics).to_frame().equals(harness.score(truth, ours, metrics).to_frame())
+    )

@@ -21,7 +21,7 @@ from harness.audits.verbatim import hidden_reports
 from harness.audits.watch import DataFiles
 from harness.core import registry
 from harness.core.config import RunSettings
-from harness.method.fingerprint import _is_installed, code_fingerprint
+from harness.method.fingerprint import _fingerprint, _is_installed, code_fingerprint
 from harness.store.verdicts import Verdict
 from tests.helpers import doubles
 from tests.helpers.toys import Quiet
@@ -53,7 +53,7 @@ def world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
         del sys.modules[name]
     monkeypatch.undo()
     registry._table.cache_clear()
-    code_fingerprint.cache_clear()
+    _fingerprint.cache_clear()
     _is_installed.cache_clear()
 
 
@@ -65,7 +65,7 @@ def plugin(folder: Path, name: str, imports: str, bank: str) -> None:
     (folder / f"{name}.py").write_text(dedent(PLUGIN).format(imports=imports, bank=bank))
     importlib.invalidate_caches()
     _is_installed.cache_clear()
-    code_fingerprint.cache_clear()
+    _fingerprint.cache_clear()
     registry.METHODS[name] = f"{name}:Banked"
     registry._table.cache_clear()
 
@@ -203,6 +203,6 @@ def test_a_helper_or_a_table_that_changes_after_the_audit_changes_the_fingerprin
     fingerprints = [code_fingerprint(method)]
     for name, content in (("pv_texts.py", b"BANK = {1: 2}\n"), ("pv_table.bin", b"two")):
         (world / name).write_bytes(content)
-        code_fingerprint.cache_clear()
+        _fingerprint.cache_clear()
         fingerprints.append(code_fingerprint(method))
     assert len(set(fingerprints)) == 3

@@ -58,3 +58,54 @@ def test_a_drawing_process_whose_job_is_cut_off_ends_quietly() -> None:
         worker, input=b'{"patients": [[', capture_output=True, env=child_environment(), check=False
     )
     assert (done.returncode, done.stdout, done.stderr) == (1, b"", b"")
+
+
+POOL = """
+import time
+from harness.distributed.processes import several
+if __name__ == "__main__":
+    with several(2) as together:
+        list(together(abs, range(4)))
+        print("started", flush=True)
+        time.sleep(60)
+"""
+BOXES = """
+import os, signal, sys
+from harness.core.children import end_children, remove_own_temporary_files, temporary_folders
+from harness.method.box.box import Boxes
+boxes = Boxes()
+print(*temporary_folders, flush=True)
+end_children()
+remove_own_temporary_files()
+os._exit(1)
+"""
+
+
+@pytest.mark.process
+def test_processes_that_draw_end_with_a_killed_parent(tmp_path: Path) -> None:
+    """Each waits at a pipe that the other holds open, too."""
+    script = tmp_path / "script.py"
+    script.write_text(POOL)
+    command = subprocess.Popen(
+        [sys.executable, str(script)], stdout=subprocess.PIPE, env=child_environment(), cwd=os.getcwd()
+    )
+    assert command.stdout is not None
+    assert command.stdout.readline() == b"started\n"
+    children = children_of(command.pid)
+    workers = [each for child in children for each in children_of(child)]
+    assert len(workers) == 2
+    command.send_signal(signal.SIGKILL)
+    command.wait()
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline and any(map(is_alive, [*children, *workers])):
+        time.sleep(0.1)
+    assert not any(map(is_alive, [*children, *workers]))
+
+
+@pytest.mark.process
+def test_folders_of_boxes_go_though_their_starter_is_killed() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", BOXES], capture_output=True, text=True, env=child_environment(), check=False
+    )
+    (folder,) = done.stdout.split()
+    assert not Path(folder).exists()

@@ -110,12 +110,13 @@ def project(toy_world: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 def forget() -> None:
     """As a new process would begin."""
-    from harness.method import fingerprint
+    from harness.method import fingerprint, used
     from harness.method.box import confined, starters
 
     starters.end_starters()
     opened_by.clear()
-    for cached in (confined.stand_in, confined._describing, fingerprint.code_fingerprint):
+    used._named.clear()
+    for cached in (confined.stand_in, confined._describing, fingerprint._fingerprint):
         cached.cache_clear()
     for name in [name for name in sys.modules if name.startswith(("chooser", "other_metric"))]:
         del sys.modules[name]
@@ -237,6 +238,26 @@ def test_data_that_a_module_reads_for_another_plugin_first_count_for_both(
     assert {numbers(project, "off", metrics=metrics)[name] for name in metrics} == {1.0}
     table.write_text("4.0")
     assert {numbers(project, "off", metrics=metrics)[name] for name in metrics} == {4.0}
+
+
+def test_data_of_a_module_that_another_plugin_alone_uses_do_not_count(
+    project: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    table = project / "tables" / "factor"
+    table.parent.mkdir()
+    table.write_text("1.0")
+    (project / "chooser_table.py").write_text(f"FACTOR = float(open({str(table)!r}).read())\n")
+    source = project / "chooser_metric" / "__init__.py"
+    source.write_text(
+        "import chooser_table\n" + METRIC.replace("factor + self.more", "chooser_table.FACTOR + self.more")
+    )
+    assert numbers(project, "off")["scaled"] == 1.0
+    (record,) = (project.parent / "store").glob("cells/*/*/*/used/method.json")
+    assert "tables/factor" not in record.read_text()
+    table.write_text("2.0")
+    with caplog.at_level(logging.WARNING):
+        assert numbers(project, "off")["scaled"] == 2.0
+    assert "trains anew" not in caplog.text
 
 
 def test_numbers_say_which_version_of_a_metric_made_them(project: Path) -> None:

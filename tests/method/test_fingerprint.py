@@ -72,7 +72,7 @@ FILES = {
 def fresh(method_class: type) -> str:
     """The fingerprint as another process computes it."""
     fingerprint._is_installed.cache_clear()
-    fingerprint.code_fingerprint.cache_clear()
+    fingerprint._fingerprint.cache_clear()
     return fingerprint.code_fingerprint(method_class)
 
 

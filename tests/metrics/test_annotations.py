@@ -124,3 +124,9 @@ def test_a_folder_that_cannot_be_made_is_one_line(cache: Path, monkeypatch: pyte
 
 def test_pairs_are_unambiguous() -> None:
     assert len({pair("a", "bc"), pair("ab", "c"), pair("bc", "a"), pair("", "abc")}) == 4
+
+
+def test_a_file_in_the_place_of_the_folder_is_set_aside(cache: Path) -> None:
+    (cache / "annotations").write_text("mine")
+    assert annotated("m", ["ab"], Counter()) == [2]
+    assert (cache / "annotations.damaged").read_text() == "mine"

@@ -12,7 +12,7 @@ from harness.core.errors import CorruptFileError
 from harness.core.files import digest_of, read_checked_json, write_json
 from harness.leaderboard.leaderboard import Leaderboard
 from harness.store.store import Store
-from harness.store.verdicts import save, verdict_path, verdicts
+from harness.store.verdicts import Verdict, save, verdict_path, verdicts
 from tests.helpers.leaderboards import small_store
 
 
@@ -69,3 +69,12 @@ def test_a_verdict_that_was_not_written_so_is_not_shown(
     store.set_aside_damaged()
     assert "first.json: damaged, set aside as first.json.damaged" in caplog.text
     assert audit_of_first(store) == "not audited"
+
+
+def test_a_folder_in_the_place_of_a_verdict_is_set_aside(tmp_path: Path) -> None:
+    path = verdict_path(tmp_path, "toy", "echo")
+    path.mkdir(parents=True)
+    verdict = Verdict(method="echo", dataset="toy", preset="tiny", studies=1, code="", checks=())
+    assert save(tmp_path, verdict, {}) == path
+    assert path.is_file()
+    assert path.with_name(f"{path.name}.damaged").is_dir()

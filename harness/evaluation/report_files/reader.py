@@ -143,7 +143,7 @@ def _own_texts(source: Source, entry: Entry, null_words: frozenset[str]) -> tupl
 
 def _plain(source: Source, entry: Entry, null_words: frozenset[str]) -> tuple[str, bool]:
     """The text of an entry, "" where it has none, and whether it is absent or a null word."""
-    text = entry.text
+    text = None if entry.text is None else str.__str__(entry.text)  # a subclass may split otherwise
     if _has_half(entry.id):
         raise source.error("an id holds half a character", "write the file again")
     if text is None or (text.strip() and {text.strip().casefold(), _bare(text)} & null_words):

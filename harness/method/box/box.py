@@ -14,10 +14,11 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from shutil import rmtree
 from tempfile import mkdtemp
 from typing import Any
 
-from harness.core.children import SAFE_PATH
+from harness.core.children import SAFE_PATH, temporary_folders
 from harness.core.errors import HarnessError
 from harness.method.box import shared_memory
 from harness.method.box.inside import COPY
@@ -117,6 +118,7 @@ class Boxes:
 
     def __init__(self, salt: int = 0, ahead: float = 0.0, libraries: Sequence[str] = LIBRARIES) -> None:
         self.folder = folder = Path(mkdtemp(prefix="harness-")).resolve()  # the starter removes it
+        temporary_folders.add(str(folder))
         self.end, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.salt = salt
         self._lock = threading.Lock()
@@ -156,6 +158,8 @@ class Boxes:
             self._process.wait(10)
         self._process.kill()
         self._process.wait()
+        rmtree(self.folder, ignore_errors=True)
+        temporary_folders.discard(str(self.folder))
 
 
 class Box:
