@@ -359,7 +359,7 @@ def intervals(result: MetricResult, resamples: int = score_files.N_RESAMPLES) ->
         resamples: of the patients.
 
     Raises:
-        HarnessError: no such result, or ``resamples`` that are no whole number from 1 to ``MOST_TRIALS``.
+        HarnessError: no such result, or ``resamples`` that are no whole number from 1 on.
     """
     of_type(result, MetricResult, "result", "what a metric of harness.metrics returned when it was called")
     weights = bootstrap_weights(result.patients, whole_number(resamples, "resamples"))

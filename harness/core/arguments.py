@@ -63,8 +63,12 @@ def file_of(value: str | Path, what: str) -> Path:
         HarnessError: a name in it is too long, or holds what no name does.
     """
     text = str(value)
-    longest = max((len(os.fsencode(part)) for part in text.split("/")), default=0)
-    if "\0" in text or longest > _LONGEST_NAME or len(os.fsencode(text)) > _LONGEST_PATH:
+    try:
+        parts = [os.fsencode(part) for part in text.split("/")]
+    except UnicodeEncodeError:
+        parts = [b"\0"]
+    too_long = sum(map(len, parts)) + len(parts) > _LONGEST_PATH
+    if too_long or any(b"\0" in part or len(part) > _LONGEST_NAME for part in parts):
         raise HarnessError(
             f"{what}: a text of {len(text)} characters was given, which is no path",
             "give a path, or the texts as a list or a mapping",

@@ -192,7 +192,9 @@ def test_an_argument_of_another_type_is_named(
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("text", ['{"s0": "SECRET ' + "x" * 300 + '"}', "SECRET\0", "SECRET/" * 1000])
+@pytest.mark.parametrize(
+    "text", ['{"s0": "SECRET ' + "x" * 300 + '"}', "SECRET\0", "SECRET/" * 1000, "SECRET\ud800"]
+)
 def test_a_text_that_is_no_path_is_not_repeated(text: str) -> None:
     table = {"s0": "no effusion", "s1": "effusion"}
     calls: list[Callable[[], object]] = [
