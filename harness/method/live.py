@@ -8,20 +8,27 @@ defines counts by its name.
 
 from __future__ import annotations
 
+import builtins
 import hashlib
 import pickle
 import secrets
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
+from contextvars import ContextVar
 from dataclasses import fields, is_dataclass
 from enum import Enum
 from functools import partial
 from pathlib import PurePath
-from types import CodeType, FunctionType, MethodType, ModuleType
+from types import CodeType, FunctionType, GeneratorType, MethodType, ModuleType
 from typing import Any
 
 import numpy as np
 
-_PLAIN = (type(None), bool, int, float, complex, str, bytes, PurePath, Enum)
+_PLAIN = {type(None), bool, int, float, complex, str, bytes}
+_SHOWN = (PurePath, Enum)
+"""Types whose objects are what ``repr`` shows; of the first, no subclass."""
+_BUILTINS = dict(vars(builtins))
 _SKIPPED = ("__dict__", "__weakref__", "__doc__", "__module__", "__qualname__", "__annotations__")
 """Attributes of a class that say nothing of what it does."""
 _OF_LIBRARIES = ("__pydantic", "_abc_", "__abstract", "__static", "__firstlineno", "__orig", "__parameters")
@@ -62,17 +69,26 @@ class _Reader:
 
     def of(self, value: Any) -> Any:
         """What a value is, whatever process it lives in."""
-        if isinstance(value, _PLAIN):
+        if type(value) in _PLAIN or isinstance(value, _SHOWN):
             return f"{type(value).__name__} {value!r}"
         if id(value) in self.numbers:
             return f"#{self.numbers[id(value)]}"
         self.numbers[id(value)] = len(self.numbers)
         self.kept.append(value)  # its number must not become another one's
-        return [_name(type(value)), *self._content(value)]
+        return [_name(type(value)), *self._content(value), *self._attributes(value)]
+
+    def _attributes(self, value: Any) -> Iterator[Any]:
+        """What an object of a subclass, or a function, has beside its content."""
+        if not isinstance(value, type | ModuleType):
+            with suppress(Exception):
+                if own := vars(value):
+                    yield self.of(own)
 
     def _content(self, value: Any) -> Iterable[Any]:
-        if isinstance(value, staticmethod | classmethod | MethodType):
+        if isinstance(value, staticmethod | classmethod):
             return [self.of(value.__func__)]
+        if isinstance(value, MethodType):
+            return [self.of(value.__func__), self.of(value.__self__)]
         if isinstance(value, property):
             return map(self.of, (value.fget, value.fset, value.fdel))
         if isinstance(value, partial):
@@ -110,16 +126,27 @@ class _Reader:
                 yield self.of(cell.cell_contents)
             except ValueError:  # not filled yet
                 yield "empty"
-        for name in sorted(_names(value.__code__) & value.__globals__.keys()):
-            yield [name, self.of(value.__globals__[name])]
+        for name in sorted(_names(value.__code__)):
+            if name in value.__globals__:
+                yield [name, self.of(value.__globals__[name])]
+            elif vars(builtins).get(name) is not _BUILTINS.get(name):
+                yield [name, self.of(vars(builtins)[name])]
 
     def _of_data(self, value: Any) -> Iterable[Any]:
+        if isinstance(value, str | int | float | complex | bytes | bytearray | memoryview):
+            return [bytes(value) if isinstance(value, bytearray | memoryview) else value.__repr__()]
         if isinstance(value, list | tuple):
             return map(self.of, value)
+        if isinstance(value, weakref.ref):
+            return [self.of(value())]
+        if isinstance(value, ContextVar):
+            return [self.of(value.get(None))]
+        if isinstance(value, GeneratorType):
+            return [self.instructions(value.gi_code), self.of(getattr(value.gi_frame, "f_locals", None))]
         if isinstance(value, set | frozenset):
             return sorted(map(repr, map(self.of, value)))
         if isinstance(value, Mapping):
-            return sorted((repr(self.of(key)), self.of(each)) for key, each in value.items())
+            return ([self.of(key), self.of(each)] for key, each in value.items())  # its order counts
         if isinstance(value, np.ndarray) and not value.dtype.hasobject:
             return [value.dtype.str, value.shape, hashlib.sha256(value.tobytes()).hexdigest()]
         if is_dataclass(value):
@@ -127,7 +154,7 @@ class _Reader:
         if hasattr(value, "model_dump"):
             return [self.of(value.model_dump())]
         if self.is_own(type(value).__module__) and hasattr(value, "__dict__"):
-            return [self.of(type(value)), self.of(vars(value))]
+            return [self.of(type(value))]
         try:
             return [hashlib.sha256(pickle.dumps(value, protocol=4)).hexdigest()]
         except Exception:  # of what cannot be written, its type is all that can be compared
@@ -139,9 +166,11 @@ def _name(value: Any) -> str:
 
 
 def _names(code: CodeType) -> set[str]:
-    """Names that a function and those inside it use."""
+    """Names that a function and those inside it use, as such or in a string: ``globals()["TABLE"]``."""
     names = set(code.co_names)
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
             names |= _names(constant)
+        elif isinstance(constant, str) and constant.isidentifier():
+            names.add(constant)
     return names

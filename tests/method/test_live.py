@@ -16,6 +16,7 @@ from harness.method.fingerprint import code_fingerprint, remember_in_memory
 ROOT = Path(__file__).resolve().parents[2]
 CELL = """
 import functools
+import weakref
 import numpy as np
 from dataclasses import dataclass
 from harness.core.types import Prediction, Task
@@ -52,6 +53,23 @@ def outer(word):
 
 CHOSEN = outer("b")
 
+class Model:
+    def __init__(self, word): self.word = word
+    def generate(self): return self.word
+
+GENERATE = Model("e").generate
+FIRST = {"a": 1, "b": 2}
+NAMED = "f"
+
+class Word(str): pass
+
+LOUD = Word("g")
+LOUD.mark = "!"
+helper.note = "h"
+REFERRED = Model("i")
+REFERENCE = weakref.ref(REFERRED)
+VIEW = memoryview(bytearray(b"j"))
+
 class Mine(Method[Config]):
     '''Says something.'''
 
@@ -72,7 +90,8 @@ class Mine(Method[Config]):
 
     def fit(self, train, val, run): self.n = len(TABLE["a"])
     def predict(self, inputs):
-        numbers = cached(), OPTIONS.strength, WEIGHTS
+        numbers = cached(), OPTIONS.strength, WEIGHTS, GENERATE(), next(iter(FIRST.values()))
+        numbers += globals()["NAMED"], LOUD.mark, helper.note, REFERENCE().word, bytes(VIEW)
         return [Prediction(helper() + CHOSEN() + str(numbers)) for _ in inputs.ids]
     def save(self, directory): pass
     def load(self, directory): pass
@@ -91,6 +110,13 @@ CHANGES = {
     "a property": ("return self.sentence", "return self.sentence[1:]"),
     "a static function": ("values * 2", "values * 3"),
     "a method": ("len(TABLE", "2 * len(TABLE"),
+    "the object of a method": ('Model("e")', 'Model("k")'),
+    "the order of a table": ('{"a": 1, "b": 2}', '{"b": 2, "a": 1}'),
+    "a name in a string": ('NAMED = "f"', 'NAMED = "l"'),
+    "an attribute of a text": ('mark = "!"', 'mark = "?"'),
+    "an attribute of a function": ('note = "h"', 'note = "m"'),
+    "behind a weak reference": ('Model("i")', 'Model("n")'),
+    "behind a view": ('bytearray(b"j")', 'bytearray(b"o")'),
     "the card": ("learned=False", "learned=True"),
 }
 SAME = {
