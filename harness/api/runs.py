@@ -200,9 +200,11 @@ def _name(method: Named) -> str:
     if not isinstance(name, str):
         raise HarnessError(f"{described(method)} is no method: it has no card", "see docs/adding-a-method.md")
     registered = registry.register("methods", method, name)
+    from harness.core.opened import opened_by
     from harness.method.fingerprint import remember_in_memory
 
     remember_in_memory(method)
+    opened_by.pop(method.__module__, None)  # a file that was edited since is another one now
     return registered
 
 

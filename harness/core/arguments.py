@@ -82,9 +82,14 @@ def several_of(values: Any, argument: str, wanted: str) -> tuple[Any, ...]:
     Raises:
         HarnessError: it is a text, whose letters are no values, a mapping, or nothing with values.
     """
-    if isinstance(values, str | bytes | Mapping) or not isinstance(values, Iterable):
+    if isinstance(values, str | bytes | Mapping) or not has_items(values):
         raise HarnessError(f"{argument}: {described(values)} was given", f"give {wanted}")
     return tuple(values)
+
+
+def has_items(values: Any) -> bool:
+    """Whether a value can be gone through; an array of no dimension only looks as if."""
+    return isinstance(values, Iterable) and getattr(values, "ndim", 1) != 0
 
 
 def texts_of(values: Any, argument: str, wanted: str) -> tuple[str, ...]:

@@ -26,16 +26,3 @@ def cpu_model() -> str:
 def load() -> float | None:
     """Processes that wanted to run in the last minute, of everybody on this machine; None where unknown."""
     return round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
-
-
-def use_threads(count: int) -> None:
-    """Limit torch and NumPy's linear algebra to ``count`` threads in this process.
-
-    Otherwise each of several processes would start one thread per processor, and they would slow each other.
-    """
-    import torch
-    from threadpoolctl import threadpool_limits
-
-    os.environ["OPENBLAS_NUM_THREADS"] = str(count)  # for SciPy's own OpenBLAS, which is loaded later
-    threadpool_limits(count, user_api="blas")
-    torch.set_num_threads(count)

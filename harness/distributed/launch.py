@@ -26,9 +26,10 @@ from typing import Any
 from harness.core import registry
 from harness.core.config import ExecutionConfig, RunSettings
 from harness.core.errors import HarnessError
-from harness.core.hardware import cores, use_threads
+from harness.core.hardware import cores
 from harness.core.signals import leave_to_parent
 from harness.distributed.processes import die_with_parent, ready
+from harness.distributed.threads import use_threads
 
 _PAUSE = 0.2
 """Seconds between two polls of other nodes."""

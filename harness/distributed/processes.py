@@ -28,9 +28,10 @@ from harness.core.clock import BETWEEN, OPEN, Span, Watch
 from harness.core.config import ExecutionConfig, RunSettings
 from harness.core.errors import HarnessError
 from harness.core.failures import describe
-from harness.core.hardware import cores, use_threads
+from harness.core.hardware import cores
 from harness.core.printed import keep_quiet
 from harness.core.signals import leave_to_parent
+from harness.distributed.threads import use_threads
 
 if TYPE_CHECKING:
     from harness.core.progress import Reporter

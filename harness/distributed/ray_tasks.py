@@ -24,10 +24,10 @@ from typing import Any
 from harness.core import registry
 from harness.core.config import ExecutionConfig, RunSettings
 from harness.core.errors import HarnessError
-from harness.core.hardware import use_threads
 from harness.core.packages import require_packages
 from harness.core.progress import Reporter
 from harness.distributed.processes import Job, Messenger, Opened, Opener, Relay, Results
+from harness.distributed.threads import use_threads
 
 RETRIES = 3
 """How often Ray starts a task again whose worker or node was lost."""

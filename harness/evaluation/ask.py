@@ -69,7 +69,7 @@ def ask(trial: Trial, request: Request[Answer], question: Question) -> dict[str,
     Raises:
         PluginError: the method broke its contract.
     """
-    file = AnswerFile(trial.cell.predictions(question.file), request.codec)
+    file = AnswerFile(trial.cell.predictions(question.file), request.codec, trial.cell.checkpoint_digest)
     asking = _Asking(trial, request, question, trial.phase(question.phase))
     with kept(trial.entry.method_class):
         return asking.complete(file) if trial.shard is None else asking.complete_shard(file, trial.shard)

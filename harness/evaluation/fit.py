@@ -96,6 +96,7 @@ def fit(
     }
     facts = {"seconds_of_last_session": seconds, "device": run.device, "cost": cost}
     cell.mark_fitted(facts | {"signs": last_signs(cell.training)})
+    cell.keep_own_answers()
     return method
 
 

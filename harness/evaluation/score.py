@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from operator import is_
 from pathlib import Path
+from typing import Any
 
+from harness.core.files import sealed_facts, set_aside
 from harness.core.registry import is_foreign
 from harness.core.types import Prediction
 from harness.distributed.processes import SCORE
@@ -15,7 +17,7 @@ from harness.evaluation.completion import Completion
 from harness.evaluation.metric_failures import MetricFailures
 from harness.evaluation.predict import StateAnswers, generate_jointly, predict_validation
 from harness.evaluation.trial import Trial
-from harness.evaluation.used import files_behind, files_of_metric, is_current
+from harness.evaluation.used import files_behind, files_of_metric, is_current, opened_by_metric
 from harness.method.fingerprint import metric_fingerprint, weights_in_environment
 from harness.metrics.base import Metric, Statistics, checked_remarks, checked_statistics
 from harness.missingness.states import FULL, missing_in
@@ -23,6 +25,7 @@ from harness.statistics.curves import Curve, Mixtures
 from harness.statistics.reliance import AbsenceCost, reliance
 from harness.store.arrays import save_array, sound_array
 from harness.store.cell import OF_CELL
+from harness.store.predictions import MODEL
 
 StateStatistics = dict[str, dict[str, Statistics]]
 """Metric family -> modality state -> per-study statistics (n, k)."""
@@ -64,7 +67,7 @@ def _of_metric(
     by_state: dict[str, Statistics] = {}
     for state, ordered in answers.items():
         path = _stored(trial, metric, _name_of(trial, state, completion))
-        statistics = _sound(path, metric)
+        statistics = _sound(trial, path, metric)
         if statistics is None:
             same = (other for other in by_state if all(map(is_, ordered, answers[other])))
             if metric.completes:
@@ -74,7 +77,7 @@ def _of_metric(
                 statistics = by_state[other]
             else:
                 statistics = checked_statistics(metric, ordered, references)
-            save_array(path, statistics, OF_CELL, files_of_metric(trial, metric))
+            save_array(path, statistics, OF_CELL, _facts(trial, metric))
         by_state[state] = statistics
     return by_state
 
@@ -87,7 +90,7 @@ def measured_by(
     for metric in trial.metrics:
         if metric.name in statistics and is_foreign(type(metric)):
             name = trial.state_name(FULL) if metric.generates else _name_of(trial, FULL, completion)
-            files = files_behind(_stored(trial, metric, name))
+            files = files_behind(_stored(trial, metric, name)) | opened_by_metric(trial, metric)
             version = {"code": metric_fingerprint(type(metric)), **files}
             versions |= {output.name: version for output in metric.outputs}
     return versions
@@ -99,9 +102,17 @@ def _name_of(trial: Trial, state: str, completion: Completion) -> str:
     return f"temperature-{name}" if trial.entry.temperature else name
 
 
-def _sound(path: Path, metric: Metric) -> Statistics | None:
+def _facts(trial: Trial, metric: Metric) -> dict[str, Any]:
+    """What statistics rest on beside the answers."""
+    return {MODEL: trial.cell.checkpoint_digest(), **files_of_metric(trial, metric)}
+
+
+def _sound(trial: Trial, path: Path, metric: Metric) -> Statistics | None:
     """Stored statistics; damaged ones are set aside, and those of other files than there are now are none."""
     statistics = sound_array(path, OF_CELL)
+    if statistics is not None and sealed_facts(path, OF_CELL).get(MODEL) != trial.cell.checkpoint_digest():
+        set_aside(path, "of another training of the method")
+        return None
     return statistics if is_current(path, metric) else None
 
 
@@ -118,12 +129,12 @@ def _of_joint_generation(trial: Trial, metric: Metric) -> Statistics:
     benchmark = trial.benchmark
     name = trial.state_name(FULL)
     path = _stored(trial, metric, name)
-    statistics = _sound(path, metric)
+    statistics = _sound(trial, path, metric)
     if statistics is None:
         generated = generate_jointly(trial, metric.generates)
         ordered = [generated[reference.id] for reference in benchmark.references]
         statistics = checked_statistics(metric, ordered, benchmark.references)
-        save_array(path, statistics, OF_CELL, files_of_metric(trial, metric))
+        save_array(path, statistics, OF_CELL, _facts(trial, metric))
     return statistics
 
 

@@ -74,11 +74,16 @@ def files_of_metric(trial: Trial, metric: Metric) -> dict[str, Any]:
     """
     if not runs_here(type(metric)):
         return {}
-    left_out = _left_out(trial.benchmark.config)
+    opened = opened_by_metric(trial, metric)
     return {
-        "used": used_by(type(metric), left_out),
-        "opened": sorted(used_by(type(metric), left_out, alone=True)),
+        "used": used_by(type(metric), _left_out(trial.benchmark.config)) | opened,
+        "opened": sorted(opened),
     }
+
+
+def opened_by_metric(trial: Trial, metric: Metric) -> dict[str, str]:
+    """Place -> digest of what the metric of another package opened, or another plugin for what both use."""
+    return used_by(type(metric), _left_out(trial.benchmark.config), alone=True)
 
 
 def is_current(path: Path, metric: Metric) -> bool:

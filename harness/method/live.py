@@ -18,7 +18,7 @@ from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import fields, is_dataclass
 from enum import Enum
-from functools import partial
+from functools import cached_property, partial, partialmethod
 from pathlib import PurePath
 from types import CodeType, FunctionType, GeneratorType, MethodType, ModuleType
 from typing import Any
@@ -91,7 +91,9 @@ class _Reader:
             return [self.of(value.__func__), self.of(value.__self__)]
         if isinstance(value, property):
             return map(self.of, (value.fget, value.fset, value.fdel))
-        if isinstance(value, partial):
+        if isinstance(value, cached_property):
+            return [self.of(value.func)]
+        if isinstance(value, partial | partialmethod):
             return map(self.of, (value.func, value.args, value.keywords))
         if isinstance(value, ModuleType):
             return [value.__name__, *(self._of_module(value) if self.is_own(value.__name__) else ())]

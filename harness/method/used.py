@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.core.opened import CODE, Opened, State, noting, opened_by, state_of, unnoted
-from harness.core.registry import is_foreign
+from harness.core.registry import is_ours
 from harness.core.used import digests, own_files
 from harness.method.box.confined import ConfinedMethod
 from harness.method.contract import Method
@@ -20,8 +20,8 @@ _named: dict[tuple[str, str], dict[str, State | None]] = {}
 
 
 def runs_here(plugin: type) -> bool:
-    """Whether a class is code of another package, in this process."""
-    return is_foreign(plugin) and not issubclass(plugin, ConfinedMethod)
+    """Whether a class is code of another package or of the user, in this process."""
+    return not is_ours(plugin) and not issubclass(plugin, ConfinedMethod)
 
 
 def noted(plugin: type) -> AbstractContextManager[None]:
@@ -52,33 +52,42 @@ def used_by(plugin: type, left_out: Sequence[str | Path], *, alone: bool = False
     outside its package counts, too, if this plugin's source names the module, or the other's does not.
 
     Args:
-        alone: only what was opened for the plugin itself counts.
+        alone: what counts is only what was opened for the plugin, or by modules that its source names.
     """
     states: dict[str, State] = {}
     for module, opened in list(opened_by.items()):
         own = own_files(opened.states)
         if module == plugin.__module__:
             states |= {path: state for path, state in own.items() if not opened.was_written(path)}
-        if module == plugin.__module__ or alone or own.keys() <= states.keys():
+        if module == plugin.__module__ or own.keys() <= states.keys():
             continue
         others = type("Any", (), {"__module__": module})
         for path, state in own.items():
-            if path not in states and _is_shared(opened, path, others, plugin):
+            sure = _is_of_both(opened, path, plugin)
+            if path not in states and (sure or (not alone and _is_shared(opened, path, others))):
                 states[path] = state
     return _beyond_source(plugin, states, left_out)
 
 
-def _is_shared(opened: Opened, path: str, owner: type, plugin: type) -> bool:
-    """Whether a plugin may rest on a file that was opened for another one, the owner."""
-    of_owner = _named_by(owner)
+def _is_of_both(opened: Opened, path: str, plugin: type) -> bool:
+    """Whether data were read, for another plugin, by a module that this plugin's source names, too."""
+    readers = own_files(dict.fromkeys(file for _, file in opened.askers.get(path, ()) if os.path.isabs(file)))
+    named = _named_by(plugin) if readers and not path.endswith(CODE) else ()
+    return any(os.path.realpath(file) in named for file in readers) and not opened.was_written(path)
+
+
+def _is_shared(opened: Opened, path: str, owner: type) -> bool:
+    """Whether a plugin may rest on a file of another one, the owner, though neither's source says so.
+
+    A module may be chosen as the code runs, and may read data once for both.
+    """
+    of_owner, package = _named_by(owner), owner.__module__.partition(".")[0]
     if path.endswith(CODE):
         return path not in of_owner
-    package = owner.__module__.partition(".")[0]
     askers = opened.askers.get(path, frozenset())
     outside = {file for name, file in askers if name.partition(".")[0] != package and os.path.isabs(file)}
-    readers = {os.path.realpath(file) for file in own_files(dict.fromkeys(outside))}
-    read = any(file not in of_owner or file in _named_by(plugin) for file in readers)
-    return read and not opened.was_written(path)
+    readers = own_files(dict.fromkeys(outside))
+    return any(os.path.realpath(file) not in of_owner for file in readers) and not opened.was_written(path)
 
 
 def _beyond_source(plugin: type, own: dict[str, State], left_out: Sequence[str | Path]) -> dict[str, str]:

@@ -304,6 +304,8 @@ def checked_statistics(
         raise PluginError(f"metric {metric.name}: statistics are a {type(rows).__name__}, {promise}")
     if rows.ndim != 2 or len(rows) != n or not np.issubdtype(rows.dtype, np.floating):
         raise PluginError(f"metric {metric.name}: statistics are {rows.dtype} {rows.shape}, {promise}")
+    if np.ma.isMaskedArray(rows):
+        raise PluginError(f"metric {metric.name}: statistics are masked, {promise}")
     wrong = np.flatnonzero(~np.isfinite(rows).all(axis=1))
     if len(wrong) and not metric.undefined:
         raise PluginError(

@@ -30,6 +30,7 @@ from harness.core.files import (
 from harness.core.locks import exclusive
 from harness.core.printed import OUTPUT
 from harness.core.slugs import slug
+from harness.store.predictions import MODEL
 from harness.store.used import UsedFiles
 
 OF_CELL = 4
@@ -191,6 +192,18 @@ class Cell:
         except (CorruptFileError, FileNotFoundError, LookupError, TypeError):
             return ""
         return hashlib.sha256(json.dumps(seals).encode()).hexdigest()[:16]
+
+    def keep_own_answers(self) -> None:
+        """After a training: set aside what came of another one, as the same training need not end equal.
+
+        Answers that are not complete do not say whose they are.
+        """
+        own = self.checkpoint_digest()
+        files = (self.directory / "predictions").rglob("*.jsonl")
+        if any(sealed_facts(path).get(MODEL) != own for path in files):
+            for name in ("predictions", "statistics"):
+                if os.path.lexists(self.directory / name):
+                    set_aside(self.directory / name, "of another training of the method")
 
     def facts(self) -> dict[str, Any]:
         """What ``mark_fitted`` recorded (training seconds, parameters)."""

@@ -30,6 +30,7 @@ from harness.core.files import (
     is_sealed,
     read_checked_json,
     seal,
+    sealed_facts,
     unless_damaged,
     unseal,
     verify,
@@ -40,6 +41,8 @@ from harness.core.types import Prediction
 
 Answer = TypeVar("Answer")
 
+MODEL = "model"
+"""Under this key the seal of answers, and of what comes of them, has the digest of the trained method."""
 _OF = ', "of": '
 """Before the mark at the end of a line, which says whose answer it is."""
 _PART = "part-"
@@ -89,15 +92,21 @@ class Timing:
 
 
 class AnswerFile(Generic[Answer]):
-    """The answers about the test studies in one modality state; ``path`` is a JSONL file."""
+    """The answers about the test studies in one modality state; ``path`` is a JSONL file.
 
-    def __init__(self, path: Path, codec: Codec[Answer]) -> None:
-        self.path, self.codec = path, codec
+    Args:
+        path: the file.
+        codec: of its answers.
+        model: digest of the trained method whose answers these have to be; empty for any.
+    """
+
+    def __init__(self, path: Path, codec: Codec[Answer], model: Callable[[], str] = lambda: "") -> None:
+        self.path, self.codec, self.model = path, codec, model
 
     def shard(self, shard: Shard) -> AnswerFile[Answer]:
         """The file of a shard; the ``.lock`` in its folder keeps it to one process."""
         folder = self.path.parent / f"{_PART}{shard.number}-of-{shard.count}"
-        return AnswerFile(folder / self.path.name, self.codec)
+        return AnswerFile(folder / self.path.name, self.codec, self.model)
 
     def mark_of(self, answer: bytes) -> str:
         """The mark of a line: another answer, or one of another method, cell or state, has another.
@@ -125,11 +134,14 @@ class AnswerFile(Generic[Answer]):
         """The answers of a file that is complete and undamaged; None where it was never completed.
 
         Raises:
-            CorruptFileError: the file is not what was sealed.
+            CorruptFileError: the file is not what was sealed, or of another training of the method.
         """
         if not is_sealed(self.path):
             return None
         verify(self.path)
+        model = self.model()
+        if model and sealed_facts(self.path).get(MODEL) != model:
+            raise CorruptFileError(f"{self.path}: answers of another training of the method", "run again")
         return self.read()
 
     def read(self) -> dict[str, Answer]:
@@ -172,7 +184,7 @@ class AnswerFile(Generic[Answer]):
 
     def seal(self) -> None:
         """Declare the file complete."""
-        seal(self.path)
+        seal(self.path, facts={MODEL: self.model()})
         self._grown_path.unlink(missing_ok=True)
 
     def complete_for(self, answers: Mapping[str, Answer]) -> frozenset[str]:
@@ -246,7 +258,7 @@ class AnswerFile(Generic[Answer]):
 
     def _shards(self) -> list[AnswerFile[Answer]]:
         paths = sorted(self.path.parent.glob(f"{_PART}*/{glob.escape(self.path.name)}"))
-        return [AnswerFile(path, self.codec) for path in paths]
+        return [AnswerFile(path, self.codec, self.model) for path in paths]
 
     def _append(self, stream: IO[str], answers: Mapping[str, Answer]) -> None:
         for study_id, answer in answers.items():

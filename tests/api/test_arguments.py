@@ -217,3 +217,20 @@ def test_more_trials_than_any_machine_has_time_for_are_refused() -> None:
     table = {"s0": "no effusion", "s1": "effusion"}
     with pytest.raises(HarnessError, match="trials: 1000000000000 were asked for"):
         harness.compare(table, {"a": table, "b": table}, "bleu", trials=10**12)
+
+
+def test_arrays_without_a_dimension_and_tables_in_cells_are_refused_in_one_line() -> None:
+    table = {"a": "no effusion"}
+    odd = pd.DataFrame({"id": list("abc"), "E": pd.Series([pd.Series([1, 2]), 0.1, 0.2], dtype=object)})
+    truth = pd.DataFrame({"id": list("abc"), "E": [0, 1, 0]})
+    calls: list[Callable[[], object]] = [
+        lambda: harness.score(np.array("x"), table, ["bleu"]),
+        lambda: harness.score(table, np.array("x"), ["bleu"]),
+        lambda: harness.label(np.array("x")),
+        lambda: harness.label(table, null_words=np.array("x")),  # type: ignore[arg-type]
+        lambda: harness.score_probabilities(truth, odd, ["auroc"]),
+        lambda: harness.score_probabilities(truth, odd.rename(columns={"id": "E", "E": "id"}), ["auroc"]),
+    ]
+    for call in calls:
+        with pytest.raises(HarnessError):
+            call()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -164,6 +165,38 @@ def test_a_cell_that_changes_a_constant_of_the_class_asks_it_again(
     monkeypatch.undo()
     assert number() == first
     assert len(list(tmp_path.glob("cells/*/spoken/*"))) == 2
+
+
+def test_a_file_that_a_class_reads_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    word = tmp_path / "word.txt"
+
+    def number() -> float:
+        board = harness.evaluate(
+            [Reads], missing=[0.5], limit=40, metrics=["bleu"], store=tmp_path / "store", progress=False
+        )
+        frame = board.to_frame()
+        return float(frame[frame.metric == "bleu_1"].value.iloc[0])
+
+    monkeypatch.setenv("WORD_OF_A_TEST", str(word))
+    word.write_text("none")
+    os.utime(word, (1e9, 1e9))
+    first = number()
+    for text, same in (("the heart is normal in size .", False), ("none", True)):
+        word.write_text(text)
+        os.utime(word, (2e9, 1.1e9))
+        assert (number() == first) == same
+    assert number() == first
+    assert len(list((tmp_path / "store").glob("cells/*/reads/*"))) == 2
+
+
+class Reads(Constant):
+    """Says what stands in a file."""
+
+    card = replace(Constant.card, name="reads")
+
+    def predict(self, inputs: Inputs) -> list[Prediction]:
+        word = Path(os.environ["WORD_OF_A_TEST"]).read_text()
+        return [Prediction(report=word) for _ in inputs.ids]
 
 
 SPOKEN = {"word": "none"}

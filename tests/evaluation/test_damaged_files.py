@@ -606,3 +606,60 @@ def test_weights_of_the_learner_are_what_was_trained(settings: RunSettings) -> N
     assert torch.load(path, weights_only=True)["callbacks"]["training_state"]["checksum"]
     (rows,) = settings.config.store.glob("cells/toy/learner/*/statistics/full/bleu-*.npy")
     assert np.load(rows).shape[0] == 40
+
+
+@pytest.fixture
+def unrepeatable(toy_world: Path, monkeypatch: pytest.MonkeyPatch) -> RunSettings:
+    monkeypatch.setitem(registry.METHODS, "unrepeatable", "tests.helpers.faulty:Unrepeatable")
+    registry._table.cache_clear()
+    settings = toy_config(toy_world, ("unrepeatable",), metrics=("bleu",))
+    assert run_serially(settings, Quiet())[1]
+    return settings
+
+
+def words_of(settings: RunSettings) -> set[str]:
+    """The first words of all stored answers: one for each training."""
+    files = settings.config.store.glob("cells/*/unrepeatable/*/predictions/*.jsonl")
+    lines = [json.loads(line) for path in files for line in path.read_text().splitlines()]
+    return {line["report"].split()[0] for line in lines}
+
+
+@pytest.mark.parametrize("way", ["damaged", "deleted", "and begun"])
+def test_answers_of_another_training_are_not_used(
+    unrepeatable: RunSettings, caplog: pytest.LogCaptureFixture, way: str
+) -> None:
+    (word,) = words_of(unrepeatable)
+    (cell,) = unrepeatable.config.store.glob("cells/*/unrepeatable/*")
+    if way == "damaged":
+        (cell / "checkpoint" / "word.txt").write_text("another")
+    else:
+        shutil.rmtree(cell / "checkpoint")
+    state, other = sorted(path.name for path in (cell / "predictions").glob("*.jsonl"))[:2]
+    for path in (cell / "predictions").glob(f"{state}*"):
+        path.unlink()
+    if way == "and begun":
+        (cell / "predictions" / f"{other}.sha256.json").unlink()
+    with caplog.at_level(logging.WARNING):
+        assert run_serially(unrepeatable, Quiet())[1]
+    (after,) = words_of(unrepeatable)
+    assert after != word
+    assert "predictions: damaged, set aside as predictions.damaged: of another training" in caplog.text
+
+
+@pytest.mark.parametrize("part", ["predictions", "statistics", "checkpoint"])
+def test_parts_of_another_training_of_the_same_cell_are_not_used(
+    unrepeatable: RunSettings, tmp_path: Path, caplog: pytest.LogCaptureFixture, part: str
+) -> None:
+    """As where the stores of two machines are put together."""
+    second = unrepeatable.replaced(store=tmp_path / "second")
+    assert run_serially(second, Quiet())[1]
+    (own,), (other,) = (each.config.store.glob("cells/*/unrepeatable/*") for each in (unrepeatable, second))
+    assert own.name == other.name
+    shutil.rmtree(own / part)
+    shutil.copytree(other / part, own / part)
+    with caplog.at_level(logging.WARNING):
+        assert run_serially(unrepeatable, Quiet())[1]
+    assert len(words_of(unrepeatable)) == 1
+    kept = (own / "checkpoint" / "word.txt").read_text()
+    assert words_of(unrepeatable) == {kept}
+    assert "of another training of the method" in caplog.text

@@ -240,6 +240,39 @@ def test_data_that_a_module_reads_for_another_plugin_first_count_for_both(
     assert {numbers(project, "off", metrics=metrics)[name] for name in metrics} == {4.0}
 
 
+def test_data_that_the_module_of_another_plugin_reads_and_those_of_reduce_count(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table, late = project / "tables" / "factor", project / "tables" / "late"
+    table.parent.mkdir()
+    table.write_text("1.0")
+    late.write_text("0.0")
+    first = project / "chooser_metric" / "__init__.py"
+    first.write_text(
+        f"READ = open({str(table)!r}).read()\n" + METRIC.replace("factor + self.more", "float(READ)")
+    )
+    second = project / "other_metric" / "__init__.py"
+    second.parent.mkdir()
+    text = (
+        METRIC.replace("scaled", "twice")
+        .replace("Scaled", "Twice")
+        .replace("factor + self.more", "float(chooser_metric.READ)")
+    )
+    added = f"totals[..., 1] + float(open({str(late)!r}).read())"
+    second.write_text("import chooser_metric\n" + text.replace("totals[..., 1]", added))
+    (second.parent / "more").write_text("0")
+    monkeypatch.setitem(registry.METRICS, "twice", "other_metric:Twice")
+    registry._table.cache_clear()
+    metrics = ("scaled", "twice")
+    assert {numbers(project, "off", metrics=metrics)[name] for name in metrics} == {1.0}
+    table.write_text("4.0")
+    assert {numbers(project, "off", metrics=metrics)[name] for name in metrics} == {4.0}
+    made = Store(project.parent / "store").stored()[0].manifest.measured_by
+    assert str(table) in made["twice"]
+    assert str(late) in made["twice"]
+    assert str(late) not in made["scaled"]
+
+
 def test_data_of_a_module_that_another_plugin_alone_uses_do_not_count(
     project: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

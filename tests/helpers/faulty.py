@@ -287,6 +287,22 @@ class Changing(Echo):
             study.attributes["sex"] = "M"  # type: ignore[index]
 
 
+class Unrepeatable(Echo):
+    """Learns something else each time, as networks on a GPU do."""
+
+    def fit(self, train: Sequence[Study], val: Sequence[Study], run: FitRun) -> None:
+        self.word = os.urandom(4).hex()
+
+    def predict(self, inputs: Inputs) -> list[Prediction]:
+        return [Prediction(report=f"{self.word} and effusion") for _ in inputs.ids]
+
+    def save(self, directory: Path) -> None:
+        (directory / "word.txt").write_text(self.word)
+
+    def load(self, directory: Path) -> None:
+        self.word = (directory / "word.txt").read_text()
+
+
 class NoSpace(Echo):
     """Says that the disk is full, which it is not."""
 

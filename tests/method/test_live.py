@@ -84,6 +84,10 @@ class Mine(Method[Config]):
     def text(self):
         return self.sentence
 
+    @functools.cached_property
+    def kept(self):
+        return 5
+
     @staticmethod
     def scaled(values):
         return values * 2
@@ -108,6 +112,7 @@ CHANGES = {
     "in a closure": ('outer("b")', 'outer("d")'),
     "an attribute": ('sentence = "left"', 'sentence = "right"'),
     "a property": ("return self.sentence", "return self.sentence[1:]"),
+    "a cached property": ("return 5", "return 6"),
     "a static function": ("values * 2", "values * 3"),
     "a method": ("len(TABLE", "2 * len(TABLE"),
     "the object of a method": ('Model("e")', 'Model("k")'),

@@ -98,6 +98,8 @@ def _of_frame(path: Path, frame: Any) -> tuple[Path, list[str], list[list[str]]]
 
 def _is_empty(cell: Any) -> bool:
     """Whether a cell is None, NaN, or pandas' NA, which equals nothing, itself included."""
+    if getattr(cell, "ndim", 0):
+        return False  # a table or an array: no number, as is said later
     return cell is None or type(cell).__name__ in ("NAType", "NaTType") or bool(cell != cell)
 
 

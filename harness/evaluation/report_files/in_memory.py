@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from harness.core.arguments import described, file_of
+from harness.core.arguments import described, file_of, has_items
 from harness.core.errors import HarnessError
 from harness.core.frames import as_pandas, is_table
 from harness.evaluation.report_files.fields import (
@@ -100,7 +100,7 @@ def _reports(texts: Any, source: Source) -> Reports:
         if _only_counts(texts.index):
             return Reports("a series", _by_position(texts.tolist(), source), "list")
         return Reports("a series", _by_id(texts.items(), source))
-    if isinstance(texts, Iterable) and not isinstance(texts, bytes | Set):
+    if has_items(texts) and not isinstance(texts, bytes | Set):
         each = list(texts)
         if any(isinstance(text, Mapping) and _names_an_id(text) for text in each):
             return Reports("a list of records", _of_records(each, source))
