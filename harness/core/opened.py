@@ -96,7 +96,8 @@ def noting(module: str) -> Iterator[None]:
 
     def note(path: str, purpose: Purpose) -> None:
         askers = _askers()
-        if askers is not None:
+        shown = path.endswith(CODE) and any(name == "linecache" for name, _ in askers or ())
+        if askers is not None and not shown:  # a warning shows the line of the source that it is about
             opened.add(path, purpose, askers)
 
     with _listening(note):

@@ -15,6 +15,7 @@ import pytest
 
 from harness.core import children
 from harness.core.children import SAFE_PATH, child_environment, end_fork_server, interpreters_start
+from tests.helpers.prepared import is_alive
 
 pytestmark = pytest.mark.process
 
@@ -117,9 +118,9 @@ def test_a_program_that_is_slow_to_see_its_closed_input_ends_with_its_parent(tmp
     parent.kill()
     parent.wait()
     deadline = time.monotonic() + 10
-    while Path(f"/proc/{child}").exists() and time.monotonic() < deadline:
+    while is_alive(child) and time.monotonic() < deadline:
         time.sleep(0.02)
-    assert not Path(f"/proc/{child}").exists()
+    assert not is_alive(child)
 
 
 def test_in_another_thread_it_does_not_end_with_that_thread() -> None:
