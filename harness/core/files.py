@@ -163,6 +163,10 @@ def open_own(path: Path) -> BufferedReader:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     except PermissionError as error:
         raise HarnessError(f"{path}: permission denied", "whose file is it?") from error
+    except NotADirectoryError as error:
+        raise HarnessError(
+            f"{path}: a file is in the place of a folder above", "choose another place"
+        ) from error
     except OSError as error:
         if not path.is_symlink() and error.errno != errno.ENXIO:
             raise

@@ -75,6 +75,8 @@ def test_a_file_in_the_place_of_a_folder_is_one_line(tmp_path: Path) -> None:
     ):
         with pytest.raises(HarnessError, match=r"cannot be made: (a file is in its|not a dir)"):
             write()
+    with pytest.raises(HarnessError, match="a file is in the place of a folder above"):
+        files.open_own(tmp_path / "tables" / "a.json")
     assert (tmp_path / "tables").read_text() == "mine"
 
 
