@@ -9,7 +9,7 @@ import typer
 
 from harness.cli import tables
 from harness.cli.options import Results, Store, one_source
-from harness.cli.output import writable_file
+from harness.cli.output import other_than, writable_file
 
 if TYPE_CHECKING:
     from harness.leaderboard.leaderboard import Leaderboard
@@ -26,6 +26,8 @@ def write(
 ) -> None:
     """Write the numbers of a leaderboard without text, images or rows of studies."""
     one_source(context, results)
+    if results is not None:
+        other_than(file, results, "FILE", "the file that it is made of")
     write_bundle(tables.read_leaderboard(store, results), file, None if results else store)
 
 

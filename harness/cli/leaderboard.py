@@ -14,6 +14,7 @@ from harness.cli.output import (
     Format,
     as_csv,
     format_option,
+    other_than,
     print_json,
     print_parts,
     print_rows,
@@ -84,6 +85,9 @@ def leaderboard(
             raise HarnessError("--permutations needs the predictions of a store", "leave out --results")
         _permutation_tests(store, permutations, format_, out)
         return
+    if results is not None:
+        for each in (share, out and out / f"leaderboard.{format_.value}"):
+            other_than(each, results, "--share" if each is share else "--out", "the file that it is made of")
     source = None if results else store
     board = _read(store, results, spec)
     if per_label or by or risk_coverage:

@@ -247,14 +247,20 @@ def _check_outside_stores(target: Path) -> None:
             raise HarnessError(f"{target} is a file of the store {folder} itself", _ELSE)
 
 
-def other_than(path: Path | None, source: Path, option: str) -> None:
-    """Refuse an output that would replace the reports that it is made of.
+def other_than(path: Path | None, source: Path, option: str, what: str = "a file of reports") -> None:
+    """Refuse an output that would replace what it is made of.
+
+    Args:
+        path: of the output.
+        source: what it is made of.
+        option: that names the output.
+        what: the source in words.
 
     Raises:
         HarnessError: ``path`` is the same file as ``source``.
     """
     if path is not None and path.exists() and source.exists() and path.samefile(source):
-        raise HarnessError(f"{option} {path} is a file of reports", "choose another name")
+        raise HarnessError(f"{option} {path} is {what}", "choose another name")
 
 
 def _shortened(path: Path, most: int = 100) -> str:

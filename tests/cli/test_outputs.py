@@ -17,6 +17,7 @@ from harness.core.user_files import write_user_file
 from harness.leaderboard import bundle
 from harness.leaderboard.leaderboard import Leaderboard
 from harness.leaderboard.render.figures import save_figure
+from tests.cli.test_cli import invoke
 from tests.helpers.leaderboards import small_store
 
 
@@ -140,3 +141,20 @@ def test_progress_on_a_full_disk_ends_nothing(
     finally:
         os.close(before)
     assert capfd.readouterr().err == ""
+
+
+def test_a_table_of_results_is_not_replaced_by_what_is_made_of_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    results = tmp_path / "leaderboard.json"
+    results.write_text(Leaderboard.of(small_store(tmp_path / "store")).to_json())
+    before = results.read_bytes()
+    for words in (
+        ["bundle", "write", str(results), "--results", str(results)],
+        ["leaderboard", "--results", str(results), "--share", str(results)],
+        ["leaderboard", "--results", str(results), "--format", "json", "--out", str(tmp_path)],
+    ):
+        code, _, error = invoke(capsys, *words)
+        assert code == 2
+        assert "is the file that it is made of" in error
+        assert results.read_bytes() == before
