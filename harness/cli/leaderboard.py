@@ -85,11 +85,8 @@ def leaderboard(
             raise HarnessError("--permutations needs the predictions of a store", "leave out --results")
         _permutation_tests(store, permutations, format_, out)
         return
-    if results is not None:
-        for each in (share, out and out / f"leaderboard.{format_.value}"):
-            other_than(each, results, "--share" if each is share else "--out", "the file that it is made of")
-    source = None if results else store
-    board = _read(store, results, spec)
+    _keep(results, share, out and out / f"leaderboard.{format_.value}")
+    source, board = None if results else store, _read(store, results, spec)
     if per_label or by or risk_coverage:
         _print_breakdowns(board, format_, (per_label, by, risk_coverage))
     elif share is not None:
@@ -109,6 +106,13 @@ def leaderboard(
         from harness.leaderboard.render import formats
 
         typer.echo(formats.render(board, format_.value, source).decode(), nl=False)
+
+
+def _keep(results: Path | None, share: Path | None, table: Path | None) -> None:
+    """Refuse outputs that would replace the results that they are made of."""
+    if results is not None:
+        other_than(share, results, "--share", "the file that it is made of")
+        other_than(table, results, "--out", "the file that it is made of")
 
 
 def _read(store: Path, results: Path | None, spec: list[Path] | None) -> Leaderboard:
