@@ -51,8 +51,8 @@ def cases(
     page = render(content).encode()
     write_user_file(file, page, mode=0o600)
     typer.echo(f"wrote {file}: {len(content['cases'])} studies, readable by you alone; it holds reports")
-    for line in content["left_out"]:
-        stderr().print(f"left out: {line}", markup=False, highlight=False)
+    for label, reason in content["left_out"].items():
+        stderr().print(f"left out: {label}: {reason}", markup=False, highlight=False)
     if content["left_out"]:
         raise typer.Exit(1)
 

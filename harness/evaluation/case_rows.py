@@ -55,12 +55,12 @@ def _label(result: StoredResult) -> str:
 
 
 def case_rows(
-    store: Store, results: Sequence[StoredResult], benchmark: Benchmark, left_out: list[str]
+    store: Store, results: Sequence[StoredResult], benchmark: Benchmark, left_out: dict[str, str]
 ) -> Iterator[CaseRow]:
     """One row per trained cell; rows of other test sets and reruns of a row are left out.
 
     Args:
-        left_out: gets a line for each row whose predictions are gone or not complete.
+        left_out: gets the label of each row whose predictions are gone or not complete, and a reason.
     """
     cells: set[str] = set()
     info = benchmark.dataset.info
@@ -72,7 +72,7 @@ def case_rows(
         reads = info.read_by(result.manifest.card.get("reads", ()))
         files = dict(_files(Cell(store.root / cell), (FULL, *subsets(info.modalities))))
         if FULL not in files:
-            left_out.append(f"{label}: its predictions are gone or not complete, run it again")
+            left_out[label] = "its predictions are gone or not complete, run it again"
             continue
         first = next(iter(files[FULL].values()))
         tasks = {Task.REPORT: first.report, Task.DIAGNOSE: first.probabilities}

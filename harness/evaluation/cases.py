@@ -78,7 +78,7 @@ def collect(store: Store, stored: Sequence[StoredResult], options: CaseOptions) 
         options: which studies and rows.
 
     Returns:
-        The content of the page, and as ``left_out`` a line for each row of which it has no answers.
+        The content of the page, and as ``left_out`` why rows have no answers, by label.
 
     Raises:
         HarnessError: no predictions, an unknown study, row, dataset or state.
@@ -86,13 +86,12 @@ def collect(store: Store, stored: Sequence[StoredResult], options: CaseOptions) 
     results = _of_one_dataset(stored, options.dataset)
     benchmark = open_benchmark(settings_of(results[0], store.root))
     info = benchmark.dataset.info
-    left_out: list[str] = []
+    left_out: dict[str, str] = {}
     rows = list(case_rows(store, results, benchmark, left_out))
     labels = [row.label for row in rows]
     for name in options.methods:
         if name not in labels:
-            damaged = next((each for each in left_out if each.startswith(f"{name}: ")), "")
-            hint = damaged or did_you_mean(name, labels)
+            hint = left_out.get(name) or did_you_mean(name, labels)
             raise UnknownNameError(f"no stored predictions of {name}", hint)
     rows = [row for row in rows if not options.methods or row.label in options.methods]
     if not rows:

@@ -217,56 +217,51 @@ def test_a_record_that_is_damaged_or_gone_is_not_believed(
     assert record.read_text() == text
 
 
-def test_data_that_a_module_reads_for_another_plugin_first_count_for_both(
-    project: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    table = project / "tables" / "factor"
-    for path, content in (
-        (table, "1.0"),
-        (project / "chooser_scale.py", f"FACTOR = float(open({str(table)!r}).read())\n"),
-        (
-            project / "other_metric" / "__init__.py",
-            METRIC.replace("scaled", "twice").replace("Scaled", "Twice"),
-        ),
-        (project / "other_metric" / "more", "0"),
-    ):
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(content)
+@pytest.fixture
+def twice(project: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The same metric in a package of another name, ``twice``; its source."""
+    source = project / "other_metric" / "__init__.py"
+    source.parent.mkdir()
+    source.write_text(METRIC.replace("scaled", "twice").replace("Scaled", "Twice"))
+    (source.parent / "more").write_text("0")
     monkeypatch.setitem(registry.METRICS, "twice", "other_metric:Twice")
     registry._table.cache_clear()
+    return source
+
+
+@pytest.fixture
+def table(project: Path) -> Path:
+    """A file that no package has."""
+    path = project / "tables" / "factor"
+    path.parent.mkdir()
+    path.write_text("1.0")
+    return path
+
+
+def check_that_both_follow(table: Path, project: Path) -> None:
     metrics = ("scaled", "twice")
-    assert {numbers(project, "off", metrics=metrics)[name] for name in metrics} == {1.0}
-    table.write_text("4.0")
-    assert {numbers(project, "off", metrics=metrics)[name] for name in metrics} == {4.0}
+    for factor in (1.0, 4.0):
+        table.write_text(str(factor))
+        assert {numbers(project, "off", metrics=metrics)[name] for name in metrics} == {factor}
+
+
+@pytest.mark.usefixtures("twice")
+def test_data_that_a_module_reads_for_another_plugin_first_count_for_both(project: Path, table: Path) -> None:
+    (project / "chooser_scale.py").write_text(f"FACTOR = float(open({str(table)!r}).read())\n")
+    check_that_both_follow(table, project)
 
 
 def test_data_that_the_module_of_another_plugin_reads_and_those_of_reduce_count(
-    project: Path, monkeypatch: pytest.MonkeyPatch
+    project: Path, table: Path, twice: Path
 ) -> None:
-    table, late = project / "tables" / "factor", project / "tables" / "late"
-    table.parent.mkdir()
-    table.write_text("1.0")
+    late = table.with_name("late")
     late.write_text("0.0")
-    first = project / "chooser_metric" / "__init__.py"
-    first.write_text(
-        f"READ = open({str(table)!r}).read()\n" + METRIC.replace("factor + self.more", "float(READ)")
-    )
-    second = project / "other_metric" / "__init__.py"
-    second.parent.mkdir()
-    text = (
-        METRIC.replace("scaled", "twice")
-        .replace("Scaled", "Twice")
-        .replace("factor + self.more", "float(chooser_metric.READ)")
-    )
+    first, factor = project / "chooser_metric" / "__init__.py", "factor + self.more"
+    first.write_text(f"READ = open({str(table)!r}).read()\n" + METRIC.replace(factor, "float(READ)"))
+    text = twice.read_text().replace(factor, "float(chooser_metric.READ)")
     added = f"totals[..., 1] + float(open({str(late)!r}).read())"
-    second.write_text("import chooser_metric\n" + text.replace("totals[..., 1]", added))
-    (second.parent / "more").write_text("0")
-    monkeypatch.setitem(registry.METRICS, "twice", "other_metric:Twice")
-    registry._table.cache_clear()
-    metrics = ("scaled", "twice")
-    assert {numbers(project, "off", metrics=metrics)[name] for name in metrics} == {1.0}
-    table.write_text("4.0")
-    assert {numbers(project, "off", metrics=metrics)[name] for name in metrics} == {4.0}
+    twice.write_text("import chooser_metric\n" + text.replace("totals[..., 1]", added))
+    check_that_both_follow(table, project)
     made = Store(project.parent / "store").stored()[0].manifest.measured_by
     assert str(table) in made["twice"]
     assert str(late) in made["twice"]
@@ -274,11 +269,8 @@ def test_data_that_the_module_of_another_plugin_reads_and_those_of_reduce_count(
 
 
 def test_data_of_a_module_that_another_plugin_alone_uses_do_not_count(
-    project: Path, caplog: pytest.LogCaptureFixture
+    project: Path, table: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    table = project / "tables" / "factor"
-    table.parent.mkdir()
-    table.write_text("1.0")
     (project / "chooser_table.py").write_text(f"FACTOR = float(open({str(table)!r}).read())\n")
     source = project / "chooser_metric" / "__init__.py"
     source.write_text(
